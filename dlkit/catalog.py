@@ -1,0 +1,85 @@
+"""The table of contents: every name that a recipe can use, where its constructor is, and one line of help.
+
+The keyword-only parameters of a constructor are the keys that a recipe may set; its positional parameters are
+supplied by `build.py` (the shape of the data, the parameters of the model, the step).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component: `target` is `module:attribute`; `also` names constructors whose keywords it shares."""
+
+    target: str
+    help: str
+    also: tuple[str, ...] = ()
+
+
+_IMAGES = ("dlkit.data.batches:ImageBatches",)
+_ROWS = ("dlkit.data.batches:Batches",)
+_GROUPS = ("dlkit.optim.groups:parameter_groups",)
+
+DATA = {
+    "digits": Entry("dlkit.data.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGES),
+    "images": Entry("dlkit.data.images:images", "your images, one folder a class", _IMAGES),
+    "csv": Entry("dlkit.data.tables:csv", "your rows: numeric columns and a label (CSV)", _ROWS),
+    "jsonl": Entry("dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROWS),
+    "parquet": Entry("dlkit.data.tables:parquet", "your rows: numeric columns and a label (Parquet)", _ROWS),
+}
+
+MODELS = {
+    "mlp": Entry("dlkit.models.mlp:MLPClassifier", "multilayer perceptron, any depth"),
+    "cnn": Entry("dlkit.models.cnn:CNN", "small plain convolutional network"),
+    "resnet": Entry("dlkit.models.resnet:ResNet", "residual network, general form (He et al. 2016)"),
+    "resnet20": Entry("dlkit.models.resnet:resnet20", "CIFAR ResNet, 20 layers, 0.27 M parameters"),
+    "resnet32": Entry("dlkit.models.resnet:resnet32", "CIFAR ResNet, 32 layers, 0.46 M parameters"),
+    "resnet44": Entry("dlkit.models.resnet:resnet44", "CIFAR ResNet, 44 layers, 0.66 M parameters"),
+    "resnet56": Entry("dlkit.models.resnet:resnet56", "CIFAR ResNet, 56 layers, 0.85 M parameters"),
+    "resnet110": Entry("dlkit.models.resnet:resnet110", "CIFAR ResNet, 110 layers, 1.7 M parameters"),
+    "plain20": Entry("dlkit.models.resnet:plain20", "resnet20 without its residual connections"),
+    "plain56": Entry("dlkit.models.resnet:plain56", "resnet56 without its residual connections"),
+}
+
+LOSSES = {
+    "cross_entropy": Entry("dlkit.losses:CrossEntropy", "cross-entropy with label smoothing and an L2 penalty"),
+}
+
+OPTIMIZERS = {
+    "sgd": Entry("dlkit.optim.sgd:SGD", "(stochastic) gradient descent", _GROUPS),
+    "momentum": Entry("dlkit.optim.momentum:Momentum", "gradient descent with momentum, or Nesterov's", _GROUPS),
+    "adagrad": Entry("dlkit.optim.adagrad:Adagrad", "AdaGrad (Duchi et al. 2011)", _GROUPS),
+    "rmsprop": Entry("dlkit.optim.rmsprop:RMSprop", "RMSProp (Hinton 2012)", _GROUPS),
+    "adam": Entry("dlkit.optim.adam:Adam", "Adam (Kingma & Ba 2014)", _GROUPS),
+    "adamw": Entry("dlkit.optim.adamw:AdamW", "AdamW (Loshchilov & Hutter 2017)", _GROUPS),
+}
+
+SCHEDULES = {
+    "constant": Entry("dlkit.schedules:constant", "one learning rate, after a warm-up"),
+    "linear": Entry("dlkit.schedules:linear", "decay by the same amount at every step"),
+    "cosine": Entry("dlkit.schedules:cosine", "cosine annealing from 0 to pi (Loshchilov & Hutter 2016)"),
+}
+
+# Recipe section -> what `name` may be in it.
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "data": DATA,
+    "model": MODELS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+
+TASKS = {
+    "image-classification": "one label an image",
+    "tabular-classification": "one label a row of numbers",
+}
+
+
+def resolve(target: str) -> Any:
+    """The object that `module:attribute` names. Imports the module, and with it torch where it needs torch."""
+    module, _, attribute = target.partition(":")
+    return getattr(import_module(module), attribute)

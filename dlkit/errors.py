@@ -1,0 +1,53 @@
+"""The errors that a user sees. Each carries the exit code that the command line turns it into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class DlkitError(Exception):
+    """The work failed: missing data, divergence, a corrupt file, a full disk. Exit code 1.
+
+    Args:
+        message: what is wrong, with the offending value.
+        hint: what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RequestError(DlkitError):
+    """The request is wrong: usage, recipe or override. Exit code 2."""
+
+    exit_code = 2
+
+
+class VerdictError(DlkitError):
+    """An asserted verdict does not hold. Exit code 3."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong with a recipe: `where` is `file.yaml:LINE` or the override, `key` is dotted."""
+
+    where: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.where, self.key, self.message) if part)
+
+
+class RecipeError(RequestError):
+    """A recipe that cannot be used, with every problem that it has."""
+
+    def __init__(self, problems: list[Problem], hint: str | None = None) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems), hint)
+        self.problems = problems
