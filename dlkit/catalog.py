@@ -13,36 +13,46 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Entry:
-    """One component: `target` is `module:attribute`; `also` names constructors whose keywords it shares."""
+    """One component.
+
+    Args:
+        target: its constructor, as `module:attribute`.
+        help: one line.
+        also: constructors whose keywords it shares.
+        tasks: what it can be used for; empty for everything.
+    """
 
     target: str
     help: str
     also: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
 
 
-_IMAGES = ("dlkit.data.batches:ImageBatches",)
-_ROWS = ("dlkit.data.batches:Batches",)
+_IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
+_ROW_BATCHES = ("dlkit.data.batches:Batches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
+_IMAGES = ("image-classification",)
+_ROWS = ("tabular-classification",)
 
 DATA = {
-    "digits": Entry("dlkit.data.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGES),
-    "images": Entry("dlkit.data.images:images", "your images, one folder a class", _IMAGES),
-    "csv": Entry("dlkit.data.tables:csv", "your rows: numeric columns and a label (CSV)", _ROWS),
-    "jsonl": Entry("dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROWS),
-    "parquet": Entry("dlkit.data.tables:parquet", "your rows: numeric columns and a label (Parquet)", _ROWS),
+    "digits": Entry("dlkit.data.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGE_BATCHES, _IMAGES),
+    "images": Entry("dlkit.data.images:images", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES),
+    "csv": Entry("dlkit.data.tables:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS),
+    "jsonl": Entry("dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS),
+    "parquet": Entry("dlkit.data.tables:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS),
 }
 
 MODELS = {
     "mlp": Entry("dlkit.models.mlp:MLPClassifier", "multilayer perceptron, any depth"),
-    "cnn": Entry("dlkit.models.cnn:CNN", "small plain convolutional network"),
-    "resnet": Entry("dlkit.models.resnet:ResNet", "residual network, general form (He et al. 2016)"),
-    "resnet20": Entry("dlkit.models.resnet:resnet20", "CIFAR ResNet, 20 layers, 0.27 M parameters"),
-    "resnet32": Entry("dlkit.models.resnet:resnet32", "CIFAR ResNet, 32 layers, 0.46 M parameters"),
-    "resnet44": Entry("dlkit.models.resnet:resnet44", "CIFAR ResNet, 44 layers, 0.66 M parameters"),
-    "resnet56": Entry("dlkit.models.resnet:resnet56", "CIFAR ResNet, 56 layers, 0.85 M parameters"),
-    "resnet110": Entry("dlkit.models.resnet:resnet110", "CIFAR ResNet, 110 layers, 1.7 M parameters"),
-    "plain20": Entry("dlkit.models.resnet:plain20", "resnet20 without its residual connections"),
-    "plain56": Entry("dlkit.models.resnet:plain56", "resnet56 without its residual connections"),
+    "cnn": Entry("dlkit.models.cnn:CNN", "small plain convolutional network", tasks=_IMAGES),
+    "resnet": Entry("dlkit.models.resnet:ResNet", "residual network, general form (He et al. 2016)", tasks=_IMAGES),
+    "resnet20": Entry("dlkit.models.resnet:resnet20", "CIFAR ResNet, 20 layers, 0.27 M parameters", tasks=_IMAGES),
+    "resnet32": Entry("dlkit.models.resnet:resnet32", "CIFAR ResNet, 32 layers, 0.46 M parameters", tasks=_IMAGES),
+    "resnet44": Entry("dlkit.models.resnet:resnet44", "CIFAR ResNet, 44 layers, 0.66 M parameters", tasks=_IMAGES),
+    "resnet56": Entry("dlkit.models.resnet:resnet56", "CIFAR ResNet, 56 layers, 0.85 M parameters", tasks=_IMAGES),
+    "resnet110": Entry("dlkit.models.resnet:resnet110", "CIFAR ResNet, 110 layers, 1.7 M parameters", tasks=_IMAGES),
+    "plain20": Entry("dlkit.models.resnet:plain20", "resnet20 without its residual connections", tasks=_IMAGES),
+    "plain56": Entry("dlkit.models.resnet:plain56", "resnet56 without its residual connections", tasks=_IMAGES),
 }
 
 LOSSES = {

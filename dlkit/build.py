@@ -1,0 +1,192 @@
+"""The only place that turns a recipe into objects."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.catalog import SECTIONS, resolve
+from dlkit.data.batches import Batches
+from dlkit.data.dataset import Dataset
+from dlkit.errors import DlkitError, RequestError
+from dlkit.recipe import Recipe
+from dlkit.train import checkpoint, plan, random_state
+from dlkit.train.classification import Classification, per_class
+from dlkit.train.evaluate import evaluate
+from dlkit.train.loop import Training, autocast, load_weights
+from dlkit.train.settings import Settings
+
+
+@dataclass
+class Built:
+    """A recipe as objects. `recipe` has its `auto` settings replaced by what was decided."""
+
+    recipe: Recipe
+    dataset: Dataset
+    training: Training
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.training.model.parameters())
+
+
+def training(recipe: Recipe, device: torch.device, should_stop: Callable[[], bool] = lambda: False) -> Built:
+    """Everything that a training run needs, on the device, with every `auto` decided."""
+    values = recipe.values
+    settings = Settings(**values["train"])
+    if settings.flush_denormal:
+        torch.set_flush_denormal(True)
+    dataset = load_data(recipe)
+    random_state.seed_everything(values["seed"])
+    model = build_model(recipe, dataset).to(device)
+    settings = plan.layout(settings, model, device)
+    channels_last = settings.channels_last == "on"
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    batches = split_batches(recipe, dataset, "train", device, True, channels_last)
+    names = evaluated_splits(dataset)[:1]
+    evaluations = {name: split_batches(recipe, dataset, name, device, False, channels_last) for name in names}
+    if settings.patience is not None and "val" not in evaluations:
+        raise RequestError(
+            f"train.patience needs validation data, and {dataset.name} has none: stopping by the test split would be cheating",
+            "hold some out: data.validation=0.1",
+        )
+    task = build_task(recipe, dataset)
+    (optimizer, optimizer_keys), [(grouping, grouping_keys)] = _parts("optimizer", values["optimizer"])
+    (schedule, schedule_keys), _ = _parts("schedule", values["schedule"])
+    # settle needs the length of the run, which a Training knows
+    job = Training(
+        model=model,
+        task=task,
+        optimizer=optimizer(grouping(model, **grouping_keys), **optimizer_keys),
+        schedule=functools.partial(schedule, **schedule_keys),
+        batches=batches,
+        evaluations=evaluations,
+        settings=settings,
+        device=device,
+        should_stop=should_stop,
+        monitored="val" if "val" in evaluations else None,
+        description={
+            "classes": list(dataset.classes),
+            "input_shape": list(dataset.input_shape),
+            "mean": dataset.mean.tolist(),
+            "std": dataset.std.tolist(),
+        },
+    )
+    batch = next(iter(batches.epoch(0)))
+    job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
+    decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
+    return Built(Recipe(recipe.name, recipe.path, decided), dataset, job)
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None."""
+
+    split: str
+    samples: int
+    metrics: dict[str, float]
+    seconds: float
+    step: int
+    classes: tuple[str, ...]
+    per_class: list[dict[str, Any]]
+    confusion: Tensor | None
+
+
+def evaluation(recipe: Recipe, checkpoint_path: Path, split: str | None, device: torch.device) -> Evaluation:
+    """Evaluate a checkpoint on a split of the recipe's data, `test` or else `val` by default.
+
+    Inputs are normalised as in training, whatever the data is now.
+
+    Raises:
+        DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
+        RequestError: there is no such split.
+    """
+    saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
+    dataset = load_data(recipe)
+    trained = saved.state["data"]
+    if list(dataset.classes) != trained["classes"] or list(dataset.input_shape) != trained["input_shape"]:
+        raise DlkitError(
+            f"{dataset.name} has {len(dataset.classes)} classes and inputs of {dataset.input_shape}; the model was "
+            f"trained on {len(trained['classes'])} classes and inputs of {tuple(trained['input_shape'])}",
+            "classes must have the same names; give the data that the run was trained on",
+        )
+    mean, std = torch.tensor(trained["mean"]), torch.tensor(trained["std"])
+    dataset = dataclasses.replace(dataset, mean=mean, std=std)
+    model = build_model(recipe, dataset)
+    load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
+    model = model.to(device)
+    settings = Settings(**recipe.values["train"])
+    channels_last = settings.channels_last == "on"
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    split = split or ("test" if "test" in dataset.splits else "val")
+    batches = split_batches(recipe, dataset, split, device, False, channels_last)
+    meter = build_task(recipe, dataset).meter(device)
+    started = time.perf_counter()
+    evaluate(model, batches.epoch(0), meter, functools.partial(autocast, settings.precision, device))
+    metrics, confusion = meter.metrics(), meter.confusion_matrix()
+    seconds = time.perf_counter() - started
+    rows = per_class(confusion, dataset.classes) if confusion is not None else []
+    return Evaluation(split, meter.samples, metrics, seconds, saved.step, dataset.classes, rows, confusion)
+
+
+def load_data(recipe: Recipe) -> Dataset:
+    """The recipe's data set. Raises DlkitError where it is missing or broken."""
+    (constructor, keys), _ = _parts("data", recipe.values["data"])
+    return constructor(**keys)
+
+
+def build_model(recipe: Recipe, dataset: Dataset) -> nn.Module:
+    (constructor, keys), _ = _parts("model", recipe.values["model"])
+    return constructor(dataset.input_shape, len(dataset.classes), **keys)
+
+
+def build_task(recipe: Recipe, dataset: Dataset) -> Classification:
+    (loss, keys), _ = _parts("loss", recipe.values["loss"])
+    return Classification(loss(**keys), dataset.classes)
+
+
+def evaluated_splits(dataset: Dataset) -> list[str]:
+    """The splits to evaluate on, the one to look at during training first: validation data where there is any."""
+    return [name for name in ("val", "test") if name in dataset.splits]
+
+
+def split_batches(
+    recipe: Recipe, dataset: Dataset, split: str, device: torch.device, training: bool, channels_last: bool = False
+) -> Batches:
+    """Batches of one split. Raises RequestError if the data set has no such split."""
+    if split not in dataset.splits:
+        raise RequestError(f"{dataset.name} has no split {split!r}", f"its splits: {', '.join(dataset.splits)}")
+    _, [(constructor, keys)] = _parts("data", recipe.values["data"])
+    arguments = [dataset.splits[split], dataset.mean, dataset.std, device, recipe.values["seed"], training]
+    if channels_last:
+        arguments.append(channels_last)
+    return constructor(*arguments, **keys)
+
+
+Part = tuple[Callable[..., Any], dict[str, Any]]
+
+
+def _parts(section: str, values: dict[str, Any]) -> tuple[Part, list[Part]]:
+    """The constructors of a section's component, each with those of the section's keys that it takes."""
+    entry = SECTIONS[section][values["name"]]
+    parts: list[Part] = []
+    for target in (entry.target, *entry.also):
+        constructor = resolve(target)
+        names = inspect.signature(constructor).parameters
+        parts.append((constructor, {key: _argument(value) for key, value in values.items() if key in names}))
+    return parts[0], parts[1:]
+
+
+def _argument(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""The command line: one file a command. Nothing else imports this package, and it alone knows typer and rich."""

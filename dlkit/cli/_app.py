@@ -1,0 +1,118 @@
+"""The application: its commands, and what becomes of every way in which one can end."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from dlkit import __version__
+from dlkit.cli import _console, eval, recipes, train
+from dlkit.errors import DlkitError, RequestError
+
+SIGPIPE_CODE = 141
+
+app = typer.Typer(
+    name="dlkit",
+    help="Deep learning from the shell: train, evaluate and look inside models.",
+    epilog="Try `dlkit train digits-resnet20`. Results go to stdout: a table on a terminal, JSON Lines in a pipe.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: it is there at once, and it pipes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train", no_args_is_help=True)(train.train)
+app.command("eval", no_args_is_help=True)(eval.evaluate)
+app.add_typer(recipes.app, name="recipes")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"dlkit {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(  # pyright: ignore[reportUnusedFunction]
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings (or set DLKIT_DEBUG=1).")] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code. The only place where an exception becomes a message."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
+    debug = "--debug" in arguments or os.environ.get("DLKIT_DEBUG", "") not in ("", "0")
+    if not debug:
+        warnings.simplefilter("ignore")
+    try:
+        code = _run([argument for argument in arguments if argument != "--debug"], debug)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = SIGPIPE_CODE
+    except OSError as error:
+        if debug:
+            raise
+        _console.report(_from_os(error))
+        code = 1
+    else:
+        return code
+    try:  # what is left in the buffer has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass
+    return code
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    try:
+        result = app(arguments, prog_name="dlkit", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except DlkitError as error:
+        if debug:
+            raise
+        _console.report(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        return _usage(error)
+    except KeyboardInterrupt:
+        return 130
+    except (OSError, SystemExit):
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        _console.report(_unexpected(error))
+        return 1
+
+
+def _usage(error: typer.TyperException) -> int:
+    """A usage error in dlkit's own form."""
+    text = getattr(error, "format_message", lambda: "aborted")()
+    if not text:  # no arguments: Typer has printed the help
+        return 2
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "dlkit"
+    _console.report(RequestError(text.replace("\n", " ").rstrip("."), f"`{command} --help` shows the usage"))
+    return int(getattr(error, "exit_code", 2))
+
+
+def _from_os(error: OSError) -> DlkitError:
+    where = f"{error.filename}: " if error.filename else ""
+    return DlkitError(f"{where}{error.strerror or error}", "check the path, its permissions and the space on the disk")
+
+
+def _unexpected(error: Exception) -> DlkitError:
+    kind, text = type(error).__name__, str(error).strip().split("\n")[0]
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "not enough memory" in text:
+        return DlkitError(f"out of memory: {text or kind}", "use a smaller data.batch_size or model")
+    return DlkitError(f"internal error: {kind}: {text}", "run it again with --debug and report the traceback")

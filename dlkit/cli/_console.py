@@ -1,0 +1,107 @@
+"""Where output goes: results to stdout, everything else to stderr, each in the form that its reader wants.
+
+On a terminal a result is a table; elsewhere, or with `--json`, it is JSON Lines: one object a line, in which a number
+that is not finite is null. `--quiet` prints a single value.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dlkit.errors import DlkitError, RecipeError
+
+
+def escaped(text: str) -> str:
+    """The text on one line: control characters, line breaks and undecodable bytes are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def write_stderr(text: str) -> None:
+    """A line on stderr, if there is one to write to."""
+    try:
+        print(text.encode(errors="backslashreplace").decode(), file=sys.stderr, flush=True)
+    except (OSError, ValueError, AttributeError):
+        return
+    except UnicodeEncodeError:
+        print(text.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """A plain remark on stderr."""
+    write_stderr(escaped(text))
+
+
+def report(error: DlkitError) -> None:
+    """An error and its hint on stderr; the problems of a recipe each on a line of their own before that."""
+    if isinstance(error, RecipeError):
+        for problem in error.problems:
+            write_stderr(escaped(str(problem)))
+        count = len(error.problems)
+        write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in the recipe")
+    else:
+        write_stderr(f"error: {escaped(error.message)}")
+    if error.hint:
+        write_stderr(f"hint: {escaped(error.hint)}")
+
+
+def is_plain(stream: Any) -> bool:
+    """Whether a stream wants plain text: no terminal, a dumb one, or NO_COLOR is set (https://no-color.org)."""
+    dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
+    return dumb or bool(os.environ.get("NO_COLOR")) or stream is None or not stream.isatty()
+
+
+def live_console() -> Any:
+    """A rich console on stderr for a live view, or None where only plain lines are wanted."""
+    if is_plain(sys.stderr):
+        return None
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+class Output:
+    """The results of a command.
+
+    Args:
+        as_json: JSON Lines even on a terminal.
+        quiet: print only the value that the command names.
+    """
+
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.tables = not as_json and not quiet and sys.stdout.isatty()
+
+    def emit(self, record: Mapping[str, Any], value: Any, table: Callable[[], Any]) -> None:
+        """Print one result: the record, the value that a script wants of it, or the table for a person."""
+        if self.quiet:
+            if value is not None:
+                self.line(str(value))
+        elif self.tables:
+            from rich.console import Console
+
+            Console().print(table())
+        else:
+            self.line(json.dumps(finite(record), ensure_ascii=False, allow_nan=False))
+
+    def line(self, text: str) -> None:
+        """A line on stdout at once, so that a reader at the other end of a pipe need not wait."""
+        sys.stdout.write(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") + "\n")
+        sys.stdout.flush()
+
+
+def finite(value: Any) -> Any:
+    """The value with null for each number that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        items: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        return {str(key): finite(item) for key, item in items}
+    if isinstance(value, (list, tuple)):
+        sequence: Any = value  # pyright: ignore[reportUnknownVariableType]
+        return [finite(item) for item in sequence]
+    return value

@@ -1,0 +1,38 @@
+"""Options that several commands share, so that each means and reads the same everywhere."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from dlkit.cli import _completion
+from dlkit.errors import RequestError
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?|mps", value):
+        raise RequestError(f"no such kind of device: {value!r}", "--device takes auto, cpu, cuda, cuda:N or mps")
+    return value
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines even on a terminal.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the one value that a script wants.")]
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")
+]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe's name or file, a run directory, or - for standard input.",
+        autocompletion=_completion.recipes,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Change the recipe; ~KEY removes.", autocompletion=_completion.overrides
+    ),
+]

@@ -1,0 +1,104 @@
+"""`dlkit recipes`: list, show, copy and check recipes, and print their schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dlkit import recipe
+from dlkit.cli import _completion
+from dlkit.cli._console import Output, is_plain
+from dlkit.cli._options import Json, Overrides, Quiet, RecipeName
+from dlkit.errors import RequestError
+
+app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name or file.", autocompletion=_completion.recipes)]
+
+
+@app.command("list")
+def list_recipes(as_json: Json = False, quiet: Quiet = False) -> None:
+    """List the recipes that come with dlkit."""
+    output = Output(as_json, quiet)
+    records: list[dict[str, Any]] = []
+    for name, path in recipe.shipped().items():
+        records.append({"name": name, "summary": recipe.summary(path), "path": str(path)})
+    if output.tables:
+        output.emit({}, None, lambda: _table(records))
+        return
+    for record in records:
+        output.emit(record, record["name"], lambda: None)
+
+
+def _table(records: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("recipe", "what", box=None, pad_edge=False)
+    for record in records:
+        table.add_row(Text(record["name"], style="bold"), Text(record["summary"]))
+    return table
+
+
+@app.command()
+def show(
+    name: Name,
+    overrides: Overrides = None,
+    resolved: Annotated[bool, typer.Option("--resolved", help="Write out every default.")] = False,
+) -> None:
+    """Print a recipe. Example: dlkit recipes show digits-resnet20"""
+    if resolved or overrides:
+        text = recipe.load(name, overrides or ()).to_yaml()
+    else:
+        text = recipe.locate(name).read_text(encoding="utf-8")
+    if is_plain(sys.stdout):
+        sys.stdout.write(text)
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    Console().print(Syntax(text, "yaml", background_color="default"))
+
+
+@app.command()
+def copy(
+    name: Name,
+    target: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to; a folder is fine.")] = Path(),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+) -> None:
+    """Copy a recipe to change it. Example: dlkit recipes copy digits-mlp mine.yaml
+
+    A recipe that extends another shipped one keeps doing so by name, so the copy works anywhere.
+    """
+    source = recipe.locate(name)
+    path = target / source.name if target.is_dir() else target
+    if path.exists() and not force:
+        raise RequestError(f"{path} exists", "choose another name, or use --force")
+    if not path.parent.is_dir():
+        raise RequestError(f"no such folder: {path.parent}", f"mkdir -p {path.parent}")
+    schema = Path(recipe.__file__).with_name("schema.json").as_uri()
+    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    marker = "# yaml-language-server: $schema="
+    path.write_text("".join(f"{marker}{schema}\n" if line.startswith(marker) else line for line in lines), "utf-8")
+    sys.stdout.write(f"{path}\n")
+
+
+@app.command()
+def check(
+    name: RecipeName, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False
+) -> None:
+    """Check a recipe: every problem with its line. Example: dlkit recipes check mine.yaml"""
+    checked = recipe.load(name, overrides or ())
+    record = {"recipe": checked.name, "path": str(checked.path), "status": "ok"}
+    Output(as_json, quiet).emit(record, None, lambda: f"{checked.path}: ok")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors. Example: dlkit recipes schema > recipe.schema.json"""
+    import json
+
+    sys.stdout.write(json.dumps(recipe.schema(), indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,182 @@
+"""`dlkit train`: train from a recipe, or go on with a run."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlkit import recipe as recipes
+from dlkit.cli._console import Output, live_console, note
+from dlkit.cli._options import Device, Json, Overrides, Quiet, RecipeName
+from dlkit.cli._signals import GracefulStop
+from dlkit.errors import RequestError
+from dlkit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dlkit.build import Built
+    from dlkit.train.events import Finished
+    from dlkit.train.run_directory import RunDirectory
+
+_AUTO = ("precision", "compile", "channels_last")
+
+
+def train(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Directory of the run (default: runs/<recipe>-<n>).")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run where it was last saved.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run in --run-dir.")] = False,
+    device: Device = "auto",
+    seed: Annotated[int | None, typer.Option(min=0, help="Shorthand for seed=N.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train from a recipe. Example: dlkit train digits-resnet20 train.epochs=20
+
+    Prints the run's record; -q prints the run directory. Ctrl-C saves a checkpoint, and --resume goes on exactly there:
+    dlkit train runs/digits-resnet20-1 --resume
+    """
+    if resume and overwrite:
+        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
+    changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
+    if resume and run_dir is None:
+        run_dir = Path(recipe)
+        if not (run_dir / "recipe.yaml").is_file():
+            raise RequestError("--resume needs a run", "dlkit train RUN --resume, or RECIPE --run-dir DIR --resume")
+    loaded = recipes.load(recipe, changes)
+    begins = True
+    if run_dir is not None and resume and (run_dir / "recipe.yaml").is_file():
+        loaded, begins = _same(loaded, recipes.load(str(run_dir / "recipe.yaml")), run_dir), False
+
+    from dlkit.train import run_directory
+
+    if begins:
+        run_dir = run_directory.create(run_dir, re.sub(r"-\d+$", "", loaded.name), overwrite)
+    assert run_dir is not None
+    with run_directory.RunDirectory(run_dir) as directory, GracefulStop(
+        "stopping after this step, with a checkpoint; once more stops at once"
+    ) as stop:
+        _train(loaded, directory, device, begins, stop, Output(as_json, quiet))
+
+
+def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
+    """The saved recipe, if it is the wanted one with its `auto` decided. Raises RequestError otherwise."""
+    differences: list[str] = []
+    for section, old in saved.values.items():
+        new = wanted.values[section]
+        if not isinstance(old, dict):
+            differences += [f"{section} is {old} in the run, now {new}"] if old != new else []
+            continue
+        for key in sorted({*old, *new}):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+            a, b = old.get(key), new.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+            if a != b and not (section == "train" and key in _AUTO and b == "auto"):
+                differences.append(f"{section}.{key} is {a} in the run, now {b}")
+    if differences:
+        raise RequestError(
+            f"{run_dir} was started from another recipe: {'; '.join(differences[:4])}",
+            f"go on with its own: dlkit train {run_dir} --resume",
+        )
+    return saved
+
+
+def _train(
+    recipe: Recipe, directory: RunDirectory, device: str, begins: bool, stop: GracefulStop, output: Output
+) -> None:
+    from dlkit import build
+    from dlkit.cli._training_view import TrainingView
+    from dlkit.train import environment, machine
+    from dlkit.train.events import Finished
+    from dlkit.train.loop import fit
+
+    machine.keep_freed_memory()
+    built = build.training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
+    latest = None if begins else directory.latest()
+    if begins:
+        directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
+        directory.write("recipe.yaml", built.recipe.to_yaml())
+    elif latest is None:
+        note(f"{directory.path} has no checkpoint yet: starting at step 0")
+    else:
+        note(f"going on with {directory.path} at step {latest.step}")
+    directory.open_metrics(latest.state["metrics_bytes"] if latest else 0)
+    writer = _tensorboard(directory.path) if built.training.settings.tensorboard else None
+    job, settings = built.training, built.training.settings
+    title = f"{recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
+    first = latest.step if latest else 0
+    finished: Finished | None = None
+    with TrainingView(title, job.total_steps, job.steps_per_epoch, first, live_console(), note) as view:
+        for event in fit(job, directory, latest):
+            directory.record(event)
+            view.update(event)
+            if writer is not None:
+                writer(event)
+            if isinstance(event, Finished):
+                finished = event
+    assert finished is not None
+    if finished.reason == "stopped":
+        note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
+        raise typer.Exit(128 + (stop.requested or 0))
+    record = _record(built, directory, finished)
+    directory.write("summary.json", _pretty(record))
+    _draw(directory, record)
+    output.emit(record, record["run"], lambda: _table(record))
+
+
+def _pretty(record: dict[str, Any]) -> str:
+    from dlkit.cli._console import finite
+
+    return json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n"
+
+
+def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
+    return {
+        "run": str(directory.path),
+        "recipe": built.recipe.name,
+        "task": built.recipe.values["task"],
+        "steps": finished.step,
+        "epochs": round(finished.epochs, 4),
+        "seconds": round(finished.seconds, 3),
+        "device": str(built.training.device),
+        "precision": built.training.settings.precision,
+        "parameters": built.parameters,
+        "metrics": finished.metrics,
+        "checkpoint": str(directory.checkpoints / "last"),
+        "seed": built.recipe.values["seed"],
+        "stopped_by": finished.reason,
+    }
+
+
+def _draw(directory: RunDirectory, record: dict[str, Any]) -> None:
+    from dlkit.train import curves
+
+    curves.draw(directory.path / "metrics.jsonl", directory.path / "curves.svg", record["recipe"])
+
+
+def _tensorboard(path: Path) -> Any:
+    from dlkit.train.tensorboard import event_writer
+
+    return event_writer(path / "tensorboard")
+
+
+def _table(record: dict[str, Any]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    facts: Sequence[tuple[str, str]] = [
+        ("run", record["run"]),
+        *((name, f"{value:.4f}") for name, value in record["metrics"].items()),
+        ("steps", f"{record['steps']:,} ({record['epochs']:g} epochs) in {record['seconds']:.1f} s"),
+        ("model", f"{record['parameters']:,} parameters, {record['precision']} on {record['device']}"),
+        ("curves", f"{record['run']}/curves.svg"),
+    ]
+    for name, value in facts:
+        table.add_row(Text(name, style="bold"), Text(value))
+    return table

@@ -1,0 +1,78 @@
+"""Augmentation as pure functions of a batch of images and one parameter an image.
+
+Legend: N images, C channels, H rows, W columns. Every function keeps the images' dtype and memory format (contiguous
+or channels_last), works on whole batches and never waits for the device. Images must be dense: no gaps in memory.
+Rows of memory are moved by `index_select`, which copies blocks: 5 to 20 times faster on a CPU than advanced indexing.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def take(images: Tensor, rows: Tensor) -> Tensor:
+    """images[rows], (n, C, H, W), copied in blocks whatever the memory format."""
+    flat = images.as_strided((len(images), images.stride(0)), (images.stride(0), 1))  # (N, C H W), in memory's order
+    return flat.index_select(0, rows).as_strided((len(rows), *images.shape[1:]), images.stride())  # (n, C, H, W)
+
+
+def flip(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Mirror left and right where `mirrored`, (N,) bool, is true."""
+    both = torch.cat((images, images.flip(-1)))  # (2N, C, H, W)
+    return take(both, torch.arange(len(images), device=images.device) + len(images) * mirrored)  # (N, C, H, W)
+
+
+def shift(images: Tensor, down: Tensor, right: Tensor, limit: int) -> Tensor:
+    """Move each image by (down, right) pixels, each (N,) int64 in -limit..limit; what comes in from outside is 0.
+
+    This is "pad by `limit` and crop at random" (He et al. 2016, arXiv:1512.03385).
+    """
+    count, channels, height, width = images.shape
+    # Channels_last images are (N, H, W, C) in memory: pixels of C numbers. Otherwise C images of pixels of one number.
+    last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    padded = F.pad(images, (limit,) * 4)  # (N, C, H + 2 limit, W + 2 limit)
+    padded = padded.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    size, plane, line, pixel = padded.stride()
+    # The crop of a padded image is a block of memory that begins at its first pixel, with gaps that are cut out after.
+    begin = size * torch.arange(count, device=images.device) + line * (limit - down) + pixel * (limit - right)  # (N,)
+    block = plane * (channels - 1) + line * (height - 1) + pixel * (width - 1) + 1
+    blocks = padded.as_strided((size * count - block + 1, block), (1, 1)).index_select(0, begin)  # (N, block)
+    crops = blocks.as_strided((count, channels, height, width), (block, plane, line, pixel))  # (N, C, H, W), gaps
+    return crops.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def cutout(images: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
+    """Erase, to 0, a square of `side` pixels around (row, column), each (N,) int64; its part outside is lost.
+
+    Cutout (DeVries & Taylor 2017, arXiv:1708.04552), on normalised images: 0 is the mean of the training split.
+    """
+    inside_row = _near(row, images.shape[2], side)[:, None, :, None].to(images.dtype)  # (N, 1, H, 1)
+    inside_column = _near(column, images.shape[3], side)[:, None, None, :].to(images.dtype)  # (N, 1, 1, W)
+    inside_column = spread(inside_column, images)  # (N, C, 1, W)
+    # x' = x - x r c, where r and c are 1 inside the square's rows and columns and 0 elsewhere
+    return torch.addcmul(images, images * inside_row, inside_column, value=-1)  # (N, C, H, W)
+
+
+def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(x - mean) / std in float32. `mean` and `std` broadcast with (N, C, H, W): see `spread`."""
+    # x' = (x - mean) / std
+    return images.to(torch.float32, copy=True).sub_(mean).div_(std)
+
+
+def spread(values: Tensor, images: Tensor) -> Tensor:
+    """`values`, (n, 1 or C, 1, 1 or W), with C and W written out where `images` are channels_last.
+
+    There C is the innermost of memory: a kernel that broadcasts along C alone runs on three numbers at a time.
+    """
+    if images.is_contiguous():
+        return values
+    shape = (len(values), images.shape[1], 1, images.shape[3])
+    return values.expand(shape).contiguous(memory_format=torch.channels_last)
+
+
+def _near(centre: Tensor, length: int, side: int) -> Tensor:
+    """Which of `length` positions lie in the `side` ones around each centre, (N, length) bool."""
+    offset = torch.arange(length, device=centre.device) - centre[:, None] + side // 2  # (N, length)
+    return (offset >= 0) & (offset < side)

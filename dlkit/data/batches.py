@@ -1,0 +1,175 @@
+"""Batches from a split that lives on the device as one tensor: a batch is made by indexing there.
+
+The order and the augmentation of an epoch are a pure function of (seed, epoch), drawn on the CPU at its start: every
+device sees the same examples, and iteration resumes exactly at any batch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from dlkit.annotations import Count, Natural
+from dlkit.data import augmentation
+from dlkit.data.dataset import Split
+
+# Images that take no more than this as float32 are normalised once instead of in every batch.
+_NORMALISED_BYTES = 64 * 2**20
+
+
+class Batches:
+    """Batches of rows, normalised once by the training split's mean and standard deviation.
+
+    Training shuffles and keeps the last, partial batch; evaluation goes in order and yields views of the data, which
+    must not be written to.
+
+    Args:
+        batch_size: examples a batch; "full" takes all of them (batch gradient descent).
+    """
+
+    samples: int  # examples an epoch
+
+    def __init__(
+        self,
+        split: Split,
+        mean: Tensor,
+        std: Tensor,
+        device: torch.device,
+        seed: int,
+        training: bool,
+        *,
+        batch_size: Count | Literal["full"] = 128,
+    ) -> None:
+        self.samples = len(split.targets)
+        self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
+        self.device = device
+        self.seed = seed
+        self.training = training
+        self._targets = split.targets.to(device)
+        self._inputs = self._load(split.inputs.to(device), mean.to(device), std.to(device))
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-self.samples // self.batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches `start`, `start` + 1, ... of epoch `number`: (inputs, targets), on the device.
+
+        Raises:
+            ValueError: the epoch has fewer than `start` batches.
+        """
+        if not 0 <= start <= len(self):
+            raise ValueError(f"start={start} is not in 0..{len(self)}, the batches of an epoch")
+        begins = range(start * self.batch_size, self.samples, self.batch_size)
+        if not self.training:
+            for begin in begins:
+                rows = slice(begin, begin + self.batch_size)
+                yield self._finish(self._inputs[rows]), self._targets[rows]
+            return
+        generator = torch.Generator().manual_seed(_mix(self.seed, number))
+        order = self._send(torch.randperm(self.samples, generator=generator))  # (samples,)
+        parameters = [self._send(values) for values in self._draw(generator)]  # each (samples,)
+        for begin in begins:
+            chosen = slice(begin, begin + self.batch_size)
+            rows = order[chosen]
+            inputs = self._select(rows, *(values[chosen] for values in parameters))
+            yield inputs, self._targets.index_select(0, rows)
+
+    def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        return (inputs - mean) / std
+
+    def _draw(self, generator: torch.Generator) -> list[Tensor]:
+        """The epoch's augmentation parameters, one per batch position, each (samples,)."""
+        return []
+
+    def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:
+        return self._inputs.index_select(0, rows)
+
+    def _finish(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def _send(self, values: Tensor) -> Tensor:
+        if self.device.type == "cuda":
+            return values.pin_memory().to(self.device, non_blocking=True)
+        return values.to(self.device)
+
+
+class ImageBatches(Batches):
+    """Batches of images, (n, C, H, W) float32, normalised per channel; augmented in training only.
+
+    `channels_last` yields them in that memory format. Images stay uint8 on the device unless they are few and not
+    augmented.
+
+    Args:
+        batch_size: images a batch; "full" takes all of them (batch gradient descent).
+        flip: mirror left and right with probability 1/2.
+        shift: move by up to so many pixels each way; pixels from outside are 0 in the data's own unit (black).
+        cutout: side of a square at a random place that is erased to the mean of the training split; 0 for none.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        mean: Tensor,
+        std: Tensor,
+        device: torch.device,
+        seed: int,
+        training: bool,
+        channels_last: bool = False,
+        *,
+        batch_size: Count | Literal["full"] = 128,
+        flip: bool = False,
+        shift: Natural = 0,
+        cutout: Natural = 0,
+    ) -> None:
+        self.flip = flip
+        self.shift = shift
+        self.cutout = cutout
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        super().__init__(split, mean, std, device, seed, training, batch_size=batch_size)
+
+    def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        images = inputs.contiguous(memory_format=self._format)
+        self._height, self._width = images.shape[2:]
+        self._mean = augmentation.spread(mean[None, :, None, None], images)
+        self._std = augmentation.spread(std[None, :, None, None], images)
+        self._augmented = self.training and bool(self.flip or self.shift or self.cutout)
+        if not self._augmented and images.numel() * 4 <= _NORMALISED_BYTES:
+            return augmentation.normalise(images, self._mean, self._std)
+        return images
+
+    def _draw(self, generator: torch.Generator) -> list[Tensor]:
+        if not self._augmented:
+            return []
+        # All are drawn whichever are used, so that switching one on leaves the others as they were.
+        mirrored = torch.rand(self.samples, generator=generator) < 0.5
+        move = torch.randint(-self.shift, self.shift + 1, (2, self.samples), generator=generator)
+        row = torch.randint(self._height, (self.samples,), generator=generator)
+        column = torch.randint(self._width, (self.samples,), generator=generator)
+        return [mirrored, *move, row, column]
+
+    def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:
+        images = augmentation.take(self._inputs, rows)  # (n, C, H, W)
+        if not parameters:
+            return self._finish(images)
+        mirrored, down, right, row, column = parameters
+        if self.flip:
+            images = augmentation.flip(images, mirrored)
+        if self.shift:
+            images = augmentation.shift(images, down, right, self.shift)
+        images = self._finish(images)
+        return augmentation.cutout(images, row, column, self.cutout) if self.cutout else images
+
+    def _finish(self, inputs: Tensor) -> Tensor:
+        if inputs.dtype == torch.uint8:
+            return augmentation.normalise(inputs, self._mean, self._std)
+        return inputs
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """A generator's seed for one epoch: a hash, so that neighbouring seeds and epochs share nothing."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=8).digest(), "big")

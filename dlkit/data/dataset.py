@@ -1,0 +1,85 @@
+"""What every reader of data returns: tensors per split, the names of the classes, statistics and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples and their classes.
+
+    `inputs` holds images, (N, C, H, W) uint8, or rows of features, (N, F) float32; `targets` is (N,) int64.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The splits of one data set: "train", perhaps "val", perhaps "test".
+
+    `mean` and `std` are those of the training split, per channel (C,) or per feature (F,), in the unit of the inputs
+    (0..255 for photographs). `sources` says where the data came from: path, rows per split, sha256 of the content.
+    """
+
+    name: str
+    splits: dict[str, Split]
+    classes: tuple[str, ...]
+    mean: Tensor
+    std: Tensor
+    sources: dict[str, Any]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C, H, W) of an image or (F,) of a row."""
+        return tuple(self.splits["train"].inputs.shape[1:])
+
+
+def assemble(name: str, splits: dict[str, Split], classes: tuple[str, ...], **sources: Any) -> Dataset:
+    """A data set with the statistics of its training split, and `sources` completed by rows and sha256."""
+    mean, std = statistics(splits["train"].inputs)
+    rows = {split: len(examples.targets) for split, examples in splits.items()}
+    provenance = {**sources, "rows": rows, "sha256": _fingerprint(splits, classes)}
+    return Dataset(name, splits, classes, mean, std, provenance)
+
+
+def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and population standard deviation, float32, of each channel of images or each feature of rows.
+
+    A constant channel or feature has the standard deviation 1, so that normalisation makes it 0.
+    """
+    if inputs.dtype == torch.uint8:
+        # std^2 = E[x^2] - E[x]^2 is exact enough here: in float64 the sums of integers below 256 are exact.
+        total, squares = torch.zeros(2, inputs.shape[1], dtype=torch.float64)
+        for chunk in inputs.split(_CHUNK):
+            values = chunk.transpose(0, 1).flatten(1).double()  # (C, n H W)
+            total += values.sum(1)
+            squares += values.square().sum(1)
+        count = inputs.numel() // inputs.shape[1]
+        mean = total / count
+        std = (squares / count - mean.square()).clamp(min=0).sqrt()
+        low, high = inputs.amin((0, 2, 3)), inputs.amax((0, 2, 3))
+    else:
+        std, mean = torch.std_mean(inputs.double(), 0, correction=0)
+        low, high = inputs.amin(0), inputs.amax(0)
+    std[low == high] = 1
+    return mean.float(), std.float()
+
+
+def _fingerprint(splits: dict[str, Split], classes: tuple[str, ...]) -> str:
+    """sha256 of the class names and of every split's tensors, in the order of the splits."""
+    digest = hashlib.sha256(repr(classes).encode())
+    for name, split in splits.items():
+        for tensor in (split.inputs, split.targets):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()

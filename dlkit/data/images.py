@@ -1,0 +1,166 @@
+"""Your own images, one folder a class."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from dlkit.annotations import Count, Rate
+from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.splits import three_way
+from dlkit.errors import DlkitError, RequestError
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+_LAYOUT = "expected PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE with PATH/test/CLASS/IMAGE"
+
+_Examples = list[tuple[Path, int]]  # files and their classes
+
+
+def images(
+    *,
+    path: Path,
+    size: Count = 32,
+    channels: Literal[1, 3] = 3,
+    test: Rate = 0.2,
+    validation: Rate = 0.0,
+) -> Dataset:
+    """A folder of class folders of images, at any depth inside these: images (N, channels, size, size) uint8.
+
+    If `path`/train holds class folders, `path`/train, `path`/val and `path`/test are the splits; a split that is not
+    there is held out of train by its share. Names that begin with a dot and files with another suffix than an
+    image's are ignored, as torchvision's ImageFolder does. Of an animation the first frame is taken; the camera's
+    orientation (EXIF) is applied; transparent pixels are laid on white.
+
+    Args:
+        path: the folder, relative to the current directory.
+        size: height and width in pixels: the shorter side is resized to it (antialiased), the centre is cropped.
+        channels: 3 for colour, 1 for grey.
+        test: share of the images that is held out as "test", where there is no test folder.
+        validation: share of the training images that is held out as "val", where there is no val folder.
+
+    Raises:
+        DlkitError: no such folder, a folder without images, a single class, a class that is not in train, an image
+            that cannot be decoded.
+        RequestError: `validation` is given and there is a val folder.
+    """
+    root = Path(path)
+    folders = _split_folders(root)
+    if validation > 0 and "val" in folders:
+        raise RequestError(f"validation: {validation} is given, but there is {folders['val']}", "leave out one of them")
+    classes = tuple(folder.name for folder in _subfolders(folders["train"]))
+    if len(classes) < 2:
+        found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
+        raise DlkitError(f"{folders['train']}: {found}", _LAYOUT)
+    examples = {split: _scan(folder, classes) for split, folder in folders.items()}
+    labels = np.array([label for _, label in examples["train"]], dtype=np.int64)
+    parts = three_way(labels, classes, test=0.0 if "test" in folders else test, validation=validation)
+    examples |= {split: [examples["train"][row] for row in rows] for split, rows in parts.items()}
+    splits = {
+        split: _decode(examples[split], size, channels) for split in ("train", "val", "test") if split in examples
+    }
+    return assemble(root.resolve().name, splits, classes, path=str(root.resolve()))
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """Folder of each split; that of "train" is `root` itself where the splits have none."""
+    if not root.exists():
+        raise DlkitError(f"no such folder: {root}")
+    if not root.is_dir():
+        raise DlkitError(f"not a folder: {root}", _LAYOUT)
+    folders = _subfolders(root)
+    if not any(folder.name == "train" and _subfolders(folder) for folder in folders):
+        return {"train": root}
+    for folder in folders:
+        if folder.name not in ("train", "val", "test"):
+            raise DlkitError(f"{folder} is not a split: beside 'train' only 'val' and 'test' are", _LAYOUT)
+    return {folder.name: folder for folder in folders}
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in _list(folder) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _list(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise DlkitError(f"cannot read the folder {folder}: {error.strerror}") from error
+
+
+def _scan(folder: Path, classes: tuple[str, ...]) -> _Examples:
+    """The images of one split, sorted by class and path."""
+    examples: _Examples = []
+    for entry in _subfolders(folder):
+        if entry.name not in classes:
+            raise DlkitError(f"{entry}: the class {entry.name!r} is not in train", f"classes: {', '.join(classes)}")
+        files = sorted(_image_files(entry))
+        if not files:
+            raise DlkitError(f"class folder without images: {entry}", f"image files end in {', '.join(SUFFIXES)}")
+        examples += [(file, classes.index(entry.name)) for file in files]
+    if not examples:
+        raise DlkitError(f"no images in {folder}", _LAYOUT)
+    return examples
+
+
+def _image_files(folder: Path) -> list[Path]:
+    files = []
+    for parent, names, entries in os.walk(folder, followlinks=True):
+        names[:] = [name for name in names if not name.startswith(".")]
+        files += [
+            Path(parent, name) for name in entries if not name.startswith(".") and name.lower().endswith(SUFFIXES)
+        ]
+    return files
+
+
+def _decode(examples: _Examples, size: int, channels: Literal[1, 3]) -> Split:
+    pixels = np.empty((len(examples), size, size, channels), dtype=np.uint8)  # (N, H, W, C)
+
+    def decode(row: int) -> None:
+        pixels[row] = _load(examples[row][0], size, channels)
+
+    # PIL works outside Python's lock; the first failure, in the order of the files, cancels the rest.
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for _ in pool.map(decode, range(len(examples))):
+            pass
+    inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()  # (N, C, H, W)
+    return Split(inputs, torch.tensor([label for _, label in examples]))
+
+
+def _load(file: Path, size: int, channels: Literal[1, 3]) -> NDArray[np.uint8]:
+    """One image, (size, size, channels)."""
+    try:
+        with Image.open(file) as image:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, and then ends at a fraction of a pixel.
+            drafted = image.draft(None, (2 * size, 2 * size))
+            width, height = drafted[1][2:] if drafted else image.size
+            flat = _flatten(image, "RGB" if channels == 3 else "L")
+        # Resizing the shorter side and cropping the centre, in one step: the centre square is resized.
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        square = flat.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        square.getexif()[ExifTags.Base.Orientation] = orientation
+        ImageOps.exif_transpose(square, in_place=True)
+        return np.asarray(square).reshape(size, size, channels)
+    except Exception as error:  # PIL raises a dozen kinds for a damaged file, SyntaxError and struct.error among them
+        reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+        raise DlkitError(f"cannot read the image {file}: {reason}", "repair or remove the file") from error
+
+
+def _flatten(image: Image.Image, mode: str) -> Image.Image:
+    """8 bits a channel, without transparency."""
+    if image.mode.startswith("I"):  # 16 bits: the upper 8 are kept (PIL would clip)
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is unknown")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)

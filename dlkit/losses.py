@@ -1,0 +1,91 @@
+"""Losses and information measures of logits. Natural logarithms throughout: the unit is the nat.
+
+Shapes: N examples, K classes, logits (N, K); p = softmax(logits).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlkit.annotations import NonNegative, Rate
+from dlkit.errors import DlkitError, RequestError
+
+
+def log_softmax_reference(logits: Tensor) -> Tensor:
+    # log p_i = x_i - m - log sum_j e^(x_j - m), with m = max_j x_j so that nothing overflows
+    shifted = logits - logits.amax(-1, keepdim=True)
+    return shifted - shifted.exp().sum(-1, keepdim=True).log()
+
+
+def cross_entropy_reference(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of smoothed labels, averaged over N. Szegedy et al., arXiv:1512.00567, section 7."""
+    classes = logits.shape[-1]
+    # q_k = (1 - epsilon) [k = target] + epsilon / K
+    q = (1 - label_smoothing) * F.one_hot(targets, classes).to(logits) + label_smoothing / classes  # (N, K)
+    # H(q, p) = -sum_k q_k log p_k
+    return -(q * log_softmax_reference(logits)).sum(-1).mean()
+
+
+def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:
+    """lambda/2 ||theta||^2 as a scalar, lambda = l2. Its gradient, lambda theta, is weight decay (Krogh & Hertz 1991).
+
+    Erratum: the review adds lambda ||theta||, the norm itself, whose gradient lambda theta / ||theta|| keeps its length
+    however small theta gets.
+    """
+    # lambda/2 sum_i theta_i^2
+    return l2 / 2 * torch.stack([parameter.square().sum() for parameter in parameters]).sum()
+
+
+def entropy(logits: Tensor) -> Tensor:
+    """H(p) of each row: (..., K) to (...), in nats, from 0 to log K. A logit of -inf is a class that cannot occur."""
+    log_p = logits.log_softmax(-1)
+    p = log_p.exp()
+    # H(p) = -sum_k p_k log p_k, where 0 log 0 = 0
+    return -(p * log_p.masked_fill(p == 0, 0.0)).sum(-1)
+
+
+def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
+    """D(p || q) of each row: two (..., K) to (...), in nats; inf where p has a class that q excludes."""
+    log_p, log_q = p_logits.log_softmax(-1), q_logits.log_softmax(-1)
+    p = log_p.exp()
+    # D(p || q) = sum_k p_k (log p_k - log q_k) = H(p, q) - H(p), where 0 log 0 = 0
+    return (p * (log_p - log_q).masked_fill(p == 0, 0.0)).sum(-1)
+
+
+class CrossEntropy(nn.Module):
+    """Mean cross-entropy of logits (N, K) and targets (N,) int64, in nats, plus lambda/2 ||theta||^2 where l2 is set.
+
+    Erratum: the review penalizes lambda ||theta||, not squared; see `l2_penalty`.
+
+    Args:
+        label_smoothing: the part of each label that is spread evenly over all classes (Szegedy et al. 2015).
+        l2: lambda of the penalty lambda/2 ||theta||^2; under plain gradient descent it is weight decay.
+
+    Raises:
+        RequestError: label_smoothing is not in [0, 1), or l2 is negative.
+    """
+
+    def __init__(self, *, label_smoothing: Rate = 0.0, l2: NonNegative = 0.0) -> None:
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise RequestError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        if not l2 >= 0:
+            raise RequestError(f"l2 must not be negative, got {l2}")
+        self.label_smoothing = label_smoothing
+        self.l2 = l2
+
+    def forward(self, logits: Tensor, targets: Tensor, parameters: Iterable[Tensor] | None = None) -> Tensor:
+        """The loss, a scalar. Raises DlkitError where l2 is set and no parameters come to be penalized."""
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        if not self.l2:
+            return loss
+        if parameters is None:
+            raise DlkitError(f"l2 = {self.l2} needs the parameters that it penalizes", "pass model.parameters()")
+        return loss + l2_penalty(parameters, self.l2)
+
+    def extra_repr(self) -> str:
+        return f"label_smoothing={self.label_smoothing}, l2={self.l2}"

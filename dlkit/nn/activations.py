@@ -1,0 +1,136 @@
+"""Non-linearities, applied element by element, and softmax. Each `*_reference` is the equation, written out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, get_args
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlkit.errors import RequestError
+
+Activation = Literal["sigmoid", "tanh", "relu", "gelu", "gelu_tanh", "silu"]
+
+
+def sigmoid_reference(x: Tensor) -> Tensor:
+    # sigma(x) = 1 / (1 + e^-x)
+    return 1 / (1 + (-x).exp())
+
+
+def tanh_reference(x: Tensor) -> Tensor:
+    # tanh(x) = (e^x - e^-x) / (e^x + e^-x) = 2 sigma(2x) - 1
+    return (x.exp() - (-x).exp()) / (x.exp() + (-x).exp())
+
+
+def relu_reference(x: Tensor) -> Tensor:
+    # relu(x) = max(x, 0), with slope 0 at 0
+    return x * (x > 0)
+
+
+def gelu_reference(x: Tensor) -> Tensor:
+    # gelu(x) = x Phi(x), with Phi(x) = P(X <= x), X ~ N(0, 1): Phi(x) = (1 + erf(x / sqrt 2)) / 2
+    return x * (1 + (x / math.sqrt(2)).erf()) / 2
+
+
+def gelu_tanh_reference(x: Tensor) -> Tensor:
+    # gelu(x) ~ x/2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+    return x / 2 * (1 + (math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)).tanh())
+
+
+def silu_reference(x: Tensor) -> Tensor:
+    # silu(x) = x sigma(x)
+    return x * sigmoid_reference(x)
+
+
+def softmax_reference(x: Tensor, dim: int = -1) -> Tensor:
+    # softmax(x)_i = e^(x_i - m) / sum_j e^(x_j - m). Any m gives the same value; m = max_j x_j cannot overflow.
+    exponentials = (x - x.amax(dim, keepdim=True)).exp()
+    return exponentials / exponentials.sum(dim, keepdim=True)
+
+
+class Sigmoid(nn.Module):
+    """sigma(x) = 1 / (1 + e^-x), in (0, 1). Any shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sigmoid()
+
+
+class Tanh(nn.Module):
+    """tanh(x), in (-1, 1). Any shape."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.tanh()
+
+
+class ReLU(nn.Module):
+    """max(x, 0). Any shape. Nair & Hinton 2010.
+
+    Args:
+        inplace: write the result over x, which saves memory and time; for an x that nothing else uses.
+    """
+
+    def __init__(self, *, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x, inplace=self.inplace)
+
+    def extra_repr(self) -> str:
+        return "inplace=True" if self.inplace else ""
+
+
+class GELU(nn.Module):
+    """x Phi(x), Phi being the distribution function of N(0, 1). Any shape. Hendrycks & Gimpel, arXiv:1606.08415.
+
+    Args:
+        approximate: "none" is exact; "tanh" is the paper's approximation, which GPT-2 uses.
+    """
+
+    def __init__(self, *, approximate: Literal["none", "tanh"] = "none") -> None:
+        super().__init__()
+        self.approximate = approximate
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.gelu(x, approximate=self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}"
+
+
+class SiLU(nn.Module):
+    """x sigma(x). Any shape. Hendrycks & Gimpel, arXiv:1606.08415; "swish" in Ramachandran et al., arXiv:1710.05941."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x)
+
+
+class Softmax(nn.Module):
+    """Positive numbers that sum to one along the last dimension. Any shape but a scalar's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.softmax(-1)
+
+
+ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
+    "sigmoid": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+    "gelu": GELU,
+    "gelu_tanh": partial(GELU, approximate="tanh"),
+    "silu": SiLU,
+}
+
+
+def activation(name: Activation, *, inplace: bool = False) -> nn.Module:
+    """The activation of that name. Raises RequestError where there is none.
+
+    `inplace` lets it overwrite its input where its gradient does not need that input (relu): for blocks whose input
+    comes straight from a linear layer, a convolution, a norm or a sum, none of which keep their output.
+    """
+    if name not in ACTIVATIONS:
+        raise RequestError(f"no activation {name!r}", f"choose one of {', '.join(get_args(Activation))}")
+    return ReLU(inplace=True) if inplace and name == "relu" else ACTIVATIONS[name]()

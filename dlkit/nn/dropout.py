@@ -1,0 +1,40 @@
+"""Dropout: erase some activations at random, so that no feature can rely on another."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlkit.errors import RequestError
+
+
+def dropout_reference(x: Tensor, kept: Tensor, p: float) -> Tensor:
+    """Dropout with its coin tosses given: `kept` has x's shape, with 1 (survives, probability 1 - p) or 0 (erased)."""
+    # y = x * kept / (1 - p), so that E[y] = x
+    return x * kept / (1 - p)
+
+
+class Dropout(nn.Module):
+    """Zero each element with probability p in training and scale the survivors by 1/(1-p). Nothing in evaluation.
+
+    Any shape. Hinton et al., arXiv:1207.0580; Srivastava et al. 2014.
+    Erratum: the review's p is the probability to keep (zeroed with 1-p, scaled by 1/p); here, as in torch, p drops.
+
+    Args:
+        p: the probability that an element is zeroed.
+
+    Raises:
+        RequestError: p is not in [0, 1).
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise RequestError(f"dropout must be in [0, 1), got {p}", "it is the probability to drop, not to keep")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"

@@ -1,0 +1,92 @@
+"""AdaGrad: Duchi, Hazan & Singer 2011, Journal of Machine Learning Research 12.
+
+Erratum: the review steps with the squared gradient in the numerator; the paper, and dlkit, with the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlkit.annotations import NonNegative, Positive
+from dlkit.optim.base import Group, Optimizer, State, decayed, new_step, require, step_number
+
+
+def update(
+    theta: Tensor,
+    gradient: Tensor,
+    s: Tensor,
+    step: Tensor,
+    *,
+    lr: float,
+    lr_decay: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """One step with the sum of squared gradients `s` on one tensor, in place; `step` counts from 1."""
+    gradient = decayed(theta, gradient, weight_decay)
+    # s_(t+1) = s_t + g_t^2
+    s.addcmul_(gradient, gradient)
+    # theta_(t+1) = theta_t - lr / (1 + (t - 1) lr_decay) g_t / (sqrt(s_(t+1)) + eps)
+    theta.sub_(lr / (1 + (step - 1) * lr_decay) * gradient / (s.sqrt() + eps))
+
+
+class Adagrad(Optimizer):
+    """AdaGrad. Twin of torch.optim.Adagrad.
+
+    Args:
+        lr: step size, alpha in the review.
+        lr_decay: the step size falls as 1 / (1 + steps * lr_decay).
+        initial_accumulator_value: of the sum of squared gradients, s.
+        eps: added to the root of s.
+        weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
+        maximize: ascend instead.
+    """
+
+    fused_devices = ("cpu",)
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Positive = 1e-2,
+        lr_decay: NonNegative = 0.0,
+        initial_accumulator_value: NonNegative = 0.0,
+        eps: NonNegative = 1e-10,
+        weight_decay: NonNegative = 0.0,
+        maximize: bool = False,
+    ) -> None:
+        options = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay, "maximize": maximize}
+        super().__init__(params, {**options, "initial_accumulator_value": initial_accumulator_value})
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        for name in ("lr_decay", "initial_accumulator_value"):
+            require(group, name, lambda value: value >= 0, ">= 0")
+
+    def begin(self, parameter: Tensor, group: Group) -> State:
+        return {
+            "step": new_step(parameter),
+            "sum": torch.full_like(parameter, group["initial_accumulator_value"]),
+        }
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+        options = {name: group[name] for name in ("lr", "lr_decay", "eps", "weight_decay")}
+        update(parameter, gradient, state["sum"], step_number(state, parameter), **options)
+
+    def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        steps = [state["step"] for state in states]
+        torch._foreach_add_(steps, 1)
+        torch._fused_adagrad_(
+            parameters,
+            gradients,
+            [state["sum"] for state in states],
+            steps,
+            lr=group["lr"],
+            lr_decay=group["lr_decay"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=group["maximize"],
+        )

@@ -1,0 +1,154 @@
+"""What all optimizers share: the loop over parameters, and when torch's fused kernel may stand in for the update rule.
+
+A subclass gives `begin` (the state of a new parameter), `update` (the rule on one tensor, as the paper writes it) and,
+where torch has one, `fused` (the same by one kernel over all tensors of a group; tested equal).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlkit.errors import DlkitError, RequestError
+
+State = dict[str, Any]
+Group = dict[str, Any]
+
+
+class Optimizer(torch.optim.Optimizer):
+    """Base of dlkit's optimizers. State and groups have the names of torch's twin, so state dicts interchange.
+
+    Args:
+        params: parameters, or groups of them with their own options.
+        defaults: options of a group that sets none.
+
+    Raises:
+        RequestError: an option is out of its range.
+    """
+
+    fused_devices: tuple[str, ...] = ()
+
+    def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
+        super().__init__(params, {**defaults, "differentiable": False})
+
+    def add_param_group(self, param_group: Group) -> None:
+        super().add_param_group(param_group)
+        self.check(self.param_groups[-1])
+
+    # ------------------------------------------------------------------ what a subclass writes
+
+    def check(self, group: Group) -> None:
+        """Raise RequestError if an option of the group is out of its range."""
+        for name in ("lr", "weight_decay", "eps"):
+            require(group, name, lambda value: value >= 0, ">= 0")
+
+    def begin(self, parameter: Tensor, group: Group) -> State:
+        """The state of a parameter before its first step."""
+        return {}
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+        """One step of one parameter, in place."""
+        raise NotImplementedError
+
+    def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        """One step of all parameters of a group by torch's kernel."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------ the loop
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Update every parameter that has a gradient. Returns the closure's value, if one is given."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not parameters:
+                continue
+            gradients = [parameter.grad for parameter in parameters]
+            states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
+            if self._can_fuse(parameters, gradients):
+                self.fused(parameters, gradients, states, group)
+                continue
+            for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+                if gradient.is_sparse or gradient.is_complex():
+                    kind = "sparse" if gradient.is_sparse else "complex"
+                    raise DlkitError(f"{type(self).__name__} does not take {kind} gradients", "use dense real ones")
+                self.update(parameter, -gradient if group["maximize"] else gradient, state, group)
+        return loss
+
+    def _begin(self, parameter: Tensor, group: Group) -> State:
+        state = self.state[parameter] = self.begin(parameter, group)
+        return state
+
+    def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor]) -> bool:
+        """Whether the kernel takes these tensors: it walks raw memory, so all must be laid out alike."""
+        first = parameters[0]
+        device, dtype = first.device, first.dtype
+        if device.type not in self.fused_devices or not dtype.is_floating_point:
+            return False
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if (
+                parameter.device != device
+                or parameter.dtype != dtype
+                or gradient.dtype != dtype
+                or gradient.layout is not torch.strided
+                or gradient.stride() != parameter.stride()
+                or not (parameter.is_contiguous() or _is_dense(parameter))
+            ):
+                return False
+        return True
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load this optimizer's state, or that of torch's twin; each tensor takes its parameter's layout and device."""
+        super().load_state_dict(state_dict)
+        for group in self.param_groups:
+            self.check(group)
+            for parameter in group["params"]:
+                for name, value in self.state.get(parameter, {}).items():
+                    if name == "step":
+                        self.state[parameter][name] = new_step(parameter, float(value))
+                    elif isinstance(value, Tensor) and value.stride() != parameter.stride():
+                        self.state[parameter][name] = torch.empty_like(parameter).copy_(value)
+
+
+def new_step(parameter: Tensor, value: float = 0.0) -> Tensor:
+    """A count of steps where the fused kernels want it: float32, on the parameter's device."""
+    return torch.tensor(value, dtype=torch.float32, device=parameter.device)
+
+
+def step_number(state: State, parameter: Tensor) -> Tensor:
+    """Count one step; the new count in a precision that powers of the betas can be trusted in, without a host sync."""
+    state["step"] += 1
+    return state["step"].to(torch.float64 if parameter.dtype == torch.float64 else torch.float32)
+
+
+def decayed(parameter: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
+    """The gradient of the loss plus lambda/2 ||theta||^2."""
+    # g <- g + lambda theta
+    return gradient.add(parameter, alpha=weight_decay) if weight_decay else gradient
+
+
+def require(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
+    """Raise RequestError unless the option, if there, is finite and `holds`."""
+    value = group.get(name)
+    values = value if isinstance(value, (tuple, list)) else (value,)
+    if value is not None and not all(math.isfinite(number) and holds(number) for number in values):
+        raise RequestError(f"optimizer option {name} must be {wanted}, got {value}")
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether the tensor covers its memory without gaps or overlaps, in whatever order of dimensions."""
+    expected = 1
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size != 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True

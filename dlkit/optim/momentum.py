@@ -1,0 +1,75 @@
+"""Gradient descent with momentum (Polyak 1964) and Nesterov's variant, in the form of Sutskever et al. 2013."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlkit.annotations import NonNegative, Positive, Rate
+from dlkit.optim.base import Group, Optimizer, State, decayed, require
+
+
+def update(
+    theta: Tensor, gradient: Tensor, v: Tensor, *, lr: float, momentum: float, nesterov: bool, weight_decay: float
+) -> None:
+    """One step with velocity `v` on one tensor, in place."""
+    gradient = decayed(theta, gradient, weight_decay)
+    # v_(t+1) = rho v_t + g_t
+    v.mul_(momentum).add_(gradient)
+    # theta_(t+1) = theta_t - lr v_(t+1); Nesterov looks one step ahead: theta_t - lr (g_t + rho v_(t+1))
+    theta.sub_(lr * (gradient + momentum * v if nesterov else v))
+
+
+class Momentum(Optimizer):
+    """Gradient descent with momentum. Twin of torch.optim.SGD with momentum and no dampening.
+
+    Args:
+        lr: step size, alpha in the review.
+        momentum: share of the velocity that survives a step, rho in the review.
+        nesterov: look ahead (Nesterov 1983).
+        weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
+        maximize: ascend instead.
+    """
+
+    fused_devices = ("cpu", "cuda", "mps")
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Positive = 0.1,
+        momentum: Rate = 0.9,
+        nesterov: bool = False,
+        weight_decay: NonNegative = 0.0,
+        maximize: bool = False,
+    ) -> None:
+        options = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
+        super().__init__(params, {**options, "maximize": maximize, "dampening": 0})
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        require(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require(group, "dampening", lambda value: value == 0, "0")
+
+    def begin(self, parameter: Tensor, group: Group) -> State:
+        return {"momentum_buffer": torch.zeros_like(parameter)}
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+        options = {name: group[name] for name in ("lr", "momentum", "nesterov", "weight_decay")}
+        update(parameter, gradient, state["momentum_buffer"], **options)
+
+    def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        torch._fused_sgd_(
+            parameters,
+            gradients,
+            [state["momentum_buffer"] for state in states],
+            weight_decay=group["weight_decay"],
+            momentum=group["momentum"],
+            lr=group["lr"],
+            dampening=0.0,
+            nesterov=group["nesterov"],
+            maximize=group["maximize"],
+            is_first_step=False,  # the velocity starts at 0, so the first step is like every other
+        )

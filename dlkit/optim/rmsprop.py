@@ -1,0 +1,98 @@
+"""RMSProp: Hinton, Srivastava & Swersky 2012, lecture 6e of "Neural networks for machine learning".
+
+Erratum: the review steps with the squared gradient in the numerator; Hinton, and dlkit, with the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlkit.annotations import NonNegative, Positive, Rate
+from dlkit.optim.base import Group, Optimizer, State, decayed, new_step, require
+
+
+def update(
+    theta: Tensor,
+    gradient: Tensor,
+    s: Tensor,
+    *,
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float = 0.0,
+    v: Tensor | None = None,
+    mean: Tensor | None = None,
+) -> None:
+    """One step with the running mean of squared gradients `s` on one tensor, in place.
+
+    With the running `mean` of gradients, s is centered to a variance (Graves 2013, arXiv:1308.0850, section 4.2); with a
+    velocity `v`, the scaled gradient goes through momentum.
+    """
+    gradient = decayed(theta, gradient, weight_decay)
+    # s_(t+1) = rho s_t + (1 - rho) g_t^2
+    s.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+    second_moment = s
+    if mean is not None:
+        # m_(t+1) = rho m_t + (1 - rho) g_t;  s - m^2 is the variance of the gradient
+        mean.lerp_(gradient, 1 - alpha)
+        second_moment = s.addcmul(mean, mean, value=-1)
+    # theta_(t+1) = theta_t - lr g_t / (sqrt(s_(t+1)) + eps)
+    denominator = second_moment.sqrt().add_(eps)
+    if v is None:
+        theta.addcdiv_(gradient, denominator, value=-lr)
+    else:
+        # v_(t+1) = mu v_t + g_t / (sqrt(s_(t+1)) + eps);  theta_(t+1) = theta_t - lr v_(t+1)
+        v.mul_(momentum).addcdiv_(gradient, denominator)
+        theta.sub_(lr * v)
+
+
+class RMSprop(Optimizer):
+    """RMSProp. Twin of torch.optim.RMSprop.
+
+    Args:
+        lr: step size, alpha in the review.
+        alpha: share of the mean square that survives a step, rho in the review.
+        eps: added to the root of the mean square.
+        momentum: of the scaled gradient; 0 for none.
+        centered: divide by the standard deviation of the gradient, not by its root mean square.
+        weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
+        maximize: ascend instead.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Positive = 1e-2,
+        alpha: Rate = 0.99,
+        eps: NonNegative = 1e-8,
+        momentum: Rate = 0.0,
+        centered: bool = False,
+        weight_decay: NonNegative = 0.0,
+        maximize: bool = False,
+    ) -> None:
+        options = {"lr": lr, "alpha": alpha, "eps": eps, "momentum": momentum, "centered": centered}
+        super().__init__(params, {**options, "weight_decay": weight_decay, "maximize": maximize})
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        for name in ("alpha", "momentum"):
+            require(group, name, lambda value: 0 <= value < 1, ">= 0 and < 1")
+
+    def begin(self, parameter: Tensor, group: Group) -> State:
+        state = {"step": new_step(parameter), "square_avg": torch.zeros_like(parameter)}
+        if group["momentum"]:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+        if group["centered"]:
+            state["grad_avg"] = torch.zeros_like(parameter)
+        return state
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+        state["step"] += 1
+        options = {name: group[name] for name in ("lr", "alpha", "eps", "weight_decay", "momentum")}
+        v, mean = state.get("momentum_buffer"), state.get("grad_avg")
+        update(parameter, gradient, state["square_avg"], v=v, mean=mean, **options)

@@ -1,0 +1,54 @@
+"""Gradient descent (Cauchy 1847), stochastic on mini-batches (Robbins & Monro 1951)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlkit.annotations import NonNegative, Positive
+from dlkit.optim.base import Group, Optimizer, State, decayed
+
+
+def update(theta: Tensor, gradient: Tensor, *, lr: float, weight_decay: float) -> None:
+    """One step of gradient descent on one tensor, in place."""
+    gradient = decayed(theta, gradient, weight_decay)
+    # theta_(t+1) = theta_t - lr g_t
+    theta.sub_(lr * gradient)
+
+
+class SGD(Optimizer):
+    """Gradient descent. Twin of torch.optim.SGD without momentum.
+
+    Args:
+        lr: step size, alpha in the review.
+        weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
+        maximize: ascend instead.
+    """
+
+    fused_devices = ("cpu", "cuda", "mps")
+
+    def __init__(
+        self, params: Any, *, lr: Positive = 0.1, weight_decay: NonNegative = 0.0, maximize: bool = False
+    ) -> None:
+        # momentum, dampening and nesterov stand here for torch's SGD, which reads them from a state dict
+        torch_only = {"momentum": 0, "dampening": 0, "nesterov": False}
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "maximize": maximize, **torch_only})
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+        update(parameter, gradient, lr=group["lr"], weight_decay=group["weight_decay"])
+
+    def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        torch._fused_sgd_(
+            parameters,
+            gradients,
+            [],
+            weight_decay=group["weight_decay"],
+            momentum=0.0,
+            lr=group["lr"],
+            dampening=0.0,
+            nesterov=False,
+            maximize=group["maximize"],
+            is_first_step=False,
+        )

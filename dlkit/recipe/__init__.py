@@ -1,0 +1,12 @@
+"""Recipes: strict YAML in, checked and complete values out. Imports nothing heavy.
+
+A recipe is read, merged with what it `extends`, changed by `KEY=VALUE` and `~KEY` overrides, checked against the schema
+that was generated from the components' signatures, and completed with their defaults. Every problem is reported at once.
+"""
+
+from __future__ import annotations
+
+from dlkit.recipe.keys import override_keys, override_values
+from dlkit.recipe.load import Recipe, load, locate, schema, shipped, summary
+
+__all__ = ["Recipe", "load", "locate", "override_keys", "override_values", "schema", "shipped", "summary"]

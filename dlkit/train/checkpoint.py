@@ -1,0 +1,172 @@
+"""Checkpoints that are whole or absent, and that notice a flipped byte.
+
+A checkpoint directory holds safetensors files, `state.json` and `manifest.json`, which lists the sha256 of the others
+and of itself and is written last. It is built under a temporary name, synced and renamed, so a kill or a full disk at any
+moment leaves the previous one untouched. No pickle is written or read.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from dlkit.errors import DlkitError
+
+MANIFEST = "manifest.json"
+STATE = "state.json"
+_PREFIX = "step-"
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint holds: `tensors` by file (`model`, `optimizer`, ...) and name, `state` as plain JSON values."""
+
+    step: int
+    tensors: dict[str, dict[str, Tensor]]
+    state: dict[str, Any]
+
+
+def directory_name(step: int) -> str:
+    return f"{_PREFIX}{step:08d}"
+
+
+def steps_in(folder: Path) -> list[int]:
+    """Steps of the complete checkpoints in a folder, in ascending order."""
+    if not folder.is_dir():
+        return []
+    names = [path.name for path in folder.iterdir() if (path / MANIFEST).exists() and not path.is_symlink()]
+    return sorted(int(name.removeprefix(_PREFIX)) for name in names if name.startswith(_PREFIX))
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write a checkpoint into `folder/step-NNNNNNNN` and return that path. Raises DlkitError if the disk refuses."""
+    target = folder / directory_name(checkpoint.step)
+    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        hashes: dict[str, str] = {}
+        for name, tensors in checkpoint.tensors.items():
+            whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+            hashes[f"{name}.safetensors"] = _write(temporary / f"{name}.safetensors", save_tensors(whole))
+        hashes[STATE] = _write(temporary / STATE, _canonical({"step": checkpoint.step, **checkpoint.state}))
+        _write(temporary / MANIFEST, _manifest(hashes))
+        _sync(temporary)
+        if target.exists():  # left by a run that was killed between this rename and the next pointer
+            shutil.rmtree(target)
+        temporary.rename(target)
+        _sync(folder)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        kept = steps_in(folder)
+        intact = f"; the checkpoint of step {kept[-1]} is intact" if kept else ""
+        reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+        raise DlkitError(
+            f"cannot save the checkpoint of step {checkpoint.step} in {folder}: {reason}{intact}",
+            "free some space, then continue with --resume",
+        ) from error
+    return target
+
+
+def point(folder: Path, name: str, step: int) -> None:
+    """Let the pointer `folder/name` name the checkpoint of a step, atomically."""
+    temporary = folder / f".{name}.{os.getpid()}.tmp"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(directory_name(step))
+    temporary.replace(folder / name)
+
+
+def prune(folder: Path, keep: set[int]) -> None:
+    """Delete the checkpoints of all other steps, and what a killed run left half-written."""
+    for step in set(steps_in(folder)) - keep:
+        shutil.rmtree(folder / directory_name(step))
+    for path in folder.glob(".*.tmp"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
+    """Read and verify a checkpoint directory.
+
+    Args:
+        path: the directory, or a pointer to it.
+        files: which tensor files to load, by default all. All files are verified in any case.
+
+    Raises:
+        DlkitError: it is not there, or a file in it is missing or damaged; the file is named.
+    """
+    if not path.is_dir():
+        raise DlkitError(f"no checkpoint at {path}", "`ls` its parent: checkpoints are called step-NNNNNNNN")
+    hashes = _read_manifest(path)
+    tensors: dict[str, dict[str, Tensor]] = {}
+    state: dict[str, Any] = {}
+    for name, expected in hashes.items():
+        try:
+            data = (path / name).read_bytes()
+        except OSError as error:
+            raise _damaged(path / name, error.strerror or "unreadable") from error
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise _damaged(path / name, "its sha256 is not the one in manifest.json")
+        stem = name.removesuffix(".safetensors")
+        if name == STATE:
+            state = json.loads(data)
+        elif files is None or stem in files:
+            try:
+                tensors[stem] = load_tensors(data)
+            except SafetensorError as error:
+                raise _damaged(path / name, str(error)) from error
+    return Checkpoint(int(state.pop("step")), tensors, state)
+
+
+def _damaged(path: Path, why: str) -> DlkitError:
+    older = [step for step in steps_in(path.parent.resolve().parent) if directory_name(step) != path.resolve().parent.name]
+    rest = f"delete {path.parent} to fall back on step {older[-1]}" if older else "there is no other checkpoint here"
+    return DlkitError(f"damaged checkpoint: {path}: {why}", rest)
+
+
+def _canonical(value: Any) -> bytes:
+    return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _manifest(hashes: dict[str, str]) -> bytes:
+    own = hashlib.sha256(_canonical(hashes)).hexdigest()
+    return _canonical({"files": hashes, "sha256": own})
+
+
+def _read_manifest(path: Path) -> dict[str, str]:
+    try:
+        data = (path / MANIFEST).read_bytes()
+        hashes = json.loads(data)["files"]
+        if _manifest(hashes) == data and STATE in hashes:
+            return hashes
+    except OSError as error:
+        raise _damaged(path / MANIFEST, error.strerror or "unreadable") from error
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise _damaged(path / MANIFEST, "not as it was written")
+
+
+def _write(path: Path, data: bytes) -> str:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashlib.sha256(data).hexdigest()
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,40 @@
+"""Run a model over a split and measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import nn
+
+
+class Meter(Protocol):
+    """Accumulates what an evaluation needs."""
+
+    samples: int
+
+    def update(self, model: nn.Module, batch: Any) -> None: ...
+    def metrics(self) -> dict[str, float]: ...
+
+
+M = TypeVar("M", bound=Meter)
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Iterable[Any],
+    meter: M,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> M:
+    """Feed every batch to the meter in evaluation mode, then restore the mode that the model was in."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), autocast():
+            for batch in batches:
+                meter.update(model, batch)
+    finally:
+        model.train(training)
+    return meter

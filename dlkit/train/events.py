@@ -1,0 +1,49 @@
+"""What happens during training, as values. The loop yields them; whoever drives it draws, records or ignores them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """An optimizer step was taken. `metrics` (means since the last logged step) is set on logged steps only."""
+
+    step: int
+    epoch: int
+    samples: int
+    lr: float
+    metrics: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The model was evaluated on a split. `metrics` are named `split/metric`; `best` if none was better so far."""
+
+    step: int
+    epoch: int
+    metrics: dict[str, float]
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpointed:
+    """A checkpoint is safely on the disk."""
+
+    step: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Training is over: `reason` is `done`, `patience` or `stopped` (by a signal; the run can be resumed)."""
+
+    step: int
+    epochs: float
+    seconds: float
+    metrics: dict[str, float]
+    reason: str
+
+
+Event = StepDone | Evaluated | Checkpointed | Finished

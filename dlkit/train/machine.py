@@ -1,0 +1,43 @@
+"""Settings of the process that training wants from the machine."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+
+from dlkit.errors import RequestError
+
+# Parameters of glibc's mallopt(3).
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_LARGEST_MMAP_THRESHOLD = 32 << 20
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed tensors instead of handing them back to the kernel and faulting them in again every step."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # musl has none
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device. Raises RequestError where this machine has none such."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise RequestError(f"no device {name}: {count} CUDA devices here", "use --device cpu")
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise RequestError("no device mps: this is no Apple GPU, or torch was built without it", "use --device cpu")
+    return device

@@ -1,0 +1,183 @@
+"""The run directory: recipe, environment, metrics, checkpoints and summary of one run, safe against kills and twins."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from dlkit.errors import DlkitError, RequestError
+from dlkit.train import checkpoint as checkpoints
+from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.events import Evaluated, Event, StepDone
+
+RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
+LOCK, LAST, BEST = ".lock", "last", "best"
+
+
+class RunDirectory:
+    """An open, locked run directory. Use it as a context manager, which releases the lock.
+
+    Args:
+        path: of an existing directory.
+
+    Raises:
+        DlkitError: another process is using it, or it cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self._lock = FileLock(path / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise DlkitError(f"{path} is in use by another dlkit", "wait for it, or choose another --run-dir") from None
+        except OSError as error:
+            raise DlkitError(f"cannot write in {path}: {error.strerror}", "choose another --run-dir") from error
+        self._metrics: Any = None
+        self._best_step: int | None = None
+
+    def __enter__(self) -> RunDirectory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+        self._lock.release()
+
+    # ------------------------------------------------------------------ files
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the run whole or not at all."""
+        temporary = self.path / f".{name}.tmp"
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise DlkitError(f"cannot write {self.path / name}: {error.strerror}", "is the disk full?") from error
+
+    def open_metrics(self, keep: int = 0) -> None:
+        """Open metrics.jsonl behind its first `keep` bytes; what a killed run wrote after its checkpoint is dropped."""
+        path = self.path / METRICS
+        size = path.stat().st_size if path.exists() else 0
+        if size < keep:
+            raise DlkitError(f"{path} is shorter ({size} bytes) than when the checkpoint was taken ({keep} bytes)")
+        self._metrics = path.open("ab")
+        self._metrics.truncate(keep)
+
+    def record(self, event: Event) -> None:
+        """Append a logged step or an evaluation to metrics.jsonl."""
+        if isinstance(event, StepDone) and event.metrics is not None:
+            self._append({"step": event.step, "epoch": event.epoch, "lr": event.lr, **event.metrics})
+        elif isinstance(event, Evaluated):
+            self._append({"step": event.step, "epoch": event.epoch, **event.metrics})
+
+    def _append(self, record: dict[str, Any]) -> None:
+        finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        try:
+            self._metrics.write(json.dumps(finite).encode() + b"\n")
+        except OSError as error:
+            raise self._full(error) from error
+
+    def _full(self, error: OSError) -> DlkitError:
+        reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+        return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use --resume")
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def save(self, checkpoint: Checkpoint, best: bool) -> Path:
+        """Save a checkpoint and move the pointers; older ones that nothing points to are deleted."""
+        try:
+            self._metrics.flush()
+            os.fsync(self._metrics.fileno())
+        except OSError as error:
+            raise self._full(error) from error
+        if best:
+            self._best_step = checkpoint.step
+        checkpoint.state["metrics_bytes"] = self._metrics.tell()
+        checkpoint.state["best_step"] = self._best_step
+        path = checkpoints.save(self.checkpoints, checkpoint)
+        try:
+            self._point(checkpoint.step)
+        except OSError as error:
+            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
+        return path
+
+    def _point(self, step: int) -> None:
+        checkpoints.point(self.checkpoints, LAST, step)
+        keep = {step}
+        if self._best_step is not None:
+            checkpoints.point(self.checkpoints, BEST, self._best_step)
+            keep.add(self._best_step)
+        checkpoints.prune(self.checkpoints, keep)
+
+    def latest(self) -> Checkpoint | None:
+        """The newest complete checkpoint, verified, or None before the first. Raises DlkitError if it is damaged."""
+        steps = checkpoints.steps_in(self.checkpoints)
+        if not steps:
+            return None
+        latest = checkpoints.load(self.checkpoints / checkpoints.directory_name(steps[-1]))
+        self._best_step = latest.state["best_step"]
+        return latest
+
+
+def create(path: Path | None, name: str, overwrite: bool = False) -> Path:
+    """Make the directory of a new run.
+
+    Args:
+        path: where, or None for the next free `runs/<name>-<n>`.
+        name: of the recipe.
+        overwrite: delete an earlier run in `path` first.
+
+    Raises:
+        RequestError: `path` is taken, or holds something that is not a run.
+        DlkitError: it cannot be made.
+    """
+    try:
+        if path is None:
+            return _next_free(Path("runs"), name)
+        if path.exists() and not path.is_dir():
+            raise RequestError(f"{path} is a file", "choose another --run-dir")
+        if path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()):
+            if not (path / RECIPE).exists():
+                raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
+            if not overwrite:
+                raise RequestError(f"{path} already holds a run", "continue it with --resume, or use --overwrite")
+            _clear(path)
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DlkitError(f"cannot make {path or 'runs'}: {error.strerror}", "choose another --run-dir") from error
+    return path
+
+
+def _clear(path: Path) -> None:
+    """Delete an earlier run's files, and only those that a run makes."""
+    with RunDirectory(path):
+        shutil.rmtree(path / "checkpoints", ignore_errors=True)
+        for name in (METRICS, ENVIRONMENT, SUMMARY, "curves.svg", RECIPE):
+            (path / name).unlink(missing_ok=True)
+
+
+def _next_free(folder: Path, name: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = [re.fullmatch(rf"{re.escape(name)}-(\d+)", path.name) for path in folder.iterdir()]
+    number = 1 + max((int(match[1]) for match in taken if match), default=0)
+    while True:
+        try:
+            (folder / f"{name}-{number}").mkdir()
+        except FileExistsError:  # another run took it in between
+            number += 1
+        else:
+            return folder / f"{name}-{number}"

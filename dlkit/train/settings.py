@@ -1,0 +1,55 @@
+"""How to train: the recipe's `train` section. Free of torch, so that a recipe is checked without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dlkit.annotations import Count, Interval, Positive, Rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Length, cadence, precision and regularisation of a training run. Exactly one of epochs and steps is set.
+
+    Args:
+        epochs: passes over the training data.
+        steps: optimizer steps, as an alternative to epochs.
+        eval_every: how often to evaluate, besides the end.
+        checkpoint_every: how often to save a checkpoint, besides the end.
+        log_every: steps between two lines in metrics.jsonl.
+        clip_norm: scale gradients down to this global L2 norm where they exceed it.
+        accumulate: batches whose gradients are averaged into one step.
+        ema: decay of the exponential moving average of the weights that evaluation uses; null for none.
+        patience: stop after so many evaluations without a better monitored metric; null for never.
+        monitor: the metric that patience and the best checkpoint go by.
+        precision: number format of the forward and backward pass; auto measures what is fastest here.
+        compile: compile the model; auto weighs the length of the run against the cost of compiling.
+        channels_last: memory layout of convolutions; auto measures which is faster here.
+        flush_denormal: treat numbers too small for full precision as zero; they slow a CPU down.
+        tensorboard: write TensorBoard event files too (needs dlkit[tensorboard]).
+    """
+
+    epochs: Count | None = None
+    steps: Count | None = None
+    eval_every: Interval = "1 epoch"
+    checkpoint_every: Interval = "1 epoch"
+    log_every: Count = 10
+    clip_norm: Positive | None = None
+    accumulate: Count = 1
+    ema: Rate | None = None
+    patience: Count | None = None
+    monitor: Literal["accuracy", "loss"] = "accuracy"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    channels_last: Literal["auto", "on", "off"] = "auto"
+    flush_denormal: bool = True
+    tensorboard: bool = False
+
+
+def steps_between(interval: str, steps_per_epoch: int) -> int | None:
+    """`2 epochs` or `500 steps` in steps; None for `never`."""
+    if interval == "never":
+        return None
+    number, unit = interval.split()
+    return int(number) * (steps_per_epoch if unit.startswith("epoch") else 1)

@@ -1,0 +1,30 @@
+"""TensorBoard event files, for those who have it installed (`pip install dlkit[tensorboard]`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from dlkit.errors import RequestError
+from dlkit.train.events import Evaluated, Event, Finished, StepDone
+
+
+def event_writer(folder: Path) -> Callable[[Event], None]:
+    """A function that writes each logged event into `folder`. Raises RequestError where tensorboard is missing."""
+    if find_spec("tensorboard") is None:
+        raise RequestError("train.tensorboard is true, but tensorboard is not installed", "pip install tensorboard")
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(folder))
+
+    def write(event: Event) -> None:
+        if isinstance(event, StepDone) and event.metrics is not None:
+            writer.add_scalar("train/lr", event.lr, event.step)
+        if isinstance(event, (StepDone, Evaluated)):
+            for name, value in (event.metrics or {}).items():
+                writer.add_scalar(name, value, event.step)
+        elif isinstance(event, Finished):
+            writer.close()
+
+    return write

@@ -1,0 +1,221 @@
+"""Image folders: layouts, formats of pixels, and one clear line for whatever can be wrong with a tree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms import v2
+
+from dlkit.data.images import images
+from dlkit.errors import DlkitError, RequestError
+
+
+def save(file: Path, colour: object = (200, 100, 50), mode: str = "RGB", size: tuple[int, int] = (12, 8), **keys):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, colour).save(file, **keys)  # pyright: ignore[reportArgumentType]
+
+
+def tree(root: Path, counts: dict[str, int]) -> Path:
+    """Class folders of one-coloured images: the red of the i-th is i."""
+    for place, (name, count) in enumerate(counts.items()):
+        for i in range(count):
+            save(root / name / f"{i:03}.png", (i, 10 * place, 0))
+    return root
+
+
+def only(file: Path, channels: int = 3, size: int = 4) -> list[list[int]]:
+    """The distinct pixels of the one file of class "b", in a tree that is otherwise in order."""
+    save(file.parent.parent / "a" / "x.png")
+    data = images(path=str(file.parent.parent), size=size, channels=channels, test=0.0)  # pyright: ignore
+    return data.splits["train"].inputs[1].flatten(1).unique(dim=1).T.tolist()
+
+
+def test_class_folders_are_split(tmp_path: Path) -> None:
+    tree(tmp_path, {"dog": 20, "cat": 10})
+    data = images(path=str(tmp_path), size=8, validation=0.25)
+    assert data.classes == ("cat", "dog")
+    assert data.input_shape == (3, 8, 8)
+    assert data.sources["rows"] == {"train": 18, "val": 6, "test": 6}
+    assert list(data.splits) == ["train", "val", "test"]
+    seen = [
+        (x[0, 0, 0].item(), t.item()) for s in data.splits.values() for x, t in zip(s.inputs, s.targets, strict=True)
+    ]
+    assert sorted(seen) == sorted([(i, 1) for i in range(20)] + [(i, 0) for i in range(10)])
+    assert data.splits["test"].targets.bincount().tolist() == [2, 4]
+    assert all(split.inputs.is_contiguous() and split.inputs.dtype == torch.uint8 for split in data.splits.values())
+
+
+def test_split_folders_are_the_splits(tmp_path: Path) -> None:
+    tree(tmp_path / "train", {"a": 6, "b": 6})
+    tree(tmp_path / "test", {"a": 2, "b": 3})
+    data = images(path=str(tmp_path), size=4)
+    assert data.sources["rows"] == {"train": 12, "test": 5}
+    assert images(path=str(tmp_path), size=4, validation=0.5).sources["rows"] == {"train": 6, "val": 6, "test": 5}
+    tree(tmp_path / "val", {"b": 1})
+    data = images(path=str(tmp_path), size=4)
+    assert data.sources["rows"] == {"train": 12, "val": 1, "test": 5}
+    assert data.splits["val"].targets.tolist() == [1]
+    with pytest.raises(RequestError, match=r"validation: 0\.1 is given"):
+        images(path=str(tmp_path), validation=0.1)
+    tree(tmp_path / "valid", {"a": 1})
+    with pytest.raises(DlkitError, match="valid is not a split"):
+        images(path=str(tmp_path))
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    assert images(path=str(tree(tmp_path, {"bus": 2, "train": 2})), size=4).classes == ("bus", "train")
+
+
+def test_hidden_and_other_files_are_ignored_and_folders_are_searched(tmp_path: Path) -> None:
+    tree(tmp_path, {"a": 2, "b": 2, ".cache": 1})
+    save(tmp_path / "a" / "deep" / "er" / "x.JPG")
+    save(tmp_path / "a" / ".hidden" / "x.png")
+    (tmp_path / "a" / "._x.png").write_bytes(b"no image")
+    (tmp_path / "a" / "Thumbs.db").write_bytes(b"no image")
+    (tmp_path / "readme.txt").write_text("no image")
+    data = images(path=str(tmp_path), size=4, test=0.0)
+    assert data.classes == ("a", "b")
+    assert data.sources["rows"] == {"train": 5}
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "gif", "jpg", "tif", "ppm"])
+def test_formats(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / "b" / f"x.{suffix}"
+    save(file, **({"lossless": True} if suffix == "webp" else {"quality": 100} if suffix == "jpg" else {}))
+    assert np.abs(np.array(only(file)) - [200, 100, 50]).max() <= (3 if suffix == "jpg" else 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "suffix", "rgb", "grey"),
+    [
+        ("L", 70, "png", [70, 70, 70], [70]),
+        ("1", 1, "png", [255, 255, 255], [255]),
+        ("LA", (70, 255), "png", [70, 70, 70], [70]),
+        ("RGBA", (200, 100, 50, 255), "png", [200, 100, 50], [124]),
+        ("RGBA", (200, 100, 50, 0), "png", [255, 255, 255], [255]),
+        ("RGBA", (0, 0, 0, 127), "png", [128, 128, 128], [128]),
+        ("I;16", 128 * 256, "png", [128, 128, 128], [128]),
+        ("CMYK", (0, 255, 255, 0), "tif", [255, 0, 0], [76]),
+    ],
+)
+def test_modes(mode: str, colour: object, suffix: str, rgb: list[int], grey: list[int], tmp_path: Path) -> None:
+    file = tmp_path / "b" / f"x.{suffix}"
+    save(file, colour, mode)
+    assert only(file) == [rgb]
+    assert only(file, channels=1) == [grey]
+
+
+def test_palettes_and_their_transparency(tmp_path: Path) -> None:
+    file = tmp_path / "b" / "x.png"
+    file.parent.mkdir()
+    image = Image.new("P", (6, 6), 1)
+    image.putpalette([9, 9, 9, 40, 50, 60])
+    image.save(file)
+    assert only(file) == [[40, 50, 60]]
+    image.save(file, transparency=1)
+    assert only(file) == [[255, 255, 255]]
+    image.save(file, transparency=bytes([255, 0]))
+    assert only(file) == [[255, 255, 255]]
+
+
+def test_the_first_frame_of_an_animation(tmp_path: Path) -> None:
+    file = tmp_path / "b" / "x.gif"
+    save(file, save_all=True, append_images=[Image.new("RGB", (12, 8), (1, 2, 3))])
+    assert only(file) == [[200, 100, 50]]
+
+
+def test_orientation_is_applied(tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), dtype=np.uint8)
+    pixels[:4] = 255  # the upper half is white
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise: up becomes right
+    file = tmp_path / "b" / "x.png"
+    save(tmp_path / "a" / "x.png")
+    file.parent.mkdir()
+    Image.fromarray(pixels).save(file, exif=exif)
+    image = images(path=str(tmp_path), size=8, channels=1, test=0.0).splits["train"].inputs[1, 0]
+    assert image[:, 4:].min() == 255
+    assert image[:, :4].max() == 0
+
+
+@pytest.mark.parametrize("size", [(64, 64), (96, 64), (48, 96)])
+def test_resizing_is_torchvisions(size: tuple[int, int], tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    smooth = Image.fromarray(generator.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize(size)
+    (tmp_path / "b").mkdir()
+    smooth.save(tmp_path / "b" / "x.png")
+    save(tmp_path / "a" / "x.png")
+    ours = images(path=str(tmp_path), size=16, test=0.0).splits["train"].inputs[1]
+    reference = v2.Compose([v2.PILToTensor(), v2.Resize(16, antialias=True), v2.CenterCrop(16)])(smooth)
+    difference = (ours.int() - reference.int()).abs().float()
+    assert difference.mean() < 1
+    assert difference.max() < 12  # a crop before resizing cannot see beyond its edge
+
+
+def test_a_large_jpeg_is_close_to_its_full_decoding(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    picture = Image.fromarray(generator.integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize((900, 700))
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    picture.save(tmp_path / "a" / "x.png")
+    picture.save(tmp_path / "b" / "x.jpg", quality=95)
+    png, jpeg = images(path=str(tmp_path), size=32, test=0.0).splits["train"].inputs.int()
+    assert (png - jpeg).abs().float().mean() < 2
+
+
+def test_trees_that_are_wrong(tmp_path: Path) -> None:
+    def fails(message: str, path: Path = tmp_path) -> None:
+        with pytest.raises(DlkitError, match=message) as caught:
+            images(path=str(path))
+        assert "\n" not in caught.value.message
+
+    fails("no such folder", tmp_path / "none")
+    fails("no class folders")
+    (tmp_path / "file").write_text("x")
+    fails("not a folder", tmp_path / "file")
+    save(tmp_path / "a" / "0.png")
+    save(tmp_path / "a" / "1.png")
+    fails("only one class folder, 'a'")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "notes.txt").write_text("x")
+    fails(r"class folder without images: .*b$")
+    save(tmp_path / "b" / "0.png")
+    fails("class 'b' has too few rows")
+
+
+def test_a_class_that_only_the_test_folder_has(tmp_path: Path) -> None:
+    tree(tmp_path / "train", {"a": 2, "b": 2})
+    tree(tmp_path / "test", {"c": 1})
+    with pytest.raises(DlkitError, match="the class 'c' is not in train"):
+        images(path=str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp"])
+def test_a_damaged_image_is_named(suffix: str, tmp_path: Path) -> None:
+    tree(tmp_path, {"a": 2, "b": 2})
+    file = tmp_path / "b" / f"x.{suffix}"
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(file)
+    whole = file.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"no image at all"):
+        file.write_bytes(content)
+        with pytest.raises(DlkitError, match=f"cannot read the image .*x.{suffix}: .") as caught:
+            images(path=str(tmp_path), size=8)
+        assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_of_a_large_jpeg(orientation: int, tmp_path: Path) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((203, 150))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    picture.save(tmp_path / "a" / "x.jpg", quality=95, exif=exif)
+    ImageOps.exif_transpose(Image.open(tmp_path / "a" / "x.jpg")).save(tmp_path / "b" / "x.png")
+    turned, upright = images(path=str(tmp_path), size=16, test=0.0).splits["train"].inputs.int()
+    assert (turned - upright).abs().float().mean() < 2

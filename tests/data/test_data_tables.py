@@ -1,0 +1,241 @@
+"""Tables: the same rows from three formats, and one clear line for whatever can be wrong with a file."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+import torch
+
+from dlkit.data import tables
+from dlkit.errors import DlkitError, RequestError
+
+Columns = dict[str, list[Any]]
+
+
+def write_csv(file: Path, columns: Columns) -> None:
+    lines = [",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]
+    file.write_text("\n".join(lines) + "\n")
+
+
+def write_jsonl(file: Path, columns: Columns) -> None:
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_parquet(file: Path, columns: Columns) -> None:
+    pyarrow.parquet.write_table(pa.table(columns), file)
+
+
+FORMATS = [(tables.csv, write_csv), (tables.jsonl, write_jsonl), (tables.parquet, write_parquet)]
+
+
+def some(count: int = 40) -> Columns:
+    generator = np.random.default_rng(0)
+    return {
+        "a": generator.normal(5, 3, count).tolist(),
+        "b": generator.integers(-9, 9, count).tolist(),
+        "kind": ["cat", "dog", "ant", "bee"] * (count // 4),
+    }
+
+
+def csv_file(folder: Path, content: str | bytes, name: str = "t.csv") -> str:
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(file)
+
+
+@pytest.mark.parametrize(("read", "write"), FORMATS, ids=["csv", "jsonl", "parquet"])
+def test_every_row_is_read_once(read: Callable[..., Any], write: Callable[..., None], tmp_path: Path) -> None:
+    columns = some()
+    write(tmp_path / "pets.x", columns)
+    data = read(path=str(tmp_path / "pets.x"), label="kind", validation=0.25)
+    assert data.name == "pets"
+    assert data.classes == ("ant", "bee", "cat", "dog")
+    assert data.input_shape == (2,)
+    assert data.sources["rows"] == {"train": 24, "val": 8, "test": 8}
+    assert data.sources["columns"] == ["a", "b"]
+    seen = {
+        (*map(float, row), data.classes[target])
+        for split in data.splits.values()
+        for row, target in zip(split.inputs, split.targets, strict=True)
+    }
+    rows = zip(np.float32(columns["a"]), columns["b"], columns["kind"], strict=True)
+    assert seen == {(float(a), float(b), kind) for a, b, kind in rows}
+    train = data.splits["train"].inputs
+    torch.testing.assert_close(data.mean, train.mean(0))
+    torch.testing.assert_close(data.std, train.std(0, correction=0))
+
+
+def test_formats_agree(tmp_path: Path) -> None:
+    datasets = []
+    for read, write in FORMATS:
+        write(tmp_path / "t", some())
+        datasets.append(read(path=str(tmp_path / "t"), label="kind"))
+    assert len({data.sources["sha256"] for data in datasets}) == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        ([10, 9, 2, 1], ("1", "2", "9", "10")),
+        ([1.0, 0.0, -1.0, 0.0], ("-1", "0", "1")),
+        ([True, False, True, False], ("false", "true")),
+        (["b", "a", "B", "\u00e9"], ("B", "a", "b", "\u00e9")),
+    ],
+)
+@pytest.mark.parametrize(("read", "write"), FORMATS, ids=["csv", "jsonl", "parquet"])
+def test_classes_are_sorted(
+    read: Callable[..., Any], write: Callable[..., None], labels: list[Any], classes: tuple[str, ...], tmp_path: Path
+) -> None:
+    write(tmp_path / "t", {"y": labels * 3, "a": list(range(12))})
+    data = read(path=str(tmp_path / "t"), label="y", test=0.0)
+    assert data.classes == classes
+    expected = [str(label).lower() if isinstance(label, bool) else str(label).removesuffix(".0") for label in labels]
+    assert [data.classes[target] for target in data.splits["train"].targets] == expected * 3
+
+
+def test_dictionary_decimal_and_boolean_columns(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "y": pa.array(["x", "z"] * 2).dictionary_encode(),
+            "d": pa.array([1, 2, 3, 4], pa.decimal128(5, 1)),
+            "b": [True, False, False, True],
+            "h": pa.array(np.array([1, 2, 3, 4], np.float16)),
+        }
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "t")
+    data = tables.parquet(path=str(tmp_path / "t"), label="y", test=0.0)
+    assert data.splits["train"].inputs.tolist() == [[1, 1, 1], [2, 0, 2], [3, 0, 3], [4, 1, 4]]
+    assert data.splits["train"].targets.tolist() == [0, 1, 0, 1]
+
+
+def test_columns_choose_and_order_the_features(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "name,a,y,b\nx,1,0,5\nz,2,1,6\n")
+    data = tables.csv(path=path, label="y", columns=("b", "a"), test=0.0)
+    assert data.splits["train"].inputs.tolist() == [[5, 1], [6, 2]]
+
+
+def test_a_test_file_keeps_the_classes_and_columns_of_training(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a,b,y\n1,2,3\n4,5,20\n")
+    other = csv_file(tmp_path, "y,extra,b,a\n20,q,8,7\n", "test.csv")
+    data = tables.csv(path=path, label="y", test_path=other)
+    assert data.sources["rows"] == {"train": 2, "test": 1}
+    assert data.splits["test"].inputs.tolist() == [[7, 8]]
+    assert data.splits["test"].targets.tolist() == [1]
+
+
+def test_types_are_inferred_from_the_whole_file(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i % 2}\n" for i in range(200_000))  # more than pyarrow's block of 1 MB, whole numbers only
+    data = tables.csv(path=csv_file(tmp_path, "a,y\n" + rows + "0.5,1\n"), label="y", test=0.0)
+    assert data.splits["train"].inputs[-1].item() == 0.5
+
+
+def test_a_late_row_is_named_by_its_number(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i % 2}\n" for i in range(200_000))  # the header is row 1
+    with pytest.raises(DlkitError, match="Row #200002: Expected 2 columns, got 3"):
+        tables.csv(path=csv_file(tmp_path, "a,y\n" + rows + "1,2,3\n"), label="y")
+    objects = "".join(f'{{"a": {i}, "y": {i % 2}}}\n' for i in range(100_000))
+    with pytest.raises(DlkitError, match=r"in row 100001$"):
+        tables.jsonl(path=csv_file(tmp_path, objects + '{"a": "x", "y": 1}\n'), label="y")
+
+
+def test_a_constant_feature_has_the_standard_deviation_one(tmp_path: Path) -> None:
+    data = tables.csv(path=csv_file(tmp_path, "a,y\n0.1,0\n0.1,1\n0.1,1\n"), label="y", test=0.0)
+    assert data.std.tolist() == [1]
+
+
+WRONG_REQUESTS = [
+    ("a,kind\n1,2\n", {"label": "kid"}, "no column 'kid' \\(did you mean 'kind'\\?\\)"),
+    ("a,kind\n1,2\n", {"label": "zzz"}, "no column 'zzz'$"),
+    ("a,y\n1,2\n", {"columns": ("b",)}, "no column 'b'"),
+    ("a,y\n1,2\n", {"columns": ("a", "y")}, "'y' is the label"),
+    ("a,y\n1,2\n", {"columns": ("a", "a")}, "given twice"),
+    ("a,y\n1,2\n", {"columns": ()}, "no column for a feature"),
+    ("y\n1\n", {}, "no column for a feature"),
+    ("a,a,y\n1,1,2\n", {}, "two columns named 'a'"),
+    ("a,b,y\n1,red,2\n", {}, "column 'b' is not numeric but string"),
+    ("a,b,y\n1,red,2\n", {"columns": ("a", "b")}, "column 'b' is not numeric"),
+    (",a,y\n0,1,2\n", {}, "column 1 has no name"),
+    ("a,y\n1,2020-01-02\n", {}, "label 'y' is date32"),
+]
+
+
+@pytest.mark.parametrize(("content", "keys", "message"), WRONG_REQUESTS)
+def test_wrong_requests(content: str, keys: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=message) as caught:
+        tables.csv(path=csv_file(tmp_path, content), **{"label": "y", **keys})
+    assert "\n" not in caught.value.message
+    assert "t.csv" in caught.value.message or "columns" in caught.value.message
+
+
+BROKEN = [
+    (tables.csv, "", "the file is empty"),
+    (tables.csv, "\n", "Empty CSV file"),
+    (tables.csv, "a,y\n", "no rows"),
+    (tables.csv, "a,y\n1,0\n2,1,9\n", "Row #3: Expected 2 columns, got 3"),
+    (tables.csv, b"a,\xff,y\n1,2,3\n", "cannot read .*0xff"),
+    (tables.csv, "a,y\n1,0\n,1\n,1\n", "missing value .* 'a', row 2"),
+    (tables.csv, "a,y\n1,0\nnan,1\n", "missing value .* 'a', row 2"),
+    (tables.csv, "a,y\n,0\n,1\n", "missing value .* 'a', row 1"),
+    (tables.csv, "a,y\n1,0\n2,1\n-inf,1\n", "infinite value in column 'a', row 3"),
+    (tables.csv, "a,y\n1,0\n1e300,1\n", "too large for float32 in column 'a', row 2"),
+    (tables.csv, "a,y\n1,x\n1,\n", "missing value in column 'y', row 2"),
+    (tables.csv, "a,y\n1,1\n1,\n", "missing value in column 'y', row 2"),
+    (tables.csv, "a,y\n1,\n1,\n", "missing value in column 'y', row 1"),
+    (tables.csv, "a,y\n1,1.0\n1,2.5\n", "label 'y' is 2.5 in row 2"),
+    (tables.csv, "a,y\n1,1.0\n1,inf\n", "label 'y' is inf in row 2"),
+    (tables.csv, "a,y\n1,x\n2,x\n", "only one class, 'x'"),
+    (tables.csv, "a,y\n1,x\n2,x\n3,z\n", "class 'z' has too few rows"),
+    (tables.jsonl, "", "the file is empty"),
+    (tables.jsonl, "\n", "no rows"),
+    (tables.jsonl, '{"a": 1, "y": 0}\n{"a": "x", "y": 1}\n', "changed from number to string in row 2"),
+    (tables.jsonl, '{"a": 1, "y": 0}\n{"a": 2\n', "in row 2"),
+    (tables.jsonl, '{"a": 1, "y": 0}\n{"y": 1}\n', "missing value .* 'a', row 2"),
+    (tables.jsonl, '{"a": NaN, "y": 0}\n{"a": 1, "y": 1}\n', "missing value .* 'a', row 1"),
+    (tables.jsonl, b'{"a": 1, "y": "\xff"}\n{"a": 1, "y": "x"}\n', "not UTF-8"),
+    (tables.parquet, "hello, this is no table", "cannot read .*Parquet magic bytes not found"),
+]
+
+
+@pytest.mark.parametrize(("read", "content", "message"), BROKEN)
+def test_broken_files(read: Callable[..., Any], content: str | bytes, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DlkitError, match=message) as caught:
+        read(path=csv_file(tmp_path, content), label="y")
+    assert caught.value.exit_code == 1
+    assert "\n" not in caught.value.message
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DlkitError, match="no such file"):
+        tables.csv(path=str(tmp_path / "none.csv"), label="y")
+    with pytest.raises(DlkitError, match="not a file"):
+        tables.parquet(path=str(tmp_path), label="y")
+
+
+def test_a_class_that_only_the_test_file_has(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "a,y\n1,x\n1,z\n")
+    other = csv_file(tmp_path, "a,y\n1,x\n1,new\n", "test.csv")
+    with pytest.raises(DlkitError, match=r"test\.csv: class 'new', row 2"):
+        tables.csv(path=path, label="y", test_path=other)
+    with pytest.raises(RequestError, match=r"test\.csv has no column 'a'"):
+        tables.csv(path=path, label="y", test_path=csv_file(tmp_path, "b,y\n1,x\n", "test.csv"))
+
+
+def test_a_pandas_index_is_not_a_feature(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "t", {"a": [1, 2], "y": [0, 1], "__index_level_0__": [0, 1]})
+    with pytest.raises(RequestError, match="pandas' row index"):
+        tables.parquet(path=str(tmp_path / "t"), label="y")
+
+
+@pytest.mark.parametrize("function", [tables.csv, tables.jsonl, tables.parquet])
+def test_annotations_resolve_and_every_key_is_documented(function: Callable[..., Any]) -> None:
+    keys = set(typing.get_type_hints(function, include_extras=True)) - {"return"}
+    assert all(f"        {key}: " in (function.__doc__ or "") for key in keys)

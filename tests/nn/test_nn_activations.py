@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+import torch
+from torch import nn
+
+from dlkit.errors import RequestError
+from dlkit.nn import activations
+from dlkit.nn.activations import ACTIVATIONS, GELU, Activation, ReLU, Softmax, activation, softmax_reference
+
+TORCH = {
+    "sigmoid": nn.Sigmoid(),
+    "tanh": nn.Tanh(),
+    "relu": nn.ReLU(),
+    "gelu": nn.GELU(),
+    "gelu_tanh": nn.GELU(approximate="tanh"),
+    "silu": nn.SiLU(),
+}
+
+
+def value_and_gradient(function, x, cotangent):
+    x = x.clone().requires_grad_()
+    y = function(x)
+    return y.detach(), torch.autograd.grad(y, x, cotangent)[0]
+
+
+def test_every_name_has_an_activation():
+    assert set(ACTIVATIONS) == set(get_args(Activation)) == set(TORCH)
+
+
+@pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (2, 3, 4, 4)])
+def test_activation_equals_torch_and_the_equation(name, shape):
+    torch.manual_seed(0)
+    x, cotangent = 3 * torch.randn(shape, dtype=torch.float64), torch.randn(shape, dtype=torch.float64)
+    x.view(-1)[0] = 0.0
+    ours = value_and_gradient(activation(name), x, cotangent)
+    torch.testing.assert_close(ours, value_and_gradient(TORCH[name], x, cotangent), rtol=0, atol=0)
+    reference = getattr(activations, f"{name}_reference")
+    torch.testing.assert_close(ours, value_and_gradient(reference, x, cotangent), rtol=1e-12, atol=1e-13)
+
+
+def test_gelu_values_of_the_paper_and_its_approximation():
+    x = torch.tensor([-1.0, 1.0, 2.0], dtype=torch.float64)
+    # x Phi(x), Phi(1) = 0.8413447460685429, Phi(2) = 0.9772498680518208
+    exact = torch.tensor([-0.1586552539314571, 0.8413447460685429, 1.9544997361036416], dtype=torch.float64)
+    torch.testing.assert_close(GELU()(x), exact, rtol=1e-14, atol=0)
+    difference = (activation("gelu_tanh")(x) - exact).abs()
+    assert (difference > 1e-5).all() and (difference < 1e-3).all()
+
+
+def test_inplace_is_for_relu_only_and_overwrites():
+    for name in TORCH:
+        x = torch.tensor([-1.0, 2.0])
+        y = activation(name, inplace=True)(x)
+        assert (y.data_ptr() == x.data_ptr()) == (name == "relu")
+    x = torch.tensor([-1.0, 2.0])
+    assert ReLU()(x).data_ptr() != x.data_ptr() and x[0] == -1
+
+
+def test_softmax_equals_torch_and_does_not_overflow():
+    torch.manual_seed(0)
+    x, cotangent = 5 * torch.randn(4, 6, dtype=torch.float64), torch.randn(4, 6, dtype=torch.float64)
+    ours = value_and_gradient(Softmax(), x, cotangent)
+    torch.testing.assert_close(ours, value_and_gradient(nn.Softmax(-1), x, cotangent), rtol=0, atol=0)
+    torch.testing.assert_close(ours, value_and_gradient(softmax_reference, x, cotangent), rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(softmax_reference(x, 0), x.softmax(0), rtol=1e-12, atol=0)
+    huge = torch.tensor([1e4, 1e4, -1e4], dtype=torch.float64)
+    assert softmax_reference(huge).tolist() == Softmax()(huge).tolist() == [0.5, 0.5, 0.0]
+
+
+def test_unknown_name_is_refused_with_the_choices():
+    with pytest.raises(RequestError, match="'swish'") as error:
+        activation("swish")  # pyright: ignore[reportArgumentType]
+    assert "silu" in (error.value.hint or "")
