@@ -214,6 +214,8 @@ def _override(text: str, merge: _Merge) -> None:
         return
     places: dict[KeyPath, str] = {(*path, *inner): COMMAND_LINE for inner in document.lines} or {path: COMMAND_LINE}
     value = document.values
+    for depth in range(1, len(path)):  # a section that only the command line has
+        merge.places.setdefault(path[:depth], COMMAND_LINE)
     for depth in range(len(path) - 1, 0, -1):  # a changed `name` must reach its section, so merge from the top
         value = {path[depth]: value}
     merge.put(path[:1], value, places, Path.cwd())
