@@ -35,11 +35,17 @@ _IMAGES = ("image-classification",)
 _ROWS = ("tabular-classification",)
 
 DATA = {
-    "digits": Entry("dlkit.data.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGE_BATCHES, _IMAGES),
+    "digits": Entry(
+        "dlkit.data.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGE_BATCHES, _IMAGES
+    ),
     "images": Entry("dlkit.data.images:images", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES),
     "csv": Entry("dlkit.data.tables:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS),
-    "jsonl": Entry("dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS),
-    "parquet": Entry("dlkit.data.tables:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS),
+    "jsonl": Entry(
+        "dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
+    ),
+    "parquet": Entry(
+        "dlkit.data.tables:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
+    ),
 }
 
 MODELS = {

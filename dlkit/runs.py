@@ -61,7 +61,9 @@ def resolve(reference: str) -> Run:
         return Run(path)
     whole = path.resolve()
     if (whole / "manifest.json").is_file() and (whole.parent.parent / "recipe.yaml").is_file():
-        shown = path.parent.parent if path.parent.name == "checkpoints" and path.parent.parent.name else whole.parent.parent
+        shown = (
+            path.parent.parent if path.parent.name == "checkpoints" and path.parent.parent.name else whole.parent.parent
+        )
         return Run(shown, path)
     raise RequestError(f"{reference} is neither a run directory nor a checkpoint in one", "a run holds a recipe.yaml")
 

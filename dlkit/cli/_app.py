@@ -41,7 +41,9 @@ def _root(  # pyright: ignore[reportUnusedFunction]
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and warnings (or set DLKIT_DEBUG=1).")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and warnings (or set DLKIT_DEBUG=1).")
+    ] = False,
 ) -> None:
     pass
 

@@ -19,9 +19,7 @@ def _device(value: str) -> str:
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines even on a terminal.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the one value that a script wants.")]
-Device = Annotated[
-    str, typer.Option(metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")
-]
+Device = Annotated[str, typer.Option(metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")]
 RecipeName = Annotated[
     str,
     typer.Argument(

@@ -39,7 +39,9 @@ def evaluate(
     KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the accuracy.
     """
     if confusion is not None and (confusion.suffix != ".svg" or not confusion.parent.is_dir()):
-        raise RequestError(f"--confusion {confusion}: no .svg file in an existing folder", "give a path like matrix.svg")
+        raise RequestError(
+            f"--confusion {confusion}: no .svg file in an existing folder", "give a path like matrix.svg"
+        )
     for override in overrides or ():
         if not override.lstrip("~").startswith("data."):
             raise RequestError(f"{override}: eval changes only the data", "give KEY=VALUE with a key like data.path")

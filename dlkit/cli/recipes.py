@@ -16,7 +16,9 @@ from dlkit.errors import RequestError
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name or file.", autocompletion=_completion.recipes)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A recipe's name or file.", autocompletion=_completion.recipes)
+]
 
 
 @app.command("list")
@@ -87,9 +89,7 @@ def copy(
 
 
 @app.command()
-def check(
-    name: RecipeName, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False
-) -> None:
+def check(name: RecipeName, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Check a recipe: every problem with its line. Example: dlkit recipes check mine.yaml"""
     checked = recipe.load(name, overrides or ())
     record = {"recipe": checked.name, "path": str(checked.path), "status": "ok"}

@@ -57,13 +57,23 @@ def train(
 
     from dlkit.train import run_directory
 
+    name = re.sub(r"-\d+$", "", loaded.name)
     if begins:
-        run_dir = run_directory.create(run_dir, re.sub(r"-\d+$", "", loaded.name), overwrite)
-    assert run_dir is not None
-    with run_directory.RunDirectory(run_dir) as directory, GracefulStop(
-        "stopping after this step, with a checkpoint; once more stops at once"
-    ) as stop:
-        _train(loaded, directory, device, begins, stop, Output(as_json, quiet))
+        run_directory.refuse(run_dir, overwrite)
+    with GracefulStop("stopping after this step, with a checkpoint; once more stops at once") as stop:
+        built = _build(loaded, device, stop)
+        # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
+        path = run_directory.create(run_dir, name, overwrite) if begins or run_dir is None else run_dir
+        with run_directory.RunDirectory(path) as directory:
+            _train(built, directory, begins, stop, Output(as_json, quiet))
+
+
+def _build(recipe: Recipe, device: str, stop: GracefulStop) -> Built:
+    from dlkit import build
+    from dlkit.train import machine
+
+    machine.keep_freed_memory()
+    return build.training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
 
 
 def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
@@ -86,17 +96,12 @@ def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
     return saved
 
 
-def _train(
-    recipe: Recipe, directory: RunDirectory, device: str, begins: bool, stop: GracefulStop, output: Output
-) -> None:
-    from dlkit import build
+def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
     from dlkit.cli._training_view import TrainingView
-    from dlkit.train import environment, machine
+    from dlkit.train import environment
     from dlkit.train.events import Finished
     from dlkit.train.loop import fit
 
-    machine.keep_freed_memory()
-    built = build.training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
     latest = None if begins else directory.latest()
     if begins:
         directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
@@ -108,7 +113,7 @@ def _train(
     directory.open_metrics(latest.state["metrics_bytes"] if latest else 0)
     writer = _tensorboard(directory.path) if built.training.settings.tensorboard else None
     job, settings = built.training, built.training.settings
-    title = f"{recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
+    title = f"{built.recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
     first = latest.step if latest else 0
     finished: Finished | None = None
     with TrainingView(title, job.total_steps, job.steps_per_epoch, first, live_console(), note) as view:

@@ -16,7 +16,9 @@ from dlkit.optim.adam import Adam
 from dlkit.optim.base import Group, State, step_number
 
 
-def update(theta: Tensor, gradient: Tensor, v: Tensor, s: Tensor, step: Tensor, *, weight_decay: float, **rest: Any) -> None:
+def update(
+    theta: Tensor, gradient: Tensor, v: Tensor, s: Tensor, step: Tensor, *, weight_decay: float, **rest: Any
+) -> None:
     """One step on one tensor, in place: decay, then Adam's step on the bare gradient."""
     # theta <- theta - lr lambda theta
     theta.mul_(1 - rest["lr"] * weight_decay)

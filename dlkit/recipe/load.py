@@ -144,7 +144,9 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
 def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merge) -> None:
     """Read a file after the one that it extends, so that its own values win."""
     try:
-        document = strict_yaml.parse(sys.stdin.buffer.read(), "stdin") if where == "-" else strict_yaml.read(path, where)
+        document = (
+            strict_yaml.parse(sys.stdin.buffer.read(), "stdin") if where == "-" else strict_yaml.read(path, where)
+        )
     except OSError as error:
         raise DlkitError(f"cannot read {where}: {error.strerror or error}") from error
     merge.problems.extend(document.problems)
@@ -152,7 +154,9 @@ def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merg
     if not isinstance(values, dict):
         if not document.problems:
             got = "an empty file" if values is None else "a list" if isinstance(values, list) else show(values)
-            merge.problems.append(Problem(f"{document.where}:1", "", f"expected a mapping (task: ..., data: ...), got {got}"))
+            merge.problems.append(
+                Problem(f"{document.where}:1", "", f"expected a mapping (task: ..., data: ...), got {got}")
+            )
         return
     places: dict[KeyPath, str] = {key: f"{document.where}:{line}" for key, line in document.lines.items()}
     extends = values.pop("extends", None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

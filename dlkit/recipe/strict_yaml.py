@@ -32,7 +32,7 @@ _CONSTANTS = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_AMBIGUOUS = frozenset("yes no on off y n".split())
+_AMBIGUOUS = frozenset(["yes", "no", "on", "off", "y", "n"])
 
 
 class AmbiguousWord(str):

@@ -133,6 +133,20 @@ class RunDirectory:
         return latest
 
 
+def refuse(path: Path | None, overwrite: bool) -> None:
+    """Raise RequestError if a new run may not be made at `path`: a file, another run, or a folder of other things."""
+    if path is None or not path.exists():
+        return
+    if not path.is_dir():
+        raise RequestError(f"{path} is a file", "choose another --run-dir")
+    if all(entry.name == LOCK for entry in path.iterdir()):
+        return
+    if not (path / RECIPE).exists():
+        raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
+    if not overwrite:
+        raise RequestError(f"{path} already holds a run", "continue it with --resume, or use --overwrite")
+
+
 def create(path: Path | None, name: str, overwrite: bool = False) -> Path:
     """Make the directory of a new run.
 
@@ -142,19 +156,14 @@ def create(path: Path | None, name: str, overwrite: bool = False) -> Path:
         overwrite: delete an earlier run in `path` first.
 
     Raises:
-        RequestError: `path` is taken, or holds something that is not a run.
+        RequestError: see `refuse`.
         DlkitError: it cannot be made.
     """
+    refuse(path, overwrite)
     try:
         if path is None:
             return _next_free(Path("runs"), name)
-        if path.exists() and not path.is_dir():
-            raise RequestError(f"{path} is a file", "choose another --run-dir")
-        if path.is_dir() and any(entry.name != LOCK for entry in path.iterdir()):
-            if not (path / RECIPE).exists():
-                raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
-            if not overwrite:
-                raise RequestError(f"{path} already holds a run", "continue it with --resume, or use --overwrite")
+        if (path / RECIPE).exists():
             _clear(path)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

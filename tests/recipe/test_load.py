@@ -133,13 +133,25 @@ def test_paths_are_relative_to_the_file_that_sets_them(tmp_path: Path, monkeypat
         ("epochs: 2", "epochs: 2, eval_every: 0 steps", "r.yaml:5: train.eval_every: expected text such as"),
         ("resnet20", "resnet2O", "r.yaml:3: model.name: expected one of mlp, cnn, resnet, resnet20"),
         ("name: resnet20", "norm: batch", "r.yaml:3: model.name: missing: mlp, cnn, resnet, resnet20"),
-        ("{name: resnet20}", "resnet20", "r.yaml:3: model: expected a mapping, got 'resnet20': write model: {name: resnet"),
+        (
+            "{name: resnet20}",
+            "resnet20",
+            "r.yaml:3: model: expected a mapping, got 'resnet20': write model: {name: resnet",
+        ),
         ("{name: resnet20}", "[resnet20]", 'r.yaml:3: model: expected a mapping, got ["resnet20"]'),
         ("name: digits", "name: images", "r.yaml:2: data.path: missing: text"),
         ("name: digits", "name: no", "r.yaml:2: data.name: an unquoted 'no' is a boolean to some"),
-        ("task: image-", "task: text-", "r.yaml:1: task: expected one of image-classification, tabular-classification, got"),
+        (
+            "task: image-",
+            "task: text-",
+            "r.yaml:1: task: expected one of image-classification, tabular-classification, got",
+        ),
         ("task: image-classification", "tsk: x", "r.yaml:1: tsk: unknown key (did you mean task?)"),
-        ("task: image-", "task: tabular-", "r.yaml:3: model.name: resnet20 is not for tabular-classification; these are: mlp"),
+        (
+            "task: image-",
+            "task: tabular-",
+            "r.yaml:3: model.name: resnet20 is not for tabular-classification; these are: mlp",
+        ),
         ("train: {epochs: 2}", "train: {epochs: 2}\nextra: 1", "r.yaml:6: extra: unknown key"),
     ],
 )
