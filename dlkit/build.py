@@ -19,7 +19,7 @@ from dlkit.data.batches import Batches
 from dlkit.data.dataset import Dataset
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint, plan, random_state
+from dlkit.train import checkpoint, loop, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate
 from dlkit.train.loop import Training, autocast, load_weights
@@ -54,10 +54,12 @@ def training(recipe: Recipe, device: torch.device, should_stop: Callable[[], boo
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     batches = split_batches(recipe, dataset, "train", device, True, channels_last)
     names = evaluated_splits(dataset)[:1]
-    evaluations = {name: split_batches(recipe, dataset, name, device, False, channels_last) for name in names}
+    evaluations: dict[str, loop.Batches] = {
+        name: split_batches(recipe, dataset, name, device, False, channels_last) for name in names
+    }
     if settings.patience is not None and "val" not in evaluations:
         raise RequestError(
-            f"train.patience needs validation data, and {dataset.name} has none: stopping by the test split would be cheating",
+            f"train.patience needs validation data, and {dataset.name} has none; the test split is not for choosing by",
             "hold some out: data.validation=0.1",
         )
     task = build_task(recipe, dataset)

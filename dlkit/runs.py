@@ -1,4 +1,4 @@
-"""What a RUN argument refers to: a run directory, a checkpoint in one, or a reference on standard input. Free of torch."""
+"""What a RUN argument refers to: a run directory, a checkpoint in one, or one read from standard input. No torch."""
 
 from __future__ import annotations
 

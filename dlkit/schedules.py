@@ -5,7 +5,7 @@ The decay is a function of the share p of the rest that lies behind:
 
     p = (step - W) / (total - W),   0 <= p < 1
 
-so the last step still learns, and the value that a decay ends on would be reached one step past the end. With W = 0 these
+so the last step still learns, and a decay would reach the value that it ends on one step past the end. With W = 0 these
 are the conventions of torch.optim.lr_scheduler's LinearLR and CosineAnnealingLR with `total` steps.
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import warnings
@@ -68,10 +69,8 @@ def run(arguments: Sequence[str]) -> int:
         code = 1
     else:
         return code
-    try:  # what is left in the buffer has nowhere to go
+    with contextlib.suppress(OSError, ValueError):  # what is left in the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        pass
     return code
 
 

@@ -6,6 +6,7 @@ that is not finite is null. `--quiet` prints a single value.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dlkit.annotations import is_list, is_mapping
 from dlkit.errors import DlkitError, RecipeError
 
 
@@ -23,12 +25,9 @@ def escaped(text: str) -> str:
 
 def write_stderr(text: str) -> None:
     """A line on stderr, if there is one to write to."""
-    try:
-        print(text.encode(errors="backslashreplace").decode(), file=sys.stderr, flush=True)
-    except (OSError, ValueError, AttributeError):
-        return
-    except UnicodeEncodeError:
-        print(text.encode("ascii", "backslashreplace").decode(), file=sys.stderr, flush=True)
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
@@ -98,10 +97,8 @@ def finite(value: Any) -> Any:
     """The value with null for each number that JSON cannot hold."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        items: Any = value.items()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        return {str(key): finite(item) for key, item in items}
-    if isinstance(value, (list, tuple)):
-        sequence: Any = value  # pyright: ignore[reportUnknownVariableType]
-        return [finite(item) for item in sequence]
+    if is_mapping(value):
+        return {str(key): finite(item) for key, item in value.items()}
+    if is_list(value):
+        return [finite(item) for item in value]
     return value

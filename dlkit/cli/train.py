@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlkit import recipe as recipes
+from dlkit.annotations import is_mapping
 from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._signals import GracefulStop
@@ -81,11 +82,11 @@ def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
     differences: list[str] = []
     for section, old in saved.values.items():
         new = wanted.values[section]
-        if not isinstance(old, dict):
+        if not is_mapping(old):
             differences += [f"{section} is {old} in the run, now {new}"] if old != new else []
             continue
-        for key in sorted({*old, *new}):  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-            a, b = old.get(key), new.get(key)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        for key in sorted({*old, *new}):
+            a, b = old.get(key), new.get(key)
             if a != b and not (section == "train" and key in _AUTO and b == "auto"):
                 differences.append(f"{section}.{key} is {a} in the run, now {b}")
     if differences:

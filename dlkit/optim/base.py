@@ -137,8 +137,8 @@ def decayed(parameter: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
 
 def require(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
     """Raise RequestError unless the option, if there, is finite and `holds`."""
-    value = group.get(name)
-    values = value if isinstance(value, (tuple, list)) else (value,)
+    value: Any = group.get(name)
+    values: Any = value if isinstance(value, (tuple, list)) else (value,)
     if value is not None and not all(math.isfinite(number) and holds(number) for number in values):
         raise RequestError(f"optimizer option {name} must be {wanted}, got {value}")
 

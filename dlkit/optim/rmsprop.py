@@ -29,7 +29,7 @@ def update(
 ) -> None:
     """One step with the running mean of squared gradients `s` on one tensor, in place.
 
-    With the running `mean` of gradients, s is centered to a variance (Graves 2013, arXiv:1308.0850, section 4.2); with a
+    With the running `mean` of gradients s is centered to a variance (Graves 2013, arXiv:1308.0850, section 4.2); with a
     velocity `v`, the scaled gradient goes through momentum.
     """
     gradient = decayed(theta, gradient, weight_decay)

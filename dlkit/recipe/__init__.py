@@ -1,7 +1,7 @@
 """Recipes: strict YAML in, checked and complete values out. Imports nothing heavy.
 
 A recipe is read, merged with what it `extends`, changed by `KEY=VALUE` and `~KEY` overrides, checked against the schema
-that was generated from the components' signatures, and completed with their defaults. Every problem is reported at once.
+generated from the components' signatures, and completed with their defaults. Problems are reported all at once.
 """
 
 from __future__ import annotations

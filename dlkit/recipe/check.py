@@ -12,14 +12,15 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from dlkit.annotations import is_list, is_mapping
 from dlkit.recipe.strict_yaml import AmbiguousWord, KeyPath
 
 Report = Callable[[KeyPath, str], None]
 Schema = dict[str, Any]
 
 _TYPES: dict[str, Callable[[Any], bool]] = {
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
+    "object": is_mapping,
+    "array": is_list,
     "string": lambda value: isinstance(value, str) and not isinstance(value, AmbiguousWord),
     "integer": lambda value: isinstance(value, int) and not isinstance(value, bool),
     "number": lambda value: isinstance(value, (int, float)) and not isinstance(value, bool),
@@ -64,7 +65,7 @@ def describe(schema: Schema) -> str:
     if "enum" in schema:
         return "one of " + ", ".join(str(choice) for choice in schema["enum"])
     words = _WORDS[schema["type"]]
-    if "items" in schema and isinstance(schema["items"], dict):
+    if "items" in schema and is_mapping(schema["items"]):
         words += f", each {describe(schema['items'])}"
     if "prefixItems" in schema:
         words += " (" + ", ".join(describe(item) for item in schema["prefixItems"]) + ")"
@@ -80,10 +81,10 @@ def check(value: Any, schema: Schema, path: KeyPath, report: Report) -> None:
     if message is not None:
         report(path, message)
         return
-    if isinstance(value, list) and "anyOf" not in schema:
-        _check_list(list(value), schema, path, report)  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(value, dict) and "properties" in schema:
-        _check_mapping(value, schema, path, report)  # pyright: ignore[reportUnknownArgumentType]
+    if is_list(value) and "anyOf" not in schema:
+        _check_list(value, schema, path, report)
+    if is_mapping(value) and "properties" in schema:
+        _check_mapping(value, schema, path, report)
 
 
 def _mismatch(value: Any, schema: Schema) -> str | None:

@@ -17,7 +17,7 @@ from annotated_types import BaseMetadata
 from pydantic import GetJsonSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema
 
-from dlkit.annotations import Pattern
+from dlkit.annotations import Pattern, is_mapping
 from dlkit.catalog import SECTIONS, TASKS, resolve
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
@@ -72,9 +72,10 @@ def component(target: str, help_text: str, *also: str) -> dict[str, Any]:
     """The mapping that sets the keyword-only parameters of one or more constructors."""
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for constructor in map(resolve, (target, *also)):
-        bound = constructor.keywords if isinstance(constructor, functools.partial) else {}
-        function = constructor.func if isinstance(constructor, functools.partial) else constructor
+    for part in (target, *also):
+        constructor: Any = resolve(part)
+        partial = isinstance(constructor, functools.partial)
+        function, bound = (constructor.func, constructor.keywords) if partial else (constructor, {})
         hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
         texts = argument_texts(inspect.getdoc(function) or "")
         for parameter in inspect.signature(constructor).parameters.values():
@@ -124,7 +125,7 @@ def simplified(schema: dict[str, Any]) -> dict[str, Any]:
     for key, value in schema.items():
         if key == "title" or (key == "type" and ("enum" in schema or "const" in schema)):
             continue
-        if key in ("items",) and isinstance(value, dict):
+        if key == "items" and is_mapping(value):
             result[key] = simplified(value)
         elif key in ("anyOf", "prefixItems"):
             result[key] = [simplified(item) for item in value]

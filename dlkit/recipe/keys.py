@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError
 from dlkit.recipe.load import load, schema
 
@@ -11,7 +12,7 @@ from dlkit.recipe.load import load, schema
 def _names(source: str) -> dict[str, str]:
     """Section -> the component that the recipe uses there."""
     try:
-        return {key: value.get("name", "") for key, value in load(source).values.items() if isinstance(value, dict)}
+        return {key: value.get("name", "") for key, value in load(source).values.items() if is_mapping(value)}
     except DlkitError:
         return {}
 

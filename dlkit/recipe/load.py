@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from dlkit.annotations import is_list, is_mapping
 from dlkit.catalog import SECTIONS, TASKS
 from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
@@ -100,11 +101,11 @@ class _Merge:
         for part in path[:-1]:
             parent = parent[str(part)]
         key, old = str(path[-1]), parent.get(str(path[-1]))
-        if isinstance(value, dict) and isinstance(old, dict):
-            if value.get("name", old.get("name")) != old.get("name"):  # pyright: ignore[reportUnknownMemberType]
-                old.clear()  # pyright: ignore[reportUnknownMemberType]
-            for name, item in value.items():  # pyright: ignore[reportUnknownVariableType]
-                self.put((*path, str(name)), item, places, folder)  # pyright: ignore[reportUnknownArgumentType]
+        if is_mapping(value) and is_mapping(old):
+            if value.get("name", old.get("name")) != old.get("name"):
+                old.clear()
+            for name, item in value.items():
+                self.put((*path, str(name)), item, places, folder)
         else:
             parent[key] = copy.deepcopy(value)
         for place, where in places.items():
@@ -151,22 +152,22 @@ def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merg
         raise DlkitError(f"cannot read {where}: {error.strerror or error}") from error
     merge.problems.extend(document.problems)
     values = document.values
-    if not isinstance(values, dict):
+    if not is_mapping(values):
         if not document.problems:
-            got = "an empty file" if values is None else "a list" if isinstance(values, list) else show(values)
+            got = "an empty file" if values is None else "a list" if is_list(values) else show(values)
             merge.problems.append(
                 Problem(f"{document.where}:1", "", f"expected a mapping (task: ..., data: ...), got {got}")
             )
         return
     places: dict[KeyPath, str] = {key: f"{document.where}:{line}" for key, line in document.lines.items()}
-    extends = values.pop("extends", None)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    extends = values.pop("extends", None)
     if extends is not None:
         _extend(extends, path, places, (*children, path.resolve()), merge)
     # the data paths of a shipped recipe are about the place where it is used
     folder = Path.cwd() if path in shipped().values() else path.resolve().parent
     merge.places.setdefault((), places.get((), f"{document.where}:1"))
-    for key, value in values.items():  # pyright: ignore[reportUnknownVariableType]
-        merge.put((str(key),), value, places, folder)  # pyright: ignore[reportUnknownArgumentType]
+    for key, value in values.items():
+        merge.put((str(key),), value, places, folder)
 
 
 def _extend(extends: Any, path: Path, places: dict[KeyPath, str], children: tuple[Path, ...], merge: _Merge) -> None:
@@ -197,16 +198,16 @@ def _override(text: str, merge: _Merge) -> None:
         return
     parent: Any = merge.values
     for depth, part in enumerate(path[:-1]):
-        if removes and (not isinstance(parent, dict) or part not in parent):
+        if removes and (not is_mapping(parent) or part not in parent):
             break
         parent = parent.setdefault(part, {})
-        if not isinstance(parent, dict):
+        if not is_mapping(parent):
             merge.problems.append(Problem(COMMAND_LINE, key, f"{dotted(path[: depth + 1])} is not a mapping"))
             return
     if removes:
-        if not isinstance(parent, dict) or path[-1] not in parent:
-            known = parent if isinstance(parent, dict) else ()  # pyright: ignore[reportUnknownVariableType]
-            near = closest(str(path[-1]), known)  # pyright: ignore[reportUnknownArgumentType]
+        if not is_mapping(parent) or path[-1] not in parent:
+            known = parent if is_mapping(parent) else ()
+            near = closest(str(path[-1]), known)
             merge.problems.append(Problem(COMMAND_LINE, key, f"nothing to remove{near}"))
             return
         del parent[path[-1]]
@@ -244,16 +245,16 @@ def _check(merge: _Merge) -> None:
             continue
         if "$ref" not in properties[key] and "allOf" not in properties[key]:
             check(value, properties[key], (key,), merge.report)
-        elif not isinstance(value, dict):
+        elif not is_mapping(value):
             known = properties[key].get("properties", {}).get("name", {}).get("enum", ())
             hint = f": write {key}: {{name: {value}}}" if value in known else ""
             merge.report((key,), f"expected a mapping, got {show(value)}{hint}")
         else:
-            _check_section(key, dict(value), properties[key], merge)  # pyright: ignore[reportUnknownArgumentType]
+            _check_section(key, dict(value), properties[key], merge)
     _check_task(merge)
     train = merge.values.get("train", {})
-    if isinstance(train, dict):
-        lengths = [key for key in ("epochs", "steps") if train.get(key) is not None]  # pyright: ignore[reportUnknownMemberType]
+    if is_mapping(train):
+        lengths = [key for key in ("epochs", "steps") if train.get(key) is not None]
         if len(lengths) != 1:
             found = "both are set" if lengths else "neither is set"
             merge.report(("train", *lengths[:1]), f"set either train.epochs or train.steps: {found}")
@@ -264,7 +265,7 @@ def _check_task(merge: _Merge) -> None:
     task = merge.values.get("task")
     for section in ("data", "model"):
         values = merge.values.get(section)
-        name = values.get("name") if isinstance(values, dict) else None  # pyright: ignore[reportUnknownMemberType]
+        name = values.get("name") if is_mapping(values) else None
         entry = SECTIONS[section].get(name) if isinstance(name, str) else None
         if task in TASKS and entry is not None and entry.tasks and task not in entry.tasks:
             fitting = [key for key, other in SECTIONS[section].items() if not other.tasks or task in other.tasks]
@@ -292,7 +293,7 @@ def _complete(merge: _Merge) -> dict[str, Any]:
         if key == "extends":
             continue
         value = merge.values.get(key, described.get("default"))
-        if isinstance(value, dict):
+        if is_mapping(value):
             given: dict[str, Any] = {**described.get("default", {}), **value}
             properties = (_section_schema(key, given) or {})["properties"]
             value = {name: given.get(name, copy.deepcopy(item.get("default"))) for name, item in properties.items()}
@@ -312,10 +313,10 @@ def _is_path(item: dict[str, Any]) -> bool:
 
 def _plain(value: Any) -> Any:
     """The value without `AmbiguousWord`, which only the checker needs."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in _items(value)}  # pyright: ignore[reportUnknownArgumentType]
-    if isinstance(value, list):
-        return [_plain(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+    if is_mapping(value):
+        return {str(key): _plain(item) for key, item in _items(value)}
+    if is_list(value):
+        return [_plain(item) for item in value]
     return str(value) if isinstance(value, str) else value
 
 

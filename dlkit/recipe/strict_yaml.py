@@ -98,7 +98,8 @@ def parse(data: bytes, where: str) -> Document:
 def _is_plain(text: str, document: Document) -> bool:
     """Look at the stream of events first: tags, depth and document count, before anything recursive runs."""
     depth = documents = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    events: Any = yaml.parse(text, Loader=_LOADER)
+    for event in events:
         line = event.start_mark.line + 1
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
@@ -111,8 +112,9 @@ def _is_plain(text: str, document: Document) -> bool:
                 return False
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        if getattr(event, "tag", None) is not None:
-            document.problem(line, (), f"YAML tags are not allowed: {event.tag}")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            document.problem(line, (), f"YAML tags are not allowed: {tag}")
     return not document.problems
 
 

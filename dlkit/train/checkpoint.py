@@ -1,8 +1,8 @@
 """Checkpoints that are whole or absent, and that notice a flipped byte.
 
 A checkpoint directory holds safetensors files, `state.json` and `manifest.json`, which lists the sha256 of the others
-and of itself and is written last. It is built under a temporary name, synced and renamed, so a kill or a full disk at any
-moment leaves the previous one untouched. No pickle is written or read.
+and its own, and is written last. It is built under a temporary name, synced and renamed, so a kill or a full disk at
+any moment leaves the previous one untouched. No pickle is written or read.
 """
 
 from __future__ import annotations

@@ -75,9 +75,9 @@ class ClassificationMeter:
             self.confusion.index_add_(0, targets * self.classes + predicted, ones)
 
     def metrics(self) -> dict[str, float]:
-        """Loss in nats, accuracy, top-5 accuracy (from 20 classes on) and expected calibration error, as shares of 1."""
+        """Loss in nats, accuracy, top-5 accuracy (from 20 classes on), expected calibration error: shares of 1."""
         n = max(self.samples, 1)
-        count, right, confidence = self.bins
+        _, right, confidence = self.bins
         metrics = {"loss": self.loss.item() / n, "accuracy": self.correct.item() / n}
         if self.classes >= TOP5_FROM:
             metrics["top5"] = self.top5.item() / n

@@ -37,7 +37,7 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
 
 
 class Batches(Protocol):
-    """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so a run can resume anywhere."""
+    """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so runs resume anywhere."""
 
     samples: int
     batch_size: int
@@ -76,7 +76,7 @@ class Training:
     description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved in each checkpoint
 
     @functools.cached_property
-    def compiled(self) -> Callable[..., Any]:
+    def compiled(self) -> Any:
         """The model as full training batches go through it."""
         return torch.compile(self.model, dynamic=False) if self.settings.compile == "on" else self.model
 
@@ -324,7 +324,7 @@ def unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load a state dict whose tied tensors stand once. Raises DlkitError naming what is missing, surplus or misshapen."""
+    """Load a state dict whose tied tensors stand once. Raises DlkitError naming what does not fit."""
     own = model.state_dict()
     expected = unshared(own)
     problems = [f"missing {name}" for name in expected.keys() - weights.keys()]

@@ -1,4 +1,4 @@
-"""Decide what a recipe leaves at `auto`: precision, memory layout, compilation. By the hardware first, then by a stopwatch.
+"""Decide what a recipe leaves at `auto`: precision, memory layout, compilation. By the hardware, then by the clock.
 
 A decision is made once, before the first step, and written into the run's recipe, so that a resumed or repeated run
 takes the same. It asks for a clear win (`CLEAR_WIN`), so that noise does not flip it.
@@ -34,8 +34,8 @@ def reduced_precision(device: torch.device) -> Precision | None:
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "cpu":
-        amx = torch.cpu._is_amx_tile_supported()  # pyright: ignore[reportPrivateImportUsage]
-        return "bf16" if amx or torch.cpu._is_avx512_bf16_supported() else None  # pyright: ignore[reportPrivateImportUsage]
+        amx = torch.cpu._is_amx_tile_supported()
+        return "bf16" if amx or torch.cpu._is_avx512_bf16_supported() else None
     return None
 
 
@@ -99,7 +99,7 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
 def seconds_a_step(
     model: nn.Module, task: Task, batch: Any, device: torch.device, precision: str, repeats: int = 5
 ) -> float:
-    """Median wall time of a forward and backward pass on a copy of the model; leaves every random generator as it was."""
+    """Median wall time of a forward and backward pass on a copy of the model; random generators stay as they were."""
     generators = random_state.capture()
     twin = copy.deepcopy(model).train()
     times: list[float] = []

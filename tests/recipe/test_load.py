@@ -224,7 +224,7 @@ def test_an_unreadable_file_is_an_error_of_the_work(tmp_path: Path, monkeypatch:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(DlkitError, match="cannot read .*: Permission denied"):
+    with pytest.raises(DlkitError, match=r"cannot read .*: Permission denied"):
         recipe.load(source)
 
 
