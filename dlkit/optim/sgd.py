@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Optimizer, State, decayed
+from dlkit.optim.base import Group, Optimizer, State, decayed, require
 
 
 def update(theta: Tensor, gradient: Tensor, *, lr: float, weight_decay: float) -> None:
@@ -35,6 +35,10 @@ class SGD(Optimizer):
         # momentum, dampening and nesterov stand here for torch's SGD, which reads them from a state dict
         torch_only = {"momentum": 0, "dampening": 0, "nesterov": False}
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "maximize": maximize, **torch_only})
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        require(group, "momentum", lambda value: value == 0, "0 (that is the optimizer momentum)")
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         update(parameter, gradient, lr=group["lr"], weight_decay=group["weight_decay"])

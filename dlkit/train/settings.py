@@ -25,7 +25,7 @@ class Settings:
         monitor: the metric that patience and the best checkpoint go by.
         precision: number format of the forward and backward pass; auto measures what is fastest here.
         compile: compile the model; auto weighs the length of the run against the cost of compiling.
-        channels_last: memory layout of convolutions; auto measures which is faster here.
+        channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
         flush_denormal: treat numbers too small for full precision as zero; they slow a CPU down.
         tensorboard: write TensorBoard event files too (needs dlkit[tensorboard]).
     """
