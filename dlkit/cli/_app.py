@@ -98,8 +98,9 @@ def _run(arguments: list[str], debug: bool) -> int:
 
 def _usage(error: typer.TyperException) -> int:
     """A usage error in dlkit's own form."""
-    text = getattr(error, "format_message", lambda: "aborted")()
-    if not text:  # no arguments: Typer has printed the help
+    text: str = getattr(error, "format_message", lambda: "aborted")()
+    if text.startswith("Usage: "):  # no arguments at all: the message is the help
+        _console.write_stderr(text)
         return 2
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "dlkit"

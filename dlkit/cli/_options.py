@@ -30,7 +30,5 @@ RecipeName = Annotated[
 ]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[KEY=VALUE]...", help="Change the recipe; ~KEY removes.", autocompletion=_completion.overrides
-    ),
+    typer.Argument(metavar="KEY=VALUE", help="Change the recipe; ~KEY removes.", autocompletion=_completion.overrides),
 ]

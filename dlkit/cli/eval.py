@@ -34,9 +34,14 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate a run: loss, accuracy, calibration, classes. Example: dlkit train digits-mlp | dlkit eval -
+    """Evaluate a run: loss, accuracy, calibration, classes.
 
     KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the accuracy.
+
+    \b
+    Examples:
+      dlkit train digits-mlp | dlkit eval -
+      dlkit eval runs/digits-mlp-1 --confusion matrix.svg
     """
     if confusion is not None and (confusion.suffix != ".svg" or not confusion.parent.is_dir()):
         raise RequestError(

@@ -51,7 +51,10 @@ def show(
     overrides: Overrides = None,
     resolved: Annotated[bool, typer.Option("--resolved", help="Write out every default.")] = False,
 ) -> None:
-    """Print a recipe. Example: dlkit recipes show digits-resnet20"""
+    """Print a recipe.
+
+    Example: dlkit recipes show digits-resnet20
+    """
     if resolved or overrides:
         text = recipe.load(name, overrides or ()).to_yaml()
     else:
@@ -68,10 +71,12 @@ def show(
 @app.command()
 def copy(
     name: Name,
-    target: Annotated[Path, typer.Argument(metavar="[FILE]", help="Where to; a folder is fine.")] = Path(),
+    target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; a folder is fine.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Copy a recipe to change it. Example: dlkit recipes copy digits-mlp mine.yaml
+    """Copy a recipe to change it.
+
+    Example: dlkit recipes copy digits-mlp mine.yaml
 
     A recipe that extends another shipped one keeps doing so by name, so the copy works anywhere.
     """
@@ -90,7 +95,10 @@ def copy(
 
 @app.command()
 def check(name: RecipeName, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Check a recipe: every problem with its line. Example: dlkit recipes check mine.yaml"""
+    """Check a recipe: every problem with its line.
+
+    Example: dlkit recipes check mine.yaml
+    """
     checked = recipe.load(name, overrides or ())
     record = {"recipe": checked.name, "path": str(checked.path), "status": "ok"}
     Output(as_json, quiet).emit(record, None, lambda: f"{checked.path}: ok")
@@ -98,7 +106,10 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: Json = False, 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of recipes, for editors. Example: dlkit recipes schema > recipe.schema.json"""
+    """Print the JSON Schema of recipes, for editors.
+
+    Example: dlkit recipes schema > recipe.schema.json
+    """
     import json
 
     sys.stdout.write(json.dumps(recipe.schema(), indent=1, ensure_ascii=False) + "\n")

@@ -39,10 +39,15 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train from a recipe. Example: dlkit train digits-resnet20 train.epochs=20
+    """Train from a recipe.
 
-    Prints the run's record; -q prints the run directory. Ctrl-C saves a checkpoint, and --resume goes on exactly there:
-    dlkit train runs/digits-resnet20-1 --resume
+    Prints the run's record; -q prints the run directory. Ctrl-C saves a checkpoint, and --resume goes on exactly there.
+
+    \b
+    Examples:
+      dlkit train digits-resnet20
+      dlkit train digits-resnet20 train.epochs=20 optimizer.lr=0.05
+      dlkit train runs/digits-resnet20-1 --resume
     """
     if resume and overwrite:
         raise RequestError("--resume and --overwrite contradict each other", "give one of them")

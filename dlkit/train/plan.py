@@ -51,7 +51,7 @@ def can_compile(device: torch.device) -> bool:
 
 
 def layout(settings: Settings, model: nn.Module, device: torch.device) -> Settings:
-    """The settings with the memory layout decided: CPUs convolve faster with channels last, tensor cores want 16 bits too."""
+    """The settings with the layout decided: CPUs convolve faster with channels last, tensor cores at 16 bits."""
     if settings.channels_last != "auto":
         return settings
     convolves = any(parameter.dim() == 4 for parameter in model.parameters())

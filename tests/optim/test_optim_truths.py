@@ -1,4 +1,4 @@
-"""What each rule does where the answer is known in closed form, and where the review's formula would do something else."""
+"""What each rule does where the answer is known in closed form, and how the review's formulas would differ."""
 
 from __future__ import annotations
 

@@ -1,0 +1,70 @@
+"""Ways to run dlkit: here, in this process, or as a program of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlkit.cli._app import run
+
+
+@dataclass
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def record(self) -> dict[str, Any]:
+        (line,) = self.out.splitlines()
+        return json.loads(line)
+
+
+Here = Callable[..., Result]
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str]) -> Iterator[Here]:
+    """Run in this process, which has torch in memory already."""
+
+    def call(*arguments: str) -> Result:
+        capfd.readouterr()
+        code = run(arguments)
+        captured = capfd.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    yield call
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def program() -> Callable[..., Result]:
+    """Run as a program of its own."""
+
+    def call(*arguments: str, **options: Any) -> Result:
+        environment = {**os.environ, **options.pop("env", {})}
+        command = [sys.executable, "-m", "dlkit", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, **options)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of digits-mlp with validation data. Not to be changed by a test."""
+    path = tmp_path_factory.mktemp("trained") / "digits-mlp-1"
+    changes = ["train.epochs=4", "data.validation=0.1", "train.checkpoint_every=1 epoch"]
+    command = [sys.executable, "-m", "dlkit", "train", "digits-mlp", *changes, "--run-dir", str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path

@@ -1,0 +1,105 @@
+"""dlkit eval: what a RUN may be, what it reports, and what can go wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_the_record(here: Any, trained: Path) -> None:
+    result = here("eval", str(trained))
+    assert result.code == 0, result.err
+    record = result.record
+    assert (record["run"], record["data"], record["split"], record["n"]) == (str(trained), "digits", "test", 360)
+    assert set(record["metrics"]) == {"loss", "accuracy", "ece"}
+    assert [row["class"] for row in record["per_class"]] == [str(digit) for digit in range(10)]
+    assert sum(row["n"] for row in record["per_class"]) == 360
+    hits = sum(row["recall"] * row["n"] for row in record["per_class"])
+    assert hits / 360 == pytest.approx(record["metrics"]["accuracy"])
+    assert here("eval", str(trained), "-q").out == f"{record['metrics']['accuracy']}\n"
+
+
+def test_the_training_splits_and_checkpoints(here: Any, trained: Path) -> None:
+    summary = json.loads((trained / "summary.json").read_text())
+    val = here("eval", str(trained), "--split", "val", "--checkpoint", "last").record
+    assert val["metrics"]["accuracy"] == pytest.approx(summary["metrics"]["val/accuracy"])
+    assert val["n"] == 144
+    assert here("eval", str(trained), "--split", "train").record["n"] == 1437 - 144
+    step = val["step"]
+    assert here("eval", str(trained / "checkpoints" / f"step-{step:08d}")).record["step"] == step
+    assert here("eval", str(trained / "checkpoints" / "last")).record["step"] == step
+
+
+@pytest.mark.parametrize("form", ["path", "record"])
+def test_a_run_from_standard_input(here: Any, trained: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    text = f"{trained}\n" if form == "path" else json.dumps({"run": str(trained)}) + "\n"
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    assert here("eval", "-").record["run"] == str(trained)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "no run on standard input"),
+        ("{}\n", "has no field 'run'"),
+        ('{"run": 3}\n', "is no path"),
+        ("{\n", "no field"),
+    ],
+)
+def test_nothing_of_use_on_standard_input(here: Any, monkeypatch: pytest.MonkeyPatch, text: str, expected: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    result = here("eval", "-")
+    assert result.code == 2
+    assert expected in result.err.splitlines()[0]
+
+
+def test_the_confusion_matrix_is_drawn(here: Any, trained: Path, tmp_path: Path) -> None:
+    target = tmp_path / "matrix.svg"
+    assert here("eval", str(trained), "--confusion", str(target)).code == 0
+    assert target.read_text().startswith("<?xml")
+    for wrong in ("matrix.png", "no/such/folder/matrix.svg"):
+        assert here("eval", str(trained), "--confusion", str(tmp_path / wrong)).code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["--split", "dev"], 2, "digits has no split 'dev'"),
+        (["--checkpoint", "step-3"], 1, "step-3"),
+        (["model.hidden=[3]"], 2, "eval changes only the data"),
+        (["data.batch_size=0"], 2, "data.batch_size"),
+    ],
+)
+def test_wrong_requests(here: Any, trained: Path, arguments: list[str], code: int, expected: str) -> None:
+    result = here("eval", str(trained), *arguments)
+    assert (result.code, result.out) == (code, "")
+    assert expected in result.err
+
+
+def test_what_is_no_run(here: Any, tmp_path: Path) -> None:
+    assert here("eval", str(tmp_path / "none")).code == 1
+    result = here("eval", str(tmp_path))
+    assert (result.code, "is neither a run directory nor a checkpoint" in result.err) == (2, True)
+
+
+def test_a_damaged_checkpoint_is_named(here: Any, trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy, symlinks=True)
+    file = (copy / "checkpoints" / "last").resolve() / "model.safetensors"
+    damaged = bytearray(file.read_bytes())
+    damaged[-5] ^= 64
+    file.write_bytes(damaged)
+    result = here("eval", str(copy), "--checkpoint", "last")
+    assert result.code == 1
+    assert "model.safetensors" in result.err.splitlines()[0]
+
+
+def test_other_data_is_refused_by_its_classes(here: Any, trained: Path, tmp_path: Path) -> None:
+    result = here("eval", str(trained), "data.batch_size=7")
+    assert result.record["n"] == 360

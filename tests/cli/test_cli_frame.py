@@ -1,0 +1,215 @@
+"""What holds for every command: streams, exit codes, errors, start-up."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlkit import __version__
+
+HEAVY = ("torch", "torchvision", "numpy", "datasets", "pandas", "pyarrow", "sklearn", "matplotlib")
+PROBE = f"""
+import sys
+from dlkit.cli._app import run
+code = run(sys.argv[1:])
+print("CODE", code, "HEAVY", *[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+
+
+def test_version(here: Any) -> None:
+    result = here("--version")
+    assert (result.code, result.out, result.err) == (0, f"dlkit {__version__}\n", "")
+
+
+def test_help_lists_every_command(here: Any) -> None:
+    result = here("--help")
+    assert result.code == 0
+    for command in ("train", "eval", "recipes"):
+        assert f"\n  {command} " in result.out
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("eval",), ("recipes",)])
+def test_without_arguments_the_help_is_on_stderr(here: Any, command: tuple[str, ...]) -> None:
+    result = here(*command)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"Usage: {' '.join(['dlkit', *command])}")
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "recipes list", "recipes show", "recipes copy", "recipes check"])
+def test_every_command_has_help(here: Any, command: str) -> None:
+    result = here(*command.split(), "-h")
+    assert result.code == 0
+    assert result.out.startswith(f"Usage: dlkit {command}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "hint"),
+    [
+        ("trian", "No such command 'trian'. Did you mean 'train'?", "`dlkit --help`"),
+        ("train digits-mlp --nope", "No such option: --nope", "`dlkit train --help`"),
+        ("train digits-mlp --seed x", "Invalid value for '--seed'", "`dlkit train --help`"),
+        ("train digits-mlp --seed -1", "Invalid value for '--seed'", "`dlkit train --help`"),
+        ("train digits-mpl", "digits-mpl", "digits-mlp"),
+        ("train digits-mlp --device gpu", "no such kind of device: 'gpu'", "--device takes auto, cpu"),
+        ("eval runs/none --checkpoint", "'--checkpoint' requires an argument", "--help`"),
+        ("recipes show nope", "nope", ""),
+        ("recipes lst", "No such command 'lst'. Did you mean 'list'?", "`dlkit recipes --help`"),
+    ],
+)
+def test_wrong_requests_exit_with_2_and_say_why(here: Any, arguments: str, error: str, hint: str) -> None:
+    result = here(*arguments.split())
+    assert (result.code, result.out) == (2, "")
+    first, *rest = result.err.splitlines()
+    assert first.startswith("error: ")
+    assert error in first
+    assert hint in "".join([first, *rest])
+    assert all(line.startswith("hint: ") for line in rest)
+    assert "Traceback" not in result.err
+
+
+@pytest.mark.parametrize("how", ["option", "variable"])
+def test_debug_shows_the_traceback(program: Any, how: str) -> None:
+    arguments, env = (["--debug"], {}) if how == "option" else ([], {"DLKIT_DEBUG": "1"})
+    result = program(*arguments, "eval", "nope", env=env)
+    assert result.code == 1
+    assert "Traceback" in result.err
+    assert "no such run: nope" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("--version", 0),
+        ("--help", 0),
+        ("train --help", 0),
+        ("eval --help", 0),
+        ("recipes list", 0),
+        ("recipes show digits-resnet20", 0),
+        ("recipes show digits-plain56 --resolved", 0),
+        ("recipes check digits-resnet20 optimizer.lr=0.05", 0),
+        ("recipes schema", 0),
+        ("train", 2),
+        ("train digits-mlp --nope", 2),
+        ("train digits-mlp optimizer.lr=fast", 2),
+        ("train digits-mlp --resume", 2),
+        ("eval nope", 1),
+        ("eval digits-mlp --confusion m.png", 2),
+    ],
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(tmp_path: Path, arguments: str, code: int) -> None:
+    command = [sys.executable, "-c", PROBE, *arguments.split()]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.stderr.splitlines()[-1] == f"CODE {code} HEAVY"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_imports_nothing_heavy(shell: str) -> None:
+    environment = {**os.environ, "_DLKIT_COMPLETE": f"complete_{shell}", "COMP_WORDS": "dlkit train dig"}
+    environment |= {"COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": "dlkit train dig"}
+    environment |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    code = (
+        "import atexit, sys; sys.argv[0] = 'dlkit'\n"
+        f"atexit.register(lambda: print('HEAVY', *[n for n in {HEAVY!r} if n in sys.modules], file=sys.stderr))\n"
+        "from dlkit.__main__ import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert "digits-resnet20" in result.stdout
+    assert result.stderr == "HEAVY\n"
+
+
+# ------------------------------------------------------------------ streams
+
+
+def shell(script: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    prelude = f'set -o pipefail; dlkit() {{ {sys.executable} -m dlkit "$@"; }}\n'
+    environment = {**os.environ, **env}
+    return subprocess.run(["bash", "-c", prelude + script], capture_output=True, text=True, cwd=cwd, env=environment)
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    result = shell("dlkit recipes schema | head -1", tmp_path)
+    assert (result.stdout, result.stderr) == ("{\n", "")
+
+
+def test_a_full_device_is_one_line(tmp_path: Path) -> None:
+    result = shell("dlkit recipes schema > /dev/full", tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[0] == "error: No space left on device"
+
+
+def test_closed_streams_do_no_harm(tmp_path: Path) -> None:
+    assert shell("dlkit --version >&-", tmp_path).returncode == 0
+    result = shell("dlkit eval nope 2>&-", tmp_path)
+    assert (result.returncode, result.stdout, result.stderr) == (1, "", "")
+    result = shell("dlkit eval - <&-", tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: no run on standard input")
+
+
+def test_a_plain_locale_gets_escapes(tmp_path: Path) -> None:
+    result = shell("dlkit eval ünï; dlkit recipes list > list.json", tmp_path, PYTHONIOENCODING="ascii")
+    assert result.stderr.startswith("error: no such run: \\xfcn\\xef\n")
+    assert result.returncode == 0
+
+
+def test_control_characters_stay_on_their_line(here: Any) -> None:
+    result = here("eval", "a\nerror: b\x1b[31m")
+    assert result.err.splitlines()[0] == "error: no such run: a\\nerror: b\\x1b[31m"
+
+
+def on_a_terminal(arguments: list[str], tmp_path: Path, **env: str) -> str:
+    """stdout of dlkit on a pseudo-terminal of 80 columns."""
+    import pty
+
+    leader, follower = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "80", **env}
+    environment.pop("NO_COLOR", None)
+    environment |= env
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlkit", *arguments], stdout=follower, stderr=subprocess.DEVNULL, env=environment
+    )
+    os.close(follower)
+    read = b""
+    while True:
+        try:
+            part = os.read(leader, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        read += part
+    os.close(leader)
+    assert process.wait() == 0
+    return read.decode()
+
+
+def test_a_terminal_gets_a_table_and_a_pipe_json_lines(here: Any, tmp_path: Path) -> None:
+    table = on_a_terminal(["recipes", "list"], tmp_path)
+    assert "\x1b[" in table
+    assert table.count("digits-resnet20") == 1
+    for line in here("recipes", "list").out.splitlines():
+        assert {"name", "summary"} <= json.loads(line).keys()
+
+
+def test_json_and_quiet_on_a_terminal(tmp_path: Path) -> None:
+    first = on_a_terminal(["recipes", "list", "--json"], tmp_path).splitlines()[0]
+    assert json.loads(first)["name"] == "csv-mlp"
+    assert on_a_terminal(["recipes", "list", "-q"], tmp_path).splitlines()[0] == "csv-mlp"
+
+
+def test_no_color_means_no_color(tmp_path: Path) -> None:
+    for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        for arguments in (["recipes", "list"], ["recipes", "show", "digits-mlp"]):
+            text = on_a_terminal(arguments, tmp_path, **env)
+            assert "\x1b[3" not in text, env
+            assert "digits" in text
+
+
+def test_the_modules_command(program: Any) -> None:
+    assert program("--version").out == f"dlkit {__version__}\n"

@@ -1,0 +1,282 @@
+"""dlkit train: the record, the run directory, resuming, and what can go wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SHORT = ("train.epochs=1",)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_record_and_the_directory(here: Any) -> None:
+    result = here("train", "digits-mlp", *SHORT)
+    assert result.code == 0
+    record = result.record
+    assert record["run"] == "runs/digits-mlp-1"
+    assert (record["recipe"], record["task"], record["device"]) == ("digits-mlp", "image-classification", "cpu")
+    assert (record["steps"], record["epochs"], record["precision"]) == (23, 1.0, "fp32")
+    assert record["parameters"] == 64 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10
+    assert record["checkpoint"] == "runs/digits-mlp-1/checkpoints/last"
+    assert 0 < record["metrics"]["test/accuracy"] <= 1
+    run = Path(record["run"])
+    assert json.loads((run / "summary.json").read_text()) == record
+    assert (run / "curves.svg").read_text().startswith("<?xml")
+    environment = json.loads((run / "environment.json").read_text())
+    assert {"dlkit", "python", "packages", "device", "command", "data", "threads"} <= environment.keys()
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 23, 23]
+    assert lines[-1]["test/accuracy"] == record["metrics"]["test/accuracy"]
+    names = {path.name for path in (run / "checkpoints" / "last").iterdir()}
+    assert names == {"model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"}
+
+
+def test_quiet_prints_the_run_and_runs_are_numbered(here: Any) -> None:
+    for number in (1, 2):
+        result = here("train", "digits-mlp", *SHORT, "-q")
+        assert (result.code, result.out) == (0, f"runs/digits-mlp-{number}\n")
+
+
+def test_the_resolved_recipe_repeats_the_run(here: Any) -> None:
+    first = here("train", "digits-mlp", *SHORT, "--seed", "7").record
+    again = here("train", f"{first['run']}/recipe.yaml", "--run-dir", "again").record
+    weights = [Path(r["run"], "checkpoints/last/model.safetensors").read_bytes() for r in (first, again)]
+    assert weights[0] == weights[1]
+    assert first["seed"] == again["seed"] == 7
+    other = here("train", "digits-mlp", *SHORT, "--seed", "8").record
+    assert Path(other["run"], "checkpoints/last/model.safetensors").read_bytes() != weights[0]
+
+
+def test_a_recipe_from_standard_input(program: Any, tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "recipes" / "digits-mlp.yaml").read_text()
+    result = program("train", "-", "train.epochs=1", "-q", input=text)
+    assert result.code == 0, result.err
+    assert Path(result.out.strip(), "summary.json").is_file()
+
+
+def test_an_existing_run_is_refused_overwritten_or_resumed(here: Any) -> None:
+    arguments = ("train", "digits-mlp", *SHORT, "--run-dir", "r")
+    first = here(*arguments).record
+    refused = here(*arguments)
+    assert refused.code == 2
+    assert refused.err.splitlines()[0] == "error: r already holds a run"
+    assert "--resume" in refused.err
+    assert "--overwrite" in refused.err
+    resumed = here(*arguments, "--resume")
+    assert resumed.record["metrics"] == first["metrics"]
+    assert "going on with r at step 23" in resumed.err
+    changed = here("train", "digits-mlp", "train.epochs=2", "--run-dir", "r", "--resume")
+    assert changed.code == 2
+    assert "train.epochs is 1 in the run, now 2" in changed.err
+    assert here(*arguments, "--overwrite", "optimizer.lr=1e-4").record["metrics"] != first["metrics"]
+
+
+def test_a_folder_of_other_things_is_left_alone(here: Any, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    for option in ((), ("--overwrite",)):
+        result = here("train", "digits-mlp", *SHORT, "--run-dir", "mine", *option)
+        assert result.code == 2
+        assert "mine is not empty and holds no run" in result.err
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+    assert here("train", "digits-mlp", *SHORT, "--run-dir", "mine/thesis.tex").code == 2
+
+
+def test_a_mistake_never_costs_an_earlier_run(here: Any, tmp_path: Path) -> None:
+    assert here("train", "digits-mlp", *SHORT, "--run-dir", "r").code == 0
+    weights = (tmp_path / "r/checkpoints/last/model.safetensors").read_bytes()
+    result = here("train", "csv-mlp", "data.path=none.csv", "--run-dir", "r", "--overwrite")
+    assert result.code == 1
+    assert "none.csv" in result.err
+    assert (tmp_path / "r/checkpoints/last/model.safetensors").read_bytes() == weights
+
+
+def test_resume_without_a_run(here: Any) -> None:
+    result = here("train", "digits-mlp", "--resume")
+    assert result.code == 2
+    assert "--resume needs a run" in result.err
+    both = here("train", "digits-mlp", "--resume", "--overwrite")
+    assert (both.code, "contradict" in both.err) == (2, True)
+
+
+def test_divergence_is_named_and_the_last_checkpoint_kept(here: Any, tmp_path: Path) -> None:
+    result = here("train", "digits-mlp", "optimizer={name: sgd, lr: 1e30}", "train.log_every=1", "--run-dir", "r")
+    assert (result.code, result.out) == (1, "")
+    assert re.match(
+        r"error: diverged: the mean training loss over the 1 steps up to \d+ is (nan|inf)", result.err.splitlines()[-2]
+    )
+    assert "lower optimizer.lr" in result.err
+
+
+def test_patience_needs_validation_data(here: Any) -> None:
+    result = here("train", "digits-mlp", "train.patience=2")
+    assert result.code == 2
+    assert "train.patience needs validation data" in result.err
+    assert not Path("runs").exists()
+
+
+def test_patience_stops_and_the_best_checkpoint_stays(here: Any) -> None:
+    changes = ["data.validation=0.2", "train.patience=2", "train.epochs=200", "optimizer.lr=0.01"]
+    record = here("train", "digits-mlp", *changes).record
+    assert record["stopped_by"] == "patience"
+    assert record["epochs"] < 200
+    best = Path(record["run"], "checkpoints", "best").resolve()
+    assert best.name < Path(record["checkpoint"]).resolve().name
+
+
+def test_a_missing_device_is_a_request_error(here: Any) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    result = here("train", "digits-mlp", "--device", "cuda:3")
+    assert result.code == 2
+    assert result.err.startswith("error: no device cuda:3: 0 CUDA devices here")
+
+
+def test_no_permission_is_one_line(here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(self: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", denied)
+    result = here("train", "digits-mlp", *SHORT)
+    assert result.code == 1
+    assert result.err.splitlines()[-2].startswith("error: ")
+    assert "Permission denied" in result.err
+
+
+def test_tensorboard_events_hold_what_metrics_hold(here: Any) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    record = here("train", "digits-mlp", "train.epochs=2", "train.tensorboard=true").record
+    events = EventAccumulator(f"{record['run']}/tensorboard")
+    events.Reload()
+    logged = [json.loads(line) for line in Path(record["run"], "metrics.jsonl").read_text().splitlines()]
+    expected = [(line["step"], line["train/loss"]) for line in logged if "train/loss" in line]
+    scalars = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    assert scalars == [(step, pytest.approx(value)) for step, value in expected]
+    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(record["metrics"]["test/accuracy"])
+
+
+def test_a_pipeline(tmp_path: Path) -> None:
+    check = "import json, sys; assert json.loads(sys.stdin.readline())['metrics']['accuracy'] > 0.8"
+    dlkit = f"{sys.executable} -m dlkit"
+    script = (
+        f'set -eo pipefail; {dlkit} train digits-mlp train.epochs=6 | {dlkit} eval - | {sys.executable} -c "{check}"'
+    )
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "epoch 6/6 step 138/138" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+# ------------------------------------------------------------------ the user's own data
+
+
+def table(path: Path, rows: int = 120) -> None:
+    import random
+
+    dice = random.Random(0)
+    lines = ["width,height,kind"]
+    for index in range(rows):
+        kind = ("small", "large")[index % 2]
+        base = 1.0 if kind == "small" else 3.0
+        lines.append(f"{base + dice.gauss(0, 0.2):.3f},{base + dice.gauss(0, 0.2):.3f},{kind}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def test_csv_and_parquet_train(here: Any, tmp_path: Path) -> None:
+    table(tmp_path / "rows.csv")
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.csv.read_csv(tmp_path / "rows.csv"), tmp_path / "rows.parquet")
+    settings = ("data.label=kind", "data.validation=0.2", "train.epochs=20", "~train.patience")
+    for change in ("data.path=rows.csv", "data={name: parquet, path: rows.parquet}"):
+        result = here("train", "csv-mlp", change, *settings)
+        assert result.code == 0, result.err
+        assert result.record["metrics"]["val/accuracy"] == 1.0
+        evaluated = here("eval", result.record["run"])
+        assert evaluated.record["metrics"]["accuracy"] == 1.0
+        assert [row["class"] for row in evaluated.record["per_class"]] == ["large", "small"]
+
+
+def test_images_train(here: Any, tmp_path: Path) -> None:
+    import random
+
+    from PIL import Image
+
+    dice = random.Random(0)
+    for split, count in (("train", 24), ("test", 8)):
+        for label, colour in (("dark", 40), ("light", 200)):
+            folder = tmp_path / "pictures" / split / label
+            folder.mkdir(parents=True)
+            for index in range(count):
+                level = colour + dice.randrange(-30, 30)
+                Image.new("RGB", (12, 10), (level, level, level)).save(folder / f"{index}.png")
+    result = here(
+        "train",
+        "images-resnet20",
+        "data.path=pictures",
+        "data.size=8",
+        "train.epochs=12",
+        "data.batch_size=12",
+        "data.validation=0",
+    )
+    assert result.code == 0, result.err
+    assert result.record["metrics"]["test/accuracy"] > 0.9
+    (tmp_path / "pictures/train/dark/0.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    broken = here(
+        "train", "images-resnet20", "data.path=pictures", "data.size=8", "train.epochs=1", "data.validation=0"
+    )
+    assert broken.code == 1
+    assert "pictures/train/dark/0.png" in broken.err.splitlines()[0]
+    (tmp_path / "pictures/train/dark/0.png").unlink()
+    (tmp_path / "pictures/test/new").mkdir()
+    Image.new("RGB", (12, 10)).save(tmp_path / "pictures/test/new/0.png")
+    unseen = here(
+        "train", "images-resnet20", "data.path=pictures", "data.size=8", "train.epochs=1", "data.validation=0"
+    )
+    assert unseen.code == 1
+    assert "new" in unseen.err.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "expected"),
+    [
+        ("data.label=kinds", 2, "kind"),
+        ("data.path=absent.csv", 1, "absent.csv"),
+        ("data.path=empty.csv", 1, "empty.csv"),
+        ("data.path=.", 1, ""),
+    ],
+)
+def test_wrong_tables_are_one_clear_line(here: Any, tmp_path: Path, change: str, code: int, expected: str) -> None:
+    table(tmp_path / "rows.csv")
+    (tmp_path / "empty.csv").write_text("")
+    result = here("train", "csv-mlp", "data.label=kind", change)
+    assert (result.code, result.out) == (code, ""), result.err
+    first = result.err.splitlines()[0]
+    assert first.startswith("error: ")
+    assert expected in first
+    assert "Traceback" not in result.err
+    assert not Path("runs").exists()
+
+
+def test_missing_data_fails_at_once(program: Any) -> None:
+    started = time.monotonic()
+    result = program("train", "csv-mlp", "data.path=absent.csv")
+    assert result.code == 1
+    assert "absent.csv" in result.err
+    assert time.monotonic() - started < 30  # a stuck read, not a slow machine

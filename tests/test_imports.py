@@ -1,0 +1,80 @@
+"""Imports point downwards only, and the torch-free modules stay free of torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dlkit"
+# What each part may import from dlkit at module level or inside functions, besides itself.
+BASE = {"errors", "annotations", "catalog", "recipe", "schedules"}
+MAY = {
+    "errors": set[str](),
+    "annotations": set[str](),
+    "catalog": set[str](),
+    "recipe": {"errors", "annotations", "catalog"},
+    "schedules": {"errors", "annotations"},
+    "nn": {"errors", "annotations"},
+    "losses": {"errors", "annotations"},
+    "optim": {"errors", "annotations"},
+    "data": {"errors", "annotations"},
+    "models": {"errors", "annotations", "nn"},
+    "train": {"errors", "annotations"},
+    "build": {*BASE, "nn", "models", "losses", "optim", "data", "train"},
+    "runs": {"errors"},
+    "cli": {*BASE, "build", "runs", "train"},
+}
+TORCH_FREE = ["errors", "annotations", "catalog", "recipe", "schedules", "runs", "train.settings", "train.events"]
+
+
+def imported(path: Path) -> set[str]:
+    """Parts of dlkit that a file imports, anywhere in it, `if TYPE_CHECKING` included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "dlkit":
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("dlkit.")}
+    return found - {"__version__"}
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+FILES = [path for path in sorted(PACKAGE.rglob("*.py")) if part_of(path) not in ("__init__", "__main__")]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    part = part_of(path)
+    allowed = MAY[part] | {part}
+    if path.name == "generate.py":  # the generator of the schema, which never runs in a command
+        allowed |= {"train"}
+    assert imported(path) <= allowed
+
+
+def test_only_the_command_line_knows_rich_and_typer() -> None:
+    for path in FILES:
+        names = {
+            (node.module or "").split(".")[0] if isinstance(node, ast.ImportFrom) else alias.name.split(".")[0]
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for alias in node.names
+        }
+        assert part_of(path) == "cli" or not names & {"rich", "typer"}, path
+
+
+def test_torch_free_modules() -> None:
+    code = f"import sys\nfor name in {TORCH_FREE!r}: __import__('dlkit.' + name)\nprint('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "False\n"
+
+
+def test_no_file_is_called_utils() -> None:
+    assert not [path for path in FILES if "util" in path.stem]
