@@ -1,0 +1,359 @@
+"""The loop against hand-written torch loops in float64, and what it promises about resuming, stopping and syncing."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlkit import schedules
+from dlkit.errors import DlkitError
+from dlkit.losses import CrossEntropy
+from dlkit.optim.adamw import AdamW
+from dlkit.optim.momentum import Momentum
+from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.classification import Classification
+from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
+from dlkit.train.loop import Training, fit, load_weights
+from dlkit.train.settings import Settings
+
+CPU = torch.device("cpu")
+CLASSES = ("a", "b", "c")
+
+
+class Rows:
+    """A small stand-in for a data set: 26 rows of 5 numbers, in an order that each epoch draws anew."""
+
+    def __init__(
+        self, batch_size: int = 6, samples: int = 26, dtype: torch.dtype = torch.float64, seed: int = 3
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.inputs = torch.randn(samples, 5, generator=generator, dtype=dtype)
+        self.targets = torch.randint(3, (samples,), generator=generator)
+        self.samples, self.batch_size = samples, batch_size
+
+    def __len__(self) -> int:
+        return math.ceil(self.samples / self.batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(self.samples, generator=torch.Generator().manual_seed(number))
+        for rows in order.split(self.batch_size)[start:]:
+            yield self.inputs[rows], self.targets[rows]
+
+
+class Memory:
+    """Keeps every checkpoint, as deep copies."""
+
+    def __init__(self) -> None:
+        self.saved: list[Checkpoint] = []
+        self.best: list[bool] = []
+
+    def save(self, checkpoint: Checkpoint, best: bool) -> str:
+        self.saved.append(copy.deepcopy(checkpoint))
+        self.best.append(best)
+        return "memory"
+
+
+def network(dtype: torch.dtype = torch.float64, dropout: float = 0.0) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Dropout(dropout), nn.Linear(8, 3)).to(dtype)
+
+
+def training(model: nn.Module, batches: Rows | None = None, **options: Any) -> Training:
+    settings = {"epochs": 3, "precision": "fp32", "compile": "off", "channels_last": "off", "eval_every": "never"}
+    fields: dict[str, Any] = {
+        "optimizer": Momentum(model.parameters(), lr=0.1, nesterov=True),
+        "schedule": functools.partial(schedules.cosine, warmup=0.2),
+        "evaluations": {},
+    }
+    fields |= {key: options.pop(key) for key in list(options) if key in Training.__dataclass_fields__}
+    return Training(
+        model=model,
+        task=Classification(CrossEntropy(label_smoothing=0.1), CLASSES),
+        batches=batches or Rows(),
+        settings=Settings(**{**settings, **options}),
+        device=CPU,
+        **fields,
+    )
+
+
+def finish(job: Training, store: Memory | None = None, resume: Checkpoint | None = None) -> list[Event]:
+    return list(fit(job, store, resume))
+
+
+def reference(model: nn.Module, batches: Rows, epochs: int, each: Callable[[int, int], None] = lambda *_: None) -> None:
+    """The same training as `training` describes, by hand and with torch's own parts."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, foreach=False)
+    total, step = epochs * len(batches), 0
+    for epoch in range(epochs):
+        for inputs, targets in batches.epoch(epoch):
+            optimizer.param_groups[0]["lr"] = 0.1 * schedules.cosine(step, total, warmup=0.2)
+            optimizer.zero_grad()
+            F.cross_entropy(model(inputs), targets, label_smoothing=0.1).backward()
+            each(step, total)
+            optimizer.step()
+            step += 1
+
+
+def assert_same_weights(a: nn.Module, b: nn.Module, tolerance: float = 1e-12) -> None:
+    for name, value in a.state_dict().items():
+        torch.testing.assert_close(value, b.state_dict()[name], rtol=tolerance, atol=tolerance)
+
+
+def test_it_is_the_loop_that_one_would_write() -> None:
+    mine, theirs = network(), network()
+    events = finish(training(mine))
+    reference(theirs, Rows(), 3)
+    assert_same_weights(mine, theirs)
+    assert not torch.equal(mine.state_dict()["0.weight"], network().state_dict()["0.weight"])
+    assert isinstance(events[-1], Finished)
+    assert (events[-1].step, events[-1].epochs, events[-1].reason) == (15, 3.0, "done")
+
+
+def test_gradients_are_clipped_to_their_global_norm() -> None:
+    mine, theirs = network(), network()
+    finish(training(mine, clip_norm=0.05))
+
+    def clip(step: int, total: int) -> None:
+        gradients = [parameter.grad for parameter in theirs.parameters() if parameter.grad is not None]
+        norm = torch.sqrt(sum(((g**2).sum() for g in gradients), torch.tensor(0.0, dtype=torch.float64)))
+        for gradient in gradients:
+            gradient.mul_(min(1.0, 0.05 / (norm.item() + 1e-6)))
+
+    reference(theirs, Rows(), 3, clip)
+    assert_same_weights(mine, theirs)
+
+
+@pytest.mark.parametrize("samples", [24, 26, 27])
+def test_accumulated_batches_are_one_large_batch(samples: int) -> None:
+    mine, theirs = network(), network()
+    events = finish(training(mine, Rows(6, samples), accumulate=2))
+    finish(training(theirs, Rows(12, samples)))
+    assert_same_weights(mine, theirs)
+    steps = [event.samples for event in events if isinstance(event, StepDone)]
+    assert sum(steps) == 3 * samples
+
+
+def test_the_moving_average_is_what_is_evaluated() -> None:
+    model, decay = network(), 0.8
+    held = Rows(6, 12, seed=9)
+    job = training(model, ema=decay, evaluations={"val": held}, epochs=2, eval_every="1 epoch")
+    average = {name: value.clone() for name, value in model.state_dict().items()}
+    evaluated: list[Evaluated] = []
+    for event in fit(job):
+        if isinstance(event, StepDone):
+            for name, value in model.state_dict().items():
+                average[name] = decay * average[name] + (1 - decay) * value
+        elif isinstance(event, Evaluated):
+            evaluated.append(event)
+            twin = network()
+            twin.load_state_dict(average)
+            loss = F.cross_entropy(twin(held.inputs), held.targets).item()
+            assert event.metrics["val/loss"] == pytest.approx(loss, rel=1e-6)
+            live = F.cross_entropy(model(held.inputs), held.targets).item()  # the weights are back in place
+            assert live != pytest.approx(loss, rel=1e-3)
+    assert [event.step for event in evaluated] == [5, 10]
+
+
+@pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"accumulate": 2}, {"clip_norm": 0.1, "log_every": 3}])
+def test_resuming_at_any_step_is_exact(options: dict[str, Any]) -> None:
+    def job() -> Training:
+        model = network(torch.float32, dropout=0.3)
+        optimizer = AdamW(model.parameters(), lr=0.01)
+        more = {"evaluations": {"val": Rows(5, 10, torch.float32, 9)}, "eval_every": "4 steps", "monitored": "val"}
+        every = {"checkpoint_every": "1 steps", "epochs": 2}
+        return training(model, Rows(dtype=torch.float32), optimizer=optimizer, **more, **every, **options)
+
+    def told(events: list[Event]) -> list[Any]:
+        return [event for event in events if isinstance(event, (StepDone, Evaluated))]
+
+    whole, store = job(), Memory()
+    events = told(finish(whole, store))
+    final = whole.model.state_dict()
+    for checkpoint in store.saved:
+        torch.manual_seed(999)  # resuming has to restore the generator that dropout draws from
+        resumed = job()
+        torch.rand(17)
+        rest = told(finish(resumed, Memory(), checkpoint))
+        assert all(torch.equal(final[name], value) for name, value in resumed.model.state_dict().items())
+        assert rest == [event for event in events if event.step > checkpoint.step]
+
+
+def test_the_cadence_of_logs_evaluations_and_checkpoints() -> None:
+    store = Memory()
+    job = training(
+        network(), evaluations={"val": Rows(5, 10)}, eval_every="4 steps", checkpoint_every="2 epochs", log_every=7
+    )
+    events = finish(job, store)
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert [event.step for event in steps] == list(range(1, 16))
+    assert [event.epoch for event in steps] == [0] * 5 + [1] * 5 + [2] * 5
+    assert [event.step for event in steps if event.metrics] == [7, 14, 15]
+    assert [event.step for event in events if isinstance(event, Evaluated)] == [4, 8, 12, 15]
+    assert [event.step for event in events if isinstance(event, Checkpointed)] == [10, 15]
+    assert [checkpoint.step for checkpoint in store.saved] == [10, 15]
+
+
+def test_logged_metrics_are_means_since_the_last_log() -> None:
+    losses: list[float] = []
+    model = network()
+    twin = network()
+
+    events = finish(training(model, log_every=4, epochs=1))
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    for step, (inputs, targets) in enumerate(Rows().epoch(0)):
+        optimizer.param_groups[0]["lr"] = 0.1 * schedules.cosine(step, 5, warmup=0.2)
+        loss = F.cross_entropy(twin(inputs), targets, label_smoothing=0.1)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    logged = [event.metrics["train/loss"] for event in events if isinstance(event, StepDone) and event.metrics]
+    assert logged == pytest.approx([sum(losses[:4]) / 4, losses[4]], rel=1e-6)
+
+
+def test_steps_as_the_length_of_a_run() -> None:
+    events = finish(training(network(), epochs=None, steps=7))
+    assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 8))
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert last.epochs == 7 / 5
+
+
+def test_nothing_waits_for_the_device_between_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("item", "tolist", "cpu", "numpy", "__bool__", "__float__", "__int__"):
+        original = getattr(Tensor, name)
+
+        def watched(self: Tensor, *args: Any, _name: str = name, _original: Any = original) -> Any:
+            calls.append(_name)
+            return _original(self, *args)
+
+        monkeypatch.setattr(Tensor, name, watched)
+    counts: list[int] = []
+    job = training(
+        network(torch.float32), Rows(dtype=torch.float32), clip_norm=1.0, ema=0.9, log_every=10, accumulate=2
+    )
+    for event in fit(job):
+        counts.append(len(calls))
+        if isinstance(event, StepDone) and event.step == 8:
+            break
+    assert counts == [0] * 8
+
+
+def test_patience_counts_evaluations_without_a_better_one() -> None:
+    model = network()
+    job = training(
+        model,
+        schedule=lambda step, total: 0.0 if step >= 5 else 1.0,
+        evaluations={"val": Rows(5, 10)},
+        monitored="val",
+        monitor="loss",
+        epochs=50,
+        eval_every="1 epoch",
+        patience=3,
+    )
+    store = Memory()
+    events = finish(job, store)
+    evaluations = [event for event in events if isinstance(event, Evaluated)]
+    assert [event.best for event in evaluations] == [True, False, False, False]
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert (last.reason, last.step) == ("patience", 20)
+    assert store.best == [True, *store.best[1:]]
+    assert store.saved[-1].step == 20
+    again = finish(job, Memory(), store.saved[-1])  # resuming a run that is over trains no further
+    assert isinstance(again[-1], Finished)
+    assert (again[-1].reason, again[-1].step) == ("patience", 20)
+
+
+def test_without_a_monitored_split_nothing_is_best() -> None:
+    store = Memory()
+    events = finish(training(network(), evaluations={"test": Rows(5, 10)}, eval_every="1 epoch"), store)
+    assert not any(event.best for event in events if isinstance(event, Evaluated))
+    assert not any(store.best)
+
+
+def test_a_request_to_stop_leaves_a_checkpoint() -> None:
+    store = Memory()
+    seen: list[int] = []
+    job = training(network(), should_stop=lambda: len(seen) >= 4)
+    events: list[Event] = []
+    for event in fit(job, store):
+        events.append(event)
+        if isinstance(event, StepDone):
+            seen.append(event.step)
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert (last.reason, last.step) == ("stopped", 4)
+    assert [checkpoint.step for checkpoint in store.saved] == [4]
+
+
+def test_a_loss_that_is_no_number_ends_the_run() -> None:
+    model = network()
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(DlkitError, match="diverged: the mean training loss over the 2 steps up to 2 is nan"):
+        finish(training(model, log_every=2))
+
+
+class Probe(nn.Module):
+    """Notes the number format that its layer computes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(5, 3)
+        self.seen: set[torch.dtype] = set()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs = self.layer(inputs)
+        self.seen.add(outputs.dtype)
+        return outputs
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")])
+def test_precision_is_that_of_the_forward_pass(precision: str, dtype: str) -> None:
+    model, batches = Probe(), Rows(dtype=torch.float32)
+    job = training(model, batches, precision=precision, evaluations={"val": batches}, epochs=10)
+    events = finish(job)
+    assert model.seen == {getattr(torch, dtype)}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    losses = [event.metrics["train/loss"] for event in events if isinstance(event, StepDone) and event.metrics]
+    assert losses[-1] < losses[0]
+
+
+def test_the_scaler_of_fp16_is_part_of_the_checkpoint() -> None:
+    def job() -> Training:
+        return training(Probe(), Rows(dtype=torch.float32), precision="fp16", checkpoint_every="3 steps")
+
+    whole, store = job(), Memory()
+    finish(whole, store)
+    resumed = job()
+    finish(resumed, Memory(), store.saved[1])
+    assert store.saved[1].state["scaler"]["_growth_tracker"] == store.saved[1].step
+    assert_same_weights(whole.model, resumed.model, 0.0)
+
+
+@pytest.mark.slow
+def test_a_compiled_model_trains_alike() -> None:
+    mine, theirs = network(torch.float32), network(torch.float32)
+    finish(training(mine, Rows(dtype=torch.float32), compile="on"))
+    finish(training(theirs, Rows(dtype=torch.float32)))
+    assert_same_weights(mine, theirs, 1e-5)
+
+
+def test_weights_that_do_not_fit_are_named() -> None:
+    with pytest.raises(DlkitError, match=r"0\.weight is \(2, 5\), the model wants \(8, 5\)"):
+        load_weights(network(), {**network().state_dict(), "0.weight": torch.zeros(2, 5)})
+    state = network().state_dict()
+    del state["3.bias"]
+    with pytest.raises(DlkitError, match=r"missing 3\.bias; surplus other"):
+        load_weights(network(), {**state, "other": torch.zeros(1)})

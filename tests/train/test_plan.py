@@ -1,0 +1,83 @@
+"""What `auto` becomes, on machines of every kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dlkit.errors import RequestError
+from dlkit.losses import CrossEntropy
+from dlkit.train import plan
+from dlkit.train.classification import Classification
+from dlkit.train.settings import Settings
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+CONVOLVES, DENSE = nn.Conv2d(1, 4, 3), nn.Linear(3, 2)
+BATCH = (torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("device", "model", "precision", "expected"),
+    [
+        (CPU, CONVOLVES, "auto", "on"),
+        (CPU, CONVOLVES, "fp32", "on"),
+        (CPU, DENSE, "auto", "off"),
+        (CUDA, CONVOLVES, "auto", "on"),
+        (CUDA, CONVOLVES, "fp32", "off"),
+        (CUDA, DENSE, "bf16", "off"),
+        (torch.device("mps"), CONVOLVES, "auto", "off"),
+    ],
+)
+def test_layout(device: torch.device, model: nn.Module, precision: Any, expected: str) -> None:
+    assert plan.layout(Settings(epochs=1, precision=precision), model, device).channels_last == expected
+
+
+@pytest.mark.parametrize("wanted", ["on", "off"])
+def test_what_is_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch, wanted: Any) -> None:
+    monkeypatch.setattr(plan, "seconds_a_step", None)  # nothing is measured
+    settings = Settings(epochs=1, channels_last=wanted, precision="bf16", compile="off")
+    assert plan.layout(settings, CONVOLVES, CPU) == settings
+    task = Classification(CrossEntropy(), ("a", "b"))
+    assert plan.settle(settings, DENSE, task, BATCH, CPU, 10) == settings
+
+
+def settle(
+    monkeypatch: pytest.MonkeyPatch, times: dict[str, float], reduced: str | None, steps: int, **settings: Any
+) -> Settings:
+    monkeypatch.setattr(plan, "reduced_precision", lambda device: reduced)
+    monkeypatch.setattr(plan, "seconds_a_step", lambda m, t, b, d, precision: times[precision])
+    monkeypatch.setattr(plan, "can_compile", lambda device: True)
+    task = Classification(CrossEntropy(), ("a", "b"))
+    return plan.settle(Settings(epochs=1, **settings), DENSE, task, BATCH, CPU, steps)
+
+
+def test_a_shorter_format_is_taken_where_it_is_clearly_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settle(monkeypatch, {"fp32": 1.2, "bf16": 1.0}, "bf16", 10).precision == "bf16"
+    assert settle(monkeypatch, {"fp32": 1.1, "bf16": 1.0}, "bf16", 10).precision == "fp32"
+    assert settle(monkeypatch, {"fp32": 1.0, "bf16": 9.0}, "bf16", 10).precision == "fp32"
+    assert settle(monkeypatch, {"fp32": 2.0, "fp16": 1.0}, "fp16", 10).precision == "fp16"
+    assert settle(monkeypatch, {"fp32": 1.0}, None, 10).precision == "fp32"
+
+
+def test_compiling_has_to_repay_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settle(monkeypatch, {"fp32": 1.0}, None, 100).compile == "off"
+    assert settle(monkeypatch, {"fp32": 1.0}, None, 5000).compile == "on"
+    assert settle(monkeypatch, {"fp32": 0.001}, None, 5000).compile == "off"
+    monkeypatch.setattr(plan, "can_compile", lambda device: False)
+    task = Classification(CrossEntropy(), ("a", "b"))
+    with pytest.raises(RequestError, match="no C\\+\\+ compiler"):
+        plan.settle(Settings(epochs=1, precision="fp32", compile="on"), DENSE, task, BATCH, CPU, 1)
+
+
+def test_measuring_leaves_the_model_and_the_generators_alone() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 2))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    seconds = plan.seconds_a_step(model, Classification(CrossEntropy(), ("a", "b")), BATCH, CPU, "fp32")
+    assert seconds > 0
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
