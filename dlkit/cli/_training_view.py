@@ -63,7 +63,9 @@ class TrainingView:
         if console is not None:
             from rich.live import Live
 
-            self.live = Live(get_renderable=self.render, console=console, refresh_per_second=4, transient=True)
+            self.live = Live(
+                get_renderable=self.render, console=console, refresh_per_second=4, transient=True, redirect_stdout=False
+            )
 
     def __enter__(self) -> TrainingView:
         if self.live is not None:
