@@ -26,9 +26,21 @@ MAY = {
     "train": {"errors", "annotations"},
     "build": {*BASE, "nn", "models", "losses", "optim", "data", "train"},
     "runs": {"errors"},
-    "cli": {*BASE, "build", "runs", "train"},
+    "information": {"errors"},
+    "cli": {*BASE, "build", "runs", "train", "information"},
 }
-TORCH_FREE = ["errors", "annotations", "catalog", "recipe", "schedules", "runs", "train.settings", "train.events"]
+TORCH_FREE = [
+    "errors",
+    "annotations",
+    "catalog",
+    "recipe",
+    "schedules",
+    "runs",
+    "train.settings",
+    "train.events",
+    "information.streams",
+    "information.codes",
+]
 
 
 def imported(path: Path) -> set[str]:

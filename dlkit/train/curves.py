@@ -49,7 +49,7 @@ def confusion(matrix: Any, classes: tuple[str, ...], target: Path, title: str) -
         axis: Any = figure.subplots()
         image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         ticks = range(len(classes)) if len(classes) <= 60 else []
-        axis.set_xticks(ticks, [_plain(classes[i]) for i in ticks], rotation=90)
+        axis.set_xticks(ticks, [_plain(classes[i]) for i in ticks], rotation=0 if max(map(len, classes)) < 3 else 90)
         axis.set_yticks(ticks, [_plain(classes[i]) for i in ticks])
         axis.set_xlabel("predicted class")
         axis.set_ylabel("true class")

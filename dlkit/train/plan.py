@@ -97,13 +97,16 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
 
 
 def seconds_a_step(
-    model: nn.Module, task: Task, batch: Any, device: torch.device, precision: str, repeats: int = 5
+    model: nn.Module, task: Task, batch: Any, device: torch.device, precision: str, enough: float = 0.7
 ) -> float:
-    """Median wall time of a forward and backward pass on a copy of the model; random generators stay as they were."""
+    """Median wall time of a forward and backward pass on a copy of the model; random generators stay as they were.
+
+    Three to six passes are timed behind one that warms up, as many as fit into `enough` seconds.
+    """
     generators = random_state.capture()
     twin = copy.deepcopy(model).train()
     times: list[float] = []
-    for _ in range(repeats + 2):
+    while len(times) < 4 or (len(times) < 7 and sum(times) < enough):
         _synchronize(device)
         start = time.perf_counter()
         with torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
@@ -113,7 +116,7 @@ def seconds_a_step(
         times.append(time.perf_counter() - start)
         twin.zero_grad(set_to_none=True)
     random_state.restore(*generators)
-    return statistics.median(times[2:])
+    return statistics.median(times[1:])
 
 
 def _synchronize(device: torch.device) -> None:

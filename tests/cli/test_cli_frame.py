@@ -30,7 +30,7 @@ def test_version(here: Any) -> None:
 def test_help_lists_every_command(here: Any) -> None:
     result = here("--help")
     assert result.code == 0
-    for command in ("train", "eval", "recipes"):
+    for command in ("train", "eval", "entropy", "recipes"):
         assert f"\n  {command} " in result.out
 
 
@@ -41,7 +41,9 @@ def test_without_arguments_the_help_is_on_stderr(here: Any, command: tuple[str, 
     assert result.err.startswith(f"Usage: {' '.join(['dlkit', *command])}")
 
 
-@pytest.mark.parametrize("command", ["train", "eval", "recipes list", "recipes show", "recipes copy", "recipes check"])
+@pytest.mark.parametrize(
+    "command", ["train", "eval", "entropy", "recipes list", "recipes show", "recipes copy", "recipes check"]
+)
 def test_every_command_has_help(here: Any, command: str) -> None:
     result = here(*command.split(), "-h")
     assert result.code == 0
@@ -100,6 +102,8 @@ def test_debug_shows_the_traceback(program: Any, how: str) -> None:
         ("train digits-mlp --resume", 2),
         ("eval nope", 1),
         ("eval digits-mlp --confusion m.png", 2),
+        ("entropy --help", 0),
+        ("entropy --p 0.5,0.5 --base 1", 2),
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(tmp_path: Path, arguments: str, code: int) -> None:

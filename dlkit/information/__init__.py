@@ -1,0 +1,1 @@
+"""Information theory on counts and distributions: measures, codes, statistics of streams. Free of torch."""

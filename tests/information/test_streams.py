@@ -1,0 +1,175 @@
+"""Statistics of streams against counting by hand, against `ent`, and whatever the blocks that they come in."""
+
+from __future__ import annotations
+
+import io
+import math
+import random
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from dlkit.errors import RequestError
+from dlkit.information import streams
+from dlkit.information.codecs import Codecs
+from dlkit.information.streams import ByteCounts, SymbolCounts
+
+TEXT = Path(math.__doc__ and __file__).read_bytes()
+
+
+def conditional_entropy(symbols: list[object], order: int) -> float:
+    """H_k in bits, by counting in the plainest way."""
+    sequences = [tuple(symbols[i : i + order + 1]) for i in range(len(symbols) - order)]
+    joint, contexts = Counter(sequences), Counter(sequence[:-1] for sequence in sequences)
+    return sum(c / len(sequences) * math.log2(contexts[s[:-1]] / c) for s, c in joint.items())
+
+
+def in_blocks(data: bytes, sizes: list[int]) -> list[bytes]:
+    blocks, start = list[bytes](), 0
+    for size in sizes:
+        blocks.append(data[start : start + size])
+        start += size
+    return [*blocks, data[start:]]
+
+
+@pytest.mark.parametrize("order", [0, 1, 2])
+@given(data=st.binary(max_size=60), sizes=st.lists(st.integers(0, 9), max_size=8))
+def test_bytes_whatever_the_blocks(order: int, data: bytes, sizes: list[int]) -> None:
+    counter = COUNTERS[order]
+    counter.__init__(order)
+    for block in in_blocks(data, sizes):
+        counter.update(block)
+    assert counter.n == len(data)
+    assert counter.counts().tolist() == [data.count(byte) for byte in range(256)]
+    for found in counter.orders():
+        if len(data) > found.order:
+            assert found.entropy == pytest.approx(conditional_entropy(list(data), found.order), abs=1e-9)
+            assert found.contexts == len({data[i : i + found.order] for i in range(len(data) - found.order)})
+        else:
+            assert (found.entropy, found.contexts) == (0.0, 0)
+
+
+COUNTERS = [ByteCounts(0), ByteCounts(1), ByteCounts(2)]
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+@given(text=st.text("abc\n ", max_size=50), sizes=st.lists(st.integers(0, 9), max_size=8))
+def test_symbols_whatever_the_blocks(order: int, text: str, sizes: list[int]) -> None:
+    blocks = in_blocks(text.encode(), sizes)
+    for kind, symbols in (("chars", list(text)), ("words", text.split()), ("lines", split_lines(text))):
+        counter = SymbolCounts(order)
+        for block in streams.SPLIT[kind](blocks):
+            counter.update(block)
+        assert counter.n == len(symbols)
+        for found in counter.orders():
+            if len(symbols) > found.order:
+                assert found.entropy == pytest.approx(conditional_entropy(symbols, found.order), abs=1e-9)
+
+
+def split_lines(text: str) -> list[object]:
+    parts = text.encode().split(b"\n")
+    return list(parts[:-1] if parts[-1] == b"" else parts)
+
+
+def test_a_long_stream_in_uneven_blocks() -> None:
+    data = random.Random(0).randbytes(700_001)
+    counter = ByteCounts(2)
+    for block in in_blocks(data, [1, 300_000, 0, 2, 262_145]):
+        counter.update(block)
+    values = np.frombuffer(data, np.uint8)
+    assert counter.mean() == pytest.approx(values.mean())
+    expected = stats.chisquare(np.bincount(values, minlength=256))
+    found = counter.chi_square()
+    assert found["chi_square"] == pytest.approx(expected.statistic)
+    assert found["chi_square_p"] == pytest.approx(expected.pvalue)
+    rolled = np.corrcoef(values, np.roll(values, -1))[0, 1]
+    assert counter.serial_correlation() == pytest.approx(rolled, abs=1e-12)
+    first = counter.orders()[1]
+    assert first.entropy == pytest.approx(conditional_entropy(list(data), 1), abs=1e-9)
+
+
+def test_the_bias_of_the_plug_in_estimate_is_corrected() -> None:
+    generator = np.random.default_rng(0)
+    plain, corrected = [], []
+    for _ in range(200):
+        counter = ByteCounts(0)
+        counter.update(generator.integers(0, 64, 300, dtype=np.uint8).tobytes())
+        (order,) = counter.orders()
+        plain.append(order.entropy)
+        corrected.append(order.corrected)
+    assert np.mean(plain) < 5.87
+    assert np.mean(corrected) == pytest.approx(6.0, abs=0.02)
+
+
+def test_constant_and_empty_streams() -> None:
+    counter = ByteCounts(0)
+    assert math.isnan(counter.serial_correlation())
+    counter.update(b"a" * 1000)
+    assert counter.orders()[0].entropy == 0.0
+    assert math.isnan(counter.serial_correlation())
+
+
+def test_broken_utf8_names_its_place() -> None:
+    with pytest.raises(RequestError, match="not UTF-8: near byte 3"):
+        list(streams.characters([b"abc", b"\xff"]))
+    with pytest.raises(RequestError, match="not UTF-8"):
+        list(streams.characters([b"abc\xe2\x82"]))
+    assert "".join(streams.characters([b"\xe2", b"\x82", b"\xac"])) == "€"
+
+
+def test_too_many_sequences_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MOST_SEQUENCES", 10)
+    with pytest.raises(RequestError, match="more than 10 different sequences of 2 symbols"):
+        SymbolCounts(1).update(range(30))
+
+
+def test_codecs_are_those_of_the_libraries() -> None:
+    import bz2
+    import gzip
+    import lzma
+
+    data = TEXT * 3
+    codecs = Codecs()
+    for block in in_blocks(data, [10, 1000, 1]):
+        codecs.update(block)
+    sizes = codecs.finish()
+    assert sizes["gzip"] == len(gzip.compress(data, 9))
+    assert sizes["bzip2"] == len(bz2.compress(data, 9))
+    assert sizes["xz"] == len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
+    assert 0 < sizes["zstd"] < len(data) / 3
+
+
+def real_files() -> list[Path]:
+    """Ten files of every kind that any machine with this package has."""
+    import sklearn
+
+    folder = Path(sklearn.__file__).parent
+    found = [Path(sys.executable).resolve(), Path(math.__file__ if hasattr(math, "__file__") else io.__file__)]
+    found += sorted((folder / "datasets" / "data").glob("*.*"))[:8]
+    found += sorted(folder.glob("*.py"))
+    return found[:10]
+
+
+@pytest.mark.skipif(shutil.which("ent") is None, reason="ent is not installed")
+def test_ten_real_files_against_ent() -> None:
+    files = real_files()
+    assert len(files) == 10
+    for file in files:
+        out = subprocess.run(["ent", "-t", str(file)], capture_output=True, text=True, check=True).stdout
+        _, size, entropy, chi, mean, _, serial = out.splitlines()[1].split(",")
+        counter = ByteCounts(0)
+        for block in streams.blocks(io.BytesIO(file.read_bytes())):
+            counter.update(block)
+        assert counter.n == int(size)
+        assert f"{counter.orders()[0].entropy:.6f}" == entropy
+        assert f"{counter.chi_square()['chi_square']:.6f}" == chi
+        assert f"{counter.mean():.6f}" == mean
+        assert f"{counter.serial_correlation():.6f}" == serial

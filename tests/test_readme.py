@@ -1,0 +1,62 @@
+"""Every command that README shows is run, in the order in which it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+# Blocks that start with `$ ` are transcripts: their commands run in one shell, block by block, in one directory.
+BLOCKS = re.findall(r"```console\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+COMMANDS = [re.findall(r"^\$ (.*?)$", block.replace("\\\n", " "), flags=re.MULTILINE) for block in BLOCKS]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("readme")
+
+
+def test_readme_shows_commands() -> None:
+    flat = " ".join(command for commands in COMMANDS for command in commands)
+    for command in ("dlkit train", "dlkit eval", "dlkit recipes"):
+        assert command in flat
+
+
+@pytest.mark.parametrize("commands", COMMANDS, ids=lambda commands: commands[0][:60])
+def test_commands_of_a_block(folder: Path, commands: list[str]) -> None:
+    prelude = (
+        f'set -eo pipefail; dlkit() {{ {sys.executable} -m dlkit "$@"; }}; python() {{ {sys.executable} "$@"; }}\n'
+    )
+    environment = {**os.environ, "PYTHONPATH": str(README.parent)}
+    script = prelude + "\n".join(commands)
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=folder, env=environment)
+    assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
+    assert "Traceback" not in result.stderr
+
+
+def test_every_command_and_recipe_is_in_the_readme() -> None:
+    from dlkit import recipe
+
+    text = README.read_text(encoding="utf-8")
+    for name in recipe.shipped():
+        assert f"`{name}`" in text
+    for command in ("train", "eval", "entropy", "recipes"):
+        assert f"`dlkit {command}" in text
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")):
+        assert (README.parent / target).exists(), target
+
+
+def test_the_recipe_that_it_shows_is_good(tmp_path: Path) -> None:
+    from dlkit import recipe
+
+    (block,) = re.findall(r"```yaml\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    (tmp_path / "shown.yaml").write_text(block)
+    assert recipe.load(str(tmp_path / "shown.yaml")).values["model"]["depths"] == [2, 2]
