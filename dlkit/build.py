@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.catalog import SECTIONS, resolve
+from dlkit.compare import race
+from dlkit.compare.runs import Contender, Outcome
+from dlkit.compare.surfaces import Surface
 from dlkit.data.batches import Batches
 from dlkit.data.dataset import Dataset
 from dlkit.errors import DlkitError, RequestError
@@ -39,13 +44,18 @@ class Built:
         return sum(parameter.numel() for parameter in self.training.model.parameters())
 
 
-def training(recipe: Recipe, device: torch.device, should_stop: Callable[[], bool] = lambda: False) -> Built:
-    """Everything that a training run needs, on the device, with every `auto` decided."""
+def training(
+    recipe: Recipe,
+    device: torch.device,
+    should_stop: Callable[[], bool] = lambda: False,
+    dataset: Dataset | None = None,
+) -> Built:
+    """Everything that a training run needs, on the device, with every `auto` decided. Without a data set, loads it."""
     values = recipe.values
     settings = Settings(**values["train"])
     if settings.flush_denormal:
         torch.set_flush_denormal(True)
-    dataset = load_data(recipe)
+    dataset = dataset or load_data(recipe)
     random_state.seed_everything(values["seed"])
     model = build_model(recipe, dataset).to(device)
     settings = plan.layout(settings, model, device)
@@ -192,3 +202,74 @@ def _parts(section: str, values: dict[str, Any]) -> tuple[Part, list[Part]]:
 
 def _argument(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass
+class Contest:
+    """The grid of `compare-optimizers` as objects: one recipe for each optimizer, data loaded once.
+
+    Args:
+        recipes: optimizer -> the recipe that it runs, whose learning rate and seed each contender replaces.
+        device: to train on.
+    """
+
+    recipes: dict[str, Recipe]
+    device: torch.device
+
+    @functools.cached_property
+    def dataset(self) -> Dataset:
+        return load_data(next(iter(self.recipes.values())))
+
+    def training(self, contender: Contender) -> Training:
+        """A contender's run, ready to go."""
+        recipe = self.recipes[contender.optimizer]
+        values = {
+            **recipe.values,
+            "optimizer": {**recipe.values["optimizer"], "lr": contender.lr},
+            "seed": contender.seed,
+        }
+        return training(Recipe(recipe.name, recipe.path, values), self.device, dataset=self.dataset).training
+
+    def workers(self, contenders: list[Contender], processes: int) -> Iterator[Outcome]:
+        """Run the contenders in processes of one thread, as they finish."""
+        fresh = Contest(self.recipes, self.device)  # without the data: each process loads its own
+        yield from race.workers(contenders, _run_contender, functools.partial(_join_contest, fresh), processes)
+
+
+_contest: Contest | None = None  # of a worker process
+
+
+def _join_contest(contest: Contest) -> None:
+    global _contest
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops, and then cancels
+    torch.set_num_threads(1)
+    _contest = contest
+
+
+def _run_contender(contender: Contender) -> Outcome:
+    assert _contest is not None
+    return race.run_one(_contest.training(contender), contender)
+
+
+def descend(surface: Surface, contender: Contender, start: tuple[float, float], steps: int) -> Outcome:
+    """Run an optimizer with its default options on a surface; each point of its way is a metric of the curve."""
+    theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
+    constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
+    optimizer = constructor([theta], lr=contender.lr)
+    began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
+    diverged = False
+    for step in range(steps + 1):
+        value = surface.function(theta[0], theta[1])
+        x, y, loss = theta[0].item(), theta[1].item(), value.item()
+        diverged = not math.isfinite(loss)
+        if diverged:
+            break
+        curve.append((step, {"loss": loss, "x": x, "y": y, "distance": surface.distance(x, y)}))
+        if step < steps:
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+    metrics = {} if diverged else curve[-1][1]
+    loss = math.nan if diverged else metrics["loss"]
+    done = curve[-1][0] if curve else 0
+    return Outcome(contender, done, loss, metrics, curve, diverged, time.perf_counter() - began)

@@ -24,10 +24,11 @@ MAY = {
     "data": {"errors", "annotations"},
     "models": {"errors", "annotations", "nn"},
     "train": {"errors", "annotations"},
-    "build": {*BASE, "nn", "models", "losses", "optim", "data", "train"},
+    "compare": {"errors", "annotations", "train"},
+    "build": {*BASE, "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors"},
-    "cli": {*BASE, "build", "runs", "train", "information"},
+    "cli": {*BASE, "build", "runs", "train", "information", "compare"},
 }
 TORCH_FREE = [
     "errors",

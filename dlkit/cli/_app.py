@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dlkit import __version__
-from dlkit.cli import _console, entropy, eval, recipes, train
+from dlkit.cli import _console, compare, entropy, eval, recipes, train
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
@@ -28,6 +28,7 @@ app = typer.Typer(
 )
 app.command("train", no_args_is_help=True)(train.train)
 app.command("eval", no_args_is_help=True)(eval.evaluate)
+app.command("compare-optimizers", no_args_is_help=True)(compare.compare_optimizers)
 app.command("entropy")(entropy.entropy)
 app.add_typer(recipes.app, name="recipes")
 

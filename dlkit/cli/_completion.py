@@ -43,6 +43,13 @@ def recipes(incomplete: str) -> list[tuple[str, str]]:
     return names + [(path, "") for path in _files(incomplete, (".yaml", ".yml"), "recipe.yaml")]
 
 
+def races(incomplete: str) -> list[tuple[str, str]]:
+    """Surfaces, then what `recipes` offers."""
+    from dlkit.compare.surfaces import SURFACES
+
+    return [(name, s.help) for name, s in SURFACES.items() if name.startswith(incomplete)] + recipes(incomplete)
+
+
 def runs(incomplete: str) -> list[str]:
     """Run directories and folders on the way to one."""
     return _files(incomplete, (), "recipe.yaml")

@@ -1,4 +1,4 @@
-"""A progress bar for reading bytes: on a terminal only, and only once the work takes a while."""
+"""A progress bar for bytes or runs: on a terminal only, and only once the work takes a while."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ class Progress:
         title: what is going on.
         total: bytes, None where nobody knows.
         console: a rich console on stderr that is a terminal, or None for nothing at all.
+        whole: count things instead of bytes.
     """
 
-    def __init__(self, title: str, total: int | None, console: Any) -> None:
-        self.title, self.total, self.console = title, total, console
+    def __init__(self, title: str, total: int | None, console: Any, whole: bool = False) -> None:
+        self.title, self.total, self.console, self.whole = title, total, console, whole
         self.done = 0
         self.started = time.monotonic()
         self.bar: Any = None
@@ -40,11 +41,15 @@ class Progress:
     def _show(self) -> None:
         from rich import progress
 
+        amount = (
+            (progress.MofNCompleteColumn(),)
+            if self.whole
+            else (progress.DownloadColumn(), progress.TransferSpeedColumn())
+        )
         columns = (
             progress.TextColumn("{task.description}"),
             progress.BarColumn(),
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
+            *amount,
             progress.TimeRemainingColumn(),
         )
         self.bar = progress.Progress(*columns, console=self.console, transient=True, redirect_stdout=False)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Optimizer, State, decayed, new_step, require, step_number
+from dlkit.optim.base import Group, Number, Optimizer, State, decayed, new_step, require, step_number
 
 
 def update(
@@ -20,10 +20,10 @@ def update(
     s: Tensor,
     step: Tensor,
     *,
-    lr: float,
+    lr: Number,
     lr_decay: float,
     eps: float,
-    weight_decay: float,
+    weight_decay: Number,
 ) -> None:
     """One step with the sum of squared gradients `s` on one tensor, in place; `step` counts from 1."""
     gradient = decayed(theta, gradient, weight_decay)

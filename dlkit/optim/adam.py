@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, new_step, require, step_number
+from dlkit.optim.base import Group, Number, Optimizer, State, decayed, new_step, require, step_number
 
 
 def update(
@@ -22,10 +22,10 @@ def update(
     s: Tensor,
     step: Tensor,
     *,
-    lr: float,
+    lr: Number,
     betas: tuple[float, float],
     eps: float,
-    weight_decay: float = 0.0,
+    weight_decay: Number = 0.0,
     s_max: Tensor | None = None,
 ) -> None:
     """One step with the running means of the gradient, `v`, and of its square, `s`, on one tensor, in place.

@@ -13,11 +13,11 @@ from torch import Tensor
 from dlkit.annotations import NonNegative, Positive, Rate
 from dlkit.optim import adam
 from dlkit.optim.adam import Adam
-from dlkit.optim.base import Group, State, step_number
+from dlkit.optim.base import Group, Number, State, step_number
 
 
 def update(
-    theta: Tensor, gradient: Tensor, v: Tensor, s: Tensor, step: Tensor, *, weight_decay: float, **rest: Any
+    theta: Tensor, gradient: Tensor, v: Tensor, s: Tensor, step: Tensor, *, weight_decay: Number, **rest: Any
 ) -> None:
     """One step on one tensor, in place: decay, then Adam's step on the bare gradient."""
     # theta <- theta - lr lambda theta

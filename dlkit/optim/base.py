@@ -17,6 +17,8 @@ from dlkit.errors import DlkitError, RequestError
 
 State = dict[str, Any]
 Group = dict[str, Any]
+# A hyper-parameter: a number, or for a stack of R models, parameters (R, ...), a tensor (R, 1, ...) with one for each.
+Number = float | Tensor
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -73,7 +75,7 @@ class Optimizer(torch.optim.Optimizer):
                 continue
             gradients = [parameter.grad for parameter in parameters]
             states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
-            if self._can_fuse(parameters, gradients):
+            if self._can_fuse(parameters, gradients, group):
                 self.fused(parameters, gradients, states, group)
                 continue
             for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
@@ -87,8 +89,10 @@ class Optimizer(torch.optim.Optimizer):
         state = self.state[parameter] = self.begin(parameter, group)
         return state
 
-    def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor]) -> bool:
-        """Whether the kernel takes these tensors: it walks raw memory, so all must be laid out alike."""
+    def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
+        """Whether the kernel takes these tensors (it walks raw memory, so all must be laid out alike) and options."""
+        if isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor):
+            return False
         first = parameters[0]
         device, dtype = first.device, first.dtype
         if device.type not in self.fused_devices or not dtype.is_floating_point:
@@ -129,16 +133,19 @@ def step_number(state: State, parameter: Tensor) -> Tensor:
     return state["step"].to(torch.float64 if parameter.dtype == torch.float64 else torch.float32)
 
 
-def decayed(parameter: Tensor, gradient: Tensor, weight_decay: float) -> Tensor:
+def decayed(parameter: Tensor, gradient: Tensor, weight_decay: Number) -> Tensor:
     """The gradient of the loss plus lambda/2 ||theta||^2."""
+    if not isinstance(weight_decay, Tensor) and not weight_decay:
+        return gradient
     # g <- g + lambda theta
-    return gradient.add(parameter, alpha=weight_decay) if weight_decay else gradient
+    return gradient + weight_decay * parameter
 
 
 def require(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
     """Raise RequestError unless the option, if there, is finite and `holds`."""
     value: Any = group.get(name)
-    values: Any = value if isinstance(value, (tuple, list)) else (value,)
+    values: Any = value.flatten().tolist() if isinstance(value, Tensor) else value
+    values = values if isinstance(values, (tuple, list)) else (values,)
     if value is not None and not all(math.isfinite(number) and holds(number) for number in values):
         raise RequestError(f"optimizer option {name} must be {wanted}, got {value}")
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, require
+from dlkit.optim.base import Group, Number, Optimizer, State, decayed, require
 
 
 def update(
-    theta: Tensor, gradient: Tensor, v: Tensor, *, lr: float, momentum: float, nesterov: bool, weight_decay: float
+    theta: Tensor, gradient: Tensor, v: Tensor, *, lr: Number, momentum: Number, nesterov: bool, weight_decay: Number
 ) -> None:
     """One step with velocity `v` on one tensor, in place."""
     gradient = decayed(theta, gradient, weight_decay)

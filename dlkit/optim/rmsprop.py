@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, new_step, require
+from dlkit.optim.base import Group, Number, Optimizer, State, decayed, new_step, require
 
 
 def update(
@@ -19,10 +19,10 @@ def update(
     gradient: Tensor,
     s: Tensor,
     *,
-    lr: float,
+    lr: Number,
     alpha: float,
     eps: float,
-    weight_decay: float,
+    weight_decay: Number,
     momentum: float = 0.0,
     v: Tensor | None = None,
     mean: Tensor | None = None,
@@ -43,7 +43,7 @@ def update(
     # theta_(t+1) = theta_t - lr g_t / (sqrt(s_(t+1)) + eps)
     denominator = second_moment.sqrt().add_(eps)
     if v is None:
-        theta.addcdiv_(gradient, denominator, value=-lr)
+        theta.sub_(lr * gradient / denominator)
     else:
         # v_(t+1) = mu v_t + g_t / (sqrt(s_(t+1)) + eps);  theta_(t+1) = theta_t - lr v_(t+1)
         v.mul_(momentum).addcdiv_(gradient, denominator)

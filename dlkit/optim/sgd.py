@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Optimizer, State, decayed, require
+from dlkit.optim.base import Group, Number, Optimizer, State, decayed, require
 
 
-def update(theta: Tensor, gradient: Tensor, *, lr: float, weight_decay: float) -> None:
+def update(theta: Tensor, gradient: Tensor, *, lr: Number, weight_decay: Number) -> None:
     """One step of gradient descent on one tensor, in place."""
     gradient = decayed(theta, gradient, weight_decay)
     # theta_(t+1) = theta_t - lr g_t

@@ -6,7 +6,8 @@ generated from the components' signatures, and completed with their defaults. Pr
 
 from __future__ import annotations
 
+from dlkit.recipe.check import closest
 from dlkit.recipe.keys import override_keys, override_values
 from dlkit.recipe.load import Recipe, load, locate, schema, shipped, summary
 
-__all__ = ["Recipe", "load", "locate", "override_keys", "override_values", "schema", "shipped", "summary"]
+__all__ = ["Recipe", "closest", "load", "locate", "override_keys", "override_values", "schema", "shipped", "summary"]

@@ -9,8 +9,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import shutil
-import statistics
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -23,6 +23,7 @@ from dlkit.train.settings import Settings
 
 DECIDED = ("precision", "channels_last", "compile")
 CLEAR_WIN = 1.15
+SMALL = 3e-3  # seconds
 # Compiling gains 1.1-1.4x and costs 25-60 s on a CPU, so it repays itself from about ten minutes on.
 COMPILE_FROM_SECONDS = {"cpu": 900.0, "cuda": 300.0}
 
@@ -75,48 +76,55 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
     """
     if settings.compile == "on" and not can_compile(device):
         raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=auto")
-    fp32_seconds: float | None = None
+    seconds: dict[str, float] = {}
     if settings.precision == "auto":
-        reduced = reduced_precision(device)
-        if reduced is None:
-            settings = dataclasses.replace(settings, precision="fp32")
-        else:
-            fp32_seconds = seconds_a_step(model, task, batch, device, "fp32")
-            reduced_seconds = seconds_a_step(model, task, batch, device, reduced)
-            faster = fp32_seconds > CLEAR_WIN * reduced_seconds
-            settings = dataclasses.replace(settings, precision=reduced if faster else "fp32")
-            fp32_seconds = min(fp32_seconds, reduced_seconds)
+        reduced, choice = reduced_precision(device), "fp32"
+        if reduced is not None:
+            seconds = step_seconds(model, task, batch, device, ("fp32", reduced))
+            if reduced in seconds and seconds["fp32"] > CLEAR_WIN * seconds[reduced]:
+                choice = reduced
+        settings = dataclasses.replace(settings, precision=choice)
     if settings.compile == "auto":
         threshold = COMPILE_FROM_SECONDS.get(device.type, float("inf"))
         worth = False
         if can_compile(device) and steps * 0.5 > threshold / 10:  # no run of so few steps gets there
-            seconds = fp32_seconds or seconds_a_step(model, task, batch, device, settings.precision)
-            worth = steps * seconds > threshold
+            precision = settings.precision
+            seconds = seconds or step_seconds(model, task, batch, device, (precision,))
+            worth = steps * seconds[precision] > threshold
         settings = dataclasses.replace(settings, compile="on" if worth else "off")
     return settings
 
 
-def seconds_a_step(
-    model: nn.Module, task: Task, batch: Any, device: torch.device, precision: str, enough: float = 0.7
-) -> float:
-    """Median wall time of a forward and backward pass on a copy of the model; random generators stay as they were.
+def step_seconds(
+    model: nn.Module, task: Task, batch: Any, device: torch.device, precisions: Sequence[str], enough: float = 1.5
+) -> dict[str, float]:
+    """Wall time of a forward and backward pass at each precision, on a copy of the model.
 
-    Three to six passes are timed behind one that warms up, as many as fit into `enough` seconds.
+    The precisions take turns, and the least of three to six times behind one that warms up counts: whatever else the
+    machine does can only add to it, so that a busy machine decides as a quiet one does. Passes of a small model are all
+    overhead, which no format makes shorter: if the first precision takes less than `SMALL`, the others are left out.
+    Random generators stay as they were.
     """
     generators = random_state.capture()
     twin = copy.deepcopy(model).train()
-    times: list[float] = []
-    while len(times) < 4 or (len(times) < 7 and sum(times) < enough):
-        _synchronize(device)
-        start = time.perf_counter()
-        with torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
-            loss, _ = task.forward(twin, batch)
-        loss.backward()
-        _synchronize(device)
-        times.append(time.perf_counter() - start)
-        twin.zero_grad(set_to_none=True)
+    times: dict[str, list[float]] = {precision: [] for precision in precisions}
+    rounds = 0
+    while rounds < 4 or (rounds < 7 and sum(map(sum, times.values())) < enough):
+        for precision, spent in times.items():
+            _synchronize(device)
+            start = time.perf_counter()
+            with torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
+                loss, _ = task.forward(twin, batch)
+            loss.backward()
+            _synchronize(device)
+            spent.append(time.perf_counter() - start)
+            twin.zero_grad(set_to_none=True)
+        rounds += 1
+        first = precisions[0]
+        if rounds == 4 and min(times[first][1:]) < SMALL:
+            times = {first: times[first]}
     random_state.restore(*generators)
-    return statistics.median(times[1:])
+    return {precision: min(spent[1:]) for precision, spent in times.items()}
 
 
 def _synchronize(device: torch.device) -> None:

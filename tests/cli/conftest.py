@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ Here = Callable[..., Result]
 
 
 @pytest.fixture
-def here(capfd: pytest.CaptureFixture[str]) -> Iterator[Here]:
+def here(capfd: pytest.CaptureFixture[str]) -> Here:
     """Run in this process, which has torch in memory already."""
 
     def call(*arguments: str) -> Result:
@@ -41,10 +41,7 @@ def here(capfd: pytest.CaptureFixture[str]) -> Iterator[Here]:
         captured = capfd.readouterr()
         return Result(code, captured.out, captured.err)
 
-    yield call
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_flush_denormal(False)
+    return call
 
 
 @pytest.fixture

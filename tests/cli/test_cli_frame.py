@@ -30,7 +30,7 @@ def test_version(here: Any) -> None:
 def test_help_lists_every_command(here: Any) -> None:
     result = here("--help")
     assert result.code == 0
-    for command in ("train", "eval", "entropy", "recipes"):
+    for command in ("train", "eval", "compare-optimizers", "entropy", "recipes"):
         assert f"\n  {command} " in result.out
 
 
@@ -42,7 +42,8 @@ def test_without_arguments_the_help_is_on_stderr(here: Any, command: tuple[str, 
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "eval", "entropy", "recipes list", "recipes show", "recipes copy", "recipes check"]
+    "command",
+    ["train", "eval", "compare-optimizers", "entropy", "recipes list", "recipes show", "recipes copy", "recipes check"],
 )
 def test_every_command_has_help(here: Any, command: str) -> None:
     result = here(*command.split(), "-h")
@@ -102,6 +103,9 @@ def test_debug_shows_the_traceback(program: Any, how: str) -> None:
         ("train digits-mlp --resume", 2),
         ("eval nope", 1),
         ("eval digits-mlp --confusion m.png", 2),
+        ("compare-optimizers --help", 0),
+        ("compare-optimizers digits-mlp --lr 0", 2),
+        ("compare-optimizers digits-mlp --optimizers sdg", 2),
         ("entropy --help", 0),
         ("entropy --p 0.5,0.5 --base 1", 2),
     ],

@@ -37,7 +37,7 @@ def test_layout(device: torch.device, model: nn.Module, precision: Any, expected
 
 @pytest.mark.parametrize("wanted", ["on", "off"])
 def test_what_is_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch, wanted: Any) -> None:
-    monkeypatch.setattr(plan, "seconds_a_step", None)  # nothing is measured
+    monkeypatch.setattr(plan, "step_seconds", None)  # nothing is measured
     settings = Settings(epochs=1, channels_last=wanted, precision="bf16", compile="off")
     assert plan.layout(settings, CONVOLVES, CPU) == settings
     task = Classification(CrossEntropy(), ("a", "b"))
@@ -48,7 +48,7 @@ def settle(
     monkeypatch: pytest.MonkeyPatch, times: dict[str, float], reduced: str | None, steps: int, **settings: Any
 ) -> Settings:
     monkeypatch.setattr(plan, "reduced_precision", lambda device: reduced)
-    monkeypatch.setattr(plan, "seconds_a_step", lambda m, t, b, d, precision: times[precision])
+    monkeypatch.setattr(plan, "step_seconds", lambda m, t, b, d, precisions: {p: times[p] for p in precisions})
     monkeypatch.setattr(plan, "can_compile", lambda device: True)
     task = Classification(CrossEntropy(), ("a", "b"))
     return plan.settle(Settings(epochs=1, **settings), DENSE, task, BATCH, CPU, steps)
@@ -76,8 +76,9 @@ def test_measuring_leaves_the_model_and_the_generators_alone() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 2))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    seconds = plan.seconds_a_step(model, Classification(CrossEntropy(), ("a", "b")), BATCH, CPU, "fp32")
-    assert seconds > 0
+    seconds = plan.step_seconds(model, Classification(CrossEntropy(), ("a", "b")), BATCH, CPU, ("fp32", "bf16"))
+    assert seconds.keys() == {"fp32"}  # so small a model is not tried at another precision
+    assert seconds["fp32"] > 0
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

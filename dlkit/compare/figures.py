@@ -1,0 +1,186 @@
+"""Figures of a race. An optimizer has the same colour and marker in all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dlkit.compare.runs import Outcome
+from dlkit.compare.surfaces import Surface
+from dlkit.compare.verdict import Summary, interval
+
+# Okabe & Ito 2008: told apart by colour-blind readers; markers and dashes tell them apart in grey as well.
+STYLES = {
+    "sgd": ("#000000", "o", "-"),
+    "momentum": ("#e69f00", "s", "--"),
+    "adagrad": ("#56b4e9", "^", "-."),
+    "rmsprop": ("#009e73", "v", ":"),
+    "adam": ("#d55e00", "D", "-"),
+    "adamw": ("#cc79a7", "P", "--"),
+}
+_OTHER = ("#0072b2", "X", "-")
+
+
+def sensitivity(target: Path, summaries: Sequence[Summary], metric: str, title: str) -> None:
+    """Final loss by learning rate: the mean over seeds, and the range of seeds."""
+    figure, axis = _axes(6.4, 4.0)
+    for summary in summaries:
+        colour, marker, dashes = STYLES.get(summary.optimizer, _OTHER)
+        good = np.isfinite(summary.losses).all(1)
+        lrs = np.array(summary.lrs)[good]
+        losses = summary.losses[good]
+        if len(lrs):
+            axis.fill_between(lrs, losses.min(1), losses.max(1), color=colour, alpha=0.12, linewidth=0)
+        axis.plot(
+            lrs, losses.mean(1), color=colour, marker=marker, linestyle=dashes, label=summary.optimizer, markersize=4
+        )
+    axis.set_xscale("log")
+    _log_if_positive(axis, [value for s in summaries for value in s.losses[np.isfinite(s.losses)].tolist()])
+    axis.set_xlabel("learning rate")
+    axis.set_ylabel(f"final {metric}")
+    axis.set_title(f"{title}: sensitivity to the learning rate (gaps diverged)")
+    _legend(figure, axis)
+    _save(figure, target)
+
+
+def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcome], metric: str, title: str) -> None:
+    """The metric over steps at each optimizer's best learning rate: mean and 95 % interval over seeds."""
+    figure, axis = _axes(6.4, 4.0)
+    seen: list[float] = []
+    for summary in summaries:
+        if summary.best is None:
+            continue
+        lr = summary.lrs[summary.best]
+        mine = [o for o in outcomes if (o.contender.optimizer, o.contender.lr) == (summary.optimizer, lr)]
+        steps = [step for step, metrics in mine[0].curve if metric in metrics]
+        if not steps:
+            continue
+        values = np.array([[metrics[metric] for _, metrics in o.curve if metric in metrics] for o in mine])
+        colour, _, dashes = STYLES.get(summary.optimizer, _OTHER)
+        label = f"{summary.optimizer}, lr {lr:.3g}"
+        axis.plot(steps, values.mean(0), color=colour, linestyle=dashes, label=label, linewidth=1.4)
+        if len(values) > 1:
+            bounds = np.array([interval(column) for column in values.T])
+            axis.fill_between(steps, bounds[:, 0], bounds[:, 1], color=colour, alpha=0.15, linewidth=0)
+        seen += values.ravel().tolist()
+    _log_if_positive(axis, seen)
+    axis.set_xlabel("step")
+    axis.set_ylabel(metric)
+    axis.set_title(f"{title}: each at its best learning rate")
+    _legend(figure, axis)
+    _save(figure, target)
+
+
+def tuning(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
+    """Expected best loss by how many learning rates are tried at random."""
+    figure, axis = _axes(6.4, 4.0)
+    seen: list[float] = []
+    for record in records:
+        effort = record["tuning_effort"]
+        colour, marker, dashes = STYLES.get(record["optimizer"], _OTHER)
+        trials = range(1, len(effort) + 1)
+        axis.plot(
+            trials, effort, color=colour, marker=marker, linestyle=dashes, label=record["optimizer"], markersize=4
+        )
+        seen += effort
+    _log_if_positive(axis, seen)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel("learning rates tried, drawn at random from the grid")
+    axis.set_ylabel(f"expected best {metric}")
+    axis.set_title(f"{title}: effort of tuning")
+    _legend(figure, axis)
+    _save(figure, target)
+
+
+def contours(target: Path, surface: Surface, best: Sequence[Outcome], title: str) -> None:
+    """The surface from above with each optimizer's way at its best learning rate."""
+    figure, axis = _axes(6.4, 5.0)
+    _draw_surface(axis, surface)
+    for outcome in best:
+        x, y = _way(outcome)
+        colour, marker, dashes = STYLES.get(outcome.contender.optimizer, _OTHER)
+        label = f"{outcome.contender.optimizer}, lr {outcome.contender.lr:.3g}"
+        axis.plot(x, y, color=colour, linestyle=dashes, linewidth=1.3, label=label)
+        axis.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=6, markeredgecolor="white")
+    axis.set_title(title)
+    _legend(figure, axis)
+    _save(figure, target)
+
+
+def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str, frames: int = 90) -> None:
+    """The same as a GIF: all optimizers walk at the pace of one step after the other."""
+    from matplotlib.animation import FuncAnimation, PillowWriter
+
+    figure, axis = _axes(6.4, 5.0)
+    _draw_surface(axis, surface)
+    lines: list[Any] = []
+    ways = [_way(outcome) for outcome in best]
+    for outcome in best:
+        colour, marker, _ = STYLES.get(outcome.contender.optimizer, _OTHER)
+        label = f"{outcome.contender.optimizer}, lr {outcome.contender.lr:.3g}"
+        lines += axis.plot([], [], color=colour, marker=marker, markevery=[-1], linewidth=1.3, label=label)
+    _legend(figure, axis)
+    last = max(len(x) for x, _ in ways)
+    # the first steps are the long ones, so time runs faster and faster
+    stops = sorted({min(last, max(1, round(last ** (frame / frames)))) for frame in range(frames + 1)})
+
+    def draw(stop: int) -> list[Any]:
+        for line, (x, y) in zip(lines, ways, strict=True):
+            line.set_data(x[:stop], y[:stop])
+        axis.set_title(f"{title}: step {stop - 1}")
+        return lines
+
+    FuncAnimation(figure, draw, frames=stops, blit=False).save(str(target), writer=PillowWriter(fps=12), dpi=80)
+
+
+def _way(outcome: Outcome) -> tuple[list[float], list[float]]:
+    return [m["x"] for _, m in outcome.curve], [m["y"] for _, m in outcome.curve]
+
+
+def _draw_surface(axis: Any, surface: Surface) -> None:
+    left, right, bottom, top = surface.window
+    x, y = np.meshgrid(np.linspace(left, right, 241), np.linspace(bottom, top, 241))
+    height = surface.function(x, y)
+    # levels by rank, so that valleys and walls both show
+    levels = np.unique(np.quantile(height, np.linspace(0, 1, 24) ** 1.5))
+    axis.contourf(x, y, height, levels=levels, cmap="Greys", alpha=0.35)
+    axis.contour(x, y, height, levels=levels, colors="#999999", linewidths=0.4)
+    for a, b in surface.minima:
+        axis.plot([a], [b], "*", color="#0072b2", markersize=12, markeredgecolor="white")
+    axis.set_xlim(left, right)
+    axis.set_ylim(bottom, top)
+    axis.set_xlabel("x")
+    axis.set_ylabel("y")
+    axis.grid(visible=False)
+
+
+def _log_if_positive(axis: Any, values: Sequence[float]) -> None:
+    good = [value for value in values if math.isfinite(value)]
+    if good and min(good) > 0 and max(good) > 4 * min(good):
+        axis.set_yscale("log")
+
+
+def _legend(figure: Any, axis: Any) -> None:
+    if axis.get_legend_handles_labels()[0]:
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+
+
+def _axes(width: float, height: float) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axis: Any = figure.subplots()
+    axis.grid(alpha=0.3)
+    axis.set_axisbelow(True)
+    return figure, axis
+
+
+def _save(figure: Any, target: Path) -> None:
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": "dlkit"}):
+        figure.savefig(target, metadata={"Date": None})

@@ -1,0 +1,48 @@
+"""One offline page with the verdict, the table and the figures of a race."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
+th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child { text-align: left; }
+figure { margin: 1.5rem 0; } svg { max-width: 100%; height: auto; }
+.verdict { font-size: 1.2rem; } .note { color: #666; }
+@media (prefers-color-scheme: dark) { figure { background: #fff; } body { background: #181818; color: #ddd; } }
+"""
+
+
+def write(
+    target: Path,
+    title: str,
+    verdict: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    figures: Sequence[Path],
+    notes: Sequence[str],
+) -> None:
+    """Write the page; the figures are SVG files, which become part of it."""
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>",
+        f"<h1>{html.escape(title)}</h1><p class=verdict>{html.escape(verdict)}</p>",
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>",
+        *(f"<p class=note>{html.escape(note)}</p>" for note in notes),
+    ]
+    for number, figure in enumerate(figures):
+        parts.append(f"<figure>{_inline(figure.read_text(encoding='utf-8'), number)}</figure>")
+    target.write_text("\n".join(parts) + "</html>\n", encoding="utf-8")
+
+
+def _inline(svg: str, number: int) -> str:
+    """An SVG file as part of a page, its ids made its own."""
+    start = svg.index("<svg")
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\1f{number}-", svg[start:])

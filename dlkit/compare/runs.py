@@ -1,0 +1,108 @@
+"""A race as plain values: who runs, how it went, and the lines in which both are written down. Free of torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from dlkit.errors import RequestError
+
+
+@dataclass(frozen=True, order=True)
+class Contender:
+    """One run of the grid."""
+
+    optimizer: str
+    lr: float
+    seed: int
+
+
+@dataclass
+class Outcome:
+    """How a run went.
+
+    Args:
+        contender: whose run it was.
+        steps: that it took; fewer than asked for if it diverged.
+        loss: mean training loss at the end, or the value of the surface.
+        metrics: of the evaluation at the end.
+        curve: (step, metrics) of each evaluation on the way.
+        diverged: a loss was no longer finite.
+        seconds_share: wall time of the race that this run accounts for.
+    """
+
+    contender: Contender
+    steps: int
+    loss: float
+    metrics: dict[str, float]
+    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list[tuple[int, dict[str, float]]])
+    diverged: bool = False
+    seconds_share: float = 0.0
+
+    def record(self) -> dict[str, Any]:
+        """As a line of runs.jsonl."""
+        who = self.contender
+        return {
+            "kind": "run",
+            "optimizer": who.optimizer,
+            "lr": who.lr,
+            "seed": who.seed,
+            "steps": self.steps,
+            "loss": self.loss,
+            "metrics": self.metrics,
+            "diverged": self.diverged,
+            "seconds_share": self.seconds_share,
+            "curve": [[step, metrics] for step, metrics in self.curve],
+        }
+
+    @classmethod
+    def of_record(cls, record: dict[str, Any]) -> Outcome:
+        """The outcome that a line of runs.jsonl tells. Raises RequestError if it is none."""
+        try:
+            return cls(
+                Contender(record["optimizer"], float(record["lr"]), int(record["seed"])),
+                int(record["steps"]),
+                _number(record["loss"]),
+                {name: _number(value) for name, value in record["metrics"].items()},
+                [(int(step), {k: _number(v) for k, v in metrics.items()}) for step, metrics in record["curve"]],
+                bool(record["diverged"]),
+                float(record["seconds_share"]),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RequestError(
+                f"no record of a run: {str(record)[:80]}", "it was written by another program"
+            ) from error
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)
+
+
+def rates(text: str) -> list[float]:
+    """Learning rates from `1e-4:1:9`, nine evenly spaced in the logarithm, or from `0.1,0.3`.
+
+    Raises:
+        RequestError: they are not above 0, fall, stand twice or are no numbers.
+    """
+    hint = "write --lr 1e-4:1:9 (from, to, how many) or --lr 0.01,0.1"
+    try:
+        if ":" in text:
+            low, high, count = text.split(":")
+            first, last, number = float(low), float(high), int(count)
+            if not (0 < first <= last < math.inf) or number < 1 or (number == 1) != (first == last):
+                raise RequestError(f"--lr {text}: no grid from {low} to {high} of {count}", hint)
+            ratio = (last / first) ** (1 / max(number - 1, 1))
+            values = [float(f"{first * ratio**index:.6g}") for index in range(number)]
+        else:
+            values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise RequestError(f"--lr {text}: no learning rates", hint) from None
+    if not all(0 < value < math.inf for value in values) or len(set(values)) < len(values):
+        raise RequestError(f"--lr {text}: learning rates must be above 0, each once", hint)
+    return sorted(values)
+
+
+def grid(optimizers: list[str], lrs: list[float], seeds: int) -> list[Contender]:
+    """Every optimizer with every learning rate from every seed, those of one optimizer and rate side by side."""
+    return [Contender(name, lr, seed) for name in optimizers for lr in lrs for seed in range(seeds)]

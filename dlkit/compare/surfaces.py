@@ -1,0 +1,107 @@
+"""Surfaces over two numbers on which the ways of optimizers can be seen: the review's figures 15 and 16.
+
+Each is a function of x and y that works on numbers, arrays and tensors alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dlkit.errors import RequestError
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A function to be minimised.
+
+    Args:
+        function: (x, y) to a value.
+        minima: where it is least; empty where there is no least value.
+        start: where optimizers begin unless told otherwise.
+        window: (x from, x to, y from, y to) of its figure.
+        help: one line.
+    """
+
+    function: Callable[[Any, Any], Any]
+    minima: tuple[tuple[float, float], ...]
+    start: tuple[float, float]
+    window: tuple[float, float, float, float]
+    help: str
+
+    def distance(self, x: float, y: float) -> float:
+        """To the nearest minimum; NaN where there is none."""
+        return min((math.hypot(x - a, y - b) for a, b in self.minima), default=math.nan)
+
+
+def rosenbrock(x: Any, y: Any) -> Any:
+    # f(x, y) = (1 - x)^2 + 100 (y - x^2)^2
+    return (1 - x) ** 2 + 100 * (y - x**2) ** 2
+
+
+def beale(x: Any, y: Any) -> Any:
+    # f(x, y) = (1.5 - x + x y)^2 + (2.25 - x + x y^2)^2 + (2.625 - x + x y^3)^2
+    return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
+
+
+def himmelblau(x: Any, y: Any) -> Any:
+    # f(x, y) = (x^2 + y - 11)^2 + (x + y^2 - 7)^2
+    return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
+
+
+def rastrigin(x: Any, y: Any) -> Any:
+    # f(x, y) = 20 + x^2 - 10 cos(2 pi x) + y^2 - 10 cos(2 pi y)
+    return 20 + x**2 - 10 * _cos(2 * math.pi * x) + y**2 - 10 * _cos(2 * math.pi * y)
+
+
+def saddle(x: Any, y: Any) -> Any:
+    # f(x, y) = x^2 - y^2
+    return x**2 - y**2
+
+
+def quadratic(condition: float) -> Callable[[Any, Any], Any]:
+    """A bowl whose Hessian has the eigenvalues 1 and `condition`."""
+
+    def function(x: Any, y: Any) -> Any:
+        # f(x, y) = (x^2 + kappa y^2) / 2
+        return (x**2 + condition * y**2) / 2
+
+    return function
+
+
+def _cos(value: Any) -> Any:
+    if hasattr(value, "cos"):  # a tensor
+        return value.cos()
+    import numpy as np
+
+    return np.cos(value)
+
+
+HIMMELBLAU_MINIMA = ((3.0, 2.0), (-2.805118, 3.131312), (-3.779310, -3.283186), (3.584428, -1.848126))
+
+SURFACES: dict[str, Surface] = {
+    "rosenbrock": Surface(rosenbrock, ((1.0, 1.0),), (-1.2, 1.0), (-2, 2, -1, 3), "a curved valley"),
+    "beale": Surface(beale, ((3.0, 0.5),), (1.0, 1.5), (-1, 4.5, -2, 2), "flat, with steep walls"),
+    "himmelblau": Surface(himmelblau, HIMMELBLAU_MINIMA, (0.0, -1.0), (-5, 5, -5, 5), "four equal minima"),
+    "rastrigin": Surface(rastrigin, ((0.0, 0.0),), (2.4, 1.7), (-3, 3, -3, 3), "a minimum in each unit square"),
+    "ravine": Surface(
+        quadratic(50.0), ((0.0, 0.0),), (-9.0, 1.0), (-10, 4, -2, 2), "50 times as steep across as along"
+    ),
+    "saddle": Surface(saddle, (), (1.0, 1e-3), (-1.5, 1.5, -3, 3), "down without end on both sides of a pass"),
+}
+
+
+def find(name: str) -> Surface | None:
+    """The surface of this name, `quadratic:CONDITION` among them, or None. Raises RequestError on a bad condition."""
+    kind, colon, text = name.partition(":")
+    if kind != "quadratic" or not colon:
+        return SURFACES.get(name)
+    try:
+        condition = float(text)
+    except ValueError:
+        condition = math.nan
+    if not 1 <= condition < math.inf:
+        raise RequestError(f"{name}: the condition is a number of at least 1", "write quadratic:1000")
+    return Surface(quadratic(condition), ((0.0, 0.0),), (1.0, 1.0), (-1.2, 1.2, -1.2, 1.2), "a bowl")

@@ -1,0 +1,154 @@
+"""dlkit compare-optimizers from the shell: records, folders, verdicts and mistakes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RACE = ("digits-mlp", "--optimizers", "sgd,adam", "--lr", "1e-3,1e-2", "--seeds", "2", "--steps", "10")
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def lines(result: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.out.splitlines()]
+
+
+def test_the_records_of_a_recipe(here: Any) -> None:
+    result = here("compare-optimizers", *RACE, "--engine", "stacked")
+    assert result.code == 0, result.err
+    records = lines(result)
+    assert [r["kind"] for r in records] == ["run"] * 8 + ["optimizer"] * 2 + ["verdict"]
+    assert {"optimizer", "lr", "seed", "steps", "loss", "metrics", "diverged", "seconds_share"} <= records[0].keys()
+    assert {(r["optimizer"], r["lr"], r["seed"]) for r in records[:8]} == {
+        (name, lr, seed) for name in ("sgd", "adam") for lr in (1e-3, 1e-2) for seed in (0, 1)
+    }
+    assert set(records[0]["metrics"]) == {"val/loss", "val/accuracy"}  # a part of the training data was held out
+    assert [r["rank"] for r in records[8:10]] == [1, 2]
+    assert records[8]["low"] <= records[8]["mean"] <= records[8]["high"]
+    assert records[8]["optimizer"] == "adam"
+    assert records[10]["winner"] == "adam"
+    assert "at the edge of its grid" in result.err
+
+
+def test_engines_agree(here: Any) -> None:
+    losses = [
+        [
+            r["metrics"]["val/loss"]
+            for r in lines(here("compare-optimizers", *RACE, "--engine", engine))
+            if r["kind"] == "run"
+        ]
+        for engine in ("stacked", "loop")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) -> None:
+    arguments = ("compare-optimizers", *RACE, "--engine", "loop", "--out", "race")
+    first = here(*arguments)
+    assert first.code == 0, first.err
+    folder = tmp_path / "race"
+    names = {"runs.jsonl", "summary.json", "sensitivity.svg", "curves.svg", "tuning.svg", "report.html"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "").replace(
+        "http://purl.org", ""
+    ).replace("http://creativecommons.org", "").replace("https://matplotlib.org", "")
+    refused = here(*arguments)
+    assert (refused.code, "already holds a race" in refused.err) == (2, True)
+    whole = (folder / "runs.jsonl").read_text()
+    kept = whole.splitlines(keepends=True)
+    (folder / "runs.jsonl").write_text("".join(kept[:4]) + kept[4][:20])  # killed in the middle of a line
+    resumed = here(*arguments, "--resume")
+    assert resumed.code == 0, resumed.err
+    drop = "seconds_share"
+    assert [{**r, drop: 0} for r in lines(resumed)] == [{**r, drop: 0} for r in lines(first)]
+    (folder / "report.html").unlink()
+    again = here("compare-optimizers", "--from", "race")
+    assert lines(again)[-1] == lines(resumed)[-1]
+    assert (folder / "report.html").exists()
+    other = here("compare-optimizers", "digits-mlp", "--steps", "11", "--out", "race", "--resume")
+    assert (other.code, "holds another race" in other.err) == (2, True)
+
+
+def test_a_surface(here: Any, tmp_path: Path) -> None:
+    result = here(
+        "compare-optimizers", "quadratic:1000", "--optimizers", "sgd,momentum", "--lr", "1e-5:1e-2:7",
+        "--out", "bowl", "--animate", "bowl.gif", "--steps", "200",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert lines(result)[-1]["winner"] == "momentum"
+    assert any(r["diverged"] for r in lines(result) if r["kind"] == "run")
+    assert (tmp_path / "bowl" / "surface.svg").exists()
+    assert (tmp_path / "bowl.gif").read_bytes().startswith(b"GIF8")
+    assert here("compare-optimizers", "beale", "--steps", "20", "--optimizers", "adam", "-q").out == "adam\n"
+
+
+def test_targets_and_assertions(here: Any) -> None:
+    race = (
+        "compare-optimizers",
+        "quadratic:100",
+        "--optimizers",
+        "sgd,momentum",
+        "--lr",
+        "1e-3,1e-2",
+        "--steps",
+        "100",
+    )
+    record = next(r for r in lines(here(*race, "--target", "loss=0.01")) if r["kind"] == "optimizer")
+    assert record["optimizer"] == "momentum"
+    assert 0 < record["steps_to_target"] < 100
+    assert here(*race, "--assert", "momentum<=sgd").code == 0
+    wrong = here(*race, "--assert", "sgd<momentum")
+    assert wrong.code == 3
+    assert wrong.err.splitlines()[-2].startswith("error: the runs do not support sgd<momentum")
+    assert lines(wrong)[-1]["kind"] == "verdict"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("digits-mlp --optimizers sdg", "no optimizer 'sdg' (did you mean sgd?)"),
+        ("digits-mlp --optimizers sgd,sgd", "one stands twice"),
+        ("rosenbrok", "rosenbrok"),
+        ("quadratic:0", "the condition is a number of at least 1"),
+        ("digits-mlp --lr 1:0.1:3", "--lr 1:0.1:3"),
+        ("digits-mlp --lr=-1", "learning rates must be above 0"),
+        ("digits-mlp --seeds 0", "Invalid value for '--seeds'"),
+        ("digits-mlp --steps 0", "Invalid value for '--steps'"),
+        ("digits-mlp --resume", "--resume needs --out"),
+        ("digits-mlp --animate x.gif", "--animate is about a surface"),
+        ("beale --animate x.mp4", "no .gif file"),
+        ("beale --start 1", "no point"),
+        ("beale --start nan,1", "not finite"),
+        ("beale optimizer.lr=1", "KEY=VALUE is about a recipe"),
+        ("beale --engine loop", "--engine is about a recipe"),
+        ("beale --assert adam<=lion", "lion does not run"),
+        ("digits-mlp --assert adam", "no assertion"),
+        ("beale --steps 3 --target accuracy=1", "the runs have no metric 'accuracy'"),
+        ("beale --steps 3 --target loss=x", "no number"),
+        ("beale --steps 3 --metric bleu", "no metric 'bleu'"),
+        ("beale --from race", "takes no recipe"),
+        ("--lr 1", "nothing to race on"),
+        ("digits-mlp train.clip_norm=1 --engine stacked --steps 3", "--engine stacked: train.clip_norm is set"),
+        ("digits-mlp model.hiden=3", "model.hiden"),
+    ],
+)
+def test_mistakes_are_named(here: Any, arguments: str, expected: str) -> None:
+    result = here("compare-optimizers", *arguments.split())
+    assert (result.code, result.out) == (2, ""), result.err
+    assert expected in result.err
+    assert "Traceback" not in result.err
+
+
+def test_folders_that_hold_no_race(here: Any, tmp_path: Path) -> None:
+    assert here("compare-optimizers", "--from", "absent").code == 1
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "runs.jsonl").write_text('{"kind": "other"}\n')
+    result = here("compare-optimizers", "--from", "bad")
+    assert (result.code, "holds no race" in result.err) == (1, True)

@@ -1,0 +1,180 @@
+"""The three engines give the same runs, and stacked runs do not know of each other."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dlkit import build, recipe
+from dlkit.compare import race
+from dlkit.compare.runs import Contender, Outcome, grid
+from dlkit.optim.adagrad import Adagrad
+from dlkit.optim.adam import Adam
+from dlkit.optim.adamw import AdamW
+from dlkit.optim.momentum import Momentum
+from dlkit.optim.rmsprop import RMSprop
+from dlkit.optim.sgd import SGD
+from dlkit.train.loop import Training
+
+OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+SETTINGS = [
+    "data.validation=0.1",
+    "train.epochs=null",
+    "train.steps=12",
+    "train.eval_every=4 steps",
+    "train.log_every=4",
+    "train.precision=fp32",
+    "train.compile=off",
+    "train.channels_last=off",
+]
+
+
+class DoubleContest(build.Contest):
+    """In float64, where no rounding grows into a difference: RMSProp's first steps follow the sign of a gradient."""
+
+    def training(self, contender: Contender) -> Training:
+        training = super().training(contender)
+        training.model.double()
+        for batches in (training.batches, *training.evaluations.values()):
+            batches._inputs = batches._inputs.double()  # pyright: ignore[reportAttributeAccessIssue]
+        return training
+
+
+def contest(*changes: str, optimizers: list[str] = OPTIMIZERS) -> build.Contest:
+    recipes = {
+        name: recipe.load("digits-mlp", [f"optimizer={{name: {name}}}", *SETTINGS, *changes]) for name in optimizers
+    }
+    return DoubleContest(recipes, torch.device("cpu"))
+
+
+def stacked(contest: build.Contest, contenders: list[Contender]) -> list[Outcome]:
+    return list(race._one_stack(contenders, contest.training))
+
+
+def assert_same(a: Outcome, b: Outcome, tolerance: float = 1e-6) -> None:
+    assert a.contender == b.contender
+    assert a.diverged == b.diverged
+    if not a.diverged:
+        assert a.loss == pytest.approx(b.loss, rel=tolerance)
+        assert a.metrics["val/loss"] == pytest.approx(b.metrics["val/loss"], rel=tolerance)
+        assert a.metrics["val/accuracy"] == pytest.approx(b.metrics["val/accuracy"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        (),
+        ("model.norm=batch",),
+        ("schedule={name: cosine, warmup: 0.3}", "loss.label_smoothing=0.1", "loss.l2=1e-3"),
+        ("model={name: cnn, channels: [4, 8]}",),
+        ("model={name: resnet, depths: [1], widths: [4]}", "data.batch_size=300"),
+    ],
+    ids=["mlp", "batch-norm", "schedule-l2", "cnn", "resnet-partial-batches"],
+)
+def test_a_stacked_run_equals_its_lone_twin(changes: tuple[str, ...]) -> None:
+    race_of = contest(*changes)
+    contenders = [c for name in OPTIMIZERS for c in grid([name], [1e-3, 1e-2], 2)]
+    together = stacked(race_of, contenders)
+    alone = list(race.loop(contenders, race_of.training))
+    for a, b in zip(together, alone, strict=True):
+        assert_same(a, b)
+    assert len({round(o.loss, 6) for o in together}) > len(contenders) // 2
+
+
+def test_who_diverges_hurts_nobody_else() -> None:
+    race_of = contest(optimizers=["sgd", "adam"])
+    calm = grid(["sgd", "adam"], [1e-2], 2)
+    wild = sorted([*calm, Contender("sgd", 1e30, 0), Contender("sgd", 1e30, 1)], key=lambda c: (c.optimizer, c.lr))
+    outcomes = {o.contender: o for o in stacked(race_of, wild)}
+    for expected in stacked(race_of, calm):
+        assert_same(outcomes[expected.contender], expected)
+    for seed in (0, 1):
+        outcome = outcomes[Contender("sgd", 1e30, seed)]
+        assert outcome.diverged
+        assert math.isnan(outcome.loss)
+        assert outcome.metrics == {}
+
+
+def test_weights_and_order_depend_on_the_seed_only() -> None:
+    race_of = contest()
+    for seed in (0, 1):
+        trainings = [race_of.training(Contender(name, lr, seed)) for name, lr in (("sgd", 0.1), ("adam", 0.01))]
+        first, second = (training.model.state_dict() for training in trainings)
+        assert all(torch.equal(first[name], second[name]) for name in first)
+        batches = [next(iter(training.batches.epoch(0))) for training in trainings]
+        assert torch.equal(batches[0][0], batches[1][0])
+    a, b = (race_of.training(Contender("sgd", 0.1, seed)) for seed in (0, 1))
+    assert not torch.equal(a.model.state_dict()["mlp.0.weight"] if "mlp.0.weight" in a.model.state_dict() else
+                           next(iter(a.model.parameters())), next(iter(b.model.parameters())))  # fmt: skip
+
+
+def test_stacks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    race_of = contest(optimizers=["momentum"])
+    contenders = grid(["momentum"], [1e-3, 1e-2], 3)
+    whole = list(race.stack(contenders, race_of.training))
+    monkeypatch.setattr(race.stacked, "runs_at_once", lambda training: 4)
+    for a, b in zip(race.stack(contenders, race_of.training), whole, strict=True):
+        assert_same(a, b)
+
+
+@pytest.mark.slow
+def test_workers_give_what_the_loop_gives() -> None:
+    race_of = build.Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
+    contenders = grid(["sgd", "adam"], [1e-2], 2)
+    found = {o.contender: o for o in race_of.workers(contenders, 2)}
+    for expected in race.loop(contenders, race_of.training):
+        assert_same(found[expected.contender], expected, 1e-4)
+
+
+def test_the_fastest_engine_is_chosen_from_those_that_can() -> None:
+    race_of = contest(optimizers=["sgd"])
+    contenders = grid(["sgd"], [1e-2], 4)
+    choice, estimates = race.fastest(contenders, race_of.training, 1)
+    assert set(estimates) == {"loop", "stacked"}
+    assert estimates[choice] == min(estimates.values())
+    clipped = contest("train.clip_norm=1", optimizers=["sgd"])
+    assert set(race.fastest(contenders, clipped.training, 2)[1]) == {"loop", "workers"}
+
+
+RULES: list[tuple[Any, dict[str, Any]]] = [
+    (SGD, {}),
+    (Momentum, {"nesterov": True}),
+    (Adagrad, {"lr_decay": 0.1}),
+    (RMSprop, {"momentum": 0.5, "centered": True}),
+    (Adam, {"amsgrad": True}),
+    (AdamW, {}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), RULES, ids=lambda value: getattr(value, "__name__", ""))
+def test_learning_rate_and_decay_may_be_vectors(kind: Any, options: dict[str, Any]) -> None:
+    """One optimizer on a stack of R models equals R optimizers on one model each."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+    lrs, decays = [0.01, 0.1, 0.3], [0.0, 0.1, 0.5]
+    column = lambda values: torch.tensor(values, dtype=torch.float64).view(3, 1, 1)  # noqa: E731
+    stack = start.clone().requires_grad_()
+    together = kind([stack], lr=column(lrs), weight_decay=column(decays), **options)
+    singles: list[Tensor] = [row.clone().requires_grad_() for row in start]
+    apart = [kind([x], lr=lr, weight_decay=wd, **options) for x, lr, wd in zip(singles, lrs, decays, strict=True)]
+    for _ in range(20):
+        gradient = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+        stack.grad = gradient.clone()
+        together.step()
+        for single, optimizer, row in zip(singles, apart, gradient, strict=True):
+            single.grad = row.clone()
+            optimizer.step()
+    torch.testing.assert_close(stack.detach(), torch.stack([s.detach() for s in singles]), rtol=1e-12, atol=1e-12)
+
+
+def test_a_race_changes_none_of_its_trainings() -> None:
+    race_of = contest(optimizers=["sgd"])
+    training = race_of.training(Contender("sgd", 0.1, 0))
+    before = copy.deepcopy(training.model.state_dict())
+    race.stacked.seconds_a_step(race.stacked.Members([training], [0], [(0, 1)]))
+    assert all(torch.equal(before[name], value) for name, value in training.model.state_dict().items())
