@@ -12,22 +12,23 @@ import numpy as np
 from dlkit.compare.runs import Outcome
 from dlkit.compare.surfaces import Surface
 from dlkit.compare.verdict import Summary, interval
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, axes, save
 
-# Okabe & Ito 2008: told apart by colour-blind readers; markers and dashes tell them apart in grey as well.
+# Markers and dashes tell them apart in grey as well.
 STYLES = {
-    "sgd": ("#000000", "o", "-"),
-    "momentum": ("#e69f00", "s", "--"),
-    "adagrad": ("#56b4e9", "^", "-."),
-    "rmsprop": ("#009e73", "v", ":"),
-    "adam": ("#d55e00", "D", "-"),
-    "adamw": ("#cc79a7", "P", "--"),
+    "sgd": (BLACK, "o", "-"),
+    "momentum": (ORANGE, "s", "--"),
+    "adagrad": (SKY, "^", "-."),
+    "rmsprop": (GREEN, "v", ":"),
+    "adam": (VERMILION, "D", "-"),
+    "adamw": (PINK, "P", "--"),
 }
-_OTHER = ("#0072b2", "X", "-")
+_OTHER = (BLUE, "X", "-")
 
 
 def sensitivity(target: Path, summaries: Sequence[Summary], metric: str, title: str) -> None:
     """Final loss by learning rate: the mean over seeds, and the range of seeds."""
-    figure, axis = _axes(6.4, 4.0)
+    figure, axis = axes(6.4, 4.0)
     for summary in summaries:
         colour, marker, dashes = STYLES.get(summary.optimizer, _OTHER)
         good = np.isfinite(summary.losses).all(1)
@@ -44,12 +45,12 @@ def sensitivity(target: Path, summaries: Sequence[Summary], metric: str, title: 
     axis.set_ylabel(f"final {metric}")
     axis.set_title(f"{title}: sensitivity to the learning rate (gaps diverged)")
     _legend(figure, axis)
-    _save(figure, target)
+    save(figure, target)
 
 
 def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcome], metric: str, title: str) -> None:
     """The metric over steps at each optimizer's best learning rate: mean and 95 % interval over seeds."""
-    figure, axis = _axes(6.4, 4.0)
+    figure, axis = axes(6.4, 4.0)
     seen: list[float] = []
     for summary in summaries:
         if summary.best is None:
@@ -72,12 +73,12 @@ def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcom
     axis.set_ylabel(metric)
     axis.set_title(f"{title}: each at its best learning rate")
     _legend(figure, axis)
-    _save(figure, target)
+    save(figure, target)
 
 
 def tuning(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
     """Expected best loss by how many learning rates are tried at random."""
-    figure, axis = _axes(6.4, 4.0)
+    figure, axis = axes(6.4, 4.0)
     seen: list[float] = []
     for record in records:
         effort = record["tuning_effort"]
@@ -93,12 +94,12 @@ def tuning(target: Path, records: Sequence[dict[str, Any]], metric: str, title: 
     axis.set_ylabel(f"expected best {metric}")
     axis.set_title(f"{title}: effort of tuning")
     _legend(figure, axis)
-    _save(figure, target)
+    save(figure, target)
 
 
 def contours(target: Path, surface: Surface, best: Sequence[Outcome], title: str) -> None:
     """The surface from above with each optimizer's way at its best learning rate."""
-    figure, axis = _axes(6.4, 5.0)
+    figure, axis = axes(6.4, 5.0)
     _draw_surface(axis, surface)
     for outcome in best:
         x, y = _way(outcome)
@@ -108,14 +109,14 @@ def contours(target: Path, surface: Surface, best: Sequence[Outcome], title: str
         axis.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=6, markeredgecolor="white")
     axis.set_title(title)
     _legend(figure, axis)
-    _save(figure, target)
+    save(figure, target)
 
 
 def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str, frames: int = 90) -> None:
     """The same as a GIF: all optimizers walk at the pace of one step after the other."""
     from matplotlib.animation import FuncAnimation, PillowWriter
 
-    figure, axis = _axes(6.4, 5.0)
+    figure, axis = axes(6.4, 5.0)
     _draw_surface(axis, surface)
     lines: list[Any] = []
     ways = [_way(outcome) for outcome in best]
@@ -150,7 +151,7 @@ def _draw_surface(axis: Any, surface: Surface) -> None:
     axis.contourf(x, y, height, levels=levels, cmap="Greys", alpha=0.35)
     axis.contour(x, y, height, levels=levels, colors="#999999", linewidths=0.4)
     for a, b in surface.minima:
-        axis.plot([a], [b], "*", color="#0072b2", markersize=12, markeredgecolor="white")
+        axis.plot([a], [b], "*", color=BLUE, markersize=12, markeredgecolor="white")
     axis.set_xlim(left, right)
     axis.set_ylim(bottom, top)
     axis.set_xlabel("x")
@@ -167,20 +168,3 @@ def _log_if_positive(axis: Any, values: Sequence[float]) -> None:
 def _legend(figure: Any, axis: Any) -> None:
     if axis.get_legend_handles_labels()[0]:
         figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
-
-
-def _axes(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axis: Any = figure.subplots()
-    axis.grid(alpha=0.3)
-    axis.set_axisbelow(True)
-    return figure, axis
-
-
-def _save(figure: Any, target: Path) -> None:
-    from matplotlib import rc_context
-
-    with rc_context({"svg.hashsalt": "dlkit"}):
-        figure.savefig(target, metadata={"Date": None})

@@ -4,81 +4,63 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dlkit.information import measures
+from dlkit.plotting import BLUE, VERMILION, axes, plain, save
 
-BLUE, ORANGE = "#0072b2", "#d55e00"  # Okabe & Ito: told apart by colour-blind readers
 MOST_BARS = 64
 
 
 def bernoulli(target: Path, p: float, unit: str, base: float) -> None:
     """The entropy of a coin that shows heads with each probability, and that of the user's coin."""
-    figure, axis = _figure(5.0, 3.6)
+    figure, axis = axes(5.0, 3.6)
     heads = np.linspace(0, 1, 401)
     axis.plot(heads, measures.entropy(np.stack([heads, 1 - heads], axis=-1), base), color=BLUE)
     mine = float(measures.entropy(np.array([p, 1 - p]), base))
-    axis.plot([p], [mine], "o", color=ORANGE)
-    axis.annotate(f"p = {p:.4g}: {mine:.4g} {unit}", (p, mine), (0.5, 0.12), ha="center", color=ORANGE)
+    axis.plot([p], [mine], "o", color=VERMILION)
+    axis.annotate(f"p = {p:.4g}: {mine:.4g} {unit}", (p, mine), (0.5, 0.12), ha="center", color=VERMILION)
     axis.set_xlabel("probability of the first outcome")
     axis.set_ylabel(f"entropy ({unit})")
     axis.set_title("entropy of a Bernoulli random variable")
-    _save(figure, target)
+    save(figure, target)
 
 
 def lengths(target: Path, symbols: Sequence[str], ideal: Sequence[float], words: Sequence[float], code: str) -> None:
     """Bars: the length of each symbol's word beside the ideal length -log2 p, the likeliest first."""
     order = sorted(range(len(symbols)), key=lambda index: ideal[index])[:MOST_BARS]
-    figure, axis = _figure(max(4.5, 0.28 * len(order) + 2), 3.6)
+    figure, axis = axes(max(4.5, 0.28 * len(order) + 2), 3.6)
     places = np.arange(len(order))
     axis.bar(places - 0.2, [ideal[index] for index in order], 0.4, color=BLUE, label="ideal: -log2 p")
     if code:
-        axis.bar(places + 0.2, [words[index] for index in order], 0.4, color=ORANGE, label=code)
-    axis.set_xticks(places, [_plain(symbols[index]) for index in order])
+        axis.bar(places + 0.2, [words[index] for index in order], 0.4, color=VERMILION, label=code)
+    axis.set_xticks(places, [_shown(symbols[index]) for index in order])
     axis.set_ylabel("bits")
     axis.set_xlabel(
         "symbol, the likeliest first" + (f" ({MOST_BARS} of {len(symbols)})" if len(symbols) > MOST_BARS else "")
     )
     axis.set_title("length of code words")
     axis.legend(frameon=False)
-    _save(figure, target)
+    save(figure, target)
 
 
 def orders(target: Path, entropies: Sequence[float], corrected: Sequence[float], what: str, unit: str) -> None:
     """Entropy of a symbol by how many symbols before it are known."""
-    figure, axis = _figure(5.0, 3.6)
+    figure, axis = axes(5.0, 3.6)
     places = range(len(entropies))
     axis.plot(places, entropies, "o-", color=BLUE, label="plug-in")
-    axis.plot(places, corrected, "s--", color=ORANGE, label="Miller-Madow", markersize=4)
+    axis.plot(places, corrected, "s--", color=VERMILION, label="Miller-Madow", markersize=4)
     axis.set_xticks(list(places))
     axis.set_ylim(bottom=0)
     axis.set_xlabel(f"order: {what} known before")
     axis.set_ylabel(f"entropy ({unit} each)")
     axis.set_title(f"entropy of {what}")
     axis.legend(frameon=False)
-    _save(figure, target)
+    save(figure, target)
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axis: Any = figure.subplots()
-    axis.grid(alpha=0.3)
-    axis.set_axisbelow(True)
-    return figure, axis
-
-
-def _save(figure: Any, target: Path) -> None:
-    from matplotlib import rc_context
-
-    with rc_context({"svg.hashsalt": "dlkit"}):
-        figure.savefig(target, metadata={"Date": None})
-
-
-def _plain(symbol: str) -> str:
-    """A symbol that can be seen, and that matplotlib does not take for a formula."""
+def _shown(symbol: str) -> str:
+    """A symbol that can be seen."""
     shown = symbol if symbol.isprintable() and symbol.strip() else repr(symbol)[1:-1] or "''"
-    return shown.replace("$", r"\$")[:12]
+    return plain(shown[:12])
