@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dlkit import recipe as recipes
 from dlkit.catalog import OPTIMIZERS
 from dlkit.cli import _completion
-from dlkit.cli._console import Output, finite, live_console, note
+from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import Device, Json, Overrides, Quiet
 from dlkit.cli._progress import Progress
-from dlkit.compare import surfaces
+from dlkit.cli._race_view import RaceView
+from dlkit.compare import store, surfaces
 from dlkit.compare.runs import Contender, Outcome, grid, rates
-from dlkit.errors import DlkitError, RequestError, VerdictError
+from dlkit.errors import RequestError, VerdictError
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
     from dlkit.compare.surfaces import Surface
-    from dlkit.compare.verdict import Pair, Summary
 
-_RUNS, _SUMMARY = "runs.jsonl", "summary.json"
 _HELD_OUT = 0.1
 
 
@@ -103,7 +101,7 @@ def compare_optimizers(
     if source is not None:
         if what is not None or out is not None:
             raise RequestError("--from judges finished runs and takes no recipe and no --out", "give one or the other")
-        title, kind, outcomes = _read(source)
+        title, kind, outcomes = store.read(source)
         surface, folder = surfaces.find(title), source
     elif what is None:
         raise RequestError("nothing to race on", f"give a recipe, or a surface: {', '.join(surfaces.SURFACES)}")
@@ -120,7 +118,8 @@ def compare_optimizers(
 
     wanted = verdict.parse_assertion(claim, names) if claim and source is None else None
     if source is None:
-        begun = _Folder(folder, resume, {"title": title, "metric": kind, "steps": steps})
+        facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": kind}
+        begun = store.Folder(folder, resume, facts)
         missing = [c for c in contenders if c not in {o.contender for o in begun.outcomes}]
         if surface is not None:
             runs = _on_surface(surface, missing, _point(start) if start else surface.start, steps)
@@ -128,7 +127,6 @@ def compare_optimizers(
             assert what is not None
             names_of_metric, runs = _on_recipe(what, overrides or [], names, missing, steps, engine.value, device)
             kind = kind or names_of_metric
-            begun.facts["metric"] = kind
         for outcome in _followed(runs, len(missing)):
             begun.add(outcome)
         order = {contender: place for place, contender in enumerate(contenders)}
@@ -137,7 +135,7 @@ def compare_optimizers(
     summaries = verdict.summarize(outcomes, kind)
     if source is not None and claim:
         wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries])
-    result = _Result(title, kind, outcomes, summaries, verdict.compare(summaries, surface is not None), target)
+    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, surface is not None), target)
     if folder is not None:
         result.write(folder, surface)
     if animate is not None:
@@ -235,215 +233,3 @@ def _followed(runs: Iterator[Outcome], count: int) -> Iterator[Outcome]:
         for outcome in runs:
             progress.advance(1)
             yield outcome
-
-
-class _Folder:
-    """The finished runs, and where they are written as they come: each line is on the disk before the next run ends."""
-
-    def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
-        self.path, self.facts, self.outcomes = path, facts, list[Outcome]()
-        if path is None:
-            return
-        if (path / _RUNS).exists() and not resume:
-            raise RequestError(f"{path} already holds a race", "go on with --resume, or choose another --out")
-        if path.exists() and not path.is_dir():
-            raise RequestError(f"--out {path} is a file", "choose another")
-        if resume and (path / _RUNS).exists():
-            head, self.outcomes = _lines(path / _RUNS)
-            same = {key: value for key, value in facts.items() if key != "metric"}
-            if {key: head.get(key) for key in same} != same:
-                raise RequestError(f"{path} holds another race: {head.get('title')} of {head.get('steps')} steps")
-            return
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._append({"kind": "race", **facts})
-        except OSError as error:
-            raise DlkitError(f"cannot write in {path}: {error.strerror}") from error
-
-    def add(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
-        if self.path is not None:
-            self._append(outcome.record())
-
-    def _append(self, record: dict[str, Any]) -> None:
-        assert self.path is not None
-        with (self.path / _RUNS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(finite(record), allow_nan=False) + "\n")
-
-
-def _lines(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
-    """The first line of runs.jsonl and its outcomes; a last line that a kill cut short is dropped."""
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise DlkitError(f"cannot read {path}: {error.strerror}", "is it the --out folder of a race?") from error
-    records: list[dict[str, Any]] = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break was never finished
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise DlkitError(f"{path}:{number}: not JSON: {error}") from error
-    if not records or records[0].get("kind") != "race":
-        raise DlkitError(f"{path} holds no race", "compare-optimizers --out DIR makes one")
-    if lines[-1]:
-        path.write_text("".join(line + "\n" for line in lines[:-1]), encoding="utf-8")
-    return records[0], [Outcome.of_record(record) for record in records[1:]]
-
-
-def _read(folder: Path) -> tuple[str, str, list[Outcome]]:
-    head, outcomes = _lines(folder / _RUNS)
-    try:
-        summary = json.loads((folder / _SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DlkitError(f"{folder / _SUMMARY}: {error}", "finish the race with --resume") from error
-    return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
-
-
-# ------------------------------------------------------------------ telling
-
-
-class _Result:
-    """What came out, in every form in which it is told."""
-
-    def __init__(
-        self,
-        title: str,
-        metric: str,
-        outcomes: list[Outcome],
-        summaries: list[Summary],
-        pairs: list[Pair],
-        target: str | None,
-    ) -> None:
-        from dlkit.compare import verdict
-
-        self.title, self.metric, self.outcomes = title, metric, outcomes
-        self.summaries, self.pairs = summaries, pairs
-        finals = [o.loss if metric == "loss" else o.metrics.get(metric, math.inf) for o in outcomes if not o.diverged]
-        worst = max((value for value in finals if math.isfinite(value)), default=math.inf)
-        self.records = verdict.records(summaries, outcomes, metric, worst)
-        self.target = self._steps_to(target) if target else None
-        self.winners = verdict.winners(summaries, pairs)
-        self.winner = self.winners[0] if len(self.winners) == 1 else "tie"
-
-    def _steps_to(self, target: str) -> str:
-        """Adds the steps to the target to each record; returns how the target reads."""
-        from dlkit.compare import verdict
-
-        name, _, text = target.partition("=")
-        known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
-        full = next((key for key in known if key == name or key.rpartition("/")[2] == name), None)
-        try:
-            value = float(text)
-        except ValueError:
-            raise RequestError(f"--target {target}: no number", "write --target loss=0.2") from None
-        if full is None:
-            raise RequestError(f"--target {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
-        for record, summary in zip(self.records, verdict.rank(self.summaries), strict=True):
-            lr = None if summary.best is None else summary.lrs[summary.best]
-            mine = [o for o in self.outcomes if (o.contender.optimizer, o.contender.lr) == (summary.optimizer, lr)]
-            steps = verdict.steps_to(mine, full, value, full.endswith("accuracy"))
-            reached = sorted(steps)
-            record["target"] = f"{full}={value:g}"
-            record["target_reached"] = sum(math.isfinite(step) for step in steps)
-            record["steps_to_target"] = reached[len(reached) // 2] if reached else math.inf
-        return f"{full}={value:g}"
-
-    def verdict(self) -> dict[str, Any]:
-        return {
-            "kind": "verdict",
-            "race": self.title,
-            "metric": self.metric,
-            "winner": self.winner,
-            "tied": self.winners if len(self.winners) > 1 else [],
-            "pairs": [
-                {"a": p.a, "b": p.b, "difference": p.difference, "low": p.low, "high": p.high, "separated": p.separated}
-                for p in self.pairs
-            ],
-            "text": self.text(),
-        }
-
-    def text(self) -> str:
-        if len(self.records) == 1:
-            return f"{self.winner} raced alone"
-        if self.winner == "tie":
-            return f"cannot separate {', '.join(self.winners)}"
-        return f"{self.winner} is best: its interval lies apart from every other's"
-
-    def best_runs(self) -> list[Outcome]:
-        """One run of each optimizer at its best learning rate."""
-        best = {s.optimizer: s.lrs[s.best] for s in self.summaries if s.best is not None}
-        return [o for o in self.outcomes if best.get(o.contender.optimizer) == o.contender.lr and o.contender.seed == 0]
-
-    def notes(self) -> list[str]:
-        return [
-            f"the best learning rate of {record['optimizer']}, {record['lr']:g}, is at the edge of its grid: widen --lr"
-            for record in self.records
-            if record["at_edge"]
-        ]
-
-    def emit(self, output: Output) -> None:
-        for text in self.notes():
-            note(f"warning: {text}")
-        if output.quiet:
-            output.emit({}, self.winner, lambda: None)
-            return
-        if output.tables:
-            output.emit({}, None, self._table)
-            return
-        for outcome in self.outcomes:
-            record = outcome.record()
-            record.pop("curve")
-            output.emit(record, None, lambda: None)
-        for record in self.records:
-            output.emit(record, None, lambda: None)
-        output.emit(self.verdict(), None, lambda: None)
-
-    def _rows(self) -> tuple[list[str], list[list[str]]]:
-        columns = ["optimizer", "best lr", self.metric, "95 % interval", "basin (decades)", "diverged"]
-        columns += [f"steps to {self.target}"] if self.target else []
-        rows: list[list[str]] = []
-        for r in self.records:
-            lr = "-" if r["lr"] is None else f"{r['lr']:.3g}" + ("*" if r["at_edge"] else "")
-            bounds = f"{r['low']:.4g} to {r['high']:.4g}" if r["seeds"] > 1 and math.isfinite(r["mean"]) else "-"
-            row = [
-                r["optimizer"],
-                lr,
-                f"{r['mean']:.4g}",
-                bounds,
-                f"{r['basin_decades']:.2f}",
-                f"{r['diverged']}/{r['runs']}",
-            ]
-            if self.target:
-                row.append(f"{r['steps_to_target']:g}" if math.isfinite(r["steps_to_target"]) else "never")
-            rows.append(row)
-        return columns, rows
-
-    def _table(self) -> Any:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        columns, rows = self._rows()
-        table = Table(*columns, box=None, pad_edge=False)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(Text(row[0], style="bold"), *row[1:])
-        return Group(table, Text(self.text(), style="green"))
-
-    def write(self, folder: Path, surface: Surface | None) -> None:
-        from dlkit.compare import figures, report
-
-        drawn = [folder / "sensitivity.svg", folder / "curves.svg", folder / "tuning.svg"]
-        figures.sensitivity(drawn[0], self.summaries, self.metric, self.title)
-        figures.curves(drawn[1], self.summaries, self.outcomes, self.metric, self.title)
-        figures.tuning(drawn[2], self.records, self.metric, self.title)
-        if surface is not None:
-            drawn.insert(0, folder / "surface.svg")
-            figures.contours(drawn[0], surface, self.best_runs(), self.title)
-        summary = {"optimizers": self.records, "verdict": self.verdict()}
-        text = json.dumps(finite(summary), indent=1, allow_nan=False)
-        (folder / _SUMMARY).write_text(text + "\n", encoding="utf-8")
-        columns, rows = self._rows()
-        about = [*self.notes(), "Each optimizer at its best learning rate of the grid; * marks the edge of the grid."]
-        report.write(folder / "report.html", f"Optimizers on {self.title}", self.text(), columns, rows, drawn, about)

@@ -49,11 +49,11 @@ class Outcome:
             "lr": who.lr,
             "seed": who.seed,
             "steps": self.steps,
-            "loss": self.loss,
-            "metrics": self.metrics,
+            "loss": _finite(self.loss),
+            "metrics": {name: _finite(value) for name, value in self.metrics.items()},
             "diverged": self.diverged,
             "seconds_share": self.seconds_share,
-            "curve": [[step, metrics] for step, metrics in self.curve],
+            "curve": [[step, {name: _finite(value) for name, value in m.items()}] for step, m in self.curve],
         }
 
     @classmethod
@@ -73,6 +73,11 @@ class Outcome:
             raise RequestError(
                 f"no record of a run: {str(record)[:80]}", "it was written by another program"
             ) from error
+
+
+def _finite(value: float) -> float | None:
+    """What JSON can say of a number."""
+    return value if math.isfinite(value) else None
 
 
 def _number(value: Any) -> float:

@@ -205,6 +205,25 @@ class SymbolCounts:
         return Order(order, entropy, entropy + correction, len(contexts) if n else 0)
 
 
+class LongByteCounts(ByteCounts):
+    """Counts of bytes, and of sequences that are too long for a table by those that occur.
+
+    Args:
+        order: 3 or more.
+    """
+
+    def __init__(self, order: int) -> None:
+        super().__init__(1)
+        self.sequences = SymbolCounts(order)
+
+    def update(self, block: bytes) -> None:
+        super().update(block)
+        self.sequences.update(block)
+
+    def orders(self) -> list[Order]:
+        return self.sequences.orders()
+
+
 def _log_sum(counts: Iterable[int]) -> float:
     """sum_i c_i log2 c_i"""
     values = np.fromiter(counts, dtype=np.float64)
@@ -278,4 +297,6 @@ SPLIT: dict[str, Any] = {"bytes": single_bytes, "chars": characters, "words": wo
 
 def counter(symbols: str, order: int) -> ByteCounts | SymbolCounts:
     """What counts a stream of these symbols up to this order."""
-    return ByteCounts(order) if symbols == "bytes" and order <= TABLE_ORDER else SymbolCounts(order)
+    if symbols == "bytes":
+        return ByteCounts(order) if order <= TABLE_ORDER else LongByteCounts(order)
+    return SymbolCounts(order)

@@ -74,6 +74,17 @@ def test_options(tmp_path: Path) -> None:
     assert {"--run-dir", "--resume", "--device"} <= set(complete(tmp_path, "dlkit train digits-mlp --"))
 
 
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_offers_recipes_with_their_summaries(tmp_path: Path) -> None:
+    complete(tmp_path, "dlkit ")  # makes the program
+    commands = f"source {FOLDER / 'dlkit.fish'}; complete -C 'dlkit train digits-'"
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    result = subprocess.run(["fish", "-c", commands], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    offered = dict(line.partition("\t")[::2] for line in result.stdout.splitlines())
+    assert offered["digits-resnet20"] == recipe.summary(recipe.shipped()["digits-resnet20"])
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_accept_their_script(shell: str) -> None:
     program = shutil.which(shell)

@@ -1,0 +1,164 @@
+"""What a comparison tells: records in a pipe, a table on a terminal, figures and a page in a folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlkit.cli._console import Output, finite, note
+from dlkit.compare.runs import Outcome
+from dlkit.compare.store import SUMMARY
+from dlkit.errors import RequestError
+
+if TYPE_CHECKING:
+    from dlkit.compare.surfaces import Surface
+    from dlkit.compare.verdict import Pair, Summary
+
+
+class RaceView:
+    """What came out, in every form in which it is told."""
+
+    def __init__(
+        self,
+        title: str,
+        metric: str,
+        outcomes: list[Outcome],
+        summaries: list[Summary],
+        pairs: list[Pair],
+        target: str | None,
+    ) -> None:
+        from dlkit.compare import verdict
+
+        self.title, self.metric, self.outcomes = title, metric, outcomes
+        self.summaries, self.pairs = summaries, pairs
+        finals = [o.loss if metric == "loss" else o.metrics.get(metric, math.inf) for o in outcomes if not o.diverged]
+        worst = max((value for value in finals if math.isfinite(value)), default=math.inf)
+        self.records = verdict.records(summaries, outcomes, metric, worst)
+        self.target = self._steps_to(target) if target else None
+        self.winners = verdict.winners(summaries, pairs)
+        self.winner = self.winners[0] if len(self.winners) == 1 else "tie"
+
+    def _steps_to(self, target: str) -> str:
+        """Adds the steps to the target to each record; returns how the target reads."""
+        from dlkit.compare import verdict
+
+        name, _, text = target.partition("=")
+        known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
+        full = next((key for key in known if key == name or key.rpartition("/")[2] == name), None)
+        try:
+            value = float(text)
+        except ValueError:
+            raise RequestError(f"--target {target}: no number", "write --target loss=0.2") from None
+        if full is None:
+            raise RequestError(f"--target {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
+        for record, summary in zip(self.records, verdict.rank(self.summaries), strict=True):
+            lr = None if summary.best is None else summary.lrs[summary.best]
+            mine = [o for o in self.outcomes if (o.contender.optimizer, o.contender.lr) == (summary.optimizer, lr)]
+            steps = verdict.steps_to(mine, full, value, full.endswith("accuracy"))
+            reached = sorted(steps)
+            record["target"] = f"{full}={value:g}"
+            record["target_reached"] = sum(math.isfinite(step) for step in steps)
+            record["steps_to_target"] = reached[len(reached) // 2] if reached else math.inf
+        return f"{full}={value:g}"
+
+    def verdict(self) -> dict[str, Any]:
+        return {
+            "kind": "verdict",
+            "race": self.title,
+            "metric": self.metric,
+            "winner": self.winner,
+            "tied": self.winners if len(self.winners) > 1 else [],
+            "pairs": [
+                {"a": p.a, "b": p.b, "difference": p.difference, "low": p.low, "high": p.high, "separated": p.separated}
+                for p in self.pairs
+            ],
+            "text": self.text(),
+        }
+
+    def text(self) -> str:
+        if len(self.records) == 1:
+            return f"{self.winner} raced alone"
+        if self.winner == "tie":
+            return f"cannot separate {', '.join(self.winners)}"
+        return f"{self.winner} is best: its interval lies apart from every other's"
+
+    def best_runs(self) -> list[Outcome]:
+        """One run of each optimizer at its best learning rate."""
+        best = {s.optimizer: s.lrs[s.best] for s in self.summaries if s.best is not None}
+        return [o for o in self.outcomes if best.get(o.contender.optimizer) == o.contender.lr and o.contender.seed == 0]
+
+    def notes(self) -> list[str]:
+        return [
+            f"the best learning rate of {record['optimizer']}, {record['lr']:g}, is at the edge of its grid: widen --lr"
+            for record in self.records
+            if record["at_edge"]
+        ]
+
+    def emit(self, output: Output) -> None:
+        for text in self.notes():
+            note(f"warning: {text}")
+        if output.quiet:
+            output.emit({}, self.winner, lambda: None)
+            return
+        if output.tables:
+            output.emit({}, None, self._table)
+            return
+        for outcome in self.outcomes:
+            record = outcome.record()
+            record.pop("curve")
+            output.emit(record, None, lambda: None)
+        for record in self.records:
+            output.emit(record, None, lambda: None)
+        output.emit(self.verdict(), None, lambda: None)
+
+    def _rows(self) -> tuple[list[str], list[list[str]]]:
+        columns = ["optimizer", "best lr", self.metric, "95 % interval", "basin (decades)", "diverged"]
+        columns += [f"steps to {self.target}"] if self.target else []
+        rows: list[list[str]] = []
+        for r in self.records:
+            lr = "-" if r["lr"] is None else f"{r['lr']:.3g}" + ("*" if r["at_edge"] else "")
+            bounds = f"{r['low']:.4g} to {r['high']:.4g}" if r["seeds"] > 1 and math.isfinite(r["mean"]) else "-"
+            row = [
+                r["optimizer"],
+                lr,
+                f"{r['mean']:.4g}",
+                bounds,
+                f"{r['basin_decades']:.2f}",
+                f"{r['diverged']}/{r['runs']}",
+            ]
+            if self.target:
+                row.append(f"{r['steps_to_target']:g}" if math.isfinite(r["steps_to_target"]) else "never")
+            rows.append(row)
+        return columns, rows
+
+    def _table(self) -> Any:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        columns, rows = self._rows()
+        table = Table(*columns, box=None, pad_edge=False)
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for row in rows:
+            table.add_row(Text(row[0], style="bold"), *row[1:])
+        return Group(table, Text(self.text(), style="green"))
+
+    def write(self, folder: Path, surface: Surface | None) -> None:
+        from dlkit.compare import figures, report
+
+        drawn = [folder / "sensitivity.svg", folder / "curves.svg", folder / "tuning.svg"]
+        figures.sensitivity(drawn[0], self.summaries, self.metric, self.title)
+        figures.curves(drawn[1], self.summaries, self.outcomes, self.metric, self.title)
+        figures.tuning(drawn[2], self.records, self.metric, self.title)
+        if surface is not None:
+            drawn.insert(0, folder / "surface.svg")
+            figures.contours(drawn[0], surface, self.best_runs(), self.title)
+        summary = {"optimizers": self.records, "verdict": self.verdict()}
+        text = json.dumps(finite(summary), indent=1, allow_nan=False)
+        (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+        columns, rows = self._rows()
+        about = [*self.notes(), "Each optimizer at its best learning rate of the grid; * marks the edge of the grid."]
+        report.write(folder / "report.html", f"Optimizers on {self.title}", self.text(), columns, rows, drawn, about)

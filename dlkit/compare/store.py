@@ -1,0 +1,76 @@
+"""The folder of a race: its runs as lines, written as they finish, and its summary. Free of torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dlkit.compare.runs import Outcome
+from dlkit.errors import DlkitError, RequestError
+
+RUNS, SUMMARY = "runs.jsonl", "summary.json"
+
+
+class Folder:
+    """The finished runs, and where they are written as they come: each line is on the disk before the next run ends."""
+
+    def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
+        self.path, self.outcomes = path, list[Outcome]()
+        if path is None:
+            return
+        if (path / RUNS).exists() and not resume:
+            raise RequestError(f"{path} already holds a race", "go on with --resume, or choose another --out")
+        if path.exists() and not path.is_dir():
+            raise RequestError(f"--out {path} is a file", "choose another")
+        if resume and (path / RUNS).exists():
+            head, self.outcomes = load(path / RUNS)
+            same = {key: value for key, value in facts.items() if key != "metric"}
+            if {key: head.get(key) for key in same} != same:
+                held = ", ".join(f"{key} {head.get(key)}" for key in same)
+                raise RequestError(f"{path} holds another race: {held}", "choose another --out")
+            return
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._append({"kind": "race", **facts})
+        except OSError as error:
+            raise DlkitError(f"cannot write in {path}: {error.strerror}") from error
+
+    def add(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+        if self.path is not None:
+            self._append(outcome.record())
+
+    def _append(self, record: dict[str, Any]) -> None:
+        assert self.path is not None
+        with (self.path / RUNS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, allow_nan=False) + "\n")
+
+
+def load(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
+    """The first line of runs.jsonl and its outcomes; a last line that a kill cut short is dropped."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise DlkitError(f"cannot read {path}: {error.strerror}", "is it the --out folder of a race?") from error
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break was never finished
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise DlkitError(f"{path}:{number}: not JSON: {error}") from error
+    if not records or records[0].get("kind") != "race":
+        raise DlkitError(f"{path} holds no race", "compare-optimizers --out DIR makes one")
+    if lines[-1]:
+        path.write_text("".join(line + "\n" for line in lines[:-1]), encoding="utf-8")
+    return records[0], [Outcome.of_record(record) for record in records[1:]]
+
+
+def read(folder: Path) -> tuple[str, str, list[Outcome]]:
+    """The title of a finished race, the loss that it was judged by, and its runs. Raises DlkitError if it is none."""
+    head, outcomes = load(folder / RUNS)
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DlkitError(f"{folder / SUMMARY}: {error}", "finish the race with --resume") from error
+    return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
