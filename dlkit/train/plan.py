@@ -24,6 +24,7 @@ from dlkit.train.settings import Settings
 DECIDED = ("precision", "channels_last", "compile")
 CLEAR_WIN = 1.15
 SMALL = 3e-3  # seconds
+MEASURED_FROM = 100  # steps: a shorter run is over before the measurement, of about ten, has repaid itself
 # Compiling gains 1.1-1.4x and costs 25-60 s on a CPU, so it repays itself from about ten minutes on.
 COMPILE_FROM_SECONDS = {"cpu": 900.0, "cuda": 300.0}
 
@@ -79,7 +80,7 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
     seconds: dict[str, float] = {}
     if settings.precision == "auto":
         reduced, choice = reduced_precision(device), "fp32"
-        if reduced is not None:
+        if reduced is not None and steps >= MEASURED_FROM:
             seconds = step_seconds(model, task, batch, device, ("fp32", reduced))
             if reduced in seconds and seconds["fp32"] > CLEAR_WIN * seconds[reduced]:
                 choice = reduced

@@ -55,11 +55,12 @@ def settle(
 
 
 def test_a_shorter_format_is_taken_where_it_is_clearly_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert settle(monkeypatch, {"fp32": 1.2, "bf16": 1.0}, "bf16", 10).precision == "bf16"
-    assert settle(monkeypatch, {"fp32": 1.1, "bf16": 1.0}, "bf16", 10).precision == "fp32"
-    assert settle(monkeypatch, {"fp32": 1.0, "bf16": 9.0}, "bf16", 10).precision == "fp32"
-    assert settle(monkeypatch, {"fp32": 2.0, "fp16": 1.0}, "fp16", 10).precision == "fp16"
-    assert settle(monkeypatch, {"fp32": 1.0}, None, 10).precision == "fp32"
+    assert settle(monkeypatch, {"fp32": 1.2, "bf16": 1.0}, "bf16", 100).precision == "bf16"
+    assert settle(monkeypatch, {"fp32": 1.1, "bf16": 1.0}, "bf16", 100).precision == "fp32"
+    assert settle(monkeypatch, {"fp32": 1.0, "bf16": 9.0}, "bf16", 100).precision == "fp32"
+    assert settle(monkeypatch, {"fp32": 2.0, "fp16": 1.0}, "fp16", 100).precision == "fp16"
+    assert settle(monkeypatch, {"fp32": 1.0}, None, 100).precision == "fp32"
+    assert settle(monkeypatch, {"fp32": 2.0, "bf16": 1.0}, "bf16", 99).precision == "fp32"  # too short to measure
 
 
 def test_compiling_has_to_repay_itself(monkeypatch: pytest.MonkeyPatch) -> None:
