@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from dlkit.errors import RequestError
 from dlkit.information.measures import miller_madow
 
-BLOCK = 1 << 18
+# Sizes of the blocks that are counted at once: what lies between is in the cache.
+BLOCK, TRIPLE_BLOCK = 1 << 20, 1 << 16
 # A table of all 256^3 sequences of three bytes is 134 MB; longer ones are counted by those that occur.
 TABLE_ORDER = 2
 MOST_SEQUENCES = 20_000_000
@@ -50,7 +51,7 @@ class ByteCounts:
     def __init__(self, order: int = 0) -> None:
         self.order = order
         self.n = 0
-        # pairs are counted at every order: the serial correlation needs them
+        # pairs are counted at every order, since the serial correlation needs them; at order 2 triples tell them
         self.pairs = np.zeros(1 << 16, dtype=np.int64)
         self.triples = np.zeros(1 << 24, dtype=np.int64) if order == 2 else None
         self.first = b""  # the first bytes, at most two
@@ -58,27 +59,36 @@ class ByteCounts:
 
     def update(self, block: bytes) -> None:
         """Take in the next bytes of the stream."""
-        for start in range(0, len(block), BLOCK):
-            self._take(block[start : start + BLOCK])
+        size = BLOCK if self.triples is None else TRIPLE_BLOCK
+        for start in range(0, len(block), size):
+            self._take(block[start : start + size])
 
     def _take(self, block: bytes) -> None:
         if len(self.first) < 2:
             self.first = (self.first + block)[:2]
-        joined = self.tail[-1:] + block
-        for offset in (0, 1):  # pairs that begin at even and at odd places, two bytes read as one number
-            count = (len(joined) - offset) // 2
-            numbers = np.frombuffer(joined, dtype="<u2", count=count, offset=offset)
-            self.pairs += np.bincount(numbers, minlength=1 << 16)
-        if self.triples is not None:
-            symbols = np.frombuffer(self.tail[-2:] + block, dtype=np.uint8).astype(np.int64)
-            if len(symbols) > 2:
-                np.add.at(self.triples, (symbols[:-2] << 16) | (symbols[1:-1] << 8) | symbols[2:], 1)
+        if self.triples is None:
+            joined = self.tail[-1:] + block
+            for offset in (0, 1):  # pairs that begin at even and at odd places, two bytes read as one number
+                count = (len(joined) - offset) // 2
+                numbers = np.frombuffer(joined, dtype="<u2", count=count, offset=offset)
+                self.pairs += np.bincount(numbers, minlength=1 << 16)
+        else:
+            symbols = np.frombuffer(self.tail + block, dtype=np.uint8)
+            numbers = np.left_shift(symbols[:-2], 16, dtype=np.int64)
+            numbers |= np.left_shift(symbols[1:-1], 8, dtype=np.int64)
+            numbers |= symbols[2:]
+            np.add.at(self.triples, numbers, 1)
         self.tail = (self.tail + block)[-2:]
         self.n += len(block)
 
     def pair_table(self) -> Integers:
         """(256, 256) counts of a byte and its successor."""
-        return self.pairs.reshape(256, 256).T  # little-endian: the first byte is the low one
+        if self.triples is None:
+            return self.pairs.reshape(256, 256).T  # little-endian: the first byte is the low one
+        table = self.triples.reshape(256, 256, 256).sum(2)  # every pair that has a successor ...
+        if self.n >= 2:
+            table[self.tail[0], self.tail[1]] += 1  # ... and the last one
+        return table
 
     def counts(self) -> Integers:
         """(256,) counts of bytes."""

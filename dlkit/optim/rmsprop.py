@@ -5,6 +5,7 @@ Erratum: the review steps with the squared gradient in the numerator; Hinton, an
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -63,6 +64,8 @@ class RMSprop(Optimizer):
         maximize: ascend instead.
     """
 
+    fused_devices = ("cpu", "cuda")
+
     def __init__(
         self,
         params: Any,
@@ -96,3 +99,37 @@ class RMSprop(Optimizer):
         options = {name: group[name] for name in ("lr", "alpha", "eps", "weight_decay", "momentum")}
         v, mean = state.get("momentum_buffer"), state.get("grad_avg")
         update(parameter, gradient, state["square_avg"], v=v, mean=mean, **options)
+
+    def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        """torch has no fused kernel for it. Adam's is one: with rho1 = 0 its first moment is the gradient itself, and
+        at step infinity its bias corrections are 1. With momentum or centered, each operation goes over all tensors.
+        """
+        torch._foreach_add_([state["step"] for state in states], 1)
+        means = [state["square_avg"] for state in states]
+        if group["maximize"]:
+            gradients = list(torch._foreach_neg(gradients))
+        if group["weight_decay"]:
+            gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
+        if not (group["centered"] or group["momentum"]):
+            forever = [torch.full_like(state["step"], math.inf) for state in states[:1]] * len(states)
+            options = {"lr": group["lr"], "beta1": 0.0, "beta2": group["alpha"], "eps": group["eps"]}
+            unused = {"amsgrad": False, "maximize": False, "weight_decay": 0.0}
+            torch._fused_adam_(parameters, gradients, gradients, means, [], forever, **options, **unused)
+            return
+        torch._foreach_mul_(means, group["alpha"])
+        torch._foreach_addcmul_(means, gradients, gradients, value=1 - group["alpha"])
+        if group["centered"]:
+            centers = [state["grad_avg"] for state in states]
+            torch._foreach_lerp_(centers, gradients, 1 - group["alpha"])
+            denominators = torch._foreach_addcmul(means, centers, centers, value=-1)
+            torch._foreach_sqrt_(denominators)
+        else:
+            denominators = torch._foreach_sqrt(means)
+        torch._foreach_add_(denominators, group["eps"])
+        if group["momentum"]:
+            velocities = [state["momentum_buffer"] for state in states]
+            torch._foreach_mul_(velocities, group["momentum"])
+            torch._foreach_addcdiv_(velocities, gradients, denominators)
+            torch._foreach_add_(parameters, velocities, alpha=-group["lr"])
+        else:
+            torch._foreach_addcdiv_(parameters, gradients, denominators, value=-group["lr"])
