@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlkit.cli import _entropy_view as view
 from dlkit.cli._console import Output, live_console
 from dlkit.cli._options import Json, Quiet
 from dlkit.errors import DlkitError, RequestError
 
 if TYPE_CHECKING:
     from dlkit.information.rows import Rows
-
-_UNITS = {2.0: "bits", math.e: "nats", 10.0: "dits"}
-_MOST_WORDS = 1000  # alphabets up to this size get their code words written out
 
 
 class Symbols(StrEnum):
@@ -104,10 +102,6 @@ def _base(text: str) -> float:
     return value
 
 
-def _unit(base: float) -> str:
-    return _UNITS.get(base, f"base-{base:g} digits")
-
-
 # ------------------------------------------------------------------ streams
 
 
@@ -158,8 +152,8 @@ def _stream(
         names, numbers = counter.alphabet()
         record["code"] = _coded(code, names, numbers, base)
     if plot is not None:
-        _plot_stream(plot, record, symbols, base)
-    output.emit(record, record["entropy"], lambda: _stream_table(record))
+        view.plot_stream(plot, record, symbols.value, base)
+    output.emit(record, record["entropy"], lambda: view.stream_table(record))
 
 
 def _blocks(file: Path | None) -> Iterator[bytes]:
@@ -176,40 +170,6 @@ def _blocks(file: Path | None) -> Iterator[bytes]:
                     yield block
     except OSError as error:
         raise DlkitError(f"cannot read {file or 'standard input'}: {error.strerror}") from error
-
-
-def _plot_stream(plot: Path, record: dict[str, Any], symbols: Symbols, base: float) -> None:
-    from dlkit.information import plots
-
-    if "code" in record:
-        _plot_code(plot, record["code"])
-    else:
-        plain, corrected = ([o[key] for o in record["orders"]] for key in ("entropy", "corrected"))
-        plots.orders(plot, plain, corrected, symbols.value, _unit(base))
-
-
-def _stream_table(record: dict[str, Any]) -> Any:
-    from rich.console import Group
-    from rich.table import Table
-
-    unit, facts = _unit(record["base"]), [(record["symbols"], f"{record['n']:,}, {record['distinct']:,} different")]
-    if "mean" in record and record["n"]:
-        facts += [
-            ("mean", f"{record['mean']:.4f} (127.5 if random)"),
-            ("chi square", f"{record['chi_square']:,.2f} (p = {record['chi_square_p']:.4g} if random)"),
-            (
-                "serial correlation",
-                "none" if math.isnan(record["serial_correlation"]) else f"{record['serial_correlation']:.6f}",
-            ),
-        ]
-    for name, size in record.get("codecs", {}).items():
-        facts.append((name, f"{size:,} bytes, {8 * size / max(record['n'], 1):.4f} bits a symbol"))
-    orders = Table("order", f"entropy ({unit})", "Miller-Madow", "contexts", box=None, pad_edge=False)
-    for column in orders.columns:
-        column.justify = "right"
-    for o in record["orders"]:
-        orders.add_row(str(o["order"]), f"{o['entropy']:.6f}", f"{o['corrected']:.6f}", f"{o['contexts']:,}")
-    return Group(_facts(facts), orders, *([_code_table(record["code"])] if "code" in record else []))
 
 
 # ------------------------------------------------------------------ distributions
@@ -247,12 +207,12 @@ def _distributions(
         assert "p" in first
         first["code"] = _coded(code, [table.symbol(i) for i in range(table.values.shape[1])], first["p"], base)
     if plot is not None:
-        _plot_distribution(plot, table, first, base)
+        view.plot_distribution(plot, table, first, base)
     first.pop("p")
-    output.emit(first, first["entropy"], lambda: _measures_table(first))
+    output.emit(first, first["entropy"], lambda: view.measures_table(first))
     for record in records:
         record.pop("p")
-        output.emit(record, record["entropy"], lambda record=record: _measures_table(record))
+        output.emit(record, record["entropy"], lambda record=record: view.measures_table(record))
 
 
 def _measured(table: Rows, other: Rows | None, counts: bool, base: float) -> Iterator[dict[str, Any]]:
@@ -305,20 +265,7 @@ def _joint(table: Rows, counts: bool, base: float, output: Output) -> None:
     # H(X|Y) = H(X, Y) - H(Y)
     record["entropy_rows_given_columns"] = whole - record["entropy_columns"]
     record["entropy_columns_given_rows"] = whole - record["entropy_rows"]
-    output.emit(record, record["mutual_information"], lambda: _measures_table(record))
-
-
-def _measures_table(record: dict[str, Any]) -> Any:
-    from rich.console import Group
-
-    unit = _unit(record["base"])
-    skipped = ("base", "infinite", "code", "row", "label", "outcomes", "rows", "columns")
-    title = record.get("label") or (f"row {record['row']}" if "row" in record else None)
-    facts = [("distribution", title)] if title else []
-    for name, value in record.items():
-        if name not in skipped:
-            facts.append((name.replace("_", " "), f"{value:.6f}" + ("" if name == "perplexity" else f" {unit}")))
-    return Group(_facts(facts), *([_code_table(record["code"])] if "code" in record else []))
+    output.emit(record, record["mutual_information"], lambda: view.measures_table(record))
 
 
 # ------------------------------------------------------------------ codes
@@ -335,7 +282,7 @@ def _coded(code: Code, names: list[str], weights: Any, base: float) -> dict[str,
     used = [index for index, probability in enumerate(probabilities) if probability > 0]
     record = _judged(probabilities, [lengths[index] for index in used], used)
     record = {"name": code.value, **record}
-    if len(used) <= _MOST_WORDS:
+    if len(used) <= view.MOST_WORDS:
         record["words"] = [
             {"symbol": names[i], "p": probabilities[i], "length": lengths[i], **({"word": words[i]} if words else {})}
             for i in used
@@ -392,78 +339,4 @@ def _check(text: str, p: str | None, counts: bool, base: float, output: Output) 
         record |= _judged(probabilities, [len(words[columns[index]]) for index in used], used) | {
             "kraft_sum": record["kraft_sum"]
         }
-    output.emit(record, "yes" if found is None else "no", lambda: _check_table(record))
-
-
-def _check_table(record: dict[str, Any]) -> Any:
-    facts = [("Kraft sum", f"{record['kraft_sum']:.6g}")]
-    clash = record.get("prefix")
-    facts.append(("prefix-free", f"no: {clash[0]}'s word begins {clash[1]}'s" if clash else "yes"))
-    found = record.get("ambiguous")
-    if found:
-        facts.append(
-            ("uniquely decodable", f"no: {found['bits']} is {' '.join(found['first'])} or {' '.join(found['second'])}")
-        )
-    else:
-        facts.append(("uniquely decodable", "yes"))
-    if "expected_length" in record:
-        facts.append(
-            ("expected length", f"{record['expected_length']:.6f} bits (entropy {record['entropy_bits']:.6f})")
-        )
-    return _facts(facts)
-
-
-def _code_table(record: dict[str, Any]) -> Any:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    facts = [
-        ("code", record["name"]),
-        ("expected length", f"{record['expected_length']:.6f} bits"),
-        ("redundancy", f"{record['redundancy']:.6f} bits"),
-        ("Kraft sum", f"{record['kraft_sum']:.6g}"),
-    ]
-    if "words" not in record:
-        return _facts(facts)
-    table = Table(
-        "symbol", "p", "length", *(["word"] if record["words"] and "word" in record["words"][0] else []), box=None
-    )
-    for word in sorted(record["words"], key=lambda word: -word["p"]):
-        shown = Text(word["symbol"] if word["symbol"].isprintable() else repr(word["symbol"])[1:-1])
-        rest = [Text(word["word"])] if "word" in word else []
-        table.add_row(shown, f"{word['p']:.6g}", f"{word['length']:.6g}", *rest)
-    return Group(_facts(facts), table)
-
-
-def _plot_code(plot: Path, code: dict[str, Any]) -> None:
-    from dlkit.information import plots
-
-    if "words" not in code:
-        raise RequestError(f"--plot: more than {_MOST_WORDS:,} symbols", "leave --plot out")
-    words = code["words"]
-    ideal = [-math.log2(word["p"]) for word in words]
-    plots.lengths(plot, [word["symbol"] for word in words], ideal, [word["length"] for word in words], code["name"])
-
-
-def _plot_distribution(plot: Path, table: Rows, record: dict[str, Any], base: float) -> None:
-    from dlkit.information import plots
-
-    p = record["p"]
-    if "code" in record:
-        _plot_code(plot, record["code"])
-    elif len(p) == 2:
-        plots.bernoulli(plot, float(p[0]), _unit(base), base)
-    else:
-        used = [index for index in range(len(p)) if p[index] > 0]
-        plots.lengths(plot, [table.symbol(index) for index in used], [-math.log2(p[index]) for index in used], [], "")
-
-
-def _facts(facts: list[tuple[str, Any]]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in facts:
-        table.add_row(Text(name, style="bold"), Text(str(value)))
-    return table
+    output.emit(record, "yes" if found is None else "no", lambda: view.check_table(record))
