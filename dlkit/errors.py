@@ -27,6 +27,10 @@ class RequestError(DlkitError):
     exit_code = 2
 
 
+class DivergedError(DlkitError):
+    """The training loss is no longer finite. Exit code 1."""
+
+
 class VerdictError(DlkitError):
     """An asserted verdict does not hold. Exit code 3."""
 

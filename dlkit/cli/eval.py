@@ -53,6 +53,7 @@ def evaluate(
     reference = runs.resolve(run)
     chosen = reference.choose(checkpoint)
     loaded = recipes.load(str(reference.recipe), overrides or ())
+    loaded.require_data()
 
     from dlkit import build
     from dlkit.train import curves, machine

@@ -61,6 +61,8 @@ def train(
     if run_dir is not None and resume and (run_dir / "recipe.yaml").is_file():
         loaded, begins = _same(loaded, recipes.load(str(run_dir / "recipe.yaml")), run_dir), False
 
+    loaded.require_data()
+
     from dlkit.train import run_directory
 
     name = re.sub(r"-\d+$", "", loaded.name)

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 import torch
 
 from dlkit.compare.runs import Contender, Outcome
-from dlkit.errors import DlkitError
+from dlkit.errors import DivergedError
 from dlkit.train import stacked
 from dlkit.train.events import Evaluated, StepDone
 from dlkit.train.loop import Training, fit
@@ -36,7 +36,7 @@ def run_one(training: Training, contender: Contender) -> Outcome:
                     loss = event.metrics["train/loss"]
             elif isinstance(event, Evaluated):
                 curve.append((event.step, event.metrics))
-    except DlkitError:  # the loss was no longer finite
+    except DivergedError:
         return Outcome(contender, step, math.nan, {}, curve, True, time.perf_counter() - started)
     metrics = curve[-1][1] if curve else {}
     diverged = not math.isfinite(loss)

@@ -34,6 +34,12 @@ class Recipe:
     path: Path
     values: dict[str, Any]
 
+    def require_data(self) -> None:
+        """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
+        path = self.values["data"].get("path")
+        if path is not None and not Path(path).exists():
+            raise DlkitError(f"no such file or folder: {path}", "data.path says where the data is")
+
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
         return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)

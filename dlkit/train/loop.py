@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from dlkit.errors import DlkitError
+from dlkit.errors import DivergedError, DlkitError
 from dlkit.train import random_state
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
@@ -112,7 +112,8 @@ def fit(training: Training, store: Store | None = None, resume: Checkpoint | Non
     """Train; yields an event for each step, evaluation and checkpoint, and `Finished` at the end.
 
     Raises:
-        DlkitError: the loss is no longer finite, or a checkpoint cannot be saved.
+        DivergedError: the loss is no longer finite.
+        DlkitError: a checkpoint cannot be saved.
     """
     loop = _Loop(training, store)
     if resume is not None:
@@ -233,7 +234,7 @@ class _Loop:
         self.loss_sum.zero_()
         self.right.zero_()
         if not math.isfinite(loss):
-            raise DlkitError(
+            raise DivergedError(
                 f"diverged: the mean training loss over the {steps} steps up to {progress.step} is {loss}",
                 "lower optimizer.lr, add schedule.warmup, or set train.clip_norm",
             )

@@ -146,6 +146,12 @@ def test_mistakes_are_named(here: Any, arguments: str, expected: str) -> None:
     assert "Traceback" not in result.err
 
 
+def test_a_wrong_request_is_no_divergence(here: Any) -> None:
+    result = here("compare-optimizers", *RACE, "schedule={name: cosine, warmup: 99}", "--engine", "loop")
+    assert (result.code, result.out) == (2, "")
+    assert "a warm-up of 99 does not fit into 10 steps" in result.err
+
+
 def test_folders_that_hold_no_race(here: Any, tmp_path: Path) -> None:
     assert here("compare-optimizers", "--from", "absent").code == 1
     (tmp_path / "bad").mkdir()

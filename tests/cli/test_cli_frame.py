@@ -101,6 +101,7 @@ def test_debug_shows_the_traceback(program: Any, how: str) -> None:
         ("train digits-mlp --nope", 2),
         ("train digits-mlp optimizer.lr=fast", 2),
         ("train digits-mlp --resume", 2),
+        ("train csv-mlp data.path=absent.csv", 1),
         ("eval nope", 1),
         ("eval digits-mlp --confusion m.png", 2),
         ("compare-optimizers --help", 0),
