@@ -38,6 +38,7 @@ class Built:
     recipe: Recipe
     dataset: Dataset
     training: Training
+    remarks: list[str]  # what of the pre-trained weights was not taken as it was
 
     @property
     def parameters(self) -> int:
@@ -57,7 +58,13 @@ def training(
         torch.set_flush_denormal(True)
     dataset = dataset or load_data(recipe)
     random_state.seed_everything(values["seed"])
-    model = build_model(recipe, dataset).to(device)
+    model = build_model(recipe, dataset)
+    remarks = [
+        remark
+        for prepare, keys in _parts("model", values["model"])[1]
+        for remark in prepare(model, load_weights, **keys)
+    ]
+    model = model.to(device)
     settings = plan.layout(settings, model, device)
     channels_last = settings.channels_last == "on"
     if channels_last:
@@ -97,7 +104,7 @@ def training(
     batch = next(iter(batches.epoch(0)))
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
-    return Built(Recipe(recipe.name, recipe.path, decided), dataset, job)
+    return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
 
 
 @dataclass

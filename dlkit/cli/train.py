@@ -62,6 +62,7 @@ def train(
         loaded, begins = _same(loaded, recipes.load(str(run_dir / "recipe.yaml")), run_dir), False
 
     loaded.require_data()
+    loaded.require_weights()
 
     from dlkit.train import run_directory
 
@@ -111,6 +112,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
+    for remark in built.remarks if begins else ():
+        note(remark)
     if begins:
         directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
         directory.write("recipe.yaml", built.recipe.to_yaml())

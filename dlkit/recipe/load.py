@@ -36,9 +36,16 @@ class Recipe:
 
     def require_data(self) -> None:
         """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
-        path = self.values["data"].get("path")
+        self._require("data", "path", "the data is")
+
+    def require_weights(self) -> None:
+        """Raise DlkitError if the pre-trained weights that training starts from are not there."""
+        self._require("model", "weights", "the pre-trained weights are")
+
+    def _require(self, section: str, key: str, what: str) -> None:
+        path = self.values[section].get(key)
         if path is not None and not Path(path).exists():
-            raise DlkitError(f"no such file or folder: {path}", "data.path says where the data is")
+            raise DlkitError(f"no such file or folder: {path}", f"{section}.{key} says where {what}")
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
