@@ -21,14 +21,14 @@ from dlkit.compare import race
 from dlkit.compare.runs import Contender, Outcome
 from dlkit.compare.surfaces import Surface
 from dlkit.data.batches import Batches
-from dlkit.data.dataset import Dataset
+from dlkit.data.dataset import Dataset, Split
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import checkpoint, loop, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate
 from dlkit.train.loop import Training, autocast, load_weights
-from dlkit.train.settings import Settings
+from dlkit.train.settings import Settings, Views
 
 
 @dataclass
@@ -59,6 +59,9 @@ def training(
     dataset = dataset or load_data(recipe)
     random_state.seed_everything(values["seed"])
     model = build_model(recipe, dataset)
+    whiten: Any = getattr(model, "whiten", None)
+    if whiten is not None:
+        whiten(_sample(recipe, dataset))
     remarks = [
         remark
         for prepare, keys in _parts("model", values["model"])[1]
@@ -121,10 +124,12 @@ class Evaluation:
     confusion: Tensor | None
 
 
-def evaluation(recipe: Recipe, checkpoint_path: Path, split: str | None, device: torch.device) -> Evaluation:
+def evaluation(
+    recipe: Recipe, checkpoint_path: Path, split: str | None, device: torch.device, views: Views | None = None
+) -> Evaluation:
     """Evaluate a checkpoint on a split of the recipe's data, `test` or else `val` by default.
 
-    Inputs are normalised as in training, whatever the data is now.
+    Inputs are normalised as in training, whatever the data is now. `views` stands for the recipe's test_views.
 
     Raises:
         DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
@@ -150,7 +155,7 @@ def evaluation(recipe: Recipe, checkpoint_path: Path, split: str | None, device:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     split = split or ("test" if "test" in dataset.splits else "val")
     batches = split_batches(recipe, dataset, split, device, False, channels_last)
-    meter = build_task(recipe, dataset).meter(device)
+    meter = build_task(recipe, dataset, views).meter(device)
     started = time.perf_counter()
     evaluate(model, batches.epoch(0), meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
@@ -170,9 +175,21 @@ def build_model(recipe: Recipe, dataset: Dataset) -> nn.Module:
     return constructor(dataset.input_shape, len(dataset.classes), **keys)
 
 
-def build_task(recipe: Recipe, dataset: Dataset) -> Classification:
+def _sample(recipe: Recipe, dataset: Dataset, count: int = 5000) -> Tensor:
+    """Some training inputs, from all over the split, normalised but not augmented."""
+    split = dataset.splits["train"]
+    rows = slice(None, None, max(1, len(split.targets) // count))
+    few = dataclasses.replace(dataset, splits={"train": Split(split.inputs[rows], split.targets[rows])})
+    batches = split_batches(recipe, few, "train", torch.device("cpu"), False)
+    return torch.cat([batch[0] for batch in batches.epoch(0)])
+
+
+def build_task(recipe: Recipe, dataset: Dataset, views: Views | None = None) -> Classification:
     (loss, keys), _ = _parts("loss", recipe.values["loss"])
-    return Classification(loss(**keys), dataset.classes)
+    views = views or Settings(**recipe.values["train"]).test_views
+    if views != "one" and len(dataset.input_shape) != 3:
+        raise RequestError(f"test_views: {views} needs images, {dataset.name} has rows", "set train.test_views=one")
+    return Classification(loss(**keys), dataset.classes, views)
 
 
 def evaluated_splits(dataset: Dataset) -> list[str]:

@@ -60,6 +60,7 @@ MODELS = {
     "resnet110": Entry(
         "dlkit.models.resnet:resnet110", "CIFAR ResNet, 110 layers, 1.7 M parameters", _WEIGHTS, _IMAGES
     ),
+    "fast_cnn": Entry("dlkit.models.fast_cnn:FastCNN", "small network for fast training", _WEIGHTS, _IMAGES),
     "resnet18": Entry("dlkit.models.resnet:resnet18", "ImageNet ResNet, 18 layers, 12 M parameters", _WEIGHTS, _IMAGES),
     "resnet34": Entry("dlkit.models.resnet:resnet34", "ImageNet ResNet, 34 layers, 22 M parameters", _WEIGHTS, _IMAGES),
     "resnet50": Entry("dlkit.models.resnet:resnet50", "ImageNet ResNet, 50 layers, 26 M parameters", _WEIGHTS, _IMAGES),

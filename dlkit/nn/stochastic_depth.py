@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.errors import RequestError
@@ -35,9 +35,8 @@ class StochasticDepth(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:
             return x
-        # one coin toss an example: 1/(1-p) with probability 1 - p, else 0
-        shape = (len(x), *(1,) * (x.dim() - 1))  # (N, 1, ...)
-        return x * torch.empty(shape, dtype=x.dtype, device=x.device).bernoulli_(1 - self.p).div_(1 - self.p)
+        # one coin toss an example: 1/(1-p) with probability 1 - p, else 0, which is what dropout makes of a 1
+        return x * F.dropout(x.new_ones(len(x), *(1,) * (x.dim() - 1)), self.p, training=True)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

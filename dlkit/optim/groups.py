@@ -58,7 +58,7 @@ def parameter_groups(
         if factor != 1:
             group["lr_factor"] = factor
         groups.setdefault((factor, spared), group)["params"].append(parameter)
-    return list(groups.values())
+    return sorted(groups.values(), key=lambda group: "lr_factor" in group)  # those of the plain rate first
 
 
 def _layers(model: nn.Module) -> list[tuple[str, ...]]:

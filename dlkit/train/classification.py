@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.train import views as test_time
+from dlkit.train.settings import Views
+
 ECE_BINS = 15
 CONFUSION_LIMIT = 1000
 TOP5_FROM = 20  # classes from which the share of targets among the five most likely says something
@@ -19,21 +22,35 @@ class Classification:
     Args:
         loss: maps logits (N, K), targets (N,) and the parameters to a scalar.
         classes: names of the K classes.
+        views: of each image, over which an evaluation averages.
     """
 
-    def __init__(self, loss: nn.Module, classes: tuple[str, ...]) -> None:
+    def __init__(self, loss: nn.Module, classes: tuple[str, ...], views: Views = "one") -> None:
         self.loss = loss
         self.classes = classes
+        self.views: Views = views
 
-    def forward(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and how many of its samples were right; both stay on the device."""
-        inputs, targets = batch
+    def forward(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and how many of its samples were right; both stay on the device.
+
+        A batch is (inputs, targets (N,)), or (inputs, targets (N, 2), share), whose examples are two mixed; there a
+        sample is right where its greater part is.
+        """
+        inputs, targets, *mixed = batch
         logits = model(inputs)  # (N, K)
-        loss = self.loss(logits, targets, model.parameters())
+        if not mixed:
+            loss = self.loss(logits, targets, model.parameters())
+        else:
+            first, second = targets.unbind(1)  # (N,), (N,)
+            (share,) = mixed
+            # the cross-entropy of the blended labels: lambda L(y_1) + (1 - lambda) L(y_2)
+            loss = share * self.loss(logits, first, model.parameters())
+            loss = loss + (1 - share) * self.loss(logits, second, model.parameters())
+            targets = torch.where(share >= 0.5, first, second)
         return loss, (logits.detach().argmax(dim=1) == targets).sum()
 
     def meter(self, device: torch.device) -> ClassificationMeter:
-        return ClassificationMeter(len(self.classes), device)
+        return ClassificationMeter(len(self.classes), device, self.views)
 
 
 class ClassificationMeter:
@@ -43,8 +60,9 @@ class ClassificationMeter:
     sum over bins of (share of samples) * |accuracy - mean confidence|.
     """
 
-    def __init__(self, classes: int, device: torch.device) -> None:
+    def __init__(self, classes: int, device: torch.device, views: Views = "one") -> None:
         self.classes = classes
+        self.views: Views = views
         self.samples = 0
         # float64 sums where the device has them, so that the order of batches hardly matters
         wide = torch.float32 if device.type == "mps" else torch.float64
@@ -58,7 +76,7 @@ class ClassificationMeter:
     @torch.no_grad()
     def update(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> None:
         inputs, targets = batch
-        logits = model(inputs).float()  # (N, K)
+        logits = test_time.logits(model, inputs, self.views).float()  # (N, K)
         self.samples += len(targets)
         self.loss += F.cross_entropy(logits, targets, reduction="sum")
         confidence, predicted = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)
