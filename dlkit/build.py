@@ -111,6 +111,42 @@ def training(
 
 
 @dataclass
+class Trained:
+    """A model with the weights of a checkpoint, and the data of its recipe, normalised as in training."""
+
+    model: nn.Module
+    dataset: Dataset
+    settings: Settings
+    step: int
+
+
+def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trained:
+    """Load a checkpoint (its moving average, if it has one) for evaluation on the recipe's data.
+
+    Raises:
+        DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
+    """
+    saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
+    dataset = load_data(recipe)
+    trained = saved.state["data"]
+    if list(dataset.classes) != trained["classes"] or list(dataset.input_shape) != trained["input_shape"]:
+        raise DlkitError(
+            f"{dataset.name} has {len(dataset.classes)} classes and inputs of {dataset.input_shape}; the model was "
+            f"trained on {len(trained['classes'])} classes and inputs of {tuple(trained['input_shape'])}",
+            "classes must have the same names; give the data that the run was trained on",
+        )
+    mean, std = torch.tensor(trained["mean"]), torch.tensor(trained["std"])
+    dataset = dataclasses.replace(dataset, mean=mean, std=std)
+    model = build_model(recipe, dataset)
+    load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
+    model = model.to(device)
+    settings = Settings(**recipe.values["train"])
+    if settings.channels_last == "on":
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Trained(model, dataset, settings, saved.step)
+
+
+@dataclass
 class Evaluation:
     """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None."""
 
@@ -135,24 +171,9 @@ def evaluation(
         DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
         RequestError: there is no such split.
     """
-    saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
-    dataset = load_data(recipe)
-    trained = saved.state["data"]
-    if list(dataset.classes) != trained["classes"] or list(dataset.input_shape) != trained["input_shape"]:
-        raise DlkitError(
-            f"{dataset.name} has {len(dataset.classes)} classes and inputs of {dataset.input_shape}; the model was "
-            f"trained on {len(trained['classes'])} classes and inputs of {tuple(trained['input_shape'])}",
-            "classes must have the same names; give the data that the run was trained on",
-        )
-    mean, std = torch.tensor(trained["mean"]), torch.tensor(trained["std"])
-    dataset = dataclasses.replace(dataset, mean=mean, std=std)
-    model = build_model(recipe, dataset)
-    load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
-    model = model.to(device)
-    settings = Settings(**recipe.values["train"])
+    found = trained(recipe, checkpoint_path, device)
+    model, dataset, settings = found.model, found.dataset, found.settings
     channels_last = settings.channels_last == "on"
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     split = split or ("test" if "test" in dataset.splits else "val")
     batches = split_batches(recipe, dataset, split, device, False, channels_last)
     meter = build_task(recipe, dataset, views).meter(device)
@@ -161,7 +182,7 @@ def evaluation(
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
-    return Evaluation(split, meter.samples, metrics, seconds, saved.step, dataset.classes, rows, confusion)
+    return Evaluation(split, meter.samples, metrics, seconds, found.step, dataset.classes, rows, confusion)
 
 
 def load_data(recipe: Recipe) -> Dataset:

@@ -27,9 +27,10 @@ MAY = {
     "train": {"errors", "annotations", "plotting"},
     "compare": {"errors", "annotations", "plotting", "train"},
     "build": {*BASE, "nn", "models", "losses", "optim", "data", "train", "compare"},
+    "out_of_distribution": {*BASE, "build", "data", "train"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
-    "cli": {*BASE, "build", "runs", "train", "information", "compare"},
+    "cli": {*BASE, "build", "out_of_distribution", "runs", "train", "information", "compare"},
 }
 TORCH_FREE = [
     "errors",

@@ -68,6 +68,20 @@ def images(
     return assemble(root.resolve().name, splits, classes, path=str(root.resolve()))
 
 
+def every_image(folder: Path, size: int, channels: Literal[1, 3]) -> torch.Tensor:
+    """All images in a folder, at any depth, sorted by path: (N, channels, size, size) uint8, cut as by `images`.
+
+    Raises:
+        DlkitError: no such folder, no image in it, or one that cannot be decoded.
+    """
+    if not folder.is_dir():
+        raise DlkitError(f"no such folder: {folder}")
+    files = sorted(_image_files(folder))
+    if not files:
+        raise DlkitError(f"no images in {folder}", f"image files end in {', '.join(SUFFIXES)}")
+    return _decode([(file, 0) for file in files], size, channels).inputs
+
+
 def _split_folders(root: Path) -> dict[str, Path]:
     """Folder of each split; that of "train" is `root` itself where the splits have none."""
     if not root.exists():
