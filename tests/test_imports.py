@@ -26,11 +26,10 @@ MAY = {
     "models": {"errors", "annotations", "nn"},
     "train": {"errors", "annotations", "plotting"},
     "compare": {"errors", "annotations", "plotting", "train"},
-    "build": {*BASE, "nn", "models", "losses", "optim", "data", "train", "compare"},
-    "out_of_distribution": {*BASE, "build", "data", "train"},
+    "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
-    "cli": {*BASE, "build", "out_of_distribution", "runs", "train", "information", "compare"},
+    "cli": {*BASE, "build", "runs", "train", "information", "compare"},
 }
 TORCH_FREE = [
     "errors",

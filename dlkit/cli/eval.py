@@ -93,7 +93,7 @@ def evaluate(
         if result.confusion is None:
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
         curves.confusion(result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}")
-    Output(as_json, quiet).emit(record, record["metrics"]["accuracy"], lambda: _table(record))
+    Output(as_json, quiet).emit(record, record["metrics"][result.main_metric], lambda: _table(record))
     if ood:
         _outside(loaded, chosen, record, ood, histogram, device, cast(Views | None, views), Output(as_json, quiet))
 
@@ -137,10 +137,10 @@ def _outside(
     output: Output,
 ) -> None:
     """A record for each out-of-distribution set."""
-    from dlkit import out_of_distribution
+    from dlkit.build import outside
     from dlkit.train import histograms, machine
 
-    scores, results = out_of_distribution.detection(
+    scores, results = outside.detection(
         recipe, checkpoint, inside["split"], sources, machine.pick_device(device), views
     )
     for result in results:

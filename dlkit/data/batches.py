@@ -73,7 +73,7 @@ class Batches:
                 rows = slice(begin, begin + self.batch_size)
                 yield self._finish(self._inputs[rows]), self._targets[rows]
             return
-        generator = torch.Generator().manual_seed(_hash(self.seed, number))
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
         shuffled = torch.randperm(self.samples, generator=generator)
         order = self._send(shuffled)  # (samples,)
         parameters = [self._send(values) for values in self._draw(generator, shuffled, number)]  # each (samples,)
@@ -174,7 +174,7 @@ class ImageBatches(Batches):
         row = torch.randint(self._height, (self.samples,), generator=generator)
         column = torch.randint(self._width, (self.samples,), generator=generator)
         if self.flip == "alternating":
-            first = torch.Generator().manual_seed(_hash(self.seed, "alternating flip"))
+            first = torch.Generator().manual_seed(mixed_seed(self.seed))
             mirrored = augmentation.alternating(torch.rand(self.samples, generator=first) < 0.5, number)[order]
         parameters = [mirrored, *move, row, column]
         if self.mixup or self.cutmix:
@@ -218,6 +218,6 @@ class ImageBatches(Batches):
         return inputs
 
 
-def _hash(seed: int, epoch: int | str) -> int:
-    """A generator's seed for one epoch: a hash, so that neighbouring seeds and epochs share nothing."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=8).digest(), "big")
+def mixed_seed(seed: int, *numbers: int) -> int:
+    """A generator's seed for one epoch, or a batch of it: a hash, so that neighbouring ones share nothing."""
+    return int.from_bytes(hashlib.blake2b(" ".join(map(str, (seed, *numbers))).encode(), digest_size=8).digest(), "big")

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from dlkit.annotations import is_list, is_mapping
-from dlkit.catalog import SECTIONS, TASKS
+from dlkit.catalog import SECTIONS, TASKS, TEXT_TASKS
 from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.check import check, closest, show
@@ -36,16 +36,16 @@ class Recipe:
 
     def require_data(self) -> None:
         """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
-        self._require("data", "path", "the data is")
+        self._require("data", "path", "where the data is")
 
     def require_weights(self) -> None:
-        """Raise DlkitError if the pre-trained weights that training starts from are not there."""
-        self._require("model", "weights", "the pre-trained weights are")
+        """Raise DlkitError if the weights that training starts from are not there."""
+        self._require("model", "weights", "what the model begins with")
 
     def _require(self, section: str, key: str, what: str) -> None:
         path = self.values[section].get(key)
         if path is not None and not Path(path).exists():
-            raise DlkitError(f"no such file or folder: {path}", f"{section}.{key} says where {what}")
+            raise DlkitError(f"no such file or folder: {path}", f"{section}.{key} says {what}")
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
@@ -276,6 +276,8 @@ def _check(merge: _Merge) -> None:
 def _check_task(merge: _Merge) -> None:
     """The data and the model must be made for the task."""
     task = merge.values.get("task")
+    if "tokenizer" in merge.values and task in TASKS and task not in TEXT_TASKS:
+        merge.report(("tokenizer",), f"{task} has no text to cut into tokens")
     for section in ("data", "model"):
         values = merge.values.get(section)
         name = values.get("name") if is_mapping(values) else None
@@ -303,7 +305,7 @@ def _complete(merge: _Merge) -> dict[str, Any]:
     """The checked values with every default, in the schema's order, and absolute paths."""
     complete: dict[str, Any] = {}
     for key, described in schema()["properties"].items():
-        if key == "extends":
+        if key == "extends" or (key == "tokenizer" and merge.values["task"] not in TEXT_TASKS):
             continue
         value = merge.values.get(key, described.get("default"))
         if is_mapping(value):

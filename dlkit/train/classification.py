@@ -25,12 +25,15 @@ class Classification:
         views: of each image, over which an evaluation averages.
     """
 
+    unit = "samples"
+    main_metric = "accuracy"
+
     def __init__(self, loss: nn.Module, classes: tuple[str, ...], views: Views = "one") -> None:
         self.loss = loss
         self.classes = classes
         self.views: Views = views
 
-    def forward(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def forward(self, model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, and how many of its samples were right; both stay on the device.
 
         A batch is (inputs, targets (N,)), or (inputs, targets (N, 2), share), whose examples are two mixed; there a

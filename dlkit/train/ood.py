@@ -75,6 +75,9 @@ class ScoreMeter:
         """The mean of each score."""
         return {name: values.mean().item() for name, values in self.scores().items()}
 
+    def confusion_matrix(self) -> None:
+        """None: examples from outside belong to no class."""
+
 
 def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
     """How well a score, (N,) inside and (M,) outside of the distribution, tells them apart; ties count half.

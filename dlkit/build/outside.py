@@ -63,8 +63,8 @@ def detection(
     """
     found = build.trained(recipe, checkpoint, device)
     dataset = found.dataset
-    if len(dataset.input_shape) != 3:
-        raise RequestError(f"--ood is about images, and {dataset.name} has rows", "leave --ood out")
+    if not isinstance(dataset, Dataset) or len(dataset.input_shape) != 3:
+        raise RequestError(f"--ood is about images, and {dataset.name} has none", "leave --ood out")
     seen: Views = views or found.settings.test_views
     last = found.settings.channels_last == "on"
 
