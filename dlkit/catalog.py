@@ -29,6 +29,7 @@ class Entry:
 
 
 _IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
+_STREAMED = ("dlkit.data.streaming:StreamedImages",)
 _ROW_BATCHES = ("dlkit.data.batches:Batches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _WEIGHTS = ("dlkit.models.weights:pretrained",)
@@ -45,6 +46,9 @@ DATA = {
         "dlkit.data.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGE_BATCHES, _IMAGES
     ),
     "images": Entry("dlkit.data.images:images", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES),
+    "imagenet": Entry(
+        "dlkit.data.imagenet:imagenet", "class folders or Parquet shards of any size, streamed", _STREAMED, _IMAGES
+    ),
     "csv": Entry("dlkit.data.tables:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS),
     "jsonl": Entry(
         "dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS

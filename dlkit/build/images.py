@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dlkit.build.parts import parts
 from dlkit.data.dataset import Dataset, Split
+from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import loop
 from dlkit.train.loop import load_weights
@@ -21,6 +22,8 @@ def prepare(model: nn.Module, recipe: Recipe, dataset: Dataset) -> list[str]:
     """Set what the model takes from the data, load its pre-trained weights, freeze. Returns remarks on the weights."""
     whiten: Any = getattr(model, "whiten", None)
     if whiten is not None:
+        if not isinstance(dataset.splits["train"].inputs, Tensor):
+            raise RequestError(f"this model is set by its data, and {dataset.name} is streamed", "use another model")
         whiten(_sample(recipe, dataset))
     _, others = parts("model", recipe.values["model"])
     return [remark for pretrained, keys in others for remark in pretrained(model, load_weights, **keys)]

@@ -137,6 +137,11 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
             if isinstance(event, Finished):
                 finished = event
     assert finished is not None
+    damaged: dict[str, str] = getattr(job.batches, "damaged", {})
+    for name, why in list(damaged.items())[:5]:
+        note(f"left out, damaged: {name}: {why}")
+    if len(damaged) > 5:
+        note(f"left out, damaged: {len(damaged)} images in all")
     if finished.reason == "stopped":
         note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
         raise typer.Exit(128 + (stop.requested or 0))

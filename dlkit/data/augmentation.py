@@ -109,6 +109,14 @@ def spread(values: Tensor, images: Tensor) -> Tensor:
     return values.expand(shape).contiguous(memory_format=torch.channels_last)
 
 
+def beta(alpha: float | Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draws from Beta(alpha, alpha), (count,) float32, with `alpha` a number or (count,); 1/2 where alpha is 0."""
+    # lambda = a / (a + b), where a, b ~ Gamma(alpha)
+    shape = torch.as_tensor(alpha, dtype=torch.float64).expand(2, count).contiguous()
+    a, b = torch._standard_gamma(shape, generator=generator)
+    return (a / (a + b)).nan_to_num(0.5).float()
+
+
 def _before(images: Tensor) -> Tensor:
     """For each image the one before it, for the first the last."""
     return take(images, torch.arange(-1, len(images) - 1, device=images.device) % len(images))

@@ -182,9 +182,7 @@ class ImageBatches(Batches):
             heads = torch.rand(self.samples, generator=generator) < 0.5
             pastes = heads if self.mixup and self.cutmix else torch.full_like(heads, bool(self.cutmix))
             alpha = torch.where(pastes, torch.tensor(float(self.cutmix)), torch.tensor(float(self.mixup)))
-            # lambda ~ Beta(alpha, alpha): a / (a + b), where a, b ~ Gamma(alpha)
-            a, b = torch._standard_gamma(alpha.double().expand(2, -1), generator=generator)
-            parameters += [pastes, (a / (a + b)).nan_to_num(0.5).float()]
+            parameters += [pastes, augmentation.beta(alpha, self.samples, generator)]
         return parameters
 
     def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:

@@ -54,11 +54,7 @@ def images(
     folders = _split_folders(root)
     if validation > 0 and "val" in folders:
         raise RequestError(f"validation: {validation} is given, but there is {folders['val']}", "leave out one of them")
-    classes = tuple(folder.name for folder in _subfolders(folders["train"]))
-    if len(classes) < 2:
-        found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
-        raise DlkitError(f"{folders['train']}: {found}", _LAYOUT)
-    examples = {split: _scan(folder, classes) for split, folder in folders.items()}
+    examples, classes = class_files(root)
     labels = np.array([label for _, label in examples["train"]], dtype=np.int64)
     parts = three_way(labels, classes, test=0.0 if "test" in folders else test, validation=validation)
     examples |= {split: [examples["train"][row] for row in rows] for split, rows in parts.items()}
@@ -80,6 +76,20 @@ def every_image(folder: Path, size: int, channels: Literal[1, 3]) -> torch.Tenso
     if not files:
         raise DlkitError(f"no images in {folder}", f"image files end in {', '.join(SUFFIXES)}")
     return _decode([(file, 0) for file in files], size, channels).inputs
+
+
+def class_files(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], tuple[str, ...]]:
+    """The image files of each split's class folders, with their classes; and the names of the classes.
+
+    Raises:
+        DlkitError: what `images` raises of folders.
+    """
+    folders = _split_folders(root)
+    classes = tuple(folder.name for folder in _subfolders(folders["train"]))
+    if len(classes) < 2:
+        found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
+        raise DlkitError(f"{folders['train']}: {found}", _LAYOUT)
+    return {split: _scan(folder, classes) for split, folder in folders.items()}, classes
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

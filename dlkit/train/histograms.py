@@ -45,7 +45,7 @@ def draw(inside: Mapping[str, Tensor], outside: Mapping[str, Mapping[str, Tensor
             colour = _COLOURS[number % len(_COLOURS)]
             axis.hist(other, bins, weights=weights, histtype="step", color=colour, linewidth=1.3, label=label)
         axis.set_xlabel(_NAMES[score])
-        axis.legend(frameon=False, fontsize=7)
+        axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
     panels[0].set_ylabel("share of the examples")
     figure.suptitle(plain(title))
     save(figure, target)
