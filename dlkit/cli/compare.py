@@ -215,6 +215,7 @@ def _prepare(what: str, overrides: list[str], names: Sequence[str], steps: int) 
     fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
     plain = recipes.load(what, overrides)
     plain.require_data()
+    plain.require_weights()
     given = {override.partition("=")[0] for override in overrides}
     for key in ("precision", "compile", "channels_last"):
         if plain.values["train"][key] == "auto" and f"train.{key}" not in given:

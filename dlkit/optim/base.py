@@ -25,7 +25,7 @@ class Optimizer(torch.optim.Optimizer):
     """Base of dlkit's optimizers. State and groups have the names of torch's twin, so state dicts interchange.
 
     Args:
-        params: parameters, or groups of them with their own options.
+        params: parameters, or groups of them with their own options; `lr_factor` multiplies the learning rate.
         defaults: options of a group that sets none.
 
     Raises:
@@ -39,7 +39,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         super().add_param_group(param_group)
-        self.check(self.param_groups[-1])
+        group = self.param_groups[-1]
+        group["lr"] = group["lr"] * group.pop("lr_factor", 1.0)
+        self.check(group)
 
     # ------------------------------------------------------------------ what a subclass writes
 

@@ -66,7 +66,7 @@ class StackEvaluated:
 def runs_at_once(training: Training) -> int:
     """How many runs of this kind fit into MOST_BYTES."""
     parameters = sum(p.numel() for p in training.model.parameters())
-    inputs, _ = next(iter(training.batches.epoch(0)))
+    inputs = next(iter(training.batches.epoch(0)))[0]
     return max(1, MOST_BYTES // (4 * (PARAMETER_COPIES * parameters + BATCH_COPIES * inputs.numel())))
 
 
@@ -78,6 +78,10 @@ def unsupported(training: Training) -> str | None:
             return f"train.{name} is set"
     if settings.precision == "fp16":
         return "train.precision is fp16"
+    if settings.test_views != "one":
+        return "train.test_views is set"
+    if len(next(iter(training.batches.epoch(0)))) != 2:
+        return "the data mixes examples in pairs"
     return None
 
 
