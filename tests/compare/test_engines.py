@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from dlkit import build, recipe
 from dlkit.compare import race
-from dlkit.compare.runs import Contender, Outcome, grid
+from dlkit.compare.keep import Keep
+from dlkit.compare.runs import Contender, Outcome, Told, grid
 from dlkit.optim.adagrad import Adagrad
 from dlkit.optim.adam import Adam
 from dlkit.optim.adamw import AdamW
@@ -53,7 +55,11 @@ def contest(*changes: str, optimizers: list[str] = OPTIMIZERS) -> build.Contest:
 
 
 def stacked(contest: build.Contest, contenders: list[Contender]) -> list[Outcome]:
-    return list(race._one_stack(contenders, contest.training))
+    return finished(race._one_stack(contenders, contest.training, Keep()))
+
+
+def finished(told: Iterable[Told]) -> list[Outcome]:
+    return [event for event in told if isinstance(event, Outcome)]
 
 
 def assert_same(a: Outcome, b: Outcome, tolerance: float = 1e-6) -> None:
@@ -70,20 +76,54 @@ def assert_same(a: Outcome, b: Outcome, tolerance: float = 1e-6) -> None:
     [
         (),
         ("model.norm=batch",),
+        ("model.dropout=0.3", "model.hidden=[32, 16]"),
         ("schedule={name: cosine, warmup: 0.3}", "loss.label_smoothing=0.1", "loss.l2=1e-3"),
         ("model={name: cnn, channels: [4, 8]}",),
+        ("model={name: cnn, channels: [4, 8], dropout: 0.5, norm: batch}", "data.batch_size=300"),
         ("model={name: resnet, depths: [1], widths: [4]}", "data.batch_size=300"),
     ],
-    ids=["mlp", "batch-norm", "schedule-l2", "cnn", "resnet-partial-batches"],
+    ids=["mlp", "batch-norm", "dropout", "schedule-l2", "cnn", "cnn-dropout", "resnet-partial-batches"],
 )
 def test_a_stacked_run_equals_its_lone_twin(changes: tuple[str, ...]) -> None:
     race_of = contest(*changes)
     contenders = [c for name in OPTIMIZERS for c in grid([name], [1e-3, 1e-2], 2)]
     together = stacked(race_of, contenders)
-    alone = list(race.loop(contenders, race_of.training))
+    alone = finished(race.loop(contenders, race_of.training))
     for a, b in zip(together, alone, strict=True):
         assert_same(a, b)
     assert len({round(o.loss, 6) for o in together}) > len(contenders) // 2
+
+
+def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed() -> None:
+    race_of = contest("model.dropout=0.5", optimizers=["sgd"])
+    members = race.members_of(grid(["sgd"], [1e-9], 3), race_of.training)
+    for training in members.training[1:]:  # one model and one batch for all, so that only the coins differ
+        training.model.load_state_dict(members.training[0].model.state_dict())
+    stack = race.stacked.Stack(members)
+    _, (inputs, targets) = next(stack.batches())
+    batch = (inputs[:1].expand_as(inputs), targets[:1].expand_as(targets))
+    losses = torch.stack([stack.take_step(step, batch) for step in range(3)])
+    assert len(set(losses.flatten().tolist())) == 9
+
+
+class Noisy(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x + torch.rand_like(x))
+
+
+def test_other_random_layers_are_not_stacked() -> None:
+    race_of = contest("model.dropout=0.5", "model.norm=batch", optimizers=["sgd"])
+    training = race_of.training(Contender("sgd", 0.1, 0))
+    state, before = torch.get_rng_state(), copy.deepcopy(training.model.state_dict())
+    assert race.stacked.unsupported(training) is None
+    training.model = Noisy(training.model)
+    assert "random numbers" in (race.stacked.unsupported(training) or "")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in training.model.model.state_dict().items())
 
 
 def test_who_diverges_hurts_nobody_else() -> None:
@@ -116,9 +156,9 @@ def test_weights_and_order_depend_on_the_seed_only() -> None:
 def test_stacks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     race_of = contest(optimizers=["momentum"])
     contenders = grid(["momentum"], [1e-3, 1e-2], 3)
-    whole = list(race.stack(contenders, race_of.training))
+    whole = finished(race.stack(contenders, race_of.training))
     monkeypatch.setattr(race.stacked, "runs_at_once", lambda training: 4)
-    for a, b in zip(race.stack(contenders, race_of.training), whole, strict=True):
+    for a, b in zip(finished(race.stack(contenders, race_of.training)), whole, strict=True):
         assert_same(a, b)
 
 
@@ -126,8 +166,8 @@ def test_stacks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 def test_workers_give_what_the_loop_gives() -> None:
     race_of = build.Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
     contenders = grid(["sgd", "adam"], [1e-2], 2)
-    found = {o.contender: o for o in race_of.workers(contenders, 2)}
-    for expected in race.loop(contenders, race_of.training):
+    found = {o.contender: o for o in finished(race_of.workers(contenders, 2))}
+    for expected in finished(race.loop(contenders, race_of.training)):
         assert_same(found[expected.contender], expected, 1e-4)
 
 
@@ -176,5 +216,5 @@ def test_a_race_changes_none_of_its_trainings() -> None:
     race_of = contest(optimizers=["sgd"])
     training = race_of.training(Contender("sgd", 0.1, 0))
     before = copy.deepcopy(training.model.state_dict())
-    race.stacked.seconds_a_step(race.stacked.Members([training], [0], [(0, 1)]))
+    race.stacked.seconds_a_step(race.members_of([Contender("sgd", 0.1, 0)], lambda _: training))
     assert all(torch.equal(before[name], value) for name, value in training.model.state_dict().items())
