@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import inspect
@@ -258,14 +259,12 @@ def _join_contest(contest: Contest, stop: Event) -> None:
 
 def _run_contender(contender: Contender) -> Outcome | None:
     assert _contest is not None
-    told: Told | None = None
-    for told in race.run_one(_contest.training(contender), contender):
-        pass
-    return told if isinstance(told, Outcome) else None
+    (last,) = collections.deque(race.run_one(_contest.training(contender), contender), maxlen=1)
+    return last if isinstance(last, Outcome) else None
 
 
 def descend(surface: Surface, contender: Contender, start: tuple[float, float], steps: int) -> Outcome:
-    """Run an optimizer, but for the contender's options with its defaults, on a surface; each point of its way is a metric of the curve."""
+    """Run a contender on a surface; each point of its way is a metric of the curve."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
     optimizer = constructor([theta], **contender.applied_to({}))

@@ -9,7 +9,6 @@ from typing import Any
 
 from dlkit.errors import RequestError
 
-
 DEFAULT_BETAS = (0.9, 0.999)  # Adam's
 # Further options of an optimizer, by name: those of its section of a recipe, and beta1 and beta2 for its two betas.
 Options = tuple[tuple[str, float], ...]

@@ -193,14 +193,15 @@ class Stack:
             yield StackStepped(done)
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
-        """(step, (inputs (R, B, ...), targets (R, ...), ...)) from the next step on: for each run the batch of its seed."""
+        """(step, (inputs (R, B, ...), targets (R, ...), ...)) from the next step on, each run's of its own seed."""
         first = self.members.training[0]
         total, step = first.total_steps, self.taken
         while step < total:
             epoch, within = divmod(step, first.steps_per_epoch)
             for batches in zip(*(source.epoch(epoch, within) for source in self.sources), strict=True):
-                yield step, tuple(
-                    torch.stack(list(part)).index_select(0, self.seeds) for part in zip(*batches, strict=True)
+                yield (
+                    step,
+                    tuple(torch.stack(list(part)).index_select(0, self.seeds) for part in zip(*batches, strict=True)),
                 )
                 step += 1
                 if step == total:

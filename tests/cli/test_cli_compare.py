@@ -54,7 +54,8 @@ def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) 
     first = here(*arguments)
     assert first.code == 0, first.err
     folder = tmp_path / "race"
-    names = {"runs.jsonl", "summary.json", "sensitivity.svg", "curves.svg", "tuning.svg", "report.html"}
+    figures = {f"{name}.{kind}" for name in ("sensitivity", "curves", "tuning", "profile") for kind in ("svg", "png")}
+    names = {"runs.jsonl", "summary.json", "report.html", *figures}
     assert {path.name for path in folder.iterdir()} == names
     assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
