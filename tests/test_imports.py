@@ -26,7 +26,7 @@ MAY = {
     "models": {"errors", "annotations", "nn"},
     "train": {"errors", "annotations", "plotting", "nn"},
     "compare": {"errors", "annotations", "plotting", "train"},
-    "build": {*BASE, "nn", "models", "losses", "optim", "data", "train", "compare"},
+    "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
     "cli": {*BASE, "build", "runs", "train", "information", "compare"},

@@ -21,11 +21,14 @@ class Classification:
         classes: names of the K classes.
     """
 
+    unit = "samples"
+    main_metric = "accuracy"
+
     def __init__(self, loss: nn.Module, classes: tuple[str, ...]) -> None:
         self.loss = loss
         self.classes = classes
 
-    def forward(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, and how many of its samples were right; both stay on the device."""
         inputs, targets = batch
         logits = model(inputs)  # (N, K)
