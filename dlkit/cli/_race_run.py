@@ -68,11 +68,12 @@ class OnRecipe:
             raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         processes = cores if first.device.type == "cpu" else 1
-        engine = self.engine
-        if engine == "auto" and folder.engine is not None:
-            engine = folder.engine  # a race that goes on does so in the same way, to the same numbers
+        engine, size = self.engine, None
+        if folder.engine is not None and engine in ("auto", folder.engine):
+            engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
         if engine == "auto" and len(contenders) > 1:
-            engine, estimates = race.fastest(contenders, contest.training, processes)
+            choice = race.fastest(contenders, contest.training, processes)
+            engine, size, estimates = choice.engine, choice.size, choice.estimates
             told = ", ".join(
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
             )
@@ -82,13 +83,13 @@ class OnRecipe:
                 f"taking {engine}, {ratio:.1f} times as fast as the loop"
             )
         if engine == "stacked":
-            size = min(len(contenders), stacked.runs_at_once(first))
+            size = size or race.best_size(contenders, contest.training)[0]
             note(f"stacks of {size} runs, about {size * stacked.bytes_of_run(first) / 2**20:.0f} MiB each")
         engine = "loop" if engine == "auto" else engine
-        folder.choose(engine)
+        folder.choose(engine, size if engine == "stacked" else None)
         keep = Keep(folder.path, should_stop)
         engines: dict[str, Callable[[], Iterator[Told]]] = {
-            "stacked": lambda: race.stack(contenders, contest.training, keep),
+            "stacked": lambda: race.stack(contenders, contest.training, keep, size),
             "workers": lambda: contest.workers(list(contenders), processes),
             "loop": lambda: race.loop(contenders, contest.training),
         }

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
 from multiprocessing import get_context
 
 import torch
@@ -23,6 +24,8 @@ from dlkit.train.settings import steps_between
 
 # Steps by which engines are timed, behind two that warm up.
 TIMED_STEPS = 4
+# Stacks of fewer runs are not tried where more fit.
+SMALLEST_STACK = 8
 # How often it is looked whether workers shall stop.
 LOOK_SECONDS = 0.2
 
@@ -96,8 +99,13 @@ def workers(
                 future.cancel()
 
 
-def stack(contenders: Sequence[Contender], build: Build, keep: Keep | None = None) -> Iterator[Told]:
-    """As many at once as memory allows; a stack's outcomes come together. Goes on with the stack that `keep` holds."""
+def stack(
+    contenders: Sequence[Contender], build: Build, keep: Keep | None = None, size: int | None = None
+) -> Iterator[Told]:
+    """`size` runs at once, or as many as memory allows; a stack's outcomes come together.
+
+    Goes on with the stack that `keep` holds.
+    """
     keep = keep or Keep()
     left = list(contenders)
     saved = keep.load()
@@ -112,7 +120,7 @@ def stack(contenders: Sequence[Contender], build: Build, keep: Keep | None = Non
                     yield told
     if not left or keep.should_stop():
         return
-    size = stacked.runs_at_once(build(left[0]))
+    size = size or stacked.runs_at_once(build(left[0]))
     for start in range(0, len(left), size):
         yield from _one_stack(left[start : start + size], build, keep)
         if keep.should_stop():
@@ -198,8 +206,34 @@ def members_of(contenders: Sequence[Contender], build: Build) -> stacked.Members
     )
 
 
-def fastest(contenders: Sequence[Contender], build: Build, processes: int) -> tuple[str, dict[str, float]]:
-    """Time a few steps of each engine; returns the fastest, and the seconds that each would take for everything.
+def best_size(contenders: Sequence[Contender], build: Build) -> tuple[int, float]:
+    """How many runs a stack should have, and the seconds that a step then takes for each of them.
+
+    Small models want large stacks, whose kernels then have enough to do; those of larger ones outgrow the caches.
+    """
+    size = min(len(contenders), stacked.runs_at_once(build(contenders[0])))
+    members = members_of(contenders[:size], build)
+    timed: dict[int, float] = {}
+    while size >= SMALLEST_STACK or not timed:
+        timed[size] = stacked.seconds_a_step(members.first(size)) / size
+        if timed[size] > min(timed.values()):
+            break  # it only gets worse from here
+        size //= 3
+    best = min(timed, key=lambda size: timed[size])
+    return best, timed[best]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fastest engine, how many runs its stacks have, and the seconds that each engine would take for everything."""
+
+    engine: str
+    size: int | None
+    estimates: dict[str, float]
+
+
+def fastest(contenders: Sequence[Contender], build: Build, processes: int) -> Choice:
+    """Time a few steps of each engine.
 
     Workers take the time of the loop with one thread, shared by the processes, and two seconds to start.
     """
@@ -215,10 +249,11 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int) -> tu
         finally:
             torch.set_num_threads(threads)
         estimates["workers"] = 4.0 + 1.15 * alone * total * runs / processes
+    size = None
     if stacked.unsupported(training) is None:
-        size = min(runs, stacked.runs_at_once(training))
-        estimates["stacked"] = stacked.seconds_a_step(members_of(contenders[:size], build)) * total * runs / size
-    return min(estimates, key=lambda name: estimates[name]), estimates
+        size, seconds = best_size(contenders, build)
+        estimates["stacked"] = seconds * total * runs
+    return Choice(min(estimates, key=lambda name: estimates[name]), size, estimates)
 
 
 def _seconds_a_step(training: Training) -> float:

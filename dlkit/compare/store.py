@@ -16,9 +16,10 @@ class Folder:
     """The finished runs, and where they are written as they come: each line is on the disk before the next run ends."""
 
     engine: str | None  # by which the race is run
+    size: int | None  # of its stacks
 
     def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
-        self.path, self.outcomes, self.engine = path, list[Outcome](), None
+        self.path, self.outcomes, self.engine, self.size = path, list[Outcome](), None, None
         if path is None:
             return
         if (path / RUNS).exists() and not resume:
@@ -26,7 +27,7 @@ class Folder:
         if path.exists() and not path.is_dir():
             raise RequestError(f"--out {path} is a file", "choose another")
         if resume and (path / RUNS).exists():
-            head, self.outcomes, self.engine = load(path / RUNS)
+            head, self.outcomes, (self.engine, self.size) = load(path / RUNS)
             same = {key: value for key, value in facts.items() if key != "metric"}
             if {key: head.get(key) for key in same} != same:
                 held = ", ".join(f"{key} {head.get(key)}" for key in same)
@@ -43,11 +44,11 @@ class Folder:
         if self.path is not None:
             self._append(outcome.record())
 
-    def choose(self, engine: str) -> None:
-        """Note by which engine the race is run, so that it goes on by the same."""
-        if self.path is not None and engine != self.engine:
-            self._append({"kind": "engine", "engine": engine})
-        self.engine = engine
+    def choose(self, engine: str, size: int | None) -> None:
+        """Note by which engine the race is run, and how large its stacks are, so that it goes on by the same."""
+        if self.path is not None and (engine, size) != (self.engine, self.size):
+            self._append({"kind": "engine", "engine": engine, "size": size})
+        self.engine, self.size = engine, size
 
     def _append(self, record: dict[str, Any]) -> None:
         assert self.path is not None
@@ -55,8 +56,11 @@ class Folder:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
-def load(path: Path) -> tuple[dict[str, Any], list[Outcome], str | None]:
-    """The first line of runs.jsonl, its outcomes and the last engine; a last line that a kill cut short is dropped."""
+def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, int | None]]:
+    """The first line of runs.jsonl, its outcomes, and the last engine with the size of its stacks.
+
+    A last line that a kill cut short is dropped.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -71,9 +75,9 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome], str | None]:
         raise DlkitError(f"{path} holds no race", "compare-optimizers --out DIR makes one")
     if lines[-1]:
         path.write_text("".join(line + "\n" for line in lines[:-1]), encoding="utf-8")
-    engines = [record.get("engine") for record in records if record.get("kind") == "engine"]
+    engines = [(record.get("engine"), record.get("size")) for record in records if record.get("kind") == "engine"]
     runs = [Outcome.of_record(record) for record in records[1:] if record.get("kind") != "engine"]
-    return records[0], runs, engines[-1] if engines else None
+    return records[0], runs, engines[-1] if engines else (None, None)
 
 
 def read(folder: Path) -> tuple[str, str, list[Outcome]]:

@@ -22,15 +22,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from dlkit.train import random_state
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.loop import Batches, Training
 from dlkit.train.tosses import Tosses, draws_otherwise
 
 # Runs that are trained at once take no more than this; the rest follow in further stacks.
 MOST_BYTES = 2 << 30
-# How many times over a run needs its parameters (weights, gradient, two moments) and its batch (activations).
-PARAMETER_COPIES, BATCH_COPIES = 4, 24
+# How many times over a run needs its parameters (weights, gradient, two moments) and its activations (their gradients).
+PARAMETER_COPIES, ACTIVATION_COPIES = 4, 2
 
 Batch = tuple[Tensor, ...]  # inputs and targets first
 
@@ -51,6 +53,12 @@ class Members:
     seeds: Sequence[int]
     groups: Sequence[tuple[int, int]]
     generators: Sequence[Tensor]
+
+    def first(self, count: int) -> Members:
+        """The first so many of them."""
+        groups = [(start, min(stop, count)) for start, stop in self.groups if start < count]
+        seeds = self.seeds[:count]
+        return Members(self.training[:count], seeds, groups, self.generators[: max(seeds) + 1])
 
 
 @dataclass
@@ -78,10 +86,23 @@ class StackEvaluated:
 
 
 def bytes_of_run(training: Training) -> int:
-    """About how much memory a run takes in a stack."""
-    parameters = sum(p.numel() for p in training.model.parameters())
-    inputs, *_ = next(iter(training.batches.epoch(0)))
-    return 4 * (PARAMETER_COPIES * parameters + BATCH_COPIES * inputs.numel())
+    """About how much memory a run takes in a stack: its parameters, and what its forward pass keeps."""
+    parameters = sum(p.numel() * p.element_size() for p in training.model.parameters())
+    own = {p.untyped_storage().data_ptr() for p in training.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    batch = next(iter(training.batches.epoch(0)))
+    before = random_state.of_device(training.device)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
+        training.task.forward(copy.deepcopy(training.model).train(), batch)
+    random_state.set_of_device(training.device, before)
+    return PARAMETER_COPIES * parameters + ACTIVATION_COPIES * sum(kept.values())
 
 
 def runs_at_once(training: Training) -> int:
@@ -218,7 +239,7 @@ class Stack:
     def _loss(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], seed: Tensor, batch: Batch) -> Tensor:
         bound: Any = _Bound(self.model, parameters, buffers)
         self.tosses.seed = seed
-        with self.autocast():
+        with self.autocast(), sdpa_kernel(SDPBackend.MATH):  # the one that vmap maps over without a loop
             loss, _ = self.task.forward(bound, batch)
         return loss
 
@@ -246,9 +267,9 @@ class Stack:
             lambda p, b, x: functional_call(self.model, (p, b), (x,)), in_dims=(0, 0, None)
         )
         for inputs, targets in first.evaluations[name].epoch(0):
-            with self.autocast():
+            with self.autocast(), sdpa_kernel(SDPBackend.MATH):
                 logits = forward(self.parameters, self.buffers, inputs).float().flatten(1, -2)  # (R, N, K)
-            samples += len(targets)
+            samples += int((targets >= 0).sum())  # a target of -100 does not count
             repeated = targets.expand(runs, -1)  # (R, N)
             each = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), reduction="none").view(runs, -1)
             loss += each.sum(1)

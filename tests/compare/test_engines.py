@@ -94,6 +94,25 @@ def test_a_stacked_run_equals_its_lone_twin(changes: tuple[str, ...]) -> None:
     assert len({round(o.loss, 6) for o in together}) > len(contenders) // 2
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_language_models_stack(dropout: float) -> None:
+    fixed = [change for change in SETTINGS if "validation" not in change]
+    model = f"model={{name: gpt, layers: 2, heads: 2, width: 32, dropout: {dropout}, attention_dropout: 0.0}}"
+    changes = [*fixed, model, "data={name: pydoc, batch_size: 4, context: 128, stride: 100}", "train.clip_norm=null",
+               "tokenizer.vocab_size=300", "train.steps=2", "train.eval_every=2 steps",
+               "train.log_every=2"]  # fmt: skip
+    names = ["momentum", "adamw"]
+    recipes = {name: recipe.load("pydoc-gpt", [f"optimizer={{name: {name}}}", *changes]) for name in names}
+    race_of = build.Contest(recipes, torch.device("cpu"))
+    contenders = grid(names, [1e-2], 2)
+    assert race.stacked.unsupported(race_of.training(contenders[0])) is None
+    for a, b in zip(stacked(race_of, contenders), finished(race.loop(contenders, race_of.training)), strict=True):
+        assert_same(a, b, 1e-5)
+    changed = recipe.load("pydoc-gpt", [*changes, "model.attention_dropout=0.1"])
+    attending = build.Contest({"adamw": changed}, torch.device("cpu")).training(Contender("adamw", 0.1, 0))
+    assert "random numbers" in (race.stacked.unsupported(attending) or "")
+
+
 def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed() -> None:
     race_of = contest("model.dropout=0.5", optimizers=["sgd"])
     members = race.members_of(grid(["sgd"], [1e-9], 3), race_of.training)
@@ -174,11 +193,12 @@ def test_workers_give_what_the_loop_gives() -> None:
 def test_the_fastest_engine_is_chosen_from_those_that_can() -> None:
     race_of = contest(optimizers=["sgd"])
     contenders = grid(["sgd"], [1e-2], 4)
-    choice, estimates = race.fastest(contenders, race_of.training, 1)
-    assert set(estimates) == {"loop", "stacked"}
-    assert estimates[choice] == min(estimates.values())
+    choice = race.fastest(contenders, race_of.training, 1)
+    assert set(choice.estimates) == {"loop", "stacked"}
+    assert choice.estimates[choice.engine] == min(choice.estimates.values())
+    assert choice.size == 4
     clipped = contest("train.clip_norm=1", optimizers=["sgd"])
-    assert set(race.fastest(contenders, clipped.training, 2)[1]) == {"loop", "workers"}
+    assert set(race.fastest(contenders, clipped.training, 2).estimates) == {"loop", "workers"}
 
 
 RULES: list[tuple[Any, dict[str, Any]]] = [
