@@ -201,27 +201,39 @@ def test_the_fastest_engine_is_chosen_from_those_that_can() -> None:
     assert set(race.fastest(contenders, clipped.training, 2).estimates) == {"loop", "workers"}
 
 
+# Each option with one value for each of three models; where an option is a pair, the pair of such.
 RULES: list[tuple[Any, dict[str, Any]]] = [
     (SGD, {}),
-    (Momentum, {"nesterov": True}),
-    (Adagrad, {"lr_decay": 0.1}),
-    (RMSprop, {"momentum": 0.5, "centered": True}),
-    (Adam, {"amsgrad": True}),
-    (AdamW, {}),
+    (Momentum, {"nesterov": True, "momentum": [0.0, 0.5, 0.9]}),
+    (Adagrad, {"lr_decay": [0.0, 0.1, 0.2], "eps": [1e-10, 1e-3, 0.1]}),
+    (RMSprop, {"momentum": [0.5, 0.9, 0.1], "centered": True, "alpha": [0.9, 0.99, 0.5]}),
+    (RMSprop, {"alpha": [0.9, 0.99, 0.5], "eps": [1e-8, 1e-3, 0.1]}),
+    (Adam, {"amsgrad": True, "betas": ([0.9, 0.5, 0.0], [0.999, 0.9, 0.5])}),
+    (AdamW, {"betas": ([0.9, 0.5, 0.0], [0.999, 0.9, 0.5]), "eps": [1e-8, 1e-3, 0.1]}),
 ]
 
 
 @pytest.mark.parametrize(("kind", "options"), RULES, ids=lambda value: getattr(value, "__name__", ""))
-def test_learning_rate_and_decay_may_be_vectors(kind: Any, options: dict[str, Any]) -> None:
+def test_hyper_parameters_may_be_vectors(kind: Any, options: dict[str, Any]) -> None:
     """One optimizer on a stack of R models equals R optimizers on one model each."""
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
-    lrs, decays = [0.01, 0.1, 0.3], [0.0, 0.1, 0.5]
-    column = lambda values: torch.tensor(values, dtype=torch.float64).view(3, 1, 1)  # noqa: E731
+    options = {"lr": [0.01, 0.1, 0.3], "weight_decay": [0.0, 0.1, 0.5], **options}
+
+    def column(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(column(part) for part in value)
+        return torch.tensor(value, dtype=torch.float64).view(3, 1, 1) if isinstance(value, list) else value
+
+    def of_model(value: Any, index: int) -> Any:
+        if isinstance(value, tuple):
+            return tuple(of_model(part, index) for part in value)
+        return value[index] if isinstance(value, list) else value
+
     stack = start.clone().requires_grad_()
-    together = kind([stack], lr=column(lrs), weight_decay=column(decays), **options)
+    together = kind([stack], **{name: column(value) for name, value in options.items()})
     singles: list[Tensor] = [row.clone().requires_grad_() for row in start]
-    apart = [kind([x], lr=lr, weight_decay=wd, **options) for x, lr, wd in zip(singles, lrs, decays, strict=True)]
+    apart = [kind([x], **{k: of_model(v, i) for k, v in options.items()}) for i, x in enumerate(singles)]
     for _ in range(20):
         gradient = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
         stack.grad = gradient.clone()

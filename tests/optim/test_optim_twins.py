@@ -31,6 +31,7 @@ CASES: list[tuple[type[Optimizer], dict[str, Any], Any, dict[str, Any]]] = [
     (Momentum, {"lr": 0.05, "momentum": 0.5, "nesterov": True}, torch.optim.SGD, PLAIN),
     (Momentum, {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}, torch.optim.SGD, PLAIN),
     (Momentum, {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "maximize": True}, torch.optim.SGD, PLAIN),
+    (Momentum, {"lr": 0.05, "momentum": 0.0, "nesterov": False}, torch.optim.SGD, PLAIN),
     (Adagrad, {"lr": 0.1}, torch.optim.Adagrad, PLAIN),
     (Adagrad, {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1}, torch.optim.Adagrad, PLAIN),
     (Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.5, "eps": 0.1}, torch.optim.Adagrad, PLAIN),
@@ -157,6 +158,21 @@ def test_zero_and_broken_gradients(path: None, ours: Any, options: Any, theirs: 
     for optimizer, params in ((ours(mine, **options), mine), (theirs(reference, **options, **extra), reference)):
         run(optimizer, params, 0, 2)
         run(optimizer, params, 2, 2, scale)
+    assert_same(mine, reference)
+
+
+@either
+@every_case
+def test_gradients_of_mostly_zeros(path: None, ours: Any, options: Any, theirs: Any, extra: Any) -> None:
+    mine, reference = parameters(), parameters()
+    optimizer, torchs = ours(mine, **options), theirs(reference, **options, **extra)
+    generator = torch.Generator().manual_seed(5)
+    for step in range(12):  # other elements each time, as with the rows of an embedding
+        for a, b, gradient in zip(mine, reference, tensors(1000 + step), strict=True):
+            a.grad = gradient * (torch.rand(gradient.shape, generator=generator) < 0.1)
+            b.grad = a.grad.clone()
+        optimizer.step()
+        torchs.step()
     assert_same(mine, reference)
 
 
