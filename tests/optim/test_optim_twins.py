@@ -31,7 +31,6 @@ CASES: list[tuple[type[Optimizer], dict[str, Any], Any, dict[str, Any]]] = [
     (Momentum, {"lr": 0.05, "momentum": 0.5, "nesterov": True}, torch.optim.SGD, PLAIN),
     (Momentum, {"lr": 0.05, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}, torch.optim.SGD, PLAIN),
     (Momentum, {"lr": 0.05, "momentum": 0.9, "weight_decay": 0.01, "maximize": True}, torch.optim.SGD, PLAIN),
-    (Momentum, {"lr": 0.05, "momentum": 0.0, "nesterov": False}, torch.optim.SGD, PLAIN),
     (Adagrad, {"lr": 0.1}, torch.optim.Adagrad, PLAIN),
     (Adagrad, {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1}, torch.optim.Adagrad, PLAIN),
     (Adagrad, {"lr": 0.1, "initial_accumulator_value": 0.5, "eps": 0.1}, torch.optim.Adagrad, PLAIN),
@@ -158,6 +157,14 @@ def test_zero_and_broken_gradients(path: None, ours: Any, options: Any, theirs: 
     for optimizer, params in ((ours(mine, **options), mine), (theirs(reference, **options, **extra), reference)):
         run(optimizer, params, 0, 2)
         run(optimizer, params, 2, 2, scale)
+    assert_same(mine, reference)
+
+
+@either
+def test_a_momentum_of_zero_is_gradient_descent(path: None) -> None:
+    mine, reference = parameters(), parameters()
+    run(Momentum(mine, lr=0.05, momentum=0.0, nesterov=True, weight_decay=0.1), mine, 0, 20)
+    run(torch.optim.SGD(reference, lr=0.05, weight_decay=0.1, **PLAIN), reference, 0, 20)
     assert_same(mine, reference)
 
 
