@@ -192,7 +192,7 @@ def test_groups_with_options_of_their_own(path: None, ours: Any, options: Any, t
         groups = [{"params": params[:2]}, {"params": params[2:], "lr": 0.003, "weight_decay": 0.2}]
         run(kind(groups, **options, **more), params, 0, 10)
         results.append(params)
-    assert_same(*results)
+    assert_same(results[0], results[1])
 
 
 @pytest.mark.parametrize("ours", [SGD, Momentum, Adagrad, RMSprop, Adam, AdamW])
