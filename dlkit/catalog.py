@@ -37,6 +37,8 @@ _WINDOWS = ("dlkit.data.windows:TokenWindows", "dlkit.data.windows:MaskedWindows
 _PRETRAINED = ("dlkit.models.checkpoints:pretrained",)
 _RUNNING_TEXT = ("causal-lm", "masked-lm")
 _CAUSAL = ("causal-lm",)
+_TEXTS = ("text-classification",)
+_SEQUENCES = ("dlkit.data.sequences:SequenceBatches",)
 _ENCODED = ("masked-lm", "text-classification")
 
 DATA = {
@@ -55,6 +57,9 @@ DATA = {
         "dlkit.data.pydoc:pydoc", "the reference manual of Python, 466 kB of text (embedded)", _WINDOWS, _RUNNING_TEXT
     ),
     "text": Entry("dlkit.data.text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT),
+    "texts": Entry(
+        "dlkit.data.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
+    ),
 }
 
 MODELS = {
@@ -91,6 +96,7 @@ TOKENIZERS = {
 
 LOSSES = {
     "cross_entropy": Entry("dlkit.losses:CrossEntropy", "cross-entropy with label smoothing and an L2 penalty"),
+    "squared_error": Entry("dlkit.losses:SquaredError", "mean squared error, for numbers", tasks=_TEXTS),
 }
 
 OPTIMIZERS = {

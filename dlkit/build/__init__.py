@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.build.language import CorpusData, LanguageData
+from dlkit.build.language import CorpusData, LabelledData, LanguageData
 from dlkit.build.parts import parts
 from dlkit.catalog import SECTIONS, TEXT_TASKS, resolve
 from dlkit.compare import race
@@ -62,6 +62,8 @@ def training(
     random_state.seed_everything(values["seed"])
     model = build_model(recipe, dataset).to(device)
     settings = plan.layout(settings, model, device)
+    if settings.compile == "auto" and recipe.values["task"] == "text-classification":
+        settings = dataclasses.replace(settings, compile="off")  # each length would be compiled anew
     channels_last = settings.channels_last == "on"
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -152,6 +154,8 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None) -> Dataset | 
         DlkitError: it is missing or broken, or not of the classes and shapes that the checkpoint knows.
     """
     if recipe.values["task"] in TEXT_TASKS:
+        if recipe.values["task"] == "text-classification":
+            return LabelledData(recipe, saved)
         return CorpusData(recipe, data_folder() / "tokens", saved)
     (constructor, keys), _ = parts("data", recipe.values["data"])
     dataset: Dataset = constructor(**keys)

@@ -280,6 +280,8 @@ def config_of(model: GPT | BERT, labels: Iterable[str] = ()) -> dict[str, Any]:
     if isinstance(model, GPT):
         kind, key = ("gpt2", "activation_function") if block.norm_first else ("openai-gpt", "afn")
         name = names[activation]
+        if kind == "openai-gpt" and block.mlp[0].out_features != 4 * width:
+            raise DlkitError("Hugging Face's GPT-1 has perceptrons of four times its width; this one has not")
         return {
             "architectures": ["GPT2LMHeadModel" if block.norm_first else "OpenAIGPTLMHeadModel"],
             "model_type": kind,

@@ -274,7 +274,7 @@ def _check_task(merge: _Merge) -> None:
     task = merge.values.get("task")
     if "tokenizer" in merge.values and task in TASKS and task not in TEXT_TASKS:
         merge.report(("tokenizer",), f"{task} has no text to cut into tokens")
-    for section in ("data", "model"):
+    for section in ("data", "model", "loss"):
         values = merge.values.get(section)
         name = values.get("name") if is_mapping(values) else None
         entry = SECTIONS[section].get(name) if isinstance(name, str) else None
