@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 
@@ -90,13 +91,14 @@ def workers(
             while pending and not should_stop():
                 done, pending = wait(pending, LOOK_SECONDS, FIRST_COMPLETED)
                 for future in done:
+                    if should_stop() and isinstance(future.exception(), BrokenProcessPool):
+                        return
                     outcome = future.result()
                     if outcome is not None:
                         yield outcome
         finally:
             stop.set()
-            for future in pending:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)  # copes with workers that the same signal has ended, unlike cancel()
 
 
 def stack(
