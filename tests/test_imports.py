@@ -26,10 +26,11 @@ MAY = {
     "models": {"errors", "annotations", "nn"},
     "train": {"errors", "annotations", "plotting", "nn"},
     "compare": {"errors", "annotations", "plotting", "train"},
+    "generation": {"errors", "models"},
     "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
-    "cli": {*BASE, "build", "runs", "train", "information", "compare"},
+    "cli": {*BASE, "build", "runs", "generation", "train", "information", "compare"},
 }
 TORCH_FREE = [
     "errors",
