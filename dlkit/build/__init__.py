@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import math
@@ -9,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from dlkit.build.language import CorpusData, LabelledData, LanguageData
 from dlkit.build.parts import parts
 from dlkit.catalog import SECTIONS, TEXT_TASKS, resolve
 from dlkit.compare import race
-from dlkit.compare.runs import Contender, Outcome
+from dlkit.compare.runs import Contender, Outcome, Told
 from dlkit.compare.surfaces import Surface
 from dlkit.data.dataset import Dataset
 from dlkit.data.folder import data_folder
@@ -245,6 +247,10 @@ def split_batches(
     return images.batches(recipe, dataset, split, device, training, channels_last)
 
 
+def _go_on() -> bool:
+    return False
+
+
 @dataclass
 class Contest:
     """The grid of `compare-optimizers` as objects: one recipe for each optimizer, data loaded once.
@@ -252,10 +258,12 @@ class Contest:
     Args:
         recipes: optimizer -> the recipe that it runs, whose learning rate and seed each contender replaces.
         device: to train on.
+        should_stop: whether runs shall stop.
     """
 
     recipes: dict[str, Recipe]
     device: torch.device
+    should_stop: Callable[[], bool] = _go_on
 
     @functools.cached_property
     def dataset(self) -> Dataset | LanguageData:
@@ -266,37 +274,41 @@ class Contest:
         recipe = self.recipes[contender.optimizer]
         values = {
             **recipe.values,
-            "optimizer": {**recipe.values["optimizer"], "lr": contender.lr},
+            "optimizer": contender.applied_to(recipe.values["optimizer"]),
             "seed": contender.seed,
         }
-        return training(Recipe(recipe.name, recipe.path, values), self.device, dataset=self.dataset).training
+        changed = Recipe(recipe.name, recipe.path, values)
+        return training(changed, self.device, self.should_stop, self.dataset).training
 
-    def workers(self, contenders: list[Contender], processes: int) -> Iterator[Outcome]:
+    def workers(self, contenders: list[Contender], processes: int) -> Iterator[Told]:
         """Run the contenders in processes of one thread, as they finish."""
         fresh = Contest(self.recipes, self.device)  # without the data: each process loads its own
-        yield from race.workers(contenders, _run_contender, functools.partial(_join_contest, fresh), processes)
+        prepare = functools.partial(_join_contest, fresh)
+        yield from race.workers(contenders, _run_contender, prepare, processes, self.should_stop)
 
 
 _contest: Contest | None = None  # of a worker process
 
 
-def _join_contest(contest: Contest) -> None:
+def _join_contest(contest: Contest, stop: Event) -> None:
     global _contest
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops, and then cancels
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the race
     torch.set_num_threads(1)
+    contest.should_stop = stop.is_set
     _contest = contest
 
 
-def _run_contender(contender: Contender) -> Outcome:
+def _run_contender(contender: Contender) -> Outcome | None:
     assert _contest is not None
-    return race.run_one(_contest.training(contender), contender)
+    (last,) = collections.deque(race.run_one(_contest.training(contender), contender), maxlen=1)
+    return last if isinstance(last, Outcome) else None
 
 
 def descend(surface: Surface, contender: Contender, start: tuple[float, float], steps: int) -> Outcome:
-    """Run an optimizer with its default options on a surface; each point of its way is a metric of the curve."""
+    """Run a contender on a surface; each point of its way is a metric of the curve."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
-    optimizer = constructor([theta], lr=contender.lr)
+    optimizer = constructor([theta], **contender.applied_to({}))
     began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
     diverged = False
     for step in range(steps + 1):
