@@ -12,6 +12,7 @@ import functools
 import hashlib
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,7 @@ from dlkit.errors import DlkitError
 END = "<|endoftext|>"
 CAUSAL, MASKED = (END,), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _PIECES_AT_ONCE = 256
+_LETTERS = 1000  # most characters of a WordPiece vocabulary
 
 
 def _byte_characters() -> dict[int, str]:
@@ -201,11 +203,26 @@ def wordpiece(
         lowercase: whether capital letters and accents are ignored, as in BERT "uncased".
     """
     engine = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase).engine
+    normalizer = engine.normalizer
+    counts: Counter[str] = Counter()
+    for piece in (piece for text in texts for piece in text.pieces()):
+        counts.update(normalizer.normalize_str(piece))
+    letters = sorted(sorted(counts), key=lambda c: -counts[c])[:_LETTERS]
+    # The trainer numbers the letters inside words as it meets them, in the order of a random hash, and breaks ties by
+    # number. Given as special tokens they have fixed numbers; the vocabulary then goes into a model without these.
+    inside = [f"##{c}" for c in letters if not (c.isspace() or (c.isascii() and not c.isalnum()))]
     # [UNK] stands for characters that the training text does not have
-    names = list(dict.fromkeys((*MASKED, *special)))
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=names, show_progress=False)
+    special = tuple(dict.fromkeys((*MASKED, *special)))
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*special, *sorted(inside)],
+        initial_alphabet=letters,
+        limit_alphabet=_LETTERS,
+        show_progress=False,
+    )
     engine.train_from_iterator((piece for text in texts for piece in text.pieces()), trainer)
-    return Tokenizer(engine)
+    vocabulary = dict(sorted(engine.get_vocab().items(), key=lambda item: item[1]))
+    return _wordpiece(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"), lowercase)
 
 
 def _byte_level(engine: Engine, special: tuple[str, ...]) -> Tokenizer:

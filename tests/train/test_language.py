@@ -1,0 +1,267 @@
+"""Language tasks and their scores against torch, scikit-learn, scipy and closed forms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from dlkit.errors import RequestError
+from dlkit.generation import Sampling, TextStream, generate
+from dlkit.losses import CrossEntropy, SquaredError
+from dlkit.models.gpt import GPT
+from dlkit.train import scores
+from dlkit.train.evaluate import evaluate
+from dlkit.train.language import CausalLM, MaskedLM
+from dlkit.train.sequences import MultipleChoice, Regression, TextClassification
+
+CPU = torch.device("cpu")
+
+
+class Fixed(nn.Module):
+    """Gives the same outputs whatever comes in, and remembers how it was called."""
+
+    def __init__(self, outputs: Tensor) -> None:
+        super().__init__()
+        self.outputs = outputs
+        self.calls: list[Any] = []
+
+    def forward(self, *inputs: Any, **keys: Any) -> Tensor:
+        self.calls.append((inputs, keys))
+        return self.outputs
+
+
+def test_bits_a_byte_are_the_description_length() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(2, 5, 7), torch.randint(7, (10,))
+    targets[3] = -100
+    lengths = torch.tensor([1, 2, 3, 1, 1, 4, 0])
+    task = CausalLM(CrossEntropy(), lengths)
+    metrics = evaluate(Fixed(logits), [(torch.zeros(2, 5), targets)] * 3, task.meter(CPU)).metrics()
+    each = F.cross_entropy(logits.flatten(0, 1).double(), targets, reduction="none")
+    shown = targets >= 0
+    assert metrics["loss"] == pytest.approx(each[shown].mean().item(), rel=1e-6)
+    assert metrics["perplexity"] == pytest.approx(math.exp(metrics["loss"]))
+    size = lengths[targets[shown]].sum().item()
+    assert metrics["bits_per_byte"] == pytest.approx(each.sum().item() / math.log(2) / size, rel=1e-6)
+    assert metrics["accuracy"] == (logits.flatten(0, 1).argmax(1) == targets)[shown].double().mean().item()
+
+
+def test_a_uniform_model_needs_log_v_nats() -> None:
+    task = CausalLM(CrossEntropy(), torch.ones(256, dtype=torch.int64))
+    metrics = evaluate(Fixed(torch.zeros(1, 9, 256)), [(torch.zeros(1, 9), torch.arange(9))], task.meter(CPU)).metrics()
+    assert metrics["loss"] == pytest.approx(math.log(256))
+    assert metrics["bits_per_byte"] == pytest.approx(8)
+
+
+def test_losses_are_torchs() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(2, 5, 7), torch.randint(7, (10,))
+    loss, right = CausalLM(CrossEntropy()).forward(Fixed(logits), (None, targets))
+    torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets))
+    assert right is None
+    model = Fixed(logits.flatten(0, 1))
+    loss, _ = MaskedLM(CrossEntropy()).forward(model, ("inputs", targets, "places"))
+    torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets))
+    assert model.calls == [(("inputs",), {"at": "places"})]
+
+
+confusions = st.integers(2, 4).flatmap(
+    lambda k: st.lists(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1)), min_size=1, max_size=60).map(
+        lambda pairs: (k, pairs)
+    )
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(confusions)
+def test_scores_of_confusions_are_scikit_learns(drawn: tuple[int, list[tuple[int, int]]]) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    k, pairs = drawn
+    true, predicted = map(np.array, zip(*pairs, strict=True))
+    matrix = metrics.confusion_matrix(true, predicted, labels=range(k))
+    if len({*true, *predicted}) == 1:
+        return  # scikit-learn warns and says 0 or 1
+    assert scores.matthews(matrix) == pytest.approx(metrics.matthews_corrcoef(true, predicted), abs=1e-12)
+    expected = metrics.f1_score(true, predicted, labels=range(k), average="macro", zero_division=0)
+    assert scores.macro_f1(matrix) == pytest.approx(expected, abs=1e-12)
+    expected = metrics.f1_score(true, predicted, labels=[k - 1], average="macro", zero_division=0)
+    assert scores.f1(matrix) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2, max_size=40))
+def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
+    from scipy import stats
+
+    x, y = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
+    if len(set(x)) == 1 or len(set(y)) == 1:
+        assert math.isnan(scores.pearson(x, y))
+        assert math.isnan(scores.spearman(x, y))
+        return
+    assert scores.pearson(x, y) == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-9)
+    assert scores.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-9)
+
+
+def batch_of(targets: Tensor, counts: Tensor | None = None) -> Any:
+    rows = len(targets) if counts is None else int(counts.sum())
+    tokens = torch.zeros(rows, 3, dtype=torch.int64)
+    return tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts
+
+
+def test_text_classification_reports_its_metrics() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    torch.manual_seed(0)
+    logits, targets = torch.randn(40, 2), torch.randint(2, (40,))
+    task = TextClassification(CrossEntropy(), ("no", "yes"), ("matthews", "f1", "accuracy"))
+    found = evaluate(Fixed(logits), [batch_of(targets)], task.meter(CPU)).metrics()
+    assert task.main_metric == "matthews"
+    assert found["matthews"] == pytest.approx(metrics.matthews_corrcoef(targets, logits.argmax(1)))
+    assert found["f1"] == pytest.approx(metrics.f1_score(targets, logits.argmax(1)))
+    loss, right = task.forward(Fixed(logits), batch_of(targets))
+    torch.testing.assert_close(loss, F.cross_entropy(logits, targets))
+    assert right is not None
+    assert right / 40 == pytest.approx(found["accuracy"])
+
+
+def test_multiple_choice_is_a_softmax_over_candidates() -> None:
+    each, counts = torch.tensor([[1.0], [2.0], [0.0], [3.0], [1.0]]), torch.tensor([2, 3])
+    task = MultipleChoice(CrossEntropy(), ("0", "1", "2"))
+    batch = batch_of(torch.tensor([1, 0]), counts)
+    logits = task.logits(Fixed(each), batch)
+    assert logits.tolist() == [[1.0, 2.0, -math.inf], [0.0, 3.0, 1.0]]
+    loss, right = task.forward(Fixed(each), batch)
+    expected = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(3) + math.exp(1))) / 2
+    assert loss.item() == pytest.approx(expected)
+    assert right is not None
+    assert right.item() == 1
+
+
+def test_regression() -> None:
+    torch.manual_seed(0)
+    outputs, targets = torch.randn(30, 1), torch.randn(30)
+    task = Regression(SquaredError())
+    metrics = evaluate(Fixed(outputs), [batch_of(targets)], task.meter(CPU)).metrics()
+    assert metrics["loss"] == pytest.approx(F.mse_loss(outputs[:, 0], targets).item(), rel=1e-6)
+    assert metrics["pearson"] == pytest.approx(np.corrcoef(outputs[:, 0], targets)[0, 1], abs=1e-6)
+    torch.testing.assert_close(task.forward(Fixed(outputs), batch_of(targets))[0], F.mse_loss(outputs[:, 0], targets))
+
+
+# ---------------------------------------------------------------- generation
+
+
+def small_gpt(context: int = 16) -> GPT:
+    torch.manual_seed(0)
+    model = GPT(50, context, layers=2, heads=2, width=16).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.3)
+    return model
+
+
+def sample(model: GPT, prompts: list[list[int]], most: int, sampling: Sampling, seed: int = 0) -> list[list[int]]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack(list(generate(model, prompts, most, sampling, generator)), 1).tolist()
+
+
+def test_greedy_is_the_likeliest_token_each_time() -> None:
+    model, tokens = small_gpt(), [3, 1, 4]
+    (got,) = sample(model, [tokens], 12, Sampling(temperature=0))
+    for number in got:
+        with torch.no_grad():
+            assert number == model(torch.tensor([tokens]))[0, -1].argmax().item()
+        tokens = [*tokens, number]
+
+
+def test_greedy_is_transformers_generate() -> None:
+    import json
+
+    from dlkit.models import checkpoints
+
+    transformers = pytest.importorskip("transformers")
+    model = small_gpt(40)
+    config = transformers.GPT2Config.from_dict(json.loads(json.dumps(checkpoints.config_of(model))))
+    theirs = transformers.GPT2LMHeadModel(config).eval()
+    theirs.load_state_dict(checkpoints.tensors_of(model), strict=False)
+    expected = theirs.generate(
+        torch.tensor([[3, 1, 4]]), max_new_tokens=20, do_sample=False, eos_token_id=None, pad_token_id=0
+    )[0, 3:].tolist()
+    assert sample(model, [[3, 1, 4]], 20, Sampling(temperature=0)) == [expected]
+
+
+def test_prompts_of_different_lengths_go_together() -> None:
+    model, prompts = small_gpt(), [[3, 1, 4, 1, 5], [9], [2, 6]]
+    together = sample(model, prompts, 9, Sampling(temperature=0))
+    assert together == [sample(model, [prompt], 9, Sampling(temperature=0))[0] for prompt in prompts]
+
+
+def test_beyond_the_context_it_goes_on_from_its_second_half() -> None:
+    model = small_gpt(8)
+    (got,) = sample(model, [[3, 1, 4]], 20, Sampling(temperature=0))
+    assert len(got) == 20
+    whole = [3, 1, 4, *got]
+    with torch.no_grad():  # 8 tokens fill the context; the next one is read from the last 4
+        assert whole[9] == model(torch.tensor([whole[5:9]]))[0, -1].argmax().item()
+
+
+def test_samples_follow_the_distribution() -> None:
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
+    sampling = Sampling(temperature=2.0)
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.cat([sampling.choose(logits.expand(2000, -1), generator) for _ in range(5)])
+    share = torch.bincount(drawn.flatten(), minlength=4) / len(drawn)
+    torch.testing.assert_close(share, (logits[0] / 2).softmax(0), atol=0.015, rtol=0)
+
+
+@pytest.mark.parametrize("top_k", [0, 1, 3])
+@pytest.mark.parametrize("top_p", [1.0, 0.9, 0.3, 1e-6])
+def test_top_k_and_top_p_are_transformers(top_k: int, top_p: float) -> None:
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    logits = torch.randn(5, 11) * 2
+    expected = logits / 0.7
+    if top_k:
+        expected = transformers.TopKLogitsWarper(top_k)(None, expected)
+    if top_p < 1:
+        expected = transformers.TopPLogitsWarper(top_p)(None, expected)
+    torch.testing.assert_close(Sampling(0.7, top_k, top_p).probabilities(logits), expected.softmax(-1))
+
+
+def test_a_seed_gives_the_same_text() -> None:
+    model = small_gpt()
+    a, b, c = (sample(model, [[1]] * 3, 8, Sampling(), seed) for seed in (0, 0, 1))
+    assert a == b != c
+    assert a[0] != a[1]
+
+
+@pytest.mark.parametrize(
+    "keys", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 2.0}]
+)
+def test_wrong_sampling(keys: dict[str, Any]) -> None:
+    with pytest.raises(RequestError):
+        Sampling(**keys)
+
+
+def test_a_character_comes_whole_or_not_at_all() -> None:
+    stream, parts = TextStream(), []
+    for byte in "aé\N{GRINNING FACE}".encode():
+        parts.append(stream.push(bytes([byte])))
+    assert parts == ["a", "", "é", "", "", "", "\N{GRINNING FACE}"]
+    assert stream.push(b"\xf0\x9f") == ""
+    assert stream.finish() == "\N{REPLACEMENT CHARACTER}"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="abc", max_size=30), st.lists(st.text(alphabet="abc", min_size=1, max_size=4), max_size=3))
+def test_a_stop_ends_the_text_wherever_it_is_cut(text: str, stops: list[str]) -> None:
+    stream = TextStream(tuple(stops))
+    told = "".join(stream.push(c.encode()) for c in text) + stream.finish()
+    # it ends where a stop is complete first; of those complete there, before the one that begins first
+    ends = [(place + len(stop), place) for stop in stops if (place := text.find(stop)) >= 0]
+    assert told == stream.text == (text[: min(ends)[1]] if ends else text)
