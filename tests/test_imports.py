@@ -16,7 +16,7 @@ MAY = {
     "errors": set[str](),
     "annotations": set[str](),
     "catalog": set[str](),
-    "recipe": {"errors", "annotations", "catalog"},
+    "recipe": {"errors", "annotations", "catalog", "data"},  # data.store alone: is what the recipe needs here?
     "schedules": {"errors", "annotations"},
     "plotting": set[str](),
     "nn": {"errors", "annotations"},
@@ -29,7 +29,8 @@ MAY = {
     "build": {*BASE, "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
-    "cli": {*BASE, "build", "runs", "train", "information", "compare"},
+    "download": {"errors", "data"},
+    "cli": {*BASE, "build", "runs", "train", "information", "compare", "data", "download"},
 }
 TORCH_FREE = [
     "errors",
@@ -42,6 +43,11 @@ TORCH_FREE = [
     "train.events",
     "information.streams",
     "information.codes",
+    "data.sets",
+    "data.store",
+    "data.corpora",
+    "download.job",
+    "download.prepare",
 ]
 
 

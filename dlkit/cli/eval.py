@@ -11,7 +11,7 @@ from dlkit import recipe as recipes
 from dlkit import runs
 from dlkit.cli import _completion
 from dlkit.cli._console import Output
-from dlkit.cli._options import Device, Json, Overrides, Quiet
+from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
 from dlkit.errors import RequestError
 
 
@@ -30,6 +30,7 @@ def evaluate(
     confusion: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Draw the confusion matrix into this file.")
     ] = None,
+    data_dir: DataDir = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from dlkit.annotations import is_list, is_mapping
-from dlkit.catalog import SECTIONS, TASKS
+from dlkit.catalog import DATA, SECTIONS, TASKS
 from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.check import check, closest, show
@@ -36,7 +36,13 @@ class Recipe:
 
     def require_data(self) -> None:
         """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
-        path = self.values["data"].get("path")
+        data = self.values["data"]
+        needed = DATA[data["name"]].download.format_map(data)
+        if needed:
+            from dlkit.data import store
+
+            store.require(needed)
+        path = data.get("path")
         if path is not None and not Path(path).exists():
             raise DlkitError(f"no such file or folder: {path}", "data.path says where the data is")
 
