@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +19,12 @@ def _device(value: str) -> str:
 
 
 def _data_dir(value: Path | None) -> Path | None:
-    """Every part of dlkit, and every process that it starts, reads the environment."""
     if value is not None:
         if value.exists() and not value.is_dir():
             raise RequestError(f"--data-dir {value} is a file", "give a folder")
-        os.environ["DLKIT_DATA"] = str(value.absolute())
+        from dlkit.data import store
+
+        store.choose(value)
     return value
 
 

@@ -139,8 +139,8 @@ _IMAGES = (
         "ImageNet terms of access", "ILSVRC/imagenet-1k", "data", gated=True, exact_size=False,
     ),
     DataSet(
-        # Its card gives samples and shards; the size is that of its WebP twin (646 GB) at the ratio stated there (56 %).
-        "imagenet22k", "the whole of ImageNet (fall 2011): 14 million photographs in 21,841 classes", _IMAGE, "archives",
+        # Its card gives samples and shards; the size that of its WebP twin (646 GB) at the ratio stated there.
+        "imagenet22k", "all of ImageNet (fall 2011): 14 million photographs in 21,841 classes", _IMAGE, "archives",
         {"train": 13_673_551, "validation": 472_840}, {"jpg": "image", "cls": "int64"}, 1_200_000_000_000,
         "ImageNet terms of access", "timm/imagenet-22k-wds", stem="imagenet22k-", gated=True, exact_size=False,
     ),
@@ -161,7 +161,7 @@ _SENTIMENT = (
 
 
 def _glue(config: str, help: str, rows: dict[str, int], size: int, *texts: str, label: Column) -> DataSet:
-    columns = {**{text: "string" for text in texts}, "label": label, "idx": "int32"}
+    columns = {**dict.fromkeys(texts, "string"), "label": label, "idx": "int32"}
     return DataSet(f"glue/{config}", help, _TEXT, "texts", rows, columns, size, "other", "nyu-mll/glue", config)
 
 

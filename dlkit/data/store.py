@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +25,16 @@ from dlkit.errors import DlkitError
 FORMAT = 1
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 20
+
+
+_chosen: Path | None = None  # by an option of this command
+
+
+def choose(path: Path) -> None:
+    """Set the data directory for this process and those that it starts."""
+    global _chosen
+    _chosen = path.absolute()
+    os.environ["DLKIT_DATA"] = str(_chosen)
 
 
 def data_dir() -> Path:
@@ -101,8 +112,8 @@ class Manifest:
             if values.pop("checksum") != _checksum(values):
                 raise ValueError("its checksum does not match")
             values.pop("sha256")
-            files = {key: [File(**file) for file in values.pop(key)] for key in ("sources", "files")}
-            return Manifest(**values, **files)
+            sources = [File(**file) for file in values.pop("sources")]
+            return Manifest(sources=sources, files=[File(**file) for file in values.pop("files")], **values)
         except FileNotFoundError:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -125,7 +136,7 @@ def find(name: str, root: Path | None = None) -> Manifest | None:
         manifest = Manifest.read(place / MANIFEST)
         if manifest.format != FORMAT:
             return None
-        whole = all(os.stat(place / file.path).st_size == file.size for file in manifest.files)  # noqa: PTH116: fast
+        whole = all((place / file.path).stat().st_size == file.size for file in manifest.files)
     except (OSError, DlkitError):
         return None
     return manifest if whole else None
@@ -137,9 +148,9 @@ def absent(dataset: DataSet, root: Path | None = None) -> DlkitError:
     place = folder(dataset.name, root)
     why = "is not whole" if (place / MANIFEST).exists() else "is not here"
     repair = " --verify" if (place / MANIFEST).exists() else ""
-    option = f" --data-dir {root}" if root is not None else ""
+    option = f" --data-dir {shlex.quote(str(_chosen))}" if _chosen is not None and data_dir() == _chosen else ""
     return DlkitError(
-        f"the data set {dataset.name} {why}: nothing usable in {place} (a download of {about}{size_text(dataset.size)})",
+        f"the data set {dataset.name} {why}: nothing whole in {place} (download: {about}{size_text(dataset.size)})",
         f"dlkit download {dataset.name}{repair}{option}",
     )
 

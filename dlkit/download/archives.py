@@ -101,7 +101,7 @@ def count_samples(path: Path) -> int:
             for member in archive:
                 check(member, path.name)
                 count += member.isfile() and member.name.endswith(".cls")
-                archive.members = []  # a shard has thousands; none is needed again
+                archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # a shard has thousands; none is needed again
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DlkitError(f"{path.name} is no tar archive: {error}") from error
     return count

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from dlkit.data.sets import DataSet
 from dlkit.download.files import Listing, RemoteFile, missing, split_of
-from dlkit.download.web import TRANSIENT, Failure, origin, retry_after
+from dlkit.download.web import TRANSIENT, FetchError, origin, retry_after
 from dlkit.errors import DlkitError
 
 PUBLIC = "https://huggingface.co"
@@ -38,7 +38,7 @@ def listing(dataset: DataSet, base: str, secret: str | None, timeout: float) -> 
     """The files of a data set on a hub.
 
     Raises:
-        Failure: the hub was not reached, or did not answer well.
+        FetchError: the hub was not reached, or did not answer well.
         DlkitError: it has no such data set, not all of its files, or does not let us.
     """
     lacking = ""
@@ -79,7 +79,7 @@ def _repository(
     except HfHubHTTPError as error:
         response = error.response
         code = response.headers.get("X-Error-Code") or ""
-        found = Failure(
+        found = FetchError(
             f"HTTP {response.status_code}",
             response.status_code in TRANSIENT,
             response.status_code,
@@ -90,24 +90,26 @@ def _repository(
         refusal = refused(dataset, found, base, secret)
         raise (refusal or found) from error
     except httpx2.TooManyRedirects as error:
-        raise Failure("redirected in a circle", transient=False) from error
+        raise FetchError("redirected in a circle", transient=False) from error
     except httpx2.TimeoutException as error:
-        raise Failure("the server fell silent", reached=not isinstance(error, httpx2.ConnectTimeout)) from error
+        raise FetchError("the server fell silent", reached=not isinstance(error, httpx2.ConnectTimeout)) from error
     except httpx2.ConnectError as error:
         text = str(error)
         certificate = "CERTIFICATE" in text.upper()
-        raise Failure(_plain(text), transient=not certificate, reached=certificate) from error
+        raise FetchError(_plain(text), transient=not certificate, reached=certificate) from error
     except httpx2.TransportError as error:
         unusable = isinstance(error, (httpx2.UnsupportedProtocol, httpx2.ProxyError))
         reason = _plain(str(error)) if unusable else "the connection broke"
-        raise Failure(reason, transient=not unusable, reached=not unusable) from error
+        raise FetchError(reason, transient=not unusable, reached=not unusable) from error
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
-        raise Failure("its answer is not that of a hub (a web page of a login or a proxy?)", transient=False) from error
+        raise FetchError(
+            "its answer is not that of a hub (a web page of a login or a proxy?)", transient=False
+        ) from error
     except (httpx2.InvalidURL, HFValidationError, ValueError) as error:
-        raise Failure(f"not a web address: {error}", transient=False, reached=False) from error
+        raise FetchError(f"not a web address: {error}", transient=False, reached=False) from error
     commit = info.sha
     if not commit or info.siblings is None or not re.fullmatch(r"[0-9a-zA-Z._-]+", commit):
-        raise Failure("its answer is not that of a hub: no commit", transient=False)
+        raise FetchError("its answer is not that of a hub: no commit", transient=False)
     return commit, [_file(dataset, base, commit, sibling) for sibling in info.siblings]
 
 
@@ -124,7 +126,7 @@ def _plain(text: str) -> str:
     return re.sub(r"^\[Errno -?\d+\] ", "", text).strip().rstrip(".") or "no connection"
 
 
-def refused(dataset: DataSet, failure: Failure, base: str, secret: str | None) -> DlkitError | None:
+def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None) -> DlkitError | None:
     """The error for an answer that says no, whichever way it is asked: 401, 403, 404; None for any other.
 
     A storage host that refuses a signed address has only let it expire.

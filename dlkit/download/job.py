@@ -1,4 +1,4 @@
-"""From a name to a published data set: one at a time under its lock, fetched in parallel, checked, prepared, renamed."""
+"""From a name to a published data set: under a lock, fetched in parallel, checked, prepared, put in place at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dlkit.data.store import MANIFEST, File, Manifest
 from dlkit.download import files, hub, web
 from dlkit.download.files import Listing, RemoteFile
 from dlkit.download.transfer import CancelledError, Monitor, Patience, fetch
-from dlkit.download.web import Failure
+from dlkit.download.web import FetchError
 from dlkit.errors import DlkitError
 
 _SPARE = 32 * 2**20  # bytes of disk to leave free
@@ -162,7 +162,7 @@ def web_errors(dataset: DataSet, order: Order) -> Iterator[None]:
     """A failure of the network as an error for the user."""
     try:
         yield
-    except Failure as failure:
+    except FetchError as failure:
         place = order.mirror or hub.endpoint(None)
         hint = "check the network, the proxy and --mirror; giving the command again goes on from here"
         raise DlkitError(f"cannot fetch {dataset.name} from {place}: {failure.reason}", hint) from failure
@@ -187,7 +187,7 @@ def _listing(dataset: DataSet, order: Order, reporter: Reporter) -> Listing:
     base, secret = hub.endpoint(order.mirror), hub.token()
     try:
         return _patiently(lambda: hub.listing(dataset, base, secret, order.patience.timeout), base, order, reporter)
-    except (Failure, DlkitError) as error:
+    except (FetchError, DlkitError) as error:
         if dataset.archive is None or order.mirror:
             raise
         reporter.note(f"{base}: {error}; taking the authors' archive from {dataset.archive.url}")
@@ -200,7 +200,7 @@ def _patiently(ask: Callable[[], Listing], base: str, order: Order, reporter: Re
     while True:
         try:
             return _stoppable(ask, order)
-        except Failure as failure:
+        except FetchError as failure:
             tries += 1
             seconds = order.patience.wait(failure, tries)
             reporter.note(f"{base}: {failure.reason}; trying again in {seconds:.1f} s")
@@ -314,7 +314,7 @@ def _fetch_all(
             except queue.Empty:
                 continue
             if error is not None:
-                if isinstance(error, Failure):
+                if isinstance(error, FetchError):
                     error = hub.refused(dataset, error, base, secret) or error
                 raise error
             assert done is not None

@@ -20,7 +20,7 @@ from dlkit.data.sets import size_text
 from dlkit.data.store import File
 from dlkit.download import web
 from dlkit.download.files import Hash, RemoteFile, hasher
-from dlkit.download.web import Failure
+from dlkit.download.web import FetchError
 from dlkit.errors import DlkitError
 
 CHUNK = 1 << 20
@@ -49,7 +49,7 @@ class Patience:
     first_wait: float = 0.5
     longest_request: float = 300.0
 
-    def wait(self, failure: Failure, tries: int) -> float:
+    def wait(self, failure: FetchError, tries: int) -> float:
         """Seconds to wait after so many failed tries in a row. Raises the failure if patience is at an end."""
         limit = min(self.retries, failure.most if failure.reached else 2)
         asked = failure.retry_after
@@ -89,7 +89,7 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
     """Bring a file to `folder`/`file.path` and return its size and sha256.
 
     Raises:
-        Failure: the server cannot be reached, or does not deliver what it announced.
+        FetchError: the server cannot be reached, or does not deliver what it announced.
         DlkitError: the disk is full or read-only, or a local source cannot be read.
         CancelledError: `monitor.stop` was set; what has arrived stays.
     """
@@ -114,7 +114,7 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
         try:
             digests = attempt.run()
             break
-        except Failure as failure:
+        except FetchError as failure:
             tries = 1 if attempt.received >= _PROGRESS_BYTES and failure.transient else tries + 1
             seconds = patience.wait(failure, tries)
             monitor.note(f"{file.path}: {failure.reason}; trying again in {seconds:.1f} s")
@@ -226,7 +226,7 @@ class _Attempt:
         self.monitor.check()
         try:
             response = web.get(self.file.url, self.token, self.timeout, self.offset)
-        except Failure as failure:
+        except FetchError as failure:
             if failure.status == 416:  # the server's file is shorter than what is here
                 self._forget()
                 failure.transient = True
@@ -244,28 +244,30 @@ class _Attempt:
                 self.monitor.check()
                 if self.file.size is not None and self.offset + len(block) > self.file.size:
                     self._forget()
-                    raise Failure(f"the server sent more than the {self.file.size} bytes that were announced", most=2)
+                    raise FetchError(
+                        f"the server sent more than the {self.file.size} bytes that were announced", most=2
+                    )
                 self._put(block)
                 brought += len(block)
                 if (seconds := time.monotonic() - began) > _SLOW_SECONDS:
                     if brought < _SLOWEST * seconds:
-                        raise Failure(f"only {brought} bytes in {seconds:.0f} s")
+                        raise FetchError(f"only {brought} bytes in {seconds:.0f} s")
                     began, brought = time.monotonic(), 0
         if self.file.size is not None and self.offset < self.file.size:
-            raise Failure(f"the transfer ended {size_text(self.file.size - self.offset)} too early")
+            raise FetchError(f"the transfer ended {size_text(self.file.size - self.offset)} too early")
 
     def _announced(self, status: int, headers: object) -> None:
         """Compare what the response announces with what was asked for."""
         get = headers.get  # pyright: ignore[reportAttributeAccessIssue]
         length, kind = get("Content-Length"), (get("Content-Type") or "").partition(";")[0].strip().lower()
         if kind == "text/html":
-            raise Failure("the server sent a web page instead of the file (a login or a proxy?)", most=2)
+            raise FetchError("the server sent a web page instead of the file (a login or a proxy?)", most=2)
         if self.offset and status == 206:
             begin, _, total = (get("Content-Range") or "").removeprefix("bytes ").replace("-", "/").partition("/")
             total = total.rpartition("/")[2]
             if begin != str(self.offset):
                 self._forget()
-                raise Failure("the server sent another range than was asked for")
+                raise FetchError("the server sent another range than was asked for")
         elif self.offset:  # it does not know ranges: all from the start
             self._forget()
             total = length
@@ -273,10 +275,10 @@ class _Attempt:
             total = length
         size = self.file.size
         if size is not None and total and total.isdigit() and int(total) != size:
-            raise Failure(f"the server announces {int(total):,} bytes, {size:,} were expected", most=2)
+            raise FetchError(f"the server announces {int(total):,} bytes, {size:,} were expected", most=2)
 
     def _check(self) -> None:
-        """Raises Failure, and forgets what is there, if the hash is not the one that was stated."""
+        """Raises FetchError, and forgets what is there, if the hash is not the one that was stated."""
         if self.file.check is None:
             return
         algorithm, expected = self.file.check
@@ -284,4 +286,6 @@ class _Attempt:
         if found != expected:
             self._forget()
             self.received = 0
-            raise Failure(f"what arrived is damaged: {algorithm} {found[:12]}..., {expected[:12]}... expected", most=2)
+            raise FetchError(
+                f"what arrived is damaged: {algorithm} {found[:12]}..., {expected[:12]}... expected", most=2
+            )

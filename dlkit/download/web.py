@@ -27,7 +27,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass
-class Failure(Exception):
+class FetchError(Exception):
     """A request that did not succeed.
 
     Args:
@@ -63,7 +63,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         target = urljoin(req.full_url, newurl)
         if urlsplit(target).scheme not in ("http", "https"):
-            raise Failure(f"redirected to {target[:100]!r}, which is no web address", transient=False)
+            raise FetchError(f"redirected to {target[:100]!r}, which is no web address", transient=False)
         new = urllib.request.Request(target, headers=dict(req.headers), method=req.get_method())
         if origin(target) == origin(req.full_url) and (token := req.get_header("Authorization")):
             new.add_unredirected_header("Authorization", token)
@@ -97,7 +97,7 @@ def get(url: str, token: str | None, timeout: float, start: int = 0) -> http.cli
     """GET a resource, from byte `start` on. `timeout` is that of each wait for the network, in seconds.
 
     Raises:
-        Failure: no response, or one that is not 200 or 206.
+        FetchError: no response, or one that is not 200 or 206.
     """
     request = urllib.request.Request(url, headers={"User-Agent": f"dlkit/{__version__}", "Accept-Encoding": "identity"})
     if start:
@@ -106,15 +106,15 @@ def get(url: str, token: str | None, timeout: float, start: int = 0) -> http.cli
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         return _opener(tuple(sorted(urllib.request.getproxies().items()))).open(request, timeout=timeout)
-    except Failure:
+    except FetchError:
         raise
     except Exception as error:
         raise failure(error) from error
 
 
-def failure(error: BaseException) -> Failure:
+def failure(error: BaseException) -> FetchError:
     """What an exception of urllib, http.client or a socket means. Errors of the local disk are not among these."""
-    if isinstance(error, Failure):
+    if isinstance(error, FetchError):
         return error
     if isinstance(error, urllib.error.HTTPError):
         return _from_status(error)
@@ -124,31 +124,31 @@ def failure(error: BaseException) -> Failure:
             inner = failure(reason)
             inner.reached = inner.reached and isinstance(reason, ssl.SSLError)
             return inner
-        return Failure(str(reason), transient=False, reached=False)
+        return FetchError(str(reason), transient=False, reached=False)
     if isinstance(error, socket.gaierror):
-        return Failure(f"the name of the server is not known ({error.strerror})", reached=False)
+        return FetchError(f"the name of the server is not known ({error.strerror})", reached=False)
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Failure(f"the server's certificate is not valid: {error.verify_message}", transient=False)
+        return FetchError(f"the server's certificate is not valid: {error.verify_message}", transient=False)
     if isinstance(error, TimeoutError):
-        return Failure("the server fell silent")
+        return FetchError("the server fell silent")
     if isinstance(error, ConnectionRefusedError):
-        return Failure("connection refused", reached=False)
+        return FetchError("connection refused", reached=False)
     if isinstance(error, (ConnectionError, http.client.IncompleteRead, http.client.RemoteDisconnected)):
-        return Failure("the connection broke")
+        return FetchError("the connection broke")
     if isinstance(error, http.client.HTTPException):
-        return Failure(f"the server's answer is not HTTP ({type(error).__name__})")
+        return FetchError(f"the server's answer is not HTTP ({type(error).__name__})")
     if isinstance(error, OSError):
-        return Failure(error.strerror or str(error), reached=False)
+        return FetchError(error.strerror or str(error), reached=False)
     if isinstance(error, ValueError):
-        return Failure(f"not a web address: {error}", transient=False, reached=False)
-    return Failure(f"{type(error).__name__}: {error}", transient=False)
+        return FetchError(f"not a web address: {error}", transient=False, reached=False)
+    return FetchError(f"{type(error).__name__}: {error}", transient=False)
 
 
-def _from_status(error: urllib.error.HTTPError) -> Failure:
+def _from_status(error: urllib.error.HTTPError) -> FetchError:
     error.close()
     if 300 <= error.code < 400:
-        return Failure("redirected in a circle", transient=False, status=error.code, url=error.url or "")
-    return Failure(
+        return FetchError("redirected in a circle", transient=False, status=error.code, url=error.url or "")
+    return FetchError(
         f"HTTP {error.code} {http.client.responses.get(error.code, '')}".strip(),
         transient=error.code in TRANSIENT,
         status=error.code,
