@@ -136,10 +136,17 @@ def find(name: str, root: Path | None = None) -> Manifest | None:
         manifest = Manifest.read(place / MANIFEST)
         if manifest.format != FORMAT:
             return None
-        whole = all((place / file.path).stat().st_size == file.size for file in manifest.files)
     except (OSError, DlkitError):
         return None
-    return manifest if whole else None
+    return manifest if all(sized(place, file) for file in manifest.files) else None
+
+
+def sized(place: Path, file: File) -> bool:
+    """Whether a file is there and as long as it should be."""
+    try:
+        return (place / file.path).stat().st_size == file.size
+    except OSError:
+        return False
 
 
 def absent(dataset: DataSet, root: Path | None = None) -> DlkitError:

@@ -90,16 +90,16 @@ def obtain(dataset: DataSet, order: Order, reporter: Reporter) -> Outcome:
     if not (order.verify or order.force) and (manifest := store.find(dataset.name, order.root)):
         return Outcome(manifest, store.folder(dataset.name, order.root), "present", [])
     with _lock(dataset, order, reporter):
-        manifest = None if order.force else store.find(dataset.name, order.root)
         place = store.folder(dataset.name, order.root)
-        broken = _broken(place, manifest, order, reporter)
-        if manifest is not None and not broken:
-            return Outcome(manifest, place, "present", [])
+        known = None if order.force else _known(place)
+        broken = [] if order.force else _broken(place, known, order, reporter)
+        if known is not None and not broken:
+            return Outcome(known, place, "present", [])
         if order.offline and not (order.mirror and _is_directory(order.mirror)):
             raise DlkitError(f"offline, and {store.absent(dataset, order.root).message}", "unset HF_HUB_OFFLINE")
         work = order.root / ".work" / dataset.name
-        if manifest is not None and dataset.form in ("shards", "archives"):
-            _reuse(place, manifest, broken, work / "raw")
+        if not order.force:
+            _reuse(place, broken, work / "raw", order)
         with web_errors(dataset, order):
             listing = _listing(dataset, order, reporter)
         manifest = _build(dataset, listing, work, order, reporter)
@@ -111,18 +111,21 @@ def _is_directory(mirror: str) -> bool:
     return "://" not in mirror
 
 
+def _known(place: Path) -> Manifest | None:
+    """The manifest of the local copy, whatever the state of its files; None where there is none that can be used."""
+    try:
+        manifest = Manifest.read(place / MANIFEST)
+    except (OSError, DlkitError):
+        return None
+    return manifest if manifest.format == store.FORMAT else None
+
+
 def _broken(place: Path, manifest: Manifest | None, order: Order, reporter: Reporter) -> list[str]:
-    """Files of the local copy that are not what they should be; only looked into on --verify."""
-    if order.force:
-        return []
+    """Files of the local copy that are not what they should be; their content is looked into on --verify."""
     if manifest is None:
-        try:
-            manifest = Manifest.read(place / MANIFEST)
-        except (OSError, DlkitError):
-            return [MANIFEST] if place.exists() else []
-        return [f.path for f in manifest.files if not (place / f.path).is_file()] or [MANIFEST]
+        return [MANIFEST] if place.exists() else []
     if not order.verify:
-        return []
+        return [file.path for file in manifest.files if not store.sized(place, file)]
     reporter.phase(manifest.name, "verifying", manifest.size)
 
     def progress(count: int) -> None:
@@ -327,16 +330,24 @@ def _fetch_all(
     return fetched
 
 
-def _reuse(place: Path, manifest: Manifest, broken: list[str], raw: Path) -> None:
-    """Shards that are good need not come again: they count as fetched if the source still has the same."""
-    for file in manifest.sources:
-        seal = place / f"{file.path}.seal"
-        if file.path not in broken and seal.is_file():
-            target = raw / file.path
+def _reuse(place: Path, broken: list[str], raw: Path, order: Order) -> None:
+    """Shards that are good need not come again: sealed, they count as fetched if the source still has the same.
+
+    Without a manifest nobody knows which are good: each is hashed.
+    """
+    for seal in place.rglob("*.seal"):
+        file = seal.with_suffix("")
+        path = file.relative_to(place).as_posix()
+        order.check()
+        if path in broken or not file.is_file():
+            continue
+        if MANIFEST in broken and store.hashed(place, path).sha256 not in seal.read_text(encoding="utf-8"):
+            continue
+        for source in (file, seal):
+            target = raw / source.relative_to(place)
             target.parent.mkdir(parents=True, exist_ok=True)
-            for path in (place / file.path, seal):
-                if not (raw / path.relative_to(place)).exists():
-                    os.link(path, raw / path.relative_to(place))
+            if not target.exists():
+                os.link(source, target)
 
 
 def _sync(path: Path) -> None:

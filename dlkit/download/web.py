@@ -62,8 +62,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         target = urljoin(req.full_url, newurl)
-        if urlsplit(target).scheme not in ("http", "https"):
-            raise FetchError(f"redirected to {target[:100]!r}, which is no web address", transient=False)
         new = urllib.request.Request(target, headers=dict(req.headers), method=req.get_method())
         if origin(target) == origin(req.full_url) and (token := req.get_header("Authorization")):
             new.add_unredirected_header("Authorization", token)
@@ -147,7 +145,9 @@ def failure(error: BaseException) -> FetchError:
 def _from_status(error: urllib.error.HTTPError) -> FetchError:
     error.close()
     if 300 <= error.code < 400:
-        return FetchError("redirected in a circle", transient=False, status=error.code, url=error.url or "")
+        foreign = "not allowed" in str(error.reason)  # urllib's own check of the scheme
+        reason = "redirected to what is no web address" if foreign else "redirected in a circle"
+        return FetchError(reason, transient=False, status=error.code)
     return FetchError(
         f"HTTP {error.code} {http.client.responses.get(error.code, '')}".strip(),
         transient=error.code in TRANSIENT,

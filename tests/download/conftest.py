@@ -61,7 +61,7 @@ def column(dice: np.random.Generator, kind: Any, rows: int, split: str, side: in
     if kind.startswith("struct"):
         spans = {"text": ["x"], "start": [0], "end": [1]}
         names = arrow_type(kind)
-        fields = {f.name: spans[f.name] if f.name in spans else 0 for f in names}
+        fields = {f.name: spans.get(f.name, 0) for f in names}
         return pa.array([fields] * rows, names)
     return pa.array([values[kind](row) for row in range(rows)], arrow_type(kind))
 
@@ -137,10 +137,10 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         pass
 
-    def do_HEAD(self) -> None:  # noqa: N802
+    def do_HEAD(self) -> None:
         self.do_GET()
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         with self.hub.lock:
             self.hub.requests.append((self.command, path, dict(self.headers)))
@@ -262,6 +262,7 @@ class Handler(BaseHTTPRequestHandler):
         elif fault[0] == "loop":
             self.answer(302, Location=self.path)
         elif fault[0] == "reset":
+            threading.Event().wait(0.05)  # a reset drops what the other side has not read yet
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
         elif fault[0] == "stall":
