@@ -54,6 +54,8 @@ def members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEMBER) 
             tarfile.open(fileobj=_Limited(stream, path.name), mode="r:") as archive,  # pyright: ignore[reportCallIssue, reportArgumentType]
         ):
             found = _index(archive, path.name, largest)
+            while stream.read(1 << 20):  # to the end, where gzip has its checksum
+                pass
             for name in wanted:
                 if name not in found:
                     raise DlkitError(f"{path.name} has no member {name!r}", "it is not the authors' archive")
