@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from dlkit.data import store
 from dlkit.data.sets import DataSet
@@ -51,15 +52,16 @@ def assemble(
         kept = [fetched[file.path] for file in listing.files]
         return Manifest(dataset.name, listing.source, kept, kept, rows, mismatch, dict(dataset.columns))
     phase(dataset.name, "preparing", sum(rows.values()))
+    histograms: dict[str, Any] = {}
     for split, paths in by_split.items():
         if unsplit:
             content = archives.members(unsplit[0], dataset.archive.records[split] if dataset.archive else ())
-            prepare.records(dataset, split, rows[split], content, new, step)
+            histograms[split] = prepare.records(dataset, split, rows[split], content, new, step)
         elif dataset.form == "images":
-            prepare.images(dataset, split, rows[split], paths, new, step)
+            histograms[split] = prepare.images(dataset, split, rows[split], paths, new, step)
         else:
             prepare.texts(dataset, split, paths, new, step)
-    statistics = prepare.statistics(new / "train-images.npy") if dataset.form == "images" else {}
+    statistics = prepare.statistics(histograms["train"]) if histograms else {}
     prepared = [store.hashed(new, path.name) for path in sorted(new.iterdir())]
     sources = [fetched[file.path] for file in listing.files]
     return Manifest(dataset.name, listing.source, sources, prepared, rows, mismatch, dict(dataset.columns), statistics)

@@ -142,8 +142,11 @@ def _check_classes(labels: NDArray[Any], classes: tuple[str, ...], name: str, so
 # ------------------------------------------------------------------ images
 
 
-def images(dataset: DataSet, split: str, rows: int, sources: list[Path], target: Path, step: Step) -> None:
-    """Write SPLIT-images.npy, (rows, 3, 32, 32) uint8, and SPLIT-LABEL.npy, (rows,) int64, from Parquet files."""
+def images(dataset: DataSet, split: str, rows: int, sources: list[Path], target: Path, step: Step) -> NDArray[np.int64]:
+    """Write SPLIT-images.npy, (rows, 3, 32, 32) uint8, and SPLIT-LABEL.npy, (rows,) int64, from Parquet files.
+
+    Returns how often each channel has each value, (3, 256).
+    """
     image, *labels = dataset.columns
 
     def parts() -> Iterator[tuple[NDArray[np.uint8], list[NDArray[np.int64]]]]:
@@ -153,7 +156,7 @@ def images(dataset: DataSet, split: str, rows: int, sources: list[Path], target:
                 pixels = np.stack([_decode(content) for content in encoded])
                 yield pixels, [_labels(batch, name, dataset, source) for name in labels]
 
-    _write_arrays(dataset, split, rows, parts(), target, step)
+    return _write_arrays(dataset, split, rows, parts(), target, step)
 
 
 def _decode(encoded: bytes | None) -> NDArray[np.uint8]:
@@ -177,7 +180,9 @@ def _labels(batch: pa.RecordBatch, name: str, dataset: DataSet, source: Path) ->
     return values
 
 
-def records(dataset: DataSet, split: str, rows: int, content: Iterator[bytes], target: Path, step: Step) -> None:
+def records(
+    dataset: DataSet, split: str, rows: int, content: Iterator[bytes], target: Path, step: Step
+) -> NDArray[np.int64]:
     """The same from CIFAR's binary form: a byte for each label (coarse before fine), then 3,072 of pixels, R G B.
 
     `content` yields the members of the archive, whole.
@@ -199,7 +204,7 @@ def records(dataset: DataSet, split: str, rows: int, content: Iterator[bytes], t
                     _check_classes(values, classes, name, Path(dataset.name))
                 yield chunk[:, len(names) :].reshape(-1, 3, _SIDE, _SIDE), labels
 
-    _write_arrays(dataset, split, rows, parts(), target, step)
+    return _write_arrays(dataset, split, rows, parts(), target, step)
 
 
 def _write_arrays(
@@ -209,11 +214,11 @@ def _write_arrays(
     parts: Iterator[tuple[NDArray[np.uint8], list[NDArray[np.int64]]]],
     target: Path,
     step: Step,
-) -> None:
+) -> NDArray[np.int64]:
     path = target / f"{split}-images.npy"
     names = list(dataset.columns)[1:]
     columns: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
-    count = 0
+    histogram, count = np.zeros((3, 256), dtype=np.int64), 0
     try:
         with path.open("wb") as file:  # written, not mapped: a full disk is an error then and no signal
             header = {"descr": "|u1", "fortran_order": False, "shape": (rows, 3, _SIDE, _SIDE)}
@@ -222,6 +227,8 @@ def _write_arrays(
                 file.write(np.ascontiguousarray(pixels).data)
                 for name, values in zip(names, labels, strict=True):
                     columns[name].append(values)
+                for channel in range(3):
+                    histogram[channel] += np.bincount(pixels[:, channel].reshape(-1), minlength=256)
                 count += len(pixels)
                 step(len(pixels))
         for name, values in columns.items():
@@ -231,18 +238,13 @@ def _write_arrays(
         raise web.disk_error(error, path) from error
     if count != rows:
         raise DlkitError(f"{dataset.name}: {count} images of the split {split!r}, {rows} were announced")
+    return histogram
 
 
-def statistics(path: Path) -> dict[str, list[float]]:
-    """Mean and population standard deviation of each channel of an array of images, in units of 0..255."""
-    pixels = np.load(path, mmap_mode="r")
-    total, squares = np.zeros(pixels.shape[1]), np.zeros(pixels.shape[1])
-    for begin in range(0, len(pixels), _ROWS):
-        block = pixels[begin : begin + _ROWS].astype(np.float64)
-        total += block.sum((0, 2, 3))
-        squares += np.square(block).sum((0, 2, 3))
-    count = pixels.size // pixels.shape[1]
-    mean = total / count
-    # std^2 = E[x^2] - E[x]^2, exact enough: the sums of integers are exact in float64
-    std = np.sqrt(np.maximum(squares / count - np.square(mean), 0))
+def statistics(histogram: NDArray[np.int64]) -> dict[str, list[float]]:
+    """Mean and population standard deviation of each channel, in units of 0..255, from its histogram (3, 256)."""
+    values, count = np.arange(256), histogram.sum(1)
+    mean = histogram @ values / count
+    # std^2 = E[x^2] - E[x]^2, exact enough: the sums are integers
+    std = np.sqrt(np.maximum(histogram @ values**2 / count - mean**2, 0))
     return {"mean": mean.tolist(), "std": np.where(std == 0, 1.0, std).tolist()}

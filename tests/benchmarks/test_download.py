@@ -50,6 +50,7 @@ def served(tmp_path: Path) -> Iterator[tuple[str, str]]:
     yield f"http://127.0.0.1:{int(process.stdout.readline())}/file", digest.hexdigest()
     process.kill()
     process.wait()
+    process.stdout.close()
 
 
 @pytest.mark.benchmark
@@ -91,7 +92,8 @@ def test_preparing_cifar10(tmp_path: Path) -> None:
         began = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
+        process.returncode = os.waitstatus_to_exitcode(status)
+        assert process.returncode == 0
         rows.append((time.perf_counter() - began, usage.ru_maxrss // 1024))
     code = (
         "import time, torch; from dlkit.data.cifar import cifar10; t = time.time(); cifar10(); print(time.time() - t)"

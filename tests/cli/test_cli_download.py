@@ -86,9 +86,7 @@ def test_embedded_data_is_there(here: Any) -> None:
     assert all(Path(r["path"]).is_file() for r in records)
 
 
-def test_training_from_a_download_and_what_the_run_says_of_it(
-    here: Any, program: Any, mirror: Path, tmp_path: Path
-) -> None:
+def test_a_run_from_a_download_says_what_it_was(here: Any, program: Any, mirror: Path, tmp_path: Path) -> None:
     data = ["--data-dir", str(tmp_path / "data")]
     absent = program("train", "digits-resnet20", "data={name: cifar10}", *data, cwd=tmp_path)
     assert (absent.code, absent.out) == (1, "")
