@@ -35,6 +35,13 @@ _ROW_BATCHES = ("dlkit.data.batches:Batches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _IMAGES = ("image-classification",)
 _ROWS = ("tabular-classification",)
+_WINDOWS = ("dlkit.data.windows:TokenWindows", "dlkit.data.windows:MaskedWindows")
+_PRETRAINED = ("dlkit.models.checkpoints:pretrained",)
+_RUNNING_TEXT = ("causal-lm", "masked-lm")
+_CAUSAL = ("causal-lm",)
+_TEXTS = ("text-classification",)
+_SEQUENCES = ("dlkit.data.sequences:SequenceBatches",)
+_ENCODED = ("masked-lm", "text-classification")
 
 DATA = {
     "digits": Entry(
@@ -58,10 +65,17 @@ DATA = {
     "parquet": Entry(
         "dlkit.data.tables:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
     ),
+    "pydoc": Entry(
+        "dlkit.data.pydoc:pydoc", "the reference manual of Python, 466 kB of text (embedded)", _WINDOWS, _RUNNING_TEXT
+    ),
+    "text": Entry("dlkit.data.text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT),
+    "texts": Entry(
+        "dlkit.data.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
+    ),
 }
 
 MODELS = {
-    "mlp": Entry("dlkit.models.mlp:MLPClassifier", "multilayer perceptron, any depth"),
+    "mlp": Entry("dlkit.models.mlp:MLPClassifier", "multilayer perceptron, any depth", tasks=(*_IMAGES, *_ROWS)),
     "cnn": Entry("dlkit.models.cnn:CNN", "small plain convolutional network", tasks=_IMAGES),
     "resnet": Entry("dlkit.models.resnet:ResNet", "residual network, general form (He et al. 2016)", tasks=_IMAGES),
     "resnet20": Entry("dlkit.models.resnet:resnet20", "CIFAR ResNet, 20 layers, 0.27 M parameters", tasks=_IMAGES),
@@ -71,10 +85,30 @@ MODELS = {
     "resnet110": Entry("dlkit.models.resnet:resnet110", "CIFAR ResNet, 110 layers, 1.7 M parameters", tasks=_IMAGES),
     "plain20": Entry("dlkit.models.resnet:plain20", "resnet20 without its residual connections", tasks=_IMAGES),
     "plain56": Entry("dlkit.models.resnet:plain56", "resnet56 without its residual connections", tasks=_IMAGES),
+    "gpt": Entry("dlkit.models.gpt:GPT", "causal transformer, general form", _PRETRAINED, _CAUSAL),
+    "gpt1": Entry("dlkit.models.gpt:gpt1", "GPT, post-norm, 117 M parameters", _PRETRAINED, _CAUSAL),
+    "gpt2": Entry("dlkit.models.gpt:gpt2", "GPT-2 small, 124 M parameters", _PRETRAINED, _CAUSAL),
+    "gpt2_medium": Entry("dlkit.models.gpt:gpt2_medium", "GPT-2 medium, 355 M parameters", _PRETRAINED, _CAUSAL),
+    "gpt2_large": Entry("dlkit.models.gpt:gpt2_large", "GPT-2 large, 774 M parameters", _PRETRAINED, _CAUSAL),
+    "gpt2_xl": Entry("dlkit.models.gpt:gpt2_xl", "GPT-2 XL, 1,558 M parameters", _PRETRAINED, _CAUSAL),
+    "bert": Entry("dlkit.models.bert:BERT", "bidirectional transformer, general form", _PRETRAINED, _ENCODED),
+    "bert_tiny": Entry("dlkit.models.bert:bert_tiny", "BERT, 2 layers of 128, 4.4 M parameters", _PRETRAINED, _ENCODED),
+    "bert_mini": Entry("dlkit.models.bert:bert_mini", "BERT, 4 layers of 256, 11 M parameters", _PRETRAINED, _ENCODED),
+    "bert_small": Entry("dlkit.models.bert:bert_small", "BERT, 4 layers of 512, 29 M", _PRETRAINED, _ENCODED),
+    "bert_base": Entry("dlkit.models.bert:bert_base", "BERT base, 110 M parameters", _PRETRAINED, _ENCODED),
+    "bert_large": Entry("dlkit.models.bert:bert_large", "BERT large, 335 M parameters", _PRETRAINED, _ENCODED),
+}
+
+TOKENIZERS = {
+    "auto": Entry("dlkit.data.tokenizer:auto", "the checkpoint's, or else bpe for a GPT and wordpiece for a BERT"),
+    "byte": Entry("dlkit.data.tokenizer:byte", "a token is a byte"),
+    "bpe": Entry("dlkit.data.tokenizer:bpe", "byte-level byte-pair encoding, learned from the training text"),
+    "wordpiece": Entry("dlkit.data.tokenizer:wordpiece", "WordPiece, learned from the training text"),
 }
 
 LOSSES = {
     "cross_entropy": Entry("dlkit.losses:CrossEntropy", "cross-entropy with label smoothing and an L2 penalty"),
+    "squared_error": Entry("dlkit.losses:SquaredError", "mean squared error, for numbers", tasks=_TEXTS),
 }
 
 OPTIMIZERS = {
@@ -95,15 +129,22 @@ SCHEDULES = {
 # Recipe section -> what `name` may be in it.
 SECTIONS: dict[str, dict[str, Entry]] = {
     "data": DATA,
+    "tokenizer": TOKENIZERS,
     "model": MODELS,
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
 }
 
+# Tasks whose inputs are tokens: only their recipes have a tokenizer.
+TEXT_TASKS = ("text-classification", "causal-lm", "masked-lm")
+
 TASKS = {
     "image-classification": "one label an image",
     "tabular-classification": "one label a row of numbers",
+    "text-classification": "one label a text or a pair of texts",
+    "causal-lm": "the next token of a text",
+    "masked-lm": "the masked tokens of a text",
 }
 
 

@@ -26,7 +26,7 @@ MAY = {
     "models": {"errors", "annotations", "nn"},
     "train": {"errors", "annotations", "plotting"},
     "compare": {"errors", "annotations", "plotting", "train"},
-    "build": {*BASE, "nn", "models", "losses", "optim", "data", "train", "compare"},
+    "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
     "download": {"errors", "data"},
@@ -45,7 +45,7 @@ TORCH_FREE = [
     "information.codes",
     "data.sets",
     "data.store",
-    "data.corpora",
+    "data.prepared",
     "download.job",
     "download.prepare",
 ]

@@ -43,14 +43,22 @@ class TrainingView:
         first_step: where the run starts or goes on.
         console: a rich console on stderr that is a terminal, or None for plain lines through `write`.
         write: prints a plain line on stderr.
+        unit: what is counted a second.
     """
 
     def __init__(
-        self, title: str, total_steps: int, steps_per_epoch: int, first_step: int, console: Any, write: Any
+        self,
+        title: str,
+        total_steps: int,
+        steps_per_epoch: int,
+        first_step: int,
+        console: Any,
+        write: Any,
+        unit: str = "samples",
     ) -> None:
         self.title, self.total, self.per_epoch = title, total_steps, steps_per_epoch
         self.epochs = -(-total_steps // steps_per_epoch)
-        self.first, self.write = first_step, write
+        self.first, self.write, self.unit = first_step, write, unit
         self.step: StepDone | None = None
         self.logged: dict[str, float] = {}
         self.losses: list[float] = []
@@ -121,7 +129,7 @@ class TrainingView:
         if self.step is not None:
             facts.append(f"lr {self.step.lr:.3g}")
         if self.rate():
-            facts.append(f"{self.rate():,.0f} samples/s")
+            facts.append(f"{self.rate():,.0f} {self.unit}/s")
         return facts
 
     def _scores(self, evaluated: Evaluated | None) -> str:

@@ -75,7 +75,7 @@ def evaluate(
         if result.confusion is None:
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
         curves.confusion(result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}")
-    Output(as_json, quiet).emit(record, record["metrics"]["accuracy"], lambda: _table(record))
+    Output(as_json, quiet).emit(record, record["metrics"][result.main_metric], lambda: _table(record))
 
 
 def _table(record: dict[str, Any]) -> Any:

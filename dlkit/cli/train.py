@@ -125,7 +125,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     title = f"{built.recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
     first = latest.step if latest else 0
     finished: Finished | None = None
-    with TrainingView(title, job.total_steps, job.steps_per_epoch, first, live_console(), note) as view:
+    console, unit = live_console(), job.task.unit
+    with TrainingView(title, job.total_steps, job.steps_per_epoch, first, console, note, unit) as view:
         for event in fit(job, directory, latest):
             directory.record(event)
             view.update(event)

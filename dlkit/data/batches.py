@@ -70,7 +70,7 @@ class Batches:
                 rows = slice(begin, begin + self.batch_size)
                 yield self._finish(self._inputs[rows]), self._targets[rows]
             return
-        generator = torch.Generator().manual_seed(_mix(self.seed, number))
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
         order = self._send(torch.randperm(self.samples, generator=generator))  # (samples,)
         parameters = [self._send(values) for values in self._draw(generator)]  # each (samples,)
         for begin in begins:
@@ -170,6 +170,6 @@ class ImageBatches(Batches):
         return inputs
 
 
-def _mix(seed: int, epoch: int) -> int:
-    """A generator's seed for one epoch: a hash, so that neighbouring seeds and epochs share nothing."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {epoch}".encode(), digest_size=8).digest(), "big")
+def mixed_seed(seed: int, *numbers: int) -> int:
+    """A generator's seed for one epoch, or a batch of it: a hash, so that neighbouring ones share nothing."""
+    return int.from_bytes(hashlib.blake2b(" ".join(map(str, (seed, *numbers))).encode(), digest_size=8).digest(), "big")

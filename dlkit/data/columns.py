@@ -18,7 +18,7 @@ _TEXT = (pa.types.is_string, pa.types.is_large_string)
 def feature_columns(table: pa.Table, file: Path, label: str, columns: tuple[str, ...] | None) -> list[str]:
     """Names of the feature columns, all of them numeric."""
     for name in (label, *(columns or ())):
-        _require(name, table, file)
+        require_column(name, table, file)
     if columns is not None:
         if label in columns:
             raise RequestError(f"columns: {label!r} is the label, which cannot be a feature too")
@@ -40,7 +40,8 @@ def feature_columns(table: pa.Table, file: Path, label: str, columns: tuple[str,
     return names
 
 
-def _require(name: str, table: pa.Table, file: Path) -> None:
+def require_column(name: str, table: pa.Table, file: Path) -> None:
+    """Raise RequestError where the table has no such column."""
     if name in table.column_names:
         return
     close = get_close_matches(name, table.column_names, n=1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 
+from dlkit.data.corpus import Corpus, Text, corpus
 from dlkit.errors import DlkitError
 
 _SEPARATOR = "\n\n\n"
 _SALT = "dlkit 19"  # one under which the large topics fall near 90/5/5
 
 
-def pydoc() -> dict[str, str]:
+def pydoc() -> Corpus:
     """The text of `pydoc_data.topics` as "train", "val" and "test", whole topics, sorted by name.
 
     A topic's split is a hash of its name, so that it stays in its split from one version of Python to the next.
@@ -29,7 +30,7 @@ def pydoc() -> dict[str, str]:
     parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for name, text in sorted(topics.items()):
         parts[split_of(name)].append(text)
-    return {split: _SEPARATOR.join(texts) for split, texts in parts.items()}
+    return corpus("pydoc", {split: Text.of(_SEPARATOR.join(texts)) for split, texts in parts.items()})
 
 
 def split_of(topic: str) -> str:

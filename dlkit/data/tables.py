@@ -18,7 +18,7 @@ from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.splits import three_way
 from dlkit.errors import DlkitError, RequestError
 
-_Reader = Callable[[Path], pa.Table]
+Reader = Callable[[Path], pa.Table]
 
 
 def csv(
@@ -115,8 +115,12 @@ def _read_parquet(file: Path) -> pa.Table:
         return reader.read()
 
 
+# The ending of a file's name -> how to read it.
+READERS: dict[str, Reader] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+
+
 def _dataset(
-    reader: _Reader,
+    reader: Reader,
     path: Path,
     label: str,
     columns: tuple[str, ...] | None,
@@ -125,7 +129,7 @@ def _dataset(
     validation: float,
 ) -> Dataset:
     file = Path(path)
-    table = _read(reader, file)
+    table = read_table(reader, file)
     features = feature_columns(table, file, label, columns)
     values, places = label_values(table, file, label)
     classes = class_names(values, file, label)
@@ -136,7 +140,7 @@ def _dataset(
     sources = {"path": str(file.resolve()), "label": label, "columns": features}
     if test_path:
         test_file = Path(test_path)
-        table = _read(reader, test_file)
+        table = read_table(reader, test_file)
         feature_columns(table, test_file, label, tuple(features))
         labels = class_places(*label_values(table, test_file, label), classes, test_file)
         splits["test"] = _split(feature_values(table, test_file, features), labels, np.arange(len(labels)))
@@ -148,7 +152,8 @@ def _split(inputs: NDArray[np.float32], labels: NDArray[np.int64], rows: NDArray
     return Split(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]))
 
 
-def _read(reader: _Reader, file: Path) -> pa.Table:
+def read_table(reader: Reader, file: Path) -> pa.Table:
+    """The rows of a file. Raises DlkitError where it is missing, empty or damaged."""
     if not file.is_file():
         raise DlkitError(f"not a file: {file}" if file.exists() else f"no such file: {file}")
     try:

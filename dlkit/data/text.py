@@ -5,25 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 from dlkit.annotations import Rate
+from dlkit.data.corpus import Corpus, Span, Text, character_start, corpus
 from dlkit.errors import DlkitError, RequestError
 
 
-def text(*, path: str, val: Rate = 0.1, test: Rate = 0.0) -> dict[str, str]:
+def text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
     """One text cut in up to three: "train" from its start, then "val", then "test" to its end.
 
     A folder's files are joined in the order of their names, with a line break between them. Line ends stay as they are.
+    The text is never read as a whole: it may be larger than memory.
 
     Args:
-        path: a UTF-8 file or a folder with *.txt files, relative to the current directory.
-        val: share of the characters for "val".
-        test: share of the characters for "test".
+        path: a UTF-8 file, or a folder with *.txt files.
+        validation: share of the bytes for "val".
+        test: share of the bytes for "test".
 
     Raises:
-        DlkitError: nothing to read at `path`, bytes that are not UTF-8, or a split without a character.
-        RequestError: `val` and `test` leave nothing for training.
+        DlkitError: nothing to read at `path`, an empty file, or a split without a character.
+        RequestError: `validation` and `test` leave nothing for training.
     """
-    if val + test >= 1:
-        raise RequestError(f"val: {val} and test: {test} leave nothing for training")
+    if validation + test >= 1:
+        raise RequestError(f"validation: {validation} and test: {test} leave nothing for training")
     source = Path(path)
     if source.is_dir():
         files = sorted(file for file in source.glob("*.txt") if file.is_file() and not file.name.startswith("."))
@@ -31,31 +33,47 @@ def text(*, path: str, val: Rate = 0.1, test: Rate = 0.0) -> dict[str, str]:
             raise DlkitError(f"no *.txt files in {source}")
     else:
         files = [source]
-    whole = "\n".join(_read(file) for file in files)
-    test_begin = len(whole) - round(len(whole) * test)
-    val_begin = test_begin - round(len(whole) * val)
-    parts = {"train": whole[:val_begin]}
-    if val > 0:
-        parts["val"] = whole[val_begin:test_begin]
-    if test > 0:
-        parts["test"] = whole[test_begin:]
-    for split, part in parts.items():
-        if not part:
-            raise DlkitError(f"{source}: {len(whole)} characters are too few: none is left for {split!r}")
-    return parts
+    spans: list[Span] = []
+    for file in files:
+        spans += [Span(b"\n", 0, 1), Span(file, 0, _size(file))] if spans else [Span(file, 0, _size(file))]
+    whole = Text(tuple(spans))
+    test_begin = whole.size - round(whole.size * test)
+    begins = {"train": 0, "val": test_begin - round(whole.size * validation), "test": test_begin}
+    wanted = ["train", *(["val"] if validation else []), *(["test"] if test else [])]
+    cuts = [_cut(whole, begins[name]) for name in wanted] + [whole.size]
+    parts = {name: _part(whole, a, b) for name, a, b in zip(wanted, cuts, cuts[1:], strict=False)}
+    for name, part in parts.items():
+        if not part.size:
+            raise DlkitError(f"{source}: {whole.size} bytes are too few: none is left for {name!r}")
+    return corpus("text", parts, path=str(source), files=len(files))
 
 
-def _read(file: Path) -> str:
+def _size(file: Path) -> int:
     try:
-        content = file.read_bytes()
+        with file.open("rb"):
+            size = file.stat().st_size
     except OSError as error:
         raise DlkitError(f"cannot read {file}: {error.strerror}") from error
-    if not content:
+    if not size:
         raise DlkitError(f"the file is empty: {file}")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        byte = content[error.start]
-        raise DlkitError(
-            f"{file} is not UTF-8 text: byte 0x{byte:02x} at offset {error.start}", "convert it, for example with iconv"
-        ) from error
+    return size
+
+
+def _part(text: Text, begin: int, end: int) -> Text:
+    """Bytes `begin` to `end` of a text."""
+    spans: list[Span] = []
+    place = 0
+    for span in text.spans:
+        length = span.stop - span.start
+        start, stop = max(begin - place, 0), min(end - place, length)
+        if start < stop:
+            spans.append(Span(span.source, span.start + start, span.start + stop))
+        place += length
+    return Text(tuple(spans))
+
+
+def _cut(text: Text, place: int) -> int:
+    """The last place at or before `place` where a character begins."""
+    before = max(0, place - 4)
+    around = b"".join(block for span in _part(text, before, place + 1).spans for block in span.blocks())
+    return before + character_start(around, place - before)

@@ -22,7 +22,13 @@ from dlkit.catalog import SECTIONS, TASKS, resolve
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 REQUIRED = ("task", "data", "model", "optimizer")
-DEFAULTS: dict[str, Any] = {"seed": 0, "loss": {"name": "cross_entropy"}, "schedule": {"name": "constant"}, "train": {}}
+DEFAULTS: dict[str, Any] = {
+    "seed": 0,
+    "tokenizer": {"name": "auto"},
+    "loss": {"name": "cross_entropy"},
+    "schedule": {"name": "constant"},
+    "train": {},
+}
 
 
 def generate() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from dlkit.annotations import is_list, is_mapping
-from dlkit.catalog import DATA, SECTIONS, TASKS
+from dlkit.catalog import DATA, SECTIONS, TASKS, TEXT_TASKS
 from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.check import check, closest, show
@@ -45,6 +45,9 @@ class Recipe:
         path = data.get("path")
         if path is not None and not Path(path).exists():
             raise DlkitError(f"no such file or folder: {path}", "data.path says where the data is")
+        weights = self.values["model"].get("weights")
+        if weights is not None and not Path(weights).exists():
+            raise DlkitError(f"no such file or folder: {weights}", "model.weights says what the model begins with")
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
@@ -275,7 +278,9 @@ def _check(merge: _Merge) -> None:
 def _check_task(merge: _Merge) -> None:
     """The data and the model must be made for the task."""
     task = merge.values.get("task")
-    for section in ("data", "model"):
+    if "tokenizer" in merge.values and task in TASKS and task not in TEXT_TASKS:
+        merge.report(("tokenizer",), f"{task} has no text to cut into tokens")
+    for section in ("data", "model", "loss"):
         values = merge.values.get(section)
         name = values.get("name") if is_mapping(values) else None
         entry = SECTIONS[section].get(name) if isinstance(name, str) else None
@@ -302,7 +307,7 @@ def _complete(merge: _Merge) -> dict[str, Any]:
     """The checked values with every default, in the schema's order, and absolute paths."""
     complete: dict[str, Any] = {}
     for key, described in schema()["properties"].items():
-        if key == "extends":
+        if key == "extends" or (key == "tokenizer" and merge.values["task"] not in TEXT_TASKS):
             continue
         value = merge.values.get(key, described.get("default"))
         if is_mapping(value):

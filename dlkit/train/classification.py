@@ -21,19 +21,25 @@ class Classification:
         classes: names of the K classes.
     """
 
+    unit = "samples"
+    main_metric = "accuracy"
+
     def __init__(self, loss: nn.Module, classes: tuple[str, ...]) -> None:
         self.loss = loss
         self.classes = classes
 
-    def forward(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """(N, K) of a batch."""
+        return model(batch[0])
+
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, and how many of its samples were right; both stay on the device."""
-        inputs, targets = batch
-        logits = model(inputs)  # (N, K)
+        logits, targets = self.logits(model, batch), batch[1]
         loss = self.loss(logits, targets, model.parameters())
         return loss, (logits.detach().argmax(dim=1) == targets).sum()
 
     def meter(self, device: torch.device) -> ClassificationMeter:
-        return ClassificationMeter(len(self.classes), device)
+        return ClassificationMeter(len(self.classes), device, self)
 
 
 class ClassificationMeter:
@@ -43,8 +49,9 @@ class ClassificationMeter:
     sum over bins of (share of samples) * |accuracy - mean confidence|.
     """
 
-    def __init__(self, classes: int, device: torch.device) -> None:
+    def __init__(self, classes: int, device: torch.device, task: Classification | None = None) -> None:
         self.classes = classes
+        self._logits = task.logits if task is not None else lambda model, batch: model(batch[0])
         self.samples = 0
         # float64 sums where the device has them, so that the order of batches hardly matters
         wide = torch.float32 if device.type == "mps" else torch.float64
@@ -56,9 +63,8 @@ class ClassificationMeter:
         self.confusion = torch.zeros(rows * rows, dtype=torch.int64, device=device)
 
     @torch.no_grad()
-    def update(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> None:
-        inputs, targets = batch
-        logits = model(inputs).float()  # (N, K)
+    def update(self, model: nn.Module, batch: Any) -> None:
+        logits, targets = self._logits(model, batch).float(), batch[1]  # (N, K), (N,)
         self.samples += len(targets)
         self.loss += F.cross_entropy(logits, targets, reduction="sum")
         confidence, predicted = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)

@@ -7,16 +7,17 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Meter(Protocol):
     """Accumulates what an evaluation needs."""
 
-    samples: int
-
+    @property
+    def samples(self) -> int: ...
     def update(self, model: nn.Module, batch: Any) -> None: ...
     def metrics(self) -> dict[str, float]: ...
+    def confusion_matrix(self) -> Tensor | None: ...
 
 
 M = TypeVar("M", bound=Meter)

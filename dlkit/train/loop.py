@@ -47,9 +47,17 @@ class Batches(Protocol):
 
 
 class Task(Protocol):
-    """What is learned: a loss to train on, and a meter to evaluate with."""
+    """What is learned: a loss to train on, and a meter to evaluate with.
 
-    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]: ...
+    A batch begins with its inputs, one row each, and its targets, one a prediction: `unit` says of what. `forward`
+    returns the mean loss over the predictions and, where it is cheap to know, how many of them are right.
+    """
+
+    @property
+    def unit(self) -> str: ...
+    @property
+    def main_metric(self) -> str: ...
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]: ...
     def meter(self, device: torch.device) -> Meter: ...
 
 
@@ -134,6 +142,7 @@ class _Loop:
         # Sums since the last logged step, kept on the device.
         self.loss_sum = torch.zeros((), device=device)
         self.right = torch.zeros((), dtype=torch.int64, device=device)
+        self.counts_right = True
 
     # ------------------------------------------------------------------ the loop
 
@@ -200,7 +209,7 @@ class _Loop:
         samples = sum(len(batch[1]) for batch in batches)
         for batch in batches:
             # a smaller last batch would be compiled anew: it goes through the plain model
-            model = training.compiled if len(batch[1]) == training.batches.batch_size else training.model
+            model = training.compiled if len(batch[0]) == training.batches.batch_size else training.model
             with training.autocast():
                 loss, right = training.task.forward(model, batch)
             # the gradient of the mean over all samples of the step
@@ -208,7 +217,10 @@ class _Loop:
             part = loss * share if share != 1 else loss
             (self.scaler.scale(part) if self.scaler else part).backward()
             self.loss_sum += part.detach()
-            self.right += right
+            if right is None:
+                self.counts_right = False
+            else:
+                self.right += right
         if self.scaler:
             self.scaler.unscale_(training.optimizer)
         if training.settings.clip_norm is not None:
@@ -229,7 +241,9 @@ class _Loop:
         progress = self.progress
         steps, samples = progress.summed_steps, progress.summed_samples
         loss = self.loss_sum.item() / steps
-        metrics = {"train/loss": loss, "train/accuracy": self.right.item() / samples}
+        metrics = {"train/loss": loss}
+        if self.counts_right:
+            metrics["train/accuracy"] = self.right.item() / samples
         progress.summed_steps = progress.summed_samples = 0
         self.loss_sum.zero_()
         self.right.zero_()
@@ -252,8 +266,9 @@ class _Loop:
                 progress.metrics |= {f"{split}/{name}": value for name, value in metrics.items()}
         if training.monitored is None:
             return False
-        value = progress.metrics[f"{training.monitored}/{training.settings.monitor}"]
-        sign = -1 if training.settings.monitor == "loss" else 1
+        name = training.task.main_metric if training.settings.monitor == "auto" else training.settings.monitor
+        value = progress.metrics[f"{training.monitored}/{name}"]
+        sign = -1 if name == "loss" else 1
         better = math.isfinite(value) and (progress.best is None or sign * value > sign * progress.best)
         progress.waited = 0 if better else progress.waited + 1
         if better:

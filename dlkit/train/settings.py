@@ -22,7 +22,8 @@ class Settings:
         accumulate: batches whose gradients are averaged into one step.
         ema: decay of the exponential moving average of the weights that evaluation uses; null for none.
         patience: stop after so many evaluations without a better monitored metric; null for never.
-        monitor: the metric that patience and the best checkpoint go by.
+        monitor: the metric that patience and the best checkpoint go by; auto is the loss for language models and else
+            the task's main metric.
         precision: number format of the forward and backward pass; auto measures what is fastest here.
         compile: compile the model; auto weighs the length of the run against the cost of compiling.
         channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
@@ -39,7 +40,7 @@ class Settings:
     accumulate: Count = 1
     ema: Rate | None = None
     patience: Count | None = None
-    monitor: Literal["accuracy", "loss"] = "accuracy"
+    monitor: Literal["auto", "accuracy", "loss"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     channels_last: Literal["auto", "on", "off"] = "auto"

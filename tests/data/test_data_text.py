@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import typing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dlkit.data import pydoc as pydoc_module
+from dlkit.data.corpus import Text
 from dlkit.data.pydoc import pydoc
 from dlkit.data.text import text
 from dlkit.errors import DlkitError, RequestError
@@ -16,7 +18,7 @@ from dlkit.errors import DlkitError, RequestError
 
 def test_every_topic_is_in_one_split() -> None:
     topics = pytest.importorskip("pydoc_data.topics").topics
-    splits = pydoc()
+    splits = {name: part.read() for name, part in pydoc().splits.items()}
     assert list(splits) == ["train", "val", "test"]
     for name, content in topics.items():
         assert content in splits[pydoc_module.split_of(name)]
@@ -38,39 +40,63 @@ def test_a_python_without_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
         pydoc()
 
 
+def read(**keys: Any) -> dict[str, str]:
+    return {name: part.read() for name, part in text(**keys).splits.items()}
+
+
 def test_one_file_is_cut_in_order(tmp_path: Path) -> None:
     file = tmp_path / "t"
-    whole = "".join(chr(0x400 + i) for i in range(99)) + "\r\n"
+    whole = "".join(chr(0x400 + i) for i in range(99)) + "\r\n"  # 200 bytes
     file.write_bytes(whole.encode())
-    assert text(path=str(file)) == {"train": whole[:91], "val": whole[91:]}
-    assert text(path=str(file), val=0.2, test=0.3) == {"train": whole[:51], "val": whole[51:71], "test": whole[71:]}
-    assert text(path=str(file), val=0.0) == {"train": whole}
+    assert read(path=file) == {"train": whole[:90], "val": whole[90:]}
+    assert read(path=file, validation=0.2, test=0.3) == {"train": whole[:50], "val": whole[50:70], "test": whole[70:]}
+    assert read(path=file, validation=0.0) == {"train": whole}
+
+
+@pytest.mark.parametrize("share", [k / 23 for k in range(1, 22)])
+def test_no_character_is_cut_in_two(tmp_path: Path, share: float) -> None:
+    file = tmp_path / "t"
+    whole = "a\N{EURO SIGN}\N{GRINNING FACE}é" * 3
+    file.write_text(whole, encoding="utf-8")
+    parts = read(path=file, validation=share)
+    assert "".join(parts.values()) == whole
+    size = len(whole.encode())
+    assert 0 <= len(parts["val"].encode()) - round(size * share) <= 3
 
 
 def test_the_files_of_a_folder_are_joined_by_name(tmp_path: Path) -> None:
     for name in ("b.txt", "a.txt", ".c.txt", "d.md"):
         (tmp_path / name).write_text(name)
-    assert text(path=str(tmp_path), val=0.0) == {"train": "a.txt\nb.txt"}
+    assert read(path=tmp_path, validation=0.0) == {"train": "a.txt\nb.txt"}
+    assert "".join(read(path=tmp_path, validation=0.4).values()) == "a.txt\nb.txt"
+
+
+@pytest.mark.parametrize("size", [5, 7, 64, 1000])
+def test_pieces_are_cut_behind_lines_or_between_characters(size: int) -> None:
+    whole = "one\ntwo lines\n" + "\N{GRINNING FACE}é" * 40 + "\nend"
+    pieces = list(Text.of(whole).pieces(size))
+    assert "".join(pieces) == whole
+    assert max(len(piece.encode()) for piece in pieces) <= size
 
 
 def test_texts_that_are_wrong(tmp_path: Path) -> None:
     file = tmp_path / "t"
     with pytest.raises(DlkitError, match=r"cannot read .*No such file"):
-        text(path=str(file))
+        text(path=file)
     with pytest.raises(DlkitError, match=r"no \*\.txt files"):
-        text(path=str(tmp_path))
+        text(path=tmp_path)
     file.write_bytes(b"")
     with pytest.raises(DlkitError, match="is empty"):
-        text(path=str(file))
-    file.write_bytes(b"caf\xe9 au lait")
-    with pytest.raises(DlkitError, match="byte 0xe9 at offset 3"):
-        text(path=str(file))
+        text(path=file)
+    file.write_bytes(b"x" * 90_000 + b"caf\xe9 au lait")
+    with pytest.raises(DlkitError, match="byte 0xe9 at offset 90003"):
+        text(path=file, validation=0.0).splits["train"].read()
     file.write_bytes(b"abc")
     with pytest.raises(DlkitError, match="none is left for 'val'"):
-        text(path=str(file))
+        text(path=file)
     with pytest.raises(RequestError, match="leave nothing"):
-        text(path=str(file), val=0.5, test=0.5)
+        text(path=file, validation=0.5, test=0.5)
 
 
 def test_annotations_resolve() -> None:
-    assert {"path", "val", "test"} <= set(typing.get_type_hints(text, include_extras=True))
+    assert {"path", "validation", "test"} <= set(typing.get_type_hints(text, include_extras=True))

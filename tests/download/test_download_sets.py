@@ -15,8 +15,8 @@ from pyarrow import parquet
 
 from dlkit.data import store
 from dlkit.data.cifar import cifar10, cifar100
-from dlkit.data.corpora import load
 from dlkit.data.dataset import statistics
+from dlkit.data.prepared import load
 from dlkit.data.sets import GROUPS, SETS, DataSet, named, size_text
 from dlkit.errors import DlkitError, RequestError
 

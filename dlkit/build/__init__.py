@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import inspect
 import math
 import signal
 import time
@@ -16,18 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.catalog import SECTIONS, resolve
+from dlkit.build.language import CorpusData, LabelledData, LanguageData
+from dlkit.build.parts import parts
+from dlkit.catalog import SECTIONS, TEXT_TASKS, resolve
 from dlkit.compare import race
 from dlkit.compare.runs import Contender, Outcome
 from dlkit.compare.surfaces import Surface
-from dlkit.data.batches import Batches
 from dlkit.data.dataset import Dataset
+from dlkit.data.folder import data_folder
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import checkpoint, loop, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate
-from dlkit.train.loop import Training, autocast, load_weights
+from dlkit.train.loop import Task, Training, autocast, load_weights
 from dlkit.train.settings import Settings
 
 
@@ -36,7 +37,7 @@ class Built:
     """A recipe as objects. `recipe` has its `auto` settings replaced by what was decided."""
 
     recipe: Recipe
-    dataset: Dataset
+    dataset: Dataset | LanguageData
     training: Training
 
     @property
@@ -48,7 +49,7 @@ def training(
     recipe: Recipe,
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
-    dataset: Dataset | None = None,
+    dataset: Dataset | LanguageData | None = None,
 ) -> Built:
     """Everything that a training run needs, on the device, with every `auto` decided. Without a data set, loads it."""
     values = recipe.values
@@ -59,6 +60,8 @@ def training(
     random_state.seed_everything(values["seed"])
     model = build_model(recipe, dataset).to(device)
     settings = plan.layout(settings, model, device)
+    if settings.compile == "auto" and recipe.values["task"] == "text-classification":
+        settings = dataclasses.replace(settings, compile="off")  # each length would be compiled anew
     channels_last = settings.channels_last == "on"
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -73,8 +76,8 @@ def training(
             "hold some out: data.validation=0.1",
         )
     task = build_task(recipe, dataset)
-    (optimizer, optimizer_keys), [(grouping, grouping_keys)] = _parts("optimizer", values["optimizer"])
-    (schedule, schedule_keys), _ = _parts("schedule", values["schedule"])
+    (optimizer, optimizer_keys), [(grouping, grouping_keys)] = parts("optimizer", values["optimizer"])
+    (schedule, schedule_keys), _ = parts("schedule", values["schedule"])
     # settle needs the length of the run, which a Training knows
     job = Training(
         model=model,
@@ -87,12 +90,7 @@ def training(
         device=device,
         should_stop=should_stop,
         monitored="val" if "val" in evaluations else None,
-        description={
-            "classes": list(dataset.classes),
-            "input_shape": list(dataset.input_shape),
-            "mean": dataset.mean.tolist(),
-            "std": dataset.std.tolist(),
-        },
+        description=describe(dataset),
     )
     batch = next(iter(batches.epoch(0)))
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
@@ -107,6 +105,7 @@ class Evaluation:
     split: str
     samples: int
     metrics: dict[str, float]
+    main_metric: str
     seconds: float
     step: int
     classes: tuple[str, ...]
@@ -124,16 +123,7 @@ def evaluation(recipe: Recipe, checkpoint_path: Path, split: str | None, device:
         RequestError: there is no such split.
     """
     saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
-    dataset = load_data(recipe)
-    trained = saved.state["data"]
-    if list(dataset.classes) != trained["classes"] or list(dataset.input_shape) != trained["input_shape"]:
-        raise DlkitError(
-            f"{dataset.name} has {len(dataset.classes)} classes and inputs of {dataset.input_shape}; the model was "
-            f"trained on {len(trained['classes'])} classes and inputs of {tuple(trained['input_shape'])}",
-            "classes must have the same names; give the data that the run was trained on",
-        )
-    mean, std = torch.tensor(trained["mean"]), torch.tensor(trained["std"])
-    dataset = dataclasses.replace(dataset, mean=mean, std=std)
+    dataset = load_data(recipe, saved.state["data"])
     model = build_model(recipe, dataset)
     load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
     model = model.to(device)
@@ -143,65 +133,90 @@ def evaluation(recipe: Recipe, checkpoint_path: Path, split: str | None, device:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     split = split or ("test" if "test" in dataset.splits else "val")
     batches = split_batches(recipe, dataset, split, device, False, channels_last)
-    meter = build_task(recipe, dataset).meter(device)
+    task = build_task(recipe, dataset)
+    meter = task.meter(device)
     started = time.perf_counter()
     evaluate(model, batches.epoch(0), meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
-    return Evaluation(split, meter.samples, metrics, seconds, saved.step, dataset.classes, rows, confusion)
+    return Evaluation(
+        split, meter.samples, metrics, task.main_metric, seconds, saved.step, dataset.classes, rows, confusion
+    )
 
 
-def load_data(recipe: Recipe) -> Dataset:
-    """The recipe's data set. Raises DlkitError where it is missing or broken."""
-    (constructor, keys), _ = _parts("data", recipe.values["data"])
-    return constructor(**keys)
+def load_data(recipe: Recipe, saved: dict[str, Any] | None = None) -> Dataset | LanguageData:
+    """The recipe's data set, to be read as a checkpoint's description says, if one is given.
+
+    Raises:
+        DlkitError: it is missing or broken, or not of the classes and shapes that the checkpoint knows.
+    """
+    if recipe.values["task"] in TEXT_TASKS:
+        if recipe.values["task"] == "text-classification":
+            return LabelledData(recipe, saved)
+        return CorpusData(recipe, data_folder() / "tokens", saved)
+    (constructor, keys), _ = parts("data", recipe.values["data"])
+    dataset: Dataset = constructor(**keys)
+    if saved is None:
+        return dataset
+    if list(dataset.classes) != saved["classes"] or list(dataset.input_shape) != saved["input_shape"]:
+        raise DlkitError(
+            f"{dataset.name} has {len(dataset.classes)} classes and inputs of {dataset.input_shape}; the model was "
+            f"trained on {len(saved['classes'])} classes and inputs of {tuple(saved['input_shape'])}",
+            "classes must have the same names; give the data that the run was trained on",
+        )
+    return dataclasses.replace(dataset, mean=torch.tensor(saved["mean"]), std=torch.tensor(saved["std"]))
 
 
-def build_model(recipe: Recipe, dataset: Dataset) -> nn.Module:
-    (constructor, keys), _ = _parts("model", recipe.values["model"])
+def describe(dataset: Dataset | LanguageData) -> dict[str, Any]:
+    """What a checkpoint must know about the data, to evaluate other data in the same way."""
+    if isinstance(dataset, LanguageData):
+        return dataset.description
+    return {
+        "classes": list(dataset.classes),
+        "input_shape": list(dataset.input_shape),
+        "mean": dataset.mean.tolist(),
+        "std": dataset.std.tolist(),
+    }
+
+
+def build_model(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
+    if isinstance(dataset, LanguageData):
+        return dataset.model(recipe)
+    (constructor, keys), _ = parts("model", recipe.values["model"])
     return constructor(dataset.input_shape, len(dataset.classes), **keys)
 
 
-def build_task(recipe: Recipe, dataset: Dataset) -> Classification:
-    (loss, keys), _ = _parts("loss", recipe.values["loss"])
+def build_task(recipe: Recipe, dataset: Dataset | LanguageData) -> Task:
+    (loss, keys), _ = parts("loss", recipe.values["loss"])
+    if isinstance(dataset, LanguageData):
+        return dataset.objective(loss(**keys))
     return Classification(loss(**keys), dataset.classes)
 
 
-def evaluated_splits(dataset: Dataset) -> list[str]:
+def evaluated_splits(dataset: Dataset | LanguageData) -> list[str]:
     """The splits to evaluate on, the one to look at during training first: validation data where there is any."""
     return [name for name in ("val", "test") if name in dataset.splits]
 
 
 def split_batches(
-    recipe: Recipe, dataset: Dataset, split: str, device: torch.device, training: bool, channels_last: bool = False
-) -> Batches:
+    recipe: Recipe,
+    dataset: Dataset | LanguageData,
+    split: str,
+    device: torch.device,
+    training: bool,
+    channels_last: bool = False,
+) -> loop.Batches:
     """Batches of one split. Raises RequestError if the data set has no such split."""
     if split not in dataset.splits:
         raise RequestError(f"{dataset.name} has no split {split!r}", f"its splits: {', '.join(dataset.splits)}")
-    _, [(constructor, keys)] = _parts("data", recipe.values["data"])
+    if isinstance(dataset, LanguageData):
+        return dataset.batches(recipe, split, device, training)
+    _, [(constructor, keys)] = parts("data", recipe.values["data"])
     arguments = [dataset.splits[split], dataset.mean, dataset.std, device, recipe.values["seed"], training]
     if channels_last:
         arguments.append(channels_last)
     return constructor(*arguments, **keys)
-
-
-Part = tuple[Callable[..., Any], dict[str, Any]]
-
-
-def _parts(section: str, values: dict[str, Any]) -> tuple[Part, list[Part]]:
-    """The constructors of a section's component, each with those of the section's keys that it takes."""
-    entry = SECTIONS[section][values["name"]]
-    parts: list[Part] = []
-    for target in (entry.target, *entry.also):
-        constructor = resolve(target)
-        names = inspect.signature(constructor).parameters
-        parts.append((constructor, {key: _argument(value) for key, value in values.items() if key in names}))
-    return parts[0], parts[1:]
-
-
-def _argument(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass
@@ -217,7 +232,7 @@ class Contest:
     device: torch.device
 
     @functools.cached_property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> Dataset | LanguageData:
         return load_data(next(iter(self.recipes.values())))
 
     def training(self, contender: Contender) -> Training:

@@ -1,9 +1,9 @@
 """The text data sets that `dlkit download` prepares: sst2, imdb, glue/..., superglue/... as Arrow tables mapped into
 memory. No torch.
 
-    corpus = load("glue/mrpc")
-    corpus.tables["train"]["sentence1"]     a pyarrow.ChunkedArray of strings, not copied
-    corpus.classes                          ("not_equivalent", "equivalent"), or None for a regression (glue/stsb)
+    texts = load("glue/mrpc")
+    texts.tables["train"]["sentence1"]     a pyarrow.ChunkedArray of strings, not copied
+    texts.classes                          ("not_equivalent", "equivalent"), or None for a regression (glue/stsb)
 
 Splits and columns are the hub's own (see `dlkit.data.sets`); a label that is hidden, as in most test splits, is -1.
 """
@@ -23,7 +23,7 @@ from dlkit.errors import DlkitError
 
 
 @dataclass(frozen=True)
-class Corpus:
+class PreparedTexts:
     """The splits of a text data set.
 
     Args:
@@ -45,7 +45,7 @@ class Corpus:
         return label if isinstance(label, tuple) else None
 
 
-def load(name: str) -> Corpus:
+def load(name: str) -> PreparedTexts:
     """Map a text data set into memory.
 
     Raises:
@@ -53,7 +53,7 @@ def load(name: str) -> Corpus:
     """
     place, manifest = store.require(name)
     tables = {split: _mapped(place / f"{split}.arrow") for split in manifest.splits}
-    return Corpus(name, tables, dict(SETS[name].columns), {"path": str(place), **manifest.provenance()})
+    return PreparedTexts(name, tables, dict(SETS[name].columns), {"path": str(place), **manifest.provenance()})
 
 
 def _mapped(path: Path) -> pa.Table:

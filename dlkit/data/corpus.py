@@ -1,0 +1,125 @@
+"""Running text, in splits, that need not fit into memory: it is read in pieces."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dlkit.errors import DlkitError
+
+PIECE = 1 << 16  # bytes
+_BLOCK = 1 << 22
+_CONTINUES = range(0x80, 0xC0)  # what a byte inside a UTF-8 character looks like
+
+
+@dataclass(frozen=True)
+class Span:
+    """Bytes `start` to `stop` of a file, or of bytes in memory."""
+
+    source: Path | bytes
+    start: int
+    stop: int
+
+    def blocks(self) -> Iterator[bytes]:
+        if isinstance(self.source, bytes):
+            yield self.source[self.start : self.stop]
+            return
+        try:
+            with self.source.open("rb") as file:
+                file.seek(self.start)
+                left = self.stop - self.start
+                while left > 0:
+                    block = file.read(min(left, _BLOCK))
+                    if not block:
+                        raise DlkitError(f"{self.source} became shorter while it was read")
+                    left -= len(block)
+                    yield block
+        except OSError as error:
+            raise DlkitError(f"cannot read {self.source}: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Text:
+    """UTF-8 text made of spans."""
+
+    spans: tuple[Span, ...]
+
+    @staticmethod
+    def of(text: str) -> Text:
+        """A text in memory."""
+        data = text.encode()
+        return Text((Span(data, 0, len(data)),))
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(span.stop - span.start for span in self.spans)
+
+    @cached_property
+    def sha256(self) -> str:
+        digest = hashlib.sha256()
+        for span in self.spans:
+            for block in span.blocks():
+                digest.update(block)
+        return digest.hexdigest()
+
+    def pieces(self, size: int = PIECE) -> Iterator[str]:
+        """The text in order, in pieces of at most `size` bytes: cut behind a line break where there is one, and else
+        between two characters. Raises DlkitError naming the first byte that is not UTF-8."""
+        for span in self.spans:
+            rest, place = b"", span.start
+            for block in span.blocks():
+                rest += block
+                begin = 0
+                while len(rest) - begin > size:
+                    end = rest.rfind(b"\n", begin, begin + size) + 1
+                    end = end if end > begin else character_start(rest, begin + size)
+                    yield _decode(rest[begin:end], span, place + begin)
+                    begin = end
+                rest, place = rest[begin:], place + begin
+            if rest:
+                yield _decode(rest, span, place)
+
+    def read(self) -> str:
+        """All of it."""
+        return "".join(self.pieces())
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The splits of a text: "train", perhaps "val", perhaps "test". `sources` says where it came from."""
+
+    name: str
+    splits: dict[str, Text]
+    sources: dict[str, Any]
+
+
+def corpus(name: str, splits: dict[str, Text], **sources: Any) -> Corpus:
+    """A corpus with the bytes and the sha256 of each split among its sources."""
+    sizes = {split: text.size for split, text in splits.items()}
+    return Corpus(
+        name, splits, {**sources, "bytes": sizes, "sha256": {split: text.sha256 for split, text in splits.items()}}
+    )
+
+
+def character_start(data: bytes, place: int) -> int:
+    """The last place at or before `place` at which a character begins."""
+    start = place
+    while start > max(0, place - 4) and start < len(data) and data[start] in _CONTINUES:
+        start -= 1
+    return start
+
+
+def _decode(data: bytes, span: Span, place: int) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        name = "the text" if isinstance(span.source, bytes) else span.source
+        raise DlkitError(
+            f"{name} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {place + error.start}",
+            "convert it, for example with iconv",
+        ) from error

@@ -1,0 +1,146 @@
+"""Texts and pairs of texts with an answer: a class, a number, or which of several candidates is right."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dlkit.annotations import Rate
+from dlkit.data.columns import class_names, class_places, label_values, require_column
+from dlkit.data.splits import three_way
+from dlkit.data.tables import READERS, read_table
+from dlkit.errors import DlkitError, RequestError
+
+Answer = Literal["class", "number", "candidate"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N examples in R rows: an example has one row, or one for each of its candidates.
+
+    Args:
+        first: (R,) texts.
+        second: (R,) what follows them, or None.
+        targets: (N,) int64 classes or places of the right candidate, or float32 numbers.
+        counts: (N,) rows of each example, or None for one each.
+        groups: (N,) int64, examples of one question, for metrics that count whole questions; or None.
+    """
+
+    first: list[str]
+    second: list[str] | None
+    targets: NDArray[Any]
+    counts: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """The splits of a data set of texts. `metrics` names what it is judged by, the first one foremost."""
+
+    name: str
+    splits: dict[str, Examples]
+    classes: tuple[str, ...]
+    answer: Answer
+    metrics: tuple[str, ...]
+    sources: dict[str, Any]
+
+
+def labelled(
+    name: str,
+    splits: dict[str, Examples],
+    classes: tuple[str, ...],
+    *,
+    answer: Answer = "class",
+    metrics: tuple[str, ...] = ("accuracy",),
+    **sources: Any,
+) -> LabelledTexts:
+    """A data set with rows and sha256 of each split among its sources."""
+    rows = {split: len(examples.targets) for split, examples in splits.items()}
+    digest = hashlib.sha256(repr(classes).encode())
+    for split, examples in splits.items():
+        digest.update(f"{split} {len(examples.first)}".encode())
+        for texts in (examples.first, examples.second or []):
+            for text in texts:
+                digest.update(text.encode() + b"\0")
+        digest.update(np.ascontiguousarray(examples.targets).data)
+    return LabelledTexts(
+        name, splits, classes, answer, metrics, {**sources, "rows": rows, "sha256": digest.hexdigest()}
+    )
+
+
+def texts(
+    *,
+    path: Path,
+    text: str,
+    label: str,
+    pair: str | None = None,
+    validation_path: Path | None = None,
+    test_path: Path | None = None,
+    test: Rate = 0.2,
+    validation: Rate = 0.0,
+) -> LabelledTexts:
+    """Texts, or pairs of texts, and their classes, from a CSV, JSON Lines or Parquet file.
+
+    Args:
+        path: the file: its name ends in .csv, .jsonl or .parquet.
+        text: the column of the text.
+        label: the column of the class: text, whole numbers or booleans.
+        pair: the column of a second text that follows the first; null for single texts.
+        validation_path: a file with the rows of "val".
+        test_path: a file with the rows of "test".
+        test: share of the rows that is held out as "test", where there is no test_path.
+        validation: share of the other rows that is held out as "val", where there is no validation_path.
+
+    Raises:
+        RequestError: a column that is not there or not of the type that is needed, a file of another kind.
+        DlkitError: a missing, empty or damaged file, missing values, a single class, a class that the training rows do not
+            have or that is too small to be split.
+    """
+    table, file = _table(Path(path), text, pair, label), Path(path)
+    values, places = label_values(table, file, label)
+    classes = class_names(values, file, label)
+    targets = class_places(values, places, classes, file)
+    parts = three_way(
+        targets, classes, test=0.0 if test_path else test, validation=0.0 if validation_path else validation
+    )
+    first, second = _strings(table, file, text), _strings(table, file, pair) if pair else None
+    splits = {
+        name: Examples([first[i] for i in rows], [second[i] for i in rows] if second else None, targets[rows])
+        for name, rows in parts.items()
+    }
+    for name, other in (("val", validation_path), ("test", test_path)):
+        if other is not None:
+            held, source = _table(Path(other), text, pair, label), Path(other)
+            right = class_places(*label_values(held, source, label), classes, source)
+            splits[name] = Examples(_strings(held, source, text), _strings(held, source, pair) if pair else None, right)
+    return labelled(file.stem, splits, classes, path=str(file.resolve()))
+
+
+def _table(file: Path, text: str, pair: str | None, label: str) -> pa.Table:
+    if file.suffix not in READERS:
+        raise RequestError(f"{file}: not a table of a known kind", f"its name must end in {', '.join(READERS)}")
+    table = read_table(READERS[file.suffix], file)
+    for name in (text, label, *([pair] if pair else [])):
+        require_column(name, table, file)
+    return table
+
+
+def _strings(table: pa.Table, file: Path, name: str) -> list[str]:
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise RequestError(f"{file}: column {name!r} is no text but {column.type}")
+    if column.null_count:
+        row = column.is_null().to_pylist().index(True) + 1
+        raise DlkitError(f"{file}: a missing text in column {name!r}, row {row}", f"{column.null_count} such rows")
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise DlkitError(f"{file}: column {name!r} holds text that is not UTF-8") from error

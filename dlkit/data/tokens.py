@@ -1,0 +1,63 @@
+"""A text as one array of token numbers, in memory or, where it is large, in a file that is mapped into it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from dlkit.data.corpus import Text
+from dlkit.data.tokenizer import Tokenizer
+from dlkit.errors import DlkitError
+
+IN_MEMORY = 256 << 20  # bytes of text up to which its tokens are kept in memory
+
+Tokens = NDArray[np.uint16 | np.uint32]
+
+
+def tokens_of(text: Text, tokenizer: Tokenizer, folder: Path, before: int | None = None) -> Tokens:
+    """The text's tokens, (n,).
+
+    Args:
+        text: of at most `IN_MEMORY` bytes, or of any size: then its tokens are written to `folder`, once.
+        tokenizer: to encode it with.
+        folder: for token files, named by the hash of text and tokenizer.
+        before: a token that comes first, so that each token of the text has one before it that predicts it.
+
+    Raises:
+        DlkitError: the text is empty or no UTF-8, or the file cannot be written.
+    """
+    dtype = np.uint16 if tokenizer.size <= 1 << 16 else np.uint32
+    first = np.array([] if before is None else [before], dtype=dtype)
+    if text.size <= IN_MEMORY:
+        chunks = [first, *(chunk.astype(dtype) for chunk in tokenizer.encode_text(text))]
+        return np.concatenate(chunks)
+    key = hashlib.sha256(f"{before} {text.sha256} {tokenizer.fingerprint}".encode()).hexdigest()
+    path = folder / f"{key[:32]}.tokens"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                _write(path, first, text, tokenizer)
+        return np.memmap(path, dtype=dtype, mode="r")
+    except OSError as error:
+        raise DlkitError(f"cannot write the tokens of the text to {folder}: {error.strerror}") from error
+
+
+def _write(path: Path, first: Tokens, text: Text, tokenizer: Tokenizer) -> None:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
+        try:
+            file.write(first.tobytes())
+            for chunk in tokenizer.encode_text(text):
+                file.write(chunk.astype(first.dtype).tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise

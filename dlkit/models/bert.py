@@ -1,0 +1,175 @@
+"""BERT: transformer blocks in which every token sees every other. Devlin et al., arXiv:1810.04805.
+
+Shapes: B sequences, T tokens, W numbers a token, V vocabulary, K outputs, M predicted tokens.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.annotations import Count, Positive, Rate
+from dlkit.errors import DlkitError, RequestError
+from dlkit.models.gpt import initialize
+from dlkit.nn.activations import Activation
+from dlkit.nn.activations import activation as activation_layer
+from dlkit.nn.dropout import Dropout
+from dlkit.nn.embedding import Embedding, Sinusoids
+from dlkit.nn.linear import Linear
+from dlkit.nn.norm import LayerNorm
+from dlkit.nn.transformer import TransformerBlock
+
+
+class BERT(nn.Module):
+    """A bidirectional encoder with the head that its task needs.
+
+    Args:
+        layers: transformer blocks.
+        heads: of attention in each block; they divide the width.
+        width: numbers a token.
+        hidden: width of each block's perceptron; null for four times the width.
+        activation: of the perceptrons.
+        norm_first: pre-norm, else post-norm as in the paper.
+        positions: learned vectors, or fixed waves (Vaswani et al. 2017).
+        dropout: probability that a number is zeroed in training, after the embedding, before each shortcut and before
+            the last layer of a classifier.
+        attention_dropout: probability that a weight of attention is zeroed in training.
+        pooling: what a classifier sees: the first token, as in the paper, or the mean over tokens.
+        context: most tokens of a sequence; null for data.context.
+        eps: of the norms.
+
+    Raises:
+        RequestError: the heads do not divide the width.
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        window: int,
+        outputs: int | None,
+        *,
+        layers: Count = 4,
+        heads: Count = 4,
+        width: Count = 256,
+        hidden: Count | None = None,
+        activation: Activation = "gelu",
+        norm_first: bool = False,
+        positions: Literal["learned", "sinusoidal"] = "learned",
+        dropout: Rate = 0.1,
+        attention_dropout: Rate = 0.1,
+        pooling: Literal["first", "mean"] = "first",
+        context: Count | None = None,
+        eps: Positive = 1e-12,
+    ) -> None:
+        super().__init__()
+        self.context = context or window
+        if self.context < window:
+            raise RequestError(f"model.context is {context}, less than the {window} tokens of data.context")
+        self.tokens = Embedding(vocabulary, width)
+        self.positions = (Embedding if positions == "learned" else Sinusoids)(self.context, width)
+        self.segments = Embedding(2, width)
+        self.norm = LayerNorm(width, eps=eps)
+        self.dropout = Dropout(dropout) if dropout else nn.Identity()
+        self.blocks = nn.ModuleList(
+            TransformerBlock(
+                width,
+                heads,
+                hidden or 4 * width,
+                causal=False,
+                norm_first=norm_first,
+                activation=activation,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+                eps=eps,
+            )
+            for _ in range(layers)
+        )
+        self.last_norm = LayerNorm(width, eps=eps) if norm_first else nn.Identity()
+        self.head = (
+            TokenHead(self.tokens, activation, eps)
+            if outputs is None
+            else SequenceHead(width, outputs, pooling=pooling, dropout=dropout)
+        )
+        initialize(self)
+
+    @property
+    def vocabulary(self) -> int:
+        """V."""
+        return self.tokens.weight.shape[0]
+
+    def forward(
+        self, tokens: Tensor, segments: Tensor | None = None, real: Tensor | None = None, at: Tensor | None = None
+    ) -> Tensor:
+        """Logits: of each token (B, T, V), of the tokens `at` (M, V), or of each sequence (B, K): as the head has it.
+
+        Args:
+            tokens: (B, T) int64.
+            segments: (B, T) int64, 0 in the first text of a pair and 1 in the second; null for all 0.
+            real: (B, T) bool, False for padding; null for no padding.
+            at: (M,) int64, places in the flattened (B T) tokens, for a head that predicts tokens.
+        """
+        x = self.hidden(tokens, segments, real)
+        return self.head(x, real) if isinstance(self.head, SequenceHead) else self.head(x, at)
+
+    def hidden(self, tokens: Tensor, segments: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+        """The encoded tokens, (B, T, W). Raises DlkitError on sequences longer than the context."""
+        length = tokens.shape[1]
+        if length > self.context:
+            raise DlkitError(f"a sequence of {length} tokens is longer than the {self.context} that the model takes")
+        places = torch.arange(length, device=tokens.device)  # (T,)
+        segment = self.segments.weight[0] if segments is None else self.segments(segments)
+        x = self.dropout(self.norm(self.tokens(tokens) + self.positions(places) + segment))  # (B, T, W)
+        mask = None if real is None else real[:, None, None, :]  # (B, 1, 1, S)
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.last_norm(x)
+
+
+class TokenHead(nn.Module):
+    """Which token stands there: linear, activation, norm, the embedding's transpose, a bias; (..., W) to (..., V)."""
+
+    def __init__(self, tokens: Embedding, activation: Activation, eps: float) -> None:
+        super().__init__()
+        vocabulary, width = tokens.weight.shape
+        self.transform = Linear(width, width)
+        self.activation = activation_layer(activation)
+        self.norm = LayerNorm(width, eps=eps)
+        self.decoder = Linear(width, vocabulary)
+        self.decoder.weight = tokens.weight
+
+    def forward(self, x: Tensor, at: Tensor | None = None) -> Tensor:
+        if at is not None:
+            x = x.flatten(0, 1).index_select(0, at)  # (M, W)
+        return self.decoder(self.norm(self.activation(self.transform(x))))
+
+
+class SequenceHead(nn.Module):
+    """K numbers for each sequence: pooling, linear and tanh, dropout, linear; (B, T, W) to (B, K)."""
+
+    def __init__(self, width: int, outputs: int, *, pooling: Literal["first", "mean"], dropout: float) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.pooler = Linear(width, width)
+        self.dropout = Dropout(dropout)
+        self.classifier = Linear(width, outputs)
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        if self.pooling == "first":
+            pooled = x[:, 0]  # (B, W)
+        elif real is None:
+            pooled = x.mean(1)
+        else:
+            # mean over the tokens that are no padding
+            pooled = (x * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+        return self.classifier(self.dropout(self.pooler(pooled).tanh()))
+
+
+# Turc et al., arXiv:1908.08962 (tiny, mini, small); Devlin et al. (base, large). Vocabulary 30,522, context 512.
+bert_tiny = partial(BERT, layers=2, heads=2, width=128, norm_first=False, context=512)
+bert_mini = partial(BERT, layers=4, heads=4, width=256, norm_first=False, context=512)
+bert_small = partial(BERT, layers=4, heads=8, width=512, norm_first=False, context=512)
+bert_base = partial(BERT, layers=12, heads=12, width=768, norm_first=False, context=512)
+bert_large = partial(BERT, layers=24, heads=16, width=1024, norm_first=False, context=512)

@@ -1,0 +1,64 @@
+"""The transformer block: attention between tokens, then a perceptron for each token, both around a shortcut.
+
+    post-norm (Vaswani et al., arXiv:1706.03762; GPT-1, BERT)   x <- norm(x + f(x))
+    pre-norm  (GPT-2; Xiong et al., arXiv:2002.04745)           x <- x + f(norm(x))
+
+Shapes: B sequences, T tokens, W numbers a token.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from dlkit.annotations import Rate
+from dlkit.nn.activations import Activation
+from dlkit.nn.attention import MultiHeadAttention
+from dlkit.nn.cache import LayerCache
+from dlkit.nn.dropout import Dropout
+from dlkit.nn.mlp import MLP
+from dlkit.nn.norm import LayerNorm
+
+
+class TransformerBlock(nn.Module):
+    """One block: (B, T, W) to (B, T, W).
+
+    Args:
+        width: W.
+        heads: of attention; they divide the width.
+        hidden: width of the perceptron's hidden layer.
+        causal: whether tokens see only what came before.
+        norm_first: pre-norm, which trains deep stacks without a warm-up; else post-norm.
+        activation: of the perceptron.
+        dropout: probability that a number is zeroed before each shortcut in training.
+        attention_dropout: probability that a weight of attention is zeroed in training.
+        eps: of the norms.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int,
+        *,
+        causal: bool,
+        norm_first: bool,
+        activation: Activation = "gelu",
+        dropout: Rate = 0.0,
+        attention_dropout: Rate = 0.0,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.attention_norm = LayerNorm(width, eps=eps)
+        self.attention = MultiHeadAttention(width, heads, causal=causal, dropout=attention_dropout)
+        self.mlp_norm = LayerNorm(width, eps=eps)
+        self.mlp = MLP(width, width, hidden=(hidden,), activation=activation)
+        self.dropout = Dropout(dropout) if dropout else nn.Identity()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
+        """See `MultiHeadAttention.forward` for the mask and the cache."""
+        if self.norm_first:
+            x = x + self.dropout(self.attention(self.attention_norm(x), mask, cache))
+            return x + self.dropout(self.mlp(self.mlp_norm(x)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask, cache)))
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))

@@ -1,0 +1,90 @@
+"""Language modelling: predict the next token (GPT) or the masked ones (BERT), and measure how well.
+
+Shapes: B windows, T tokens, M predicted tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class CausalLM:
+    """Radford et al. 2018, equation 1: maximise the sum over t of log P(token t | the tokens before it).
+
+    Args:
+        loss: maps logits (N, V), targets (N,) and the parameters to a scalar.
+        token_bytes: (V,) bytes of text that each token stands for, or None where that is not a number of its own.
+    """
+
+    unit = "tokens"
+    main_metric = "loss"
+
+    def __init__(self, loss: nn.Module, token_bytes: Tensor | None = None) -> None:
+        self.loss = loss
+        self.token_bytes = token_bytes
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """(B T, V) of the tokens after each of (B, T)."""
+        return model(batch[0]).flatten(0, -2)
+
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """The loss of a batch, on the device."""
+        return self.loss(self.logits(model, batch), batch[1], model.parameters()), None
+
+    def meter(self, device: torch.device) -> LanguageMeter:
+        return LanguageMeter(self, device)
+
+
+class MaskedLM(CausalLM):
+    """Devlin et al., arXiv:1810.04805, task 1: predict the masked tokens from all others."""
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """(M, V) of the tokens at the chosen places."""
+        inputs, _, places = batch
+        return model(inputs, at=places)
+
+
+class LanguageMeter:
+    """Accumulates an evaluation on the device, without a host sync a batch."""
+
+    def __init__(self, task: CausalLM, device: torch.device) -> None:
+        self.task = task
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        self.nats = torch.zeros((), dtype=wide, device=device)
+        self.counts = torch.zeros(3, dtype=torch.int64, device=device)  # tokens, right ones, bytes
+        self.token_bytes = None if task.token_bytes is None else task.token_bytes.to(device)
+
+    @property
+    def samples(self) -> int:
+        """Predicted tokens."""
+        return int(self.counts[0])
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, batch: Any) -> None:
+        logits, targets = self.task.logits(model, batch).float(), batch[1]  # (N, V), (N,)
+        # sum over t of -ln P(token t | ...)
+        self.nats += F.cross_entropy(logits, targets, reduction="sum")  # a target of -100 does not count
+        counted = targets >= 0
+        self.counts[0] += counted.sum()
+        self.counts[1] += (logits.argmax(-1) == targets).sum()
+        if self.token_bytes is not None:
+            self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
+
+    def metrics(self) -> dict[str, float]:
+        """Loss in nats a token, perplexity e^loss, accuracy, and bits a byte of text where tokens stand for bytes."""
+        tokens, right, bytes_ = self.counts.tolist()
+        nats = self.nats.item()
+        loss = nats / max(tokens, 1)
+        metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": right / max(tokens, 1)}
+        if bytes_:
+            # bits a byte = sum of -log2 P(token) / bytes of text
+            metrics["bits_per_byte"] = nats / math.log(2) / bytes_
+        return metrics
+
+    def confusion_matrix(self) -> Tensor | None:
+        return None

@@ -1,0 +1,58 @@
+"""Scores that GLUE and SuperGLUE are counted in. Wang et al., arXiv:1804.07461 and arXiv:1905.00537.
+
+Shapes: K classes; a matrix of confusions, (K, K), has true classes as rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[Any]
+
+
+def f1(confusion: Numbers) -> float:
+    """F1 of the last class of two, "yes": 2 hits / (2 hits + misses + false alarms); 0 where that is 0 / 0."""
+    hits = confusion[-1, -1]
+    # F1 = 2 P R / (P + R) = 2 TP / (2 TP + FN + FP)
+    return float(2 * hits / max(1, confusion[-1].sum() + confusion[:, -1].sum()))
+
+
+def macro_f1(confusion: Numbers) -> float:
+    """Mean of each class's F1; a class that neither occurs nor is predicted counts as 0."""
+    hits = confusion.diagonal()
+    return float(np.mean(2 * hits / np.maximum(1, confusion.sum(1) + confusion.sum(0))))
+
+
+def matthews(confusion: Numbers) -> float:
+    """Matthews' correlation for K classes (Gorodkin 2004), from -1 to 1; 0 where all are of one class."""
+    matrix = confusion.astype(np.float64)
+    n, hits, true, predicted = matrix.sum(), np.trace(matrix), matrix.sum(1), matrix.sum(0)
+    # (n sum_k C_kk - t . p) / sqrt((n^2 - p . p)(n^2 - t . t))
+    spread = (n**2 - predicted @ predicted) * (n**2 - true @ true)
+    return float((n * hits - true @ predicted) / math.sqrt(spread)) if spread > 0 else 0.0
+
+
+OF_CONFUSION: dict[str, Callable[[Numbers], float]] = {"f1": f1, "macro_f1": macro_f1, "matthews": matthews}
+
+
+def pearson(x: Numbers, y: Numbers) -> float:
+    """cov(x, y) / (sd(x) sd(y)) of two (N,); NaN where one of them is constant."""
+    x, y = x - x.mean(), y - y.mean()
+    spread = math.sqrt(float(x @ x) * float(y @ y))
+    return float(x @ y) / spread if spread > 0 else math.nan
+
+
+def spearman(x: Numbers, y: Numbers) -> float:
+    """Pearson's correlation of the ranks, equal values sharing the mean of theirs."""
+    return pearson(_ranks(x), _ranks(y))
+
+
+def _ranks(x: Numbers) -> Numbers:
+    _, place, counts = np.unique(x, return_inverse=True, return_counts=True)
+    # values of one rank stand at last - count + 1 .. last, whose mean is last - (count - 1) / 2
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]

@@ -1,0 +1,118 @@
+"""Tasks on texts and pairs of texts: a class, a number, or the right one of several candidates.
+
+Shapes: R rows of T tokens, N examples (one row each, or one row a candidate), K classes, C candidates at most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dlkit.train import scores
+from dlkit.train.classification import Classification, ClassificationMeter
+
+Metric = Callable[[ClassificationMeter], float]
+
+
+class TextClassification(Classification):
+    """One class a row; a batch is (tokens, targets, segments, real, counts).
+
+    Args:
+        loss: maps logits (N, K), targets (N,) and the parameters to a scalar.
+        classes: names of the K classes.
+        metrics: what it is judged by besides loss, accuracy and calibration: f1, macro_f1, matthews; the first of all
+            is the main metric.
+    """
+
+    def __init__(self, loss: nn.Module, classes: tuple[str, ...], metrics: tuple[str, ...] = ("accuracy",)) -> None:
+        super().__init__(loss, classes)
+        self.metrics = metrics
+        self.main_metric = metrics[0]
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        tokens, _, segments, real, _ = batch
+        return model(tokens, segments, real)  # (R, K)
+
+    def meter(self, device: torch.device) -> ClassificationMeter:
+        return _TextMeter(self, device)
+
+
+class MultipleChoice(TextClassification):
+    """The right candidate of each example: candidate c has the probability softmax(scores)_c."""
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        tokens, _, segments, real, counts = batch
+        each = model(tokens, segments, real)[:, 0]  # (R,)
+        shown = torch.arange(len(self.classes), device=each.device) < counts[:, None]  # (N, C)
+        # candidates that an example does not have get no probability
+        return torch.full(shown.shape, -math.inf, device=each.device, dtype=each.dtype).masked_scatter(shown, each)
+
+
+class _TextMeter(ClassificationMeter):
+    """Adds the metrics that a matrix of confusions tells."""
+
+    def __init__(self, task: TextClassification, device: torch.device) -> None:
+        super().__init__(len(task.classes), device, task)
+        self.names = task.metrics
+
+    def metrics(self) -> dict[str, float]:
+        found = super().metrics()
+        matrix = self.confusion_matrix()
+        if matrix is not None:
+            counts = matrix.numpy()
+            found |= {name: scores.OF_CONFUSION[name](counts) for name in self.names if name in scores.OF_CONFUSION}
+        return found
+
+
+class Regression:
+    """One number a row, learned by `loss` and judged by correlation.
+
+    Args:
+        loss: maps outputs (N, 1), targets (N,) and the parameters to a scalar.
+    """
+
+    unit = "samples"
+    main_metric = "pearson"
+
+    def __init__(self, loss: nn.Module) -> None:
+        self.loss = loss
+
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """The loss of a batch, on the device."""
+        tokens, targets, segments, real, _ = batch
+        return self.loss(model(tokens, segments, real), targets, model.parameters()), None
+
+    def meter(self, device: torch.device) -> RegressionMeter:
+        return RegressionMeter()
+
+
+class RegressionMeter:
+    """Keeps all outputs: correlation of ranks needs them."""
+
+    def __init__(self) -> None:
+        self.outputs: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    @property
+    def samples(self) -> int:
+        return sum(map(len, self.targets))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, batch: Any) -> None:
+        tokens, targets, segments, real, _ = batch
+        self.outputs.append(model(tokens, segments, real)[:, 0].float())
+        self.targets.append(targets)
+
+    def metrics(self) -> dict[str, float]:
+        """Mean squared error, Pearson's and Spearman's correlation, and the mean of the two, as GLUE counts STS-B."""
+        outputs, targets = (torch.cat(parts).cpu().double().numpy() for parts in (self.outputs, self.targets))
+        pearson, spearman = scores.pearson(outputs, targets), scores.spearman(outputs, targets)
+        return {"loss": float(np.mean((outputs - targets) ** 2)), "pearson": pearson, "spearman": spearman}
+
+    def confusion_matrix(self) -> Tensor | None:
+        return None

