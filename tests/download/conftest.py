@@ -254,7 +254,7 @@ class Handler(BaseHTTPRequestHandler):
             self.hub.served[digest] = self.hub.served.get(digest, 0) + sent
 
     def misbehave(self, fault: Fault, body: bytes) -> None:
-        self.close_connection = True
+        self.close_connection = fault[0] not in ("status", "html", "loop")
         if fault[0] == "status":
             self.answer(fault[1], b"busy", **(fault[2] if len(fault) > 2 else {}))
         elif fault[0] == "html":
