@@ -26,11 +26,12 @@ MAY = {
     "models": {"errors", "annotations", "nn"},
     "train": {"errors", "annotations", "plotting"},
     "compare": {"errors", "annotations", "plotting", "train"},
+    "generation": {"errors", "models"},
     "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
     "download": {"errors", "data"},
-    "cli": {*BASE, "build", "runs", "train", "information", "compare", "data", "download"},
+    "cli": {*BASE, "build", "runs", "generation", "train", "information", "compare", "data", "download"},
 }
 TORCH_FREE = [
     "errors",

@@ -23,6 +23,11 @@ def escaped(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def printable(text: str) -> str:
+    """The text with its line breaks and tabs, but nothing that steers a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def write_stderr(text: str) -> None:
     """A line on stderr, if there is one to write to."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"

@@ -13,6 +13,7 @@ from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import DataDir, Json, Quiet
 from dlkit.cli._signals import GracefulStop
 from dlkit.data import sets, store
+from dlkit.data.folder import data_folder
 from dlkit.data.sets import DataSet
 from dlkit.errors import RequestError
 
@@ -70,7 +71,7 @@ def download(
 
     halt = threading.Event()
     order = Order(
-        store.data_dir(), mirror, verify, force, allow_mismatch, hub.offline(), jobs, Patience(retries, timeout), halt
+        data_folder(), mirror, verify, force, allow_mismatch, hub.offline(), jobs, Patience(retries, timeout), halt
     )
     with (
         GracefulStop("stopping; what has arrived is kept, once more stops at once", halt.set) as stop,

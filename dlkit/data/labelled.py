@@ -99,8 +99,8 @@ def texts(
 
     Raises:
         RequestError: a column that is not there or not of the type that is needed, a file of another kind.
-        DlkitError: a missing, empty or damaged file, missing values, a single class, a class that the training rows do not
-            have or that is too small to be split.
+        DlkitError: a missing, empty or damaged file, missing values, a single class, one that the training rows lack
+            or that is too small to be split.
     """
     table, file = _table(Path(path), text, pair, label), Path(path)
     values, places = label_values(table, file, label)

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dlkit.data.folder import data_folder
 from dlkit.data.sets import SETS, DataSet, size_text
 from dlkit.errors import DlkitError
 
@@ -35,16 +36,6 @@ def choose(path: Path) -> None:
     global _chosen
     _chosen = path.absolute()
     os.environ["DLKIT_DATA"] = str(_chosen)
-
-
-def data_dir() -> Path:
-    """`$DLKIT_DATA`, else the platform's cache directory."""
-    chosen = os.environ.get("DLKIT_DATA")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("dlkit", appauthor=False) / "data"
 
 
 @dataclass(frozen=True)
@@ -126,7 +117,7 @@ def _checksum(values: dict[str, Any]) -> str:
 
 def folder(name: str, root: Path | None = None) -> Path:
     """Where a data set lies, or would."""
-    return (root or data_dir()) / name
+    return (root or data_folder()) / name
 
 
 def find(name: str, root: Path | None = None) -> Manifest | None:
@@ -155,7 +146,7 @@ def absent(dataset: DataSet, root: Path | None = None) -> DlkitError:
     place = folder(dataset.name, root)
     why = "is not whole" if (place / MANIFEST).exists() else "is not here"
     repair = " --verify" if (place / MANIFEST).exists() else ""
-    option = f" --data-dir {shlex.quote(str(_chosen))}" if _chosen is not None and data_dir() == _chosen else ""
+    option = f" --data-dir {shlex.quote(str(_chosen))}" if _chosen is not None and data_folder() == _chosen else ""
     return DlkitError(
         f"the data set {dataset.name} {why}: nothing whole in {place} (download: {about}{size_text(dataset.size)})",
         f"dlkit download {dataset.name}{repair}{option}",

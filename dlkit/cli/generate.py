@@ -1,0 +1,158 @@
+"""`dlkit generate`: sample text from a GPT."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlkit.cli import _completion
+from dlkit.cli._console import Output, note, printable
+from dlkit.cli._options import Device, Json, Quiet
+from dlkit.errors import DlkitError, RequestError
+
+if TYPE_CHECKING:
+    from dlkit.build.language import Reader
+    from dlkit.generation import Sampling
+
+
+def generate(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="A run, a checkpoint, a Hugging Face directory, or - for either from a pipe.",
+            autocompletion=_completion.runs,
+        ),
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Argument(metavar="PROMPT", help="What the text begins with; - reads one prompt a line from a pipe."),
+    ] = None,
+    tokens: Annotated[int, typer.Option(min=1, max=10**7, metavar="N", help="Tokens to sample, at most.")] = 256,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, max=10**4, metavar="N", help="Samples of each prompt.")] = 1,
+    temperature: Annotated[float, typer.Option(metavar="T", help="0 is greedy, 1 the model's own distribution.")] = 0.8,
+    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="Choose among the K likeliest tokens; 0 for all.")] = 0,
+    top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest of probability P.")] = 0.95,
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this; repeatable.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
+    ] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Sample text from a GPT, as it comes on a terminal.
+
+    Prints the record of each text; -q prints the text. A prompt that is longer than the model's context keeps its end.
+
+    \b
+    Examples:
+      dlkit generate runs/pydoc-gpt-1 "The with statement"
+      printf 'def\\nclass\\n' | dlkit generate runs/pydoc-gpt-1 - -n 3 --tokens 50
+    """
+    piped = prompt == "-" or (prompt is None and run != "-" and not sys.stdin.isatty())
+    if run == "-" and prompt == "-":
+        raise RequestError("RUN and PROMPT cannot both come from standard input", "name one of them")
+    prompts = _lines() if piped else [prompt or ""]
+
+    import torch
+
+    from dlkit.build.language import open_reader
+    from dlkit.generation import Sampling
+    from dlkit.train import machine
+
+    sampling = Sampling(temperature, top_k, top_p)
+    where = machine.pick_device(device)
+    reader = open_reader(run, where, checkpoint)
+    if reader.task != "causal-lm":
+        raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")
+    output = Output(as_json, quiet)
+    streams = output.tables and len(prompts) == 1 and n == 1
+    generator = torch.Generator(where).manual_seed(seed)
+    for record in _sample(reader, prompts, n, tokens, sampling, tuple(stop or ()), generator, streams):
+        if not streams:
+            output.emit(record, record["text"], lambda record=record: _shown(record))
+
+
+def _lines() -> list[str]:
+    try:
+        lines = sys.stdin.buffer.read().decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DlkitError(f"the prompts on standard input are not UTF-8: byte {error.start}") from error
+    if not lines:
+        raise RequestError("no prompt on standard input", "one prompt a line: echo Once | dlkit generate RUN -")
+    return lines
+
+
+def _sample(
+    reader: Reader,
+    prompts: list[str],
+    n: int,
+    most: int,
+    sampling: Sampling,
+    stops: tuple[str, ...],
+    generator: Any,
+    streams: bool,
+) -> Any:
+    """Records, prompt by prompt; with `streams` the text is also written as it comes."""
+    from dlkit import generation
+
+    tokenizer, model = reader.tokenizer, reader.model
+    before = [] if tokenizer.separator is None else [tokenizer.separator]
+    encoded: list[list[int]] = []
+    for prompt, numbers in zip(prompts, tokenizer.encode(prompts), strict=True):
+        whole: list[int] = [*before, *numbers]
+        if not whole:
+            raise RequestError("an empty prompt, and the tokenizer has no token to begin with", "give a PROMPT")
+        room: int = model.context  # pyright: ignore[reportAssignmentType]
+        if len(whole) > room:
+            note(f"the prompt {prompt[:20]!r}... has {len(whole)} tokens: its last {room} are used")
+            whole = whole[-room:]
+        encoded += [whole] * n
+    texts = [generation.TextStream(stops) for _ in encoded]
+    counts, began = [0] * len(encoded), time.perf_counter()
+    if streams:
+        _write(prompts[0], streams)
+    for chosen in generation.generate(model, encoded, most, sampling, generator):  # pyright: ignore[reportArgumentType]
+        numbers: list[int] = chosen.tolist()  # pyright: ignore[reportUnknownMemberType]
+        for i, number in enumerate(numbers):
+            if texts[i].stopped:
+                continue
+            if number == tokenizer.separator:
+                texts[i].stopped = True
+                continue
+            counts[i] += 1
+            _write(texts[i].push(tokenizer.bytes_of(number)), streams)
+        if all(text.stopped for text in texts):
+            break
+    for text in texts:
+        _write(text.finish(), streams)
+    _write("\n", streams)
+    seconds = time.perf_counter() - began
+    if streams:
+        note(f"{counts[0]} tokens, {sum(counts) / seconds:,.0f} a second")
+    for i, text in enumerate(texts):
+        yield {
+            "run": str(reader.path),
+            "prompt": prompts[i // n],
+            "text": text.text,
+            "tokens": counts[i],
+            "tokens_per_second": round(sum(counts) / seconds, 1),
+            "stopped": text.stopped,
+        }
+
+
+def _write(text: str, streams: bool) -> None:
+    if streams and text:
+        sys.stdout.write(printable(text))
+        sys.stdout.flush()
+
+
+def _shown(record: dict[str, Any]) -> Any:
+    from rich.text import Text
+
+    return Text.assemble((printable(record["prompt"]), "bold"), printable(record["text"]), "\n")
