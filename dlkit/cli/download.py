@@ -31,6 +31,9 @@ def download(
     mirror: Annotated[
         str | None, typer.Option(metavar="URL|DIR", help="Another hub, or a directory in the hub's layout.")
     ] = None,
+    own: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Your own copy of ImageNet: its archives or folders.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check every byte of what is here, and repair it.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch even what is here.")] = False,
     allow_mismatch: Annotated[
@@ -62,7 +65,7 @@ def download(
     if not names:
         raise RequestError("which data set?", "`dlkit download --list` shows them all")
     wanted = list(dict.fromkeys(dataset for name in names for dataset in sets.named(name)))
-    _check(mirror)
+    _check(mirror, own, wanted)
 
     from dlkit.cli._download_view import DownloadView
     from dlkit.download import hub
@@ -71,7 +74,7 @@ def download(
 
     halt = threading.Event()
     order = Order(
-        data_folder(), mirror, verify, force, allow_mismatch, hub.offline(), jobs, Patience(retries, timeout), halt
+        data_folder(), mirror, verify, force, allow_mismatch, hub.offline(), jobs, Patience(retries, timeout), halt, own
     )
     with (
         GracefulStop("stopping; what has arrived is kept, once more stops at once", halt.set) as stop,
@@ -87,11 +90,15 @@ def download(
             output.emit(record, record["path"], lambda record=record: _table(record))
 
 
-def _check(mirror: str | None) -> None:
+def _check(mirror: str | None, own: Path | None, wanted: list[DataSet]) -> None:
     if mirror is not None and "://" in mirror and not mirror.startswith(("http://", "https://")):
         raise RequestError(f"--mirror {mirror}: not a web address", "give http(s)://... or a directory")
     if mirror is not None and "://" not in mirror and not Path(mirror).expanduser().is_dir():
         raise RequestError(f"--mirror {mirror}: no such directory", "give http(s)://... or an existing directory")
+    if own is not None and [dataset.name for dataset in wanted] != ["imagenet1k"]:
+        raise RequestError("--from is for imagenet1k alone", "dlkit download imagenet1k --from DIR")
+    if own is not None and not own.is_dir():
+        raise RequestError(f"--from {own}: no such directory", "give the folder of the archives, or of train/ and val/")
 
 
 def _obtain(dataset: DataSet, order: Order, view: Any) -> dict[str, Any]:

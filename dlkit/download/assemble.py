@@ -42,7 +42,7 @@ def assemble(
         rows = {s: sum(_counted(path, step) for path in paths) for s, paths in by_split.items()}
     else:
         rows = prepare.count_rows(dataset, [(s, path) for s, paths in by_split.items() for path in paths])
-    mismatch = compare(dataset, rows, allow_mismatch)
+    mismatch = compare(dataset, dataset.rows, rows, allow_mismatch)
     if dataset.form in ("shards", "archives"):
         for file in listing.files:
             target = new / file.path
@@ -80,11 +80,11 @@ def _counted(path: Path, step: prepare.Step) -> int:
     return archives.count_samples(path)
 
 
-def compare(dataset: DataSet, rows: dict[str, int], allow: bool) -> dict[str, dict[str, int]]:
+def compare(dataset: DataSet, wanted: dict[str, int], rows: dict[str, int], allow: bool) -> dict[str, dict[str, int]]:
     """Splits whose rows are not the published ones. Raises DlkitError unless that is allowed."""
     mismatch = {
         split: {"published": published, "found": rows[split]}
-        for split, published in dataset.rows.items()
+        for split, published in wanted.items()
         if rows[split] != published
     }
     if mismatch and not allow:

@@ -53,6 +53,7 @@ class Order:
         jobs: files at once.
         patience: with the network.
         stop: set to end everything.
+        own: the user's own copy of ImageNet, to take instead.
     """
 
     root: Path
@@ -64,6 +65,7 @@ class Order:
     jobs: int = 4
     patience: Patience = field(default_factory=Patience)
     stop: threading.Event = field(default_factory=threading.Event)
+    own: Path | None = None
 
     def check(self) -> None:
         if self.stop.is_set():
@@ -95,6 +97,10 @@ def obtain(dataset: DataSet, order: Order, reporter: Reporter) -> Outcome:
         broken = [] if order.force else _broken(place, known, order, reporter)
         if known is not None and not broken:
             return Outcome(known, place, "present", [])
+        if order.own is not None:
+            manifest = _from_own(dataset, order.own, work := order.root / ".work" / dataset.name, order, reporter)
+            _publish(work, place)
+            return Outcome(manifest, place, "built", broken)
         if order.offline and not (order.mirror and _is_directory(order.mirror)):
             raise DlkitError(f"offline, and {store.absent(dataset, order.root).message}", "unset HF_HUB_OFFLINE")
         work = order.root / ".work" / dataset.name
@@ -259,6 +265,33 @@ def _build(dataset: DataSet, listing: Listing, work: Path, order: Order, reporte
                 _sync(path)
     except OSError as error:
         raise web.disk_error(error, new) from error
+    return manifest
+
+
+def _from_own(dataset: DataSet, own: Path, work: Path, order: Order, reporter: Reporter) -> Manifest:
+    """The data set from the user's own copy, in `work`/new; it has no test split."""
+    from dlkit.download import assemble, imagenet
+
+    new = work / "new"
+    shutil.rmtree(new, ignore_errors=True)
+    published = {split: rows for split, rows in dataset.rows.items() if split != "test"}
+    reporter.phase(dataset.name, "converting", sum(published.values()))
+
+    def step(count: int) -> None:
+        order.check()
+        reporter.step(count)
+
+    try:
+        new.mkdir(parents=True)
+        rows = imagenet.write(own, new, step)
+        mismatch = assemble.compare(dataset, published, rows, order.allow_mismatch)
+        paths = sorted(path.relative_to(new).as_posix() for path in new.rglob("*.parquet"))
+        known = [store.hashed(new, path) for path in paths]
+        source = {"kind": "own", "place": str(own.resolve())}
+        manifest = Manifest(dataset.name, source, known, known, rows, mismatch, dict(dataset.columns))
+        (new / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    except OSError as error:
+        raise web.disk_error(error, error.filename or new) from error
     return manifest
 
 
