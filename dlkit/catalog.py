@@ -31,8 +31,10 @@ class Entry:
 
 
 _IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
+_STREAMED = ("dlkit.data.streaming:StreamedImages",)
 _ROW_BATCHES = ("dlkit.data.batches:Batches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
+_WEIGHTS = ("dlkit.models.weights:pretrained",)
 _IMAGES = ("image-classification",)
 _ROWS = ("tabular-classification",)
 _WINDOWS = ("dlkit.data.windows:TokenWindows", "dlkit.data.windows:MaskedWindows")
@@ -58,6 +60,9 @@ DATA = {
         "cifar100",
     ),
     "images": Entry("dlkit.data.images:images", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES),
+    "imagenet": Entry(
+        "dlkit.data.imagenet:imagenet", "class folders or Parquet shards of any size, streamed", _STREAMED, _IMAGES
+    ),
     "csv": Entry("dlkit.data.tables:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS),
     "jsonl": Entry(
         "dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
@@ -76,15 +81,29 @@ DATA = {
 
 MODELS = {
     "mlp": Entry("dlkit.models.mlp:MLPClassifier", "multilayer perceptron, any depth", tasks=(*_IMAGES, *_ROWS)),
-    "cnn": Entry("dlkit.models.cnn:CNN", "small plain convolutional network", tasks=_IMAGES),
-    "resnet": Entry("dlkit.models.resnet:ResNet", "residual network, general form (He et al. 2016)", tasks=_IMAGES),
-    "resnet20": Entry("dlkit.models.resnet:resnet20", "CIFAR ResNet, 20 layers, 0.27 M parameters", tasks=_IMAGES),
-    "resnet32": Entry("dlkit.models.resnet:resnet32", "CIFAR ResNet, 32 layers, 0.46 M parameters", tasks=_IMAGES),
-    "resnet44": Entry("dlkit.models.resnet:resnet44", "CIFAR ResNet, 44 layers, 0.66 M parameters", tasks=_IMAGES),
-    "resnet56": Entry("dlkit.models.resnet:resnet56", "CIFAR ResNet, 56 layers, 0.85 M parameters", tasks=_IMAGES),
-    "resnet110": Entry("dlkit.models.resnet:resnet110", "CIFAR ResNet, 110 layers, 1.7 M parameters", tasks=_IMAGES),
-    "plain20": Entry("dlkit.models.resnet:plain20", "resnet20 without its residual connections", tasks=_IMAGES),
-    "plain56": Entry("dlkit.models.resnet:plain56", "resnet56 without its residual connections", tasks=_IMAGES),
+    "cnn": Entry("dlkit.models.cnn:CNN", "small plain convolutional network", _WEIGHTS, _IMAGES),
+    "resnet": Entry("dlkit.models.resnet:ResNet", "residual network, general form (He et al. 2016)", _WEIGHTS, _IMAGES),
+    "resnet20": Entry("dlkit.models.resnet:resnet20", "CIFAR ResNet, 20 layers, 0.27 M parameters", _WEIGHTS, _IMAGES),
+    "resnet32": Entry("dlkit.models.resnet:resnet32", "CIFAR ResNet, 32 layers, 0.46 M parameters", _WEIGHTS, _IMAGES),
+    "resnet44": Entry("dlkit.models.resnet:resnet44", "CIFAR ResNet, 44 layers, 0.66 M parameters", _WEIGHTS, _IMAGES),
+    "resnet56": Entry("dlkit.models.resnet:resnet56", "CIFAR ResNet, 56 layers, 0.85 M parameters", _WEIGHTS, _IMAGES),
+    "resnet110": Entry(
+        "dlkit.models.resnet:resnet110", "CIFAR ResNet, 110 layers, 1.7 M parameters", _WEIGHTS, _IMAGES
+    ),
+    "fast_cnn": Entry("dlkit.models.fast_cnn:FastCNN", "small network for fast training", _WEIGHTS, _IMAGES),
+    "resnet18": Entry("dlkit.models.resnet:resnet18", "ImageNet ResNet, 18 layers, 12 M parameters", _WEIGHTS, _IMAGES),
+    "resnet34": Entry("dlkit.models.resnet:resnet34", "ImageNet ResNet, 34 layers, 22 M parameters", _WEIGHTS, _IMAGES),
+    "resnet50": Entry("dlkit.models.resnet:resnet50", "ImageNet ResNet, 50 layers, 26 M parameters", _WEIGHTS, _IMAGES),
+    "resnet101": Entry("dlkit.models.resnet:resnet101", "ImageNet ResNet, 101 layers, 45 M", _WEIGHTS, _IMAGES),
+    "resnet152": Entry("dlkit.models.resnet:resnet152", "ImageNet ResNet, 152 layers, 60 M", _WEIGHTS, _IMAGES),
+    "convnext": Entry("dlkit.models.convnext:ConvNeXt", "ConvNeXt, general form (Liu et al. 2022)", _WEIGHTS, _IMAGES),
+    "convnext_nano": Entry("dlkit.models.convnext:convnext_nano", "ConvNeXt, 15 M parameters", _WEIGHTS, _IMAGES),
+    "convnext_tiny": Entry("dlkit.models.convnext:convnext_tiny", "ConvNeXt, 29 M parameters", _WEIGHTS, _IMAGES),
+    "convnext_small": Entry("dlkit.models.convnext:convnext_small", "ConvNeXt, 50 M parameters", _WEIGHTS, _IMAGES),
+    "convnext_base": Entry("dlkit.models.convnext:convnext_base", "ConvNeXt, 89 M parameters", _WEIGHTS, _IMAGES),
+    "convnext_large": Entry("dlkit.models.convnext:convnext_large", "ConvNeXt, 198 M parameters", _WEIGHTS, _IMAGES),
+    "plain20": Entry("dlkit.models.resnet:plain20", "resnet20 without its residual connections", _WEIGHTS, _IMAGES),
+    "plain56": Entry("dlkit.models.resnet:plain56", "resnet56 without its residual connections", _WEIGHTS, _IMAGES),
     "gpt": Entry("dlkit.models.gpt:GPT", "causal transformer, general form", _PRETRAINED, _CAUSAL),
     "gpt1": Entry("dlkit.models.gpt:gpt1", "GPT, post-norm, 117 M parameters", _PRETRAINED, _CAUSAL),
     "gpt2": Entry("dlkit.models.gpt:gpt2", "GPT-2 small, 124 M parameters", _PRETRAINED, _CAUSAL),

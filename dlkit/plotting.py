@@ -24,11 +24,11 @@ def axes(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
 
 
 def save(figure: Any, target: Path) -> None:
-    """Write a figure as SVG, without the date and with ids that do not change from one time to the next."""
+    """Write a figure as SVG or PNG, by the suffix, the same every time: without the date, and with ids that stay."""
     from matplotlib import rc_context
 
     with rc_context({"svg.hashsalt": "dlkit"}):
-        figure.savefig(target, metadata={"Date": None})
+        figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else {"Software": None}, dpi=150)
 
 
 def plain(text: str) -> str:

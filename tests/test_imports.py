@@ -24,7 +24,7 @@ MAY = {
     "optim": {"errors", "annotations"},
     "data": {"errors", "annotations"},
     "models": {"errors", "annotations", "nn"},
-    "train": {"errors", "annotations", "plotting"},
+    "train": {"errors", "annotations", "plotting", "nn"},
     "compare": {"errors", "annotations", "plotting", "train"},
     "generation": {"errors", "models"},
     "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import math
@@ -9,17 +10,19 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dlkit.build import images
 from dlkit.build.language import CorpusData, LabelledData, LanguageData
 from dlkit.build.parts import parts
 from dlkit.catalog import SECTIONS, TEXT_TASKS, resolve
 from dlkit.compare import race
-from dlkit.compare.runs import Contender, Outcome
+from dlkit.compare.runs import Contender, Outcome, Told
 from dlkit.compare.surfaces import Surface
 from dlkit.data.dataset import Dataset
 from dlkit.data.folder import data_folder
@@ -29,7 +32,7 @@ from dlkit.train import checkpoint, loop, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate
 from dlkit.train.loop import Task, Training, autocast, load_weights
-from dlkit.train.settings import Settings
+from dlkit.train.settings import Settings, Views
 
 
 @dataclass
@@ -39,6 +42,7 @@ class Built:
     recipe: Recipe
     dataset: Dataset | LanguageData
     training: Training
+    remarks: list[str]  # what of the pre-trained weights was not taken as it was
 
     @property
     def parameters(self) -> int:
@@ -58,7 +62,9 @@ def training(
         torch.set_flush_denormal(True)
     dataset = dataset or load_data(recipe)
     random_state.seed_everything(values["seed"])
-    model = build_model(recipe, dataset).to(device)
+    model = build_model(recipe, dataset)
+    remarks = dataset.remarks if isinstance(dataset, LanguageData) else images.prepare(model, recipe, dataset)
+    model = model.to(device)
     settings = plan.layout(settings, model, device)
     if settings.compile == "auto" and recipe.values["task"] == "text-classification":
         settings = dataclasses.replace(settings, compile="off")  # each length would be compiled anew
@@ -95,7 +101,34 @@ def training(
     batch = next(iter(batches.epoch(0)))
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
-    return Built(Recipe(recipe.name, recipe.path, decided), dataset, job)
+    return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
+
+
+@dataclass
+class Trained:
+    """A model with the weights of a checkpoint, and the data of its recipe, treated as in training."""
+
+    model: nn.Module
+    dataset: Dataset | LanguageData
+    settings: Settings
+    step: int
+
+
+def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trained:
+    """Load a checkpoint (its moving average, if it has one) for evaluation on the recipe's data.
+
+    Raises:
+        DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
+    """
+    saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
+    dataset = load_data(recipe, saved.state["data"])
+    model = build_model(recipe, dataset)
+    load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
+    model = model.to(device)
+    settings = Settings(**recipe.values["train"])
+    if settings.channels_last == "on":
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Trained(model, dataset, settings, saved.step)
 
 
 @dataclass
@@ -113,27 +146,23 @@ class Evaluation:
     confusion: Tensor | None
 
 
-def evaluation(recipe: Recipe, checkpoint_path: Path, split: str | None, device: torch.device) -> Evaluation:
+def evaluation(
+    recipe: Recipe, checkpoint_path: Path, split: str | None, device: torch.device, views: Views | None = None
+) -> Evaluation:
     """Evaluate a checkpoint on a split of the recipe's data, `test` or else `val` by default.
 
-    Inputs are normalised as in training, whatever the data is now.
+    Inputs are normalised as in training, whatever the data is now. `views` stands for the recipe's test_views.
 
     Raises:
         DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
         RequestError: there is no such split.
     """
-    saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
-    dataset = load_data(recipe, saved.state["data"])
-    model = build_model(recipe, dataset)
-    load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
-    model = model.to(device)
-    settings = Settings(**recipe.values["train"])
+    found = trained(recipe, checkpoint_path, device)
+    model, dataset, settings = found.model, found.dataset, found.settings
     channels_last = settings.channels_last == "on"
-    if channels_last:
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     split = split or ("test" if "test" in dataset.splits else "val")
     batches = split_batches(recipe, dataset, split, device, False, channels_last)
-    task = build_task(recipe, dataset)
+    task = build_task(recipe, dataset, views)
     meter = task.meter(device)
     started = time.perf_counter()
     evaluate(model, batches.epoch(0), meter, functools.partial(autocast, settings.precision, device))
@@ -141,7 +170,7 @@ def evaluation(recipe: Recipe, checkpoint_path: Path, split: str | None, device:
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
     return Evaluation(
-        split, meter.samples, metrics, task.main_metric, seconds, saved.step, dataset.classes, rows, confusion
+        split, meter.samples, metrics, task.main_metric, seconds, found.step, dataset.classes, rows, confusion
     )
 
 
@@ -187,11 +216,14 @@ def build_model(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
     return constructor(dataset.input_shape, len(dataset.classes), **keys)
 
 
-def build_task(recipe: Recipe, dataset: Dataset | LanguageData) -> Task:
+def build_task(recipe: Recipe, dataset: Dataset | LanguageData, views: Views | None = None) -> Task:
     (loss, keys), _ = parts("loss", recipe.values["loss"])
+    views = views or Settings(**recipe.values["train"]).test_views
+    if views != "one" and (isinstance(dataset, LanguageData) or len(dataset.input_shape) != 3):
+        raise RequestError(f"test_views: {views} needs images, {dataset.name} has none", "set train.test_views=one")
     if isinstance(dataset, LanguageData):
         return dataset.objective(loss(**keys))
-    return Classification(loss(**keys), dataset.classes)
+    return Classification(loss(**keys), dataset.classes, views)
 
 
 def evaluated_splits(dataset: Dataset | LanguageData) -> list[str]:
@@ -212,11 +244,11 @@ def split_batches(
         raise RequestError(f"{dataset.name} has no split {split!r}", f"its splits: {', '.join(dataset.splits)}")
     if isinstance(dataset, LanguageData):
         return dataset.batches(recipe, split, device, training)
-    _, [(constructor, keys)] = parts("data", recipe.values["data"])
-    arguments = [dataset.splits[split], dataset.mean, dataset.std, device, recipe.values["seed"], training]
-    if channels_last:
-        arguments.append(channels_last)
-    return constructor(*arguments, **keys)
+    return images.batches(recipe, dataset, split, device, training, channels_last)
+
+
+def _go_on() -> bool:
+    return False
 
 
 @dataclass
@@ -226,10 +258,12 @@ class Contest:
     Args:
         recipes: optimizer -> the recipe that it runs, whose learning rate and seed each contender replaces.
         device: to train on.
+        should_stop: whether runs shall stop.
     """
 
     recipes: dict[str, Recipe]
     device: torch.device
+    should_stop: Callable[[], bool] = _go_on
 
     @functools.cached_property
     def dataset(self) -> Dataset | LanguageData:
@@ -240,37 +274,41 @@ class Contest:
         recipe = self.recipes[contender.optimizer]
         values = {
             **recipe.values,
-            "optimizer": {**recipe.values["optimizer"], "lr": contender.lr},
+            "optimizer": contender.applied_to(recipe.values["optimizer"]),
             "seed": contender.seed,
         }
-        return training(Recipe(recipe.name, recipe.path, values), self.device, dataset=self.dataset).training
+        changed = Recipe(recipe.name, recipe.path, values)
+        return training(changed, self.device, self.should_stop, self.dataset).training
 
-    def workers(self, contenders: list[Contender], processes: int) -> Iterator[Outcome]:
+    def workers(self, contenders: list[Contender], processes: int) -> Iterator[Told]:
         """Run the contenders in processes of one thread, as they finish."""
         fresh = Contest(self.recipes, self.device)  # without the data: each process loads its own
-        yield from race.workers(contenders, _run_contender, functools.partial(_join_contest, fresh), processes)
+        prepare = functools.partial(_join_contest, fresh)
+        yield from race.workers(contenders, _run_contender, prepare, processes, self.should_stop)
 
 
 _contest: Contest | None = None  # of a worker process
 
 
-def _join_contest(contest: Contest) -> None:
+def _join_contest(contest: Contest, stop: Event) -> None:
     global _contest
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops, and then cancels
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the race
     torch.set_num_threads(1)
+    contest.should_stop = stop.is_set
     _contest = contest
 
 
-def _run_contender(contender: Contender) -> Outcome:
+def _run_contender(contender: Contender) -> Outcome | None:
     assert _contest is not None
-    return race.run_one(_contest.training(contender), contender)
+    (last,) = collections.deque(race.run_one(_contest.training(contender), contender), maxlen=1)
+    return last if isinstance(last, Outcome) else None
 
 
 def descend(surface: Surface, contender: Contender, start: tuple[float, float], steps: int) -> Outcome:
-    """Run an optimizer with its default options on a surface; each point of its way is a metric of the curve."""
+    """Run a contender on a surface; each point of its way is a metric of the curve."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
-    optimizer = constructor([theta], lr=contender.lr)
+    optimizer = constructor([theta], **contender.applied_to({}))
     began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
     diverged = False
     for step in range(steps + 1):

@@ -53,7 +53,7 @@ class LanguageData:
     def __init__(self, recipe: Recipe, texts: list[Text], saved: dict[str, Any] | None = None) -> None:
         self.task: str = recipe.values["task"]
         self.hub: HubModel | None = None
-        self.fresh: list[str] = []  # parameters that a checkpoint to begin with did not have
+        self.remarks: list[str] = []  # what of the pre-trained weights was not there
         if saved is not None:
             self.tokenizer = tokenizers.from_json(saved["tokenizer"])
             self.architecture: dict[str, Any] = saved["architecture"]
@@ -90,7 +90,8 @@ class LanguageData:
         heads = () if self.task == "causal-lm" else (self.outputs,)
         model = constructor(self.vocabulary, self.architecture["context"], *heads, **self.architecture)
         if self.hub is not None:
-            self.fresh = checkpoints.load_into(model, self.hub)
+            fresh = checkpoints.load_into(model, self.hub)
+            self.remarks = [f"{self.hub.path} does not have {', '.join(fresh)}: they start anew"] if fresh else []
         return model
 
 

@@ -54,13 +54,14 @@ class RaceView:
         if full is None:
             raise RequestError(f"--target {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
         for record, summary in zip(self.records, verdict.rank(self.summaries), strict=True):
-            lr = None if summary.best is None else summary.lrs[summary.best]
-            mine = [o for o in self.outcomes if (o.contender.optimizer, o.contender.lr) == (summary.optimizer, lr)]
+            mine = summary.best_outcomes(self.outcomes)
             steps = verdict.steps_to(mine, full, value, full.endswith("accuracy"))
-            reached = sorted(steps)
+            # the time that a run takes in this race is spread evenly over its steps
+            seconds = [s * o.seconds_share / max(o.steps, 1) for s, o in zip(steps, mine, strict=True)]
             record["target"] = f"{full}={value:g}"
             record["target_reached"] = sum(math.isfinite(step) for step in steps)
-            record["steps_to_target"] = reached[len(reached) // 2] if reached else math.inf
+            record["steps_to_target"] = _middle(steps)
+            record["seconds_to_target"] = _middle(seconds)
         return f"{full}={value:g}"
 
     def verdict(self) -> dict[str, Any]:
@@ -86,8 +87,7 @@ class RaceView:
 
     def best_runs(self) -> list[Outcome]:
         """One run of each optimizer at its best learning rate."""
-        best = {s.optimizer: s.lrs[s.best] for s in self.summaries if s.best is not None}
-        return [o for o in self.outcomes if best.get(o.contender.optimizer) == o.contender.lr and o.contender.seed == 0]
+        return [outcome for s in self.summaries for outcome in s.best_outcomes(self.outcomes)[:1]]
 
     def notes(self) -> list[str]:
         return [
@@ -114,8 +114,17 @@ class RaceView:
         output.emit(self.verdict(), None, lambda: None)
 
     def _rows(self) -> tuple[list[str], list[list[str]]]:
-        columns = ["optimizer", "best lr", self.metric, "95 % interval", "basin (decades)", "diverged"]
-        columns += [f"steps to {self.target}"] if self.target else []
+        searched = any(s.searched for s in self.summaries)
+        columns = [
+            "optimizer",
+            "best lr",
+            self.metric,
+            "95 % interval",
+            *(() if searched else ("decades",)),
+            "diverged",
+        ]
+        columns += [f"steps, s to {self.target}"] if self.target else []
+        columns += ["options"] if searched else []
         rows: list[list[str]] = []
         for r in self.records:
             lr = "-" if r["lr"] is None else f"{r['lr']:.3g}" + ("*" if r["at_edge"] else "")
@@ -125,11 +134,14 @@ class RaceView:
                 lr,
                 f"{r['mean']:.4g}",
                 bounds,
-                f"{r['basin_decades']:.2f}",
+                *(() if searched else (f"{r['basin_decades']:.2f}",)),
                 f"{r['diverged']}/{r['runs']}",
             ]
             if self.target:
-                row.append(f"{r['steps_to_target']:g}" if math.isfinite(r["steps_to_target"]) else "never")
+                reached = math.isfinite(r["steps_to_target"])
+                row.append(f"{r['steps_to_target']:g}, {r['seconds_to_target']:.2g}" if reached else "never")
+            if searched:
+                row.append("\n".join(f"{name} {value:.6g}" for name, value in r["options"].items()))
             rows.append(row)
         return columns, rows
 
@@ -149,10 +161,16 @@ class RaceView:
     def write(self, folder: Path, surface: Surface | None) -> None:
         from dlkit.compare import figures, report
 
-        drawn = [folder / "sensitivity.svg", folder / "curves.svg", folder / "tuning.svg"]
+        drawn = [folder / f"{name}.svg" for name in ("sensitivity", "curves", "tuning")]
         figures.sensitivity(drawn[0], self.summaries, self.metric, self.title)
         figures.curves(drawn[1], self.summaries, self.outcomes, self.metric, self.title)
         figures.tuning(drawn[2], self.records, self.metric, self.title)
+        about = [*self.notes(), "Each optimizer at its best learning rate; * marks the edge of what was tried."]
+        if any(record["profile"] for record in self.records):
+            drawn.append(folder / "profile.svg")
+            figures.profile(drawn[-1], self.records, self.metric, self.title)
+        else:
+            about.append("No performance profile: a loss is not above 0, and ratios to it say nothing.")
         if surface is not None:
             drawn.insert(0, folder / "surface.svg")
             figures.contours(drawn[0], surface, self.best_runs(), self.title)
@@ -160,5 +178,9 @@ class RaceView:
         text = json.dumps(finite(summary), indent=1, allow_nan=False)
         (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
         columns, rows = self._rows()
-        about = [*self.notes(), "Each optimizer at its best learning rate of the grid; * marks the edge of the grid."]
         report.write(folder / "report.html", f"Optimizers on {self.title}", self.text(), columns, rows, drawn, about)
+
+
+def _middle(values: list[float]) -> float:
+    """The upper median; inf of nothing."""
+    return sorted(values)[len(values) // 2] if values else math.inf

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from dlkit import recipe as recipes
-from dlkit.catalog import OPTIMIZERS
-from dlkit.cli import _completion
+from dlkit.cli import _completion, _race_grid, _race_run
 from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import Device, Json, Overrides, Quiet
-from dlkit.cli._progress import Progress
+from dlkit.cli._race_progress import RaceProgress
 from dlkit.cli._race_view import RaceView
+from dlkit.cli._signals import GracefulStop
 from dlkit.compare import store, surfaces
-from dlkit.compare.runs import Contender, Outcome, grid, rates
+from dlkit.compare.runs import Contender, Outcome
 from dlkit.errors import RequestError, VerdictError
-from dlkit.recipe import Recipe
-
-if TYPE_CHECKING:
-    from dlkit.compare.surfaces import Surface
-
-_HELD_OUT = 0.1
 
 
 class Engine(StrEnum):
@@ -48,6 +41,14 @@ def compare_optimizers(
     lr: Annotated[str, typer.Option(metavar="LOW:HIGH:COUNT", help="Learning rates for each of them.")] = "1e-4:1:9",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with weights and data order of their own.")] = 5,
     steps: Annotated[int, typer.Option(min=1, help="Steps of each run.")] = 500,
+    trials: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="N random settings of each instead of the grid.")
+    ] = None,
+    searched: Annotated[
+        list[str] | None,
+        typer.Option("--search", metavar="OPTION=LOW:HIGH", help="Draw an option too, as in 1-beta2=1e-4:0.1."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random trials.")] = 0,
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="Loss to judge by (default: the held-out one).")
     ] = None,
@@ -75,29 +76,23 @@ def compare_optimizers(
 
     Every optimizer starts from the same weights and sees the same data in the same order at a seed, and is judged at
     its best learning rate of the same grid. -q prints the winner, or tie. Recipes hold out a tenth of the training
-    data to judge by, unless they hold out some already.
+    data to judge by, unless they hold out some already. With --trials, each optimizer gets that many random settings:
+    the learning rate from the range of --lr and each --search option from its own, evenly in the logarithm; 1-OPTION
+    draws one minus it, and adam.OPTION is for adam only. Ctrl-C stops, and --resume goes on with what is in --out.
 
     \b
     Examples:
       dlkit compare-optimizers digits-mlp --lr 1e-3:1:7 --seeds 3 --steps 200
+      dlkit compare-optimizers digits-mlp --trials 16 --search weight_decay=1e-5:0.1 --search 1-beta2=1e-4:0.1
       dlkit compare-optimizers rosenbrock --animate race.gif
       dlkit compare-optimizers quadratic:1000 --optimizers sgd,momentum --assert 'momentum<=sgd'
     """
-    names = [name.strip() for name in optimizers.split(",")]
-    for name in names:
-        if name not in OPTIMIZERS:
-            raise RequestError(
-                f"no optimizer {name!r}{recipes.closest(name, OPTIMIZERS)}", f"there are {', '.join(OPTIMIZERS)}"
-            )
-    if len(set(names)) < len(names):
-        raise RequestError(f"--optimizers {optimizers}: one stands twice", "name each once")
+    names = _race_grid.optimizers(optimizers)
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
     if animate is not None and (animate.suffix != ".gif" or not animate.parent.is_dir()):
         raise RequestError(f"--animate {animate}: no .gif file in an existing folder", "give a path like race.gif")
-    contenders = grid(names, rates(lr), seeds)
     output = Output(as_json, quiet)
-    outcomes: list[Outcome] = []
     if source is not None:
         if what is not None or out is not None:
             raise RequestError("--from judges finished runs and takes no recipe and no --out", "give one or the other")
@@ -108,33 +103,20 @@ def compare_optimizers(
     else:
         surface, folder = surfaces.find(what), out
         title = what if surface is not None else Path(what).stem
-        kind = metric or ("loss" if surface is not None else None)
         if surface is None:
             _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")
         else:
-            contenders = grid(names, rates(lr), 1)
             _refuse({"KEY=VALUE": bool(overrides), "--engine": engine != "auto"}, "is about a recipe")
+        chosen = _race_grid.contenders(names, lr, seeds if surface is None else 1, trials, searched or [], seed)
+        facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": metric}
+        race = _Race(what, overrides or [], names, chosen, steps, engine.value, device, _point(start))
+        if claim:
+            _check_claim(claim, names)
+        kind, outcomes = race.run(surface, store.Folder(folder, resume, facts), metric)
     from dlkit.compare import verdict
 
-    wanted = verdict.parse_assertion(claim, names) if claim and source is None else None
-    if source is None:
-        facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": kind}
-        begun = store.Folder(folder, resume, facts)
-        missing = [c for c in contenders if c not in {o.contender for o in begun.outcomes}]
-        if surface is not None:
-            runs = _on_surface(surface, missing, _point(start) if start else surface.start, steps)
-        else:
-            assert what is not None
-            names_of_metric, runs = _on_recipe(what, overrides or [], names, missing, steps, engine.value, device)
-            kind = kind or names_of_metric
-        for outcome in _followed(runs, len(missing)):
-            begun.add(outcome)
-        order = {contender: place for place, contender in enumerate(contenders)}
-        outcomes = sorted((o for o in begun.outcomes if o.contender in order), key=lambda o: order[o.contender])
-    assert kind is not None
     summaries = verdict.summarize(outcomes, kind)
-    if source is not None and claim:
-        wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries])
+    wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
     result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, surface is not None), target)
     if folder is not None:
         result.write(folder, surface)
@@ -154,7 +136,16 @@ def _refuse(given: dict[str, bool], why: str) -> None:
         raise RequestError(f"{option} {why}", "leave it out")
 
 
-def _point(text: str) -> tuple[float, float]:
+def _check_claim(claim: str, names: list[str]) -> None:
+    """Before anything is run."""
+    from dlkit.compare import verdict
+
+    verdict.parse_assertion(claim, names)
+
+
+def _point(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
     try:
         x, y = (float(part) for part in text.split(","))
     except ValueError:
@@ -164,73 +155,53 @@ def _point(text: str) -> tuple[float, float]:
     return x, y
 
 
-# ------------------------------------------------------------------ running
+@dataclass
+class _Race:
+    """What is to be run, and how."""
+
+    what: str
+    overrides: list[str]
+    names: list[str]
+    contenders: list[Contender]
+    steps: int
+    engine: str
+    device: str
+    start: tuple[float, float] | None
+
+    def run(
+        self, surface: surfaces.Surface | None, folder: store.Folder, metric: str | None
+    ) -> tuple[str, list[Outcome]]:
+        """Run what the folder does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
+
+        Raises:
+            typer.Exit: it was asked to stop; what has finished is kept.
+        """
+        done = {outcome.contender for outcome in folder.outcomes}
+        missing = [contender for contender in self.contenders if contender not in done]
+        message = "stopping" + (", keeping what has finished" if folder.path else "") + "; once more stops at once"
+        with GracefulStop(message) as stop:
+            should_stop = functools.partial(_requested, stop)
+            if surface is not None:
+                kind = metric or "loss"
+                told = _race_run.on_surface(surface, missing, self.start or surface.start, self.steps, should_stop)
+            else:
+                prepared = _race_run.prepare(self.what, self.overrides, self.names, self.steps)
+                on_recipe = _race_run.OnRecipe(prepared, self.steps, self.engine, self.device)
+                judged_by, told = on_recipe.begin(missing, folder, should_stop)
+                kind = metric or judged_by
+            with RaceProgress(len(missing), self.steps, kind, live_console(), note) as progress:
+                for event in told:
+                    progress.update(event)
+                    if isinstance(event, Outcome):
+                        folder.add(event)
+        order = {contender: place for place, contender in enumerate(self.contenders)}
+        outcomes = sorted((o for o in folder.outcomes if o.contender in order), key=lambda o: order[o.contender])
+        if stop.requested is not None and len(outcomes) < len(order):
+            held = f"{len(outcomes)} of {len(order)} runs are in {folder.path}; go on with --resume"
+            note(held if folder.path else "stopped; with --out DIR the finished runs would have been kept")
+            raise typer.Exit(128 + stop.requested)
+        return kind, outcomes
 
 
-def _on_surface(
-    surface: Surface, contenders: Sequence[Contender], start: tuple[float, float], steps: int
-) -> Iterator[Outcome]:
-    from dlkit import build
-
-    for contender in contenders:
-        yield build.descend(surface, contender, start, steps)
-
-
-def _on_recipe(
-    what: str, overrides: list[str], names: Sequence[str], contenders: Sequence[Contender], steps: int, engine: str,
-    device: str,
-) -> tuple[str, Iterator[Outcome]]:  # fmt: skip
-    """The name of the loss to judge by, and the runs as they finish."""
-    prepared = _prepare(what, overrides, names, steps)
-
-    from dlkit import build
-    from dlkit.compare import race
-    from dlkit.train import machine, stacked
-
-    machine.keep_freed_memory()
-    contest = build.Contest(prepared, machine.pick_device(device))
-    first = contest.training(contenders[0] if contenders else Contender(names[0], 0.1, 0))
-    judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
-    why = stacked.unsupported(first)
-    if engine == "stacked" and why is not None:
-        raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    processes = cores if first.device.type == "cpu" else 1
-    if engine == "auto" and len(contenders) > 1:
-        engine, estimates = race.fastest(contenders, contest.training, processes)
-        told = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1]))
-        ratio = estimates["loop"] / estimates[engine]
-        note(f"{len(contenders)} runs of {steps} steps: {told}; taking {engine}, {ratio:.1f} times as fast as the loop")
-    engines: dict[str, Callable[[], Iterator[Outcome]]] = {
-        "stacked": lambda: race.stack(contenders, contest.training),
-        "workers": lambda: contest.workers(list(contenders), processes),
-    }
-    run = engines.get(engine, lambda: race.loop(contenders, contest.training))
-    return judged_by, run() if contenders else iter(())
-
-
-def _prepare(what: str, overrides: list[str], names: Sequence[str], steps: int) -> dict[str, Recipe]:
-    """The recipe of each optimizer: its own options where the recipe uses it, else its defaults."""
-    fixed = ["train.epochs=null", f"train.steps={steps}", f"train.eval_every={max(1, steps // 20)} steps"]
-    fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
-    plain = recipes.load(what, overrides)
-    plain.require_data()
-    given = {override.partition("=")[0] for override in overrides}
-    for key in ("precision", "compile", "channels_last"):
-        if plain.values["train"][key] == "auto" and f"train.{key}" not in given:
-            fixed.append(f"train.{key}={'fp32' if key == 'precision' else 'off'}")
-    if plain.values["data"].get("validation") == 0:
-        fixed.append(f"data.validation={_HELD_OUT}")
-    prepared: dict[str, Recipe] = {}
-    for name in names:
-        own = [] if plain.values["optimizer"]["name"] == name else [f"optimizer={{name: {name}}}"]
-        prepared[name] = recipes.load(what, [*overrides, *own, *fixed])
-    return prepared
-
-
-def _followed(runs: Iterator[Outcome], count: int) -> Iterator[Outcome]:
-    """The outcomes, with a bar of finished runs on a terminal."""
-    with Progress("runs", count, live_console(), whole=True) as progress:
-        for outcome in runs:
-            progress.advance(1)
-            yield outcome
+def _requested(stop: GracefulStop) -> bool:
+    return stop.requested is not None

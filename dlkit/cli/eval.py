@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
 from dlkit import recipe as recipes
 from dlkit import runs
+from dlkit.catalog import SECTIONS
 from dlkit.cli import _completion
 from dlkit.cli._console import Output
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
-from dlkit.errors import RequestError
+from dlkit.errors import DlkitError, RequestError
+from dlkit.train.settings import Views
 
 
 def evaluate(
@@ -30,6 +33,16 @@ def evaluate(
     confusion: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Draw the confusion matrix into this file.")
     ] = None,
+    ood: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET", help="Also score other data: a data set, images:FOLDER or noise; repeatable."),
+    ] = None,
+    histogram: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw the scores of --ood into this file.")
+    ] = None,
+    views: Annotated[
+        str | None, typer.Option(metavar="VIEWS", help="one, flip or flip_shift: of each image, to average over.")
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     as_json: Json = False,
@@ -37,17 +50,23 @@ def evaluate(
 ) -> None:
     """Evaluate a run: loss, accuracy, calibration, classes.
 
-    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the accuracy.
+    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the accuracy. --ood adds a record for
+    each set of data that the model was not trained on: how well four scores tell it from the test data.
 
     \b
     Examples:
       dlkit train digits-mlp | dlkit eval -
       dlkit eval runs/digits-mlp-1 --confusion matrix.svg
+      dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise --histogram scores.svg
     """
-    if confusion is not None and (confusion.suffix != ".svg" or not confusion.parent.is_dir()):
-        raise RequestError(
-            f"--confusion {confusion}: no .svg file in an existing folder", "give a path like matrix.svg"
-        )
+    _check_figure("--confusion", confusion)
+    _check_figure("--histogram", histogram)
+    if histogram is not None and not ood:
+        raise RequestError("--histogram draws the scores of --ood, which is not given", "add --ood noise")
+    if views not in (None, *get_args(Views)):
+        raise RequestError(f"no such views: {views!r}", f"--views takes {', '.join(get_args(Views))}")
+    for source in ood or ():
+        _check_source(source)
     for override in overrides or ():
         if not override.lstrip("~").startswith("data."):
             raise RequestError(f"{override}: eval changes only the data", "give KEY=VALUE with a key like data.path")
@@ -59,7 +78,7 @@ def evaluate(
     from dlkit import build
     from dlkit.train import curves, machine
 
-    result = build.evaluation(loaded, chosen, split, machine.pick_device(device))
+    result = build.evaluation(loaded, chosen, split, machine.pick_device(device), cast(Views | None, views))
     record: dict[str, Any] = {
         "run": str(reference.path),
         "data": loaded.values["data"]["name"],
@@ -76,6 +95,87 @@ def evaluate(
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
         curves.confusion(result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}")
     Output(as_json, quiet).emit(record, record["metrics"][result.main_metric], lambda: _table(record))
+    if ood:
+        _outside(loaded, chosen, record, ood, histogram, device, cast(Views | None, views), Output(as_json, quiet))
+
+
+def _check_figure(option: str, path: Path | None) -> None:
+    if path is not None and (path.suffix != ".svg" or not path.parent.is_dir()):
+        raise RequestError(f"{option} {path}: no .svg file in an existing folder", "give a path like figure.svg")
+
+
+def _check_source(source: str) -> None:
+    """Raise DlkitError unless the source of other data can exist: before anything heavy is imported."""
+    kind, colon, place = source.partition(":")
+    named = [
+        name
+        for name, data in recipes.schema()["$defs"].items()
+        if name.startswith("data.") and not set(data["required"]) - {"name"} and _is_images(name)
+    ]
+    names = [name.removeprefix("data.") for name in named]
+    if kind == "images" and colon:
+        if not Path(place).expanduser().is_dir():
+            raise DlkitError(f"no such folder: {place}", "--ood images:FOLDER takes every image in a folder")
+    elif source != "noise" and source not in names:
+        raise RequestError(
+            f"no such data: --ood {source}{recipes.closest(source, [*names, 'noise'])}",
+            f"choose one of {', '.join(names)}, noise, images:FOLDER",
+        )
+
+
+def _is_images(name: str) -> bool:
+    return "image-classification" in SECTIONS["data"][name.removeprefix("data.")].tasks
+
+
+def _outside(
+    recipe: recipes.Recipe,
+    checkpoint: Path,
+    inside: dict[str, Any],
+    sources: list[str],
+    histogram: Path | None,
+    device: str,
+    views: Views | None,
+    output: Output,
+) -> None:
+    """A record for each out-of-distribution set."""
+    from dlkit.build import outside
+    from dlkit.train import histograms, machine
+
+    scores, results = outside.detection(
+        recipe, checkpoint, inside["split"], sources, machine.pick_device(device), views
+    )
+    for result in results:
+        record: dict[str, Any] = {
+            "run": inside["run"],
+            "data": result.source,
+            "split": result.split,
+            "n": result.samples,
+            "metrics": result.metrics,
+            "seconds": round(result.seconds, 3),
+            "checkpoint": inside["checkpoint"],
+            "step": inside["step"],
+            "kind": "out-of-distribution",
+            "inside": {key: inside[key] for key in ("data", "split", "n")},
+        }
+        output.emit(record, None, functools.partial(_outside_table, record))
+    if histogram is not None:
+        run = Path(inside["run"]).name
+        histograms.draw(scores, {result.source: result.scores for result in results}, histogram, run)
+
+
+def _outside_table(record: dict[str, Any]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    metrics: dict[str, float] = record["metrics"]
+    names = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
+    title = Text(f"{record['data']}, n = {record['n']:,}, beside {record['inside']['split']} data", style="bold")
+    table = Table("score", *names, title=title, title_justify="left", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for score in dict.fromkeys(name.partition("/")[0] for name in metrics):
+        table.add_row(score, *(f"{metrics[f'{score}/{name}']:.4f}" for name in names))
+    return table
 
 
 def _table(record: dict[str, Any]) -> Any:

@@ -118,7 +118,7 @@ def _sample(
     if streams:
         _write(prompts[0], streams)
     for chosen in generation.generate(model, encoded, most, sampling, generator):  # pyright: ignore[reportArgumentType]
-        numbers: list[int] = chosen.tolist()  # pyright: ignore[reportUnknownMemberType]
+        numbers: Any = chosen.tolist()  # pyright: ignore
         for i, number in enumerate(numbers):
             if texts[i].stopped:
                 continue

@@ -63,6 +63,7 @@ def train(
         loaded, begins = _same(loaded, recipes.load(str(run_dir / "recipe.yaml")), run_dir), False
 
     loaded.require_data()
+    loaded.require_weights()
 
     from dlkit.train import run_directory
 
@@ -112,6 +113,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
+    for remark in built.remarks if begins else ():
+        note(remark)
     if begins:
         directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
         directory.write("recipe.yaml", built.recipe.to_yaml())
@@ -135,6 +138,11 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
             if isinstance(event, Finished):
                 finished = event
     assert finished is not None
+    damaged: dict[str, str] = getattr(job.batches, "damaged", {})
+    for name, why in list(damaged.items())[:5]:
+        note(f"left out, damaged: {name}: {why}")
+    if len(damaged) > 5:
+        note(f"left out, damaged: {len(damaged)} images in all")
     if finished.reason == "stopped":
         note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
         raise typer.Exit(128 + (stop.requested or 0))

@@ -31,6 +31,12 @@ def sensitivity(target: Path, summaries: Sequence[Summary], metric: str, title: 
     figure, axis = axes(6.4, 4.0)
     for summary in summaries:
         colour, marker, dashes = STYLES.get(summary.optimizer, _OTHER)
+        if summary.searched:  # neighbours in the learning rate differ in other options as well
+            values = summary.losses.mean(1)
+            axis.plot(
+                summary.lrs, values, color=colour, marker=marker, linestyle="", label=summary.optimizer, alpha=0.8
+            )
+            continue
         good = np.isfinite(summary.losses).all(1)
         lrs = np.array(summary.lrs)[good]
         losses = summary.losses[good]
@@ -45,7 +51,7 @@ def sensitivity(target: Path, summaries: Sequence[Summary], metric: str, title: 
     axis.set_ylabel(f"final {metric}")
     axis.set_title(f"{title}: sensitivity to the learning rate (gaps diverged)")
     _legend(figure, axis)
-    save(figure, target)
+    _save(figure, target)
 
 
 def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcome], metric: str, title: str) -> None:
@@ -55,8 +61,7 @@ def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcom
     for summary in summaries:
         if summary.best is None:
             continue
-        lr = summary.lrs[summary.best]
-        mine = [o for o in outcomes if (o.contender.optimizer, o.contender.lr) == (summary.optimizer, lr)]
+        lr, mine = summary.lrs[summary.best], summary.best_outcomes(outcomes)
         steps = [step for step, metrics in mine[0].curve if metric in metrics]
         if not steps:
             continue
@@ -71,13 +76,13 @@ def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcom
     _log_if_positive(axis, seen)
     axis.set_xlabel("step")
     axis.set_ylabel(metric)
-    axis.set_title(f"{title}: each at its best learning rate")
+    axis.set_title(f"{title}: each at its best setting")
     _legend(figure, axis)
-    save(figure, target)
+    _save(figure, target)
 
 
 def tuning(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
-    """Expected best loss by how many learning rates are tried at random."""
+    """Expected best loss by how many settings are tried at random."""
     figure, axis = axes(6.4, 4.0)
     seen: list[float] = []
     for record in records:
@@ -90,11 +95,45 @@ def tuning(target: Path, records: Sequence[dict[str, Any]], metric: str, title: 
         seen += effort
     _log_if_positive(axis, seen)
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.set_xlabel("learning rates tried, drawn at random from the grid")
+    axis.set_xlabel("settings tried, drawn at random")
     axis.set_ylabel(f"expected best {metric}")
     axis.set_title(f"{title}: effort of tuning")
     _legend(figure, axis)
-    save(figure, target)
+    _save(figure, target)
+
+
+def profile(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
+    """Share of seeds on which an optimizer's loss is within a factor of the best one's there (Dolan & Moré 2002)."""
+    figure, axis = axes(6.4, 4.0)
+    largest = max((tau for record in records for tau, _ in record["profile"]), default=1.0)
+    end = 1 + (largest - 1) * 1.1 if largest > 1 else 2.0
+    for record in records:
+        colour, marker, dashes = STYLES.get(record["optimizer"], _OTHER)
+        taus = [tau for tau, _ in record["profile"]]
+        shares = [share for _, share in record["profile"]]
+        axis.step(
+            [*taus, end], [*shares, shares[-1] if shares else 0.0], where="post", color=colour, linestyle=dashes,
+            marker=marker, markersize=4, markevery=range(len(taus)), label=record["optimizer"],
+        )  # fmt: skip
+    axis.set_xscale("log")
+    axis.set_xlim(1, end)
+    axis.set_ylim(-0.03, 1.03)
+    _plain_ticks(axis, end)
+    axis.set_xlabel(f"factor of the best {metric} at a seed")
+    axis.set_ylabel("share of seeds within the factor")
+    axis.set_title(f"{title}: performance profile, each at its best setting")
+    _legend(figure, axis)
+    _save(figure, target)
+
+
+def _plain_ticks(axis: Any, end: float) -> None:
+    """Numbers instead of powers of ten on a logarithmic axis from 1 that spans less than a decade or two."""
+    if end < 30:
+        from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
+
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def contours(target: Path, surface: Surface, best: Sequence[Outcome], title: str) -> None:
@@ -109,7 +148,7 @@ def contours(target: Path, surface: Surface, best: Sequence[Outcome], title: str
         axis.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=6, markeredgecolor="white")
     axis.set_title(title)
     _legend(figure, axis)
-    save(figure, target)
+    _save(figure, target)
 
 
 def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str, frames: int = 90) -> None:
@@ -136,6 +175,12 @@ def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str,
         return lines
 
     FuncAnimation(figure, draw, frames=stops, blit=False).save(str(target), writer=PillowWriter(fps=12), dpi=80)
+
+
+def _save(figure: Any, target: Path) -> None:
+    """As SVG for pages, and as PNG beside it for wherever SVG is not taken."""
+    save(figure, target)
+    save(figure, target.with_suffix(".png"))
 
 
 def _way(outcome: Outcome) -> tuple[list[float], list[float]]:

@@ -7,120 +7,235 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from multiprocessing import get_context
 
 import torch
+from torch import Tensor
 
-from dlkit.compare.runs import Contender, Outcome
+from dlkit.compare.keep import Keep
+from dlkit.compare.runs import Contender, Outcome, Told, Underway
 from dlkit.errors import DivergedError
-from dlkit.train import stacked
-from dlkit.train.events import Evaluated, StepDone
+from dlkit.train import random_state, stacked
+from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.events import Evaluated, Finished, StepDone
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import steps_between
 
 # Steps by which engines are timed, behind two that warm up.
 TIMED_STEPS = 4
+# Stacks of fewer runs are not tried where more fit.
+SMALLEST_STACK = 8
+# How often it is looked whether workers shall stop.
+LOOK_SECONDS = 0.2
 
 Build = Callable[[Contender], Training]
 
 
-def run_one(training: Training, contender: Contender) -> Outcome:
-    """One run on its own."""
-    curve: list[tuple[int, dict[str, float]]] = []
-    loss, step, started = math.nan, 0, time.perf_counter()
+def run_one(training: Training, contender: Contender) -> Iterator[Told]:
+    """One run on its own; its outcome comes last, unless it is asked to stop."""
+    outcome, started = Outcome.begin(contender, 0), time.perf_counter()
     try:
         for event in fit(training):
             if isinstance(event, StepDone):
-                step = event.step
+                outcome.steps = event.step
                 if event.metrics:
-                    loss = event.metrics["train/loss"]
+                    outcome.loss = event.metrics["train/loss"]
+                yield Underway(event.step, [outcome])
             elif isinstance(event, Evaluated):
-                curve.append((event.step, event.metrics))
+                outcome.curve.append((event.step, event.metrics))
+                outcome.metrics = event.metrics
+            elif isinstance(event, Finished) and event.reason == "stopped":
+                return
     except DivergedError:
-        return Outcome(contender, step, math.nan, {}, curve, True, time.perf_counter() - started)
-    metrics = curve[-1][1] if curve else {}
-    diverged = not math.isfinite(loss)
-    return Outcome(contender, step, loss, metrics, curve, diverged, time.perf_counter() - started)
+        outcome.loss = math.nan
+    outcome.diverged = not math.isfinite(outcome.loss)
+    if outcome.diverged:
+        outcome.loss, outcome.metrics = math.nan, {}
+    outcome.seconds_share = time.perf_counter() - started
+    yield outcome
 
 
-def loop(contenders: Sequence[Contender], build: Build) -> Iterator[Outcome]:
+def loop(contenders: Sequence[Contender], build: Build) -> Iterator[Told]:
     """One after the other, in this process."""
     for contender in contenders:
-        yield run_one(build(contender), contender)
+        told: Told | None = None
+        for told in run_one(build(contender), contender):
+            yield told
+        if not isinstance(told, Outcome):  # asked to stop
+            return
 
 
 def workers(
-    contenders: Sequence[Contender], task: Callable[[Contender], Outcome], prepare: Callable[[], None], count: int
-) -> Iterator[Outcome]:
+    contenders: Sequence[Contender],
+    task: Callable[[Contender], Outcome | None],
+    prepare: Callable[..., None],
+    count: int,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Told]:
     """One run at a time in each of `count` processes of one thread.
 
     Args:
         contenders: the runs.
-        task: runs one of them; it must pickle.
-        prepare: called once in each process.
+        task: runs one of them, to nothing if it is stopped; it must pickle.
+        prepare: called once in each process with an event that is set when runs shall stop.
         count: of processes.
+        should_stop: whether the race is asked to stop.
     """
-    with ProcessPoolExecutor(count, get_context("spawn"), prepare) as pool:
-        pending: set[Future[Outcome]] = {pool.submit(task, contender) for contender in contenders}
+    context = get_context("spawn")
+    stop = context.Event()
+    with ProcessPoolExecutor(count, context, prepare, (stop,)) as pool:
+        pending: set[Future[Outcome | None]] = {pool.submit(task, contender) for contender in contenders}
         try:
-            while pending:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            while pending and not should_stop():
+                done, pending = wait(pending, LOOK_SECONDS, FIRST_COMPLETED)
                 for future in done:
-                    yield future.result()
+                    if should_stop() and isinstance(future.exception(), BrokenProcessPool):
+                        return
+                    outcome = future.result()
+                    if outcome is not None:
+                        yield outcome
         finally:
-            for future in pending:
-                future.cancel()
+            stop.set()
+            pool.shutdown(cancel_futures=True)  # copes with workers that the same signal has ended, unlike cancel()
 
 
-def stack(contenders: Sequence[Contender], build: Build) -> Iterator[Outcome]:
-    """As many at once as memory allows; a stack's outcomes come together."""
-    size = stacked.runs_at_once(build(contenders[0]))
-    for start in range(0, len(contenders), size):
-        yield from _one_stack(contenders[start : start + size], build)
+def stack(
+    contenders: Sequence[Contender], build: Build, keep: Keep | None = None, size: int | None = None
+) -> Iterator[Told]:
+    """`size` runs at once, or as many as memory allows; a stack's outcomes come together.
+
+    Goes on with the stack that `keep` holds.
+    """
+    keep = keep or Keep()
+    left = list(contenders)
+    saved = keep.load()
+    if saved is not None:
+        begun = [Outcome.of_record(record) for record in saved.state["outcomes"]]
+        held = {outcome.contender for outcome in begun}
+        wanted, left = held & set(left), [contender for contender in left if contender not in held]
+        if wanted:
+            # the whole stack as it was, so that its numbers come out as they would have
+            for told in _one_stack([outcome.contender for outcome in begun], build, keep, saved, begun):
+                if not isinstance(told, Outcome) or told.contender in wanted:
+                    yield told
+    if not left or keep.should_stop():
+        return
+    size = size or stacked.runs_at_once(build(left[0]))
+    for start in range(0, len(left), size):
+        yield from _one_stack(left[start : start + size], build, keep)
+        if keep.should_stop():
+            return
 
 
-def _one_stack(contenders: Sequence[Contender], build: Build) -> Iterator[Outcome]:
+def _one_stack(
+    contenders: Sequence[Contender],
+    build: Build,
+    keep: Keep,
+    saved: Checkpoint | None = None,
+    begun: Sequence[Outcome] = (),
+) -> Iterator[Told]:
     members = members_of(contenders, build)
-    total = members.training[0].total_steps
-    outcomes = [Outcome(contender, total, math.nan, {}) for contender in contenders]
-    started = time.perf_counter()
     first = members.training[0]
+    total = first.total_steps
+    outcomes = list(begun) or [Outcome.begin(contender, total) for contender in contenders]
+    underway = stacked.Stack(members)
+    before = 0.0
+    if saved is not None:
+        underway.restore(saved)
+        before = saved.state["seconds"]
+    started = time.perf_counter()
     every = steps_between(first.settings.eval_every, first.steps_per_epoch) or total
-    for event in stacked.fit_stacked(members, every):
-        if isinstance(event, stacked.StackLogged):
-            for outcome, loss, finite in zip(outcomes, event.losses, event.finite, strict=True):
-                if not finite and not outcome.diverged:
-                    outcome.diverged, outcome.steps = True, event.step
-                outcome.loss = loss
-        elif event.step:
-            for outcome, metrics in zip(outcomes, event.metrics, strict=True):
-                if not outcome.diverged:
-                    outcome.curve.append((event.step, metrics))
-                    outcome.metrics = metrics
-    share = (time.perf_counter() - started) / len(contenders)
+    for event in underway.run(every):
+        if isinstance(event, stacked.StackStepped):
+            yield Underway(event.step, outcomes)
+            if event.step < total and keep.due():
+                state = underway.capture()
+                state.state |= {
+                    "outcomes": [outcome.record() for outcome in outcomes],
+                    "seconds": before + time.perf_counter() - started,
+                }
+                keep.save(state)
+            if event.step < total and keep.should_stop():
+                return
+        else:
+            _note(outcomes, event)
+    share = (before + time.perf_counter() - started) / len(contenders)
     for outcome in outcomes:
         outcome.seconds_share = share
         if outcome.diverged:
             outcome.loss, outcome.metrics = math.nan, {}
     yield from outcomes
+    keep.clear()
+
+
+def _note(outcomes: Sequence[Outcome], event: stacked.StackLogged | stacked.StackEvaluated) -> None:
+    """Write into the outcomes where the runs of a stack stand."""
+    if isinstance(event, stacked.StackLogged):
+        for outcome, loss, finite in zip(outcomes, event.losses, event.finite, strict=True):
+            if not finite and not outcome.diverged:
+                outcome.diverged, outcome.steps = True, event.step
+            outcome.loss = loss
+    elif event.step:
+        for outcome, metrics in zip(outcomes, event.metrics, strict=True):
+            if not outcome.diverged:
+                outcome.curve.append((event.step, metrics))
+                outcome.metrics = metrics
 
 
 def members_of(contenders: Sequence[Contender], build: Build) -> stacked.Members:
-    """The trainings of contenders that stand sorted by optimizer and learning rate."""
+    """The trainings of contenders; those of one optimizer and setting stand side by side."""
     seeds = list(dict.fromkeys(contender.seed for contender in contenders))
     groups: list[tuple[int, int]] = []
+    trainings: list[Training] = []
+    generators: dict[int, Tensor] = {}
+    of_seed: dict[int, Training] = {}
     for index, contender in enumerate(contenders):
         before = contenders[index - 1] if index else None
-        if before is not None and (before.optimizer, before.lr) == (contender.optimizer, contender.lr):
+        if before is not None and (before.optimizer, before.setting) == (contender.optimizer, contender.setting):
             groups[-1] = (groups[-1][0], index + 1)
         else:
             groups.append((index, index + 1))
-    trainings = [build(contender) for contender in contenders]
-    return stacked.Members(trainings, [seeds.index(c.seed) for c in contenders], groups)
+        training = build(contender)
+        # a lone run would start now, with the generator in this state
+        generators.setdefault(contender.seed, random_state.of_device(training.device))
+        first = of_seed.setdefault(contender.seed, training)
+        training.batches, training.evaluations = first.batches, first.evaluations  # one copy of the data a seed
+        trainings.append(training)
+    return stacked.Members(
+        trainings, [seeds.index(c.seed) for c in contenders], groups, [generators[seed] for seed in seeds]
+    )
 
 
-def fastest(contenders: Sequence[Contender], build: Build, processes: int) -> tuple[str, dict[str, float]]:
-    """Time a few steps of each engine; returns the fastest, and the seconds that each would take for everything.
+def best_size(contenders: Sequence[Contender], build: Build) -> tuple[int, float]:
+    """How many runs a stack should have, and the seconds that a step then takes for each of them.
+
+    Small models want large stacks, whose kernels then have enough to do; those of larger ones outgrow the caches.
+    """
+    size = min(len(contenders), stacked.runs_at_once(build(contenders[0])))
+    members = members_of(contenders[:size], build)
+    timed: dict[int, float] = {}
+    while size >= SMALLEST_STACK or not timed:
+        timed[size] = stacked.seconds_a_step(members.first(size)) / size
+        if timed[size] > min(timed.values()):
+            break  # it only gets worse from here
+        size //= 3
+    best = min(timed, key=lambda size: timed[size])
+    return best, timed[best]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fastest engine, how many runs its stacks have, and the seconds that each engine would take for everything."""
+
+    engine: str
+    size: int | None
+    estimates: dict[str, float]
+
+
+def fastest(contenders: Sequence[Contender], build: Build, processes: int) -> Choice:
+    """Time a few steps of each engine.
 
     Workers take the time of the loop with one thread, shared by the processes, and two seconds to start.
     """
@@ -136,10 +251,11 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int) -> tu
         finally:
             torch.set_num_threads(threads)
         estimates["workers"] = 4.0 + 1.15 * alone * total * runs / processes
+    size = None
     if stacked.unsupported(training) is None:
-        size = min(runs, stacked.runs_at_once(training))
-        estimates["stacked"] = stacked.seconds_a_step(members_of(contenders[:size], build)) * total * runs / size
-    return min(estimates, key=lambda name: estimates[name]), estimates
+        size, seconds = best_size(contenders, build)
+        estimates["stacked"] = seconds * total * runs
+    return Choice(min(estimates, key=lambda name: estimates[name]), size, estimates)
 
 
 def _seconds_a_step(training: Training) -> float:
@@ -149,5 +265,5 @@ def _seconds_a_step(training: Training) -> float:
             marks.append(time.perf_counter())
             if len(marks) > 2 + TIMED_STEPS:
                 break
-    spans = sorted(b - a for a, b in itertools.pairwise(marks[1:])) or [0.0]
-    return spans[len(spans) // 2]
+    # the least, as of a stack: what else runs on this machine only ever adds to it
+    return min((b - a for a, b in itertools.pairwise(marks[1:])), default=0.0)

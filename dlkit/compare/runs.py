@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dlkit.errors import RequestError
 
+DEFAULT_BETAS = (0.9, 0.999)  # Adam's
+# Further options of an optimizer, by name: those of its section of a recipe, and beta1 and beta2 for its two betas.
+Options = tuple[tuple[str, float], ...]
+
 
 @dataclass(frozen=True, order=True)
 class Contender:
-    """One run of the grid."""
+    """One run of the grid, or of the random trials."""
 
     optimizer: str
     lr: float
     seed: int
+    options: Options = ()
+
+    @property
+    def setting(self) -> tuple[float, Options]:
+        """What an optimizer is tuned by."""
+        return self.lr, self.options
+
+    def applied_to(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """An optimizer's section of a recipe, with this contender's learning rate and options in it."""
+        changed: dict[str, Any] = {**values, "lr": self.lr}
+        for name, value in self.options:
+            if name in ("beta1", "beta2"):
+                betas = list(changed.get("betas", DEFAULT_BETAS))
+                betas[name == "beta2"] = value
+                changed["betas"] = tuple(betas)
+            else:
+                changed[name] = value
+        return changed
 
 
 @dataclass
@@ -40,6 +63,11 @@ class Outcome:
     diverged: bool = False
     seconds_share: float = 0.0
 
+    @classmethod
+    def begin(cls, contender: Contender, steps: int) -> Outcome:
+        """Of a run that is about to take so many steps."""
+        return cls(contender, steps, math.nan, {})
+
     def record(self) -> dict[str, Any]:
         """As a line of runs.jsonl."""
         who = self.contender
@@ -48,6 +76,7 @@ class Outcome:
             "optimizer": who.optimizer,
             "lr": who.lr,
             "seed": who.seed,
+            **({"options": dict(who.options)} if who.options else {}),
             "steps": self.steps,
             "loss": _finite(self.loss),
             "metrics": {name: _finite(value) for name, value in self.metrics.items()},
@@ -61,7 +90,12 @@ class Outcome:
         """The outcome that a line of runs.jsonl tells. Raises RequestError if it is none."""
         try:
             return cls(
-                Contender(record["optimizer"], float(record["lr"]), int(record["seed"])),
+                Contender(
+                    record["optimizer"],
+                    float(record["lr"]),
+                    int(record["seed"]),
+                    tuple((str(name), float(value)) for name, value in record.get("options", {}).items()),
+                ),
                 int(record["steps"]),
                 _number(record["loss"]),
                 {name: _number(value) for name, value in record["metrics"].items()},
@@ -73,6 +107,23 @@ class Outcome:
             raise RequestError(
                 f"no record of a run: {str(record)[:80]}", "it was written by another program"
             ) from error
+
+
+@dataclass(frozen=True)
+class Underway:
+    """Runs that are not finished, and what is known of them so far; the engine goes on changing these outcomes.
+
+    Args:
+        step: that all of them have come to.
+        outcomes: of which `metrics` is of the last evaluation.
+    """
+
+    step: int
+    outcomes: Sequence[Outcome]
+
+
+# What an engine tells: that a run has finished, or where the others stand.
+Told = Outcome | Underway
 
 
 def _finite(value: float) -> float | None:

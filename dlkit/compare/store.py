@@ -15,8 +15,11 @@ RUNS, SUMMARY = "runs.jsonl", "summary.json"
 class Folder:
     """The finished runs, and where they are written as they come: each line is on the disk before the next run ends."""
 
+    engine: str | None  # by which the race is run
+    size: int | None  # of its stacks
+
     def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
-        self.path, self.outcomes = path, list[Outcome]()
+        self.path, self.outcomes, self.engine, self.size = path, list[Outcome](), None, None
         if path is None:
             return
         if (path / RUNS).exists() and not resume:
@@ -24,7 +27,7 @@ class Folder:
         if path.exists() and not path.is_dir():
             raise RequestError(f"--out {path} is a file", "choose another")
         if resume and (path / RUNS).exists():
-            head, self.outcomes = load(path / RUNS)
+            head, self.outcomes, (self.engine, self.size) = load(path / RUNS)
             same = {key: value for key, value in facts.items() if key != "metric"}
             if {key: head.get(key) for key in same} != same:
                 held = ", ".join(f"{key} {head.get(key)}" for key in same)
@@ -41,14 +44,23 @@ class Folder:
         if self.path is not None:
             self._append(outcome.record())
 
+    def choose(self, engine: str, size: int | None) -> None:
+        """Note by which engine the race is run, and how large its stacks are, so that it goes on by the same."""
+        if self.path is not None and (engine, size) != (self.engine, self.size):
+            self._append({"kind": "engine", "engine": engine, "size": size})
+        self.engine, self.size = engine, size
+
     def _append(self, record: dict[str, Any]) -> None:
         assert self.path is not None
         with (self.path / RUNS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
-def load(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
-    """The first line of runs.jsonl and its outcomes; a last line that a kill cut short is dropped."""
+def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, int | None]]:
+    """The first line of runs.jsonl, its outcomes, and the last engine with the size of its stacks.
+
+    A last line that a kill cut short is dropped.
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -63,12 +75,14 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome]]:
         raise DlkitError(f"{path} holds no race", "compare-optimizers --out DIR makes one")
     if lines[-1]:
         path.write_text("".join(line + "\n" for line in lines[:-1]), encoding="utf-8")
-    return records[0], [Outcome.of_record(record) for record in records[1:]]
+    engines = [(record.get("engine"), record.get("size")) for record in records if record.get("kind") == "engine"]
+    runs = [Outcome.of_record(record) for record in records[1:] if record.get("kind") != "engine"]
+    return records[0], runs, engines[-1] if engines else (None, None)
 
 
 def read(folder: Path) -> tuple[str, str, list[Outcome]]:
     """The title of a finished race, the loss that it was judged by, and its runs. Raises DlkitError if it is none."""
-    head, outcomes = load(folder / RUNS)
+    head, outcomes, _ = load(folder / RUNS)
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -1,9 +1,12 @@
 """What the runs of a race allow to say: best learning rates, intervals, and which optimizers can be told apart.
 
-Each optimizer is judged at its best learning rate: the one with the least mean loss over seeds, and no seed diverged.
-Seeds are paired, since all optimizers start from the same weights and see the same data in the same order at a seed.
-Intervals are percentiles of 10,000 bootstrap means over seeds (Efron 1979); those of pairs are widened to hold together
-for all pairs (Bonferroni). Two optimizers are told apart only where the interval of their difference excludes zero.
+Each optimizer is judged at its best setting, a learning rate or a random trial: the one with the least mean loss over
+seeds, and no seed diverged. Seeds are paired, since all optimizers start from the same weights and see the same data in
+the same order at a seed. Intervals are percentiles of 10,000 bootstrap means over seeds (Efron 1979).
+
+Two optimizers are told apart only where the interval of their difference excludes zero. Those intervals hold together
+for all pairs (Bonferroni), and are never narrower than Student's: a bootstrap of n differences cannot reach beyond the
+least and the largest, and with 5 seeds one pair of equals in 16 lies wholly on one side by chance alone.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.compare.runs import Outcome
+from dlkit.compare.runs import Options, Outcome
 from dlkit.errors import RequestError
 
 RESAMPLES = 10_000
@@ -30,17 +33,33 @@ Losses = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Summary:
-    """An optimizer over its grid: losses are (learning rates, seeds), inf where a run diverged."""
+    """An optimizer over its settings, in rising order: losses are (settings, seeds), inf where a run diverged."""
 
     optimizer: str
-    lrs: tuple[float, ...]
+    settings: tuple[tuple[float, Options], ...]
     losses: Losses
-    best: int | None  # index of its best learning rate; None if every one of them diverged for some seed
+    best: int | None  # index of its best setting; None if every one of them diverged for some seed
+
+    @property
+    def lrs(self) -> tuple[float, ...]:
+        return tuple(lr for lr, _ in self.settings)
+
+    @property
+    def searched(self) -> bool:
+        """Whether settings differ in more than the learning rate."""
+        return any(options for _, options in self.settings)
 
     @property
     def at_best(self) -> Losses | None:
-        """(seeds,) losses at the best learning rate."""
+        """(seeds,) losses at the best setting."""
         return None if self.best is None else self.losses[self.best]
+
+    def best_outcomes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Its runs at the best setting, one for each seed."""
+        if self.best is None:
+            return []
+        mine = (self.optimizer, self.settings[self.best])
+        return [o for o in outcomes if (o.contender.optimizer, o.contender.setting) == mine]
 
 
 def summarize(outcomes: Sequence[Outcome], metric: str) -> list[Summary]:
@@ -49,21 +68,22 @@ def summarize(outcomes: Sequence[Outcome], metric: str) -> list[Summary]:
     Raises:
         RequestError: a run is missing from the grid, or has no such metric.
     """
-    table = {(o.contender.optimizer, o.contender.lr, o.contender.seed): o for o in outcomes}
+    table = {(o.contender.optimizer, o.contender.setting, o.contender.seed): o for o in outcomes}
     optimizers = list(dict.fromkeys(o.contender.optimizer for o in outcomes))
     seeds = sorted({o.contender.seed for o in outcomes})
     summaries: list[Summary] = []
     for name in optimizers:
-        lrs = sorted({o.contender.lr for o in outcomes if o.contender.optimizer == name})
-        losses = np.full((len(lrs), len(seeds)), np.inf)
-        for (i, lr), (j, seed) in itertools.product(enumerate(lrs), enumerate(seeds)):
-            outcome = table.get((name, lr, seed))
+        settings = sorted({o.contender.setting for o in outcomes if o.contender.optimizer == name})
+        losses = np.full((len(settings), len(seeds)), np.inf)
+        for (i, setting), (j, seed) in itertools.product(enumerate(settings), enumerate(seeds)):
+            outcome = table.get((name, setting, seed))
             if outcome is None:
-                raise RequestError(f"no run of {name} with lr {lr:g} and seed {seed}", "--resume runs what is missing")
+                text = f"no run of {name} with lr {setting[0]:g} and seed {seed}"
+                raise RequestError(text, "--resume runs what is missing")
             losses[i, j] = _value(outcome, metric)
         means = losses.mean(1)
         best = int(np.argmin(means)) if np.isfinite(means).any() else None
-        summaries.append(Summary(name, tuple(lrs), losses, best))
+        summaries.append(Summary(name, tuple(settings), losses, best))
     return summaries
 
 
@@ -82,9 +102,23 @@ def interval(values: Losses, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def paired_interval(differences: Losses, level: float) -> tuple[float, float]:
+    """Of the mean of paired differences over seeds: the hull of the bootstrap's interval and Student's (1908)."""
+    from scipy import stats
+
+    n = len(differences)
+    if n < 2:
+        return -math.inf, math.inf
+    low, high = interval(differences, level)
+    # mean -+ t_(n-1, (1 + level) / 2) s / sqrt(n)
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * differences.std(ddof=1) / math.sqrt(n))
+    mean = float(differences.mean())
+    return min(low, mean - half), max(high, mean + half)
+
+
 @dataclass(frozen=True)
 class Pair:
-    """a - b at their best learning rates: the mean difference and its corrected interval."""
+    """a - b at their best settings: the mean difference and its corrected interval."""
 
     a: str
     b: str
@@ -115,9 +149,7 @@ def compare(summaries: Sequence[Summary], exact: bool = False) -> list[Pair]:
             results.append(Pair(a.optimizer, b.optimizer, sign * math.inf if sign else 0.0, low, high))
             continue
         difference = float((x - y).mean())
-        low, high = (difference, difference) if exact else (-math.inf, math.inf)
-        if len(x) > 1:
-            low, high = interval(x - y, level)
+        low, high = (difference, difference) if exact else paired_interval(x - y, level)
         results.append(Pair(a.optimizer, b.optimizer, difference, low, high))
     return results
 
@@ -131,17 +163,23 @@ def winners(summaries: Sequence[Summary], pairs: Sequence[Pair]) -> list[str]:
 
 
 def rank(summaries: Sequence[Summary]) -> list[Summary]:
-    """By mean loss at the best learning rate, those that always diverged last."""
+    """By mean loss at the best setting, those that always diverged last."""
     return sorted(summaries, key=lambda s: math.inf if s.at_best is None else float(s.at_best.mean()))
 
 
 def at_edge(summary: Summary) -> bool:
-    """Whether the best learning rate is the first or last of its grid, so that a better one may lie outside."""
-    return len(summary.lrs) > 1 and summary.best in (0, len(summary.lrs) - 1)
+    """Whether the best learning rate is the least or largest that was tried, so that a better one may lie outside."""
+    lrs = summary.lrs
+    return len(set(lrs)) > 1 and summary.best is not None and lrs[summary.best] in (min(lrs), max(lrs))
 
 
 def basin_decades(summary: Summary) -> float:
-    """Decades of learning rates around the best one whose mean loss is within 10 % of its own."""
+    """Decades of learning rates around the best one whose mean loss is within 10 % of its own.
+
+    NaN where other options differ as well, so that neighbours in the learning rate are no neighbours.
+    """
+    if summary.searched:
+        return math.nan
     if summary.best is None:
         return 0.0
     means = summary.losses.mean(1)
@@ -155,7 +193,9 @@ def basin_decades(summary: Summary) -> float:
 
 
 def tuning_effort(summary: Summary, worst: float) -> list[float]:
-    """Expected best mean loss after k = 1, 2, ... learning rates drawn at random from the grid, with replacement.
+    """Expected best mean loss after k = 1, 2, ... settings drawn at random from those tried, with replacement.
+
+    Dodge et al. 2019, arXiv:1909.03004.
 
     Args:
         worst: what a diverged run counts as, such as the loss before training.
@@ -179,6 +219,26 @@ def steps_to(outcomes: Sequence[Outcome], metric: str, target: float, rising: bo
         )
         reached.append(next(hits, math.inf))
     return reached
+
+
+def profile(summaries: Sequence[Summary]) -> dict[str, list[tuple[float, float]]]:
+    """Performance profiles: for each optimizer (tau, share of seeds on which its loss is within tau times the best's).
+
+    Each seed is a problem, solved at the best setting; pairs stand where the share steps up, from tau = 1 on. Empty
+    where a loss is not above 0, so that ratios say nothing. Dolan & Moré 2002, arXiv:cs/0102001.
+    """
+    solved = {s.optimizer: s.at_best for s in summaries}
+    known = [values for values in solved.values() if values is not None]
+    if not known or min(float(values.min()) for values in known) <= 0:
+        return {}
+    best = np.min(known, axis=0)  # (seeds,)
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for name, values in solved.items():
+        # rho(tau) = |{seeds: loss / best <= tau}| / |seeds|
+        ratios = np.sort(values / best) if values is not None else np.full(len(best), np.inf)
+        shares = [(float(tau), float((ratios <= tau).mean())) for tau in np.unique(ratios[np.isfinite(ratios)])]
+        curves[name] = shares if shares and shares[0][0] == 1.0 else [(1.0, 0.0), *shares]
+    return curves
 
 
 _ASSERTION = re.compile(r"\s*([a-z0-9_]+)\s*(<=|<)\s*([a-z0-9_]+)\s*\Z")
@@ -213,16 +273,19 @@ def records(
 ) -> list[dict[str, Any]]:
     """A record for each optimizer, the best first."""
     result: list[dict[str, Any]] = []
+    profiles = profile(summaries)
     for place, summary in enumerate(rank(summaries), start=1):
         values = summary.at_best
         low, high = interval(values) if values is not None else (math.nan, math.nan)
         mine = [o for o in outcomes if o.contender.optimizer == summary.optimizer]
+        lr, options = (None, ()) if summary.best is None else summary.settings[summary.best]
         result.append(
             {
                 "kind": "optimizer",
                 "optimizer": summary.optimizer,
                 "rank": place,
-                "lr": None if summary.best is None else summary.lrs[summary.best],
+                "lr": lr,
+                **({"options": dict(options)} if summary.searched else {}),
                 "metric": metric,
                 "mean": math.inf if values is None else float(values.mean()),
                 "low": low,
@@ -232,7 +295,9 @@ def records(
                 "basin_decades": basin_decades(summary),
                 "diverged": sum(o.diverged for o in mine),
                 "runs": len(mine),
+                "trials": len(summary.settings),
                 "tuning_effort": tuning_effort(summary, worst),
+                "profile": profiles.get(summary.optimizer, []),
             }
         )
     return result

@@ -24,15 +24,28 @@ def flip(images: Tensor, mirrored: Tensor) -> Tensor:
     return take(both, torch.arange(len(images), device=images.device) + len(images) * mirrored)  # (N, C, H, W)
 
 
-def shift(images: Tensor, down: Tensor, right: Tensor, limit: int) -> Tensor:
-    """Move each image by (down, right) pixels, each (N,) int64 in -limit..limit; what comes in from outside is 0.
+def alternating(seen_first: Tensor, epoch: int) -> Tensor:
+    """Which images to mirror in an epoch, (N,) bool: those of `seen_first`, (N,) bool, in even ones, else the others.
 
+    Two epochs in a row then show each image both ways (Jordan 2024, arXiv:2404.00498, section 3.6).
+    """
+    return seen_first ^ bool(epoch % 2)
+
+
+def shift(images: Tensor, down: Tensor, right: Tensor, limit: int, *, mirrored: bool = False) -> Tensor:
+    """Move each image by (down, right) pixels, each (N,) int64 in -limit..limit.
+
+    What comes in from outside is 0, or with `mirrored` what is as far inside the border.
     This is "pad by `limit` and crop at random" (He et al. 2016, arXiv:1512.03385).
     """
     count, channels, height, width = images.shape
     # Channels_last images are (N, H, W, C) in memory: pixels of C numbers. Otherwise C images of pixels of one number.
     last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-    padded = F.pad(images, (limit,) * 4)  # (N, C, H + 2 limit, W + 2 limit)
+    if mirrored:
+        rows, columns = (_mirrored(length, limit, images.device) for length in (height, width))
+        padded = images.index_select(2, rows).index_select(3, columns)  # (N, C, H + 2 limit, W + 2 limit)
+    else:
+        padded = F.pad(images, (limit,) * 4)
     padded = padded.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
     size, plane, line, pixel = padded.stride()
     # The crop of a padded image is a block of memory that begins at its first pixel, with gaps that are cut out after.
@@ -55,6 +68,30 @@ def cutout(images: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
     return torch.addcmul(images, images * inside_row, inside_column, value=-1)  # (N, C, H, W)
 
 
+def mixup(images: Tensor, share: Tensor) -> Tensor:
+    """Blend each image with the one before it in the batch; `share`, a scalar in [0, 1], is its own part.
+
+    Zhang et al., arXiv:1710.09412. The loss is to be blended alike. In floating point.
+    """
+    # x'_n = lambda x_n + (1 - lambda) x_(n-1)
+    return torch.lerp(_before(images), images, share.to(images.dtype))
+
+
+def cutmix(images: Tensor, share: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+    """Paste a rectangle of the image before it in the batch into each image. Returns the share that is its own, too.
+
+    Yun et al., arXiv:1905.04899: the rectangle has the image's proportions and 1 - share of its area, around (row,
+    column); its part outside is lost. `share` in [0, 1], `row` and `column` int64 are scalars.
+    """
+    height, width = images.shape[2:]
+    side = (1 - share).sqrt()
+    inside_row = _near(row.view(1), height, (height * side).long())[:, None, :, None]  # (1, 1, H, 1)
+    inside_column = _near(column.view(1), width, (width * side).long())[:, None, None, :]  # (1, 1, 1, W)
+    inside = inside_row & inside_column  # (1, 1, H, W)
+    own = 1 - inside_row.float().mean() * inside_column.float().mean()
+    return torch.where(inside, _before(images), images, out=torch.empty_like(images)), own
+
+
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """(x - mean) / std in float32. `mean` and `std` broadcast with (N, C, H, W): see `spread`."""
     # x' = (x - mean) / std
@@ -72,7 +109,27 @@ def spread(values: Tensor, images: Tensor) -> Tensor:
     return values.expand(shape).contiguous(memory_format=torch.channels_last)
 
 
-def _near(centre: Tensor, length: int, side: int) -> Tensor:
+def beta(alpha: float | Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Draws from Beta(alpha, alpha), (count,) float32, with `alpha` a number or (count,); 1/2 where alpha is 0."""
+    # lambda = a / (a + b), where a, b ~ Gamma(alpha)
+    shape = torch.as_tensor(alpha, dtype=torch.float64).expand(2, count).contiguous()
+    a, b = torch._standard_gamma(shape, generator=generator)
+    return (a / (a + b)).nan_to_num(0.5).float()
+
+
+def _before(images: Tensor) -> Tensor:
+    """For each image the one before it, for the first the last."""
+    return take(images, torch.arange(-1, len(images) - 1, device=images.device) % len(images))
+
+
+def _mirrored(length: int, limit: int, device: torch.device) -> Tensor:
+    """Positions -limit..length + limit - 1, (length + 2 limit,), those outside mirrored at the first and the last."""
+    period = max(2 * (length - 1), 1)
+    position = torch.arange(-limit, length + limit, device=device) % period
+    return torch.minimum(position, period - position) if length > 1 else torch.zeros_like(position)
+
+
+def _near(centre: Tensor, length: int, side: int | Tensor) -> Tensor:
     """Which of `length` positions lie in the `side` ones around each centre, (N, length) bool."""
     offset = torch.arange(length, device=centre.device) - centre[:, None] + side // 2  # (N, length)
     return (offset >= 0) & (offset < side)

@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dlkit.annotations import Count, Natural
+from dlkit.annotations import Count, Natural, NonNegative
 from dlkit.data import augmentation
-from dlkit.data.dataset import Split
+from dlkit.data.dataset import Split, imagenet_statistics
 
 # Images that take no more than this as float32 are normalised once instead of in every batch.
 _NORMALISED_BYTES = 64 * 2**20
@@ -56,8 +56,11 @@ class Batches:
         """Batches an epoch."""
         return -(-self.samples // self.batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Batches `start`, `start` + 1, ... of epoch `number`: (inputs, targets), on the device.
+
+        Where examples are mixed in pairs, (inputs, targets (n, 2), share): `share` of the first class, the rest of
+        the second.
 
         Raises:
             ValueError: the epoch has fewer than `start` batches.
@@ -71,19 +74,20 @@ class Batches:
                 yield self._finish(self._inputs[rows]), self._targets[rows]
             return
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
-        order = self._send(torch.randperm(self.samples, generator=generator))  # (samples,)
-        parameters = [self._send(values) for values in self._draw(generator)]  # each (samples,)
+        shuffled = torch.randperm(self.samples, generator=generator)
+        order = self._send(shuffled)  # (samples,)
+        parameters = [self._send(values) for values in self._draw(generator, shuffled, number)]  # each (samples,)
         for begin in begins:
             chosen = slice(begin, begin + self.batch_size)
             rows = order[chosen]
-            inputs = self._select(rows, *(values[chosen] for values in parameters))
-            yield inputs, self._targets.index_select(0, rows)
+            drawn = [values[chosen] for values in parameters]
+            yield self._mix(self._select(rows, *drawn), self._targets.index_select(0, rows), *drawn)
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         return (inputs - mean) / std
 
-    def _draw(self, generator: torch.Generator) -> list[Tensor]:
-        """The epoch's augmentation parameters, one per batch position, each (samples,)."""
+    def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:
+        """The augmentation parameters of epoch `number`, one for each position in `order`, each (samples,)."""
         return []
 
     def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:
@@ -91,6 +95,9 @@ class Batches:
 
     def _finish(self, inputs: Tensor) -> Tensor:
         return inputs
+
+    def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        return inputs, targets
 
     def _send(self, values: Tensor) -> Tensor:
         if self.device.type == "cuda":
@@ -106,9 +113,15 @@ class ImageBatches(Batches):
 
     Args:
         batch_size: images a batch; "full" takes all of them (batch gradient descent).
-        flip: mirror left and right with probability 1/2.
-        shift: move by up to so many pixels each way; pixels from outside are 0 in the data's own unit (black).
+        flip: mirror left and right with probability 1/2; alternating mirrors each image every other epoch.
+        shift: move by up to so many pixels each way.
+        border: what comes in from outside: black is 0 in the data's own unit, mirror the image reflected.
         cutout: side of a square at a random place that is erased to the mean of the training split; 0 for none.
+        mixup: alpha of the Beta distribution by which pairs of images are blended; 0 for none.
+        cutmix: alpha of the Beta distribution of the area that is pasted from another image; 0 for none. With mixup
+            too, each batch has one of them, by the toss of a coin.
+        statistics: mean and deviation to normalise by: those of the training split, or ImageNet's, which pre-trained
+            weights expect.
     """
 
     def __init__(
@@ -122,13 +135,22 @@ class ImageBatches(Batches):
         channels_last: bool = False,
         *,
         batch_size: Count | Literal["full"] = 128,
-        flip: bool = False,
+        flip: bool | Literal["alternating"] = False,
         shift: Natural = 0,
+        border: Literal["black", "mirror"] = "black",
         cutout: Natural = 0,
+        mixup: NonNegative = 0.0,
+        cutmix: NonNegative = 0.0,
+        statistics: Literal["data", "imagenet"] = "data",
     ) -> None:
         self.flip = flip
         self.shift = shift
+        self.border = border
         self.cutout = cutout
+        self.mixup = mixup
+        self.cutmix = cutmix
+        if statistics == "imagenet":
+            mean, std = imagenet_statistics(split.inputs.shape[1])
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         super().__init__(split, mean, std, device, seed, training, batch_size=batch_size)
 
@@ -137,12 +159,13 @@ class ImageBatches(Batches):
         self._height, self._width = images.shape[2:]
         self._mean = augmentation.spread(mean[None, :, None, None], images)
         self._std = augmentation.spread(std[None, :, None, None], images)
-        self._augmented = self.training and bool(self.flip or self.shift or self.cutout)
+        mixes = bool(self.mixup or self.cutmix)
+        self._augmented = self.training and bool(self.flip or self.shift or self.cutout or mixes)
         if not self._augmented and images.numel() * 4 <= _NORMALISED_BYTES:
             return augmentation.normalise(images, self._mean, self._std)
         return images
 
-    def _draw(self, generator: torch.Generator) -> list[Tensor]:
+    def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:
         if not self._augmented:
             return []
         # All are drawn whichever are used, so that switching one on leaves the others as they were.
@@ -150,19 +173,42 @@ class ImageBatches(Batches):
         move = torch.randint(-self.shift, self.shift + 1, (2, self.samples), generator=generator)
         row = torch.randint(self._height, (self.samples,), generator=generator)
         column = torch.randint(self._width, (self.samples,), generator=generator)
-        return [mirrored, *move, row, column]
+        if self.flip == "alternating":
+            first = torch.Generator().manual_seed(mixed_seed(self.seed))
+            mirrored = augmentation.alternating(torch.rand(self.samples, generator=first) < 0.5, number)[order]
+        parameters = [mirrored, *move, row, column]
+        if self.mixup or self.cutmix:
+            # the first of a batch's counts for all of it
+            heads = torch.rand(self.samples, generator=generator) < 0.5
+            pastes = heads if self.mixup and self.cutmix else torch.full_like(heads, bool(self.cutmix))
+            alpha = torch.where(pastes, torch.tensor(float(self.cutmix)), torch.tensor(float(self.mixup)))
+            parameters += [pastes, augmentation.beta(alpha, self.samples, generator)]
+        return parameters
 
     def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:
         images = augmentation.take(self._inputs, rows)  # (n, C, H, W)
         if not parameters:
             return self._finish(images)
-        mirrored, down, right, row, column = parameters
+        mirrored, down, right, row, column, *_ = parameters
         if self.flip:
             images = augmentation.flip(images, mirrored)
         if self.shift:
-            images = augmentation.shift(images, down, right, self.shift)
+            images = augmentation.shift(images, down, right, self.shift, mirrored=self.border == "mirror")
         images = self._finish(images)
         return augmentation.cutout(images, row, column, self.cutout) if self.cutout else images
+
+    def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+        if len(parameters) < 7:
+            return inputs, targets
+        row, column, pastes, share = (values[0] for values in parameters[3:])
+        mixed, own = inputs, share
+        if self.cutmix:
+            pasted, own = augmentation.cutmix(inputs, share, row, column)
+            mixed = pasted if not self.mixup else torch.where(pastes, pasted, augmentation.mixup(inputs, share))
+            own = torch.where(pastes, own, share)
+        elif self.mixup:
+            mixed = augmentation.mixup(inputs, share)
+        return mixed, torch.stack((targets, targets.roll(1)), 1), own
 
     def _finish(self, inputs: Tensor) -> Tensor:
         if inputs.dtype == torch.uint8:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlkit.errors import RequestError
+
 _CHUNK = 4096
 
 
@@ -73,6 +75,17 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
         low, high = inputs.amin(0), inputs.amax(0)
     std[low == high] = 1
     return mean.float(), std.float()
+
+
+def imagenet_statistics(channels: int) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of ImageNet's training images, (3,), in 0..255, as torchvision's and timm's weights have them.
+
+    Raises:
+        RequestError: the images have not three channels.
+    """
+    if channels != 3:
+        raise RequestError(f"ImageNet's statistics are of 3 channels, the images have {channels}", "use channels: 3")
+    return torch.tensor([0.485, 0.456, 0.406]) * 255, torch.tensor([0.229, 0.224, 0.225]) * 255
 
 
 def _fingerprint(splits: dict[str, Split], classes: tuple[str, ...]) -> str:

@@ -54,11 +54,7 @@ def images(
     folders = _split_folders(root)
     if validation > 0 and "val" in folders:
         raise RequestError(f"validation: {validation} is given, but there is {folders['val']}", "leave out one of them")
-    classes = tuple(folder.name for folder in _subfolders(folders["train"]))
-    if len(classes) < 2:
-        found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
-        raise DlkitError(f"{folders['train']}: {found}", _LAYOUT)
-    examples = {split: _scan(folder, classes) for split, folder in folders.items()}
+    examples, classes = class_files(root)
     labels = np.array([label for _, label in examples["train"]], dtype=np.int64)
     parts = three_way(labels, classes, test=0.0 if "test" in folders else test, validation=validation)
     examples |= {split: [examples["train"][row] for row in rows] for split, rows in parts.items()}
@@ -66,6 +62,34 @@ def images(
         split: _decode(examples[split], size, channels) for split in ("train", "val", "test") if split in examples
     }
     return assemble(root.resolve().name, splits, classes, path=str(root.resolve()))
+
+
+def every_image(folder: Path, size: int, channels: Literal[1, 3]) -> torch.Tensor:
+    """All images in a folder, at any depth, sorted by path: (N, channels, size, size) uint8, cut as by `images`.
+
+    Raises:
+        DlkitError: no such folder, no image in it, or one that cannot be decoded.
+    """
+    if not folder.is_dir():
+        raise DlkitError(f"no such folder: {folder}")
+    files = sorted(_image_files(folder))
+    if not files:
+        raise DlkitError(f"no images in {folder}", f"image files end in {', '.join(SUFFIXES)}")
+    return _decode([(file, 0) for file in files], size, channels).inputs
+
+
+def class_files(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], tuple[str, ...]]:
+    """The image files of each split's class folders, with their classes; and the names of the classes.
+
+    Raises:
+        DlkitError: what `images` raises of folders.
+    """
+    folders = _split_folders(root)
+    classes = tuple(folder.name for folder in _subfolders(folders["train"]))
+    if len(classes) < 2:
+        found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
+        raise DlkitError(f"{folders['train']}: {found}", _LAYOUT)
+    return {split: _scan(folder, classes) for split, folder in folders.items()}, classes
 
 
 def _split_folders(root: Path) -> dict[str, Path]:

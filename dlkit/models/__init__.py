@@ -21,3 +21,16 @@ def check_shapes(input_shape: tuple[int, ...], num_classes: int, *, images_only:
         raise RequestError(f"an example of shape {tuple(input_shape)} holds no numbers")
     if num_classes < 1:
         raise RequestError(f"a classifier needs at least 1 class, got {num_classes}")
+
+
+def check_stages(depths: tuple[int, ...], widths: tuple[int, ...]) -> None:
+    """Raise RequestError unless there is a positive depth and width for each stage."""
+    if len(depths) != len(widths):
+        raise RequestError(
+            f"depths has {len(depths)} stages, widths has {len(widths)}: {tuple(depths)}, {tuple(widths)}",
+            "give one depth and one width a stage",
+        )
+    if not depths or min(*depths, *widths) < 1:
+        raise RequestError(
+            f"every stage needs a block and a channel, got depths = {tuple(depths)}, widths = {tuple(widths)}"
+        )

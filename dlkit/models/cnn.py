@@ -53,6 +53,7 @@ class CNN(nn.Module):
                 f" channels = {tuple(channels)}",
                 f"give at most {stages} channels" if stages else "use model: mlp",
             )
+        self.stages = (("features",), ("fc",))
         layers: list[nn.Module] = []
         for out_channels in channels:
             layers.append(Conv2d(width, out_channels, 3, padding=1, bias=norm == "none"))  # (N, O, H, W)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -32,8 +34,12 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise RequestError(f"dropout must be in [0, 1), got {p}", "it is the probability to drop, not to keep")
         self.p = p
+        # (x, p) to kept / (1 - p), of x's shape: who tosses the coins where it is not torch's own generator
+        self.tosses: Callable[[Tensor, float], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.tosses is not None and self.training and self.p:
+            return x * self.tosses(x, self.p)
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:

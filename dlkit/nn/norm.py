@@ -70,7 +70,8 @@ def group_norm_reference(x: Tensor, groups: int, weight: Tensor, bias: Tensor, *
 class BatchNorm(nn.Module):
     """Normalize each channel over the batch: (N, C, H, W) or (N, F), same shape out. State as in torch's BatchNorm2d.
 
-    In evaluation the batch's mean and variance give way to their running averages over training.
+    In evaluation the batch's mean and variance give way to their running averages over training; where `frozen` is
+    set, as in the part of a network that is not trained further, they do in training too, and stay as they are.
 
     Args:
         channels: C or F.
@@ -89,6 +90,7 @@ class BatchNorm(nn.Module):
         super().__init__()
         self.eps = eps
         self.momentum = momentum
+        self.frozen = False
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -96,7 +98,8 @@ class BatchNorm(nn.Module):
         self.register_buffer("num_batches_tracked", torch.tensor(0))
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training:
+        training = self.training and not self.frozen
+        if training:
             if x.numel() == x.shape[1]:
                 raise DlkitError(
                     f"batch norm cannot train on one value a channel: its input is {tuple(x.shape)}",
@@ -104,7 +107,7 @@ class BatchNorm(nn.Module):
                 )
             self.num_batches_tracked.add_(1)
         return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
+            x, self.running_mean, self.running_var, self.weight, self.bias, training, self.momentum, self.eps
         )
 
     def extra_repr(self) -> str:
@@ -166,8 +169,8 @@ class GroupNorm(nn.Module):
         return f"{self.groups}, {self.weight.numel()}, eps={self.eps}"
 
 
-def norm(name: Norm, channels: int, dims: Literal[1, 2]) -> nn.Module:
-    """The norm of that name for rows (N, F) (dims = 1) or images (N, C, H, W) (dims = 2).
+def norm(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1e-5) -> nn.Module:
+    """The norm of that name for rows (N, F) (dims = 1) or images (N, C, H, W) (dims = 2); eps is added to the variance.
 
     "group" takes the paper's 32 groups, or as many as divide the channels and leave at least four channels in each:
     a group of one number would always come out as zero.
@@ -180,12 +183,12 @@ def norm(name: Norm, channels: int, dims: Literal[1, 2]) -> nn.Module:
             f"{name} norm over 1 channel returns its bias, whatever the input", "use norm: batch or none"
         )
     if name == "batch":
-        return BatchNorm(channels)
+        return BatchNorm(channels, eps=eps)
     if name == "layer":
-        return LayerNorm(channels, channels_first=dims == 2)
+        return LayerNorm(channels, eps=eps, channels_first=dims == 2)
     if name == "group":
         most = max(1, min(32, channels // 4))
-        return GroupNorm(max(groups for groups in range(1, most + 1) if channels % groups == 0), channels)
+        return GroupNorm(max(groups for groups in range(1, most + 1) if channels % groups == 0), channels, eps=eps)
     if name == "none":
         return nn.Identity()
     raise RequestError(f"no norm {name!r}", f"choose one of {', '.join(get_args(Norm))}")

@@ -1,8 +1,8 @@
-"""The residual block of He et al., arXiv:1512.03385, and its twin without the shortcut."""
+"""The residual blocks of He et al., arXiv:1512.03385, and their twins without the shortcut."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypedDict, Unpack
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,8 +11,10 @@ from dlkit.errors import RequestError
 from dlkit.nn.activations import Activation
 from dlkit.nn.activations import activation as activation_layer
 from dlkit.nn.convolution import Conv2d
+from dlkit.nn.layer_scale import LayerScale
 from dlkit.nn.norm import Norm
 from dlkit.nn.norm import norm as norm_layer
+from dlkit.nn.stochastic_depth import StochasticDepth
 
 Shortcut = Literal["A", "B"]
 
@@ -41,20 +43,22 @@ class ZeroPadShortcut(nn.Module):
         return F.pad(x, self.padding)  # (N, O, H', W')
 
 
-class BasicBlock(nn.Module):
-    """y = activation(F(x) + shortcut(x)), F(x) = norm(conv(activation(norm(conv(x))))), with 3x3 convolutions.
+class ResidualBlock(nn.Module):
+    """y = activation(F(x) + shortcut(x)), F being convolutions, each with a norm, with the activation in between.
 
-    (N, C, H, W) to (N, O, ceil(H / stride), ceil(W / stride)). Parameters are named as in torchvision's BasicBlock.
-    A convolution has no bias where a norm follows.
+    (N, C, H, W) to (N, O, ceil(H / stride), ceil(W / stride)). Parameters are named as in torchvision's blocks:
+    conv1, bn1, conv2, ... A convolution has no bias where a norm follows.
 
     Args:
+        convolutions: F's, in order; the last one's output channels are O, and one of them has the stride.
         in_channels: C.
-        out_channels: O.
-        stride: stride of the first convolution.
+        stride: of all convolutions together.
         norm: normalization after each convolution.
         activation: the non-linearity.
         shortcut: what stands for x where shapes differ: "A" zero-padded channels, "B" a 1x1 convolution and a norm.
         residual: whether the shortcut is added; without it, y = activation(F(x)).
+        layer_scale: what the learned factors of F's channels start at; 0 for no factors.
+        stochastic_depth: probability that an example skips F in training.
 
     Raises:
         RequestError: shortcut A with fewer channels out than in; an unknown norm, activation or shortcut.
@@ -62,22 +66,27 @@ class BasicBlock(nn.Module):
 
     def __init__(
         self,
+        convolutions: list[Conv2d],
         in_channels: int,
-        out_channels: int,
         *,
         stride: int = 1,
         norm: Norm = "batch",
         activation: Activation = "relu",
         shortcut: Shortcut = "A",
         residual: bool = True,
+        layer_scale: float = 0.0,
+        stochastic_depth: float = 0.0,
     ) -> None:
         super().__init__()
-        bias = norm == "none"
-        self.conv1 = Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=bias)
-        self.bn1 = norm_layer(norm, out_channels, 2)
+        self.depth = len(convolutions)
+        out_channels = in_channels
+        for i, convolution in enumerate(convolutions, 1):
+            out_channels = convolution.weight.shape[0]
+            self.add_module(f"conv{i}", convolution)
+            self.add_module(f"bn{i}", norm_layer(norm, out_channels, 2))
         self.activation = activation_layer(activation, inplace=True)
-        self.conv2 = Conv2d(out_channels, out_channels, 3, padding=1, bias=bias)
-        self.bn2 = norm_layer(norm, out_channels, 2)
+        self.scale = LayerScale(out_channels, layer_scale) if layer_scale else nn.Identity()
+        self.stochastic_depth = StochasticDepth(stochastic_depth)
         self.residual = residual
         self.downsample = None
         if shortcut not in ("A", "B"):
@@ -87,12 +96,65 @@ class BasicBlock(nn.Module):
                 self.downsample = ZeroPadShortcut(in_channels, out_channels, stride)
             else:
                 self.downsample = nn.Sequential(
-                    Conv2d(in_channels, out_channels, 1, stride=stride, bias=bias), norm_layer(norm, out_channels, 2)
+                    Conv2d(in_channels, out_channels, 1, stride=stride, bias=norm == "none"),
+                    norm_layer(norm, out_channels, 2),
                 )
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.activation(self.bn1(self.conv1(x)))  # (N, O, H', W')
-        y = self.bn2(self.conv2(y))  # (N, O, H', W')
+        y = x
+        for i in range(1, self.depth + 1):
+            y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
+            if i < self.depth:
+                y = self.activation(y)
+        # (N, O, H', W')
         if self.residual:
+            y = self.stochastic_depth(self.scale(y))
             y += x if self.downsample is None else self.downsample(x)  # in place: nothing else uses y
         return self.activation(y)
+
+
+class Options(TypedDict, total=False):
+    """What all residual blocks take: see `ResidualBlock`."""
+
+    norm: Norm
+    activation: Activation
+    shortcut: Shortcut
+    residual: bool
+    layer_scale: float
+    stochastic_depth: float
+
+
+def basic_block(
+    in_channels: int, width: int, *, stride: int = 1, kernel_size: int = 3, **options: Unpack[Options]
+) -> ResidualBlock:
+    """Two K x K convolutions, the first with the stride; O = width. K is odd."""
+    bias, padding = options.get("norm") == "none", kernel_size // 2
+    convolutions = [
+        Conv2d(in_channels, width, kernel_size, stride=stride, padding=padding, bias=bias),  # (N, O, H', W')
+        Conv2d(width, width, kernel_size, padding=padding, bias=bias),  # (N, O, H', W')
+    ]
+    return ResidualBlock(convolutions, in_channels, stride=stride, **options)
+
+
+def bottleneck(
+    in_channels: int,
+    width: int,
+    out_channels: int,
+    *,
+    stride: int = 1,
+    kernel_size: int = 3,
+    depthwise: bool = False,
+    **options: Unpack[Options],
+) -> ResidualBlock:
+    """1x1 to `width` channels, K x K, 1x1 to O channels; inverted (Sandler et al., arXiv:1801.04381) where width > O.
+
+    The stride is that of the K x K convolution ("v1.5"), not of the first, which would skip three pixels in four.
+    Depthwise, the K x K convolution treats each channel by itself. K is odd.
+    """
+    bias, padding, groups = options.get("norm") == "none", kernel_size // 2, width if depthwise else 1
+    convolutions = [
+        Conv2d(in_channels, width, 1, bias=bias),  # (N, width, H, W)
+        Conv2d(width, width, kernel_size, stride=stride, padding=padding, groups=groups, bias=bias),
+        Conv2d(width, out_channels, 1, bias=bias),  # (N, O, H', W')
+    ]
+    return ResidualBlock(convolutions, in_channels, stride=stride, **options)

@@ -21,8 +21,8 @@ def update(
     step: Tensor,
     *,
     lr: Number,
-    lr_decay: float,
-    eps: float,
+    lr_decay: Number,
+    eps: Number,
     weight_decay: Number,
 ) -> None:
     """One step with the sum of squared gradients `s` on one tensor, in place; `step` counts from 1."""

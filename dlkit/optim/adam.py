@@ -23,8 +23,8 @@ def update(
     step: Tensor,
     *,
     lr: Number,
-    betas: tuple[float, float],
-    eps: float,
+    betas: tuple[Number, Number],
+    eps: Number,
     weight_decay: Number = 0.0,
     s_max: Tensor | None = None,
 ) -> None:
@@ -37,7 +37,7 @@ def update(
     # v_t = rho1 v_(t-1) + (1 - rho1) g_t
     v.lerp_(gradient, 1 - rho1)
     # s_t = rho2 s_(t-1) + (1 - rho2) g_t^2
-    s.mul_(rho2).addcmul_(gradient, gradient, value=1 - rho2)
+    s.mul_(rho2).add_((1 - rho2) * gradient * gradient)
     if s_max is not None:
         torch.maximum(s_max, s, out=s_max)
         s = s_max

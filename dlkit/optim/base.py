@@ -25,7 +25,7 @@ class Optimizer(torch.optim.Optimizer):
     """Base of dlkit's optimizers. State and groups have the names of torch's twin, so state dicts interchange.
 
     Args:
-        params: parameters, or groups of them with their own options.
+        params: parameters, or groups of them with their own options; `lr_factor` multiplies the learning rate.
         defaults: options of a group that sets none.
 
     Raises:
@@ -39,7 +39,9 @@ class Optimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: Group) -> None:
         super().add_param_group(param_group)
-        self.check(self.param_groups[-1])
+        group = self.param_groups[-1]
+        group["lr"] = group["lr"] * group.pop("lr_factor", 1.0)
+        self.check(group)
 
     # ------------------------------------------------------------------ what a subclass writes
 
@@ -91,7 +93,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         """Whether the kernel takes these tensors (it walks raw memory, so all must be laid out alike) and options."""
-        if isinstance(group["lr"], Tensor) or isinstance(group["weight_decay"], Tensor):
+        if any(_is_vector(value) for value in group.values()):
             return False
         first = parameters[0]
         device, dtype = first.device, first.dtype
@@ -144,10 +146,21 @@ def decayed(parameter: Tensor, gradient: Tensor, weight_decay: Number) -> Tensor
 def require(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
     """Raise RequestError unless the option, if there, is finite and `holds`."""
     value: Any = group.get(name)
-    values: Any = value.flatten().tolist() if isinstance(value, Tensor) else value
-    values = values if isinstance(values, (tuple, list)) else (values,)
+    parts: Any = value if isinstance(value, (tuple, list)) else (value,)
+    values = [x for part in parts for x in (part.flatten().tolist() if isinstance(part, Tensor) else [part])]
     if value is not None and not all(math.isfinite(number) and holds(number) for number in values):
         raise RequestError(f"optimizer option {name} must be {wanted}, got {value}")
+
+
+def given(value: Number) -> bool:
+    """Whether a hyper-parameter is switched on: not 0, or not for all of a stack's models."""
+    return bool(value.any()) if isinstance(value, Tensor) else bool(value)
+
+
+def _is_vector(value: Any) -> bool:
+    """Whether a hyper-parameter, or one of a pair, has a value for each model of a stack."""
+    parts: Any = value if isinstance(value, tuple) else (value,)
+    return any(isinstance(part, Tensor) for part in parts)
 
 
 def _is_dense(tensor: Tensor) -> bool:

@@ -1,25 +1,77 @@
-"""Which parameters decay."""
+"""Which parameters decay, and which learn faster or slower than the others."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Gt, Le
 from torch import nn
 
+from dlkit.annotations import Positive
+from dlkit.errors import RequestError
 
-def parameter_groups(model: nn.Module, *, decay: Literal["weights", "all"] = "weights") -> list[dict[str, Any]]:
+
+def parameter_groups(
+    model: nn.Module,
+    *,
+    decay: Literal["weights", "all"] = "weights",
+    layer_decay: Annotated[float, Gt(0), Le(1)] = 1.0,
+    head_factor: Positive = 1.0,
+    bias_factor: Positive = 1.0,
+) -> list[dict[str, Any]]:
     """The model's trainable parameters as optimizer groups; each tied parameter stands once.
 
     Vectors and scalars (biases, the weights of norms) do not shape a function's complexity as matrices and kernels do;
     decaying them hurts (Goyal et al. 2017, arXiv:1706.02677, section 5; He et al. 2018, arXiv:1812.01187, section 3.1).
+    The learning rate of a group is the optimizer's times the group's `lr_factor`.
 
     Args:
         decay: what weight_decay applies to: weights spares norms and biases (tensors of at most one dimension).
+        layer_decay: factor of the learning rate from a layer to the one before it (Clark et al., arXiv:2003.10555).
+        head_factor: how many times faster the last layer learns than its neighbours.
+        bias_factor: how many times faster norms and biases learn.
+
+    Raises:
+        RequestError: layer_decay or head_factor is set, and the model does not say what its layers are.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if decay == "all":
-        return [{"params": parameters}]
-    spared = [parameter for parameter in parameters if parameter.dim() <= 1]
-    rest = [parameter for parameter in parameters if parameter.dim() > 1]
-    groups: list[dict[str, Any]] = [{"params": rest}, {"params": spared, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+    layers = _layers(model)
+    if not layers and (layer_decay != 1 or head_factor != 1):
+        raise RequestError(
+            f"{type(model).__name__} does not say what its layers are, so they cannot have learning rates of their own",
+            "leave out optimizer.layer_decay and optimizer.head_factor",
+        )
+    groups: dict[tuple[float, bool], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        vector = parameter.dim() <= 1
+        factor = bias_factor if vector else 1.0
+        if layers:
+            # lr_l = lr d^(L - l) for layer l of L, the last one being the head
+            layer = next(i for i, prefixes in enumerate(layers) if name.startswith(prefixes))
+            factor *= layer_decay ** (len(layers) - 1 - layer)
+            factor *= head_factor if name.startswith(layers[-1][-1:]) else 1.0
+        spared = vector and decay == "weights"
+        group: dict[str, Any] = {"params": []}
+        if spared:
+            group["weight_decay"] = 0.0
+        if factor != 1:
+            group["lr_factor"] = factor
+        groups.setdefault((factor, spared), group)["params"].append(parameter)
+    return sorted(groups.values(), key=lambda group: "lr_factor" in group)  # those of the plain rate first
+
+
+def _layers(model: nn.Module) -> list[tuple[str, ...]]:
+    """Prefixes of the parameters of each layer, from the input to the head; none where the model names no stages.
+
+    The first and the last stage are one layer each. In between, the last module of a stage is a sequence of blocks,
+    each of them a layer; what comes before it counts with the first block.
+    """
+    stages: tuple[tuple[str, ...], ...] = getattr(model, "stages", ())
+    if not stages:
+        return []
+    layers = [tuple(f"{name}." for name in stages[0])]
+    for *before, sequence in stages[1:-1]:
+        for name, _ in model.get_submodule(sequence).named_children():
+            layers.append((f"{sequence}.{name}.", *(f"{other}." for other in before if name == "0")))
+    return [*layers, tuple(f"{name}." for name in stages[-1])]

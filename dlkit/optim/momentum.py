@@ -61,6 +61,10 @@ class Momentum(Optimizer):
         update(parameter, gradient, state["momentum_buffer"], **options)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        if not group["momentum"]:  # torch's kernel then takes no velocity, which the rule keeps
+            for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+                self.update(parameter, -gradient if group["maximize"] else gradient, state, group)
+            return
         torch._fused_sgd_(
             parameters,
             gradients,

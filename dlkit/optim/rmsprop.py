@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Number, Optimizer, State, decayed, new_step, require
+from dlkit.optim.base import Group, Number, Optimizer, State, decayed, given, new_step, require
 
 
 def update(
@@ -21,10 +21,10 @@ def update(
     s: Tensor,
     *,
     lr: Number,
-    alpha: float,
-    eps: float,
+    alpha: Number,
+    eps: Number,
     weight_decay: Number,
-    momentum: float = 0.0,
+    momentum: Number = 0.0,
     v: Tensor | None = None,
     mean: Tensor | None = None,
 ) -> None:
@@ -35,7 +35,7 @@ def update(
     """
     gradient = decayed(theta, gradient, weight_decay)
     # s_(t+1) = rho s_t + (1 - rho) g_t^2
-    s.mul_(alpha).addcmul_(gradient, gradient, value=1 - alpha)
+    s.mul_(alpha).add_((1 - alpha) * gradient * gradient)
     second_moment = s
     if mean is not None:
         # m_(t+1) = rho m_t + (1 - rho) g_t;  s - m^2 is the variance of the gradient
@@ -88,7 +88,7 @@ class RMSprop(Optimizer):
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         state = {"step": new_step(parameter), "square_avg": torch.zeros_like(parameter)}
-        if group["momentum"]:
+        if given(group["momentum"]):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         if group["centered"]:
             state["grad_avg"] = torch.zeros_like(parameter)

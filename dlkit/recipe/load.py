@@ -42,12 +42,16 @@ class Recipe:
             from dlkit.data import store
 
             store.require(needed)
-        path = data.get("path")
+        self._require("data", "path", "where the data is")
+
+    def require_weights(self) -> None:
+        """Raise DlkitError if the weights that training starts from are not there."""
+        self._require("model", "weights", "what the model begins with")
+
+    def _require(self, section: str, key: str, what: str) -> None:
+        path = self.values[section].get(key)
         if path is not None and not Path(path).exists():
-            raise DlkitError(f"no such file or folder: {path}", "data.path says where the data is")
-        weights = self.values["model"].get("weights")
-        if weights is not None and not Path(weights).exists():
-            raise DlkitError(f"no such file or folder: {weights}", "model.weights says what the model begins with")
+            raise DlkitError(f"no such file or folder: {path}", f"{section}.{key} says {what}")
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""

@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.train import views as test_time
+from dlkit.train.settings import Views
+
 ECE_BINS = 15
 CONFUSION_LIMIT = 1000
 TOP5_FROM = 20  # classes from which the share of targets among the five most likely says something
@@ -19,27 +22,44 @@ class Classification:
     Args:
         loss: maps logits (N, K), targets (N,) and the parameters to a scalar.
         classes: names of the K classes.
+        views: of each image, over which an evaluation averages.
     """
 
     unit = "samples"
     main_metric = "accuracy"
 
-    def __init__(self, loss: nn.Module, classes: tuple[str, ...]) -> None:
+    def __init__(self, loss: nn.Module, classes: tuple[str, ...], views: Views = "one") -> None:
         self.loss = loss
         self.classes = classes
+        self.views: Views = views
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        """(N, K) of a batch."""
+        """(N, K) of a batch, to learn from."""
         return model(batch[0])
 
+    def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """(N, K) of a batch, to be judged by."""
+        return test_time.logits(model, batch[0], self.views)
+
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
-        """The loss of a batch, and how many of its samples were right; both stay on the device."""
+        """The loss of a batch, and how many of its samples were right; both stay on the device.
+
+        A batch is (inputs, targets (N,), ...), or (inputs, targets (N, 2), share), whose examples are two mixed; there
+        a sample is right where its greater part is.
+        """
         logits, targets = self.logits(model, batch), batch[1]
-        loss = self.loss(logits, targets, model.parameters())
+        if targets.dim() == 1:
+            loss = self.loss(logits, targets, model.parameters())
+        else:
+            (first, second), share = targets.unbind(1), batch[2]  # (N,), (N,)
+            # the cross-entropy of the blended labels: lambda L(y_1) + (1 - lambda) L(y_2)
+            loss = share * self.loss(logits, first, model.parameters())
+            loss = loss + (1 - share) * self.loss(logits, second, model.parameters())
+            targets = torch.where(share >= 0.5, first, second)
         return loss, (logits.detach().argmax(dim=1) == targets).sum()
 
     def meter(self, device: torch.device) -> ClassificationMeter:
-        return ClassificationMeter(len(self.classes), device, self)
+        return ClassificationMeter(self, device)
 
 
 class ClassificationMeter:
@@ -49,9 +69,9 @@ class ClassificationMeter:
     sum over bins of (share of samples) * |accuracy - mean confidence|.
     """
 
-    def __init__(self, classes: int, device: torch.device, task: Classification | None = None) -> None:
-        self.classes = classes
-        self._logits = task.logits if task is not None else lambda model, batch: model(batch[0])
+    def __init__(self, task: Classification, device: torch.device) -> None:
+        self.task = task
+        self.classes = classes = len(task.classes)
         self.samples = 0
         # float64 sums where the device has them, so that the order of batches hardly matters
         wide = torch.float32 if device.type == "mps" else torch.float64
@@ -64,7 +84,7 @@ class ClassificationMeter:
 
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
-        logits, targets = self._logits(model, batch).float(), batch[1]  # (N, K), (N,)
+        logits, targets = self.task.evaluated_logits(model, batch).float(), batch[1]  # (N, K), (N,)
         self.samples += len(targets)
         self.loss += F.cross_entropy(logits, targets, reduction="sum")
         confidence, predicted = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)

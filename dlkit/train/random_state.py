@@ -38,3 +38,19 @@ def restore(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     for name, state in tensors.items():
         if name.startswith("cuda.") and int(name[5:]) < torch.cuda.device_count():
             torch.cuda.set_rng_state(state, int(name[5:]))
+
+
+def of_device(device: torch.device) -> Tensor:
+    """The state of the generator that a device draws from, as bytes on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else torch.get_rng_state()
+
+
+def set_of_device(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)

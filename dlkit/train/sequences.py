@@ -38,6 +38,9 @@ class TextClassification(Classification):
         tokens, _, segments, real, _ = batch
         return model(tokens, segments, real)  # (R, K)
 
+    def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
+        return self.logits(model, batch)
+
     def meter(self, device: torch.device) -> ClassificationMeter:
         return _TextMeter(self, device)
 
@@ -57,7 +60,7 @@ class _TextMeter(ClassificationMeter):
     """Adds the metrics that a matrix of confusions tells."""
 
     def __init__(self, task: TextClassification, device: torch.device) -> None:
-        super().__init__(len(task.classes), device, task)
+        super().__init__(task, device)
         self.names = task.metrics
 
     def metrics(self) -> dict[str, float]:

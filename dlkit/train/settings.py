@@ -7,6 +7,8 @@ from typing import Literal
 
 from dlkit.annotations import Count, Interval, Positive, Rate
 
+Views = Literal["one", "flip", "flip_shift"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -27,6 +29,8 @@ class Settings:
         precision: number format of the forward and backward pass; auto measures what is fastest here.
         compile: compile the model; auto weighs the length of the run against the cost of compiling.
         channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
+        test_views: what evaluation averages over: one view of each image; flip takes its mirror image too; flip_shift
+            also both moved by a pixel (six forward passes).
         flush_denormal: treat numbers too small for full precision as zero; they slow a CPU down.
         tensorboard: write TensorBoard event files too (needs dlkit[tensorboard]).
     """
@@ -44,6 +48,7 @@ class Settings:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     channels_last: Literal["auto", "on", "off"] = "auto"
+    test_views: Views = "one"
     flush_denormal: bool = True
     tensorboard: bool = False
 

@@ -11,6 +11,7 @@ and the optimizer's own kernel updates it. A run that diverges fills its rows wi
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,29 +22,50 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from dlkit.train import random_state
+from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.loop import Batches, Training
+from dlkit.train.tosses import Tosses, draws_otherwise
 
 # Runs that are trained at once take no more than this; the rest follow in further stacks.
 MOST_BYTES = 2 << 30
-# How many times over a run needs its parameters (weights, gradient, two moments) and its batch (activations).
-PARAMETER_COPIES, BATCH_COPIES = 4, 24
+# How many times over a run needs its parameters (weights, gradient, two moments) and its activations (their gradients).
+PARAMETER_COPIES, ACTIVATION_COPIES = 4, 2
+
+Batch = tuple[Tensor, ...]  # inputs and targets first
 
 
 @dataclass
 class Members:
-    """The runs of a stack, sorted by optimizer and learning rate.
+    """The runs of a stack, sorted by optimizer and its options.
 
     Args:
-        training: for each run its own Training, of the same recipe but for optimizer, learning rate and seed. Those of
+        training: for each run its own Training, of the same recipe but for optimizer, its options and seed. Those of
             one seed share the model's initial weights and the batches.
         seeds: for each run the index of its seed.
-        groups: row ranges [start, stop) of runs with one optimizer and learning rate.
+        groups: row ranges [start, stop) of runs with one optimizer and the same options.
+        generators: for each seed the state of the device's generator that a lone run of it starts with.
     """
 
     training: Sequence[Training]
     seeds: Sequence[int]
     groups: Sequence[tuple[int, int]]
+    generators: Sequence[Tensor]
+
+    def first(self, count: int) -> Members:
+        """The first so many of them."""
+        groups = [(start, min(stop, count)) for start, stop in self.groups if start < count]
+        seeds = self.seeds[:count]
+        return Members(self.training[:count], seeds, groups, self.generators[: max(seeds) + 1])
+
+
+@dataclass
+class StackStepped:
+    """Every run took a step."""
+
+    step: int
 
 
 @dataclass
@@ -63,11 +85,29 @@ class StackEvaluated:
     metrics: list[dict[str, float]]
 
 
+def bytes_of_run(training: Training) -> int:
+    """About how much memory a run takes in a stack: its parameters, and what its forward pass keeps."""
+    parameters = sum(p.numel() * p.element_size() for p in training.model.parameters())
+    own = {p.untyped_storage().data_ptr() for p in training.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    batch = next(iter(training.batches.epoch(0)))
+    before = random_state.of_device(training.device)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
+        training.task.forward(copy.deepcopy(training.model).train(), batch)
+    random_state.set_of_device(training.device, before)
+    return PARAMETER_COPIES * parameters + ACTIVATION_COPIES * sum(kept.values())
+
+
 def runs_at_once(training: Training) -> int:
     """How many runs of this kind fit into MOST_BYTES."""
-    parameters = sum(p.numel() for p in training.model.parameters())
-    inputs, _ = next(iter(training.batches.epoch(0)))
-    return max(1, MOST_BYTES // (4 * (PARAMETER_COPIES * parameters + BATCH_COPIES * inputs.numel())))
+    return max(1, MOST_BYTES // bytes_of_run(training))
 
 
 def unsupported(training: Training) -> str | None:
@@ -78,6 +118,18 @@ def unsupported(training: Training) -> str | None:
             return f"train.{name} is set"
     if settings.precision == "fp16":
         return "train.precision is fp16"
+    if settings.test_views != "one":
+        return "train.test_views is set"
+    batch = next(iter(training.batches.epoch(0)))
+    if not all(isinstance(part, Tensor) for part in batch):
+        return "its batches differ in shape"
+    if batch[1].dim() != 1:
+        return "the data mixes examples in pairs"
+    if draws_otherwise(training.model, lambda model: training.task.forward(model, batch), training.device):
+        return "the model draws random numbers outside its dropout layers"
+    drops = any(getattr(module, "p", 0) for module in training.model.modules())
+    if drops and settings.channels_last == "on":  # the order of the draws follows the layout
+        return "train.channels_last is on, with dropout"
     return None
 
 
@@ -94,42 +146,41 @@ class _Bound:
         return list(self._parameters.values())
 
 
-def fit_stacked(members: Members, evaluate_every: int) -> Iterator[StackLogged | StackEvaluated]:
-    """Train all runs at once; yields where they stand every so many steps and at the end, first at step 0.
-
-    Evaluation is on the split that the trainings monitor, or else on their first one.
-    """
-    return _Stack(members).run(evaluate_every)
-
-
 def seconds_a_step(members: Members, steps: int = 3) -> float:
     """The least wall time of a few steps of all these runs, behind two that warm up; changes none of the trainings."""
-    stack = _Stack(members)
+    stack = Stack(members)
     times: list[float] = []
-    for step, inputs, targets in itertools.islice(stack.batches(), steps + 2):
+    for step, batch in itertools.islice(stack.batches(), steps + 2):
         started = time.perf_counter()
-        stack.step(step, inputs, targets)[0].item()
+        stack.take_step(step, batch)[0].item()
         times.append(time.perf_counter() - started)
     return min(times[2:] or times)
 
 
-class _Stack:
+class Stack:
+    """All runs of a stack, trained at once. The trainings that it is made of stay as they are."""
+
     def __init__(self, members: Members) -> None:
         self.members = members
         first = members.training[0]
-        self.model, self.task, self.device = first.model, first.task, first.device
-        self.autocast = first.autocast
-        models = [training.model for training in members.training]
-        stacked, buffers = stack_module_state(models)
+        self.task, self.device, self.autocast = first.task, first.device, first.autocast
+        self.model = copy.deepcopy(first.model)
+        stacked, buffers = stack_module_state([training.model for training in members.training])
         self.parameters = {name: value.detach().contiguous().requires_grad_() for name, value in stacked.items()}
         self.buffers = {name: value.detach().contiguous() for name, value in buffers.items()}
-        self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="different")
+        self.tosses = Tosses(self.model, members.generators, self.device)
+        # "same": nothing is drawn but the tosses of all seeds, of which each run takes its own
+        self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="same")
         self.optimizers = [self._optimizer(start, stop) for start, stop in members.groups]
         self.seeds = torch.tensor(list(members.seeds), device=self.device)  # (R,)
         # one Training for each seed, which has its batches
         self.sources: list[Batches] = [
             members.training[list(members.seeds).index(seed)].batches for seed in range(max(members.seeds) + 1)
         ]
+        runs = len(members.training)
+        self.taken = 0  # steps
+        self.summed, self.since = torch.zeros(runs, device=self.device), 0  # losses since they were last told
+        self.finite = torch.ones(runs, dtype=torch.bool, device=self.device)
 
     def _optimizer(self, start: int, stop: int) -> tuple[torch.optim.Optimizer, list[float], list[tuple[Tensor, str]]]:
         """The optimizer of rows start to stop, its base learning rates, and its tensors with their names."""
@@ -147,52 +198,55 @@ class _Stack:
         optimizer: torch.optim.Optimizer = constructor(groups)
         return optimizer, [float(group["lr"]) for group in optimizer.param_groups], tensors
 
-    def run(self, evaluate_every: int) -> Iterator[StackLogged | StackEvaluated]:
-        total, runs = self.members.training[0].total_steps, len(self.members.training)
-        summed, since = torch.zeros(runs, device=self.device), 0
-        finite = torch.ones(runs, dtype=torch.bool, device=self.device)
-        yield StackEvaluated(0, self._evaluate())
-        for step, inputs, targets in self.batches():
-            losses = self.step(step, inputs, targets)
-            summed += losses
-            finite &= losses.isfinite()
-            since += 1
-            done = step + 1
-            if done == total or done % evaluate_every == 0:
-                yield StackLogged(done, (summed / since).tolist(), finite.tolist())
-                summed.zero_()
-                since = 0
-                yield StackEvaluated(done, self._evaluate())
+    def run(self, evaluate_every: int) -> Iterator[StackStepped | StackLogged | StackEvaluated]:
+        """Train to the end; yields each step, and where the runs stand every so many steps, at step 0 and at the end.
 
-    def batches(self) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """(step, inputs (R, B, ...), targets (R, B)): for each run the batch of its seed."""
+        Evaluation is on the split that the trainings monitor, or else on their first one.
+        """
+        total = self.members.training[0].total_steps
+        if not self.taken:
+            yield StackEvaluated(0, self._evaluate())
+        for step, batch in self.batches():
+            losses = self.take_step(step, batch)
+            self.summed += losses
+            self.finite &= losses.isfinite()
+            self.since += 1
+            self.taken = done = step + 1
+            if done == total or done % evaluate_every == 0:
+                yield StackLogged(done, (self.summed / self.since).tolist(), self.finite.tolist())
+                self.summed.zero_()
+                self.since = 0
+                yield StackEvaluated(done, self._evaluate())
+            yield StackStepped(done)
+
+    def batches(self) -> Iterator[tuple[int, Batch]]:
+        """(step, (inputs (R, B, ...), targets (R, ...), ...)) from the next step on, each run's of its own seed."""
         first = self.members.training[0]
-        total, step = first.total_steps, 0
+        total, step = first.total_steps, self.taken
         while step < total:
-            epochs = [source.epoch(step // first.steps_per_epoch) for source in self.sources]
-            for batches in zip(*epochs, strict=True):
-                inputs, targets = (
-                    torch.stack(list(part)).index_select(0, self.seeds) for part in zip(*batches, strict=True)
+            epoch, within = divmod(step, first.steps_per_epoch)
+            for batches in zip(*(source.epoch(epoch, within) for source in self.sources), strict=True):
+                yield (
+                    step,
+                    tuple(torch.stack(list(part)).index_select(0, self.seeds) for part in zip(*batches, strict=True)),
                 )
-                yield step, inputs, targets
                 step += 1
                 if step == total:
                     return
 
-    def step(self, step: int, inputs: Tensor, targets: Tensor) -> Tensor:
+    def take_step(self, step: int, batch: Batch) -> Tensor:
         """One step of every run; their losses, (R,)."""
         self.model.train()
-        losses = self._losses(self.parameters, self.buffers, inputs, targets)  # (R,)
+        losses = self._losses(self.parameters, self.buffers, self.seeds, batch)  # (R,)
         losses.sum().backward()
         self._update(self.members.training[0].schedule(step, self.members.training[0].total_steps))
         return losses.detach()
 
-    def _loss(
-        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor, targets: Tensor
-    ) -> Tensor:
+    def _loss(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], seed: Tensor, batch: Batch) -> Tensor:
         bound: Any = _Bound(self.model, parameters, buffers)
-        with self.autocast():
-            loss, _ = self.task.forward(bound, (inputs, targets))
+        self.tosses.seed = seed
+        with self.autocast(), sdpa_kernel(SDPBackend.MATH):  # the one that vmap maps over without a loop
+            loss, _ = self.task.forward(bound, batch)
         return loss
 
     def _update(self, factor: float) -> None:
@@ -211,19 +265,51 @@ class _Stack:
         """Cross-entropy and accuracy of each run on the evaluation split, with the layers in evaluation mode."""
         first, runs = self.members.training[0], len(self.members.training)
         name = first.monitored or next(iter(first.evaluations))
-        batches = first.evaluations[name]
         loss = torch.zeros(runs, dtype=torch.float64, device=self.device)
         right = torch.zeros(runs, dtype=torch.int64, device=self.device)
+        samples = 0
         self.model.eval()
         forward: Callable[..., Tensor] = vmap(
             lambda p, b, x: functional_call(self.model, (p, b), (x,)), in_dims=(0, 0, None)
         )
-        for inputs, targets in batches.epoch(0):
-            with self.autocast():
-                logits = forward(self.parameters, self.buffers, inputs).float()  # (R, B, K)
-            repeated = targets.expand(runs, -1)  # (R, B)
+        for inputs, targets in first.evaluations[name].epoch(0):
+            with self.autocast(), sdpa_kernel(SDPBackend.MATH):
+                logits = forward(self.parameters, self.buffers, inputs).float().flatten(1, -2)  # (R, N, K)
+            samples += int((targets >= 0).sum())  # a target of -100 does not count
+            repeated = targets.expand(runs, -1)  # (R, N)
             each = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), reduction="none").view(runs, -1)
             loss += each.sum(1)
             right += (logits.argmax(2) == repeated).sum(1)
-        pairs = zip((loss / batches.samples).tolist(), (right / batches.samples).tolist(), strict=True)
+        pairs = zip((loss / samples).tolist(), (right / samples).tolist(), strict=True)
         return [{f"{name}/loss": a, f"{name}/accuracy": b} for a, b in pairs]
+
+    # ------------------------------------------------------------------ state
+
+    def capture(self) -> Checkpoint:
+        """Everything that the rest of the stack depends on."""
+        optimizers: dict[str, Tensor] = {}
+        for number, (optimizer, _, tensors) in enumerate(self.optimizers):
+            for index, (row, _) in enumerate(tensors):
+                optimizers |= {f"{number}.{index}.{name}": value for name, value in optimizer.state[row].items()}
+        sums = {"summed": self.summed, "finite": self.finite}
+        sums |= {f"generator.{seed}": state for seed, state in enumerate(self.tosses.states)}
+        files = {"parameters": self.parameters, "buffers": self.buffers, "optimizers": optimizers, "sums": sums}
+        # copies: the stack goes on changing its own
+        tensors = {file: {name: x.detach().clone() for name, x in held.items()} for file, held in files.items()}
+        return Checkpoint(self.taken, tensors, {"since": self.since})
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on exactly where `capture` was called."""
+        tensors = checkpoint.tensors
+        with torch.no_grad():
+            for own, name in ((self.parameters, "parameters"), (self.buffers, "buffers")):
+                for key, value in own.items():
+                    value.copy_(tensors[name][key])
+        for key, value in tensors["optimizers"].items():
+            number, index, name = key.split(".", 2)
+            optimizer, _, rows = self.optimizers[int(number)]
+            optimizer.state[rows[int(index)][0]][name] = value.to(self.device, copy=True)
+        self.tosses.states = [tensors["sums"][f"generator.{seed}"] for seed in range(len(self.tosses.states))]
+        self.summed.copy_(tensors["sums"]["summed"])
+        self.finite.copy_(tensors["sums"]["finite"])
+        self.taken, self.since = checkpoint.step, checkpoint.state["since"]

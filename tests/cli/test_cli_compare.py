@@ -54,7 +54,8 @@ def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) 
     first = here(*arguments)
     assert first.code == 0, first.err
     folder = tmp_path / "race"
-    names = {"runs.jsonl", "summary.json", "sensitivity.svg", "curves.svg", "tuning.svg", "report.html"}
+    figures = {f"{name}.{kind}" for name in ("sensitivity", "curves", "tuning", "profile") for kind in ("svg", "png")}
+    names = {"runs.jsonl", "summary.json", "report.html", *figures}
     assert {path.name for path in folder.iterdir()} == names
     assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
@@ -158,3 +159,29 @@ def test_folders_that_hold_no_race(here: Any, tmp_path: Path) -> None:
     (tmp_path / "bad" / "runs.jsonl").write_text('{"kind": "other"}\n')
     result = here("compare-optimizers", "--from", "bad")
     assert (result.code, "holds no race" in result.err) == (1, True)
+
+
+def test_trials_from_the_shell(here: Any) -> None:
+    race = ("compare-optimizers", "ravine", "--optimizers", "momentum,adam", "--lr", "1e-3:1e-1:2", "--trials", "6",
+            "--search", "1-momentum=0.01:0.5", "--search", "adam.1-beta2=1e-3:0.5", "--steps", "40")  # fmt: skip
+    first = here(*race, "--out", "a")
+    assert first.code == 0, first.err
+    records = lines(first)
+    found = [r for r in records if r["kind"] == "run"]
+    assert len(found) == 12
+    assert all(1e-3 <= r["lr"] <= 1e-1 for r in found)
+    assert {tuple(r["options"]) for r in found} == {("momentum",), ("beta2",)}
+    summary = next(r for r in records if r["kind"] == "optimizer")
+    assert len(summary["tuning_effort"]) == summary["trials"] == 6
+    assert summary["basin_decades"] is None
+    more = here(*(part if part != "6" else "8" for part in race), "--out", "a", "--resume")
+    assert sum('"kind": "run"' in line for line in more.out.splitlines()) == 16
+    for arguments, words in (
+        (("--search", "lr=1e-3:1"), "needs a budget"),
+        (("--trials", "3", "--search", "momentum=0.5:2"), "must be < 1"),
+        (("--trials", "3", "--search", "momentun=0.5:0.9"), "no such option"),
+        (("--trials", "0"), "--trials"),
+    ):
+        result = here("compare-optimizers", "beale", "--optimizers", "momentum", *arguments)
+        assert (result.code, result.out) == (2, "")
+        assert words in result.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from dlkit import build, recipe
 from dlkit.compare import race
-from dlkit.compare.runs import Contender, Outcome, grid
+from dlkit.compare.keep import Keep
+from dlkit.compare.runs import Contender, Outcome, Told, grid
 from dlkit.optim.adagrad import Adagrad
 from dlkit.optim.adam import Adam
 from dlkit.optim.adamw import AdamW
@@ -53,7 +55,11 @@ def contest(*changes: str, optimizers: list[str] = OPTIMIZERS) -> build.Contest:
 
 
 def stacked(contest: build.Contest, contenders: list[Contender]) -> list[Outcome]:
-    return list(race._one_stack(contenders, contest.training))
+    return finished(race._one_stack(contenders, contest.training, Keep()))
+
+
+def finished(told: Iterable[Told]) -> list[Outcome]:
+    return [event for event in told if isinstance(event, Outcome)]
 
 
 def assert_same(a: Outcome, b: Outcome, tolerance: float = 1e-6) -> None:
@@ -70,20 +76,73 @@ def assert_same(a: Outcome, b: Outcome, tolerance: float = 1e-6) -> None:
     [
         (),
         ("model.norm=batch",),
+        ("model.dropout=0.3", "model.hidden=[32, 16]"),
         ("schedule={name: cosine, warmup: 0.3}", "loss.label_smoothing=0.1", "loss.l2=1e-3"),
         ("model={name: cnn, channels: [4, 8]}",),
+        ("model={name: cnn, channels: [4, 8], dropout: 0.5, norm: batch}", "data.batch_size=300"),
         ("model={name: resnet, depths: [1], widths: [4]}", "data.batch_size=300"),
     ],
-    ids=["mlp", "batch-norm", "schedule-l2", "cnn", "resnet-partial-batches"],
+    ids=["mlp", "batch-norm", "dropout", "schedule-l2", "cnn", "cnn-dropout", "resnet-partial-batches"],
 )
 def test_a_stacked_run_equals_its_lone_twin(changes: tuple[str, ...]) -> None:
     race_of = contest(*changes)
     contenders = [c for name in OPTIMIZERS for c in grid([name], [1e-3, 1e-2], 2)]
     together = stacked(race_of, contenders)
-    alone = list(race.loop(contenders, race_of.training))
+    alone = finished(race.loop(contenders, race_of.training))
     for a, b in zip(together, alone, strict=True):
         assert_same(a, b)
     assert len({round(o.loss, 6) for o in together}) > len(contenders) // 2
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_language_models_stack(dropout: float) -> None:
+    fixed = [change for change in SETTINGS if "validation" not in change]
+    model = f"model={{name: gpt, layers: 2, heads: 2, width: 32, dropout: {dropout}, attention_dropout: 0.0}}"
+    changes = [*fixed, model, "data={name: pydoc, batch_size: 4, context: 128, stride: 100}", "train.clip_norm=null",
+               "tokenizer.vocab_size=300", "train.steps=2", "train.eval_every=2 steps",
+               "train.log_every=2"]  # fmt: skip
+    names = ["momentum", "adamw"]
+    recipes = {name: recipe.load("pydoc-gpt", [f"optimizer={{name: {name}}}", *changes]) for name in names}
+    race_of = build.Contest(recipes, torch.device("cpu"))
+    contenders = grid(names, [1e-2], 2)
+    assert race.stacked.unsupported(race_of.training(contenders[0])) is None
+    for a, b in zip(stacked(race_of, contenders), finished(race.loop(contenders, race_of.training)), strict=True):
+        assert_same(a, b, 1e-5)
+    changed = recipe.load("pydoc-gpt", [*changes, "model.attention_dropout=0.1"])
+    attending = build.Contest({"adamw": changed}, torch.device("cpu")).training(Contender("adamw", 0.1, 0))
+    assert "random numbers" in (race.stacked.unsupported(attending) or "")
+
+
+def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed() -> None:
+    race_of = contest("model.dropout=0.5", optimizers=["sgd"])
+    members = race.members_of(grid(["sgd"], [1e-9], 3), race_of.training)
+    for training in members.training[1:]:  # one model and one batch for all, so that only the coins differ
+        training.model.load_state_dict(members.training[0].model.state_dict())
+    stack = race.stacked.Stack(members)
+    _, (inputs, targets) = next(stack.batches())
+    batch = (inputs[:1].expand_as(inputs), targets[:1].expand_as(targets))
+    losses = torch.stack([stack.take_step(step, batch) for step in range(3)])
+    assert len(set(losses.flatten().tolist())) == 9
+
+
+class Noisy(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x + torch.rand_like(x))
+
+
+def test_other_random_layers_are_not_stacked() -> None:
+    race_of = contest("model.dropout=0.5", "model.norm=batch", optimizers=["sgd"])
+    training = race_of.training(Contender("sgd", 0.1, 0))
+    state, before = torch.get_rng_state(), copy.deepcopy(training.model.state_dict())
+    assert race.stacked.unsupported(training) is None
+    training.model = Noisy(training.model)
+    assert "random numbers" in (race.stacked.unsupported(training) or "")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[name], value) for name, value in training.model.model.state_dict().items())
 
 
 def test_who_diverges_hurts_nobody_else() -> None:
@@ -116,9 +175,9 @@ def test_weights_and_order_depend_on_the_seed_only() -> None:
 def test_stacks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     race_of = contest(optimizers=["momentum"])
     contenders = grid(["momentum"], [1e-3, 1e-2], 3)
-    whole = list(race.stack(contenders, race_of.training))
+    whole = finished(race.stack(contenders, race_of.training))
     monkeypatch.setattr(race.stacked, "runs_at_once", lambda training: 4)
-    for a, b in zip(race.stack(contenders, race_of.training), whole, strict=True):
+    for a, b in zip(finished(race.stack(contenders, race_of.training)), whole, strict=True):
         assert_same(a, b)
 
 
@@ -126,42 +185,55 @@ def test_stacks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
 def test_workers_give_what_the_loop_gives() -> None:
     race_of = build.Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
     contenders = grid(["sgd", "adam"], [1e-2], 2)
-    found = {o.contender: o for o in race_of.workers(contenders, 2)}
-    for expected in race.loop(contenders, race_of.training):
+    found = {o.contender: o for o in finished(race_of.workers(contenders, 2))}
+    for expected in finished(race.loop(contenders, race_of.training)):
         assert_same(found[expected.contender], expected, 1e-4)
 
 
 def test_the_fastest_engine_is_chosen_from_those_that_can() -> None:
     race_of = contest(optimizers=["sgd"])
     contenders = grid(["sgd"], [1e-2], 4)
-    choice, estimates = race.fastest(contenders, race_of.training, 1)
-    assert set(estimates) == {"loop", "stacked"}
-    assert estimates[choice] == min(estimates.values())
+    choice = race.fastest(contenders, race_of.training, 1)
+    assert set(choice.estimates) == {"loop", "stacked"}
+    assert choice.estimates[choice.engine] == min(choice.estimates.values())
+    assert choice.size == 4
     clipped = contest("train.clip_norm=1", optimizers=["sgd"])
-    assert set(race.fastest(contenders, clipped.training, 2)[1]) == {"loop", "workers"}
+    assert set(race.fastest(contenders, clipped.training, 2).estimates) == {"loop", "workers"}
 
 
+# Each option with one value for each of three models; where an option is a pair, the pair of such.
 RULES: list[tuple[Any, dict[str, Any]]] = [
     (SGD, {}),
-    (Momentum, {"nesterov": True}),
-    (Adagrad, {"lr_decay": 0.1}),
-    (RMSprop, {"momentum": 0.5, "centered": True}),
-    (Adam, {"amsgrad": True}),
-    (AdamW, {}),
+    (Momentum, {"nesterov": True, "momentum": [0.0, 0.5, 0.9]}),
+    (Adagrad, {"lr_decay": [0.0, 0.1, 0.2], "eps": [1e-10, 1e-3, 0.1]}),
+    (RMSprop, {"momentum": [0.5, 0.9, 0.1], "centered": True, "alpha": [0.9, 0.99, 0.5]}),
+    (RMSprop, {"alpha": [0.9, 0.99, 0.5], "eps": [1e-8, 1e-3, 0.1]}),
+    (Adam, {"amsgrad": True, "betas": ([0.9, 0.5, 0.0], [0.999, 0.9, 0.5])}),
+    (AdamW, {"betas": ([0.9, 0.5, 0.0], [0.999, 0.9, 0.5]), "eps": [1e-8, 1e-3, 0.1]}),
 ]
 
 
 @pytest.mark.parametrize(("kind", "options"), RULES, ids=lambda value: getattr(value, "__name__", ""))
-def test_learning_rate_and_decay_may_be_vectors(kind: Any, options: dict[str, Any]) -> None:
+def test_hyper_parameters_may_be_vectors(kind: Any, options: dict[str, Any]) -> None:
     """One optimizer on a stack of R models equals R optimizers on one model each."""
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
-    lrs, decays = [0.01, 0.1, 0.3], [0.0, 0.1, 0.5]
-    column = lambda values: torch.tensor(values, dtype=torch.float64).view(3, 1, 1)  # noqa: E731
+    options = {"lr": [0.01, 0.1, 0.3], "weight_decay": [0.0, 0.1, 0.5], **options}
+
+    def column(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(column(part) for part in value)
+        return torch.tensor(value, dtype=torch.float64).view(3, 1, 1) if isinstance(value, list) else value
+
+    def of_model(value: Any, index: int) -> Any:
+        if isinstance(value, tuple):
+            return tuple(of_model(part, index) for part in value)
+        return value[index] if isinstance(value, list) else value
+
     stack = start.clone().requires_grad_()
-    together = kind([stack], lr=column(lrs), weight_decay=column(decays), **options)
+    together = kind([stack], **{name: column(value) for name, value in options.items()})
     singles: list[Tensor] = [row.clone().requires_grad_() for row in start]
-    apart = [kind([x], lr=lr, weight_decay=wd, **options) for x, lr, wd in zip(singles, lrs, decays, strict=True)]
+    apart = [kind([x], **{k: of_model(v, i) for k, v in options.items()}) for i, x in enumerate(singles)]
     for _ in range(20):
         gradient = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
         stack.grad = gradient.clone()
@@ -176,5 +248,5 @@ def test_a_race_changes_none_of_its_trainings() -> None:
     race_of = contest(optimizers=["sgd"])
     training = race_of.training(Contender("sgd", 0.1, 0))
     before = copy.deepcopy(training.model.state_dict())
-    race.stacked.seconds_a_step(race.stacked.Members([training], [0], [(0, 1)]))
+    race.stacked.seconds_a_step(race.members_of([Contender("sgd", 0.1, 0)], lambda _: training))
     assert all(torch.equal(before[name], value) for name, value in training.model.state_dict().items())

@@ -12,7 +12,6 @@ from dlkit import build
 from dlkit.compare import surfaces
 from dlkit.compare.runs import Contender
 from dlkit.errors import RequestError
-from dlkit.optim.momentum import Momentum
 
 KAPPA = 1000.0
 
@@ -49,17 +48,12 @@ def test_gradient_descent_contracts_as_theory_says() -> None:
 
 def test_momentum_contracts_as_theory_says_and_beats_gradient_descent() -> None:
     root = math.sqrt(KAPPA)
-    theta = torch.tensor([1.0, 1.0], dtype=torch.float64, requires_grad=True)
     # lr = (2 / (1 + sqrt kappa))^2, rho = ((sqrt kappa - 1) / (sqrt kappa + 1))^2 (Polyak 1964)
-    optimizer = Momentum([theta], lr=(2 / (1 + root)) ** 2, momentum=((root - 1) / (root + 1)) ** 2)
+    lr, momentum = (2 / (1 + root)) ** 2, ((root - 1) / (root + 1)) ** 2
     surface = surfaces.find("quadratic:1000")
     assert surface is not None
-    distances: list[float] = []
-    for _ in range(600):
-        distances.append(theta.detach().norm().item())
-        optimizer.zero_grad()
-        surface.function(theta[0], theta[1]).backward()
-        optimizer.step()
+    outcome = build.descend(surface, Contender("momentum", lr, 0, (("momentum", momentum),)), (1.0, 1.0), 599)
+    distances = [metrics["distance"] for _, metrics in outcome.curve]
     # (sqrt kappa - 1) / (sqrt kappa + 1) a step, times a factor that grows linearly: (1 + 1/t) at step t
     expected = (root - 1) / (root + 1) * (599 / 300) ** (1 / 299)
     assert math.log(rate(distances)) == pytest.approx(math.log(expected), rel=0.02)

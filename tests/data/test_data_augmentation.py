@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlkit.data.augmentation import cutout, flip, normalise, shift, spread, take
+from dlkit.data.augmentation import alternating, cutmix, cutout, flip, mixup, normalise, shift, spread, take
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 SHAPES = [(6, 3, 8, 10), (1, 3, 5, 5), (5, 1, 8, 8), (4, 2, 1, 7), (4, 3, 1, 1)]
@@ -96,3 +96,60 @@ def test_normalise(images: Tensor, layout: torch.memory_format) -> None:
     assert result.dtype == torch.float32
     assert result.is_contiguous(memory_format=layout)
     assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_shift_with_a_mirrored_border(images: Tensor, layout: torch.memory_format, limit: int) -> None:
+    height, width = images.shape[2:]
+    down = torch.randint(-limit, limit + 1, (len(images),), generator=torch.Generator().manual_seed(1))
+    right = torch.randint(-limit, limit + 1, (len(images),), generator=torch.Generator().manual_seed(2))
+
+    def reflected(position: int, length: int) -> int:
+        while not 0 <= position < length:
+            position = 0 if length == 1 else -position if position < 0 else 2 * (length - 1) - position
+        return position
+
+    expected = images.clone()
+    for n, (d, r) in enumerate(zip(down.tolist(), right.tolist(), strict=True)):
+        rows = [reflected(i - d, height) for i in range(height)]
+        columns = [reflected(j - r, width) for j in range(width)]
+        expected[n] = images[n][:, rows][:, :, columns]
+    check(shift(images, down, right, limit, mirrored=True), expected, images, layout)
+    if limit < min(height, width):  # torch's own padding refuses more
+        padded = F.pad(images.float(), (limit,) * 4, "reflect")
+        zero = torch.zeros(len(images), dtype=torch.int64)
+        crop = padded[..., :height, :width]
+        assert torch.equal(shift(images, zero + limit, zero + limit, limit, mirrored=True).float(), crop)
+
+
+def test_alternating_shows_both_sides_in_two_epochs() -> None:
+    first = torch.tensor([True, False, True])
+    for epoch in (0, 1, 4, 7):
+        mirrored, next_time = alternating(first, epoch), alternating(first, epoch + 1)
+        assert torch.equal(mirrored, ~next_time)
+        assert torch.equal(mirrored, first) == (epoch % 2 == 0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_mixup(images: Tensor, layout: torch.memory_format, share: float) -> None:
+    images = images.float()
+    expected = share * images + (1 - share) * images.roll(1, 0)
+    result = mixup(images, torch.tensor(share))
+    torch.testing.assert_close(result, expected)
+    assert result.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize(("share", "row", "column"), [(0.5, 0, 0), (0.3, 3, 4), (1.0, 2, 2), (0.0, 4, 4), (0.9, 7, 9)])
+def test_cutmix(images: Tensor, layout: torch.memory_format, share: float, row: int, column: int) -> None:
+    height, width = images.shape[2:]
+    row, column = min(row, height - 1), min(column, width - 1)
+    result, own = cutmix(images, torch.tensor(share), torch.tensor(row), torch.tensor(column))
+    high, wide = (int(length * (1 - share) ** 0.5 + 1e-6) for length in (height, width))
+    top, left = row - high // 2, column - wide // 2
+    expected, before = images.clone(), images.roll(1, 0)
+    part = (slice(max(top, 0), max(top + high, 0)), slice(max(left, 0), max(left + wide, 0)))
+    expected[:, :, *part] = before[:, :, *part]
+    check(result, expected, images, layout)
+    pasted = torch.zeros(height, width)
+    pasted[part] = 1
+    assert own.item() == pytest.approx(1 - pasted.mean().item(), abs=1e-6)

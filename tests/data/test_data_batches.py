@@ -134,7 +134,7 @@ def test_augmented_images_are_as_a_loop_over_pixels_makes_them(last: bool, chann
     mean, std = (values[:, None, None] for values in statistics(split.inputs))
     generator = torch.Generator().manual_seed(module.mixed_seed(5, 2))
     torch.randperm(40, generator=generator)
-    mirrored, down, right, row, column = (values.tolist() for values in batches._draw(generator))
+    mirrored, down, right, row, column = (values.tolist() for values in batches._draw(generator, torch.arange(40), 2))
     outputs = [(x, y) for x, y in batches.epoch(2)]
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in outputs if last)
     place = 0
@@ -156,7 +156,7 @@ def test_augmented_images_are_as_a_loop_over_pixels_makes_them(last: bool, chann
 
 def test_augmentation_draws_its_whole_range() -> None:
     batches = image_batches(image_split(2000, (1, 4, 4)), shift=1, flip=True)
-    mirrored, down, right, row, column = batches._draw(torch.Generator().manual_seed(0))
+    mirrored, down, right, row, column = batches._draw(torch.Generator().manual_seed(0), torch.arange(2000), 0)
     assert 900 < mirrored.sum() < 1100
     for values, low, high in ((down, -1, 1), (right, -1, 1), (row, 0, 3), (column, 0, 3)):
         counts = (values - low).bincount()

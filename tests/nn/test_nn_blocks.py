@@ -11,7 +11,7 @@ from dlkit.errors import RequestError
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.mlp import MLP
 from dlkit.nn.norm import BatchNorm, LayerNorm
-from dlkit.nn.residual import BasicBlock, ZeroPadShortcut
+from dlkit.nn.residual import ZeroPadShortcut, basic_block
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 5), (1, 1)])
@@ -26,8 +26,8 @@ def test_zero_pad_shortcut_keeps_every_second_pixel_and_adds_empty_channels(size
 @pytest.mark.parametrize("shortcut", ["A", "B"])
 def test_block_is_its_plain_twin_plus_the_shortcut(channels, stride, shortcut):
     torch.manual_seed(0)
-    block = BasicBlock(*channels, stride=stride, shortcut=shortcut).double()
-    plain = BasicBlock(*channels, stride=stride, residual=False).double()
+    block = basic_block(*channels, stride=stride, shortcut=shortcut).double()
+    plain = basic_block(*channels, stride=stride, residual=False).double()
     plain.load_state_dict(block.state_dict(), strict=False)
     assert not any("downsample" in name for name in plain.state_dict())
     x = torch.randn(3, channels[0], 7, 7, dtype=torch.float64)
@@ -47,11 +47,11 @@ def test_block_is_its_plain_twin_plus_the_shortcut(channels, stride, shortcut):
 
 def test_block_refuses_what_it_cannot_build():
     with pytest.raises(RequestError, match="from 8 channels to 4"):
-        BasicBlock(8, 4, shortcut="A")
+        basic_block(8, 4, shortcut="A")
     with pytest.raises(RequestError, match="'C'"):
-        BasicBlock(8, 8, shortcut="C")  # pyright: ignore[reportArgumentType]
-    assert BasicBlock(8, 4, shortcut="B")(torch.randn(2, 8, 4, 4)).shape == (2, 4, 4, 4)
-    assert BasicBlock(8, 4, residual=False)(torch.randn(2, 8, 4, 4)).shape == (2, 4, 4, 4)
+        basic_block(8, 8, shortcut="C")  # pyright: ignore[reportArgumentType]
+    assert basic_block(8, 4, shortcut="B")(torch.randn(2, 8, 4, 4)).shape == (2, 4, 4, 4)
+    assert basic_block(8, 4, residual=False)(torch.randn(2, 8, 4, 4)).shape == (2, 4, 4, 4)
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "group"])
@@ -89,7 +89,7 @@ def test_mlp_refuses_an_empty_layer():
 
 def test_block_leaves_its_input_as_it_was():
     for norm in ("none", "batch", "layer", "group"):
-        block, x = BasicBlock(4, 4, norm=norm), torch.randn(2, 4, 5, 5, requires_grad=True)
+        block, x = basic_block(4, 4, norm=norm), torch.randn(2, 4, 5, 5, requires_grad=True)
         before = x.detach().clone()
         block(x).sum().backward()
         assert torch.equal(x.detach(), before) and isinstance(block.conv1, nn.Module)

@@ -41,6 +41,9 @@ def test_defaults_are_written_out(tmp_path: Path) -> None:
         "weight_decay": 0.0,
         "maximize": False,
         "decay": "weights",
+        "layer_decay": 1.0,
+        "head_factor": 1.0,
+        "bias_factor": 1.0,
     }
     assert loaded.values["loss"]["name"] == "cross_entropy"
     assert loaded.values["schedule"] == {"name": "constant", "warmup": 0.0}

@@ -24,10 +24,15 @@ class Table(nn.Module):
         return self.logits[rows]
 
 
+def meter_of(classes: int) -> ClassificationMeter:
+    task = Classification(CrossEntropy(), tuple(map(str, range(classes))))
+    return ClassificationMeter(task, torch.device("cpu"))
+
+
 def measure(logits: Tensor, targets: Tensor, batch: int = 7) -> ClassificationMeter:
     rows = torch.arange(len(targets))
     batches = zip(rows.split(batch), targets.split(batch), strict=True)
-    return evaluate(Table(logits), batches, ClassificationMeter(logits.shape[1], torch.device("cpu")))
+    return evaluate(Table(logits), batches, meter_of(logits.shape[1]))
 
 
 def sample(n: int, classes: int, scale: float = 2.0) -> tuple[Tensor, Tensor]:
@@ -98,7 +103,7 @@ def test_evaluation_restores_the_mode_and_keeps_no_graph() -> None:
     model = Table(logits.requires_grad_())
     for training in (True, False):
         model.train(training)
-        meter = evaluate(model, [(torch.arange(10), targets)], ClassificationMeter(3, torch.device("cpu")))
+        meter = evaluate(model, [(torch.arange(10), targets)], meter_of(3))
         assert model.training is training
         assert not meter.loss.requires_grad
 

@@ -1,0 +1,66 @@
+"""Who races: every optimizer with every learning rate, or with random trials of its options, from every seed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlkit import recipe as recipes
+from dlkit.catalog import OPTIMIZERS
+from dlkit.compare import search
+from dlkit.compare.runs import Contender, grid, rates
+from dlkit.errors import RequestError
+from dlkit.recipe.check import check
+
+
+def optimizers(text: str) -> list[str]:
+    """The names in `sgd,adam`. Raises RequestError where there is no such optimizer, or one stands twice."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in OPTIMIZERS:
+            raise RequestError(
+                f"no optimizer {name!r}{recipes.closest(name, OPTIMIZERS)}", f"there are {', '.join(OPTIMIZERS)}"
+            )
+    if len(set(names)) < len(names):
+        raise RequestError(f"--optimizers {text}: one stands twice", "name each once")
+    return names
+
+
+def contenders(
+    names: Sequence[str], lr: str, seeds: int, trials: int | None, searched: Sequence[str], seed: int
+) -> list[Contender]:
+    """The runs that the options ask for. Raises RequestError for a range that an optimizer cannot take."""
+    lrs = rates(lr)
+    if trials is None:
+        if searched:
+            raise RequestError(f"--search {searched[0]} needs a budget", "add --trials N")
+        return grid(list(names), lrs, seeds)
+    ranges = search.assign([search.parse(text) for text in searched], {name: _numbers(name) for name in names})
+    for name, own in ranges.items():
+        for given in own:
+            for value in given.ends():
+                _check(name, given, value)
+    whole = search.Range("lr", lrs[0], lrs[-1]) if len(lrs) > 1 else lrs[0]
+    return search.trials(ranges, whole, trials, seed, seeds)
+
+
+def _properties(optimizer: str) -> dict[str, Any]:
+    """Option -> what the recipe schema says of it, with betas as beta1 and beta2."""
+    properties = dict(recipes.schema()["$defs"][f"optimizer.{optimizer}"]["properties"])
+    betas = properties.get("betas")
+    if betas is not None:
+        properties["beta1"], properties["beta2"] = betas["prefixItems"]
+    return properties
+
+
+def _numbers(optimizer: str) -> list[str]:
+    return [name for name, schema in _properties(optimizer).items() if schema.get("type") == "number"]
+
+
+def _check(optimizer: str, given: search.Range, value: float) -> None:
+    problems: list[str] = []
+    check(value, _properties(optimizer)[given.name], (), lambda _, message: problems.append(message))
+    if problems:
+        raise RequestError(
+            f"--search {given.name}: {optimizer}'s {given.name} {problems[0]}", "narrow the range to what it can be"
+        )

@@ -1,0 +1,116 @@
+"""Run the contenders of a race, on a recipe by the fastest engine or on a surface."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dlkit import recipe as recipes
+from dlkit.cli._console import note
+from dlkit.compare.runs import Contender, Told
+from dlkit.errors import RequestError
+from dlkit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dlkit.compare.store import Folder
+    from dlkit.compare.surfaces import Surface
+
+_HELD_OUT = 0.1
+
+
+def on_surface(
+    surface: Surface, contenders: Sequence[Contender], start: tuple[float, float], steps: int,
+    should_stop: Callable[[], bool],
+) -> Iterator[Told]:  # fmt: skip
+    from dlkit import build
+
+    for contender in contenders:
+        if should_stop():
+            return
+        yield build.descend(surface, contender, start, steps)
+
+
+@dataclass
+class OnRecipe:
+    """The race on a recipe.
+
+    Args:
+        prepared: the recipe of each optimizer.
+        steps: of each run.
+        engine: how they are run; auto times them all.
+        device: as given.
+    """
+
+    prepared: dict[str, Recipe]
+    steps: int
+    engine: str
+    device: str
+
+    def begin(
+        self, contenders: Sequence[Contender], folder: Folder, should_stop: Callable[[], bool]
+    ) -> tuple[str, Iterator[Told]]:
+        """The name of the loss to judge by, and the runs as they finish."""
+        from dlkit import build
+        from dlkit.compare import race
+        from dlkit.compare.keep import Keep
+        from dlkit.train import machine, stacked
+
+        machine.keep_freed_memory()
+        contest = build.Contest(self.prepared, machine.pick_device(self.device), should_stop)
+        first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
+        judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
+        if not contenders:
+            return judged_by, iter(())
+        why = stacked.unsupported(first)
+        if self.engine == "stacked" and why is not None:
+            raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        processes = cores if first.device.type == "cpu" else 1
+        engine, size = self.engine, None
+        if folder.engine is not None and engine in ("auto", folder.engine):
+            engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
+        if engine == "auto" and len(contenders) > 1:
+            choice = race.fastest(contenders, contest.training, processes)
+            engine, size, estimates = choice.engine, choice.size, choice.estimates
+            told = ", ".join(
+                f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
+            )
+            ratio = estimates["loop"] / estimates[engine]
+            note(
+                f"{len(contenders)} runs of {self.steps} steps: {told}; "
+                f"taking {engine}, {ratio:.1f} times as fast as the loop"
+            )
+        if engine == "stacked":
+            size = size or race.best_size(contenders, contest.training)[0]
+            note(f"stacks of {size} runs, about {size * stacked.bytes_of_run(first) / 2**20:.0f} MiB each")
+        engine = "loop" if engine == "auto" else engine
+        folder.choose(engine, size if engine == "stacked" else None)
+        keep = Keep(folder.path, should_stop)
+        engines: dict[str, Callable[[], Iterator[Told]]] = {
+            "stacked": lambda: race.stack(contenders, contest.training, keep, size),
+            "workers": lambda: contest.workers(list(contenders), processes),
+            "loop": lambda: race.loop(contenders, contest.training),
+        }
+        return judged_by, engines[engine]()
+
+
+def prepare(what: str, overrides: list[str], names: Sequence[str], steps: int) -> dict[str, Recipe]:
+    """The recipe of each optimizer: its own options where the recipe uses it, else its defaults."""
+    fixed = ["train.epochs=null", f"train.steps={steps}", f"train.eval_every={max(1, steps // 20)} steps"]
+    fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
+    plain = recipes.load(what, overrides)
+    plain.require_data()
+    plain.require_weights()
+    given = {override.partition("=")[0] for override in overrides}
+    for key in ("precision", "compile", "channels_last"):
+        if plain.values["train"][key] == "auto" and f"train.{key}" not in given:
+            fixed.append(f"train.{key}={'fp32' if key == 'precision' else 'off'}")
+    if plain.values["data"].get("validation") == 0:
+        fixed.append(f"data.validation={_HELD_OUT}")
+    prepared: dict[str, Recipe] = {}
+    for name in names:
+        own = [] if plain.values["optimizer"]["name"] == name else [f"optimizer={{name: {name}}}"]
+        prepared[name] = recipes.load(what, [*overrides, *own, *fixed])
+    return prepared

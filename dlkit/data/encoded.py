@@ -1,0 +1,192 @@
+"""Images that stay compressed on disk until they are wanted: files, rows of Parquet shards, a cache of resized ones.
+
+A source has the `shape` that its images will have, (N, 3, size, size), and decodes one row at a time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dlkit.errors import DlkitError
+
+MARGIN = 256  # side of the images in a cache
+_KEPT_GROUPS = 2  # row groups of Parquet that a process keeps
+
+
+class DamagedImageError(Exception):
+    """An image that cannot be decoded: its name, and why."""
+
+
+class Source(Protocol):
+    """Images by row."""
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]: ...
+    def name(self, row: int) -> str: ...
+    def image(self, row: int) -> Image.Image: ...
+    def order(self, generator: torch.Generator) -> Tensor: ...
+
+
+def decoded(data: bytes | Path, name: str) -> Image.Image:
+    """An RGB image of a file's bytes; grey, CMYK and palettes are converted. Raises DamagedImageError."""
+    try:
+        with Image.open(data if isinstance(data, Path) else io.BytesIO(data)) as image:
+            return image.convert("RGB")
+    except Exception as error:  # PIL raises a dozen kinds for a damaged file
+        raise DamagedImageError(f"{name}: {' '.join(str(error).split()) or type(error).__name__}") from error
+
+
+@dataclass
+class Files:
+    """Image files, one a row."""
+
+    paths: Sequence[str]
+    size: int
+
+    def __post_init__(self) -> None:
+        self.shape = (len(self.paths), 3, self.size, self.size)
+
+    def name(self, row: int) -> str:
+        return self.paths[row]
+
+    def image(self, row: int) -> Image.Image:
+        return decoded(Path(self.paths[row]), self.paths[row])
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """A random order of all rows, (N,)."""
+        return torch.randperm(len(self.paths), generator=generator)
+
+
+class Shards:
+    """Rows of Parquet files with a column of encoded images, read one row group at a time.
+
+    Args:
+        files: the shards.
+        column: of images: structs with a field `bytes`, or bytes.
+        counts: rows of each group: (file, group, rows), in order.
+        size: as in `shape`.
+    """
+
+    def __init__(self, files: Sequence[str], column: str, counts: Sequence[tuple[int, int, int]], size: int) -> None:
+        self.files, self.column, self.counts = list(files), column, list(counts)
+        self._ends = np.cumsum([rows for _, _, rows in self.counts])
+        self.shape = (int(self._ends[-1]), 3, size, size)
+        self._group = functools.lru_cache(_KEPT_GROUPS)(self._read)
+
+    def __reduce__(self) -> Any:  # the open groups stay behind
+        return type(self), (self.files, self.column, self.counts, self.shape[-1])
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """The group of a row, and the row in it."""
+        group = int(np.searchsorted(self._ends, row, side="right"))
+        return group, row - int(self._ends[group] - self.counts[group][2])
+
+    def _read(self, group: int) -> Any:
+        import pyarrow.parquet as pq
+
+        file, number, _ = self.counts[group]
+        return pq.ParquetFile(self.files[file]).read_row_group(number, columns=[self.column]).column(0)
+
+    def name(self, row: int) -> str:
+        group, within = self._place(row)
+        return f"{self.files[self.counts[group][0]]}, row group {self.counts[group][1]}, row {within}"
+
+    def image(self, row: int) -> Image.Image:
+        group, within = self._place(row)
+        value: Any = self._group(group)[within].as_py()
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(data, bytes):
+            raise DamagedImageError(f"{self.name(row)}: no bytes of an image")
+        return decoded(data, self.name(row))
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """Row groups in random order, and the rows of each: a group is read once, and not all at once. (N,)"""
+        parts: list[Tensor] = []
+        for group in torch.randperm(len(self.counts), generator=generator).tolist():
+            rows = self.counts[group][2]
+            parts.append(int(self._ends[group]) - rows + torch.randperm(rows, generator=generator))
+        return torch.cat(parts)
+
+
+class Cached:
+    """The images of another source, the shorter side resized to MARGIN and the centre cropped, as bytes on disk.
+
+    It is made at first use: 196 KB an image, mapped into memory and never wholly in it. For machines whose few cores
+    cannot decode as fast as the model trains. A damaged image is black in it, and listed in `damaged`.
+
+    Args:
+        source: the images.
+        folder: where the cache is.
+    """
+
+    def __init__(self, source: Source, folder: Path) -> None:
+        self.source = source
+        self.shape = source.shape
+        count = source.shape[0]
+        digest = hashlib.sha256(f"{MARGIN}\n".encode())
+        for row in range(count):
+            digest.update(f"{source.name(row)}\n".encode())
+        self.file = folder / f"images-{digest.hexdigest()[:24]}.uint8"
+        self.damaged_file = self.file.with_suffix(".damaged")
+        if not self.file.exists():
+            self._make(count)
+        self.damaged = self.damaged_file.read_text(encoding="utf-8").splitlines()
+        self._bad = {int(line.split("\t")[0]): line.split("\t", 1)[1] for line in self.damaged}
+
+    def _make(self, count: int) -> None:
+        damaged: list[str] = []
+        temporary = self.file.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.memmap(temporary, np.uint8, "w+", shape=(count, MARGIN, MARGIN, 3))
+
+            def store(row: int) -> None:
+                try:
+                    pixels[row] = np.asarray(_square(self.source.image(row)))
+                except DamagedImageError as error:
+                    damaged.append(f"{row}\t{error}")
+
+            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+                for _ in pool.map(store, range(count)):
+                    pass
+            pixels.flush()
+            self.damaged_file.write_text("".join(f"{line}\n" for line in sorted(damaged)), encoding="utf-8")
+            temporary.replace(self.file)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise DlkitError(
+                f"cannot write the cache {self.file}: {error.strerror}", "free some space, or leave out data.cache"
+            ) from error
+
+    def name(self, row: int) -> str:
+        return self.source.name(row)
+
+    def image(self, row: int) -> Image.Image:
+        if row in self._bad:
+            raise DamagedImageError(self._bad[row])
+        pixels = np.memmap(self.file, np.uint8, "r", offset=row * MARGIN**2 * 3, shape=(MARGIN, MARGIN, 3))
+        return Image.fromarray(np.array(pixels))
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        return torch.randperm(self.shape[0], generator=generator)
+
+
+def _square(image: Image.Image) -> Image.Image:
+    """The centre square, (MARGIN, MARGIN)."""
+    side = min(image.size)
+    left, top = ((length - side) / 2 for length in image.size)
+    box = (left, top, left + side, top + side)
+    return image.resize((MARGIN, MARGIN), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)

@@ -1,0 +1,126 @@
+"""How well a classifier's answers tell the data it was trained on from other data: scores and their measures.
+
+Legend: N examples, K classes, logits (N, K), p = softmax(logits). A higher score says "more like the training data".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.train import views
+from dlkit.train.settings import Views
+
+LEVEL = 0.95  # share of the in-distribution data that is accepted where false positives are counted
+
+
+def max_softmax(logits: Tensor) -> Tensor:
+    """Hendrycks & Gimpel, arXiv:1610.02136."""
+    # s = max_k p_k
+    return logits.softmax(1).amax(1)
+
+
+def max_logit(logits: Tensor) -> Tensor:
+    """Hendrycks et al., arXiv:1911.11132."""
+    # s = max_k x_k
+    return logits.amax(1)
+
+
+def energy(logits: Tensor) -> Tensor:
+    """The negative free energy at temperature 1: Liu et al., arXiv:2010.03759."""
+    # s = log sum_k e^(x_k)
+    return logits.logsumexp(1)
+
+
+def negative_entropy(logits: Tensor) -> Tensor:
+    """Minus the entropy of the answer, in nats."""
+    log_p = logits.log_softmax(1)
+    # s = sum_k p_k log p_k, where 0 log 0 = 0
+    return (log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(1)
+
+
+SCORES: dict[str, Callable[[Tensor], Tensor]] = {
+    "msp": max_softmax,
+    "max_logit": max_logit,
+    "energy": energy,
+    "entropy": negative_entropy,
+}
+
+
+class ScoreMeter:
+    """Collects every score of every example of an evaluation, in float64.
+
+    Args:
+        which: of each image the logits are averaged over.
+    """
+
+    def __init__(self, which: Views = "one") -> None:
+        self.samples = 0
+        self._views: Views = which
+        self._parts: list[Tensor] = []  # each (scores, n)
+
+    def update(self, model: nn.Module, batch: tuple[Tensor, ...]) -> None:
+        logits = views.logits(model, batch[0], self._views)
+        logits = logits.float() if logits.device.type == "mps" else logits.double()
+        self.samples += len(logits)
+        self._parts.append(torch.stack([score(logits) for score in SCORES.values()]))
+
+    def scores(self) -> dict[str, Tensor]:
+        """(N,) of each score, on the CPU."""
+        return dict(zip(SCORES, torch.cat(self._parts, 1).cpu().double(), strict=True))
+
+    def metrics(self) -> dict[str, float]:
+        """The mean of each score."""
+        return {name: values.mean().item() for name, values in self.scores().items()}
+
+    def confusion_matrix(self) -> None:
+        """None: examples from outside belong to no class."""
+
+
+def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
+    """How well a score, (N,) inside and (M,) outside of the distribution, tells them apart; ties count half.
+
+    `auroc`: the probability that an inside example scores higher than an outside one. `aupr_in` and `aupr_out`: mean
+    precision over recall, with the one or the other as what is to be found. `fpr95`: the share of outside examples that
+    are accepted where at least 95 % of the inside ones are.
+    """
+    true, false = _counts(inside, outside)  # (T + 1,), from accepting nothing to accepting everything
+    tpr, fpr = true / len(inside), false / len(outside)
+    # the area under the curve of (FPR, TPR), by trapezoids
+    auroc = ((fpr[1:] - fpr[:-1]) * (tpr[1:] + tpr[:-1]) / 2).sum().item()
+    return {
+        "auroc": auroc,
+        "aupr_in": _average_precision(true, false),
+        "aupr_out": _average_precision(*_counts(-outside, -inside)),
+        "fpr95": fpr[int((tpr >= LEVEL).nonzero()[0])].item(),
+    }
+
+
+def measures(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dict[str, float]:
+    """`separation` of every score, as score/measure."""
+    return {
+        f"{score}/{name}": value
+        for score in SCORES
+        for name, value in separation(inside[score], outside[score]).items()
+    }
+
+
+def _counts(positive: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+    """Positives and negatives that score at least t, for every t from the highest down, after zeros: (T + 1,) each."""
+    values = torch.cat((positive, negative))
+    labels = torch.cat((torch.ones_like(positive), torch.zeros_like(negative)))
+    values, order = values.sort(descending=True)
+    true = labels[order].cumsum(0)
+    last = torch.ones(len(values), dtype=torch.bool)
+    last[:-1] = values[:-1] != values[1:]  # equal scores are accepted together
+    ranks = torch.arange(1, len(values) + 1, dtype=true.dtype)
+    start = torch.zeros(1, dtype=true.dtype)
+    return torch.cat((start, true[last])), torch.cat((start, (ranks - true)[last]))
+
+
+def _average_precision(true: Tensor, false: Tensor) -> float:
+    # AP = sum_t (R_t - R_(t-1)) P_t, with recall R and precision P
+    precision = true[1:] / (true[1:] + false[1:])
+    return (((true[1:] - true[:-1]) / true[-1]) * precision).sum().item()

@@ -1,0 +1,71 @@
+"""The coin tosses of dropout for many runs at once: each run gets those that it would draw on its own.
+
+All runs of one seed start from the same state of the generator and draw the same shapes in the same order, so one draw
+for each seed serves them all.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlkit.nn.dropout import Dropout
+from dlkit.train import random_state
+
+
+class Tosses:
+    """Takes over the coin tosses of a model's dropout layers, within `vmap` over runs.
+
+    Args:
+        model: whose layers toss from now on what `self` tosses.
+        states: of the device's generator, one for each seed; they move on with each toss.
+        device: that draws.
+    """
+
+    def __init__(self, model: nn.Module, states: Sequence[Tensor], device: torch.device) -> None:
+        self.states, self.device = list(states), device
+        self.seed: Tensor | None = None  # () int64: which seed the run at hand has, a tensor that vmap maps over
+        for module in model.modules():
+            if isinstance(module, Dropout):
+                module.tosses = self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tosses:
+        return self
+
+    def __call__(self, x: Tensor, p: float) -> Tensor:
+        """kept / (1 - p) of x's shape. vmap must run with randomness="same": the draws are not mapped over."""
+        assert self.seed is not None
+        before = random_state.of_device(self.device)
+        drawn: list[Tensor] = []
+        for index, state in enumerate(self.states):
+            random_state.set_of_device(self.device, state)
+            # dropout of ones is the noise that the lone run multiplies with, by whichever kernel draws it
+            drawn.append(F.dropout(torch.ones(x.shape, dtype=x.dtype, device=x.device), p))
+            self.states[index] = random_state.of_device(self.device)
+        random_state.set_of_device(self.device, before)
+        noise = torch.stack(drawn)  # (seeds, *x.shape)
+        return noise.index_select(0, self.seed.view(1)).squeeze(0)
+
+
+def draws_otherwise(model: nn.Module, forward: Any, device: torch.device) -> bool:
+    """Whether a forward pass in training draws random numbers anywhere but in layers that `Tosses` takes over.
+
+    Args:
+        model: is left as it was.
+        forward: calls the model that it is given.
+    """
+    copied = copy.deepcopy(model).train()
+    for module in copied.modules():
+        if isinstance(module, Dropout):
+            module.eval()
+    before = random_state.of_device(device)
+    with torch.no_grad():
+        forward(copied)
+    after = random_state.of_device(device)
+    random_state.set_of_device(device, before)
+    return not torch.equal(before, after)

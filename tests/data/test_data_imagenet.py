@@ -1,0 +1,147 @@
+"""Streamed images: folders and shards, exact resume, damaged and CMYK files, the cache, progressive sizes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from dlkit.data.dataset import Dataset
+from dlkit.data.imagenet import imagenet
+from dlkit.data.streaming import StreamedImages
+from dlkit.errors import DlkitError, RequestError
+
+CPU = torch.device("cpu")
+
+
+def jpeg(seed: int, mode: str = "RGB", size: tuple[int, int] = (50, 40)) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (6, 7, len(mode)), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., :3] if len(mode) > 1 else pixels[..., 0]).convert(mode).resize(size).save(
+        stream, "JPEG"
+    )
+    return stream.getvalue()
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for split, count in (("train", 9), ("val", 4)):
+        for label, name in enumerate(("cat", "dog")):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                (folder / f"{i}.jpg").write_bytes(jpeg(100 * label + i))
+    return tmp_path
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> Path:
+    (tmp_path / "data").mkdir()
+    for split, count in (("train-0", 2), ("train-1", 2), ("validation-0", 1)):
+        rows = [{"image": {"bytes": jpeg(i), "path": None}, "label": i % 2} for i in range(5 * count)]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "data" / f"{split}-of-1.parquet", row_group_size=4)
+    return tmp_path
+
+
+def batches(dataset: Dataset, split: str = "train", training: bool = True, **keys: Any) -> StreamedImages:
+    options = {"batch_size": 4, "workers": 0, **keys}
+    return StreamedImages(dataset.splits[split], dataset.mean, dataset.std, CPU, 3, training, **options)
+
+
+@pytest.mark.parametrize("form", ["tree", "shards"])
+def test_every_image_comes_once_and_runs_resume(form: str, request: pytest.FixtureRequest) -> None:
+    dataset = imagenet(path=request.getfixturevalue(form), size=16)
+    assert dataset.input_shape == (3, 16, 16)
+    source = batches(dataset, mixup=0.2, cutmix=1.0)
+    state = torch.get_rng_state()
+    whole = list(source.epoch(1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert sum(len(images) for images, *_ in whole) == source.samples
+    again = list(batches(dataset, mixup=0.2, cutmix=1.0).epoch(1, 2))
+    for a, b in zip(whole[2:], again, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    assert not torch.equal(next(source.epoch(2))[0], whole[0][0])
+    seen = torch.cat([targets for _, targets in batches(dataset).epoch(0)])
+    assert torch.equal(seen.bincount(), dataset.splits["train"].targets.bincount())
+
+
+def test_workers_make_what_one_process_makes(tree: Path) -> None:
+    dataset = imagenet(path=tree, size=16)
+    for a, b in zip(batches(dataset).epoch(0), batches(dataset, workers=1).epoch(0), strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_evaluation_is_torchvisions(tree: Path) -> None:
+    dataset = imagenet(path=tree, size=16)
+    images, targets = next(batches(dataset, "val", False, resize=20, batch_size=100).epoch(0))
+    preset = v2.Compose(
+        [v2.Resize(20, antialias=True), v2.CenterCrop(16), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True),
+         v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
+    )  # fmt: skip
+    expected = torch.stack([preset(Image.open(file)) for file in sorted((tree / "val").rglob("*.jpg"))])
+    torch.testing.assert_close(images, expected, rtol=1e-5, atol=1e-5)
+    assert targets.tolist() == [0] * 4 + [1] * 4
+
+
+def test_damaged_and_cmyk_images(tree: Path) -> None:
+    (tree / "train" / "cat" / "cmyk.jpg").write_bytes(jpeg(1, "CMYK"))
+    (tree / "train" / "cat" / "grey.jpg").write_bytes(jpeg(1, "L"))
+    (tree / "train" / "dog" / "cut.jpg").write_bytes(jpeg(2)[:400])
+    dataset = imagenet(path=tree, size=16)
+    source = batches(dataset)
+    assert sum(len(images) for images, _ in source.epoch(0)) == source.samples - 1
+    ((name, why),) = source.damaged.items()
+    assert name.endswith("cut.jpg") and why
+    list(source.epoch(1))
+    assert len(source.damaged) == 1  # counted once
+    with pytest.raises(DlkitError, match=r"cut\.jpg"):
+        list(batches(dataset, damaged="refuse").epoch(0))
+    for i in range(5):
+        (tree / "train" / "dog" / f"{i}.jpg").write_bytes(b"no image")
+    with pytest.raises(DlkitError, match="of 21 images cannot be decoded"):
+        list(batches(imagenet(path=tree, size=16)).epoch(0))
+
+
+def test_the_cache(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("cache")
+    (tree / "train" / "dog" / "cut.jpg").write_bytes(jpeg(2)[:400])
+    plain, cached = imagenet(path=tree, size=200), imagenet(path=tree, size=200, cache=folder)
+    keys = {"batch_size": 100, "resize": 256}
+    expected, _ = next(batches(plain, "val", False, **keys).epoch(0))
+    found, _ = next(batches(cached, "val", False, **keys).epoch(0))
+    assert (expected - found).abs().mean() < 0.1  # the same but for one more resampling
+    source = batches(cached)
+    list(source.epoch(0))
+    assert len(source.damaged) == 1
+    files = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+    imagenet(path=tree, size=200, cache=folder)
+    assert files == {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+def test_sizes_grow(tree: Path) -> None:
+    source = batches(imagenet(path=tree, size=128), start_size=64, grow_epochs=4)
+    assert [source.size_of(epoch) for epoch in range(6)] == [64, 64, 96, 128, 128, 128]
+    assert next(source.epoch(0))[0].shape[2:] == (64, 64)
+    with pytest.raises(RequestError, match="start_size is 300"):
+        batches(imagenet(path=tree, size=128), start_size=300)
+
+
+def test_what_is_no_imagenet(tmp_path: Path) -> None:
+    with pytest.raises(DlkitError, match="no such folder"):
+        imagenet(path=tmp_path / "none")
+    with pytest.raises(DlkitError, match="no class folders"):
+        imagenet(path=tmp_path)
+    (tmp_path / "train-0.parquet").write_bytes(b"no parquet")
+    with pytest.raises(DlkitError, match="cannot read"):
+        imagenet(path=tmp_path)
+    pq.write_table(pa.table({"text": ["a"]}), tmp_path / "train-0.parquet")
+    with pytest.raises(DlkitError, match="no columns image and label: text"):
+        imagenet(path=tmp_path)

@@ -1,0 +1,299 @@
+"""ImageNet ResNets and ConvNeXts beside torchvision's, with its weights translated: logits, a whole step, files."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+import torchvision.models as theirs
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.convnext import ConvNeXt as TorchvisionConvNeXt
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.resnet import ResNet as TorchvisionResNet
+
+from dlkit.errors import DlkitError
+from dlkit.losses import CrossEntropy
+from dlkit.models import convnext, resnet
+from dlkit.models.convnext import ConvNeXt
+from dlkit.models.resnet import ResNet
+from dlkit.models.weights import pretrained, read, translate
+from dlkit.optim.momentum import Momentum
+from dlkit.train.loop import load_weights
+
+SIZES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+SIZES += ["convnext_tiny", "convnext_small", "convnext_base", "convnext_large"]
+# Everything that a large size has, in small.
+REDUCED: dict[str, tuple[Any, Any]] = {
+    "basic": (
+        partial(ResNet, depths=(2, 1), widths=(64, 128), stem="conv7", shortcut="B"),
+        partial(TorchvisionResNet, BasicBlock, [2, 1, 0, 0]),
+    ),
+    "bottleneck": (
+        partial(
+            ResNet, depths=(2, 1, 1, 1), widths=(64, 128, 256, 512), stem="conv7", shortcut="B", block="bottleneck"
+        ),
+        partial(TorchvisionResNet, Bottleneck, [2, 1, 1, 1]),
+    ),
+    "convnext": (
+        partial(ConvNeXt, depths=(1, 2, 1), widths=(8, 12, 16), stochastic_depth=0.5),
+        partial(
+            TorchvisionConvNeXt,
+            [CNBlockConfig(8, 12, 1), CNBlockConfig(12, 16, 2), CNBlockConfig(16, None, 1)],
+            stochastic_depth_prob=0.5,
+            layer_scale=1e-6,
+        ),
+    ),
+}
+
+
+def shaken(model: nn.Module) -> nn.Module:
+    """Every parameter and statistic away from its initial value, so that a wrong place would show."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                noise = torch.rand(value.shape, generator=generator)
+                value.add_(noise if name.endswith(("running_var", "layer_scale")) else 0.02 * (noise - 0.5))
+    return model
+
+
+def pair(ours: Any, other: Any, classes: int = 10, size: int = 64) -> tuple[nn.Module, nn.Module]:
+    twin = shaken(other(num_classes=classes))
+    mine = ours((3, size, size), classes)
+    load_weights(mine, translate(twin.state_dict(), mine))
+    return mine, twin
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_every_size_has_torchvisions_tensors(name: str) -> None:
+    with torch.device("meta"):
+        twin = getattr(theirs, name)()
+        mine = getattr(resnet if name.startswith("resnet") else convnext, name)((3, 224, 224), 1000)
+        translated = translate(twin.state_dict(), mine)
+    own = mine.state_dict()
+    assert {key: value.shape for key, value in translated.items()} == {key: value.shape for key, value in own.items()}
+    assert len(twin.state_dict()) == len(own)
+    if name.startswith("resnet"):
+        assert list(own) == list(twin.state_dict())
+
+
+def assert_same_logits(name: str, channels_last: bool) -> None:
+    torch.manual_seed(0)
+    mine, twin = pair(getattr(resnet if name.startswith("resnet") else convnext, name), getattr(theirs, name))
+    x = torch.randn(2, 3, 64, 64)
+    if channels_last:
+        mine, twin = (model.to(memory_format=torch.channels_last) for model in (mine, twin))  # pyright: ignore
+        x = x.to(memory_format=torch.channels_last)
+    with torch.no_grad():
+        for training in (False, True):
+            torch.manual_seed(5)  # the same coin tosses for stochastic depth
+            expected = twin.train(training)(x)
+            mine.train(training)
+            if name.startswith("convnext"):
+                set_depth(mine, twin)
+            torch.manual_seed(5)
+            torch.testing.assert_close(mine(x), expected, rtol=1e-5, atol=1e-5 * max(1.0, expected.abs().max().item()))
+
+
+def set_depth(mine: nn.Module, twin: nn.Module) -> None:
+    ours = [module for module in mine.modules() if type(module).__name__ == "StochasticDepth"]
+    others = [module for module in twin.modules() if type(module).__name__ == "StochasticDepth"]
+    for a, b in zip(ours, others, strict=True):
+        a.p = b.p
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "convnext_tiny"])
+def test_logits(name: str) -> None:
+    assert_same_logits(name, channels_last=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("name", SIZES)
+def test_logits_of_every_size(name: str, channels_last: bool) -> None:
+    assert_same_logits(name, channels_last)
+
+
+@pytest.mark.parametrize("kind", REDUCED)
+def test_one_step_of_training(kind: str) -> None:
+    torch.manual_seed(0)
+    ours, other = REDUCED[kind]
+    if kind == "basic":  # torchvision has four stages at least, so two of them are left out
+        other = partial(_two_stages, other)
+    mine, twin = (model.double() for model in pair(ours, other, size=32))
+    optimizers = [Momentum(mine.parameters(), lr=0.1), torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9)]
+    close = {"rtol": 1e-9, "atol": 1e-11}
+    for step in range(2):
+        x, targets = torch.randn(6, 3, 32, 32, dtype=torch.float64), torch.randint(0, 10, (6,))
+        torch.manual_seed(step)
+        loss = CrossEntropy(label_smoothing=0.1)(mine(x), targets)
+        torch.manual_seed(step)
+        expected = F.cross_entropy(twin(x), targets, label_smoothing=0.1)
+        torch.testing.assert_close(loss, expected, **close)
+        for optimizer, value in zip(optimizers, (loss, expected), strict=True):
+            optimizer.zero_grad()
+            value.backward()
+        gradients: dict[str, Tensor] = {}
+        for name, parameter in twin.named_parameters():
+            assert parameter.grad is not None
+            gradients[name] = parameter.grad
+        translated = translate(gradients, mine)
+        for name, parameter in mine.named_parameters():
+            torch.testing.assert_close(parameter.grad, translated[name], msg=name, **close)
+        for optimizer in optimizers:
+            optimizer.step()
+    state = translate(twin.state_dict(), mine)
+    for name, value in mine.state_dict().items():  # running statistics too
+        torch.testing.assert_close(value, state[name], msg=name, **close)
+
+
+def _two_stages(other: Any, num_classes: int) -> nn.Module:
+    model = other(num_classes=num_classes)
+    model.layer3, model.layer4 = nn.Identity(), nn.Identity()
+    model.fc = nn.Linear(128, num_classes)
+    return model
+
+
+# ---------------------------------------------------------------------- files of weights
+
+
+def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Our ConvNeXt's names as timm has them (convnext.py's `ConvNeXt` and `ConvNeXtBlock`, read and written down)."""
+    table = {"conv": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2", "scale": ""}
+    result: dict[str, Tensor] = {}
+    for name, value in state.items():
+        first, *rest = name.split(".")
+        if first.startswith("stage"):
+            block, part, leaf = rest
+            inner = "gamma" if part == "scale" else f"{table[part]}.{leaf}"
+            result[f"stages.{int(first[5:]) - 1}.blocks.{block}.{inner}"] = value
+        elif first.startswith("downsample"):
+            result[f"stages.{int(first[10:]) - 1}.downsample.{'.'.join(rest)}"] = value
+        else:
+            result[{"stem": "stem", "norm": "head.norm", "fc": "head.fc"}[first] + "." + ".".join(rest)] = value
+    return result
+
+
+def author_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same as the paper's code has them (facebookresearch/ConvNeXt, models/convnext.py)."""
+    result: dict[str, Tensor] = {}
+    for name, value in timm_names(state).items():
+        for ours, other in (
+            ("stem.", "downsample_layers.0."),
+            (".blocks.", "."),
+            ("conv_dw", "dwconv"),
+            ("mlp.fc1", "pwconv1"),
+            ("mlp.fc2", "pwconv2"),
+            ("head.norm", "norm"),
+            ("head.fc", "head"),
+        ):
+            name = name.replace(ours, other)
+        parts = name.split(".")
+        if parts[2:3] == ["downsample"]:
+            name = ".".join(["downsample_layers", parts[1], *parts[3:]])
+        result[name] = value
+    return result
+
+
+@pytest.mark.parametrize("rename", [timm_names, author_names])
+def test_other_names_of_a_convnext(rename: Any) -> None:
+    model = ConvNeXt((3, 32, 32), 4, depths=(1, 2, 1), widths=(4, 8, 12))
+    state = model.state_dict()
+    renamed = rename(state)
+    assert not renamed.keys() & {name for name in state if not name.startswith(("stem", "norm"))}
+    back = translate(renamed, model)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("name", ["convnext_tiny", "convnext_nano", "resnet18", "resnet50"])
+def test_timm_itself(name: str) -> None:
+    timm = pytest.importorskip("timm")
+    twin = shaken(timm.create_model(name, num_classes=10)).eval()
+    mine = getattr(resnet if name.startswith("resnet") else convnext, name)((3, 64, 64), 10).eval()
+    load_weights(mine, translate(twin.state_dict(), mine))
+    x = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(mine(x), twin(x), rtol=1e-4, atol=1e-4)
+
+
+def cifar_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        "module." + name.replace("downsample", "shortcut").replace("fc.", "linear."): value
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+@pytest.mark.parametrize("holder", ["state_dict", "net", None])
+def test_a_public_cifar_resnet(tmp_path: Path, holder: str | None) -> None:
+    mine = partial(ResNet, depths=(1, 1), widths=(4, 8), shortcut="B")
+    source, model = shaken(mine((3, 32, 32), 10)), mine((3, 32, 32), 10)
+    state = cifar_names(source.state_dict())
+    torch.save({holder: state, "epoch": 3, "best_acc": 0.5} if holder else state, tmp_path / "resnet.pth")
+    assert pretrained(model, load_weights, weights=tmp_path / "resnet.pth") == []
+    x = torch.randn(2, 3, 32, 32)
+    assert torch.equal(model.eval()(x), source.eval()(x))
+
+
+def test_another_number_of_classes_gets_a_new_head(tmp_path: Path) -> None:
+    source = shaken(theirs.resnet18(num_classes=7))
+    save_file(source.state_dict(), tmp_path / "r.safetensors")
+    torch.manual_seed(0)
+    model = resnet.resnet18((3, 32, 32), 3)
+    head = model.fc.weight.clone()
+    (remark,) = pretrained(model, load_weights, weights=tmp_path / "r.safetensors")
+    assert "7 classes, the data 3" in remark
+    assert torch.equal(model.fc.weight, head)
+    assert torch.equal(model.conv1.weight, source.conv1.weight)
+
+
+class Evil:
+    def __reduce__(self) -> Any:
+        return (print, ("code ran",))
+
+
+def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = ResNet((3, 8, 8), 4, depths=(1,), widths=(4,))
+    state = model.state_dict()
+
+    def refusal(name: str) -> str:
+        with pytest.raises(DlkitError) as caught:
+            pretrained(model, load_weights, weights=tmp_path / name)
+        return caught.value.message
+
+    torch.save({"state_dict": state, "extra": Evil()}, tmp_path / "evil.pth")
+    assert "could run code" in refusal("evil.pth")
+    assert "code ran" not in capsys.readouterr().out
+    (tmp_path / "text.pth").write_text("hello")
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "text.safetensors").write_text("hello")
+    for name in ("text.pth", "empty.pth", "text.safetensors"):
+        assert name in refusal(name)
+    torch.save(state, tmp_path / "cut.pth")
+    cut = (tmp_path / "cut.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(cut[: len(cut) // 2])
+    assert "cut.pth" in refusal("cut.pth")
+    torch.save([1, 2], tmp_path / "list.pth")
+    assert "holds a list" in refusal("list.pth")
+    torch.save({"epoch": 1}, tmp_path / "none.pth")
+    assert "no tensors" in refusal("none.pth")
+    assert "no such file" in refusal("not-there.pth")
+    wrong = {name: value for name, value in state.items() if name != "conv1.weight"} | {"extra.weight": torch.ones(1)}
+    save_file(wrong, tmp_path / "wrong.safetensors")
+    message = refusal("wrong.safetensors")
+    assert "missing conv1.weight" in message and "surplus extra.weight" in message
+    save_file(ResNet((1, 8, 8), 4, depths=(1,), widths=(4,)).state_dict(), tmp_path / "grey.safetensors")
+    assert "conv1.weight is (4, 1, 3, 3), the model wants (4, 3, 3, 3)" in refusal("grey.safetensors")
+
+
+def test_a_checkpoint_of_dlkit(tmp_path: Path) -> None:
+    model = ResNet((3, 8, 8), 4, depths=(1,), widths=(4,))
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    assert read(tmp_path).keys() == model.state_dict().keys()
