@@ -44,24 +44,20 @@ def killed(hub: Any, root: Path, dice: random.Random, kills: int) -> int:
 
 
 def check(hub: Any, tmp_path: Path, kills: int) -> None:
-    hub.add("imdb", dict.fromkeys(("train", "test", "unsupervised"), 3000 if kills > 1 else 30))
-    hub.add("cifar10", {"train": 2000 if kills > 1 else 100, "test": 100})
+    hub.add("imdb", dict.fromkeys(("train", "test", "unsupervised"), 3000))
+    hub.add("cifar10", {"train": 2000, "test": 100})
     whole = sum(len(body) for files in hub.repositories.values() for body in files.values())
     environment = {**os.environ, "DLKIT_DATA": str(tmp_path / "calm")}
     command = [sys.executable, "-m", "dlkit", "download", "imdb", "cifar10", "--allow-mismatch"]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     hub.served.clear()
     hits = killed(hub, tmp_path / "killed", random.Random(0), kills)
-    assert hits > 0 or kills == 1
+    assert hits > 0
     for name in ("imdb", "cifar10"):
         calm, other = contents(tmp_path / "calm" / name), contents(tmp_path / "killed" / name)
         assert calm == other
     # what the server had sent and the killed process had not read was in flight: a chunk a kill at the most
     assert sum(hub.served.values()) - whole <= hits * CHUNK
-
-
-def test_a_kill_changes_nothing(hub: Any, tmp_path: Path) -> None:
-    check(hub, tmp_path, 1)
 
 
 @pytest.mark.slow
