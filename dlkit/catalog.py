@@ -20,12 +20,14 @@ class Entry:
         help: one line.
         also: constructors whose keywords it shares.
         tasks: what it can be used for; empty for everything.
+        download: the data set that it needs; `{key}` in it stands for a key of the recipe's data.
     """
 
     target: str
     help: str
     also: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
+    download: str = ""
 
 
 _IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
@@ -46,6 +48,16 @@ _ENCODED = ("masked-lm", "text-classification")
 DATA = {
     "digits": Entry(
         "dlkit.data.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGE_BATCHES, _IMAGES
+    ),
+    "cifar10": Entry(
+        "dlkit.data.cifar:cifar10", "60,000 colour images in 10 classes (download)", _IMAGE_BATCHES, _IMAGES, "cifar10"
+    ),
+    "cifar100": Entry(
+        "dlkit.data.cifar:cifar100",
+        "60,000 colour images in 100 classes (download)",
+        _IMAGE_BATCHES,
+        _IMAGES,
+        "cifar100",
     ),
     "images": Entry("dlkit.data.images:images", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES),
     "imagenet": Entry(

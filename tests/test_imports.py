@@ -16,7 +16,7 @@ MAY = {
     "errors": set[str](),
     "annotations": set[str](),
     "catalog": set[str](),
-    "recipe": {"errors", "annotations", "catalog"},
+    "recipe": {"errors", "annotations", "catalog", "data"},  # data.store alone: is what the recipe needs here?
     "schedules": {"errors", "annotations"},
     "plotting": set[str](),
     "nn": {"errors", "annotations"},
@@ -30,7 +30,8 @@ MAY = {
     "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
-    "cli": {*BASE, "build", "runs", "generation", "train", "information", "compare"},
+    "download": {"errors", "data"},
+    "cli": {*BASE, "build", "runs", "generation", "train", "information", "compare", "data", "download"},
 }
 TORCH_FREE = [
     "errors",
@@ -43,6 +44,11 @@ TORCH_FREE = [
     "train.events",
     "information.streams",
     "information.codes",
+    "data.sets",
+    "data.store",
+    "data.prepared",
+    "download.job",
+    "download.prepare",
 ]
 
 

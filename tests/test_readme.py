@@ -45,7 +45,7 @@ def test_every_command_and_recipe_is_in_the_readme() -> None:
     text = README.read_text(encoding="utf-8")
     for name in recipe.shipped():
         assert f"`{name}`" in text
-    for command in ("train", "eval", "compare-optimizers", "entropy", "recipes"):
+    for command in ("download", "train", "eval", "compare-optimizers", "entropy", "recipes"):
         assert f"`dlkit {command}" in text
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dlkit import __version__
-from dlkit.cli import _console, compare, entropy, eval, export, generate, recipes, train
+from dlkit.cli import _console, compare, download, entropy, eval, export, generate, recipes, train
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("download", no_args_is_help=True)(download.download)
 app.command("train", no_args_is_help=True)(train.train)
 app.command("eval", no_args_is_help=True)(eval.evaluate)
 app.command("compare-optimizers", no_args_is_help=True)(compare.compare_optimizers)

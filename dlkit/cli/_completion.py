@@ -55,6 +55,14 @@ def runs(incomplete: str) -> list[str]:
     return _files(incomplete, (), "recipe.yaml")
 
 
+def data_sets(incomplete: str) -> list[tuple[str, str]]:
+    """Names of data sets and groups that can be downloaded."""
+    from dlkit.data.sets import GROUPS, SETS
+
+    names = [(name, s.help) for name, s in SETS.items()] + [(name, "all of it") for name in GROUPS]
+    return [(name, help) for name, help in names if name.startswith(incomplete)]
+
+
 def overrides(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
     """`optimizer.` to its keys, `optimizer.name=` to the values that it takes.
 

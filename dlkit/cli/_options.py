@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,25 @@ def _device(value: str) -> str:
     return value
 
 
+def _data_dir(value: Path | None) -> Path | None:
+    if value is not None:
+        if value.exists() and not value.is_dir():
+            raise RequestError(f"--data-dir {value} is a file", "give a folder")
+        from dlkit.data import store
+
+        store.choose(value)
+    return value
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        callback=_data_dir,
+        help="Where data sets lie (default: $DLKIT_DATA, or the cache).",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines even on a terminal.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the one value that a script wants.")]
 Device = Annotated[str, typer.Option(metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -17,10 +18,12 @@ class GracefulStop:
 
     Args:
         message: what to tell the user on the first signal.
+        then: called on the first signal.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, then: Callable[[], None] = lambda: None) -> None:
         self.message = message
+        self.then = then
         self.requested: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
@@ -38,4 +41,5 @@ class GracefulStop:
                 os.write(2, b"\x1b[?25h\n")  # the live view had hidden the cursor
             os._exit(128 + number)
         self.requested = number
+        self.then()
         write_stderr(self.message)

@@ -13,7 +13,7 @@ from dlkit import runs
 from dlkit.catalog import SECTIONS
 from dlkit.cli import _completion
 from dlkit.cli._console import Output
-from dlkit.cli._options import Device, Json, Overrides, Quiet
+from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
 from dlkit.errors import DlkitError, RequestError
 from dlkit.train.settings import Views
 
@@ -43,6 +43,7 @@ def evaluate(
     views: Annotated[
         str | None, typer.Option(metavar="VIEWS", help="one, flip or flip_shift: of each image, to average over.")
     ] = None,
+    data_dir: DataDir = None,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,

@@ -13,7 +13,7 @@ import typer
 from dlkit import recipe as recipes
 from dlkit.annotations import is_mapping
 from dlkit.cli._console import Output, live_console, note
-from dlkit.cli._options import Device, Json, Overrides, Quiet, RecipeName
+from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._signals import GracefulStop
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
@@ -34,6 +34,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run where it was last saved.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run in --run-dir.")] = False,
+    data_dir: DataDir = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Shorthand for seed=N.")] = None,
     as_json: Json = False,

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from dlkit.annotations import is_list, is_mapping
-from dlkit.catalog import SECTIONS, TASKS, TEXT_TASKS
+from dlkit.catalog import DATA, SECTIONS, TASKS, TEXT_TASKS
 from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.check import check, closest, show
@@ -36,6 +36,12 @@ class Recipe:
 
     def require_data(self) -> None:
         """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
+        data = self.values["data"]
+        needed = DATA[data["name"]].download.format_map(data)
+        if needed:
+            from dlkit.data import store
+
+            store.require(needed)
         self._require("data", "path", "where the data is")
 
     def require_weights(self) -> None:

@@ -30,7 +30,7 @@ def test_version(here: Any) -> None:
 def test_help_lists_every_command(here: Any) -> None:
     result = here("--help")
     assert result.code == 0
-    for command in ("train", "eval", "compare-optimizers", "entropy", "recipes"):
+    for command in ("download", "train", "eval", "compare-optimizers", "entropy", "recipes"):
         assert f"\n  {command} " in result.out
 
 
@@ -43,7 +43,17 @@ def test_without_arguments_the_help_is_on_stderr(here: Any, command: tuple[str, 
 
 @pytest.mark.parametrize(
     "command",
-    ["train", "eval", "compare-optimizers", "entropy", "recipes list", "recipes show", "recipes copy", "recipes check"],
+    [
+        "download",
+        "train",
+        "eval",
+        "compare-optimizers",
+        "entropy",
+        "recipes list",
+        "recipes show",
+        "recipes copy",
+        "recipes check",
+    ],
 )
 def test_every_command_has_help(here: Any, command: str) -> None:
     result = here(*command.split(), "-h")
@@ -108,6 +118,10 @@ def test_debug_shows_the_traceback(program: Any, how: str) -> None:
         ("compare-optimizers digits-mlp --lr 0", 2),
         ("compare-optimizers digits-mlp --optimizers sdg", 2),
         ("entropy --help", 0),
+        ("download --help", 0),
+        ("download --list", 0),
+        ("download nope", 2),
+        ("train digits-resnet20 data.name=cifar10 --data-dir none", 1),
         ("entropy --p 0.5,0.5 --base 1", 2),
     ],
 )

@@ -1,0 +1,194 @@
+"""Where downloaded data lies, and how to tell that it is whole: a manifest beside the files, written last.
+
+A data set is a folder of the data directory. It is published by one rename, so that it is complete or absent:
+
+    DATA_DIR/cifar10/manifest.json          source, rows, and the size and sha256 of every file
+    DATA_DIR/cifar10/train-images.npy ...   the prepared form
+    DATA_DIR/.work/cifar10/                 what a download has so far; its lock is beside it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlkit.data.folder import data_folder
+from dlkit.data.sets import SETS, DataSet, size_text
+from dlkit.errors import DlkitError
+
+# The prepared form's version: raise it when preparation writes something else, and old copies count as absent.
+FORMAT = 1
+MANIFEST = "manifest.json"
+_BLOCK = 1 << 20
+
+
+_chosen: Path | None = None  # by an option of this command
+
+
+def choose(path: Path) -> None:
+    """Set the data directory for this process and those that it starts."""
+    global _chosen
+    _chosen = path.absolute()
+    os.environ["DLKIT_DATA"] = str(_chosen)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a data set: `path` is relative, `sha256` is hexadecimal."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+@dataclass
+class Manifest:
+    """What is known of a data set's local copy.
+
+    Args:
+        name: of the data set.
+        source: where it came from: kind, place, revision.
+        sources: the files as they were fetched.
+        files: the files as they lie here.
+        splits: split -> rows.
+        mismatch: split -> {"published": rows, "found": rows} where they differ.
+        features: column -> type, or the names of its classes.
+        statistics: mean and std of images, per channel.
+        format: version of the prepared form.
+    """
+
+    name: str
+    source: dict[str, Any]
+    sources: list[File]
+    files: list[File]
+    splits: dict[str, int]
+    mismatch: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
+    features: dict[str, Any] = field(default_factory=dict[str, Any])
+    statistics: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    format: int = FORMAT
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+    @property
+    def sha256(self) -> str:
+        """The key of the content: a hash of the paths and hashes of its files."""
+        digest = hashlib.sha256()
+        for file in sorted(self.files, key=lambda file: file.path):
+            digest.update(f"{file.path}\0{file.sha256}\n".encode())
+        return digest.hexdigest()
+
+    def provenance(self) -> dict[str, Any]:
+        """What a run records of its data."""
+        record = {"name": self.name, "rows": dict(self.splits), "sha256": self.sha256, "source": self.source}
+        return {**record, "mismatch": self.mismatch} if self.mismatch else record
+
+    def to_json(self) -> str:
+        values = {**asdict(self), "sha256": self.sha256}
+        return json.dumps({**values, "checksum": _checksum(values)}, indent=1) + "\n"
+
+    @staticmethod
+    def read(path: Path) -> Manifest:
+        """Raises DlkitError if the manifest is damaged, FileNotFoundError if there is none."""
+        try:
+            values = json.loads(path.read_bytes())
+            if values.pop("checksum") != _checksum(values):
+                raise ValueError("its checksum does not match")
+            values.pop("sha256")
+            sources = [File(**file) for file in values.pop("sources")]
+            return Manifest(sources=sources, files=[File(**file) for file in values.pop("files")], **values)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DlkitError(f"{path} is damaged: {error}") from error
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def folder(name: str, root: Path | None = None) -> Path:
+    """Where a data set lies, or would."""
+    return (root or data_folder()) / name
+
+
+def find(name: str, root: Path | None = None) -> Manifest | None:
+    """The manifest of a data set whose files are all there with their sizes; None if it is absent or not whole."""
+    place = folder(name, root)
+    try:
+        manifest = Manifest.read(place / MANIFEST)
+        if manifest.format != FORMAT:
+            return None
+    except (OSError, DlkitError):
+        return None
+    return manifest if all(sized(place, file) for file in manifest.files) else None
+
+
+def sized(place: Path, file: File) -> bool:
+    """Whether a file is there and as long as it should be."""
+    try:
+        return (place / file.path).stat().st_size == file.size
+    except OSError:
+        return False
+
+
+def absent(dataset: DataSet, root: Path | None = None) -> DlkitError:
+    """The error for a data set that is not there: what is missing, its size, the exact command."""
+    about = "" if dataset.exact_size else "about "
+    place = folder(dataset.name, root)
+    why = "is not whole" if (place / MANIFEST).exists() else "is not here"
+    repair = " --verify" if (place / MANIFEST).exists() else ""
+    option = f" --data-dir {shlex.quote(str(_chosen))}" if _chosen is not None and data_folder() == _chosen else ""
+    return DlkitError(
+        f"the data set {dataset.name} {why}: nothing whole in {place} (download: {about}{size_text(dataset.size)})",
+        f"dlkit download {dataset.name}{repair}{option}",
+    )
+
+
+def require(name: str, root: Path | None = None) -> tuple[Path, Manifest]:
+    """The folder and the manifest of a data set. Raises DlkitError, which names the command, if it is absent."""
+    manifest = find(name, root)
+    if manifest is None:
+        raise absent(SETS[name], root)
+    return folder(name, root), manifest
+
+
+def damaged(place: Path, manifest: Manifest, progress: Callable[[int], None] = lambda _: None) -> list[str]:
+    """Files whose content is no longer what the manifest says, or that are gone."""
+    broken: list[str] = []
+    for file in manifest.files:
+        digest = hashlib.sha256()
+        try:
+            for block in blocks(place / file.path):
+                digest.update(block)
+                progress(len(block))
+        except OSError:
+            broken.append(file.path)
+            continue
+        if digest.hexdigest() != file.sha256:
+            broken.append(file.path)
+    return broken
+
+
+def blocks(path: Path) -> Iterator[bytes]:
+    """A file in blocks of 1 MiB."""
+    with path.open("rb", buffering=0) as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def hashed(root: Path, path: str) -> File:
+    """A file with its size and sha256."""
+    digest, size = hashlib.sha256(), 0
+    for block in blocks(root / path):
+        digest.update(block)
+        size += len(block)
+    return File(path, size, digest.hexdigest())

@@ -1,0 +1,109 @@
+"""Tar archives of strangers: members are read in memory, one by one; nothing is ever unpacked to where it wants to go.
+
+Paths that leave the archive, links, devices and bombs are refused before a byte of them is read.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dlkit.errors import DlkitError
+
+LARGEST_MEMBER = 64 * 2**20
+LARGEST_WHOLE = 2 * 2**30
+MOST_MEMBERS = 10_000
+
+
+class _Limited:
+    """A stream that refuses to be read in giant pieces or without end: tarfile takes headers of any length in one."""
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self.stream, self.name, self.read_bytes = stream, name, 0
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= LARGEST_MEMBER:
+            raise DlkitError(f"{self.name}: a header or member of {size:,} bytes")
+        data = self.stream.read(size)
+        self.read_bytes += len(data)
+        if self.read_bytes > 2 * LARGEST_WHOLE:  # the index, then the members
+            raise DlkitError(f"{self.name} unpacks to too much: more than {self.read_bytes:,} bytes")
+        return data
+
+    def seek(self, place: int) -> int:
+        return self.stream.seek(place)
+
+    def tell(self) -> int:
+        return self.stream.tell()
+
+
+def members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEMBER) -> Iterator[bytes]:
+    """The content of the wanted members, in the order of `wanted`.
+
+    Raises:
+        DlkitError: the archive is damaged or lacks one of them, or any member is one to refuse.
+    """
+    try:
+        compressed = path.suffix == ".gz"
+        with (
+            gzip.open(path) if compressed else path.open("rb") as stream,
+            tarfile.open(fileobj=_Limited(stream, path.name), mode="r:") as archive,  # pyright: ignore[reportCallIssue, reportArgumentType]
+        ):
+            found = _index(archive, path.name, largest)
+            while stream.read(1 << 20):  # to the end, where gzip has its checksum
+                pass
+            for name in wanted:
+                if name not in found:
+                    raise DlkitError(f"{path.name} has no member {name!r}", "it is not the authors' archive")
+                file = archive.extractfile(found[name])
+                assert file is not None
+                yield file.read()
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
+        raise DlkitError(f"{path.name} is damaged: {' '.join(str(error).split())[:200]}") from error
+
+
+def _index(archive: tarfile.TarFile, name: str, largest: int) -> dict[str, tarfile.TarInfo]:
+    """Every member by its name, each checked."""
+    found: dict[str, tarfile.TarInfo] = {}
+    whole = 0
+    for member in archive:
+        check(member, name, largest)
+        whole += member.size
+        if whole > LARGEST_WHOLE or len(found) >= MOST_MEMBERS:
+            raise DlkitError(f"{name} unpacks to too much: {whole:,} bytes in {len(found)} members")
+        if member.isfile():
+            found[member.name] = member
+    return found
+
+
+def check(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_MEMBER) -> None:
+    """Raise DlkitError for a member that no archive of data has: a link, a device, a path out of it, a giant."""
+    place = PurePosixPath(member.name.replace("\\", "/"))
+    if not place.parts or place.is_absolute() or ".." in place.parts or ":" in place.parts[0]:
+        raise DlkitError(f"{archive}: the member {member.name!r} points out of the archive")
+    if member.issym() or member.islnk():
+        raise DlkitError(f"{archive}: the member {member.name!r} is a link")
+    if not (member.isfile() or member.isdir()):
+        raise DlkitError(f"{archive}: the member {member.name!r} is no ordinary file")
+    if member.size > largest:
+        raise DlkitError(
+            f"{archive}: the member {member.name!r} has {member.size:,} bytes, at most {largest:,} expected"
+        )
+
+
+def count_samples(path: Path) -> int:
+    """Samples of a WebDataset shard, by its `.cls` members; only headers are read."""
+    count = 0
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                check(member, path.name)
+                count += member.isfile() and member.name.endswith(".cls")
+                archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # a shard has thousands; none is needed again
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DlkitError(f"{path.name} is no tar archive: {error}") from error
+    return count

@@ -1,0 +1,96 @@
+"""From fetched files to the folder that is published, and its manifest."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dlkit.data import store
+from dlkit.data.sets import DataSet
+from dlkit.data.store import File, Manifest
+from dlkit.download import archives, prepare
+from dlkit.download.files import Listing
+from dlkit.errors import DlkitError
+
+Phase = Callable[[str, str, int], None]
+
+
+def assemble(
+    dataset: DataSet,
+    listing: Listing,
+    fetched: dict[str, File],
+    raw: Path,
+    new: Path,
+    allow_mismatch: bool,
+    phase: Phase,
+    step: prepare.Step,
+) -> Manifest:
+    """Check and prepare the files in `raw` into the folder `new`.
+
+    Raises:
+        DlkitError: rows are not those that are published, or a file is damaged or of another data set.
+    """
+    by_split = {s: [raw / f.path for f in listing.files if f.split == s] for s in dataset.rows}
+    unsplit = [raw / file.path for file in listing.files if not file.split]
+    if unsplit:
+        assert dataset.archive is not None
+        rows = dict(dataset.rows)
+    elif dataset.form == "archives":
+        phase(dataset.name, "counting", len(listing.files))
+        rows = {s: sum(_counted(path, step) for path in paths) for s, paths in by_split.items()}
+    else:
+        rows = prepare.count_rows(dataset, [(s, path) for s, paths in by_split.items() for path in paths])
+    mismatch = compare(dataset, dataset.rows, rows, allow_mismatch)
+    if dataset.form in ("shards", "archives"):
+        for file in listing.files:
+            target = new / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for path in (raw / file.path, raw / f"{file.path}.seal"):
+                link(path, new / path.relative_to(raw))
+        kept = [fetched[file.path] for file in listing.files]
+        return Manifest(dataset.name, listing.source, kept, kept, rows, mismatch, dict(dataset.columns))
+    phase(dataset.name, "preparing", sum(rows.values()))
+    histograms: dict[str, Any] = {}
+    for split, paths in by_split.items():
+        if unsplit:
+            content = archives.members(unsplit[0], dataset.archive.records[split] if dataset.archive else ())
+            histograms[split] = prepare.records(dataset, split, rows[split], content, new, step)
+        elif dataset.form == "images":
+            histograms[split] = prepare.images(dataset, split, rows[split], paths, new, step)
+        else:
+            prepare.texts(dataset, split, paths, new, step)
+    statistics = prepare.statistics(histograms["train"]) if histograms else {}
+    prepared = [store.hashed(new, path.name) for path in sorted(new.iterdir())]
+    sources = [fetched[file.path] for file in listing.files]
+    return Manifest(dataset.name, listing.source, sources, prepared, rows, mismatch, dict(dataset.columns), statistics)
+
+
+def link(path: Path, target: Path) -> None:
+    """The same file under a second name, so that a kill in between loses neither; renamed where that cannot be."""
+    try:
+        os.link(path, target)
+    except OSError:
+        path.rename(target)
+
+
+def _counted(path: Path, step: prepare.Step) -> int:
+    step(1)
+    return archives.count_samples(path)
+
+
+def compare(dataset: DataSet, wanted: dict[str, int], rows: dict[str, int], allow: bool) -> dict[str, dict[str, int]]:
+    """Splits whose rows are not the published ones. Raises DlkitError unless that is allowed."""
+    mismatch = {
+        split: {"published": published, "found": rows[split]}
+        for split, published in wanted.items()
+        if rows[split] != published
+    }
+    if mismatch and not allow:
+        told = ", ".join(f"{s} has {m['found']:,} rows, {m['published']:,} are published" for s, m in mismatch.items())
+        raise DlkitError(
+            f"this is not the published {dataset.name}: {told}",
+            "--allow-mismatch takes it anyway, and every run will say so",
+        )
+    return mismatch

@@ -1,0 +1,153 @@
+"""What a hub has of a data set, asked with the hub's own client: one request for the revision and its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+from urllib.parse import quote
+
+from dlkit.data.sets import DataSet
+from dlkit.download.files import Listing, RemoteFile, missing, split_of
+from dlkit.download.web import TRANSIENT, FetchError, origin, retry_after
+from dlkit.errors import DlkitError
+
+PUBLIC = "https://huggingface.co"
+
+
+def endpoint(mirror: str | None) -> str:
+    """The hub to ask: the mirror, `$HF_ENDPOINT`, or the public one."""
+    return (mirror or os.environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
+
+
+def offline() -> bool:
+    """Whether the environment forbids the hub."""
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
+
+
+def token() -> str | None:
+    """`$HF_TOKEN`, or that of the hub's login."""
+    from huggingface_hub import get_token
+
+    return get_token()
+
+
+def listing(dataset: DataSet, base: str, secret: str | None, timeout: float) -> Listing:
+    """The files of a data set on a hub.
+
+    Raises:
+        FetchError: the hub was not reached, or did not answer well.
+        DlkitError: it has no such data set, not all of its files, or does not let us.
+    """
+    lacking = ""
+    for revision in dataset.revisions:
+        try:
+            commit, files = _repository(dataset, base, revision, secret, timeout)
+        except _NoRevisionError:
+            lacking = lacking or f"no revision {revision!r}"
+            continue
+        chosen = [file for file in files if file.split]
+        lack = missing(dataset, [file.path for file in chosen])
+        if lack is None:
+            source = {"kind": "hub", "place": base, "repo": dataset.repo, "revision": revision, "commit": commit}
+            return Listing(sorted(chosen, key=lambda file: file.path), source)
+        lacking = lacking or lack
+    raise DlkitError(f"{base} has not all of {dataset.name}: {lacking} in {dataset.repo}", "try another --mirror")
+
+
+class _NoRevisionError(Exception):
+    """The repository has no such revision."""
+
+
+def _repository(
+    dataset: DataSet, base: str, revision: str, secret: str | None, timeout: float
+) -> tuple[str, list[RemoteFile]]:
+    """The commit of a revision, and its files."""
+    import httpx2
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
+    from huggingface_hub.utils import disable_progress_bars
+
+    disable_progress_bars()
+    client = HfApi(endpoint=base, token=secret or False, library_name="dlkit")
+    try:
+        info = client.dataset_info(dataset.repo, revision=revision, files_metadata=True, timeout=timeout)
+    except RevisionNotFoundError as error:
+        raise _NoRevisionError from error
+    except HfHubHTTPError as error:
+        response = error.response
+        code = response.headers.get("X-Error-Code") or ""
+        found = FetchError(
+            f"HTTP {response.status_code}",
+            response.status_code in TRANSIENT,
+            response.status_code,
+            retry_after(response.headers.get("Retry-After")),
+            url=str(response.url),
+            code=code,
+        )
+        refusal = refused(dataset, found, base, secret)
+        raise (refusal or found) from error
+    except httpx2.TooManyRedirects as error:
+        raise FetchError("redirected in a circle", transient=False) from error
+    except httpx2.TimeoutException as error:
+        raise FetchError("the server fell silent", reached=not isinstance(error, httpx2.ConnectTimeout)) from error
+    except httpx2.ConnectError as error:
+        text = str(error)
+        certificate = "CERTIFICATE" in text.upper()
+        raise FetchError(_plain(text), transient=not certificate, reached=certificate) from error
+    except httpx2.TransportError as error:
+        unusable = isinstance(error, (httpx2.UnsupportedProtocol, httpx2.ProxyError))
+        reason = _plain(str(error)) if unusable else "the connection broke"
+        raise FetchError(reason, transient=not unusable, reached=not unusable) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
+        raise FetchError(
+            "its answer is not that of a hub (a web page of a login or a proxy?)", transient=False
+        ) from error
+    except (httpx2.InvalidURL, HFValidationError, ValueError) as error:
+        raise FetchError(f"not a web address: {error}", transient=False, reached=False) from error
+    commit = info.sha
+    if not commit or info.siblings is None or not re.fullmatch(r"[0-9a-zA-Z._-]+", commit):
+        raise FetchError("its answer is not that of a hub: no commit", transient=False)
+    return commit, [_file(dataset, base, commit, sibling) for sibling in info.siblings]
+
+
+def _file(dataset: DataSet, base: str, commit: str, sibling: Any) -> RemoteFile:
+    path: str = sibling.rfilename
+    check = ("sha256", sibling.lfs.sha256) if sibling.lfs else ("git", sibling.blob_id) if sibling.blob_id else None
+    url = f"{base}/datasets/{dataset.repo}/resolve/{commit}/{quote(path)}"
+    identity = f"{commit} {path} {check}"
+    return RemoteFile(path, split_of(dataset, path) or "", sibling.size, check, identity, url=url)
+
+
+def _plain(text: str) -> str:
+    """`[Errno -2] Name or service not known` without its number."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", text).strip().rstrip(".") or "no connection"
+
+
+def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None) -> DlkitError | None:
+    """The error for an answer that says no, whichever way it is asked: 401, 403, 404; None for any other.
+
+    A storage host that refuses a signed address has only let it expire.
+    """
+    if failure.url and origin(failure.url) != origin(base):
+        return None
+    page = f"{base}/datasets/{dataset.repo}"
+    if failure.status == 401 and secret:
+        return DlkitError(
+            f"{base} does not accept the token for {dataset.name} (HTTP 401)",
+            "it may have expired: make a new one, then set HF_TOKEN or run `hf auth login`",
+        )
+    if failure.status == 401 or (failure.status == 403 and not secret):
+        return DlkitError(
+            f"{dataset.name} is gated: {base} wants a token (HTTP {failure.status})",
+            f"accept the terms at {page}, then set HF_TOKEN or run `hf auth login`",
+        )
+    if failure.status == 403:
+        return DlkitError(
+            f"your token has no access to {dataset.name} (HTTP 403)", f"ask for access at {page}, then try again"
+        )
+    if failure.status == 404 or failure.code in ("RepoNotFound", "EntryNotFound"):
+        return DlkitError(f"{base} has no data set {dataset.repo} (HTTP {failure.status})", "try another --mirror")
+    return None

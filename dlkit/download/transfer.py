@@ -1,0 +1,291 @@
+"""Fetch one file so that nothing that has arrived is fetched again: appended to a partial file, hashed on the way.
+
+A partial file is named by the identity of its content. It survives kills; the next process hashes what is there and
+asks for the rest by a ranged request. The file gets its name only once its size and hash are right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlkit.data.sets import size_text
+from dlkit.data.store import File
+from dlkit.download import web
+from dlkit.download.files import Hash, RemoteFile, hasher
+from dlkit.download.web import FetchError
+from dlkit.errors import DlkitError
+
+CHUNK = 1 << 20
+_PROGRESS_BYTES = 1 << 16  # a try that brought less than this counts as one that brought nothing
+_SLOWEST, _SLOW_SECONDS = 512, 60.0  # fewer bytes a second than this, for so long, is a stall
+_LONGEST_WAIT = 30.0
+
+
+class CancelledError(Exception):
+    """Somebody asked to stop."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How much to put up with.
+
+    Args:
+        retries: tries in a row that bring nothing, after the first.
+        timeout: seconds to wait for the network each time.
+        first_wait: seconds before the first retry; each later one waits twice as long, up to 30 s.
+        longest_request: seconds that a server may ask to wait (Retry-After).
+    """
+
+    retries: int = 5
+    timeout: float = 20.0
+    first_wait: float = 0.5
+    longest_request: float = 300.0
+
+    def wait(self, failure: FetchError, tries: int) -> float:
+        """Seconds to wait after so many failed tries in a row. Raises the failure if patience is at an end."""
+        limit = min(self.retries, failure.most if failure.reached else 2)
+        asked = failure.retry_after
+        if not failure.transient or tries > limit:
+            raise failure
+        if asked is not None and asked > self.longest_request:
+            failure.reason += f"; the server asks to wait {asked:.0f} s"
+            raise failure
+        wait = min(_LONGEST_WAIT, self.first_wait * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
+        return max(wait, asked or 0.0)
+
+
+@dataclass
+class Monitor:
+    """What a transfer tells, from its own thread, and what it listens to.
+
+    Args:
+        at: called with a file's path and how many of its bytes are here.
+        note: called with a remark.
+        stop: set to make every transfer end.
+    """
+
+    at: Callable[[str, int], None]
+    note: Callable[[str], None]
+    stop: threading.Event
+
+    def sleep(self, seconds: float) -> None:
+        if self.stop.wait(seconds):
+            raise CancelledError
+
+    def check(self) -> None:
+        if self.stop.is_set():
+            raise CancelledError
+
+
+def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience, monitor: Monitor) -> File:
+    """Bring a file to `folder`/`file.path` and return its size and sha256.
+
+    Raises:
+        FetchError: the server cannot be reached, or does not deliver what it announced.
+        DlkitError: the disk is full or read-only, or a local source cannot be read.
+        CancelledError: `monitor.stop` was set; what has arrived stays.
+    """
+    target = folder / file.path
+    identity = hashlib.sha256(file.identity.encode()).hexdigest()[:16]
+    seal = target.with_name(target.name + ".seal")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sealed = _sealed(file.path, target, seal, identity)
+        if sealed is not None:
+            monitor.at(file.path, sealed.size)
+            return sealed
+        partial = target.with_name(f"{target.name}.{identity}.part")
+        for stale in target.parent.glob(f"{target.name}.*.part"):
+            if stale != partial:
+                stale.unlink()
+    except OSError as error:
+        raise web.disk_error(error, target) from error
+    tries = 0
+    while True:
+        attempt = _Attempt(file, partial, token, patience.timeout, monitor)
+        try:
+            digests = attempt.run()
+            break
+        except FetchError as failure:
+            tries = 1 if attempt.received >= _PROGRESS_BYTES and failure.transient else tries + 1
+            seconds = patience.wait(failure, tries)
+            monitor.note(f"{file.path}: {failure.reason}; trying again in {seconds:.1f} s")
+            monitor.sleep(seconds)
+    done = File(file.path, partial.stat().st_size, digests)
+    try:
+        _write(seal, json.dumps({"identity": identity, "size": done.size, "sha256": done.sha256}))
+        partial.replace(target)
+    except OSError as error:
+        raise web.disk_error(error, target) from error
+    return done
+
+
+def _sealed(path: str, target: Path, seal: Path, identity: str) -> File | None:
+    """The file, if an earlier process completed it."""
+    try:
+        values = json.loads(seal.read_bytes())
+        if values["identity"] == identity and target.stat().st_size == values["size"]:
+            return File(path, values["size"], values["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+class _Attempt:
+    """One try: whatever the partial file holds, then the rest from the source, then the check."""
+
+    def __init__(self, file: RemoteFile, partial: Path, token: str | None, timeout: float, monitor: Monitor) -> None:
+        self.file, self.partial, self.token, self.timeout, self.monitor = file, partial, token, timeout, monitor
+        self.received = 0  # bytes that this try brought
+        self.offset = 0  # bytes of the file that are hashed and on the disk
+        self.hashes: list[Hash] = []
+        self.output: int = -1
+
+    def run(self) -> str:
+        """The sha256 of the whole file, which is what was announced."""
+        try:
+            self.output = os.open(self.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        except OSError as error:
+            raise web.disk_error(error, self.partial) from error
+        try:
+            self._begin()
+            self._recover()
+            if self.file.size is None or self.offset < self.file.size:
+                self._receive_local() if self.file.local else self._receive()
+            self._check()
+            os.fsync(self.output)
+        finally:
+            os.close(self.output)
+        return self.hashes[0].hexdigest()
+
+    def _begin(self) -> None:
+        algorithms = ["sha256", *([self.file.check[0]] if self.file.check and self.file.check[0] != "sha256" else [])]
+        self.hashes = [hasher(algorithm, self.file.size) for algorithm in algorithms]
+        self.offset = 0
+
+    def _recover(self) -> None:
+        """Hash what an earlier try left."""
+        size = os.fstat(self.output).st_size
+        if self.file.size is not None and size > self.file.size:
+            os.ftruncate(self.output, 0)
+            return
+        while block := os.read(self.output, CHUNK):
+            self.monitor.check()
+            self._hash(block)
+        self.monitor.at(self.file.path, self.offset)
+
+    def _hash(self, block: bytes) -> None:
+        for digest in self.hashes:
+            digest.update(block)
+        self.offset += len(block)
+
+    def _forget(self) -> None:
+        """Start from nothing."""
+        os.ftruncate(self.output, 0)
+        os.lseek(self.output, 0, os.SEEK_SET)
+        self._begin()
+        self.monitor.at(self.file.path, 0)
+
+    def _put(self, block: bytes) -> None:
+        view = memoryview(block)
+        try:
+            while view:
+                view = view[os.write(self.output, view) :]
+        except OSError as error:
+            raise web.disk_error(error, self.partial) from error
+        self._hash(block)
+        self.received += len(block)
+        self.monitor.at(self.file.path, self.offset)
+
+    def _receive_local(self) -> None:
+        assert self.file.local is not None
+        try:
+            with self.file.local.open("rb", buffering=0) as source:
+                source.seek(self.offset)
+                while block := source.read(CHUNK):
+                    self.monitor.check()
+                    self._put(block)
+        except OSError as error:
+            raise DlkitError(f"cannot read {self.file.local}: {error.strerror}") from error
+
+    def _receive(self) -> None:
+        self.monitor.check()
+        try:
+            response = web.get(self.file.url, self.token, self.timeout, self.offset)
+        except FetchError as failure:
+            if failure.status == 416:  # the server's file is shorter than what is here
+                self._forget()
+                failure.transient = True
+            raise
+        with response:
+            self._announced(response.status, response.headers)
+            began, brought = time.monotonic(), 0
+            while True:
+                try:
+                    block = response.read1(CHUNK)
+                except Exception as error:
+                    raise web.failure(error) from error
+                if not block:
+                    break
+                self.monitor.check()
+                if self.file.size is not None and self.offset + len(block) > self.file.size:
+                    self._forget()
+                    raise FetchError(
+                        f"the server sent more than the {self.file.size} bytes that were announced", most=2
+                    )
+                self._put(block)
+                brought += len(block)
+                if (seconds := time.monotonic() - began) > _SLOW_SECONDS:
+                    if brought < _SLOWEST * seconds:
+                        raise FetchError(f"only {brought} bytes in {seconds:.0f} s")
+                    began, brought = time.monotonic(), 0
+        if self.file.size is not None and self.offset < self.file.size:
+            raise FetchError(f"the transfer ended {size_text(self.file.size - self.offset)} too early")
+
+    def _announced(self, status: int, headers: object) -> None:
+        """Compare what the response announces with what was asked for."""
+        get = headers.get  # pyright: ignore[reportAttributeAccessIssue]
+        length, kind = get("Content-Length"), (get("Content-Type") or "").partition(";")[0].strip().lower()
+        if kind == "text/html":
+            raise FetchError("the server sent a web page instead of the file (a login or a proxy?)", most=2)
+        if self.offset and status == 206:
+            begin, _, total = (get("Content-Range") or "").removeprefix("bytes ").replace("-", "/").partition("/")
+            total = total.rpartition("/")[2]
+            if begin != str(self.offset):
+                self._forget()
+                raise FetchError("the server sent another range than was asked for")
+        elif self.offset:  # it does not know ranges: all from the start
+            self._forget()
+            total = length
+        else:
+            total = length
+        size = self.file.size
+        if size is not None and total and total.isdigit() and int(total) != size:
+            raise FetchError(f"the server announces {int(total):,} bytes, {size:,} were expected", most=2)
+
+    def _check(self) -> None:
+        """Raises FetchError, and forgets what is there, if the hash is not the one that was stated."""
+        if self.file.check is None:
+            return
+        algorithm, expected = self.file.check
+        found = self.hashes[-1].hexdigest()
+        if found != expected:
+            self._forget()
+            self.received = 0
+            raise FetchError(
+                f"what arrived is damaged: {algorithm} {found[:12]}..., {expected[:12]}... expected", most=2
+            )

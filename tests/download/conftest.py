@@ -1,0 +1,326 @@
+"""A hub on the loopback interface that speaks what the real client asks, serves generated data, and can misbehave."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import socket
+import struct
+import tarfile
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from pyarrow import parquet
+
+from dlkit.data import store
+from dlkit.data.sets import SETS, DataSet
+from dlkit.download import job
+from dlkit.download.job import Order, Outcome
+from dlkit.download.prepare import arrow_type
+from dlkit.download.transfer import Patience
+
+ROWS = 6
+COMMIT = "c0ffee" + "0" * 34
+Fault = tuple[Any, ...]
+
+
+# ------------------------------------------------------------------ generated data in the real schemas
+
+
+def encoded(dice: np.random.Generator, size: tuple[int, int], kind: str = "PNG") -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(dice.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(stream, kind)
+    return stream.getvalue()
+
+
+def column(dice: np.random.Generator, kind: Any, rows: int, split: str, side: int) -> pa.Array:
+    if kind == "image":
+        images = [{"bytes": encoded(dice, (side, side)), "path": None} for _ in range(rows)]
+        return pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    if isinstance(kind, tuple):
+        return pa.array([int(value) for value in dice.integers(0, len(kind), rows)], pa.int64())
+    values: dict[str, Callable[[int], Any]] = {
+        "string": lambda row: f"{split} line {row}: na\u00efve \u4e2d\u6587",
+        "int32": lambda row: row,
+        "int64": lambda row: row % 1000,
+        "float32": lambda row: row / 2,
+        "list<string>": lambda row: ["a"] * row,
+    }
+    if kind.startswith("struct"):
+        spans = {"text": ["x"], "start": [0], "end": [1]}
+        names = arrow_type(kind)
+        fields = {f.name: spans.get(f.name, 0) for f in names}
+        return pa.array([fields] * rows, names)
+    return pa.array([values[kind](row) for row in range(rows)], arrow_type(kind))
+
+
+def content(dataset: DataSet, rows: dict[str, int]) -> dict[str, bytes]:
+    """Path in the repository -> bytes."""
+    dice = np.random.default_rng(len(dataset.name))
+    files: dict[str, bytes] = {}
+    for split, count in rows.items():
+        stream = io.BytesIO()
+        if dataset.form == "archives":
+            with tarfile.open(fileobj=stream, mode="w") as archive:
+                for row in range(count):
+                    for suffix, body in (
+                        ("jpg", encoded(dice, (40, 30), "JPEG")),
+                        ("cls", b"%d" % row),
+                        ("json", b"{}"),
+                    ):
+                        member = tarfile.TarInfo(f"n0000_{row}.{suffix}")
+                        member.size = len(body)
+                        archive.addfile(member, io.BytesIO(body))
+            files[f"imagenet22k-{split}-0000.tar"] = stream.getvalue()
+            continue
+        side = 32 if dataset.form == "images" else 40
+        columns = {name: column(dice, kind, count, split, side) for name, kind in dataset.columns.items()}
+        parquet.write_table(pa.table(columns), stream)
+        converted = dataset.revisions[0].startswith("refs/")
+        name = f"{split}/0000.parquet" if converted else f"{split}-00000-of-00001.parquet"
+        files[f"{dataset.folder}/{name}"] = stream.getvalue()
+    return files
+
+
+# ------------------------------------------------------------------ the hub
+
+
+@dataclass
+class Hub:
+    """State of the server. Each request to `where` ("api" or "cdn") takes the next of its faults, if any is left."""
+
+    url: str = ""
+    cdn: str = ""
+    repositories: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
+    gated: set[str] = field(default_factory=set)
+    faults: dict[str, list[Fault]] = field(default_factory=lambda: {"api": [], "cdn": []})
+    always: dict[str, Fault] = field(default_factory=dict)
+    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    served: dict[str, int] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.Lock)
+
+    def add(self, name: str, rows: dict[str, int] | None = None, files: dict[str, bytes] | None = None) -> None:
+        """Serve a data set, of 6 rows a split unless said otherwise."""
+        dataset = SETS[name]
+        new = files if files is not None else content(dataset, rows or dict.fromkeys(dataset.rows, ROWS))
+        self.repositories.setdefault((dataset.repo, dataset.revisions[0]), {}).update(new)
+
+    def next_fault(self, where: str) -> Fault | None:
+        with self.lock:
+            queue = self.faults[where]
+            return queue.pop(0) if queue else self.always.get(where)
+
+    def blob(self, digest: str) -> bytes | None:
+        for files in self.repositories.values():
+            for body in files.values():
+                if hashlib.sha256(body).hexdigest() == digest:
+                    return body
+        return None
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hub: Hub
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        with self.hub.lock:
+            self.hub.requests.append((self.command, path, dict(self.headers)))
+        where = "cdn" if path.startswith(("/cdn/", "/plain/")) else "api"
+        fault = self.hub.next_fault(where)
+        if fault is not None and where == "api":
+            self.misbehave(fault, b"{}")
+        elif where == "cdn":
+            body = self.hub.blob(path.rpartition("/")[2])
+            self.send(body, fault) if body is not None else self.answer(404)
+        elif found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/revision/(.+)", path):
+            self.revision(found[1], found[2])
+        elif found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self.resolve(*found.groups())
+        else:
+            self.answer(404)
+
+    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def allowed(self, repository: str) -> bool:
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if repository not in self.hub.gated or token == "good":
+            return True
+        if token == "stranger":
+            self.answer(403, X_Error_Code="GatedRepo")
+        elif token:
+            self.answer(401, X_Error_Message="Invalid credentials in Authorization header")
+        else:
+            self.answer(401, X_Error_Code="GatedRepo")
+        return False
+
+    def revision(self, repository: str, revision: str) -> None:
+        if not self.allowed(repository):
+            return
+        known = {name for name, _ in self.hub.repositories}
+        files = self.hub.repositories.get((repository, revision))
+        if files is None:
+            self.answer(404, X_Error_Code="RevisionNotFound" if repository in known else "RepoNotFound")
+            return
+        siblings = [
+            {
+                "rfilename": path,
+                "size": len(body),
+                "blobId": "0" * 40,
+                "lfs": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 130},
+            }
+            for path, body in files.items()
+        ]
+        info = {"id": repository, "sha": COMMIT, "siblings": siblings, "private": False, "tags": [], "downloads": 0}
+        self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
+
+    def resolve(self, repository: str, revision: str, path: str) -> None:
+        if not self.allowed(repository):
+            return
+        files = [files for (name, _), files in self.hub.repositories.items() if name == repository]
+        body = next((found[path] for found in files if path in found), None)
+        if body is None:
+            self.answer(404, X_Error_Code="EntryNotFound")
+            return
+        digest = hashlib.sha256(body).hexdigest()
+        headers = {"X_Repo_Commit": COMMIT, "X_Linked_Etag": f'"{digest}"', "X_Linked_Size": str(len(body))}
+        self.answer(302, Location=f"{self.hub.cdn}/cdn/{digest}", ETag=f'"{digest}"', **headers)
+
+    def send(self, body: bytes, fault: Fault | None) -> None:
+        if fault is not None and fault[0] in ("status", "html", "loop"):
+            self.misbehave(fault, body)
+            return
+        start = 0
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        if asked and fault != ("no ranges",):
+            start = int(asked[1])
+            if start >= len(body):
+                self.answer(416)
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        else:
+            self.send_response(200)
+        part = body[start:]
+        extra = fault[1] if fault and fault[0] == "length" else 0
+        self.send_header("Content-Length", str(len(part) + extra))
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        stop = len(part)
+        if fault and fault[0] in ("reset", "stall", "truncate"):
+            stop = min(stop, fault[1])
+        if fault and fault[0] == "corrupt":
+            place = min(len(part) - 1, fault[1])
+            part = part[:place] + bytes([part[place] ^ 0xFF]) + part[place + 1 :]
+        self.count(stop)
+        try:
+            self.wfile.write(part[:stop])
+            self.wfile.flush()
+        except OSError:
+            self.close_connection = True
+            return
+        if fault:
+            self.misbehave(fault, body)
+
+    def count(self, sent: int) -> None:
+        with self.hub.lock:
+            digest = self.path.rpartition("/")[2]
+            self.hub.served[digest] = self.hub.served.get(digest, 0) + sent
+
+    def misbehave(self, fault: Fault, body: bytes) -> None:
+        self.close_connection = fault[0] not in ("status", "html", "loop")
+        if fault[0] == "status":
+            self.answer(fault[1], b"busy", **(fault[2] if len(fault) > 2 else {}))
+        elif fault[0] == "html":
+            self.answer(200, b"<!doctype html><p>log in", Content_Type="text/html; charset=utf-8")
+        elif fault[0] == "loop":
+            self.answer(302, Location=self.path)
+        elif fault[0] == "reset":
+            threading.Event().wait(0.05)  # a reset drops what the other side has not read yet
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        elif fault[0] == "stall":
+            threading.Event().wait(fault[2])
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
+    """A running hub, found by $HF_ENDPOINT; its files are served under another origin, as by a CDN."""
+    state = Hub()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": state}))
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    port = server.server_address[1]
+    state.url, state.cdn = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
+    for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("HF_ENDPOINT", state.url)
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setenv("DLKIT_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
+    monkeypatch.setattr(store, "_chosen", None)
+    yield state
+    server.shutdown()
+    server.server_close()
+    urllib.request.urlcleanup()
+
+
+class Silent:
+    """A reporter that keeps the remarks."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.offsets: dict[str, int] = {}
+
+    def begin(self, name: str, sizes: dict[str, int | None]) -> None: ...
+    def phase(self, name: str, what: str, total: int) -> None: ...
+    def step(self, count: int) -> None: ...
+
+    def at(self, path: str, offset: int) -> None:
+        self.offsets[path] = offset
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def impatient(**changes: Any) -> Patience:
+    return Patience(**{"retries": 4, "timeout": 0.4, "first_wait": 0.001, **changes})
+
+
+@pytest.fixture
+def obtain(hub: Hub, tmp_path: Path) -> Callable[..., Outcome]:
+    """Obtain a data set from the hub into a folder of this test, with little patience."""
+
+    def call(name: str, reporter: Any = None, **options: Any) -> Outcome:
+        options = {"root": tmp_path / "data", "allow_mismatch": True, "patience": impatient(), **options}
+        return job.obtain(SETS[name], Order(**options), reporter or Silent())
+
+    return call

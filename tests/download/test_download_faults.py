@@ -1,0 +1,363 @@
+"""The worst of the network and of the disk: nothing lost, nothing wrong published, one clear line."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dlkit.data import store
+from dlkit.data.sets import SETS
+from dlkit.download.files import RemoteFile
+from dlkit.download.job import Outcome
+from dlkit.download.transfer import CHUNK, CancelledError, Monitor, Patience, fetch
+from dlkit.download.web import FetchError, retry_after
+from dlkit.errors import DlkitError
+
+NAME = "glue/cola"
+BIG = 3 * CHUNK + 12_345
+
+
+@pytest.fixture
+def big(hub: Any) -> RemoteFile:
+    """A file of a little more than three chunks."""
+    body = np.random.default_rng(0).bytes(BIG)
+    hub.repositories["org/big", "main"] = {"big.bin": body}
+    digest = hashlib.sha256(body).hexdigest()
+    return RemoteFile("big.bin", "", BIG, ("sha256", digest), digest, url=f"{hub.cdn}/plain/{digest}")
+
+
+def impatient(**changes: Any) -> Patience:
+    return Patience(**{"retries": 4, "timeout": 0.4, "first_wait": 0.001, **changes})
+
+
+def get(file: RemoteFile, folder: Path, **changes: Any) -> tuple[bytes, list[str]]:
+    """Fetch it; its content and the remarks made."""
+    notes: list[str] = []
+    monitor = Monitor(lambda *_: None, notes.append, threading.Event())
+    done = fetch(file, folder, None, impatient(**changes), monitor)
+    content = (folder / file.path).read_bytes()
+    assert (done.size, done.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    return content, notes
+
+
+POSITIONS = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 777, BIG - 1]
+SOME = [1, CHUNK, BIG - 1]
+CUTS = [("reset", "broke"), ("truncate", "too early"), ("stall", "fell silent")]
+
+
+def check_cut(hub: Any, big: RemoteFile, folder: Path, kind: str, place: int, said: str) -> None:
+    hub.served.clear()
+    hub.faults["cdn"] = [(kind, place, 0.6)]
+    content, notes = get(big, folder, timeout=0.25)
+    assert hashlib.sha256(content).hexdigest() == big.identity
+    assert said in notes[0] or "broke" in notes[0]
+    assert hub.served[big.identity] - BIG < CHUNK  # of what had come, less than a chunk came twice
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "place"), [(*cut, place) for cut in CUTS for place in (POSITIONS if cut == CUTS[0] else SOME)]
+)
+def test_a_cut_transfer_goes_on_where_it_was(
+    hub: Any, big: RemoteFile, tmp_path: Path, kind: str, said: str, place: int
+) -> None:
+    check_cut(hub, big, tmp_path / "raw", kind, place, said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "said"), CUTS)
+def test_fifty_cuts_at_random(hub: Any, big: RemoteFile, tmp_path: Path, kind: str, said: str) -> None:
+    dice = random.Random(0)
+    for number in range(50):
+        check_cut(hub, big, tmp_path / f"raw-{number}", kind, dice.randrange(BIG), said)
+
+
+def test_many_cuts_in_one_transfer(hub: Any, big: RemoteFile, tmp_path: Path) -> None:
+    """Each try that brings something renews the patience."""
+    hub.faults["cdn"] = [("reset", BIG // 12)] * 10
+    content, notes = get(big, tmp_path, retries=1)
+    assert hashlib.sha256(content).hexdigest() == big.identity
+    assert len(notes) == 10
+
+
+SHORT = [
+    (("status", 500), "HTTP 500"),
+    (("status", 502), "HTTP 502"),
+    (("status", 503), "HTTP 503"),
+    (("status", 429, {"Retry_After": "0"}), "HTTP 429"),
+    (("corrupt", CHUNK + 5), "damaged: sha256"),
+    (("length", 7), "announces 3,158,080 bytes, 3,158,073 were expected"),
+    (("length", -7), "announces 3,158,066 bytes, 3,158,073 were expected"),
+    (("html",), "a web page instead of the file"),
+    (("no ranges",), ""),
+]
+
+
+def check_fault(hub: Any, big: RemoteFile, folder: Path, fault: Any, said: str) -> None:
+    hub.faults["cdn"] = [("reset", CHUNK), fault] if fault == ("no ranges",) else [fault, fault]
+    content, notes = get(big, folder)
+    assert hashlib.sha256(content).hexdigest() == big.identity
+    assert any(said in note for note in notes)
+
+
+@pytest.mark.parametrize(("fault", "said"), SHORT, ids=lambda value: str(value))
+def test_a_passing_fault_is_overcome(hub: Any, big: RemoteFile, tmp_path: Path, fault: Any, said: str) -> None:
+    check_fault(hub, big, tmp_path, fault, said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("fault", "said"), SHORT, ids=lambda value: str(value))
+def test_fifty_passing_faults(hub: Any, big: RemoteFile, tmp_path: Path, fault: Any, said: str) -> None:
+    for number in range(50):
+        changed = ("corrupt", random.Random(number).randrange(BIG)) if fault[0] == "corrupt" else fault
+        check_fault(hub, big, tmp_path / str(number), changed, said)
+
+
+LASTING = [*SHORT[:8], (("loop",), "redirected in a circle"), (("reset", 0), "broke"), (("stall", 0, 0.6), "silent")]
+
+
+PLACES = [("cdn", *case) for case in LASTING] + [
+    ("api", *case) for case in LASTING if case[0][0] not in ("corrupt", "length")
+]
+
+
+@pytest.mark.parametrize(("where", "fault", "said"), PLACES, ids=lambda value: str(value))
+def test_a_lasting_fault_ends_with_one_clear_line(hub: Any, obtain: Any, where: str, fault: Any, said: str) -> None:
+    hub.add(NAME)
+    hub.always[where] = fault
+    with pytest.raises(DlkitError) as caught:
+        obtain(NAME, patience=impatient(retries=2, timeout=0.25))
+    said = {"html": "web page", "corrupt": "damaged", "length": "announces"}.get(fault[0], said)
+    assert caught.value.message.startswith(f"cannot fetch {NAME} from {hub.url}: ")
+    assert said in caught.value.message
+    assert "\n" not in caught.value.message
+    assert store.find(NAME) is None
+    del hub.always[where]
+    assert obtain(NAME).status == "downloaded"
+
+
+def test_connection_refused_and_unknown_host(hub: Any, obtain: Any) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    for mirror, said in ((f"http://127.0.0.1:{port}", "refused"), ("http://no-such-host.invalid", "ame")):
+        with pytest.raises(DlkitError, match=f"cannot fetch {NAME} from {mirror}: .*{said}"):
+            obtain(NAME, mirror=mirror)
+
+
+def test_a_server_that_asks_for_too_long_a_wait_is_not_waited_for(hub: Any, obtain: Any) -> None:
+    hub.add(NAME)
+    hub.always["cdn"] = ("status", 429, {"Retry_After": "3600"})
+    with pytest.raises(DlkitError, match="HTTP 429 Too Many Requests; the server asks to wait 3600 s"):
+        obtain(NAME)
+
+
+def test_retry_after_is_a_number_or_a_date() -> None:
+    assert retry_after("17") == 17
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert retry_after("soon") is retry_after(None) is None
+
+
+# ------------------------------------------------------------------ tokens
+
+
+@pytest.mark.parametrize(
+    ("token", "said", "hint"),
+    [
+        (None, "imagenet1k is gated", "accept the terms at"),
+        ("expired", "does not accept the token", "hf auth login"),
+        ("stranger", "your token has no access", "ask for access at"),
+    ],
+)
+def test_gated_data_wants_a_good_token(
+    hub: Any, obtain: Any, monkeypatch: pytest.MonkeyPatch, token: str | None, said: str, hint: str
+) -> None:
+    hub.add("imagenet1k")
+    hub.gated.add("ILSVRC/imagenet-1k")
+    if token:
+        monkeypatch.setenv("HF_TOKEN", token)
+    with pytest.raises(DlkitError, match=said) as caught:
+        obtain("imagenet1k")
+    assert hint in (caught.value.hint or "")
+    monkeypatch.setenv("HF_TOKEN", "good")
+    assert obtain("imagenet1k").status == "downloaded"
+    seen = [headers.get("Authorization") for _, path, headers in hub.requests if path.startswith("/cdn/")]
+    assert seen
+    assert set(seen) == {None}  # the token stays with the hub: storage has another origin
+
+
+def test_a_token_that_expires_in_between(hub: Any, obtain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.add("imagenet1k")
+    hub.gated.add("ILSVRC/imagenet-1k")
+    monkeypatch.setenv("HF_TOKEN", "good")
+    monkeypatch.setattr("dlkit.download.job.hub.token", lambda tokens=["good", "expired"]: tokens.pop(0))
+    with pytest.raises(DlkitError, match="does not accept the token"):
+        obtain("imagenet1k")
+
+
+# ------------------------------------------------------------------ the disk
+
+
+def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
+    hub: Any, obtain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(NAME)
+    usage = shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6)  # type: ignore[attr-defined]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(DlkitError, match=r"glue/cola needs 33\.6 MB on the disk of .*, 1 MB are free"):
+        obtain(NAME)
+    assert not hub.served
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", place]).returncode:
+        pytest.skip("mounting needs root")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_disk_that_fills_up_keeps_what_has_come(hub: Any, big: RemoteFile, small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    with pytest.raises(DlkitError, match="the disk is full: cannot write") as caught:
+        get(big, small_disk / "raw")
+    assert "goes on from here" in (caught.value.hint or "")
+    assert not filler.exists()
+    (partial,) = (small_disk / "raw").glob("*.part")
+    had = partial.stat().st_size
+    assert had > CHUNK
+    hub.served.clear()
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    content, _ = get(big, small_disk / "raw")
+    assert hashlib.sha256(content).hexdigest() == big.identity
+    assert hub.served[big.identity] == BIG - had
+
+
+def test_a_disk_that_fills_up_while_preparing(
+    hub: Any, obtain: Any, monkeypatch: pytest.MonkeyPatch, small_disk: Path
+) -> None:
+    """The space check cannot know what others write meanwhile."""
+    hub.add("cifar10", {"train": 500, "test": 10})
+    monkeypatch.setattr("dlkit.download.job._check_space", lambda *_: None)
+    (small_disk / "others").write_bytes(bytes(300_000))
+    with pytest.raises(DlkitError, match="the disk is full"):
+        obtain("cifar10", root=small_disk)
+    assert store.find("cifar10", small_disk) is None
+    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
+    served = sum(hub.served.values())
+    obtain("cifar10", root=small_disk)
+    assert sum(hub.served.values()) - served < CHUNK * 2
+
+
+def test_a_read_only_directory(hub: Any, small_disk: Path, obtain: Any) -> None:
+    hub.add(NAME)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(DlkitError, match="Read-only file system") as caught:
+        obtain(NAME, root=small_disk / "data")
+    assert "--data-dir" in (caught.value.hint or "")
+
+
+# ------------------------------------------------------------------ two at once, verification, mirrors, archives
+
+
+def test_two_downloads_of_one_set_share_it(hub: Any, obtain: Any) -> None:
+    hub.add("cifar10", {"train": 300, "test": 10})
+    hub.always["cdn"] = ("no fault",)
+    outcomes: list[Outcome] = []
+    threads = [threading.Thread(target=lambda: outcomes.append(obtain("cifar10"))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcome.status for outcome in outcomes) == ["downloaded", "present", "present"]
+    sizes = [len(body) for body in hub.repositories["uoft-cs/cifar10", "main"].values()]
+    assert sum(hub.served.values()) == sum(sizes)
+
+
+def test_what_is_here_needs_no_network(hub: Any, obtain: Any) -> None:
+    hub.add(NAME)
+    obtain(NAME)
+    asked = len(hub.requests)
+    assert obtain(NAME, offline=True).status == "present"
+    assert len(hub.requests) == asked
+    with pytest.raises(DlkitError, match=r"offline, and the data set imdb is not here: .* 83\.4 MB"):
+        obtain("imdb", offline=True)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "manifest"])
+@pytest.mark.parametrize("name", [NAME, "imagenet1k"])
+def test_verify_repairs_what_is_broken(hub: Any, obtain: Any, name: str, damage: str) -> None:
+    hub.add(name)
+    before = obtain(name)
+    assert obtain(name, verify=True).status == "present"
+    victim = before.path / (store.MANIFEST if damage == "manifest" else before.manifest.files[0].path)
+    content = victim.read_bytes()
+    if damage == "delete":
+        victim.unlink()
+    else:
+        place = len(content) // 2
+        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        victim.write_bytes(content[:-9] if damage == "truncate" else flipped)
+    hub.served.clear()
+    after = obtain(name, verify=True)
+    assert (after.status, after.repaired) == ("downloaded", [victim.relative_to(before.path).as_posix()])
+    assert after.manifest.sha256 == before.manifest.sha256
+    assert store.damaged(after.path, after.manifest) == []
+    if name == "imagenet1k" and damage == "flip":
+        assert len(hub.served) == 1  # the other shards were good
+
+
+def test_a_directory_in_the_layout_of_the_hub(hub: Any, obtain: Any, tmp_path: Path) -> None:
+    dataset = SETS["sst2"]
+    hub.add("sst2")
+    for path, body in hub.repositories["stanfordnlp/sst2", "main"].items():
+        target = tmp_path / "mirror" / dataset.repo / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(body)
+    outcome = obtain("sst2", mirror=str(tmp_path / "mirror"), offline=True)
+    assert outcome.manifest.source["kind"] == "directory"
+    assert not hub.requests
+    assert outcome.manifest.sha256 == obtain("sst2", force=True).manifest.sha256
+    with pytest.raises(DlkitError, match="has nothing of imdb"):
+        obtain("imdb", mirror=str(tmp_path / "mirror"))
+
+
+def test_stopping_keeps_what_has_come(hub: Any, obtain: Any) -> None:
+    hub.add("cifar10", {"train": 1000, "test": 10})
+    hub.always["cdn"] = ("stall", CHUNK, 5.0)
+    halt = threading.Event()
+    threading.Timer(0.5, halt.set).start()
+    began = time.monotonic()
+    with pytest.raises(CancelledError):
+        obtain("cifar10", stop=halt, patience=impatient(timeout=5.0))
+    assert time.monotonic() - began < 3
+    hub.always.clear()
+    served = sum(hub.served.values())
+    assert obtain("cifar10").status == "downloaded"
+    whole = sum(len(body) for body in hub.repositories["uoft-cs/cifar10", "main"].values())
+    assert served > CHUNK
+    assert sum(hub.served.values()) - whole < 2 * CHUNK
+
+
+def test_a_redirect_to_a_file_of_this_machine_is_refused(
+    hub: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repositories["org/x", "main"] = {"a": b"a"}
+    hub.cdn = "file:///etc/passwd#"
+    file = RemoteFile("a", "", 1, None, "a", url=f"{hub.url}/datasets/org/x/resolve/main/a")
+    with pytest.raises(FetchError, match="no web address"):
+        get(file, tmp_path)

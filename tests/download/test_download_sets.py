@@ -1,0 +1,195 @@
+"""Every data set of the catalogue, from a hub that serves it in its real schema to one training step."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from PIL import Image
+from pyarrow import parquet
+
+from dlkit.data import store
+from dlkit.data.cifar import cifar10, cifar100
+from dlkit.data.dataset import statistics
+from dlkit.data.prepared import load
+from dlkit.data.sets import GROUPS, SETS, DataSet, named, size_text
+from dlkit.errors import DlkitError, RequestError
+
+REMOTE = [dataset for dataset in SETS.values() if dataset.form != "embedded"]
+
+
+def train_step(inputs: torch.Tensor, targets: torch.Tensor, classes: int | None) -> None:
+    """One step of gradient descent changes the weights."""
+    model = torch.nn.Linear(inputs.shape[1], classes or 1)
+    before = model.weight.detach().clone()
+    output = model(inputs.float())
+    if classes:
+        loss = torch.nn.functional.cross_entropy(output, targets.clamp(min=0))
+    else:
+        loss = torch.nn.functional.mse_loss(output.squeeze(1), targets.float())
+    loss.backward()
+    torch.optim.SGD(model.parameters(), lr=1e-3).step()
+    assert loss.isfinite()
+    assert not torch.equal(before, model.weight)
+
+
+def bytes_of(texts: list[str]) -> torch.Tensor:
+    """Bags of bytes, (n, 256)."""
+    return torch.stack([torch.bincount(torch.tensor(list(text.encode())), minlength=256) for text in texts])
+
+
+def shard_images(dataset: DataSet, path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    if dataset.form == "archives":
+        import tarfile
+
+        with tarfile.open(path) as archive:
+            files = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
+        names = [name for name in files if name.endswith(".jpg")]
+        contents = [files[name] for name in names]
+        labels = [int(files[name.replace(".jpg", ".cls")]) for name in names]
+    else:
+        table = parquet.read_table(path)
+        contents, labels = [row["bytes"] for row in table["image"].to_pylist()], table["label"].to_pylist()
+    pixels = [np.asarray(Image.open(io.BytesIO(content))).reshape(-1) for content in contents]
+    return torch.from_numpy(np.stack(pixels)) / 255, torch.tensor(labels)
+
+
+@pytest.mark.parametrize("dataset", REMOTE, ids=lambda dataset: dataset.name)
+def test_every_data_set_downloads_prepares_and_trains(hub: Any, obtain: Any, dataset: DataSet) -> None:
+    hub.add(dataset.name)
+    outcome = obtain(dataset.name)
+    assert outcome.status == "downloaded"
+    assert outcome.manifest.splits == dict.fromkeys(dataset.rows, 6)
+    found = store.find(dataset.name)
+    assert found is not None
+    assert found.sha256 == outcome.manifest.sha256
+    split = next(iter(dataset.rows))
+    if dataset.form == "images":
+        data = cifar10() if dataset.name == "cifar10" else cifar100()
+        train_step(data.splits[split].inputs.flatten(1) / 255, data.splits[split].targets, len(data.classes))
+    elif dataset.form == "texts":
+        corpus = load(dataset.name)
+        table = corpus.tables[split]
+        text = next(name for name, kind in corpus.features.items() if kind == "string")
+        labels = table["label"].to_pylist() if "label" in table.column_names else [0.0] * 6
+        train_step(bytes_of(table[text].to_pylist()), torch.tensor(labels), len(corpus.classes or ()) or None)
+    else:
+        file = next(f for f in outcome.manifest.files if split in f.path)
+        train_step(*shard_images(dataset, outcome.path / file.path), 1000)
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_images_are_those_that_were_served(hub: Any, obtain: Any, name: str) -> None:
+    hub.add(name)
+    outcome = obtain(name)
+    for split in ("train", "test"):
+        dataset = SETS[name]
+        body = hub.repositories[dataset.repo, "main"][f"{dataset.folder}/{split}-00000-of-00001.parquet"]
+        rows = parquet.read_table(io.BytesIO(body)).to_pylist()
+        expected = np.stack([np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows])
+        for labels in ("label",) if name == "cifar10" else ("fine_label", "coarse_label"):
+            data = cifar10() if name == "cifar10" else cifar100(labels=labels.partition("_")[0])  # type: ignore[arg-type]
+            assert np.array_equal(data.splits[split].inputs.permute(0, 2, 3, 1).numpy(), expected)
+            assert data.splits[split].targets.tolist() == [row[labels] for row in rows]
+            mean, std = statistics(data.splits["train"].inputs)
+            torch.testing.assert_close(data.mean, mean)
+            torch.testing.assert_close(data.std, std)
+            assert data.sources["sha256"] == outcome.manifest.sha256
+            assert data.sources["mismatch"]["train"] == {"published": 50_000, "found": 6}
+
+
+def test_texts_are_those_that_were_served(hub: Any, obtain: Any) -> None:
+    hub.add("superglue/record")
+    obtain("superglue/record")
+    body = hub.repositories["aps/super_glue", "refs/convert/parquet"]["record/train/0000.parquet"]
+    assert load("superglue/record").tables["train"].to_pylist() == parquet.read_table(io.BytesIO(body)).to_pylist()
+
+
+def test_spans_as_a_list_of_mappings_are_the_same(hub: Any, obtain: Any) -> None:
+    """`datasets` writes a sequence of mappings as a struct of lists or as a list of structs."""
+    hub.add("superglue/record")
+    files = hub.repositories["aps/super_glue", "refs/convert/parquet"]
+    for path, body in files.items():
+        table = parquet.read_table(io.BytesIO(body))
+        kind = pa.list_(pa.struct([("text", pa.string()), ("start", pa.int32()), ("end", pa.int32())]))
+        spans = pa.array([[{"text": "x", "start": 0, "end": 1}]] * 6, kind)
+        stream = io.BytesIO()
+        parquet.write_table(table.set_column(table.column_names.index("entity_spans"), "entity_spans", spans), stream)
+        files[path] = stream.getvalue()
+    obtain("superglue/record")
+    first = load("superglue/record").tables["train"]["entity_spans"][0].as_py()
+    assert first == {"text": ["x"], "start": [0], "end": [1]}
+
+
+def test_superglue_is_found_on_main_too(hub: Any, obtain: Any) -> None:
+    hub.add("superglue/cb")
+    files = hub.repositories.pop(("aps/super_glue", "refs/convert/parquet"))
+    moved = {path.replace("/0000.", "-00000-of-00001."): body for path, body in files.items()}
+    hub.repositories["aps/super_glue", "main"] = moved
+    assert obtain("superglue/cb").manifest.source["revision"] == "main"
+
+
+def test_published_rows_pass_and_others_do_not(hub: Any, obtain: Any) -> None:
+    hub.add("glue/wnli", SETS["glue/wnli"].rows)
+    assert obtain("glue/wnli", allow_mismatch=False).manifest.mismatch == {}
+    hub.add("superglue/cb")
+    with pytest.raises(DlkitError, match=r"train has 6 rows, 250 are published") as caught:
+        obtain("superglue/cb", allow_mismatch=False)
+    assert "--allow-mismatch" in (caught.value.hint or "")
+    served = sum(hub.served.values())
+    assert obtain("superglue/cb").manifest.mismatch["train"] == {"published": 250, "found": 6}
+    assert sum(hub.served.values()) == served  # what had come is not fetched again
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop_columns(["label"]), "no column 'label'"),
+        (lambda t: t.set_column(1, "label", pa.array(["x"] * 6)), "the column 'label' is string"),
+        (lambda t: t.set_column(1, "label", pa.array([2] * 6)), "outside its 2 classes"),
+    ],
+)
+def test_another_data_set_under_the_name_is_refused(hub: Any, obtain: Any, change: Any, message: str) -> None:
+    hub.add("imdb")
+    files = hub.repositories["stanfordnlp/imdb", "main"]
+    for path, body in files.items():
+        stream = io.BytesIO()
+        parquet.write_table(change(parquet.read_table(io.BytesIO(body))), stream)
+        files[path] = stream.getvalue()
+    with pytest.raises(DlkitError, match=message):
+        obtain("imdb")
+    assert store.find("imdb") is None
+
+
+def test_a_missing_shard_is_noticed(hub: Any, obtain: Any) -> None:
+    hub.add("sst2")
+    files = hub.repositories["stanfordnlp/sst2", "main"]
+    files["data/train-00000-of-00002.parquet"] = files.pop("data/train-00000-of-00001.parquet")
+    with pytest.raises(DlkitError, match="1 files of the split 'train', 2 expected"):
+        obtain("sst2")
+
+
+def test_names_and_groups() -> None:
+    assert [s.name for s in named("glue")] == list(GROUPS["glue"])
+    assert len(named("glue")) == 10
+    assert len(named("superglue")) == 8
+    with pytest.raises(RequestError, match="did you mean cifar10"):
+        named("cifar1O")
+    assert [size_text(n) for n in (0, 999, 1000, 143_646_105, 1.2e12)] == ["0 B", "999 B", "1 kB", "144 MB", "1.2 TB"]
+
+
+def test_the_real_client_finds_this_hub_faithful(hub: Any, tmp_path: Path) -> None:
+    """The hub's own downloader, with its HEAD requests, gets the same bytes from the hub of these tests."""
+    from huggingface_hub import hf_hub_download
+
+    hub.add("sst2")
+    path = "data/train-00000-of-00001.parquet"
+    got = hf_hub_download(
+        "stanfordnlp/sst2", path, repo_type="dataset", endpoint=hub.url, cache_dir=tmp_path / "cache", token=False
+    )
+    assert Path(got).read_bytes() == hub.repositories["stanfordnlp/sst2", "main"][path]
