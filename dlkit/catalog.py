@@ -74,6 +74,12 @@ DATA = {
         "dlkit.data.pydoc:pydoc", "the reference manual of Python, 466 kB of text (embedded)", _WINDOWS, _RUNNING_TEXT
     ),
     "text": Entry("dlkit.data.text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT),
+    "sst2": Entry("dlkit.data.glue:sst2", "sentences of film reviews (download)", _SEQUENCES, _TEXTS, "sst2"),
+    "imdb": Entry("dlkit.data.glue:imdb", "50,000 film reviews (download)", _SEQUENCES, _TEXTS, "imdb"),
+    "glue": Entry("dlkit.data.glue:glue", "a task of GLUE (download)", _SEQUENCES, _TEXTS, "glue/{config}"),
+    "superglue": Entry(
+        "dlkit.data.glue:superglue", "a task of SuperGLUE (download)", _SEQUENCES, _TEXTS, "superglue/{config}"
+    ),
     "texts": Entry(
         "dlkit.data.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
     ),
