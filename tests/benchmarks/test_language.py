@@ -1,0 +1,152 @@
+"""Speed of language models: generation and training beside transformers, and what the cache buys."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from dlkit.data.windows import TokenWindows
+from dlkit.generation import Sampling, generate
+from dlkit.losses import CrossEntropy
+from dlkit.models import checkpoints
+from dlkit.models.gpt import GPT
+from dlkit.optim.adamw import AdamW
+from dlkit.optim.groups import parameter_groups
+from dlkit.train.language import CausalLM
+from dlkit.train.loop import Training, fit
+from dlkit.train.settings import Settings
+
+pytestmark = pytest.mark.benchmark
+CPU = torch.device("cpu")
+ROUNDS = 7
+
+
+def twins(context: int, **keys: Any) -> tuple[GPT, Any]:
+    """A GPT, and transformers' with the same weights."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    model = GPT(1024, context, **keys)
+    config = transformers.GPT2Config.from_dict(checkpoints.config_of(model))
+    config._attn_implementation = "sdpa"
+    theirs = transformers.GPT2LMHeadModel(config)
+    theirs.load_state_dict(checkpoints.tensors_of(model), strict=False)
+    return model, theirs
+
+
+def in_turns(*sides: Callable[[], Any], rounds: int = ROUNDS) -> list[list[float]]:
+    """Seconds of each side in each round, behind one that warms up."""
+    times: list[list[float]] = [[] for _ in sides]
+    for _ in range(rounds + 1):
+        for spent, side in zip(times, sides, strict=True):
+            began = time.perf_counter()
+            side()
+            spent.append(time.perf_counter() - began)
+    return [spent[1:] for spent in times]
+
+
+def told(name: str, ours: list[float], theirs: list[float], tokens: int) -> None:
+    ratios = sorted(b / a for a, b in zip(ours, theirs, strict=True))
+    a, b = statistics.median(ours), statistics.median(theirs)
+    print(f"{name}: {tokens / a:,.0f} and {tokens / b:,.0f} tokens/s, {statistics.median(ratios):.2f}x "
+          f"({ratios[0]:.2f} to {ratios[-1]:.2f}), n = {len(ratios)}, {torch.get_num_threads()} threads")  # fmt: skip
+
+
+@pytest.mark.parametrize("keys", [{"layers": 4, "heads": 4, "width": 256}, {"layers": 6, "heads": 6, "width": 360}])
+def test_generation_beside_transformers(keys: dict[str, Any]) -> None:
+    torch.set_num_threads(2)
+    model, theirs = (side.eval() for side in twins(512, **keys))
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    prompt = list(range(1, 9))
+
+    def ours() -> list[int]:
+        chosen = generate(model, [prompt], 256, Sampling(temperature=0), torch.Generator())
+        return torch.cat(list(chosen)).tolist()
+
+    def other() -> list[int]:
+        with torch.inference_mode():
+            got = theirs.generate(
+                torch.tensor([prompt]), max_new_tokens=256, do_sample=False, eos_token_id=None, pad_token_id=0
+            )
+        return got[0, len(prompt) :].tolist()
+
+    assert ours() == other()
+    a, b = in_turns(ours, other)
+    told(f"generate 256 tokens, {millions:.1f} M, batch 1, fp32, beside transformers", a, b, 256)
+
+
+def test_time_of_a_token_with_and_without_the_cache() -> None:
+    torch.set_num_threads(2)
+    model = GPT(1024, 1024, layers=4, heads=4, width=256).eval()
+    tokens = torch.randint(1024, (1, 1024))
+
+    def cached(length: int) -> Callable[[], Any]:
+        cache = model.make_cache(1, 1024)
+        with torch.inference_mode():
+            model(tokens[:, :length], cache=cache)
+
+        def step() -> None:
+            for layer in cache.layers:
+                layer.length = length
+            with torch.inference_mode():
+                model(tokens[:, :1], cache=cache, last=True)
+
+        return step
+
+    def whole(length: int) -> Callable[[], Any]:
+        def step() -> None:
+            with torch.inference_mode():
+                model(tokens[:, :length], last=True)
+
+        return step
+
+    sides = [cached(32), cached(1000), whole(32), whole(1000)]
+    medians = [statistics.median(spent) * 1e3 for spent in in_turns(*sides, rounds=41)]
+    print(f"a token behind 32 and behind 1,000 others: {medians[0]:.2f} and {medians[1]:.2f} ms with the cache "
+          f"({medians[1] / medians[0]:.2f}x), {medians[2]:.2f} and {medians[3]:.2f} ms without "
+          f"({medians[3] / medians[2]:.1f}x)")  # fmt: skip
+
+
+def test_training_beside_transformers() -> None:
+    torch.set_num_threads(2)
+    torch.set_flush_denormal(True)
+    steps, size, context = 6, 8, 128
+    ours, theirs = twins(context, layers=6, heads=6, width=360)
+    stream = torch.randint(1024, (size * (context + 1) * (steps + 12),)).numpy().astype("uint16")
+    batches = TokenWindows(stream, CPU, 0, True, batch_size=size, context=context)
+    x, _ = next(iter(batches.epoch(0)))
+    torch.testing.assert_close(ours(x), theirs(x).logits, atol=1e-4, rtol=1e-4)
+
+    def dlkit_steps() -> None:
+        job = Training(
+            model=ours,
+            task=CausalLM(CrossEntropy()),
+            optimizer=AdamW(parameter_groups(ours), lr=1e-4),
+            schedule=lambda step, total: 1.0,
+            batches=batches,
+            evaluations={},
+            settings=Settings(steps=steps, precision="fp32", compile="off", channels_last="off", eval_every="never"),
+            device=CPU,
+        )
+        for _ in fit(job):
+            pass
+
+    optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-4, fused=True)
+    theirs.train()
+
+    def bare() -> None:
+        for step, (inputs, targets) in enumerate(batches.epoch(0)):
+            if step == steps:
+                return
+            loss = F.cross_entropy(theirs(inputs).logits.flatten(0, 1), targets)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    a, b = in_turns(dlkit_steps, bare)
+    told("train 10 M, batch 8 x 128, fp32, beside a bare loop on transformers' GPT-2", a, b, steps * size * context)
