@@ -42,7 +42,8 @@ def _wsc(rows: Rows) -> tuple[list[str], list[str]]:
     marked: list[str] = []
     for text, place, pronoun in zip(rows["text"], rows["span2_index"], rows["span2_text"], strict=True):
         words = text.split(" ")
-        words[place] = words[place].replace(pronoun, f"* {pronoun} *", 1) if pronoun in words[place] else words[place]
+        if place < len(words):  # else there is nothing to mark, and the pronoun is named in the second text
+            words[place] = words[place].replace(pronoun, f"* {pronoun} *", 1)
         marked.append(" ".join(words))
     return marked, [f"{b}: {a}" for a, b in zip(rows["span1_text"], rows["span2_text"], strict=True)]
 
@@ -145,7 +146,7 @@ def _load(name: str, reader: Reader, metrics: tuple[str, ...], validation: float
             raise RequestError(f"{name} has a validation split; validation: {validation} makes none", "leave it out")
         splits |= _hold_out(splits["train"], data.classes or (), validation)
     answer: Answer = "number" if number else "class"
-    return labelled(name, splits, data.classes or (), answer=answer, metrics=metrics, **data.sources)
+    return labelled(name, splits, data.classes or (), answer=answer, metrics=metrics, sources=data.sources)
 
 
 def _labelled_tables(data: prepared.PreparedTexts) -> dict[str, pa.Table]:
@@ -190,5 +191,10 @@ def _copa() -> LabelledTexts:
         targets = table["label"].to_numpy().astype(np.int64)
         splits[split] = Examples(first, second, targets, np.full(len(targets), 2))
     return labelled(
-        "superglue/copa", splits, ("choice1", "choice2"), answer="candidate", metrics=("accuracy",), **data.sources
+        "superglue/copa",
+        splits,
+        ("choice1", "choice2"),
+        answer="candidate",
+        metrics=("accuracy",),
+        sources=data.sources,
     )

@@ -58,7 +58,7 @@ def labelled(
     *,
     answer: Answer = "class",
     metrics: tuple[str, ...] = ("accuracy",),
-    **sources: Any,
+    sources: dict[str, Any],
 ) -> LabelledTexts:
     """A data set with rows and sha256 of each split among its sources."""
     rows = {split: len(examples.targets) for split, examples in splits.items()}
@@ -119,7 +119,7 @@ def texts(
             held, source = _table(Path(other), text, pair, label), Path(other)
             right = class_places(*label_values(held, source, label), classes, source)
             splits[name] = Examples(_strings(held, source, text), _strings(held, source, pair) if pair else None, right)
-    return labelled(file.stem, splits, classes, path=str(file.resolve()))
+    return labelled(file.stem, splits, classes, sources={"path": str(file.resolve())})
 
 
 def _table(file: Path, text: str, pair: str | None, label: str) -> pa.Table:
