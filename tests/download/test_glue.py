@@ -40,6 +40,7 @@ def test_a_task_is_read_and_trains(hub: Any, obtain: Any, tmp_path: Any, name: s
     changes = [
         f"data.name={section}",
         *([f"data.config={config}"] if config else []),
+        "data.validation=0",
         "model.layers=1",
         "train.epochs=1",
     ]
