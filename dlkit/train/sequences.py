@@ -112,7 +112,7 @@ class RegressionMeter:
         self.targets.append(targets)
 
     def metrics(self) -> dict[str, float]:
-        """Mean squared error, Pearson's and Spearman's correlation, and the mean of the two, as GLUE counts STS-B."""
+        """Mean squared error, and Pearson's and Spearman's correlation, in which GLUE counts STS-B."""
         outputs, targets = (torch.cat(parts).cpu().double().numpy() for parts in (self.outputs, self.targets))
         pearson, spearman = scores.pearson(outputs, targets), scores.spearman(outputs, targets)
         return {"loss": float(np.mean((outputs - targets) ** 2)), "pearson": pearson, "spearman": spearman}

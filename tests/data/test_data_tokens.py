@@ -82,9 +82,8 @@ def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     theirs = transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
     ours = module.from_directory(tmp_path)
-    for text in ("The cats sat", "thé dog", "[MASK]cat"):
-        expected = theirs(text, add_special_tokens=False)["input_ids"]
-        assert ours.encode([text])[0] == expected or "[" in text
+    for text in ("The cats sat", "thé dog"):
+        assert ours.encode([text])[0] == theirs(text, add_special_tokens=False)["input_ids"]
 
 
 def test_tokenizers_that_are_wrong(tmp_path: Path) -> None:
