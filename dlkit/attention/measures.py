@@ -109,6 +109,11 @@ class Scores:
         self._rows, self._most = torch.zeros(layers, 1), torch.zeros(layers, 1, dtype=torch.float64)
         self._kept: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are expected."""
+        return self.places.tokens.device
+
     def add(self, layer: int, start: int, weights: Tensor) -> None:
         """Add the weights (H, R, S) of the queries from `start` on."""
         places = self.places
