@@ -15,8 +15,8 @@ from dlkit.errors import DlkitError
 
 
 def write(path: Path, page: Page, numbers: Sequence[int], weights: Iterable[np.ndarray]) -> None:
-    """Write `weights` (sides, layers, heads, T, T) float32, `layers`, `heads`, `numbers` and `labels` of the tokens (T,),
-    `sides`, and each score under its own name, (sides, layers, heads). The file is whole, or not there.
+    """Write `weights` (sides, layers, heads, T, T) float32, `layers`, `heads`, `numbers` and `labels` of the tokens,
+    (T,), `sides`, and each score under its own name, (sides, layers, heads). The file is whole, or not there.
 
     Args:
         numbers: of the tokens.

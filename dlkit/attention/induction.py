@@ -53,7 +53,9 @@ def plain_tokens(tokenizer: Tokenizer) -> np.ndarray:
     return np.array(found, dtype=np.int64)
 
 
-def repeats(tokenizer: Tokenizer, context: int, count: int, seed: int, *, causal: bool) -> list[Repeats]:
+def repeats(
+    tokenizer: Tokenizer, context: int, count: int, seed: int, *, causal: bool, alphabet: str | None = None
+) -> list[Repeats]:
     """So many random sequences, each token at most once in a copy, so that only one place follows the earlier one.
 
     Args:
@@ -61,18 +63,20 @@ def repeats(tokenizer: Tokenizer, context: int, count: int, seed: int, *, causal
         count: how many sequences.
         seed: of the random tokens.
         causal: for a GPT, which reads a separator first; a BERT reads [CLS] and [SEP] around.
+        alphabet: a text whose tokens are drawn from, for a model that knows only a part of its vocabulary.
 
     Raises:
         RequestError: there is no room, or the vocabulary is too small.
     """
     random = np.random.default_rng(seed)
-    plain = plain_tokens(tokenizer)
+    plain = plain_tokens(tokenizer) if alphabet is None else np.unique(tokenizer.encode([alphabet])[0])
     begin = [n for n in [tokenizer.separator] if n is not None] if causal else [tokenizer.require("[CLS]")]
     end = [] if causal else [tokenizer.require("[SEP]")]
     length = min(_LONGEST, len(plain), (context - len(begin) - len(end)) // 2)
     if length < 2:
         raise RequestError(
-            f"no room for repeated random tokens: {len(plain)} plain tokens, a context of {context}", "give --repeats 0"
+            f"no room for repeated random tokens: {len(plain)} tokens to draw from, a context of {context}",
+            "give --repeats 0, or more tokens to --random-from",
         )
     made: list[Repeats] = []
     for _ in range(count):

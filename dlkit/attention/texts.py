@@ -49,7 +49,7 @@ class TokenizedText:
 def tokenize(
     tokenizer: Tokenizer, text: str, context: int, *, causal: bool, pair: str | None = None, cut: bool = False
 ) -> TokenizedText:
-    """The text as a GPT reads it, behind a separator, or as a BERT does: [CLS] text [SEP], or [CLS] text [SEP] pair [SEP].
+    """The text as a GPT reads it, behind a separator, or as a BERT does: [CLS] text [SEP], and pair [SEP] behind it.
 
     Args:
         context: most tokens that the model takes.

@@ -344,9 +344,7 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
     saved = checkpoint.load(run.choose(checkpoint_name), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:
-        raise RequestError(
-            f"{run.path} holds no BERT or GPT: it has no attention", "it takes a run of a language task"
-        )
+        raise RequestError(f"{run.path} holds no BERT or GPT: it has no attention", "it takes a run of a language task")
     window, task = described["architecture"]["context"], described["task"]
     classes = tuple(described.get("classes", ()))
     if task == "causal-lm":

@@ -50,7 +50,9 @@ def _loss(reader: Reader, text: TokenizedText, seed: int) -> tuple[str, Loss]:
         wanted = max(1, round(0.15 * len(plain)))
         places = np.sort(np.random.default_rng(seed).choice(plain, size=wanted, replace=False))
         mask = reader.tokenizer.require("[MASK]")
-        return "loss in nats a masked token", masked_loss(model, tokens, segments, torch.from_numpy(places).to(device), mask)
+        return "loss in nats a masked token", masked_loss(
+            model, tokens, segments, torch.from_numpy(places).to(device), mask
+        )
     chosen, loss = class_logit(model, tokens, segments)
     name = reader.classes[chosen] if chosen < len(reader.classes) else str(chosen)
     return f"logit of {name}, its fall", loss

@@ -35,6 +35,7 @@ class Request:
     ablate: bool
     null: bool | None
     repeats: int
+    random_from: str | None
     compare: str | None
     steps: bool
     checkpoint: str | None
@@ -105,7 +106,9 @@ def token_range(text: str | None, count: int | None) -> tuple[int, int]:
         raise RequestError(f"--tokens {text!r} is no range", "like --tokens 0:64, where 64 is the first one left out")
     start, stop = int(match[1] or 0), int(match[2]) if match[2] else count
     if stop is not None and start >= stop:
-        raise RequestError(f"--tokens {text} holds no token", f"the text has {count}" if count else "like --tokens 0:64")
+        raise RequestError(
+            f"--tokens {text} holds no token", f"the text has {count}" if count else "like --tokens 0:64"
+        )
     if count is not None and stop is not None and stop > count:
         raise RequestError(f"--tokens {text}: the text has {count} tokens", f"like --tokens 0:{count}")
     return start, stop or 0
@@ -127,7 +130,7 @@ def read_text(text: str | None, run: str) -> str:
 
 
 def read_lines(path: Path, run: str) -> list[str]:
-    """The lines of a file, or of standard input for `-`, without the empty ones. Raises DlkitError if there are none."""
+    """The lines of a file, or of standard input for `-`, without empty ones. Raises DlkitError if there are none."""
     if str(path) == "-":
         if run == "-":
             raise RequestError("RUN and --lines cannot both come from standard input", "name one of them")
@@ -160,7 +163,9 @@ def check_targets(files: dict[str, Path]) -> None:
     """
     for option, path in files.items():
         if path.suffix.lower() != SUFFIXES[option]:
-            raise RequestError(f"{option} {path} does not end in {SUFFIXES[option]}", f"like {option} heads{SUFFIXES[option]}")
+            raise RequestError(
+                f"{option} {path} does not end in {SUFFIXES[option]}", f"like {option} heads{SUFFIXES[option]}"
+            )
         if path.is_dir():
             raise RequestError(f"{option} {path} is a folder", "give a file in it")
         if not path.parent.is_dir():

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from dlkit import runs
 from dlkit.attention import flow
@@ -62,7 +60,9 @@ def open_side(request: Request, reference: str, texts: list[str], checkpoint: st
     causal = reader.causal
     copies: list[Repeats] = []
     if request.repeats:
-        copies = repeats(reader.tokenizer, context, request.repeats, request.seed, causal=causal)
+        copies = repeats(
+            reader.tokenizer, context, request.repeats, request.seed, causal=causal, alphabet=request.random_from
+        )
     if not tokenized:  # repeated random tokens alone
         tokenized = [
             TokenizedText(each.numbers, [""] * len(each.numbers), each.special, [None] * len(each.numbers))
@@ -81,13 +81,9 @@ def open_side(request: Request, reference: str, texts: list[str], checkpoint: st
     return Side(reader, tokenized, layers, heads, tokens, seen, kept, rises)
 
 
-def _tokenized(
-    reader: Reader, request: Request, text: str, number: int, context: int, alone: bool
-) -> TokenizedText:
+def _tokenized(reader: Reader, request: Request, text: str, number: int, context: int, alone: bool) -> TokenizedText:
     try:
-        return tokenize(
-            reader.tokenizer, text, context, causal=reader.causal, pair=request.pair, cut=request.cut
-        )
+        return tokenize(reader.tokenizer, text, context, causal=reader.causal, pair=request.pair, cut=request.cut)
     except RequestError as error:
         raise error if alone else RequestError(f"text {number + 1}: {error.message}", error.hint) from error
 
@@ -236,9 +232,7 @@ def _records(side: Side, request: Request) -> Iterator[dict[str, Any]]:
     intervals = {name: interval(values) for name, values in seen.scores.items()}
     compared = len(side.layers) * len(side.heads) * len(MEASURES)
     higher = {
-        name: np.logical_and.reduce(
-            [above(values, null[name], comparisons=compared) for null in seen.nulls.values()]
-        )
+        name: np.logical_and.reduce([above(values, null[name], comparisons=compared) for null in seen.nulls.values()])
         for name, values in seen.scores.items()
         if seen.nulls
     }
@@ -386,7 +380,11 @@ def _stack_table(side: Side) -> Any:
     assert stack is not None
     table = Table("layer", "rollout: entropy", "sink", "distance", "effect: entropy", "sink", "distance", box=None)
     for layer in side.layers:
-        cells = [f"{part[name][layer]:.3f}" for part in (stack.rollout, stack.effect) for name in ("entropy", "sink", "distance")]
+        cells = [
+            f"{part[name][layer]:.3f}"
+            for part in (stack.rollout, stack.effect)
+            for name in ("entropy", "sink", "distance")
+        ]
         table.add_row(str(layer), *cells)
     return table
 

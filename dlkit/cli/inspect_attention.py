@@ -45,18 +45,27 @@ def inspect_attention(
         bool, typer.Option("--stack", help="Add a record for each layer: rollout, flow, effect of the whole layer.")
     ] = False,
     target: Annotated[
-        int | None, typer.Option(metavar="N", help="The token that --stack follows (default: last; of a BERT the first).")
+        int | None,
+        typer.Option(metavar="N", help="The token that --stack follows (default: last; of a BERT the first)."),
     ] = None,
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Silence each head: how much does the loss rise, or the class's logit fall?")
+        bool,
+        typer.Option("--ablate", help="Silence each head: how much does the loss rise, or the class's logit fall?"),
     ] = False,
     null: Annotated[
         bool | None,
-        typer.Option("--null/--no-null", help="Measure shuffled tokens and an untrained twin too (default: with --lines)."),
+        typer.Option(
+            "--null/--no-null", help="Measure shuffled tokens and an untrained twin too (default: with --lines)."
+        ),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=0, max=1000, metavar="N", help="Random sequences that induction is measured on; 0 for none.")
+        int,
+        typer.Option(min=0, max=1000, metavar="N", help="Random sequences that induction is measured on; 0 for none."),
     ] = 4,
+    random_from: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Draw their tokens from this text's (default: the whole vocabulary)."),
+    ] = None,
     compare: Annotated[
         str | None, typer.Option(metavar="RUN2", help="Another model beside it, with the same tokens and heads.")
     ] = None,
@@ -90,8 +99,8 @@ def inspect_attention(
       dlkit inspect-attention runs/sst2-bert-1 --lines texts.txt --json | jq 'select(.above | index("previous"))'
     """
     request = Request(
-        run, pair, layers, heads, tokens, measure, by_value, stack, target, ablate, null, repeats, compare, steps,
-        checkpoint, {"--html": html, "--png": png, "--svg": svg, "--npz": npz}, cut, seed, device,
+        run, pair, layers, heads, tokens, measure, by_value, stack, target, ablate, null, repeats, random_from, compare,
+        steps, checkpoint, {"--html": html, "--png": png, "--svg": svg, "--npz": npz}, cut, seed, device,
     )  # fmt: skip
     request.check()
     if lines is not None and text is not None:

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from dlkit.annotations import Count
 from dlkit.data.corpus import Corpus, Text, corpus
 from dlkit.errors import RequestError
 
-ALPHABET = "".join(map(chr, range(0x20, 0x7F)))  # the 95 printable characters of ASCII: a byte each
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def repeats(*, characters: Count = 1_000_000, shortest: Count = 4, longest: Count = 32, length: Count = 128) -> Corpus:
-    """Strings of independent, uniform characters, each over and over for `length` characters: "train", "val" and "test".
+def repeats(*, characters: Count = 1_000_000, shortest: Count = 12, longest: Count = 24, length: Count = 128) -> Corpus:
+    """Random strings of different letters, each over and over for `length` characters: "train", "val" and "test".
 
-    The lengths vary, so that the place to copy from is told by the characters alone and not by its distance: induction
-    (Olsson et al., arXiv:2209.11895). A first copy costs log2(95) = 6.57 bits a character under any model. The text is
-    always the same; "val" and "test" are a twentieth of `characters` each.
+    The lengths vary, so that the place to copy from is told by the letters alone and not by its distance: induction
+    (Olsson et al., arXiv:2209.11895). Whoever copies knows everything but the first copies. The text is always the
+    same; "val" and "test" are a twentieth of `characters` each.
 
     Args:
         characters: of the training text, about.
-        shortest: least characters of a string; short ones are common, as the logarithm of the length is uniform.
-        longest: most characters of a string.
+        shortest: least letters of a string.
+        longest: most letters of a string; the logarithm of their number is uniform.
         length: characters until the next string begins.
 
     Raises:
-        RequestError: `shortest` is more than `longest`, or this more than half of `length`.
+        RequestError: `shortest` is more than `longest`, this is more than the 26 letters or more than half of `length`.
     """
     if shortest > longest:
         raise RequestError(f"shortest: {shortest} is more than longest: {longest}")
+    if longest > len(LETTERS):
+        raise RequestError(f"longest: {longest} is more than the {len(LETTERS)} letters there are")
     if 2 * longest > length:
-        raise RequestError(f"a string of {longest} characters does not fit twice into length: {length}")
+        raise RequestError(f"a string of {longest} letters does not fit twice into length: {length}")
     sizes = {"train": characters, "val": max(1, characters // 20), "test": max(1, characters // 20)}
-    parts = {
-        split: _text(np.random.default_rng([number, shortest, longest, length]), size, shortest, longest, length)
-        for number, (split, size) in enumerate(sizes.items())
-    }
-    return corpus("repeats", {split: Text.of(text) for split, text in parts.items()})
+    parts: dict[str, Text] = {}
+    for number, (split, size) in enumerate(sizes.items()):
+        random = np.random.default_rng([number, shortest, longest, length])
+        parts[split] = Text.of(_text(random, size, shortest, longest, length))
+    return corpus("repeats", parts)
 
 
 def _text(random: np.random.Generator, size: int, shortest: int, longest: int, length: int) -> str:
-    letters = np.frombuffer(ALPHABET.encode(), dtype=np.uint8)
+    letters = np.frombuffer(LETTERS.encode(), dtype=np.uint8)
     pieces: list[bytes] = []
     for _ in range(-(-size // length)):
-        period = int(np.exp(random.uniform(np.log(shortest), np.log(longest + 1))))
-        once = letters[random.integers(len(letters), size=period)]
+        period = int(math.exp(random.uniform(math.log(shortest), math.log(longest + 1))))
+        once = random.choice(letters, size=min(period, longest), replace=False)
         pieces.append(np.resize(once, length).tobytes())
     return b"".join(pieces).decode("ascii")
