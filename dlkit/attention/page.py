@@ -2,8 +2,8 @@
 
 The weights are quantised evenly, w = q / N with a whole number q, since even steps with an entropy coder behind them are
 within a quarter of a bit of what any code of the same squared error needs (Gish & Pierce 1968); and compressed by deflate,
-column by column, because a head looks at the same few tokens from everywhere. N is as large as a head's share of the
-page allows, so that short texts lose next to nothing. The page states the largest error, as measured while writing.
+column by column, because a head looks at the same few tokens from everywhere. N is as large as a head's room on the page
+allows, so that short texts lose next to nothing. The page states the largest error, as measured while writing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ import numpy as np
 from dlkit.attention.labels import pieces, prose
 from dlkit.errors import DlkitError
 
-BUDGET = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow
+PAGE_ROOM = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow
+HEAD_ROOM = PAGE_ROOM / 144  # and in a head: pages of a few heads need no more precision than those of many
 COARSEST, FINEST = 255, 65_535  # the least and greatest N: an error of 0.002 and of 0.000008
 THUMB = 48  # small pictures have at most this many rows
 
@@ -151,7 +152,7 @@ def _parts(page: Page, weights: Iterable[np.ndarray]) -> Iterator[str]:
 
     sides, layers, heads = page.shape
     tokens = len(page.tokens)
-    room = BUDGET * 3 / 4 / (sides * layers * heads)
+    room = 3 / 4 * min(HEAD_ROOM, PAGE_ROOM / (sides * layers * heads))  # four characters hold three bytes
     levels, facts, thumbs = 1023, [], []
     total = np.zeros((tokens, tokens), np.float32)
     for number, matrix in enumerate(_checked(page, weights)):
