@@ -131,9 +131,10 @@ def _deflated(values: np.ndarray, levels: int) -> bytes:
     return packer.compress(planes) + packer.flush()
 
 
-def thumbnail(weights: np.ndarray) -> np.ndarray:
+def thumbnail(weights: np.ndarray, most: int = THUMB) -> np.ndarray:
     """A small picture (K, K) uint8 of the weights: the largest of each block, its root on a scale up to 255."""
-    edges = np.arange(rows := min(len(weights), THUMB)) * len(weights) // rows
+    rows = min(len(weights), most)
+    edges = np.arange(rows) * len(weights) // rows
     blocks = np.maximum.reduceat(np.maximum.reduceat(weights, edges, 0), edges, 1)
     return np.rint(255 * np.sqrt(blocks / blocks.max())).astype(np.uint8)
 
