@@ -198,8 +198,8 @@
     cells.clear();
     const columns = H + (H > 1 ? 1 : 0);
     box.style.gridTemplateColumns = byLayer
-      ? `auto repeat(${columns}, minmax(0, ${Math.min(110, 560 / Math.min(columns, L + 2))}px))`
-      : "repeat(auto-fill, minmax(54px, 1fr))";
+      ? `max-content repeat(${columns}, minmax(0, ${Math.min(96, 560 / Math.min(columns, L + 2))}px))`
+      : "repeat(auto-fill, minmax(54px, 72px))";
     if (byLayer) {
       box.append(make("span", { class: "axis", "aria-hidden": "true" }));
       for (let h = 0; h < columns; h++) box.append(make("span", { class: "axis", "aria-hidden": "true" }, h === MEAN ? "mean" : String(heads[h])));
@@ -240,6 +240,10 @@
       get("limit-text").textContent = number(limit());
       document.querySelector("#score-legend .ramp").dataset.ramp = ramp();
     }
+    document.querySelector("#weight-legend .ramp").dataset.ramp = state.side < S ? "weight" : "change";
+    get("weight-text").textContent = state.side < S
+      ? "weight, 0 to the largest in each picture (root scale)"
+      : "change of the picture (root scale)";
     get("count").textContent = count < L * H ? `${count} of ${L * H} heads pass the filter` : "";
     mixTables();
   }
@@ -282,12 +286,9 @@
     const box = get("panels"), had = box.contains(document.activeElement);
     box.textContent = "";
     get("directions").hidden = state.view === "matrix";
-    panels = state.matrices.map((weights, side) => {
-      const panel = make("div", { class: "panel" });
-      if (S > 1) panel.append(make("h3", {}, make("bdi", {}, sides[side])));
-      box.append(panel);
-      return { text: drawText, lines: drawLines, matrix: drawMatrix }[state.view](panel, weights, side);
-    });
+    const frames = sides.map((name) => make("div", { class: "panel" }, ...(S > 1 ? [make("h3", {}, make("bdi", {}, name))] : [])));
+    box.append(...frames);  // all of them first, so that each knows its width
+    panels = state.matrices.map((weights, side) => ({ text: drawText, lines: drawLines, matrix: drawMatrix })[state.view](frames[side], weights, side));
     update();
     if (had) box.querySelector('[tabindex="0"]')?.focus({ preventScroll: true });
   }

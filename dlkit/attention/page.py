@@ -2,8 +2,8 @@
 
 The weights are quantised evenly, w = q / N with a whole number q, since even steps with an entropy coder behind them are
 within a quarter of a bit of what any code of the same squared error needs (Gish & Pierce 1968); and compressed by deflate,
-column by column, because a head looks at the same few tokens from everywhere. N is as large as a head's share of the
-page allows, so that short texts lose next to nothing. The page states the largest error, as measured while writing.
+column by column, because a head looks at the same few tokens from everywhere. N is as large as a head's room on the page
+allows, so that short texts lose next to nothing. The page states the largest error, as measured while writing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ import numpy as np
 from dlkit.attention.labels import pieces, prose
 from dlkit.errors import DlkitError
 
-BUDGET = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow
+PAGE_ROOM = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow
+HEAD_ROOM = PAGE_ROOM / 144  # and in a head: pages of a few heads need no more precision than those of many
 COARSEST, FINEST = 255, 65_535  # the least and greatest N: an error of 0.002 and of 0.000008
 THUMB = 48  # small pictures have at most this many rows
 
@@ -130,9 +131,10 @@ def _deflated(values: np.ndarray, levels: int) -> bytes:
     return packer.compress(planes) + packer.flush()
 
 
-def thumbnail(weights: np.ndarray) -> np.ndarray:
+def thumbnail(weights: np.ndarray, most: int = THUMB) -> np.ndarray:
     """A small picture (K, K) uint8 of the weights: the largest of each block, its root on a scale up to 255."""
-    edges = np.arange(rows := min(len(weights), THUMB)) * len(weights) // rows
+    rows = min(len(weights), most)
+    edges = np.arange(rows) * len(weights) // rows
     blocks = np.maximum.reduceat(np.maximum.reduceat(weights, edges, 0), edges, 1)
     return np.rint(255 * np.sqrt(blocks / blocks.max())).astype(np.uint8)
 
@@ -151,7 +153,7 @@ def _parts(page: Page, weights: Iterable[np.ndarray]) -> Iterator[str]:
 
     sides, layers, heads = page.shape
     tokens = len(page.tokens)
-    room = BUDGET * 3 / 4 / (sides * layers * heads)
+    room = 3 / 4 * min(HEAD_ROOM, PAGE_ROOM / (sides * layers * heads))  # four characters hold three bytes
     levels, facts, thumbs = 1023, [], []
     total = np.zeros((tokens, tokens), np.float32)
     for number, matrix in enumerate(_checked(page, weights)):
