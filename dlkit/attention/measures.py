@@ -81,7 +81,7 @@ class Places:
             coefficients[..., k] = kind & counted[:, None]
             counts[k] = counted.sum()
         coefficients[..., -2] = away
-        coefficients[..., -1] = torch.where(most > 0, 1 - away / most.clamp(min=1), 0.0)
+        coefficients[..., -1] = torch.where(most > 0, 1 - away.to(dtype) / most.clamp(min=1), 0.0)
         counts[-2], counts[-1] = len(i), (most > 0).sum()
         return coefficients, counts
 

@@ -24,7 +24,7 @@ from dlkit.cli._console import Output, escaped, note
 from dlkit.errors import DlkitError, RequestError
 from dlkit.train import machine
 
-_LOOSE = 1e-3  # a difference of the check, relative to the largest output, that deserves a remark
+_LOOSE = 1e-3  # a difference of the check that deserves a remark
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Side:
     texts: list[TokenizedText]
     layers: list[int]
     heads: list[int]
-    tokens: tuple[int, int]
+    tokens: tuple[int, int]  # from and before; (0, 0) for all
     survey: Survey
     look: Look | None = None
     rises: dict[str, Any] | None = None
@@ -46,8 +46,15 @@ class Side:
         return means | ({"ablation": self.rises["rises"]} if self.rises else {})
 
 
-def open_side(request: Request, reference: str, texts: list[str], checkpoint: str | None, alone: bool) -> Side:
-    """Open a model and look at the texts; `alone` keeps what the views of a single text need."""
+def open_side(
+    request: Request, reference: str, texts: list[str], checkpoint: str | None, alone: bool, keep: bool = False
+) -> Side:
+    """Open a model and look at the texts.
+
+    Args:
+        alone: a single text, which needs no nulls.
+        keep: look once more and keep what weights are taken from.
+    """
     device = machine.pick_device(request.device)
     reader = open_reader(reference, device, checkpoint)
     attention = layers_of(reader.model)
@@ -56,7 +63,7 @@ def open_side(request: Request, reference: str, texts: list[str], checkpoint: st
     context: int = reader.model.context  # pyright: ignore[reportAssignmentType]
     tokenized = [_tokenized(reader, request, text, number, context, alone) for number, text in enumerate(texts)]
     shortest = min((len(text) for text in tokenized), default=0)
-    tokens = token_range(request.tokens, shortest or None)
+    tokens = token_range(request.tokens, shortest or None) if request.tokens is not None else (0, 0)
     causal = reader.causal
     copies: list[Repeats] = []
     if request.repeats:
@@ -74,8 +81,13 @@ def open_side(request: Request, reference: str, texts: list[str], checkpoint: st
         by_value=request.by_value, untrained=reader.untrained(request.seed) if wants_null else None, seed=request.seed,
     )  # fmt: skip
     kept = rises = None
-    if alone and tokenized:
+    if keep:
         kept = _kept(reader, request, tokenized[0])
+    if seen.difference > _LOOSE:
+        note(
+            f"{reader.path}: the weights computed again do not give the layers' outputs, which differ by up to "
+            f"{seen.difference:.2g}; do not rely on them"
+        )
     if request.ablate:
         rises = ablation(reader, tokenized, request.seed)
     return Side(reader, tokenized, layers, heads, tokens, seen, kept, rises)
@@ -107,9 +119,10 @@ def _kept(reader: Reader, request: Request, text: TokenizedText) -> Look:
 
 def one_text(request: Request, text: str, output: Output) -> None:
     """A single text, in one model or in two that are compared."""
-    sides = [open_side(request, request.run, [text], request.checkpoint, True)]
+    keep = bool(request.files) or request.stack or output.tables
+    sides = [open_side(request, request.run, [text], request.checkpoint, True, keep)]
     if request.compare is not None:
-        sides.append(open_side(request, request.compare, [text], None, True))
+        sides.append(open_side(request, request.compare, [text], None, True, keep))
         _comparable(*sides)
     page = _page(sides)
     measure = request.measure or "entropy"
@@ -154,7 +167,7 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
     run = runs.resolve(request.run)
     found = sorted((run.path / "checkpoints").glob("step-*"))
     if len(found) < 2:
-        raise DlkitError(f"{run.path} has {len(found)} checkpoints", "train with train.checkpoint_every=100 steps")
+        raise DlkitError(f"{run.path} has {len(found)} checkpoint", "train with train.keep_checkpoints=true and train.checkpoint_every=100 steps")
     measure = request.measure or "induction"
     if measure == "ablation":
         raise RequestError("--measure ablation is not for --steps", f"take one of {', '.join(MEASURES)}")

@@ -70,7 +70,7 @@ def inspect_attention(
         str | None, typer.Option(metavar="RUN2", help="Another model beside it, with the same tokens and heads.")
     ] = None,
     steps: Annotated[
-        bool, typer.Option("--steps", help="Every checkpoint of the run: when do heads become what they are?")
+        bool, typer.Option("--steps", help="Every checkpoint of the run, on TEXT or on the random sequences alone.")
     ] = False,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
@@ -108,6 +108,8 @@ def inspect_attention(
     if lines is not None:
         texts = read_lines(lines, run)
     elif steps and text is None:
+        if not repeats:
+            raise RequestError("--steps has neither a text nor random sequences", "give a TEXT, or leave --repeats out")
         texts = []  # scores on repeated random tokens need no text
     else:
         texts = [read_text(text, run)]

@@ -60,16 +60,17 @@ def test_flow_refuses_what_would_take_minutes() -> None:
 
 
 @pytest.mark.parametrize("causal", [True, False])
+@torch.inference_mode()
 def test_effects_are_norms_of_what_is_added(causal: bool) -> None:
     model, tokens = loud(causal), torch.randint(30, (1, 9))
     layers: list[Layer] = []
-    with torch.inference_mode(), listening(model, layers.append):
+    with listening(model, layers.append):
         model.hidden(tokens)
     for layer in layers:
         rows = layer.rows(0, 9)[0]  # (H, T, T)
         out = layer.module.out.weight.unflatten(1, (3, -1))  # (W, H, D)
         # a_hij f_h(x_j), every vector of it
-        carried = torch.einsum("hij,hjd,whd->hijw", rows, layer.v[0], out).detach()
+        carried = torch.einsum("hij,hjd,whd->hijw", rows, layer.v[0], out)
         inner = values.products(layer)
         heads = carried.norm(dim=-1)
         torch.testing.assert_close(
@@ -84,11 +85,12 @@ def test_effects_are_norms_of_what_is_added(causal: bool) -> None:
         torch.testing.assert_close(total, layer.output[0], atol=1e-5, rtol=1e-4)
 
 
+@torch.inference_mode()
 def test_a_head_that_carries_nothing_has_no_effect() -> None:
     model, tokens = loud(True), torch.randint(30, (1, 6))
     model.blocks[1].attention.out.weight.data[:, 4:8] = 0  # head 1 of 3
     layers: list[Layer] = []
-    with torch.inference_mode(), listening(model, layers.append):
+    with listening(model, layers.append):
         model.hidden(tokens)
     effects = values.head_effects(layers[1].rows(0, 6)[0], values.products(layers[1]))
     assert (effects[1] == 0).all()

@@ -164,7 +164,7 @@ def test_no_attention_and_no_cache() -> None:
         pass
     model = GPT(30, 20, width=16, heads=2)
     cache = model.make_cache(1, 20)
-    with pytest.raises(RequestError, match="without a cache"), listening(model, lambda _: None):
+    with torch.no_grad(), pytest.raises(RequestError, match="without a cache"), listening(model, lambda _: None):
         model(torch.zeros(1, 3, dtype=torch.int64), cache=cache)
 
 

@@ -25,7 +25,7 @@ TEXT = "the cat sat on the mat. the cat sat"
 def gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A GPT with three checkpoints."""
     folder = tmp_path_factory.mktemp("attention") / "gpt"
-    changes = ["train.steps=6", "train.checkpoint_every=2 steps"]
+    changes = ["train.steps=6", "train.checkpoint_every=2 steps", "train.keep_checkpoints=true"]
     assert run(["train", "pydoc-gpt", *SMALL, *changes, "--run-dir", str(folder), "-q"]) == 0
     return folder
 

@@ -14,7 +14,7 @@ def test_strings_repeat_with_many_periods() -> None:
     periods: list[int] = []
     for start in range(0, 12_800, 128):
         block = splits["train"][start : start + 128]
-        (period,) = [p for p in range(12, 25) if block == (block[:p] * 11)[:128]]
+        period = next(p for p in range(12, 25) if block == (block[:p] * 11)[:128])
         assert len(set(block[:period])) == period
         periods.append(period)
     assert set(periods) == set(range(12, 25))
