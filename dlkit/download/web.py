@@ -39,6 +39,7 @@ class FetchError(Exception):
         url: what was asked for in the end, after redirects.
         code: the hub's own name for the error (X-Error-Code).
         most: retries that make sense, whatever the patience.
+        hint: what to do, where it is known.
     """
 
     reason: str
@@ -49,6 +50,7 @@ class FetchError(Exception):
     url: str = ""
     code: str = ""
     most: int = 1000
+    hint: str = ""
 
     def __str__(self) -> str:
         return self.reason

@@ -27,7 +27,7 @@ from pyarrow import parquet
 from dlkit.data import store
 from dlkit.data.sets import SETS, DataSet
 from dlkit.download import job
-from dlkit.download.job import Order, Outcome
+from dlkit.download.order import Order, Outcome
 from dlkit.download.prepare import arrow_type
 from dlkit.download.transfer import Patience
 

@@ -20,7 +20,7 @@ import pytest
 from dlkit.data import store
 from dlkit.data.sets import SETS
 from dlkit.download.files import RemoteFile
-from dlkit.download.job import Outcome
+from dlkit.download.order import Outcome
 from dlkit.download.transfer import CHUNK, CancelledError, Monitor, Patience, fetch
 from dlkit.download.web import FetchError, retry_after
 from dlkit.errors import DlkitError
@@ -201,7 +201,7 @@ def test_a_token_that_expires_in_between(hub: Any, obtain: Any, monkeypatch: pyt
     hub.add("imagenet1k")
     hub.gated.add("ILSVRC/imagenet-1k")
     monkeypatch.setenv("HF_TOKEN", "good")
-    monkeypatch.setattr("dlkit.download.job.hub.token", lambda tokens=["good", "expired"]: tokens.pop(0))
+    monkeypatch.setattr("dlkit.download.hub.token", lambda tokens=["good", "expired"]: tokens.pop(0))
     with pytest.raises(DlkitError, match="does not accept the token"):
         obtain("imagenet1k")
 
@@ -252,7 +252,7 @@ def test_a_disk_that_fills_up_while_preparing(
 ) -> None:
     """The space check cannot know what others write meanwhile."""
     hub.add("cifar10", {"train": 500, "test": 10})
-    monkeypatch.setattr("dlkit.download.job._check_space", lambda *_: None)
+    monkeypatch.setattr("dlkit.download.space.for_download", lambda *_: None)
     (small_disk / "others").write_bytes(bytes(300_000))
     with pytest.raises(DlkitError, match="the disk is full"):
         obtain("cifar10", root=small_disk)
@@ -296,29 +296,6 @@ def test_what_is_here_needs_no_network(hub: Any, obtain: Any) -> None:
     assert len(hub.requests) == asked
     with pytest.raises(DlkitError, match=r"offline, and the data set imdb is not here: .* 83\.4 MB"):
         obtain("imdb", offline=True)
-
-
-@pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "manifest"])
-@pytest.mark.parametrize("name", [NAME, "imagenet1k"])
-def test_verify_repairs_what_is_broken(hub: Any, obtain: Any, name: str, damage: str) -> None:
-    hub.add(name)
-    before = obtain(name)
-    assert obtain(name, verify=True).status == "present"
-    victim = before.path / (store.MANIFEST if damage == "manifest" else before.manifest.files[0].path)
-    content = victim.read_bytes()
-    if damage == "delete":
-        victim.unlink()
-    else:
-        place = len(content) // 2
-        flipped = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
-        victim.write_bytes(content[:-9] if damage == "truncate" else flipped)
-    hub.served.clear()
-    after = obtain(name, verify=True)
-    assert (after.status, after.repaired) == ("downloaded", [victim.relative_to(before.path).as_posix()])
-    assert after.manifest.sha256 == before.manifest.sha256
-    assert store.damaged(after.path, after.manifest) == []
-    if name == "imagenet1k" and damage == "flip":
-        assert len(hub.served) == 1  # the other shards were good
 
 
 def test_a_directory_in_the_layout_of_the_hub(hub: Any, obtain: Any, tmp_path: Path) -> None:
