@@ -11,7 +11,7 @@ from pathlib import Path
 from dlkit.data import store
 from dlkit.data.sets import DataSet
 from dlkit.data.store import MANIFEST, Manifest
-from dlkit.download import space, web
+from dlkit.download import failures, space
 from dlkit.download.files import Listing
 from dlkit.download.order import Order, Reporter, stepper
 from dlkit.download.parallel import fetch_all
@@ -106,7 +106,7 @@ def _making(work: Path) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
         yield new
     except OSError as error:
-        raise web.disk_error(error, error.filename or new) from error
+        raise failures.disk_error(error, error.filename or new) from error
 
 
 def _write(manifest: Manifest, new: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
+import ssl
 from typing import Any
 from urllib.parse import quote
 
 from dlkit.data.sets import DataSet
+from dlkit.download import network
+from dlkit.download.failures import TRANSIENT, FetchError, failure, retry_after, through_proxy
 from dlkit.download.files import Listing, RemoteFile, missing, split_of
-from dlkit.download.web import TRANSIENT, FetchError, origin, retry_after
+from dlkit.download.web import origin
 from dlkit.errors import DlkitError
 
 PUBLIC = "https://huggingface.co"
@@ -71,6 +75,8 @@ def _repository(
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
+    network.proxies()  # an unusable one is told now
+    _believe(network.trust())
     client = HfApi(endpoint=base, token=secret or False, library_name="dlkit")
     try:
         info = client.dataset_info(dataset.repo, revision=revision, files_metadata=True, timeout=timeout)
@@ -83,7 +89,7 @@ def _repository(
             f"HTTP {response.status_code}",
             response.status_code in TRANSIENT,
             response.status_code,
-            retry_after(response.headers.get("Retry-After")),
+            retry_after(response.headers.get("Retry-After"), response.headers.get("Date")),
             url=str(response.url),
             code=code,
         )
@@ -91,16 +97,10 @@ def _repository(
         raise (refusal or found) from error
     except httpx2.TooManyRedirects as error:
         raise FetchError("redirected in a circle", transient=False) from error
-    except httpx2.TimeoutException as error:
-        raise FetchError("the server fell silent", reached=not isinstance(error, httpx2.ConnectTimeout)) from error
-    except httpx2.ConnectError as error:
-        text = str(error)
-        certificate = "CERTIFICATE" in text.upper()
-        raise FetchError(_plain(text), transient=not certificate, reached=certificate) from error
+    except httpx2.ProxyError as error:
+        raise through_proxy(str(error)) from error
     except httpx2.TransportError as error:
-        unusable = isinstance(error, (httpx2.UnsupportedProtocol, httpx2.ProxyError))
-        reason = _plain(str(error)) if unusable else "the connection broke"
-        raise FetchError(reason, transient=not unusable, reached=not unusable) from error
+        raise _failure(error, base) from error
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
         raise FetchError(
             "its answer is not that of a hub (a web page of a login or a proxy?)", transient=False
@@ -121,9 +121,33 @@ def _file(dataset: DataSet, base: str, commit: str, sibling: Any) -> RemoteFile:
     return RemoteFile(path, split_of(dataset, path) or "", sibling.size, check, identity, url=url)
 
 
-def _plain(text: str) -> str:
-    """`[Errno -2] Name or service not known` without its number."""
-    return re.sub(r"^\[Errno -?\d+\] ", "", text).strip().rstrip(".") or "no connection"
+@functools.cache
+def _believe(context: ssl.SSLContext) -> None:
+    """Make the hub's client believe the same authorities as the transfer of the files. Once: it ends its session."""
+    import httpx2
+    from huggingface_hub import set_client_factory
+
+    set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=None, verify=context))
+
+
+def _failure(error: Exception, base: str) -> FetchError:
+    """What an error of the client's transport means; the system's own error is somewhere behind it."""
+    import httpx2
+
+    if isinstance(error, httpx2.UnsupportedProtocol):
+        return FetchError(f"not a web address: {error}", transient=False, reached=False)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    connecting = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
+    if isinstance(error, httpx2.TimeoutException):
+        found = FetchError("the server fell silent")
+    else:
+        found = failure(cause) if cause is not None else FetchError("the connection broke")
+    found.reached = not connecting or isinstance(cause, ssl.SSLError)
+    if not found.reached:
+        found.reason += network.way(base)
+    return found
 
 
 def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None) -> DlkitError | None:

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from dlkit.data import store
 from dlkit.data.sets import DataSet
 from dlkit.data.store import MANIFEST, Manifest
-from dlkit.download import web
+from dlkit.download import failures
 from dlkit.download.building import build, from_own, repair
 from dlkit.download.order import Order, Outcome, Reporter, stepper
 from dlkit.download.sources import listing, web_errors
@@ -105,7 +105,7 @@ def _lock(dataset: DataSet, order: Order, reporter: Reporter) -> Iterator[None]:
                     reporter.note(f"{dataset.name}: another dlkit is fetching it; waiting for that one")
                 told = True
     except OSError as error:
-        raise web.disk_error(error, order.root) from error
+        raise failures.disk_error(error, order.root) from error
     try:
         yield
     finally:
@@ -142,5 +142,5 @@ def _publish(work: Path, place: Path) -> None:
             place.rename(old)
         (work / "new").rename(place)
     except OSError as error:
-        raise web.disk_error(error, place) from error
+        raise failures.disk_error(error, place) from error
     shutil.rmtree(work, ignore_errors=True)

@@ -11,10 +11,10 @@ from pathlib import Path
 from dlkit.data.sets import DataSet
 from dlkit.data.store import File
 from dlkit.download import hub, web
+from dlkit.download.failures import FetchError
 from dlkit.download.files import RemoteFile
 from dlkit.download.order import Order, Reporter
 from dlkit.download.transfer import Monitor, fetch
-from dlkit.download.web import FetchError
 
 
 def fetch_all(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from dlkit.data.sets import DataSet
 from dlkit.download import files, hub
+from dlkit.download.failures import FetchError
 from dlkit.download.files import Listing
 from dlkit.download.order import Order, Reporter
 from dlkit.download.transfer import CancelledError
-from dlkit.download.web import FetchError
 from dlkit.errors import DlkitError
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from dlkit.data.sets import size_text
 from dlkit.data.store import File
-from dlkit.download import web
+from dlkit.download import failures, web
+from dlkit.download.failures import FetchError
 from dlkit.download.files import Hash, RemoteFile, hasher
-from dlkit.download.web import FetchError
 from dlkit.errors import DlkitError
 
 CHUNK = 1 << 20
@@ -107,7 +107,7 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
             if stale != partial:
                 stale.unlink()
     except OSError as error:
-        raise web.disk_error(error, target) from error
+        raise failures.disk_error(error, target) from error
     tries = 0
     while True:
         attempt = _Attempt(file, partial, token, patience.timeout, monitor)
@@ -124,7 +124,7 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
         _write(seal, json.dumps({"identity": identity, "size": done.size, "sha256": done.sha256}))
         partial.replace(target)
     except OSError as error:
-        raise web.disk_error(error, target) from error
+        raise failures.disk_error(error, target) from error
     return done
 
 
@@ -160,7 +160,7 @@ class _Attempt:
         try:
             self.output = os.open(self.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         except OSError as error:
-            raise web.disk_error(error, self.partial) from error
+            raise failures.disk_error(error, self.partial) from error
         try:
             self._begin()
             self._recover()
@@ -206,7 +206,7 @@ class _Attempt:
             while view:
                 view = view[os.write(self.output, view) :]
         except OSError as error:
-            raise web.disk_error(error, self.partial) from error
+            raise failures.disk_error(error, self.partial) from error
         self._hash(block)
         self.received += len(block)
         self.monitor.at(self.file.path, self.offset)
@@ -238,7 +238,7 @@ class _Attempt:
                 try:
                     block = response.read1(CHUNK)
                 except Exception as error:
-                    raise web.failure(error) from error
+                    raise failures.failure(error) from error
                 if not block:
                     break
                 self.monitor.check()

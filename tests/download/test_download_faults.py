@@ -19,10 +19,10 @@ import pytest
 
 from dlkit.data import store
 from dlkit.data.sets import SETS
+from dlkit.download.failures import FetchError, retry_after
 from dlkit.download.files import RemoteFile
 from dlkit.download.order import Outcome
 from dlkit.download.transfer import CHUNK, CancelledError, Monitor, Patience, fetch
-from dlkit.download.web import FetchError, retry_after
 from dlkit.errors import DlkitError
 
 NAME = "glue/cola"
@@ -167,6 +167,9 @@ def test_retry_after_is_a_number_or_a_date() -> None:
     assert retry_after("17") == 17
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     assert retry_after("soon") is retry_after(None) is None
+    # by the server's clock, whatever this machine's says
+    assert retry_after("Wed, 21 Oct 2065 07:28:30 GMT", "Wed, 21 Oct 2065 07:28:00 GMT") == 30
+    assert retry_after("Wed, 21 Oct 2015 07:28:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT") == 30
 
 
 # ------------------------------------------------------------------ tokens
