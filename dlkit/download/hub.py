@@ -117,7 +117,7 @@ def _file(dataset: DataSet, base: str, commit: str, sibling: Any) -> RemoteFile:
     path: str = sibling.rfilename
     check = ("sha256", sibling.lfs.sha256) if sibling.lfs else ("git", sibling.blob_id) if sibling.blob_id else None
     url = f"{base}/datasets/{dataset.repo}/resolve/{commit}/{quote(path)}"
-    identity = f"{commit} {path} {check}"
+    identity = f"{path} {check or commit}"  # the same content under another commit is as good
     return RemoteFile(path, split_of(dataset, path) or "", sibling.size, check, identity, url=url)
 
 
@@ -150,8 +150,10 @@ def _failure(error: Exception, base: str) -> FetchError:
     return found
 
 
-def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None) -> DlkitError | None:
+def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None, path: str = "") -> DlkitError | None:
     """The error for an answer that says no, whichever way it is asked: 401, 403, 404; None for any other.
+
+    `path` is the file that was asked for, which the hub has listed, or "" for the list itself.
 
     A storage host that refuses a signed address has only let it expire.
     """
@@ -171,6 +173,10 @@ def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None
     if failure.status == 403:
         return DlkitError(
             f"your token has no access to {dataset.name} (HTTP 403)", f"ask for access at {page}, then try again"
+        )
+    if failure.status == 404 and path:
+        return DlkitError(
+            f"{base} lists {path} in {dataset.repo}, but does not have it (HTTP 404)", "try another --mirror"
         )
     if failure.status == 404 or failure.code in ("RepoNotFound", "EntryNotFound"):
         return DlkitError(f"{base} has no data set {dataset.repo} (HTTP {failure.status})", "try another --mirror")

@@ -59,7 +59,7 @@ def fetch_all(
             except queue.Empty:
                 continue
             if isinstance(result, FetchError):
-                raise hub.refused(dataset, result, base, secret) or result
+                raise hub.refused(dataset, result, base, secret, file.path) or result
             if isinstance(result, BaseException):
                 raise result
             fetched[file.path] = result
