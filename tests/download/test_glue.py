@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,3 +149,48 @@ def test_answers_of_multirc_belong_to_questions(monkeypatch: pytest.MonkeyPatch)
     groups = data.splits["val"].groups
     assert groups is not None
     assert groups.tolist() == [0, 0, 1, 2]
+
+
+def test_eval_scores_a_benchmark(
+    hub: Any, obtain: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlkit.cli._app import run
+
+    def call(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+        capfd.readouterr()
+        code = run(arguments)
+        out, err = capfd.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err
+
+    small = ["model.layers=1", "model.width=16", "model.heads=2", "train.epochs=1", "tokenizer.vocab_size=100"]
+    for name in ("mnli", "rte"):
+        hub.add(f"glue/{name}")
+        obtain(f"glue/{name}")
+        changes = [*small, f"data.config={name}", "--run-dir", str(tmp_path / name)]
+        assert call("train", "glue-bert", *changes, "tokenizer.name=wordpiece")[0] == 0
+    mnli, rte = str(tmp_path / "mnli"), str(tmp_path / "rte")
+    code, records, _ = call("eval", mnli, rte, "--glue", "data.batch_size=4")
+    assert code == 0
+    assert [(r["task"], r["split"]) for r in records[:-1]] == [
+        ("mnli", "val"), ("mnli", "val_mismatched"), ("rte", "val"),
+    ]  # fmt: skip
+    accuracy = [r["metrics"]["accuracy"] for r in records[:-1]]
+    last = records[-1]
+    assert last["kind"] == "benchmark"
+    assert last["score"] is None
+    assert last["mean"] == pytest.approx((accuracy[0] / 2 + accuracy[1] / 2 + accuracy[2]) / 2)
+    assert last["missing"] == ["cola", "sst2", "mrpc", "stsb", "qqp", "qnli", "wnli"]
+
+    code, _, err = call("eval", mnli, rte, "--glue", "-q")
+    assert code == 1
+    assert "no score of GLUE without cola, sst2, mrpc, stsb, qqp, qnli, wnli" in err
+    code, _, err = call("eval", mnli, rte)
+    assert code == 2
+    assert "several runs" in err
+    code, _, err = call("eval", mnli, "--glue", "--split", "val")
+    assert code == 2
+    assert "do not go with it" in err
+    assert run(["train", "digits-mlp", "train.epochs=1", "--run-dir", str(tmp_path / "digits")]) == 0
+    code, records, err = call("eval", rte, str(tmp_path / "digits"), "--glue")
+    assert (code, records) == (2, [])
+    assert "was trained on digits, no task of GLUE or SuperGLUE" in err
