@@ -28,7 +28,7 @@ MAY = {
     "compare": {"errors", "annotations", "plotting", "train"},
     "generation": {"errors", "models"},
     "attention": {"errors", "annotations", "nn", "models", "data", "losses", "plotting"},
-    "compression": {"errors", "annotations", "nn", "models", "optim", "losses", "data", "schedules"},
+    "compression": {"errors", "annotations", "nn", "models", "optim", "losses", "data", "schedules", "train"},
     "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
