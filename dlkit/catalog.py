@@ -73,6 +73,9 @@ DATA = {
     "pydoc": Entry(
         "dlkit.data.pydoc:pydoc", "the reference manual of Python, 466 kB of text (embedded)", _WINDOWS, _RUNNING_TEXT
     ),
+    "repeats": Entry(
+        "dlkit.data.repeats:repeats", "random strings that repeat, for induction heads (embedded)", _WINDOWS, _CAUSAL
+    ),
     "text": Entry("dlkit.data.text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT),
     "sst2": Entry("dlkit.data.glue:sst2", "sentences of film reviews (download)", _SEQUENCES, _TEXTS, "sst2"),
     "imdb": Entry("dlkit.data.glue:imdb", "50,000 film reviews (download)", _SEQUENCES, _TEXTS, "imdb"),
