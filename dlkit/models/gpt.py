@@ -64,6 +64,7 @@ class GPT(nn.Module):
         eps: Positive = 1e-5,
     ) -> None:
         super().__init__()
+        self.stages = (("tokens", "positions"), ("blocks",), ("norm", "head"))
         self.context = context or window
         if self.context < window:
             raise RequestError(f"model.context is {context}, less than the {window} tokens of data.context")

@@ -110,10 +110,10 @@ def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
     assert scores.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-9)
 
 
-def batch_of(targets: Tensor, counts: Tensor | None = None) -> Any:
+def batch_of(targets: Tensor, counts: Tensor | None = None, judged: Tensor | None = None) -> Any:
     rows = len(targets) if counts is None else int(counts.sum())
     tokens = torch.zeros(rows, 3, dtype=torch.int64)
-    return tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts
+    return tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts, judged
 
 
 def test_text_classification_reports_its_metrics() -> None:
@@ -142,6 +142,35 @@ def test_multiple_choice_is_a_softmax_over_candidates() -> None:
     assert loss.item() == pytest.approx(expected)
     assert right is not None
     assert right.item() == 1
+
+
+def test_exact_match_counts_whole_questions() -> None:
+    # questions 7, 3 and 5, in two batches: all right, one of three wrong, the only one wrong
+    targets, predicted = torch.tensor([1, 0, 1, 1, 0, 1]), torch.tensor([1, 0, 1, 0, 0, 0])
+    questions = torch.tensor([7, 7, 3, 3, 3, 5])
+    task = TextClassification(CrossEntropy(), ("False", "True"), ("f1", "exact_match"))
+    meter = task.meter(CPU)
+    for part in (slice(0, 3), slice(3, 6)):  # question 3 stands in both
+        logits = F.one_hot(predicted[part], 2).float()
+        meter.update(Fixed(logits), batch_of(targets[part], judged=questions[part]))
+    found = meter.metrics()
+    assert found["exact_match"] == pytest.approx(1 / 3)
+    assert found["f1"] == pytest.approx(2 * 2 / (2 * 2 + 2))  # 2 hits, 2 misses, no false alarm
+
+
+def test_a_chosen_candidate_earns_its_credit() -> None:
+    each, counts = torch.tensor([[1.0], [2.0], [0.0], [3.0], [1.0]]), torch.tensor([2, 3])
+    credit = torch.tensor([[0.5, 0.0], [1.0, 1.0], [0.25, 0.0], [0.4, 0.0], [1.0, 1.0]])
+    task = MultipleChoice(CrossEntropy(), ("0", "1", "2"), ("f1", "exact_match"))
+    assert task.main_metric == "f1"
+    meter = task.meter(CPU)
+    meter.update(Fixed(each), batch_of(torch.tensor([1, 2]), counts, credit))  # chooses rows 1 and 3
+    meter.update(Fixed(each[:2].flip(0)), batch_of(torch.tensor([1]), counts[:1], credit[:2]))  # chooses row 0
+    found = meter.metrics()
+    assert found.keys() == {"loss", "f1", "exact_match"}  # where several are right, accuracy says nothing
+    assert found["f1"] == pytest.approx((1 + 0.4 + 0.5) / 3)
+    assert found["exact_match"] == pytest.approx(1 / 3)
+    assert meter.confusion_matrix() is None
 
 
 def test_regression() -> None:
