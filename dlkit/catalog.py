@@ -150,6 +150,7 @@ OPTIMIZERS = {
 
 SCHEDULES = {
     "constant": Entry("dlkit.schedules:constant", "one learning rate, after a warm-up"),
+    "steps": Entry("dlkit.schedules:steps", "drops by a factor at some points of the run"),
     "linear": Entry("dlkit.schedules:linear", "decay by the same amount at every step"),
     "cosine": Entry("dlkit.schedules:cosine", "cosine annealing from 0 to pi (Loshchilov & Hutter 2016)"),
 }
