@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dlkit import runs
-from dlkit.cli._attention_output import page_of, show, steps_table, write
+from dlkit.cli._attention_output import page_of, show, steps_table, write_files
 from dlkit.cli._attention_records import greatest, jump_of, records
 from dlkit.cli._attention_request import MEASURES, Request
 from dlkit.cli._attention_side import Side, comparable, open_side
@@ -30,7 +30,7 @@ def one_text(request: Request, text: str, output: Output) -> None:
         for side in sides:
             for record in records(side, request):
                 output.emit(record, None, dict)
-    write(request, sides, page)
+    write_files(request, sides, page)
 
 
 def over_lines(request: Request, texts: list[str], output: Output) -> None:
@@ -64,7 +64,7 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
     found = sorted((run.path / "checkpoints").glob("step-*"))
     if len(found) < 2:
         raise DlkitError(
-            f"{run.path} has {len(found)} checkpoint",
+            f"{run.path} keeps {len(found)} checkpoint",
             "train with train.keep_checkpoints=true and train.checkpoint_every=100 steps",
         )
     measure = request.measure or "induction"
