@@ -119,10 +119,8 @@ class _Head:
             yield line
         if rows < count:
             first, last = self.start + rows, self.start + count
-            yield Text(
-                f"tokens {first} to {last - 1} are not shown: --tokens {first}:{min(last, first + MOST_ROWS)} shows more",
-                style="italic",
-            )
+            more = f"--tokens {first}:{min(last, first + MOST_ROWS)} shows more"
+            yield Text(f"tokens {first} to {last - 1} are not shown: {more}", style="italic")
 
 
 def _fit(token: str, width: int, style: str = "") -> Text:

@@ -43,7 +43,8 @@ def test_hostile_tokens_are_text(tmp_path: Path) -> None:
         assert visible(token) in texts
     assert not any("script" in node.tag for node in ET.parse(target).iter() if isinstance(node.tag, str))
     draw(tmp_path / "head.png", page, weights, None)
-    assert Image.open(tmp_path / "head.png").size[0] > 300
+    with Image.open(tmp_path / "head.png") as picture:
+        assert picture.size[0] > 300
 
 
 @pytest.mark.parametrize("sides", [1, 2])
