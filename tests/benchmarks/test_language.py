@@ -114,7 +114,7 @@ def test_time_of_a_token_with_and_without_the_cache(keys: dict[str, Any]) -> Non
 
     sides = [cached(32), cached(1000), whole(32), whole(1000)]
     medians = [statistics.median(spent) * 1e3 for spent in in_turns(*sides, rounds=41)]
-    print(f"width {keys['width']}, a token behind 32 and behind 1,000 others: {medians[0]:.2f} and {medians[1]:.2f} ms with the cache "
+    print(f"width {keys['width']}: behind 32 and 1,000 tokens: {medians[0]:.2f} and {medians[1]:.2f} ms with the cache "
           f"({medians[1] / medians[0]:.2f}x), {medians[2]:.2f} and {medians[3]:.2f} ms without "
           f"({medians[3] / medians[2]:.1f}x)")  # fmt: skip
 
