@@ -36,7 +36,9 @@ def evaluate(
     ] = None,
     ood: Annotated[
         list[str] | None,
-        typer.Option(metavar="SET", help="Also score other data: a data set, images:FOLDER or noise; repeatable."),
+        typer.Option(
+            metavar="SET", help="Also score other data: a data set, SET:CLASS,..., images:FOLDER or noise; repeatable."
+        ),
     ] = None,
     histogram: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Draw the scores of --ood into this file.")
@@ -129,10 +131,10 @@ def _check_source(source: str) -> None:
     if kind == "images" and colon:
         if not Path(place).expanduser().is_dir():
             raise DlkitError(f"no such folder: {place}", "--ood images:FOLDER takes every image in a folder")
-    elif source != "noise" and source not in names:
+    elif source != "noise" and (kind not in names or (colon and not place)):
         raise RequestError(
-            f"no such data: --ood {source}{recipes.closest(source, [*names, 'noise'])}",
-            f"choose one of {', '.join(names)}, noise, images:FOLDER",
+            f"no such data: --ood {source}{recipes.closest(kind, [*names, 'noise'])}",
+            f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
         )
 
 
