@@ -117,8 +117,8 @@ def _sample(
     counts, began = [0] * len(encoded), time.perf_counter()
     if streams:
         _write(prompts[0], streams)
-    for chosen in generation.generate(model, encoded, most, sampling, generator):  # pyright: ignore[reportArgumentType]
-        numbers: Any = chosen.tolist()  # pyright: ignore
+    steps = generation.generate(model, encoded, most, sampling, generator)  # pyright: ignore[reportArgumentType]
+    for numbers in generation.fetched(steps):
         for i, number in enumerate(numbers):
             if texts[i].stopped:
                 continue
