@@ -308,7 +308,8 @@
     element.classList.toggle("self", index === state.token);
     element.classList.toggle("held", state.held && index === state.token);
     element.classList.toggle("found", matches.has(index));
-    element.setAttribute("aria-selected", String(index === state.token));
+    const mine = String(index === state.token);  // an attribute set anew costs, even to the same value
+    if (element.getAttribute("aria-selected") !== mine) element.setAttribute("aria-selected", mine);
   }
   // The weights that belong to the token: of its row, of its column, or what each token gets on the average.
   function related(weights) {
@@ -331,7 +332,8 @@
         const strength = values[index] / highest;
         element.style.backgroundColor = colour("weight", strength);
         element.style.color = inkOn("weight", strength);
-        element.tabIndex = index === (state.token ?? 0) ? 0 : -1;
+        const stop = index === (state.token ?? 0) ? 0 : -1;
+        if (element.tabIndex !== stop) element.tabIndex = stop;
         decorate(element, index);
       });
       caption.textContent = state.token === null

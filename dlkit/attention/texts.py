@@ -82,7 +82,8 @@ def tokenize(
             f"the text has {shown}, the model takes {context} in all, {wanted - context} too many",
             "shorten it, or give --cut to take what fits",
         )
-    numbers, spans, split = list(begin), [None] * len(begin), None
+    numbers, split = list(begin), None
+    spans: list[tuple[int, int] | None] = [None] * len(begin)
     room = context - len(begin) - len(end) * len(texts)
     if room < len(texts):
         raise RequestError(f"a context of {context} tokens has no room for the text")

@@ -109,7 +109,7 @@ class _Head:
             line.append_text(_fit(self.tokens[row], _LABEL, "bold"))
             line.append(" → ", style="dim")
             order = np.argsort(-self.weights[row], kind="stable")[:4]
-            for place in order:
+            for place in map(int, order):
                 weight = float(self.weights[row, place])
                 target = Text.assemble(_fit(self.tokens[place], _TARGET), f" {_number(weight)}  ")
                 if weight < 0.005 or line.cell_len + target.cell_len > width:

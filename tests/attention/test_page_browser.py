@@ -21,15 +21,9 @@ from dlkit.attention.page import Page, write
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}: apt-get install chromium"),
@@ -86,10 +80,15 @@ def view(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
     complaints: list[str] = []
 
     def go(
-        tokens: int = 7, sides: int = 1, causal: bool = False, context: dict[str, Any] | None = None, **keys: Any
+        tokens: int | list[str] = 7,
+        models: int = 1,
+        causal: bool = False,
+        context: dict[str, Any] | None = None,
+        **keys: Any,
     ) -> Opened:
-        given, weights = examples.make(tokens, sides, causal)
-        given = replace(given, **keys)
+        names = [f"t{place}" for place in range(tokens)] if isinstance(tokens, int) else tokens
+        given, weights = examples.make(len(names), models, causal)
+        given = replace(given, tokens=names, **keys)
         target = tmp_path / "page.html"
         write(target, given, iter(weights))
         contexts.append(browser.new_context(viewport={"width": 1300, "height": 900}, **(context or {})))
@@ -104,7 +103,7 @@ def view(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
         page.goto(target.as_uri())
         page.wait_for_selector("html[data-ready]")
-        return Opened(page, weights.reshape(sides, 2, 3, tokens, tokens), given)
+        return Opened(page, weights.reshape(models, 2, 3, len(names), len(names)), given)
 
     yield go
     for context in contexts:
@@ -278,7 +277,7 @@ def test_it_prints_light_and_without_controls(view: Callable[..., Opened]) -> No
 
 
 def test_two_sides_are_shown_side_by_side(view: Callable[..., Opened]) -> None:
-    opened = view(sides=2)
+    opened = view(models=2)
     opened.token(2).hover()
     both = strongest(opened.weights[0, 0, 0][2]) + strongest(opened.weights[1, 0, 0][2])
     assert same(opened.listed(), both)
@@ -321,7 +320,7 @@ def test_512_tokens(view: Callable[..., Opened]) -> None:
 def test_hostile_tokens_are_text(view: Callable[..., Opened], key: str) -> None:
     hostile = examples.HOSTILE
     bad = "".join(hostile)
-    opened = view(len(hostile), tokens=hostile, title=bad, sides=[bad], notes={bad: bad}, split=5)
+    opened = view(hostile, title=bad, sides=[bad], notes={bad: bad}, split=5)
     opened.press(key)
     if key != "3":
         texts = opened.page.eval_on_selector_all("#panels [data-token]", "all => all.map(one => one.textContent)")
@@ -354,7 +353,7 @@ def test_without_motion_nothing_moves(view: Callable[..., Opened]) -> None:
 
 
 def test_every_control_has_a_name(view: Callable[..., Opened]) -> None:
-    opened = view(sides=2)
+    opened = view(models=2)
     for key in "123":
         opened.press(key)
         tree = opened.page.locator("body").aria_snapshot()
