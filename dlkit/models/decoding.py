@@ -38,11 +38,11 @@ class Decoder:
         self.model, self.cache = model, cache
         heads: Any = [block.attention.heads for block in model.blocks]  # pyright: ignore
         self.heads: int = heads[0]
-        large = _goes_to_memory(model)
-        self.blocks = [_functions(block, large) for block in model.blocks]
+        linear = _linear_for(model)
+        self.blocks = [_functions(block, linear) for block in model.blocks]
         self.norm_first: bool = model.blocks[0].norm_first  # pyright: ignore
         self.norm = _norm(model.norm)
-        self.head = _linear(model.head, large)
+        self.head = linear(model.head)
 
     def step(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
         """Logits (B, V) of the token after `tokens`, (B,) int64, which join the cache. Padding as in `GPT.forward`."""
@@ -73,19 +73,16 @@ class Decoder:
         return self.head(self.norm(x))
 
 
-def _functions(block: Any, large: bool) -> tuple[Function, Function, Function, Function, Function]:
+def _functions(block: Any, linear: Callable[[Any], Function]) -> tuple[Function, ...]:
     """Norm, queries with keys and values, output, norm and perceptron of a block."""
     first, activation, last = block.mlp
-    up, down = _linear(first, large), _linear(last, large)
+    up, down = linear(first), linear(last)
 
     def mlp(x: Tensor) -> Tensor:
         return down(activation(up(x)))
 
     attention = block.attention
-    return (
-        _norm(block.attention_norm), _linear(attention.qkv, large), _linear(attention.out, large),
-        _norm(block.mlp_norm), mlp,
-    )  # fmt: skip
+    return _norm(block.attention_norm), linear(attention.qkv), linear(attention.out), _norm(block.mlp_norm), mlp
 
 
 def _norm(module: Any) -> Function:
@@ -95,23 +92,28 @@ def _norm(module: Any) -> Function:
     return lambda x: F.layer_norm(x, shape, weight, bias, eps)
 
 
-def _linear(module: Any, large: bool) -> Function:
-    weight, bias = module.weight.detach(), module.bias
-    if not large:
-        return lambda x: F.linear(x, weight, bias)
-    if weight.nbytes <= _REORDERED // 100:
+def _linear_for(model: GPT) -> Callable[[Any], Function]:
+    """How to multiply by this model's weights: through oneDNN if a step reads more of them than a CPU caches."""
+    weight, size = model.tokens.weight, sum(parameter.nbytes for parameter in model.parameters())
+    if (
+        weight.device.type != "cpu"
+        or weight.dtype != torch.float32
+        or size <= _FITS_THE_CACHE
+        or not torch.backends.mkldnn.is_available()
+    ):
+        return _blas
+    return partial(_onednn, reordered=size <= _REORDERED)
+
+
+def _blas(module: Any) -> Function:
+    weight, bias = module.weight, module.bias
+    return lambda x: F.linear(x, weight, bias)
+
+
+def _onednn(module: Any, reordered: bool) -> Function:
+    weight = module.weight.detach()
+    bias = None if module.bias is None else module.bias.detach()
+    if reordered:
         weight = torch.ops.mkldnn._reorder_linear_weight(weight)
-    multiply = torch.ops.mkldnn._linear_pointwise
-    return partial(_pointwise, multiply, weight, None if bias is None else bias.detach())
-
-
-def _pointwise(multiply: Any, weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    return multiply(x, weight, bias, "none", [], "")
-
-
-def _goes_to_memory(model: GPT) -> bool:
-    """Whether a step reads more weights than a CPU caches, and oneDNN is there to read them on all cores."""
-    weight = model.tokens.weight
-    if weight.device.type != "cpu" or weight.dtype != torch.float32 or not torch.backends.mkldnn.is_available():
-        return False
-    return sum(parameter.nbytes for parameter in model.parameters()) > _FITS_THE_CACHE
+    multiply: Any = torch.ops.mkldnn._linear_pointwise
+    return lambda x: multiply(x, weight, bias, "none", [], "")

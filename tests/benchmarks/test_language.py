@@ -19,6 +19,7 @@ from dlkit.data.windows import TokenWindows
 from dlkit.generation import Sampling, generate
 from dlkit.losses import CrossEntropy
 from dlkit.models import checkpoints
+from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.groups import parameter_groups
@@ -85,21 +86,22 @@ def test_generation_beside_transformers(keys: dict[str, Any]) -> None:
     told(f"generate 256 tokens, {millions:.1f} M, batch 1, fp32, beside transformers", a, b, 256)
 
 
-def test_time_of_a_token_with_and_without_the_cache() -> None:
+@pytest.mark.parametrize("keys", [{"layers": 4, "heads": 4, "width": 256}, {"layers": 6, "heads": 6, "width": 384}])
+def test_time_of_a_token_with_and_without_the_cache(keys: dict[str, Any]) -> None:
     torch.set_num_threads(2)
-    model = GPT(1024, 1024, layers=4, heads=4, width=256).eval()
+    model = GPT(1024, 1024, **keys).eval()
     tokens = torch.randint(1024, (1, 1024))
 
     def cached(length: int) -> Callable[[], Any]:
-        cache = model.make_cache(1, 1024)
+        decoder = Decoder(model, model.make_cache(1, 1024))
         with torch.inference_mode():
-            model(tokens[:, :length], cache=cache)
+            model(tokens[:, :length], cache=decoder.cache)
 
         def step() -> None:
-            for layer in cache.layers:
+            for layer in decoder.cache.layers:
                 layer.length = length
             with torch.inference_mode():
-                model(tokens[:, :1], cache=cache, last=True)
+                decoder.step(tokens[:, 0])
 
         return step
 
@@ -112,7 +114,7 @@ def test_time_of_a_token_with_and_without_the_cache() -> None:
 
     sides = [cached(32), cached(1000), whole(32), whole(1000)]
     medians = [statistics.median(spent) * 1e3 for spent in in_turns(*sides, rounds=41)]
-    print(f"a token behind 32 and behind 1,000 others: {medians[0]:.2f} and {medians[1]:.2f} ms with the cache "
+    print(f"width {keys['width']}: behind 32 and 1,000 tokens: {medians[0]:.2f} and {medians[1]:.2f} ms with the cache "
           f"({medians[1] / medians[0]:.2f}x), {medians[2]:.2f} and {medians[3]:.2f} ms without "
           f"({medians[3] / medians[2]:.1f}x)")  # fmt: skip
 
