@@ -32,7 +32,8 @@ def ablation(reader: Reader, texts: Sequence[TokenizedText], seed: int) -> dict[
     of = ""
     for number, text in enumerate(texts):
         of, loss = _loss(reader, text, seed + number)
-        copies = max(1, _LOGITS // (len(text) * reader.model.vocabulary))  # pyright: ignore
+        vocabulary: int = reader.model.vocabulary  # pyright: ignore[reportAssignmentType]
+        copies = max(1, _LOGITS // (len(text) * vocabulary))
         sums += ablate(reader.model, loss, copies)[1]
     return {"of": of, "rises": sums / len(texts)}
 
@@ -51,7 +52,7 @@ def _loss(reader: Reader, text: TokenizedText, seed: int) -> tuple[str, Loss]:
         places = np.sort(np.random.default_rng(seed).choice(plain, size=wanted, replace=False))
         mask = reader.tokenizer.require("[MASK]")
         return "loss in nats a masked token", masked_loss(
-            model, tokens, segments, torch.from_numpy(places).to(device), mask
+            model, tokens, segments, torch.tensor(places.tolist(), device=device), mask
         )
     chosen, loss = class_logit(model, tokens, segments)
     name = reader.classes[chosen] if chosen < len(reader.classes) else str(chosen)

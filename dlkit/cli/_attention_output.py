@@ -77,7 +77,7 @@ def show(sides: list[Side], page: Page, measure: str, request: Request) -> None:
     if len(sides) == 1 and len(page.layers) == 1 and len(page.heads) == 1 and first.look is not None:
         start = first.tokens[0]
         (weights,) = _weights(request, sides, start, start + len(page.tokens))
-        parts.append(view.head(page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split))
+        parts.append(view.head(page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split, start))
         parts.append(_facts({name: float(values[0, 0, 0]) for name, values in page.scores.items()}))
     else:
         parts.append(view.grid(page, measure))
