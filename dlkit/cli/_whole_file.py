@@ -47,7 +47,7 @@ def whole_file(path: Path | None) -> Iterator[BinaryIO]:
                 sys.stdout.flush()
             return
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with open(descriptor, "w+b") as file:
+        with os.fdopen(descriptor, "w+b") as file:
             yield cast(BinaryIO, file)
             file.flush()
             os.fsync(file.fileno())

@@ -19,6 +19,8 @@ import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.errors import DlkitError
+
 UNITS = 1 << 24  # of probability
 
 _FAMILY: Any = constriction.stream.model.Categorical(perfect=False)
@@ -31,8 +33,11 @@ class Encoder:
         self._coder = constriction.stream.queue.RangeEncoder()
 
     def put(self, symbols: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
-        """Code symbols (N,) under weights (N, V)."""
-        self._coder.encode(symbols, _FAMILY, weights)
+        """Code symbols (N,) under weights (N, V). Raises DlkitError where these are no numbers."""
+        try:
+            self._coder.encode(symbols, _FAMILY, weights)
+        except (AssertionError, ValueError) as error:
+            raise DlkitError(f"the model gives no distribution: {error}", "was its training sound?") from error
 
     def finish(self) -> bytes:
         """The message. Zero bytes at its end are left out."""
