@@ -127,9 +127,7 @@ def _grid(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> Any
             if layer == 0:
                 axis.set_title(str(page.heads[head]), fontsize=8, color="#555555")
             if head == 0:
-                axis.set_ylabel(
-                    str(page.layers[layer]), fontsize=8, color="#555555", rotation=0, ha="right", va="center"
-                )
+                axis.set_ylabel(str(page.layers[layer]), fontsize=8, color="#555555", rotation=0, ha="right", va="center")
         if measure is not None and finite.size:
             bar = part.colorbar(
                 ScalarMappable(scale, _shades("score")), ax=axes, shrink=0.6, aspect=30, pad=0.01, fraction=0.03

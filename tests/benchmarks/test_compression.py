@@ -1,7 +1,8 @@
 """`dlkit compress` beside xz and zstd: sizes, the model's ideal, throughput and what limits it.
 
     dlkit train pydoc-gpt --run-dir runs/pydoc-gpt-1
-    DLKIT_RUN=runs/pydoc-gpt-1 [DLKIT_FILE=text.txt] python -m pytest tests/benchmarks/test_compression.py -m benchmark -s
+    export DLKIT_RUN=runs/pydoc-gpt-1 DLKIT_FILE=text.txt
+    python -m pytest tests/benchmarks/test_compression.py -m benchmark -s
 
 Without DLKIT_FILE the text is the test split of pydoc. Without DLKIT_RUN only the prequential code is measured.
 """
