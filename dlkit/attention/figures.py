@@ -26,11 +26,8 @@ def draw(path: Path, page: Page, weights: Iterable[np.ndarray], measure: str | N
         weights: (T, T) for each side, layer and head, as for `page.write`; they are taken one at a time.
         measure: the score that is written over each matrix and colours its frame, or None.
     """
-    if page.shape[1:] == (1, 1):
-        figure = _single(page, weights, measure)
-    else:
-        figure = _grid(page, weights, measure)
-    _save(figure, path)
+    form = _single if page.shape[1:] == (1, 1) else _grid
+    _save(form(page, weights, measure), path)
 
 
 def draw_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
@@ -49,6 +46,12 @@ def draw_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray
             axis.plot(
                 steps, values[:, layer, head], _DASHES[head % 4], color=_COLOURS[layer % 7], marker="o", markersize=3,
                 linewidth=1.2, label=f"layer {layer}" if head == 0 else None,
+            )  # fmt: skip
+        if np.isfinite(values[-1]).any():  # the head that ends highest has its name
+            layer, head = np.unravel_index(np.nanargmax(values[-1]), (layers, heads))
+            axis.annotate(
+                f"layer {layer}, head {head}", (steps[-1], values[-1, layer, head]), (-4, 5),
+                textcoords="offset points", ha="right", fontsize=8,
             )  # fmt: skip
         axis.set_title(prose(name), parse_math=False, fontsize=11)
         axis.set_xlabel("training step")
@@ -127,7 +130,9 @@ def _grid(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> Any
             if layer == 0:
                 axis.set_title(str(page.heads[head]), fontsize=8, color="#555555")
             if head == 0:
-                axis.set_ylabel(str(page.layers[layer]), fontsize=8, color="#555555", rotation=0, ha="right", va="center")
+                axis.set_ylabel(
+                    str(page.layers[layer]), fontsize=8, color="#555555", rotation=0, ha="right", va="center"
+                )
         if measure is not None and finite.size:
             bar = part.colorbar(
                 ScalarMappable(scale, _shades("score")), ax=axes, shrink=0.6, aspect=30, pad=0.01, fraction=0.03

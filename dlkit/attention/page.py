@@ -1,9 +1,9 @@
 """One offline HTML page with every head's attention: overview, text, lines and matrix, search; no network.
 
-The weights are quantised evenly, w = q / N with a whole number q, since even steps with an entropy coder behind them are
-within a quarter of a bit of what any code of the same squared error needs (Gish & Pierce 1968); and compressed by deflate,
-column by column, because a head looks at the same few tokens from everywhere. N is as large as a head's room on the page
-allows, so that short texts lose next to nothing. The page states the largest error, as measured while writing.
+The weights are quantised evenly, w = q / N with a whole number q: even steps with an entropy coder behind them are
+within a quarter of a bit of what any code of the same squared error needs (Gish & Pierce 1968). Then they are deflated
+column by column, because a head looks at the same few tokens from everywhere. N is as large as a head's room on the
+page allows, so that short texts lose next to nothing. The page states the largest error, as measured while writing.
 """
 
 from __future__ import annotations

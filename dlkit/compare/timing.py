@@ -1,4 +1,4 @@
-"""Which engine is the fastest here: a few steps of each, in turns, so that what else the machine does slows them all."""
+"""Which engine is the fastest here: a few steps of each, in turns, so that whatever else runs slows them all."""
 
 from __future__ import annotations
 

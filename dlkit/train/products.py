@@ -1,7 +1,7 @@
 """By which library float32 matrices are multiplied on a CPU: the stacks of a race spend most of their time there.
 
-torch asks Intel's MKL, which takes no AVX-512 on processors of other makers. oneDNN, which is also part of torch, writes
-its kernels for the processor at hand: on an AMD EPYC of 2025 it multiplies stacks in 0.45 times the time. torch hands it
+torch asks Intel's MKL, which takes no AVX-512 on processors of other makers. oneDNN, which is also part of torch,
+writes its kernels for the processor at hand: on an AMD EPYC it multiplies stacks in 0.45 times the time. torch hands it
 float32 matrices only where bfloat16 would be allowed inside. A processor without AMX gains nothing by that, and oneDNN
 stays with float32; this is checked by a product's error before it is relied on.
 

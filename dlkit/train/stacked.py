@@ -269,8 +269,9 @@ class Stack:
         sums |= {f"generator.{seed}": state for seed, state in enumerate(self.tosses.states)}
         files = {"parameters": self.parameters, "buffers": self.buffers, "optimizers": optimizers, "sums": sums}
         # copies: the stack goes on changing its own
+        keep = torch.contiguous_format
         tensors = {
-            file: {name: x.detach().clone(memory_format=torch.contiguous_format) for name, x in held.items()}
+            file: {name: x.detach().clone(memory_format=keep) for name, x in held.items()}
             for file, held in files.items()
         }
         return Checkpoint(self.taken, tensors, {"since": self.since})

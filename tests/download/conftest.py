@@ -322,7 +322,7 @@ class Silent:
 
 
 def impatient(**changes: Any) -> Patience:
-    return Patience(**{"retries": 4, "timeout": 5.0, "first_wait": 0.001, **changes})
+    return Patience(**{"retries": 4, "timeout": 60.0, "first_wait": 0.001, **changes})
 
 
 @pytest.fixture

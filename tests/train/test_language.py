@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dlkit.errors import RequestError
-from dlkit.generation import Sampling, TextStream, generate
+from dlkit.generation import Sampling, TextStream, fetched, generate
 from dlkit.losses import CrossEntropy, SquaredError
+from dlkit.models import decoding
 from dlkit.models.gpt import GPT
 from dlkit.train import scores
 from dlkit.train.evaluate import evaluate
@@ -294,3 +296,43 @@ def test_a_stop_ends_the_text_wherever_it_is_cut(text: str, stops: list[str]) ->
     # it ends where a stop is complete first; of those complete there, before the one that begins first
     ends = [(place + len(stop), place) for stop in stops if (place := text.find(stop)) >= 0]
     assert told == stream.text == (text[: min(ends)[1]] if ends else text)
+
+
+def test_tokens_are_fetched_several_steps_at_once() -> None:
+    asked: list[int] = []
+
+    def steps() -> Iterator[Tensor]:
+        for i in range(19):
+            asked.append(i)
+            yield torch.tensor([i, -i])
+
+    assert list(fetched(steps())) == [[i, -i] for i in range(19)]
+    assert list(fetched(steps(), 8)) == [[i, -i] for i in range(19)]
+    asked.clear()
+    assert next(fetched(steps())) == [0, 0]  # on a CPU a token is there at once
+    assert asked == [0]
+    asked.clear()
+    assert next(fetched(steps(), 8)) == [0, 0]
+    assert asked == list(range(8))
+
+
+@pytest.mark.parametrize("keys", [{"norm_first": False, "tied": False}, {"positions": "sinusoidal", "hidden": 40}])
+@pytest.mark.parametrize("short", [False, True])
+def test_a_step_of_the_decoder_is_the_models(
+    keys: dict[str, Any], short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = GPT(50, 12, layers=2, heads=2, width=16, **keys).eval()
+    tokens = torch.randint(50, (3, 9))
+    padding = torch.tensor([0, 4, 2]) if short else None
+    # weights that fit a CPU's cache, such that do not, and such whose copy would take too much memory
+    for limit, copied in ((1 << 30, 1 << 30), (0, 1 << 30), (0, 0)):
+        monkeypatch.setattr(decoding, "_FITS_THE_CACHE", limit)
+        monkeypatch.setattr(decoding, "_REORDERED", copied)
+        with torch.inference_mode():
+            expected = model(tokens, padding=padding)
+            decoder = decoding.Decoder(model, model.make_cache(3, 12))
+            model(tokens[:, :5], cache=decoder.cache, padding=padding)
+            got = torch.stack([decoder.step(column, padding) for column in tokens[:, 5:].unbind(1)], 1)
+        torch.testing.assert_close(got, expected[:, 5:], atol=1e-5, rtol=1e-5)
+        assert decoder.cache.length == 9
