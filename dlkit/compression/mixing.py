@@ -139,7 +139,7 @@ class Mixing:
         np.add.at(self._n, index, np.uint8(1))
         now = self._n[index]
         np.add.at(self._p, index, (((target - self._own) * _RATE[now - 1]) >> 16).astype(np.int32))
-        self._p[index] = _within(self._p[index], 0, ONE - 1)
+        self._p[index] = _within(self._p[index].astype(np.int64), 0, ONE - 1)
         self._n[index] = np.minimum(now, _LIMIT)
         before = self._corrected[self._cell]
         self._corrected[self._cell] = before + ((target - before) >> 6)

@@ -58,12 +58,12 @@ def test_stored_chunks_are_learned_too() -> None:
 
 def test_the_payload_is_the_code_length() -> None:
     data = MANUAL[:3000]
-    _, codec = round_trip(data)
-    length = code_length(data)
+    _, codec = round_trip(data, streams=4)
+    length = code_length(data, streams=4)
     assert codec.ideal_bits == pytest.approx(length.bits, abs=1e-6)
     assert length.bits / 8 <= codec.payload_bytes <= length.bits / 8 * 1.001 + 4
     assert length.bytes == len(data)
-    assert code_length([data[:1234], data[1234:]]).bits == length.bits
+    assert code_length([data[:1234], data[1234:]], streams=4).bits == length.bits
 
 
 def test_the_curve_ends_at_the_whole_and_falls() -> None:
