@@ -174,7 +174,7 @@ def test_an_interrupt_leaves_nothing_behind(
 @pytest.mark.parametrize("command", ["compress", "decompress"])
 def test_signals(tmp_path: Path, command: str, number: int, code: int) -> None:
     source = tmp_path / "big"
-    source.write_bytes(os.urandom(1 << 14) * 16)
+    source.write_bytes(os.urandom(1 << 14) * 2)
     arguments = ["compress", str(source), "--prequential", "--streams", "4", "--no-verify"]
     if command == "decompress":
         assert run([*arguments, "-q"]) == 0
