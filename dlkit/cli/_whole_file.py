@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, cast
@@ -31,7 +31,7 @@ def refuse(path: Path | None, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path | None) -> Iterator[BinaryIO]:
+def whole_file(path: Path | None) -> Generator[BinaryIO]:
     """A binary file to write and to read again, which takes its name, or goes to standard output, at the end.
 
     After an error, an interrupt or SIGTERM, which becomes exit code 143, nothing is left behind.
@@ -47,7 +47,7 @@ def whole_file(path: Path | None) -> Iterator[BinaryIO]:
                 sys.stdout.flush()
             return
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with open(descriptor, "w+b") as file:
+        with os.fdopen(descriptor, "w+b") as file:
             yield cast(BinaryIO, file)
             file.flush()
             os.fsync(file.fileno())
@@ -76,7 +76,7 @@ def _terminate(number: int, frame: FrameType | None) -> Any:
 
 
 @contextlib.contextmanager
-def binary_input(path: Path | None) -> Iterator[BinaryIO]:
+def binary_input(path: Path | None) -> Generator[BinaryIO]:
     """A file to read, or standard input for None.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
@@ -105,13 +105,12 @@ def settings(
     from dlkit.build.language import open_reader
     from dlkit.compression import environment
     from dlkit.compression.language import LanguageCodec
-    from dlkit.models.gpt import GPT
 
     reader = open_reader(model, torch.device("cpu"))
-    if not isinstance(reader.model, GPT):
+    if reader.task != "causal-lm":
         raise RequestError(f"{reader.path} is a model for {reader.task}, which predicts no next token", "give a GPT")
     count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), environment.cores())
-    codec = LanguageCodec(reader.model, reader.tokenizer, count, streams, str(reader.path))
+    codec = LanguageCodec(cast(Any, reader.model), reader.tokenizer, count, streams, str(reader.path))
     if recorded:
         codec.identify(recorded)  # a wrong model is named before a wrong machine
 

@@ -13,26 +13,32 @@ Shapes: N streams, V symbols.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import constriction
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.errors import DlkitError
+
 UNITS = 1 << 24  # of probability
 
-_FAMILY: Any = constriction.stream.model.Categorical(perfect=False)
+_STREAM: Any = cast(Any, constriction).stream  # it comes without types
+_FAMILY: Any = _STREAM.model.Categorical(perfect=False)
 
 
 class Encoder:
     """Appends symbols to a message."""
 
     def __init__(self) -> None:
-        self._coder = constriction.stream.queue.RangeEncoder()
+        self._coder = _STREAM.queue.RangeEncoder()
 
     def put(self, symbols: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
-        """Code symbols (N,) under weights (N, V)."""
-        self._coder.encode(symbols, _FAMILY, weights)
+        """Code symbols (N,) under weights (N, V). Raises DlkitError where these are no numbers."""
+        try:
+            self._coder.encode(symbols, _FAMILY, weights)
+        except (AssertionError, ValueError) as error:
+            raise DlkitError(f"the model gives no distribution: {error}", "was its training sound?") from error
 
     def finish(self) -> bytes:
         """The message. Zero bytes at its end are left out."""
@@ -48,7 +54,7 @@ class Decoder:
 
     def __init__(self, message: bytes) -> None:
         words = np.frombuffer(message + bytes(-len(message) % 4), "<u4").astype(np.uint32)
-        self._coder = constriction.stream.queue.RangeDecoder(words)
+        self._coder = _STREAM.queue.RangeDecoder(words)
 
     def take(self, weights: NDArray[np.float32]) -> NDArray[np.int32]:
         """The next symbols, (N,), under weights (N, V).

@@ -69,7 +69,7 @@ def reproducible(threads: int) -> Iterator[None]:
     try:
         if torch.get_num_threads() != threads:
             raise DlkitError(
-                f"the file needs {threads} threads, for whose sums it was coded; {cores()} cores are here",
+                f"the file needs {threads} threads, whose sums it is coded for; {cores()} cores are here",
                 f"decompress it on a machine with {threads} cores; `compress --threads 1` makes files for any",
             )
         torch.use_deterministic_algorithms(True)

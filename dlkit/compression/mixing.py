@@ -49,6 +49,11 @@ _RATE = np.array([round(ONE / (n + 1.5)) for n in range(256)])
 TABLES = zlib.crc32(_LOGIT.astype("<i4").tobytes() + _SIGMOID.astype("<i4").tobytes())
 
 
+def _within(x: Ints, least: int, most: int) -> Ints:
+    """np.clip, which costs more than this on small arrays."""
+    return np.minimum(np.maximum(x, least), most)
+
+
 class Mixing:
     """The model. For every bit call `probabilities`, then `learn`.
 
@@ -102,7 +107,7 @@ class Mixing:
         self._seen = np.where(known, self._n[self._index], 0).astype(np.int64)
         self._own = np.where(known, self._p[self._index], ONE // 2).astype(np.int64)
         logits = _LOGIT[self._own >> 4]  # (K, N)
-        bucket = np.clip((logits + 8 * _NAT) * _BUCKETS // (16 * _NAT), 0, _BUCKETS - 1)
+        bucket = _within((logits + 8 * _NAT) * _BUCKETS // (16 * _NAT), 0, _BUCKETS - 1)
         self._cell = (self._row + np.minimum(self._seen, _COUNTS - 1)) * _BUCKETS + bucket
         # a match says which bit comes next, as long as the bits of this byte agree
         self._agrees = (self._matched > 0) & ((self._expected >> (8 - self._done)) == self._partial)
@@ -119,8 +124,8 @@ class Mixing:
         self._chosen = (sure, self._partial)
         # p = sigmoid(sum_k w_k x_k), by each gate; the code takes the mean of their logits
         dots = [((gate[row] * self._inputs).sum(1) >> 16) for gate, row in zip(self._gates, self._chosen, strict=True)]
-        self._outputs = [_SIGMOID[np.clip(dot, -_MOST, _MOST) + _MOST] for dot in dots]
-        return _SIGMOID[np.clip((dots[0] + dots[1]) >> 1, -_MOST, _MOST) + _MOST]
+        self._outputs = [_SIGMOID[_within(dot, -_MOST, _MOST) + _MOST] for dot in dots]
+        return _SIGMOID[_within((dots[0] + dots[1]) >> 1, -_MOST, _MOST) + _MOST]
 
     def learn(self, bits: Ints) -> None:
         """Say what the bit was, (N,)."""
@@ -134,7 +139,7 @@ class Mixing:
         np.add.at(self._n, index, np.uint8(1))
         now = self._n[index]
         np.add.at(self._p, index, (((target - self._own) * _RATE[now - 1]) >> 16).astype(np.int32))
-        self._p[index] = np.clip(self._p[index], 0, ONE - 1)
+        self._p[index] = _within(self._p[index].astype(np.int64), 0, ONE - 1)
         self._n[index] = np.minimum(now, _LIMIT)
         before = self._corrected[self._cell]
         self._corrected[self._cell] = before + ((target - before) >> 6)

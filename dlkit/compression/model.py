@@ -85,12 +85,12 @@ def probe(model: GPT, first: int, streams: int, keep: int) -> int:
     steps, crc = Steps(model, first, streams, min(keep, _PROBE)), 0
     places = np.arange(streams)
     for step in range(min(_PROBE, model.context)):
-        crc = zlib.crc32(weights(steps.logits()), crc)
+        crc = zlib.crc32(weights(steps.logits()).data, crc)
         steps.feed((places * 31 + step * 17) % model.vocabulary)
     tokens = torch.arange(streams * (keep + 1), device=model.tokens.weight.device) % model.vocabulary
     with torch.inference_mode():
         again = model(tokens.reshape(streams, -1), cache=model.make_cache(streams, keep + 1), last=True)[:, -1]
-    return zlib.crc32(weights(again), crc)
+    return zlib.crc32(weights(again).data, crc)
 
 
 def fingerprint(model: GPT) -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dlkit.compression.coder import CodeError, Decoder, Encoder
 from dlkit.compression.container import CODED, STORED, Chunk
 from dlkit.compression.mixing import ONE, TABLES, Mixing
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, RequestError
 
 CHUNK_BYTES = 1 << 22
 MOST_STREAMS = 64
@@ -74,6 +74,9 @@ def code_length(
         streams: side by side, at most; None chooses by the size. 1 is the shortest for small data, and the slowest.
         block: bytes between two points of the curve.
         advance: hears how many bytes were coded since it was last called.
+
+    Raises:
+        RequestError: more than 64 streams.
     """
     coder, curve = _Learner(streams), list[tuple[int, float]]()
     size = 0
@@ -110,6 +113,8 @@ class _Learner:
     """A model and the pass over chunks in which it learns, which is the same for every use of it."""
 
     def __init__(self, streams: int | None) -> None:
+        if streams is not None and not 1 <= streams <= MOST_STREAMS:
+            raise RequestError(f"{streams} streams: prequential coding takes 1 to {MOST_STREAMS}")
         self.streams = streams
         self.bits = 0.0  # so far, under the model itself
         self.table_bits = 0
