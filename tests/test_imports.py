@@ -29,7 +29,7 @@ MAY = {
     "generation": {"errors", "models"},
     "surprisal": {"models"},
     "attention": {"errors", "annotations", "nn", "models", "data", "losses", "plotting"},
-    "compression": {"errors", "annotations", "nn", "models", "optim", "losses", "data", "schedules"},
+    "compression": {"errors", "annotations", "nn", "models", "optim", "losses", "data", "schedules", "train"},
     "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},

@@ -28,7 +28,7 @@ from dlkit.data.dataset import Dataset
 from dlkit.data.folder import data_folder
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint, loop, plan, random_state
+from dlkit.train import checkpoint, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate
 from dlkit.train.loop import Task, Training, autocast, load_weights
@@ -292,8 +292,13 @@ _contest: Contest | None = None  # of a worker process
 
 def _join_contest(contest: Contest, stop: Event) -> None:
     global _contest
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the race
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # they may reach all processes: the parent stops the race
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
+    machine.keep_freed_memory()
     contest.should_stop = stop.is_set
     _contest = contest
 

@@ -53,17 +53,17 @@ class OnRecipe:
     ) -> tuple[str, Iterator[Told]]:
         """The name of the loss to judge by, and the runs as they finish."""
         from dlkit import build
-        from dlkit.compare import race
+        from dlkit.compare import race, timing
         from dlkit.compare.keep import Keep
-        from dlkit.train import machine, stacked
+        from dlkit.train import machine, stackable
 
-        machine.keep_freed_memory()
+        machine.keep_freed_memory(all_sizes=True)
         contest = build.Contest(self.prepared, machine.pick_device(self.device), should_stop)
         first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not contenders:
             return judged_by, iter(())
-        why = stacked.unsupported(first)
+        why = stackable.unsupported(first)
         if self.engine == "stacked" and why is not None:
             raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -72,7 +72,7 @@ class OnRecipe:
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
         if engine == "auto" and len(contenders) > 1:
-            choice = race.fastest(contenders, contest.training, processes)
+            choice = timing.fastest(contenders, contest.training, processes)
             engine, size, estimates = choice.engine, choice.size, choice.estimates
             told = ", ".join(
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
@@ -83,8 +83,8 @@ class OnRecipe:
                 f"taking {engine}, {ratio:.1f} times as fast as the loop"
             )
         if engine == "stacked":
-            size = size or race.best_size(contenders, contest.training)[0]
-            note(f"stacks of {size} runs, about {size * stacked.bytes_of_run(first) / 2**20:.0f} MiB each")
+            size = size or timing.best_size(contenders, contest.training)
+            note(f"stacks of {size} runs, about {size * stackable.bytes_of_run(first) / 2**20:.0f} MiB each")
         engine = "loop" if engine == "auto" else engine
         folder.choose(engine, size if engine == "stacked" else None)
         keep = Keep(folder.path, should_stop)

@@ -29,20 +29,20 @@ class RaceView:
         pairs: list[Pair],
         target: str | None,
     ) -> None:
-        from dlkit.compare import verdict
+        from dlkit.compare import measures, verdict
 
         self.title, self.metric, self.outcomes = title, metric, outcomes
         self.summaries, self.pairs = summaries, pairs
         finals = [o.loss if metric == "loss" else o.metrics.get(metric, math.inf) for o in outcomes if not o.diverged]
         worst = max((value for value in finals if math.isfinite(value)), default=math.inf)
-        self.records = verdict.records(summaries, outcomes, metric, worst)
+        self.records = measures.records(summaries, outcomes, metric, worst)
         self.target = self._steps_to(target) if target else None
         self.winners = verdict.winners(summaries, pairs)
         self.winner = self.winners[0] if len(self.winners) == 1 else "tie"
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""
-        from dlkit.compare import verdict
+        from dlkit.compare import measures, verdict
 
         name, _, text = target.partition("=")
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
@@ -55,7 +55,7 @@ class RaceView:
             raise RequestError(f"--target {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
         for record, summary in zip(self.records, verdict.rank(self.summaries), strict=True):
             mine = summary.best_outcomes(self.outcomes)
-            steps = verdict.steps_to(mine, full, value, full.endswith("accuracy"))
+            steps = measures.steps_to(mine, full, value, full.endswith("accuracy"))
             # the time that a run takes in this race is spread evenly over its steps
             seconds = [s * o.seconds_share / max(o.steps, 1) for s, o in zip(steps, mine, strict=True)]
             record["target"] = f"{full}={value:g}"
@@ -91,7 +91,7 @@ class RaceView:
 
     def notes(self) -> list[str]:
         return [
-            f"the best learning rate of {record['optimizer']}, {record['lr']:g}, is at the edge of its grid: widen --lr"
+            f"{record['optimizer']} is best at the edge of its grid, lr {record['lr']:.3g}: widen --lr"
             for record in self.records
             if record["at_edge"]
         ]
@@ -123,12 +123,12 @@ class RaceView:
             *(() if searched else ("decades",)),
             "diverged",
         ]
-        columns += [f"steps, s to {self.target}"] if self.target else []
+        columns += [f"steps, s to\n{self.target}"] if self.target else []
         columns += ["options"] if searched else []
         rows: list[list[str]] = []
         for r in self.records:
             lr = "-" if r["lr"] is None else f"{r['lr']:.3g}" + ("*" if r["at_edge"] else "")
-            bounds = f"{r['low']:.4g} to {r['high']:.4g}" if r["seeds"] > 1 and math.isfinite(r["mean"]) else "-"
+            bounds = f"{r['low']:.3g} to {r['high']:.3g}" if r["seeds"] > 1 and math.isfinite(r["mean"]) else "-"
             row = [
                 r["optimizer"],
                 lr,

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from multiprocessing import get_context
 
-import torch
 from torch import Tensor
 
 from dlkit.compare.keep import Keep
 from dlkit.compare.runs import Contender, Outcome, Told, Underway
 from dlkit.errors import DivergedError
-from dlkit.train import random_state, stacked
+from dlkit.train import random_state, stackable, stacked
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Finished, StepDone
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import steps_between
 
-# Steps by which engines are timed, behind two that warm up.
-TIMED_STEPS = 4
-# Stacks of fewer runs are not tried where more fit.
-SMALLEST_STACK = 8
 # How often it is looked whether workers shall stop.
 LOOK_SECONDS = 0.2
 
@@ -122,7 +115,7 @@ def stack(
                     yield told
     if not left or keep.should_stop():
         return
-    size = size or stacked.runs_at_once(build(left[0]))
+    size = size or stackable.runs_at_once(build(left[0]))
     for start in range(0, len(left), size):
         yield from _one_stack(left[start : start + size], build, keep)
         if keep.should_stop():
@@ -206,64 +199,3 @@ def members_of(contenders: Sequence[Contender], build: Build) -> stacked.Members
     return stacked.Members(
         trainings, [seeds.index(c.seed) for c in contenders], groups, [generators[seed] for seed in seeds]
     )
-
-
-def best_size(contenders: Sequence[Contender], build: Build) -> tuple[int, float]:
-    """How many runs a stack should have, and the seconds that a step then takes for each of them.
-
-    Small models want large stacks, whose kernels then have enough to do; those of larger ones outgrow the caches.
-    """
-    size = min(len(contenders), stacked.runs_at_once(build(contenders[0])))
-    members = members_of(contenders[:size], build)
-    timed: dict[int, float] = {}
-    while size >= SMALLEST_STACK or not timed:
-        timed[size] = stacked.seconds_a_step(members.first(size)) / size
-        if timed[size] > min(timed.values()):
-            break  # it only gets worse from here
-        size //= 3
-    best = min(timed, key=lambda size: timed[size])
-    return best, timed[best]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The fastest engine, how many runs its stacks have, and the seconds that each engine would take for everything."""
-
-    engine: str
-    size: int | None
-    estimates: dict[str, float]
-
-
-def fastest(contenders: Sequence[Contender], build: Build, processes: int) -> Choice:
-    """Time a few steps of each engine.
-
-    Workers take the time of the loop with one thread, shared by the processes, and two seconds to start.
-    """
-    training = build(contenders[0])
-    total, runs = training.total_steps, len(contenders)
-    threads = torch.get_num_threads()
-    estimates = {"loop": _seconds_a_step(training) * total * runs}
-    if processes > 1:
-        torch.set_num_threads(1)
-        try:
-            # two at once slow each other down: memory and caches are shared
-            alone = _seconds_a_step(build(contenders[0]))
-        finally:
-            torch.set_num_threads(threads)
-        estimates["workers"] = 4.0 + 1.15 * alone * total * runs / processes
-    size = None
-    if stacked.unsupported(training) is None:
-        size, seconds = best_size(contenders, build)
-        estimates["stacked"] = seconds * total * runs
-    return Choice(min(estimates, key=lambda name: estimates[name]), size, estimates)
-
-
-def _seconds_a_step(training: Training) -> float:
-    marks: list[float] = []
-    for event in fit(training):
-        if isinstance(event, StepDone):
-            marks.append(time.perf_counter())
-            if len(marks) > 2 + TIMED_STEPS:
-                break
-    # the least, as of a stack: what else runs on this machine only ever adds to it
-    return min((b - a for a, b in itertools.pairwise(marks[1:])), default=0.0)

@@ -12,11 +12,16 @@ from dlkit.errors import RequestError
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_MMAP_MAX = -4
 _LARGEST_MMAP_THRESHOLD = 32 << 20
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep freed tensors instead of handing them back to the kernel and faulting them in again every step."""
+def keep_freed_memory(all_sizes: bool = False) -> None:
+    """Let glibc keep freed tensors instead of handing them back to the kernel and faulting them in again every step.
+
+    Args:
+        all_sizes: those of more than 32 MiB too, as a stack of models has them; their memory stays with the process.
+    """
     if not sys.platform.startswith("linux"):
         return
     try:
@@ -25,6 +30,8 @@ def keep_freed_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    if all_sizes:
+        mallopt(_M_MMAP_MAX, 0)
 
 
 def pick_device(name: str) -> torch.device:

@@ -12,8 +12,6 @@ and the optimizer's own kernel updates it. A run that diverges fills its rows wi
 from __future__ import annotations
 
 import copy
-import itertools
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,15 +22,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from dlkit.train import random_state
+from dlkit.train import products
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.loop import Batches, Training
-from dlkit.train.tosses import Tosses, draws_otherwise
-
-# Runs that are trained at once take no more than this; the rest follow in further stacks.
-MOST_BYTES = 2 << 30
-# How many times over a run needs its parameters (weights, gradient, two moments) and its activations (their gradients).
-PARAMETER_COPIES, ACTIVATION_COPIES = 4, 2
+from dlkit.train.tosses import Tosses
 
 Batch = tuple[Tensor, ...]  # inputs and targets first
 
@@ -85,54 +78,6 @@ class StackEvaluated:
     metrics: list[dict[str, float]]
 
 
-def bytes_of_run(training: Training) -> int:
-    """About how much memory a run takes in a stack: its parameters, and what its forward pass keeps."""
-    parameters = sum(p.numel() * p.element_size() for p in training.model.parameters())
-    own = {p.untyped_storage().data_ptr() for p in training.model.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    batch = next(iter(training.batches.epoch(0)))
-    before = random_state.of_device(training.device)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
-        training.task.forward(copy.deepcopy(training.model).train(), batch)
-    random_state.set_of_device(training.device, before)
-    return PARAMETER_COPIES * parameters + ACTIVATION_COPIES * sum(kept.values())
-
-
-def runs_at_once(training: Training) -> int:
-    """How many runs of this kind fit into MOST_BYTES."""
-    return max(1, MOST_BYTES // bytes_of_run(training))
-
-
-def unsupported(training: Training) -> str | None:
-    """Why these runs cannot be stacked, or None."""
-    settings = training.settings
-    for name, wanted in (("accumulate", 1), ("ema", None), ("clip_norm", None), ("patience", None)):
-        if getattr(settings, name) != wanted:
-            return f"train.{name} is set"
-    if settings.precision == "fp16":
-        return "train.precision is fp16"
-    if settings.test_views != "one":
-        return "train.test_views is set"
-    batch = next(iter(training.batches.epoch(0)))
-    if not all(isinstance(part, Tensor) for part in batch):
-        return "its batches differ in shape"
-    if batch[1].dim() != 1:
-        return "the data mixes examples in pairs"
-    if draws_otherwise(training.model, lambda model: training.task.forward(model, batch), training.device):
-        return "the model draws random numbers outside its dropout layers"
-    drops = any(getattr(module, "p", 0) for module in training.model.modules())
-    if drops and settings.channels_last == "on":  # the order of the draws follows the layout
-        return "train.channels_last is on, with dropout"
-    return None
-
-
 class _Bound:
     """A model with given parameters and buffers, as far as a task needs one."""
 
@@ -146,17 +91,6 @@ class _Bound:
         return list(self._parameters.values())
 
 
-def seconds_a_step(members: Members, steps: int = 3) -> float:
-    """The least wall time of a few steps of all these runs, behind two that warm up; changes none of the trainings."""
-    stack = Stack(members)
-    times: list[float] = []
-    for step, batch in itertools.islice(stack.batches(), steps + 2):
-        started = time.perf_counter()
-        stack.take_step(step, batch)[0].item()
-        times.append(time.perf_counter() - started)
-    return min(times[2:] or times)
-
-
 class Stack:
     """All runs of a stack, trained at once. The trainings that it is made of stay as they are."""
 
@@ -166,21 +100,44 @@ class Stack:
         self.task, self.device, self.autocast = first.task, first.device, first.autocast
         self.model = copy.deepcopy(first.model)
         stacked, buffers = stack_module_state([training.model for training in members.training])
-        self.parameters = {name: value.detach().contiguous().requires_grad_() for name, value in stacked.items()}
+        self.parameters = {name: value.detach().contiguous() for name, value in stacked.items()}
         self.buffers = {name: value.detach().contiguous() for name, value in buffers.items()}
         self.tosses = Tosses(self.model, members.generators, self.device)
         # "same": nothing is drawn but the tosses of all seeds, of which each run takes its own
         self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="same")
-        self.optimizers = [self._optimizer(start, stop) for start, stop in members.groups]
+        self.taken = 0  # steps
         self.seeds = torch.tensor(list(members.seeds), device=self.device)  # (R,)
         # one Training for each seed, which has its batches
         self.sources: list[Batches] = [
             members.training[list(members.seeds).index(seed)].batches for seed in range(max(members.seeds) + 1)
         ]
+        self._lay_out()
+        self.optimizers = [self._optimizer(start, stop) for start, stop in members.groups]
         runs = len(members.training)
-        self.taken = 0  # steps
         self.summed, self.since = torch.zeros(runs, device=self.device), 0  # losses since they were last told
         self.finite = torch.ones(runs, dtype=torch.bool, device=self.device)
+
+    def _lay_out(self) -> None:
+        """Give each parameter the layout that its gradient comes in, which then needs no copy at every step.
+
+        The gradient of a linear layer's W, sum_n dy_n x_n^T, comes transposed where the batch is a stack of matrices.
+        """
+        few = slice(0, 2)
+        parameters = {name: value[few].clone().requires_grad_() for name, value in self.parameters.items()}
+        buffers = {name: value[few].clone() for name, value in self.buffers.items()}
+        states, (_, batch) = list(self.tosses.states), next(self.batches())
+        self.model.train()
+        losses = self._losses(parameters, buffers, self.seeds[few], tuple(part[few] for part in batch))
+        gradients = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
+        self.tosses.states = states
+        for (name, value), gradient in zip(list(self.parameters.items()), gradients, strict=True):
+            if gradient is not None and len(gradient) > 1:
+                strides = gradient.stride()
+                order = sorted(range(gradient.dim()), key=lambda dim: -strides[dim])  # the outermost dimension first
+                back = sorted(range(gradient.dim()), key=lambda dim: order[dim])
+                if order[0] == 0:  # runs lie one behind the other, so that those of an optimizer stay one block
+                    self.parameters[name] = value.permute(order).contiguous().permute(back)
+            self.parameters[name].requires_grad_()
 
     def _optimizer(self, start: int, stop: int) -> tuple[torch.optim.Optimizer, list[float], list[tuple[Tensor, str]]]:
         """The optimizer of rows start to stop, its base learning rates, and its tensors with their names."""
@@ -237,8 +194,10 @@ class Stack:
     def take_step(self, step: int, batch: Batch) -> Tensor:
         """One step of every run; their losses, (R,)."""
         self.model.train()
-        losses = self._losses(self.parameters, self.buffers, self.seeds, batch)  # (R,)
-        losses.sum().backward()
+        with products.for_stacks(self.device):
+            losses = self._losses(self.parameters, self.buffers, self.seeds, batch)  # (R,)
+            losses.sum().backward()
+        self._clip()
         self._update(self.members.training[0].schedule(step, self.members.training[0].total_steps))
         return losses.detach()
 
@@ -248,6 +207,21 @@ class Stack:
         with self.autocast(), sdpa_kernel(SDPBackend.MATH):  # the one that vmap maps over without a loop
             loss, _ = self.task.forward(bound, batch)
         return loss
+
+    def _clip(self) -> None:
+        """Shorten the gradient of each run to the norm that its recipe allows."""
+        most = self.members.training[0].settings.clip_norm
+        if most is None:
+            return
+        learned = dict.fromkeys(name for _, _, tensors in self.optimizers for _, name in tensors)
+        gradients = [g for name in learned if (g := self.parameters[name].grad) is not None]  # (R, ...)
+        # ||g||^2 = sum over tensors of ||g_i||^2
+        norms = [torch.linalg.vector_norm(g, dim=tuple(range(1, g.dim()))) for g in gradients]
+        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # (R,)
+        # g <- g min(1, most / ||g||), kept from a division by 0 as torch does it
+        factor = (most / (norm + 1e-6)).clamp(max=1.0)
+        for gradient in gradients:
+            gradient.mul_(factor.view(-1, *(1,) * (gradient.dim() - 1)))
 
     def _update(self, factor: float) -> None:
         for (start, stop), (optimizer, rates, tensors) in zip(self.members.groups, self.optimizers, strict=True):
@@ -273,7 +247,7 @@ class Stack:
             lambda p, b, x: functional_call(self.model, (p, b), (x,)), in_dims=(0, 0, None)
         )
         for inputs, targets in first.evaluations[name].epoch(0):
-            with self.autocast(), sdpa_kernel(SDPBackend.MATH):
+            with products.for_stacks(self.device), self.autocast(), sdpa_kernel(SDPBackend.MATH):
                 logits = forward(self.parameters, self.buffers, inputs).float().flatten(1, -2)  # (R, N, K)
             samples += int((targets >= 0).sum())  # a target of -100 does not count
             repeated = targets.expand(runs, -1)  # (R, N)
@@ -295,7 +269,11 @@ class Stack:
         sums |= {f"generator.{seed}": state for seed, state in enumerate(self.tosses.states)}
         files = {"parameters": self.parameters, "buffers": self.buffers, "optimizers": optimizers, "sums": sums}
         # copies: the stack goes on changing its own
-        tensors = {file: {name: x.detach().clone() for name, x in held.items()} for file, held in files.items()}
+        keep = torch.contiguous_format
+        tensors = {
+            file: {name: x.detach().clone(memory_format=keep) for name, x in held.items()}
+            for file, held in files.items()
+        }
         return Checkpoint(self.taken, tensors, {"since": self.since})
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -308,7 +286,10 @@ class Stack:
         for key, value in tensors["optimizers"].items():
             number, index, name = key.split(".", 2)
             optimizer, _, rows = self.optimizers[int(number)]
-            optimizer.state[rows[int(index)][0]][name] = value.to(self.device, copy=True)
+            row = rows[int(index)][0]
+            held = value.to(self.device, copy=True)
+            # the kernels walk raw memory, so a moment lies as its parameter does
+            optimizer.state[row][name] = torch.empty_like(row).copy_(held) if held.shape == row.shape else held
         self.tosses.states = [tensors["sums"][f"generator.{seed}"] for seed in range(len(self.tosses.states))]
         self.summed.copy_(tensors["sums"]["summed"])
         self.finite.copy_(tensors["sums"]["finite"])

@@ -1,62 +1,185 @@
-"""The whole grid of a comparison by each engine: 6 optimizers, 9 learning rates, 5 seeds.
+"""A race of 270 runs (6 optimizers, 9 learning rates, 5 seeds) beside a plain loop, and beside a process a run.
 
     pytest -m benchmark tests/benchmarks/test_race.py -s
 
-The seconds of a step of all runs, stacked and one after the other with torch's fused kernels behind dlkit's optimizers,
-in turns; equality of the engines is tested in tests/compare/test_engines.py.
+The plain loop is a dozen lines of torch around the same models and batches, with torch's fused optimizers (RMSprop has
+none: foreach). Losses of stacked runs are checked to equal its losses first; sides then take turns.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import resource
 import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from dlkit import build, recipe
-from dlkit.compare import race
-from dlkit.compare.runs import grid, rates
-from dlkit.train import stacked
+from dlkit.compare import race, timing
+from dlkit.compare.runs import Contender, Outcome, grid, rates
 from dlkit.train.machine import keep_freed_memory
+from dlkit.train.stacked import Stack
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
-REPEATS = 7
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
-FIXED = ["data.validation=0.1", "train.epochs=null", "train.steps=500", "train.precision=fp32", "train.compile=off"]
-CASES = {
-    "digits-mlp": ("digits-mlp", []),
-    "small CNN": ("digits-mlp", ["model={name: cnn, channels: [16, 32]}"]),
-    "small GPT": (
-        "pydoc-gpt",
-        ["model={name: gpt, layers: 2, heads: 2, width: 64}", "data={name: pydoc, batch_size: 8, context: 64}"],
-    ),
+REPEATS = 9
+TORCH: dict[str, tuple[Any, dict[str, Any], tuple[str, ...]]] = {
+    "sgd": (torch.optim.SGD, {"fused": True}, ()),
+    "momentum": (torch.optim.SGD, {"fused": True}, ("momentum", "nesterov")),
+    "adagrad": (torch.optim.Adagrad, {"fused": True}, ("lr_decay", "eps")),
+    "rmsprop": (torch.optim.RMSprop, {"foreach": True}, ("alpha", "eps", "momentum", "centered")),
+    "adam": (torch.optim.Adam, {"fused": True}, ("betas", "eps")),
+    "adamw": (torch.optim.AdamW, {"fused": True}, ("betas", "eps")),
 }
+OPTIMIZERS = list(TORCH)
+FIXED = ["train.epochs=null", "train.precision=fp32", "train.compile=off", "train.channels_last=off"]
+DIGITS, GPT = ["data.validation=0.1"], ["model={name: gpt, layers: 2, heads: 2, width: 64}"]
+CASES = {
+    "digits-mlp": ("digits-mlp", DIGITS),
+    "small CNN": ("digits-mlp", [*DIGITS, "model={name: cnn, channels: [16, 32]}"]),
+    "small GPT, 8 windows of 32": ("pydoc-gpt", [*GPT, "data={name: pydoc, batch_size: 8, context: 32}"]),
+    "small GPT, 8 windows of 64": ("pydoc-gpt", [*GPT, "data={name: pydoc, batch_size: 8, context: 64}"]),
+    "small GPT, 16 windows of 128": ("pydoc-gpt", [*GPT, "data={name: pydoc, batch_size: 16, context: 128}"]),
+}
+
+
+def contest_of(case: str, *more: str) -> build.Contest:
+    name, changes = CASES[case]
+    settings = [*FIXED, "train.steps=500", *changes, *more]
+    recipes = {o: recipe.load(name, [f"optimizer={{name: {o}}}", *settings]) for o in OPTIMIZERS}
+    return build.Contest(recipes, torch.device("cpu"))
+
+
+def plain_loop(contest: build.Contest, contender: Contender) -> Iterator[tuple[float, float]]:
+    """(seconds, loss) of each step."""
+    training = contest.training(contender)
+    kind, extra, names = TORCH[contender.optimizer]
+    options = ("weight_decay", *names)
+    groups = [
+        {"params": group["params"], **{name: group[name] for name in options}}
+        for group in training.optimizer.param_groups
+    ]
+    optimizer = kind(groups, lr=contender.lr, **extra)
+    model, task, step = training.model.train(), training.task, 0
+    for epoch in itertools.count():
+        for batch in training.batches.epoch(epoch):
+            started = time.perf_counter()
+            for group in optimizer.param_groups:
+                group["lr"] = contender.lr * training.schedule(step, training.total_steps)
+            loss, _ = task.forward(model, batch)
+            loss.backward()
+            if training.settings.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), training.settings.clip_norm)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            value = loss.item()
+            yield time.perf_counter() - started, value
+            step += 1
+
+
+def check_equal(contest: build.Contest) -> None:
+    """A dozen steps of a run of each optimizer, stacked and alone."""
+    contenders = grid(OPTIMIZERS, [1e-3], 1)
+    stack = Stack(race.members_of(contenders, contest.training))
+    together = torch.stack([stack.take_step(step, batch) for step, batch in itertools.islice(stack.batches(), 12)])
+    for column, contender in enumerate(contenders):
+        alone = [loss for _, loss in itertools.islice(plain_loop(contest, contender), 12)]
+        torch.testing.assert_close(together[:, column], torch.tensor(alone), rtol=2e-3, atol=1e-4)
 
 
 @pytest.mark.benchmark
 @pytest.mark.parametrize("case", CASES)
-def test_engines(case: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_stacks_beside_a_plain_loop(case: str, capfd: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(THREADS)
-    keep_freed_memory()
-    name, changes = CASES[case]
-    settings = [*FIXED, "train.channels_last=off", "train.clip_norm=null", *changes]
-    if name == "pydoc-gpt":
-        settings.remove("data.validation=0.1")
-    recipes = {o: recipe.load(name, [f"optimizer={{name: {o}}}", *settings]) for o in OPTIMIZERS}
-    contest = build.Contest(recipes, torch.device("cpu"))
+    keep_freed_memory(all_sizes=True)
+    contest = contest_of(case)
+    check_equal(contest)
     contenders = grid(OPTIMIZERS, rates("1e-4:1:9"), 5)
-    size, _ = race.best_size(contenders, contest.training)
-    members = race.members_of(contenders[:size], contest.training)
+    size = timing.best_size(contenders, contest.training)
+    stacks = timing.stack_steps(race.members_of(contenders[:size], contest.training))
+    loops = [plain_loop(contest, contender) for contender in contenders[20::45]]  # one of each optimizer
+    for steps in (stacks, *loops):
+        list(itertools.islice(steps, 4))
     together: list[float] = []
     alone: list[float] = []
     for _ in range(REPEATS):
-        together.append(stacked.seconds_a_step(members) * len(contenders) / size)
-        # one run of each optimizer stands for its 45
-        alone.append(sum(race._seconds_a_step(contest.training(c)) for c in contenders[::45]) * 45)
+        together.append(statistics.median(itertools.islice(stacks, 3)) / size * len(contenders))
+        each = [statistics.median(seconds for seconds, _ in itertools.islice(loop, 5)) for loop in loops]
+        alone.append(statistics.mean(each) * len(contenders))
     ratio = [b / a for a, b in zip(together, alone, strict=True)]
     with capfd.disabled():
         print(f"\n{case}: a step of {len(contenders)} runs, {THREADS} threads, median of {REPEATS}")
         print(f"  stacked ({size} at once) {statistics.median(together):7.3f} s")
-        print(f"  loop                  {statistics.median(alone):7.3f} s")
+        print(f"  plain loop            {statistics.median(alone):7.3f} s")
         print(f"  loop / stacked        {statistics.median(ratio):7.2f}   ({min(ratio):.2f} .. {max(ratio):.2f})")
+
+
+AUTO = {
+    **{case: (case, 40) for case in ("digits-mlp", "small CNN", "small GPT, 8 windows of 64")},
+    "digits-resnet8": ("digits-mlp", 15),
+}
+
+
+@pytest.mark.benchmark
+@pytest.mark.parametrize("case", AUTO)
+def test_auto_beside_the_loop(case: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Whole races of 54 runs; what auto spends on its choice is in its time."""
+    torch.set_num_threads(THREADS)
+    keep_freed_memory(all_sizes=True)
+    base, steps = AUTO[case]
+    more = ["model={name: resnet, depths: [1, 1, 1], widths: [16, 32, 64]}"] if case == "digits-resnet8" else []
+    contest = contest_of(base, f"train.steps={steps}", f"train.eval_every={steps} steps", *more)
+    contenders = grid(OPTIMIZERS, rates("1e-3:1e-1:3"), 3)
+    ratios: list[float] = []
+    chosen = ""
+    for _ in range(3):
+        started = time.perf_counter()
+        choice = timing.fastest(contenders, contest.training, THREADS)
+        chosen = choice.engine
+        if chosen == "stacked":
+            told = race.stack(contenders, contest.training, None, choice.size)
+        elif chosen == "workers":
+            told = contest.workers(contenders, THREADS)
+        else:
+            told = race.loop(contenders, contest.training)
+        assert sum(isinstance(event, Outcome) for event in told) == len(contenders)
+        middle = time.perf_counter()
+        assert sum(isinstance(told, Outcome) for told in race.loop(contenders, contest.training)) == len(contenders)
+        ratios.append((time.perf_counter() - middle) / (middle - started))
+    with capfd.disabled():
+        print(f"\n{case}: {len(contenders)} runs of {steps} steps, {chosen} by auto, its choice included")
+        print(f"  loop / auto {statistics.median(ratios):.2f}   ({min(ratios):.2f} .. {max(ratios):.2f})")
+
+
+def command(*arguments: str) -> tuple[float, float]:
+    """(wall seconds, MiB at most) of a whole process; the memory is the largest of all children so far."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "dlkit", *arguments], check=True, capture_output=True)
+    return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+
+
+@pytest.mark.benchmark
+def test_a_whole_race_beside_one_process_a_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Five of the processes stand for 270; of these, n at a time in parallel would take 1/n of the time."""
+    common = ["train.epochs=null", "data.validation=0.1", "train.precision=fp32", "train.compile=off"]
+    alone: list[float] = []
+    for seed in range(5):
+        arguments = ["digits-mlp", *common, "train.steps=500", "train.eval_every=25 steps", "--seed", str(seed)]
+        alone.append(command("train", "-q", *arguments, "--run-dir", str(tmp_path / str(seed)))[0])
+    whole, memory = command("compare-optimizers", "digits-mlp", "--steps", "500", "--out", str(tmp_path / "race"))
+    runs = [json.loads(line) for line in (tmp_path / "race" / "runs.jsonl").read_text().splitlines()]
+    assert sum(record["kind"] == "run" for record in runs) == 270
+    engine = next(record["engine"] for record in runs if record["kind"] == "engine")
+    each = statistics.median(alone)
+    with capfd.disabled():
+        print(f"\n270 runs of 500 steps in one process ({engine}): {whole:.1f} s, {memory:.0f} MiB")
+        print(f"  a process a run: {each:.2f} s ({min(alone):.2f} .. {max(alone):.2f}), so {each * 270:.0f} s for all")
+        print(f"  {each * 270 / whole:.1f} times; two at a time at best {each * 135 / whole:.1f} times")

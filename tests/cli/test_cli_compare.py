@@ -34,7 +34,7 @@ def test_the_records_of_a_recipe(here: Any) -> None:
     assert records[8]["low"] <= records[8]["mean"] <= records[8]["high"]
     assert records[8]["optimizer"] == "adam"
     assert records[10]["winner"] == "adam"
-    assert "at the edge of its grid" in result.err
+    assert "adam is best at the edge of its grid, lr 0.01" in result.err
 
 
 def test_engines_agree(here: Any) -> None:
@@ -136,7 +136,7 @@ def test_targets_and_assertions(here: Any) -> None:
         ("beale --steps 3 --metric bleu", "no metric 'bleu'"),
         ("beale --from race", "takes no recipe"),
         ("--lr 1", "nothing to race on"),
-        ("digits-mlp train.clip_norm=1 --engine stacked --steps 3", "--engine stacked: train.clip_norm is set"),
+        ("digits-mlp train.ema=0.9 --engine stacked --steps 3", "--engine stacked: train.ema is set"),
         ("digits-mlp model.hiden=3", "model.hiden"),
     ],
 )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlkit import build, recipe
-from dlkit.compare import race
+from dlkit.compare import race, timing
 from dlkit.compare.keep import Keep
 from dlkit.compare.runs import Contender, Outcome, Told, grid
 from dlkit.optim.adagrad import Adagrad
@@ -21,6 +21,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
+from dlkit.train import stackable
 from dlkit.train.loop import Training
 
 OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
@@ -105,12 +106,12 @@ def test_language_models_stack(dropout: float) -> None:
     recipes = {name: recipe.load("pydoc-gpt", [f"optimizer={{name: {name}}}", *changes]) for name in names}
     race_of = build.Contest(recipes, torch.device("cpu"))
     contenders = grid(names, [1e-2], 2)
-    assert race.stacked.unsupported(race_of.training(contenders[0])) is None
+    assert stackable.unsupported(race_of.training(contenders[0])) is None
     for a, b in zip(stacked(race_of, contenders), finished(race.loop(contenders, race_of.training)), strict=True):
         assert_same(a, b, 1e-5)
     changed = recipe.load("pydoc-gpt", [*changes, "model.attention_dropout=0.1"])
     attending = build.Contest({"adamw": changed}, torch.device("cpu")).training(Contender("adamw", 0.1, 0))
-    assert "random numbers" in (race.stacked.unsupported(attending) or "")
+    assert "random numbers" in (stackable.unsupported(attending) or "")
 
 
 def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed() -> None:
@@ -138,9 +139,9 @@ def test_other_random_layers_are_not_stacked() -> None:
     race_of = contest("model.dropout=0.5", "model.norm=batch", optimizers=["sgd"])
     training = race_of.training(Contender("sgd", 0.1, 0))
     state, before = torch.get_rng_state(), copy.deepcopy(training.model.state_dict())
-    assert race.stacked.unsupported(training) is None
+    assert stackable.unsupported(training) is None
     training.model = Noisy(training.model)
-    assert "random numbers" in (race.stacked.unsupported(training) or "")
+    assert "random numbers" in (stackable.unsupported(training) or "")
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in training.model.model.state_dict().items())
 
@@ -176,7 +177,7 @@ def test_stacks_of_any_size_give_the_same(monkeypatch: pytest.MonkeyPatch) -> No
     race_of = contest(optimizers=["momentum"])
     contenders = grid(["momentum"], [1e-3, 1e-2], 3)
     whole = finished(race.stack(contenders, race_of.training))
-    monkeypatch.setattr(race.stacked, "runs_at_once", lambda training: 4)
+    monkeypatch.setattr(stackable, "runs_at_once", lambda training: 4)
     for a, b in zip(finished(race.stack(contenders, race_of.training)), whole, strict=True):
         assert_same(a, b)
 
@@ -193,12 +194,12 @@ def test_workers_give_what_the_loop_gives() -> None:
 def test_the_fastest_engine_is_chosen_from_those_that_can() -> None:
     race_of = contest(optimizers=["sgd"])
     contenders = grid(["sgd"], [1e-2], 4)
-    choice = race.fastest(contenders, race_of.training, 1)
+    choice = timing.fastest(contenders, race_of.training, 1, shortest=0)
     assert set(choice.estimates) == {"loop", "stacked"}
     assert choice.estimates[choice.engine] == min(choice.estimates.values())
     assert choice.size == 4
-    clipped = contest("train.clip_norm=1", optimizers=["sgd"])
-    assert set(race.fastest(contenders, clipped.training, 2).estimates) == {"loop", "workers"}
+    clipped = contest("train.ema=0.9", optimizers=["sgd"])
+    assert set(timing.fastest(contenders, clipped.training, 2, shortest=0).estimates) == {"loop", "workers"}
 
 
 # Each option with one value for each of three models; where an option is a pair, the pair of such.
@@ -248,5 +249,31 @@ def test_a_race_changes_none_of_its_trainings() -> None:
     race_of = contest(optimizers=["sgd"])
     training = race_of.training(Contender("sgd", 0.1, 0))
     before = copy.deepcopy(training.model.state_dict())
-    race.stacked.seconds_a_step(race.members_of([Contender("sgd", 0.1, 0)], lambda _: training))
+    next(timing.stack_steps(race.members_of([Contender("sgd", 0.1, 0)], lambda _: training)))
     assert all(torch.equal(before[name], value) for name, value in training.model.state_dict().items())
+
+
+def test_gradients_are_clipped_run_by_run() -> None:
+    race_of = contest("train.clip_norm=0.05", "model.norm=batch", "model.hidden=[32, 16]")
+    contenders = [c for name in OPTIMIZERS for c in grid([name], [1e-2], 2)]
+    together = stacked(race_of, contenders)
+    for a, b in zip(together, finished(race.loop(contenders, race_of.training)), strict=True):
+        assert_same(a, b)
+    free = stacked(contest("model.norm=batch", "model.hidden=[32, 16]"), contenders)
+    assert all(a.loss != b.loss for a, b in zip(together, free, strict=True) if a.contender.optimizer == "sgd")
+
+
+def test_gradients_come_as_their_parameters_lie() -> None:
+    """So that none of them is copied, and the optimizers' kernels take them."""
+    race_of = contest("model.norm=batch")
+    stack = race.stacked.Stack(race.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    _, batch = next(stack.batches())
+    batches_seen = [value for name, value in stack.buffers.items() if name.endswith("num_batches_tracked")]
+    assert not any(int(value.sum()) for value in batches_seen)  # looking at a gradient has left no trace
+    stack._losses(stack.parameters, stack.buffers, stack.seeds, batch).sum().backward()
+    transposed = 0
+    for parameter in stack.parameters.values():
+        assert parameter.grad is not None
+        assert parameter.grad.stride() == parameter.stride()
+        transposed += not parameter.is_contiguous()
+    assert transposed == 3  # the weights of the three linear layers

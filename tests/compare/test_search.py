@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dlkit.compare import search, verdict
+from dlkit.compare import measures, search, verdict
 from dlkit.compare.runs import Contender, Outcome
 from dlkit.compare.search import Range
 from dlkit.errors import RequestError
@@ -95,7 +95,7 @@ def runs(table: dict[str, list[float]]) -> list[Outcome]:
 
 def test_performance_profiles_against_their_definition() -> None:
     table = {"sgd": [2.0, 3.0, 1.0, 4.0], "adam": [1.0, 3.0, 2.0, 1.0], "adamw": [4.0, 4.0, 4.0, 1.1]}
-    curves = verdict.profile(verdict.summarize(runs(table), "val/loss"))
+    curves = measures.profile(verdict.summarize(runs(table), "val/loss"))
     best = [min(column) for column in zip(*table.values(), strict=True)]
     for name, losses in table.items():
         for tau, share in curves[name]:
@@ -103,9 +103,9 @@ def test_performance_profiles_against_their_definition() -> None:
         assert curves[name][0][0] == 1.0
         assert curves[name][-1][1] == 1.0
     assert curves["sgd"][0] == (1.0, 0.5)
-    always = verdict.profile(verdict.summarize(runs({"sgd": [math.inf] * 2, "adam": [1.0, 2.0]}), "val/loss"))
+    always = measures.profile(verdict.summarize(runs({"sgd": [math.inf] * 2, "adam": [1.0, 2.0]}), "val/loss"))
     assert always == {"sgd": [(1.0, 0.0)], "adam": [(1.0, 1.0)]}
-    assert verdict.profile(verdict.summarize(runs({"sgd": [-1.0], "adam": [1.0]}), "val/loss")) == {}
+    assert measures.profile(verdict.summarize(runs({"sgd": [-1.0], "adam": [1.0]}), "val/loss")) == {}
 
 
 def test_equals_are_seldom_told_apart() -> None:

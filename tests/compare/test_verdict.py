@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dlkit.compare import verdict
+from dlkit.compare import measures, verdict
 from dlkit.compare.runs import Contender, Outcome, grid, rates
 from dlkit.errors import RequestError
 
@@ -33,10 +33,12 @@ RACE = {
 def test_the_best_learning_rate_has_no_diverged_seed() -> None:
     sgd, adam = verdict.summarize(outcomes(RACE), "val/loss")
     assert (sgd.lrs[sgd.best or 0], adam.lrs[adam.best or 0]) == (0.1, 0.01)
-    assert not verdict.at_edge(sgd)
-    assert verdict.at_edge(adam)
-    assert verdict.basin_decades(adam) == pytest.approx(1.0)
-    assert verdict.basin_decades(sgd) == 0.0
+    assert not measures.at_edge(sgd)
+    assert measures.at_edge(adam)
+    # 1.1 times the best loss lies between two learning rates: at (1.21 - 1.15) / (9 - 1.15) of the last decade
+    assert measures.basin_decades(adam) == pytest.approx(1 + 0.06 / 7.85)
+    # and at (2.31 - 2.1) / (3.1 - 2.1) of the first; on the other side a seed diverged
+    assert measures.basin_decades(sgd) == pytest.approx(0.21)
 
 
 def test_intervals_are_bootstrap_percentiles() -> None:
@@ -81,7 +83,7 @@ def test_who_always_diverges_loses() -> None:
     pairs = verdict.compare(summaries)
     assert verdict.winners(summaries, pairs) == ["adam"]
     assert not next(p for p in pairs if (p.a, p.b) == ("sgd", "adamw")).separated
-    records = verdict.records(summaries, outcomes(table), "val/loss", 6.0)
+    records = measures.records(summaries, outcomes(table), "val/loss", 6.0)
     assert records[0]["optimizer"] == "adam"
     assert records[0]["diverged"] == 0
     assert {r["optimizer"]: r["diverged"] for r in records}["sgd"] == 2
@@ -90,7 +92,7 @@ def test_who_always_diverges_loses() -> None:
 def test_tuning_effort_against_every_sequence_of_draws() -> None:
     summary = verdict.summarize(outcomes({"sgd": {0.1: [4.0], 0.2: [1.0], 0.3: [math.inf], 0.4: [2.5]}}), "val/loss")[0]
     values = [4.0, 1.0, 5.0, 2.5]
-    for k, expected in enumerate(verdict.tuning_effort(summary, worst=5.0), start=1):
+    for k, expected in enumerate(measures.tuning_effort(summary, worst=5.0), start=1):
         draws = [min(draw) for draw in itertools.product(values, repeat=k)]
         assert expected == pytest.approx(sum(draws) / len(draws))
 
@@ -101,8 +103,8 @@ def test_steps_to_a_target() -> None:
         Outcome(Contender("sgd", 0.1, 0), 5, 1.0, {}, curve),
         Outcome(Contender("sgd", 0.1, 1), 5, 1.0, {}, curve[:1]),
     ]
-    assert verdict.steps_to(runs, "val/loss", 1.5, rising=False) == [5, math.inf]
-    assert verdict.steps_to(runs, "val/accuracy", 0.05, rising=True) == [0, 0]
+    assert measures.steps_to(runs, "val/loss", 1.5, rising=False) == [5, math.inf]
+    assert measures.steps_to(runs, "val/accuracy", 0.05, rising=True) == [0, 0]
 
 
 def test_assertions() -> None:

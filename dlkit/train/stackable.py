@@ -1,0 +1,65 @@
+"""Which runs can be trained as a stack, and how many of them at once."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+
+from dlkit.train import random_state
+from dlkit.train.loop import Training
+from dlkit.train.tosses import draws_otherwise
+
+# Runs that are trained at once take no more than this; the rest follow in further stacks.
+MOST_BYTES = 2 << 30
+# How many times over a run needs its parameters (weights, gradient, two moments) and its activations (their gradients).
+PARAMETER_COPIES, ACTIVATION_COPIES = 4, 2
+
+
+def bytes_of_run(training: Training) -> int:
+    """About how much memory a run takes in a stack: its parameters, and what its forward pass keeps."""
+    parameters = sum(p.numel() * p.element_size() for p in training.model.parameters())
+    own = {p.untyped_storage().data_ptr() for p in training.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    batch = next(iter(training.batches.epoch(0)))
+    before = random_state.of_device(training.device)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
+        training.task.forward(copy.deepcopy(training.model).train(), batch)
+    random_state.set_of_device(training.device, before)
+    return PARAMETER_COPIES * parameters + ACTIVATION_COPIES * sum(kept.values())
+
+
+def runs_at_once(training: Training) -> int:
+    """How many runs of this kind fit into MOST_BYTES."""
+    return max(1, MOST_BYTES // bytes_of_run(training))
+
+
+def unsupported(training: Training) -> str | None:
+    """Why these runs cannot be stacked, or None."""
+    settings = training.settings
+    for name, wanted in (("accumulate", 1), ("ema", None), ("patience", None)):
+        if getattr(settings, name) != wanted:
+            return f"train.{name} is set"
+    if settings.precision == "fp16":
+        return "train.precision is fp16"
+    if settings.test_views != "one":
+        return "train.test_views is set"
+    batch = next(iter(training.batches.epoch(0)))
+    if not all(isinstance(part, Tensor) for part in batch):
+        return "its batches differ in shape"
+    if batch[1].dim() != 1:
+        return "the data mixes examples in pairs"
+    if draws_otherwise(training.model, lambda model: training.task.forward(model, batch), training.device):
+        return "the model draws random numbers outside its dropout layers"
+    drops = any(getattr(module, "p", 0) for module in training.model.modules())
+    if drops and settings.channels_last == "on":  # the order of the draws follows the layout
+        return "train.channels_last is on, with dropout"
+    return None

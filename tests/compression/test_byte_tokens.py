@@ -1,0 +1,77 @@
+"""Bytes as tokens: every input, no loss."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import pytest
+from tokenizers import Tokenizer as Engine
+from tokenizers import decoders, models, normalizers, pre_tokenizers
+
+from dlkit.compression.tokens import ByteTokens
+from dlkit.data import tokenizer as tokenizers
+from dlkit.data.corpus import Text
+from dlkit.data.tokenizer import CAUSAL, Tokenizer
+from dlkit.errors import RequestError
+
+
+def byte_level(vocabulary: dict[str, int], normalizer: object = None) -> Tokenizer:
+    engine = Engine(models.BPE(vocab=vocabulary, merges=[]))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder = decoders.ByteLevel()
+    if normalizer is not None:
+        engine.normalizer = normalizer  # pyright: ignore
+    return Tokenizer(engine)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "byte"])
+def test_every_input_comes_back(
+    kind: str, request: pytest.FixtureRequest, draw_input: Callable[[random.Random], bytes]
+) -> None:
+    tokens = ByteTokens(request.getfixturevalue(kind))
+    draw = random.Random(0)
+    for data in [bytes(range(256)), b"\xf0\x9f\x8e", b"a\x80b", *(draw_input(draw) for _ in range(500))]:
+        numbers = tokens.encode(data)
+        assert numbers is not None
+        assert tokens.decode(numbers) == data
+
+
+def test_text_takes_the_tokens_of_its_tokenizer(bpe: Tokenizer) -> None:
+    text = "the quick brown fox, the lazy dog"
+    tokens = ByteTokens(bpe)
+    numbers = tokens.encode(text.encode())
+    assert numbers is not None
+    assert numbers.tolist() == bpe.encode([text])[0]
+    around = tokens.encode(b"\xff" + text.encode() + b"\xfe")
+    assert around is not None
+    assert around[1:-1].tolist() == numbers.tolist()
+
+
+def test_a_special_token_in_the_text_is_text(bpe: Tokenizer) -> None:
+    numbers = ByteTokens(bpe).encode(b"a<|endoftext|>b")
+    assert numbers is not None
+    assert bpe.separator not in numbers.tolist()
+
+
+def test_a_tokenizer_that_tidies_up_loses_nothing() -> None:
+    alphabet = {character: byte for byte, character in tokenizers._CHARACTER_OF.items()}
+    tokens = ByteTokens(byte_level(alphabet, normalizers.Lowercase()))
+    data = "Straße UND Ünïcode".encode()
+    numbers = tokens.encode(data)
+    assert numbers is not None
+    assert tokens.decode(numbers) == data
+
+
+def test_a_vocabulary_without_a_byte_says_so() -> None:
+    tokens = ByteTokens(byte_level({"a": 0, "b": 1}))
+    assert tokens.encode(b"abc") is None
+    found = tokens.encode(b"abba")
+    assert found is not None
+    assert found.tolist() == [0, 1, 1, 0]
+
+
+def test_word_pieces_are_refused() -> None:
+    pieces = tokenizers.wordpiece([Text.of("a few words\n")], CAUSAL, vocab_size=200)
+    with pytest.raises(RequestError, match="not of bytes"):
+        ByteTokens(pieces)
