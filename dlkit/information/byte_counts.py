@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,7 +166,7 @@ class TripleCounts(ByteCounts):
         self.triples[:] = 0
         self._raised = 0
 
-    def triple_table(self) -> Integers:
+    def triple_table(self) -> NDArray[Any]:
         """(65,536, 256) counts of two bytes and their successor."""
         self._finish()
         whole = self.triples if self._whole is None else self._whole + self.triples

@@ -38,7 +38,7 @@ def write(folder: Path, model: Any, tokenizer: tokenizers.Tokenizer) -> Path:
     from dlkit.build.language import Reader, write_hub
 
     task = "causal-lm" if isinstance(model, GPT) else "masked-lm"
-    write_hub(Reader(folder, model, tokenizer, task, None), folder)
+    write_hub(Reader(folder, model, tokenizer, task, None, lambda: model), folder)
     return folder
 
 
