@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dlkit.cli import _entropy_view as view
-from dlkit.cli._console import Output
+from dlkit.cli._console import Output, finite
 from dlkit.cli._entropy_code import coded
 from dlkit.errors import RequestError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from dlkit.information.rows import Rows
+
+_LINES_AT_ONCE = 10_000
 
 
 def distributions(
@@ -42,49 +48,84 @@ def distributions(
         raise RequestError("p and q label their outcomes differently", "give both in the same order")
     if len(table.values) > 1 and (code is not None or plot is not None):
         raise RequestError(f"--code and --plot take one distribution, not {len(table.values)}", "give one row")
-    records = _measured(table, other, counts, base)
-    first = next(records)
+    p_rows, lists = _measured(table, other, counts, base)
+    if len(p_rows) > 1:
+        _emit_rows(table, lists, {"outcomes": p_rows.shape[1], "base": base}, output)
+        return
+    record = _record(table, lists, {"outcomes": p_rows.shape[1], "base": base}, 0)
     if code is not None:
-        assert "p" in first
-        first["code"] = coded(code, [table.symbol(i) for i in range(table.values.shape[1])], first["p"], base)
+        record["code"] = coded(code, [table.symbol(i) for i in range(p_rows.shape[1])], p_rows[0], base)
     if plot is not None:
-        view.plot_distribution(plot, table, first, base)
-    first.pop("p")
-    output.emit(first, first["entropy"], lambda: view.measures_table(first))
-    for record in records:
-        record.pop("p")
-        output.emit(record, record["entropy"], lambda record=record: view.measures_table(record))
+        view.plot_distribution(plot, table, {**record, "p": p_rows[0]}, base)
+    output.emit(record, record["entropy"], lambda: view.measures_table(record))
 
 
-def _measured(table: Rows, other: Rows | None, counts: bool, base: float) -> Iterator[dict[str, Any]]:
-    """One record a row."""
-    import numpy as np
-
+def _measured(
+    table: Rows, other: Rows | None, counts: bool, base: float
+) -> tuple[NDArray[np.float64], dict[str, list[float]]]:
+    """The distributions, (rows, outcomes), and their measures by name, one a row."""
     from dlkit.information import measures
 
     p = measures.distributions(table.values, counts, "p")
     columns: dict[str, Any] = {"entropy": measures.entropy(p, base), "perplexity": measures.perplexity(p)}
     if other is not None:
-        q = np.broadcast_to(measures.distributions(other.values, counts, "q"), p.shape)
+        q = measures.distributions(other.values, counts, "q")
+        columns["entropy_q"] = measures.entropy(q, base)
+        columns = {name: np.broadcast_to(values, len(p)) for name, values in columns.items()}
+        q = np.broadcast_to(q, p.shape)
         columns |= {
-            "entropy_q": measures.entropy(q, base),
             "cross_entropy": measures.cross_entropy(p, q, base),
             "kl": measures.kl_divergence(p, q, base),
             "kl_reverse": measures.kl_divergence(q, p, base),
             "jensen_shannon": measures.jensen_shannon(p, q, base),
         }
-    lists = {name: values.tolist() for name, values in columns.items()}
-    for index in range(len(p)):
-        record: dict[str, Any] = {"outcomes": p.shape[1], "base": base}
-        if len(p) > 1:
-            record["row"] = index + 1
+    return p, {name: values.tolist() for name, values in columns.items()}
+
+
+def _record(table: Rows, lists: dict[str, list[float]], head: dict[str, Any], index: int) -> dict[str, Any]:
+    """The record of a row."""
+    record = dict(head)
+    if len(table.values) > 1:
+        record["row"] = index + 1
+    if table.rows:
+        record["label"] = table.rows[index]
+    record |= {name: values[index] for name, values in lists.items()}
+    infinite = [name for name in lists if math.isinf(record[name])]
+    if infinite:
+        record["infinite"] = infinite  # which JSON can only say as null
+    return record
+
+
+def _emit_rows(table: Rows, lists: dict[str, list[float]], head: dict[str, Any], output: Output) -> None:
+    """A record a row, thousands at once: there may be millions."""
+    rows = range(len(table.values))
+    if output.tables:
+        for index in rows:
+            record = _record(table, lists, head, index)
+            output.emit(record, None, lambda record=record: view.measures_table(record))
+        return
+    for start in range(0, len(rows), _LINES_AT_ONCE):
+        part = slice(start, start + _LINES_AT_ONCE)
+        if output.quiet:
+            output.line("\n".join(map(repr, lists["entropy"][part])))
+            continue
+        # what json.dumps would write, without a dictionary for each row
+        fields = [json.dumps(head)[1:-1], '"row": %d', *(f'"{name}": %s' for name in lists)]
+        columns: list[Any] = [range(start + 1, len(rows) + 1), *(_numbers(values[part]) for values in lists.values())]
         if table.rows:
-            record["label"] = table.rows[index]
-        record |= {name: values[index] for name, values in lists.items()}
-        infinite = [name for name in lists if math.isinf(record[name])]
-        if infinite:
-            record["infinite"] = infinite  # which JSON can only say as null
-        yield {**record, "p": p[index]}
+            fields.insert(2, '"label": %s')
+            columns.insert(1, [json.dumps(label, ensure_ascii=False) for label in table.rows[part]])
+        template = "{" + ", ".join(fields) + "}"
+        lines = [template % values for values in zip(*columns, strict=False)]
+        for place in range(len(lines)):
+            if "null" in lines[place]:
+                record = _record(table, lists, head, start + place)
+                lines[place] = json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
+        output.line("\n".join(lines))
+
+
+def _numbers(values: list[float]) -> list[str]:
+    return [repr(value) if math.isfinite(value) else "null" for value in values]
 
 
 def _joint(table: Rows, counts: bool, base: float, output: Output) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit.cli import _surprisal_view as view
 from dlkit.cli._console import Output, live_console, note
+from dlkit.cli._entropy_totals import Totals
 from dlkit.errors import DlkitError, RequestError
 
 if TYPE_CHECKING:
@@ -22,14 +23,13 @@ MOST_ON_PAGE = 50_000  # tokens
 
 def text(
     file: Path | None, model: str, context: int | None, stride: int | None, tokens: bool, page: Path | None,
-    codecs: bool, device: str, output: Output,
+    codecs: bool, prequential: bool, device: str, output: Output,
 ) -> None:  # fmt: skip
     from dlkit.cli._entropy_stream import blocks, require_input
 
     require_input(file)
     if file is None and model == "-":
         raise RequestError("the text and RUN cannot both come from standard input", "name one of them")
-    source = blocks(file)  # fails here where there is nothing to read
 
     from dlkit.build.language import open_reader
     from dlkit.train import machine
@@ -44,10 +44,11 @@ def text(
             f"the tokens of {reader.path} do not stand for bytes: what it drops of a text costs nothing",
             "--model takes a GPT with a byte-level tokenizer",
         )
-    measured = Measured(reader, file, context, stride, codecs, ALTERNATIVES if tokens or page else 0)
+    totals = Totals(file, codecs, prequential)
+    measured = Measured(reader, file, context, stride, totals, ALTERNATIVES if tokens or page else 0, output.quiet)
     kept: list[dict[str, Any]] = []
     shown = view.TokenView(output) if tokens and not output.quiet else None
-    for predictions in measured.read(source):
+    for predictions in measured.read(blocks(file, silent=True)):
         if not measured.alternatives:
             continue
         for token in measured.records(predictions):
@@ -76,19 +77,19 @@ class Measured:
         file: where the text comes from, None for standard input.
         context: tokens a window; None for the model's own.
         stride: tokens between two windows; None for context.
-        codecs: also compress the text with general compressors.
+        totals: what else to measure of the text on its way.
         alternatives: of each token, to tell; 0 for none, and then no ranks either.
+        silent: show no progress.
 
     Raises:
         RequestError: context or stride do not fit.
     """
 
     def __init__(
-        self, reader: Reader, file: Path | None, context: int | None, stride: int | None, codecs: bool,
-        alternatives: int,
+        self, reader: Reader, file: Path | None, context: int | None, stride: int | None, totals: Totals,
+        alternatives: int, silent: bool = False,
     ) -> None:  # fmt: skip
         from dlkit.information.bootstrap import Cells
-        from dlkit.information.codecs import Codecs
 
         longest: int = reader.model.context  # pyright: ignore[reportAssignmentType]
         self.context = context or longest
@@ -99,10 +100,9 @@ class Measured:
             )
         if self.stride > self.context:
             raise RequestError(f"--stride {self.stride} is more than the context of {self.context}", "lower --stride")
-        self.reader, self.file, self.alternatives = reader, file, alternatives
-        self.compressors = Codecs() if codecs else None
+        self.reader, self.file, self.totals = reader, file, totals
+        self.alternatives, self.silent = alternatives, silent
         self.cells = Cells(3)  # bits, bytes, tokens
-        self.bytes = 0
         self.seconds = 0.0
 
     def read(self, source: Iterator[bytes]) -> Iterator[Predictions]:
@@ -116,10 +116,11 @@ class Measured:
         tokenizer = self.reader.tokenizer
         lengths = np.array([len(tokenizer.bytes_of(number)) for number in range(tokenizer.size)], dtype=np.float64)
         total = self.file.stat().st_size if self.file is not None and self.file.is_file() else None
-        chunks = tokenizer.encode_bytes(cut(self._taken(source)))
+        chunks = tokenizer.encode_bytes(cut(self.totals.pass_on(source)))
         began = time.perf_counter()
         gpt: Any = self.reader.model
-        with Progress("reading", total, live_console()) as progress:
+        console = None if self.silent else live_console()
+        with Progress("predicting", total, console, plain=not self.silent) as progress:
             for predictions in surprisal.predict(
                 gpt, chunks, tokenizer.separator, self.context, self.stride, self.alternatives
             ):
@@ -128,15 +129,8 @@ class Measured:
                 progress.advance(int(sizes.sum()))
                 yield predictions
         self.seconds = time.perf_counter() - began
-        if not self.bytes:
+        if not self.totals.bytes:
             raise DlkitError(f"{self.file or 'standard input'} is empty: there is nothing to predict")
-
-    def _taken(self, source: Iterator[bytes]) -> Iterator[bytes]:
-        for block in source:
-            self.bytes += len(block)
-            if self.compressors is not None:
-                self.compressors.update(block)
-            yield block
 
     def records(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """One a token."""
@@ -178,7 +172,7 @@ class Measured:
             "run": str(self.reader.path),
             "symbols": "tokens",
             "n": round(n),
-            "bytes": self.bytes,
+            "bytes": self.totals.bytes,
             "base": 2.0,
             "entropy": bits / n,
             "bits_per_byte": bits / size,
@@ -211,9 +205,7 @@ class Measured:
             "seconds": round(self.seconds, 3),
             "tokens_per_second": round(n / max(self.seconds, 1e-9), 1),
         }
-        if self.compressors is not None:
-            record["codecs"] = self.compressors.finish()
-        return record
+        return record | self.totals.record()
 
 
 def model_bytes(reader: Reader) -> int:

@@ -12,30 +12,20 @@ from typing import Any
 from dlkit.cli import _entropy_view as view
 from dlkit.cli._console import Output, live_console
 from dlkit.cli._entropy_code import coded
+from dlkit.cli._entropy_totals import Totals
 from dlkit.errors import DlkitError, RequestError
 
 
 def stream(
-    file: Path | None, symbols: str, order: int, base: float, codecs: bool, code: str | None, plot: Path | None,
-    output: Output,
+    file: Path | None, symbols: str, order: int, base: float, codecs: bool, prequential: bool, code: str | None,
+    plot: Path | None, output: Output,
 ) -> None:  # fmt: skip
     require_input(file)
     from dlkit.information import streams
-    from dlkit.information.codecs import Codecs
 
     counter: Any = streams.counter(symbols, order)
-    compressors = Codecs() if codecs else None
-    size = 0
-
-    def read() -> Iterator[bytes]:
-        nonlocal size
-        for block in blocks(file):
-            size += len(block)
-            if compressors is not None:
-                compressors.update(block)
-            yield block
-
-    for block in streams.SPLIT[symbols](read()):
+    totals = Totals(file, codecs, prequential)
+    for block in streams.SPLIT[symbols](totals.pass_on(blocks(file, silent=output.quiet))):
         counter.update(block)
     scale = math.log(base) / math.log(2)
     orders = [
@@ -45,7 +35,7 @@ def stream(
     record: dict[str, Any] = {
         "symbols": symbols,
         "n": counter.n,
-        "bytes": size,
+        "bytes": totals.bytes,
         "distinct": counter.distinct(),
         "base": base,
         "order": order,
@@ -55,8 +45,7 @@ def stream(
     }
     if isinstance(counter, streams.ByteCounts):
         record |= {"mean": counter.mean(), **counter.chi_square(), "serial_correlation": counter.serial_correlation()}
-    if compressors is not None:
-        record["codecs"] = compressors.finish()
+    record |= totals.record()
     if code is not None:
         names, numbers = counter.alphabet()
         record["code"] = coded(code, names, numbers, base)
@@ -66,20 +55,26 @@ def stream(
 
 
 def require_input(file: Path | None) -> None:
-    """Raise RequestError where a person would have to type the stream."""
-    if file is None and sys.stdin.isatty():
-        raise RequestError("nothing to read", "give a FILE, pipe something in, or give --p 0.4,0.6")
+    """Raise RequestError where a person would have to type the stream, DlkitError where a file cannot be read."""
+    if file is None:
+        if sys.stdin.isatty():
+            raise RequestError("nothing to read", "give a FILE, pipe something in, or give --p 0.4,0.6")
+    elif not file.is_fifo():  # which can be opened only once
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise DlkitError(f"cannot read {file}: {error.strerror}") from error
 
 
-def blocks(file: Path | None) -> Iterator[bytes]:
-    """The stream in blocks, with a progress bar on a terminal once it takes a while."""
+def blocks(file: Path | None, silent: bool = False) -> Iterator[bytes]:
+    """The stream in blocks, with progress once it takes a while, unless it is to be silent."""
     from dlkit.cli._progress import Progress
     from dlkit.information.streams import blocks
 
     try:
         with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as source:
             total = file.stat().st_size if file is not None and file.is_file() else None
-            with Progress("reading", total, live_console()) as progress:
+            with Progress("reading", total, None if silent else live_console(), plain=not silent) as progress:
                 for block in blocks(source):
                     progress.advance(len(block))
                     yield block

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.cli._entropy_totals import facts as totals
 from dlkit.errors import RequestError
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ def stream_table(record: dict[str, Any]) -> Any:
                 "none" if math.isnan(record["serial_correlation"]) else f"{record['serial_correlation']:.6f}",
             ),
         ]
-    for name, size in record.get("codecs", {}).items():
-        facts.append((name, f"{size:,} bytes, {8 * size / max(record['n'], 1):.4f} bits a symbol"))
+    facts += totals(record)
     orders = Table("order", f"entropy ({unit})", "Miller-Madow", "contexts", box=None, pad_edge=False)
     for column in orders.columns:
         column.justify = "right"

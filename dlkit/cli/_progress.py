@@ -1,11 +1,14 @@
-"""A progress bar for bytes or runs: on a terminal only, and only once the work takes a while."""
+"""A progress bar for bytes or runs: on a terminal, and only once the work takes a while; elsewhere rare plain lines."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
+from dlkit.cli._console import note
+
 _SHOWN_AFTER_SECONDS = 0.5
+_LINE_EVERY_SECONDS = 20.0
 
 
 class Progress:
@@ -16,12 +19,13 @@ class Progress:
         total: bytes, None where nobody knows.
         console: a rich console on stderr that is a terminal, or None for nothing at all.
         whole: count things instead of bytes.
+        plain: without a console, write a line now and then.
     """
 
-    def __init__(self, title: str, total: int | None, console: Any, whole: bool = False) -> None:
-        self.title, self.total, self.console, self.whole = title, total, console, whole
+    def __init__(self, title: str, total: int | None, console: Any, whole: bool = False, plain: bool = False) -> None:
+        self.title, self.total, self.console, self.whole, self.plain = title, total, console, whole, plain
         self.done = 0
-        self.started = time.monotonic()
+        self.started = self.said = time.monotonic()
         self.bar: Any = None
 
     def __enter__(self) -> Progress:
@@ -37,6 +41,11 @@ class Progress:
             self.bar.update(self.bar.task_ids[0], completed=self.done)
         elif self.console is not None and time.monotonic() - self.started > _SHOWN_AFTER_SECONDS:
             self._show()
+        elif self.plain and self.console is None and time.monotonic() - self.said > _LINE_EVERY_SECONDS:
+            self.said = time.monotonic()
+            unit, size = (1, "") if self.whole else (1e6, " MB")
+            whole = f" of {self.total / unit:,.4g}" if self.total else ""
+            note(f"{self.title}: {self.done / unit:,.4g}{whole}{size} in {self.said - self.started:.0f} s")
 
     def _show(self) -> None:
         from rich import progress

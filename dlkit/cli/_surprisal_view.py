@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from dlkit.cli._console import Output, is_plain, printable
+from dlkit.cli._entropy_totals import facts as totals
 from dlkit.cli._entropy_view import facts_table
 from dlkit.information.surprisal_page import THRESHOLDS, level, visible
 
@@ -93,8 +94,4 @@ def summary_table(record: dict[str, Any]) -> Any:
         ("payload", f"{record['payload_bytes']:,} bytes (ideal code length)"),
         ("payload + model", f"{record['total_bytes']:,} bytes"),
     ]
-    if "prequential_bytes" in record:
-        facts.append(("prequential", f"{record['prequential_bytes']:,} bytes (trained while coding, no model sent)"))
-    for name, size in record.get("codecs", {}).items():
-        facts.append((name, f"{size:,} bytes, {8 * size / record['bytes']:.4f} bits a byte"))
-    return facts_table(facts)
+    return facts_table(facts + totals(record))

@@ -37,6 +37,10 @@ def entropy(
     order: Annotated[int, typer.Option(min=0, help="Symbols before each one that are taken as known.")] = 0,
     base: Annotated[str, typer.Option(metavar="BASE", help="2 for bits, e for nats, 10, or any number above 1.")] = "2",
     codecs: Annotated[bool, typer.Option("--codecs", help="Compress with gzip, bzip2, xz and zstd beside it.")] = False,
+    prequential: Annotated[
+        bool,
+        typer.Option("--prequential", help="Also the length of a code that learns as it goes."),
+    ] = False,
     p: Annotated[
         str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file or -.")
     ] = None,
@@ -103,7 +107,7 @@ def entropy(
 
         from dlkit.cli._entropy_model import text
 
-        text(file, model, context, stride, tokens, surprisal, codecs, device, output)
+        text(file, model, context, stride, tokens, surprisal, codecs, prequential, device, output)
         return
     _refuse(predicting, "needs --model", "dlkit entropy FILE --model RUN ...")
     if not any(distribution.values()):
@@ -111,9 +115,9 @@ def entropy(
 
         from dlkit.cli._entropy_stream import stream
 
-        stream(file, symbols, order, number, codecs, code, plot, output)
+        stream(file, symbols, order, number, codecs, prequential, code, plot, output)
         return
-    streamed = {"FILE": file is not None, "--codecs": codecs} | counting
+    streamed = {"FILE": file is not None, "--codecs": codecs, "--prequential": prequential} | counting
     _refuse(streamed, "is about a stream, --p and --check-code are not", "give one or the other")
     if check_code is not None:
         drawn = {"--q": q is not None, "--joint": joint, "--code": code is not None, "--plot": plot is not None}

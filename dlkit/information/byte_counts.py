@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,8 @@ from dlkit.information.conditional import Integers, Order
 from dlkit.information.sequences import SequenceCounts
 
 # Sizes of the blocks that are counted at once: what lies between is in the cache.
-_BLOCK, _TRIPLE_BLOCK, _SORTED_BLOCK = 1 << 20, 1 << 16, 1 << 21
-_SAMPLE, _MOST = 1 << 14, (1 << 32) - 1
+_BLOCK, _TRIPLE_BLOCK, _SORTED_BLOCK = 1 << 20, 1 << 16, 1 << 22
+_SAMPLE, _MOST = 1 << 13, (1 << 32) - 1
 _THREADS = 2
 
 
@@ -123,11 +124,8 @@ class TripleCounts(ByteCounts):
         self._raised = 0  # how much, at most, is in a count of `triples`
         self._whole: Integers | None = None  # what did not fit into 32 bits
         self._pool: ThreadPoolExecutor | None = None
+        self._waiting: list[NDArray[np.uint8]] = []  # to be sorted together
         self._sorting: deque[Future[NDArray[np.intp]]] = deque()
-
-    def update(self, block: bytes) -> None:
-        for start in range(0, len(block), _SORTED_BLOCK):
-            self._take(block[start : start + _SORTED_BLOCK])
 
     def _count(self, block: bytes) -> None:
         symbols = np.frombuffer(self.tail + block, dtype=np.uint8)
@@ -137,22 +135,27 @@ class TripleCounts(ByteCounts):
             self._empty()
         self._raised += len(symbols)
         sample = _numbers(symbols[:_SAMPLE], np.uint32)
-        if len(symbols) > 8 * _SAMPLE and len(np.unique(sample)) > len(sample) // 2:
-            self._count_sorted(symbols)
+        if len(symbols) > 4 * _SAMPLE and len(np.unique(sample)) > 0.75 * len(sample):
+            self._waiting.append(symbols)
+            if sum(map(len, self._waiting)) >= _SORTED_BLOCK:
+                self._sort()
             return
         for start in range(0, len(symbols) - 2, _TRIPLE_BLOCK):
             numbers = _numbers(symbols[start : start + _TRIPLE_BLOCK + 2], np.intp)
             np.add.at(self.triples, numbers, np.uint32(1))
 
-    def _count_sorted(self, symbols: NDArray[np.uint8]) -> None:
+    def _sort(self) -> None:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(_THREADS)
-        self._sorting.append(self._pool.submit(_sorted_numbers, symbols))
+        self._sorting.append(self._pool.submit(_sorted_numbers, self._waiting))
+        self._waiting = []
         if len(self._sorting) > _THREADS:
             np.add.at(self.triples, self._sorting.popleft().result(), np.uint32(1))
 
     def _finish(self) -> None:
         """Count what the threads have sorted."""
+        if self._waiting:
+            self._sort()
         while self._sorting:
             np.add.at(self.triples, self._sorting.popleft().result(), np.uint32(1))
 
@@ -163,7 +166,7 @@ class TripleCounts(ByteCounts):
         self.triples[:] = 0
         self._raised = 0
 
-    def triple_table(self) -> Integers:
+    def triple_table(self) -> NDArray[Any]:
         """(65,536, 256) counts of two bytes and their successor."""
         self._finish()
         whole = self.triples if self._whole is None else self._whole + self.triples
@@ -177,11 +180,10 @@ class TripleCounts(ByteCounts):
 
     def orders(self) -> list[Order]:
         triples, pairs = self.triple_table(), self.pair_table()
-        occurring = triples[triples > 0].astype(np.int64)
         return [
             *super().orders(),
             conditional.of_counts(1, pairs.reshape(-1), pairs.sum(1)),
-            conditional.of_counts(2, occurring, triples.sum(1, dtype=np.int64)),
+            conditional.of_counts(2, triples.reshape(-1), triples.sum(1, dtype=np.int64)),
         ]
 
 
@@ -212,7 +214,7 @@ def _numbers(symbols: NDArray[np.uint8], dtype: type[np.integer]) -> NDArray[np.
     return numbers
 
 
-def _sorted_numbers(symbols: NDArray[np.uint8]) -> NDArray[np.intp]:
-    numbers = _numbers(symbols, np.uint32)
+def _sorted_numbers(parts: list[NDArray[np.uint8]]) -> NDArray[np.intp]:
+    numbers = np.concatenate([_numbers(symbols, np.uint32) for symbols in parts])
     numbers.sort()
     return numbers.astype(np.intp)

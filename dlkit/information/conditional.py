@@ -7,6 +7,7 @@ with c(w) the times that w has a successor. Order 0 is the entropy of single sym
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from dlkit.information.measures import miller_madow
 
 Integers = NDArray[np.int64]
+_PART = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -35,17 +37,19 @@ def of_counts(order: int, counts: Integers, contexts: Integers) -> Order:
         counts: (m,) how often each sequence of k + 1 symbols occurs; zeros are left out.
         contexts: how often each sequence of k symbols has a successor; zeros are left out.
     """
-    counts, contexts = counts[counts > 0], contexts[contexts > 0]
     n = int(contexts.sum())
     if not n:
         return Order(order, 0.0, 0.0, 0)
+    different, used = int(np.count_nonzero(counts)), int(np.count_nonzero(contexts))
     # n H_k = sum_w c(w) log c(w) - sum_wx c(wx) log c(wx)
     bits = _log_sum(contexts) - _log_sum(counts)
-    correction = miller_madow(len(counts), n) - miller_madow(len(contexts), n)
+    correction = miller_madow(different, n) - miller_madow(used, n)
     entropy = max(bits / n, 0.0)
-    return Order(order, entropy, entropy + correction, len(contexts))
+    return Order(order, entropy, entropy + correction, used)
 
 
 def _log_sum(counts: Integers) -> float:
-    """sum_i c_i log2 c_i"""
-    return float((counts * np.log2(counts)).sum())
+    """sum_i c_i log2 c_i over the counts that are not 0; a table is passed through in parts."""
+    parts = (counts[start : start + _PART] for start in range(0, len(counts), _PART))
+    occurring = (part[part > 0].astype(np.float64) for part in parts)
+    return math.fsum(float(part @ np.log2(part)) for part in occurring)

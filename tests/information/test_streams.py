@@ -116,6 +116,7 @@ def test_more_than_32_bits_hold(monkeypatch: pytest.MonkeyPatch, limit: int) -> 
     plain, moved = TripleCounts(), TripleCounts()
     plain.update(data)
     monkeypatch.setattr(byte_counts, "_MOST", limit)
+    monkeypatch.setattr(byte_counts, "_SORTED_BLOCK", 200_000)
     for block in in_blocks(data, [150_000] * 4):
         moved.update(block)
     assert (moved.triple_table() == plain.triple_table()).all()
