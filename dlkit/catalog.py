@@ -63,6 +63,20 @@ DATA = {
     "imagenet": Entry(
         "dlkit.data.imagenet:imagenet", "class folders or Parquet shards of any size, streamed", _STREAMED, _IMAGES
     ),
+    "imagenet1k": Entry(
+        "dlkit.data.imagenet:imagenet1k",
+        "ILSVRC 2012: 1,000 classes, streamed (download)",
+        _STREAMED,
+        _IMAGES,
+        "imagenet1k",
+    ),
+    "imagenet22k": Entry(
+        "dlkit.data.imagenet:imagenet22k",
+        "all of ImageNet: 21,841 classes, streamed (download)",
+        _STREAMED,
+        _IMAGES,
+        "imagenet22k",
+    ),
     "csv": Entry("dlkit.data.tables:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS),
     "jsonl": Entry(
         "dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS

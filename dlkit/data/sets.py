@@ -134,12 +134,14 @@ _IMAGES = (
         ),
     ),
     DataSet(
+        # The size: the official archives of train, validation and test have 148, 6.7 and 13 GB.
         "imagenet1k", "ILSVRC 2012: 1.28 million photographs in 1,000 classes", _IMAGE, "shards",
         _splits(1_281_167, 50_000, 100_000), {"image": "image", "label": "int64"}, 167_000_000_000,
         "ImageNet terms of access", "ILSVRC/imagenet-1k", "data", gated=True, exact_size=False,
     ),
     DataSet(
-        # Its card gives samples and shards; the size that of its WebP twin (646 GB) at the ratio stated there.
+        # Its card gives 14,146,391 samples in 4,608 shards; the size is that of its WebP twin (646 GB) at the ratio
+        # stated there.
         "imagenet22k", "all of ImageNet (fall 2011): 14 million photographs in 21,841 classes", _IMAGE, "archives",
         {"train": 13_673_551, "validation": 472_840}, {"jpg": "image", "cls": "int64"}, 1_200_000_000_000,
         "ImageNet terms of access", "timm/imagenet-22k-wds", stem="imagenet22k-", gated=True, exact_size=False,

@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dlkit.errors import DlkitError
 
 LARGEST_MEMBER = 64 * 2**20
 LARGEST_WHOLE = 2 * 2**30
 MOST_MEMBERS = 10_000
+INDEX = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("size", "<i4"), ("label", "<i4")])
 
 
 class _Limited:
@@ -95,15 +99,34 @@ def check(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_MEMBER) 
         )
 
 
-def count_samples(path: Path) -> int:
-    """Samples of a WebDataset shard, by its `.cls` members; only headers are read."""
-    count = 0
+def samples(path: Path, shard: int) -> NDArray[Any]:
+    """The index of a WebDataset shard: where each image lies, and its class; the images are not read.
+
+    Returns (n,) of shard, offset and size in bytes, label.
+
+    Raises:
+        DlkitError: it is no tar archive, has a member to refuse, or an image without a class.
+    """
+    rows: list[tuple[int, int, int, int]] = []
+    image: dict[str, tuple[int, int]] = {}  # key -> offset and size
+    label: dict[str, int] = {}
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
                 check(member, path.name)
-                count += member.isfile() and member.name.endswith(".cls")
                 archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # a shard has thousands; none is needed again
+                key, _, kind = member.name.rpartition(".")
+                if kind == "jpg":
+                    image[key] = (member.offset_data, member.size)
+                elif kind == "cls":
+                    file = archive.extractfile(member)
+                    label[key] = int(file.read() if file else b"")
+                if key in image and key in label:
+                    rows.append((shard, *image.pop(key), label.pop(key)))
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DlkitError(f"{path.name} is no tar archive: {error}") from error
-    return count
+    except ValueError as error:
+        raise DlkitError(f"{path.name}: a class is no number: {error}") from error
+    if image or label:
+        raise DlkitError(f"{path.name}: {next(iter(image or label))!r} is not an image and its class")
+    return np.array(rows, dtype=INDEX)

@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dlkit.data import store
 from dlkit.data.sets import DataSet
 from dlkit.data.store import File, Manifest
@@ -34,13 +37,15 @@ def assemble(
         DlkitError: rows are not those that are published, or a file is damaged or of another data set.
     """
     by_split = {s: [raw / f.path for f in listing.files if f.split == s] for s in dataset.rows}
+    indices: dict[str, NDArray[Any]] = {}
     unsplit = [raw / file.path for file in listing.files if not file.split]
     if unsplit:
         assert dataset.archive is not None
         rows = dict(dataset.rows)
     elif dataset.form == "archives":
-        phase(dataset.name, "counting", len(listing.files))
-        rows = {s: sum(_counted(path, step) for path in paths) for s, paths in by_split.items()}
+        phase(dataset.name, "indexing", len(listing.files))
+        indices = {s: _indexed(paths, step) for s, paths in by_split.items()}
+        rows = {s: len(index) for s, index in indices.items()}
     else:
         rows = prepare.count_rows(dataset, [(s, path) for s, paths in by_split.items() for path in paths])
     mismatch = compare(dataset, dataset.rows, rows, allow_mismatch)
@@ -51,7 +56,10 @@ def assemble(
             for path in (raw / file.path, raw / f"{file.path}.seal"):
                 link(path, new / path.relative_to(raw))
         kept = [fetched[file.path] for file in listing.files]
-        return Manifest(dataset.name, listing.source, kept, kept, rows, mismatch, dict(dataset.columns))
+        for split, index in indices.items():
+            np.save(new / f"{split}-index.npy", index)
+        made = [store.hashed(new, f"{split}-index.npy") for split in indices]
+        return Manifest(dataset.name, listing.source, kept, [*kept, *made], rows, mismatch, dict(dataset.columns))
     phase(dataset.name, "preparing", sum(rows.values()))
     histograms: dict[str, Any] = {}
     for split, paths in by_split.items():
@@ -107,9 +115,13 @@ def link(path: Path, target: Path) -> None:
         path.rename(target)
 
 
-def _counted(path: Path, step: prepare.Step) -> int:
-    step(1)
-    return archives.count_samples(path)
+def _indexed(paths: list[Path], step: prepare.Step) -> NDArray[Any]:
+    """The index of a split's archives."""
+    parts: list[NDArray[Any]] = []
+    for shard, path in enumerate(paths):
+        parts.append(archives.samples(path, shard))
+        step(1)
+    return np.concatenate(parts)
 
 
 def compare(dataset: DataSet, wanted: dict[str, int], rows: dict[str, int], allow: bool) -> dict[str, dict[str, int]]:

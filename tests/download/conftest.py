@@ -119,6 +119,10 @@ class Hub:
         new = files if files is not None else content(dataset, rows or dict.fromkeys(dataset.rows, ROWS))
         self.repositories.setdefault((dataset.repo, dataset.revisions[0]), {}).update(new)
 
+    def content(self, name: str, rows: dict[str, int]) -> dict[str, bytes]:
+        """Generated files of a data set."""
+        return content(SETS[name], rows)
+
     def next_fault(self, where: str) -> Fault | None:
         with self.lock:
             queue = self.faults[where]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from pyarrow import parquet
 from dlkit.data import store
 from dlkit.data.cifar import cifar10, cifar100
 from dlkit.data.dataset import statistics
+from dlkit.data.imagenet import imagenet1k, imagenet22k
 from dlkit.data.prepared import load
 from dlkit.data.sets import GROUPS, SETS, DataSet, named, size_text
+from dlkit.download import archives
 from dlkit.errors import DlkitError, RequestError
 
 REMOTE = [dataset for dataset in SETS.values() if dataset.form != "embedded"]
@@ -43,22 +47,6 @@ def bytes_of(texts: list[str]) -> torch.Tensor:
     return torch.stack([torch.bincount(torch.tensor(list(text.encode())), minlength=256) for text in texts])
 
 
-def shard_images(dataset: DataSet, path: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    if dataset.form == "archives":
-        import tarfile
-
-        with tarfile.open(path) as archive:
-            files = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
-        names = [name for name in files if name.endswith(".jpg")]
-        contents = [files[name] for name in names]
-        labels = [int(files[name.replace(".jpg", ".cls")]) for name in names]
-    else:
-        table = parquet.read_table(path)
-        contents, labels = [row["bytes"] for row in table["image"].to_pylist()], table["label"].to_pylist()
-    pixels = [np.asarray(Image.open(io.BytesIO(content))).reshape(-1) for content in contents]
-    return torch.from_numpy(np.stack(pixels)) / 255, torch.tensor(labels)
-
-
 @pytest.mark.parametrize("dataset", REMOTE, ids=lambda dataset: dataset.name)
 def test_every_data_set_downloads_prepares_and_trains(hub: Any, obtain: Any, dataset: DataSet) -> None:
     hub.add(dataset.name)
@@ -79,8 +67,12 @@ def test_every_data_set_downloads_prepares_and_trains(hub: Any, obtain: Any, dat
         labels = table["label"].to_pylist() if "label" in table.column_names else [0.0] * 6
         train_step(bytes_of(table[text].to_pylist()), torch.tensor(labels), len(corpus.classes or ()) or None)
     else:
-        file = next(f for f in outcome.manifest.files if split in f.path)
-        train_step(*shard_images(dataset, outcome.path / file.path), 1000)
+        data = (imagenet1k if dataset.name == "imagenet1k" else imagenet22k)(size=40)
+        assert sorted(data.splits) == (["train", "val"] if dataset.name == "imagenet22k" else ["test", "train", "val"])
+        source, targets = data.splits["train"].inputs, data.splits["train"].targets
+        pixels = [np.asarray(source.image(row)).reshape(-1) for row in range(len(targets))]
+        train_step(torch.from_numpy(np.stack(pixels)) / 255, targets, len(data.classes))
+        assert data.sources["sha256"] == outcome.manifest.sha256
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
@@ -193,3 +185,44 @@ def test_the_real_client_finds_this_hub_faithful(hub: Any, tmp_path: Path) -> No
         "stanfordnlp/sst2", path, repo_type="dataset", endpoint=hub.url, cache_dir=tmp_path / "cache", token=False
     )
     assert Path(got).read_bytes() == hub.repositories["stanfordnlp/sst2", "main"][path]
+
+
+def test_images_come_from_where_they_lie_in_the_archives(hub: Any, obtain: Any) -> None:
+    """Two shards a split; any row, after a copy to another process too."""
+    first, second = (hub.content("imagenet22k", {"train": rows, "validation": 2}) for rows in (4, 3))
+    files = {**first, "imagenet22k-train-0001.tar": second["imagenet22k-train-0000.tar"]}
+    hub.add("imagenet22k", files=files)
+    obtain("imagenet22k")
+    data = imagenet22k(size=16)
+    source = pickle.loads(pickle.dumps(data.splits["train"].inputs))
+    assert source.shape == (7, 3, 16, 16)
+    assert data.splits["train"].targets.tolist() == [0, 1, 2, 3, 0, 1, 2]
+    row = 0
+    for name in ("imagenet22k-train-0000.tar", "imagenet22k-train-0001.tar"):
+        with tarfile.open(fileobj=io.BytesIO(files[name])) as archive:
+            for member in archive:
+                if member.name.endswith(".jpg"):
+                    expected = Image.open(archive.extractfile(member)).convert("RGB")  # type: ignore[arg-type]
+                    assert np.array_equal(np.asarray(source.image(row)), np.asarray(expected))
+                    row += 1
+    order = source.order(torch.Generator().manual_seed(0)).tolist()
+    assert sorted(order) == list(range(7))
+    assert {tuple(sorted(order[:4])), tuple(sorted(order[:3]))} & {(0, 1, 2, 3), (4, 5, 6)}
+
+
+def test_the_test_split_of_imagenet_whose_labels_are_secret_is_left_out(hub: Any, obtain: Any) -> None:
+    hub.add("imagenet1k")
+    files = hub.repositories["ILSVRC/imagenet-1k", "main"]
+    table = parquet.read_table(io.BytesIO(files["data/test-00000-of-00001.parquet"]))
+    stream = io.BytesIO()
+    parquet.write_table(table.set_column(1, "label", pa.array([-1] * 6)), stream)
+    files["data/test-00000-of-00001.parquet"] = stream.getvalue()
+    obtain("imagenet1k")
+    assert sorted(imagenet1k(size=16).splits) == ["train", "val"]
+
+
+def test_archives_of_images_without_a_class_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("x.jpg"))
+    with pytest.raises(DlkitError, match="'x' is not an image and its class"):
+        archives.samples(tmp_path / "a.tar", 0)

@@ -1,0 +1,65 @@
+"""Images in tar archives, read where they lie: WebDataset shards, and the index that `dlkit download` makes of them.
+
+DIR/imagenet22k-train-0000.tar ...     members KEY.jpg, KEY.cls and more
+DIR/train-index.npy                    for each image: its shard, offset and size in bytes, class
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dlkit.data.encoded import DamagedImageError, decoded
+from dlkit.errors import DlkitError
+
+
+class Tars:
+    """The images of one split.
+
+    Args:
+        files: the shards, in the order of the index.
+        index: the file of the index, mapped into memory: fourteen million images are 280 MB.
+        size: as in `shape`.
+    """
+
+    def __init__(self, files: list[str], index: Path, size: int) -> None:
+        self.files, self.index, self.size = files, index, size
+        try:
+            self._rows = np.load(index, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise DlkitError(f"cannot read {index}: {error}", "dlkit download NAME --verify repairs it") from error
+        self.shape = (len(self._rows), 3, size, size)
+
+    def __reduce__(self) -> Any:  # each worker maps the index itself
+        return type(self), (self.files, self.index, self.size)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Class of each image, (N,) int64."""
+        return self._rows["label"].astype(np.int64)
+
+    def name(self, row: int) -> str:
+        return f"{self.files[self._rows['shard'][row]]}, byte {self._rows['offset'][row]}"
+
+    def image(self, row: int) -> Image.Image:
+        shard, offset, size, _ = self._rows[row].item()
+        try:
+            with Path(self.files[shard]).open("rb", buffering=0) as file:
+                file.seek(offset)
+                return decoded(file.read(size), self.name(row))
+        except OSError as error:
+            raise DamagedImageError(f"{self.name(row)}: {error.strerror}") from error
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """Shards in random order, and the images of each: the disk reads one shard at a time. (N,)"""
+        ends = np.cumsum(np.bincount(self._rows["shard"], minlength=len(self.files)))
+        parts: list[Tensor] = []
+        for shard in torch.randperm(len(self.files), generator=generator).tolist():
+            begin = int(ends[shard - 1]) if shard else 0
+            parts.append(begin + torch.randperm(int(ends[shard]) - begin, generator=generator))
+        return torch.cat(parts)
