@@ -116,10 +116,12 @@ def test_targets_and_assertions(here: Any) -> None:
     [
         ("digits-mlp --optimizers sdg", "no optimizer 'sdg' (did you mean sgd?)"),
         ("digits-mlp --optimizers sgd,sgd", "one stands twice"),
-        ("rosenbrok", "rosenbrok"),
+        ("rosenbrok", "no recipe or surface 'rosenbrok' (did you mean rosenbrock?)"),
+        ("quadratic", "did you mean quadratic:1000?"),
         ("quadratic:0", "the condition is a number of at least 1"),
         ("digits-mlp --lr 1:0.1:3", "--lr 1:0.1:3"),
         ("digits-mlp --lr=-1", "learning rates must be above 0"),
+        ("digits-mlp --seeds 1000000000", "runs are more than 1,000,000"),
         ("digits-mlp --seeds 0", "Invalid value for '--seeds'"),
         ("digits-mlp --steps 0", "Invalid value for '--steps'"),
         ("digits-mlp --resume", "--resume needs --out"),
