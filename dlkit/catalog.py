@@ -73,6 +73,9 @@ DATA = {
     "pydoc": Entry(
         "dlkit.data.pydoc:pydoc", "the reference manual of Python, 466 kB of text (embedded)", _WINDOWS, _RUNNING_TEXT
     ),
+    "repeats": Entry(
+        "dlkit.data.repeats:repeats", "random strings that repeat, for induction heads (embedded)", _WINDOWS, _CAUSAL
+    ),
     "text": Entry("dlkit.data.text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT),
     "sst2": Entry("dlkit.data.glue:sst2", "sentences of film reviews (download)", _SEQUENCES, _TEXTS, "sst2"),
     "imdb": Entry("dlkit.data.glue:imdb", "50,000 film reviews (download)", _SEQUENCES, _TEXTS, "imdb"),
@@ -147,6 +150,7 @@ OPTIMIZERS = {
 
 SCHEDULES = {
     "constant": Entry("dlkit.schedules:constant", "one learning rate, after a warm-up"),
+    "steps": Entry("dlkit.schedules:steps", "drops by a factor at some points of the run"),
     "linear": Entry("dlkit.schedules:linear", "decay by the same amount at every step"),
     "cosine": Entry("dlkit.schedules:cosine", "cosine annealing from 0 to pi (Loshchilov & Hutter 2016)"),
 }

@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from dlkit.errors import RequestError
+from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
+
+_STEPS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -91,19 +94,38 @@ def generate(
     short = any(len(prompt) < longest for prompt in prompts)
     padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device) if short else None
     capacity = min(model.context, longest + most)
-    cache = model.make_cache(len(prompts), capacity)
-    written = tokens  # what the cache does not hold yet
+    decoder = Decoder(model, model.make_cache(len(prompts), capacity))
+    parts = [tokens]  # all tokens, of which the cache holds all but the last part
     for _ in range(most):
-        if cache.length + written.shape[1] > model.context:
+        if decoder.cache.length + parts[-1].shape[1] > model.context:
             kept = model.context // 2
-            cache, written = model.make_cache(len(prompts), model.context), tokens[:, -kept:]
+            tokens = torch.cat(parts, 1)
             if padding is not None:
                 padding = (padding - (tokens.shape[1] - kept)).clamp(min=0)
-            tokens = written
-        logits = model(written, cache=cache, padding=padding, last=True)[:, -1]  # (B, V)
-        written = sampling.choose(logits, generator)  # (B, 1)
-        tokens = torch.cat((tokens, written), 1)
-        yield written[:, 0]
+            parts = [tokens[:, -kept:]]
+            decoder.cache = model.make_cache(len(prompts), model.context)
+        if len(parts) == 1:
+            logits = model(parts[0], cache=decoder.cache, padding=padding, last=True)[:, -1]  # (B, V)
+        else:
+            logits = decoder.step(parts[-1][:, 0], padding)
+        parts.append(sampling.choose(logits, generator))  # (B, 1)
+        yield parts[-1][:, 0]
+
+
+def fetched(tokens: Iterator[Tensor], at_once: int | None = None) -> Iterator[list[int]]:
+    """The tokens of each step, (B,), as numbers on the host, which waits for the device once every `at_once` steps.
+
+    Null stands for one on a CPU, and for eight on a GPU: it computes them without a wait, at the price of a few tokens
+    too many where a text ends.
+    """
+    waiting: list[Tensor] = []
+    for chosen in tokens:
+        waiting.append(chosen)
+        if len(waiting) >= (at_once or (1 if chosen.device.type == "cpu" else _STEPS_AT_ONCE)):
+            yield from torch.stack(waiting).tolist()
+            waiting.clear()
+    if waiting:
+        yield from torch.stack(waiting).tolist()
 
 
 class TextStream:

@@ -44,6 +44,28 @@ def constant(step: int, total: int, *, warmup: Warmup = 0.0) -> float:
     return (step + 1) / warming if step < warming else 1.0
 
 
+def steps(
+    step: int,
+    total: int,
+    *,
+    warmup: Warmup = 0.0,
+    at: tuple[Fraction, ...] = (0.5, 0.75),
+    factor: Fraction = 0.1,
+) -> float:
+    """The base learning rate, times `factor` from each of some points of the run on (He et al., arXiv:1512.03385).
+
+    Args:
+        warmup: steps of linear warm-up, or their share of the run if below 1.
+        at: shares of the run, warm-up included, each of which a factor follows.
+        factor: of each drop.
+    """
+    warming = _warmup_steps(warmup, total)
+    if step < warming:
+        return (step + 1) / warming
+    # factor^k, where k of the points lie behind: step >= round(p total)
+    return factor ** sum(step >= round(point * total) for point in at)
+
+
 def linear(step: int, total: int, *, warmup: Warmup = 0.0, final: Fraction = 0.0) -> float:
     """Decay by the same amount at every step.
 

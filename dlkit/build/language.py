@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -281,14 +282,39 @@ def _tokenizer(recipe: Recipe, texts: list[Text], hub: HubModel | None) -> Token
 
 @dataclass(frozen=True)
 class Reader:
-    """A trained language model with its tokenizer, ready to use."""
+    """A trained language model with its tokenizer, ready to use.
+
+    Args:
+        path: of the run or the directory.
+        model: in evaluation mode.
+        tokenizer: of its texts.
+        task: what it was made for.
+        step: of the checkpoint; None for a Hugging Face directory.
+        make: the same model with random weights.
+        classes: names of what a classifier tells apart.
+        fresh: parameters that were not there and are random.
+    """
 
     path: Path
     model: nn.Module
     tokenizer: Tokenizer
     task: str
     step: int | None
+    make: Callable[[], nn.Module]
     classes: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+
+    @property
+    def causal(self) -> bool:
+        """Whether it is a GPT."""
+        return isinstance(self.model, GPT)
+
+    def untrained(self, seed: int) -> nn.Module:
+        """The same architecture with random weights, on the same device, in evaluation mode."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            made = self.make()
+        return made.to(next(self.model.parameters()).device).eval()
 
 
 def open_reader(reference: str, device: torch.device, checkpoint_name: str | None = None) -> Reader:
@@ -306,29 +332,31 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
             raise DlkitError(f"{path}: a tokenizer of {tokenizer.size} tokens, a model of {hub.vocabulary}")
         window = hub.architecture["context"]
         if hub.family == "gpt":
-            task, model = "causal-lm", GPT(hub.vocabulary, window, **hub.architecture)
+            task, make = "causal-lm", functools.partial(GPT, hub.vocabulary, window, **hub.architecture)
         else:
             outputs = len(hub.labels) or None
             task = "text-classification" if outputs else "masked-lm"
-            model = BERT(hub.vocabulary, window, outputs, **hub.architecture)
-        checkpoints.load_into(model, hub)
-        return Reader(path, model.to(device).eval(), tokenizer, task, None, hub.labels)
+            make = functools.partial(BERT, hub.vocabulary, window, outputs, **hub.architecture)
+        model = make()
+        fresh = checkpoints.load_into(model, hub)
+        return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh))
     run = runs.resolve(reference)
     saved = checkpoint.load(run.choose(checkpoint_name), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:
-        raise RequestError(f"{run.path} holds no BERT or GPT", "it takes a run of a language task")
+        raise RequestError(f"{run.path} holds no BERT or GPT: it has no attention", "it takes a run of a language task")
     window, task = described["architecture"]["context"], described["task"]
     classes = tuple(described.get("classes", ()))
     if task == "causal-lm":
-        model = GPT(described["vocabulary"], window, **described["architecture"])
+        make = functools.partial(GPT, described["vocabulary"], window, **described["architecture"])
     else:
         tensors = saved.tensors["model"]
         outputs = len(tensors["head.classifier.bias"]) if "head.classifier.bias" in tensors else None
-        model = BERT(described["vocabulary"], window, outputs, **described["architecture"])
+        make = functools.partial(BERT, described["vocabulary"], window, outputs, **described["architecture"])
+    model = make()
     load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
     tokenizer = tokenizers.from_json(described["tokenizer"])
-    return Reader(run.path, model.to(device).eval(), tokenizer, task, saved.step, classes)
+    return Reader(run.path, model.to(device).eval(), tokenizer, task, saved.step, make, classes)
 
 
 def write_hub(reader: Reader, directory: Path) -> int:

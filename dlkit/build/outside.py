@@ -53,7 +53,7 @@ def detection(
         recipe: of the run.
         checkpoint: of the run.
         split: the in-distribution examples; `test` or else `val` by default.
-        sources: `noise`, `images:FOLDER`, or a data set's name.
+        sources: `noise`, `images:FOLDER`, a data set's name, or NAME:CLASS,... for some of its classes.
         device: to run on.
         views: stands for the recipe's test_views.
 
@@ -99,5 +99,17 @@ def read(source: str, inside: Dataset, white: int, count: int, seed: int) -> tup
         return outside.noise(count, shape, white, seed), "all"
     dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
     split = build.evaluated_splits(dataset)[-1]
+    images = dataset.splits[split].inputs
+    if place:
+        images = images[_of_classes(dataset, split, place.split(","))]
     gain = white / WHITE.get(kind, 255)
-    return outside.fitted(dataset.splits[split].inputs, shape, gain), split
+    return outside.fitted(images, shape, gain), split
+
+
+def _of_classes(dataset: Dataset, split: str, names: list[str]) -> Tensor:
+    """Which examples of a split are of these classes, (N,) bool."""
+    for name in names:
+        if name not in dataset.classes:
+            raise RequestError(f"--ood {dataset.name}:{name}: no such class", f"classes: {', '.join(dataset.classes)}")
+    numbers = torch.tensor([dataset.classes.index(name) for name in names])
+    return torch.isin(dataset.splits[split].targets, numbers)

@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from dlkit import __version__
-from dlkit.cli import _console, compare, download, entropy, eval, export, generate, recipes, train
+from dlkit.cli import (
+    _console,
+    compare,
+    compress,
+    decompress,
+    download,
+    entropy,
+    eval,
+    export,
+    generate,
+    inspect_attention,
+    recipes,
+    train,
+)
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
@@ -30,8 +43,11 @@ app.command("download", no_args_is_help=True)(download.download)
 app.command("train", no_args_is_help=True)(train.train)
 app.command("eval", no_args_is_help=True)(eval.evaluate)
 app.command("compare-optimizers", no_args_is_help=True)(compare.compare_optimizers)
+app.command("inspect-attention", no_args_is_help=True)(inspect_attention.inspect_attention)
 app.command("entropy")(entropy.entropy)
 app.command("generate", no_args_is_help=True)(generate.generate)
+app.command("compress", no_args_is_help=True)(compress.compress)
+app.command("decompress", no_args_is_help=True)(decompress.decompress)
 app.command("export", no_args_is_help=True)(export.export)
 app.add_typer(recipes.app, name="recipes")
 

@@ -19,7 +19,7 @@ from dlkit.errors import RequestError
 
 if TYPE_CHECKING:
     from dlkit.data.store import Manifest
-    from dlkit.download.job import Order
+    from dlkit.download.order import Order
 
 
 def download(
@@ -69,8 +69,8 @@ def download(
 
     from dlkit.cli._download_view import DownloadView
     from dlkit.download import hub
-    from dlkit.download.job import Order, Patience
-    from dlkit.download.transfer import CancelledError
+    from dlkit.download.order import Order
+    from dlkit.download.transfer import CancelledError, Patience
 
     halt = threading.Event()
     order = Order(

@@ -11,8 +11,9 @@ import typer
 from dlkit import recipe as recipes
 from dlkit import runs
 from dlkit.catalog import SECTIONS
-from dlkit.cli import _completion
+from dlkit.cli import _benchmark, _completion
 from dlkit.cli._console import Output
+from dlkit.cli._evaluations import record_of
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
 from dlkit.errors import DlkitError, RequestError
 from dlkit.train.settings import Views
@@ -35,11 +36,16 @@ def evaluate(
     ] = None,
     ood: Annotated[
         list[str] | None,
-        typer.Option(metavar="SET", help="Also score other data: a data set, images:FOLDER or noise; repeatable."),
+        typer.Option(
+            metavar="SET", help="Also score other data: a data set, SET:CLASS,..., images:FOLDER or noise; repeatable."
+        ),
     ] = None,
     histogram: Annotated[
         Path | None, typer.Option(metavar="FILE.svg", help="Draw the scores of --ood into this file.")
     ] = None,
+    glue: Annotated[
+        bool, typer.Option("--glue", help="The score of GLUE or SuperGLUE from RUNS, one or more for each task.")
+    ] = False,
     views: Annotated[
         str | None, typer.Option(metavar="VIEWS", help="one, flip or flip_shift: of each image, to average over.")
     ] = None,
@@ -51,12 +57,14 @@ def evaluate(
     """Evaluate a run: loss, accuracy, calibration, classes.
 
     KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the accuracy. --ood adds a record for
-    each set of data that the model was not trained on: how well four scores tell it from the test data.
+    each set of data that the model was not trained on: how well four scores tell it from the test data. --glue takes
+    several runs (RUN RUN ... KEY=VALUE) and adds the benchmark's score, if no task is missing; -q prints that.
 
     \b
     Examples:
       dlkit train digits-mlp | dlkit eval -
       dlkit eval runs/digits-mlp-1 --confusion matrix.svg
+      dlkit eval runs/glue-bert-* --glue
       dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise --histogram scores.svg
     """
     _check_figure("--confusion", confusion)
@@ -65,31 +73,32 @@ def evaluate(
         raise RequestError("--histogram draws the scores of --ood, which is not given", "add --ood noise")
     if views not in (None, *get_args(Views)):
         raise RequestError(f"no such views: {views!r}", f"--views takes {', '.join(get_args(Views))}")
+    more, overrides = _runs_among(overrides or [])
+    if more and not glue:
+        raise RequestError(f"several runs: {run}, {', '.join(more)}", "--glue takes several, else give one")
+    if glue and (split or confusion or ood or histogram):
+        raise RequestError(
+            "--glue has splits and tables of its own: --split, --confusion, --ood and --histogram do not go with it",
+            "leave them out",
+        )
     for source in ood or ():
         _check_source(source)
-    for override in overrides or ():
+    for override in overrides:
         if not override.lstrip("~").startswith("data."):
             raise RequestError(f"{override}: eval changes only the data", "give KEY=VALUE with a key like data.path")
+    if glue:
+        _benchmark.score([run, *more], checkpoint, overrides, device, Output(as_json, quiet))
+        return
     reference = runs.resolve(run)
     chosen = reference.choose(checkpoint)
-    loaded = recipes.load(str(reference.recipe), overrides or ())
+    loaded = recipes.load(str(reference.recipe), overrides)
     loaded.require_data()
 
     from dlkit import build
     from dlkit.train import curves, machine
 
     result = build.evaluation(loaded, chosen, split, machine.pick_device(device), cast(Views | None, views))
-    record: dict[str, Any] = {
-        "run": str(reference.path),
-        "data": loaded.values["data"]["name"],
-        "split": result.split,
-        "n": result.samples,
-        "metrics": result.metrics,
-        "seconds": round(result.seconds, 3),
-        "checkpoint": str(chosen),
-        "step": result.step,
-        "per_class": result.per_class,
-    }
+    record = record_of(reference.path, loaded, chosen, result)
     if confusion is not None:
         if result.confusion is None:
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
@@ -97,6 +106,12 @@ def evaluate(
     Output(as_json, quiet).emit(record, record["metrics"][result.main_metric], lambda: _table(record))
     if ood:
         _outside(loaded, chosen, record, ood, histogram, device, cast(Views | None, views), Output(as_json, quiet))
+
+
+def _runs_among(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Further runs, and the changes of the recipe: KEY=VALUE or ~KEY."""
+    changes = [text for text in arguments if not Path(text).exists() and ("=" in text or text.startswith("~"))]
+    return [text for text in arguments if text not in changes], changes
 
 
 def _check_figure(option: str, path: Path | None) -> None:
@@ -116,10 +131,10 @@ def _check_source(source: str) -> None:
     if kind == "images" and colon:
         if not Path(place).expanduser().is_dir():
             raise DlkitError(f"no such folder: {place}", "--ood images:FOLDER takes every image in a folder")
-    elif source != "noise" and source not in names:
+    elif source != "noise" and (kind not in names or (colon and not place)):
         raise RequestError(
-            f"no such data: --ood {source}{recipes.closest(source, [*names, 'noise'])}",
-            f"choose one of {', '.join(names)}, noise, images:FOLDER",
+            f"no such data: --ood {source}{recipes.closest(kind, [*names, 'noise'])}",
+            f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
         )
 
 

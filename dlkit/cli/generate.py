@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from dlkit.build.language import Reader
     from dlkit.generation import Sampling
 
+_LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
+
 
 def generate(
     run: Annotated[
@@ -104,21 +106,23 @@ def _sample(
     tokenizer, model = reader.tokenizer, reader.model
     before = [] if tokenizer.separator is None else [tokenizer.separator]
     encoded: list[list[int]] = []
-    for prompt, numbers in zip(prompts, tokenizer.encode(prompts), strict=True):
+    room: int = model.context  # pyright: ignore[reportAssignmentType]
+    ends = [prompt[-room * _LONGEST_TOKEN :] for prompt in prompts]  # what can matter, of a prompt of any length
+    for prompt, end, numbers in zip(prompts, ends, tokenizer.encode(ends), strict=True):
         whole: list[int] = [*before, *numbers]
         if not whole:
             raise RequestError("an empty prompt, and the tokenizer has no token to begin with", "give a PROMPT")
-        room: int = model.context  # pyright: ignore[reportAssignmentType]
         if len(whole) > room:
-            note(f"the prompt {prompt[:20]!r}... has {len(whole)} tokens: its last {room} are used")
+            counted = f"{len(whole)} tokens" if len(end) == len(prompt) else f"{len(prompt)} characters"
+            note(f"the prompt {prompt[:20]!r}... has {counted}: its last {room} tokens are used")
             whole = whole[-room:]
         encoded += [whole] * n
     texts = [generation.TextStream(stops) for _ in encoded]
     counts, began = [0] * len(encoded), time.perf_counter()
     if streams:
         _write(prompts[0], streams)
-    for chosen in generation.generate(model, encoded, most, sampling, generator):  # pyright: ignore[reportArgumentType]
-        numbers: Any = chosen.tolist()  # pyright: ignore
+    steps = generation.generate(model, encoded, most, sampling, generator)  # pyright: ignore[reportArgumentType]
+    for numbers in generation.fetched(steps):
         for i, number in enumerate(numbers):
             if texts[i].stopped:
                 continue

@@ -74,7 +74,7 @@ def train(
         built = _build(loaded, device, stop)
         # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
         path = run_directory.create(run_dir, name, overwrite) if begins or run_dir is None else run_dir
-        with run_directory.RunDirectory(path) as directory:
+        with run_directory.RunDirectory(path, loaded.values["train"]["keep_checkpoints"]) as directory:
             _train(built, directory, begins, stop, Output(as_json, quiet))
 
 

@@ -92,6 +92,13 @@ def cutmix(images: Tensor, share: Tensor, row: Tensor, column: Tensor) -> tuple[
     return torch.where(inside, _before(images), images, out=torch.empty_like(images)), own
 
 
+def resize(images: Tensor, side: int) -> Tensor:
+    """Images (N, C, H, W) in floating point as (N, C, side, side): bilinear, antialiased; as they are if they fit."""
+    if images.shape[2:] == (side, side):
+        return images
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+
+
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """(x - mean) / std in float32. `mean` and `std` broadcast with (N, C, H, W): see `spread`."""
     # x' = (x - mean) / std

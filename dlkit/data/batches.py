@@ -16,9 +16,11 @@ from torch import Tensor
 from dlkit.annotations import Count, Natural, NonNegative
 from dlkit.data import augmentation
 from dlkit.data.dataset import Split, imagenet_statistics
+from dlkit.errors import RequestError
 
 # Images that take no more than this as float32 are normalised once instead of in every batch.
 _NORMALISED_BYTES = 64 * 2**20
+_MULTIPLE = 4  # progressive sizes of small images are multiples of it
 
 
 class Batches:
@@ -122,6 +124,11 @@ class ImageBatches(Batches):
             too, each batch has one of them, by the toss of a coin.
         statistics: mean and deviation to normalise by: those of the training split, or ImageNet's, which pre-trained
             weights expect.
+        start_size: height and width in the first epoch, from which they grow to the data's (progressive resizing).
+        grow_epochs: epochs until images have their full size.
+
+    Raises:
+        RequestError: start_size is larger than the images, or these are not square.
     """
 
     def __init__(
@@ -142,6 +149,8 @@ class ImageBatches(Batches):
         mixup: NonNegative = 0.0,
         cutmix: NonNegative = 0.0,
         statistics: Literal["data", "imagenet"] = "data",
+        start_size: Count | None = None,
+        grow_epochs: Natural = 0,
     ) -> None:
         self.flip = flip
         self.shift = shift
@@ -152,7 +161,21 @@ class ImageBatches(Batches):
         if statistics == "imagenet":
             mean, std = imagenet_statistics(split.inputs.shape[1])
         self._format = torch.channels_last if channels_last else torch.contiguous_format
+        height, width = split.inputs.shape[2:]
+        if start_size is not None and (height != width or start_size > height):
+            raise RequestError(
+                f"data.start_size is {start_size}, the images are {height}x{width}",
+                "only square images can grow, from a size below their own",
+            )
+        self.start_size, self.grow_epochs = start_size, grow_epochs
         super().__init__(split, mean, std, device, seed, training, batch_size=batch_size)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        batches = super().epoch(number, start)
+        if not self.training or self.start_size is None:
+            return batches
+        side = grown_size(self.start_size, self._height, number, self.grow_epochs, _MULTIPLE)
+        return ((augmentation.resize(inputs, side), *rest) for inputs, *rest in batches)
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         images = inputs.contiguous(memory_format=self._format)
@@ -214,6 +237,15 @@ class ImageBatches(Batches):
         if inputs.dtype == torch.uint8:
             return augmentation.normalise(inputs, self._mean, self._std)
         return inputs
+
+
+def grown_size(start: int, full: int, number: int, epochs: int, multiple: int) -> int:
+    """Height and width of training images in epoch `number`, which grow from `start` to `full` over `epochs`."""
+    if number >= epochs:
+        return full
+    # s_e = s_0 + (s - s_0) e / E, rounded to a multiple
+    grown = start + (full - start) * number / epochs
+    return min(full, max(start, round(grown / multiple) * multiple))
 
 
 def mixed_seed(seed: int, *numbers: int) -> int:

@@ -8,37 +8,59 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlkit.annotations import Rate
+from dlkit.annotations import Count, Natural, Rate
 from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.sets import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from dlkit.data.splits import three_way
+from dlkit.data.subset import subset
 
 
-def cifar10(*, validation: Rate = 0.0) -> Dataset:
+def cifar10(
+    *,
+    validation: Rate = 0.0,
+    classes: tuple[str, ...] | None = None,
+    per_class: Count | None = None,
+    draw: Natural = 0,
+) -> Dataset:
     """60,000 colour images in 10 classes: (N, 3, 32, 32) uint8, 50,000 for training and 10,000 for testing.
 
     Args:
         validation: share of the training images that is held out as "val".
+        classes: those to keep, numbered in this order; null for all.
+        per_class: training examples to keep of each class, at most; null for all.
+        draw: which of the possible choices of per_class examples.
 
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
+        RequestError: a class that is not there.
     """
-    return _load("cifar10", "label", CIFAR10_CLASSES, validation)
+    return subset(_load("cifar10", "label", CIFAR10_CLASSES, validation), classes, per_class, draw)
 
 
-def cifar100(*, labels: Literal["fine", "coarse"] = "fine", validation: Rate = 0.0) -> Dataset:
+def cifar100(
+    *,
+    labels: Literal["fine", "coarse"] = "fine",
+    validation: Rate = 0.0,
+    classes: tuple[str, ...] | None = None,
+    per_class: Count | None = None,
+    draw: Natural = 0,
+) -> Dataset:
     """60,000 colour images in 100 classes: (N, 3, 32, 32) uint8, 50,000 for training and 10,000 for testing.
 
     Args:
         labels: fine for the 100 classes, coarse for their 20 superclasses.
         validation: share of the training images that is held out as "val".
+        classes: those to keep, numbered in this order; null for all.
+        per_class: training examples to keep of each class, at most; null for all.
+        draw: which of the possible choices of per_class examples.
 
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
+        RequestError: a class that is not there.
     """
-    classes = CIFAR100_CLASSES if labels == "fine" else CIFAR100_SUPERCLASSES
-    return _load("cifar100", f"{labels}_label", classes, validation)
+    names = CIFAR100_CLASSES if labels == "fine" else CIFAR100_SUPERCLASSES
+    return subset(_load("cifar100", f"{labels}_label", names, validation), classes, per_class, draw)
 
 
 def _load(name: str, label: str, classes: tuple[str, ...], validation: float) -> Dataset:

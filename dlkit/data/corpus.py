@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,18 +71,10 @@ class Text:
         """The text in order, in pieces of at most `size` bytes: cut behind a line break where there is one, and else
         between two characters. Raises DlkitError naming the first byte that is not UTF-8."""
         for span in self.spans:
-            rest, place = b"", span.start
-            for block in span.blocks():
-                rest += block
-                begin = 0
-                while len(rest) - begin > size:
-                    end = rest.rfind(b"\n", begin, begin + size) + 1
-                    end = end if end > begin else character_start(rest, begin + size)
-                    yield _decode(rest[begin:end], span, place + begin)
-                    begin = end
-                rest, place = rest[begin:], place + begin
-            if rest:
-                yield _decode(rest, span, place)
+            place = span.start
+            for piece in cut(span.blocks(), size):
+                yield _decode(piece, span, place)
+                place += len(piece)
 
     def read(self) -> str:
         """All of it."""
@@ -104,6 +96,23 @@ def corpus(name: str, splits: dict[str, Text], **sources: Any) -> Corpus:
     return Corpus(
         name, splits, {**sources, "bytes": sizes, "sha256": {split: text.sha256 for split, text in splits.items()}}
     )
+
+
+def cut(blocks: Iterable[bytes], size: int = PIECE) -> Iterator[bytes]:
+    """The bytes of a stream in pieces of at most `size`, whatever its blocks: cut behind a line break where there is
+    one, and else between two characters."""
+    rest = b""
+    for block in blocks:
+        rest += block
+        begin = 0
+        while len(rest) - begin > size:
+            end = rest.rfind(b"\n", begin, begin + size) + 1
+            end = end if end > begin else character_start(rest, begin + size)
+            yield rest[begin:end]
+            begin = end
+        rest = rest[begin:]
+    if rest:
+        yield rest
 
 
 def character_start(data: bytes, place: int) -> int:

@@ -10,27 +10,41 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dlkit.annotations import Rate
+from dlkit.annotations import Count, Natural, Rate
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.splits import three_way
+from dlkit.data.subset import subset
 
 _CLASSES = tuple("0123456789")
 
 
-def digits(*, validation: Rate = 0.0) -> Dataset:
+def digits(
+    *,
+    validation: Rate = 0.0,
+    classes: tuple[str, ...] | None = None,
+    per_class: Count | None = None,
+    draw: Natural = 0,
+) -> Dataset:
     """1,797 digits by 43 people (Alpaydin & Kaynak 1998, UCI): images (N, 1, 8, 8) uint8 with values from 0 to 16.
 
     The split is stratified and fixed: 1,437 for training and 360 for testing.
 
     Args:
         validation: share of the training images that is held out as "val".
+        classes: those to keep, numbered in this order; null for all.
+        per_class: training examples to keep of each class, at most; null for all.
+        draw: which of the possible choices of per_class examples.
+
+    Raises:
+        RequestError: a class that is not there.
     """
     pixels, labels = _read()
     images = torch.from_numpy(pixels).view(-1, 1, 8, 8)  # (N, 1, 8, 8)
     targets = torch.from_numpy(labels)
     parts = three_way(labels, _CLASSES, test=0.2, validation=validation)
     splits = {name: Split(images[rows], targets[rows]) for name, rows in parts.items()}
-    return assemble("digits", splits, _CLASSES, path="sklearn.datasets.load_digits")
+    whole = assemble("digits", splits, _CLASSES, path="sklearn.datasets.load_digits")
+    return subset(whole, classes, per_class, draw)
 
 
 def _read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -6,15 +6,20 @@ test split where the labels are public; rows without a label are left out. A tas
 
 from __future__ import annotations
 
+import re
+import string
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
 from dlkit.data import prepared
+from dlkit.data.benchmark import GLUE, SUPERGLUE
 from dlkit.data.labelled import Answer, Examples, LabelledTexts, labelled
 from dlkit.data.splits import three_way
 from dlkit.errors import DlkitError, RequestError
@@ -49,24 +54,24 @@ def _wsc(rows: Rows) -> tuple[list[str], list[str]]:
 
 
 _PAIR = _columns("sentence1", "sentence2")
-_GLUE: dict[str, tuple[Reader, tuple[str, ...]]] = {
-    "cola": (_columns("sentence"), ("matthews",)),
-    "sst2": (_columns("sentence"), ("accuracy",)),
-    "mrpc": (_PAIR, ("f1", "accuracy")),
-    "stsb": (_PAIR, ("pearson", "spearman")),
-    "qqp": (_columns("question1", "question2"), ("f1", "accuracy")),
-    "mnli": (_columns("premise", "hypothesis"), ("accuracy",)),
-    "qnli": (_columns("question", "sentence"), ("accuracy",)),
-    "rte": (_PAIR, ("accuracy",)),
-    "wnli": (_PAIR, ("accuracy",)),
+_GLUE: dict[str, Reader] = {
+    "cola": _columns("sentence"),
+    "sst2": _columns("sentence"),
+    "mrpc": _PAIR,
+    "stsb": _PAIR,
+    "qqp": _columns("question1", "question2"),
+    "mnli": _columns("premise", "hypothesis"),
+    "qnli": _columns("question", "sentence"),
+    "rte": _PAIR,
+    "wnli": _PAIR,
 }
-_SUPERGLUE: dict[str, tuple[Reader, tuple[str, ...]]] = {
-    "boolq": (_columns("question", "passage"), ("accuracy",)),
-    "cb": (_columns("premise", "hypothesis"), ("macro_f1", "accuracy")),
-    "multirc": (_multirc, ("f1",)),
-    "rte": (_columns("premise", "hypothesis"), ("accuracy",)),
-    "wic": (_wic, ("accuracy",)),
-    "wsc": (_wsc, ("accuracy",)),
+_SUPERGLUE: dict[str, Reader] = {
+    "boolq": _columns("question", "passage"),
+    "cb": _columns("premise", "hypothesis"),
+    "multirc": _multirc,
+    "rte": _columns("premise", "hypothesis"),
+    "wic": _wic,
+    "wsc": _wsc,
 }
 # A split here -> the splits of the hub that it may come from.
 _SPLITS = {
@@ -113,13 +118,15 @@ def glue(
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
     """
-    return _load(f"glue/{config}", *_GLUE[config], validation)
+    return _load(f"glue/{config}", _GLUE[config], GLUE[config], validation)
 
 
 def superglue(
-    *, config: Literal["boolq", "cb", "copa", "multirc", "rte", "wic", "wsc"], validation: Rate = 0.0
+    *, config: Literal["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"], validation: Rate = 0.0
 ) -> LabelledTexts:
-    """A task of SuperGLUE that needs no spans; "val" is what is reported, since the test labels are secret.
+    """A task of SuperGLUE, without spans; "val" is what is reported, since the test labels are secret.
+
+    In ReCoRD each entity of the passage is a candidate, put in the place of the gap in the query.
 
     Args:
         config: which task.
@@ -128,9 +135,9 @@ def superglue(
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
     """
-    if config == "copa":
-        return _copa()
-    return _load(f"superglue/{config}", *_SUPERGLUE[config], validation)
+    if config in ("copa", "record"):
+        return _copa() if config == "copa" else _record()
+    return _load(f"superglue/{config}", _SUPERGLUE[config], SUPERGLUE[config], validation)
 
 
 def _load(name: str, reader: Reader, metrics: tuple[str, ...], validation: float) -> LabelledTexts:
@@ -138,9 +145,11 @@ def _load(name: str, reader: Reader, metrics: tuple[str, ...], validation: float
     number = data.classes is None
     splits: dict[str, Examples] = {}
     for split, table in _labelled_tables(data).items():
-        first, second = reader(table.to_pydict())
+        rows = table.to_pydict()
+        first, second = reader(rows)
         targets = table["label"].to_numpy()
-        splits[split] = Examples(first, second, targets.astype(np.float32 if number else np.int64))
+        groups = _questions(rows["idx"]) if "exact_match" in metrics else None
+        splits[split] = Examples(first, second, targets.astype(np.float32 if number else np.int64), groups=groups)
     if validation > 0:
         if "val" in splits:
             raise RequestError(f"{name} has a validation split; validation: {validation} makes none", "leave it out")
@@ -195,6 +204,66 @@ def _copa() -> LabelledTexts:
         splits,
         ("choice1", "choice2"),
         answer="candidate",
-        metrics=("accuracy",),
+        metrics=SUPERGLUE["copa"],
         sources=data.sources,
     )
+
+
+def _questions(places: list[dict[str, int]]) -> NDArray[np.int64]:
+    """(N,) a number for each question of MultiRC; its answers are examples of their own."""
+    pairs = [(place["paragraph"], place["question"]) for place in places]
+    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+    return np.array([numbers[pair] for pair in pairs], dtype=np.int64)
+
+
+def _record() -> LabelledTexts:
+    """The entity that fills the gap of a query on a passage (Zhang et al., arXiv:1810.12885).
+
+    Several entities may be right: training takes the first that is, evaluation gives each candidate its credit.
+    """
+    data = prepared.load("superglue/record")
+    splits: dict[str, Examples] = {}
+    most = 0
+    for split, table in ((name, data.tables[hub[0]]) for name, hub in _SPLITS.items() if hub[0] in data.tables):
+        first: list[str] = []
+        second: list[str] = []
+        targets: list[int] = []
+        counts: list[int] = []
+        credit: list[tuple[float, float]] = []
+        rows = table.select(["passage", "query", "entities", "answers"]).to_pydict()
+        for passage, query, entities, answers in zip(*rows.values(), strict=True):
+            if not answers or not entities:  # the test split hides its answers
+                continue
+            candidates = list(dict.fromkeys(entities))
+            earned = [answer_credit(candidate, answers) for candidate in candidates]
+            first += [passage] * len(candidates)
+            second += [query.replace("@placeholder", candidate) for candidate in candidates]
+            targets.append(max(range(len(earned)), key=earned.__getitem__))
+            counts.append(len(candidates))
+            credit += earned
+        if targets:
+            most = max(most, *counts)
+            splits[split] = Examples(
+                first, second, np.array(targets), np.array(counts), credit=np.array(credit, dtype=np.float32)
+            )
+    if "train" not in splits:
+        raise DlkitError(f"{data.name} has no training rows with answers", "dlkit download NAME --verify repairs it")
+    classes = tuple(f"entity {place}" for place in range(1, most + 1))
+    return labelled(data.name, splits, classes, answer="candidate", metrics=SUPERGLUE["record"], sources=data.sources)
+
+
+def answer_credit(candidate: str, answers: list[str]) -> tuple[float, float]:
+    """F1 of the words and exact match of a candidate and the answer that is nearest to it.
+
+    Words are compared as SQuAD does (Rajpurkar et al., arXiv:1606.05250): without case, punctuation and articles.
+    """
+    given = _words(candidate)
+    pairs = [(given, _words(answer)) for answer in answers]
+    # F1 = 2 |common words| / (|given| + |right|)
+    f1 = (2 * (Counter(a) & Counter(b)).total() / max(1, len(a) + len(b)) for a, b in pairs)
+    return max(f1), float(any(a == b for a, b in pairs))
+
+
+def _words(text: str) -> list[str]:
+    plain = "".join(c for c in text.lower() if c not in string.punctuation)
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()

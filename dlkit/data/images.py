@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from dlkit.annotations import Count, Rate
+from dlkit.annotations import Count, Natural, Rate
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.splits import three_way
+from dlkit.data.subset import subset
 from dlkit.errors import DlkitError, RequestError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -30,6 +31,9 @@ def images(
     channels: Literal[1, 3] = 3,
     test: Rate = 0.2,
     validation: Rate = 0.0,
+    classes: tuple[str, ...] | None = None,
+    per_class: Count | None = None,
+    draw: Natural = 0,
 ) -> Dataset:
     """A folder of class folders of images, at any depth inside these: images (N, channels, size, size) uint8.
 
@@ -44,24 +48,28 @@ def images(
         channels: 3 for colour, 1 for grey.
         test: share of the images that is held out as "test", where there is no test folder.
         validation: share of the training images that is held out as "val", where there is no val folder.
+        classes: those to keep, numbered in this order; null for all.
+        per_class: training examples to keep of each class, at most; null for all.
+        draw: which of the possible choices of per_class examples.
 
     Raises:
         DlkitError: no such folder, a folder without images, a single class, a class that is not in train, an image
             that cannot be decoded.
-        RequestError: `validation` is given and there is a val folder.
+        RequestError: `validation` is given and there is a val folder; a class that is not there.
     """
     root = Path(path)
     folders = _split_folders(root)
     if validation > 0 and "val" in folders:
         raise RequestError(f"validation: {validation} is given, but there is {folders['val']}", "leave out one of them")
-    examples, classes = class_files(root)
+    examples, found = class_files(root)
     labels = np.array([label for _, label in examples["train"]], dtype=np.int64)
-    parts = three_way(labels, classes, test=0.0 if "test" in folders else test, validation=validation)
+    parts = three_way(labels, found, test=0.0 if "test" in folders else test, validation=validation)
     examples |= {split: [examples["train"][row] for row in rows] for split, rows in parts.items()}
     splits = {
         split: _decode(examples[split], size, channels) for split in ("train", "val", "test") if split in examples
     }
-    return assemble(root.resolve().name, splits, classes, path=str(root.resolve()))
+    whole = assemble(root.resolve().name, splits, found, path=str(root.resolve()))
+    return subset(whole, classes, per_class, draw)
 
 
 def every_image(folder: Path, size: int, channels: Literal[1, 3]) -> torch.Tensor:

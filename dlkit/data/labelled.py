@@ -29,7 +29,8 @@ class Examples:
         second: (R,) what follows them, or None.
         targets: (N,) int64 classes or places of the right candidate, or float32 numbers.
         counts: (N,) rows of each example, or None for one each.
-        groups: (N,) int64, examples of one question, for metrics that count whole questions; or None.
+        groups: (N,) int64, the question that an example belongs to, for metrics that count whole questions; or None.
+        credit: (R, 2) float32, F1 and exact match that each candidate earns where several may be right; or None.
     """
 
     first: list[str]
@@ -37,6 +38,7 @@ class Examples:
     targets: NDArray[Any]
     counts: NDArray[np.int64] | None = None
     groups: NDArray[np.int64] | None = None
+    credit: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,10 @@ def _shares(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 class SequenceBatches:
-    """(tokens (R, T), targets (N,), segments (R, T) or None, real (R, T), counts (N,) or None), on the device.
+    """(tokens (R, T), targets (N,), segments (R, T), real (R, T), counts (N,), judged), on the device.
+
+    What the examples do not have is None: segments without second texts, counts without candidates, and `judged`, which
+    is the question (N,) of each example or the credit (R, 2) of each candidate, without such metrics.
 
     Training shuffles, sorts pools of 50 batches by length, and shuffles the batches; evaluation sorts by length.
 
@@ -138,7 +141,7 @@ class SequenceBatches:
         """Share of the positions of an epoch that hold padding."""
         real = total = 0
         for chosen in self.order(number):
-            tokens, _, _, mask, _ = self._make(chosen)
+            tokens, _, _, mask, *_ = self._make(chosen)
             real, total = real + int(mask.sum()), total + tokens.numel()
         return 1 - real / total
 
@@ -147,7 +150,9 @@ class SequenceBatches:
         for chosen in self.order(number)[start:]:
             yield tuple(part if part is None else self._send(part) for part in self._make(chosen))
 
-    def _make(self, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor | None]:
+    def _make(
+        self, chosen: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor, *tuple[Tensor | None, ...]]:
         encoded, examples = self.encoded, self.examples
         rows = (
             chosen
@@ -165,7 +170,10 @@ class SequenceBatches:
             segments = torch.from_numpy(((place >= encoded.second[rows][:, None]) & real).astype(np.int64))
         counts = None if examples.counts is None else torch.from_numpy(examples.counts[chosen])
         targets = torch.from_numpy(examples.targets[chosen])
-        return torch.from_numpy(tokens), targets, segments, torch.from_numpy(real), counts
+        judged = None if examples.groups is None else torch.from_numpy(examples.groups[chosen])
+        if examples.credit is not None:
+            judged = torch.from_numpy(examples.credit[rows])
+        return torch.from_numpy(tokens), targets, segments, torch.from_numpy(real), counts, judged
 
     def _send(self, values: Tensor) -> Tensor:
         if self.device.type == "cuda":

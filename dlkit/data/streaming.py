@@ -15,12 +15,12 @@ from torchvision.transforms import v2
 
 from dlkit.annotations import Count, Fraction, Natural, NonNegative
 from dlkit.data import augmentation
-from dlkit.data.batches import mixed_seed
+from dlkit.data.batches import grown_size, mixed_seed
 from dlkit.data.dataset import Split
 from dlkit.data.encoded import DamagedImageError, Source
 from dlkit.errors import DlkitError, RequestError
 
-_RATIO = 32  # progressive sizes are multiples of it
+_MULTIPLE = 32  # progressive sizes are multiples of it
 _ALL_MAY_BE_DAMAGED = 0.1  # share of an epoch, above which skipping would hide that something else is wrong
 
 
@@ -94,11 +94,9 @@ class StreamedImages:
 
     def size_of(self, number: int) -> int:
         """Height and width of training images in epoch `number`."""
-        if not self.training or self.start_size is None or number >= self.grow_epochs:
+        if not self.training or self.start_size is None:
             return self.size
-        # s_e = s_0 + (s - s_0) e / E, in steps of 32
-        grown = self.start_size + (self.size - self.start_size) * number / self.grow_epochs
-        return min(self.size, max(self.start_size, round(grown / _RATIO) * _RATIO))
+        return grown_size(self.start_size, self.size, number, self.grow_epochs, _MULTIPLE)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Batches `start`, `start` + 1, ... of epoch `number`, as `dlkit.data.batches.Batches` yields them.

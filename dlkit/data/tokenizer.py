@@ -12,6 +12,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ def _byte_characters() -> dict[int, str]:
 
 
 _CHARACTER_OF = _byte_characters()
+_SURROGATES = re.compile("([\udc80-\udcff]+)")
 _BYTE_OF = {character: byte for byte, character in _CHARACTER_OF.items()}
 
 
@@ -97,6 +99,36 @@ class Tokenizer:
         while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE)):
             encodings = self.engine.encode_batch_fast(batch, add_special_tokens=False)
             yield np.concatenate([np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings])
+
+    def encode_bytes(self, pieces: Iterable[bytes]) -> Iterator[NDArray[np.int64]]:
+        """Token numbers of any bytes in order, in chunks: what is UTF-8 as text, each other byte as its own token.
+
+        Raises:
+            DlkitError: the tokens do not stand for exactly these bytes, as those of WordPiece never do.
+        """
+        if not self.byte_level:
+            raise DlkitError("the tokens do not stand for bytes", "take a model with a byte-level tokenizer")
+        pieces = iter(pieces)
+        while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE // 8)):
+            # a byte that is no UTF-8 becomes a lone surrogate, which no text holds; split: text, surrogates, text ...
+            parts = [_SURROGATES.split(piece.decode("utf-8", "surrogateescape")) for piece in batch]
+            encodings = self.engine.encode_batch_fast(
+                [t for part in parts for t in part[::2]], add_special_tokens=False
+            )
+            texts = iter(encodings)
+            runs = [
+                self._single_bytes(run) if i % 2 else next(texts).ids for part in parts for i, run in enumerate(part)
+            ]
+            if b"".join(self._bytes[number] for run in runs for number in run) != b"".join(batch):
+                raise DlkitError("the tokenizer changes the text", "take a model whose tokenizer has no normalizer")
+            yield np.concatenate([np.asarray(run, dtype=np.int64) for run in runs])
+
+    def _single_bytes(self, surrogates: str) -> list[int]:
+        """The tokens of bytes that are no UTF-8."""
+        numbers = [self.engine.token_to_id(_CHARACTER_OF[ord(c) - 0xDC00]) for c in surrogates]
+        if None in numbers:
+            raise DlkitError("the vocabulary lacks a token for some bytes", "take a tokenizer with all 256")
+        return [number for number in numbers if number is not None]
 
     def decode(self, numbers: Iterable[int]) -> str:
         """The text of these tokens; bytes that are no UTF-8 become U+FFFD."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,37 @@ def assemble(
     prepared = [store.hashed(new, path.name) for path in sorted(new.iterdir())]
     sources = [fetched[file.path] for file in listing.files]
     return Manifest(dataset.name, listing.source, sources, prepared, rows, mismatch, dict(dataset.columns), statistics)
+
+
+def again(
+    dataset: DataSet,
+    listing: Listing,
+    known: Manifest,
+    splits: list[str],
+    raw: Path,
+    place: Path,
+    new: Path,
+    phase: Phase,
+    step: prepare.Step,
+) -> Manifest:
+    """Prepare some splits again, from the same files in `raw` as before; the others are linked from `place`.
+
+    Raises:
+        DlkitError: a file is damaged.
+    """
+    phase(dataset.name, "preparing", sum(known.splits[split] for split in splits))
+    for split in splits:
+        paths = [raw / file.path for file in listing.files if file.split == split]
+        if dataset.form == "images":
+            prepare.images(dataset, split, known.splits[split], paths, new, step)
+        else:
+            prepare.texts(dataset, split, paths, new, step)
+    made = {path.name for path in new.iterdir()}
+    for file in known.files:
+        if file.path not in made:
+            link(place / file.path, new / file.path)
+    files = [store.hashed(new, file.path) if file.path in made else file for file in known.files]
+    return replace(known, files=files)
 
 
 def link(path: Path, target: Path) -> None:

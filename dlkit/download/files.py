@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from dlkit.data.sets import Archive, DataSet
-
-
-class Hash(Protocol):
-    """What hashlib returns."""
-
-    def update(self, data: Any, /) -> None: ...
-    def hexdigest(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -48,13 +39,6 @@ class Listing:
 
     files: list[RemoteFile]
     source: dict[str, Any]
-
-
-def hasher(algorithm: str, size: int | None) -> Hash:
-    """A hash of the named algorithm; git's is that of a blob: sha1 of a header and the content."""
-    if algorithm == "git":
-        return hashlib.sha1(b"blob %d\0" % (size or 0), usedforsecurity=False)
-    return hashlib.new(algorithm, usedforsecurity=False)
 
 
 def split_of(dataset: DataSet, path: str) -> str | None:
@@ -116,6 +100,3 @@ def of_archive(archive: Archive) -> Listing:
     """The authors' own archive, from their site."""
     file = RemoteFile(archive.name, "", archive.size, ("md5", archive.md5), archive.md5, url=archive.url)
     return Listing([file], {"kind": "archive", "place": archive.url, "md5": archive.md5})
-
-
-Wait = Callable[[float], None]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
+import ssl
 from typing import Any
 from urllib.parse import quote
 
 from dlkit.data.sets import DataSet
+from dlkit.download import network
+from dlkit.download.failures import TRANSIENT, FetchError, failure, retry_after, through_proxy
 from dlkit.download.files import Listing, RemoteFile, missing, split_of
-from dlkit.download.web import TRANSIENT, FetchError, origin, retry_after
+from dlkit.download.web import origin
 from dlkit.errors import DlkitError
 
 PUBLIC = "https://huggingface.co"
@@ -71,6 +75,8 @@ def _repository(
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
+    network.proxies()  # an unusable one is told now
+    _believe(network.trust())
     client = HfApi(endpoint=base, token=secret or False, library_name="dlkit")
     try:
         info = client.dataset_info(dataset.repo, revision=revision, files_metadata=True, timeout=timeout)
@@ -83,7 +89,7 @@ def _repository(
             f"HTTP {response.status_code}",
             response.status_code in TRANSIENT,
             response.status_code,
-            retry_after(response.headers.get("Retry-After")),
+            retry_after(response.headers.get("Retry-After"), response.headers.get("Date")),
             url=str(response.url),
             code=code,
         )
@@ -91,16 +97,10 @@ def _repository(
         raise (refusal or found) from error
     except httpx2.TooManyRedirects as error:
         raise FetchError("redirected in a circle", transient=False) from error
-    except httpx2.TimeoutException as error:
-        raise FetchError("the server fell silent", reached=not isinstance(error, httpx2.ConnectTimeout)) from error
-    except httpx2.ConnectError as error:
-        text = str(error)
-        certificate = "CERTIFICATE" in text.upper()
-        raise FetchError(_plain(text), transient=not certificate, reached=certificate) from error
+    except httpx2.ProxyError as error:
+        raise through_proxy(str(error)) from error
     except httpx2.TransportError as error:
-        unusable = isinstance(error, (httpx2.UnsupportedProtocol, httpx2.ProxyError))
-        reason = _plain(str(error)) if unusable else "the connection broke"
-        raise FetchError(reason, transient=not unusable, reached=not unusable) from error
+        raise _failure(error, base) from error
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
         raise FetchError(
             "its answer is not that of a hub (a web page of a login or a proxy?)", transient=False
@@ -117,17 +117,43 @@ def _file(dataset: DataSet, base: str, commit: str, sibling: Any) -> RemoteFile:
     path: str = sibling.rfilename
     check = ("sha256", sibling.lfs.sha256) if sibling.lfs else ("git", sibling.blob_id) if sibling.blob_id else None
     url = f"{base}/datasets/{dataset.repo}/resolve/{commit}/{quote(path)}"
-    identity = f"{commit} {path} {check}"
+    identity = f"{path} {check or commit}"  # the same content under another commit is as good
     return RemoteFile(path, split_of(dataset, path) or "", sibling.size, check, identity, url=url)
 
 
-def _plain(text: str) -> str:
-    """`[Errno -2] Name or service not known` without its number."""
-    return re.sub(r"^\[Errno -?\d+\] ", "", text).strip().rstrip(".") or "no connection"
+@functools.cache
+def _believe(context: ssl.SSLContext) -> None:
+    """Make the hub's client believe the same authorities as the transfer of the files. Once: it ends its session."""
+    import httpx2
+    from huggingface_hub import set_client_factory
+
+    set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=None, verify=context))
 
 
-def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None) -> DlkitError | None:
+def _failure(error: Exception, base: str) -> FetchError:
+    """What an error of the client's transport means; the system's own error is somewhere behind it."""
+    import httpx2
+
+    if isinstance(error, httpx2.UnsupportedProtocol):
+        return FetchError(f"not a web address: {error}", transient=False, reached=False)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    connecting = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
+    if isinstance(error, httpx2.TimeoutException):
+        found = FetchError("the server fell silent")
+    else:
+        found = failure(cause) if cause is not None else FetchError("the connection broke")
+    found.reached = not connecting or isinstance(cause, ssl.SSLError)
+    if not found.reached:
+        found.reason += network.way(base)
+    return found
+
+
+def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None, path: str = "") -> DlkitError | None:
     """The error for an answer that says no, whichever way it is asked: 401, 403, 404; None for any other.
+
+    `path` is the file that was asked for, which the hub has listed, or "" for the list itself.
 
     A storage host that refuses a signed address has only let it expire.
     """
@@ -147,6 +173,10 @@ def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None
     if failure.status == 403:
         return DlkitError(
             f"your token has no access to {dataset.name} (HTTP 403)", f"ask for access at {page}, then try again"
+        )
+    if failure.status == 404 and path:
+        return DlkitError(
+            f"{base} lists {path} in {dataset.repo}, but does not have it (HTTP 404)", "try another --mirror"
         )
     if failure.status == 404 or failure.code in ("RepoNotFound", "EntryNotFound"):
         return DlkitError(f"{base} has no data set {dataset.repo} (HTTP {failure.status})", "try another --mirror")

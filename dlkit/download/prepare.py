@@ -20,7 +20,7 @@ from pyarrow import ipc
 from pyarrow.parquet import ParquetFile
 
 from dlkit.data.sets import Column, DataSet
-from dlkit.download import web
+from dlkit.download import failures
 from dlkit.errors import DlkitError
 
 _ROWS = 2048
@@ -105,7 +105,7 @@ def texts(dataset: DataSet, split: str, sources: list[Path], target: Path, step:
                     writer.write_batch(_conform(batch, dataset, schema, source))
                     step(len(batch))
     except OSError as error:
-        raise web.disk_error(error, path) from error
+        raise failures.disk_error(error, path) from error
 
 
 def _conform(batch: pa.RecordBatch, dataset: DataSet, schema: pa.Schema, source: Path) -> pa.RecordBatch:
@@ -235,7 +235,7 @@ def _write_arrays(
             path = target / f"{split}-{name}.npy"
             np.save(path, np.concatenate(values))
     except OSError as error:
-        raise web.disk_error(error, path) from error
+        raise failures.disk_error(error, path) from error
     if count != rows:
         raise DlkitError(f"{dataset.name}: {count} images of the split {split!r}, {rows} were announced")
     return histogram

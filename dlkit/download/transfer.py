@@ -18,12 +18,13 @@ from pathlib import Path
 
 from dlkit.data.sets import size_text
 from dlkit.data.store import File
-from dlkit.download import web
-from dlkit.download.files import Hash, RemoteFile, hasher
-from dlkit.download.web import FetchError
+from dlkit.download import failures, web
+from dlkit.download.failures import FetchError
+from dlkit.download.files import RemoteFile
+from dlkit.download.hashing import Hashing
 from dlkit.errors import DlkitError
 
-CHUNK = 1 << 20
+_BLOCK = 1 << 18  # read, written and hashed at once: a block that stays in the processor's cache
 _PROGRESS_BYTES = 1 << 16  # a try that brought less than this counts as one that brought nothing
 _SLOWEST, _SLOW_SECONDS = 512, 60.0  # fewer bytes a second than this, for so long, is a stall
 _LONGEST_WAIT = 30.0
@@ -107,7 +108,7 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
             if stale != partial:
                 stale.unlink()
     except OSError as error:
-        raise web.disk_error(error, target) from error
+        raise failures.disk_error(error, target) from error
     tries = 0
     while True:
         attempt = _Attempt(file, partial, token, patience.timeout, monitor)
@@ -124,7 +125,7 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
         _write(seal, json.dumps({"identity": identity, "size": done.size, "sha256": done.sha256}))
         partial.replace(target)
     except OSError as error:
-        raise web.disk_error(error, target) from error
+        raise failures.disk_error(error, target) from error
     return done
 
 
@@ -152,7 +153,7 @@ class _Attempt:
         self.file, self.partial, self.token, self.timeout, self.monitor = file, partial, token, timeout, monitor
         self.received = 0  # bytes that this try brought
         self.offset = 0  # bytes of the file that are hashed and on the disk
-        self.hashes: list[Hash] = []
+        self.hashing: Hashing | None = None
         self.output: int = -1
 
     def run(self) -> str:
@@ -160,22 +161,27 @@ class _Attempt:
         try:
             self.output = os.open(self.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         except OSError as error:
-            raise web.disk_error(error, self.partial) from error
+            raise failures.disk_error(error, self.partial) from error
         try:
             self._begin()
             self._recover()
             if self.file.size is None or self.offset < self.file.size:
                 self._receive_local() if self.file.local else self._receive()
-            self._check()
-            os.fsync(self.output)
+            os.fsync(self.output)  # while the last blocks are hashed
+            return self._checked()
         finally:
+            self._drop()
             os.close(self.output)
-        return self.hashes[0].hexdigest()
 
     def _begin(self) -> None:
-        algorithms = ["sha256", *([self.file.check[0]] if self.file.check and self.file.check[0] != "sha256" else [])]
-        self.hashes = [hasher(algorithm, self.file.size) for algorithm in algorithms]
-        self.offset = 0
+        self._drop()
+        algorithms = dict.fromkeys(["sha256", *(self.file.check or ())[:1]])
+        self.hashing, self.offset = Hashing(list(algorithms), self.file.size), 0
+
+    def _drop(self) -> None:
+        if self.hashing is not None:
+            self.hashing.drop()
+            self.hashing = None
 
     def _recover(self) -> None:
         """Hash what an earlier try left."""
@@ -183,14 +189,14 @@ class _Attempt:
         if self.file.size is not None and size > self.file.size:
             os.ftruncate(self.output, 0)
             return
-        while block := os.read(self.output, CHUNK):
+        while block := os.read(self.output, _BLOCK):
             self.monitor.check()
             self._hash(block)
         self.monitor.at(self.file.path, self.offset)
 
     def _hash(self, block: bytes) -> None:
-        for digest in self.hashes:
-            digest.update(block)
+        assert self.hashing is not None
+        self.hashing.update(block)
         self.offset += len(block)
 
     def _forget(self) -> None:
@@ -206,7 +212,7 @@ class _Attempt:
             while view:
                 view = view[os.write(self.output, view) :]
         except OSError as error:
-            raise web.disk_error(error, self.partial) from error
+            raise failures.disk_error(error, self.partial) from error
         self._hash(block)
         self.received += len(block)
         self.monitor.at(self.file.path, self.offset)
@@ -216,7 +222,7 @@ class _Attempt:
         try:
             with self.file.local.open("rb", buffering=0) as source:
                 source.seek(self.offset)
-                while block := source.read(CHUNK):
+                while block := source.read(_BLOCK):
                     self.monitor.check()
                     self._put(block)
         except OSError as error:
@@ -230,15 +236,17 @@ class _Attempt:
             if failure.status == 416:  # the server's file is shorter than what is here
                 self._forget()
                 failure.transient = True
+            if failure.status == 403 and web.origin(failure.url) != web.origin(self.file.url):
+                failure.transient, failure.most = True, 2  # a signed address that expired: the hub gives a new one
             raise
         with response:
             self._announced(response.status, response.headers)
             began, brought = time.monotonic(), 0
             while True:
                 try:
-                    block = response.read1(CHUNK)
+                    block = response.read1(_BLOCK)
                 except Exception as error:
-                    raise web.failure(error) from error
+                    raise failures.failure(error) from error
                 if not block:
                     break
                 self.monitor.check()
@@ -277,15 +285,17 @@ class _Attempt:
         if size is not None and total and total.isdigit() and int(total) != size:
             raise FetchError(f"the server announces {int(total):,} bytes, {size:,} were expected", most=2)
 
-    def _check(self) -> None:
-        """Raises FetchError, and forgets what is there, if the hash is not the one that was stated."""
-        if self.file.check is None:
-            return
-        algorithm, expected = self.file.check
-        found = self.hashes[-1].hexdigest()
-        if found != expected:
-            self._forget()
-            self.received = 0
-            raise FetchError(
-                f"what arrived is damaged: {algorithm} {found[:12]}..., {expected[:12]}... expected", most=2
-            )
+    def _checked(self) -> str:
+        """The sha256. Raises FetchError, and forgets what is there, if the hash is not the one that was stated."""
+        assert self.hashing is not None
+        digests, self.hashing = self.hashing.finish(), None
+        if self.file.check is not None:
+            algorithm, expected = self.file.check
+            if digests[algorithm] != expected:
+                self._forget()
+                self.received = 0
+                raise FetchError(
+                    f"what arrived is damaged: {algorithm} {digests[algorithm][:12]}..., {expected[:12]}... expected",
+                    most=2,
+                )
+        return digests["sha256"]

@@ -5,53 +5,18 @@ urllib rather than the hub client's httpx for the bytes: it streams 2.5 times as
 
 from __future__ import annotations
 
-import email.utils
-import errno
 import functools
 import http.client
-import socket
 import ssl
-import time
-import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from dlkit import __version__
-from dlkit.errors import DlkitError
+from dlkit.download import network
+from dlkit.download.failures import failure
 
 _MOST_REDIRECTS = 10
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass
-class FetchError(Exception):
-    """A request that did not succeed.
-
-    Args:
-        reason: what happened, for a person.
-        transient: whether another try may succeed.
-        status: of the response, where there was one.
-        retry_after: seconds that the server asked to wait.
-        reached: whether a server was reached at all.
-        url: what was asked for in the end, after redirects.
-        code: the hub's own name for the error (X-Error-Code).
-        most: retries that make sense, whatever the patience.
-    """
-
-    reason: str
-    transient: bool = True
-    status: int | None = None
-    retry_after: float | None = None
-    reached: bool = True
-    url: str = ""
-    code: str = ""
-    most: int = 1000
-
-    def __str__(self) -> str:
-        return self.reason
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -75,13 +40,13 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 @functools.cache
-def _opener(proxies: tuple[tuple[str, str], ...]) -> urllib.request.OpenerDirector:
-    """Only http and https: a redirect to a local file finds no handler. Made once: the context reads certificates."""
+def _opener(proxies: tuple[tuple[str, str], ...], context: ssl.SSLContext) -> urllib.request.OpenerDirector:
+    """Only http and https: a redirect to a local file finds no handler."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(dict(proxies)),
         urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.HTTPSHandler(context=context),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         urllib.request.UnknownHandler(),
@@ -102,78 +67,11 @@ def get(url: str, token: str | None, timeout: float, start: int = 0) -> http.cli
         request.add_header("Range", f"bytes={start}-")
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
+    opener = _opener(tuple(sorted(network.proxies().items())), network.trust())
     try:
-        return _opener(tuple(sorted(urllib.request.getproxies().items()))).open(request, timeout=timeout)
-    except FetchError:
-        raise
+        return opener.open(request, timeout=timeout)
     except Exception as error:
-        raise failure(error) from error
-
-
-def failure(error: BaseException) -> FetchError:
-    """What an exception of urllib, http.client or a socket means. Errors of the local disk are not among these."""
-    if isinstance(error, FetchError):
-        return error
-    if isinstance(error, urllib.error.HTTPError):
-        return _from_status(error)
-    if isinstance(error, urllib.error.URLError):
-        reason = error.reason
-        if isinstance(reason, BaseException):
-            inner = failure(reason)
-            inner.reached = inner.reached and isinstance(reason, ssl.SSLError)
-            return inner
-        return FetchError(str(reason), transient=False, reached=False)
-    if isinstance(error, socket.gaierror):
-        return FetchError(f"the name of the server is not known ({error.strerror})", reached=False)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return FetchError(f"the server's certificate is not valid: {error.verify_message}", transient=False)
-    if isinstance(error, TimeoutError):
-        return FetchError("the server fell silent")
-    if isinstance(error, ConnectionRefusedError):
-        return FetchError("connection refused", reached=False)
-    if isinstance(error, (ConnectionError, http.client.IncompleteRead, http.client.RemoteDisconnected)):
-        return FetchError("the connection broke")
-    if isinstance(error, http.client.HTTPException):
-        return FetchError(f"the server's answer is not HTTP ({type(error).__name__})")
-    if isinstance(error, OSError):
-        return FetchError(error.strerror or str(error), reached=False)
-    if isinstance(error, ValueError):
-        return FetchError(f"not a web address: {error}", transient=False, reached=False)
-    return FetchError(f"{type(error).__name__}: {error}", transient=False)
-
-
-def _from_status(error: urllib.error.HTTPError) -> FetchError:
-    error.close()
-    if 300 <= error.code < 400:
-        foreign = "not allowed" in str(error.reason)  # urllib's own check of the scheme
-        reason = "redirected to what is no web address" if foreign else "redirected in a circle"
-        return FetchError(reason, transient=False, status=error.code)
-    return FetchError(
-        f"HTTP {error.code} {http.client.responses.get(error.code, '')}".strip(),
-        transient=error.code in TRANSIENT,
-        status=error.code,
-        retry_after=retry_after(error.headers.get("Retry-After")),
-        url=error.url or "",
-        code=error.headers.get("X-Error-Code") or "",
-    )
-
-
-def retry_after(value: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3)."""
-    if not value:
-        return None
-    if value.strip().isdigit():
-        return float(value)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return None
-
-
-def disk_error(error: OSError, path: object) -> DlkitError:
-    """The error for a write that failed."""
-    if error.errno in _NO_SPACE:
-        return DlkitError(
-            f"the disk is full: cannot write {path}", "free some space and give the command again: it goes on from here"
-        )
-    return DlkitError(f"cannot write {path}: {error.strerror or error}", "choose another --data-dir")
+        found = failure(error)
+        if not found.reached:
+            found.reason += network.way(url)
+        raise found from error

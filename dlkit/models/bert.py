@@ -65,6 +65,7 @@ class BERT(nn.Module):
         eps: Positive = 1e-12,
     ) -> None:
         super().__init__()
+        self.stages = (("tokens", "positions", "segments", "norm"), ("blocks",), ("last_norm", "head"))
         self.context = context or window
         if self.context < window:
             raise RequestError(f"model.context is {context}, less than the {window} tokens of data.context")

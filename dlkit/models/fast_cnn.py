@@ -75,6 +75,8 @@ class FastCNN(nn.Module):
         self.whitening.weight.copy_(whitening_filters(images, SIDE, WHITENING_EPS))
 
     def forward(self, x: Tensor) -> Tensor:
+        if min(x.shape[2:]) - SIDE + 1 < 2 ** len(self.groups):
+            raise RequestError(f"images of {x.shape[2]}x{x.shape[3]} are too small here", "raise data.start_size")
         x = self.activation(self.whitening(x))  # (N, 8C, H - 1, W - 1)
         for name in self.groups:
             x = getattr(self, name)(x)  # (N, width, H // 2, W // 2)

@@ -64,6 +64,7 @@ class GPT(nn.Module):
         eps: Positive = 1e-5,
     ) -> None:
         super().__init__()
+        self.stages = (("tokens", "positions"), ("blocks",), ("norm", "head"))
         self.context = context or window
         if self.context < window:
             raise RequestError(f"model.context is {context}, less than the {window} tokens of data.context")
@@ -124,7 +125,7 @@ class GPT(nn.Module):
             raise DlkitError(f"{end} tokens are more than the {self.context} that the model can look back on")
         places, mask = torch.arange(past, end, device=tokens.device), None  # (T,)
         if padding is not None:
-            mask = _padded_mask(padding, past, end)
+            mask = padded_mask(padding, past, end)
             places = (places - padding[:, None]).clamp(min=0)  # (B, T)
         x = self.dropout(self.tokens(tokens) + self.positions(places))  # (B, T, W)
         for i, block in enumerate(self.blocks):
@@ -139,7 +140,7 @@ class GPT(nn.Module):
         return Cache(len(self.blocks), (sequences, heads, capacity, width // heads), self.tokens.weight)
 
 
-def _padded_mask(padding: Tensor, past: int, end: int) -> Tensor:
+def padded_mask(padding: Tensor, past: int, end: int) -> Tensor:
     """(B, 1, T, S) bool: causal, and blind for padding; padding itself sees everything, since it must see something."""
     key = torch.arange(end, device=padding.device)  # (S,)
     query = key[past:, None]  # (T, 1)

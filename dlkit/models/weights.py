@@ -71,7 +71,12 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 
 
 def pretrained(
-    model: nn.Module, load: Loader, *, weights: Path | None = None, freeze: Literal["backbone"] | Natural = 0
+    model: nn.Module,
+    load: Loader,
+    *,
+    weights: Path | None = None,
+    freeze: Literal["backbone"] | Natural = 0,
+    new_head: bool = False,
 ) -> list[str]:
     """Load weights into a new model and freeze a part of it. Returns remarks about what was not taken as it was.
 
@@ -80,9 +85,11 @@ def pretrained(
     Args:
         model: to change.
         load: copies a state dict into a model, and raises DlkitError where they do not fit.
-        weights: a checkpoint of this architecture: .safetensors, .pth or .pt, or a dlkit checkpoint's directory.
+        weights: a checkpoint of this architecture: .safetensors, .pth or .pt, or a run or checkpoint of
+            dlkit.
         freeze: how many stages from the input are not trained, the stem counting as one; backbone is all but the last
             layer. Their norms, dropout and stochastic depth act as in evaluation.
+        new_head: whether the last layer starts anew although `weights` has as many classes: they are others.
 
     Raises:
         DlkitError: the file is not there, damaged, holds anything but tensors, or does not fit the model.
@@ -91,12 +98,15 @@ def pretrained(
     remarks: list[str] = []
     if weights is not None:
         tensors = translate(read(Path(weights)), model)
-        head = [f"{_head(model)}.{name}" for name in ("weight", "bias")]
         own = model.state_dict()
-        given, wanted = (state[head[0]].shape if head[0] in state else None for state in (tensors, own))
+        if new_head and not _head(model):
+            raise RequestError("model.new_head is set, but the model does not say what its last layer is")
+        head = [name for name in own if name.startswith(f"{_head(model)}.")]
+        given, wanted = (next((state[name].shape for name in head if name in state), None) for state in (tensors, own))
         if given is not None and wanted is not None and given != wanted and given[1:] == wanted[1:]:
-            tensors |= {name: own[name] for name in head}
             remarks.append(f"{weights} has {given[0]} classes, the data {wanted[0]}: the last layer starts anew")
+        if remarks or (new_head and given == wanted):
+            tensors |= {name: own[name] for name in head}
         load(model, tensors)
     if freeze:
         _freeze(model, freeze)
@@ -105,6 +115,9 @@ def pretrained(
 
 def read(path: Path) -> dict[str, Tensor]:
     """The tensors of a checkpoint file by name, without what wraps them. Raises DlkitError if it cannot be read."""
+    if (path / "checkpoints").is_dir():  # a dlkit run
+        best = path / "checkpoints" / "best"
+        path = best if best.is_dir() else path / "checkpoints" / "last"
     if path.is_dir():  # a dlkit checkpoint
         path = path / ("ema.safetensors" if (path / "ema.safetensors").is_file() else "model.safetensors")
     if not path.is_file():

@@ -67,7 +67,11 @@ class MultiHeadAttention(nn.Module):
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values of (B, T, W), each (B, H, T, D)."""
-        parts = self.qkv(x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D)
+        return self.split(self.qkv(x))
+
+    def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, each (B, H, T, D), of what `qkv` gives, (B, T, 3 W)."""
+        parts = projected.unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D)
         q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 

@@ -38,8 +38,8 @@ class Cache:
     """
 
     def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor) -> None:
-        memory = torch.empty(layers, 2, *shape, device=like.device, dtype=like.dtype)
-        self.layers = [LayerCache(keys, values) for keys, values in memory]
+        self.memory = torch.empty(layers, 2, *shape, device=like.device, dtype=like.dtype)  # (layers, 2, B, H, C, D)
+        self.layers = [LayerCache(keys, values) for keys, values in self.memory]
         self.capacity = shape[2]
 
     @property

@@ -89,6 +89,7 @@ class ClassificationMeter:
         self.loss += F.cross_entropy(logits, targets, reduction="sum")
         confidence, predicted = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)
         right = predicted == targets
+        self.judge(logits, batch)
         self.correct += right.sum()
         if self.classes >= TOP5_FROM:
             self.top5 += (logits.topk(5, dim=1).indices == targets[:, None]).sum()
@@ -99,6 +100,9 @@ class ClassificationMeter:
         if len(self.confusion):
             ones = torch.ones_like(targets)
             self.confusion.index_add_(0, targets * self.classes + predicted, ones)
+
+    def judge(self, logits: Tensor, batch: Any) -> None:
+        """What a kind of task counts besides: logits (N, K) and the batch that they belong to."""
 
     def metrics(self) -> dict[str, float]:
         """Loss in nats, accuracy, top-5 accuracy (from 20 classes on), expected calibration error: shares of 1."""

@@ -27,13 +27,15 @@ class RunDirectory:
 
     Args:
         path: of an existing directory.
+        keep_all: never delete a checkpoint; else only the last and the best stay.
 
     Raises:
         DlkitError: another process is using it, or it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keep_all: bool = False) -> None:
         self.path = path
+        self.keep_all = keep_all
         self.checkpoints = path / "checkpoints"
         self._lock = FileLock(path / LOCK)
         try:
@@ -98,7 +100,7 @@ class RunDirectory:
     # ------------------------------------------------------------------ checkpoints
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
-        """Save a checkpoint and move the pointers; older ones that nothing points to are deleted."""
+        """Save a checkpoint and move the pointers; older ones that nothing points to are deleted, unless all are kept."""
         try:
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
@@ -121,7 +123,7 @@ class RunDirectory:
         if self._best_step is not None:
             checkpoints.point(self.checkpoints, BEST, self._best_step)
             keep.add(self._best_step)
-        checkpoints.prune(self.checkpoints, keep)
+        checkpoints.prune(self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else keep)
 
     def latest(self) -> Checkpoint | None:
         """The newest complete checkpoint, verified, or None before the first. Raises DlkitError if it is damaged."""

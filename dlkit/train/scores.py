@@ -37,6 +37,13 @@ def matthews(confusion: Numbers) -> float:
     return float((n * hits - true @ predicted) / math.sqrt(spread)) if spread > 0 else 0.0
 
 
+def exact_match(questions: Numbers, right: Numbers) -> float:
+    """Share of questions all of whose answers are right: (N,) the question of each answer, (N,) bool."""
+    _, place = np.unique(questions, return_inverse=True)
+    wrong = np.bincount(place, weights=~right)  # wrong answers of each question
+    return float(np.mean(wrong == 0))
+
+
 OF_CONFUSION: dict[str, Callable[[Numbers], float]] = {"f1": f1, "macro_f1": macro_f1, "matthews": matthews}
 
 

@@ -20,13 +20,13 @@ Metric = Callable[[ClassificationMeter], float]
 
 
 class TextClassification(Classification):
-    """One class a row; a batch is (tokens, targets, segments, real, counts).
+    """One class a row; a batch is (tokens, targets, segments, real, counts, judged) as `SequenceBatches` makes it.
 
     Args:
         loss: maps logits (N, K), targets (N,) and the parameters to a scalar.
         classes: names of the K classes.
-        metrics: what it is judged by besides loss, accuracy and calibration: f1, macro_f1, matthews; the first of all
-            is the main metric.
+        metrics: what it is judged by besides loss, accuracy and calibration: f1, macro_f1, matthews, exact_match (of
+            whole questions, whose numbers are then what is `judged`); the first of all is the main metric.
     """
 
     def __init__(self, loss: nn.Module, classes: tuple[str, ...], metrics: tuple[str, ...] = ("accuracy",)) -> None:
@@ -35,7 +35,7 @@ class TextClassification(Classification):
         self.main_metric = metrics[0]
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        tokens, _, segments, real, _ = batch
+        tokens, _, segments, real, *_ = batch
         return model(tokens, segments, real)  # (R, K)
 
     def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
@@ -49,19 +49,29 @@ class MultipleChoice(TextClassification):
     """The right candidate of each example: candidate c has the probability softmax(scores)_c."""
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        tokens, _, segments, real, counts = batch
+        tokens, _, segments, real, counts, _ = batch
         each = model(tokens, segments, real)[:, 0]  # (R,)
         shown = torch.arange(len(self.classes), device=each.device) < counts[:, None]  # (N, C)
         # candidates that an example does not have get no probability
         return torch.full(shown.shape, -math.inf, device=each.device, dtype=each.dtype).masked_scatter(shown, each)
 
+    def meter(self, device: torch.device) -> ClassificationMeter:
+        return _ChoiceMeter(self, device) if "exact_match" in self.metrics else _TextMeter(self, device)
+
 
 class _TextMeter(ClassificationMeter):
-    """Adds the metrics that a matrix of confusions tells."""
+    """Adds the metrics that a matrix of confusions tells, and the share of questions that are right as a whole."""
 
     def __init__(self, task: TextClassification, device: torch.device) -> None:
         super().__init__(task, device)
         self.names = task.metrics
+        self.questions: list[Tensor] = []
+        self.right: list[Tensor] = []
+
+    def judge(self, logits: Tensor, batch: Any) -> None:
+        if "exact_match" in self.names:
+            self.questions.append(batch[5])
+            self.right.append(logits.argmax(1) == batch[1])
 
     def metrics(self) -> dict[str, float]:
         found = super().metrics()
@@ -69,7 +79,31 @@ class _TextMeter(ClassificationMeter):
         if matrix is not None:
             counts = matrix.numpy()
             found |= {name: scores.OF_CONFUSION[name](counts) for name in self.names if name in scores.OF_CONFUSION}
+        if self.questions:
+            questions, right = (torch.cat(parts).cpu().numpy() for parts in (self.questions, self.right))
+            found["exact_match"] = scores.exact_match(questions, right)
         return found
+
+
+class _ChoiceMeter(ClassificationMeter):
+    """Gives each chosen candidate the credit that it earns: where several are right, places say nothing."""
+
+    def __init__(self, task: MultipleChoice, device: torch.device) -> None:
+        super().__init__(task, device)
+        self.credit = torch.zeros(2, dtype=self.loss.dtype, device=device)  # F1, exact match
+
+    def judge(self, logits: Tensor, batch: Any) -> None:
+        counts, credit = batch[4], batch[5]  # (N,), (R, 2)
+        chosen = counts.cumsum(0) - counts + logits.argmax(1)  # (N,) rows
+        self.credit += credit[chosen].sum(0)
+
+    def metrics(self) -> dict[str, float]:
+        found = {name: value for name, value in super().metrics().items() if name == "loss"}
+        f1, exact_match = (self.credit / max(self.samples, 1)).tolist()
+        return found | {"f1": f1, "exact_match": exact_match}
+
+    def confusion_matrix(self) -> Tensor | None:
+        return None
 
 
 class Regression:
@@ -87,7 +121,7 @@ class Regression:
 
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, on the device."""
-        tokens, targets, segments, real, _ = batch
+        tokens, targets, segments, real, *_ = batch
         return self.loss(model(tokens, segments, real), targets, model.parameters()), None
 
     def meter(self, device: torch.device) -> RegressionMeter:
@@ -107,7 +141,7 @@ class RegressionMeter:
 
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
-        tokens, targets, segments, real, _ = batch
+        tokens, targets, segments, real, *_ = batch
         self.outputs.append(model(tokens, segments, real)[:, 0].float())
         self.targets.append(targets)
 

@@ -19,6 +19,7 @@ class Settings:
         steps: optimizer steps, as an alternative to epochs.
         eval_every: how often to evaluate, besides the end.
         checkpoint_every: how often to save a checkpoint, besides the end.
+        keep_checkpoints: keep every one that is saved, to look at the course of training; else the last and the best.
         log_every: steps between two lines in metrics.jsonl.
         clip_norm: scale gradients down to this global L2 norm where they exceed it.
         accumulate: batches whose gradients are averaged into one step.
@@ -39,6 +40,7 @@ class Settings:
     steps: Count | None = None
     eval_every: Interval = "1 epoch"
     checkpoint_every: Interval = "1 epoch"
+    keep_checkpoints: bool = False
     log_every: Count = 10
     clip_norm: Positive | None = None
     accumulate: Count = 1

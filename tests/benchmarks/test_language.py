@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,9 +19,11 @@ from dlkit.data.windows import TokenWindows
 from dlkit.generation import Sampling, generate
 from dlkit.losses import CrossEntropy
 from dlkit.models import checkpoints
+from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.groups import parameter_groups
+from dlkit.train.events import StepDone
 from dlkit.train.language import CausalLM
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import Settings
@@ -27,11 +33,11 @@ CPU = torch.device("cpu")
 ROUNDS = 7
 
 
-def twins(context: int, **keys: Any) -> tuple[GPT, Any]:
+def twins(context: int, vocabulary: int = 1024, **keys: Any) -> tuple[GPT, Any]:
     """A GPT, and transformers' with the same weights."""
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
-    model = GPT(1024, context, **keys)
+    model = GPT(vocabulary, context, **keys)
     config = transformers.GPT2Config.from_dict(checkpoints.config_of(model))
     config._attn_implementation = "sdpa"
     theirs = transformers.GPT2LMHeadModel(config)
@@ -80,21 +86,22 @@ def test_generation_beside_transformers(keys: dict[str, Any]) -> None:
     told(f"generate 256 tokens, {millions:.1f} M, batch 1, fp32, beside transformers", a, b, 256)
 
 
-def test_time_of_a_token_with_and_without_the_cache() -> None:
+@pytest.mark.parametrize("keys", [{"layers": 4, "heads": 4, "width": 256}, {"layers": 6, "heads": 6, "width": 384}])
+def test_time_of_a_token_with_and_without_the_cache(keys: dict[str, Any]) -> None:
     torch.set_num_threads(2)
-    model = GPT(1024, 1024, layers=4, heads=4, width=256).eval()
+    model = GPT(1024, 1024, **keys).eval()
     tokens = torch.randint(1024, (1, 1024))
 
     def cached(length: int) -> Callable[[], Any]:
-        cache = model.make_cache(1, 1024)
+        decoder = Decoder(model, model.make_cache(1, 1024))
         with torch.inference_mode():
-            model(tokens[:, :length], cache=cache)
+            model(tokens[:, :length], cache=decoder.cache)
 
         def step() -> None:
-            for layer in cache.layers:
+            for layer in decoder.cache.layers:
                 layer.length = length
             with torch.inference_mode():
-                model(tokens[:, :1], cache=cache, last=True)
+                decoder.step(tokens[:, 0])
 
         return step
 
@@ -107,16 +114,27 @@ def test_time_of_a_token_with_and_without_the_cache() -> None:
 
     sides = [cached(32), cached(1000), whole(32), whole(1000)]
     medians = [statistics.median(spent) * 1e3 for spent in in_turns(*sides, rounds=41)]
-    print(f"a token behind 32 and behind 1,000 others: {medians[0]:.2f} and {medians[1]:.2f} ms with the cache "
+    print(f"width {keys['width']}: behind 32 and 1,000 tokens: {medians[0]:.2f} and {medians[1]:.2f} ms with the cache "
           f"({medians[1] / medians[0]:.2f}x), {medians[2]:.2f} and {medians[3]:.2f} ms without "
           f"({medians[3] / medians[2]:.1f}x)")  # fmt: skip
 
 
-def test_training_beside_transformers() -> None:
+def settings_of(steps: int, precision: str = "fp32") -> Settings:
+    return Settings(
+        steps=steps,
+        precision=precision,
+        compile="off",
+        channels_last="off",
+        eval_every="never",  # type: ignore[arg-type]
+    )
+
+
+def test_training_beside_transformers(tmp_path: Path) -> None:
     torch.set_num_threads(2)
     torch.set_flush_denormal(True)
-    steps, size, context = 6, 8, 128
+    steps, size, context = 5, 8, 128
     ours, theirs = twins(context, layers=6, heads=6, width=360)
+    twin = copy.deepcopy(theirs)
     stream = torch.randint(1024, (size * (context + 1) * (steps + 12),)).numpy().astype("uint16")
     batches = TokenWindows(stream, CPU, 0, True, batch_size=size, context=context)
     x, _ = next(iter(batches.epoch(0)))
@@ -130,7 +148,7 @@ def test_training_beside_transformers() -> None:
             schedule=lambda step, total: 1.0,
             batches=batches,
             evaluations={},
-            settings=Settings(steps=steps, precision="fp32", compile="off", channels_last="off", eval_every="never"),
+            settings=settings_of(steps),
             device=CPU,
         )
         for _ in fit(job):
@@ -148,5 +166,90 @@ def test_training_beside_transformers() -> None:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
+    sides, names = [dlkit_steps, bare], ["a bare loop on transformers' GPT-2"]
+    if importlib.util.find_spec("accelerate"):
+        from transformers import Trainer, TrainingArguments
+
+        rows = [{"input_ids": row, "labels": row} for inputs, _ in batches.epoch(0) for row in inputs]
+        arguments = TrainingArguments(
+            output_dir=str(tmp_path), max_steps=steps, per_device_train_batch_size=size, learning_rate=1e-4,
+            max_grad_norm=0.0, optim="adamw_torch_fused", report_to=[], save_strategy="no", logging_strategy="no",
+            disable_tqdm=True, use_cpu=True,
+        )  # fmt: skip
+        trainer = Trainer(model=twin, args=arguments, train_dataset=rows)  # type: ignore[arg-type]
+        sides.append(lambda: trainer.train())
+        names.append("HF Trainer")
+    a, *others = in_turns(*sides)
+    for name, b in zip(names, others, strict=True):
+        told(f"train 10 M, batch 8 x 128, fp32, beside {name}", a, b, steps * size * context)
+
+
+def test_bf16_beside_fp32() -> None:
+    torch.set_num_threads(2)
+    torch.set_flush_denormal(True)
+    steps, size, context = 3, 8, 128
+    stream = torch.randint(1024, (size * (context + 1) * (steps + 12),)).numpy().astype("uint16")
+    batches = TokenWindows(stream, CPU, 0, True, batch_size=size, context=context)
+
+    def side(precision: str) -> Callable[[], Any]:
+        torch.manual_seed(0)
+        model = GPT(1024, context, layers=4, heads=8, width=512)
+        optimizer = AdamW(parameter_groups(model), lr=1e-4)
+
+        def train() -> float:
+            job = Training(
+                model=model, task=CausalLM(CrossEntropy()), optimizer=optimizer, schedule=lambda step, total: 1.0,
+                batches=batches, evaluations={}, settings=settings_of(steps, precision), device=CPU,
+            )  # fmt: skip
+            return [event for event in fit(job) if isinstance(event, StepDone)][-1].metrics["train/loss"]
+
+        return train
+
+    assert side("bf16")() == pytest.approx(side("fp32")(), abs=0.02)
+    a, b = in_turns(side("bf16"), side("fp32"))
+    told("train width 512, 4 layers, batch 8 x 128, bf16 beside fp32", a, b, steps * size * context)
+
+
+def test_a_bare_loop_on_characters() -> None:
+    """nanoGPT's settings for a CPU: 4 layers, 4 heads, width 128, batch 12 x 64, AdamW, clipped, a loss every step."""
+    torch.set_num_threads(2)
+    torch.set_flush_denormal(True)
+    steps, size, context = 60, 12, 64
+    stream = torch.randint(65, (size * (context + 1) * (steps + 30),)).numpy().astype("uint16")
+    batches = TokenWindows(stream, CPU, 0, True, batch_size=size, context=context)
+    ours, theirs = twins(context, vocabulary=65, layers=4, heads=4, width=128, activation="gelu")
+    data = torch.from_numpy(stream.astype("int64"))
+
+    def dlkit_steps() -> None:
+        job = Training(
+            model=ours, task=CausalLM(CrossEntropy()), schedule=lambda step, total: 1.0, batches=batches,
+            optimizer=AdamW(parameter_groups(ours), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1), evaluations={},
+            settings=dataclasses.replace(settings_of(steps), clip_norm=1.0), device=CPU,
+        )  # fmt: skip
+        for _ in fit(job):
+            pass
+
+    # its train.py: random windows, two groups, the fused optimizer where there is one, a loss read every 10 steps
+    decayed = [p for p in theirs.parameters() if p.dim() >= 2]
+    rest = [p for p in theirs.parameters() if p.dim() < 2]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
+    theirs.train()
+
+    def bare() -> None:
+        for step in range(steps):
+            places = torch.randint(len(data) - context, (size,)).tolist()
+            x = torch.stack([data[i : i + context] for i in places])
+            y = torch.stack([data[i + 1 : i + 1 + context] for i in places])
+            for group in optimizer.param_groups:
+                group["lr"] = 1e-3
+            loss = F.cross_entropy(theirs(x).logits.flatten(0, 1), y.flatten())
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            if step % 10 == 0:
+                loss.item()
+
     a, b = in_turns(dlkit_steps, bare)
-    told("train 10 M, batch 8 x 128, fp32, beside a bare loop on transformers' GPT-2", a, b, steps * size * context)
+    told("nanoGPT's settings for a CPU, beside its loop on transformers' GPT-2", a, b, steps * size * context)

@@ -98,7 +98,10 @@ def test_generate_prints_records_and_text(here: Any, typed: Any, gpt: Path) -> N
 def test_a_long_prompt_keeps_its_end(here: Any, gpt: Path) -> None:
     result = here("generate", str(gpt), "word " * 500, "--tokens", "2")
     assert result.code == 0
-    assert "its last 32 are used" in result.err
+    assert "tokens: its last 32 tokens are used" in result.err
+    long = here("generate", str(gpt), "word " * 5_000, "--tokens", "2", "-q")
+    assert "25000 characters: its last 32 tokens are used" in long.err
+    assert long.out == here("generate", str(gpt), "word " * 500, "--tokens", "2", "-q").out
 
 
 @pytest.mark.parametrize(

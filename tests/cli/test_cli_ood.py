@@ -61,6 +61,9 @@ def test_records(here: Any, run: Path, pictures: Path, tmp_path: Path) -> None:
         (["--ood", "images"], 2, "no such data: --ood images"),
         (["--ood", "images:/no/such"], 1, "no such folder: /no/such"),
         (["--ood", ""], 2, "no such data"),
+        (["--ood", "digits:"], 2, "no such data: --ood digits:"),
+        (["--ood", "noise:1"], 2, "no such data: --ood noise:1"),
+        (["--ood", "digits:ten"], 2, "--ood digits:ten: no such class"),
         (["--histogram", "x.svg"], 2, "--histogram draws the scores of --ood"),
         (["--ood", "noise", "--histogram", "x.png"], 2, "--histogram x.png"),
         (["--views", "both"], 2, "no such views: 'both'"),
@@ -70,6 +73,13 @@ def test_wrong_requests(here: Any, run: Path, arguments: list[str], code: int, e
     result = here("eval", str(run), *arguments)
     assert (result.code, result.out) == (code, "")
     assert expected in result.err.splitlines()[0]
+
+
+def test_some_classes_of_other_data(here: Any, run: Path) -> None:
+    result = here("eval", str(run), "--ood", "digits:3,8")
+    assert result.code == 0, result.err
+    record = json.loads(result.out.splitlines()[1])
+    assert (record["data"], record["n"]) == ("digits:3,8", 72)
 
 
 def test_views_change_the_answer(here: Any, run: Path) -> None:

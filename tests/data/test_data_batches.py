@@ -12,6 +12,7 @@ import torch
 from dlkit.data import batches as module
 from dlkit.data.batches import Batches, ImageBatches
 from dlkit.data.dataset import Split, assemble, statistics
+from dlkit.errors import RequestError
 
 CPU = torch.device("cpu")
 
@@ -202,3 +203,31 @@ def test_cuda_sees_the_same_batches_without_waiting() -> None:
     for (x, y), (a, b) in zip(batches, image_batches(split, batch_size=16, **ALL).epoch(1), strict=True):
         torch.testing.assert_close(x.cpu(), a)
         assert torch.equal(y.cpu(), b)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_images_grow(last: bool) -> None:
+    keys: dict[str, Any] = {"batch_size": 25, "flip": True, "shift": 2}
+    split = image_split(shape=(3, 16, 16))
+    source = image_batches(split, last=last, start_size=8, grow_epochs=4, **keys)
+    plain = image_batches(split, last=last, **keys)
+    sides = [next(source.epoch(epoch))[0].shape[2:] for epoch in range(6)]
+    assert sides == [(8, 8), (8, 8), (12, 12), (16, 16), (16, 16), (16, 16)]
+    for (small, targets), (whole, same) in zip(source.epoch(0), plain.epoch(0), strict=True):
+        assert torch.equal(targets, same)
+        # halving with antialiasing is the triangle filter of width 4: 1/8 3/8 3/8 1/8 along each side
+        taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+        kernel = (taps[:, None] * taps).expand(3, 1, 4, 4)
+        centre = small[..., 1:-1, 1:-1]
+        inner = torch.nn.functional.conv2d(whole[..., 1:-1, 1:-1], kernel, stride=2, groups=3)  # (N, 3, 6, 6)
+        torch.testing.assert_close(centre, inner, rtol=1e-4, atol=1e-5)
+        assert small.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    assert bytes_of(source, 2, 3) == bytes_of(source, 2)[3:]
+    evaluation = image_batches(split, training=False, start_size=8, grow_epochs=4)
+    assert next(evaluation.epoch(0))[0].shape[2:] == (16, 16)
+
+
+@pytest.mark.parametrize(("shape", "start"), [((3, 8, 8), 9), ((3, 8, 9), 4)])
+def test_images_that_cannot_grow(shape: tuple[int, int, int], start: int) -> None:
+    with pytest.raises(RequestError, match=f"data.start_size is {start}"):
+        image_batches(image_split(shape=shape), start_size=start, grow_epochs=2)

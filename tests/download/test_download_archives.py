@@ -15,7 +15,7 @@ import pytest
 
 from dlkit.data.cifar import cifar100
 from dlkit.data.sets import SETS
-from dlkit.download import archives, job, prepare
+from dlkit.download import archives, files, prepare
 from dlkit.errors import DlkitError
 
 
@@ -113,7 +113,7 @@ def test_cifar100_from_the_binary_archive_when_the_hub_fails(
     changed = dataclasses.replace(archive, url=url, size=len(body), md5=hashlib.md5(body).hexdigest())
     small = dataclasses.replace(SETS["cifar100"], archive=changed, rows={"train": 40, "test": 9})
     # its name ends in no .gz here, where files are named by their content
-    monkeypatch.setattr(job.files.Archive, "name", property(lambda _: "cifar-100-binary.tar.gz"))  # type: ignore[attr-defined]
+    monkeypatch.setattr(files.Archive, "name", property(lambda _: "cifar-100-binary.tar.gz"))  # type: ignore[attr-defined]
     monkeypatch.setitem(SETS, "cifar100", small)
     outcome = obtain("cifar100", allow_mismatch=False)
     assert outcome.manifest.source["kind"] == "archive"

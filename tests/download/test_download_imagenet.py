@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from pyarrow import parquet
 from scipy.io import savemat
 
+from dlkit.data.sets import size_text
 from dlkit.download import imagenet
 from dlkit.errors import DlkitError
 
@@ -85,3 +87,23 @@ def test_the_published_rows_are_asked_for_and_rubbish_is_refused(obtain: Any, of
     tar(official / imagenet.VALIDATION, "w", {"../ILSVRC2012_val_00000001.JPEG": b"x"})
     with pytest.raises(DlkitError, match="points out of the archive"):
         obtain("imagenet1k", own=official)
+
+
+def test_the_space_for_a_copy_is_checked_first(
+    obtain: Any, official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(path.stat().st_size for path in official.iterdir())
+    usage = shutil._ntuple_diskusage(10**9, 10**9 - 10**6, 10**6)  # type: ignore[attr-defined]
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    needed = size_text(size + 32 * 2**20)
+    with pytest.raises(DlkitError, match=rf"imagenet1k needs {needed} on the disk of .*, 1 MB are free"):
+        obtain("imagenet1k", own=official)
+    assert not list((tmp_path / "data").rglob("*.parquet"))
+
+
+def test_an_image_that_cannot_be_read_is_named(obtain: Any, tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / "own" / split / "n01").mkdir(parents=True)
+    (tmp_path / "own" / "train" / "n01" / "a.JPEG").symlink_to("nowhere")
+    with pytest.raises(DlkitError, match=r"cannot read .*/own/train/n01/a\.JPEG: No such file"):
+        obtain("imagenet1k", own=tmp_path / "own")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from dlkit.errors import DlkitError, RequestError
 
 CONFIGS = [
     *((f"glue/{config}", glue.glue) for config in glue._GLUE),
-    *((f"superglue/{config}", glue.superglue) for config in (*glue._SUPERGLUE, "copa")),
+    *((f"superglue/{config}", glue.superglue) for config in (*glue._SUPERGLUE, "copa", "record")),
     ("sst2", glue.sst2),
     ("imdb", glue.imdb),
 ]
@@ -30,7 +32,10 @@ def test_a_task_is_read_and_trains(hub: Any, obtain: Any, tmp_path: Any, name: s
     hub.add(name)
     obtain(name)
     data, tables = read(name, loader), prepared.load(name).tables
-    labels = [float(value) for value in tables["train"]["label"].to_pylist()]
+    if name.endswith("record"):
+        labels = [0.0] * (tables["train"].num_rows - 1)  # the first of the generated rows has no answer
+    else:
+        labels = [float(value) for value in tables["train"]["label"].to_pylist()]
     assert data.splits["train"].targets.tolist() == labels
     assert len(data.splits["train"].first) == len(labels) * (2 if name.endswith("copa") else 1)
     assert all("train line" in text for text in data.splits["train"].first)
@@ -87,3 +92,105 @@ def test_a_pronoun_is_marked_where_it_stands() -> None:
     first, second = glue._wsc(rows)
     assert first == ["Mark told Pete that * he * lied .", "short"]
     assert second == ["he: Mark", "y: x"]
+
+
+def of_superglue(monkeypatch: pytest.MonkeyPatch, config: str, **columns: Any) -> LabelledTexts:
+    """A task from rows that are given column by column, the same in every split."""
+    import pyarrow as pa
+
+    rows = prepared.PreparedTexts(
+        f"superglue/{config}", dict.fromkeys(("train", "validation"), pa.table(columns)),
+        {"label": ("False", "True")} if "label" in columns else {}, {},
+    )  # fmt: skip
+    monkeypatch.setattr(prepared, "load", lambda _: rows)
+    return glue.superglue(config=config)  # type: ignore[arg-type]
+
+
+def test_candidates_of_record_take_the_place_of_the_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = of_superglue(
+        monkeypatch, "record",
+        passage=["Ann met Bob Lee.", "The U.S. won."],
+        query=["@placeholder smiled", "it was @placeholder"],
+        entities=[["Ann", "Bob Lee", "Ann"], ["U.S.", "the US", "France"]],
+        answers=[["Bob Lee"], ["U.S.", "the US"]],
+    )  # fmt: skip
+    examples = data.splits["val"]
+    assert examples.first == ["Ann met Bob Lee."] * 2 + ["The U.S. won."] * 3
+    assert examples.second == ["Ann smiled", "Bob Lee smiled", "it was U.S.", "it was the US", "it was France"]
+    assert examples.targets.tolist() == [1, 0]
+    assert examples.counts is not None
+    assert examples.counts.tolist() == [2, 3]
+    assert examples.credit is not None
+    assert examples.credit.tolist() == [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]]
+    assert data.classes == ("entity 1", "entity 2", "entity 3")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "answers", "f1", "exact"),
+    [
+        ("The Beatles", ["beatles"], 1, 1),  # articles and case do not count
+        ("Paul McCartney", ["McCartney", "John"], 2 / 3, 0),
+        ("a b c b", ["b b d"], 2 * 2 / 6, 0),  # "a" is an article: b c b against b b d
+        ("x", ["y"], 0, 0),
+        ("O'Neil", ["oneil"], 1, 1),
+    ],
+)
+def test_credit_is_that_of_squad(candidate: str, answers: list[str], f1: float, exact: float) -> None:
+    assert glue.answer_credit(candidate, answers) == (pytest.approx(f1), exact)
+
+
+def test_answers_of_multirc_belong_to_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    places = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]
+    data = of_superglue(
+        monkeypatch, "multirc",
+        paragraph=["p"] * 4, question=["q"] * 4, answer=["a"] * 4, label=[0, 1, 1, 0],
+        idx=[dict(zip(("paragraph", "question", "answer"), place, strict=True)) for place in places],
+    )  # fmt: skip
+    groups = data.splits["val"].groups
+    assert groups is not None
+    assert groups.tolist() == [0, 0, 1, 2]
+
+
+def test_eval_scores_a_benchmark(
+    hub: Any, obtain: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlkit.cli._app import run
+
+    def call(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
+        capfd.readouterr()
+        code = run(arguments)
+        out, err = capfd.readouterr()
+        return code, [json.loads(line) for line in out.splitlines()], err
+
+    small = ["model.layers=1", "model.width=16", "model.heads=2", "train.epochs=1", "tokenizer.vocab_size=100"]
+    for name in ("mnli", "rte"):
+        hub.add(f"glue/{name}")
+        obtain(f"glue/{name}")
+        changes = [*small, f"data.config={name}", "--run-dir", str(tmp_path / name)]
+        assert call("train", "glue-bert", *changes, "tokenizer.name=wordpiece")[0] == 0
+    mnli, rte = str(tmp_path / "mnli"), str(tmp_path / "rte")
+    code, records, _ = call("eval", mnli, rte, "--glue", "data.batch_size=4")
+    assert code == 0
+    assert [(r["task"], r["split"]) for r in records[:-1]] == [
+        ("mnli", "val"), ("mnli", "val_mismatched"), ("rte", "val"),
+    ]  # fmt: skip
+    accuracy = [r["metrics"]["accuracy"] for r in records[:-1]]
+    last = records[-1]
+    assert last["kind"] == "benchmark"
+    assert last["score"] is None
+    assert last["mean"] == pytest.approx((accuracy[0] / 2 + accuracy[1] / 2 + accuracy[2]) / 2)
+    assert last["missing"] == ["cola", "sst2", "mrpc", "stsb", "qqp", "qnli", "wnli"]
+
+    code, _, err = call("eval", mnli, rte, "--glue", "-q")
+    assert code == 1
+    assert "no score of GLUE without cola, sst2, mrpc, stsb, qqp, qnli, wnli" in err
+    code, _, err = call("eval", mnli, rte)
+    assert code == 2
+    assert "several runs" in err
+    code, _, err = call("eval", mnli, "--glue", "--split", "val")
+    assert code == 2
+    assert "do not go with it" in err
+    assert run(["train", "digits-mlp", "train.epochs=1", "--run-dir", str(tmp_path / "digits")]) == 0
+    code, records, err = call("eval", rte, str(tmp_path / "digits"), "--glue")
+    assert (code, records) == (2, [])
+    assert "was trained on digits, no task of GLUE or SuperGLUE" in err

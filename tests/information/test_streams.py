@@ -10,17 +10,19 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from dlkit.errors import RequestError
-from dlkit.information import streams
+from dlkit.information import byte_counts, sequences, streams
+from dlkit.information.byte_counts import ByteCounts, TripleCounts
 from dlkit.information.codecs import Codecs
-from dlkit.information.streams import ByteCounts, SymbolCounts
+from dlkit.information.sequences import SequenceCounts
 
 TEXT = Path(math.__doc__ and __file__).read_bytes()
 
@@ -40,11 +42,21 @@ def in_blocks(data: bytes, sizes: list[int]) -> list[bytes]:
     return [*blocks, data[start:]]
 
 
-@pytest.mark.parametrize("order", [0, 1, 2, 3, 5])
-@given(data=st.binary(max_size=60), sizes=st.lists(st.integers(0, 9), max_size=8))
+@pytest.mark.parametrize("order", [0, 1, 3, 5, 9])
+@settings(deadline=None)
+@given(data=st.binary(max_size=60) | st.text("ab", max_size=60).map(str.encode), sizes=st.lists(st.integers(0, 9)))
 def test_bytes_whatever_the_blocks(order: int, data: bytes, sizes: list[int]) -> None:
-    counter = COUNTERS[order] if order < 3 else streams.counter("bytes", order)
-    counter.__init__(order)
+    check_bytes(order, data, sizes)
+
+
+@settings(deadline=None, max_examples=10)  # each empties a large table
+@given(data=st.binary(max_size=60) | st.text("ab", max_size=60).map(str.encode), sizes=st.lists(st.integers(0, 9)))
+def test_three_bytes_whatever_the_blocks(data: bytes, sizes: list[int]) -> None:
+    check_bytes(2, data, sizes)
+
+
+def check_bytes(order: int, data: bytes, sizes: list[int]) -> None:
+    counter: Any = streams.counter("bytes", order)
     for block in in_blocks(data, sizes):
         counter.update(block)
     assert counter.n == len(data)
@@ -57,21 +69,22 @@ def test_bytes_whatever_the_blocks(order: int, data: bytes, sizes: list[int]) ->
             assert (found.entropy, found.contexts) == (0.0, 0)
 
 
-COUNTERS = [ByteCounts(0), ByteCounts(1), ByteCounts(2)]
-
-
-@pytest.mark.parametrize("order", [0, 1, 2, 3])
-@given(text=st.text("abc\n ", max_size=50), sizes=st.lists(st.integers(0, 9), max_size=8))
+@pytest.mark.parametrize("order", [0, 1, 2, 3, 9])
+@settings(deadline=None)
+@given(text=st.text("abé\n \U0001f600", max_size=50), sizes=st.lists(st.integers(0, 9), max_size=8))
 def test_symbols_whatever_the_blocks(order: int, text: str, sizes: list[int]) -> None:
     blocks = in_blocks(text.encode(), sizes)
     for kind, symbols in (("chars", list(text)), ("words", text.split()), ("lines", split_lines(text))):
-        counter = SymbolCounts(order)
+        counter: Any = streams.counter(kind, order)
         for block in streams.SPLIT[kind](blocks):
             counter.update(block)
         assert counter.n == len(symbols)
         for found in counter.orders():
             if len(symbols) > found.order:
                 assert found.entropy == pytest.approx(conditional_entropy(symbols, found.order), abs=1e-9)
+        names = [symbol.decode() if isinstance(symbol, bytes) else symbol for symbol in symbols]
+        assert dict(zip(*counter.alphabet(), strict=True)) == Counter(names)
+        assert counter.distinct() == len(set(symbols))
 
 
 def split_lines(text: str) -> list[object]:
@@ -81,9 +94,10 @@ def split_lines(text: str) -> list[object]:
 
 def test_a_long_stream_in_uneven_blocks() -> None:
     data = random.Random(0).randbytes(700_001)
-    counter = ByteCounts(2)
+    counter = TripleCounts()
     for block in in_blocks(data, [1, 300_000, 0, 2, 262_145]):
         counter.update(block)
+    assert counter.orders()[2].entropy == pytest.approx(conditional_entropy(list(data), 2), abs=1e-9)
     values = np.frombuffer(data, np.uint8)
     assert counter.mean() == pytest.approx(values.mean())
     expected = stats.chisquare(np.bincount(values, minlength=256))
@@ -96,11 +110,39 @@ def test_a_long_stream_in_uneven_blocks() -> None:
     assert first.entropy == pytest.approx(conditional_entropy(list(data), 1), abs=1e-9)
 
 
+@pytest.mark.parametrize("limit", [700_000, 300_000])
+def test_more_than_32_bits_hold(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    data = random.Random(1).randbytes(500_000) + b"ab" * 100_000
+    plain, moved = TripleCounts(), TripleCounts()
+    plain.update(data)
+    monkeypatch.setattr(byte_counts, "_MOST", limit)
+    for block in in_blocks(data, [150_000] * 4):
+        moved.update(block)
+    assert (moved.triple_table() == plain.triple_table()).all()
+    assert moved.orders() == plain.orders()
+
+
+def test_symbols_that_outgrow_their_numbers() -> None:
+    """Sequences begin as whole numbers of a few bits a symbol, and become rows where a symbol needs more."""
+    generator = np.random.default_rng(0)
+    for order, most in ((3, 70_000), (7, 300), (9, 300)):
+        counter, symbols = SequenceCounts(order), list[int]()
+        for largest in (3, 200, most, 5):
+            block = generator.choice([0, 1, largest], 400).astype(np.int64)
+            counter.update(block)
+            symbols += block.tolist()
+        for k, (counts, contexts) in enumerate(counter.orders()):
+            sequences = Counter(tuple(symbols[i : i + k + 1]) for i in range(len(symbols) - k))
+            before = Counter(tuple(symbols[i : i + k]) for i in range(len(symbols) - k))
+            assert sorted(counts.tolist()) == sorted(sequences.values())
+            assert sorted(contexts.tolist()) == sorted(before.values())
+
+
 def test_the_bias_of_the_plug_in_estimate_is_corrected() -> None:
     generator = np.random.default_rng(0)
     plain, corrected = [], []
     for _ in range(200):
-        counter = ByteCounts(0)
+        counter = ByteCounts()
         counter.update(generator.integers(0, 64, 300, dtype=np.uint8).tobytes())
         (order,) = counter.orders()
         plain.append(order.entropy)
@@ -110,7 +152,7 @@ def test_the_bias_of_the_plug_in_estimate_is_corrected() -> None:
 
 
 def test_constant_and_empty_streams() -> None:
-    counter = ByteCounts(0)
+    counter = ByteCounts()
     assert math.isnan(counter.serial_correlation())
     counter.update(b"a" * 1000)
     assert counter.orders()[0].entropy == 0.0
@@ -126,9 +168,9 @@ def test_broken_utf8_names_its_place() -> None:
 
 
 def test_too_many_sequences_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MOST_SEQUENCES", 10)
-    with pytest.raises(RequestError, match="more than 10 different sequences of 2 symbols"):
-        SymbolCounts(1).update(range(30))
+    monkeypatch.setattr(sequences, "MOST_BYTES", 160)
+    with pytest.raises(RequestError, match="some 29 different sequences of 2 symbols take more than"):
+        streams.counter("words", 1).update(list("abcdefghijklmnopqrstuvwxyz0123"))
 
 
 def test_codecs_are_those_of_the_libraries() -> None:
@@ -165,7 +207,7 @@ def test_ten_real_files_against_ent() -> None:
     for file in files:
         out = subprocess.run(["ent", "-t", str(file)], capture_output=True, text=True, check=True).stdout
         _, size, entropy, chi, mean, _, serial = out.splitlines()[1].split(",")
-        counter = ByteCounts(0)
+        counter = ByteCounts()
         for block in streams.blocks(io.BytesIO(file.read_bytes())):
             counter.update(block)
         assert counter.n == int(size)

@@ -21,6 +21,7 @@ from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
 from dlkit.models import convnext, resnet
 from dlkit.models.convnext import ConvNeXt
+from dlkit.models.fast_cnn import FastCNN
 from dlkit.models.resnet import ResNet
 from dlkit.models.weights import pretrained, read, translate
 from dlkit.optim.momentum import Momentum
@@ -252,6 +253,24 @@ def test_another_number_of_classes_gets_a_new_head(tmp_path: Path) -> None:
     assert "7 classes, the data 3" in remark
     assert torch.equal(model.fc.weight, head)
     assert torch.equal(model.conv1.weight, source.conv1.weight)
+
+
+def test_other_classes_of_the_same_number(tmp_path: Path) -> None:
+    def small() -> FastCNN:
+        return FastCNN((3, 8, 8), 4, widths=(4, 4))  # its last layer has no bias
+
+    source, other = small(), FastCNN((3, 8, 8), 3, widths=(4, 4))
+    folder = tmp_path / "run" / "checkpoints" / "last"
+    folder.mkdir(parents=True)
+    save_file(source.state_dict(), folder / "model.safetensors")
+    for options, same in ({}, True), ({"new_head": True}, False):
+        model = small()
+        head = model.fc.weight.clone()
+        assert pretrained(model, load_weights, weights=tmp_path / "run", **options) == []
+        assert torch.equal(model.fc.weight, source.fc.weight if same else head)
+        assert torch.equal(model.get_parameter("group1.0.conv1.weight"), source.get_parameter("group1.0.conv1.weight"))
+    (remark,) = pretrained(other, load_weights, weights=tmp_path / "run")
+    assert "4 classes, the data 3" in remark
 
 
 class Evil:

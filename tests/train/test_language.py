@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dlkit.errors import RequestError
-from dlkit.generation import Sampling, TextStream, generate
+from dlkit.generation import Sampling, TextStream, fetched, generate
 from dlkit.losses import CrossEntropy, SquaredError
+from dlkit.models import decoding
 from dlkit.models.gpt import GPT
 from dlkit.train import scores
 from dlkit.train.evaluate import evaluate
@@ -110,10 +112,10 @@ def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
     assert scores.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-9)
 
 
-def batch_of(targets: Tensor, counts: Tensor | None = None) -> Any:
+def batch_of(targets: Tensor, counts: Tensor | None = None, judged: Tensor | None = None) -> Any:
     rows = len(targets) if counts is None else int(counts.sum())
     tokens = torch.zeros(rows, 3, dtype=torch.int64)
-    return tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts
+    return tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts, judged
 
 
 def test_text_classification_reports_its_metrics() -> None:
@@ -142,6 +144,35 @@ def test_multiple_choice_is_a_softmax_over_candidates() -> None:
     assert loss.item() == pytest.approx(expected)
     assert right is not None
     assert right.item() == 1
+
+
+def test_exact_match_counts_whole_questions() -> None:
+    # questions 7, 3 and 5, in two batches: all right, one of three wrong, the only one wrong
+    targets, predicted = torch.tensor([1, 0, 1, 1, 0, 1]), torch.tensor([1, 0, 1, 0, 0, 0])
+    questions = torch.tensor([7, 7, 3, 3, 3, 5])
+    task = TextClassification(CrossEntropy(), ("False", "True"), ("f1", "exact_match"))
+    meter = task.meter(CPU)
+    for part in (slice(0, 3), slice(3, 6)):  # question 3 stands in both
+        logits = F.one_hot(predicted[part], 2).float()
+        meter.update(Fixed(logits), batch_of(targets[part], judged=questions[part]))
+    found = meter.metrics()
+    assert found["exact_match"] == pytest.approx(1 / 3)
+    assert found["f1"] == pytest.approx(2 * 2 / (2 * 2 + 2))  # 2 hits, 2 misses, no false alarm
+
+
+def test_a_chosen_candidate_earns_its_credit() -> None:
+    each, counts = torch.tensor([[1.0], [2.0], [0.0], [3.0], [1.0]]), torch.tensor([2, 3])
+    credit = torch.tensor([[0.5, 0.0], [1.0, 1.0], [0.25, 0.0], [0.4, 0.0], [1.0, 1.0]])
+    task = MultipleChoice(CrossEntropy(), ("0", "1", "2"), ("f1", "exact_match"))
+    assert task.main_metric == "f1"
+    meter = task.meter(CPU)
+    meter.update(Fixed(each), batch_of(torch.tensor([1, 2]), counts, credit))  # chooses rows 1 and 3
+    meter.update(Fixed(each[:2].flip(0)), batch_of(torch.tensor([1]), counts[:1], credit[:2]))  # chooses row 0
+    found = meter.metrics()
+    assert found.keys() == {"loss", "f1", "exact_match"}  # where several are right, accuracy says nothing
+    assert found["f1"] == pytest.approx((1 + 0.4 + 0.5) / 3)
+    assert found["exact_match"] == pytest.approx(1 / 3)
+    assert meter.confusion_matrix() is None
 
 
 def test_regression() -> None:
@@ -265,3 +296,43 @@ def test_a_stop_ends_the_text_wherever_it_is_cut(text: str, stops: list[str]) ->
     # it ends where a stop is complete first; of those complete there, before the one that begins first
     ends = [(place + len(stop), place) for stop in stops if (place := text.find(stop)) >= 0]
     assert told == stream.text == (text[: min(ends)[1]] if ends else text)
+
+
+def test_tokens_are_fetched_several_steps_at_once() -> None:
+    asked: list[int] = []
+
+    def steps() -> Iterator[Tensor]:
+        for i in range(19):
+            asked.append(i)
+            yield torch.tensor([i, -i])
+
+    assert list(fetched(steps())) == [[i, -i] for i in range(19)]
+    assert list(fetched(steps(), 8)) == [[i, -i] for i in range(19)]
+    asked.clear()
+    assert next(fetched(steps())) == [0, 0]  # on a CPU a token is there at once
+    assert asked == [0]
+    asked.clear()
+    assert next(fetched(steps(), 8)) == [0, 0]
+    assert asked == list(range(8))
+
+
+@pytest.mark.parametrize("keys", [{"norm_first": False, "tied": False}, {"positions": "sinusoidal", "hidden": 40}])
+@pytest.mark.parametrize("short", [False, True])
+def test_a_step_of_the_decoder_is_the_models(
+    keys: dict[str, Any], short: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model = GPT(50, 12, layers=2, heads=2, width=16, **keys).eval()
+    tokens = torch.randint(50, (3, 9))
+    padding = torch.tensor([0, 4, 2]) if short else None
+    # weights that fit a CPU's cache, such that do not, and such whose copy would take too much memory
+    for limit, copied in ((1 << 30, 1 << 30), (0, 1 << 30), (0, 0)):
+        monkeypatch.setattr(decoding, "_FITS_THE_CACHE", limit)
+        monkeypatch.setattr(decoding, "_REORDERED", copied)
+        with torch.inference_mode():
+            expected = model(tokens, padding=padding)
+            decoder = decoding.Decoder(model, model.make_cache(3, 12))
+            model(tokens[:, :5], cache=decoder.cache, padding=padding)
+            got = torch.stack([decoder.step(column, padding) for column in tokens[:, 5:].unbind(1)], 1)
+        torch.testing.assert_close(got, expected[:, 5:], atol=1e-5, rtol=1e-5)
+        assert decoder.cache.length == 9

@@ -1,0 +1,64 @@
+"""Weights and scores as a .npz, written one matrix at a time."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dlkit.attention.page import Page
+from dlkit.errors import DlkitError
+
+
+def write(path: Path, page: Page, numbers: Sequence[int], weights: Iterable[np.ndarray]) -> None:
+    """Write `weights` (sides, layers, heads, T, T) float32, `layers`, `heads`, `numbers` and `labels` of the tokens,
+    (T,), `sides`, and each score under its own name, (sides, layers, heads). The file is whole, or not there.
+
+    Args:
+        numbers: of the tokens.
+        weights: (T, T) for each side, layer and head, the head changing fastest.
+
+    Raises:
+        DlkitError: it cannot be written.
+    """
+    tokens = len(page.tokens)
+    shape = (len(page.sides), len(page.layers), len(page.heads), tokens, tokens)
+    arrays: dict[str, np.ndarray] = {
+        "layers": np.array(page.layers, dtype=np.int64),
+        "heads": np.array(page.heads, dtype=np.int64),
+        "numbers": np.array(numbers, dtype=np.int64),
+        "labels": np.array([_plain(token) for token in page.tokens]),
+        "sides": np.array([_plain(side) for side in page.sides]),
+        **{name: np.asarray(values) for name, values in page.scores.items()},
+    }
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
+            temporary = Path(file.name)
+            with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+                with archive.open("weights.npy", "w", force_zip64=True) as member:
+                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+                    np.lib.format.write_array_header_1_0(member, header)
+                    for matrix in weights:
+                        member.write(np.ascontiguousarray(matrix, dtype="<f4").tobytes())
+                for name, values in arrays.items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, values, allow_pickle=False)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise DlkitError(f"cannot write {path}: {error.strerror}", "is the disk full?") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _plain(text: str) -> str:
+    """NumPy drops NUL at the end of a text: what does not print is spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -1,0 +1,179 @@
+"""What `dlkit inspect-attention` is asked for, checked as far as can be before any work is done. No torch."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlkit.errors import DlkitError, RequestError
+
+SUFFIXES = {"--html": ".html", "--png": ".png", "--svg": ".svg", "--npz": ".npz"}
+# As in dlkit.attention.measures, which needs torch.
+MEASURES = (
+    "entropy", "entropy_share", "sink", "first", "previous", "next", "same", "duplicate", "prefix", "distance",
+    "diagonality", "induction",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of the command, as given."""
+
+    run: str
+    pair: str | None
+    layers: str | None
+    heads: str | None
+    tokens: str | None
+    measure: str | None
+    by_value: bool
+    stack: bool
+    target: int | None
+    ablate: bool
+    null: bool | None
+    repeats: int
+    random_from: str | None
+    compare: str | None
+    steps: bool
+    checkpoint: str | None
+    targets: dict[str, Path | None]
+    cut: bool
+    seed: int
+    device: str
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """Option to file, of those to write."""
+        return {option: path for option, path in self.targets.items() if path is not None}
+
+    def check(self) -> None:
+        """Raise RequestError for what cannot go together or cannot be read."""
+        allowed = (*MEASURES, *(["ablation"] if self.ablate else []))
+        if self.measure is not None and self.measure not in allowed:
+            raise RequestError(f"no measure {self.measure!r}", f"--measure takes {', '.join((*MEASURES, 'ablation'))}")
+        if self.steps and self.checkpoint is not None:
+            raise RequestError("--steps goes over all checkpoints, --checkpoint names one", "leave one of them out")
+        if self.steps and self.compare is not None:
+            raise RequestError("--steps and --compare exclude each other", "compare two checkpoints: RUN and RUN2")
+        for option, given in (("--stack", self.stack), ("--ablate", self.ablate), ("--html", self.files.get("--html"))):
+            if self.steps and given:
+                raise RequestError(f"{option} is for one checkpoint, not for --steps", f"leave {option} out")
+        if self.compare == "-":
+            raise RequestError("only RUN can come from standard input, not --compare", "name the second run")
+        if self.target is not None and not self.stack:
+            raise RequestError("--target is the token that --stack follows, which is not given", "add --stack")
+        for option in ("--layers", "--heads"):
+            selected(option, self.layers if option == "--layers" else self.heads, None)
+        token_range(self.tokens, None)
+
+
+def selected(option: str, text: str | None, count: int | None) -> list[int]:
+    """The numbers that `0,3-5` names, in order, or all of `count` for None.
+
+    Args:
+        count: how many there are; None while that is not known.
+
+    Raises:
+        RequestError: no list of numbers, or one that does not exist; those that do are listed.
+    """
+    if text is None:
+        return list(range(count or 0))
+    if not re.fullmatch(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*", text):
+        raise RequestError(f"{option} {text!r} is no list of numbers", f"like {option} 0,3-5")
+    found: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if int(last or first) < int(first):
+            raise RequestError(f"{option} {part!r} goes backwards", f"like {option} 0,3-5")
+        found |= set(range(int(first), int(last or first) + 1))
+    if count is not None and max(found) >= count:
+        name = option.strip("-")
+        there = f"{name} 0 to {count - 1}" if count > 1 else f"{name[:-1]} 0"
+        raise RequestError(f"there is no {name[:-1]} {max(found)}", f"the model has {there}")
+    return sorted(found)
+
+
+def token_range(text: str | None, count: int | None) -> tuple[int, int]:
+    """The tokens from A and before B that `A:B` names; everything for None. `count` as in `selected`."""
+    whole = (0, count or 0)
+    if text is None:
+        return whole
+    match = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text)
+    if match is None:
+        raise RequestError(f"--tokens {text!r} is no range", "like --tokens 0:64, where 64 is the first one left out")
+    start, stop = int(match[1] or 0), int(match[2]) if match[2] else count
+    if stop is not None and start >= stop:
+        raise RequestError(
+            f"--tokens {text} holds no token", f"the text has {count}" if count else "like --tokens 0:64"
+        )
+    if count is not None and stop is not None and stop > count:
+        raise RequestError(f"--tokens {text}: the text has {count} tokens", f"like --tokens 0:{count}")
+    return start, stop or 0
+
+
+def read_text(text: str | None, run: str) -> str:
+    """The text of the command line or of standard input. Raises RequestError where there is none."""
+    if text not in (None, "-"):
+        found = text
+    elif run == "-":
+        raise RequestError("RUN and TEXT cannot both come from standard input", "name one of them")
+    elif text is None and sys.stdin.isatty():
+        raise RequestError("no text", 'give a TEXT, or pipe one in: echo "..." | dlkit inspect-attention RUN')
+    else:
+        found = _decoded(sys.stdin.buffer.read(), "standard input").rstrip("\r\n")
+    if not found:
+        raise RequestError("the text is empty", "give a TEXT, or pipe one in")
+    return found
+
+
+def read_lines(path: Path, run: str) -> list[str]:
+    """The lines of a file, or of standard input for `-`, without empty ones. Raises DlkitError if there are none."""
+    if str(path) == "-":
+        if run == "-":
+            raise RequestError("RUN and --lines cannot both come from standard input", "name one of them")
+        data = sys.stdin.buffer.read()
+    else:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DlkitError(f"cannot read --lines {path}: {error.strerror}", "check the path") from error
+    lines = [line.rstrip("\r") for line in _decoded(data, str(path)).split("\n")]
+    found = [line for line in lines if line.strip()]
+    if not found:
+        raise DlkitError(f"--lines {path} has no text", "one text a line")
+    return found
+
+
+def _decoded(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DlkitError(f"{name} is not UTF-8: byte {error.start}") from error
+
+
+def check_targets(files: dict[str, Path]) -> None:
+    """Raise where a file cannot be written, before the work is done and not after.
+
+    Raises:
+        RequestError: the wrong suffix, or a folder that is not there.
+        DlkitError: the folder or the file cannot be written.
+    """
+    for option, path in files.items():
+        if path.suffix.lower() != SUFFIXES[option]:
+            raise RequestError(
+                f"{option} {path} does not end in {SUFFIXES[option]}", f"like {option} heads{SUFFIXES[option]}"
+            )
+        if path.is_dir():
+            raise RequestError(f"{option} {path} is a folder", "give a file in it")
+        if not path.parent.is_dir():
+            raise RequestError(f"{option} {path}: there is no folder {path.parent}", "make it first")
+        if path.exists() and not os.access(path, os.W_OK):
+            raise DlkitError(f"{option} {path} cannot be written", "check its permissions")
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise DlkitError(f"{option} {path}: cannot write into {path.parent}: {error.strerror}") from error

@@ -1,0 +1,222 @@
+"""`dlkit entropy FILE --model RUN`: the cross-entropy of a text under a GPT, in bits a byte and bits a token."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlkit.cli import _surprisal_view as view
+from dlkit.cli._console import Output, live_console, note
+from dlkit.errors import DlkitError, RequestError
+
+if TYPE_CHECKING:
+    from dlkit.build.language import Reader
+    from dlkit.surprisal import Predictions
+
+ALTERNATIVES = 5
+MOST_ON_PAGE = 50_000  # tokens
+
+
+def text(
+    file: Path | None, model: str, context: int | None, stride: int | None, tokens: bool, page: Path | None,
+    codecs: bool, device: str, output: Output,
+) -> None:  # fmt: skip
+    from dlkit.cli._entropy_stream import blocks, require_input
+
+    require_input(file)
+    if file is None and model == "-":
+        raise RequestError("the text and RUN cannot both come from standard input", "name one of them")
+    source = blocks(file)  # fails here where there is nothing to read
+
+    from dlkit.build.language import open_reader
+    from dlkit.train import machine
+
+    reader = open_reader(model, machine.pick_device(device))
+    if reader.task != "causal-lm":
+        raise RequestError(
+            f"{reader.path} is a model for {reader.task}, which gives a text no probability", "--model takes a GPT"
+        )
+    if not reader.tokenizer.byte_level:
+        raise RequestError(
+            f"the tokens of {reader.path} do not stand for bytes: what it drops of a text costs nothing",
+            "--model takes a GPT with a byte-level tokenizer",
+        )
+    measured = Measured(reader, file, context, stride, codecs, ALTERNATIVES if tokens or page else 0)
+    kept: list[dict[str, Any]] = []
+    shown = view.TokenView(output) if tokens and not output.quiet else None
+    for predictions in measured.read(source):
+        if not measured.alternatives:
+            continue
+        for token in measured.records(predictions):
+            if shown is not None:
+                shown.add(token)
+            if page is not None and len(kept) < MOST_ON_PAGE:
+                kept.append(token)
+    record = measured.record()
+    if shown is not None:
+        shown.finish()
+    if page is not None:
+        from dlkit.information import surprisal_page
+
+        surprisal_page.write(page, record, kept)
+        record["page"] = str(page)
+        if len(kept) < record["n"]:
+            note(f"{page} shows the first {len(kept):,} of {record['n']:,} tokens")
+    output.emit(record, record["bits_per_byte"], lambda: view.summary_table(record))
+
+
+class Measured:
+    """A text under a model, as it comes.
+
+    Args:
+        reader: a GPT and its byte-level tokenizer.
+        file: where the text comes from, None for standard input.
+        context: tokens a window; None for the model's own.
+        stride: tokens between two windows; None for context.
+        codecs: also compress the text with general compressors.
+        alternatives: of each token, to tell; 0 for none, and then no ranks either.
+
+    Raises:
+        RequestError: context or stride do not fit.
+    """
+
+    def __init__(
+        self, reader: Reader, file: Path | None, context: int | None, stride: int | None, codecs: bool,
+        alternatives: int,
+    ) -> None:  # fmt: skip
+        from dlkit.information.bootstrap import Cells
+        from dlkit.information.codecs import Codecs
+
+        longest: int = reader.model.context  # pyright: ignore[reportAssignmentType]
+        self.context = context or longest
+        self.stride = stride or self.context
+        if self.context > longest:
+            raise RequestError(
+                f"--context {self.context}: the model looks back on {longest} tokens at most", "lower --context"
+            )
+        if self.stride > self.context:
+            raise RequestError(f"--stride {self.stride} is more than the context of {self.context}", "lower --stride")
+        self.reader, self.file, self.alternatives = reader, file, alternatives
+        self.compressors = Codecs() if codecs else None
+        self.cells = Cells(3)  # bits, bytes, tokens
+        self.bytes = 0
+        self.seconds = 0.0
+
+    def read(self, source: Iterator[bytes]) -> Iterator[Predictions]:
+        """Measure the text; its predictions, batch by batch."""
+        import numpy as np
+
+        from dlkit import surprisal
+        from dlkit.cli._progress import Progress
+        from dlkit.data.corpus import cut
+
+        tokenizer = self.reader.tokenizer
+        lengths = np.array([len(tokenizer.bytes_of(number)) for number in range(tokenizer.size)], dtype=np.float64)
+        total = self.file.stat().st_size if self.file is not None and self.file.is_file() else None
+        chunks = tokenizer.encode_bytes(cut(self._taken(source)))
+        began = time.perf_counter()
+        gpt: Any = self.reader.model
+        with Progress("reading", total, live_console()) as progress:
+            for predictions in surprisal.predict(
+                gpt, chunks, tokenizer.separator, self.context, self.stride, self.alternatives
+            ):
+                sizes = lengths[predictions.tokens]
+                self.cells.add(np.stack((predictions.bits, sizes, np.ones_like(sizes)), axis=1))
+                progress.advance(int(sizes.sum()))
+                yield predictions
+        self.seconds = time.perf_counter() - began
+        if not self.bytes:
+            raise DlkitError(f"{self.file or 'standard input'} is empty: there is nothing to predict")
+
+    def _taken(self, source: Iterator[bytes]) -> Iterator[bytes]:
+        for block in source:
+            self.bytes += len(block)
+            if self.compressors is not None:
+                self.compressors.update(block)
+            yield block
+
+    def records(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
+        """One a token."""
+        p, tokenizer = predictions, self.reader.tokenizer
+        columns: Any = (p.tokens, p.bits, p.ranks, p.uncertainty, p.alternatives, p.odds)
+        for number, bits, rank, uncertainty, others, odds in zip(*(c.tolist() for c in columns), strict=True):
+            place, offset = self._place
+            data = tokenizer.bytes_of(number)
+            self._place = place + 1, offset + len(data)
+            yield {
+                "kind": "token",
+                "place": place,
+                "byte": offset,
+                "token": number,
+                "text": view.text_of(data),
+                "hex": data.hex(),
+                "bits": bits,
+                "rank": rank or None,
+                "expected_bits": uncertainty,
+                "alternatives": [
+                    {"token": other, "text": view.text_of(tokenizer.bytes_of(other)), "p": odd}
+                    for other, odd in zip(others, odds, strict=True)
+                    if other < tokenizer.size
+                ],
+            }
+
+    _place = (0, 0)  # tokens and bytes before the next record
+
+    def record(self) -> dict[str, Any]:
+        """What was measured, in bits and bytes."""
+        from dlkit.information import bootstrap
+
+        bits, size, n = self.cells.total().tolist()
+        interval = bootstrap.rate_intervals(self.cells.sums)
+        separator, tokenizer = self.reader.tokenizer.separator, self.reader.tokenizer
+        payload, model = math.ceil(bits / 8), model_bytes(self.reader)
+        record: dict[str, Any] = {
+            "kind": "summary",
+            "run": str(self.reader.path),
+            "symbols": "tokens",
+            "n": round(n),
+            "bytes": self.bytes,
+            "base": 2.0,
+            "entropy": bits / n,
+            "bits_per_byte": bits / size,
+            "bits_per_token": bits / n,
+            "bits_per_byte_interval": None if interval is None else [interval.low[0], interval.high[0]],
+            "bits_per_token_interval": None if interval is None else [interval.low[1], interval.high[1]],
+            "perplexity": 2 ** min(bits / n, 1000.0),
+            "convention": {
+                "context": self.context,
+                "stride": self.stride,
+                "first_token": (
+                    "log2 of the vocabulary"
+                    if separator is None
+                    else f"predicted from {tokenizer.engine.id_to_token(separator)}"
+                ),
+                "bytes": "of the input as it is; what is not UTF-8 is a token a byte",
+                "precision": "float32",
+            },
+            "interval": None
+            if interval is None
+            else {
+                "level": bootstrap.LEVEL,
+                "method": "circular block bootstrap",
+                "block_tokens": interval.block * self.cells.width,
+                "replicates": bootstrap.REPLICATES,
+            },
+            "payload_bytes": payload,
+            "model_bytes": model,
+            "total_bytes": payload + model,
+            "seconds": round(self.seconds, 3),
+            "tokens_per_second": round(n / max(self.seconds, 1e-9), 1),
+        }
+        if self.compressors is not None:
+            record["codecs"] = self.compressors.finish()
+        return record
+
+
+def model_bytes(reader: Reader) -> int:
+    """What a receiver needs besides the payload: the weights as they are, each once, and the tokenizer."""
+    weights = sum(p.numel() * p.element_size() for p in reader.model.parameters())
+    return weights + len(reader.tokenizer.to_json().encode())

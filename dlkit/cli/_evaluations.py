@@ -1,0 +1,26 @@
+"""The record of an evaluation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlkit.recipe import Recipe
+
+if TYPE_CHECKING:
+    from dlkit.build import Evaluation
+
+
+def record_of(run: Path, recipe: Recipe, checkpoint: Path, result: Evaluation) -> dict[str, Any]:
+    """What `eval` prints of a run's checkpoint on a split of the recipe's data."""
+    return {
+        "run": str(run),
+        "data": recipe.values["data"]["name"],
+        "split": result.split,
+        "n": result.samples,
+        "metrics": result.metrics,
+        "seconds": round(result.seconds, 3),
+        "checkpoint": str(checkpoint),
+        "step": result.step,
+        "per_class": result.per_class,
+    }

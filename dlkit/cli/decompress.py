@@ -1,0 +1,86 @@
+"""`dlkit decompress`: the bytes that `dlkit compress` was given."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dlkit.cli import _completion
+from dlkit.cli._console import Output, live_console
+from dlkit.cli._options import Json, Quiet
+from dlkit.cli._whole_file import binary_input, refuse, whole_file
+from dlkit.cli.compress import SUFFIX, settings
+from dlkit.errors import RequestError
+
+
+def decompress(
+    file: Annotated[Path, typer.Argument(metavar="FILE.dlk", help="What to decompress, or - for standard input.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to (default: without .dlk), or -.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="The model that it was compressed with.", autocompletion=_completion.runs),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Decompress what `dlkit compress` wrote.
+
+    Damage, another model, or a machine that computes other probabilities ends it, with nothing written.
+    Prints a record; -q prints the output's path.
+
+    \b
+    Examples:
+      dlkit decompress book.txt.dlk --model runs/text-gpt-1
+      dlkit decompress notes.tar.dlk -o - | tar x
+    """
+    from dlkit.cli._progress import Progress
+    from dlkit.compression import archive
+    from dlkit.compression.container import Reader
+
+    source = None if str(file) == "-" else file
+    if output is None and (source is None or file.suffix != SUFFIX):
+        raise RequestError(f"{file} does not end in {SUFFIX}", "give -o FILE, or -o - for standard output")
+    goal = file.with_suffix("") if output is None else None if str(output) == "-" else output
+    refuse(goal, overwrite)
+    if goal is not None and source is not None and goal.exists() and source.exists() and goal.samefile(source):
+        raise RequestError(f"{goal} is the input itself", "give another -o")
+    began = time.perf_counter()
+    with binary_input(source) as data:
+        reader = Reader(data, str(file))
+        header = reader.header
+        if header["method"] == "model" and model is None:
+            raise RequestError(f"{file} was compressed with the model {header['name']}", "give it with --model RUN")
+        if header["method"] != "model" and model is not None:
+            raise RequestError(f"{file} was compressed without a model", "leave --model out")
+        console = None if quiet else live_console()
+        with (
+            settings(model, None, None, header) as codec,
+            whole_file(goal) as out,
+            Progress("decompressing", None, console) as progress,
+        ):
+            size = archive.decompress(reader, out.write, codec, progress.advance)
+    if goal is None:
+        return
+    record: dict[str, Any] = {
+        "input": str(file),
+        "output": str(goal),
+        "bytes_in": reader.read,
+        "bytes_out": size,
+        "bits_per_byte": round(8 * reader.read / size, 4) if size else None,
+        "model": model,
+        "seconds": round(time.perf_counter() - began, 2),
+    }
+    Output(as_json, quiet).emit(record, record["output"], lambda: _table(record))
+
+
+def _table(record: dict[str, Any]) -> Any:
+    from dlkit.cli._entropy_view import facts_table
+
+    return facts_table([(name, f"{record[name]}, {record[f'bytes_{key}']:,} bytes") for name, key in
+                        (("input", "in"), ("output", "out"))])  # fmt: skip

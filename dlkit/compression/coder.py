@@ -1,0 +1,66 @@
+"""Range coding (Martin 1979) of symbols under distributions of whole numbers, by way of `constriction`.
+
+A distribution is a row of V weights w, whole numbers in float32 with a sum of about 2^24. The coder works with
+
+    F_i = floor((2^24 - V) sum_(j<i) w_j / sum_j w_j) + i          P_i = (F_(i+1) - F_i) / 2^24 >= 2^-24
+
+so that every symbol has a code, and the floor costs log2(1 / (1 - V 2^-24)) bits a symbol: 0.0001 for a vocabulary of
+1,000, 0.0043 for 50,000. The sums are whole numbers below 2^24, which float32 holds exactly: given the weights, the
+code is the same on every machine.
+
+Shapes: N streams, V symbols.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import constriction
+import numpy as np
+from numpy.typing import NDArray
+
+UNITS = 1 << 24  # of probability
+
+_FAMILY: Any = constriction.stream.model.Categorical(perfect=False)
+
+
+class Encoder:
+    """Appends symbols to a message."""
+
+    def __init__(self) -> None:
+        self._coder = constriction.stream.queue.RangeEncoder()
+
+    def put(self, symbols: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
+        """Code symbols (N,) under weights (N, V)."""
+        self._coder.encode(symbols, _FAMILY, weights)
+
+    def finish(self) -> bytes:
+        """The message. Zero bytes at its end are left out."""
+        return self._coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
+
+
+class Decoder:
+    """Takes symbols from a message, in the order in which they were put.
+
+    Args:
+        message: of `Encoder.finish`.
+    """
+
+    def __init__(self, message: bytes) -> None:
+        words = np.frombuffer(message + bytes(-len(message) % 4), "<u4").astype(np.uint32)
+        self._coder = constriction.stream.queue.RangeDecoder(words)
+
+    def take(self, weights: NDArray[np.float32]) -> NDArray[np.int32]:
+        """The next symbols, (N,), under weights (N, V).
+
+        Raises:
+            CodeError: no message under these weights goes on like this.
+        """
+        try:
+            return self._coder.decode(_FAMILY, weights)
+        except (AssertionError, ValueError) as error:
+            raise CodeError(str(error)) from error
+
+
+class CodeError(Exception):
+    """The message was not written under these weights."""

@@ -1,0 +1,80 @@
+"""What a model's floating-point numbers depend on besides the model, held still and written down.
+
+Two sums of the same numbers in another order differ in their last bit, and a decoder whose probabilities differ in one
+bit decodes rubbish. The order depends on the number of threads, the shape of the batch, the kernels that the processor
+gets, and the version of torch. Threads and shapes are fixed here; the others are recorded, so that a difference can be
+named.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from dlkit.errors import DlkitError
+from dlkit.train.environment import processor
+
+_DESCRIPTIONS = {
+    "torch": "torch",
+    "capability": "the instructions that torch uses",
+    "processor": "the processor",
+    "machine": "the architecture",
+    "threads": "threads",
+}
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe(threads: int, device: torch.device) -> dict[str, Any]:
+    """JSON-ready: everything here that the distribution may depend on."""
+    return {
+        "torch": torch.__version__,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "machine": platform.machine(),
+        "threads": threads,
+        "device": device.type,
+        "dtype": "float32",
+    }
+
+
+def differences(recorded: dict[str, Any], here: dict[str, Any]) -> str:
+    """What is different here, in words; empty if nothing recorded is."""
+    return ", ".join(
+        f"{words}: {recorded.get(key)} there, {here[key]} here"
+        for key, words in _DESCRIPTIONS.items()
+        if recorded.get(key) != here[key]
+    )
+
+
+@contextlib.contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Within this context torch uses so many threads and only deterministic kernels; afterwards what it used before.
+
+    Raises:
+        DlkitError: this process cannot have so many threads.
+    """
+    before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS needs for it
+    if threads <= cores():
+        torch.set_num_threads(threads)
+    try:
+        if torch.get_num_threads() != threads:
+            raise DlkitError(
+                f"the file needs {threads} threads, for whose sums it was coded; {cores()} cores are here",
+                f"decompress it on a machine with {threads} cores; `compress --threads 1` makes files for any",
+            )
+        torch.use_deterministic_algorithms(True)
+        torch.set_flush_denormal(False)  # training leaves it on
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(strict)

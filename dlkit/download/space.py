@@ -1,0 +1,52 @@
+"""Whether the disk can take it, before the first byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dlkit.data.sets import DataSet, size_text
+from dlkit.download.files import RemoteFile
+from dlkit.errors import DlkitError
+
+_SPARE = 32 * 2**20  # bytes of disk to leave free
+_IMAGE_BYTES = 3 * 32 * 32 + 16
+_TEXT_GROWTH = 4  # an uncompressed Arrow file beside its Parquet file
+
+
+def for_download(dataset: DataSet, wanted: Sequence[RemoteFile], rows: int, raw: Path, root: Path) -> None:
+    """Raise DlkitError if the disk of `root` cannot take what is still to come to `raw`, and what is made of it."""
+    download = sum(file.size or 0 for file in wanted)
+    prepared = {"images": rows * _IMAGE_BYTES, "texts": _TEXT_GROWTH * download}.get(dataset.form, 0)
+    here = sum(_sizes(raw)) if raw.exists() else 0
+    _require(dataset, max(0, download - here) + prepared, root)
+
+
+def for_copy(dataset: DataSet, own: Path, root: Path) -> None:
+    """Raise DlkitError if the disk of `root` cannot take a copy of the folder `own`."""
+    try:
+        size = sum(_sizes(own))
+    except OSError as error:
+        raise DlkitError(f"cannot read {error.filename}: {error.strerror}") from error
+    _require(dataset, size, root)
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    """Of each file at any depth, in bytes. Raises OSError for a folder that cannot be read."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _sizes(Path(entry.path))
+            else:
+                yield entry.stat().st_size
+
+
+def _require(dataset: DataSet, size: int, root: Path) -> None:
+    needed, free = size + _SPARE, shutil.disk_usage(root).free
+    if free < needed:
+        raise DlkitError(
+            f"{dataset.name} needs {size_text(needed)} on the disk of {root}, {size_text(free)} are free",
+            "free some space, or choose another --data-dir",
+        )

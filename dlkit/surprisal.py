@@ -1,0 +1,152 @@
+"""The surprisal of each token of a text under a causal language model: -log2 P(token | the tokens before it).
+
+Their sum is the ideal code length of the text, in bits (Shannon 1948). The text comes as a stream and is never held as
+a whole.
+
+The convention is `dlkit eval`'s: windows of `context` tokens begin every `stride` tokens, and the last one ends with
+the text; each token is predicted once, from those before it in the first window that holds it. What stands before the
+first token is the tokenizer's separator; where there is none, the first token costs log2 of the vocabulary's size.
+
+Shapes: B windows, T tokens a window, n predicted tokens, W numbers a token, V vocabulary, K alternatives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlkit.models.gpt import GPT
+
+_TOKENS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 16, "mps": 1 << 14}  # B T
+_LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 28, "mps": 1 << 26}  # logits in memory
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Tokens in the order of the text, (n,), and what the model thought of them.
+
+    Args:
+        bits: (n,) float64 surprisal of each.
+        ranks: (n,) its place among all tokens by probability, 1 for the likeliest, 0 where nothing was predicted.
+        uncertainty: (n,) the entropy in bits of the model's distribution: the surprisal that it expected.
+        alternatives: (n, K) the likeliest tokens instead.
+        odds: (n, K) their probabilities.
+    """
+
+    tokens: Integers
+    bits: NDArray[np.float64]
+    ranks: Integers | None = None
+    uncertainty: NDArray[np.float64] | None = None
+    alternatives: Integers | None = None
+    odds: NDArray[np.float64] | None = None
+
+
+def windows(tokens: Iterable[Integers], context: int, stride: int) -> Iterator[tuple[Integers, int]]:
+    """Windows of `context` + 1 tokens (fewer for a shorter text), and how many of the last ones are new.
+
+    Args:
+        tokens: in chunks, the first of them being known beforehand.
+        context: tokens that a window shows.
+        stride: tokens between two windows, at most `context`.
+    """
+    span = context + 1
+    held = np.empty(0, dtype=np.int64)  # the text from the start of the last window on
+    step, known = 0, 1  # from there to the next window; tokens of `held` that are known or predicted
+    for chunk in tokens:
+        held = np.concatenate((held, chunk))
+        while len(held) >= step + span:
+            held = held[step:]
+            yield held[:span], span - known + step
+            step, known = stride, span
+    if len(held) > known:
+        yield held[-span:], len(held) - known
+
+
+def predict(
+    model: GPT, chunks: Iterable[Integers], separator: int | None, context: int, stride: int, alternatives: int = 0
+) -> Iterator[Predictions]:
+    """Every token of a text, batch by batch.
+
+    Args:
+        model: in evaluation mode.
+        chunks: the text's tokens.
+        separator: the token before the text.
+        context: tokens a window, at most the model's own.
+        stride: tokens between two windows.
+        alternatives: how many of the likeliest tokens to tell, with ranks and uncertainty; 0 for bits alone.
+    """
+    device = model.tokens.weight.device
+    batch = max(1, _TOKENS_AT_ONCE[device.type] // context)
+    chunks = iter(chunks)
+    if separator is not None:
+        first = np.array([separator], dtype=np.int64)
+        chunks = _chain(first, chunks)
+    else:
+        first = next(chunks, np.empty(0, dtype=np.int64))
+        if not len(first):
+            return
+        yield _unpredicted(first[:1], model.vocabulary, alternatives)
+        chunks = _chain(first, chunks)
+    rows: list[Integers] = []
+    fresh: list[int] = []
+    for window, new in windows(chunks, context, stride):
+        rows.append(window)
+        fresh.append(new)
+        if len(rows) == batch:
+            yield _predict(model, np.stack(rows), fresh, alternatives)
+            rows, fresh = [], []
+    if rows:
+        yield _predict(model, np.stack(rows), fresh, alternatives)
+
+
+def _chain(first: Integers, rest: Iterator[Integers]) -> Iterator[Integers]:
+    yield first
+    yield from rest
+
+
+def _unpredicted(token: Integers, vocabulary: int, k: int) -> Predictions:
+    """A first token before which nothing stands: all are equally likely."""
+    bits = np.array([math.log2(vocabulary)])
+    if not k:
+        return Predictions(token, bits)
+    return Predictions(token, bits, np.zeros(1, np.int64), bits, np.zeros((1, 0), np.int64), np.zeros((1, 0)))
+
+
+@torch.inference_mode()
+def _predict(model: GPT, rows: Integers, fresh: list[int], k: int) -> Predictions:
+    device = model.tokens.weight.device
+    whole = torch.from_numpy(rows).to(device)  # (B, T + 1)
+    inputs, targets = whole[:, :-1], whole[:, 1:]
+    hidden = model.hidden(inputs)  # (B, T, W)
+    new = torch.tensor(fresh, device=device)[:, None]
+    wanted = torch.arange(inputs.shape[1], device=device) >= inputs.shape[1] - new  # (B, T)
+    hidden, targets = hidden[wanted], targets[wanted]  # (n, W), (n,): in the order of the text
+    step = max(1, _LOGITS_AT_ONCE[device.type] // model.vocabulary)
+    parts = [_judge(model.head(h).float(), t, k) for h, t in zip(hidden.split(step), targets.split(step), strict=True)]
+    columns: list[Any] = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
+    return Predictions(targets.cpu().numpy(), *(c.astype(np.float64) if c.dtype.kind == "f" else c for c in columns))
+
+
+def _judge(logits: Tensor, targets: Tensor, k: int) -> tuple[Tensor, ...]:
+    """Bits of (n,) targets under (n, V) logits, with ranks, uncertainty, alternatives and odds where k > 0."""
+    # -log2 P(token) = (log sum_v e^logit_v - logit_token) / ln 2
+    bits = F.cross_entropy(logits, targets, reduction="none") / math.log(2)
+    if not k:
+        return (bits,)
+    ranks = (logits > logits.gather(1, targets[:, None])).sum(1) + 1
+    logs = logits.log_softmax(-1)
+    p = logs.exp()
+    # H = -sum_v p_v log2 p_v
+    uncertainty = -(p * logs).sum(-1) / math.log(2)
+    odds, alternatives = p.topk(min(k, p.shape[1]), dim=-1)
+    return bits, ranks, uncertainty, alternatives, odds

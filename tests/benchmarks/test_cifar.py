@@ -1,0 +1,318 @@
+"""CIFAR: the data pipeline, a ResNet-18 step, and a step of the fast recipe beside what one would otherwise use.
+
+    pytest -m benchmark tests/benchmarks/test_cifar.py -s
+
+Images are random, for the work does not depend on them. Both sides take turns in this process, and are compared first.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision.transforms import v2
+
+from dlkit import recipe
+from dlkit.build.parts import parts
+from dlkit.data.batches import ImageBatches, grown_size, mixed_seed
+from dlkit.data.dataset import Split
+from dlkit.data.dataset import statistics as statistics_of
+from dlkit.models.fast_cnn import FastCNN
+from dlkit.models.resnet import ResNet, resnet20
+from dlkit.models.weights import translate
+from dlkit.optim.groups import parameter_groups
+from dlkit.optim.momentum import Momentum
+from dlkit.train.loop import autocast, load_weights
+from dlkit.train.machine import keep_freed_memory
+
+THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
+REPEATS = 7
+CPU = torch.device("cpu")
+TRAINING_IMAGES, TEST_IMAGES = 50_000, 10_000
+
+
+@pytest.fixture(autouse=True)
+def machine() -> Any:
+    torch.set_num_threads(THREADS)
+    torch.set_flush_denormal(True)
+    keep_freed_memory()
+    yield
+    torch.set_flush_denormal(False)
+
+
+def medians(sides: dict[str, Callable[[], Any]], repeats: int = REPEATS) -> dict[str, float]:
+    """Seconds of each side, in turns, behind a round that warms up."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in range(repeats + 1):
+        for name, side in sides.items():
+            begin = time.perf_counter()
+            side()
+            if repeat:
+                times[name].append(time.perf_counter() - begin)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def images(count: int) -> Split:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    return Split(pixels, torch.randint(0, 10, (count,), generator=generator))
+
+
+# ---------------------------------------------------------------------- the data pipeline
+
+
+class PerImage(TorchDataset[Any]):
+    def __init__(self, split: Split, transform: Any) -> None:
+        self.split, self.transform = split, transform
+
+    def __len__(self) -> int:
+        return len(self.split.targets)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.transform(self.split.inputs[row]), self.split.targets[row]
+
+
+def assert_same_crops(source: ImageBatches, split: Split, normalise: Any) -> None:
+    """A batch beside torchvision's functions, given what was drawn for each image."""
+    generator = torch.Generator()
+    numbered = copy.copy(source)
+    numbered._targets = torch.arange(source.samples)
+    (inputs, rows) = next(numbered.epoch(0))
+    generator.manual_seed(mixed_seed(source.seed, 0))
+    order = torch.randperm(source.samples, generator=generator)
+    mirrored, down, right, *_ = source._draw(generator, order, 0)
+    assert torch.equal(rows, order[: len(rows)])
+    for index in range(64):
+        image = split.inputs[rows[index]]
+        image = v2.functional.horizontal_flip(image) if mirrored[index] else image
+        image = v2.functional.crop(v2.functional.pad(image, [4]), int(4 - down[index]), int(4 - right[index]), 32, 32)
+        torch.testing.assert_close(inputs[index], normalise(image), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.benchmark
+def test_the_data_pipeline(capfd: pytest.CaptureFixture[str]) -> None:
+    split = images(TRAINING_IMAGES)
+    mean, std = statistics_of(split.inputs)
+    normalise = v2.Compose(
+        [v2.ToDtype(torch.float32, scale=True), v2.Normalize((mean / 255).tolist(), (std / 255).tolist())]
+    )
+    transform = v2.Compose([v2.RandomHorizontalFlip(), v2.RandomCrop(32, padding=4), normalise])
+
+    def ours(batch_size: int) -> ImageBatches:
+        return ImageBatches(split, mean, std, CPU, 0, True, True, batch_size=batch_size, flip=True, shift=4)
+
+    source = ours(512)
+    assert_same_crops(source, split, normalise)
+    part = Split(split.inputs[:10_240], split.targets[:10_240])  # a fifth of an epoch, for it takes long
+    loader = DataLoader(PerImage(part, transform), batch_size=512, shuffle=True, num_workers=2)
+
+    def through(batches: Any) -> Callable[[], None]:
+        def run() -> None:
+            for _ in batches() if callable(batches) else batches:
+                pass
+
+        return run
+
+    seconds = medians({"dlkit": through(lambda: source.epoch(0)), "DataLoader, v2": through(loader)})
+    rates = {
+        "dlkit": TRAINING_IMAGES / seconds["dlkit"],
+        "DataLoader, v2": len(part.targets) / seconds["DataLoader, v2"],
+    }
+
+    small = ours(128)
+    model = resnet20((3, 32, 32), 10).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    optimizer = Momentum(parameter_groups(model), lr=0.01)
+    batch = next(small.epoch(0))
+
+    def step() -> None:
+        with autocast("bf16", CPU):
+            loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    alone = medians({"loading": through(lambda: small.epoch(0)), "step": step})
+    training = len(small) * alone["step"]
+    with capfd.disabled():
+        print(f"\naugmented CIFAR-10, batch 512, {THREADS} threads, median of {REPEATS}")
+        for name, rate in rates.items():
+            print(f"  {name:16} {rate:9,.0f} images/s  {rate / rates['DataLoader, v2']:6.1f}x")
+        print(f"  loading takes {alone['loading'] / training:.2%} of a ResNet-20 epoch in bf16, batch 128:", end=" ")
+        print(f"{alone['loading']:.2f} of {training:.0f} s ({TRAINING_IMAGES / training:,.0f} images/s)")
+
+
+# ---------------------------------------------------------------------- ResNet-18
+
+
+def training_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, precision: str, batch: Any
+) -> Callable[[], Tensor]:
+    def step() -> Tensor:
+        with autocast(precision, CPU):
+            loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    return step
+
+
+@pytest.mark.benchmark
+@pytest.mark.filterwarnings("ignore")
+def test_resnet18(capfd: pytest.CaptureFixture[str]) -> None:
+    import timm
+    import torchvision
+
+    batch_size, last = 128, torch.channels_last
+    split = images(batch_size)
+    batch = (split.inputs.float().div(255).contiguous(memory_format=last), split.targets)
+    torch.manual_seed(0)
+    ours = ResNet((3, 32, 32), 10, depths=(2, 2, 2, 2), widths=(64, 128, 256, 512), shortcut="B")
+    plain = torchvision.models.resnet18(num_classes=10)
+    plain.conv1, plain.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    other = timm.create_model("resnet18", num_classes=10)
+    other.conv1, other.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    for twin in (plain, other):
+        twin.load_state_dict(ours.state_dict())
+        load_weights(ours, translate(twin.state_dict(), ours))
+    lr = 1e-3
+    steps: dict[str, Callable[[], Tensor]] = {}
+    for name, precision in (("dlkit fp32", "fp32"), ("dlkit bf16 (auto)", "bf16")):
+        model = copy.deepcopy(ours).to(memory_format=last)  # pyright: ignore[reportCallIssue]
+        steps[name] = training_step(model, Momentum(model.parameters(), lr=lr), precision, batch)
+    for name, model in (("torchvision bf16", plain), ("timm bf16", other)):
+        model = model.to(memory_format=last)
+        fused = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, fused=True)
+        steps[name] = training_step(model, fused, "bf16", batch)
+    first = {name: step() for name, step in steps.items()}
+    for name, loss in first.items():
+        torch.testing.assert_close(loss, first["dlkit fp32"], rtol=2e-2, atol=2e-2, msg=name)
+    seconds = medians(steps)
+    best = min(seconds["torchvision bf16"], seconds["timm bf16"])
+    with capfd.disabled():
+        print(f"\nResNet-18, 32x32, batch {batch_size}, {THREADS} threads, median of {REPEATS}")
+        for name, value in seconds.items():
+            print(
+                f"  {name:18} {batch_size / value:6.1f} images/s  {seconds['dlkit fp32'] / value:5.2f}x dlkit fp32",
+                end="",
+            )
+            print(f"  {best / value:5.2f}x the best of the others")
+
+
+# ---------------------------------------------------------------------- the fast recipe
+
+
+class StandIn(nn.Module):
+    """The network of airbench94 (Jordan 2024, arXiv:2404.00498, section 3), written with torch's own layers."""
+
+    def __init__(self, widths: tuple[int, ...] = (64, 256, 256)) -> None:
+        super().__init__()
+        self.whiten = nn.Conv2d(3, 24, 2)
+        self.whiten.weight.requires_grad = False
+        layers: list[nn.Module] = [nn.GELU()]
+        before = 24
+        for width in widths:
+            first, second = (nn.Conv2d(c, width, 3, padding=1, bias=False) for c in (before, width))
+            norms = [nn.BatchNorm2d(width, eps=1e-12, momentum=0.4) for _ in range(2)]
+            for norm in norms:
+                norm.weight.requires_grad = False
+            layers += [first, nn.MaxPool2d(2), norms[0], nn.GELU(), second, norms[1], nn.GELU()]
+            before = width
+        self.layers = nn.Sequential(*layers, nn.MaxPool2d(3))
+        self.head = nn.Linear(before, 10, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layers(self.whiten(x)).flatten(1)) / 9
+
+
+def copied(ours: FastCNN, twin: StandIn) -> None:
+    """The filters of ours in the stand-in; the biases are 0 on both sides."""
+    filters = [ours.whitening.weight, *(p for name, p in ours.named_parameters() if ".conv" in name), ours.fc.weight]
+    with torch.no_grad():
+        for target, value in zip((p for p in twin.parameters() if p.dim() > 1), filters, strict=True):
+            target.copy_(value)
+        twin.whiten.get_parameter("bias").zero_()
+
+
+def views(model: nn.Module, x: Tensor) -> Tensor:
+    """The six forward passes of test-time augmentation."""
+    padded = F.pad(x, (1,) * 4, "reflect")
+    return sum(model(view) + model(view.flip(-1)) for view in (x, padded[..., :32, :32], padded[..., 2:, 2:]))  # type: ignore
+
+
+@pytest.mark.benchmark
+def test_the_fast_recipe_beside_airbench94(capfd: pytest.CaptureFixture[str]) -> None:
+    """Seconds of a whole run are extrapolated from those of a step at each size, and of an evaluated batch."""
+    last, stand_in_batch, stand_in_epochs = torch.channels_last, 1024, 9.9
+    values = recipe.load("cifar10-fast").values
+    (_, model_keys), _ = parts("model", values["model"])
+    frozen, data, epochs = values["model"]["freeze"], values["data"], values["train"]["epochs"]
+    torch.manual_seed(0)
+    twin, same = StandIn(), FastCNN((3, 32, 32), 10)
+    copied(same, twin)
+    x = torch.randn(64, 3, 32, 32)
+    torch.testing.assert_close(same(x), twin(x), rtol=1e-4, atol=1e-4)  # the same network, at the same widths
+
+    ours = FastCNN((3, 32, 32), 10, **model_keys)
+    assert frozen == 1
+    ours.whitening.requires_grad_(False)
+    sides: dict[str, Callable[[], Any]] = {}
+
+    def add(name: str, model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int, side: int) -> None:
+        inputs = torch.randn(batch_size, 3, side, side).contiguous(memory_format=last)
+        targets = torch.randint(0, 10, (batch_size,))
+        sides[name] = training_step(model, optimizer, "bf16", (inputs, targets))
+
+    def evaluation(model: nn.Module) -> Callable[[], None]:
+        inputs = torch.randn(512, 3, 32, 32).contiguous(memory_format=last)
+
+        def run() -> None:
+            model.eval()
+            with torch.no_grad(), autocast("bf16", CPU):
+                views(model, inputs)
+            model.train()
+
+        return run
+
+    twin = twin.to(memory_format=last)  # pyright: ignore[reportCallIssue]
+    learned = [p for p in twin.parameters() if p.requires_grad]
+    add(
+        "stand-in",
+        twin,
+        torch.optim.SGD(learned, lr=1e-3, momentum=0.85, nesterov=True, fused=True),
+        stand_in_batch,
+        32,
+    )
+    ours = ours.to(memory_format=last)  # pyright: ignore[reportCallIssue]
+    optimizer = Momentum(parameter_groups(ours), lr=1e-3, momentum=0.85, nesterov=True)
+    lengths = [grown_size(data["start_size"], 32, epoch, data["grow_epochs"], 4) for epoch in range(epochs)]
+    for side in sorted(set(lengths)):
+        add(f"dlkit {side}", ours, optimizer, data["batch_size"], side)
+    sides |= {"stand-in views": evaluation(twin), "dlkit views": evaluation(ours)}
+    seconds = medians(sides)
+    batches = TEST_IMAGES / 512
+    theirs = stand_in_epochs * (TRAINING_IMAGES // stand_in_batch) * seconds["stand-in"]
+    own = sum(-(-TRAINING_IMAGES // data["batch_size"]) * seconds[f"dlkit {side}"] for side in lengths)
+    whole = {"stand-in": theirs + batches * seconds["stand-in views"], "dlkit": own + batches * seconds["dlkit views"]}
+    shorter = theirs * 8 / stand_in_epochs + batches * seconds["stand-in views"]
+    with capfd.disabled():
+        print(f"\nCIFAR-10 fast, bf16, {THREADS} threads, median of {REPEATS}; whole runs are extrapolated from steps")
+        for name, value in seconds.items():
+            print(f"  {name:16} {value * 1000:7.0f} ms")
+        print("  whole run with evaluation:", end=" ")
+        print(
+            f"dlkit {whole['dlkit']:.0f} s, stand-in {whole['stand-in']:.0f} s (9.9 epochs), {shorter:.0f} s (8)",
+            end="",
+        )
+        print(f": {whole['dlkit'] / whole['stand-in']:.2f} and {whole['dlkit'] / shorter:.2f} times")
