@@ -163,6 +163,31 @@ def test_folders_that_hold_no_race(here: Any, tmp_path: Path) -> None:
     assert (result.code, "holds no race" in result.err) == (1, True)
 
 
+@pytest.mark.parametrize(
+    ("runs", "summary", "words"),
+    [
+        (b"\x80\x81\n", b"{}", "is damaged"),
+        (b"garbage\n", b"{}", "runs.jsonl:1: not JSON"),
+        (b"[1]\n", b"{}", "runs.jsonl:1: no record"),
+        (b'{"kind": "race", "title": "beale"}\n', b"{}", "holds no finished run"),
+        (b'{"kind": "race", "title": "beale"}\n{"kind": "run"}\n', b"{}", "no record of a run"),
+        (None, b'{"verdict": 3}', "holds no whole race"),
+        (None, b"{", "summary.json"),
+        (None, b'{"verdict": {"metric": "nope"}}', "no metric 'nope'"),
+    ],
+)
+def test_damaged_folders_are_named(here: Any, tmp_path: Path, runs: bytes | None, summary: bytes, words: str) -> None:
+    assert here("compare-optimizers", "beale", "--optimizers", "sgd", "--lr", "1e-3", "--steps", "2",
+                "--out", "race", "-q").code == 0  # fmt: skip
+    if runs is not None:
+        (tmp_path / "race" / "runs.jsonl").write_bytes(runs)
+    (tmp_path / "race" / "summary.json").write_bytes(summary)
+    result = here("compare-optimizers", "--from", "race")
+    assert (result.code in (1, 2), result.out) == (True, ""), result.err
+    assert words in result.err
+    assert [line.partition(":")[0] for line in result.err.splitlines()[-2:]] == ["error", "hint"]
+
+
 def test_trials_from_the_shell(here: Any) -> None:
     race = ("compare-optimizers", "ravine", "--optimizers", "momentum,adam", "--lr", "1e-3:1e-1:2", "--trials", "6",
             "--search", "1-momentum=0.01:0.5", "--search", "adam.1-beta2=1e-3:0.5", "--steps", "40")  # fmt: skip
