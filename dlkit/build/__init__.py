@@ -6,7 +6,11 @@ import collections
 import dataclasses
 import functools
 import math
+import multiprocessing
+import multiprocessing.connection
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -297,10 +301,19 @@ def _join_contest(contest: Contest, stop: Event) -> None:
         signal.SIGTERM,
     ):  # they may reach all processes: the parent stops the race
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     machine.keep_freed_memory()
     contest.should_stop = stop.is_set
     _contest = contest
+
+
+def _end_with_parent() -> None:
+    """A race that is killed leaves no worker behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _run_contender(contender: Contender) -> Outcome | None:

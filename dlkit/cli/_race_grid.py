@@ -12,6 +12,8 @@ from dlkit.compare.runs import Contender, grid, rates
 from dlkit.errors import RequestError
 from dlkit.recipe.check import check
 
+MOST_RUNS = 1_000_000  # more than any machine trains, and than fits into its memory as a list
+
 
 def optimizers(text: str) -> list[str]:
     """The names in `sgd,adam`. Raises RequestError where there is no such optimizer, or one stands twice."""
@@ -31,6 +33,9 @@ def contenders(
 ) -> list[Contender]:
     """The runs that the options ask for. Raises RequestError for a range that an optimizer cannot take."""
     lrs = rates(lr)
+    runs = len(names) * (trials or len(lrs)) * seeds
+    if runs > MOST_RUNS:
+        raise RequestError(f"{runs:,} runs are more than {MOST_RUNS:,}", "lower --seeds, --trials or the count in --lr")
     if trials is None:
         if searched:
             raise RequestError(f"--search {searched[0]} needs a budget", "add --trials N")

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from dlkit import recipe as recipes
 from dlkit.cli import _completion, _race_grid, _race_run
 from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import Device, Json, Overrides, Quiet
@@ -102,6 +103,8 @@ def compare_optimizers(
         raise RequestError("nothing to race on", f"give a recipe, or a surface: {', '.join(surfaces.SURFACES)}")
     else:
         surface, folder = surfaces.find(what), out
+        if surface is None:
+            _mistyped(what)
         title = what if surface is not None else Path(what).stem
         if surface is None:
             _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")
@@ -129,6 +132,14 @@ def compare_optimizers(
     result.emit(output)
     if wanted is not None and not verdict.holds(wanted, result.pairs):
         raise VerdictError(f"the runs do not support {claim}", "see the interval of the pair in the verdict")
+
+
+def _mistyped(what: str) -> None:
+    """Raise RequestError if this looks like a surface and is no recipe."""
+    near = recipes.closest(what, [*surfaces.SURFACES, "quadratic:1000"])
+    if near and what not in recipes.shipped() and not Path(what).exists():
+        known = ", ".join([*surfaces.SURFACES, "quadratic:CONDITION"])
+        raise RequestError(f"no recipe or surface {what!r}{near}", f"the surfaces are {known}")
 
 
 def _refuse(given: dict[str, bool], why: str) -> None:

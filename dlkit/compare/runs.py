@@ -10,6 +10,7 @@ from typing import Any
 from dlkit.errors import RequestError
 
 DEFAULT_BETAS = (0.9, 0.999)  # Adam's
+MOST_RATES = 1000  # of a grid; more is a slip of the finger
 # Further options of an optimizer, by name: those of its section of a recipe, and beta1 and beta2 for its two betas.
 Options = tuple[tuple[str, float], ...]
 
@@ -148,6 +149,8 @@ def rates(text: str) -> list[float]:
             first, last, number = float(low), float(high), int(count)
             if not (0 < first <= last < math.inf) or number < 1 or (number == 1) != (first == last):
                 raise RequestError(f"--lr {text}: no grid from {low} to {high} of {count}", hint)
+            if number > MOST_RATES:
+                raise RequestError(f"--lr {text}: {number:,} learning rates are more than {MOST_RATES:,}", hint)
             ratio = (last / first) ** (1 / max(number - 1, 1))
             values = [float(f"{first * ratio**index:.6g}") for index in range(number)]
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dlkit.compare.runs import Outcome
 from dlkit.errors import DlkitError, RequestError
@@ -65,12 +65,21 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, i
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise DlkitError(f"cannot read {path}: {error.strerror}", "is it the --out folder of a race?") from error
+    except UnicodeDecodeError as error:
+        raise DlkitError(f"{path} is damaged: {error}", "race again in another folder") from error
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break was never finished
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError as error:
-            raise DlkitError(f"{path}:{number}: not JSON: {error}") from error
+            raise DlkitError(
+                f"{path}:{number}: not JSON: {error}", "take the line out, and --resume runs it again"
+            ) from error
+        if not isinstance(record, dict):
+            raise DlkitError(
+                f"{path}:{number}: no record: {line[:60]}", "take the line out, and --resume runs it again"
+            )
+        records.append(cast(dict[str, Any], record))
     if not records or records[0].get("kind") != "race":
         raise DlkitError(f"{path} holds no race", "compare-optimizers --out DIR makes one")
     if lines[-1]:
@@ -83,8 +92,12 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, i
 def read(folder: Path) -> tuple[str, str, list[Outcome]]:
     """The title of a finished race, the loss that it was judged by, and its runs. Raises DlkitError if it is none."""
     head, outcomes, _ = load(folder / RUNS)
+    if not outcomes:
+        raise DlkitError(f"{folder / RUNS} holds no finished run", "finish the race with --resume")
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
     except (OSError, ValueError) as error:
         raise DlkitError(f"{folder / SUMMARY}: {error}", "finish the race with --resume") from error
-    return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
+    except (KeyError, TypeError) as error:
+        raise DlkitError(f"{folder} holds no whole race: {error}", "finish it with --resume") from error

@@ -13,18 +13,24 @@ from dlkit.compare.runs import Contender
 from dlkit.train import stackable
 from dlkit.train.events import StepDone
 from dlkit.train.loop import fit
-from dlkit.train.stacked import Members, Stack
+from dlkit.train.stacked import Stack
 
 # Each engine warms up, and is then timed by the best of some rounds of a few steps each.
 WARM_UP, ROUNDS, STEPS = 2, 5, {"loop": 4, "workers": 4, "stacked": 1}
-# Timing ends early where it has taken this share of what the whole race would take by the fastest engine so far.
+# Timing ends where it has taken this share of what the whole race would take by the fastest engine so far, and a larger
+# stack is not tried where that alone would take so much.
 SHARE = 0.04
+# Stacks and processes must be faster than the loop by this factor: they take time to begin, too.
+MARGIN = 0.9
 # Stacks of fewer runs are not tried where more fit.
 SMALLEST_STACK = 8
 # A race that the loop runs in so many seconds is not worth timing.
 SHORTEST = 2.0
 # Seconds until a worker process has imported torch; and two runs at once slow each other, since they share memory.
 WORKERS_START, WORKERS_SLOWER = 4.0, 1.15
+
+Way = tuple[str, int]  # an engine, and how many runs it trains at once
+Ways = dict[Way, Iterator[float]]  # the seconds of one step after the other
 
 
 @dataclass(frozen=True)
@@ -48,23 +54,22 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int, short
     example = contenders[len(contenders) // 2]
     training = build(example)
     total = training.total_steps * len(contenders)
-    ways: dict[tuple[str, int], Iterator[float]] = {("loop", 1): _alone(build, example, torch.get_num_threads())}
-    best = _best({}, ways, WARM_UP, 1)
-    if best["loop", 1] * total < shortest:
-        return Choice("loop", None, {"loop": best["loop", 1] * total})
+    ways: Ways = {("loop", 1): _alone(build, example, torch.get_num_threads())}
+    loop = _taken(ways["loop", 1], "loop", 1, WARM_UP)
+    if loop * total < shortest:
+        return Choice("loop", None, {"loop": loop * total})
     if processes > 1:
         ways["workers", 1] = _alone(build, example, 1)
     if stackable.unsupported(training) is None:
-        ways |= {("stacked", size): steps for size, steps in _stacks(contenders, build).items()}
+        ways |= _stacks(contenders, build)
     best = _rounds(ways, total)
     estimates: dict[str, float] = {}
-    sizes = sorted((seconds, size) for (name, size), seconds in best.items() if name == "stacked")
-    for name, _ in ways:
+    for name, _ in best:
         estimates[name] = min(seconds for (other, _), seconds in best.items() if other == name) * total
     if "workers" in estimates:
         estimates["workers"] = WORKERS_START + WORKERS_SLOWER * estimates["workers"] / processes
-    engine = min(estimates, key=lambda name: estimates[name])
-    return Choice(engine, sizes[0][1] if sizes else None, estimates)
+    engine = min(estimates, key=lambda name: estimates[name] * (MARGIN if name == "loop" else 1))
+    return Choice(engine, _size(best), estimates)
 
 
 def best_size(contenders: Sequence[Contender], build: Build) -> int:
@@ -72,56 +77,65 @@ def best_size(contenders: Sequence[Contender], build: Build) -> int:
 
     Small models want large stacks, whose kernels then have enough to do; those of larger ones outgrow the caches.
     """
-    ways = {("stacked", size): steps for size, steps in _stacks(contenders, build).items()}
+    ways = _stacks(contenders, build)
     if len(ways) == 1:
         return next(iter(ways))[1]
-    best = _rounds(ways, build(contenders[0]).total_steps * len(contenders))
-    return min(best, key=lambda way: best[way])[1]
+    size = _size(_rounds(ways, build(contenders[0]).total_steps * len(contenders)))
+    assert size is not None
+    return size
 
 
-def _rounds(ways: dict[tuple[str, int], Iterator[float]], total: int) -> dict[tuple[str, int], float]:
-    """The least seconds a step and run of each way, which take turns."""
+def _size(best: dict[Way, float]) -> int | None:
+    stacks = {size: seconds for (name, size), seconds in best.items() if name == "stacked"}
+    return min(stacks, key=lambda size: stacks[size]) if stacks else None
+
+
+def _rounds(ways: Ways, total: int) -> dict[Way, float]:
+    """The least seconds a step and run of each way, which take turns; what else runs here only ever adds to a time."""
     started = time.perf_counter()
-    best: dict[tuple[str, int], float] = {}
-    for number in range(ROUNDS):
-        best = _best(best, ways, WARM_UP if number == 0 else 0, 0)
+    best: dict[Way, float] = {}
+    for name, size in ways:
+        smaller = [seconds for (other, _), seconds in best.items() if other == "stacked"]
+        if name == "stacked" and smaller:
+            cost = (WARM_UP + 1) * size * min(smaller)
+            if cost > SHARE * total * min(best.values()):
+                continue
+        best[name, size] = _taken(ways[name, size], name, size, WARM_UP)
+    for _ in range(ROUNDS - 1):
         if time.perf_counter() - started > SHARE * total * min(best.values()):
             break
+        for (name, size), seconds in best.items():
+            best[name, size] = min(seconds, _taken(ways[name, size], name, size))
     return best
 
 
-def _best(
-    before: dict[tuple[str, int], float], ways: dict[tuple[str, int], Iterator[float]], warm_up: int, steps: int
-) -> dict[tuple[str, int], float]:
-    """One round: the least seconds a step and run of each way, those of earlier rounds among them."""
-    result = dict(before)
-    for (name, size), taken in ways.items():
-        for _ in range(warm_up):
-            next(taken)
-        # what else runs on this machine only ever adds to a time, so the least is the truest
-        seconds = min(next(taken) for _ in range(steps or STEPS[name])) / size
-        result[name, size] = min(seconds, result.get((name, size), seconds))
-    return result
+def _taken(steps: Iterator[float], name: str, size: int, warm_up: int = 0) -> float:
+    """The least seconds a step and run of a few steps."""
+    for _ in range(warm_up):
+        next(steps)
+    return min(next(steps) for _ in range(STEPS[name])) / size
 
 
-def _stacks(contenders: Sequence[Contender], build: Build) -> dict[int, Iterator[float]]:
-    """Stacks of several sizes: as many runs as memory allows, a third of them, and so on."""
-    size = min(len(contenders), stackable.runs_at_once(build(contenders[0])))
-    members = members_of(contenders[:size], build)
-    ways: dict[int, Iterator[float]] = {}
-    while size >= SMALLEST_STACK or not ways:
-        ways[size] = stack_steps(members.first(size))
-        size //= 3
-    return ways
+def _stacks(contenders: Sequence[Contender], build: Build) -> Ways:
+    """Stacks of several sizes, the smallest first: as many runs as memory allows, a third of them, and so on."""
+    sizes = [min(len(contenders), stackable.runs_at_once(build(contenders[0])))]
+    while sizes[-1] // 3 >= SMALLEST_STACK:
+        sizes.append(sizes[-1] // 3)
+    return {("stacked", size): stack_steps(contenders[:size], build) for size in reversed(sizes)}
 
 
-def stack_steps(members: Members) -> Iterator[float]:
-    """Wall time of one step of all these runs after the other, without end; changes none of the trainings."""
+def stack_steps(contenders: Sequence[Contender], build: Build) -> Iterator[float]:
+    """Wall time of one step of all these runs after the other, without end."""
+    members = members_of(contenders, build)
     while True:
         stack = Stack(members)
-        for step, batch in stack.batches():
+        batches = stack.batches()
+        while True:
             started = time.perf_counter()
-            stack.take_step(step, batch)[0].item()
+            following = next(batches, None)
+            if following is None:
+                break
+            stack.take_step(*following)[0].item()
             yield time.perf_counter() - started
 
 

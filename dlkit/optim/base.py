@@ -71,12 +71,16 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        stateless = type(self).begin is Optimizer.begin
         for group in self.param_groups:
             parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not parameters:
                 continue
             gradients = [parameter.grad for parameter in parameters]
-            states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
+            if stateless:
+                states: list[State] = [{}] * len(parameters)
+            else:
+                states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
             if self._can_fuse(parameters, gradients, group):
                 self.fused(parameters, gradients, states, group)
                 continue
@@ -101,13 +105,15 @@ class Optimizer(torch.optim.Optimizer):
             return False
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if (
-                parameter.device != device
-                or parameter.dtype != dtype
-                or gradient.dtype != dtype
+                parameter.dtype is not dtype
+                or gradient.dtype is not dtype
+                or parameter.device != device
                 or gradient.layout is not torch.strided
-                or gradient.stride() != parameter.stride()
-                or not (parameter.is_contiguous() or _is_dense(parameter))
             ):
+                return False
+            if parameter.is_contiguous() and gradient.is_contiguous():
+                continue  # asked first, since it is what nearly all are, and asking for strides takes longer
+            if gradient.stride() != parameter.stride() or not _is_dense(parameter):
                 return False
         return True
 

@@ -14,6 +14,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,9 +65,10 @@ def _is_exact() -> bool:
 
 @contextmanager
 def _onednn() -> Iterator[None]:
-    before = torch.backends.mkldnn.matmul.fp32_precision
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+    setting: Any = torch.backends.mkldnn
+    before = setting.matmul.fp32_precision
+    setting.matmul.fp32_precision = "bf16"
     try:
         yield
     finally:
-        torch.backends.mkldnn.matmul.fp32_precision = before
+        setting.matmul.fp32_precision = before

@@ -116,10 +116,12 @@ def test_targets_and_assertions(here: Any) -> None:
     [
         ("digits-mlp --optimizers sdg", "no optimizer 'sdg' (did you mean sgd?)"),
         ("digits-mlp --optimizers sgd,sgd", "one stands twice"),
-        ("rosenbrok", "rosenbrok"),
+        ("rosenbrok", "no recipe or surface 'rosenbrok' (did you mean rosenbrock?)"),
+        ("quadratic", "did you mean quadratic:1000?"),
         ("quadratic:0", "the condition is a number of at least 1"),
         ("digits-mlp --lr 1:0.1:3", "--lr 1:0.1:3"),
         ("digits-mlp --lr=-1", "learning rates must be above 0"),
+        ("digits-mlp --seeds 1000000000", "runs are more than 1,000,000"),
         ("digits-mlp --seeds 0", "Invalid value for '--seeds'"),
         ("digits-mlp --steps 0", "Invalid value for '--steps'"),
         ("digits-mlp --resume", "--resume needs --out"),
@@ -159,6 +161,31 @@ def test_folders_that_hold_no_race(here: Any, tmp_path: Path) -> None:
     (tmp_path / "bad" / "runs.jsonl").write_text('{"kind": "other"}\n')
     result = here("compare-optimizers", "--from", "bad")
     assert (result.code, "holds no race" in result.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("runs", "summary", "words"),
+    [
+        (b"\x80\x81\n", b"{}", "is damaged"),
+        (b"garbage\n", b"{}", "runs.jsonl:1: not JSON"),
+        (b"[1]\n", b"{}", "runs.jsonl:1: no record"),
+        (b'{"kind": "race", "title": "beale"}\n', b"{}", "holds no finished run"),
+        (b'{"kind": "race", "title": "beale"}\n{"kind": "run"}\n', b"{}", "no record of a run"),
+        (None, b'{"verdict": 3}', "holds no whole race"),
+        (None, b"{", "summary.json"),
+        (None, b'{"verdict": {"metric": "nope"}}', "no metric 'nope'"),
+    ],
+)
+def test_damaged_folders_are_named(here: Any, tmp_path: Path, runs: bytes | None, summary: bytes, words: str) -> None:
+    assert here("compare-optimizers", "beale", "--optimizers", "sgd", "--lr", "1e-3", "--steps", "2",
+                "--out", "race", "-q").code == 0  # fmt: skip
+    if runs is not None:
+        (tmp_path / "race" / "runs.jsonl").write_bytes(runs)
+    (tmp_path / "race" / "summary.json").write_bytes(summary)
+    result = here("compare-optimizers", "--from", "race")
+    assert (result.code in (1, 2), result.out) == (True, ""), result.err
+    assert words in result.err
+    assert [line.partition(":")[0] for line in result.err.splitlines()[-2:]] == ["error", "hint"]
 
 
 def test_trials_from_the_shell(here: Any) -> None:

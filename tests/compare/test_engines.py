@@ -196,7 +196,7 @@ def test_the_fastest_engine_is_chosen_from_those_that_can() -> None:
     contenders = grid(["sgd"], [1e-2], 4)
     choice = timing.fastest(contenders, race_of.training, 1, shortest=0)
     assert set(choice.estimates) == {"loop", "stacked"}
-    assert choice.estimates[choice.engine] == min(choice.estimates.values())
+    assert choice.estimates[choice.engine] <= min(choice.estimates.values()) / timing.MARGIN
     assert choice.size == 4
     clipped = contest("train.ema=0.9", optimizers=["sgd"])
     assert set(timing.fastest(contenders, clipped.training, 2, shortest=0).estimates) == {"loop", "workers"}
@@ -249,7 +249,7 @@ def test_a_race_changes_none_of_its_trainings() -> None:
     race_of = contest(optimizers=["sgd"])
     training = race_of.training(Contender("sgd", 0.1, 0))
     before = copy.deepcopy(training.model.state_dict())
-    next(timing.stack_steps(race.members_of([Contender("sgd", 0.1, 0)], lambda _: training)))
+    next(timing.stack_steps([Contender("sgd", 0.1, 0)], lambda _: training))
     assert all(torch.equal(before[name], value) for name, value in training.model.state_dict().items())
 
 

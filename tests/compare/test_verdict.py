@@ -152,6 +152,7 @@ def test_learning_rates() -> None:
         "nan",
         "0.1,-1",
         "1:inf:3",
+        "1e-3:1:100000000",
     ):
         with pytest.raises(RequestError, match="--lr"):
             rates(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -20,10 +22,11 @@ def test_products_of_stacks_are_as_exact_as_torchs_own(shape: tuple[int, int, in
     b = torch.randn(runs, inner, columns, generator=generator)
     exact = a.double() @ b.double()
     plain = (a @ b - exact).abs().max()
-    before = torch.backends.mkldnn.matmul.fp32_precision
+    setting: Any = torch.backends.mkldnn
+    before = setting.matmul.fp32_precision
     with products.for_stacks(torch.device("cpu")):
         stacked = (a @ b - exact).abs().max()
-    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    assert setting.matmul.fp32_precision == before
     assert stacked <= 8 * plain  # bfloat16 would be thousands of times as far off
 
 
