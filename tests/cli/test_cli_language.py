@@ -216,6 +216,9 @@ def test_weights_of_another_family(here: Any, gpt: Path, tmp_path: Path) -> None
     result = here(*wrong)
     assert result.code == 2
     assert "the tokenizer has" in result.err
+    result = here("train", "pydoc-gpt", f"model.weights={gpt}", "tokenizer.vocab_size=260", "data.context=32")
+    assert result.code == 2
+    assert "whose tokens are not those that" in result.err
 
 
 def test_texts_that_cannot_be_learned(here: Any, tmp_path: Path) -> None:
