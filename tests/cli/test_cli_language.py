@@ -123,6 +123,7 @@ def test_wrong_wishes(here: Any, gpt: Path, arguments: list[str], code: int, mes
 def test_prompts_that_cannot_be_read(here: Any, typed: Any, gpt: Path) -> None:
     typed(b"\xff\xfe")
     assert "are not UTF-8" in here("generate", str(gpt), "-").err
+    assert "PROMPT is not UTF-8" in here("generate", str(gpt), "a\udcff").err
     typed(b"")
     assert "no prompt on standard input" in here("generate", str(gpt), "-").err
 
