@@ -277,6 +277,13 @@ def _tokenizer(recipe: Recipe, texts: list[Text], hub: HubModel | None) -> Token
             f"the tokenizer has {found.size} tokens, the model in {hub.path} knows {hub.vocabulary}",
             "leave `tokenizer` out: a checkpoint brings its own",
         )
+    if hub is not None and (hub.tokenizer or (hub.path / "tokenizer.json").is_file()):
+        own = tokenizers.from_json(hub.tokenizer) if hub.tokenizer else tokenizers.from_directory(hub.path)
+        if own.fingerprint != found.fingerprint:
+            raise RequestError(
+                f"tokenizer.name is {values['name']}, whose tokens are not those that {hub.path} was trained on",
+                "leave `tokenizer` out (~tokenizer): a checkpoint brings its own",
+            )
     return found
 
 

@@ -59,6 +59,8 @@ def generate(
     piped = prompt == "-" or (prompt is None and run != "-" and not sys.stdin.isatty())
     if run == "-" and prompt == "-":
         raise RequestError("RUN and PROMPT cannot both come from standard input", "name one of them")
+    if prompt is not None and not prompt.isascii() and any("\ud800" <= c <= "\udfff" for c in prompt):
+        raise RequestError("PROMPT is not UTF-8 text", "convert it, for example with iconv")
     prompts = _lines() if piped else [prompt or ""]
 
     import torch

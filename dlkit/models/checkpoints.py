@@ -261,7 +261,10 @@ def load_into(model: nn.Module, hub: HubModel) -> list[str]:
         if name in tensors and tensors[name].shape != own[name].shape
     ]
     if problems:
-        raise DlkitError(f"the weights in {hub.path} do not fit its config.json: {'; '.join(sorted(problems))}")
+        raise DlkitError(
+            f"the weights in {hub.path} do not fit its config.json: {'; '.join(sorted(problems))}",
+            "the names are dlkit's; is the file that of another model, or cut short?",
+        )
     with torch.no_grad():
         for name, value in tensors.items():
             own[name].copy_(value)

@@ -123,6 +123,7 @@ def test_wrong_wishes(here: Any, gpt: Path, arguments: list[str], code: int, mes
 def test_prompts_that_cannot_be_read(here: Any, typed: Any, gpt: Path) -> None:
     typed(b"\xff\xfe")
     assert "are not UTF-8" in here("generate", str(gpt), "-").err
+    assert "PROMPT is not UTF-8" in here("generate", str(gpt), "a\udcff").err
     typed(b"")
     assert "no prompt on standard input" in here("generate", str(gpt), "-").err
 
@@ -216,6 +217,9 @@ def test_weights_of_another_family(here: Any, gpt: Path, tmp_path: Path) -> None
     result = here(*wrong)
     assert result.code == 2
     assert "the tokenizer has" in result.err
+    result = here("train", "pydoc-gpt", f"model.weights={gpt}", "tokenizer.vocab_size=260", "data.context=32")
+    assert result.code == 2
+    assert "whose tokens are not those that" in result.err
 
 
 def test_texts_that_cannot_be_learned(here: Any, tmp_path: Path) -> None:
