@@ -74,16 +74,6 @@ def test_cosine_goes_from_0_to_pi() -> None:
     assert cosine(TOTAL - 1, TOTAL) == pytest.approx((1 + math.cos(math.pi * (TOTAL - 1) / TOTAL)) / 2)
 
 
-@pytest.mark.parametrize(("at", "factor"), [((0.5, 0.75), 0.1), ((0.3, 0.6, 0.8), 0.2), ((), 0.1)])
-def test_steps_against_torch(at: tuple[float, ...], factor: float) -> None:
-    milestones = [round(point * TOTAL) for point in at]
-    twin = torch_factors(lambda o: lr_scheduler.MultiStepLR(o, milestones=milestones, gamma=factor))
-    assert factors(functools.partial(steps, at=at, factor=factor)) == pytest.approx(twin, abs=1e-12)
-    warmed = factors(functools.partial(steps, at=at, factor=factor, warmup=6))
-    assert warmed[:6] == pytest.approx([(step + 1) / 6 for step in range(6)])
-    assert warmed[6:] == pytest.approx(twin[6:], abs=1e-12)
-
-
 @pytest.mark.parametrize("schedule", [constant, linear, cosine])
 def test_warmup_as_a_share_and_as_steps(schedule: Callable[..., float]) -> None:
     share = factors(functools.partial(schedule, warmup=0.25))

@@ -186,7 +186,8 @@ class _Decoded(TorchDataset[Any]):
         if self.seed is None:
             return self.transform(image), self.targets[row]
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
-            torch.manual_seed(mixed_seed(self.seed, row))
+            # torch.manual_seed would note down, at each call, a seed for a CUDA that has not begun
+            torch.default_generator.manual_seed(mixed_seed(self.seed, row))
             return self.transform(image), self.targets[row]
 
 

@@ -63,7 +63,6 @@ def test_records(here: Any, run: Path, pictures: Path, tmp_path: Path) -> None:
         (["--ood", ""], 2, "no such data"),
         (["--ood", "digits:"], 2, "no such data: --ood digits:"),
         (["--ood", "noise:1"], 2, "no such data: --ood noise:1"),
-        (["--ood", "digits:ten"], 2, "--ood digits:ten: no such class"),
         (["--histogram", "x.svg"], 2, "--histogram draws the scores of --ood"),
         (["--ood", "noise", "--histogram", "x.png"], 2, "--histogram x.png"),
         (["--views", "both"], 2, "no such views: 'both'"),
@@ -80,6 +79,9 @@ def test_some_classes_of_other_data(here: Any, run: Path) -> None:
     assert result.code == 0, result.err
     record = json.loads(result.out.splitlines()[1])
     assert (record["data"], record["n"]) == ("digits:3,8", 72)
+    result = here("eval", str(run), "--ood", "digits:ten")
+    assert result.code == 2
+    assert result.err.splitlines()[0] == "error: --ood digits:ten: no such class"
 
 
 def test_views_change_the_answer(here: Any, run: Path) -> None:
