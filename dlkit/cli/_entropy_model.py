@@ -44,7 +44,7 @@ def text(
             f"the tokens of {reader.path} do not stand for bytes: what it drops of a text costs nothing",
             "--model takes a GPT with a byte-level tokenizer",
         )
-    totals = Totals(file, codecs, prequential)
+    totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
     measured = Measured(reader, file, context, stride, totals, ALTERNATIVES if tokens or page else 0, output.quiet)
     kept: list[dict[str, Any]] = []
     shown = view.TokenView(output) if tokens and not output.quiet else None

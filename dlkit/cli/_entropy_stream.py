@@ -24,7 +24,7 @@ def stream(
     from dlkit.information import streams
 
     counter: Any = streams.counter(symbols, order)
-    totals = Totals(file, codecs, prequential)
+    totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
     for block in streams.SPLIT[symbols](totals.pass_on(blocks(file, silent=output.quiet))):
         counter.update(block)
     scale = math.log(base) / math.log(2)

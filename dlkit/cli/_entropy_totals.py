@@ -27,7 +27,7 @@ class Totals:
         self.file, self.prequential = file, prequential
         self.bytes = 0
         self._codecs = Codecs() if codecs else None
-        self._kept = tempfile.SpooledTemporaryFile(_IN_MEMORY) if prequential and file is None else None  # noqa: SIM115
+        self._kept: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY) if prequential and file is None else None  # noqa: SIM115
 
     def pass_on(self, stream: Iterator[bytes]) -> Iterator[bytes]:
         """The same blocks again."""
