@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.optim import lr_scheduler
 
 from dlkit.errors import RequestError
-from dlkit.schedules import constant, cosine, linear, steps
+from dlkit.schedules import constant, cosine, linear
 
 TOTAL = 60
 

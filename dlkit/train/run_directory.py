@@ -100,7 +100,7 @@ class RunDirectory:
     # ------------------------------------------------------------------ checkpoints
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
-        """Save a checkpoint and move the pointers; older ones that nothing points to are deleted, unless all are kept."""
+        """Save a checkpoint and move the pointers; old ones without one go, unless all are kept."""
         try:
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
