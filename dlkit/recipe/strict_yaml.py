@@ -91,7 +91,10 @@ def parse(data: bytes, where: str) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         message = getattr(error, "problem", None) or " ".join(str(error).split())
-        document.problem(mark.line + 1 if mark else 1, (), f"not YAML: {message}")
+        # libyaml's scanner has a limit of its own, which it meets before the first event comes
+        deep = "nesting depth" in message
+        text = f"nested more than {MAX_DEPTH} deep" if deep else f"not YAML: {message}"
+        document.problem(mark.line + 1 if mark else 1, (), text)
     return document
 
 

@@ -72,6 +72,7 @@ def test_words_that_mean_a_boolean_to_some_are_marked(word: str) -> None:
         ("a: &x [*x]\n", "r.yaml:1: a[0]: an alias that contains itself"),
         (b"a: 1\nb: \xff\n", "r.yaml:2: not UTF-8: byte 0xff at offset 8"),
         (b"a: \x00\n", "r.yaml:1: not YAML: "),
+        ("[" * 500, "r.yaml:1: nested more than 32 deep"),
         ("[" * 2000, "r.yaml:1: nested more than 32 deep"),
         ("a" * (MAX_BYTES + 1), "r.yaml: larger than 1,048,576 bytes: not a recipe"),
     ],
