@@ -127,7 +127,8 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trai
     saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
     dataset = load_data(recipe, saved.state["data"])
     model = build_model(recipe, dataset)
-    load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
+    # the average is of floating-point tensors alone; what counts batches is the model's own
+    load_weights(model, {**saved.tensors["model"], **saved.tensors.get("ema", {})})
     model = model.to(device)
     settings = Settings(**recipe.values["train"])
     if settings.channels_last == "on":

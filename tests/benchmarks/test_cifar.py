@@ -116,14 +116,14 @@ def test_the_data_pipeline(capfd: pytest.CaptureFixture[str]) -> None:
     part = Split(split.inputs[:10_240], split.targets[:10_240])  # a fifth of an epoch, for it takes long
     loader = DataLoader(PerImage(part, transform), batch_size=512, shuffle=True, num_workers=2)
 
-    def through(batches: Any) -> Callable[[], None]:
+    def through(start: Callable[[], Any]) -> Callable[[], None]:
         def run() -> None:
-            for _ in batches() if callable(batches) else batches:
+            for _ in start():
                 pass
 
         return run
 
-    seconds = medians({"dlkit": through(lambda: source.epoch(0)), "DataLoader, v2": through(loader)})
+    seconds = medians({"dlkit": through(lambda: source.epoch(0)), "DataLoader, v2": through(loader.__iter__)})
     rates = {
         "dlkit": TRAINING_IMAGES / seconds["dlkit"],
         "DataLoader, v2": len(part.targets) / seconds["DataLoader, v2"],
@@ -179,9 +179,9 @@ def test_resnet18(capfd: pytest.CaptureFixture[str]) -> None:
     batch = (split.inputs.float().div(255).contiguous(memory_format=last), split.targets)
     torch.manual_seed(0)
     ours = ResNet((3, 32, 32), 10, depths=(2, 2, 2, 2), widths=(64, 128, 256, 512), shortcut="B")
-    plain = torchvision.models.resnet18(num_classes=10)
+    plain: Any = torchvision.models.resnet18(num_classes=10)
     plain.conv1, plain.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
-    other = timm.create_model("resnet18", num_classes=10)
+    other: Any = timm.create_model("resnet18", num_classes=10)
     other.conv1, other.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
     for twin in (plain, other):
         twin.load_state_dict(ours.state_dict())
