@@ -33,7 +33,8 @@ def page_of(sides: list[Side]) -> Page:
     if (start, stop) != (0, len(text)):
         notes["rows"] = "what a row lacks to 1 goes to tokens that are not shown"
     split = None if text.split is None or not start < text.split < stop else text.split - start
-    title = "".join(text.labels[:40])
+    words = [label for label, special in zip(text.labels, text.special, strict=True) if not special]
+    title = "".join(words[:40])
     return Page(
         title, text.labels[start:stop], first.layers, first.heads, first.reader.causal, names, scores, notes, split
     )  # fmt: skip

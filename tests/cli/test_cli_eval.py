@@ -36,6 +36,17 @@ def test_the_training_splits_and_checkpoints(here: Any, trained: Path) -> None:
     assert here("eval", str(trained / "checkpoints" / "last")).record["step"] == step
 
 
+def test_an_averaged_network_with_batch_norm_is_what_training_evaluated(here: Any, tmp_path: Path) -> None:
+    """The average is of floating-point tensors; a batch norm also counts its batches."""
+    changes = ["train.epochs=null", "train.steps=6", "train.ema=0.5", "model={name: resnet, depths: [1], widths: [8]}"]
+    run = tmp_path / "averaged"
+    trained = here("train", "digits-mlp", *changes, "--run-dir", str(run))
+    assert trained.code == 0, trained.err
+    result = here("eval", str(run))
+    assert result.code == 0, result.err
+    assert result.record["metrics"]["loss"] == pytest.approx(trained.record["metrics"]["test/loss"], rel=1e-5)
+
+
 @pytest.mark.parametrize("form", ["path", "record"])
 def test_a_run_from_standard_input(here: Any, trained: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     text = f"{trained}\n" if form == "path" else json.dumps({"run": str(trained)}) + "\n"
