@@ -69,7 +69,7 @@ def shipped() -> dict[str, Path]:
     folder = _PACKAGE / "recipes"
     if not folder.is_dir():  # a checkout, not an installation
         folder = _PACKAGE.parent / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def summary(path: Path) -> str:

@@ -264,7 +264,7 @@ def test_each_example_is_in_an_epoch_once(training: bool) -> None:
 def test_pairs_are_laid_out_as_berts() -> None:
     examples = Examples(["the cat", "dog"], ["sat on the mat", ""], np.array([1, 0]))
     data = SequenceBatches(examples, PIECES, CPU, 0, False, batch_size=2, context=32)
-    (tokens_, targets, segments, real, counts), *_ = data.epoch(0)
+    (tokens_, targets, segments, real, counts, judged), *_ = data.epoch(0)
     first, last, pad = (PIECES.require(name) for name in ("[CLS]", "[SEP]", "[PAD]"))
     a, b = PIECES.encode(["the cat", "sat on the mat"])
     row = targets.tolist().index(1)
@@ -273,7 +273,7 @@ def test_pairs_are_laid_out_as_berts() -> None:
     assert (tokens_[row, len(wanted) :] == pad).all()
     assert segments[row].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * (tokens_.shape[1] - len(wanted))
     assert real.sum(1)[row] == len(wanted)
-    assert counts is None
+    assert counts is None and judged is None
 
 
 @pytest.mark.parametrize(
