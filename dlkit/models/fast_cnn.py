@@ -80,7 +80,8 @@ class FastCNN(nn.Module):
         x = self.activation(self.whitening(x))  # (N, 8C, H - 1, W - 1)
         for name in self.groups:
             x = getattr(self, name)(x)  # (N, width, H // 2, W // 2)
-        x = x.amax((2, 3))  # (N, widths[-1])
+        # not amax: its gradient looks for the largest again, which compiled bf16 code need not find, and divides by 0
+        x = x.flatten(2).max(-1).values  # (N, widths[-1])
         return self.fc(x) * self.scale  # (N, K)
 
 

@@ -73,6 +73,22 @@ def test_refusals(shape: tuple[int, ...], widths: tuple[int, ...], message: str)
         FastCNN(shape, 10, widths=widths)
 
 
+@pytest.mark.slow  # it compiles
+def test_gradients_of_compiled_bf16_are_those_of_eager() -> None:
+    images = torch.randn(64, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    targets, found = torch.arange(64) % 10, list[list[torch.Tensor]]()
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        model = FastCNN((3, 32, 32), 10, widths=(16, 32, 32)).to(memory_format=torch.channels_last)  # pyright: ignore
+        forward = torch.compile(model, dynamic=False) if compiled else model
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(forward(images).float(), targets)
+        loss.backward()
+        found.append([p.grad for p in model.parameters() if p.grad is not None])
+    for eager, other in zip(*found, strict=True):
+        assert float((eager - other).norm() / eager.norm()) < 0.15  # bf16 has 8 bits, and ties are broken otherwise
+
+
 def test_views_are_means_over_mirror_images_and_shifts() -> None:
     torch.manual_seed(0)
     model, images = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 36, 4)), torch.randn(5, 3, 6, 6)
