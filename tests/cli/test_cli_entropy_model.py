@@ -246,3 +246,13 @@ def test_the_page_in_a_browser(here: Any, gpt: Path, tmp_path: Path, scheme: Any
         assert len(ratios) == 6 and min(ratios) >= 4.5
         assert not problems
         browser.close()
+
+
+def test_prequential_is_what_compress_spends(here: Any, gpt: Path, text: Path) -> None:
+    packed = here("compress", str(text), "--prequential", "--json").record
+    alone = here("entropy", str(text), "--prequential").record
+    assert alone["prequential_bytes"] == pytest.approx(packed["ideal_bytes"], abs=1.01)  # a part of a byte is a byte
+    assert alone["prequential_bits_per_byte"] == pytest.approx(8 * packed["ideal_bytes"] / len(TEXT), rel=1e-3)
+    beside = here("entropy", str(text), "--prequential", "--model", str(gpt)).record
+    assert beside["prequential_bytes"] == alone["prequential_bytes"]
+    assert beside["total_bytes"] == beside["payload_bytes"] + beside["model_bytes"]
