@@ -131,7 +131,7 @@ def _usage(error: typer.TyperException) -> int:
 
 def _from_os(error: OSError) -> DlkitError:
     where = f"{error.filename}: " if error.filename else ""
-    return DlkitError(f"{where}{error.strerror or error}", "check the path, its permissions and the space on the disk")
+    return DlkitError(f"{where}{error.strerror or error}", _console.CHECK_PATH)
 
 
 def _unexpected(error: Exception) -> DlkitError:

@@ -139,7 +139,7 @@ def read_lines(path: Path, run: str) -> list[str]:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise DlkitError(f"cannot read --lines {path}: {error.strerror}", "check the path") from error
+            raise DlkitError(f"cannot read --lines {path}: {error.strerror}") from error
     lines = [line.rstrip("\r") for line in _decoded(data, str(path)).split("\n")]
     found = [line for line in lines if line.strip()]
     if not found:

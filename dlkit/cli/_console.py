@@ -40,6 +40,9 @@ def note(text: str) -> None:
     write_stderr(escaped(text))
 
 
+CHECK_PATH = "check the path, its permissions and the space on the disk"
+
+
 def report(error: DlkitError) -> None:
     """An error and its hint on stderr; the problems of a recipe each on a line of their own before that."""
     if isinstance(error, RecipeError):
@@ -49,8 +52,9 @@ def report(error: DlkitError) -> None:
         write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in the recipe")
     else:
         write_stderr(f"error: {escaped(error.message)}")
-    if error.hint:
-        write_stderr(f"hint: {escaped(error.hint)}")
+    hint = error.hint or (CHECK_PATH if isinstance(error.__cause__, OSError) else None)
+    if hint:
+        write_stderr(f"hint: {escaped(hint)}")
 
 
 def is_plain(stream: Any) -> bool:

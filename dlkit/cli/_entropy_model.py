@@ -130,7 +130,7 @@ class Measured:
                 yield predictions
         self.seconds = time.perf_counter() - began
         if not self.totals.bytes:
-            raise DlkitError(f"{self.file or 'standard input'} is empty: there is nothing to predict")
+            raise DlkitError(f"{self.file or 'standard input'} is empty: there is nothing to predict", "give a text")
 
     def records(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """One a token."""

@@ -24,7 +24,8 @@ def refuse(path: Path | None, overwrite: bool) -> None:
         return
     if path.is_dir() or not path.parent.is_dir():
         raise RequestError(
-            f"cannot write {path}: " + ("it is a folder" if path.is_dir() else "its folder is not there")
+            f"cannot write {path}: " + ("it is a folder" if path.is_dir() else "its folder is not there"),
+            "give -o a file in a folder that is there",
         )
     if path.exists() and not overwrite:
         raise RequestError(f"{path} is there already", "use --overwrite, or another name")
