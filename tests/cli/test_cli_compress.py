@@ -181,7 +181,12 @@ def test_signals(tmp_path: Path, command: str, number: int, code: int) -> None:
         source.unlink()
         arguments = ["decompress", str(source) + ".dlk"]
     before = sorted(path.name for path in tmp_path.iterdir())
-    process = subprocess.Popen([sys.executable, "-m", "dlkit", *arguments], stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dlkit", *arguments],
+        stdout=subprocess.PIPE,
+        # what a shell starts in the background would ignore it, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while process.poll() is None and not list(tmp_path.glob(".*.tmp")):
         time.sleep(0.02)
     time.sleep(0.3)
