@@ -148,7 +148,10 @@ def test_a_signal_and_resume_leave_no_trace(tmp_path: Path, engine: str, number:
     assert untouched.returncode == 0, errors
     stopped = started(tmp_path / "b", engine, steps)
     wait_for(tmp_path / "b", '"engine"')
-    time.sleep({"stacked": 1.0, "workers": 5.0, "loop": 1.0}[engine])
+    if engine == "workers":  # until the first run of eight has finished
+        wait_for(tmp_path / "b", '"kind": "run"')
+    else:
+        time.sleep(1.0)
     stopped.send_signal(number)
     out, errors = stopped.communicate(timeout=60)
     assert (stopped.returncode, out) == (code, ""), errors
