@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import os
 import random
+import shutil
 import socket
 import subprocess
 import threading
@@ -268,7 +269,7 @@ def test_a_disk_that_fills_up_anywhere(hub: Any, big: RemoteFile, mounted: Path,
         remount(mounted, "size=8m")
         get(big, folder)
         assert hub.served[big.identity] == BIG - had
-        (folder / big.path).unlink()
+        shutil.rmtree(folder)  # the next round may have less room than this takes
 
 
 @pytest.mark.parametrize("times", TIMES)
