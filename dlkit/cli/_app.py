@@ -108,7 +108,11 @@ def _run(arguments: list[str], debug: bool) -> int:
         return _usage(error)
     except KeyboardInterrupt:
         return 130
-    except (OSError, SystemExit):
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer's own answer to it is an exit code of 1
+            raise error.__context__ from None
+        raise
+    except OSError:
         raise
     except Exception as error:
         if debug:

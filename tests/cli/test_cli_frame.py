@@ -155,6 +155,12 @@ def shell(script: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str
     return subprocess.run(["bash", "-c", prelude + script], capture_output=True, text=True, cwd=cwd, env=environment)
 
 
+def test_a_pipe_that_nobody_reads_ends_quietly(tmp_path: Path) -> None:
+    result = shell("dlkit compare-optimizers ravine --steps 20 --lr 0.1 | true; echo ${PIPESTATUS[0]}", tmp_path)
+    assert result.stdout == "141\n"  # as a program that SIGPIPE ends
+    assert "rror" not in result.stderr
+
+
 def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     result = shell("dlkit recipes schema | head -1", tmp_path)
     assert (result.stdout, result.stderr) == ("{\n", "")
