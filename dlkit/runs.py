@@ -42,6 +42,12 @@ class Run:
         return path
 
 
+def require(reference: str) -> None:
+    """Raise DlkitError where there is nothing at a path; `-` is none. Cheap, to be asked before torch is imported."""
+    if reference != "-" and not Path(reference).exists():
+        raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
+
+
 def resolve(reference: str) -> Run:
     """Find the run that a RUN argument names.
 
@@ -54,9 +60,8 @@ def resolve(reference: str) -> Run:
     """
     if reference == "-":
         reference = _from_stdin()
+    require(reference)
     path = Path(reference)
-    if not path.exists():
-        raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
     if (path / "recipe.yaml").is_file():
         return Run(path)
     whole = path.resolve()

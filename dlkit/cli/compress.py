@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
+from dlkit import runs
 from dlkit.cli import _completion
 from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import Json, Quiet
@@ -100,6 +101,7 @@ def settings(
 
         return nullcontext(PrequentialCodec(streams))
 
+    runs.require(model)
     import torch
 
     from dlkit.build.language import open_reader

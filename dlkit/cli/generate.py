@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlkit import runs
 from dlkit.cli import _completion
 from dlkit.cli._console import Output, note, printable
 from dlkit.cli._options import Device, Json, Quiet
@@ -63,6 +64,7 @@ def generate(
         raise RequestError("PROMPT is not UTF-8 text", "convert it, for example with iconv")
     prompts = _lines() if piped else [prompt or ""]
 
+    runs.require(run)
     import torch
 
     from dlkit.build.language import open_reader

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dlkit import runs
 from dlkit.cli import _completion
 from dlkit.cli._attention_request import Request, check_targets, read_lines, read_text
 from dlkit.cli._console import Output
@@ -114,6 +115,9 @@ def inspect_attention(
     else:
         texts = [read_text(text, run)]
     check_targets(request.files)
+    for reference in (run, compare):
+        if reference is not None:
+            runs.require(reference)
 
     from dlkit.cli import _attention_work as work
 

@@ -14,6 +14,18 @@ import pytest
 from dlkit import __version__, recipe
 
 HEAVY = ("torch", "torchvision", "numpy", "datasets", "pandas", "pyarrow", "sklearn", "matplotlib")
+COMMANDS = (
+    "download",
+    "train",
+    "eval",
+    "compare-optimizers",
+    "inspect-attention",
+    "entropy",
+    "generate",
+    "compress",
+    "decompress",
+    "export",
+)
 PROBE = f"""
 import sys
 from dlkit.cli._app import run
@@ -30,7 +42,7 @@ def test_version(here: Any) -> None:
 def test_help_lists_every_command(here: Any) -> None:
     result = here("--help")
     assert result.code == 0
-    for command in ("download", "train", "eval", "compare-optimizers", "entropy", "recipes"):
+    for command in (*COMMANDS, "recipes"):
         assert f"\n  {command} " in result.out
 
 
@@ -44,11 +56,7 @@ def test_without_arguments_the_help_is_on_stderr(here: Any, command: tuple[str, 
 @pytest.mark.parametrize(
     "command",
     [
-        "download",
-        "train",
-        "eval",
-        "compare-optimizers",
-        "entropy",
+        *COMMANDS,
         "recipes list",
         "recipes show",
         "recipes copy",
@@ -123,6 +131,14 @@ def test_debug_shows_the_traceback(program: Any, how: str) -> None:
         ("download nope", 2),
         ("train digits-resnet20 data.name=cifar10 --data-dir none", 1),
         ("entropy --p 0.5,0.5 --base 1", 2),
+        ("entropy absent --model nope", 1),
+        ("compress absent --prequential", 1),
+        ("decompress absent -o out", 1),
+        ("generate nope text", 1),
+        ("export nope out", 1),
+        ("inspect-attention --help", 0),
+        ("inspect-attention nope text", 1),
+        ("inspect-attention . text --layers a", 2),
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(tmp_path: Path, arguments: str, code: int) -> None:
