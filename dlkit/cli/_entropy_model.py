@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from dlkit.cli import _surprisal_view as view
 from dlkit.cli._console import Output, live_console, note
@@ -210,5 +210,6 @@ class Measured:
 
 def model_bytes(reader: Reader) -> int:
     """What a receiver needs besides the payload: the weights as they are, each once, and the tokenizer."""
-    weights = sum(p.numel() * p.element_size() for p in reader.model.parameters())
-    return weights + len(reader.tokenizer.to_json().encode())
+    from dlkit.compression.model import size
+
+    return size(cast(Any, reader.model)) + len(reader.tokenizer.to_json().encode())
