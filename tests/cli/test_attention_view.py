@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from dlkit.attention.page import Page
 from dlkit.cli._attention_view import grid, head
-
-rich_console = pytest.importorskip("rich.console")
 
 
 def shown(view: Any, width: int = 80, colour: bool = False) -> str:
     file = io.StringIO()
     system = "truecolor" if colour else None
-    rich_console.Console(file=file, width=width, force_terminal=colour, color_system=system).print(view)
+    Console(file=file, width=width, force_terminal=colour, color_system=system).print(view)
     return file.getvalue()
 
 
