@@ -28,6 +28,7 @@ from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDon
 from dlkit.train.settings import Settings, steps_between
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MOST_SHAPES = 64  # of a batch, that a model is compiled for; torch's own 8 would leave grown images uncompiled
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -85,8 +86,10 @@ class Training:
 
     @functools.cached_property
     def compiled(self) -> Any:
-        """The model as full training batches go through it."""
-        return torch.compile(self.model, dynamic=False) if self.settings.compile == "on" else self.model
+        """The model as full training batches go through it: compiled once for each shape of theirs."""
+        if self.settings.compile != "on":
+            return self.model
+        return torch.compile(self.model, dynamic=False, recompile_limit=MOST_SHAPES)  # pyright: ignore[reportCallIssue]
 
     @property
     def steps_per_epoch(self) -> int:

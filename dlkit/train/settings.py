@@ -28,7 +28,8 @@ class Settings:
         monitor: the metric that patience and the best checkpoint go by; auto is the loss for language models and else
             the task's main metric.
         precision: number format of the forward and backward pass; auto measures what is fastest here.
-        compile: compile the model; auto weighs the length of the run against the cost of compiling.
+        compile: compile the model, once for each size of images that grow; a smaller last batch goes through it as it
+            is, and so does evaluation. auto weighs the length of the run against the cost of compiling.
         channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
         test_views: what evaluation averages over: one view of each image; flip takes its mirror image too; flip_shift
             also both moved by a pixel (six forward passes).

@@ -1,0 +1,109 @@
+"""How often a run compiles its model: once, or once for each size of images that grow; never in a later epoch.
+
+The quick tests count what torch.compile hands to its backend, and run that as it is; the slow one really compiles.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+from torch._dynamo.utils import counters
+
+from dlkit import build, recipe, schedules
+from dlkit.data.batches import ImageBatches
+from dlkit.data.dataset import Split
+from dlkit.losses import CrossEntropy
+from dlkit.models.resnet import ResNet
+from dlkit.optim.momentum import Momentum
+from dlkit.train.classification import Classification
+from dlkit.train.events import Evaluated, StepDone
+from dlkit.train.loop import Training, fit
+from dlkit.train.settings import Settings
+
+CPU = torch.device("cpu")
+# 1,437 digits: eleven batches of 128 and one of 29
+DIGITS = ["train.epochs=3", "train.compile=on", "train.precision=fp32", "train.eval_every=6 steps"]
+RESNET = "model={name: resnet, depths: [1, 1], widths: [4, 8], dropout: 0.2, stochastic_depth: 0.5}"
+CONVNEXT = "model={name: convnext, depths: [1, 1], widths: [4, 8], patch: 1, stochastic_depth: 0.5}"
+FAST = "model={name: fast_cnn, widths: [4, 8], freeze: 1}"
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> CompileCounter:
+    """What torch.compile hands its graphs to."""
+    torch.compiler.reset()
+    counters.clear()
+    counter = CompileCounter()
+    monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=counter))
+    monkeypatch.setattr("dlkit.train.plan.can_compile", lambda device: True)  # it needs no compiler
+    return counter
+
+
+def compilations(job: Training, backend: CompileCounter) -> tuple[list[int], list[int]]:
+    """How often the model had been compiled by the end of each step; the samples of each step."""
+    counts: list[int] = []
+    samples: list[int] = []
+    evaluations = 0
+    for event in fit(job):
+        if isinstance(event, StepDone):
+            counts.append(int(backend.frame_count))
+            samples.append(event.samples)
+        evaluations += isinstance(event, Evaluated)
+    assert not counters["graph_break"]
+    assert evaluations >= (1 if job.evaluations else 0)
+    return counts, samples
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [RESNET, "data.mixup=0.8", "data.cutmix=1.0", "train.ema=0.9", "data.shift=1", "data.flip=true"],
+        [RESNET, "train.channels_last=off", "train.accumulate=2", "train.clip_norm=1.0"],
+        [CONVNEXT, "train.precision=bf16"],
+        [FAST, "train.test_views=flip"],
+    ],
+)
+def test_a_model_is_compiled_once(overrides: list[str], backend: CompileCounter) -> None:
+    job = build.training(recipe.load("digits-resnet20", [*DIGITS, *overrides]), CPU).training
+    counts, samples = compilations(job, backend)
+    assert counts == [1] * 3 * job.steps_per_epoch
+    assert len(set(samples)) == 2  # each epoch ends with a smaller batch
+    assert backend.op_count > 8
+
+
+def test_growing_images_are_compiled_once_a_size(backend: CompileCounter) -> None:
+    sizes = 11  # 8, 12, ... 48 pixels, one an epoch: more than torch.compile takes by itself
+    torch.manual_seed(0)
+    images = Split(torch.randint(256, (4, 3, 48, 48), dtype=torch.uint8), torch.tensor([0, 1, 0, 1]))
+    batches = ImageBatches(
+        images, torch.zeros(3), torch.ones(3), CPU, 0, True, batch_size=4, start_size=8, grow_epochs=sizes - 1
+    )
+    model = ResNet((3, 48, 48), 2, depths=(1,), widths=(2,))
+    job = Training(
+        model=model,
+        task=Classification(CrossEntropy(), ("a", "b")),
+        optimizer=Momentum(model.parameters(), lr=0.01),
+        schedule=schedules.cosine,
+        batches=batches,
+        evaluations={},
+        settings=Settings(epochs=sizes + 2, precision="fp32", compile="on", channels_last="off"),
+        device=CPU,
+    )
+    counts, _ = compilations(job, backend)
+    assert counts == [*range(1, sizes + 1), sizes, sizes]
+
+
+@pytest.mark.slow  # it compiles
+def test_later_epochs_compile_nothing() -> None:
+    torch.compiler.reset()
+    counters.clear()
+    job = build.training(recipe.load("digits-resnet20", [*DIGITS, RESNET, "train.ema=0.9"]), CPU).training
+    # an error, should anything be compiled a second time
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        steps = sum(isinstance(event, StepDone) for event in fit(job))
+    assert steps == 3 * job.steps_per_epoch
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
