@@ -152,20 +152,19 @@ class Evaluation:
 
 
 def evaluation(
-    recipe: Recipe, checkpoint_path: Path, split: str | None, device: torch.device, views: Views | None = None
+    recipe: Recipe, found: Trained, split: str | None, device: torch.device, views: Views | None = None
 ) -> Evaluation:
-    """Evaluate a checkpoint on a split of the recipe's data, `test` or else `val` by default.
+    """Evaluate a trained model on a split of the recipe's data, `test` or else `val` by default.
 
     Inputs are normalised as in training, whatever the data is now. `views` stands for the recipe's test_views.
 
     Raises:
-        DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
+        DlkitError: the data is broken.
         RequestError: there is no such split.
     """
-    found = trained(recipe, checkpoint_path, device)
     model, dataset, settings = found.model, found.dataset, found.settings
     channels_last = settings.channels_last == "on"
-    split = split or ("test" if "test" in dataset.splits else "val")
+    split = split or default_split(dataset)
     batches = split_batches(recipe, dataset, split, device, False, channels_last)
     task = build_task(recipe, dataset, views)
     meter = task.meter(device)
@@ -236,6 +235,17 @@ def evaluated_splits(dataset: Dataset | LanguageData) -> list[str]:
     return [name for name in ("val", "test") if name in dataset.splits]
 
 
+def default_split(dataset: Dataset | LanguageData) -> str:
+    """The split that a trained model is measured on: test data, or else validation data."""
+    return "test" if "test" in dataset.splits else "val"
+
+
+def require_split(dataset: Dataset | LanguageData, split: str) -> None:
+    """Raise RequestError if the data set has no such split."""
+    if split not in dataset.splits:
+        raise RequestError(f"{dataset.name} has no split {split!r}", f"its splits: {', '.join(dataset.splits)}")
+
+
 def split_batches(
     recipe: Recipe,
     dataset: Dataset | LanguageData,
@@ -245,8 +255,7 @@ def split_batches(
     channels_last: bool = False,
 ) -> loop.Batches:
     """Batches of one split. Raises RequestError if the data set has no such split."""
-    if split not in dataset.splits:
-        raise RequestError(f"{dataset.name} has no split {split!r}", f"its splits: {', '.join(dataset.splits)}")
+    require_split(dataset, split)
     if isinstance(dataset, LanguageData):
         return dataset.batches(recipe, split, device, training)
     return images.batches(recipe, dataset, split, device, training, channels_last)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from dlkit import build
 from dlkit.catalog import SECTIONS, resolve
 from dlkit.data import outside
 from dlkit.data.dataset import Dataset, Split
+from dlkit.data.encoded import Files, Pixels
+from dlkit.data.images import image_files
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import ood
@@ -25,6 +28,15 @@ from dlkit.train.settings import Views
 
 WHITE = {"digits": 16}  # the brightest number of a pixel, where it is not 255
 MOST_NOISE = 10_000  # images of noise, at most
+
+
+@dataclass
+class Other:
+    """Data that the model was not trained on, in the form that it takes: `source` as it was asked for."""
+
+    source: str
+    split: str
+    images: Any  # (N, C, H, W) uint8, or a Source of them
 
 
 @dataclass
@@ -39,66 +51,79 @@ class Outside:
     seconds: float
 
 
-def detection(
-    recipe: Recipe,
-    checkpoint: Path,
-    split: str | None,
-    sources: Sequence[str],
-    device: torch.device,
-    views: Views | None = None,
-) -> tuple[dict[str, Tensor], list[Outside]]:
-    """Scores of a split of the recipe's data, and of each other source beside it.
+def read(recipe: Recipe, found: build.Trained, split: str | None, sources: Sequence[str]) -> list[Other]:
+    """Read every source: what is wrong with any of them shows before anything is evaluated.
 
     Args:
         recipe: of the run.
-        checkpoint: of the run.
-        split: the in-distribution examples; `test` or else `val` by default.
+        found: its model and data.
+        split: the in-distribution examples; as `build.evaluation` has it.
         sources: `noise`, `images:FOLDER`, a data set's name, or NAME:CLASS,... for some of its classes.
-        device: to run on.
-        views: stands for the recipe's test_views.
 
     Raises:
-        RequestError: the run is not about images, or there is no such source.
-        DlkitError: what `build.trained` and the readers of data raise.
+        RequestError: the run is not about images, or there is no such class or split.
+        DlkitError: what the readers of data raise.
     """
-    found = build.trained(recipe, checkpoint, device)
-    dataset = found.dataset
-    if not isinstance(dataset, Dataset) or len(dataset.input_shape) != 3:
-        raise RequestError(f"--ood is about images, and {dataset.name} has none", "leave --ood out")
+    inside = found.dataset
+    if not isinstance(inside, Dataset) or len(inside.input_shape) != 3:
+        raise RequestError(f"--ood is about images, and {inside.name} has none", "leave --ood out")
+    build.require_split(inside, split := split or build.default_split(inside))
+    count = min(len(inside.splits[split].targets), MOST_NOISE)
+    white = WHITE.get(recipe.values["data"]["name"], 255)
+    streamed = not isinstance(inside.splits[split].inputs, Tensor)
+    others: list[Other] = []
+    for source in sources:
+        folder = Path(source.removeprefix("images:")).expanduser() if source.startswith("images:") else None
+        if folder is not None and streamed:
+            # decoded when needed, and cut as the run's own images are
+            files = [str(file) for file in image_files(folder)]
+            others.append(Other(source, "all", Files(files, inside.input_shape[-1])))
+            continue
+        images, part = _pixels(source, folder, inside, white, count, recipe.values["seed"])
+        others.append(Other(source, part, Pixels(images) if streamed else images))
+    return others
+
+
+def detection(
+    recipe: Recipe,
+    found: build.Trained,
+    split: str,
+    others: Sequence[Other],
+    device: torch.device,
+    views: Views | None = None,
+) -> tuple[dict[str, Tensor], list[Outside]]:
+    """Scores of a split of the run's data, and of `others`, which `read` read. `views` stands for its test_views."""
+    dataset: Any = found.dataset
     seen: Views = views or found.settings.test_views
     last = found.settings.channels_last == "on"
 
-    def scored(data: Dataset, name: str) -> tuple[dict[str, Tensor], int, float]:
+    def scored(data: Any, name: str) -> tuple[dict[str, Tensor], int, float]:
         batches = build.split_batches(recipe, data, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
         meter = evaluate(found.model, batches.epoch(0), ood.ScoreMeter(seen), precision)
         return meter.scores(), meter.samples, time.perf_counter() - began
 
-    split = split or build.evaluated_splits(dataset)[-1]
-    inside, count, _ = scored(dataset, split)
-    white = WHITE.get(recipe.values["data"]["name"], 255)
+    inside, _, _ = scored(dataset, split)
     results: list[Outside] = []
-    for source in sources:
-        images, part = read(source, dataset, white, min(count, MOST_NOISE), recipe.values["seed"])
-        examples = Split(images, torch.zeros(len(images), dtype=torch.int64))
-        other = dataclasses.replace(dataset, splits={**dataset.splits, "outside": examples})
-        scores, samples, seconds = scored(other, "outside")
-        results.append(Outside(source, part, samples, scores, ood.measures(inside, scores), seconds))
+    for other in others:
+        examples = Split(other.images, torch.zeros(other.images.shape[0], dtype=torch.int64))
+        scores, samples, seconds = scored(dataclasses.replace(dataset, splits={"outside": examples}), "outside")
+        results.append(Outside(other.source, other.split, samples, scores, ood.measures(inside, scores), seconds))
     return inside, results
 
 
-def read(source: str, inside: Dataset, white: int, count: int, seed: int) -> tuple[Tensor, str]:
+def _pixels(source: str, folder: Path | None, inside: Dataset, white: int, count: int, seed: int) -> tuple[Tensor, str]:
     """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and the split that they are."""
     channels, height, width = inside.input_shape
     shape = (channels, height, width)
-    kind, _, place = source.partition(":")
-    if kind == "images":
-        return outside.folder(Path(place).expanduser(), shape, white / 255), "all"
-    if kind == "noise":
+    if folder is not None:
+        return outside.folder(folder, shape, white / 255), "all"
+    if source == "noise":
         return outside.noise(count, shape, white, seed), "all"
+    kind, _, place = source.partition(":")
     dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
-    split = build.evaluated_splits(dataset)[-1]
+    split = build.default_split(dataset)
     images = dataset.splits[split].inputs
     if place:
         images = images[_of_classes(dataset, split, place.split(","))]

@@ -48,8 +48,9 @@ def score(
     for run, recipe, name, task in chosen:
         splits, samples = dict[str, dict[str, float]](), 0
         path = run.choose(checkpoint)
+        found = build.trained(recipe, path, place)
         for split in benchmark.splits_of(name, task):
-            result = build.evaluation(recipe, path, split, place)
+            result = build.evaluation(recipe, found, split, place)
             splits[split], samples = result.metrics, samples + result.samples
             record = record_of(run.path, recipe, path, result) | {"benchmark": name, "task": task}
             if not output.tables and not output.quiet:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -15,8 +14,12 @@ from dlkit.cli import _benchmark, _completion
 from dlkit.cli._console import Output
 from dlkit.cli._evaluations import record_of
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
+from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
 from dlkit.train.settings import Views
+
+if TYPE_CHECKING:
+    from dlkit.build.outside import Outside
 
 
 def evaluate(
@@ -95,17 +98,26 @@ def evaluate(
     loaded.require_data()
 
     from dlkit import build
-    from dlkit.train import curves, machine
+    from dlkit.build import outside
+    from dlkit.train import curves, histograms, machine
 
-    result = build.evaluation(loaded, chosen, split, machine.pick_device(device), cast(Views | None, views))
+    place, seen = machine.pick_device(device), cast(Views | None, views)
+    found = build.trained(loaded, chosen, place)
+    # what is wrong with other data is said before the work
+    others = outside.read(loaded, found, split, ood) if ood else []
+    result = build.evaluation(loaded, found, split, place, seen)
     record = record_of(reference.path, loaded, chosen, result)
     if confusion is not None:
         if result.confusion is None:
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
         curves.confusion(result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}")
     Output(as_json, quiet).emit(record, record["metrics"][result.main_metric], lambda: _table(record))
-    if ood:
-        _outside(loaded, chosen, record, ood, histogram, device, cast(Views | None, views), Output(as_json, quiet))
+    if others:
+        scores, results = outside.detection(loaded, found, result.split, others, place, seen)
+        for other in results:
+            _outside(record, other, Output(as_json, quiet))
+        if histogram is not None:
+            histograms.draw(scores, {other.source: other.scores for other in results}, histogram, reference.path.name)
 
 
 def _runs_among(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -120,7 +132,7 @@ def _check_figure(option: str, path: Path | None) -> None:
 
 
 def _check_source(source: str) -> None:
-    """Raise DlkitError unless the source of other data can exist: before anything heavy is imported."""
+    """Raise DlkitError unless the source of other data can be there: before anything heavy is imported."""
     kind, colon, place = source.partition(":")
     named = [
         name
@@ -136,46 +148,29 @@ def _check_source(source: str) -> None:
             f"no such data: --ood {source}{recipes.closest(kind, [*names, 'noise'])}",
             f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
         )
+    elif source != "noise" and SECTIONS["data"][kind].download:
+        store.require(SECTIONS["data"][kind].download)
 
 
 def _is_images(name: str) -> bool:
     return "image-classification" in SECTIONS["data"][name.removeprefix("data.")].tasks
 
 
-def _outside(
-    recipe: recipes.Recipe,
-    checkpoint: Path,
-    inside: dict[str, Any],
-    sources: list[str],
-    histogram: Path | None,
-    device: str,
-    views: Views | None,
-    output: Output,
-) -> None:
-    """A record for each out-of-distribution set."""
-    from dlkit.build import outside
-    from dlkit.train import histograms, machine
-
-    scores, results = outside.detection(
-        recipe, checkpoint, inside["split"], sources, machine.pick_device(device), views
-    )
-    for result in results:
-        record: dict[str, Any] = {
-            "run": inside["run"],
-            "data": result.source,
-            "split": result.split,
-            "n": result.samples,
-            "metrics": result.metrics,
-            "seconds": round(result.seconds, 3),
-            "checkpoint": inside["checkpoint"],
-            "step": inside["step"],
-            "kind": "out-of-distribution",
-            "inside": {key: inside[key] for key in ("data", "split", "n")},
-        }
-        output.emit(record, None, functools.partial(_outside_table, record))
-    if histogram is not None:
-        run = Path(inside["run"]).name
-        histograms.draw(scores, {result.source: result.scores for result in results}, histogram, run)
+def _outside(inside: dict[str, Any], result: Outside, output: Output) -> None:
+    """The record of an out-of-distribution set."""
+    record: dict[str, Any] = {
+        "run": inside["run"],
+        "data": result.source,
+        "split": result.split,
+        "n": result.samples,
+        "metrics": result.metrics,
+        "seconds": round(result.seconds, 3),
+        "checkpoint": inside["checkpoint"],
+        "step": inside["step"],
+        "kind": "out-of-distribution",
+        "inside": {key: inside[key] for key in ("data", "split", "n")},
+    }
+    output.emit(record, None, lambda: _outside_table(record))
 
 
 def _outside_table(record: dict[str, Any]) -> Any:

@@ -70,6 +70,25 @@ class Files:
         return torch.randperm(len(self.paths), generator=generator)
 
 
+@dataclass
+class Pixels:
+    """Images that are decoded already: (N, 3, H, W) uint8."""
+
+    pixels: Tensor
+
+    def __post_init__(self) -> None:
+        self.shape = tuple(self.pixels.shape)
+
+    def name(self, row: int) -> str:
+        return f"image {row}"
+
+    def image(self, row: int) -> Image.Image:
+        return Image.fromarray(self.pixels[row].permute(1, 2, 0).numpy())
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        return torch.randperm(len(self.pixels), generator=generator)
+
+
 class Shards:
     """Rows of Parquet files with a column of encoded images, read one row group at a time.
 

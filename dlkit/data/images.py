@@ -73,17 +73,22 @@ def images(
 
 
 def every_image(folder: Path, size: int, channels: Literal[1, 3]) -> torch.Tensor:
-    """All images in a folder, at any depth, sorted by path: (N, channels, size, size) uint8, cut as by `images`.
+    """All `image_files` of a folder: (N, channels, size, size) uint8, cut as by `images`.
 
     Raises:
-        DlkitError: no such folder, no image in it, or one that cannot be decoded.
+        DlkitError: what `image_files` raises; an image that cannot be decoded.
     """
+    return _decode([(file, 0) for file in image_files(folder)], size, channels).inputs
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files in a folder, at any depth, sorted. Raises DlkitError where there is no folder, or no image."""
     if not folder.is_dir():
         raise DlkitError(f"no such folder: {folder}")
     files = sorted(_image_files(folder))
     if not files:
         raise DlkitError(f"no images in {folder}", f"image files end in {', '.join(SUFFIXES)}")
-    return _decode([(file, 0) for file in files], size, channels).inputs
+    return files
 
 
 def class_files(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], tuple[str, ...]]:

@@ -122,6 +122,8 @@ def test_debug_shows_the_traceback(program: Any, how: str) -> None:
         ("train csv-mlp data.path=absent.csv", 1),
         ("eval nope", 1),
         ("eval digits-mlp --confusion m.png", 2),
+        ("eval nope --ood cifra10", 2),
+        ("eval nope --ood cifar10 --data-dir none", 1),
         ("compare-optimizers --help", 0),
         ("compare-optimizers digits-mlp --lr 0", 2),
         ("compare-optimizers digits-mlp --optimizers sdg", 2),

@@ -79,9 +79,49 @@ def test_some_classes_of_other_data(here: Any, run: Path) -> None:
     assert result.code == 0, result.err
     record = json.loads(result.out.splitlines()[1])
     assert (record["data"], record["n"]) == ("digits:3,8", 72)
-    result = here("eval", str(run), "--ood", "digits:ten")
-    assert result.code == 2
-    assert result.err.splitlines()[0] == "error: --ood digits:ten: no such class"
+
+
+def test_what_is_wrong_with_other_data_is_said_before_the_evaluation(
+    here: Any, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluated(*arguments: Any) -> None:
+        pytest.fail("the evaluation began")
+
+    monkeypatch.setattr("dlkit.build.evaluate", evaluated)
+    (pictures / "text.png").write_text("no image")
+    (pictures.parent / "empty").mkdir()
+    for source, code, expected in (
+        ("digits:ten", 2, "--ood digits:ten: no such class"),
+        ("digits:3,ten", 2, "--ood digits:ten: no such class"),
+        ("cifar10", 1, "the data set cifar10 is not here"),
+        (f"images:{pictures}", 1, f"cannot read the image {pictures}/text.png"),
+        (f"images:{pictures.parent}/empty", 1, f"no images in {pictures.parent}/empty"),
+    ):
+        result = here("eval", str(run), "--ood", "noise", "--ood", source, "--data-dir", str(pictures.parent))
+        assert (result.code, result.out) == (code, ""), source
+        error, hint = result.err.splitlines()
+        assert error.startswith(f"error: {expected}") and hint.startswith("hint: ")
+    result = here("eval", str(run), "--ood", "noise", "--split", "tset")
+    assert (result.code, result.out) == (2, "")
+    assert "no split 'tset'" in result.err
+
+
+def test_a_run_on_streamed_images(here: Any, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for name in [f"{split}/{label}/{i}.png" for split in ("train", "val") for label in "ab" for i in range(4)]:
+        (tmp_path / "tree" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(generator.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(tmp_path / "tree" / name)
+    small = ["model={name: resnet, depths: [1], widths: [4]}", "data.size=16", "data.resize=18", "data.workers=0"]
+    changes = [f"data.path={tmp_path / 'tree'}", "data.batch_size=8", *small, "train.epochs=1"]
+    assert here("train", "imagenet-resnet50", *changes, "--run-dir", str(tmp_path / "run")).code == 0
+    sources = ["noise", "digits:3", f"images:{tmp_path / 'tree' / 'val'}"]
+    result = here("eval", str(tmp_path / "run"), *(word for source in sources for word in ("--ood", source)))
+    assert result.code == 0, result.err
+    inside, *others = [json.loads(line) for line in result.out.splitlines()]
+    assert [(record["data"], record["n"]) for record in others] == list(zip(sources, (8, 37, 8), strict=True))
+    # the run's own images, which go the same way, cannot be told apart
+    assert inside["n"] == 8
+    assert others[2]["metrics"]["energy/auroc"] == 0.5
 
 
 def test_views_change_the_answer(here: Any, run: Path) -> None:
@@ -96,7 +136,7 @@ def test_rows_have_no_outside(here: Any, tmp_path: Path) -> None:
     changes = [f"data.path={table}", "data.label=label", "train.epochs=1"]
     assert here("train", "csv-mlp", *changes, "--run-dir", str(tmp_path / "run")).code == 0
     result = here("eval", str(tmp_path / "run"), "--ood", "noise")
-    assert result.code == 2
+    assert (result.code, result.out) == (2, "")
     assert "--ood is about images" in result.err
 
 
