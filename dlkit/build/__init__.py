@@ -138,7 +138,10 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trai
 
 @dataclass
 class Evaluation:
-    """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None."""
+    """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None.
+
+    `damaged` images were left out, as `dlkit.data.streaming` does: name -> why.
+    """
 
     split: str
     samples: int
@@ -149,6 +152,7 @@ class Evaluation:
     classes: tuple[str, ...]
     per_class: list[dict[str, Any]]
     confusion: Tensor | None
+    damaged: dict[str, str]
 
 
 def evaluation(
@@ -173,8 +177,9 @@ def evaluation(
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
+    damaged = getattr(batches, "damaged", {})
     return Evaluation(
-        split, meter.samples, metrics, task.main_metric, seconds, found.step, dataset.classes, rows, confusion
+        split, meter.samples, metrics, task.main_metric, seconds, found.step, dataset.classes, rows, confusion, damaged
     )
 
 

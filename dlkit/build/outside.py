@@ -49,6 +49,7 @@ class Outside:
     scores: dict[str, Tensor]
     metrics: dict[str, float]
     seconds: float
+    damaged: dict[str, str]  # images that were left out: name -> why
 
 
 def read(recipe: Recipe, found: build.Trained, split: str | None, sources: Sequence[str]) -> list[Other]:
@@ -97,19 +98,22 @@ def detection(
     seen: Views = views or found.settings.test_views
     last = found.settings.channels_last == "on"
 
-    def scored(data: Any, name: str) -> tuple[dict[str, Tensor], int, float]:
+    def scored(data: Dataset, name: str) -> tuple[ood.ScoreMeter, float, dict[str, str]]:
         batches = build.split_batches(recipe, data, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
         meter = evaluate(found.model, batches.epoch(0), ood.ScoreMeter(seen), precision)
-        return meter.scores(), meter.samples, time.perf_counter() - began
+        return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
-    inside, _, _ = scored(dataset, split)
+    inside = scored(dataset, split)[0].scores()
     results: list[Outside] = []
     for other in others:
         examples = Split(other.images, torch.zeros(other.images.shape[0], dtype=torch.int64))
-        scores, samples, seconds = scored(dataclasses.replace(dataset, splits={"outside": examples}), "outside")
-        results.append(Outside(other.source, other.split, samples, scores, ood.measures(inside, scores), seconds))
+        beside = dataclasses.replace(dataset, splits={"outside": examples})
+        meter, seconds, damaged = scored(beside, "outside")
+        scores = meter.scores()
+        measures = ood.measures(inside, scores)
+        results.append(Outside(other.source, other.split, meter.samples, scores, measures, seconds, damaged))
     return inside, results
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.cli._console import note
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -23,4 +24,13 @@ def record_of(run: Path, recipe: Recipe, checkpoint: Path, result: Evaluation) -
         "checkpoint": str(checkpoint),
         "step": result.step,
         "per_class": result.per_class,
+        **({"damaged": len(result.damaged)} if result.damaged else {}),
     }
+
+
+def name_damaged(damaged: dict[str, str], all_of_them: str, most: int = 5) -> None:
+    """Tell of images that were left out; name -> why."""
+    for name, why in list(damaged.items())[:most]:
+        note(f"left out, damaged: {name}: {why}")
+    if len(damaged) > most:
+        note(f"left out, damaged: {all_of_them}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -39,6 +40,9 @@ class GracefulStop:
         if self.requested is not None:
             if os.isatty(2):
                 os.write(2, b"\x1b[?25h\n")  # the live view had hidden the cursor
+            workers: Any = sys.modules.get("multiprocessing")
+            for worker in workers.active_children() if workers else ():
+                worker.kill()
             os._exit(128 + number)
         self.requested = number
         self.then()

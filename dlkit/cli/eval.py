@@ -12,7 +12,7 @@ from dlkit import runs
 from dlkit.catalog import SECTIONS
 from dlkit.cli import _benchmark, _completion
 from dlkit.cli._console import Output
-from dlkit.cli._evaluations import record_of
+from dlkit.cli._evaluations import name_damaged, record_of
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
@@ -107,6 +107,7 @@ def evaluate(
     others = outside.read(loaded, found, split, ood) if ood else []
     result = build.evaluation(loaded, found, split, place, seen)
     record = record_of(reference.path, loaded, chosen, result)
+    name_damaged(result.damaged, f"{len(result.damaged)} images in all")
     if confusion is not None:
         if result.confusion is None:
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
@@ -158,6 +159,7 @@ def _is_images(name: str) -> bool:
 
 def _outside(inside: dict[str, Any], result: Outside, output: Output) -> None:
     """The record of an out-of-distribution set."""
+    name_damaged(result.damaged, f"{len(result.damaged)} images of {result.source} in all")
     record: dict[str, Any] = {
         "run": inside["run"],
         "data": result.source,
@@ -169,6 +171,7 @@ def _outside(inside: dict[str, Any], result: Outside, output: Output) -> None:
         "step": inside["step"],
         "kind": "out-of-distribution",
         "inside": {key: inside[key] for key in ("data", "split", "n")},
+        **({"damaged": len(result.damaged)} if result.damaged else {}),
     }
     output.emit(record, None, lambda: _outside_table(record))
 

@@ -13,6 +13,7 @@ import typer
 from dlkit import recipe as recipes
 from dlkit.annotations import is_mapping
 from dlkit.cli._console import Output, live_console, note
+from dlkit.cli._evaluations import name_damaged
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._signals import GracefulStop
 from dlkit.errors import RequestError
@@ -108,7 +109,7 @@ def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
 
 def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
     from dlkit.cli._training_view import TrainingView
-    from dlkit.train import environment
+    from dlkit.train import environment, run_directory
     from dlkit.train.events import Finished
     from dlkit.train.loop import fit
 
@@ -138,15 +139,16 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
             if isinstance(event, Finished):
                 finished = event
     assert finished is not None
-    damaged: dict[str, str] = getattr(job.batches, "damaged", {})
-    for name, why in list(damaged.items())[:5]:
-        note(f"left out, damaged: {name}: {why}")
-    if len(damaged) > 5:
-        note(f"left out, damaged: {len(damaged)} images in all")
+    damaged: dict[str, str] = {}
+    for batches in (job.batches, *job.evaluations.values()):
+        damaged |= getattr(batches, "damaged", {})
+    if damaged:
+        name_damaged(damaged, f"all {len(damaged)} of them: {directory.path / run_directory.DAMAGED}")
+        directory.write(run_directory.DAMAGED, "".join(f"{name}: {why}\n" for name, why in damaged.items()))
     if finished.reason == "stopped":
         note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
         raise typer.Exit(128 + (stop.requested or 0))
-    record = _record(built, directory, finished)
+    record = _record(built, directory, finished) | ({"damaged": len(damaged)} if damaged else {})
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)
     output.emit(record, record["run"], lambda: _table(record))

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,12 +42,40 @@ class Source(Protocol):
 
 
 def decoded(data: bytes | Path, name: str) -> Image.Image:
-    """An RGB image of a file's bytes; grey, CMYK and palettes are converted. Raises DamagedImageError."""
+    """An RGB image of a file's bytes, `flat`; of an animation the first frame. Raises DamagedImageError."""
     try:
-        with Image.open(data if isinstance(data, Path) else io.BytesIO(data)) as image:
-            return image.convert("RGB")
-    except Exception as error:  # PIL raises a dozen kinds for a damaged file
-        raise DamagedImageError(f"{name}: {' '.join(str(error).split()) or type(error).__name__}") from error
+        with Image.open(regular(data) if isinstance(data, Path) else io.BytesIO(data)) as image:
+            return flat(image, "RGB")
+    except Exception as error:
+        raise DamagedImageError(f"{name}: {why(error)}") from error
+
+
+def regular(file: Path) -> Path:
+    """The file itself. Raises OSError if it is none: a pipe would be waited for."""
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise OSError("not a regular file")
+    return file
+
+
+def why(error: Exception) -> str:
+    """The reason in one line: PIL raises a dozen kinds for a damaged file, SyntaxError and struct.error among them."""
+    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+
+
+def flat(image: Image.Image, mode: str) -> Image.Image:
+    """The image in a mode of 8 bits a channel, L or RGB; transparent pixels are laid on white.
+
+    Raises:
+        ValueError: its numbers have no known range.
+    """
+    if image.mode.startswith("I"):  # 16 bits: the upper 8 are kept (PIL would clip)
+        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, whose range is unknown")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from dlkit.annotations import Count, Natural, Rate
 from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.encoded import flat, regular, why
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
 from dlkit.errors import DlkitError, RequestError
@@ -121,14 +122,23 @@ def _split_folders(root: Path) -> dict[str, Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(entry for entry in _list(folder) if entry.is_dir() and not entry.name.startswith("."))
+    names = (entry.name for entry in _list(folder) if _is_folder(entry) and not entry.name.startswith("."))
+    return [folder / name for name in sorted(names)]
 
 
-def _list(folder: Path) -> list[Path]:
+def _list(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        return list(folder.iterdir())
+        with os.scandir(folder) as entries:
+            return list(entries)
     except OSError as error:
         raise DlkitError(f"cannot read the folder {folder}: {error.strerror}") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself; opening it will say so
+        return False
 
 
 def _scan(folder: Path, classes: tuple[str, ...]) -> _Examples:
@@ -146,13 +156,19 @@ def _scan(folder: Path, classes: tuple[str, ...]) -> _Examples:
     return examples
 
 
-def _image_files(folder: Path) -> list[Path]:
-    files = []
-    for parent, names, entries in os.walk(folder, followlinks=True):
-        names[:] = [name for name in names if not name.startswith(".")]
-        files += [
-            Path(parent, name) for name in entries if not name.startswith(".") and name.lower().endswith(SUFFIXES)
-        ]
+def _image_files(folder: Path, above: tuple[str, ...] = ()) -> list[Path]:
+    """The image files in a folder, at any depth, in no order; `above` are the real paths of the folders it lies in."""
+    real = os.path.realpath(folder)
+    if real in above:
+        raise DlkitError(f"{folder} leads back to {real}, in which it lies", "remove the link")
+    files: list[Path] = []
+    for entry in _list(folder):
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(entry):
+            files += _image_files(folder / entry.name, (*above, real))
+        elif entry.name.lower().endswith(SUFFIXES):
+            files.append(folder / entry.name)
     return files
 
 
@@ -173,31 +189,18 @@ def _decode(examples: _Examples, size: int, channels: Literal[1, 3]) -> Split:
 def _load(file: Path, size: int, channels: Literal[1, 3]) -> NDArray[np.uint8]:
     """One image, (size, size, channels)."""
     try:
-        with Image.open(file) as image:
+        with Image.open(regular(file)) as image:
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
             # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, and then ends at a fraction of a pixel.
             drafted = image.draft(None, (2 * size, 2 * size))
             width, height = drafted[1][2:] if drafted else image.size
-            flat = _flatten(image, "RGB" if channels == 3 else "L")
+            whole = flat(image, "RGB" if channels == 3 else "L")
         # Resizing the shorter side and cropping the centre, in one step: the centre square is resized.
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        square = flat.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+        square = whole.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
         square.getexif()[ExifTags.Base.Orientation] = orientation
         ImageOps.exif_transpose(square, in_place=True)
         return np.asarray(square).reshape(size, size, channels)
-    except Exception as error:  # PIL raises a dozen kinds for a damaged file, SyntaxError and struct.error among them
-        reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-        raise DlkitError(f"cannot read the image {file}: {reason}", "repair or remove the file") from error
-
-
-def _flatten(image: Image.Image, mode: str) -> Image.Image:
-    """8 bits a channel, without transparency."""
-    if image.mode.startswith("I"):  # 16 bits: the upper 8 are kept (PIL would clip)
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels, whose range is unknown")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
+    except Exception as error:
+        raise DlkitError(f"cannot read the image {file}: {why(error)}", "repair or remove the file") from error

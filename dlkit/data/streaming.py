@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -201,4 +203,15 @@ def _collate(examples: list[Any]) -> tuple[Tensor, Tensor, list[str]]:
 
 def _worker(_: int) -> None:
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process saves, and then ends its workers
+    # a stop is asked of the whole group or control group: the training process saves, and then ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _obey_parent() -> None:
+    """Let a SIGTERM end this process only if the training process sent it."""
+    parent = multiprocessing.parent_process()
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != (parent.pid if parent else os.getppid()):
+        pass
+    os._exit(128 + signal.SIGTERM)

@@ -19,6 +19,7 @@ from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
 
 RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
+DAMAGED = "damaged.txt"  # a line for each image that was left out
 LOCK, LAST, BEST = ".lock", "last", "best"
 
 
@@ -177,7 +178,7 @@ def _clear(path: Path) -> None:
     """Delete an earlier run's files, and only those that a run makes."""
     with RunDirectory(path):
         shutil.rmtree(path / "checkpoints", ignore_errors=True)
-        for name in (METRICS, ENVIRONMENT, SUMMARY, "curves.svg", RECIPE):
+        for name in (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE):
             (path / name).unlink(missing_ok=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from dlkit.data.dataset import Dataset
+from dlkit.data.encoded import DamagedImageError
 from dlkit.data.imagenet import imagenet
 from dlkit.data.streaming import StreamedImages
 from dlkit.errors import DlkitError, RequestError
@@ -108,6 +110,58 @@ def test_damaged_and_cmyk_images(tree: Path) -> None:
         (tree / "train" / "dog" / f"{i}.jpg").write_bytes(b"no image")
     with pytest.raises(DlkitError, match="of 21 images cannot be decoded"):
         list(batches(imagenet(path=tree, size=16)).epoch(0))
+
+
+def test_files_of_every_kind(tree: Path) -> None:
+    folder, generator = tree / "train" / "cat", np.random.default_rng(0)
+    photo = Image.open(io.BytesIO(jpeg(1)))
+    stream = io.BytesIO()
+    photo.save(stream, "PNG")
+    (folder / "png-inside.jpg").write_bytes(stream.getvalue())
+    white = Image.new("RGBA", (50, 40), (0, 0, 0, 0))
+    white.save(folder / "clear.png")
+    deep = np.full((40, 50), 200 * 256 + 99, np.uint16)
+    Image.fromarray(deep).save(folder / "sixteen.png")
+    for name in ("moving.gif", "moving.webp"):
+        photo.save(folder / name, save_all=True, append_images=[white.convert("RGB"), photo.rotate(90)])
+    Image.fromarray(generator.integers(0, 256, (1, 900, 3), dtype=np.uint8)).save(folder / "thin.png")
+    broken = {"empty.jpg": "cannot identify image", "loop.jpg": "Too many levels", "gone.jpg": "No such file"}
+    broken |= {"pipe.jpg": "not a regular file", "float.tif": "floating-point pixels"}
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "gone.jpg").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.jpg")
+    Image.fromarray(np.zeros((40, 50), np.float32)).save(folder / "float.tif")
+    (folder / "folder.jpg").mkdir()
+    dataset = imagenet(path=tree, size=16)
+    files: Any = dataset.splits["train"].inputs
+    names = {Path(files.name(row)).name: row for row in range(files.shape[0])}
+    assert len(names) == 9 + 5 + 6  # of the cats, the others are called alike
+    assert files.image(names["clear.png"]).getpixel((0, 0)) == (255, 255, 255)
+    assert files.image(names["sixteen.png"]).getpixel((0, 0)) == (200, 200, 200)
+    moving = np.asarray(files.image(names["moving.gif"]), np.float32)
+    assert abs(moving - np.asarray(photo, np.float32)).mean() < 8  # the first frame, in a palette
+    found: dict[str, str] = {}
+    for name, row in names.items():
+        try:
+            files.image(row)
+        except DamagedImageError as error:
+            found[name] = str(error)
+    assert found.keys() == broken.keys()
+    for name, expected in broken.items():
+        assert found[name].startswith(f"{folder / name}: ") and expected in found[name]
+    # more than a tenth of these few, so that skipping would hide something
+    with pytest.raises(DlkitError, match="images cannot be decoded, the first"):
+        list(batches(dataset).epoch(0))
+
+
+def test_folders_that_lead_in_a_circle(tree: Path) -> None:
+    # dogs that are called cats: as it stands there
+    (tree / "train" / "cat" / "more").symlink_to(tree / "train" / "dog")
+    assert imagenet(path=tree).splits["train"].targets.tolist() == [0] * 18 + [1] * 9
+    (tree / "train" / "dog" / "back").symlink_to(tree / "train")
+    with pytest.raises(DlkitError, match=r"/back/\w+ leads back to .*/train/\w+, in which it lies"):
+        imagenet(path=tree)
 
 
 def test_the_cache(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
