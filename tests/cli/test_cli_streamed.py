@@ -55,7 +55,7 @@ def test_damaged_images_are_named_and_counted(here: Any, tree: Path, tmp_path: P
     assert f"left out, damaged: {cut}: " in result.err
     refused = here(*command, "data.damaged=refuse", "--run-dir", str(tmp_path / "other"))
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err.splitlines()[0].startswith(f"error: cannot decode the image {tree / 'train' / 'a'}")
+    assert refused.err.splitlines()[-2].startswith(f"error: cannot decode the image {tree / 'train' / 'a'}")
 
 
 # ---------------------------------------------------------------------- processes
