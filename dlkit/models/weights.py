@@ -25,6 +25,12 @@ from dlkit.nn.stochastic_depth import StochasticDepth
 
 Loader = Callable[[nn.Module, dict[str, Tensor]], None]
 
+# What stands in the place of a file that was not really downloaded, by how it begins: what it is, and what to do.
+_NO_WEIGHTS = {
+    b"<!doctype": ("a web page", "download the file itself, not the page about it"),
+    b"<html": ("a web page", "download the file itself, not the page about it"),
+    b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file itself: git lfs pull"),
+}
 # Where training scripts keep the state dict in what they save; what wrappers put before every name.
 _HOLDERS = ("state_dict", "model", "net", "model_state_dict")
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
@@ -107,7 +113,12 @@ def pretrained(
             remarks.append(f"{weights} has {given[0]} classes, the data {wanted[0]}: the last layer starts anew")
         if remarks or (new_head and given == wanted):
             tensors |= {name: own[name] for name in head}
-        load(model, tensors)
+        try:
+            load(model, tensors)
+        except DlkitError as error:
+            raise DlkitError(
+                f"{weights}: {error.message}", "give model.name and model.weights that go together"
+            ) from error
     if freeze:
         _freeze(model, freeze)
     return remarks
@@ -123,6 +134,13 @@ def read(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise DlkitError(f"no such file of weights: {path}", "model.weights is a .safetensors, .pth or .pt file")
     try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip().lower()
+        for beginning, (what, hint) in _NO_WEIGHTS.items():
+            if start.startswith(beginning):
+                raise DlkitError(f"{path} is {what}, not weights", hint)
+        if not start:
+            raise DlkitError(f"{path} is empty", "is the download whole?")
         if path.suffix == ".safetensors":
             found: Any = load_file(path)
         else:
@@ -133,7 +151,7 @@ def read(path: Path) -> dict[str, Tensor]:
             "save only the state dict: torch.save(model.state_dict(), FILE), or better as .safetensors",
         ) from error
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
         raise DlkitError(f"cannot read the weights {path}: {reason}", "is the file whole?") from error
     for holder in _HOLDERS:
         if isinstance(found, Mapping) and isinstance(found.get(holder), Mapping):

@@ -316,8 +316,14 @@ def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "empty.pth").write_bytes(b"")
     (tmp_path / "text.safetensors").write_text("hello")
-    for name in ("text.pth", "empty.pth", "text.safetensors"):
+    for name in ("text.pth", "text.safetensors"):
         assert name in refusal(name)
+    assert refusal("empty.pth").endswith("empty.pth is empty")
+    for name in ("page.pth", "page.safetensors"):
+        (tmp_path / name).write_text("\n<!DOCTYPE html>\n<html><title>Sign in</title></html>")
+        assert refusal(name).endswith(f"{name} is a web page, not weights")
+    (tmp_path / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert "a pointer of Git LFS" in refusal("pointer.safetensors")
     torch.save(state, tmp_path / "cut.pth")
     cut = (tmp_path / "cut.pth").read_bytes()
     (tmp_path / "cut.pth").write_bytes(cut[: len(cut) // 2])
@@ -330,6 +336,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
     wrong = {name: value for name, value in state.items() if name != "conv1.weight"} | {"extra.weight": torch.ones(1)}
     save_file(wrong, tmp_path / "wrong.safetensors")
     message = refusal("wrong.safetensors")
+    assert message.startswith(f"{tmp_path / 'wrong.safetensors'}: ")
     assert "missing conv1.weight" in message and "surplus extra.weight" in message
     save_file(ResNet((1, 8, 8), 4, depths=(1,), widths=(4,)).state_dict(), tmp_path / "grey.safetensors")
     assert "conv1.weight is (4, 1, 3, 3), the model wants (4, 3, 3, 3)" in refusal("grey.safetensors")
