@@ -6,7 +6,6 @@ device sees the same examples, and iteration resumes exactly at any batch.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Literal
 
@@ -16,6 +15,7 @@ from torch import Tensor
 from dlkit.annotations import Count, Natural, NonNegative
 from dlkit.data import augmentation
 from dlkit.data.dataset import Split, imagenet_statistics
+from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.errors import RequestError
 
 # Images that take no more than this as float32 are normalised once instead of in every batch.
@@ -23,7 +23,7 @@ _NORMALISED_BYTES = 64 * 2**20
 _MULTIPLE = 4  # progressive sizes of small images are multiples of it
 
 
-class Batches:
+class Batches(Epochs):
     """Batches of rows, normalised once by the training split's mean and standard deviation.
 
     Training shuffles and keeps the last, partial batch; evaluation goes in order and yields views of the data, which
@@ -32,8 +32,6 @@ class Batches:
     Args:
         batch_size: examples a batch; "full" takes all of them (batch gradient descent).
     """
-
-    samples: int  # examples an epoch
 
     def __init__(
         self,
@@ -54,10 +52,6 @@ class Batches:
         self._targets = split.targets.to(device)
         self._inputs = self._load(split.inputs.to(device), mean.to(device), std.to(device))
 
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return -(-self.samples // self.batch_size)
-
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Batches `start`, `start` + 1, ... of epoch `number`: (inputs, targets), on the device.
 
@@ -67,9 +61,7 @@ class Batches:
         Raises:
             ValueError: the epoch has fewer than `start` batches.
         """
-        if not 0 <= start <= len(self):
-            raise ValueError(f"start={start} is not in 0..{len(self)}, the batches of an epoch")
-        begins = range(start * self.batch_size, self.samples, self.batch_size)
+        begins = self.begins(start)
         if not self.training:
             for begin in begins:
                 rows = slice(begin, begin + self.batch_size)
@@ -77,8 +69,8 @@ class Batches:
             return
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
         shuffled = torch.randperm(self.samples, generator=generator)
-        order = self._send(shuffled)  # (samples,)
-        parameters = [self._send(values) for values in self._draw(generator, shuffled, number)]  # each (samples,)
+        order = self.send(shuffled)  # (samples,)
+        parameters = [self.send(values) for values in self._draw(generator, shuffled, number)]  # each (samples,)
         for begin in begins:
             chosen = slice(begin, begin + self.batch_size)
             rows = order[chosen]
@@ -100,11 +92,6 @@ class Batches:
 
     def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
         return inputs, targets
-
-    def _send(self, values: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            return values.pin_memory().to(self.device, non_blocking=True)
-        return values.to(self.device)
 
 
 class ImageBatches(Batches):
@@ -246,8 +233,3 @@ def grown_size(start: int, full: int, number: int, epochs: int, multiple: int) -
     # s_e = s_0 + (s - s_0) e / E, rounded to a multiple
     grown = start + (full - start) * number / epochs
     return min(full, max(start, round(grown / multiple) * multiple))
-
-
-def mixed_seed(seed: int, *numbers: int) -> int:
-    """A generator's seed for one epoch, or a batch of it: a hash, so that neighbouring ones share nothing."""
-    return int.from_bytes(hashlib.blake2b(" ".join(map(str, (seed, *numbers))).encode(), digest_size=8).digest(), "big")

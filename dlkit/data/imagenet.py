@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def imagenet(*, path: Path, size: Count = 224, cache: Path | None = None) -> Dat
     return Dataset(root.resolve().name, splits, classes, mean, std, {"path": str(root.resolve()), "rows": rows})
 
 
-def imagenet1k(*, size: Count = 224, cache: Path | None = None) -> Dataset:
-    """ILSVRC 2012, 1.28 million photographs in 1,000 classes, as `dlkit download` has it; streamed as `imagenet` does.
+def downloaded(name: str, /, *, size: Count = 224, cache: Path | None = None) -> Dataset:
+    """ImageNet as `dlkit download` has it: ILSVRC 2012, or all of it; streamed as `imagenet` does.
 
     Args:
         size: height and width of what the model sees.
@@ -63,27 +64,13 @@ def imagenet1k(*, size: Count = 224, cache: Path | None = None) -> Dataset:
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
     """
-    return _downloaded("imagenet1k", size, cache)
-
-
-def imagenet22k(*, size: Count = 224, cache: Path | None = None) -> Dataset:
-    """All of ImageNet, 14 million photographs in 21,841 classes, as `dlkit download` has it; streamed from archives.
-
-    Args:
-        size: height and width of what the model sees.
-        cache: a folder for resized copies of all images (196 KB each), made at first use, for machines of few cores.
-
-    Raises:
-        DlkitError: the data set is not here; the hint is the command that downloads it.
-    """
-    return _downloaded("imagenet22k", size, cache)
-
-
-def _downloaded(name: str, size: int, cache: Path | None) -> Dataset:
     place, manifest = store.require(name)
     data = imagenet(path=place, size=size, cache=cache)
     return replace(data, name=name, sources={"path": str(place), **manifest.provenance()})
 
+
+imagenet1k = partial(downloaded, "imagenet1k")  # 1.28 million photographs in 1,000 classes
+imagenet22k = partial(downloaded, "imagenet22k")  # 14 million photographs in 21,841 classes
 
 Found = dict[str, tuple[Source, np.ndarray]]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlkit.annotations import Count
-from dlkit.data.batches import mixed_seed
+from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.labelled import Examples
 from dlkit.data.tokenizer import Tokenizer
 
@@ -80,7 +80,7 @@ def _shares(first: int, second: int, room: int) -> tuple[int, int]:
     return half, room - half
 
 
-class SequenceBatches:
+class SequenceBatches(Epochs):
     """(tokens (R, T), targets (N,), segments (R, T), real (R, T), counts (N,), judged), on the device.
 
     What the examples do not have is None: segments without second texts, counts without candidates, and `judged`, which
@@ -115,10 +115,6 @@ class SequenceBatches:
         lengths = np.diff(self.encoded.starts)
         self.lengths = np.maximum.reduceat(lengths, ends[:-1])  # (N,) of each example's longest row
 
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return -(-self.samples // self.batch_size)
-
     def order(self, number: int) -> list[NDArray[np.int64]]:
         """The examples of each batch of epoch `number`."""
         size = self.batch_size
@@ -148,7 +144,7 @@ class SequenceBatches:
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
         for chosen in self.order(number)[start:]:
-            yield tuple(part if part is None else self._send(part) for part in self._make(chosen))
+            yield tuple(part if part is None else self.send(part) for part in self._make(chosen))
 
     def _make(
         self, chosen: NDArray[np.int64]
@@ -174,8 +170,3 @@ class SequenceBatches:
         if examples.credit is not None:
             judged = torch.from_numpy(examples.credit[rows])
         return torch.from_numpy(tokens), targets, segments, torch.from_numpy(real), counts, judged
-
-    def _send(self, values: Tensor) -> Tensor:
-        if self.device.type == "cuda":
-            return values.pin_memory().to(self.device, non_blocking=True)
-        return values

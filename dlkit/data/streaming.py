@@ -17,16 +17,17 @@ from torchvision.transforms import v2
 
 from dlkit.annotations import Count, Fraction, Natural, NonNegative
 from dlkit.data import augmentation
-from dlkit.data.batches import grown_size, mixed_seed
+from dlkit.data.batches import grown_size
 from dlkit.data.dataset import Split
 from dlkit.data.encoded import DamagedImageError, Source
+from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.errors import DlkitError, RequestError
 
 _MULTIPLE = 32  # progressive sizes are multiples of it
 _ALL_MAY_BE_DAMAGED = 0.1  # share of an epoch, above which skipping would hide that something else is wrong
 
 
-class StreamedImages:
+class StreamedImages(Epochs):
     """Batches of images, (n, 3, S, S) float32 on the device; as many as fit into the workers' queues are in memory.
 
     In training a random part of each image is cut out, resized and mirrored (Szegedy et al., arXiv:1409.4842); in
@@ -90,10 +91,6 @@ class StreamedImages:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._mean, self._std = (values.to(device)[None, :, None, None] for values in (mean, std))
 
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return -(-self.samples // self.batch_size)
-
     def size_of(self, number: int) -> int:
         """Height and width of training images in epoch `number`."""
         if not self.training or self.start_size is None:
@@ -107,11 +104,10 @@ class StreamedImages:
             ValueError: the epoch has fewer than `start` batches.
             DlkitError: images are damaged, more than the policy allows.
         """
-        if not 0 <= start <= len(self):
-            raise ValueError(f"start={start} is not in 0..{len(self)}, the batches of an epoch")
+        begins = self.begins(start)
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
         order = self._source.order(generator) if self.training else torch.arange(self.samples)
-        rows = [part.tolist() for part in order.split(self.batch_size)][start:]
+        rows = [order[begin : begin + self.batch_size].tolist() for begin in begins]
         epoch_seed = mixed_seed(self.seed, number, 1) if self.training else None
         loader: DataLoader[Any] = DataLoader(
             _Decoded(self._source, self._targets, self._transform(self.size_of(number)), epoch_seed),

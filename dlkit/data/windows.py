@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlkit.annotations import Count, Fraction
-from dlkit.data.batches import mixed_seed
+from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.tokens import Tokens
 from dlkit.errors import DlkitError
 
@@ -25,7 +25,7 @@ _ON_DEVICE = 1 << 30  # bytes of tokens that are kept on the device
 IGNORED = -100  # the target of a token that another window predicts: what torch's cross_entropy leaves out
 
 
-class TokenWindows:
+class TokenWindows(Epochs):
     """Causal language modelling: (inputs (B, T) int64, targets (B T,) int64), a target being the token after its input.
 
     In evaluation each token is predicted once: windows begin every `stride` tokens, and what an earlier window
@@ -75,10 +75,6 @@ class TokenWindows:
             self._tokens = torch.from_numpy(tokens.astype(np.int32)).to(self.device)
         self._steps = torch.arange(self._span, device=self.device)
 
-    def __len__(self) -> int:
-        """Batches an epoch."""
-        return -(-self.samples // self.batch_size)
-
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Batches `start`, `start` + 1, ... of epoch `number`, on the device."""
         begins = self._begins(number)  # (samples,)
@@ -99,11 +95,8 @@ class TokenWindows:
         """The windows that begin there, (B, span) int64, on the device."""
         if self._mapped is not None:
             places = begins.numpy()[:, None] + np.arange(self._span)
-            taken = torch.from_numpy(self._mapped[places].astype(np.int64))
-            return taken.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else taken
-        if self.device.type == "cuda":
-            begins = begins.pin_memory().to(self.device, non_blocking=True)
-        return self._tokens[begins.to(self.device)[:, None] + self._steps].long()
+            return self.send(torch.from_numpy(self._mapped[places].astype(np.int64)))
+        return self._tokens[self.send(begins)[:, None] + self._steps].long()
 
     def _make(self, windows: Tensor, number: int, batch: int, rows: slice) -> tuple[Tensor, ...]:
         inputs, targets = windows[:, :-1], windows[:, 1:]
