@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -19,79 +20,6 @@ from dlkit.data.splits import three_way
 from dlkit.errors import DlkitError, RequestError
 
 Reader = Callable[[Path], pa.Table]
-
-
-def csv(
-    *,
-    path: Path,
-    label: str,
-    columns: tuple[str, ...] | None = None,
-    test_path: Path | None = None,
-    test: Rate = 0.2,
-    validation: Rate = 0.0,
-) -> Dataset:
-    """Rows of a CSV file with a header: features (N, F) float32 and the classes of the label, sorted.
-
-    A label is text, an integer, a boolean or a whole number. Booleans among the features become 0 and 1.
-
-    Args:
-        path: the file, relative to the current directory.
-        label: the column that holds the class.
-        columns: the feature columns; by default all but the label, which must then be numeric.
-        test_path: a second file with the rows of "test".
-        test: share of the rows that is held out as "test", where there is no test_path.
-        validation: share of the training rows that is held out as "val".
-
-    Raises:
-        RequestError: a column that is not there, is there twice, has no name, or is not of the type that is needed.
-        DlkitError: a missing, empty or damaged file, missing or infinite values, a single class, a class that is
-            only in the test file or too small to be split.
-    """
-    return _dataset(_read_csv, path, label, columns, test_path, test, validation)
-
-
-def jsonl(
-    *,
-    path: Path,
-    label: str,
-    columns: tuple[str, ...] | None = None,
-    test_path: Path | None = None,
-    test: Rate = 0.2,
-    validation: Rate = 0.0,
-) -> Dataset:
-    """Rows of a JSON Lines file, one object a line: like `csv`.
-
-    Args:
-        path: the file, relative to the current directory.
-        label: the key that holds the class.
-        columns: the keys of the features; by default all but the label, which must then be numeric.
-        test_path: a second file with the rows of "test".
-        test: share of the rows that is held out as "test", where there is no test_path.
-        validation: share of the training rows that is held out as "val".
-    """
-    return _dataset(_read_jsonl, path, label, columns, test_path, test, validation)
-
-
-def parquet(
-    *,
-    path: Path,
-    label: str,
-    columns: tuple[str, ...] | None = None,
-    test_path: Path | None = None,
-    test: Rate = 0.2,
-    validation: Rate = 0.0,
-) -> Dataset:
-    """Rows of a Parquet file: like `csv`.
-
-    Args:
-        path: the file, relative to the current directory.
-        label: the column that holds the class.
-        columns: the feature columns; by default all but the label, which must then be numeric.
-        test_path: a second file with the rows of "test".
-        test: share of the rows that is held out as "test", where there is no test_path.
-        validation: share of the training rows that is held out as "val".
-    """
-    return _dataset(_read_parquet, path, label, columns, test_path, test, validation)
 
 
 def _read_csv(file: Path) -> pa.Table:
@@ -119,33 +47,58 @@ def _read_parquet(file: Path) -> pa.Table:
 READERS: dict[str, Reader] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
 
 
-def _dataset(
+def table(
     reader: Reader,
+    /,
+    *,
     path: Path,
     label: str,
-    columns: tuple[str, ...] | None,
-    test_path: Path | None,
-    test: float,
-    validation: float,
+    columns: tuple[str, ...] | None = None,
+    test_path: Path | None = None,
+    test: Rate = 0.2,
+    validation: Rate = 0.0,
 ) -> Dataset:
+    """Rows of a file: features (N, F) float32 and the classes of the label, sorted.
+
+    A label is text, an integer, a boolean or a whole number. Booleans among the features become 0 and 1.
+
+    Args:
+        path: the file, relative to the current directory.
+        label: the column that holds the class; of JSON Lines the key.
+        columns: the feature columns; by default all but the label, which must then be numeric.
+        test_path: a second file with the rows of "test".
+        test: share of the rows that is held out as "test", where there is no test_path.
+        validation: share of the training rows that is held out as "val".
+
+    Raises:
+        RequestError: a column that is not there, is there twice, has no name, or is not of the type that is needed.
+        DlkitError: a missing, empty or damaged file, missing or infinite values, a single class, a class that is
+            only in the test file or too small to be split.
+    """
     file = Path(path)
-    table = read_table(reader, file)
-    features = feature_columns(table, file, label, columns)
-    values, places = label_values(table, file, label)
+    rows = read_table(reader, file)
+    features = feature_columns(rows, file, label, columns)
+    values, places = label_values(rows, file, label)
     classes = class_names(values, file, label)
     labels = class_places(values, places, classes, file)
-    inputs = feature_values(table, file, features)
+    inputs = feature_values(rows, file, features)
     parts = three_way(labels, classes, test=0.0 if test_path else test, validation=validation)
-    splits = {name: _split(inputs, labels, rows) for name, rows in parts.items()}
+    splits = {name: _split(inputs, labels, chosen) for name, chosen in parts.items()}
     sources = {"path": str(file.resolve()), "label": label, "columns": features}
     if test_path:
         test_file = Path(test_path)
-        table = read_table(reader, test_file)
-        feature_columns(table, test_file, label, tuple(features))
-        labels = class_places(*label_values(table, test_file, label), classes, test_file)
-        splits["test"] = _split(feature_values(table, test_file, features), labels, np.arange(len(labels)))
+        rows = read_table(reader, test_file)
+        feature_columns(rows, test_file, label, tuple(features))
+        labels = class_places(*label_values(rows, test_file, label), classes, test_file)
+        splits["test"] = _split(feature_values(rows, test_file, features), labels, np.arange(len(labels)))
         sources["test_path"] = str(test_file.resolve())
     return assemble(file.stem, splits, classes, **sources)
+
+
+# The first line of CSV names the columns; JSON Lines has an object a line.
+csv = functools.partial(table, _read_csv)
+jsonl = functools.partial(table, _read_jsonl)
+parquet = functools.partial(table, _read_parquet)
 
 
 def _split(inputs: NDArray[np.float32], labels: NDArray[np.int64], rows: NDArray[np.int64]) -> Split:
