@@ -150,14 +150,20 @@ def assert_same_tensors(
         torch.testing.assert_close(value, translated[name], msg=name, **close)
 
 
+@pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("kind", REDUCED)
-def test_training(kind: str) -> None:
+def test_training(kind: str, channels_last: bool) -> None:
     torch.manual_seed(0)
     ours, other = REDUCED[kind]
     if kind == "basic":  # torchvision has four stages at least, so two of them are left out
         other = partial(_two_stages, other)
     mine, twin = (model.double() for model in pair(ours, other, size=32))
     x, targets = torch.randn(2, 6, 3, 32, 32, dtype=torch.float64), torch.randint(0, 10, (2, 6))
+    if channels_last:
+        for model in (mine, twin):
+            model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        x = x.movedim(2, 4).contiguous().movedim(4, 2)  # of each step
+        assert x[0].is_contiguous(memory_format=torch.channels_last)
     assert_same_training(mine, twin, x, targets, {"rtol": 1e-9, "atol": 1e-11})
 
 
