@@ -18,12 +18,14 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
 from dlkit.errors import DlkitError
 
 MARGIN = 256  # side of the images in a cache
+_SQUARE_BYTES = MARGIN * MARGIN * 3
 _KEPT_GROUPS = 2  # row groups of Parquet that a process keeps
 
 
@@ -178,6 +180,9 @@ class Cached:
     Args:
         source: the images.
         folder: where the cache is.
+
+    Raises:
+        DlkitError: there is no room for it, it cannot be written, or it is damaged.
     """
 
     def __init__(self, source: Source, folder: Path) -> None:
@@ -190,34 +195,51 @@ class Cached:
         self.file = folder / f"images-{digest.hexdigest()[:24]}.uint8"
         self.damaged_file = self.file.with_suffix(".damaged")
         if not self.file.exists():
-            self._make(count)
+            self._make_once(count)
+        if self.file.stat().st_size != count * _SQUARE_BYTES:
+            raise DlkitError(f"the cache {self.file} is damaged", "remove it, and it is made again")
         self.damaged = self.damaged_file.read_text(encoding="utf-8").splitlines()
         self._bad = {int(line.split("\t")[0]): line.split("\t", 1)[1] for line in self.damaged}
 
-    def _make(self, count: int) -> None:
-        damaged: list[str] = []
-        temporary = self.file.with_suffix(f".{os.getpid()}.tmp")
+    def _make_once(self, count: int) -> None:
+        """Make the cache, unless another process has made it meanwhile."""
+        temporary = self.file.with_suffix(".tmp")
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            pixels = np.memmap(temporary, np.uint8, "w+", shape=(count, MARGIN, MARGIN, 3))
-
-            def store(row: int) -> None:
+            with FileLock(self.file.with_suffix(".lock")):
+                if self.file.exists():
+                    return
                 try:
-                    pixels[row] = np.asarray(_square(self.source.image(row)))
-                except DamagedImageError as error:
-                    damaged.append(f"{row}\t{error}")
-
-            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-                for _ in pool.map(store, range(count)):
-                    pass
-            pixels.flush()
-            self.damaged_file.write_text("".join(f"{line}\n" for line in sorted(damaged)), encoding="utf-8")
-            temporary.replace(self.file)
+                    self._make(count, temporary)
+                except BaseException:
+                    temporary.unlink(missing_ok=True)
+                    raise
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            gigabytes = count * _SQUARE_BYTES / 1e9
             raise DlkitError(
-                f"cannot write the cache {self.file}: {error.strerror}", "free some space, or leave out data.cache"
+                f"cannot write the cache {self.file}, {gigabytes:.1f} GB: {error.strerror}",
+                "free some space, or leave out data.cache",
             ) from error
+
+    def _make(self, count: int, temporary: Path) -> None:
+        damaged: list[str] = []
+        with temporary.open("wb") as file:
+            # all of it now: a page of a mapped file for which the disk has no room would kill the process
+            os.posix_fallocate(file.fileno(), 0, count * _SQUARE_BYTES)
+        pixels = np.memmap(temporary, np.uint8, "r+", shape=(count, MARGIN, MARGIN, 3))
+
+        def store(row: int) -> None:
+            try:
+                pixels[row] = np.asarray(_square(self.source.image(row)))
+            except DamagedImageError as error:
+                damaged.append(f"{row}\t{error}")
+
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            for _ in pool.map(store, range(count)):
+                pass
+        pixels.flush()
+        self.damaged_file.write_text("".join(f"{line}\n" for line in sorted(damaged)), encoding="utf-8")
+        temporary.replace(self.file)
 
     def name(self, row: int) -> str:
         return self.source.name(row)
@@ -225,7 +247,7 @@ class Cached:
     def image(self, row: int) -> Image.Image:
         if row in self._bad:
             raise DamagedImageError(self._bad[row])
-        pixels = np.memmap(self.file, np.uint8, "r", offset=row * MARGIN**2 * 3, shape=(MARGIN, MARGIN, 3))
+        pixels = np.memmap(self.file, np.uint8, "r", offset=row * _SQUARE_BYTES, shape=(MARGIN, MARGIN, 3))
         return Image.fromarray(np.array(pixels))
 
     def order(self, generator: torch.Generator) -> Tensor:

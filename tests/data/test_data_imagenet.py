@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from pathlib import Path
@@ -178,6 +179,28 @@ def test_the_cache(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None
     files = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
     imagenet(path=tree, size=200, cache=folder)
     assert files == {file: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+def test_a_cache_that_cannot_be_made(
+    tree: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, offset: int, length: int) -> None:
+        assert length == 18 * 256 * 256 * 3
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder = tmp_path_factory.mktemp("caches") / "cache"
+    with monkeypatch.context() as patch:
+        patch.setattr("os.posix_fallocate", full)
+        with pytest.raises(DlkitError, match=r"cannot write the cache .*, 0\.0 GB: No space left"):
+            imagenet(path=tree, cache=folder)
+    assert {file.suffix for file in folder.iterdir()} <= {".lock"}
+    with pytest.raises(DlkitError, match="cannot write the cache"):
+        imagenet(path=tree, cache=tree / "train" / "cat" / "0.jpg")
+    imagenet(path=tree, cache=folder)
+    whole = next(file for file in folder.glob("*.uint8") if file.stat().st_size == 18 * 256 * 256 * 3)
+    whole.write_bytes(whole.read_bytes()[:-1])
+    with pytest.raises(DlkitError, match="is damaged"):
+        imagenet(path=tree, cache=folder)
 
 
 def test_sizes_grow(tree: Path) -> None:
