@@ -142,9 +142,4 @@ def _unexpected(error: Exception) -> DlkitError:
     kind, text = type(error).__name__, str(error).strip().split("\n")[0]
     if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "not enough memory" in text:
         return DlkitError(f"out of memory: {text or kind}", "use a smaller data.batch_size or model")
-    if text.startswith("DataLoader worker (pid"):  # torch raises it wherever the training process is just then
-        return DlkitError(
-            f"a process that decodes images died: {text}",
-            "if memory ran out, lower data.workers or data.batch_size; a run goes on from its checkpoint with --resume",
-        )
     return DlkitError(f"internal error: {kind}: {text}", "run it again with --debug and report the traceback")

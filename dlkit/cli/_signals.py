@@ -17,13 +17,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class GracefulStop:
     """Within this context, `requested` is the number of the signal that asked to stop, or None.
 
+    While `saves` is false there is nothing that a stop could save: a signal then ends the program.
+
     Args:
         message: what to tell the user on the first signal.
         then: called on the first signal.
+        saves: what it is at first.
     """
 
-    def __init__(self, message: str, then: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, message: str, then: Callable[[], None] = lambda: None, saves: bool = True) -> None:
         self.message = message
+        self.saves = saves
         self.then = then
         self.requested: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
@@ -44,6 +48,8 @@ class GracefulStop:
             for worker in workers.active_children() if workers else ():
                 worker.kill()
             os._exit(128 + number)
+        if not self.saves:
+            raise SystemExit(128 + number)
         self.requested = number
         self.then()
         write_stderr(self.message)

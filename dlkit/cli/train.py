@@ -71,8 +71,9 @@ def train(
     name = re.sub(r"-\d+$", "", loaded.name)
     if begins:
         run_directory.refuse(run_dir, overwrite)
-    with GracefulStop("stopping after this step, with a checkpoint; once more stops at once") as stop:
+    with GracefulStop("stopping after this step, with a checkpoint; once more stops at once", saves=False) as stop:
         built = _build(loaded, device, stop)
+        stop.saves = True
         # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
         path = run_directory.create(run_dir, name, overwrite) if begins or run_dir is None else run_dir
         with run_directory.RunDirectory(path, loaded.values["train"]["keep_checkpoints"]) as directory:

@@ -26,6 +26,7 @@ from dlkit.errors import DlkitError
 
 MARGIN = 256  # side of the images in a cache
 _SQUARE_BYTES = MARGIN * MARGIN * 3
+_CHUNK = 4096  # rows that are resized for a cache together
 _KEPT_GROUPS = 2  # row groups of Parquet that a process keeps
 
 
@@ -235,8 +236,9 @@ class Cached:
                 damaged.append(f"{row}\t{error}")
 
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            for _ in pool.map(store, range(count)):
-                pass
+            for begin in range(0, count, _CHUNK):  # the pool keeps an object for each row that it is told of
+                for _ in pool.map(store, range(begin, min(begin + _CHUNK, count))):
+                    pass
         pixels.flush()
         self.damaged_file.write_text("".join(f"{line}\n" for line in sorted(damaged)), encoding="utf-8")
         temporary.replace(self.file)

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
 from typing import Any, Literal
 
 import torch
@@ -102,7 +103,7 @@ class StreamedImages(Epochs):
 
         Raises:
             ValueError: the epoch has fewer than `start` batches.
-            DlkitError: images are damaged, more than the policy allows.
+            DlkitError: images are damaged, more than the policy allows; a worker was killed.
         """
         begins = self.begins(start)
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
@@ -119,7 +120,7 @@ class StreamedImages(Epochs):
             prefetch_factor=2 if self.workers else None,
             generator=generator,  # the loader draws a number; the training's own generator must not notice
         )
-        for index, (images, targets, problems) in enumerate(loader, start):
+        for index, (images, targets, problems) in enumerate(_loaded(loader), start):
             self._report(problems)
             if not len(targets):
                 continue
@@ -197,12 +198,49 @@ def _collate(examples: list[Any]) -> tuple[Tensor, Tensor, list[str]]:
     return torch.stack([image for image, _ in good]), torch.stack([target for _, target in good]), problems
 
 
+def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
+    """What a loader yields. Raises DlkitError if one of its workers dies."""
+    others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        # torch's handler raises wherever the main thread is when a worker dies; without it the next batch tells
+        signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
+    workers = [process for process in multiprocessing.active_children() if process not in others]
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            # a closed connection may be seen before the death that closed it
+            ended = wait([worker.sentinel for worker in workers], timeout=1)
+            for worker in workers:
+                worker.join(1 if worker.sentinel in ended else 0)
+            dead = [worker for worker in workers if worker.exitcode]
+            if not dead:
+                raise
+            code = dead[0].exitcode or 0
+            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            raise DlkitError(
+                f"a process that decodes images died: {how}",
+                "if memory ran out, lower data.workers or data.batch_size; --resume goes on from the last checkpoint",
+            ) from error
+        yield batch
+
+
 def _worker(_: int) -> None:
     torch.set_num_threads(1)
+    threading.excepthook = _heed_no_closed_pipe
     # a stop is asked of the whole group or control group: the training process saves, and then ends its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _heed_no_closed_pipe(arguments: threading.ExceptHookArgs) -> None:
+    """Say nothing of a training process that ended while it fetched a batch."""
+    if not issubclass(arguments.exc_type, (OSError, EOFError)):
+        threading.__excepthook__(arguments)
 
 
 def _obey_parent() -> None:
