@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from dlkit.train import products
+from dlkit.nn import products
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.loop import Batches, Training
 from dlkit.train.tosses import Tosses

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import importlib.util
 import statistics
 import time
@@ -211,48 +210,3 @@ def test_bf16_beside_fp32() -> None:
     assert side("bf16")() == pytest.approx(side("fp32")(), abs=0.02)
     a, b = in_turns(side("bf16"), side("fp32"))
     told("train width 512, 4 layers, batch 8 x 128, bf16 beside fp32", a, b, steps * size * context)
-
-
-def test_a_bare_loop_on_characters() -> None:
-    """nanoGPT's settings for a CPU: 4 layers, 4 heads, width 128, batch 12 x 64, AdamW, clipped, a loss every step."""
-    torch.set_num_threads(2)
-    torch.set_flush_denormal(True)
-    steps, size, context = 60, 12, 64
-    stream = torch.randint(65, (size * (context + 1) * (steps + 30),)).numpy().astype("uint16")
-    batches = TokenWindows(stream, CPU, 0, True, batch_size=size, context=context)
-    ours, theirs = twins(context, vocabulary=65, layers=4, heads=4, width=128, activation="gelu")
-    data = torch.from_numpy(stream.astype("int64"))
-
-    def dlkit_steps() -> None:
-        job = Training(
-            model=ours, task=CausalLM(CrossEntropy()), schedule=lambda step, total: 1.0, batches=batches,
-            optimizer=AdamW(parameter_groups(ours), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.1), evaluations={},
-            settings=dataclasses.replace(settings_of(steps), clip_norm=1.0), device=CPU,
-        )  # fmt: skip
-        for _ in fit(job):
-            pass
-
-    # its train.py: random windows, two groups, the fused optimizer where there is one, a loss read every 10 steps
-    decayed = [p for p in theirs.parameters() if p.dim() >= 2]
-    rest = [p for p in theirs.parameters() if p.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
-    theirs.train()
-
-    def bare() -> None:
-        for step in range(steps):
-            places = torch.randint(len(data) - context, (size,)).tolist()
-            x = torch.stack([data[i : i + context] for i in places])
-            y = torch.stack([data[i + 1 : i + 1 + context] for i in places])
-            for group in optimizer.param_groups:
-                group["lr"] = 1e-3
-            loss = F.cross_entropy(theirs(x).logits.flatten(0, 1), y.flatten())
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            if step % 10 == 0:
-                loss.item()
-
-    a, b = in_turns(dlkit_steps, bare)
-    told("nanoGPT's settings for a CPU, beside its loop on transformers' GPT-2", a, b, steps * size * context)
