@@ -191,15 +191,17 @@ class _Loop:
 
     def _steps(self, first: int, total: int, per_epoch: int) -> Iterator[tuple[int, list[Any]]]:
         """(step, its micro-batches) from step `first` on."""
-        accumulate, step = self.training.settings.accumulate, first
+        accumulate, step, unreadable = self.training.settings.accumulate, first, 0
         while step < total:
-            epoch, within = divmod(step, per_epoch)
-            batches = iter(self.training.batches.epoch(epoch, within * accumulate))
+            (epoch, within), begin = divmod(step, per_epoch), step
+            batches = iter(self.training.batches.epoch(epoch + unreadable, within * accumulate))
             while group := list(itertools.islice(batches, accumulate)):
                 yield step, group
                 step += 1
                 if step == total:
                     return
+            # a batch of damaged images alone is left out; where nothing else is left, the next epoch's order stands in
+            unreadable = unreadable + 1 if step == begin else 0
 
     def _set_lr(self, step: int, total: int) -> float:
         factor = self.training.schedule(step, total)

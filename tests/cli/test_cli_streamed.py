@@ -16,7 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+
+from dlkit.data.epochs import mixed_seed
 
 SMALL = ["data.size=32", "data.resize=36", "data.batch_size=16", "model={name: resnet, depths: [1], widths: [8]}"]
 
@@ -57,6 +60,20 @@ def test_damaged_images_are_named_and_counted(here: Any, tree: Path, tmp_path: P
     refused = here(*command, "data.damaged=refuse", "--run-dir", str(tmp_path / "other"))
     assert (refused.code, refused.out) == (1, "")
     assert refused.err.splitlines()[-2].startswith(f"error: cannot decode the image {tree / 'train' / 'a'}")
+
+
+def test_a_last_batch_of_damaged_images_alone(here: Any, tree: Path, tmp_path: Path) -> None:
+    files = sorted((tree / "train").glob("?/*.jpg"))
+    for file in files[12:]:
+        file.unlink()
+    (tree / "val" / "a" / "0.jpg").rename(tree / "train" / "b" / "0.jpg")
+    rows = sorted((tree / "train").glob("?/*.jpg"))
+    last = int(torch.randperm(len(rows), generator=torch.Generator().manual_seed(mixed_seed(0, 0)))[-1])
+    rows[last].write_bytes(b"")
+    options = ["data.batch_size=1", "data.workers=0", "train.epochs=1", "--run-dir", str(tmp_path / "run")]
+    result = here("train", "imagenet-resnet50", f"data.path={tree}", *SMALL, *options)
+    assert result.code == 0, result.err
+    assert (result.record["steps"], result.record["damaged"]) == (len(rows), 1)
 
 
 # ---------------------------------------------------------------------- processes
