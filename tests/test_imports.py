@@ -30,7 +30,7 @@ MAY = {
     "surprisal": {"models"},
     "attention": {"errors", "annotations", "nn", "models", "data", "losses", "plotting"},
     "compression": {"errors", "annotations", "nn", "models", "optim", "losses", "data", "schedules", "train"},
-    "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare"},
+    "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare", "attention"},
     "runs": {"errors"},
     "information": {"errors", "plotting"},
     "download": {"errors", "data"},
@@ -113,6 +113,17 @@ def test_torch_free_modules() -> None:
     code = f"import sys\nfor name in {TORCH_FREE!r}: __import__('dlkit.' + name)\nprint('torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "False\n"
+
+
+def test_the_command_line_imports_nothing_heavy_at_its_top() -> None:
+    names = [f"dlkit.cli.{path.stem}" for path in FILES if part_of(path) == "cli" and path.stem != "__init__"]
+    heavy = ("torch", "numpy", "scipy", "matplotlib", "pyarrow", "datasets")
+    code = (
+        f"import importlib, sys\nfor name in {names!r}:\n    importlib.import_module(name)\n"
+        f"    loaded = [heavy for heavy in {heavy!r} if heavy in sys.modules]\n    assert not loaded, (name, loaded)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
 def test_no_file_is_called_utils() -> None:

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
 from dlkit import runs
-from dlkit.cli._attention_output import page_of, show, steps_table, write_files
-from dlkit.cli._attention_records import greatest, jump_of, records
-from dlkit.cli._attention_request import MEASURES, Request
-from dlkit.cli._attention_side import Side, comparable, open_side
-from dlkit.cli._console import Output
+from dlkit.attention.request import MEASURES, Request
+from dlkit.cli._attention_output import show, steps_table, write_files
+from dlkit.cli._console import Output, note
 from dlkit.errors import DlkitError, RequestError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dlkit.attention.page import Page
+    from dlkit.build.attention import Side
 
 
 def one_text(request: Request, text: str, output: Output) -> None:
     """A single text, in one model or in two that are compared."""
-    keep = bool(request.files) or request.stack or output.tables
-    sides = [open_side(request, request.run, [text], request.checkpoint, True, keep)]
-    if request.compare is not None:
-        sides.append(open_side(request, request.compare, [text], None, True, keep))
-        comparable(*sides)
+    from dlkit.build.attention import page_of
+
+    sides = _sides(request, [text], True, bool(request.files) or request.stack or output.tables)
     page = page_of(sides)
-    measure = request.measure or "entropy"
-    if output.quiet:
-        output.line(greatest(sides[0], measure))
-    elif output.tables:
-        show(sides, page, measure, request)
-    else:
-        for side in sides:
-            for record in records(side, request):
-                output.emit(record, None, dict)
+    _tell(sides, page, request, output)
     write_files(request, sides, page)
 
 
@@ -40,19 +34,11 @@ def over_lines(request: Request, texts: list[str], output: Output) -> None:
             raise RequestError(f"{option} shows one text, --lines is many", "give a TEXT")
     if request.stack:
         raise RequestError("--stack is for one text, --lines is many", "give a TEXT")
-    sides = [open_side(request, request.run, texts, request.checkpoint, False)]
-    if request.compare is not None:
-        sides.append(open_side(request, request.compare, texts, None, False))
-        comparable(*sides)
-    measure = request.measure or "entropy"
-    if output.quiet:
-        output.line(greatest(sides[0], measure))
-    elif output.tables:
-        show(sides, page_of(sides), measure, request)
-    else:
-        for side in sides:
-            for record in records(side, request):
-                output.emit(record, None, dict)
+
+    from dlkit.build.attention import page_of
+
+    sides = _sides(request, texts, False, False)
+    _tell(sides, page_of(sides), request, output)
 
 
 def over_steps(request: Request, texts: list[str], output: Output) -> None:
@@ -70,16 +56,20 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
     measure = request.measure or "induction"
     if measure == "ablation":
         raise RequestError("--measure ablation is not for --steps", f"take one of {', '.join(MEASURES)}")
+
+    import numpy as np
+
+    from dlkit.build.attention_records import jump_of
+
     steps: list[int] = []
     scores: list[np.ndarray] = []
     side: Side | None = None
     for path in found:
-        side = open_side(request, str(path), texts, None, False)
+        side = _open(request, str(path), texts, None, False, False)
         steps.append(side.reader.step or 0)
-        scores.append(side.means()[measure][side.layers][:, side.heads])
+        scores.append(side.shown(measure))
         if not output.quiet and not output.tables:
-            for record in records(side, request):
-                output.emit(record, None, dict)
+            _emit(side, request, output)
     assert side is not None
     values = np.stack(scores)  # (S, layers, heads)
     jump = jump_of(side, steps, values, measure)
@@ -94,3 +84,43 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
             from dlkit.attention.figures import draw_steps
 
             draw_steps(request.files[option], steps, {measure: values})
+
+
+def _sides(request: Request, texts: list[str], alone: bool, keep: bool) -> list[Side]:
+    """What was seen in the model, and in the one that it is compared with."""
+    from dlkit.build.attention import comparable
+
+    sides = [_open(request, request.run, texts, request.checkpoint, alone, keep)]
+    if request.compare is not None:
+        sides.append(_open(request, request.compare, texts, None, alone, keep))
+        comparable(*sides)
+    return sides
+
+
+def _open(request: Request, reference: str, texts: list[str], checkpoint: str | None, alone: bool, keep: bool) -> Side:
+    from dlkit.build.attention import open_side
+
+    side = open_side(request, reference, texts, checkpoint, alone, keep)
+    for remark in side.remarks:
+        note(remark)
+    return side
+
+
+def _tell(sides: list[Side], page: Page, request: Request, output: Output) -> None:
+    from dlkit.build.attention_records import greatest
+
+    measure = request.measure or "entropy"
+    if output.quiet:
+        output.line(greatest(sides[0], measure))
+    elif output.tables:
+        show(sides, page, measure, request)
+    else:
+        for side in sides:
+            _emit(side, request, output)
+
+
+def _emit(side: Side, request: Request, output: Output) -> None:
+    from dlkit.build.attention_records import records
+
+    for record in records(side, request):
+        output.emit(record, None, dict)

@@ -7,14 +7,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from dlkit.cli import _entropy_view as view
 from dlkit.cli._console import Output, finite
 from dlkit.cli._entropy_code import coded
 from dlkit.errors import RequestError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from dlkit.information.rows import Rows
@@ -64,6 +63,8 @@ def _measured(
     table: Rows, other: Rows | None, counts: bool, base: float
 ) -> tuple[NDArray[np.float64], dict[str, list[float]]]:
     """The distributions, (rows, outcomes), and their measures by name, one a row."""
+    import numpy as np
+
     from dlkit.information import measures
 
     p = measures.distributions(table.values, counts, "p")

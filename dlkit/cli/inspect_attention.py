@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from dlkit import runs
+from dlkit.attention.request import Request
 from dlkit.cli import _completion
-from dlkit.cli._attention_request import Request, check_targets, read_lines, read_text
+from dlkit.cli._attention_input import check_targets, read_lines, read_text
 from dlkit.cli._console import Output
 from dlkit.cli._options import Device, Json, Quiet
 from dlkit.errors import RequestError

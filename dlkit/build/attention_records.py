@@ -1,4 +1,4 @@
-"""The records that `dlkit inspect-attention` prints."""
+"""What was seen in a model's attention as records: heads, layers, the check, and how a score rose."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from dlkit.attention import flow
+from dlkit.attention.request import MEASURES, Request
 from dlkit.attention.statistics import above, interval
-from dlkit.cli._attention_request import MEASURES, Request
-from dlkit.cli._attention_side import Side
+from dlkit.build.attention import Side
 from dlkit.errors import DlkitError
 
 
@@ -101,7 +101,7 @@ def jump_of(side: Side, steps: list[int], values: np.ndarray, measure: str) -> d
 
 def greatest(side: Side, measure: str) -> str:
     """LAYER.HEAD of the greatest score."""
-    values = side.means()[measure][side.layers][:, side.heads]
+    values = side.shown(measure)
     if np.isnan(values).all():
         raise DlkitError(f"{measure} is not defined for this text", "no token has such a place to look at")
     row, column = np.unravel_index(int(np.nanargmax(values)), values.shape)
