@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dlkit.errors import RequestError
+from dlkit.errors import DlkitError, RequestError
 from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
 
@@ -63,13 +63,15 @@ class Sampling:
         return logits.softmax(-1)
 
     def choose(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """The next token of each sequence, (B, 1), on the device."""
+        """The next token of each sequence, (B, 1), on the device; -1 where the scores are no numbers."""
         if self.temperature == 0 or self.top_k == 1:
-            return logits.argmax(-1, keepdim=True)
-        p = self.probabilities(logits)
-        # argmax of p / e with e ~ Exp(1) is a sample of p (the race of exponential clocks), and waits for no host
-        clocks = torch.empty_like(p).exponential_(generator=generator)
-        return (p / clocks).argmax(-1, keepdim=True)
+            scores = logits
+        else:
+            p = self.probabilities(logits)
+            # argmax of p / e with e ~ Exp(1) is a sample of p (the race of exponential clocks), and waits for no host
+            scores = p / torch.empty_like(p).exponential_(generator=generator)
+        best, chosen = scores.max(-1, keepdim=True)
+        return chosen.where(best == best, -1)  # a NaN is the greatest to `max`, and equals nothing
 
 
 @torch.inference_mode()
@@ -108,8 +110,9 @@ def generate(
             logits = model(parts[0], cache=decoder.cache, padding=padding, last=True)[:, -1]  # (B, V)
         else:
             logits = decoder.step(parts[-1][:, 0], padding)
-        parts.append(sampling.choose(logits, generator))  # (B, 1)
-        yield parts[-1][:, 0]
+        chosen = sampling.choose(logits, generator)  # (B, 1)
+        parts.append(chosen.clamp(min=0))  # `fetched` refuses a -1, but a GPU is some steps ahead of it
+        yield chosen[:, 0]
 
 
 def fetched(tokens: Iterator[Tensor], at_once: int | None = None) -> Iterator[list[int]]:
@@ -117,15 +120,27 @@ def fetched(tokens: Iterator[Tensor], at_once: int | None = None) -> Iterator[li
 
     Null stands for one on a CPU, and for eight on a GPU: it computes them without a wait, at the price of a few tokens
     too many where a text ends.
+
+    Raises:
+        DlkitError: the model gave no probabilities.
     """
     waiting: list[Tensor] = []
     for chosen in tokens:
         waiting.append(chosen)
         if len(waiting) >= (at_once or (1 if chosen.device.type == "cpu" else _STEPS_AT_ONCE)):
-            yield from torch.stack(waiting).tolist()
+            yield from _numbers(waiting)
             waiting.clear()
-    if waiting:
-        yield from torch.stack(waiting).tolist()
+    yield from _numbers(waiting)
+
+
+def _numbers(waiting: list[Tensor]) -> Iterator[list[int]]:
+    for chosen in torch.stack(waiting).tolist() if waiting else ():
+        if min(chosen) < 0:
+            raise DlkitError(
+                "the model gives no probabilities: its scores are NaN or infinite",
+                "did its training diverge? If not, raise the temperature",
+            )
+        yield chosen
 
 
 class TextStream:

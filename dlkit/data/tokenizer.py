@@ -31,6 +31,7 @@ END = "<|endoftext|>"
 CAUSAL, MASKED = (END,), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _PIECES_AT_ONCE = 256
 _LETTERS = 1000  # most characters of a WordPiece vocabulary
+_NO_WORD = re.compile(r"\w{101,}")  # what WordPiece reads as [UNK] anyway, for it is longer than 100 characters
 
 
 def _byte_characters() -> dict[int, str]:
@@ -236,9 +237,14 @@ def wordpiece(
     """
     engine = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase).engine
     normalizer = engine.normalizer
+
+    def pieces() -> Iterator[str]:
+        # the trainer keeps every word: a text without spaces would be kept whole, and many times over
+        return (_NO_WORD.sub(" ", normalizer.normalize_str(piece)) for text in texts for piece in text.pieces())
+
     counts: Counter[str] = Counter()
-    for piece in (piece for text in texts for piece in text.pieces()):
-        counts.update(normalizer.normalize_str(piece))
+    for piece in pieces():
+        counts.update(piece)
     letters = sorted(sorted(counts), key=lambda c: -counts[c])[:_LETTERS]
     # The trainer numbers the letters inside words as it meets them, in the order of a random hash, and breaks ties by
     # number. Given as special tokens they have fixed numbers; the vocabulary then goes into a model without these.
@@ -252,7 +258,7 @@ def wordpiece(
         limit_alphabet=_LETTERS,
         show_progress=False,
     )
-    engine.train_from_iterator((piece for text in texts for piece in text.pieces()), trainer)
+    engine.train_from_iterator(pieces(), trainer)
     vocabulary = dict(sorted(engine.get_vocab().items(), key=lambda item: item[1]))
     return _wordpiece(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"), lowercase)
 

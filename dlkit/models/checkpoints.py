@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError
@@ -22,18 +22,8 @@ from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError
 from dlkit.models.bert import BERT, SequenceHead
 from dlkit.models.gpt import GPT
+from dlkit.models.hub_config import ACTIVATIONS, Family, architecture_of, read_config
 
-Family = Literal["bert", "gpt"]
-
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-    "tanh": "tanh",
-}
 _NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
 
 # A name in the file, without its prefix -> the name here; {} is a number. What ends in `.` stands for weight and bias.
@@ -112,7 +102,7 @@ def read(path: Path) -> HubModel:
         DlkitError: a file is missing or broken, or the architecture is none that dlkit has; it is named.
     """
     config = read_config(path)
-    family, architecture = _architecture(config, path)
+    family, vocabulary, architecture = architecture_of(config, path)
     tensors, surplus = _translate(_load(path), _BERT if family == "bert" else _GPT)
     if family == "bert":
         for name in [name for name in tensors if ".qkv.0." in name]:
@@ -124,72 +114,36 @@ def read(path: Path) -> HubModel:
         tensors = {k: v.T.contiguous() if k.endswith(_TRANSPOSED) else v for k, v in tensors.items()}
         if architecture["tied"]:
             tensors.pop("head.weight", None)
+    _check_sizes(path, vocabulary, architecture, tensors)
     labels = config.get("id2label") if any(name.startswith("head.classifier") for name in tensors) else None
     names = tuple(str(labels[key]) for key in sorted(labels, key=int)) if is_mapping(labels) else ()
-    return HubModel(path, family, int(config["vocab_size"]), architecture, tensors, names, surplus)
+    return HubModel(path, family, vocabulary, architecture, tensors, names, surplus)
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """The directory's config.json. Raises DlkitError where there is none, or none that can be read."""
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DlkitError(f"cannot read {path / 'config.json'}: {error.strerror}") from error
-    except ValueError as error:
-        raise DlkitError(f"{path / 'config.json'} is not JSON: {error}") from error
-    if not is_mapping(config) or "model_type" not in config:
-        raise DlkitError(f"{path / 'config.json'} names no model_type", "is it the config.json of a model?")
-    return config
-
-
-def _architecture(config: dict[str, Any], path: Path) -> tuple[Family, dict[str, Any]]:
-    kind = config["model_type"]
-    unusual = {
-        "bert": {"position_embedding_type": (None, "absolute"), "is_decoder": (None, False), "type_vocab_size": (2,)},
-        "gpt2": {"scale_attn_by_inverse_layer_idx": (None, False), "scale_attn_weights": (None, True)},
-        "openai-gpt": {},
+def _check_sizes(path: Path, vocabulary: int, sizes: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Raise DlkitError where config.json asks for a model of other sizes than the weights are, before it is made."""
+    wanted = {
+        "tokens.weight": (vocabulary, sizes["width"]),
+        "positions.weight": (sizes["context"], sizes["width"]),
+        "blocks.0.mlp.0.weight": (sizes["hidden"], sizes["width"]),
     }
-    if kind not in unusual:
-        raise DlkitError(f"{path} holds a {kind!r} model", f"dlkit reads {', '.join(unusual)}")
-    for key, usual in {**unusual[kind], "add_cross_attention": (None, False)}.items():
-        if config.get(key) not in usual:
-            raise DlkitError(f"{path}: dlkit has no {kind} with {key} = {config.get(key)!r}")
-    try:
-        if kind == "bert":
-            return "bert", {
-                "layers": config["num_hidden_layers"],
-                "heads": config["num_attention_heads"],
-                "width": config["hidden_size"],
-                "hidden": config["intermediate_size"],
-                "activation": _activation(config.get("hidden_act", "gelu"), path),
-                "norm_first": False,
-                "positions": "learned",
-                "context": config["max_position_embeddings"],
-                "eps": config.get("layer_norm_eps", 1e-12),
-            }
-        first = kind == "gpt2"
-        # GPT-1's file says "gelu" and means the approximation
-        name = config.get("activation_function", "gelu_new") if first else config.get("afn", "gelu")
-        return "gpt", {
-            "layers": config["n_layer"],
-            "heads": config["n_head"],
-            "width": config["n_embd"],
-            "hidden": config.get("n_inner") or 4 * config["n_embd"],
-            "activation": "gelu_tanh" if not first and name == "gelu" else _activation(name, path),
-            "norm_first": first,
-            "positions": "learned",
-            "tied": config.get("tie_word_embeddings", True),
-            "context": config["n_positions"],
-            "eps": config.get("layer_norm_epsilon", 1e-5),
-        }
-    except KeyError as error:
-        raise DlkitError(f"{path / 'config.json'} has no {error.args[0]}") from error
+    problems = [_misfit(name, tensors[name], shape) for name, shape in wanted.items() if name in tensors]
+    blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
+    if blocks and max(blocks) + 1 != sizes["layers"]:
+        problems.append(f"there are {max(blocks) + 1} layers, the model wants {sizes['layers']}")
+    if any(problems):
+        _refuse(path, problems)
 
 
-def _activation(name: str, path: Path) -> str:
-    if name not in _ACTIVATIONS:
-        raise DlkitError(f"{path}: dlkit has no activation {name!r}", f"it knows {', '.join(_ACTIVATIONS)}")
-    return _ACTIVATIONS[name]
+def _misfit(name: str, tensor: Tensor, shape: tuple[int, ...]) -> str:
+    return "" if tensor.shape == shape else f"{name} is {tuple(tensor.shape)}, the model wants {shape}"
+
+
+def _refuse(path: Path, problems: Iterable[str]) -> NoReturn:
+    raise DlkitError(
+        f"the weights in {path} do not fit its config.json: {'; '.join(sorted(filter(None, problems)))}",
+        "the names are dlkit's; is the file that of another model, or cut short?",
+    )
 
 
 def _load(path: Path) -> dict[str, Tensor]:
@@ -255,16 +209,9 @@ def load_into(model: nn.Module, hub: HubModel) -> list[str]:
     partly = [name for name in fresh if any(other.split(".")[:2] == name.split(".")[:2] for other in tensors)]
     problems = [f"missing {name}" for name in own if name not in tensors and (name not in fresh or name in partly)]
     problems += [f"surplus {name}" for name in (*hub.surplus, *(name for name in tensors if name not in own))]
-    problems += [
-        f"{name} is {tuple(tensors[name].shape)}, the model wants {tuple(own[name].shape)}"
-        for name in own
-        if name in tensors and tensors[name].shape != own[name].shape
-    ]
-    if problems:
-        raise DlkitError(
-            f"the weights in {hub.path} do not fit its config.json: {'; '.join(sorted(problems))}",
-            "the names are dlkit's; is the file that of another model, or cut short?",
-        )
+    problems += [_misfit(name, tensors[name], tuple(own[name].shape)) for name in own if name in tensors]
+    if any(problems):
+        _refuse(hub.path, problems)
     with torch.no_grad():
         for name, value in tensors.items():
             own[name].copy_(value)
@@ -274,7 +221,7 @@ def load_into(model: nn.Module, hub: HubModel) -> list[str]:
 def config_of(model: GPT | BERT, labels: Iterable[str] = ()) -> dict[str, Any]:
     """The config.json of a model. Raises DlkitError where Hugging Face has no such architecture."""
     block: Any = model.blocks[0]
-    names = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
+    names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     activation = _activation_name(block.mlp[1])
     if activation not in names:
         raise DlkitError(f"no Hugging Face BERT or GPT has the activation {activation!r}")

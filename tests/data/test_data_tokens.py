@@ -62,6 +62,13 @@ def test_a_long_text_is_encoded_in_order() -> None:
     assert BPE.decode(whole.tolist()) == text
 
 
+def test_wordpiece_learns_nothing_from_what_it_reads_as_unknown() -> None:
+    most = "sat" * 33 + "s"  # the longest word that is read
+    assert PIECES.encode([f"{most}s"]) == [[PIECES.special("[UNK]")]] != PIECES.encode([most])
+    longer = module.wordpiece([SAMPLE, Text.of(f"the {most}s cat {'dog' * 50_000} sat\n")], MASKED, vocab_size=120)
+    assert set(longer.engine.get_vocab()) == set(PIECES.engine.get_vocab())
+
+
 def test_training_is_deterministic_and_saved_whole(tmp_path: Path) -> None:
     script = (
         "from dlkit.data import tokenizer as t\nfrom dlkit.data.corpus import Text\n"

@@ -288,6 +288,40 @@ def test_other_architectures_are_named(tmp_path: Path, change: dict[str, Any], m
         checkpoints.read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_embd": "16"}, "n_embd = '16', which must be a whole number"),
+        ({"n_layer": True}, "n_layer = True, which must be a whole number"),
+        ({"n_layer": 10**9}, "n_layer = 1000000000, which must be a whole number"),
+        ({"n_layer": 10**7}, "there are 2 layers, the model wants 10000000"),
+        ({"n_embd": 2 * 10**6}, r"tokens.weight is \(40, 16\), the model wants \(40, 2000000\)"),
+        ({"n_positions": 10**7}, r"positions.weight is \(24, 16\), the model wants \(10000000, 16\)"),
+        ({"n_inner": 10**7}, r"blocks.0.mlp.0.weight is \(64, 16\), the model wants \(10000000, 16\)"),
+        ({"n_inner": "64"}, "n_inner = '64', which must be a whole number"),
+        ({"n_head": 0}, "n_head = 0, which must be a whole number"),
+        ({"n_head": 3}, "n_head = 3, which must be a divisor of n_embd = 16"),
+        ({"vocab_size": None}, "vocab_size = None, which must be a whole number"),
+        ({"layer_norm_epsilon": -1}, "layer_norm_epsilon = -1, which must be a number above 0"),
+        ({"layer_norm_epsilon": float("nan")}, "layer_norm_epsilon = nan, which must be a number above 0"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings = 'no', which must be true or false"),
+        ({"activation_function": ["gelu"]}, r"no activation \['gelu'\]"),
+        ({"model_type": ["gpt2"]}, r"holds a \['gpt2'\] model"),
+    ],
+)
+def test_values_of_a_config_that_make_no_sense_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    export(make_gpt(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | change))
+    with pytest.raises(DlkitError, match=message):
+        checkpoints.read(tmp_path)
+    if change == {"vocab_size": None}:
+        del config["vocab_size"]
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        with pytest.raises(DlkitError, match="has no vocab_size"):
+            checkpoints.read(tmp_path)
+
+
 def test_damaged_directories(tmp_path: Path) -> None:
     with pytest.raises(DlkitError, match=r"cannot read .*config\.json"):
         checkpoints.read(tmp_path)

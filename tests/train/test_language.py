@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dlkit.errors import RequestError
+from dlkit.errors import DlkitError, RequestError
 from dlkit.generation import Sampling, TextStream, fetched, generate
 from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models import decoding
@@ -271,6 +271,16 @@ def test_a_seed_gives_the_same_text() -> None:
     assert a[0] != a[1]
 
 
+@pytest.mark.parametrize("keys", [{"temperature": 0}, {}, {"top_k": 3, "top_p": 0.9}, {"temperature": 1e-45}])
+def test_scores_that_are_no_numbers_are_refused(keys: dict[str, Any]) -> None:
+    model = small_gpt()
+    if keys.get("temperature") != 1e-45:  # which float32 cannot divide by
+        model.norm.weight.data.fill_(math.nan)
+    steps = generate(model, [[3, 1], [2]], 4, Sampling(**keys), torch.Generator())
+    with pytest.raises(DlkitError, match="no probabilities"):
+        list(fetched(steps, 4))
+
+
 @pytest.mark.parametrize(
     "keys", [{"temperature": -1.0}, {"temperature": math.nan}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 2.0}]
 )
@@ -304,15 +314,15 @@ def test_tokens_are_fetched_several_steps_at_once() -> None:
     def steps() -> Iterator[Tensor]:
         for i in range(19):
             asked.append(i)
-            yield torch.tensor([i, -i])
+            yield torch.tensor([i, 99 - i])
 
-    assert list(fetched(steps())) == [[i, -i] for i in range(19)]
-    assert list(fetched(steps(), 8)) == [[i, -i] for i in range(19)]
+    assert list(fetched(steps())) == [[i, 99 - i] for i in range(19)]
+    assert list(fetched(steps(), 8)) == [[i, 99 - i] for i in range(19)]
     asked.clear()
-    assert next(fetched(steps())) == [0, 0]  # on a CPU a token is there at once
+    assert next(fetched(steps())) == [0, 99]  # on a CPU a token is there at once
     assert asked == [0]
     asked.clear()
-    assert next(fetched(steps(), 8)) == [0, 0]
+    assert next(fetched(steps(), 8)) == [0, 99]
     assert asked == list(range(8))
 
 
