@@ -11,7 +11,7 @@ import torch
 from dlkit.attention.ablation import Loss, ablate, class_logit, masked_loss, next_token_loss
 from dlkit.attention.record import layers_of
 from dlkit.attention.texts import TokenizedText
-from dlkit.build.language import Reader
+from dlkit.build.reader import Reader
 from dlkit.errors import RequestError
 
 _LOGITS = 1 << 24  # numbers of logits at once

@@ -18,7 +18,7 @@ from dlkit.attention.statistics import interval
 from dlkit.attention.survey import Survey, places_of, survey
 from dlkit.attention.texts import TokenizedText, tokenize
 from dlkit.build.ablation import ablation
-from dlkit.build.language import Reader, open_reader
+from dlkit.build.reader import Reader, open_reader
 from dlkit.errors import RequestError
 from dlkit.train import machine
 

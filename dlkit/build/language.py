@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import nn
 
 from dlkit import runs
@@ -26,13 +21,11 @@ from dlkit.data.windows import MaskedWindows, Special, TokenWindows
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
 from dlkit.models import checkpoints
-from dlkit.models.bert import BERT
 from dlkit.models.checkpoints import HubModel
-from dlkit.models.gpt import GPT
 from dlkit.recipe import Recipe
 from dlkit.train import checkpoint
 from dlkit.train.language import CausalLM, MaskedLM
-from dlkit.train.loop import Batches, Task, load_weights
+from dlkit.train.loop import Batches, Task
 from dlkit.train.sequences import MultipleChoice, Regression, TextClassification
 
 
@@ -285,108 +278,3 @@ def _tokenizer(recipe: Recipe, texts: list[Text], hub: HubModel | None) -> Token
                 "leave `tokenizer` out (~tokenizer): a checkpoint brings its own",
             )
     return found
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A trained language model with its tokenizer, ready to use.
-
-    Args:
-        path: of the run or the directory.
-        model: in evaluation mode.
-        tokenizer: of its texts.
-        task: what it was made for.
-        step: of the checkpoint; None for a Hugging Face directory.
-        make: the same model with random weights.
-        classes: names of what a classifier tells apart.
-        fresh: parameters that were not there and are random.
-    """
-
-    path: Path
-    model: nn.Module
-    tokenizer: Tokenizer
-    task: str
-    step: int | None
-    make: Callable[[], nn.Module]
-    classes: tuple[str, ...] = ()
-    fresh: tuple[str, ...] = ()
-
-    @property
-    def causal(self) -> bool:
-        """Whether it is a GPT."""
-        return isinstance(self.model, GPT)
-
-    def untrained(self, seed: int) -> nn.Module:
-        """The same architecture with random weights, on the same device, in evaluation mode."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            made = self.make()
-        return made.to(next(self.model.parameters()).device).eval()
-
-
-def open_reader(reference: str, device: torch.device, checkpoint_name: str | None = None) -> Reader:
-    """A run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
-
-    Raises:
-        DlkitError: it is damaged, or its tokenizer does not fit the model.
-        RequestError: it holds no BERT or GPT.
-    """
-    path = Path(reference)
-    if reference != "-" and (path / "config.json").is_file():
-        hub = checkpoints.read(path)
-        tokenizer = tokenizers.from_directory(path)
-        if tokenizer.size > hub.vocabulary:
-            raise DlkitError(f"{path}: a tokenizer of {tokenizer.size} tokens, a model of {hub.vocabulary}")
-        window = hub.architecture["context"]
-        if hub.family == "gpt":
-            task, make = "causal-lm", functools.partial(GPT, hub.vocabulary, window, **hub.architecture)
-        else:
-            outputs = len(hub.labels) or None
-            task = "text-classification" if outputs else "masked-lm"
-            make = functools.partial(BERT, hub.vocabulary, window, outputs, **hub.architecture)
-        model = make()
-        fresh = checkpoints.load_into(model, hub)
-        return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh))
-    run = runs.resolve(reference)
-    saved = checkpoint.load(run.choose(checkpoint_name), files=("model", "ema"))
-    described = saved.state["data"]
-    if "architecture" not in described:
-        raise RequestError(f"{run.path} holds no BERT or GPT: it has no attention", "it takes a run of a language task")
-    window, task = described["architecture"]["context"], described["task"]
-    classes = tuple(described.get("classes", ()))
-    if task == "causal-lm":
-        make = functools.partial(GPT, described["vocabulary"], window, **described["architecture"])
-    else:
-        tensors = saved.tensors["model"]
-        outputs = len(tensors["head.classifier.bias"]) if "head.classifier.bias" in tensors else None
-        make = functools.partial(BERT, described["vocabulary"], window, outputs, **described["architecture"])
-    model = make()
-    load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
-    tokenizer = tokenizers.from_json(described["tokenizer"])
-    return Reader(run.path, model.to(device).eval(), tokenizer, task, saved.step, make, classes)
-
-
-def write_hub(reader: Reader, directory: Path) -> int:
-    """Write config.json, model.safetensors and the tokenizer for Hugging Face's libraries; returns their bytes.
-
-    Raises:
-        DlkitError: Hugging Face has no such architecture, or the directory cannot be written.
-    """
-    model, tokenizer = reader.model, reader.tokenizer
-    assert isinstance(model, (GPT, BERT))
-    config = checkpoints.config_of(model, reader.classes)
-    if isinstance(model, GPT):
-        config |= {"bos_token_id": tokenizer.separator, "eos_token_id": tokenizer.separator}
-    names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    names |= {"unk_token": "[UNK]", "bos_token": tokenizers.END, "eos_token": tokenizers.END}
-    described = {key: name for key, name in names.items() if tokenizer.special(name) is not None}
-    described |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.context}
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        save_file(checkpoints.tensors_of(model), directory / "model.safetensors", {"format": "pt"})
-        (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        (directory / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
-        (directory / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n")
-    except (OSError, SafetensorError) as error:
-        raise DlkitError(f"cannot write {directory}: {error}", "is the disk full?") from error
-    return sum(path.stat().st_size for path in directory.iterdir())

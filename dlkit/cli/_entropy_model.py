@@ -14,7 +14,7 @@ from dlkit.cli._entropy_totals import Totals
 from dlkit.errors import DlkitError, RequestError
 
 if TYPE_CHECKING:
-    from dlkit.build.language import Reader
+    from dlkit.build.reader import Reader
     from dlkit.surprisal import Predictions
 
 ALTERNATIVES = 5
@@ -31,7 +31,7 @@ def text(
     if file is None and model == "-":
         raise RequestError("the text and RUN cannot both come from standard input", "name one of them")
 
-    from dlkit.build.language import open_reader
+    from dlkit.build.reader import open_reader
     from dlkit.train import machine
 
     reader = open_reader(model, machine.pick_device(device))

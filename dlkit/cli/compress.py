@@ -104,7 +104,7 @@ def settings(
     runs.require(model)
     import torch
 
-    from dlkit.build.language import open_reader
+    from dlkit.build.reader import open_reader
     from dlkit.compression import environment
     from dlkit.compression.language import LanguageCodec
 

@@ -15,7 +15,7 @@ from dlkit.cli._options import Device, Json, Quiet
 from dlkit.errors import DlkitError, RequestError
 
 if TYPE_CHECKING:
-    from dlkit.build.language import Reader
+    from dlkit.build.reader import Reader
     from dlkit.generation import Sampling
 
 _LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
@@ -67,7 +67,7 @@ def generate(
     runs.require(run)
     import torch
 
-    from dlkit.build.language import open_reader
+    from dlkit.build.reader import open_reader
     from dlkit.generation import Sampling
     from dlkit.train import machine
 

@@ -118,7 +118,7 @@ def test_silent_heads_are_measured_right(here: Any, gpt: Path) -> None:
     import torch.nn.functional as F
 
     from dlkit.attention.texts import tokenize
-    from dlkit.build.language import open_reader
+    from dlkit.build.reader import open_reader
 
     reader: Any = open_reader(str(gpt), torch.device("cpu"))
     tokens = torch.tensor([tokenize(reader.tokenizer, TEXT, 64, causal=True).numbers])
