@@ -1,4 +1,4 @@
-"""CIFAR: the data pipeline, a ResNet-18 step, and a step of the fast recipe beside what one would otherwise use.
+"""CIFAR: the data pipeline and a ResNet-18 step beside what one would otherwise use.
 
     pytest -m benchmark tests/benchmarks/test_cifar.py -s
 
@@ -22,12 +22,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
-from dlkit import recipe
-from dlkit.build.parts import parts
-from dlkit.data.batches import ImageBatches, grown_size, mixed_seed
+from dlkit.data.batches import ImageBatches, mixed_seed
 from dlkit.data.dataset import Split
 from dlkit.data.dataset import statistics as statistics_of
-from dlkit.models.fast_cnn import FastCNN
 from dlkit.models.resnet import ResNet, resnet20
 from dlkit.models.weights import translate
 from dlkit.optim.groups import parameter_groups
@@ -208,111 +205,3 @@ def test_resnet18(capfd: pytest.CaptureFixture[str]) -> None:
                 end="",
             )
             print(f"  {best / value:5.2f}x the best of the others")
-
-
-# ---------------------------------------------------------------------- the fast recipe
-
-
-class StandIn(nn.Module):
-    """The network of airbench94 (Jordan 2024, arXiv:2404.00498, section 3), written with torch's own layers."""
-
-    def __init__(self, widths: tuple[int, ...] = (64, 256, 256)) -> None:
-        super().__init__()
-        self.whiten = nn.Conv2d(3, 24, 2)
-        self.whiten.weight.requires_grad = False
-        layers: list[nn.Module] = [nn.GELU()]
-        before = 24
-        for width in widths:
-            first, second = (nn.Conv2d(c, width, 3, padding=1, bias=False) for c in (before, width))
-            norms = [nn.BatchNorm2d(width, eps=1e-12, momentum=0.4) for _ in range(2)]
-            for norm in norms:
-                norm.weight.requires_grad = False
-            layers += [first, nn.MaxPool2d(2), norms[0], nn.GELU(), second, norms[1], nn.GELU()]
-            before = width
-        self.layers = nn.Sequential(*layers, nn.MaxPool2d(3))
-        self.head = nn.Linear(before, 10, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.layers(self.whiten(x)).flatten(1)) / 9
-
-
-def copied(ours: FastCNN, twin: StandIn) -> None:
-    """The filters of ours in the stand-in; the biases are 0 on both sides."""
-    filters = [ours.whitening.weight, *(p for name, p in ours.named_parameters() if ".conv" in name), ours.fc.weight]
-    with torch.no_grad():
-        for target, value in zip((p for p in twin.parameters() if p.dim() > 1), filters, strict=True):
-            target.copy_(value)
-        twin.whiten.get_parameter("bias").zero_()
-
-
-def views(model: nn.Module, x: Tensor) -> Tensor:
-    """The six forward passes of test-time augmentation."""
-    padded = F.pad(x, (1,) * 4, "reflect")
-    return sum(model(view) + model(view.flip(-1)) for view in (x, padded[..., :32, :32], padded[..., 2:, 2:]))  # type: ignore
-
-
-@pytest.mark.benchmark
-def test_the_fast_recipe_beside_airbench94(capfd: pytest.CaptureFixture[str]) -> None:
-    """Seconds of a whole run are extrapolated from those of a step at each size, and of an evaluated batch."""
-    last, stand_in_batch, stand_in_epochs = torch.channels_last, 1024, 9.9
-    values = recipe.load("cifar10-fast").values
-    (_, model_keys), _ = parts("model", values["model"])
-    frozen, data, epochs = values["model"]["freeze"], values["data"], values["train"]["epochs"]
-    torch.manual_seed(0)
-    twin, same = StandIn(), FastCNN((3, 32, 32), 10)
-    copied(same, twin)
-    x = torch.randn(64, 3, 32, 32)
-    torch.testing.assert_close(same(x), twin(x), rtol=1e-4, atol=1e-4)  # the same network, at the same widths
-
-    ours = FastCNN((3, 32, 32), 10, **model_keys)
-    assert frozen == 1
-    ours.whitening.requires_grad_(False)
-    sides: dict[str, Callable[[], Any]] = {}
-
-    def add(name: str, model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int, side: int) -> None:
-        inputs = torch.randn(batch_size, 3, side, side).contiguous(memory_format=last)
-        targets = torch.randint(0, 10, (batch_size,))
-        sides[name] = training_step(model, optimizer, "bf16", (inputs, targets))
-
-    def evaluation(model: nn.Module) -> Callable[[], None]:
-        inputs = torch.randn(512, 3, 32, 32).contiguous(memory_format=last)
-
-        def run() -> None:
-            model.eval()
-            with torch.no_grad(), autocast("bf16", CPU):
-                views(model, inputs)
-            model.train()
-
-        return run
-
-    twin = twin.to(memory_format=last)  # pyright: ignore[reportCallIssue]
-    learned = [p for p in twin.parameters() if p.requires_grad]
-    add(
-        "stand-in",
-        twin,
-        torch.optim.SGD(learned, lr=1e-3, momentum=0.85, nesterov=True, fused=True),
-        stand_in_batch,
-        32,
-    )
-    ours = ours.to(memory_format=last)  # pyright: ignore[reportCallIssue]
-    optimizer = Momentum(parameter_groups(ours), lr=1e-3, momentum=0.85, nesterov=True)
-    lengths = [grown_size(data["start_size"], 32, epoch, data["grow_epochs"], 4) for epoch in range(epochs)]
-    for side in sorted(set(lengths)):
-        add(f"dlkit {side}", ours, optimizer, data["batch_size"], side)
-    sides |= {"stand-in views": evaluation(twin), "dlkit views": evaluation(ours)}
-    seconds = medians(sides)
-    batches = TEST_IMAGES / 512
-    theirs = stand_in_epochs * (TRAINING_IMAGES // stand_in_batch) * seconds["stand-in"]
-    own = sum(-(-TRAINING_IMAGES // data["batch_size"]) * seconds[f"dlkit {side}"] for side in lengths)
-    whole = {"stand-in": theirs + batches * seconds["stand-in views"], "dlkit": own + batches * seconds["dlkit views"]}
-    shorter = theirs * 8 / stand_in_epochs + batches * seconds["stand-in views"]
-    with capfd.disabled():
-        print(f"\nCIFAR-10 fast, bf16, {THREADS} threads, median of {REPEATS}; whole runs are extrapolated from steps")
-        for name, value in seconds.items():
-            print(f"  {name:16} {value * 1000:7.0f} ms")
-        print("  whole run with evaluation:", end=" ")
-        print(
-            f"dlkit {whole['dlkit']:.0f} s, stand-in {whole['stand-in']:.0f} s (9.9 epochs), {shorter:.0f} s (8)",
-            end="",
-        )
-        print(f": {whole['dlkit'] / whole['stand-in']:.2f} and {whole['dlkit'] / shorter:.2f} times")
