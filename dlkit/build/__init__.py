@@ -86,13 +86,16 @@ def training(
             "hold some out: data.validation=0.1",
         )
     task = build_task(recipe, dataset)
-    (optimizer, optimizer_keys), [(grouping, grouping_keys)] = parts("optimizer", values["optimizer"])
+    (optimizer, optimizer_keys), [(grouping, grouping_keys), *divisions] = parts("optimizer", values["optimizer"])
+    groups = grouping(model, **grouping_keys)
+    for divide, keys in divisions:
+        groups = divide(model, groups, **keys)
     (schedule, schedule_keys), _ = parts("schedule", values["schedule"])
     # settle needs the length of the run, which a Training knows
     job = Training(
         model=model,
         task=task,
-        optimizer=optimizer(grouping(model, **grouping_keys), **optimizer_keys),
+        optimizer=optimizer(groups, **optimizer_keys),
         schedule=functools.partial(schedule, **schedule_keys),
         batches=batches,
         evaluations=evaluations,

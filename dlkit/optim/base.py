@@ -33,6 +33,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     fused_devices: tuple[str, ...] = ()
+    elementwise = True  # whether each number of a parameter goes its own way, so that parameters can be stacked
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         super().__init__(params, {**defaults, "differentiable": False})
@@ -121,6 +122,8 @@ class Optimizer(torch.optim.Optimizer):
         """Load this optimizer's state, or that of torch's twin; each tensor takes its parameter's layout and device."""
         super().load_state_dict(state_dict)
         for group in self.param_groups:
+            for name, value in self.defaults.items():  # what torch's twin does not have
+                group.setdefault(name, value)
             self.check(group)
             for parameter in group["params"]:
                 for name, value in self.state.get(parameter, {}).items():

@@ -52,6 +52,8 @@ def unsupported(training: Training) -> str | None:
         return "train.precision is fp16"
     if settings.test_views != "one":
         return "train.test_views is set"
+    if not getattr(training.optimizer, "elementwise", False):
+        return "its optimizer takes a parameter as a whole"
     batch = next(iter(training.batches.epoch(0)))
     if not all(isinstance(part, Tensor) for part in batch):
         return "its batches differ in shape"

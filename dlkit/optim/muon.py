@@ -1,0 +1,161 @@
+"""Muon, momentum whose step of a matrix is made orthogonal: Jordan et al. 2024, kellerjordan.github.io/posts/muon.
+
+What is no matrix of a hidden layer (vectors, the first and the last layer) goes by AdamW.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.annotations import Count, NonNegative, Positive, Rate
+from dlkit.optim.adamw import AdamW
+from dlkit.optim.base import Group, Optimizer, State, require
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, and singular values end between 0.7 and 1.2
+Scale = Literal["original", "match_rms_adamw"]
+
+
+def orthogonal(matrix: Tensor, steps: int, coefficients: tuple[float, float, float], eps: float) -> Tensor:
+    """About the orthogonal matrix nearest to a matrix (m, n): its singular values brought near to 1.
+
+    The products are in the number format of the matrix.
+    """
+    a, b, c = coefficients
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix  # (short, long)
+    # ||X||_2 <= ||X||_F = 1
+    x = x / x.norm().clamp(min=eps)
+    for _ in range(steps):
+        # Newton-Schulz: X <- a X + (b A + c A^2) X, A = X X^T, which maps singular values s to a s + b s^3 + c s^5
+        gram = x @ x.T
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.T if tall else x
+
+
+def update(
+    theta: Tensor,
+    gradient: Tensor,
+    v: Tensor,
+    *,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+    ns_coefficients: tuple[float, float, float],
+    ns_steps: int,
+    eps: float,
+    adjust_lr_fn: Scale,
+    unit_rows: bool,
+) -> None:
+    """One step of a matrix, or of kernels (outputs, ...) taken as one, with velocity `v`, in place."""
+    rows, columns = theta.shape[0], theta[0].numel()
+    # v <- rho v + (1 - rho) g; Nesterov looks one step ahead: rho v + (1 - rho) g
+    v.lerp_(gradient, 1 - momentum)
+    ahead = gradient.lerp(v, momentum) if nesterov else v
+    flat = ahead.flatten(1).to(working_dtype(theta))
+    step = orthogonal(flat, ns_steps, ns_coefficients, eps).to(theta.dtype).view(theta.shape)
+    if unit_rows:
+        # theta <- theta sqrt(m) / ||theta||_F
+        theta.mul_(rows**0.5 / theta.norm().clamp(min=eps))
+    # theta <- theta - lr lambda theta
+    theta.mul_(1 - lr * weight_decay)
+    # theta <- theta - lr s O, s = sqrt(max(1, m / n)), or 0.2 sqrt(max(m, n)): as large as a step of AdamW
+    scale = max(1, rows / columns) ** 0.5 if adjust_lr_fn == "original" else 0.2 * max(rows, columns) ** 0.5
+    theta.sub_(lr * scale * step)
+
+
+def working_dtype(theta: Tensor) -> torch.dtype:
+    """What Newton-Schulz multiplies in: bf16, which it was made for, or float32 on a CPU that does not have it."""
+    slow = theta.device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported()
+    return torch.float32 if slow else torch.bfloat16
+
+
+def divided(model: nn.Module, groups: list[Group], *, other_factor: Positive = 0.15) -> list[Group]:
+    """The same groups, each divided into matrices of hidden layers, and the rest.
+
+    Args:
+        other_factor: learning rate of what goes by AdamW (vectors, the first and the last layer), as a share of lr.
+    """
+    stages: tuple[tuple[str, ...], ...] = getattr(model, "stages", ())
+    ends = [name for stage in (stages[0], stages[-1]) for name in stage] if stages else []
+    outer = {id(parameter) for name in ends for parameter in model.get_submodule(name).parameters()}
+    found: list[Group] = []
+    for group in groups:
+        hidden = [p for p in group["params"] if p.dim() > 1 and id(p) not in outer]
+        chosen = {id(parameter) for parameter in hidden}
+        rest = [parameter for parameter in group["params"] if id(parameter) not in chosen]
+        factor = group.get("lr_factor", 1.0) * other_factor
+        found += [{**group, "params": hidden}] if hidden else []
+        found += [{**group, "params": rest, "hidden": False, "lr_factor": factor}] if rest else []
+    return found
+
+
+class Muon(AdamW):
+    """Muon. Twin of torch.optim.Muon, which takes matrices only; here the rest goes by AdamW.
+
+    Args:
+        lr: step size of matrices.
+        momentum: share of the mean of gradients that survives a step, rho in the review.
+        nesterov: look ahead (Nesterov 1983).
+        weight_decay: lambda; each step shrinks the weights by lr * lambda of themselves.
+        unit_rows: scale each matrix to rows of norm 1 on average before its step, for networks whose norms take the
+            scale of weights away (Jordan 2024, github.com/KellerJordan/cifar10-airbench).
+        adjust_lr_fn: original for steps of as large a norm for every matrix, match_rms_adamw for steps as large as
+            AdamW's, whose lr then fits (Liu et al. 2025, arXiv:2502.16982).
+        ns_steps: of Newton-Schulz: more come nearer to orthogonal.
+        betas: of AdamW.
+        eps: of AdamW, and the least norm that a gradient is divided by.
+        maximize: ascend instead.
+    """
+
+    elementwise = False
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Positive = 0.02,
+        momentum: Rate = 0.95,
+        nesterov: bool = True,
+        weight_decay: NonNegative = 0.0,
+        unit_rows: bool = False,
+        adjust_lr_fn: Scale = "original",
+        ns_steps: Count = 5,
+        betas: tuple[Rate, Rate] = (0.9, 0.95),
+        eps: NonNegative = 1e-7,
+        maximize: bool = False,
+    ) -> None:
+        options = {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay, "eps": eps}
+        options |= {"unit_rows": unit_rows, "adjust_lr_fn": adjust_lr_fn, "ns_steps": ns_steps, "betas": betas}
+        more = {"ns_coefficients": COEFFICIENTS, "amsgrad": False, "maximize": maximize, "hidden": True}
+        Optimizer.__init__(self, params, {**options, **more})
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        require(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require(group, "ns_steps", lambda value: 1 <= value < 100, "from 1 to 99")
+
+    def begin(self, parameter: Tensor, group: Group) -> State:
+        if _goes_by_adamw(parameter, group):
+            return super().begin(parameter, group)
+        return {"momentum_buffer": torch.zeros_like(parameter)}
+
+    def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
+        if _goes_by_adamw(parameter, group):
+            super().update(parameter, gradient, state, group)
+            return
+        names = ("lr", "momentum", "nesterov", "weight_decay", "unit_rows", "adjust_lr_fn", "ns_steps", "eps")
+        options = {name: group[name] for name in (*names, "ns_coefficients")}
+        options["adjust_lr_fn"] = options["adjust_lr_fn"] or "original"  # which torch's twin may have as None
+        update(parameter, gradient, state["momentum_buffer"], **options)
+
+    def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
+        mine = all(_goes_by_adamw(parameter, group) for parameter in parameters)
+        return mine and super()._can_fuse(parameters, gradients, group)
+
+
+def _goes_by_adamw(parameter: Tensor, group: Group) -> bool:
+    return parameter.dim() < 2 or not group["hidden"] or not parameter.numel()
