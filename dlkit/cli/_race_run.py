@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from dlkit import recipe as recipes
 from dlkit.cli._console import note
 from dlkit.compare.runs import Contender, Told
 from dlkit.errors import RequestError
+from dlkit.processors import cores
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ class OnRecipe:
         why = stackable.unsupported(first)
         if self.engine == "stacked" and why is not None:
             raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        processes = cores if first.device.type == "cpu" else 1
+        processes = cores() if first.device.type == "cpu" else 1
         engine, size = self.engine, None
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers

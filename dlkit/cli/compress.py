@@ -15,6 +15,7 @@ from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import Json, Quiet
 from dlkit.cli._whole_file import binary_input, refuse, whole_file
 from dlkit.errors import DlkitError, RequestError
+from dlkit.processors import cores
 
 if TYPE_CHECKING:
     from dlkit.compression.archive import Codec
@@ -111,7 +112,7 @@ def settings(
     reader = open_reader(model, torch.device("cpu"))
     if reader.task != "causal-lm":
         raise RequestError(f"{reader.path} is a model for {reader.task}, which predicts no next token", "give a GPT")
-    count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), environment.cores())
+    count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), cores())
     codec = LanguageCodec(cast(Any, reader.model), reader.tokenizer, count, streams, str(reader.path))
     if recorded:
         codec.identify(recorded)  # a wrong model is named before a wrong machine

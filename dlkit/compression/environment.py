@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from dlkit.errors import DlkitError
+from dlkit.processors import cores
 from dlkit.train.environment import processor
 
 _DESCRIPTIONS = {
@@ -26,11 +27,6 @@ _DESCRIPTIONS = {
     "machine": "the architecture",
     "threads": "threads",
 }
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(threads: int, device: torch.device) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from dlkit.errors import DlkitError
+from dlkit.processors import cores
 
 MARGIN = 256  # side of the images in a cache
 _SQUARE_BYTES = MARGIN * MARGIN * 3
@@ -226,7 +227,11 @@ class Cached:
         damaged: list[str] = []
         with temporary.open("wb") as file:
             # all of it now: a page of a mapped file for which the disk has no room would kill the process
-            os.posix_fallocate(file.fileno(), 0, count * _SQUARE_BYTES)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, count * _SQUARE_BYTES)
+            else:
+                for _ in range(count):
+                    file.write(bytes(_SQUARE_BYTES))
         pixels = np.memmap(temporary, np.uint8, "r+", shape=(count, MARGIN, MARGIN, 3))
 
         def store(row: int) -> None:
@@ -235,7 +240,7 @@ class Cached:
             except DamagedImageError as error:
                 damaged.append(f"{row}\t{error}")
 
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             for begin in range(0, count, _CHUNK):  # the pool keeps an object for each row that it is told of
                 for _ in pool.map(store, range(begin, min(begin + _CHUNK, count))):
                     pass

@@ -23,6 +23,7 @@ from dlkit.data.dataset import Split
 from dlkit.data.encoded import DamagedImageError, Source
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.errors import DlkitError, RequestError
+from dlkit.processors import cores
 
 _MULTIPLE = 32  # progressive sizes are multiples of it
 _ALL_MAY_BE_DAMAGED = 0.1  # share of an epoch, above which skipping would hide that something else is wrong
@@ -84,7 +85,7 @@ class StreamedImages(Epochs):
         if start_size is not None and start_size > self.size:
             raise RequestError(f"data.start_size is {start_size}, more than data.size = {self.size}", "make it smaller")
         self.device, self.seed, self.training = device, seed, training
-        self.workers = len(os.sched_getaffinity(0)) if workers == "auto" else workers
+        self.workers = cores() if workers == "auto" else workers
         self.scale, self.resize, self.mirror, self.augment, self.erase = scale, resize, flip, augment, erase
         self.mixup, self.cutmix = mixup, cutmix
         self.start_size, self.grow_epochs, self.policy = start_size, grow_epochs, damaged
@@ -233,8 +234,9 @@ def _worker(_: int) -> None:
     threading.excepthook = _heed_no_closed_pipe
     # a stop is asked of the whole group or control group: the training process saves, and then ends its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    threading.Thread(target=_obey_parent, daemon=True).start()
+    if hasattr(signal, "sigwaitinfo"):  # macOS cannot tell who sent a signal: there it ends a worker at once
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_obey_parent, daemon=True).start()
 
 
 def _heed_no_closed_pipe(arguments: threading.ExceptHookArgs) -> None:

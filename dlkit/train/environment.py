@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 from dlkit import __version__
+from dlkit.processors import cores
 
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "datasets", "scikit-learn")
 
@@ -31,7 +31,7 @@ def describe(device: torch.device, sources: dict[str, Any]) -> dict[str, Any]:
         "packages": packages,
         "platform": platform.platform(),
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "device": str(device),

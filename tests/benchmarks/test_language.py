@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -210,3 +213,39 @@ def test_bf16_beside_fp32() -> None:
     assert side("bf16")() == pytest.approx(side("fp32")(), abs=0.02)
     a, b = in_turns(side("bf16"), side("fp32"))
     told("train width 512, 4 layers, batch 8 x 128, bf16 beside fp32", a, b, steps * size * context)
+
+
+TOKENIZE = """
+import sys, time
+from pathlib import Path
+from dlkit.data.corpus import Text
+from dlkit.data.tokenizer import CAUSAL, bpe
+text = Text.of(Path(sys.argv[1]).read_text())
+tokenizer = bpe([text], CAUSAL, vocab_size=4096)
+long = Text.of(Path(sys.argv[1]).read_text() * 20)
+began = time.perf_counter()
+count = sum(len(part) for part in tokenizer.encode_text(long))
+print(count, time.perf_counter() - began)
+"""
+
+
+def test_the_tokenizer_runs_on_both_cores(tmp_path: Path) -> None:
+    """A process each with one thread of the tokenizer and with two, in turns."""
+    from dlkit.data.pydoc import pydoc
+
+    (tmp_path / "text").write_text("".join(pydoc().splits["train"].pieces()))
+    spent: dict[str, list[float]] = {"1": [], "2": []}
+    counts: set[str] = set()
+    for _ in range(ROUNDS):
+        for threads, seconds in spent.items():
+            environment = {**os.environ, "RAYON_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "true"}
+            command = [sys.executable, "-c", TOKENIZE, str(tmp_path / "text")]
+            told = subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+            count, elapsed = told.split()
+            counts.add(count)
+            seconds.append(float(elapsed))
+    assert len(counts) == 1  # the same tokens
+    ratios = sorted(a / b for a, b in zip(spent["1"], spent["2"], strict=True))
+    tokens = int(counts.pop()) / statistics.median(spent["2"])
+    print(f"\ntokenizing on two cores: {statistics.median(ratios):.2f}x one ({ratios[0]:.2f} to {ratios[-1]:.2f}), "
+          f"{tokens:,.0f} tokens/s, n = {ROUNDS}")  # fmt: skip
