@@ -91,6 +91,13 @@ DATA = {
         "dlkit.data.repeats:repeats", "random strings that repeat, for induction heads (embedded)", _WINDOWS, _CAUSAL
     ),
     "text": Entry("dlkit.data.text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT),
+    "sentences": Entry(
+        "dlkit.data.sentences:sentences",
+        "the sentences of a labelled data set, to pre-train on (download)",
+        _WINDOWS,
+        _RUNNING_TEXT,
+        "{of}",
+    ),
     "sst2": Entry("dlkit.data.glue:sst2", "sentences of film reviews (download)", _SEQUENCES, _TEXTS, "sst2"),
     "imdb": Entry("dlkit.data.glue:imdb", "50,000 film reviews (download)", _SEQUENCES, _TEXTS, "imdb"),
     "glue": Entry("dlkit.data.glue:glue", "a task of GLUE (download)", _SEQUENCES, _TEXTS, "glue/{config}"),

@@ -14,6 +14,7 @@ from dlkit.build.parts import parts
 from dlkit.data import tokenizer as tokenizers
 from dlkit.data.corpus import Corpus, Text
 from dlkit.data.labelled import LabelledTexts
+from dlkit.data.sentences import running_text
 from dlkit.data.sequences import SequenceBatches
 from dlkit.data.tokenizer import CAUSAL, MASKED, Tokenizer
 from dlkit.data.tokens import Tokens, tokens_of
@@ -156,7 +157,7 @@ class LabelledData(LanguageData):
     def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None) -> None:
         (constructor, keys), _ = parts("data", recipe.values["data"])
         self.data: LabelledTexts = constructor(**keys)
-        super().__init__(recipe, [_joined(self.data)], saved)
+        super().__init__(recipe, [running_text(self.data.splits["train"])], saved)
         self.name, self.splits, self.classes = self.data.name, list(self.data.splits), self.data.classes
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
         if saved is not None and saved["classes"] != list(self.classes):
@@ -194,12 +195,6 @@ class LabelledData(LanguageData):
         if self.data.answer == "candidate":
             return MultipleChoice(loss, self.classes, self.data.metrics)
         return TextClassification(loss, self.classes, self.data.metrics)
-
-
-def _joined(data: LabelledTexts) -> Text:
-    """The training texts, one a line, to learn a tokenizer from."""
-    examples = data.splits["train"]
-    return Text.of("\n".join((*examples.first, *(examples.second or ()))) + "\n")
 
 
 def special_tokens(tokenizer: Tokenizer) -> Special:

@@ -11,6 +11,8 @@ import torch
 
 from dlkit.data import glue, prepared
 from dlkit.data.labelled import LabelledTexts
+from dlkit.data.sentences import sentences
+from dlkit.data.sets import SETS
 from dlkit.errors import DlkitError, RequestError
 
 CONFIGS = [
@@ -194,3 +196,23 @@ def test_eval_scores_a_benchmark(
     code, records, err = call("eval", rte, str(tmp_path / "digits"), "--glue")
     assert (code, records) == (2, [])
     assert "was trained on digits, no task of GLUE or SuperGLUE" in err
+
+
+@pytest.mark.parametrize("name", ["sst2", "imdb"])
+@pytest.mark.parametrize("manual", [True, False])
+def test_sentences_to_pre_train_on(hub: Any, obtain: Any, name: str, manual: bool) -> None:
+    from dlkit import build, recipe
+    from dlkit.data.pydoc import pydoc
+
+    hub.add(name, dict.fromkeys(SETS[name].rows, 40))
+    obtain(name)
+    labelled = (glue.sst2 if name == "sst2" else glue.imdb)()
+    corpus = sentences(of=name, manual=manual)  # type: ignore[arg-type]
+    assert list(corpus.splits) == ["train", "val"]
+    before = pydoc().splits["train"].read() + "\n" if manual else ""
+    assert corpus.splits["train"].read() == before + "".join(f"{line}\n" for line in labelled.splits["train"].first)
+    assert corpus.splits["val"].read().splitlines() == labelled.splits["val"].first
+    changes = [f"data.of={name}", f"data.manual={str(manual).lower()}", "data.context=16", "model.layers=1"]
+    built = build.training(recipe.load("sst2-pretrain", [*changes, "tokenizer.vocab_size=300"]), torch.device("cpu"))
+    loss, _ = built.training.task.forward(built.training.model, next(iter(built.training.batches.epoch(0))))
+    assert loss.isfinite()
