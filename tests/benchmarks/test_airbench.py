@@ -15,38 +15,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from test_cifar import CPU, REPEATS, TEST_IMAGES, THREADS, TRAINING_IMAGES, medians, training_step
 from torch import Tensor, nn
 
-from dlkit import recipe
-from dlkit.build.parts import parts
-from dlkit.data.batches import grown_size
 from dlkit.data.dataset import statistics as statistics_of
-from dlkit.models.fast_cnn import FastCNN
 from dlkit.nn.whitening import whitening_filters
-from dlkit.optim.groups import parameter_groups
-from dlkit.optim.momentum import Momentum
+from dlkit.processors import cores
 from dlkit.train.loop import autocast
 from dlkit.train.machine import keep_freed_memory
 
 pytestmark = pytest.mark.benchmark
 BATCH, EPOCHS, MOMENTUM = 1024, 8, 0.85
-
-
-@pytest.fixture
-def machine() -> Any:
-    torch.set_num_threads(THREADS)
-    torch.set_flush_denormal(True)
-    keep_freed_memory()
-    yield
-    torch.set_flush_denormal(False)
+CPU = torch.device("cpu")
 
 
 class StandIn(nn.Module):
@@ -72,81 +56,11 @@ class StandIn(nn.Module):
         return self.head(self.layers(self.whiten(x)).flatten(1)) / 9
 
 
-def copied(ours: FastCNN, twin: StandIn) -> None:
-    """The filters of ours in the stand-in; the biases are 0 on both sides."""
-    filters = [ours.whitening.weight, *(p for name, p in ours.named_parameters() if ".conv" in name), ours.fc.weight]
-    with torch.no_grad():
-        for target, value in zip((p for p in twin.parameters() if p.dim() > 1), filters, strict=True):
-            target.copy_(value)
-        twin.whiten.get_parameter("bias").zero_()
-
-
 def views(model: nn.Module, x: Tensor) -> Tensor:
     """The six forward passes of test-time augmentation, those of the unshifted image counting twice."""
     padded = F.pad(x, (1,) * 4, "reflect")
     weighted = ((x, 2), (padded[..., :32, :32], 1), (padded[..., 2:, 2:], 1))
     return sum(weight * (model(view) + model(view.flip(-1))) for view, weight in weighted)  # type: ignore
-
-
-@pytest.mark.usefixtures("machine")
-def test_steps_beside_the_stand_in(capfd: pytest.CaptureFixture[str]) -> None:
-    """Seconds of a whole run are extrapolated from those of a step at each size, and of an evaluated batch."""
-    last = torch.channels_last
-    values = recipe.load("cifar10-fast").values
-    (_, model_keys), _ = parts("model", values["model"])
-    frozen, data, epochs = values["model"]["freeze"], values["data"], values["train"]["epochs"]
-    torch.manual_seed(0)
-    twin, same = StandIn(), FastCNN((3, 32, 32), 10)
-    copied(same, twin)
-    x = torch.randn(64, 3, 32, 32)
-    torch.testing.assert_close(same(x), twin(x), rtol=1e-4, atol=1e-4)  # the same network, at the same widths
-
-    ours = FastCNN((3, 32, 32), 10, **model_keys)
-    assert frozen == 1
-    ours.whitening.requires_grad_(False)
-    sides: dict[str, Callable[[], Any]] = {}
-
-    def add(name: str, model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int, side: int) -> None:
-        inputs = torch.randn(batch_size, 3, side, side).contiguous(memory_format=last)
-        targets = torch.randint(0, 10, (batch_size,))
-        sides[name] = training_step(model, optimizer, "bf16", (inputs, targets))
-
-    def evaluation(model: nn.Module) -> Callable[[], None]:
-        inputs = torch.randn(512, 3, 32, 32).contiguous(memory_format=last)
-
-        def run() -> None:
-            model.eval()
-            with torch.no_grad(), autocast("bf16", CPU):
-                views(model, inputs)
-            model.train()
-
-        return run
-
-    twin = twin.to(memory_format=last)  # pyright: ignore[reportCallIssue]
-    learned = [p for p in twin.parameters() if p.requires_grad]
-    add(
-        "stand-in",
-        twin,
-        torch.optim.SGD(learned, lr=1e-3, momentum=MOMENTUM, nesterov=True, fused=True),
-        BATCH,
-        32,
-    )
-    ours = ours.to(memory_format=last)  # pyright: ignore[reportCallIssue]
-    optimizer = Momentum(parameter_groups(ours), lr=1e-3, momentum=0.85, nesterov=True)
-    lengths = [grown_size(data["start_size"], 32, epoch, data["grow_epochs"], 4) for epoch in range(epochs)]
-    for side in sorted(set(lengths)):
-        add(f"dlkit {side}", ours, optimizer, data["batch_size"], side)
-    sides |= {"stand-in views": evaluation(twin), "dlkit views": evaluation(ours)}
-    seconds = medians(sides)
-    batches = TEST_IMAGES / 512
-    theirs = EPOCHS * (TRAINING_IMAGES // BATCH) * seconds["stand-in"] + batches * seconds["stand-in views"]
-    own = sum(-(-TRAINING_IMAGES // data["batch_size"]) * seconds[f"dlkit {side}"] for side in lengths)
-    own += batches * seconds["dlkit views"]
-    with capfd.disabled():
-        print(f"\nCIFAR-10 fast, bf16, {THREADS} threads, median of {REPEATS}")
-        for name, value in seconds.items():
-            print(f"  {name:16} {value * 1000:7.0f} ms")
-        print(f"  extrapolated to whole runs: dlkit {own:.0f} s, stand-in {theirs:.0f} s: {own / theirs:.2f} times")
 
 
 # ---------------------------------------------------------------------- whole runs, a process each
@@ -262,7 +176,7 @@ def test_whole_runs(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(cores())
     torch.set_flush_denormal(True)
     keep_freed_memory()
     whole(Path(sys.argv[1]), int(sys.argv[2]))

@@ -21,6 +21,7 @@ from dlkit.optim.adagrad import Adagrad
 from dlkit.optim.adam import Adam
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
+from dlkit.optim.muon import Muon
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
 
@@ -99,3 +100,33 @@ def test_a_step_beside_torch(case: str, capfd: pytest.CaptureFixture[str]) -> No
         print(f"\n{case}: {THREADS} threads, median of {REPEATS}")
         print("\n".join(lines))
         print(f"  geometric mean without RMSprop: {math.exp(sum(map(math.log, ratios)) / len(ratios)):.3f}")
+
+
+@pytest.mark.benchmark
+def test_muon_beside_torch(capfd: pytest.CaptureFixture[str]) -> None:
+    """On the 24 matrices of the GPT's blocks; torch has one way only."""
+    torch.set_num_threads(THREADS)
+    shapes = [shape for shape in gpt_shapes()[2:] if len(shape) == 2]
+    generator = torch.Generator().manual_seed(0)
+    gradients = [torch.randn(shape, generator=generator) for shape in shapes]
+    sides: dict[str, tuple[Any, list[Tensor]]] = {}
+    for name, kind in (("dlkit", Muon), ("torch", torch.optim.Muon)):
+        parameters = [torch.zeros(shape, requires_grad=True) for shape in shapes]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        sides[name] = (kind(parameters, lr=1e-3, weight_decay=0.1), parameters)
+    ratios: list[float] = []
+    for repeat in range(REPEATS + 2):
+        seconds: dict[str, float] = {}
+        for name, (optimizer, _) in sides.items():
+            begin = time.perf_counter()
+            optimizer.step()
+            seconds[name] = time.perf_counter() - begin
+        if repeat >= 2:
+            ratios.append(seconds["dlkit"] / seconds["torch"])
+    for a, b in zip(sides["dlkit"][1], sides["torch"][1], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+    ratios.sort()
+    with capfd.disabled():
+        print(f"\nMuon, {len(shapes)} matrices: {statistics.median(ratios):.2f} times torch's", end=" ")
+        print(f"({ratios[0]:.2f} to {ratios[-1]:.2f}), n = {REPEATS}, {THREADS} threads")
