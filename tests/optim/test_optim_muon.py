@@ -180,3 +180,25 @@ def test_it_learns_from_a_recipe_and_is_not_stacked() -> None:
     assert "as a whole" in (unsupported(found.training) or "")
     last = [event for event in fit(found.training) if isinstance(event, Evaluated)][-1]
     assert max(value for name, value in last.metrics.items() if "accuracy" in name) > 0.8
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("digits-resnet20", "resnet20"),
+        ("digits-resnet20", "{name: convnext, depths: [1, 1], widths: [4, 8], patch: 1}"),
+        ("digits-resnet20", "{name: fast_cnn, widths: [4, 8]}"),
+        ("digits-mlp", "mlp"),
+        ("pydoc-gpt", "{name: gpt, layers: 1, heads: 2, width: 8}"),
+        ("pydoc-bert", "{name: bert, layers: 1, heads: 2, width: 8}"),
+    ],
+)
+def test_every_parameter_is_in_one_group(name: str, model: str) -> None:
+    changes = [f"model={model if ':' in model else f'{{name: {model}}}'}", "optimizer={name: muon}"]
+    found = build.training(recipe.load(name, changes), torch.device("cpu")).training
+    inside = [parameter for group in found.optimizer.param_groups for parameter in group["params"]]
+    assert {id(parameter) for parameter in inside} == {id(p) for p in found.model.parameters() if p.requires_grad}
+    assert len(inside) == len({id(parameter) for parameter in inside})
+    assert any(group["hidden"] for group in found.optimizer.param_groups)
+    rates = {group["lr"] for group in found.optimizer.param_groups if not group["hidden"]}
+    assert rates == {0.02 * 0.15}
