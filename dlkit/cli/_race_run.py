@@ -63,8 +63,7 @@ class OnRecipe:
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not contenders:
             return judged_by, iter(())
-        why = stackable.unsupported(first)
-        if self.engine == "stacked" and why is not None:
+        if self.engine == "stacked" and (why := timing.obstacle(contenders, contest.training)) is not None:
             raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
         processes = cores() if first.device.type == "cpu" else 1
         engine, size = self.engine, None

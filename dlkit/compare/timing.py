@@ -60,7 +60,7 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int, short
         return Choice("loop", None, {"loop": loop * total})
     if processes > 1:
         ways["workers", 1] = _alone(build, example, 1)
-    if stackable.unsupported(training) is None:
+    if obstacle(contenders, build) is None:
         ways |= _stacks(contenders, build)
     best = _rounds(ways, total)
     estimates: dict[str, float] = {}
@@ -70,6 +70,13 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int, short
         estimates["workers"] = WORKERS_START + WORKERS_SLOWER * estimates["workers"] / processes
     engine = min(estimates, key=lambda name: estimates[name] * (MARGIN if name == "loop" else 1))
     return Choice(engine, _size(best), estimates)
+
+
+def obstacle(contenders: Sequence[Contender], build: Build) -> str | None:
+    """Why these runs cannot all be stacked, or None: one run of each optimizer is looked at."""
+    examples = {contender.optimizer: contender for contender in contenders}
+    reasons = (stackable.unsupported(build(contender)) for contender in examples.values())
+    return next((reason for reason in reasons if reason is not None), None)
 
 
 def best_size(contenders: Sequence[Contender], build: Build) -> int:

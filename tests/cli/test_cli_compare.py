@@ -139,6 +139,10 @@ def test_targets_and_assertions(here: Any) -> None:
         ("beale --from race", "takes no recipe"),
         ("--lr 1", "nothing to race on"),
         ("digits-mlp train.ema=0.9 --engine stacked --steps 3", "--engine stacked: train.ema is set"),
+        (
+            "digits-mlp --engine stacked --steps 3 --optimizers adamw,muon",
+            "--engine stacked: its optimizer takes a parameter as a whole",
+        ),
         ("digits-mlp model.hiden=3", "model.hiden"),
     ],
 )
