@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.data.dataset import statistics as statistics_of
+from dlkit.models.fast_cnn import FastCNN
 from dlkit.nn.whitening import whitening_filters
 from dlkit.processors import cores
 from dlkit.train.loop import autocast
@@ -61,6 +62,24 @@ def views(model: nn.Module, x: Tensor) -> Tensor:
     padded = F.pad(x, (1,) * 4, "reflect")
     weighted = ((x, 2), (padded[..., :32, :32], 1), (padded[..., 2:, 2:], 1))
     return sum(weight * (model(view) + model(view.flip(-1))) for view, weight in weighted)  # type: ignore
+
+
+def copied(ours: FastCNN, twin: StandIn) -> None:
+    """The filters of ours in the stand-in; the biases are 0 on both sides."""
+    filters = [ours.whitening.weight, *(p for name, p in ours.named_parameters() if ".conv" in name), ours.fc.weight]
+    with torch.no_grad():
+        for target, value in zip((p for p in twin.parameters() if p.dim() > 1), filters, strict=True):
+            target.copy_(value)
+        twin.whiten.get_parameter("bias").zero_()
+
+
+def test_the_stand_in_is_the_same_network() -> None:
+    """As the recipe's, at its own widths."""
+    torch.manual_seed(0)
+    twin, same = StandIn(), FastCNN((3, 32, 32), 10)
+    copied(same, twin)
+    x = torch.randn(64, 3, 32, 32)
+    torch.testing.assert_close(same(x), twin(x), rtol=1e-4, atol=1e-4)
 
 
 # ---------------------------------------------------------------------- whole runs, a process each

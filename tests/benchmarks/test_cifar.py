@@ -1,4 +1,4 @@
-"""CIFAR: the data pipeline, a ResNet-18 step, and a step of the fast recipe beside what one would otherwise use.
+"""CIFAR: the data pipeline and a ResNet-18 step beside what one would otherwise use.
 
     pytest -m benchmark tests/benchmarks/test_cifar.py -s
 
@@ -17,23 +17,18 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from test_airbench import BATCH, EPOCHS, MOMENTUM, StandIn, views
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
-from dlkit import recipe
-from dlkit.build.parts import parts
-from dlkit.data.batches import ImageBatches, grown_size, mixed_seed
+from dlkit.data.batches import ImageBatches, mixed_seed
 from dlkit.data.dataset import Split
 from dlkit.data.dataset import statistics as statistics_of
-from dlkit.models.fast_cnn import FastCNN
 from dlkit.models.resnet import ResNet, resnet20
 from dlkit.models.weights import translate
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
-from dlkit.optim.muon import Muon, divided
 from dlkit.train.loop import autocast, load_weights
 from dlkit.train.machine import keep_freed_memory
 
@@ -210,78 +205,3 @@ def test_resnet18(capfd: pytest.CaptureFixture[str]) -> None:
                 end="",
             )
             print(f"  {best / value:5.2f}x the best of the others")
-
-
-# ---------------------------------------------------------------------- the fast recipe
-
-
-def copied(ours: FastCNN, twin: StandIn) -> None:
-    """The filters of ours in the stand-in; the biases are 0 on both sides."""
-    filters = [ours.whitening.weight, *(p for name, p in ours.named_parameters() if ".conv" in name), ours.fc.weight]
-    with torch.no_grad():
-        for target, value in zip((p for p in twin.parameters() if p.dim() > 1), filters, strict=True):
-            target.copy_(value)
-        twin.whiten.get_parameter("bias").zero_()
-
-
-@pytest.mark.benchmark
-def test_the_fast_recipe_beside_the_stand_in(capfd: pytest.CaptureFixture[str]) -> None:
-    """Seconds of a whole run are extrapolated from those of a step at each size, and of an evaluated batch."""
-    last = torch.channels_last
-    values = recipe.load("cifar10-fast").values
-    (_, model_keys), _ = parts("model", values["model"])
-    frozen, data, epochs = values["model"]["freeze"], values["data"], values["train"]["epochs"]
-    torch.manual_seed(0)
-    twin, same = StandIn(), FastCNN((3, 32, 32), 10)
-    copied(same, twin)
-    x = torch.randn(64, 3, 32, 32)
-    torch.testing.assert_close(same(x), twin(x), rtol=1e-4, atol=1e-4)  # the same network, at the same widths
-
-    ours = FastCNN((3, 32, 32), 10, **model_keys)
-    assert frozen == 1
-    ours.whitening.requires_grad_(False)
-    sides: dict[str, Callable[[], Any]] = {}
-
-    def add(name: str, model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int, side: int) -> None:
-        inputs = torch.randn(batch_size, 3, side, side).contiguous(memory_format=last)
-        targets = torch.randint(0, 10, (batch_size,))
-        sides[name] = training_step(model, optimizer, "bf16", (inputs, targets))
-
-    def evaluation(model: nn.Module) -> Callable[[], None]:
-        inputs = torch.randn(512, 3, 32, 32).contiguous(memory_format=last)
-
-        def run() -> None:
-            model.eval()
-            with torch.no_grad(), autocast("bf16", CPU):
-                views(model, inputs)
-            model.train()
-
-        return run
-
-    twin = twin.to(memory_format=last)  # pyright: ignore[reportCallIssue]
-    learned = [p for p in twin.parameters() if p.requires_grad]
-    add(
-        "stand-in",
-        twin,
-        torch.optim.SGD(learned, lr=1e-3, momentum=MOMENTUM, nesterov=True, fused=True),
-        BATCH,
-        32,
-    )
-    ours = ours.to(memory_format=last)  # pyright: ignore[reportCallIssue]
-    optimizer = Muon(
-        divided(ours, parameter_groups(ours)), lr=1e-3, unit_rows=True, ns_steps=values["optimizer"]["ns_steps"]
-    )
-    lengths = [grown_size(data["start_size"], 32, epoch, data["grow_epochs"], 4) for epoch in range(epochs)]
-    for side in sorted(set(lengths)):
-        add(f"dlkit {side}", ours, optimizer, data["batch_size"], side)
-    sides |= {"stand-in views": evaluation(twin), "dlkit views": evaluation(ours)}
-    seconds = medians(sides)
-    batches = TEST_IMAGES / 512
-    theirs = EPOCHS * (TRAINING_IMAGES // BATCH) * seconds["stand-in"] + batches * seconds["stand-in views"]
-    own = sum(-(-TRAINING_IMAGES // data["batch_size"]) * seconds[f"dlkit {side}"] for side in lengths)
-    own += batches * seconds["dlkit views"]
-    with capfd.disabled():
-        print(f"\nCIFAR-10 fast, bf16, {THREADS} threads, median of {REPEATS}")
-        for name, value in seconds.items():
-            print(f"  {name:16} {value * 1000:7.0f} ms")
-        print(f"  extrapolated to whole runs: dlkit {own:.0f} s, stand-in {theirs:.0f} s: {own / theirs:.2f} times")

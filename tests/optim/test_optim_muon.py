@@ -194,7 +194,10 @@ def test_it_learns_from_a_recipe_and_is_not_stacked() -> None:
     ],
 )
 def test_every_parameter_is_in_one_group(name: str, model: str) -> None:
-    changes = [f"model={model if ':' in model else f'{{name: {model}}}'}", "optimizer={name: muon}"]
+    changes = [
+        f"model={model if ':' in model else f'{{name: {model}}}'}",
+        "optimizer={name: muon, lr: 0.02, other_factor: 0.15}",
+    ]
     found = build.training(recipe.load(name, changes), torch.device("cpu")).training
     inside = [parameter for group in found.optimizer.param_groups for parameter in group["params"]]
     assert {id(parameter) for parameter in inside} == {id(p) for p in found.model.parameters() if p.requires_grad}
