@@ -74,9 +74,12 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int, short
 
 def obstacle(contenders: Sequence[Contender], build: Build) -> str | None:
     """Why these runs cannot all be stacked, or None: one run of each optimizer is looked at."""
-    examples = {contender.optimizer: contender for contender in contenders}
-    reasons = (stackable.unsupported(build(contender)) for contender in examples.values())
-    return next((reason for reason in reasons if reason is not None), None)
+    training = build(contenders[0])
+    for contender in {contender.optimizer: contender for contender in contenders}.values():
+        if not getattr(training.optimizer, "elementwise", False):
+            break  # the one that cannot; in all else they are alike
+        training = build(contender)
+    return stackable.unsupported(training)
 
 
 def best_size(contenders: Sequence[Contender], build: Build) -> int:

@@ -18,16 +18,19 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, and sing
 Scale = Literal["original", "match_rms_adamw"]
 
 
-def orthogonal(matrix: Tensor, steps: int, coefficients: tuple[float, float, float], eps: float) -> Tensor:
+def orthogonal(
+    matrix: Tensor, steps: int, coefficients: tuple[float, float, float], eps: float, dtype: torch.dtype | None = None
+) -> Tensor:
     """About the orthogonal matrix nearest to a matrix (m, n): its singular values brought near to 1.
 
-    The products are in the number format of the matrix.
+    The products, and what is returned, are in `dtype`, or that of the matrix.
     """
     a, b, c = coefficients
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix  # (short, long)
     # ||X||_2 <= ||X||_F = 1
-    x = x / x.norm().clamp(min=eps)
+    x = matrix.to(dtype or matrix.dtype, copy=True)
+    x.div_(x.norm().clamp(min=eps))
+    x = x.T if tall else x  # (short, long)
     for _ in range(steps):
         # Newton-Schulz: X <- a X + (b A + c A^2) X, A = X X^T, which maps singular values s to a s + b s^3 + c s^5
         gram = x @ x.T
@@ -55,8 +58,7 @@ def update(
     # v <- rho v + (1 - rho) g; Nesterov looks one step ahead: rho v + (1 - rho) g
     v.lerp_(gradient, 1 - momentum)
     ahead = gradient.lerp(v, momentum) if nesterov else v
-    flat = ahead.flatten(1).to(working_dtype(theta))
-    step = orthogonal(flat, ns_steps, ns_coefficients, eps).to(theta.dtype).view(theta.shape)
+    step = orthogonal(ahead.flatten(1), ns_steps, ns_coefficients, eps, working_dtype(theta)).view(theta.shape)
     if unit_rows:
         # theta <- theta sqrt(m) / ||theta||_F
         theta.mul_(rows**0.5 / theta.norm().clamp(min=eps))
@@ -64,7 +66,7 @@ def update(
     theta.mul_(1 - lr * weight_decay)
     # theta <- theta - lr s O, s = sqrt(max(1, m / n)), or 0.2 sqrt(max(m, n)): as large as a step of AdamW
     scale = max(1, rows / columns) ** 0.5 if adjust_lr_fn == "original" else 0.2 * max(rows, columns) ** 0.5
-    theta.sub_(lr * scale * step)
+    theta.sub_(step, alpha=lr * scale)
 
 
 def working_dtype(theta: Tensor) -> torch.dtype:

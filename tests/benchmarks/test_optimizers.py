@@ -110,7 +110,7 @@ def test_muon_beside_torch(capfd: pytest.CaptureFixture[str]) -> None:
     generator = torch.Generator().manual_seed(0)
     gradients = [torch.randn(shape, generator=generator) for shape in shapes]
     sides: dict[str, tuple[Any, list[Tensor]]] = {}
-    for name, kind in (("dlkit", Muon), ("torch", torch.optim.Muon)):
+    for name, kind in (("torch", torch.optim.Muon), ("dlkit", Muon)):
         parameters = [torch.zeros(shape, requires_grad=True) for shape in shapes]
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
