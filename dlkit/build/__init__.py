@@ -30,6 +30,7 @@ from dlkit.compare.runs import Contender, Outcome, Told
 from dlkit.compare.surfaces import Surface
 from dlkit.data.dataset import Dataset
 from dlkit.data.folder import data_folder
+from dlkit.data.preparation import stage
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import checkpoint, loop, machine, plan, random_state
@@ -176,7 +177,7 @@ def evaluation(
     task = build_task(recipe, dataset, views)
     meter = task.meter(device)
     started = time.perf_counter()
-    evaluate(model, batches.epoch(0), meter, functools.partial(autocast, settings.precision, device))
+    evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
@@ -267,6 +268,14 @@ def split_batches(
     if isinstance(dataset, LanguageData):
         return dataset.batches(recipe, split, device, training)
     return images.batches(recipe, dataset, split, device, training, channels_last)
+
+
+def watched(batches: loop.Batches) -> Iterator[Any]:
+    """The batches of an evaluation, as a `stage` that a person may follow."""
+    with stage("evaluating batches", len(batches)) as advance:
+        for batch in batches.epoch(0):
+            yield batch
+            advance(1)
 
 
 def _go_on() -> bool:

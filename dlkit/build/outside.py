@@ -102,7 +102,7 @@ def detection(
         batches = build.split_batches(recipe, data, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
-        meter = evaluate(found.model, batches.epoch(0), ood.ScoreMeter(seen), precision)
+        meter = evaluate(found.model, build.watched(batches), ood.ScoreMeter(seen), precision)
         return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
     inside = scored(dataset, split)[0].scores()

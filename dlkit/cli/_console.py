@@ -73,16 +73,25 @@ def live_console() -> Any:
 
 
 class Output:
-    """The results of a command.
+    """What a command says: its results, and how far it is.
 
     Args:
         as_json: JSON Lines even on a terminal.
-        quiet: print only the value that the command names.
+        quiet: print only the value that the command names, and nothing of how far it is.
     """
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
         self.quiet = quiet
         self.tables = not as_json and not quiet and sys.stdout.isatty()
+
+    def console(self) -> Any:
+        """For a live view, as `live_console`; None where that is not wanted."""
+        return None if self.quiet else live_console()
+
+    def say(self, text: str) -> None:
+        """A plain line on stderr of how far the work is."""
+        if not self.quiet:
+            note(text)
 
     def emit(self, record: Mapping[str, Any], value: Any, table: Callable[[], Any]) -> None:
         """Print one result: the record, the value that a script wants of it, or the table for a person."""

@@ -38,7 +38,7 @@ DataDir = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines even on a terminal.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the one value that a script wants.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the value that a script wants; no progress.")]
 Device = Annotated[str, typer.Option(metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")]
 RecipeName = Annotated[
     str,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from dlkit.cli._console import note
+from dlkit.cli._console import live_console, note
+from dlkit.data import preparation
 
 _SHOWN_AFTER_SECONDS = 0.5
 _LINE_EVERY_SECONDS = 20.0
@@ -64,3 +67,14 @@ class Progress:
         self.bar = progress.Progress(*columns, console=self.console, transient=True, redirect_stdout=False)
         self.bar.add_task(self.title, total=self.total, completed=self.done)
         self.bar.start()
+
+
+def preparing(quiet: bool) -> AbstractContextManager[None]:
+    """Within this context, slow preparation of data and evaluation are seen to go on."""
+    return nullcontext() if quiet else preparation.heard_by(_bar)
+
+
+@contextmanager
+def _bar(title: str, total: int | None) -> Generator[Callable[[int], None]]:
+    with Progress(title, total, live_console(), whole=True, plain=True) as progress:
+        yield progress.advance

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlkit import recipe as recipes
-from dlkit.cli._console import note
+from dlkit.cli._console import Output
+from dlkit.cli._progress import preparing
 from dlkit.compare.runs import Contender, Told
 from dlkit.errors import RequestError
 from dlkit.processors import cores
@@ -47,6 +48,7 @@ class OnRecipe:
     steps: int
     engine: str
     device: str
+    output: Output
 
     def begin(
         self, contenders: Sequence[Contender], folder: Folder, should_stop: Callable[[], bool]
@@ -57,9 +59,9 @@ class OnRecipe:
         from dlkit.compare.keep import Keep
         from dlkit.train import machine, stackable
 
-        machine.keep_freed_memory(all_sizes=True)
         contest = build.Contest(self.prepared, machine.pick_device(self.device), should_stop)
-        first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
+        with preparing(self.output.quiet):
+            first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not contenders:
             return judged_by, iter(())
@@ -76,13 +78,13 @@ class OnRecipe:
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
             )
             ratio = estimates["loop"] / estimates[engine]
-            note(
+            self.output.say(
                 f"{len(contenders)} runs of {self.steps} steps: {told}; "
                 f"taking {engine}, {ratio:.1f} times as fast as the loop"
             )
         if engine == "stacked":
             size = size or timing.best_size(contenders, contest.training)
-            note(f"stacks of {size} runs, about {size * stackable.bytes_of_run(first) / 2**20:.0f} MiB each")
+            self.output.say(f"stacks of {size} runs, about {size * stackable.bytes_of_run(first) / 2**20:.0f} MiB each")
         engine = "loop" if engine == "auto" else engine
         folder.choose(engine, size if engine == "stacked" else None)
         keep = Keep(folder.path, should_stop)

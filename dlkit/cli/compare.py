@@ -13,7 +13,7 @@ import typer
 
 from dlkit import recipe as recipes
 from dlkit.cli import _completion, _race_grid, _race_run
-from dlkit.cli._console import Output, live_console, note
+from dlkit.cli._console import Output, note
 from dlkit.cli._options import Device, Json, Overrides, Quiet
 from dlkit.cli._race_progress import RaceProgress
 from dlkit.cli._race_view import RaceView
@@ -112,7 +112,7 @@ def compare_optimizers(
             _refuse({"KEY=VALUE": bool(overrides), "--engine": engine != "auto"}, "is about a recipe")
         chosen = _race_grid.contenders(names, lr, seeds if surface is None else 1, trials, searched or [], seed)
         facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": metric}
-        race = _Race(what, overrides or [], names, chosen, steps, engine.value, device, _point(start))
+        race = _Race(what, overrides or [], names, chosen, steps, engine.value, device, _point(start), output)
         if claim:
             _check_claim(claim, names)
         kind, outcomes = race.run(surface, store.Folder(folder, resume, facts), metric)
@@ -178,6 +178,7 @@ class _Race:
     engine: str
     device: str
     start: tuple[float, float] | None
+    output: Output
 
     def run(
         self, surface: surfaces.Surface | None, folder: store.Folder, metric: str | None
@@ -197,10 +198,10 @@ class _Race:
                 told = _race_run.on_surface(surface, missing, self.start or surface.start, self.steps, should_stop)
             else:
                 prepared = _race_run.prepare(self.what, self.overrides, self.names, self.steps)
-                on_recipe = _race_run.OnRecipe(prepared, self.steps, self.engine, self.device)
+                on_recipe = _race_run.OnRecipe(prepared, self.steps, self.engine, self.device, self.output)
                 judged_by, told = on_recipe.begin(missing, folder, should_stop)
                 kind = metric or judged_by
-            with RaceProgress(len(missing), self.steps, kind, live_console(), note) as progress:
+            with RaceProgress(len(missing), self.steps, kind, self.output.console(), self.output.say) as progress:
                 for event in told:
                     progress.update(event)
                     if isinstance(event, Outcome):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlkit.cli import _completion
-from dlkit.cli._console import Output, live_console, note
+from dlkit.cli._console import Output, note
 from dlkit.cli._options import DataDir, Json, Quiet
 from dlkit.cli._signals import GracefulStop
 from dlkit.data import sets, store
@@ -78,7 +78,7 @@ def download(
     )
     with (
         GracefulStop("stopping; what has arrived is kept, once more stops at once", halt.set) as stop,
-        DownloadView(live_console(), note) as view,
+        DownloadView(output.console(), output.say) as view,
     ):
         for dataset in wanted:
             try:

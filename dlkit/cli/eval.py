@@ -14,6 +14,7 @@ from dlkit.cli import _benchmark, _completion
 from dlkit.cli._console import Output
 from dlkit.cli._evaluations import name_damaged, record_of
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
+from dlkit.cli._progress import preparing
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
 from dlkit.train.settings import Views
@@ -90,7 +91,8 @@ def evaluate(
         if not override.lstrip("~").startswith("data."):
             raise RequestError(f"{override}: eval changes only the data", "give KEY=VALUE with a key like data.path")
     if glue:
-        _benchmark.score([run, *more], checkpoint, overrides, device, Output(as_json, quiet))
+        with preparing(quiet):
+            _benchmark.score([run, *more], checkpoint, overrides, device, Output(as_json, quiet))
         return
     reference = runs.resolve(run)
     chosen = reference.choose(checkpoint)
@@ -102,10 +104,11 @@ def evaluate(
     from dlkit.train import curves, histograms, machine
 
     place, seen = machine.pick_device(device), cast(Views | None, views)
-    found = build.trained(loaded, chosen, place)
-    # what is wrong with other data is said before the work
-    others = outside.read(loaded, found, split, ood) if ood else []
-    result = build.evaluation(loaded, found, split, place, seen)
+    with preparing(quiet):
+        found = build.trained(loaded, chosen, place)
+        # what is wrong with other data is said before the work
+        others = outside.read(loaded, found, split, ood) if ood else []
+        result = build.evaluation(loaded, found, split, place, seen)
     record = record_of(reference.path, loaded, chosen, result)
     name_damaged(result.damaged, f"{len(result.damaged)} images in all")
     if confusion is not None:
@@ -114,7 +117,8 @@ def evaluate(
         curves.confusion(result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}")
     Output(as_json, quiet).emit(record, record["metrics"][result.main_metric], lambda: _table(record))
     if others:
-        scores, results = outside.detection(loaded, found, result.split, others, place, seen)
+        with preparing(quiet):
+            scores, results = outside.detection(loaded, found, result.split, others, place, seen)
         for other in results:
             _outside(record, other, Output(as_json, quiet))
         if histogram is not None:

@@ -12,9 +12,10 @@ import typer
 
 from dlkit import recipe as recipes
 from dlkit.annotations import is_mapping
-from dlkit.cli._console import Output, live_console, note
+from dlkit.cli._console import Output, note
 from dlkit.cli._evaluations import name_damaged
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
+from dlkit.cli._progress import preparing
 from dlkit.cli._signals import GracefulStop
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
@@ -72,7 +73,8 @@ def train(
     if begins:
         run_directory.refuse(run_dir, overwrite)
     with GracefulStop("stopping after this step, with a checkpoint; once more stops at once", saves=False) as stop:
-        built = _build(loaded, device, stop)
+        with preparing(quiet):
+            built = _build(loaded, device, stop)
         stop.saves = True
         # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
         path = run_directory.create(run_dir, name, overwrite) if begins or run_dir is None else run_dir
@@ -84,7 +86,6 @@ def _build(recipe: Recipe, device: str, stop: GracefulStop) -> Built:
     from dlkit import build
     from dlkit.train import machine
 
-    machine.keep_freed_memory()
     return build.training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
 
 
@@ -130,8 +131,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     title = f"{built.recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
     first = latest.step if latest else 0
     finished: Finished | None = None
-    console, unit = live_console(), job.task.unit
-    with TrainingView(title, job.total_steps, job.steps_per_epoch, first, console, note, unit) as view:
+    console, unit = output.console(), job.task.unit
+    with TrainingView(title, job.total_steps, job.steps_per_epoch, first, console, output.say, unit) as view:
         for event in fit(job, directory, latest):
             directory.record(event)
             view.update(event)

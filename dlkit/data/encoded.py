@@ -22,6 +22,7 @@ from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
+from dlkit.data.preparation import stage
 from dlkit.errors import DlkitError
 from dlkit.processors import cores
 
@@ -240,10 +241,10 @@ class Cached:
             except DamagedImageError as error:
                 damaged.append(f"{row}\t{error}")
 
-        with ThreadPoolExecutor(cores()) as pool:
+        with stage("caching images", count) as advance, ThreadPoolExecutor(cores()) as pool:
             for begin in range(0, count, _CHUNK):  # the pool keeps an object for each row that it is told of
                 for _ in pool.map(store, range(begin, min(begin + _CHUNK, count))):
-                    pass
+                    advance(1)
         pixels.flush()
         self.damaged_file.write_text("".join(f"{line}\n" for line in sorted(damaged)), encoding="utf-8")
         temporary.replace(self.file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from PIL import ExifTags, Image, ImageOps
 from dlkit.annotations import Count, Natural, Rate
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.encoded import flat, regular, why
+from dlkit.data.preparation import stage
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
 from dlkit.errors import DlkitError, RequestError
@@ -103,7 +105,8 @@ def class_files(root: Path) -> tuple[dict[str, list[tuple[Path, int]]], tuple[st
     if len(classes) < 2:
         found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
         raise DlkitError(f"{folders['train']}: {found}", _LAYOUT)
-    return {split: _scan(folder, classes) for split, folder in folders.items()}, classes
+    with stage("looking for images") as advance:
+        return {split: _scan(folder, classes, advance) for split, folder in folders.items()}, classes
 
 
 def _split_folders(root: Path) -> dict[str, Path]:
@@ -141,7 +144,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _scan(folder: Path, classes: tuple[str, ...]) -> _Examples:
+def _scan(folder: Path, classes: tuple[str, ...], advance: Callable[[int], None]) -> _Examples:
     """The images of one split, sorted by class and path."""
     examples: _Examples = []
     for entry in _subfolders(folder):
@@ -151,6 +154,7 @@ def _scan(folder: Path, classes: tuple[str, ...]) -> _Examples:
         if not files:
             raise DlkitError(f"class folder without images: {entry}", f"image files end in {', '.join(SUFFIXES)}")
         examples += [(file, classes.index(entry.name)) for file in files]
+        advance(len(files))
     if not examples:
         raise DlkitError(f"no images in {folder}", _LAYOUT)
     return examples
@@ -179,9 +183,9 @@ def _decode(examples: _Examples, size: int, channels: Literal[1, 3]) -> Split:
         pixels[row] = _load(examples[row][0], size, channels)
 
     # PIL works outside Python's lock; the first failure, in the order of the files, cancels the rest.
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with stage("reading images", len(examples)) as advance, ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for _ in pool.map(decode, range(len(examples))):
-            pass
+            advance(1)
     inputs = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()  # (N, C, H, W)
     return Split(inputs, torch.tensor([label for _, label in examples]))
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from dlkit.data.corpus import Text
+from dlkit.data.preparation import stage
 from dlkit.data.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 
@@ -35,8 +37,7 @@ def tokens_of(text: Text, tokenizer: Tokenizer, folder: Path, before: int | None
     dtype = np.uint16 if tokenizer.size <= 1 << 16 else np.uint32
     first = np.array([] if before is None else [before], dtype=dtype)
     if text.size <= IN_MEMORY:
-        chunks = [first, *(chunk.astype(dtype) for chunk in tokenizer.encode_text(text))]
-        return np.concatenate(chunks)
+        return np.concatenate([first, *_encoded(text, tokenizer, dtype)])
     key = hashlib.sha256(f"{before} {text.sha256} {tokenizer.fingerprint}".encode()).hexdigest()
     path = folder / f"{key[:32]}.tokens"
     try:
@@ -49,12 +50,19 @@ def tokens_of(text: Text, tokenizer: Tokenizer, folder: Path, before: int | None
         raise DlkitError(f"cannot write the tokens of the text to {folder}: {error.strerror}") from error
 
 
+def _encoded(text: Text, tokenizer: Tokenizer, dtype: DTypeLike) -> Iterator[Tokens]:
+    with stage("tokens encoded") as advance:
+        for chunk in tokenizer.encode_text(text):
+            yield chunk.astype(dtype)
+            advance(len(chunk))
+
+
 def _write(path: Path, first: Tokens, text: Text, tokenizer: Tokenizer) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
         try:
             file.write(first.tobytes())
-            for chunk in tokenizer.encode_text(text):
-                file.write(chunk.astype(first.dtype).tobytes())
+            for chunk in _encoded(text, tokenizer, first.dtype):
+                file.write(chunk.tobytes())
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.annotations import Count, Positive
@@ -80,8 +81,9 @@ class FastCNN(nn.Module):
         x = self.activation(self.whitening(x))  # (N, 8C, H - 1, W - 1)
         for name in self.groups:
             x = getattr(self, name)(x)  # (N, width, H // 2, W // 2)
-        # not amax: its gradient looks for the largest again, which compiled bf16 code need not find, and divides by 0
-        x = x.flatten(2).max(-1).values  # (N, widths[-1])
+        # not amax: its gradient looks for the largest again, which compiled bf16 code need not find, and divides by 0;
+        # not max: its gradient leaves channels_last, and what comes behind it is slow
+        x = F.adaptive_max_pool2d(x, 1).flatten(1)  # (N, widths[-1])
         return self.fc(x) * self.scale  # (N, K)
 
 

@@ -11,16 +11,14 @@ from dlkit.errors import RequestError
 
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
 _M_MMAP_MAX = -4
-_LARGEST_MMAP_THRESHOLD = 32 << 20
 
 
-def keep_freed_memory(all_sizes: bool = False) -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep freed tensors instead of handing them back to the kernel and faulting them in again every step.
 
-    Args:
-        all_sizes: those of more than 32 MiB too, as a stack of models has them; their memory stays with the process.
+    No tensor gets a mapping of its own, which its end would give back: mallopt's threshold for that stops at 32 MiB,
+    and an activation of 512 images is twice as large.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -28,14 +26,16 @@ def keep_freed_memory(all_sizes: bool = False) -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # musl has none
         return
-    mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+    mallopt(_M_MMAP_MAX, 0)
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-    if all_sizes:
-        mallopt(_M_MMAP_MAX, 0)
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device. Raises RequestError where this machine has none such."""
+    """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device, with the process set up for it.
+
+    Raises:
+        RequestError: this machine has none such.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)
@@ -45,6 +45,8 @@ def pick_device(name: str) -> torch.device:
             raise RequestError(f"no device {name}: {count} CUDA devices here", "use --device cpu")
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
+    if device.type == "cpu":
+        keep_freed_memory()
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise RequestError("no device mps: this is no Apple GPU, or torch was built without it", "use --device cpu")
     return device

@@ -99,7 +99,7 @@ def check_equal(contest: build.Contest) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_stacks_beside_a_plain_loop(case: str, capfd: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(THREADS)
-    keep_freed_memory(all_sizes=True)
+    keep_freed_memory()
     contest = contest_of(case)
     check_equal(contest)
     contenders = grid(OPTIMIZERS, rates("1e-4:1:9"), 5)
@@ -133,7 +133,7 @@ AUTO = {
 def test_auto_beside_the_loop(case: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Whole races of 54 runs; what auto spends on its choice is in its time."""
     torch.set_num_threads(THREADS)
-    keep_freed_memory(all_sizes=True)
+    keep_freed_memory()
     base, steps = AUTO[case]
     more = ["model={name: resnet, depths: [1, 1, 1], widths: [16, 32, 64]}"] if case == "digits-resnet8" else []
     contest = contest_of(base, f"train.steps={steps}", f"train.eval_every={steps} steps", *more)

@@ -90,6 +90,14 @@ def test_a_surface(here: Any, tmp_path: Path) -> None:
     assert here("compare-optimizers", "beale", "--steps", "20", "--optimizers", "adam", "-q").out == "adam\n"
 
 
+def test_quiet_says_nothing_of_how_far_it_is(here: Any) -> None:
+    race = ["compare-optimizers", "digits-mlp", "--steps", "5", "--seeds", "1", "--optimizers", "sgd"]
+    assert "runs of 5 steps" in here(*race, "--lr", "1e-2,1e-1").err
+    quiet = here(*race, "--lr", "1e-2,1e-1", "-q")
+    assert (quiet.code, quiet.out) == (0, "sgd\n")
+    assert [line.split(":")[0] for line in quiet.err.splitlines()] == ["warning"]
+
+
 def test_targets_and_assertions(here: Any) -> None:
     race = (
         "compare-optimizers",

@@ -25,6 +25,13 @@ def test_the_record(here: Any, trained: Path) -> None:
     assert here("eval", str(trained), "-q").out == f"{record['metrics']['accuracy']}\n"
 
 
+def test_how_far_it_is(here: Any, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlkit.cli._progress._LINE_EVERY_SECONDS", 0.0)
+    told = here("eval", str(trained), "data.batch_size=120", "--ood", "noise").err.splitlines()
+    assert [line.partition(" in ")[0] for line in told] == [f"evaluating batches: {n} of 3" for n in (1, 2, 3)] * 3
+    assert here("eval", str(trained), "-q", "--ood", "noise").err == ""
+
+
 def test_the_training_splits_and_checkpoints(here: Any, trained: Path) -> None:
     summary = json.loads((trained / "summary.json").read_text())
     val = here("eval", str(trained), "--split", "val", "--checkpoint", "last").record

@@ -44,7 +44,7 @@ def test_the_record_and_the_directory(here: Any) -> None:
 def test_quiet_prints_the_run_and_runs_are_numbered(here: Any) -> None:
     for number in (1, 2):
         result = here("train", "digits-mlp", *SHORT, "-q")
-        assert (result.code, result.out) == (0, f"runs/digits-mlp-{number}\n")
+        assert (result.code, result.out, result.err) == (0, f"runs/digits-mlp-{number}\n", "")
 
 
 def test_the_resolved_recipe_repeats_the_run(here: Any) -> None:

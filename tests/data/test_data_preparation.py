@@ -1,0 +1,78 @@
+"""Whoever listens hears of each image that is read or cached and of each token; nobody has to listen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dlkit.data.imagenet import imagenet
+from dlkit.data.images import images
+from dlkit.data.preparation import heard_by, stage
+from dlkit.data.text import text
+from dlkit.data.tokenizer import bpe
+from dlkit.data.tokens import tokens_of
+
+Heard = dict[str, tuple[int | None, int]]
+
+
+@contextmanager
+def listening() -> Generator[Heard]:
+    heard: Heard = {}
+
+    @contextmanager
+    def listener(title: str, total: int | None) -> Generator[Callable[[int], None]]:
+        heard[title] = (total, 0)
+
+        def advance(count: int) -> None:
+            heard[title] = (total, heard[title][1] + count)
+
+        yield advance
+
+    with heard_by(listener):
+        yield heard
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for split, count in (("train", 5), ("val", 2)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "tree" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(np.full((8, 8, 3), i, dtype=np.uint8)).save(folder / f"{i}.png")
+    return tmp_path / "tree"
+
+
+def test_images_that_are_found_read_and_cached(tree: Path, tmp_path: Path) -> None:
+    with listening() as heard:
+        images(path=tree, size=8, test=0.2)
+    assert heard.pop("looking for images") == (None, 14)
+    # 8 of the 10 training images, 4 of the val folder and the 2 held out, one split after the other
+    assert set(heard) == {"reading images"} and heard["reading images"][0] == heard["reading images"][1]
+    with listening() as heard:
+        imagenet(path=tree, size=8, cache=tmp_path / "cache")
+    assert heard == {"looking for images": (None, 14), "caching images": (4, 4)}
+    with listening() as heard:
+        imagenet(path=tree, size=8, cache=tmp_path / "cache")
+    assert heard == {"looking for images": (None, 14)}
+
+
+def test_tokens(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a few words, and a few words more\n" * 50, encoding="utf-8")
+    train = text(path=tmp_path / "a.txt").splits["train"]
+    tokenizer = bpe([train], (), vocab_size=300)
+    with listening() as heard:
+        tokens = tokens_of(train, tokenizer, tmp_path)
+    assert heard == {"tokens encoded": (None, len(tokens))}
+
+
+def test_nobody_listens() -> None:
+    with listening():
+        pass
+    with stage("unheard", 3) as advance:
+        advance(3)
