@@ -15,6 +15,7 @@ BASE = {"errors", "annotations", "catalog", "recipe", "schedules"}
 MAY = {
     "errors": set[str](),
     "processors": set[str](),
+    "stages": set[str](),
     "annotations": set[str](),
     "catalog": set[str](),
     "recipe": {"errors", "annotations", "catalog", "data"},  # data.store alone: is what the recipe needs here?
@@ -23,9 +24,9 @@ MAY = {
     "nn": {"errors", "annotations"},
     "losses": {"errors", "annotations"},
     "optim": {"errors", "annotations"},
-    "data": {"errors", "annotations", "processors"},
+    "data": {"errors", "annotations", "processors", "stages"},
     "models": {"errors", "annotations", "nn"},
-    "train": {"errors", "annotations", "processors", "plotting", "nn"},
+    "train": {"errors", "annotations", "processors", "plotting", "nn", "stages"},
     "compare": {"errors", "annotations", "plotting", "train"},
     "generation": {"errors", "models"},
     "surprisal": {"models"},
@@ -60,11 +61,13 @@ MAY = {
         "data",
         "download",
         "processors",
+        "stages",
     },
 }
 TORCH_FREE = [
     "errors",
     "processors",
+    "stages",
     "annotations",
     "catalog",
     "recipe",

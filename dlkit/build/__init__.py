@@ -30,12 +30,11 @@ from dlkit.compare.runs import Contender, Outcome, Told
 from dlkit.compare.surfaces import Surface
 from dlkit.data.dataset import Dataset
 from dlkit.data.folder import data_folder
-from dlkit.data.preparation import stage
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import checkpoint, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
-from dlkit.train.evaluate import evaluate
+from dlkit.train.evaluate import evaluate, watched
 from dlkit.train.loop import Task, Training, autocast, load_weights
 from dlkit.train.settings import Settings, Views
 
@@ -268,14 +267,6 @@ def split_batches(
     if isinstance(dataset, LanguageData):
         return dataset.batches(recipe, split, device, training)
     return images.batches(recipe, dataset, split, device, training, channels_last)
-
-
-def watched(batches: loop.Batches) -> Iterator[Any]:
-    """The batches of an evaluation, as a `stage` that a person may follow."""
-    with stage("evaluating batches", len(batches)) as advance:
-        for batch in batches.epoch(0):
-            yield batch
-            advance(1)
 
 
 def _go_on() -> bool:

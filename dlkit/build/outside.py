@@ -22,7 +22,7 @@ from dlkit.data.images import image_files
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import ood
-from dlkit.train.evaluate import evaluate
+from dlkit.train.evaluate import evaluate, watched
 from dlkit.train.loop import autocast
 from dlkit.train.settings import Views
 
@@ -102,7 +102,7 @@ def detection(
         batches = build.split_batches(recipe, data, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
-        meter = evaluate(found.model, build.watched(batches), ood.ScoreMeter(seen), precision)
+        meter = evaluate(found.model, watched(batches), ood.ScoreMeter(seen), precision)
         return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
     inside = scored(dataset, split)[0].scores()

@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from dlkit import stages
 from dlkit.cli._console import live_console, note
-from dlkit.data import preparation
 
 _SHOWN_AFTER_SECONDS = 0.5
 _LINE_EVERY_SECONDS = 20.0
@@ -71,7 +71,7 @@ class Progress:
 
 def preparing(quiet: bool) -> AbstractContextManager[None]:
     """Within this context, slow preparation of data and evaluation are seen to go on."""
-    return nullcontext() if quiet else preparation.heard_by(_bar)
+    return nullcontext() if quiet else stages.heard_by(_bar)
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 from dlkit.train.events import Evaluated, Event, StepDone
@@ -67,6 +69,7 @@ class TrainingView:
         self.recent: deque[tuple[float, int]] = deque(maxlen=32)  # (time, samples so far) at logged steps
         self.samples = 0
         self.started = self.line_at = time.monotonic()
+        self.stage: str | None = None  # what goes on between two steps
         self.live: Any = None
         if console is not None:
             from rich.live import Live
@@ -91,6 +94,25 @@ class TrainingView:
             self._step(event)
         elif isinstance(event, Evaluated):
             self._evaluation(event)
+
+    @contextmanager
+    def follow(self, title: str, total: int | None) -> Generator[Callable[[int], None]]:
+        """A listener of `dlkit.stages`: an evaluation may take longer than the steps before it."""
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self.stage = f"{title} {done:,}" + (f"/{total:,}" if total else "")
+            now = time.monotonic()
+            if self.live is None and now - self.line_at >= _LINE_EVERY_SECONDS:
+                self.line_at = now
+                self.write(self.stage)
+
+        try:
+            yield advance
+        finally:
+            self.stage = None
 
     def _step(self, step: StepDone) -> None:
         self.step = step
@@ -163,6 +185,8 @@ class TrainingView:
         lines.append(Text("  ".join(self._facts()), overflow="ellipsis", no_wrap=True))
         if self.losses:
             lines.append(Text(f"loss {sparkline(self.losses)}", style="cyan", overflow="ellipsis", no_wrap=True))
+        if (stage := self.stage) is not None:
+            lines.append(Text(stage, overflow="ellipsis", no_wrap=True))
         if self.evaluated is not None:
             best = f"  (best at step {self.best.step})" if self.best else ""
             lines.append(Text(self._scores(self.evaluated) + best, style="green", overflow="ellipsis", no_wrap=True))

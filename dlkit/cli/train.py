@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlkit import recipe as recipes
+from dlkit import stages
 from dlkit.annotations import is_mapping
 from dlkit.cli._console import Output, note
 from dlkit.cli._evaluations import name_damaged
@@ -132,7 +133,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     first = latest.step if latest else 0
     finished: Finished | None = None
     console, unit = output.console(), job.task.unit
-    with TrainingView(title, job.total_steps, job.steps_per_epoch, first, console, output.say, unit) as view:
+    view = TrainingView(title, job.total_steps, job.steps_per_epoch, first, console, output.say, unit)
+    with view, stages.heard_by(view.follow):
         for event in fit(job, directory, latest):
             directory.record(event)
             view.update(event)

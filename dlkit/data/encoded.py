@@ -22,9 +22,9 @@ from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
-from dlkit.data.preparation import stage
 from dlkit.errors import DlkitError
 from dlkit.processors import cores
+from dlkit.stages import stage
 
 MARGIN = 256  # side of the images in a cache
 _SQUARE_BYTES = MARGIN * MARGIN * 3

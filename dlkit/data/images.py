@@ -16,10 +16,10 @@ from PIL import ExifTags, Image, ImageOps
 from dlkit.annotations import Count, Natural, Rate
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.encoded import flat, regular, why
-from dlkit.data.preparation import stage
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
 from dlkit.errors import DlkitError, RequestError
+from dlkit.stages import stage
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _LAYOUT = "expected PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE with PATH/test/CLASS/IMAGE"

@@ -13,9 +13,9 @@ from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
 from dlkit.data.corpus import Text
-from dlkit.data.preparation import stage
 from dlkit.data.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
+from dlkit.stages import stage
 
 IN_MEMORY = 256 << 20  # bytes of text up to which its tokens are kept in memory
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from dlkit.stages import stage
 
 
 class Meter(Protocol):
@@ -20,7 +22,22 @@ class Meter(Protocol):
     def confusion_matrix(self) -> Tensor | None: ...
 
 
+class Batches(Protocol):
+    """Data to evaluate on."""
+
+    def __len__(self) -> int: ...
+    def epoch(self, number: int) -> Iterator[Any]: ...
+
+
 M = TypeVar("M", bound=Meter)
+
+
+def watched(batches: Batches) -> Iterator[Any]:
+    """All batches, as a `stage` that a person may follow."""
+    with stage("evaluating batches", len(batches)) as advance:
+        for batch in batches.epoch(0):
+            yield batch
+            advance(1)
 
 
 def evaluate(

@@ -23,7 +23,7 @@ from dlkit.errors import DivergedError, DlkitError
 from dlkit.train import random_state
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.evaluate import Meter, evaluate
+from dlkit.train.evaluate import Meter, evaluate, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.train.settings import Settings, steps_between
 
@@ -267,7 +267,7 @@ class _Loop:
         with self.ema.applied() if self.ema is not None else nullcontext():
             for split, batches in training.evaluations.items():
                 meter = training.task.meter(training.device)
-                metrics = evaluate(training.model, batches.epoch(0), meter, training.autocast).metrics()
+                metrics = evaluate(training.model, watched(batches), meter, training.autocast).metrics()
                 progress.metrics |= {f"{split}/{name}": value for name, value in metrics.items()}
         if training.monitored is None:
             return False

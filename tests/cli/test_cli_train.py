@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+
+from dlkit.cli._training_view import TrainingView
 
 SHORT = ("train.epochs=1",)
 
@@ -45,6 +49,23 @@ def test_quiet_prints_the_run_and_runs_are_numbered(here: Any) -> None:
     for number in (1, 2):
         result = here("train", "digits-mlp", *SHORT, "-q")
         assert (result.code, result.out, result.err) == (0, f"runs/digits-mlp-{number}\n", "")
+
+
+def test_how_far_an_evaluation_is(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal a line of the live view, elsewhere a plain line where it has been quiet for long."""
+    monkeypatch.setattr("dlkit.cli._training_view._LINE_EVERY_SECONDS", 0.0)
+    told = here("train", "digits-mlp", *SHORT, "data.batch_size=120").err.splitlines()
+    evaluated = [line for line in told if line.startswith("evaluating")]
+    assert evaluated[:3] == [f"evaluating batches {n}/3" for n in (1, 2, 3)]
+
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=80)
+    view = TrainingView("a run", 10, 5, 0, console, print)
+    with view.follow("evaluating batches", 2000) as advance:
+        advance(1500)
+        console.print(view.render())
+    console.print(view.render())
+    assert screen.getvalue().count("evaluating batches 1,500/2,000") == 1
 
 
 def test_the_resolved_recipe_repeats_the_run(here: Any) -> None:

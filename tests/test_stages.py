@@ -12,10 +12,10 @@ from PIL import Image
 
 from dlkit.data.imagenet import imagenet
 from dlkit.data.images import images
-from dlkit.data.preparation import heard_by, stage
 from dlkit.data.text import text
 from dlkit.data.tokenizer import bpe
 from dlkit.data.tokens import tokens_of
+from dlkit.stages import heard_by, stage
 
 Heard = dict[str, tuple[int | None, int]]
 
