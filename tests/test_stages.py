@@ -17,21 +17,18 @@ from dlkit.data.tokenizer import bpe
 from dlkit.data.tokens import tokens_of
 from dlkit.stages import heard_by, stage
 
-Heard = dict[str, tuple[int | None, int]]
+Heard = list[tuple[str, int | None, int]]  # of each stage: its title, its total, how much it told of
 
 
 @contextmanager
 def listening() -> Generator[Heard]:
-    heard: Heard = {}
+    heard: Heard = []
 
     @contextmanager
     def listener(title: str, total: int | None) -> Generator[Callable[[int], None]]:
-        heard[title] = (total, 0)
-
-        def advance(count: int) -> None:
-            heard[title] = (total, heard[title][1] + count)
-
-        yield advance
+        told: list[int] = []
+        yield told.append
+        heard.append((title, total, sum(told)))
 
     with heard_by(listener):
         yield heard
@@ -51,15 +48,14 @@ def tree(tmp_path: Path) -> Path:
 def test_images_that_are_found_read_and_cached(tree: Path, tmp_path: Path) -> None:
     with listening() as heard:
         images(path=tree, size=8, test=0.2)
-    assert heard.pop("looking for images") == (None, 14)
-    # 8 of the 10 training images, 4 of the val folder and the 2 held out, one split after the other
-    assert set(heard) == {"reading images"} and heard["reading images"][0] == heard["reading images"][1]
+    # a fifth of the 10 images in train is held out as "test"
+    assert heard == [("looking for images", None, 14), *(("reading images", n, n) for n in (8, 4, 2))]
     with listening() as heard:
         imagenet(path=tree, size=8, cache=tmp_path / "cache")
-    assert heard == {"looking for images": (None, 14), "caching images": (4, 4)}
+    assert heard == [("looking for images", None, 14), ("caching images", 10, 10), ("caching images", 4, 4)]
     with listening() as heard:
         imagenet(path=tree, size=8, cache=tmp_path / "cache")
-    assert heard == {"looking for images": (None, 14)}
+    assert heard == [("looking for images", None, 14)]
 
 
 def test_tokens(tmp_path: Path) -> None:
@@ -68,11 +64,12 @@ def test_tokens(tmp_path: Path) -> None:
     tokenizer = bpe([train], (), vocab_size=300)
     with listening() as heard:
         tokens = tokens_of(train, tokenizer, tmp_path)
-    assert heard == {"tokens encoded": (None, len(tokens))}
+    assert heard == [("tokens encoded", None, len(tokens))]
 
 
-def test_nobody_listens() -> None:
-    with listening():
-        pass
+def test_nobody_listens_any_more() -> None:
+    with listening() as heard, stage("heard", 3) as advance:
+        advance(3)
     with stage("unheard", 3) as advance:
         advance(3)
+    assert heard == [("heard", 3, 3)]

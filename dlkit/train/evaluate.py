@@ -23,10 +23,13 @@ class Meter(Protocol):
 
 
 class Batches(Protocol):
-    """Data to evaluate on."""
+    """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so runs resume anywhere."""
+
+    samples: int
+    batch_size: int
 
     def __len__(self) -> int: ...
-    def epoch(self, number: int) -> Iterator[Any]: ...
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
 
 
 M = TypeVar("M", bound=Meter)

@@ -23,7 +23,7 @@ from dlkit.errors import DivergedError, DlkitError
 from dlkit.train import random_state
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.evaluate import Meter, evaluate, watched
+from dlkit.train.evaluate import Batches, Meter, evaluate, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.train.settings import Settings, steps_between
 
@@ -35,16 +35,6 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     """A context in which the matrix products of a forward pass are in this precision."""
     dtype = AUTOCAST.get(precision)
     return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
-
-
-class Batches(Protocol):
-    """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so runs resume anywhere."""
-
-    samples: int
-    batch_size: int
-
-    def __len__(self) -> int: ...
-    def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
 
 
 class Task(Protocol):
