@@ -119,18 +119,19 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     latest = None if begins else directory.latest()
     for remark in built.remarks if begins else ():
         note(remark)
-    if begins:
-        directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
+    if begins:  # with the recipe there, a run that is killed from here on can be resumed
         directory.write("recipe.yaml", built.recipe.to_yaml())
     elif latest is None:
         note(f"{directory.path} has no checkpoint yet: starting at step 0")
     else:
         note(f"going on with {directory.path} at step {latest.step}")
+    if latest is None:
+        directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
     directory.open_metrics(latest.state["metrics_bytes"] if latest else 0)
-    writer = _tensorboard(directory.path) if built.training.settings.tensorboard else None
     job, settings = built.training, built.training.settings
     title = f"{built.recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
     first = latest.step if latest else 0
+    writer = _tensorboard(directory.path, first) if settings.tensorboard else None
     finished: Finished | None = None
     console, unit = output.console(), job.task.unit
     view = TrainingView(title, job.total_steps, job.steps_per_epoch, first, console, output.say, unit)
@@ -188,10 +189,11 @@ def _draw(directory: RunDirectory, record: dict[str, Any]) -> None:
     curves.draw(directory.path / "metrics.jsonl", directory.path / "curves.svg", record["recipe"])
 
 
-def _tensorboard(path: Path) -> Any:
+def _tensorboard(path: Path, step: int) -> Any:
+    from dlkit.train.run_directory import TENSORBOARD
     from dlkit.train.tensorboard import event_writer
 
-    return event_writer(path / "tensorboard")
+    return event_writer(path / TENSORBOARD, step)
 
 
 def _table(record: dict[str, Any]) -> Any:

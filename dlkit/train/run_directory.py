@@ -20,6 +20,7 @@ from dlkit.train.events import Evaluated, Event, StepDone
 
 RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
+CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 LOCK, LAST, BEST = ".lock", "last", "best"
 
 
@@ -37,7 +38,7 @@ class RunDirectory:
     def __init__(self, path: Path, keep_all: bool = False) -> None:
         self.path = path
         self.keep_all = keep_all
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints = path / CHECKPOINTS
         self._lock = FileLock(path / LOCK)
         try:
             self._lock.acquire(timeout=0)
@@ -60,7 +61,7 @@ class RunDirectory:
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the run whole or not at all."""
-        temporary = self.path / f".{name}.tmp"
+        temporary = self.path / _temporary(name)
         try:
             with temporary.open("w", encoding="utf-8") as file:
                 file.write(text)
@@ -112,28 +113,37 @@ class RunDirectory:
         checkpoint.state["metrics_bytes"] = self._metrics.tell()
         checkpoint.state["best_step"] = self._best_step
         path = checkpoints.save(self.checkpoints, checkpoint)
-        try:
-            self._point(checkpoint.step)
-        except OSError as error:
-            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
+        self._point(checkpoint.step)
         return path
 
     def _point(self, step: int) -> None:
-        checkpoints.point(self.checkpoints, LAST, step)
         keep = {step}
-        if self._best_step is not None:
-            checkpoints.point(self.checkpoints, BEST, self._best_step)
-            keep.add(self._best_step)
-        checkpoints.prune(self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else keep)
+        try:
+            checkpoints.point(self.checkpoints, LAST, step)
+            if self._best_step is not None:
+                checkpoints.point(self.checkpoints, BEST, self._best_step)
+                keep.add(self._best_step)
+            checkpoints.prune(self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else keep)
+        except OSError as error:
+            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint, verified, or None before the first. Raises DlkitError if it is damaged."""
+        """The newest complete checkpoint, verified, or None before the first; the pointers name it from then on.
+
+        Raises:
+            DlkitError: it is damaged, or the pointers cannot be written.
+        """
         steps = checkpoints.steps_in(self.checkpoints)
         if not steps:
             return None
         latest = checkpoints.load(self.checkpoints / checkpoints.directory_name(steps[-1]))
         self._best_step = latest.state["best_step"]
+        self._point(latest.step)  # which a kill right after that checkpoint was saved has kept from being done
         return latest
+
+
+def _temporary(name: str) -> str:
+    return f".{name}.tmp"
 
 
 def refuse(path: Path | None, overwrite: bool) -> None:
@@ -142,7 +152,7 @@ def refuse(path: Path | None, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise RequestError(f"{path} is a file", "choose another --run-dir")
-    if all(entry.name == LOCK for entry in path.iterdir()):
+    if all(entry.name in (LOCK, _temporary(RECIPE)) for entry in path.iterdir()):  # killed before it had begun
         return
     if not (path / RECIPE).exists():
         raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
@@ -177,7 +187,8 @@ def create(path: Path | None, name: str, overwrite: bool = False) -> Path:
 def _clear(path: Path) -> None:
     """Delete an earlier run's files, and only those that a run makes."""
     with RunDirectory(path):
-        shutil.rmtree(path / "checkpoints", ignore_errors=True)
+        for name in (CHECKPOINTS, TENSORBOARD):
+            shutil.rmtree(path / name, ignore_errors=True)
         for name in (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE):
             (path / name).unlink(missing_ok=True)
 

@@ -10,13 +10,17 @@ from dlkit.errors import RequestError
 from dlkit.train.events import Evaluated, Event, Finished, StepDone
 
 
-def event_writer(folder: Path) -> Callable[[Event], None]:
-    """A function that writes each logged event into `folder`. Raises RequestError where tensorboard is missing."""
+def event_writer(folder: Path, step: int) -> Callable[[Event], None]:
+    """A function that writes each logged event after `step` into `folder`, in place of those that are there.
+
+    Raises:
+        RequestError: tensorboard is missing.
+    """
     if find_spec("tensorboard") is None:
         raise RequestError("train.tensorboard is true, but tensorboard is not installed", "pip install tensorboard")
     from torch.utils.tensorboard import SummaryWriter
 
-    writer = SummaryWriter(str(folder))
+    writer = SummaryWriter(str(folder), purge_step=step + 1)
 
     def write(event: Event) -> None:
         if isinstance(event, StepDone) and event.metrics is not None:

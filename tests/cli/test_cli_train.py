@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -180,14 +181,25 @@ def test_tensorboard_events_hold_what_metrics_hold(here: Any) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    record = here("train", "digits-mlp", "train.epochs=2", "train.tensorboard=true").record
-    events = EventAccumulator(f"{record['run']}/tensorboard")
-    events.Reload()
-    logged = [json.loads(line) for line in Path(record["run"], "metrics.jsonl").read_text().splitlines()]
-    expected = [(line["step"], line["train/loss"]) for line in logged if "train/loss" in line]
-    scalars = [(event.step, event.value) for event in events.Scalars("train/loss")]
-    assert scalars == [(step, pytest.approx(value)) for step, value in expected]
-    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(record["metrics"]["test/accuracy"])
+    settings = ["train.epochs=2", "train.tensorboard=true", "train.log_every=1", "train.checkpoint_every=1 epoch"]
+    arguments = ("train", "digits-mlp", *settings, "train.keep_checkpoints=true", "--run-dir", "r")
+
+    def assert_same(record: dict[str, Any]) -> None:
+        events = EventAccumulator("r/tensorboard")
+        events.Reload()
+        logged = [json.loads(line) for line in Path("r/metrics.jsonl").read_text().splitlines()]
+        expected = [(line["step"], line["train/loss"]) for line in logged if "train/loss" in line]
+        scalars = [(event.step, event.value) for event in events.Scalars("train/loss")]
+        assert scalars == [(step, pytest.approx(value)) for step, value in expected]
+        assert events.Scalars("test/accuracy")[-1].value == pytest.approx(record["metrics"]["test/accuracy"])
+
+    first = here(*arguments).record
+    assert_same(first)
+    shutil.rmtree(f"r/checkpoints/step-{first['steps']:08d}")  # as if it had been killed before that one was saved
+    assert_same(here("train", "r", "--resume").record)
+    assert_same(here(*arguments, "--overwrite").record)
+    (events,) = Path("r/tensorboard").iterdir()
+    assert events.is_file()
 
 
 def test_a_pipeline(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -10,9 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from dlkit.cli._app import run as dlkit
 
 RECIPE = [
     "digits-mlp",
@@ -72,6 +77,57 @@ def test_twenty_kills_leave_no_trace(tmp_path: Path, untouched: Path) -> None:
         assert process.returncode in (-signal.SIGKILL, 0), errors
     subprocess.run(command("--run-dir", str(run), "--resume"), check=True, capture_output=True)
     assert_same(run, untouched)
+
+
+class Killed(BaseException):
+    """Ends the program where it is."""
+
+
+def kept(run: Path) -> dict[str, Any]:
+    """What a user finds in a run that has ended."""
+    files = {path.relative_to(run) for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
+    weights = {name: (run / "checkpoints" / name / "model.safetensors").read_bytes() for name in ("last", "best")}
+    return {"files": files, "metrics": records(run), "recipe": (run / "recipe.yaml").read_bytes(), **weights}
+
+
+@pytest.mark.slow
+def test_a_kill_before_any_change_on_the_disk_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = random.Random(0)
+    lines = [f"{rows.random()},{rows.random()},{'ab'[rows.random() < 0.5]}" for _ in range(60)]
+    Path("rows.csv").write_text("\n".join(["x,y,label", *lines]) + "\n")
+    changes = ["data={name: csv, path: rows.csv, label: label, validation: 0.2, batch_size: 16}", "train.epochs=2"]
+    settings = ["train.checkpoint_every=2 steps", "train.log_every=1", "model={name: mlp, hidden: [4]}"]
+
+    def train(name: str, change: Callable[[], None]) -> int:
+        with monkeypatch.context() as patch:
+            for call in ("fsync", "mkdir", "rename", "replace", "rmdir", "symlink", "truncate", "unlink"):
+                original = getattr(os, call)
+
+                def watched(*arguments: Any, original: Callable[..., Any] = original, **options: Any) -> Any:
+                    change()
+                    return original(*arguments, **options)
+
+                patch.setattr(os, call, watched)
+            return dlkit(["train", "csv-mlp", *changes, *settings, "--run-dir", name, "--resume", "-q"])
+
+    assert train("untouched", lambda: None) == 0
+    for survived in itertools.count():
+        left = iter(range(survived))
+
+        def change(left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise Killed
+
+        name = f"run-{survived}"
+        try:
+            assert train(name, change) == 0
+        except Killed:
+            assert train(name, lambda: None) == 0, survived
+            assert kept(Path(name)) == kept(Path("untouched")), survived
+        else:
+            break
+    assert survived > 50
 
 
 @pytest.mark.slow
