@@ -28,19 +28,20 @@ def obtain(dataset: DataSet, order: Order, reporter: Reporter) -> Outcome:
         DlkitError: it cannot be had: no network, no access, no space, damaged or unlike what is published.
         CancelledError: `order.stop` was set. What has arrived stays for the next time.
     """
-    if not (order.verify or order.force) and (manifest := store.find(dataset.name, order.root)):
-        return Outcome(manifest, store.folder(dataset.name, order.root), "present", [])
+    place, work = store.folder(dataset.name, order.root), order.root / ".work" / dataset.name
+    done = order.root / ".work" / f"{dataset.name}.done"
+    known = None if order.verify or order.force else store.find(dataset.name, order.root)
+    if known is not None and not done.exists():
+        return Outcome(known, place, "present", [])
     with _lock(dataset, order, reporter):
-        place, work = store.folder(dataset.name, order.root), order.root / ".work" / dataset.name
-        if (work / "old").exists() and not place.exists():  # killed between the two renames
-            (work / "old").rename(place)
+        _put_in_place(done, place)  # by an earlier command that was killed
         known = None if order.force else _known(place)
         broken = [] if order.force else _broken(place, known, order, reporter)
         if known is not None and not broken:
             return Outcome(known, place, "present", [])
         if order.own is not None:
             manifest = from_own(dataset, order.own, work, order, reporter)
-            _publish(work, place)
+            _publish(work, done, place)
             return Outcome(manifest, place, "built", broken)
         if known is not None:
             order = _where_it_came_from(known, order, reporter)
@@ -53,7 +54,7 @@ def obtain(dataset: DataSet, order: Order, reporter: Reporter) -> Outcome:
         manifest = repair(dataset, found, known, broken, place, work, order, reporter) if known else None
         if manifest is None:
             manifest = build(dataset, found, work, order, reporter)
-        _publish(work, place)
+        _publish(work, done, place)
         return Outcome(manifest, place, "downloaded", broken)
 
 
@@ -132,15 +133,27 @@ def _reuse(place: Path, broken: list[str], raw: Path, order: Order) -> None:
                 os.link(source, target)
 
 
-def _publish(work: Path, place: Path) -> None:
-    """Put the new folder in its place by a rename, and drop what was needed on the way."""
-    old = work / "old"
+def _publish(work: Path, done: Path, place: Path) -> None:
+    """Put `work`/new in its place, and drop what was needed on the way.
+
+    The first rename says that all is there; a command that is killed behind it leaves the rest to the next one.
+    """
     try:
-        shutil.rmtree(old, ignore_errors=True)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists():
-            place.rename(old)
-        (work / "new").rename(place)
+        work.rename(done)
+    except OSError as error:
+        raise failures.disk_error(error, done) from error
+    _put_in_place(done, place)
+
+
+def _put_in_place(done: Path, place: Path) -> None:
+    """Finish publishing, wherever it was left; without `done`, nothing is to be finished."""
+    new, old = done / "new", done / "old"
+    try:
+        if new.exists():
+            if place.exists():
+                place.rename(old)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            new.rename(place)
     except OSError as error:
         raise failures.disk_error(error, place) from error
-    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(done, ignore_errors=True)

@@ -324,8 +324,8 @@ def test_a_disk_that_turns_read_only(hub: Any, obtain: Any, mounted: Path, times
 def test_a_folder_of_somebody_else(hub: Any, obtain: Any, tmp_path: Path, times: int) -> None:
     hub.add(NAME)
     for place in (tmp_path, *tmp_path.parents):  # the way to it is open
-        if place.owner() == "root" and not place.stat().st_mode & 0o001 and os.getuid() == 0:
-            place.chmod(place.stat().st_mode | 0o001)
+        if place.owner() == "root" and place.stat().st_mode & 0o011 != 0o011 and os.getuid() == 0:
+            place.chmod(place.stat().st_mode | 0o011)
     obtain(NAME)  # what is imported late is imported now
     try:
         roots = [tmp_path / f"theirs-{number}" for number in range(times)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from pathlib import Path
 from typing import Any
@@ -122,16 +123,27 @@ def test_a_copy_is_repaired_from_where_it_came(
     assert not hub.requests
 
 
-def test_a_kill_between_the_two_renames_loses_nothing(hub: Any, obtain: Any, tmp_path: Path) -> None:
-    hub.add("cifar10")
-    before = obtain("cifar10")
-    work = tmp_path / "data" / ".work" / "cifar10"
-    work.mkdir()
-    before.path.rename(work / "old")
-    assert store.find("cifar10", tmp_path / "data") is None
-    hub.requests.clear()
-    assert obtain("cifar10", offline=True).status == "present"
-    assert not hub.requests
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_kill_before_any_change_on_the_disk_loses_nothing_and_leaves_nothing(
+    hub: Any, obtain: Any, tmp_path: Path, killed: Any, broken: bool
+) -> None:
+    hub.add(NAME)
+
+    def begin(root: Path) -> None:
+        if broken:
+            (obtain(NAME, root=root).path / "train.arrow").unlink()
+
+    changes, root = 0, tmp_path / "0"
+    begin(root)
+    while killed(changes, functools.partial(obtain, NAME, root=root)):
+        manifest = store.find(NAME, root)
+        assert manifest is None or store.damaged(root / NAME, manifest) == []
+        last = obtain(NAME, root=root)
+        assert store.damaged(last.path, last.manifest) == []
+        assert [path for path in (root / ".work").rglob("*") if path.is_file()] == [root / ".work" / f"{NAME}.lock"]
+        changes, root = changes + 1, tmp_path / str(changes + 1)
+        begin(root)
+    assert changes > 10
 
 
 def test_a_copy_that_cannot_be_repaired_stays_as_it_is(hub: Any, obtain: Any) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import itertools
 import json
 import os
 import random
@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,6 @@ def test_twenty_kills_leave_no_trace(tmp_path: Path, untouched: Path) -> None:
     assert_same(run, untouched)
 
 
-class Killed(BaseException):
-    """Ends the program where it is."""
-
-
 def kept(run: Path) -> dict[str, Any]:
     """What a user finds in a run that has ended."""
     files = {path.relative_to(run) for path in run.rglob("*") if path.is_file() and path.name != ".lock"}
@@ -91,7 +86,9 @@ def kept(run: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_a_kill_before_any_change_on_the_disk_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_before_any_change_on_the_disk_leaves_no_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     rows = random.Random(0)
     lines = [f"{rows.random()},{rows.random()},{'ab'[rows.random() < 0.5]}" for _ in range(60)]
@@ -99,35 +96,16 @@ def test_a_kill_before_any_change_on_the_disk_leaves_no_trace(tmp_path: Path, mo
     changes = ["data={name: csv, path: rows.csv, label: label, validation: 0.2, batch_size: 16}", "train.epochs=2"]
     settings = ["train.checkpoint_every=2 steps", "train.log_every=1", "model={name: mlp, hidden: [4]}"]
 
-    def train(name: str, change: Callable[[], None]) -> int:
-        with monkeypatch.context() as patch:
-            for call in ("fsync", "mkdir", "rename", "replace", "rmdir", "symlink", "truncate", "unlink"):
-                original = getattr(os, call)
+    def train(name: str) -> None:
+        assert dlkit(["train", "csv-mlp", *changes, *settings, "--run-dir", name, "--resume", "-q"]) == 0
 
-                def watched(*arguments: Any, original: Callable[..., Any] = original, **options: Any) -> Any:
-                    change()
-                    return original(*arguments, **options)
-
-                patch.setattr(os, call, watched)
-            return dlkit(["train", "csv-mlp", *changes, *settings, "--run-dir", name, "--resume", "-q"])
-
-    assert train("untouched", lambda: None) == 0
-    for survived in itertools.count():
-        left = iter(range(survived))
-
-        def change(left: Iterator[int] = left) -> None:
-            if next(left, None) is None:
-                raise Killed
-
-        name = f"run-{survived}"
-        try:
-            assert train(name, change) == 0
-        except Killed:
-            assert train(name, lambda: None) == 0, survived
-            assert kept(Path(name)) == kept(Path("untouched")), survived
-        else:
-            break
-    assert survived > 50
+    train("untouched")
+    count = 0
+    while killed(count, functools.partial(train, f"run-{count}")):
+        train(f"run-{count}")
+        assert kept(Path(f"run-{count}")) == kept(Path("untouched")), count
+        count += 1
+    assert count > 50
 
 
 @pytest.mark.slow
