@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dlkit.whole_file import whole_file
+
 # Okabe & Ito 2008, "Color Universal Design".
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PINK = (
     "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7",
@@ -27,8 +29,9 @@ def save(figure: Any, target: Path) -> None:
     """Write a figure as SVG or PNG, by the suffix, the same every time: without the date, and with ids that stay."""
     from matplotlib import rc_context
 
-    with rc_context({"svg.hashsalt": "dlkit"}):
-        figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else {"Software": None}, dpi=150)
+    kind = target.suffix.lower().removeprefix(".")
+    with rc_context({"svg.hashsalt": "dlkit"}), whole_file(target) as file:
+        figure.savefig(file, format=kind, metadata={"Date" if kind == "svg" else "Software": None}, dpi=150)
 
 
 def plain(text: str) -> str:

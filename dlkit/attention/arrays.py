@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dlkit.attention.page import Page
-from dlkit.errors import DlkitError
+from dlkit.whole_file import whole_file
 
 
 def write(path: Path, page: Page, numbers: Sequence[int], weights: Iterable[np.ndarray]) -> None:
@@ -35,28 +33,15 @@ def write(path: Path, page: Page, numbers: Sequence[int], weights: Iterable[np.n
         "sides": np.array([_plain(side) for side in page.sides]),
         **{name: np.asarray(values) for name, values in page.scores.items()},
     }
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            with zipfile.ZipFile(file, "w", allowZip64=True) as archive:
-                with archive.open("weights.npy", "w", force_zip64=True) as member:
-                    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(member, header)
-                    for matrix in weights:
-                        member.write(np.ascontiguousarray(matrix, dtype="<f4").tobytes())
-                for name, values in arrays.items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, values, allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        raise DlkitError(f"cannot write {path}: {error.strerror}", "is the disk full?") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with whole_file(path) as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        with archive.open("weights.npy", "w", force_zip64=True) as member:
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(member, header)
+            for matrix in weights:
+                member.write(np.ascontiguousarray(matrix, dtype="<f4").tobytes())
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, values, allow_pickle=False)
 
 
 def _plain(text: str) -> str:

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import html
 import json
-import os
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.attention.labels import pieces, prose
-from dlkit.errors import DlkitError
+from dlkit.whole_file import whole_file
 
 PAGE_ROOM = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow
 HEAD_ROOM = PAGE_ROOM / 144  # and in a head: pages of a few heads need no more precision than those of many
@@ -84,19 +83,9 @@ def write(path: Path, page: Page, weights: Iterable[np.ndarray]) -> int:
     Raises:
         DlkitError: the file cannot be written.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        raise DlkitError(f"{path} is no ordinary file", "give the page a name of its own")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            for part in _parts(page, weights):
-                file.write(part.encode("utf-8"))
-        temporary.replace(path)
-    except OSError as error:
-        raise DlkitError(f"cannot write {path}: {error.strerror}", "is there such a folder, and room in it?") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        for part in _parts(page, weights):
+            file.write(part.encode("utf-8"))
     return path.stat().st_size
 
 

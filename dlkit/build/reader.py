@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from dlkit import runs
@@ -22,6 +21,7 @@ from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.train import checkpoint
 from dlkit.train.loop import load_weights
+from dlkit.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,13 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
 
 
 def write_hub(reader: Reader, directory: Path) -> int:
-    """Write config.json, model.safetensors and the tokenizer for Hugging Face's libraries; returns their bytes.
+    """Write the tokenizer, model.safetensors and config.json for Hugging Face's libraries; returns their bytes.
+
+    After an error or an interrupt they are gone again.
+
+    Args:
+        reader: a model with its tokenizer.
+        directory: an empty one, or a new one.
 
     Raises:
         DlkitError: Hugging Face has no such architecture, or the directory cannot be written.
@@ -118,12 +124,25 @@ def write_hub(reader: Reader, directory: Path) -> int:
     names |= {"unk_token": "[UNK]", "bos_token": tokenizers.END, "eos_token": tokenizers.END}
     described = {key: name for key, name in names.items() if tokenizer.special(name) is not None}
     described |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.context}
+    files = {
+        "tokenizer.json": tokenizer.to_json().encode(),
+        "tokenizer_config.json": (json.dumps(described, indent=2) + "\n").encode(),
+        "model.safetensors": save(checkpoints.tensors_of(model), {"format": "pt"}),
+        "config.json": (json.dumps(config, indent=2) + "\n").encode(),  # the last: by it, a directory is a model
+    }
+    is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        save_file(checkpoints.tensors_of(model), directory / "model.safetensors", {"format": "pt"})
-        (directory / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        (directory / "tokenizer.json").write_text(tokenizer.to_json(), encoding="utf-8")
-        (directory / "tokenizer_config.json").write_text(json.dumps(described, indent=2) + "\n")
-    except (OSError, SafetensorError) as error:
-        raise DlkitError(f"cannot write {directory}: {error}", "is the disk full?") from error
-    return sum(path.stat().st_size for path in directory.iterdir())
+        for name, content in files.items():
+            with whole_file(directory / name) as file:
+                file.write(content)
+    except BaseException as error:
+        if directory.is_dir():
+            for name in files:
+                (directory / name).unlink(missing_ok=True)
+            if is_new:
+                directory.rmdir()
+        if isinstance(error, OSError):
+            raise DlkitError(f"cannot write {directory}: {error.strerror}", "choose another directory") from error
+        raise
+    return sum(map(len, files.values()))

@@ -11,6 +11,7 @@ from dlkit.cli._console import Output, finite, note
 from dlkit.compare.runs import Outcome
 from dlkit.compare.store import SUMMARY
 from dlkit.errors import RequestError
+from dlkit.whole_file import write_text
 
 if TYPE_CHECKING:
     from dlkit.compare.surfaces import Surface
@@ -176,7 +177,7 @@ class RaceView:
             figures.contours(drawn[0], surface, self.best_runs(), self.title)
         summary = {"optimizers": self.records, "verdict": self.verdict()}
         text = json.dumps(finite(summary), indent=1, allow_nan=False)
-        (folder / SUMMARY).write_text(text + "\n", encoding="utf-8")
+        write_text(folder / SUMMARY, text + "\n")
         columns, rows = self._rows()
         report.write(folder / "report.html", f"Optimizers on {self.title}", self.text(), columns, rows, drawn, about)
 

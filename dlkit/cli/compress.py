@@ -11,9 +11,9 @@ import typer
 
 from dlkit import runs
 from dlkit.cli import _completion
+from dlkit.cli._binary import binary_input, binary_output, refuse
 from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import Json, Quiet
-from dlkit.cli._whole_file import binary_input, refuse, whole_file
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
 
@@ -74,7 +74,7 @@ def compress(
     refuse(goal, overwrite)
     if goal is not None and source is not None and goal.exists() and goal.samefile(source):
         raise RequestError(f"{goal} is the input itself", "give another -o")
-    with binary_input(source) as data, settings(model, threads, streams) as codec, whole_file(goal) as out:
+    with binary_input(source) as data, settings(model, threads, streams) as codec, binary_output(goal) as out:
         record = _run(data, source, out, codec, verify, quiet)
     record = {"input": str(file), "output": str(goal or "-"), **record, "model": model, "verified": verify}
     if goal is None:

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from dlkit.cli import _completion
+from dlkit.cli._binary import binary_input, binary_output, refuse
 from dlkit.cli._console import Output, live_console
 from dlkit.cli._options import Json, Quiet
-from dlkit.cli._whole_file import binary_input, refuse, whole_file
 from dlkit.cli.compress import SUFFIX, settings
 from dlkit.errors import RequestError
 
@@ -61,7 +61,7 @@ def decompress(
         console = None if quiet else live_console()
         with (
             settings(model, None, None, header) as codec,
-            whole_file(goal) as out,
+            binary_output(goal) as out,
             Progress("decompressing", None, console) as progress,
         ):
             size = archive.decompress(reader, out.write, codec, progress.advance)

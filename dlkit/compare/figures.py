@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from dlkit.compare.runs import Outcome
 from dlkit.compare.surfaces import Surface
 from dlkit.compare.verdict import Summary, interval
 from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, axes, save
+from dlkit.whole_file import whole_file
 
 # Markers and dashes tell them apart in grey as well.
 STYLES = {
@@ -174,7 +176,10 @@ def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str,
         axis.set_title(f"{title}: step {stop - 1}")
         return lines
 
-    FuncAnimation(figure, draw, frames=stops, blit=False).save(str(target), writer=PillowWriter(fps=12), dpi=80)
+    with tempfile.TemporaryDirectory() as folder, whole_file(target) as file:
+        drawn = Path(folder) / "drawn.gif"
+        FuncAnimation(figure, draw, frames=stops, blit=False).save(str(drawn), writer=PillowWriter(fps=12), dpi=80)
+        file.write(drawn.read_bytes())
 
 
 def _save(figure: Any, target: Path) -> None:

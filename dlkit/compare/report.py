@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from dlkit.whole_file import write_text
+
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
@@ -39,7 +41,7 @@ def write(
     ]
     for number, figure in enumerate(figures):
         parts.append(f"<figure>{_inline(figure.read_text(encoding='utf-8'), number)}</figure>")
-    target.write_text("\n".join(parts) + "</html>\n", encoding="utf-8")
+    write_text(target, "\n".join(parts) + "</html>\n")
 
 
 def _inline(svg: str, number: int) -> str:

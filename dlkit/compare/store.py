@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,19 +23,23 @@ class Folder:
         self.path, self.outcomes, self.engine, self.size = path, list[Outcome](), None, None
         if path is None:
             return
-        if (path / RUNS).exists() and not resume:
+        runs = path / RUNS
+        if runs.exists() and not resume:
             raise RequestError(f"{path} already holds a race", "go on with --resume, or choose another --out")
         if path.exists() and not path.is_dir():
             raise RequestError(f"--out {path} is a file", "choose another")
-        if resume and (path / RUNS).exists():
-            head, self.outcomes, (self.engine, self.size) = load(path / RUNS)
+        if runs.exists() and b"\n" in runs.read_bytes():  # else it was killed before its first line
+            head, self.outcomes, (self.engine, self.size) = load(runs)
             same = {key: value for key, value in facts.items() if key != "metric"}
             if {key: head.get(key) for key in same} != same:
                 held = ", ".join(f"{key} {head.get(key)}" for key in same)
                 raise RequestError(f"{path} holds another race: {held}", "choose another --out")
+            _end_line(runs)
             return
         try:
             path.mkdir(parents=True, exist_ok=True)
+            if runs.exists():
+                _end_line(runs)
             self._append({"kind": "race", **facts})
         except OSError as error:
             raise DlkitError(f"cannot write in {path}: {error.strerror}") from error
@@ -59,7 +64,7 @@ class Folder:
 def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, int | None]]:
     """The first line of runs.jsonl, its outcomes, and the last engine with the size of its stacks.
 
-    A last line that a kill cut short is dropped.
+    A last line that a kill cut short is left out.
     """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
@@ -82,11 +87,16 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, i
         records.append(cast(dict[str, Any], record))
     if not records or records[0].get("kind") != "race":
         raise DlkitError(f"{path} holds no race", "compare-optimizers --out DIR makes one")
-    if lines[-1]:
-        path.write_text("".join(line + "\n" for line in lines[:-1]), encoding="utf-8")
     engines = [(record.get("engine"), record.get("size")) for record in records if record.get("kind") == "engine"]
     runs = [Outcome.of_record(record) for record in records[1:] if record.get("kind") != "engine"]
     return records[0], runs, engines[-1] if engines else (None, None)
+
+
+def _end_line(path: Path) -> None:
+    """Take away a last line that a kill cut short, so that the next one does not continue it."""
+    text = path.read_bytes()
+    if not text.endswith(b"\n"):
+        os.truncate(path, text.rfind(b"\n") + 1)
 
 
 def read(folder: Path) -> tuple[str, str, list[Outcome]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from dlkit.data.corpus import Text
 from dlkit.data.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.stages import stage
+from dlkit.whole_file import whole_file
 
 IN_MEMORY = 256 << 20  # bytes of text up to which its tokens are kept in memory
 
@@ -58,14 +57,7 @@ def _encoded(text: Text, tokenizer: Tokenizer, dtype: DTypeLike) -> Iterator[Tok
 
 
 def _write(path: Path, first: Tokens, text: Text, tokenizer: Tokenizer) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".tmp", delete=False) as file:
-        try:
-            file.write(first.tobytes())
-            for chunk in _encoded(text, tokenizer, first.dtype):
-                file.write(chunk.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    with whole_file(path) as file:
+        file.write(first.tobytes())
+        for chunk in _encoded(text, tokenizer, first.dtype):
+            file.write(chunk.tobytes())

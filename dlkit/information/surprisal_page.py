@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlkit.errors import DlkitError
+from dlkit.whole_file import write_text
 
 # Bits from which each colour of the scale holds. The colours are ColorBrewer's YlOrBr (Harrower & Brewer 2003): one
 # ramp from light to dark, which colour-blind readers tell apart; a dark page turns it round.
@@ -121,10 +121,7 @@ def write(target: Path, summary: dict[str, Any], tokens: Sequence[dict[str, Any]
     Raises:
         DlkitError: the file cannot be written.
     """
-    try:
-        target.write_text(page(summary, tokens), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise DlkitError(f"cannot write {target}: {error.strerror}", "is the disk full, or the folder gone?") from error
+    write_text(target, page(summary, tokens))
 
 
 def page(summary: dict[str, Any], tokens: Sequence[dict[str, Any]]) -> str:

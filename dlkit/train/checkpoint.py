@@ -22,6 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dlkit.errors import DlkitError
+from dlkit.whole_file import sync_folder
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -62,11 +63,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
             hashes[f"{name}.safetensors"] = _write(temporary / f"{name}.safetensors", save_tensors(whole))
         hashes[STATE] = _write(temporary / STATE, _canonical({"step": checkpoint.step, **checkpoint.state}))
         _write(temporary / MANIFEST, _manifest(hashes))
-        _sync(temporary)
+        sync_folder(temporary)
         if target.exists():  # left by a run that was killed between this rename and the next pointer
             shutil.rmtree(target)
         temporary.rename(target)
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         kept = steps_in(folder)
@@ -164,11 +165,3 @@ def _write(path: Path, data: bytes) -> str:
         file.flush()
         os.fsync(file.fileno())
     return hashlib.sha256(data).hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,7 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
+from dlkit.whole_file import write_text
 
 RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
@@ -46,6 +47,8 @@ class RunDirectory:
             raise DlkitError(f"{path} is in use by another dlkit", "wait for it, or choose another --run-dir") from None
         except OSError as error:
             raise DlkitError(f"cannot write in {path}: {error.strerror}", "choose another --run-dir") from error
+        for unfinished in path.glob(".*.tmp"):
+            unfinished.unlink(missing_ok=True)
         self._metrics: Any = None
         self._best_step: int | None = None
 
@@ -61,16 +64,7 @@ class RunDirectory:
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the run whole or not at all."""
-        temporary = self.path / _temporary(name)
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path / name)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise DlkitError(f"cannot write {self.path / name}: {error.strerror}", "is the disk full?") from error
+        write_text(self.path / name, text)
 
     def open_metrics(self, keep: int = 0) -> None:
         """Open metrics.jsonl behind its first `keep` bytes; what a killed run wrote after its checkpoint is dropped."""
@@ -142,17 +136,13 @@ class RunDirectory:
         return latest
 
 
-def _temporary(name: str) -> str:
-    return f".{name}.tmp"
-
-
 def refuse(path: Path | None, overwrite: bool) -> None:
     """Raise RequestError if a new run may not be made at `path`: a file, another run, or a folder of other things."""
     if path is None or not path.exists():
         return
     if not path.is_dir():
         raise RequestError(f"{path} is a file", "choose another --run-dir")
-    if all(entry.name in (LOCK, _temporary(RECIPE)) for entry in path.iterdir()):  # killed before it had begun
+    if all(entry.name == LOCK or entry.match(f".{RECIPE}.*.tmp") for entry in path.iterdir()):  # killed at its birth
         return
     if not (path / RECIPE).exists():
         raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")

@@ -77,6 +77,26 @@ def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) 
     assert (other.code, "holds another race" in other.err) == (2, True)
 
 
+def test_a_line_that_a_kill_cut_short_is_taken_away_only_to_go_on(here: Any, tmp_path: Path) -> None:
+    arguments = ("compare-optimizers", *RACE, "--engine", "loop", "--out", "race", "--resume")
+    assert here(*arguments).code == 0
+    runs = tmp_path / "race" / "runs.jsonl"
+    whole = runs.read_bytes()
+    torn = whole + b'{"kind": "ru'
+    runs.write_bytes(torn)
+    assert here("compare-optimizers", "--from", "race").code == 0
+    assert here("compare-optimizers", "digits-mlp", "--steps", "11", "--out", "race", "--resume").code == 2
+    assert runs.read_bytes() == torn
+    assert here(*arguments).code == 0
+    assert runs.read_bytes() == whole
+    for begun in (b"", whole[:20]):  # killed before the first line was written
+        runs.write_bytes(begun)
+        assert here(*arguments).code == 0
+        drop = "seconds_share"
+        again, first = ([json.loads(line) for line in text.splitlines()] for text in (runs.read_bytes(), whole))
+        assert [{**r, drop: 0} for r in again] == [{**r, drop: 0} for r in first]
+
+
 def test_a_surface(here: Any, tmp_path: Path) -> None:
     result = here(
         "compare-optimizers", "quadratic:1000", "--optimizers", "sgd,momentum", "--lr", "1e-5:1e-2:7",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +128,34 @@ def test_prompts_that_cannot_be_read(here: Any, typed: Any, gpt: Path) -> None:
     assert "PROMPT is not UTF-8" in here("generate", str(gpt), "a\udcff").err
     typed(b"")
     assert "no prompt on standard input" in here("generate", str(gpt), "-").err
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_failed_export_leaves_nothing_and_can_be_given_again(
+    here: Any, gpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    target = tmp_path / "hf"
+    if not is_new:
+        target.mkdir()
+    original = os.fsync
+    left: list[int] = []
+
+    def fail(descriptor: int) -> None:
+        if not left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        left.pop()
+        original(descriptor)
+
+    for survived in range(8):  # four files, and after each their folder
+        left[:] = range(survived)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            result = here("export", str(gpt), str(target))
+        assert (result.code, result.out) == (1, "")
+        assert result.err.startswith(f"error: cannot write {target}/")
+        assert target.exists() != is_new
+        assert is_new or not list(target.iterdir())
+    assert here("export", str(gpt), str(target), "-q").code == 0
 
 
 def test_export_and_back(here: Any, gpt: Path, tmp_path: Path) -> None:

@@ -1,9 +1,8 @@
-"""Output that is there whole or not at all: a temporary file beside its final name, synced, then renamed."""
+"""Bytes in and out: a file or a standard stream; output is there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import sys
@@ -14,6 +13,7 @@ from types import FrameType
 from typing import Any, BinaryIO, cast
 
 from dlkit.errors import DlkitError, RequestError
+from dlkit.whole_file import whole_file
 
 
 def refuse(path: Path | None, overwrite: bool) -> None:
@@ -32,43 +32,27 @@ def refuse(path: Path | None, overwrite: bool) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path | None) -> Generator[BinaryIO]:
+def binary_output(path: Path | None) -> Generator[BinaryIO]:
     """A binary file to write and to read again, which takes its name, or goes to standard output, at the end.
 
     After an error, an interrupt or SIGTERM, which becomes exit code 143, nothing is left behind.
     """
     previous = signal.signal(signal.SIGTERM, _terminate)
-    temporary = ""
     try:
-        if path is None:
-            with tempfile.TemporaryFile() as file:
-                yield cast(BinaryIO, file)
-                file.seek(0)
-                shutil.copyfileobj(file, sys.stdout.buffer)
-                sys.stdout.flush()
+        if path is not None:
+            with whole_file(path) as file:
+                yield file
             return
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(descriptor, "w+b") as file:
+        with tempfile.TemporaryFile() as file:
             yield cast(BinaryIO, file)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's own is for one user only # noqa: PTH101
-        Path(temporary).replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            file.seek(0)
+            shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.flush()
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = path or "standard output"
-        raise DlkitError(f"cannot write {where}: {error.strerror or error}", "is the disk full?") from error
+        raise DlkitError(f"cannot write standard output: {error.strerror or error}", "is the disk full?") from error
     finally:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         signal.signal(signal.SIGTERM, previous)
 
 

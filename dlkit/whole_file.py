@@ -1,0 +1,56 @@
+"""Files that are there whole or not at all: written beside their final name, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import BinaryIO
+
+from dlkit.errors import DlkitError
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Generator[BinaryIO]:
+    """A binary file, to write and to read again, that takes its name at the end of the block. A link is followed.
+
+    After an error or an interrupt, whatever had that name is as it was.
+
+    Raises:
+        DlkitError: it cannot be written, or the name is that of something else than an ordinary file.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise DlkitError(f"{path} is no ordinary file", "give the output a name of its own")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+        sync_folder(target.parent)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise DlkitError(f"cannot write {path}: {reason}", "is there such a folder, and room in it?") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8. Raises DlkitError where `whole_file` does."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """See to it that the names in a folder are on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
