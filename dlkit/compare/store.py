@@ -23,26 +23,30 @@ class Folder:
         self.path, self.outcomes, self.engine, self.size = path, list[Outcome](), None, None
         if path is None:
             return
-        runs = path / RUNS
-        if runs.exists() and not resume:
-            raise RequestError(f"{path} already holds a race", "go on with --resume, or choose another --out")
         if path.exists() and not path.is_dir():
             raise RequestError(f"--out {path} is a file", "choose another")
-        if runs.exists() and b"\n" in runs.read_bytes():  # else it was killed before its first line
-            head, self.outcomes, (self.engine, self.size) = load(runs)
-            same = {key: value for key, value in facts.items() if key != "metric"}
-            if {key: head.get(key) for key in same} != same:
-                held = ", ".join(f"{key} {head.get(key)}" for key in same)
-                raise RequestError(f"{path} holds another race: {held}", "choose another --out")
-            _end_line(runs)
-            return
+        runs, head = path / RUNS, {"kind": "race", **facts}
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if runs.exists():
-                _end_line(runs)
-            self._append({"kind": "race", **facts})
+            text = runs.read_bytes() if runs.exists() else b""
         except OSError as error:
-            raise DlkitError(f"cannot write in {path}: {error.strerror}") from error
+            raise DlkitError(f"cannot read {runs}: {error.strerror}", "check its permissions") from error
+        if _line(head).startswith(text):  # nothing, or what a kill left of the first line
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                runs.unlink(missing_ok=True)
+            except OSError as error:
+                raise DlkitError(f"cannot write in {path}: {error.strerror}", "choose another --out") from error
+            self._append(head)
+            return
+        if not resume:
+            raise RequestError(f"{path} already holds a race", "go on with --resume, or choose another --out")
+        held, self.outcomes, (self.engine, self.size) = load(runs)
+        same = {key: value for key, value in facts.items() if key != "metric"}
+        if {key: held.get(key) for key in same} != same:
+            other = ", ".join(f"{key} {held.get(key)}" for key in same)
+            raise RequestError(f"{path} holds another race: {other}", "choose another --out")
+        if not text.endswith(b"\n"):  # cut short by a kill: the next line must not continue it
+            os.truncate(runs, text.rfind(b"\n") + 1)
 
     def add(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -57,8 +61,16 @@ class Folder:
 
     def _append(self, record: dict[str, Any]) -> None:
         assert self.path is not None
-        with (self.path / RUNS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
+        try:
+            with (self.path / RUNS).open("ab") as file:
+                file.write(_line(record))
+        except OSError as error:
+            reason = f"cannot write {self.path / RUNS}: {error.strerror}"
+            raise DlkitError(reason, "free some space, then go on with --resume") from error
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return json.dumps(record, allow_nan=False).encode() + b"\n"
 
 
 def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, int | None]]:
@@ -90,13 +102,6 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, i
     engines = [(record.get("engine"), record.get("size")) for record in records if record.get("kind") == "engine"]
     runs = [Outcome.of_record(record) for record in records[1:] if record.get("kind") != "engine"]
     return records[0], runs, engines[-1] if engines else (None, None)
-
-
-def _end_line(path: Path) -> None:
-    """Take away a last line that a kill cut short, so that the next one does not continue it."""
-    text = path.read_bytes()
-    if not text.endswith(b"\n"):
-        os.truncate(path, text.rfind(b"\n") + 1)
 
 
 def read(folder: Path) -> tuple[str, str, list[Outcome]]:

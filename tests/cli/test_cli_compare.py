@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -89,12 +90,37 @@ def test_a_line_that_a_kill_cut_short_is_taken_away_only_to_go_on(here: Any, tmp
     assert runs.read_bytes() == torn
     assert here(*arguments).code == 0
     assert runs.read_bytes() == whole
+    runs.write_bytes(b"mine")
+    assert here(*arguments).code == 1
+    assert runs.read_bytes() == b"mine"
     for begun in (b"", whole[:20]):  # killed before the first line was written
         runs.write_bytes(begun)
-        assert here(*arguments).code == 0
+        assert here(*arguments[:-1]).code == 0
         drop = "seconds_share"
         again, first = ([json.loads(line) for line in text.splitlines()] for text in (runs.read_bytes(), whole))
         assert [{**r, drop: 0} for r in again] == [{**r, drop: 0} for r in first]
+
+
+def test_a_disk_that_is_full_is_named_and_the_race_goes_on_behind_it(
+    here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("compare-optimizers", *RACE, "--engine", "loop", "--out", "race")
+    original, lines_written = Path.open, 0
+
+    def full(path: Path, mode: str = "r", *rest: Any, **options: Any) -> Any:
+        nonlocal lines_written
+        lines_written += path.name == "runs.jsonl" and mode == "ab"
+        if lines_written == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(path, mode, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        result = here(*arguments)
+    assert result.code == 1
+    assert "error: cannot write race/runs.jsonl: No space left on device\nhint: free some space" in result.err
+    assert len((tmp_path / "race" / "runs.jsonl").read_text().splitlines()) == 3
+    assert here(*arguments, "--resume").code == 0
 
 
 def test_a_surface(here: Any, tmp_path: Path) -> None:
