@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
+from dlkit.claim import claim
 from dlkit.compare.runs import Outcome
 from dlkit.errors import DlkitError, RequestError
 
@@ -27,15 +28,13 @@ class Folder:
             raise RequestError(f"--out {path} is a file", "choose another")
         runs, head = path / RUNS, {"kind": "race", **facts}
         try:
-            text = runs.read_bytes() if runs.exists() else b""
+            path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DlkitError(f"cannot read {runs}: {error.strerror}", "check its permissions") from error
+            raise DlkitError(f"cannot make {path}: {error.strerror}", "choose another --out") from error
+        self._lock = claim(path, "--out")
+        text = runs.read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # nothing, or what a kill left of the first line
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-                runs.unlink(missing_ok=True)
-            except OSError as error:
-                raise DlkitError(f"cannot write in {path}: {error.strerror}", "choose another --out") from error
+            runs.unlink(missing_ok=True)
             self._append(head)
             return
         if not resume:

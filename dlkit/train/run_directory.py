@@ -11,8 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from dlkit.claim import LOCK, claim
 from dlkit.errors import DlkitError, RequestError
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
@@ -22,7 +21,7 @@ from dlkit.whole_file import write_text
 RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-LOCK, LAST, BEST = ".lock", "last", "best"
+LAST, BEST = "last", "best"
 
 
 class RunDirectory:
@@ -40,13 +39,7 @@ class RunDirectory:
         self.path = path
         self.keep_all = keep_all
         self.checkpoints = path / CHECKPOINTS
-        self._lock = FileLock(path / LOCK)
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise DlkitError(f"{path} is in use by another dlkit", "wait for it, or choose another --run-dir") from None
-        except OSError as error:
-            raise DlkitError(f"cannot write in {path}: {error.strerror}", "choose another --run-dir") from error
+        self._lock = claim(path, "--run-dir")
         for unfinished in path.glob(".*.tmp"):
             unfinished.unlink(missing_ok=True)
         self._metrics: Any = None

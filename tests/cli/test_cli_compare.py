@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +59,7 @@ def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) 
     assert first.code == 0, first.err
     folder = tmp_path / "race"
     figures = {f"{name}.{kind}" for name in ("sensitivity", "curves", "tuning", "profile") for kind in ("svg", "png")}
-    names = {"runs.jsonl", "summary.json", "report.html", *figures}
+    names = {".lock", "runs.jsonl", "summary.json", "report.html", *figures}
     assert {path.name for path in folder.iterdir()} == names
     assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "").replace(
         "http://purl.org", ""
@@ -121,6 +124,22 @@ def test_a_disk_that_is_full_is_named_and_the_race_goes_on_behind_it(
     assert "error: cannot write race/runs.jsonl: No space left on device\nhint: free some space" in result.err
     assert len((tmp_path / "race" / "runs.jsonl").read_text().splitlines()) == 3
     assert here(*arguments, "--resume").code == 0
+
+
+def test_two_at_once_do_not_share_a_folder(here: Any, tmp_path: Path) -> None:
+    arguments = ["compare-optimizers", *RACE, "--engine", "loop", "--out", "race"]
+    command = [sys.executable, "-m", "dlkit", *arguments, "--seeds", "1000"]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        runs = tmp_path / "race" / "runs.jsonl"
+        while first.poll() is None and not runs.exists():
+            time.sleep(0.01)
+        second = here(*arguments, "--seeds", "1000", "--resume")
+    finally:
+        first.kill()
+        first.wait()
+    assert (second.code, second.out) == (1, "")
+    assert "error: race is in use by another dlkit\nhint: wait for it, or choose another --out" in second.err
 
 
 def test_a_surface(here: Any, tmp_path: Path) -> None:
