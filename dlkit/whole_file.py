@@ -20,7 +20,7 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
     Raises:
         DlkitError: it cannot be written, or the name is that of something else than an ordinary file.
     """
-    target = path.resolve()
+    target = Path(os.path.realpath(path))  # Path.resolve raises an error of its own for links in a circle
     if target.exists() and not target.is_file():
         raise DlkitError(f"{path} is no ordinary file", "give the output a name of its own")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")

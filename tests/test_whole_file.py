@@ -85,6 +85,9 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     write_text(tmp_path / "link", "x")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "there" / "a").read_text() == "x"
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    write_text(tmp_path / "circle", "y")
+    assert (tmp_path / "circle").read_text() == "y"
 
 
 @pytest.mark.parametrize(
