@@ -13,7 +13,7 @@ from PIL import Image
 from dlkit.data.imagenet import imagenet
 from dlkit.data.images import images
 from dlkit.data.text import text
-from dlkit.data.tokenizer import bpe
+from dlkit.data.tokenizer import bpe, wordpiece
 from dlkit.data.tokens import tokens_of
 from dlkit.stages import heard_by, stage
 
@@ -58,13 +58,17 @@ def test_images_that_are_found_read_and_cached(tree: Path, tmp_path: Path) -> No
     assert heard == [("looking for images", None, 14)]
 
 
-def test_tokens(tmp_path: Path) -> None:
+def test_tokens_and_what_their_tokenizer_is_learned_from(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a few words, and a few words more\n" * 50, encoding="utf-8")
     train = text(path=tmp_path / "a.txt").splits["train"]
-    tokenizer = bpe([train], (), vocab_size=300)
+    letters = len(train.read())
     with listening() as heard:
+        tokenizer = bpe([train], (), vocab_size=300)
         tokens = tokens_of(train, tokenizer, tmp_path)
-    assert heard == [("tokens encoded", None, len(tokens))]
+    assert heard == [("letters read for the tokenizer", None, letters), ("tokens encoded", None, len(tokens))]
+    with listening() as heard:
+        wordpiece([train], (), vocab_size=100)
+    assert heard == [("letters counted", None, letters), ("letters read for the tokenizer", None, letters)]
 
 
 def test_nobody_listens_any_more() -> None:

@@ -26,6 +26,7 @@ from tokenizers import Tokenizer as Engine
 
 from dlkit.data.corpus import Text
 from dlkit.errors import DlkitError
+from dlkit.stages import stage
 
 END = "<|endoftext|>"
 CAUSAL, MASKED = (END,), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -218,7 +219,7 @@ def bpe(texts: Iterable[Text], special: tuple[str, ...], *, vocab_size: Annotate
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = list(_CHARACTER_OF.values())
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
-    engine.train_from_iterator((piece for text in texts for piece in text.pieces()), trainer)
+    _learn(engine, (piece for text in texts for piece in text.pieces()), trainer)
     return _byte_level(engine, special)
 
 
@@ -243,8 +244,10 @@ def wordpiece(
         return (_NO_WORD.sub(" ", normalizer.normalize_str(piece)) for text in texts for piece in text.pieces())
 
     counts: Counter[str] = Counter()
-    for piece in pieces():
-        counts.update(piece)
+    with stage("letters counted") as advance:
+        for piece in pieces():
+            counts.update(piece)
+            advance(len(piece))
     letters = sorted(sorted(counts), key=lambda c: -counts[c])[:_LETTERS]
     # The trainer numbers the letters inside words as it meets them, in the order of a random hash, and breaks ties by
     # number. Given as special tokens they have fixed numbers; the vocabulary then goes into a model without these.
@@ -258,9 +261,21 @@ def wordpiece(
         limit_alphabet=_LETTERS,
         show_progress=False,
     )
-    engine.train_from_iterator(pieces(), trainer)
+    _learn(engine, pieces(), trainer)
     vocabulary = dict(sorted(engine.get_vocab().items(), key=lambda item: item[1]))
     return _wordpiece(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"), lowercase)
+
+
+def _learn(engine: Engine, pieces: Iterable[str], trainer: trainers.Trainer) -> None:
+    """Train on a text that is read once; merging, which comes behind that, cannot tell how far it is."""
+    with stage("letters read for the tokenizer") as advance:
+
+        def read() -> Iterator[str]:
+            for piece in pieces:
+                yield piece
+                advance(len(piece))
+
+        engine.train_from_iterator(read(), trainer)
 
 
 def _byte_level(engine: Engine, special: tuple[str, ...]) -> Tokenizer:
