@@ -41,6 +41,11 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def unfinished(path: Path) -> list[Path]:
+    """What processes that were killed while they wrote `path` left beside it."""
+    return list(path.parent.glob(f".{path.name}.*.tmp"))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8. Raises DlkitError where `whole_file` does."""
     with whole_file(path) as file:

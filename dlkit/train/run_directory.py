@@ -16,10 +16,12 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
-from dlkit.whole_file import write_text
+from dlkit.whole_file import unfinished, write_text
 
 RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
+# in the order in which they are deleted: by the last, a directory is a run
+_FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 LAST, BEST = "last", "best"
 
@@ -40,8 +42,9 @@ class RunDirectory:
         self.keep_all = keep_all
         self.checkpoints = path / CHECKPOINTS
         self._lock = claim(path, "--run-dir")
-        for unfinished in path.glob(".*.tmp"):
-            unfinished.unlink(missing_ok=True)
+        for name in _FILES:
+            for part in unfinished(path / name):
+                part.unlink(missing_ok=True)
         self._metrics: Any = None
         self._best_step: int | None = None
 
@@ -135,7 +138,7 @@ def refuse(path: Path | None, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise RequestError(f"{path} is a file", "choose another --run-dir")
-    if all(entry.name == LOCK or entry.match(f".{RECIPE}.*.tmp") for entry in path.iterdir()):  # killed at its birth
+    if {*path.iterdir()} <= {path / LOCK, *unfinished(path / RECIPE)}:  # nothing, or a run that was killed at its birth
         return
     if not (path / RECIPE).exists():
         raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
@@ -172,7 +175,7 @@ def _clear(path: Path) -> None:
     with RunDirectory(path):
         for name in (CHECKPOINTS, TENSORBOARD):
             shutil.rmtree(path / name, ignore_errors=True)
-        for name in (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE):
+        for name in _FILES:
             (path / name).unlink(missing_ok=True)
 
 

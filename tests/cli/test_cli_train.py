@@ -100,7 +100,10 @@ def test_an_existing_run_is_refused_overwritten_or_resumed(here: Any) -> None:
     changed = here("train", "digits-mlp", "train.epochs=2", "--run-dir", "r", "--resume")
     assert changed.code == 2
     assert "train.epochs is 1 in the run, now 2" in changed.err
+    Path("r/.mine.tmp").touch()
+    Path("r/.summary.json.1.tmp").touch()  # of a run that was killed
     assert here(*arguments, "--overwrite", "optimizer.lr=1e-4").record["metrics"] != first["metrics"]
+    assert [path.name for path in Path("r").glob(".*.tmp")] == [".mine.tmp"]
 
 
 def test_a_folder_of_other_things_is_left_alone(here: Any, tmp_path: Path) -> None:
