@@ -24,7 +24,7 @@ from dlkit.models.fast_cnn import FastCNN
 from dlkit.models.resnet import ResNet
 from dlkit.models.weights import pretrained, read, translate
 from dlkit.optim.momentum import Momentum
-from dlkit.train.loop import load_weights
+from dlkit.train.weights import load_weights
 
 SIZES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 SIZES += ["convnext_tiny", "convnext_small", "convnext_base", "convnext_large"]
