@@ -96,7 +96,7 @@ def prune(folder: Path, keep: set[int]) -> None:
 
 
 def clear(folder: Path, pointers: tuple[str, ...]) -> None:
-    """Delete the checkpoints and pointers in a folder, and the folder too if nothing else is in it; or a link to one."""
+    """Delete the checkpoints and pointers in a folder, and the folder if nothing else is in it; of a link, the link."""
     if folder.is_symlink() or not folder.is_dir():
         remove(folder)
         return
