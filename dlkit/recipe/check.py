@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dlkit.annotations import is_list, is_mapping
+from dlkit.annotations import LARGEST_COUNT, LARGEST_NUMBER, is_list, is_mapping
 from dlkit.recipe.strict_yaml import AmbiguousWord, KeyPath
 
 Report = Callable[[KeyPath, str], None]
@@ -56,6 +56,10 @@ def show(value: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def _bound(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+
+
 def describe(schema: Schema) -> str:
     """What the schema wants, in words: `a number > 0`, `one of a, b`, `a list of whole numbers >= 1`."""
     if "anyOf" in schema:
@@ -71,7 +75,11 @@ def describe(schema: Schema) -> str:
         words += " (" + ", ".join(describe(item) for item in schema["prefixItems"]) + ")"
     if "pattern" in schema and schema.get("examples"):
         words += " such as " + ", ".join(show(example) for example in schema["examples"])
-    bounds = [f"{sign} {schema[key]:g}" for key, (sign, _) in _BOUNDS.items() if key in schema]
+    bounds = [
+        f"{sign} {_bound(schema[key])}"
+        for key, (sign, _) in _BOUNDS.items()
+        if key in schema and schema[key] not in (LARGEST_COUNT, LARGEST_NUMBER)  # which nobody needs to be told
+    ]
     return " ".join((words, " and ".join(bounds))).strip()
 
 
@@ -104,7 +112,7 @@ def _mismatch(value: Any, schema: Schema) -> str | None:
         return _expected(value, schema)
     for key, (sign, holds) in _BOUNDS.items():
         if key in schema and not holds(value, schema[key]):
-            return f"must be {sign} {schema[key]:g}, got {show(value)}"
+            return f"must be {sign} {_bound(schema[key])}, got {show(value)}"
     if "pattern" in schema and not re.search(schema["pattern"], value):
         return _expected(value, schema)
     return None
