@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ _SIGNS = (
 
 
 def size_text(size: float) -> str:
-    """Bytes as a person writes them: `4.3 TB`, `20 GiB` being rather for what hardware has."""
+    """Bytes as a person writes them: `4300000000000` as `4.3 TB`."""
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if size < 999.5:
             return f"{size:.0f} B" if unit == "B" else f"{size:.3g} {unit}"
@@ -60,6 +61,12 @@ def exhausted(error: BaseException) -> bool:
         return error.errno == errno.ENOMEM
     text = str(error).lower()
     return isinstance(error, (RuntimeError, ImportError, ValueError)) and any(sign in text for sign in _SIGNS)
+
+
+def wanted(text: str) -> str:
+    """Of an allocator's message what a person wants to know: ` (4.3 TB wanted)`, or nothing."""
+    match = re.search(r"tried to allocate (\d+) bytes", text)
+    return f" ({size_text(int(match[1]))} wanted)" if match else ""
 
 
 def _limits() -> Iterator[int]:

@@ -106,6 +106,7 @@ def training(
         monitored="val" if "val" in evaluations else None,
         description=describe(dataset),
     )
+    job.schedule(0, job.total_steps)  # which refuses a warm-up that does not fit
     footprint.require(job)
     batch = next(iter(batches.epoch(0)))
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)

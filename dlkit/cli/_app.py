@@ -129,7 +129,8 @@ def _usage(error: typer.TyperException) -> int:
 def _unexpected(error: Exception) -> DlkitError:
     kind, text = type(error).__name__, str(error).strip().split("\n")[0]
     if memory.exhausted(error):
-        return DlkitError(f"out of memory: {text or kind}", "use a smaller data.batch_size or model")
+        hint = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
+        return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", hint)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return DlkitError(f"{where}{error.strerror or error}", _console.CHECK_PATH)

@@ -53,7 +53,11 @@ def can_compile(device: torch.device) -> bool:
 
 
 def layout(settings: Settings, model: nn.Module, device: torch.device) -> Settings:
-    """The settings with the layout decided: CPUs convolve faster with channels last, tensor cores at 16 bits."""
+    """The settings with the layout decided: CPUs convolve faster with channels last, tensor cores at 16 bits.
+
+    Raises:
+        RequestError: a layout is asked for that the model has no use for.
+    """
     if settings.channels_last != "auto":
         return settings
     convolves = any(parameter.dim() == 4 for parameter in model.parameters())

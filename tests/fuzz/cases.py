@@ -10,7 +10,7 @@ from random import Random
 
 import commands
 from damage import damage
-from extremes import pick
+from extremes import NUMBERS, pick
 
 import recipes
 
@@ -92,22 +92,16 @@ def _recipe(random: Random, folder: Path) -> Case:
     line = [*verb, "drawn.yaml", *changes]
     if verb == ["train"]:
         line += ["--run-dir", "new"] if random.random() < 0.8 else []
-        line += ["--seed", pick(random, recipes_numbers())] if random.random() < 0.05 else []
+        line += ["--seed", pick(random, NUMBERS)] if random.random() < 0.05 else []
     if random.random() < 0.1:
         return Case(["-" if word == "drawn.yaml" else word for word in line], written, "the recipe on standard input")
     return Case(line, b"", f"drawn.yaml, {mode}:\n{written.decode('utf-8', 'replace')}")
-
-
-def recipes_numbers() -> tuple[str, ...]:
-    from extremes import NUMBERS
-
-    return NUMBERS
 
 
 def clean(folder: Path) -> None:
     """Delete the files of a case, whatever their permissions."""
     for path, names, _ in os.walk(folder):
         for name in names:
-            if not os.path.islink(os.path.join(path, name)):
-                os.chmod(os.path.join(path, name), 0o700)
+            if not (Path(path) / name).is_symlink():
+                (Path(path) / name).chmod(0o700)
     shutil.rmtree(folder, ignore_errors=True)

@@ -27,7 +27,8 @@ GOOD: dict[str, tuple[str, ...]] = {
     "verdict": ("sgd<=adam", "adam<=sgd"), "start": ("1,1", "-1,2"), "ood": ("noise", "digits", "images:pictures"),
     "p": ("0.5,0.5", "0.4,0.4,0.2", "numbers.txt", "-"), "q": ("0.5,0.5", "0.3,0.3,0.4", "numbers.txt"),
     "base": ("2", "e", "10"), "check_code": ("A=0,B=1", "A=0,B=10,C=11"), "split": ("test", "val", "train"),
-    "checkpoint": ("last", "best", "4"), "layers": ("0", "0-1"), "heads": ("0", "1"), "measure": ("entropy", "induction"),
+    "checkpoint": ("last", "best", "4"), "layers": ("0", "0-1"), "heads": ("0", "1"),
+    "measure": ("entropy", "induction"),
     "lines": ("text.txt", "-"), "random_from": ("text.txt", "the with"), "compare": ("gpt", "bert"),
     "model": ("gpt", "hub", "bert", "run"), "device": ("cpu", "auto"), "views": ("one", "flip"), "stop": (".", "the"),
 }  # fmt: skip

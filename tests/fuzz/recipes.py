@@ -141,8 +141,7 @@ def text(random: Random, drawn: dict[str, Any], mode: str) -> bytes:
     elif how == 2:
         lines[spot] = random.choice((b"\t", b"  ", b"- ", b"? ", b"<<: ")) + lines[spot]
     elif how == 3:
-        written = random.choice((b"\xef\xbb\xbf", b"\xff\xfe", b"%YAML 1.1\n---\n", b"---\n---\n", b"...\n")) + written
-        return written
+        return random.choice((b"\xef\xbb\xbf", b"\xff\xfe", b"%YAML 1.1\n---\n", b"---\n---\n", b"...\n")) + written
     elif how == 4:
         return written.replace(b"\n", random.choice((b"\r\n", b"\r", b"\x85", b"\0\n")))
     elif how == 5:

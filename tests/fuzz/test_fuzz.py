@@ -5,6 +5,7 @@ DLKIT_FUZZ_CASES is how many (default: 2,000), DLKIT_FUZZ_SEED the fresh seed, t
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -44,7 +45,7 @@ def failures(subjects: Path, kind: str, seed: int, count: int) -> list[dict[str,
             text=True,
             env=environment,
         )
-        for first, last in zip(bounds, bounds[1:], strict=False)
+        for first, last in itertools.pairwise(bounds)
     ]
     found: list[dict[str, Any]] = []
     for worker in workers:
