@@ -100,7 +100,10 @@ def _mismatch(value: Any, schema: Schema) -> str | None:
     if isinstance(value, AmbiguousWord) and not _lists(schema, value):
         return f"an unquoted {str(value)!r} is a boolean to some and text to others: write true, false or quotes"
     if "anyOf" in schema:
-        return None if any(_fits(value, option) for option in schema["anyOf"]) else _expected(value, schema)
+        if any(_fits(value, option) for option in schema["anyOf"]):
+            return None
+        too_large = [_mismatch(value, option) for option in schema["anyOf"] if _untold(value, option)]
+        return too_large[0] if too_large else _expected(value, schema)
     if "const" in schema:
         return None if value == schema["const"] else _expected(value, schema)
     if "enum" in schema:
@@ -116,6 +119,12 @@ def _mismatch(value: Any, schema: Schema) -> str | None:
     if "pattern" in schema and not re.search(schema["pattern"], value):
         return _expected(value, schema)
     return None
+
+
+def _untold(value: Any, schema: Schema) -> bool:
+    """Whether the value is only too large, by a bound that `describe` leaves out."""
+    bound = schema.get("maximum")
+    return bound in (LARGEST_COUNT, LARGEST_NUMBER) and _TYPES[schema["type"]](value) and value > bound
 
 
 def _expected(value: Any, schema: Schema) -> str:

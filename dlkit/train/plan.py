@@ -58,9 +58,11 @@ def layout(settings: Settings, model: nn.Module, device: torch.device) -> Settin
     Raises:
         RequestError: a layout is asked for that the model has no use for.
     """
+    convolves = any(parameter.dim() == 4 for parameter in model.parameters())
+    if settings.channels_last == "on" and not convolves:
+        raise RequestError("train.channels_last is on, and the model has no convolutions", "train.channels_last=auto")
     if settings.channels_last != "auto":
         return settings
-    convolves = any(parameter.dim() == 4 for parameter in model.parameters())
     on = convolves and (device.type == "cpu" or (device.type == "cuda" and settings.precision != "fp32"))
     return dataclasses.replace(settings, channels_last="on" if on else "off")
 
