@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from dlkit.annotations import Count, Natural, Rate
+from dlkit.annotations import Count, Natural, Rate, Side
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.encoded import flat, regular, why
 from dlkit.data.splits import three_way
@@ -30,7 +30,7 @@ _Examples = list[tuple[Path, int]]  # files and their classes
 def images(
     *,
     path: Path,
-    size: Count = 32,
+    size: Side = 32,
     channels: Literal[1, 3] = 3,
     test: Rate = 0.2,
     validation: Rate = 0.0,

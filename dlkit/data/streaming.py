@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
-from dlkit.annotations import Count, Fraction, Natural, NonNegative
+from dlkit.annotations import Count, Fraction, Natural, NonNegative, Side, Workers
 from dlkit.data import augmentation
 from dlkit.data.batches import grown_size
 from dlkit.data.dataset import Split
@@ -64,15 +64,15 @@ class StreamedImages(Epochs):
         channels_last: bool = False,
         *,
         batch_size: Count = 256,
-        workers: Literal["auto"] | Natural = "auto",
+        workers: Literal["auto"] | Workers = "auto",
         scale: Fraction = 0.08,
-        resize: Count = 232,
+        resize: Side = 232,
         flip: bool = True,
         augment: Literal["none", "randaugment", "trivial"] = "none",
         erase: Fraction = 0.0,
         mixup: NonNegative = 0.0,
         cutmix: NonNegative = 0.0,
-        start_size: Count | None = None,
+        start_size: Side | None = None,
         grow_epochs: Natural = 0,
         damaged: Literal["skip", "refuse"] = "skip",
     ) -> None:

@@ -5,12 +5,13 @@ What is no matrix of a hidden layer (vectors, the first and the last layer) goes
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from dlkit.annotations import Count, NonNegative, Positive, Rate
+from dlkit.annotations import NonNegative, Positive, Rate
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Group, Optimizer, State, require
 
@@ -125,7 +126,7 @@ class Muon(AdamW):
         weight_decay: NonNegative = 0.0,
         unit_rows: bool = False,
         adjust_lr_fn: Scale = "original",
-        ns_steps: Count = 5,
+        ns_steps: Annotated[int, Ge(1), Le(100)] = 5,
         betas: tuple[Rate, Rate] = (0.9, 0.95),
         eps: NonNegative = 1e-7,
         maximize: bool = False,

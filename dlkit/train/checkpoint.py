@@ -22,7 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dlkit.errors import DlkitError
-from dlkit.whole_file import sync_folder
+from dlkit.whole_file import read_ordinary, sync_folder
 
 MANIFEST = "manifest.json"
 STATE = "state.json"
@@ -113,7 +113,7 @@ def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
     state: dict[str, Any] = {}
     for name, expected in hashes.items():
         try:
-            data = (path / name).read_bytes()
+            data = read_ordinary(path / name)
         except OSError as error:
             raise _damaged(path / name, error.strerror or "unreadable") from error
         if hashlib.sha256(data).hexdigest() != expected:
@@ -148,13 +148,13 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
-        data = (path / MANIFEST).read_bytes()
+        data = read_ordinary(path / MANIFEST)
         hashes = json.loads(data)["files"]
         if _manifest(hashes) == data and STATE in hashes:
             return hashes
     except OSError as error:
         raise _damaged(path / MANIFEST, error.strerror or "unreadable") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise _damaged(path / MANIFEST, "not as it was written")
 
