@@ -124,6 +124,6 @@ def _open(path: Path) -> Any:
 
 def _is_state(value: Any) -> bool:
     """Whether something that a training script saved is a set of weights, by name; an optimizer's state is not."""
-    return isinstance(value, Mapping) and any(
-        isinstance(name, str) and isinstance(x, Tensor) for name, x in value.items()
-    )
+    if not isinstance(value, Mapping):
+        return False
+    return any(isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ class AuthorsConvNeXt(nn.Module):
     def __init__(self, depths: tuple[int, ...], widths: tuple[int, ...], classes: int) -> None:
         super().__init__()
         stem = nn.Sequential(nn.Conv2d(3, widths[0], 4, 4), AuthorsNorm(widths[0]))
-        halving = [nn.Sequential(AuthorsNorm(a), nn.Conv2d(a, b, 2, 2)) for a, b in zip(widths, widths[1:])]
+        halving = [nn.Sequential(AuthorsNorm(a), nn.Conv2d(a, b, 2, 2)) for a, b in pairwise(widths)]
         self.downsample_layers = nn.ModuleList([stem, *halving])
         self.stages = nn.ModuleList(
             nn.Sequential(*(AuthorsBlock(width) for _ in range(depth)))
@@ -191,7 +192,7 @@ def test_networks_with_projections(names: tuple[str, str], tmp_path: Path) -> No
     theirs = shaken(CifarNet(3, last=names[0], projection=names[1]))
     torch.save({"net": theirs.state_dict(), "acc": 95.0, "epoch": 3}, tmp_path / "r.pth")
     assert loaded(partial(resnet.resnet20, shortcut="B"), theirs, tmp_path / "r.pth")[0] < 1e-5
-    with pytest.raises(DlkitError, match="surplus layer2.0.downsample.0.weight"):
+    with pytest.raises(DlkitError, match=r"surplus layer2\.0\.downsample\.0\.weight"):
         loaded(resnet.resnet20, theirs, tmp_path / "r.pth")
 
 
