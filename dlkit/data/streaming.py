@@ -20,7 +20,8 @@ from dlkit.annotations import Count, Fraction, Natural, NonNegative
 from dlkit.data import augmentation
 from dlkit.data.batches import grown_size
 from dlkit.data.dataset import Split
-from dlkit.data.encoded import DamagedImageError, Source
+from dlkit.data.decoding import DamagedImageError
+from dlkit.data.encoded import Source
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
