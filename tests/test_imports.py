@@ -28,7 +28,7 @@ MAY = {
     "losses": {"errors", "annotations"},
     "optim": {"errors", "annotations"},
     "data": {"errors", "annotations", "memory", "processors", "stages", "whole_file"},
-    "models": {"errors", "annotations", "nn"},
+    "models": {"errors", "annotations", "nn", "train"},  # train.checkpoint alone: a run as weights, verified
     "train": {"errors", "annotations", "memory", "processors", "plotting", "nn", "stages", "whole_file", "claim"},
     "compare": {"errors", "annotations", "plotting", "train", "whole_file", "claim"},
     "generation": {"errors", "models"},

@@ -134,8 +134,7 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trai
     dataset = load_data(recipe, saved.state["data"])
     weightless.require(functools.partial(architecture, recipe, dataset))
     model = build_model(recipe, dataset)
-    # the average is of floating-point tensors alone; what counts batches is the model's own
-    load_weights(model, {**saved.tensors["model"], **saved.tensors.get("ema", {})})
+    load_weights(model, saved.weights)
     model = model.to(device)
     settings = Settings(**recipe.values["train"])
     if settings.channels_last == "on":
