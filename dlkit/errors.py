@@ -28,7 +28,11 @@ class RequestError(DlkitError):
 
 
 class DivergedError(DlkitError):
-    """The training loss is no longer finite. Exit code 1."""
+    """A loss, a metric or the weights are no longer finite. Exit code 1."""
+
+
+class NotFiniteError(DlkitError):
+    """An answer or a metric is NaN or infinite. Exit code 1."""
 
 
 class VerdictError(DlkitError):

@@ -35,8 +35,10 @@ from dlkit.recipe import Recipe
 from dlkit.train import checkpoint, footprint, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.loop import Task, Training, autocast, load_weights
+from dlkit.train.finite import require_metrics
+from dlkit.train.loop import Task, Training, autocast
 from dlkit.train.settings import Settings, Views
+from dlkit.train.weights import load_weights
 
 
 @dataclass
@@ -170,6 +172,7 @@ def evaluation(
 
     Raises:
         DlkitError: the data is broken.
+        NotFiniteError: an answer or a metric is not a finite number.
         RequestError: there is no such split.
     """
     model, dataset, settings = found.model, found.dataset, found.settings
@@ -181,6 +184,7 @@ def evaluation(
     started = time.perf_counter()
     evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
+    require_metrics(metrics)
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
     damaged = getattr(batches, "damaged", {})

@@ -97,6 +97,7 @@ class StreamedImages(Epochs):
         self.scale, self.mirror, self.augment, self.erase = scale, flip, augment, erase
         self.mixup, self.cutmix = mixup, cutmix
         self.start_size, self.grow_epochs, self.policy = start_size, grow_epochs, damaged
+        self.passed = 0
         self.damaged: dict[str, str] = {}  # name -> why, of the images that were left out
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._mean, self._std = (values.to(device)[None, :, None, None] for values in (mean, std))
@@ -133,6 +134,7 @@ class StreamedImages(Epochs):
             self._report(problems)
             if not len(targets):
                 continue
+            self.passed = index + 1  # batches of the epoch, those that are left out among them
             images = images.to(self.device, non_blocking=True).contiguous(memory_format=self._format)
             targets = targets.to(self.device, non_blocking=True)
             images = augmentation.normalise(images, self._mean, self._std)  # (n, 3, S, S)

@@ -26,7 +26,7 @@ from dlkit.models.weights import pretrained, read, translate
 from dlkit.optim.momentum import Momentum
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.loop import load_weights
+from dlkit.train.weights import load_weights
 
 SIZES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 SIZES += ["convnext_tiny", "convnext_small", "convnext_base", "convnext_large"]
