@@ -146,6 +146,6 @@ def _joint(table: Rows, counts: bool, base: float, output: Output) -> None:
         "mutual_information": float(measures.mutual_information(joint, base)),
     }
     # H(X|Y) = H(X, Y) - H(Y)
-    record["entropy_rows_given_columns"] = whole - record["entropy_columns"]
-    record["entropy_columns_given_rows"] = whole - record["entropy_rows"]
+    record["entropy_rows_given_columns"] = max(whole - record["entropy_columns"], 0.0)
+    record["entropy_columns_given_rows"] = max(whole - record["entropy_rows"], 0.0)
     output.emit(record, record["mutual_information"], lambda: view.measures_table(record))

@@ -274,6 +274,18 @@ def test_damaged_folders_are_named(here: Any, tmp_path: Path, runs: bytes | None
     assert [line.partition(":")[0] for line in result.err.splitlines()[-2:]] == ["error", "hint"]
 
 
+def test_options_of_one_optimizer_alone(here: Any) -> None:
+    race = ("compare-optimizers", "ravine", "--steps", "3", "--optimizers", "sgd,adam", "--trials", "2", "--lr", "0.01")
+    result = here(*race, "--search", "adam.eps=1e-9:1e-3", "--out", "a")
+    assert result.code == 0, result.err
+    found = [(r["optimizer"], r["lr"], "options" in r) for r in lines(result) if r["kind"] == "run"]
+    assert found == [("sgd", 0.01, False)] + [("adam", 0.01, True)] * 2  # all trials of sgd would be one
+    for option in ("layer_decay", "bias_factor", "muon.other_factor"):  # a surface has no layers
+        refused = here(*race, "--optimizers", "adam,muon", "--search", f"{option}=0.1:0.9")
+        assert (refused.code, refused.out) == (2, "")
+        assert f"{option.rpartition('.')[2]}: no such option of" in refused.err
+
+
 def test_trials_from_the_shell(here: Any) -> None:
     race = ("compare-optimizers", "ravine", "--optimizers", "momentum,adam", "--lr", "1e-3:1e-1:2", "--trials", "6",
             "--search", "1-momentum=0.01:0.5", "--search", "adam.1-beta2=1e-3:0.5", "--steps", "40")  # fmt: skip

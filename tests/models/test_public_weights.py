@@ -19,7 +19,7 @@ from dlkit.models.resnet import ResNet
 from dlkit.models.weights import pretrained
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.loop import load_weights
+from dlkit.train.weights import load_weights
 
 
 class CifarBlock(nn.Module):
