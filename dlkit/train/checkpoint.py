@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError
 from dlkit.runs import MANIFEST, directory_name, step_folders
-from dlkit.whole_file import sync_folder
+from dlkit.whole_file import read_ordinary, sync_folder
 
 STATE = "state.json"
 
@@ -36,6 +36,11 @@ class Checkpoint:
     step: int
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The model to use: its moving average, if there is one, and what is not averaged (counts of batches)."""
+        return {**self.tensors["model"], **self.tensors.get("ema", {})}
 
 
 def steps_in(folder: Path) -> list[int]:
@@ -132,7 +137,7 @@ def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
     state: dict[str, Any] = {}
     for name, expected in hashes.items():
         try:
-            data = (path / name).read_bytes()
+            data = read_ordinary(path / name)
         except OSError as error:
             raise _damaged(path / name, error.strerror or "unreadable") from error
         if hashlib.sha256(data).hexdigest() != expected:
@@ -170,13 +175,13 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
-        data = (path / MANIFEST).read_bytes()
+        data = read_ordinary(path / MANIFEST)
         hashes = json.loads(data)["files"]
         if _manifest(hashes) == data and STATE in hashes:
             return hashes
     except OSError as error:
         raise _damaged(path / MANIFEST, error.strerror or "unreadable") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise _damaged(path / MANIFEST, "not as it was written")
 
