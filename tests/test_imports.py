@@ -16,6 +16,7 @@ MAY = {
     "errors": set[str](),
     "processors": set[str](),
     "stages": set[str](),
+    "text_input": {"errors"},
     "whole_file": {"errors"},
     "claim": {"errors"},
     "memory": {"errors"},
@@ -61,7 +62,7 @@ MAY = {
         "whole_file",
     },
     "runs": {"errors"},
-    "information": {"errors", "plotting", "whole_file"},
+    "information": {"errors", "plotting", "text_input", "whole_file"},
     "download": {"errors", "data"},
     "cli": {
         *BASE,
