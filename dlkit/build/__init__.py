@@ -332,6 +332,7 @@ def _join_contest(contest: Contest, stop: Event) -> None:
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
+        getattr(signal, "SIGHUP", signal.SIGTERM),
     ):  # they may reach all processes: the parent stops the race
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
