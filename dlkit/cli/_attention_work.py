@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dlkit import runs
 from dlkit.attention.request import MEASURES, Request
 from dlkit.cli._attention_output import show, steps_table, write_files
-from dlkit.cli._console import Output, note
+from dlkit.cli._console import Output, note, show_tables
 from dlkit.errors import DlkitError, RequestError
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
     values = np.stack(scores)  # (S, layers, heads)
     jump = jump_of(side, steps, values, measure)
     if output.tables:
-        from rich.console import Console
-
-        Console().print(steps_table(side, steps, values, measure, jump))
+        show_tables(steps_table(side, steps, values, measure, jump))
     else:
         output.emit(jump, jump["to_step"], dict)
     for option in ("--png", "--svg"):

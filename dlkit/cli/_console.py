@@ -72,6 +72,16 @@ def live_console() -> Any:
     return Console(stderr=True)
 
 
+def show_tables(shown: Any) -> None:
+    """Print tables for a person on stdout, so that no number is cut however narrow the terminal is."""
+    from rich.console import Console
+
+    from dlkit.cli._narrow import fitted
+
+    console = Console()
+    console.print(fitted(shown, console))
+
+
 class Output:
     """What a command says: its results, and how far it is.
 
@@ -99,9 +109,7 @@ class Output:
             if value is not None:
                 self.line(str(value))
         elif self.tables:
-            from rich.console import Console
-
-            Console().print(table())
+            show_tables(table())
         else:
             self.line(json.dumps(finite(record), ensure_ascii=False, allow_nan=False))
 
