@@ -17,11 +17,31 @@ def fitted(shown: Any, console: Any) -> Any:
         return Group(*(fitted(part, console) for part in shown.renderables))
     if not isinstance(shown, Table):
         return shown
-    for column in shown.columns:
-        column.overflow = "fold"
-    # the sum of each column's longest word
-    least = shown.__rich_measure__(console, console.options.update(max_width=_ANY)).minimum
-    return shown if least <= console.width else _below(shown)
+    wide = console.options.update(max_width=_ANY)
+    whole = shown.__rich_measure__(console, wide)
+    if whole.minimum > console.width:
+        return _below(shown)
+    if whole.maximum > console.width:
+        _share_out(shown, console.width - whole.minimum, console, wide)
+    return shown
+
+
+def _share_out(table: Any, spare: int, console: Any, wide: Any) -> None:
+    """Give each column of a table its longest word, and what is left to those first that lack the least.
+
+    Left to itself rich shrinks the widest columns, in the midst of their words.
+    """
+    from rich.measure import Measurement
+
+    lacks: list[tuple[int, int, Any]] = []
+    for column in table.columns:
+        cells = [*column.cells, *([column.header] if table.show_header else [])]
+        each = [Measurement.get(console, wide, _cell(cell)) for cell in cells]
+        column.width = max(part.minimum for part in each)
+        lacks.append((max(part.maximum for part in each) - column.width, len(lacks), column))
+    for lack, _, column in sorted(lacks, key=lambda item: item[:2]):
+        column.width += min(lack, spare)
+        spare -= min(lack, spare)
 
 
 def _below(table: Any) -> Any:
@@ -35,7 +55,7 @@ def _below(table: Any) -> Any:
         if not table.show_header and len(rest) == 1:  # a fact and its name
             lines.append(Text.assemble(_text(first), "  ", _text(rest[0])))
             continue
-        lines.append(Text.assemble(_text(first), style="bold"))
+        lines.append(Text.assemble(heads[0], "  " if heads[0] else "", _text(first), style="bold"))
         for head, cell in zip(heads[1:], rest, strict=True):
             value = _text(cell)
             if value:
@@ -43,12 +63,17 @@ def _below(table: Any) -> Any:
     return Group(*lines)
 
 
+def _cell(cell: Any) -> Any:
+    from rich.text import Text
+
+    return cell if isinstance(cell, Text) else Text.from_markup(str(cell))
+
+
 def _text(cell: Any) -> Any:
     """A cell on one line."""
     from rich.text import Text
 
-    text = cell.copy() if isinstance(cell, Text) else Text.from_markup(str(cell))
-    return Text("  ").join(text.split("\n"))
+    return Text("  ").join(_cell(cell).split("\n"))
 
 
 def packed(facts: Sequence[str], width: int) -> list[str]:
