@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from dlkit import recipe as recipes
 from dlkit import stages
 from dlkit.annotations import is_mapping
-from dlkit.cli._console import Output, note
+from dlkit.cli._console import Output, json_text, note
 from dlkit.cli._evaluations import name_damaged
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._progress import preparing
@@ -160,9 +159,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
 
 
 def _pretty(record: dict[str, Any]) -> str:
-    from dlkit.cli._console import finite
-
-    return json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n"
+    return json_text(record, indent=1) + "\n"
 
 
 def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[str, Any]:

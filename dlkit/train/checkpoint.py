@@ -131,7 +131,7 @@ def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
 
 def _damaged(path: Path, why: str) -> DlkitError:
     older = [
-        step for step in steps_in(path.parent.resolve().parent) if directory_name(step) != path.resolve().parent.name
+        step for step in steps_in(path.parent.resolve().parent) if directory_name(step) != path.parent.resolve().name
     ]
     rest = f"delete {path.parent} to fall back on step {older[-1]}" if older else "there is no other checkpoint here"
     return DlkitError(f"damaged checkpoint: {path}: {why}", rest)
