@@ -184,7 +184,7 @@ class _Race:
     def run(
         self, surface: surfaces.Surface | None, opened: Callable[[], store.Folder], metric: str | None
     ) -> tuple[str, list[Outcome]]:
-        """Run what the folder, opened when all is well, does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
+        """Run what the folder does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
 
         Raises:
             typer.Exit: it was asked to stop; what has finished is kept.
