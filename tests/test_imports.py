@@ -16,6 +16,7 @@ MAY = {
     "errors": set[str](),
     "processors": set[str](),
     "stages": set[str](),
+    "text_input": {"errors"},
     "whole_file": {"errors"},
     "claim": {"errors"},
     "memory": {"errors"},
@@ -28,7 +29,7 @@ MAY = {
     "losses": {"errors", "annotations"},
     "optim": {"errors", "annotations"},
     "data": {"errors", "annotations", "memory", "processors", "stages", "whole_file"},
-    "models": {"errors", "annotations", "nn"},
+    "models": {"errors", "annotations", "nn", "train"},  # train.checkpoint alone: a run as weights, verified
     "train": {"errors", "annotations", "memory", "processors", "plotting", "nn", "stages", "whole_file", "claim"},
     "compare": {"errors", "annotations", "plotting", "train", "whole_file", "claim"},
     "generation": {"errors", "models"},
@@ -61,7 +62,7 @@ MAY = {
         "whole_file",
     },
     "runs": {"errors"},
-    "information": {"errors", "plotting", "whole_file"},
+    "information": {"errors", "plotting", "text_input", "whole_file"},
     "download": {"errors", "data"},
     "cli": {
         *BASE,

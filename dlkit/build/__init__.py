@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import inspect
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -35,8 +36,10 @@ from dlkit.recipe import Recipe
 from dlkit.train import checkpoint, footprint, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.loop import Task, Training, autocast, load_weights
+from dlkit.train.finite import require_metrics
+from dlkit.train.loop import Task, Training, autocast
 from dlkit.train.settings import Settings, Views
+from dlkit.train.weights import load_weights
 
 
 @dataclass
@@ -134,8 +137,7 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trai
     dataset = load_data(recipe, saved.state["data"])
     weightless.require(functools.partial(architecture, recipe, dataset))
     model = build_model(recipe, dataset)
-    # the average is of floating-point tensors alone; what counts batches is the model's own
-    load_weights(model, {**saved.tensors["model"], **saved.tensors.get("ema", {})})
+    load_weights(model, saved.weights)
     model = model.to(device)
     settings = Settings(**recipe.values["train"])
     if settings.channels_last == "on":
@@ -171,6 +173,7 @@ def evaluation(
 
     Raises:
         DlkitError: the data is broken.
+        NotFiniteError: an answer or a metric is not a finite number.
         RequestError: there is no such split.
     """
     model, dataset, settings = found.model, found.dataset, found.settings
@@ -182,6 +185,7 @@ def evaluation(
     started = time.perf_counter()
     evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
+    require_metrics(metrics)
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
     damaged = getattr(batches, "damaged", {})
@@ -354,7 +358,8 @@ def descend(surface: Surface, contender: Contender, start: tuple[float, float], 
     """Run a contender on a surface; each point of its way is a metric of the curve."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
-    optimizer = constructor([theta], **contender.applied_to({}))
+    own = {p.name: p.default for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    optimizer = constructor([theta], **contender.applied_to(own))
     began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
     diverged = False
     for step in range(steps + 1):

@@ -111,7 +111,8 @@ def compare_optimizers(
             _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")
         else:
             _refuse({"KEY=VALUE": bool(overrides), "--engine": engine != "auto"}, "is about a recipe")
-        chosen = _race_grid.contenders(names, lr, seeds if surface is None else 1, trials, searched or [], seed)
+        runs = seeds if surface is None else 1  # where nothing is random, one run says all
+        chosen = _race_grid.contenders(names, lr, runs, trials, searched or [], seed, surface is None)
         facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": metric}
         race = _Race(what, overrides or [], names, chosen, steps, engine.value, device, _point(start), output)
         if claim:

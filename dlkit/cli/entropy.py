@@ -42,10 +42,10 @@ def entropy(
         typer.Option("--prequential", help="Also the length of a code that learns as it goes."),
     ] = False,
     p: Annotated[
-        str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file or -.")
+        str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file (one a line) or -.")
     ] = None,
     q: Annotated[str | None, typer.Option("--q", metavar="NUMBERS", help="Another one, to compare p with.")] = None,
-    counts: Annotated[bool, typer.Option("--counts", help="The numbers are counts.")] = False,
+    counts: Annotated[bool, typer.Option("--counts", help="The numbers are counts; reads `uniq -c`.")] = False,
     joint: Annotated[bool, typer.Option("--joint", help="The rows of --p are a table of two variables.")] = False,
     code: Annotated[Code | None, typer.Option(help="Make a code, and judge it.")] = None,
     check_code: Annotated[
@@ -78,6 +78,9 @@ def entropy(
 
     Without --p the bytes (or characters, words, lines) of a stream are counted; -q prints their entropy. With --model a
     GPT predicts them, and -q prints bits a byte.
+
+    A file of --p or --q has a distribution a line, or one number a line, with or without a label. Lines as `uniq -c`
+    writes them, a count aligned to the right, one space and the symbol, are one distribution, whatever the symbols.
 
     \b
     Examples:

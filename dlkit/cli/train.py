@@ -113,6 +113,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     from dlkit.cli._training_view import TrainingView
     from dlkit.train import environment, run_directory
     from dlkit.train.events import Finished
+    from dlkit.train.finite import require_metrics
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
@@ -153,6 +154,9 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
         raise typer.Exit(128 + (stop.requested or 0))
     record = _record(built, directory, finished) | ({"damaged": len(damaged)} if damaged else {})
+    if finished.skipped:
+        note(f"left out {finished.skipped} of {finished.step} steps: their loss or gradient was not finite")
+    require_metrics(finished.metrics)
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)
     output.emit(record, record["run"], lambda: _table(record))
@@ -177,6 +181,7 @@ def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[s
         "checkpoint": str(directory.checkpoints / "last"),
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
+        **({"skipped_steps": finished.skipped} if finished.skipped else {}),
     }
 
 

@@ -37,6 +37,11 @@ class Checkpoint:
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The model to use: its moving average, if there is one, and what is not averaged (counts of batches)."""
+        return {**self.tensors["model"], **self.tensors.get("ema", {})}
+
 
 def directory_name(step: int) -> str:
     return f"{_PREFIX}{step:08d}"

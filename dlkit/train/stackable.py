@@ -41,6 +41,8 @@ def unsupported(training: Training) -> str | None:
         return "train.test_views is set"
     if not getattr(training.optimizer, "elementwise", False):
         return "its optimizer takes a parameter as a whole"
+    if hasattr(training.batches, "passed"):
+        return "its data may leave out batches"
     batch = next(iter(training.batches.epoch(0)))
     if not all(isinstance(part, Tensor) for part in batch):
         return "its batches differ in shape"
