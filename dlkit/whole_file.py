@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
@@ -41,19 +39,6 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-
-
-def read_ordinary(path: Path) -> bytes:
-    """The bytes of an ordinary file.
-
-    Raises:
-        OSError: it cannot be read, or a pipe or a device stands in its place, for which nobody waits.
-    """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:  # noqa: PTH123
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "no ordinary file", str(path))
-        return file.read()
 
 
 def unfinished(path: Path) -> list[Path]:
