@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import inspect
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.build import images
+from dlkit.build import images, weightless
 from dlkit.build.language import CorpusData, LabelledData, LanguageData
 from dlkit.build.parts import parts
 from dlkit.catalog import SECTIONS, TEXT_TASKS, resolve
@@ -32,11 +33,13 @@ from dlkit.data.dataset import Dataset
 from dlkit.data.folder import data_folder
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint, loop, machine, plan, random_state
+from dlkit.train import checkpoint, footprint, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.loop import Task, Training, autocast, load_weights
+from dlkit.train.finite import require_metrics
+from dlkit.train.loop import Task, Training, autocast
 from dlkit.train.settings import Settings, Views
+from dlkit.train.weights import load_weights
 
 
 @dataclass
@@ -65,6 +68,7 @@ def training(
     if settings.flush_denormal:
         torch.set_flush_denormal(True)
     dataset = dataset or load_data(recipe)
+    weightless.require(functools.partial(architecture, recipe, dataset))
     random_state.seed_everything(values["seed"])
     model = build_model(recipe, dataset)
     remarks = dataset.remarks if isinstance(dataset, LanguageData) else images.prepare(model, recipe, dataset)
@@ -105,6 +109,8 @@ def training(
         monitored="val" if "val" in evaluations else None,
         description=describe(dataset),
     )
+    job.schedule(0, job.total_steps)  # which refuses a warm-up that does not fit
+    footprint.require(job)
     batch = next(iter(batches.epoch(0)))
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
@@ -129,9 +135,9 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trai
     """
     saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
     dataset = load_data(recipe, saved.state["data"])
+    weightless.require(functools.partial(architecture, recipe, dataset))
     model = build_model(recipe, dataset)
-    # the average is of floating-point tensors alone; what counts batches is the model's own
-    load_weights(model, {**saved.tensors["model"], **saved.tensors.get("ema", {})})
+    load_weights(model, saved.weights)
     model = model.to(device)
     settings = Settings(**recipe.values["train"])
     if settings.channels_last == "on":
@@ -167,6 +173,7 @@ def evaluation(
 
     Raises:
         DlkitError: the data is broken.
+        NotFiniteError: an answer or a metric is not a finite number.
         RequestError: there is no such split.
     """
     model, dataset, settings = found.model, found.dataset, found.settings
@@ -178,6 +185,7 @@ def evaluation(
     started = time.perf_counter()
     evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
+    require_metrics(metrics)
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
     damaged = getattr(batches, "damaged", {})
@@ -222,8 +230,14 @@ def describe(dataset: Dataset | LanguageData) -> dict[str, Any]:
 
 
 def build_model(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
+    """The recipe's model, with the weights that it begins with."""
+    return dataset.model(recipe) if isinstance(dataset, LanguageData) else architecture(recipe, dataset)
+
+
+def architecture(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
+    """The recipe's model with random weights."""
     if isinstance(dataset, LanguageData):
-        return dataset.model(recipe)
+        return dataset.untrained(recipe)
     (constructor, keys), _ = parts("model", recipe.values["model"])
     return constructor(dataset.input_shape, len(dataset.classes), **keys)
 
@@ -344,7 +358,8 @@ def descend(surface: Surface, contender: Contender, start: tuple[float, float], 
     """Run a contender on a surface; each point of its way is a metric of the curve."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
-    optimizer = constructor([theta], **contender.applied_to({}))
+    own = {p.name: p.default for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    optimizer = constructor([theta], **contender.applied_to(own))
     began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
     diverged = False
     for step in range(steps + 1):

@@ -79,11 +79,15 @@ class LanguageData:
             "architecture": self.architecture,
         }
 
-    def model(self, recipe: Recipe) -> nn.Module:
-        """The recipe's model with random weights, or the checkpoint's where it begins with one."""
+    def untrained(self, recipe: Recipe) -> nn.Module:
+        """The recipe's model with random weights."""
         (constructor, _), _ = parts("model", recipe.values["model"])
         heads = () if self.task == "causal-lm" else (self.outputs,)
-        model = constructor(self.vocabulary, self.architecture["context"], *heads, **self.architecture)
+        return constructor(self.vocabulary, self.architecture["context"], *heads, **self.architecture)
+
+    def model(self, recipe: Recipe) -> nn.Module:
+        """The recipe's model with random weights, or the checkpoint's where it begins with one."""
+        model = self.untrained(recipe)
         if self.hub is not None:
             fresh = checkpoints.load_into(model, self.hub)
             self.remarks = [f"{self.hub.path} does not have {', '.join(fresh)}: they start anew"] if fresh else []

@@ -20,7 +20,7 @@ from dlkit.models import checkpoints
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.train import checkpoint
-from dlkit.train.loop import load_weights
+from dlkit.train.weights import load_weights
 from dlkit.whole_file import whole_file
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.cli import _entropy_view as view
-from dlkit.cli._console import Output, finite
+from dlkit.cli._console import Output, json_text
 from dlkit.cli._entropy_code import coded
 from dlkit.errors import RequestError
 
@@ -135,7 +135,7 @@ def _emit_rows(table: Rows, lists: dict[str, list[float]], head: dict[str, Any],
         for place in range(len(lines)):
             if "null" in lines[place]:
                 record = _record(table, lists, head, start + place)
-                lines[place] = json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
+                lines[place] = json_text(record)
         output.line("\n".join(lines))
 
 
@@ -161,6 +161,6 @@ def _joint(table: Rows, counts: bool, base: float, output: Output) -> None:
         "mutual_information": float(measures.mutual_information(joint, base)),
     }
     # H(X|Y) = H(X, Y) - H(Y)
-    record["entropy_rows_given_columns"] = whole - record["entropy_columns"]
-    record["entropy_columns_given_rows"] = whole - record["entropy_rows"]
+    record["entropy_rows_given_columns"] = max(whole - record["entropy_columns"], 0.0)
+    record["entropy_columns_given_rows"] = max(whole - record["entropy_rows"], 0.0)
     output.emit(record, record["mutual_information"], lambda: view.measures_table(record))

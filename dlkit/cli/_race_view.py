@@ -142,7 +142,7 @@ class RaceView:
                 reached = math.isfinite(r["steps_to_target"])
                 row.append(f"{r['steps_to_target']:g}, {r['seconds_to_target']:.2g}" if reached else "never")
             if searched:
-                row.append("\n".join(f"{name} {value:.6g}" for name, value in r["options"].items()))
+                row.append("\n".join(f"{name} {value:.10g}" for name, value in r.get("options", {}).items()))
             rows.append(row)
         return columns, rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -110,12 +111,13 @@ def compare_optimizers(
             _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")
         else:
             _refuse({"KEY=VALUE": bool(overrides), "--engine": engine != "auto"}, "is about a recipe")
-        chosen = _race_grid.contenders(names, lr, seeds if surface is None else 1, trials, searched or [], seed)
+        runs = seeds if surface is None else 1  # where nothing is random, one run says all
+        chosen = _race_grid.contenders(names, lr, runs, trials, searched or [], seed, surface is None)
         facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": metric}
         race = _Race(what, overrides or [], names, chosen, steps, engine.value, device, _point(start), output)
         if claim:
             _check_claim(claim, names)
-        kind, outcomes = race.run(surface, store.Folder(folder, resume, facts), metric)
+        kind, outcomes = race.run(surface, functools.partial(store.Folder, folder, resume, facts), metric)
     from dlkit.compare import verdict
 
     summaries = verdict.summarize(outcomes, kind)
@@ -181,13 +183,15 @@ class _Race:
     output: Output
 
     def run(
-        self, surface: surfaces.Surface | None, folder: store.Folder, metric: str | None
+        self, surface: surfaces.Surface | None, opened: Callable[[], store.Folder], metric: str | None
     ) -> tuple[str, list[Outcome]]:
         """Run what the folder does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
 
         Raises:
             typer.Exit: it was asked to stop; what has finished is kept.
         """
+        prepared = None if surface else _race_run.prepare(self.what, self.overrides, self.names, self.steps)
+        folder = opened()  # only now that nothing is wrong with the recipe
         done = {outcome.contender for outcome in folder.outcomes}
         missing = [contender for contender in self.contenders if contender not in done]
         message = "stopping" + (", keeping what has finished" if folder.path else "") + "; once more stops at once"
@@ -197,7 +201,7 @@ class _Race:
                 kind = metric or "loss"
                 told = _race_run.on_surface(surface, missing, self.start or surface.start, self.steps, should_stop)
             else:
-                prepared = _race_run.prepare(self.what, self.overrides, self.names, self.steps)
+                assert prepared is not None
                 on_recipe = _race_run.OnRecipe(prepared, self.steps, self.engine, self.device, self.output)
                 judged_by, told = on_recipe.begin(missing, folder, should_stop)
                 kind = metric or judged_by

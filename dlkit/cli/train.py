@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 from dlkit import recipe as recipes
 from dlkit import stages
 from dlkit.annotations import is_mapping
-from dlkit.cli._console import Output, note
+from dlkit.cli._console import Output, json_text, note
 from dlkit.cli._evaluations import name_damaged
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._progress import preparing
@@ -114,6 +113,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     from dlkit.cli._training_view import TrainingView
     from dlkit.train import environment, run_directory
     from dlkit.train.events import Finished
+    from dlkit.train.finite import require_metrics
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
@@ -154,15 +154,16 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
         raise typer.Exit(128 + (stop.requested or 0))
     record = _record(built, directory, finished) | ({"damaged": len(damaged)} if damaged else {})
+    if finished.skipped:
+        note(f"left out {finished.skipped} of {finished.step} steps: their loss or gradient was not finite")
+    require_metrics(finished.metrics)
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)
     output.emit(record, record["run"], lambda: _table(record))
 
 
 def _pretty(record: dict[str, Any]) -> str:
-    from dlkit.cli._console import finite
-
-    return json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n"
+    return json_text(record, indent=1) + "\n"
 
 
 def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
@@ -180,6 +181,7 @@ def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[s
         "checkpoint": str(directory.checkpoints / "last"),
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
+        **({"skipped_steps": finished.skipped} if finished.skipped else {}),
     }
 
 

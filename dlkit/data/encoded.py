@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import os
-import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
+from dlkit.data.decoding import DamagedImageError, decoded
 from dlkit.errors import DlkitError
 from dlkit.processors import cores
 from dlkit.stages import stage
@@ -32,10 +31,6 @@ _CHUNK = 4096  # rows that are resized for a cache together
 _KEPT_GROUPS = 2  # row groups of Parquet that a process keeps
 
 
-class DamagedImageError(Exception):
-    """An image that cannot be decoded: its name, and why."""
-
-
 class Source(Protocol):
     """Images by row."""
 
@@ -44,43 +39,6 @@ class Source(Protocol):
     def name(self, row: int) -> str: ...
     def image(self, row: int) -> Image.Image: ...
     def order(self, generator: torch.Generator) -> Tensor: ...
-
-
-def decoded(data: bytes | Path, name: str) -> Image.Image:
-    """An RGB image of a file's bytes, `flat`; of an animation the first frame. Raises DamagedImageError."""
-    try:
-        with Image.open(regular(data) if isinstance(data, Path) else io.BytesIO(data)) as image:
-            return flat(image, "RGB")
-    except Exception as error:
-        raise DamagedImageError(f"{name}: {why(error)}") from error
-
-
-def regular(file: Path) -> Path:
-    """The file itself. Raises OSError if it is none: a pipe would be waited for."""
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise OSError("not a regular file")
-    return file
-
-
-def why(error: Exception) -> str:
-    """The reason in one line: PIL raises a dozen kinds for a damaged file, SyntaxError and struct.error among them."""
-    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-
-
-def flat(image: Image.Image, mode: str) -> Image.Image:
-    """The image in a mode of 8 bits a channel, L or RGB; transparent pixels are laid on white.
-
-    Raises:
-        ValueError: its numbers have no known range.
-    """
-    if image.mode.startswith("I"):  # 16 bits: the upper 8 are kept (PIL would clip)
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels, whose range is unknown")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
 
 
 @dataclass
@@ -192,7 +150,7 @@ class Cached:
         self.source = source
         self.shape = source.shape
         count = source.shape[0]
-        digest = hashlib.sha256(f"{MARGIN}\n".encode())
+        digest = hashlib.sha256(f"{MARGIN} upright\n".encode())
         for row in range(count):
             digest.update(f"{source.name(row)}\n".encode())
         self.file = folder / f"images-{digest.hexdigest()[:24]}.uint8"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlkit.annotations import Count
+from dlkit.annotations import Side
 from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, imagenet_statistics
 from dlkit.data.encoded import Cached, Files, Shards, Source
@@ -22,7 +22,7 @@ from dlkit.errors import DlkitError
 _SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
 
-def imagenet(*, path: Path, size: Count = 224, cache: Path | None = None) -> Dataset:
+def imagenet(*, path: Path, size: Side = 224, cache: Path | None = None) -> Dataset:
     """Images of any size and number, (N, 3, size, size) once decoded; never all in memory (Deng et al. 2009).
 
     `path` holds train/CLASS/IMAGE and val/CLASS/IMAGE, as torchvision has ImageNet-1k, 22k and their like; or Parquet
@@ -54,7 +54,7 @@ def imagenet(*, path: Path, size: Count = 224, cache: Path | None = None) -> Dat
     return Dataset(root.resolve().name, splits, classes, mean, std, {"path": str(root.resolve()), "rows": rows})
 
 
-def downloaded(name: str, /, *, size: Count = 224, cache: Path | None = None) -> Dataset:
+def downloaded(name: str, /, *, size: Side = 224, cache: Path | None = None) -> Dataset:
     """ImageNet as `dlkit download` has it: ILSVRC 2012, or all of it; streamed as `imagenet` does.
 
     Args:

@@ -11,17 +11,15 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
 
-from dlkit.annotations import Count, Natural, Rate
+from dlkit.annotations import Count, Natural, Rate, Side
 from dlkit.data.dataset import Dataset, Split, assemble
-from dlkit.data.encoded import flat, regular, why
+from dlkit.data.decoding import SUFFIXES, square, why
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
 from dlkit.errors import DlkitError, RequestError
 from dlkit.stages import stage
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _LAYOUT = "expected PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE with PATH/test/CLASS/IMAGE"
 
 _Examples = list[tuple[Path, int]]  # files and their classes
@@ -30,7 +28,7 @@ _Examples = list[tuple[Path, int]]  # files and their classes
 def images(
     *,
     path: Path,
-    size: Count = 32,
+    size: Side = 32,
     channels: Literal[1, 3] = 3,
     test: Rate = 0.2,
     validation: Rate = 0.0,
@@ -193,18 +191,6 @@ def _decode(examples: _Examples, size: int, channels: Literal[1, 3]) -> Split:
 def _load(file: Path, size: int, channels: Literal[1, 3]) -> NDArray[np.uint8]:
     """One image, (size, size, channels)."""
     try:
-        with Image.open(regular(file)) as image:
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-            # A large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, and then ends at a fraction of a pixel.
-            drafted = image.draft(None, (2 * size, 2 * size))
-            width, height = drafted[1][2:] if drafted else image.size
-            whole = flat(image, "RGB" if channels == 3 else "L")
-        # Resizing the shorter side and cropping the centre, in one step: the centre square is resized.
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        square = whole.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-        square.getexif()[ExifTags.Base.Orientation] = orientation
-        ImageOps.exif_transpose(square, in_place=True)
-        return np.asarray(square).reshape(size, size, channels)
+        return np.asarray(square(file, "RGB" if channels == 3 else "L", size)).reshape(size, size, channels)
     except Exception as error:
         raise DlkitError(f"cannot read the image {file}: {why(error)}", "repair or remove the file") from error

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlkit.data.encoded import DamagedImageError, decoded
+from dlkit.data.decoding import DamagedImageError, decoded
 from dlkit.errors import DlkitError
 
 

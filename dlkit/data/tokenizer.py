@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from tokenizers import Encoding, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
+from dlkit.annotations import MOST_TOKENS
 from dlkit.data.corpus import Text
 from dlkit.errors import DlkitError
 from dlkit.stages import stage
@@ -209,7 +210,9 @@ def byte(_: Iterable[Text], special: tuple[str, ...]) -> Tokenizer:
     )
 
 
-def bpe(texts: Iterable[Text], special: tuple[str, ...], *, vocab_size: Annotated[int, Ge(256)] = 4096) -> Tokenizer:
+def bpe(
+    texts: Iterable[Text], special: tuple[str, ...], *, vocab_size: Annotated[int, Ge(256), Le(MOST_TOKENS)] = 4096
+) -> Tokenizer:
     """Byte-level byte-pair encoding, learned from the training text.
 
     Args:
@@ -227,7 +230,7 @@ def wordpiece(
     texts: Iterable[Text],
     special: tuple[str, ...],
     *,
-    vocab_size: Annotated[int, Ge(100)] = 8192,
+    vocab_size: Annotated[int, Ge(100), Le(MOST_TOKENS)] = 8192,
     lowercase: bool = True,
 ) -> Tokenizer:
     """WordPiece, learned from the training text.

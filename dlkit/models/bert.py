@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlkit.annotations import Count, Positive, Rate
+from dlkit.annotations import Count, Depth, Positive, Rate
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models.gpt import initialize
 from dlkit.nn.activations import Activation
@@ -51,7 +51,7 @@ class BERT(nn.Module):
         window: int,
         outputs: int | None,
         *,
-        layers: Count = 4,
+        layers: Depth = 4,
         heads: Count = 4,
         width: Count = 256,
         hidden: Count | None = None,

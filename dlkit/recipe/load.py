@@ -282,6 +282,8 @@ def _check(merge: _Merge) -> None:
 def _check_task(merge: _Merge) -> None:
     """The data and the model must be made for the task."""
     task = merge.values.get("task")
+    if not isinstance(task, str):  # which has been reported
+        return
     if "tokenizer" in merge.values and task in TASKS and task not in TEXT_TASKS:
         merge.report(("tokenizer",), f"{task} has no text to cut into tokens")
     for section in ("data", "model", "loss"):

@@ -22,6 +22,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dlkit.errors import DlkitError
+from dlkit.text_input import ordinary
 from dlkit.whole_file import sync_folder
 
 MANIFEST = "manifest.json"
@@ -36,6 +37,11 @@ class Checkpoint:
     step: int
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The model to use: its moving average, if there is one, and what is not averaged (counts of batches)."""
+        return {**self.tensors["model"], **self.tensors.get("ema", {})}
 
 
 def directory_name(step: int) -> str:
@@ -113,7 +119,7 @@ def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
     state: dict[str, Any] = {}
     for name, expected in hashes.items():
         try:
-            data = (path / name).read_bytes()
+            data = ordinary(path / name).read_bytes()
         except OSError as error:
             raise _damaged(path / name, error.strerror or "unreadable") from error
         if hashlib.sha256(data).hexdigest() != expected:
@@ -131,7 +137,7 @@ def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
 
 def _damaged(path: Path, why: str) -> DlkitError:
     older = [
-        step for step in steps_in(path.parent.resolve().parent) if directory_name(step) != path.resolve().parent.name
+        step for step in steps_in(path.parent.resolve().parent) if directory_name(step) != path.parent.resolve().name
     ]
     rest = f"delete {path.parent} to fall back on step {older[-1]}" if older else "there is no other checkpoint here"
     return DlkitError(f"damaged checkpoint: {path}: {why}", rest)
@@ -148,13 +154,13 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
-        data = (path / MANIFEST).read_bytes()
+        data = ordinary(path / MANIFEST).read_bytes()
         hashes = json.loads(data)["files"]
         if _manifest(hashes) == data and STATE in hashes:
             return hashes
     except OSError as error:
         raise _damaged(path / MANIFEST, error.strerror or "unreadable") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise _damaged(path / MANIFEST, "not as it was written")
 

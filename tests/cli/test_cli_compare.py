@@ -20,6 +20,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are empty, for tests of what is written beside them."""
+    monkeypatch.setattr("dlkit.compare.figures.save", lambda figure, target: target.write_text("<svg></svg>"))
+
+
 def lines(result: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.out.splitlines()]
 
@@ -81,6 +87,7 @@ def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) 
     assert (other.code, "holds another race" in other.err) == (2, True)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_line_that_a_kill_cut_short_is_taken_away_only_to_go_on(here: Any, tmp_path: Path) -> None:
     arguments = ("compare-optimizers", *RACE, "--engine", "loop", "--out", "race", "--resume")
     assert here(*arguments).code == 0
@@ -104,6 +111,7 @@ def test_a_line_that_a_kill_cut_short_is_taken_away_only_to_go_on(here: Any, tmp
         assert [{**r, drop: 0} for r in again] == [{**r, drop: 0} for r in first]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_disk_that_is_full_is_named_and_the_race_goes_on_behind_it(
     here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +248,7 @@ def test_folders_that_hold_no_race(here: Any, tmp_path: Path) -> None:
     assert (result.code, "holds no race" in result.err) == (1, True)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("runs", "summary", "words"),
     [
@@ -263,6 +272,18 @@ def test_damaged_folders_are_named(here: Any, tmp_path: Path, runs: bytes | None
     assert (result.code in (1, 2), result.out) == (True, ""), result.err
     assert words in result.err
     assert [line.partition(":")[0] for line in result.err.splitlines()[-2:]] == ["error", "hint"]
+
+
+def test_options_of_one_optimizer_alone(here: Any) -> None:
+    race = ("compare-optimizers", "ravine", "--steps", "3", "--optimizers", "sgd,adam", "--trials", "2", "--lr", "0.01")
+    result = here(*race, "--search", "adam.eps=1e-9:1e-3", "--out", "a")
+    assert result.code == 0, result.err
+    found = [(r["optimizer"], r["lr"], "options" in r) for r in lines(result) if r["kind"] == "run"]
+    assert found == [("sgd", 0.01, False)] + [("adam", 0.01, True)] * 2  # all trials of sgd would be one
+    for option in ("layer_decay", "bias_factor", "muon.other_factor"):  # a surface has no layers
+        refused = here(*race, "--optimizers", "adam,muon", "--search", f"{option}=0.1:0.9")
+        assert (refused.code, refused.out) == (2, "")
+        assert f"{option.rpartition('.')[2]}: no such option of" in refused.err
 
 
 def test_trials_from_the_shell(here: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -79,9 +80,10 @@ def test_the_resolved_recipe_repeats_the_run(here: Any) -> None:
     assert Path(other["run"], "checkpoints/last/model.safetensors").read_bytes() != weights[0]
 
 
-def test_a_recipe_from_standard_input(program: Any, tmp_path: Path) -> None:
-    text = (Path(__file__).parents[2] / "recipes" / "digits-mlp.yaml").read_text()
-    result = program("train", "-", "train.epochs=1", "-q", input=text)
+def test_a_recipe_from_standard_input(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "recipes" / "digits-mlp.yaml").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+    result = here("train", "-", "train.epochs=1", "-q")
     assert result.code == 0, result.err
     assert Path(result.out.strip(), "summary.json").is_file()
 
@@ -205,9 +207,9 @@ def test_tensorboard_events_hold_what_metrics_hold(here: Any) -> None:
     assert events.is_file()
 
 
-def test_a_pipeline(tmp_path: Path) -> None:
+def test_a_pipeline(tmp_path: Path, warm: list[str]) -> None:
     check = "import json, sys; assert json.loads(sys.stdin.readline())['metrics']['accuracy'] > 0.8"
-    dlkit = f"{sys.executable} -m dlkit"
+    dlkit = shlex.join(warm)
     script = (
         f'set -eo pipefail; {dlkit} train digits-mlp train.epochs=6 | {dlkit} eval - | {sys.executable} -c "{check}"'
     )
