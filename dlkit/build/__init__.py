@@ -33,7 +33,7 @@ from dlkit.data.dataset import Dataset
 from dlkit.data.folder import data_folder
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint, footprint, loop, machine, plan, random_state
+from dlkit.train import checkpoint, footprint, last_batch, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate, watched
 from dlkit.train.finite import require_metrics
@@ -112,6 +112,7 @@ def training(
     job.schedule(0, job.total_steps)  # which refuses a warm-up that does not fit
     footprint.require(job)
     batch = next(iter(batches.epoch(0)))
+    last_batch.require(job, batch)
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
     return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
@@ -331,6 +332,7 @@ def _join_contest(contest: Contest, stop: Event) -> None:
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
+        getattr(signal, "SIGHUP", signal.SIGTERM),
     ):  # they may reach all processes: the parent stops the race
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

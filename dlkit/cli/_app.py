@@ -14,6 +14,7 @@ import typer
 from dlkit import __version__, memory
 from dlkit.cli import (
     _console,
+    _signals,
     compare,
     compress,
     decompress,
@@ -81,8 +82,9 @@ def run(arguments: Sequence[str]) -> int:
     if not debug:
         warnings.simplefilter("ignore")
     try:
-        code = _run([argument for argument in arguments if argument != "--debug"], debug)
-        sys.stdout.flush()
+        with _signals.unwinding():
+            code = _run([argument for argument in arguments if argument != "--debug"], debug)
+            sys.stdout.flush()
     except BrokenPipeError:
         code = SIGPIPE_CODE
     except Exception as error:  # what a library raised, or the last flush

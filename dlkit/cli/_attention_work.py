@@ -47,7 +47,8 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
         if option in request.files:
             raise RequestError(f"{option} is for one checkpoint, not for --steps", "draw the steps with --png or --svg")
     run = runs.resolve(request.run)
-    found = sorted((run.path / "checkpoints").glob("step-*"))
+    folder = run.path / "checkpoints"
+    found = [folder / runs.directory_name(step) for step, whole in runs.step_folders(folder).items() if whole]
     if len(found) < 2:
         raise DlkitError(
             f"{run.path} keeps {len(found)} checkpoint",

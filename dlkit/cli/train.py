@@ -117,6 +117,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
+    if latest is not None:
+        directory.open_metrics(latest)
     for remark in built.remarks if begins else ():
         note(remark)
     if begins:  # with the recipe there, a run that is killed from here on can be resumed
@@ -127,7 +129,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"going on with {directory.path} at step {latest.step}")
     if latest is None:
         directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
-    directory.open_metrics(latest.state["metrics_bytes"] if latest else 0)
+        directory.open_metrics()
     job, settings = built.training, built.training.settings
     title = f"{built.recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
     first = latest.step if latest else 0

@@ -7,7 +7,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,14 @@ class _Merge:
         place = next((self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places), "")
         self.problems.append(Problem(place, dotted(path), message))
 
+    def displace(self, newest: Callable[[str], bool]) -> None:
+        """Let a length of training that comes last, epochs or steps, take the place of the other one."""
+        train = self.values.get("train")
+        if is_mapping(train):
+            given = [key for key in ("epochs", "steps") if newest(key) and train.get(key) is not None]
+            if len(given) == 1:
+                train.pop("steps" if given == ["epochs"] else "epochs", None)
+
     def put(self, path: KeyPath, value: Any, places: dict[KeyPath, str], folder: Path) -> None:
         """Merge `value` in at `path`. Another `name` in a section drops the keys of the old component."""
         parent: dict[str, Any] = self.values
@@ -152,6 +160,7 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
     # a new `name` drops the keys of the old component, so it goes first
     for override in sorted(overrides, key=lambda text: not text.partition("=")[0].endswith(".name")):
         _override(override, merge)
+    merge.displace(lambda key: merge.places.get(("train", key)) == COMMAND_LINE)
     if readable or merge.values:
         _check(merge)
     if merge.problems:
@@ -187,6 +196,7 @@ def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merg
     merge.places.setdefault((), places.get((), f"{document.where}:1"))
     for key, value in values.items():
         merge.put((str(key),), value, places, folder)
+    merge.displace(lambda key: ("train", key) in places)
 
 
 def _extend(extends: Any, path: Path, places: dict[KeyPath, str], children: tuple[Path, ...], merge: _Merge) -> None:
