@@ -21,6 +21,7 @@ from dlkit.cli._signals import GracefulStop
 from dlkit.compare import store, surfaces
 from dlkit.compare.runs import Contender, Outcome
 from dlkit.errors import DivergedError, RequestError, VerdictError
+from dlkit.whole_file import require_target
 
 
 class Engine(StrEnum):
@@ -94,8 +95,8 @@ def compare_optimizers(
     names = _race_grid.optimizers(optimizers)
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
-    if animate is not None and (animate.suffix != ".gif" or not animate.parent.is_dir()):
-        raise RequestError(f"--animate {animate}: no .gif file in an existing folder", "give a path like race.gif")
+    if animate is not None:
+        require_target("--animate", animate, (".gif",))
     output = Output(as_json, quiet)
     if source is not None:
         if what is not None or out is not None:

@@ -233,7 +233,7 @@ def test_a_race_that_only_diverges_has_no_winner(here: Any, tmp_path: Path) -> N
         ("digits-mlp --steps 0", "Invalid value for '--steps'"),
         ("digits-mlp --resume", "--resume needs --out"),
         ("digits-mlp --animate x.gif", "--animate is about a surface"),
-        ("beale --animate x.mp4", "no .gif file"),
+        ("beale --animate x.mp4", "--animate x.mp4 does not end in .gif"),
         ("beale --start 1", "no point"),
         ("beale --start nan,1", "not finite"),
         ("beale optimizer.lr=1", "KEY=VALUE is about a recipe"),
