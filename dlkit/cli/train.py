@@ -14,7 +14,7 @@ from dlkit import recipe as recipes
 from dlkit import stages
 from dlkit.annotations import is_mapping
 from dlkit.cli._console import Output, note
-from dlkit.cli._evaluations import name_damaged
+from dlkit.cli._evaluations import name_damaged, tell_taken
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._progress import preparing
 from dlkit.cli._signals import GracefulStop
@@ -111,12 +111,17 @@ def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
 
 
 def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
+    from dlkit.build.data import require_same
     from dlkit.cli._training_view import TrainingView
     from dlkit.train import environment, run_directory
     from dlkit.train.events import Finished
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
+    if latest is not None:
+        require_same(built.dataset, latest.state["data"])
+    if begins:
+        tell_taken(built.dataset.sources, output)
     for remark in built.remarks if begins else ():
         note(remark)
     if begins:  # with the recipe there, a run that is killed from here on can be resumed
@@ -180,6 +185,7 @@ def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[s
         "checkpoint": str(directory.checkpoints / "last"),
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
+        "sources": built.dataset.sources,
     }
 
 
