@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dlkit.errors import DlkitError, RequestError
 
+_LONGEST = 1 << 20  # characters of a record on standard input
 MANIFEST = "manifest.json"
 
 
@@ -112,14 +113,16 @@ def resolve(reference: str) -> Run:
 
 
 def _from_stdin() -> str:
-    line = sys.stdin.readline().strip()
+    line = sys.stdin.readline(_LONGEST + 1).strip()
     if not line:
         raise RequestError("no run on standard input", "pipe a path or a record in: dlkit train r.yaml | dlkit eval -")
+    if len(line) > _LONGEST:
+        raise RequestError(f"standard input begins with a line of more than {_LONGEST:,} characters: {line[:40]}...")
     if not line.startswith("{"):
         return line
     try:
         run = json.loads(line)["run"]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RecursionError) as error:
         raise RequestError(f"the record on standard input has no field 'run': {line[:80]}") from error
     if not isinstance(run, str):
         raise RequestError(f"the field 'run' on standard input is no path: {run!r}")

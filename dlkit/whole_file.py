@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
+import shlex
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, RequestError
 
 
 @contextlib.contextmanager
@@ -43,17 +43,38 @@ def whole_file(path: Path) -> Generator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
-def read_ordinary(path: Path) -> bytes:
-    """The bytes of an ordinary file.
+def require_target(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
+    """Raise where the file that an option asks for could not be written: before the work is done, and not after.
+
+    Args:
+        option: in whose words the errors are.
+        path: of the file.
+        suffixes: one of which it must end in.
 
     Raises:
-        OSError: it cannot be read, or a pipe or a device stands in its place, for which nobody waits.
+        RequestError: another suffix, a folder, or a place in a folder that is not there.
+        DlkitError: the folder or the file cannot be written.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:  # noqa: PTH123
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "no ordinary file", str(path))
-        return file.read()
+    if path.is_dir():
+        raise RequestError(f"{option} {path} is a folder", f"give a file in it: {option} {path / f'file{suffixes[0]}'}")
+    if path.suffix.lower() not in suffixes:
+        wanted = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
+        raise RequestError(
+            f"{option} {path} does not end in {wanted}",
+            f"give {option} {shlex.quote(str(path.with_suffix(suffixes[0])))}",
+        )
+    if not path.parent.is_dir():
+        raise RequestError(
+            f"{option} {path}: there is no folder {path.parent}",
+            f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
+        )
+    if path.exists() and not os.access(path, os.W_OK):
+        raise DlkitError(f"{option} {path} cannot be written", "check its permissions")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise DlkitError(f"{option} {path}: cannot write into {path.parent}: {error.strerror}") from error
 
 
 def unfinished(path: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import torch
 from torch import nn
 
 from dlkit import runs
-from dlkit.build.parts import parts
+from dlkit.build.parts import parts, read_data
 from dlkit.data import tokenizer as tokenizers
 from dlkit.data.corpus import Corpus, Text
 from dlkit.data.labelled import LabelledTexts
 from dlkit.data.sentences import running_text
 from dlkit.data.sequences import SequenceBatches
+from dlkit.data.splits import whole
 from dlkit.data.tokenizer import CAUSAL, MASKED, Tokenizer
 from dlkit.data.tokens import Tokens, tokens_of
 from dlkit.data.windows import MaskedWindows, Special, TokenWindows
@@ -65,6 +67,10 @@ class LanguageData:
         """Batches of a split."""
         raise NotImplementedError
 
+    def take_whole(self) -> None:
+        """Call the data "all", of which nothing is held out, unless it comes in splits of its own."""
+        raise NotImplementedError
+
     def objective(self, loss: nn.Module) -> Task:
         """What is learned."""
         raise NotImplementedError
@@ -109,6 +115,10 @@ class CorpusData(LanguageData):
         super().__init__(recipe, [self.corpus.splits["train"]], saved)
         self.name, self.splits, self.folder = self.corpus.name, list(self.corpus.splits), folder
         self._tokens: dict[str, Tokens] = {}
+
+    def take_whole(self) -> None:
+        self.corpus = dataclasses.replace(self.corpus, splits=whole(self.corpus.splits))
+        self.splits = list(self.corpus.splits)
 
     @property
     def sources(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -159,8 +169,7 @@ class LabelledData(LanguageData):
     """
 
     def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None) -> None:
-        (constructor, keys), _ = parts("data", recipe.values["data"])
-        self.data: LabelledTexts = constructor(**keys)
+        self.data: LabelledTexts = read_data(recipe, saved)
         super().__init__(recipe, [running_text(self.data.splits["train"])], saved)
         self.name, self.splits, self.classes = self.data.name, list(self.data.splits), self.data.classes
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
@@ -170,6 +179,10 @@ class LabelledData(LanguageData):
                 "give the data that the run was trained on",
             )
         self._encoded: dict[str, float] = {}
+
+    def take_whole(self) -> None:
+        self.data = dataclasses.replace(self.data, splits=whole(self.data.splits))
+        self.splits = list(self.data.splits)
 
     @property
     def description(self) -> dict[str, Any]:

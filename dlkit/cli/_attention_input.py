@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
 from pathlib import Path
 
 from dlkit.errors import DlkitError, RequestError
+from dlkit.whole_file import require_target
 
 SUFFIXES = {"--html": ".html", "--png": ".png", "--svg": ".svg", "--npz": ".npz"}
 
@@ -53,25 +52,6 @@ def _decoded(data: bytes, name: str) -> str:
 
 
 def check_targets(files: dict[str, Path]) -> None:
-    """Raise where a file cannot be written, before the work is done and not after.
-
-    Raises:
-        RequestError: the wrong suffix, or a folder that is not there.
-        DlkitError: the folder or the file cannot be written.
-    """
+    """Raise where a file cannot be written, as `require_target` does."""
     for option, path in files.items():
-        if path.suffix.lower() != SUFFIXES[option]:
-            raise RequestError(
-                f"{option} {path} does not end in {SUFFIXES[option]}", f"like {option} heads{SUFFIXES[option]}"
-            )
-        if path.is_dir():
-            raise RequestError(f"{option} {path} is a folder", "give a file in it")
-        if not path.parent.is_dir():
-            raise RequestError(f"{option} {path}: there is no folder {path.parent}", "make it first")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise DlkitError(f"{option} {path} cannot be written", "check its permissions")
-        try:
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-        except OSError as error:
-            raise DlkitError(f"{option} {path}: cannot write into {path.parent}: {error.strerror}") from error
+        require_target(option, path, (SUFFIXES[option],))

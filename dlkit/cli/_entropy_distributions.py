@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.cli import _entropy_view as view
-from dlkit.cli._console import Output, finite
+from dlkit.cli._console import Output, json_text
 from dlkit.cli._entropy_code import coded
 from dlkit.errors import RequestError
 
@@ -135,7 +135,7 @@ def _emit_rows(table: Rows, lists: dict[str, list[float]], head: dict[str, Any],
         for place in range(len(lines)):
             if "null" in lines[place]:
                 record = _record(table, lists, head, start + place)
-                lines[place] = json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
+                lines[place] = json_text(record)
         output.line("\n".join(lines))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,8 @@ from dlkit.cli._race_view import RaceView
 from dlkit.cli._signals import GracefulStop
 from dlkit.compare import store, surfaces
 from dlkit.compare.runs import Contender, Outcome
-from dlkit.errors import RequestError, VerdictError
+from dlkit.errors import DivergedError, RequestError, VerdictError
+from dlkit.whole_file import require_target
 
 
 class Engine(StrEnum):
@@ -59,6 +61,9 @@ def compare_optimizers(
     claim: Annotated[
         str | None, typer.Option("--assert", metavar="A<=B", help="Exit with 3 if the runs do not support it.")
     ] = None,
+    allow_edge: Annotated[
+        bool, typer.Option("--allow-edge", help="Let --assert rest on a best learning rate at the edge of those tried.")
+    ] = False,
     engine: Annotated[Engine, typer.Option(help="How the runs are run.")] = Engine.auto,
     start: Annotated[str | None, typer.Option(metavar="X,Y", help="Where on a surface to start.")] = None,
     animate: Annotated[
@@ -91,8 +96,8 @@ def compare_optimizers(
     names = _race_grid.optimizers(optimizers)
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
-    if animate is not None and (animate.suffix != ".gif" or not animate.parent.is_dir()):
-        raise RequestError(f"--animate {animate}: no .gif file in an existing folder", "give a path like race.gif")
+    if animate is not None:
+        require_target("--animate", animate, (".gif",))
     output = Output(as_json, quiet)
     if source is not None:
         if what is not None or out is not None:
@@ -116,12 +121,12 @@ def compare_optimizers(
         race = _Race(what, overrides or [], names, chosen, steps, engine.value, device, _point(start), output)
         if claim:
             _check_claim(claim, names)
-        kind, outcomes = race.run(surface, store.Folder(folder, resume, facts), metric)
-    from dlkit.compare import verdict
+        kind, outcomes = race.run(surface, functools.partial(store.Folder, folder, resume, facts), metric)
+    from dlkit.compare import conclusion, verdict
 
-    summaries = verdict.summarize(outcomes, kind)
+    summaries, exact = verdict.summarize(outcomes, kind), surface is not None
     wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
-    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, surface is not None), target)
+    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, exact), target, exact)
     if folder is not None:
         result.write(folder, surface)
     if animate is not None:
@@ -131,8 +136,11 @@ def compare_optimizers(
 
         figures.animate(animate, surface, result.best_runs(), title)
     result.emit(output)
-    if wanted is not None and not verdict.holds(wanted, result.pairs):
-        raise VerdictError(f"the runs do not support {claim}", "see the interval of the pair in the verdict")
+    why = conclusion.objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
+    if why is not None:
+        raise VerdictError(*why)
+    if all(summary.best is None for summary in summaries):
+        raise DivergedError(result.conclusion.text, "lower the learning rates in --lr, or take fewer --steps")
 
 
 def _mistyped(what: str) -> None:
@@ -182,13 +190,15 @@ class _Race:
     output: Output
 
     def run(
-        self, surface: surfaces.Surface | None, folder: store.Folder, metric: str | None
+        self, surface: surfaces.Surface | None, opened: Callable[[], store.Folder], metric: str | None
     ) -> tuple[str, list[Outcome]]:
         """Run what the folder does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
 
         Raises:
             typer.Exit: it was asked to stop; what has finished is kept.
         """
+        prepared = None if surface else _race_run.prepare(self.what, self.overrides, self.names, self.steps)
+        folder = opened()  # only now that nothing is wrong with the recipe
         done = {outcome.contender for outcome in folder.outcomes}
         missing = [contender for contender in self.contenders if contender not in done]
         message = "stopping" + (", keeping what has finished" if folder.path else "") + "; once more stops at once"
@@ -198,7 +208,7 @@ class _Race:
                 kind = metric or "loss"
                 told = _race_run.on_surface(surface, missing, self.start or surface.start, self.steps, should_stop)
             else:
-                prepared = _race_run.prepare(self.what, self.overrides, self.names, self.steps)
+                assert prepared is not None
                 on_recipe = _race_run.OnRecipe(prepared, self.steps, self.engine, self.device, self.output)
                 judged_by, told = on_recipe.begin(missing, folder, should_stop)
                 kind = metric or judged_by

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,8 @@ import typer
 from dlkit import recipe as recipes
 from dlkit import stages
 from dlkit.annotations import is_mapping
-from dlkit.cli._console import Output, note
-from dlkit.cli._evaluations import name_damaged
+from dlkit.cli._console import Output, json_text, note
+from dlkit.cli._evaluations import name_damaged, tell_taken
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._progress import preparing
 from dlkit.cli._signals import GracefulStop
@@ -111,6 +110,7 @@ def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
 
 
 def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
+    from dlkit.build.data import require_same
     from dlkit.cli._training_view import TrainingView
     from dlkit.train import environment, run_directory
     from dlkit.train.events import Finished
@@ -119,7 +119,10 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
 
     latest = None if begins else directory.latest()
     if latest is not None:
+        require_same(built.dataset, latest.state["data"])
         directory.open_metrics(latest)
+    if begins:
+        tell_taken(built.dataset.sources, output)
     for remark in built.remarks if begins else ():
         note(remark)
     if begins:  # with the recipe there, a run that is killed from here on can be resumed
@@ -166,9 +169,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
 
 
 def _pretty(record: dict[str, Any]) -> str:
-    from dlkit.cli._console import finite
-
-    return json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n"
+    return json_text(record, indent=1) + "\n"
 
 
 def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
@@ -187,6 +188,7 @@ def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[s
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
         **({"skipped_steps": finished.skipped} if finished.skipped else {}),
+        "sources": built.dataset.sources,
     }
 
 

@@ -24,7 +24,8 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError
 from dlkit.runs import MANIFEST, directory_name, step_folders
-from dlkit.whole_file import read_ordinary, sync_folder
+from dlkit.text_input import ordinary
+from dlkit.whole_file import sync_folder
 
 STATE = "state.json"
 
@@ -137,7 +138,7 @@ def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
     state: dict[str, Any] = {}
     for name, expected in hashes.items():
         try:
-            data = read_ordinary(path / name)
+            data = ordinary(path / name).read_bytes()
         except OSError as error:
             raise _damaged(path / name, error.strerror or "unreadable") from error
         if hashlib.sha256(data).hexdigest() != expected:
@@ -175,7 +176,7 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
-        data = read_ordinary(path / MANIFEST)
+        data = ordinary(path / MANIFEST).read_bytes()
         hashes = json.loads(data)["files"]
         if _manifest(hashes) == data and STATE in hashes:
             return hashes

@@ -74,7 +74,7 @@ def test_generation_beside_transformers(keys: dict[str, Any]) -> None:
     prompt = list(range(1, 9))
 
     def ours() -> list[int]:
-        chosen = generate(model, [prompt], 256, Sampling(temperature=0), torch.Generator())
+        chosen = generate(model, [prompt], 256, Sampling(temperature=0), [torch.Generator()])
         return torch.cat(list(chosen)).tolist()
 
     def other() -> list[int]:

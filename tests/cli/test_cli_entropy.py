@@ -155,7 +155,7 @@ def test_figures(here: Any, tmp_path: Path, arguments: list[str]) -> None:
         ("--counts", "--counts needs --p"),
         ("--p 1 --base 1", "a base is a number above 1"),
         ("--p 1 --base x", "a base is a number above 1"),
-        ("--p 1 --plot figure.png", "no .svg file"),
+        ("--p 1 --plot figure.jpg", "--plot figure.jpg does not end in .svg, .png or .pdf"),
         ("--p 1 --code morse", "Invalid value for '--code'"),
         ("--check-code A=0,B", "'B' has no word"),
         ("--check-code A=0,A=1", "'A' stands twice"),

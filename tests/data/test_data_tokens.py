@@ -326,7 +326,7 @@ def test_tables_of_texts(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="not a table"):
         texts(path=tmp_path / "t.txt", text="a", label="c")
     (tmp_path / "n.jsonl").write_text('{"a": "x", "c": 1}\n{"a": null, "c": 2}\n')
-    with pytest.raises(DlkitError, match="a missing text in column 'a', row 2"):
+    with pytest.raises(DlkitError, match="a missing text in column 'a', line 2"):
         texts(path=tmp_path / "n.jsonl", text="a", label="c", test=0.0)
     with pytest.raises(RequestError, match="is no text"):
         texts(path=tmp_path / "n.jsonl", text="c", label="c", test=0.0)

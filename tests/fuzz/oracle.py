@@ -71,6 +71,8 @@ def _words(ended: Ended) -> list[str]:
         found.append(f"{len(errors)} lines begin with `error: `")
     if ended.code in (1, 2) and len(hints) > 1:
         found.append(f"{len(hints)} hints")
+    if any(len(line) > 4000 for line in errors):
+        found.append("an error of more than 4,000 characters")
     if ended.code == 0 and errors:
         found.append("exit code 0 after an error")
     return found

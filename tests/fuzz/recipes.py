@@ -41,7 +41,7 @@ SMALL: dict[str, tuple[Any, ...]] = {
     "label": ("label",), "columns": (["a"], ["a", "b"]), "path": (), "weights": (None,), "cache": (None,),
     "tensorboard": (False,), "pair": (None,),
 }  # fmt: skip
-MODES = ("valid", "extreme", "extreme", "damaged")
+MODES = ("valid", "valid", "extreme", "extreme", "damaged")
 
 
 def value(random: Random, key: str, schema: dict[str, Any]) -> Any:
