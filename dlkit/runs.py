@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlkit.errors import DlkitError, RequestError
+from dlkit.lines import lines
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def resolve(reference: str) -> Run:
 
 
 def _from_stdin() -> str:
-    line = sys.stdin.readline().strip()
+    line = next(lines(sys.stdin.buffer, "surrogateescape"), "").strip()
     if not line:
         raise RequestError("no run on standard input", "pipe a path or a record in: dlkit train r.yaml | dlkit eval -")
     if not line.startswith("{"):

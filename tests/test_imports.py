@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "dlkit"
 BASE = {"errors", "annotations", "catalog", "recipe", "schedules"}
 MAY = {
     "errors": set[str](),
+    "lines": set[str](),
     "processors": set[str](),
     "stages": set[str](),
     "whole_file": {"errors"},
@@ -26,7 +27,7 @@ MAY = {
     "nn": {"errors", "annotations"},
     "losses": {"errors", "annotations"},
     "optim": {"errors", "annotations"},
-    "data": {"errors", "annotations", "processors", "stages", "whole_file"},
+    "data": {"errors", "annotations", "lines", "processors", "stages", "whole_file"},
     "models": {"errors", "annotations", "nn"},
     "train": {"errors", "annotations", "processors", "plotting", "nn", "stages", "whole_file", "claim"},
     "compare": {"errors", "annotations", "plotting", "train", "whole_file", "claim"},
@@ -46,7 +47,7 @@ MAY = {
         "train",
     },
     "build": {*BASE, "runs", "nn", "models", "losses", "optim", "data", "train", "compare", "attention", "whole_file"},
-    "runs": {"errors"},
+    "runs": {"errors", "lines"},
     "information": {"errors", "plotting", "whole_file"},
     "download": {"errors", "data"},
     "cli": {
@@ -62,6 +63,7 @@ MAY = {
         "compare",
         "data",
         "download",
+        "lines",
         "processors",
         "stages",
         "whole_file",
@@ -69,6 +71,7 @@ MAY = {
 }
 TORCH_FREE = [
     "errors",
+    "lines",
     "processors",
     "stages",
     "whole_file",
