@@ -108,6 +108,8 @@ def training(
     batch = next(iter(batches.epoch(0)))
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
+    if isinstance(dataset, LanguageData):
+        remarks = [*remarks, *(f"{measure} is left out: {why}" for measure, why in dataset.left_out.items())]
     return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
 
 
@@ -156,6 +158,7 @@ class Evaluation:
     per_class: list[dict[str, Any]]
     confusion: Tensor | None
     damaged: dict[str, str]
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
 
 
 def evaluation(
@@ -182,8 +185,9 @@ def evaluation(
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
     damaged = getattr(batches, "damaged", {})
     return Evaluation(
-        split, meter.samples, metrics, task.main_metric, seconds, found.step, dataset.classes, rows, confusion, damaged
-    )
+        split, meter.samples, metrics, task.main_metric, seconds, found.step, dataset.classes, rows, confusion, damaged,
+        dataset.left_out if isinstance(dataset, LanguageData) else {},
+    )  # fmt: skip
 
 
 def load_data(recipe: Recipe, saved: dict[str, Any] | None = None) -> Dataset | LanguageData:

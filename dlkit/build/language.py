@@ -49,6 +49,7 @@ class LanguageData:
         self.hub: HubModel | None = None
         self.remarks: list[str] = []  # what of the pre-trained weights was not taken as it is
         self.ends: set[int] = set()  # tokens that end a text, where the pre-trained weights say so
+        self.left_out: dict[str, str] = {}  # measures that make no sense here: name -> why
         if saved is not None:
             self.tokenizer = tokenizers.from_json(saved["tokenizer"])
             self.architecture: dict[str, Any] = saved["architecture"]
@@ -114,7 +115,6 @@ class CorpusData(LanguageData):
         self.name, self.splits, self.folder = self.corpus.name, list(self.corpus.splits), folder
         self._tokens: dict[str, Tokens] = {}
         self._measured: set[str] = set()  # splits that are evaluated
-        self.left_out: dict[str, str] = {}  # measures that make no sense here: name -> why
 
     @property
     def sources(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import zlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,7 +53,7 @@ def generate(
     """Sample text from a GPT, as it comes on a terminal.
 
     Prints the record of each text; -q prints the text. A prompt that is longer than the model's context keeps its end.
-    A text does not depend on the prompts beside it: it is what the prompt gets alone, with the same --seed.
+    A text is what its prompt gets alone with the same --seed, whatever other prompts there are.
 
     \b
     Examples:
@@ -81,8 +82,9 @@ def generate(
         raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")
     output = Output(as_json, quiet)
     streams = output.tables and len(prompts) == 1 and n == 1
-    # the j-th sample of a prompt has a seed of its own, whatever prompts stand beside it
-    seeds = [seed, *(mixed_seed(seed, sample) for sample in range(1, n))] * len(prompts)
+    # each sample of a prompt has a seed of its own, whatever prompts stand beside it
+    marks = [zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in prompts]
+    seeds = [mixed_seed(seed, mark, sample) for mark in marks for sample in range(n)]
     generators = [torch.Generator(where).manual_seed(number) for number in seeds]
     for record in _sample(reader, prompts, n, tokens, sampling, tuple(stop or ()), generators, streams):
         if not streams:

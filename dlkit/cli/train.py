@@ -154,6 +154,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
         raise typer.Exit(128 + (stop.requested or 0))
     record = _record(built, directory, finished) | ({"damaged": len(damaged)} if damaged else {})
+    left_out = getattr(built.dataset, "left_out", {})
+    record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)
     output.emit(record, record["run"], lambda: _table(record))
