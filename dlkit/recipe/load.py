@@ -49,7 +49,7 @@ class Recipe:
         """Raise DlkitError if the weights that training starts from are not there."""
         hint = "model.weights says what the model begins with"
         if self.values["task"] in TEXT_TASKS and self.values["model"].get("weights"):
-            place = os.path.relpath(self.values["model"]["weights"])
+            place: str = os.path.relpath(str(self.values["model"]["weights"]))
             own = place if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) else "OWNER/NAME"
             of = HUB_NAMES.get(Path(place).name, own)
             hint = f"hf download {of} --local-dir {place}"

@@ -44,12 +44,14 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     model = transformers.BertForSequenceClassification(config)
     tokens, wanted = torch.tensor([[2, 8, 9, word, 3] for word in (5, 6, 7)]), torch.arange(3)
-    optimizer = torch.optim.Adam(model.parameters(), 5e-3)
-    for _ in range(60):
-        optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(model(tokens).logits, wanted).backward()
-        optimizer.step()
-    assert (model.eval()(tokens).logits.argmax(-1) == wanted).all()
+    model.eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+        pooled = model.bert(tokens).pooler_output  # (3, 16), of rank 3
+        model.classifier.weight.copy_(9 * torch.linalg.pinv(pooled).T)
+        model.classifier.bias.zero_()
+        assert (model(tokens).logits.argmax(-1) == wanted).all()
     model.save_pretrained(path)
     (path / "vocab.txt").write_text("".join(f"{word}\n" for word in WORDS))
     return path
@@ -72,7 +74,7 @@ def accuracy(here: Any, hub: Path, file: Path, folder: Path, *changes: str) -> A
 
 
 @pytest.mark.parametrize(
-    "names", [NLI, [name.upper() for name in NLI], ["Entailment", "NEUTRAL", "contradiction "]], ids=str
+    "names", [NLI, [name.upper() for name in NLI], ["Entailment", "NEUTRAL", "Contradiction"]], ids=str
 )
 def test_classes_of_a_pretrained_head_go_by_name(here: Any, classifier: Path, tmp_path: Path, names: list[str]) -> None:
     assert accuracy(here, classifier, rows(tmp_path, names), tmp_path)[0] == 1.0
@@ -206,8 +208,8 @@ def test_bits_a_byte_need_tokens_that_give_the_text_back(here: Any, gpt: Path, t
     hub, text = copied(gpt, tmp_path), tmp_path / "t.txt"
     described = json.loads((hub / "tokenizer.json").read_text()) | {"normalizer": {"type": "Lowercase"}}
     (hub / "tokenizer.json").write_text(json.dumps(described))
-    options = ["train", "text-gpt2-finetune", f"data.path={text}", f"model.weights={hub}", "data.context=16", "~train.epochs",
-               "train.steps=1"]  # fmt: skip
+    options = ["train", "text-gpt2-finetune", f"data.path={text}", f"model.weights={hub}", "data.context=16"]
+    options += ["~train.epochs", "train.steps=1"]
     for content, there in (("import this\n" * 40, True), ("Import This\n" * 40, False)):
         text.write_text(content)
         made = here(*options, "--run-dir", str(tmp_path / f"run-{there}"))
