@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlkit.errors import DlkitError, RequestError
+from dlkit.lines import lines
 
 _LONGEST = 1 << 20  # characters of a record on standard input
 MANIFEST = "manifest.json"
@@ -113,7 +115,8 @@ def resolve(reference: str) -> Run:
 
 
 def _from_stdin() -> str:
-    line = sys.stdin.readline(_LONGEST + 1).strip()
+    first = io.BytesIO(sys.stdin.buffer.readline(_LONGEST + 1))
+    line = next(lines(first, "surrogateescape"), "").strip()
     if not line:
         raise RequestError("no run on standard input", "pipe a path or a record in: dlkit train r.yaml | dlkit eval -")
     if len(line) > _LONGEST:

@@ -14,12 +14,13 @@ PACKAGE = Path(__file__).parents[1] / "dlkit"
 LEAVES = {
     "errors": set[str](),
     "annotations": set[str](),
+    "lines": set[str](),
     "processors": set[str](),
     "stages": set[str](),
     "claim": {"errors"},
     "memory": {"errors"},
     "plotting": {"errors", "whole_file"},
-    "runs": {"errors", "text_input"},
+    "runs": {"errors", "lines", "text_input"},
     "text_input": {"errors"},
     "whole_file": {"errors"},
 }
@@ -50,6 +51,7 @@ MAY = {
 }  # fmt: skip
 TORCH_FREE = [
     "errors",
+    "lines",
     "processors",
     "stages",
     "whole_file",

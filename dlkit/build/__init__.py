@@ -122,6 +122,8 @@ def training(
     last_batch.require(job, batch)
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
+    if isinstance(dataset, LanguageData):
+        remarks = [*remarks, *(f"{measure} is left out: {why}" for measure, why in dataset.left_out.items())]
     return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
 
 
@@ -178,6 +180,7 @@ class Evaluation:
     confusion: Tensor | None
     damaged: dict[str, str]
     extent: dict[str, Any]
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
 
 
 def evaluation(
@@ -217,6 +220,7 @@ def evaluation(
         confusion,
         damaged,
         extent(dataset, split),
+        dataset.left_out if isinstance(dataset, LanguageData) else {},
     )
 
 

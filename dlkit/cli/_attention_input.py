@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
 from dlkit.errors import DlkitError, RequestError
+from dlkit.lines import lines
 from dlkit.whole_file import require_target
 
 SUFFIXES = {"--html": ".html", "--png": ".png", "--svg": ".svg", "--npz": ".npz"}
@@ -20,7 +22,7 @@ def read_text(text: str | None, run: str) -> str:
     elif text is None and sys.stdin.isatty():
         raise RequestError("no text", 'give a TEXT, or pipe one in: echo "..." | dlkit inspect-attention RUN')
     else:
-        found = _decoded(sys.stdin.buffer.read(), "standard input").rstrip("\r\n")
+        found = _decoded(sys.stdin.buffer.read(), "standard input").removeprefix("\ufeff").rstrip("\r\n")
     if not found:
         raise RequestError("the text is empty", "give a TEXT, or pipe one in")
     return found
@@ -31,14 +33,16 @@ def read_lines(path: Path, run: str) -> list[str]:
     if str(path) == "-":
         if run == "-":
             raise RequestError("RUN and --lines cannot both come from standard input", "name one of them")
-        data = sys.stdin.buffer.read()
+        stream = sys.stdin.buffer
     else:
         try:
-            data = path.read_bytes()
+            stream = io.BytesIO(path.read_bytes())
         except OSError as error:
             raise DlkitError(f"cannot read --lines {path}: {error.strerror}") from error
-    lines = [line.rstrip("\r") for line in _decoded(data, str(path)).split("\n")]
-    found = [line for line in lines if line.strip()]
+    try:
+        found = [line for line in lines(stream) if line.strip()]
+    except UnicodeDecodeError as error:
+        raise DlkitError(f"{path} is not UTF-8: byte {error.start}") from error
     if not found:
         raise DlkitError(f"--lines {path} has no text", "one text a line")
     return found

@@ -114,7 +114,7 @@ class Cached:
             self._make_once(count)
         if self.file.stat().st_size != count * _SQUARE_BYTES:
             raise DlkitError(f"the cache {self.file} is damaged", "remove it, and it is made again")
-        self.damaged = self.damaged_file.read_text(encoding="utf-8").splitlines()
+        self.damaged = self.damaged_file.read_text(encoding="utf-8").split("\n")[:-1]
         self._bad = {int(line.split("\t")[0]): line.split("\t", 1)[1] for line in self.damaged}
 
     def _make_once(self, count: int) -> None:

@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any
 import yaml
 
 from dlkit.annotations import is_list, is_mapping
-from dlkit.catalog import DATA, SECTIONS, TASKS, TEXT_TASKS
+from dlkit.catalog import DATA, HUB_NAMES, SECTIONS, TASKS, TEXT_TASKS
 from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.check import check, closest, show
@@ -42,16 +43,22 @@ class Recipe:
             from dlkit.data import store
 
             store.require(needed)
-        self._require("data", "path", "where the data is")
+        self._require("data", "path", "data.path says where the data is")
 
     def require_weights(self) -> None:
         """Raise DlkitError if the weights that training starts from are not there."""
-        self._require("model", "weights", "what the model begins with")
+        hint = "model.weights says what the model begins with"
+        if self.values["task"] in TEXT_TASKS and self.values["model"].get("weights"):
+            place: str = os.path.relpath(str(self.values["model"]["weights"]))
+            own = place if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) else "OWNER/NAME"
+            of = HUB_NAMES.get(Path(place).name, own)
+            hint = f"hf download {of} --local-dir {place}"
+        self._require("model", "weights", hint)
 
-    def _require(self, section: str, key: str, what: str) -> None:
+    def _require(self, section: str, key: str, hint: str) -> None:
         path = self.values[section].get(key)
         if path is not None and not Path(path).exists():
-            raise DlkitError(f"no such file or folder: {path}", f"{section}.{key} says {what}")
+            raise DlkitError(f"no such file or folder: {path}", hint)
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
