@@ -33,14 +33,30 @@ def ordinary(path: Path) -> Path:
     return path
 
 
-def _opened_by_shell(path: Path) -> bool:
+def opened_by_shell(path: Path) -> bool:
     """Whether it is a pipe that the shell has opened for this very call, as `<(command)` is."""
     place = path if path != Path("/dev/stdin") else Path("/dev/fd/0")
     return path.is_fifo() and bool(_DESCRIPTORS.fullmatch(os.path.realpath(place.parent)))
 
 
+def read_most(source: Path | None, most: int) -> bytes:
+    """What a file, or standard input for None, begins with; of pipes only those that the shell has opened are read.
+
+    Args:
+        source: a path.
+        most: bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if source is None:
+        return sys.stdin.buffer.read(most)
+    with (source if opened_by_shell(source) else ordinary(source)).open("rb") as file:
+        return file.read(most)
+
+
 def read_bytes(source: Path | None, most: int, what: str) -> bytes:
-    """All that a file, or standard input for None, holds; of pipes only those that the shell has opened are read.
+    """All that a file, or standard input for None, holds.
 
     Args:
         source: a path.
@@ -51,11 +67,7 @@ def read_bytes(source: Path | None, most: int, what: str) -> bytes:
         RequestError: there is more.
         OSError: it cannot be read.
     """
-    if source is None:
-        data = sys.stdin.buffer.read(most + 1)
-    else:
-        with (source if _opened_by_shell(source) else ordinary(source)).open("rb") as file:
-            data = file.read(most + 1)
+    data = read_most(source, most + 1)
     if len(data) > most:
         raise RequestError(f"{name_of(source)} is larger than {most:,} bytes: not {what}", "give less at once")
     return data

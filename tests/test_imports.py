@@ -22,13 +22,19 @@ MAY = {
     "memory": {"errors"},
     "annotations": set[str](),
     "catalog": set[str](),
-    "recipe": {"errors", "annotations", "catalog", "data"},  # data.store alone: is what the recipe needs here?
+    "recipe": {
+        "errors",
+        "annotations",
+        "catalog",
+        "data",
+        "text_input",
+    },  # of data the store
     "schedules": {"errors", "annotations"},
     "plotting": {"whole_file"},
     "nn": {"errors", "annotations"},
     "losses": {"errors", "annotations"},
     "optim": {"errors", "annotations"},
-    "data": {"errors", "annotations", "memory", "processors", "stages", "whole_file"},
+    "data": {"errors", "annotations", "memory", "processors", "stages", "text_input", "whole_file"},
     "models": {"errors", "annotations", "nn", "train"},  # train.checkpoint alone: a run as weights, verified
     "train": {
         "errors",
@@ -72,7 +78,7 @@ MAY = {
         "attention",
         "whole_file",
     },
-    "runs": {"errors"},
+    "runs": {"errors", "text_input"},
     "information": {"errors", "plotting", "text_input", "whole_file"},
     "download": {"errors", "data"},
     "cli": {
@@ -91,6 +97,7 @@ MAY = {
         "memory",
         "processors",
         "stages",
+        "text_input",
         "whole_file",
     },
 }
@@ -98,6 +105,7 @@ TORCH_FREE = [
     "errors",
     "processors",
     "stages",
+    "text_input",
     "whole_file",
     "claim",
     "memory",
