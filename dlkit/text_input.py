@@ -25,12 +25,16 @@ _DESCRIPTORS = re.compile(r"/dev/fd|/proc/[0-9]+/fd")
 
 def ordinary(path: Path) -> Path:
     """The path of a file. Raises OSError if there is none: a pipe would be waited for, and a device never ends."""
-    kind = stat.S_IFMT(path.stat().st_mode)
-    if kind == stat.S_IFDIR:
+    if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if kind in _KINDS:
-        raise OSError(errno.EINVAL, f"it is {_KINDS[kind]}, not a file", str(path))
+    if kind := special(path):
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
     return path
+
+
+def special(path: Path) -> str | None:
+    """What stands at a path, if it is neither a file nor a folder. Raises OSError if nothing does."""
+    return _KINDS.get(stat.S_IFMT(path.stat().st_mode))
 
 
 def opened_by_shell(path: Path) -> bool:
@@ -78,6 +82,11 @@ def name_of(source: Path | None) -> str:
     return "standard input" if source is None else str(source)
 
 
+def encoding_of(data: bytes) -> str:
+    """UTF-8, or what a byte-order mark of another encoding says."""
+    return next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "UTF-8")
+
+
 def decoded(data: bytes, name: str, errors: str = "strict") -> str:
     """Bytes as text, without the byte-order mark that some editors put before it.
 
@@ -89,8 +98,7 @@ def decoded(data: bytes, name: str, errors: str = "strict") -> str:
     Raises:
         RequestError: it is no UTF-8, or holds bytes of value 0, as no text does.
     """
-    encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None)
-    if encoding is not None:
+    if (encoding := encoding_of(data)) != "UTF-8":
         raise RequestError(f"{name} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
     if (place := data.find(b"\0")) >= 0:
         raise RequestError(f"{name} is no text: byte {place} is 0", "give lines of text")

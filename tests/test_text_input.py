@@ -98,3 +98,11 @@ def test_a_pipe_that_the_shell_opened_is_read(tmp_path: Path, monkeypatch: pytes
         recipe = load(f"/dev/fd/{reader}")
     assert recipe.name == "stdin"
     assert recipe.values["data"]["path"] == str(tmp_path / "pictures")
+
+
+@pytest.mark.parametrize(("key", "check"), [("data.path", "require_data"), ("model.weights", "require_weights")])
+def test_a_recipe_that_names_a_pipe_is_refused_at_once(tmp_path: Path, key: str, check: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    recipe = load("images-probe", [f"{key}={tmp_path / 'pipe'}"])
+    with pytest.raises(RequestError, match="is a pipe, neither a file nor a folder"):
+        getattr(recipe, check)()

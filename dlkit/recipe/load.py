@@ -19,7 +19,7 @@ from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.check import check, closest, show
 from dlkit.recipe.strict_yaml import KeyPath, dotted
-from dlkit.text_input import opened_by_shell
+from dlkit.text_input import opened_by_shell, special
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SUFFIXES = (".yaml", ".yml")
@@ -52,6 +52,8 @@ class Recipe:
         path = self.values[section].get(key)
         if path is not None and not Path(path).exists():
             raise DlkitError(f"no such file or folder: {path}", f"{section}.{key} says {what}")
+        if path is not None and (kind := special(Path(path))):
+            raise RequestError(f"{section}.{key}: {path} is {kind}, neither a file nor a folder", "give a path of one")
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
