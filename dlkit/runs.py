@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -10,10 +9,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
-from dlkit.lines import lines
 
-_LONGEST = 1 << 20  # characters of a record on standard input
+_LONGEST, _LONGEST_PATH = 1 << 20, 1 << 12  # bytes of a record, and characters of a path, on standard input
+_PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
 MANIFEST = "manifest.json"
 
 
@@ -115,18 +115,17 @@ def resolve(reference: str) -> Run:
 
 
 def _from_stdin() -> str:
-    first = io.BytesIO(sys.stdin.buffer.readline(_LONGEST + 1))
-    line = next(lines(first, "surrogateescape"), "").strip()
+    line = text_input.decoded(sys.stdin.buffer.readline(_LONGEST + 1), "standard input", "surrogateescape").strip()
     if not line:
-        raise RequestError("no run on standard input", "pipe a path or a record in: dlkit train r.yaml | dlkit eval -")
-    if len(line) > _LONGEST:
-        raise RequestError(f"standard input begins with a line of more than {_LONGEST:,} characters: {line[:40]}...")
+        raise RequestError("no run on standard input", _PIPE)
+    if len(line) > (_LONGEST if line.startswith("{") else _LONGEST_PATH):
+        raise RequestError(f"standard input begins with neither a path nor a record of a run: {line[:40]}...", _PIPE)
     if not line.startswith("{"):
         return line
     try:
         run = json.loads(line)["run"]
     except (ValueError, KeyError, RecursionError) as error:
-        raise RequestError(f"the record on standard input has no field 'run': {line[:80]}") from error
+        raise RequestError(f"the record on standard input has no field 'run': {line[:80]}", _PIPE) from error
     if not isinstance(run, str):
-        raise RequestError(f"the field 'run' on standard input is no path: {run!r}")
+        raise RequestError(f"the field 'run' on standard input is no path: {str(run)[:80]}", _PIPE)
     return run

@@ -83,9 +83,13 @@ def unfinished(path: Path) -> list[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8. Raises DlkitError where `whole_file` does."""
+    """Write a text in UTF-8; what is no text, as a byte in a file's name may be, is spelled out.
+
+    Raises:
+        DlkitError: as `whole_file`.
+    """
     with whole_file(path) as file:
-        file.write(text.encode())
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def sync_folder(folder: Path) -> None:

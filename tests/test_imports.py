@@ -54,6 +54,7 @@ TORCH_FREE = [
     "lines",
     "processors",
     "stages",
+    "text_input",
     "whole_file",
     "claim",
     "memory",

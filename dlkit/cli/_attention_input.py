@@ -6,10 +6,12 @@ import io
 import sys
 from pathlib import Path
 
+from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lines import lines
 from dlkit.whole_file import require_target
 
+MOST_BYTES = 1 << 26  # of texts
 SUFFIXES = {"--html": ".html", "--png": ".png", "--svg": ".svg", "--npz": ".npz"}
 
 
@@ -22,7 +24,7 @@ def read_text(text: str | None, run: str) -> str:
     elif text is None and sys.stdin.isatty():
         raise RequestError("no text", 'give a TEXT, or pipe one in: echo "..." | dlkit inspect-attention RUN')
     else:
-        found = _decoded(sys.stdin.buffer.read(), "standard input").removeprefix("\ufeff").rstrip("\r\n")
+        found = _read(None, "standard input").rstrip("\r\n")
     if not found:
         raise RequestError("the text is empty", "give a TEXT, or pipe one in")
     return found
@@ -30,29 +32,21 @@ def read_text(text: str | None, run: str) -> str:
 
 def read_lines(path: Path, run: str) -> list[str]:
     """The lines of a file, or of standard input for `-`, without empty ones. Raises DlkitError if there are none."""
-    if str(path) == "-":
-        if run == "-":
-            raise RequestError("RUN and --lines cannot both come from standard input", "name one of them")
-        stream = sys.stdin.buffer
-    else:
-        try:
-            stream = io.BytesIO(path.read_bytes())
-        except OSError as error:
-            raise DlkitError(f"cannot read --lines {path}: {error.strerror}") from error
-    try:
-        found = [line for line in lines(stream) if line.strip()]
-    except UnicodeDecodeError as error:
-        raise DlkitError(f"{path} is not UTF-8: byte {error.start}") from error
+    if str(path) == run == "-":
+        raise RequestError("RUN and --lines cannot both come from standard input", "name one of them")
+    text = _read(None if str(path) == "-" else path, f"--lines {path}")
+    found = [line for line in lines(io.BytesIO(text.encode())) if line.strip()]
     if not found:
         raise DlkitError(f"--lines {path} has no text", "one text a line")
     return found
 
 
-def _decoded(data: bytes, name: str) -> str:
+def _read(source: Path | None, name: str) -> str:
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise DlkitError(f"{name} is not UTF-8: byte {error.start}") from error
+        data = text_input.read_bytes(source, MOST_BYTES, "a text to look at")
+    except OSError as error:
+        raise DlkitError(f"cannot read {name}: {error.strerror}") from error
+    return text_input.decoded(data, name)
 
 
 def check_targets(files: dict[str, Path]) -> None:

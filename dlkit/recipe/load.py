@@ -7,7 +7,6 @@ import functools
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.check import check, closest, show
 from dlkit.recipe.strict_yaml import KeyPath, dotted
+from dlkit.text_input import opened_by_shell, special
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SUFFIXES = (".yaml", ".yml")
@@ -59,6 +59,8 @@ class Recipe:
         path = self.values[section].get(key)
         if path is not None and not Path(path).exists():
             raise DlkitError(f"no such file or folder: {path}", hint)
+        if path is not None and (kind := special(Path(path))):
+            raise RequestError(f"{section}.{key}: {path} is {kind}, neither a file nor a folder", "give a path of one")
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
@@ -174,15 +176,13 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(merge.problems)
     values = _complete(merge)
     name = path.parent.name if path.name == "recipe.yaml" else path.stem
-    return Recipe("stdin" if source == "-" else name, path, values)
+    return Recipe("stdin" if source == "-" or opened_by_shell(path) else name, path, values)
 
 
 def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merge) -> None:
     """Read a file after the one that it extends, so that its own values win."""
     try:
-        document = (
-            strict_yaml.parse(sys.stdin.buffer.read(), "stdin") if where == "-" else strict_yaml.read(path, where)
-        )
+        document = strict_yaml.read(None, "stdin") if where == "-" else strict_yaml.read(path, where)
     except OSError as error:
         raise DlkitError(f"cannot read {where}: {error.strerror or error}") from error
     merge.problems.extend(document.problems)
@@ -199,7 +199,7 @@ def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merg
     if extends is not None:
         _extend(extends, path, places, (*children, path.resolve()), merge)
     # the data paths of a shipped recipe are about the place where it is used
-    folder = Path.cwd() if path in shipped().values() else path.resolve().parent
+    folder = Path.cwd() if path in shipped().values() or opened_by_shell(path) else path.resolve().parent
     merge.places.setdefault((), places.get((), f"{document.where}:1"))
     for key, value in values.items():
         merge.put((str(key),), value, places, folder)
