@@ -19,6 +19,7 @@ class Pattern:
 
 # What a 32-bit integer holds, and a float32 without becoming infinite: no bound that an honest value could meet.
 LARGEST_COUNT, LARGEST_NUMBER = 2**31 - 1, 1e38
+LARGEST_SEED = 2**63 - 1
 Count = Annotated[int, Ge(1), Le(LARGEST_COUNT)]
 Natural = Annotated[int, Ge(0), Le(LARGEST_COUNT)]
 # Layers in a row: each costs time before memory, and no network that was ever trained has more.

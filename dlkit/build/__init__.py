@@ -334,8 +334,14 @@ def _run_contender(contender: Contender) -> Outcome | None:
     return last if isinstance(last, Outcome) else None
 
 
-def descend(surface: Surface, contender: Contender, start: tuple[float, float], steps: int) -> Outcome:
-    """Run a contender on a surface; each point of its way is a metric of the curve."""
+def descend(
+    surface: Surface,
+    contender: Contender,
+    start: tuple[float, float],
+    steps: int,
+    should_stop: Callable[[], bool] = _go_on,
+) -> Outcome | None:
+    """Run a contender on a surface; each point of its way is a metric of the curve. None if it is asked to stop."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
     own = {p.name: p.default for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY}
@@ -343,6 +349,8 @@ def descend(surface: Surface, contender: Contender, start: tuple[float, float], 
     began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
     diverged = False
     for step in range(steps + 1):
+        if should_stop():
+            return None
         value = surface.function(theta[0], theta[1])
         x, y, loss = theta[0].item(), theta[1].item(), value.item()
         diverged = not math.isfinite(loss)

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from dlkit import recipe as recipes
+from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.cli import _completion, _race_grid, _race_run
 from dlkit.cli._console import Output, note
 from dlkit.cli._options import Device, Json, Overrides, Quiet
@@ -42,16 +43,18 @@ def compare_optimizers(
         str, typer.Option(metavar="NAME,...", help="Who races.")
     ] = "sgd,momentum,adagrad,rmsprop,adam,adamw",
     lr: Annotated[str, typer.Option(metavar="LOW:HIGH:COUNT", help="Learning rates for each of them.")] = "1e-4:1:9",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with weights and data order of their own.")] = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each run.")] = 500,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=10**4, help="Runs of each, with weights and data order of their own.")
+    ] = 5,
+    steps: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="Steps of each run.")] = 500,
     trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="N random settings of each instead of the grid.")
+        int | None, typer.Option(min=1, max=10**5, metavar="N", help="N random settings of each instead of the grid.")
     ] = None,
     searched: Annotated[
         list[str] | None,
         typer.Option("--search", metavar="OPTION=LOW:HIGH", help="Draw an option too, as in 1-beta2=1e-4:0.1."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random trials.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the random trials.")] = 0,
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="Loss to judge by (default: the held-out one).")
     ] = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlkit import runs
+from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.cli import _completion
 from dlkit.cli._console import Output, note, printable
 from dlkit.cli._options import Device, Json, Quiet
@@ -39,10 +40,12 @@ def generate(
     tokens: Annotated[int, typer.Option(min=1, max=10**7, metavar="N", help="Tokens to sample, at most.")] = 256,
     n: Annotated[int, typer.Option("--n", "-n", min=1, max=10**4, metavar="N", help="Samples of each prompt.")] = 1,
     temperature: Annotated[float, typer.Option(metavar="T", help="0 is greedy, 1 the model's own distribution.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="Choose among the K likeliest tokens; 0 for all.")] = 0,
+    top_k: Annotated[
+        int, typer.Option(min=0, max=LARGEST_COUNT, metavar="K", help="Choose among the K likeliest tokens; 0 for all.")
+    ] = 0,
     top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest of probability P.")] = 0.95,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the samples.")] = 0,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
     ] = None,

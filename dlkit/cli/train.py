@@ -11,7 +11,7 @@ import typer
 
 from dlkit import recipe as recipes
 from dlkit import stages
-from dlkit.annotations import is_mapping
+from dlkit.annotations import LARGEST_SEED, is_mapping
 from dlkit.cli._console import Output, json_text, note
 from dlkit.cli._evaluations import name_damaged, tell_taken
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
@@ -38,7 +38,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run in --run-dir.")] = False,
     data_dir: DataDir = None,
     device: Device = "auto",
-    seed: Annotated[int | None, typer.Option(min=0, help="Shorthand for seed=N.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Shorthand for seed=N.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -103,3 +103,10 @@ def test_the_condition_of_a_quadratic() -> None:
     for text in ("quadratic:x", "quadratic:0.5", "quadratic:inf", "quadratic:"):
         with pytest.raises(RequestError, match="the condition is a number of at least 1"):
             surfaces.find(text)
+
+
+def test_a_descent_ends_when_it_is_asked_to() -> None:
+    surface = surfaces.find("ravine")
+    assert surface is not None
+    asked = iter([False, False, True])
+    assert build.descend(surface, Contender("sgd", 0.1, 0), (1.0, 1.0), 2**31 - 1, lambda: next(asked)) is None

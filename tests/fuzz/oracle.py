@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,17 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, list) else value
 
 
+def alike(one: Any, other: Any) -> bool:
+    """Whether two records say the same, up to rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-5)
+    return one == other
+
+
 def complaints(ended: Ended, arguments: list[str], reference: Ended | None = None) -> list[str]:
     """Everything that is wrong with how a command ended; nothing where all is well."""
     found = [*_end(ended), *_words(ended), *_left_behind(ended)]
@@ -48,7 +60,7 @@ def complaints(ended: Ended, arguments: list[str], reference: Ended | None = Non
         found += _records(ended)
     if reference is not None and ended.code == 0 and reference.code == 0:
         try:
-            same = plain(records(ended.out)) == plain(records(reference.out))
+            same = alike(plain(records(ended.out)), plain(records(reference.out)))
         except ValueError:
             same = ended.out == reference.out
         if not same:

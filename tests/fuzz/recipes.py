@@ -88,6 +88,8 @@ def valid(random: Random) -> dict[str, Any]:
         drawn["data"]["context"] = random.choice((8, 16))
         kind = "byte" if task == "causal-lm" else "wordpiece"
         drawn["tokenizer"] = section(random, "tokenizer", random.choice((kind, "auto", "bpe")), 1)
+    if data == "repeats":
+        drawn["data"]["characters"] = 3000
     if data == "imagenet":
         drawn["data"] |= {"size": 8, "workers": 0}
     drawn["model"] = section(random, "model", model, share)

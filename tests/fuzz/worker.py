@@ -31,7 +31,8 @@ from cases import Case  # noqa: E402
 from oracle import Ended, complaints  # noqa: E402
 
 MEMORY = 3 << 30  # bytes that a case may take beyond what its parent has
-PATIENCE, GRACE = 20.0, 10.0  # seconds until it is asked to end, and until it is killed
+# Seconds until it is asked to end, and until it is killed: of the processor, or three times as many of the clock.
+PATIENCE, GRACE = 20.0, 10.0
 
 
 def load() -> None:
@@ -109,13 +110,19 @@ def execute(case: Case, folder: Path, scratch: Path) -> Ended:
 
 
 def _await(child: int, patience: float) -> int | None:
-    end = time.monotonic() + patience
-    while time.monotonic() < end:
+    end, most = time.monotonic() + 3 * patience, _worked(child) + patience
+    while time.monotonic() < end and _worked(child) < most:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
     return None
+
+
+def _worked(child: int) -> float:
+    """Seconds of the processor that a process has had."""
+    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def judge(kind: str, seed: int, number: int, subjects: Path, known: dict[str, Ended], show: bool = False) -> Any:
