@@ -290,8 +290,8 @@ class _Loop:
         if (bad := first_not_finite(whole)) is not None:
             raise self._diverged(f"after step {self.progress.step}, {bad[1]} of the {bad[0]} is not finite")
         # huge weights are finite, and the next step would show what they are worth: too late for the checkpoint before
-        training = self.training
-        if self.learned and not math.isfinite(loss_of(training.model, training.task, *self.learned, training.autocast)):
+        model, task, autocast = self.training.model, self.training.task, self.training.autocast
+        if any(not math.isfinite(loss_of(model, task, batch, autocast)) for batch in self.learned):
             raise self._diverged(f"after step {self.progress.step}, the loss is not finite")
         if self.store is None:
             return None

@@ -272,16 +272,15 @@ class Stack:
         sums |= {f"generator.{seed}": state for seed, state in enumerate(self.tosses.states)}
         files = {"parameters": self.parameters, "buffers": self.buffers, "optimizers": optimizers, "sums": sums}
         # copies: the stack goes on changing its own
-        keep = torch.contiguous_format
         tensors = {
-            file: {name: x.detach().clone(memory_format=keep) for name, x in held.items()}
+            file: {name: x.detach().clone(memory_format=torch.contiguous_format) for name, x in held.items()}
             for file, held in files.items()
         }
-        return Checkpoint(self.taken, tensors, {"since": self.since})
+        return Checkpoint(self.taken, tensors, {"samples": self.since})
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on exactly where `capture` was called."""
-        tensors = checkpoint.tensors
+        tensors, state = checkpoint.tensors, checkpoint.state
         with torch.no_grad():
             for own, name in ((self.parameters, "parameters"), (self.buffers, "buffers")):
                 for key, value in own.items():
@@ -294,6 +293,8 @@ class Stack:
             # the kernels walk raw memory, so a moment lies as its parameter does
             optimizer.state[row][name] = torch.empty_like(row).copy_(held) if held.shape == row.shape else held
         self.tosses.states = [tensors["sums"][f"generator.{seed}"] for seed in range(len(self.tosses.states))]
-        self.summed.copy_(tensors["sums"]["summed"])
+        # an earlier dlkit summed the means of the batches, over steps
+        size = 1 if "samples" in state else self.sources[0].batch_size
+        self.summed.copy_(tensors["sums"]["summed"] * size)
         self.finite.copy_(tensors["sums"]["finite"])
-        self.taken, self.since = checkpoint.step, checkpoint.state["since"]
+        self.taken, self.since = checkpoint.step, state.get("samples", state.get("since", 0) * size)

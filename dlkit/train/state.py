@@ -93,7 +93,8 @@ class State:
         if "batch" not in saved:  # an earlier dlkit did not say where the data goes on
             saved["epoch"], within = divmod(saved["step"], math.ceil(batches_per_epoch / accumulate))
             saved["batch"] = within * accumulate
-        self.progress = Progress(**saved | {"metrics": dict(saved["metrics"])})
+        saved["metrics"] = dict(saved["metrics"])
+        self.progress = Progress(**saved)
         if self.ema is not None:
             self.ema.load(checkpoint.tensors["ema"], self.progress.step - self.progress.skipped)
         if self.scaler:
