@@ -141,8 +141,8 @@ def test_hidden_and_other_files_are_left_out_and_counted_and_folders_are_searche
 WRITERS: dict[str, dict[str, Any]] = {
     ".dib": {"format": "BMP"},
     ".mpo": {"format": "MPO"},
-    **dict.fromkeys((".bw", ".pgm"), {"mode": "L"}),
-    **dict.fromkeys((".pbm", ".xbm"), {"mode": "1"}),
+    **{suffix: {"mode": "L"} for suffix in (".bw", ".pgm")},
+    **{suffix: {"mode": "1"} for suffix in (".pbm", ".xbm")},
 }
 UNWRITABLE = (".cur", ".dcx", ".xpm", ".psd", ".ras")  # by Pillow, which reads them
 
