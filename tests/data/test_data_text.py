@@ -100,3 +100,10 @@ def test_texts_that_are_wrong(tmp_path: Path) -> None:
 
 def test_annotations_resolve() -> None:
     assert {"path", "validation", "test"} <= set(typing.get_type_hints(text, include_extras=True))
+
+
+def test_files_that_are_splits_are_not_joined_to_one_text(tmp_path: Path) -> None:
+    for name in ("wiki.train.txt", "wiki.Valid.txt", "wiki.test.txt"):
+        (tmp_path / name).write_text("some text\n")
+    with pytest.raises(DlkitError, match=r"Valid\.txt, wiki\.test\.txt, wiki\.train\.txt are splits, not one text"):
+        text(path=tmp_path)
