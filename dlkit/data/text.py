@@ -8,6 +8,7 @@ from pathlib import Path
 from dlkit import text_input
 from dlkit.annotations import Rate
 from dlkit.data.corpus import Corpus, Span, Text, character_start, corpus
+from dlkit.data.split_names import split_of_file
 from dlkit.errors import DlkitError, RequestError
 
 
@@ -33,6 +34,9 @@ def text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
         files = sorted(file for file in source.glob("*.txt") if file.is_file() and not file.name.startswith("."))
         if not files:
             raise DlkitError(f"no *.txt files in {source}")
+        if len({split_of_file(file) for file in files} - {None}) > 1:
+            names = ", ".join(file.name for file in files[:5])
+            raise DlkitError(f"{source}: {names} are splits, not one text", f"give one: data.path={files[-1]}")
     else:
         files = [source]
     spans: list[Span] = []

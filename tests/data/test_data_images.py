@@ -141,8 +141,8 @@ def test_hidden_and_other_files_are_left_out_and_counted_and_folders_are_searche
 WRITERS: dict[str, dict[str, Any]] = {
     ".dib": {"format": "BMP"},
     ".mpo": {"format": "MPO"},
-    **{key: {"mode": "L"} for key in (".bw", ".pgm")},
-    **{key: {"mode": "1"} for key in (".pbm", ".xbm")},
+    **{suffix: {"mode": "L"} for suffix in (".bw", ".pgm")},
+    **{suffix: {"mode": "1"} for suffix in (".pbm", ".xbm")},
 }
 UNWRITABLE = (".cur", ".dcx", ".xpm", ".psd", ".ras")  # by Pillow, which reads them
 

@@ -111,3 +111,10 @@ def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
     (tmp_path / "wide.txt").write_text("abc\n", encoding="utf-16")
     with pytest.raises(DlkitError, match=r"wide.txt is UTF-16, not UTF-8"):
         text(path=tmp_path / "wide.txt")
+
+
+def test_files_that_are_splits_are_not_joined_to_one_text(tmp_path: Path) -> None:
+    for name in ("wiki.train.txt", "wiki.Valid.txt", "wiki.test.txt"):
+        (tmp_path / name).write_text("some text\n")
+    with pytest.raises(DlkitError, match=r"Valid\.txt, wiki\.test\.txt, wiki\.train\.txt are splits, not one text"):
+        text(path=tmp_path)
