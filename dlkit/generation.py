@@ -18,7 +18,7 @@ from dlkit.models.gpt import GPT
 from dlkit.models.side_by_side import SideBySide
 
 _STEPS_AT_ONCE = 8
-_ROUNDING = 1e-5  # of logits, as a share of the greatest: some ten times what was seen between batches of other sizes
+_ROUNDING = 1e-5  # of logits, as a share of the greatest: six times the most that batches of other sizes changed
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -112,7 +113,8 @@ def label(tokenizer: Tokenizer, number: int) -> str:
     """What a token shows as: its text; bytes that are not whole characters are written `\\xe2`."""
     if tokenizer.byte_level:
         return tokenizer.bytes_of(number).decode("utf-8", "backslashreplace")
-    return tokenizer.engine.id_to_token(number) or ""
+    # GPT-1 marks the end of a word where others mark its beginning
+    return re.sub("</w>$", " ", tokenizer.engine.id_to_token(number) or "")
 
 
 def byte_spans(tokenizer: Tokenizer, numbers: Sequence[int]) -> list[tuple[int, int]]:

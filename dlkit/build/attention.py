@@ -84,6 +84,8 @@ def open_side(
         by_value=request.by_value, untrained=reader.untrained(request.seed) if wants_null else None, seed=request.seed,
     )  # fmt: skip
     remarks: list[str] = []
+    if reader.fresh:
+        remarks.append(f"{reader.path} has no head that dlkit knows: only its encoder is looked at")
     kept = _kept(reader, request, tokenized[0], remarks) if keep else None
     if seen.difference > _LOOSE:
         remarks.append(

@@ -240,7 +240,7 @@ def test_wrong_requests(
 
 def test_a_run_without_attention_and_none_at_all(here: Any, trained: Path, typed: Any, gpt: Path) -> None:
     result = here("inspect-attention", str(trained), "x")
-    assert result.code == 2 and "it has no attention" in result.err
+    assert result.code == 2 and "holds no BERT or GPT" in result.err
     assert here("inspect-attention", "absent", "x").code == 1
     typed(b"")
     assert "the text is empty" in here("inspect-attention", str(gpt)).err
