@@ -112,5 +112,5 @@ def test_a_path_that_no_recipe_can_hold_is_refused(tmp_path: Path, monkeypatch: 
     folder = tmp_path / os.fsdecode(b"d\xf0r")
     folder.mkdir()
     monkeypatch.chdir(folder)
-    with pytest.raises(RequestError, match="data.path: .* is not UTF-8"):
+    with pytest.raises(RequestError, match=r"data.path: .* is not UTF-8"):
         load("images-fast", ["data.path=photos"])
