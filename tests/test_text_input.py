@@ -106,3 +106,11 @@ def test_a_recipe_that_names_a_pipe_is_refused_at_once(tmp_path: Path, key: str,
     recipe = load("images-probe", [f"{key}={tmp_path / 'pipe'}"])
     with pytest.raises(RequestError, match="is a pipe, neither a file nor a folder"):
         getattr(recipe, check)()
+
+
+def test_a_path_that_no_recipe_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / os.fsdecode(b"d\xf0r")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(RequestError, match=r"data.path: .* is not UTF-8"):
+        load("images-fast", ["data.path=photos"])

@@ -56,7 +56,7 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
     if len(found) < 2:
         raise DlkitError(
             f"{run.path} keeps {len(found)} checkpoint",
-            "train with train.keep_checkpoints=true and train.checkpoint_every=100 steps",
+            "dlkit train RECIPE train.keep_checkpoints=true 'train.checkpoint_every=100 steps'",
         )
     measure = request.measure or "induction"
     if measure == "ablation":

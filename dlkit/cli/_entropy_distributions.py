@@ -149,7 +149,7 @@ def _joint(table: Rows, counts: bool, base: float, output: Output) -> None:
     joint = measures.distributions(table.values.reshape(1, -1), counts, "p").reshape(shape)
     x, y = joint.sum(1), joint.sum(0)
     whole = float(measures.entropy(joint.reshape(-1), base))
-    record = {
+    record: dict[str, Any] = {
         "rows": shape[0],
         "columns": shape[1],
         "base": base,

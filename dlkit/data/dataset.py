@@ -115,7 +115,9 @@ def imagenet_statistics(channels: int) -> tuple[Tensor, Tensor]:
         RequestError: the images have not three channels.
     """
     if channels != 3:
-        raise RequestError(f"ImageNet's statistics are of 3 channels, the images have {channels}", "use channels: 3")
+        raise RequestError(
+            f"ImageNet's statistics are of 3 channels, the images have {channels}", "set data.channels=3"
+        )
     return torch.tensor([0.485, 0.456, 0.406]) * 255, torch.tensor([0.229, 0.224, 0.225]) * 255
 
 

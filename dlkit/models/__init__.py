@@ -15,7 +15,7 @@ def check_shapes(input_shape: tuple[int, ...], num_classes: int, *, images_only:
     if images_only and len(input_shape) != 3:
         raise RequestError(
             f"this model needs images (channels, height, width), got examples of shape {tuple(input_shape)}",
-            "use model: mlp, which takes any shape",
+            "set model.name=mlp, which takes any shape",
         )
     if math.prod(input_shape) < 1 or min(input_shape, default=1) < 1:
         raise RequestError(f"an example of shape {tuple(input_shape)} holds no numbers")

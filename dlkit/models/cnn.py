@@ -51,7 +51,7 @@ class CNN(nn.Module):
             raise RequestError(
                 f"a {image_height}x{image_width} image cannot be halved {len(channels)} times, once for each of"
                 f" channels = {tuple(channels)}",
-                f"give at most {stages} channels" if stages else "use model: mlp",
+                f"give at most {stages} channels" if stages else "set model.name=mlp",
             )
         self.stages = (("features",), ("fc",))
         layers: list[nn.Module] = []

@@ -84,7 +84,9 @@ class ResNet(nn.Module):
         if kernel_size % 2 == 0:
             raise RequestError(f"kernel_size must be odd, so that an image keeps its size, got {kernel_size}")
         if depthwise and block == "basic":
-            raise RequestError("depthwise is about the middle convolution of a bottleneck", "set block: bottleneck")
+            raise RequestError(
+                "depthwise is about the middle convolution of a bottleneck", "set model.block=bottleneck"
+            )
         in_channels = widths[0]
         self.conv1 = _stem(stem, input_shape[0], in_channels, bias=norm == "none")
         self.bn1 = norm_layer(norm, in_channels, 2)

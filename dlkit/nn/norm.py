@@ -105,7 +105,7 @@ class BatchNorm(nn.Module):
             if x.numel() == x.shape[1]:
                 raise DlkitError(
                     f"batch norm cannot train on one value a channel: its input is {tuple(x.shape)}",
-                    "use a larger batch, or norm: layer or group",
+                    "raise data.batch_size, or set model.norm=layer or model.norm=group",
                 )
             self.num_batches_tracked.add_(1)
         return F.batch_norm(
@@ -182,7 +182,8 @@ def norm(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1e-5) -
     """
     if channels == 1 and (name == "layer" or (name == "group" and dims == 1)):
         raise RequestError(
-            f"{name} norm over 1 channel returns its bias, whatever the input", "use norm: batch or none"
+            f"{name} norm over 1 channel returns its bias, whatever the input",
+            "set model.norm=batch or model.norm=none",
         )
     if name == "batch":
         return BatchNorm(channels, eps=eps)

@@ -33,7 +33,7 @@ class ZeroPadShortcut(nn.Module):
         if out_channels < in_channels:
             raise RequestError(
                 f"shortcut A adds channels of zeros, so it cannot go from {in_channels} channels to {out_channels}",
-                "use shortcut: B, or widths that do not fall",
+                "set model.shortcut=B, or model.widths that do not fall",
             )
         self.stride = stride
         self.channels = out_channels - in_channels  # of zeros

@@ -340,11 +340,20 @@ def _complete(merge: _Merge) -> dict[str, Any]:
             value["name"] = given.get("name")
             for name in [name for name, item in properties.items() if _is_path(item) and value[name] is not None]:
                 folder = merge.folders.get((key, name), Path.cwd())
-                value[name] = str((folder / Path(value[name]).expanduser()).absolute())
+                value[name] = _text_path((folder / Path(value[name]).expanduser()).absolute(), f"{key}.{name}")
             if key == "train":
                 del value["name"]
         complete[key] = _plain(value)
     return complete
+
+
+def _text_path(path: Path, key: str) -> str:
+    """A path as a recipe can hold it. Raises RequestError where it is no text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"{key}: {path} is not UTF-8, as a recipe is", "rename the folder or the file") from error
+    return str(path)
 
 
 def _is_path(item: dict[str, Any]) -> bool:

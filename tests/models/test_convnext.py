@@ -60,7 +60,7 @@ def test_the_path_of_liu_et_al() -> None:
         (lambda: ConvNeXt((3, 32, 32), 10, depths=(1,), widths=(4, 8)), "depths has 1 stages, widths has 2"),
         (lambda: ConvNeXt((3, 32, 32), 10, kernel_size=4), "kernel_size must be odd.*4"),
         (lambda: ResNet((3, 32, 32), 10, kernel_size=2), "kernel_size must be odd.*2"),
-        (lambda: ResNet((3, 32, 32), 10, depthwise=True), "set block: bottleneck|depthwise"),
+        (lambda: ResNet((3, 32, 32), 10, depthwise=True), "set model.block=bottleneck|depthwise"),
         (lambda: ResNet((3, 32, 32), 10, block="wide"), "no block 'wide'"),  # pyright: ignore
         (lambda: ResNet((3, 32, 32), 10, stem="conv5"), "no stem 'conv5'"),  # pyright: ignore
         (lambda: ResNet((3, 32, 32), 10, stochastic_depth=1.0), "stochastic_depth"),
