@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dlkit import memory
 from dlkit.annotations import Count, Natural, Rate, Side
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.decoding import SUFFIXES, square, why
@@ -175,6 +176,8 @@ def _image_files(folder: Path, above: tuple[str, ...] = ()) -> list[Path]:
 
 
 def _decode(examples: _Examples, size: int, channels: Literal[1, 3]) -> Split:
+    needed = len(examples) * size * size * channels
+    memory.require(needed, f"{len(examples):,} images of {size}x{size} pixels", "lower data.size")
     pixels = np.empty((len(examples), size, size, channels), dtype=np.uint8)  # (N, H, W, C)
 
     def decode(row: int) -> None:
