@@ -25,22 +25,42 @@ _DESCRIPTORS = re.compile(r"/dev/fd|/proc/[0-9]+/fd")
 
 def ordinary(path: Path) -> Path:
     """The path of a file. Raises OSError if there is none: a pipe would be waited for, and a device never ends."""
-    kind = stat.S_IFMT(path.stat().st_mode)
-    if kind == stat.S_IFDIR:
+    if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if kind in _KINDS:
-        raise OSError(errno.EINVAL, f"it is {_KINDS[kind]}, not a file", str(path))
+    if kind := special(path):
+        raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
     return path
 
 
-def _opened_by_shell(path: Path) -> bool:
+def special(path: Path) -> str | None:
+    """What stands at a path, if it is neither a file nor a folder. Raises OSError if nothing does."""
+    return _KINDS.get(stat.S_IFMT(path.stat().st_mode))
+
+
+def opened_by_shell(path: Path) -> bool:
     """Whether it is a pipe that the shell has opened for this very call, as `<(command)` is."""
     place = path if path != Path("/dev/stdin") else Path("/dev/fd/0")
     return path.is_fifo() and bool(_DESCRIPTORS.fullmatch(os.path.realpath(place.parent)))
 
 
+def read_most(source: Path | None, most: int) -> bytes:
+    """What a file, or standard input for None, begins with; of pipes only those that the shell has opened are read.
+
+    Args:
+        source: a path.
+        most: bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if source is None:
+        return sys.stdin.buffer.read(most)
+    with (source if opened_by_shell(source) else ordinary(source)).open("rb") as file:
+        return file.read(most)
+
+
 def read_bytes(source: Path | None, most: int, what: str) -> bytes:
-    """All that a file, or standard input for None, holds; of pipes only those that the shell has opened are read.
+    """All that a file, or standard input for None, holds.
 
     Args:
         source: a path.
@@ -51,11 +71,7 @@ def read_bytes(source: Path | None, most: int, what: str) -> bytes:
         RequestError: there is more.
         OSError: it cannot be read.
     """
-    if source is None:
-        data = sys.stdin.buffer.read(most + 1)
-    else:
-        with (source if _opened_by_shell(source) else ordinary(source)).open("rb") as file:
-            data = file.read(most + 1)
+    data = read_most(source, most + 1)
     if len(data) > most:
         raise RequestError(f"{name_of(source)} is larger than {most:,} bytes: not {what}", "give less at once")
     return data
@@ -64,6 +80,11 @@ def read_bytes(source: Path | None, most: int, what: str) -> bytes:
 def name_of(source: Path | None) -> str:
     """For messages."""
     return "standard input" if source is None else str(source)
+
+
+def encoding_of(data: bytes) -> str:
+    """UTF-8, or what a byte-order mark of another encoding says."""
+    return next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "UTF-8")
 
 
 def decoded(data: bytes, name: str, errors: str = "strict") -> str:
@@ -77,8 +98,7 @@ def decoded(data: bytes, name: str, errors: str = "strict") -> str:
     Raises:
         RequestError: it is no UTF-8, or holds bytes of value 0, as no text does.
     """
-    encoding = next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), None)
-    if encoding is not None:
+    if (encoding := encoding_of(data)) != "UTF-8":
         raise RequestError(f"{name} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
     if (place := data.find(b"\0")) >= 0:
         raise RequestError(f"{name} is no text: byte {place} is 0", "give lines of text")

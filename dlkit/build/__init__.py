@@ -23,17 +23,24 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.build import images, weightless
-from dlkit.build.language import CorpusData, LabelledData, LanguageData
+from dlkit.build.data import (
+    default_split,
+    describe,
+    evaluated_splits,
+    extent,
+    load_data,
+    require_split,
+)
+from dlkit.build.language import LanguageData
 from dlkit.build.parts import parts
-from dlkit.catalog import SECTIONS, TEXT_TASKS, resolve
+from dlkit.catalog import SECTIONS, resolve
 from dlkit.compare import race
 from dlkit.compare.runs import Contender, Outcome, Told
 from dlkit.compare.surfaces import Surface
 from dlkit.data.dataset import Dataset
-from dlkit.data.folder import data_folder
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint, footprint, loop, machine, plan, random_state
+from dlkit.train import checkpoint, footprint, last_batch, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate, watched
 from dlkit.train.finite import require_metrics
@@ -112,8 +119,11 @@ def training(
     job.schedule(0, job.total_steps)  # which refuses a warm-up that does not fit
     footprint.require(job)
     batch = next(iter(batches.epoch(0)))
+    last_batch.require(job, batch)
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
+    if isinstance(dataset, LanguageData):
+        remarks = [*remarks, *(f"{measure} is left out: {why}" for measure, why in dataset.left_out.items())]
     return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
 
 
@@ -127,14 +137,20 @@ class Trained:
     step: int
 
 
-def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trained:
+def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, whole: bool = False) -> Trained:
     """Load a checkpoint (its moving average, if it has one) for evaluation on the recipe's data.
+
+    Args:
+        recipe: of the run, perhaps with other data.
+        checkpoint_path: the checkpoint.
+        device: for the model.
+        whole: whether nothing is held out of the data, as `build.data.measured` decides.
 
     Raises:
         DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
     """
     saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
-    dataset = load_data(recipe, saved.state["data"])
+    dataset = load_data(recipe, saved.state["data"], whole)
     weightless.require(functools.partial(architecture, recipe, dataset))
     model = build_model(recipe, dataset)
     load_weights(model, saved.weights)
@@ -149,7 +165,8 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device) -> Trai
 class Evaluation:
     """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None.
 
-    `damaged` images were left out, as `dlkit.data.streaming` does: name -> why.
+    `damaged` images were left out, as `dlkit.data.streaming` does: name -> why. `extent` is what was measured of which
+    file, as fields of a record.
     """
 
     split: str
@@ -162,12 +179,14 @@ class Evaluation:
     per_class: list[dict[str, Any]]
     confusion: Tensor | None
     damaged: dict[str, str]
+    extent: dict[str, Any]
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
 
 
 def evaluation(
     recipe: Recipe, found: Trained, split: str | None, device: torch.device, views: Views | None = None
 ) -> Evaluation:
-    """Evaluate a trained model on a split of the recipe's data, `test` or else `val` by default.
+    """Evaluate a trained model on a split of the recipe's data, by default `test`, or else `val`, or else `all`.
 
     Inputs are normalised as in training, whatever the data is now. `views` stands for the recipe's test_views.
 
@@ -190,43 +209,19 @@ def evaluation(
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
     damaged = getattr(batches, "damaged", {})
     return Evaluation(
-        split, meter.samples, metrics, task.main_metric, seconds, found.step, dataset.classes, rows, confusion, damaged
+        split,
+        meter.samples,
+        metrics,
+        task.main_metric,
+        seconds,
+        found.step,
+        dataset.classes,
+        rows,
+        confusion,
+        damaged,
+        extent(dataset, split),
+        dataset.left_out if isinstance(dataset, LanguageData) else {},
     )
-
-
-def load_data(recipe: Recipe, saved: dict[str, Any] | None = None) -> Dataset | LanguageData:
-    """The recipe's data set, to be read as a checkpoint's description says, if one is given.
-
-    Raises:
-        DlkitError: it is missing or broken, or not of the classes and shapes that the checkpoint knows.
-    """
-    if recipe.values["task"] in TEXT_TASKS:
-        if recipe.values["task"] == "text-classification":
-            return LabelledData(recipe, saved)
-        return CorpusData(recipe, data_folder() / "tokens", saved)
-    (constructor, keys), _ = parts("data", recipe.values["data"])
-    dataset: Dataset = constructor(**keys)
-    if saved is None:
-        return dataset
-    if list(dataset.classes) != saved["classes"] or list(dataset.input_shape) != saved["input_shape"]:
-        raise DlkitError(
-            f"{dataset.name} has {len(dataset.classes)} classes and inputs of {dataset.input_shape}; the model was "
-            f"trained on {len(saved['classes'])} classes and inputs of {tuple(saved['input_shape'])}",
-            "classes must have the same names; give the data that the run was trained on",
-        )
-    return dataclasses.replace(dataset, mean=torch.tensor(saved["mean"]), std=torch.tensor(saved["std"]))
-
-
-def describe(dataset: Dataset | LanguageData) -> dict[str, Any]:
-    """What a checkpoint must know about the data, to evaluate other data in the same way."""
-    if isinstance(dataset, LanguageData):
-        return dataset.description
-    return {
-        "classes": list(dataset.classes),
-        "input_shape": list(dataset.input_shape),
-        "mean": dataset.mean.tolist(),
-        "std": dataset.std.tolist(),
-    }
 
 
 def build_model(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
@@ -250,22 +245,6 @@ def build_task(recipe: Recipe, dataset: Dataset | LanguageData, views: Views | N
     if isinstance(dataset, LanguageData):
         return dataset.objective(loss(**keys))
     return Classification(loss(**keys), dataset.classes, views)
-
-
-def evaluated_splits(dataset: Dataset | LanguageData) -> list[str]:
-    """The splits to evaluate on, the one to look at during training first: validation data where there is any."""
-    return [name for name in ("val", "test") if name in dataset.splits]
-
-
-def default_split(dataset: Dataset | LanguageData) -> str:
-    """The split that a trained model is measured on: test data, or else validation data."""
-    return "test" if "test" in dataset.splits else "val"
-
-
-def require_split(dataset: Dataset | LanguageData, split: str) -> None:
-    """Raise RequestError if the data set has no such split."""
-    if split not in dataset.splits:
-        raise RequestError(f"{dataset.name} has no split {split!r}", f"its splits: {', '.join(dataset.splits)}")
 
 
 def split_batches(
@@ -331,6 +310,7 @@ def _join_contest(contest: Contest, stop: Event) -> None:
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
+        getattr(signal, "SIGHUP", signal.SIGTERM),
     ):  # they may reach all processes: the parent stops the race
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlkit import build
+from dlkit.build.data import extent
 from dlkit.catalog import SECTIONS, resolve
 from dlkit.data import outside
 from dlkit.data.dataset import Dataset, Split
@@ -32,10 +33,12 @@ MOST_NOISE = 10_000  # images of noise, at most
 
 @dataclass
 class Other:
-    """Data that the model was not trained on, in the form that it takes: `source` as it was asked for."""
+    """Data that the model was not trained on, in the form that it takes: `source` as it was asked for, and as
+    `build.data.extent` has it."""
 
     source: str
     split: str
+    extent: dict[str, Any]
     images: Any  # (N, C, H, W) uint8, or a Source of them
 
 
@@ -45,6 +48,7 @@ class Outside:
 
     source: str
     split: str
+    extent: dict[str, Any]
     samples: int
     scores: dict[str, Tensor]
     metrics: dict[str, float]
@@ -78,10 +82,10 @@ def read(recipe: Recipe, found: build.Trained, split: str | None, sources: Seque
         if folder is not None and streamed:
             # decoded when needed, and cut as the run's own images are
             files = [str(file) for file in image_files(folder)]
-            others.append(Other(source, "all", Files(files, inside.input_shape[-1])))
+            others.append(Other(source, "all", _all_of(folder), Files(files, inside.input_shape[-1])))
             continue
-        images, part = _pixels(source, folder, inside, white, count, recipe.values["seed"])
-        others.append(Other(source, part, Pixels(images) if streamed else images))
+        images, part, extent = _pixels(source, folder, inside, white, count, recipe.values["seed"])
+        others.append(Other(source, part, extent, Pixels(images) if streamed else images))
     return others
 
 
@@ -113,26 +117,34 @@ def detection(
         meter, seconds, damaged = scored(beside, "outside")
         scores = meter.scores()
         measures = ood.measures(inside, scores)
-        results.append(Outside(other.source, other.split, meter.samples, scores, measures, seconds, damaged))
+        found_here = (other.source, other.split, other.extent, meter.samples)
+        results.append(Outside(*found_here, scores, measures, seconds, damaged))
     return inside, results
 
 
-def _pixels(source: str, folder: Path | None, inside: Dataset, white: int, count: int, seed: int) -> tuple[Tensor, str]:
-    """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and the split that they are."""
+def _all_of(folder: Path | None) -> dict[str, Any]:
+    return {"path": None if folder is None else str(folder.resolve()), "rows": "all"}
+
+
+def _pixels(
+    source: str, folder: Path | None, inside: Dataset, white: int, count: int, seed: int
+) -> tuple[Tensor, str, dict[str, Any]]:
+    """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and what they are of it."""
     channels, height, width = inside.input_shape
     shape = (channels, height, width)
     if folder is not None:
-        return outside.folder(folder, shape, white / 255), "all"
+        return outside.folder(folder, shape, white / 255), "all", _all_of(folder)
     if source == "noise":
-        return outside.noise(count, shape, white, seed), "all"
+        return outside.noise(count, shape, white, seed), "all", _all_of(None)
     kind, _, place = source.partition(":")
     dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
     split = build.default_split(dataset)
-    images = dataset.splits[split].inputs
+    images, described = dataset.splits[split].inputs, extent(dataset, split)
     if place:
         images = images[_of_classes(dataset, split, place.split(","))]
+        described["rows"] = f"{len(images)} of {sum(len(part.targets) for part in dataset.splits.values())}"
     gain = white / WHITE.get(kind, 255)
-    return outside.fitted(images, shape, gain), split
+    return outside.fitted(images, shape, gain), split, described
 
 
 def _of_classes(dataset: Dataset, split: str, names: list[str]) -> Tensor:

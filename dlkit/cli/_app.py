@@ -14,6 +14,7 @@ import typer
 from dlkit import __version__, memory
 from dlkit.cli import (
     _console,
+    _signals,
     compare,
     compress,
     decompress,
@@ -75,12 +76,15 @@ def run(arguments: Sequence[str]) -> int:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
+    with contextlib.suppress(AttributeError):  # a stand-in
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     debug = "--debug" in arguments or os.environ.get("DLKIT_DEBUG", "") not in ("", "0")
     if not debug:
         warnings.simplefilter("ignore")
     try:
-        code = _run([argument for argument in arguments if argument != "--debug"], debug)
-        sys.stdout.flush()
+        with _signals.unwinding():
+            code = _run([argument for argument in arguments if argument != "--debug"], debug)
+            sys.stdout.flush()
     except BrokenPipeError:
         code = SIGPIPE_CODE
     except Exception as error:  # what a library raised, or the last flush

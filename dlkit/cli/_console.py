@@ -79,6 +79,16 @@ def live_console() -> Any:
     return Console(stderr=True)
 
 
+def show_tables(shown: Any) -> None:
+    """Print tables for a person on stdout, so that no number is cut however narrow the terminal is."""
+    from rich.console import Console
+
+    from dlkit.cli._narrow import fitted
+
+    console = Console()
+    console.print(fitted(shown, console))
+
+
 class Output:
     """What a command says: its results, and how far it is.
 
@@ -106,19 +116,28 @@ class Output:
             if value is not None:
                 self.line(str(value))
         elif self.tables:
-            from rich.console import Console
-
-            Console().print(table())
+            show_tables(table())
         else:
             self.line(json_text(record))
 
     def line(self, text: str) -> None:
-        """A line on stdout at once, so that a reader at the other end of a pipe need not wait."""
-        sys.stdout.write(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") + "\n")
+        """A line on stdout at once, so that a reader at the other end of a pipe need not wait.
+
+        It is UTF-8 under any locale; the name of a file that is not goes out as the bytes that it is.
+        """
+        sys.stdout.flush()
+        sys.stdout.buffer.write(as_bytes(text) + b"\n")
         sys.stdout.flush()
 
 
-def json_text(record: Mapping[str, Any], indent: int | None = None) -> str:
+def as_bytes(text: str) -> bytes:
+    """The text in UTF-8, bytes of a file's name as they are, and any other half of a surrogate pair spelled out."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "backslashreplace")
+
+
+def json_text(record: Any, indent: int | None = None) -> str:
     """The record as JSON in any encoding: bytes of a name that are no text are escaped as JSON does."""
     text = json.dumps(finite(record), indent=indent, ensure_ascii=False, allow_nan=False)
     return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)

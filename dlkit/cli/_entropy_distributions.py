@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,11 +124,11 @@ def _emit_rows(table: Rows, lists: dict[str, list[float]], head: dict[str, Any],
             output.line("\n".join(map(repr, lists["entropy"][part])))
             continue
         # what json.dumps would write, without a dictionary for each row
-        fields = [json.dumps(head)[1:-1], '"row": %d', *(f'"{name}": %s' for name in lists)]
+        fields = [json_text(head)[1:-1], '"row": %d', *(f'"{name}": %s' for name in lists)]
         columns: list[Any] = [range(start + 1, len(rows) + 1), *(_numbers(values[part]) for values in lists.values())]
         if table.rows:
             fields.insert(2, '"label": %s')
-            columns.insert(1, [json.dumps(label, ensure_ascii=False) for label in table.rows[part]])
+            columns.insert(1, [json_text(label) for label in table.rows[part]])
         template = "{" + ", ".join(fields) + "}"
         lines = [template % values for values in zip(*columns, strict=False)]
         for place in range(len(lines)):

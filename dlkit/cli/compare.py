@@ -22,7 +22,8 @@ from dlkit.cli._race_view import RaceView
 from dlkit.cli._signals import GracefulStop
 from dlkit.compare import store, surfaces
 from dlkit.compare.runs import Contender, Outcome
-from dlkit.errors import RequestError, VerdictError
+from dlkit.errors import DivergedError, RequestError, VerdictError
+from dlkit.whole_file import require_target
 
 
 class Engine(StrEnum):
@@ -63,6 +64,9 @@ def compare_optimizers(
     claim: Annotated[
         str | None, typer.Option("--assert", metavar="A<=B", help="Exit with 3 if the runs do not support it.")
     ] = None,
+    allow_edge: Annotated[
+        bool, typer.Option("--allow-edge", help="Let --assert rest on a best learning rate at the edge of those tried.")
+    ] = False,
     engine: Annotated[Engine, typer.Option(help="How the runs are run.")] = Engine.auto,
     start: Annotated[str | None, typer.Option(metavar="X,Y", help="Where on a surface to start.")] = None,
     animate: Annotated[
@@ -95,8 +99,8 @@ def compare_optimizers(
     names = _race_grid.optimizers(optimizers)
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
-    if animate is not None and (animate.suffix != ".gif" or not animate.parent.is_dir()):
-        raise RequestError(f"--animate {animate}: no .gif file in an existing folder", "give a path like race.gif")
+    if animate is not None:
+        require_target("--animate", animate, (".gif",))
     output = Output(as_json, quiet)
     if source is not None:
         if what is not None or out is not None:
@@ -121,11 +125,11 @@ def compare_optimizers(
         if claim:
             _check_claim(claim, names)
         kind, outcomes = race.run(surface, functools.partial(store.Folder, folder, resume, facts), metric)
-    from dlkit.compare import verdict
+    from dlkit.compare import conclusion, verdict
 
-    summaries = verdict.summarize(outcomes, kind)
+    summaries, exact = verdict.summarize(outcomes, kind), surface is not None
     wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
-    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, surface is not None), target)
+    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, exact), target, exact)
     if folder is not None:
         result.write(folder, surface)
     if animate is not None:
@@ -135,8 +139,11 @@ def compare_optimizers(
 
         figures.animate(animate, surface, result.best_runs(), title)
     result.emit(output)
-    if wanted is not None and not verdict.holds(wanted, result.pairs):
-        raise VerdictError(f"the runs do not support {claim}", "see the interval of the pair in the verdict")
+    why = conclusion.objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
+    if why is not None:
+        raise VerdictError(*why)
+    if all(summary.best is None for summary in summaries):
+        raise DivergedError(result.conclusion.text, "lower the learning rates in --lr, or take fewer --steps")
 
 
 def _mistyped(what: str) -> None:

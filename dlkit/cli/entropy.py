@@ -13,6 +13,8 @@ from dlkit.cli import _completion
 from dlkit.cli._console import Output
 from dlkit.cli._options import Device, Json, Quiet
 from dlkit.errors import RequestError
+from dlkit.plotting import require_figure
+from dlkit.whole_file import require_target
 
 
 class Symbols(StrEnum):
@@ -51,7 +53,7 @@ def entropy(
     check_code: Annotated[
         str | None, typer.Option(metavar="A=0,B=1,...", help="Judge a code of your own; --p gives its symbols' odds.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the result.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result (.svg, .png or .pdf).")] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -91,8 +93,9 @@ def entropy(
       dlkit entropy book.txt --model runs/pydoc-gpt-1 --surprisal book.html
     """
     number = _base(base)
-    _check_target("--plot", plot, ".svg")
-    _check_target("--surprisal", surprisal, ".html")
+    require_figure("--plot", plot)
+    if surprisal is not None:
+        require_target("--surprisal", surprisal, (".html",))
     output = Output(as_json, quiet)
     distribution = {"--p": p is not None, "--check-code": check_code is not None}
     details = {"--q": q is not None, "--counts": counts, "--joint": joint}
@@ -141,13 +144,6 @@ def _refuse(options: dict[str, bool], why: str, hint: str) -> None:
     """Raise RequestError for the first of these options that is given."""
     for option in (name for name, given in options.items() if given):
         raise RequestError(f"{option} {why}", hint)
-
-
-def _check_target(option: str, path: Path | None, suffix: str) -> None:
-    if path is not None and (path.suffix != suffix or not path.parent.is_dir()):
-        raise RequestError(
-            f"{option} {path}: no {suffix} file in an existing folder", f"give a path like entropy{suffix}"
-        )
 
 
 def _base(text: str) -> float:

@@ -12,11 +12,12 @@ from dlkit import runs
 from dlkit.catalog import SECTIONS
 from dlkit.cli import _benchmark, _completion
 from dlkit.cli._console import Output
-from dlkit.cli._evaluations import name_damaged, record_of
+from dlkit.cli._evaluations import name_damaged, record_of, tell_taken
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
 from dlkit.cli._progress import preparing
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
+from dlkit.plotting import require_figure
 from dlkit.train.settings import Views
 
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ def evaluate(
         ),
     ],
     overrides: Overrides = None,
-    split: Annotated[str | None, typer.Option(metavar="SPLIT", help="test (default), val or train.")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(metavar="SPLIT", help="test (default), val or train; all, as of other data."),
+    ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
     ] = None,
     confusion: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Draw the confusion matrix into this file.")
+        Path | None, typer.Option(metavar="FILE", help="Draw the confusion matrix (.svg, .png or .pdf).")
     ] = None,
     ood: Annotated[
         list[str] | None,
@@ -45,7 +49,7 @@ def evaluate(
         ),
     ] = None,
     histogram: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Draw the scores of --ood into this file.")
+        Path | None, typer.Option(metavar="FILE", help="Draw the scores of --ood (.svg, .png or .pdf).")
     ] = None,
     glue: Annotated[
         bool, typer.Option("--glue", help="The score of GLUE or SuperGLUE from RUNS, one or more for each task.")
@@ -71,8 +75,8 @@ def evaluate(
       dlkit eval runs/glue-bert-* --glue
       dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise --histogram scores.svg
     """
-    _check_figure("--confusion", confusion)
-    _check_figure("--histogram", histogram)
+    require_figure("--confusion", confusion)
+    require_figure("--histogram", histogram)
     if histogram is not None and not ood:
         raise RequestError("--histogram draws the scores of --ood, which is not given", "add --ood noise")
     if views not in (None, *get_args(Views)):
@@ -101,39 +105,43 @@ def evaluate(
 
     from dlkit import build
     from dlkit.build import outside
+    from dlkit.build.data import changed_sources, measured
     from dlkit.train import curves, histograms, machine
 
     place, seen = machine.pick_device(device), cast(Views | None, views)
+    own = recipes.load(str(reference.recipe))
+    loaded, split, whole = measured(loaded, own, split)
     with preparing(quiet):
-        found = build.trained(loaded, chosen, place)
+        found = build.trained(loaded, chosen, place, whole)
         # what is wrong with other data is said before the work
         others = outside.read(loaded, found, split, ood) if ood else []
         result = build.evaluation(loaded, found, split, place, seen)
+    output = Output(as_json, quiet)
+    tell_taken(found.dataset.sources, output)
     record = record_of(reference.path, loaded, chosen, result)
+    if changed_sources(loaded, own):
+        output.say(f"measured: {_extent(record)}")
     name_damaged(result.damaged, f"{len(result.damaged)} images in all")
     if confusion is not None:
         if result.confusion is None:
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
         curves.confusion(result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}")
-    Output(as_json, quiet).emit(record, record["metrics"][result.main_metric], lambda: _table(record))
+    results: list[Outside] = []
     if others:
         with preparing(quiet):
             scores, results = outside.detection(loaded, found, result.split, others, place, seen)
-        for other in results:
-            _outside(record, other, Output(as_json, quiet))
         if histogram is not None:
             histograms.draw(scores, {other.source: other.scores for other in results}, histogram, reference.path.name)
+    # what is printed comes behind all files, since whoever reads it may stop
+    output.emit(record, record["metrics"][result.main_metric], lambda: _table(record))
+    for other in results:
+        _outside(record, other, output)
 
 
 def _runs_among(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Further runs, and the changes of the recipe: KEY=VALUE or ~KEY."""
     changes = [text for text in arguments if not Path(text).exists() and ("=" in text or text.startswith("~"))]
     return [text for text in arguments if text not in changes], changes
-
-
-def _check_figure(option: str, path: Path | None) -> None:
-    if path is not None and (path.suffix != ".svg" or not path.parent.is_dir()):
-        raise RequestError(f"{option} {path}: no .svg file in an existing folder", "give a path like figure.svg")
 
 
 def _check_source(source: str) -> None:
@@ -169,6 +177,7 @@ def _outside(inside: dict[str, Any], result: Outside, output: Output) -> None:
         "data": result.source,
         "split": result.split,
         "n": result.samples,
+        **result.extent,
         "metrics": result.metrics,
         "seconds": round(result.seconds, 3),
         "checkpoint": inside["checkpoint"],
@@ -195,6 +204,12 @@ def _outside_table(record: dict[str, Any]) -> Any:
     return table
 
 
+def _extent(record: dict[str, Any]) -> str:
+    """Which part of which file was measured."""
+    unit = "rows" if "rows" in record else "bytes"
+    return f"{record[unit]} {unit} of {record['path'] or record['data']}"
+
+
 def _table(record: dict[str, Any]) -> Any:
     from rich.console import Group
     from rich.table import Table
@@ -203,6 +218,7 @@ def _table(record: dict[str, Any]) -> Any:
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_row(Text("run", style="bold"), Text(f"{record['run']} at step {record['step']}"))
     facts.add_row(Text("data", style="bold"), Text(f"{record['data']}, {record['split']} split, n = {record['n']:,}"))
+    facts.add_row(Text("measured", style="bold"), Text(_extent(record)))
     for name, value in record["metrics"].items():
         facts.add_row(Text(name, style="bold"), Text(f"{value:.4f}"))
     if not record["per_class"]:

@@ -13,7 +13,7 @@ from dlkit import recipe as recipes
 from dlkit import stages
 from dlkit.annotations import LARGEST_SEED, is_mapping
 from dlkit.cli._console import Output, json_text, note
-from dlkit.cli._evaluations import name_damaged
+from dlkit.cli._evaluations import name_damaged, tell_taken
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._progress import preparing
 from dlkit.cli._signals import GracefulStop
@@ -110,6 +110,7 @@ def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
 
 
 def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
+    from dlkit.build.data import require_same
     from dlkit.cli._training_view import TrainingView
     from dlkit.train import environment, run_directory
     from dlkit.train.events import Finished
@@ -117,6 +118,11 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
+    if latest is not None:
+        require_same(built.dataset, latest.state["data"])
+        directory.open_metrics(latest)
+    if begins:
+        tell_taken(built.dataset.sources, output)
     for remark in built.remarks if begins else ():
         note(remark)
     if begins:  # with the recipe there, a run that is killed from here on can be resumed
@@ -127,7 +133,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"going on with {directory.path} at step {latest.step}")
     if latest is None:
         directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
-    directory.open_metrics(latest.state["metrics_bytes"] if latest else 0)
+        directory.open_metrics()
     job, settings = built.training, built.training.settings
     title = f"{built.recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
     first = latest.step if latest else 0
@@ -157,6 +163,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     if finished.skipped:
         note(f"left out {finished.skipped} of {finished.step} steps: their loss or gradient was not finite")
     require_metrics(finished.metrics)
+    left_out = getattr(built.dataset, "left_out", {})
+    record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)
     output.emit(record, record["run"], lambda: _table(record))
@@ -182,6 +190,7 @@ def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[s
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
         **({"skipped_steps": finished.skipped} if finished.skipped else {}),
+        "sources": built.dataset.sources,
     }
 
 

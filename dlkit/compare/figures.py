@@ -167,7 +167,7 @@ def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str,
         label = f"{outcome.contender.optimizer}, lr {outcome.contender.lr:.3g}"
         lines += axis.plot([], [], color=colour, marker=marker, markevery=[-1], linewidth=1.3, label=label)
     _legend(figure, axis)
-    last = max(len(x) for x, _ in ways)
+    last = max((len(x) for x, _ in ways), default=1)  # nobody, where all diverged
     # the first steps are the long ones, so time runs faster and faster
     stops = sorted({min(last, max(1, round(last ** (frame / frames)))) for frame in range(frames + 1)})
     heading = axis.set_title(f"{title}: step 0")  # it has its place before the layout is made

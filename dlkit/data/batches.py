@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlkit.annotations import Count, Natural, NonNegative
 from dlkit.data import augmentation
-from dlkit.data.dataset import Split, imagenet_statistics
+from dlkit.data.dataset import Split, imagenet_statistics, standardised
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.errors import RequestError
 
@@ -24,7 +24,7 @@ _MULTIPLE = 4  # progressive sizes of small images are multiples of it
 
 
 class Batches(Epochs):
-    """Batches of rows, normalised once by the training split's mean and standard deviation.
+    """Batches of rows, (n, F) float32, standardised once, in float64, by the training split's mean and deviation.
 
     Training shuffles and keeps the last, partial batch; evaluation goes in order and yields views of the data, which
     must not be written to.
@@ -50,7 +50,7 @@ class Batches(Epochs):
         self.seed = seed
         self.training = training
         self._targets = split.targets.to(device)
-        self._inputs = self._load(split.inputs.to(device), mean.to(device), std.to(device))
+        self._inputs = self._load(split.inputs, mean, std)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """Batches `start`, `start` + 1, ... of epoch `number`: (inputs, targets), on the device.
@@ -78,7 +78,7 @@ class Batches(Epochs):
             yield self._mix(self._select(rows, *drawn), self._targets.index_select(0, rows), *drawn)
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        return (inputs - mean) / std
+        return standardised(inputs, mean, std).to(self.device)
 
     def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:
         """The augmentation parameters of epoch `number`, one for each position in `order`, each (samples,)."""
@@ -169,10 +169,11 @@ class ImageBatches(Batches):
         return ((augmentation.resize(inputs, side), *rest) for inputs, *rest in batches)
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        images = inputs.contiguous(memory_format=self._format)
+        images = inputs.to(self.device).contiguous(memory_format=self._format)
         self._height, self._width = images.shape[2:]
-        self._mean = augmentation.spread(mean[None, :, None, None], images)
-        self._std = augmentation.spread(std[None, :, None, None], images)
+        self._mean, self._std = (
+            augmentation.spread(values.to(self.device)[None, :, None, None], images) for values in (mean, std)
+        )
         mixes = bool(self.mixup or self.cutmix)
         self._augmented = self.training and bool(self.flip or self.shift or self.cutout or mixes)
         if not self._augmented and images.numel() * 4 <= _NORMALISED_BYTES:

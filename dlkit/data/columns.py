@@ -1,137 +1,170 @@
-"""From the columns of a table to arrays: numeric features and the classes of a label, with every value checked."""
+"""From the columns of a table to numeric features, with every value checked."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dlkit.data.table_file import Table, shortened
 from dlkit.errors import DlkitError, RequestError
 
-_TEXT = (pa.types.is_string, pa.types.is_large_string)
+_WHOLE = 2**53  # above it, float64 does not hold every whole number
+# What pandas calls an index that it writes beside the columns, in CSV read again and in Parquet.
+_INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+_ROW_INDEX = "pandas' row index"
 
 
-def feature_columns(table: pa.Table, file: Path, label: str, columns: tuple[str, ...] | None) -> list[str]:
-    """Names of the feature columns, all of them numeric."""
+def feature_columns(
+    table: Table, label: str, columns: tuple[str, ...] | None, known: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The feature columns with their kinds ("number" or "boolean"), and those that are left out, with the reason.
+
+    Args:
+        table: the rows.
+        label: the column that is no feature.
+        columns: the features as the recipe names them; None for all that are left.
+        known: the features with their kinds that a model was trained on: they are taken, in this order, by name.
+
+    Raises:
+        RequestError: a column is not there, is given twice, has no name, or is not of the type that is needed.
+    """
     for name in (label, *(columns or ())):
-        require_column(name, table, file)
+        require_column(name, table)
     if columns is not None:
         if label in columns:
             raise RequestError(f"columns: {label!r} is the label, which cannot be a feature too")
         if len(set(columns)) < len(columns):
             raise RequestError(f"columns: a name is given twice: {', '.join(columns)}")
-    names = [name for name in table.column_names if name != label] if columns is None else list(columns)
-    usable = dict.fromkeys(name for name in names if _is_numeric(table.schema.field(name).type))
-    for place, name in enumerate(names if columns is None else []):
-        if not name or re.fullmatch(r"__index_level_\d+__", name):
-            what = f"column {place + 1} has no name" if not name else f"{name!r} is pandas' row index"
-            raise RequestError(f"{file}: {what}, hence is hardly a feature", "name the features with `columns`")
-    for name in names:
-        if name not in usable:
-            kind = table.schema.field(name).type
-            hint = f"columns: [{', '.join(usable)}]" if columns is None and usable else None
-            raise RequestError(f"{file}: column {name!r} is not numeric but {kind}", hint)
+    if known is not None:
+        if columns is not None and set(columns) != set(known):
+            raise RequestError(
+                f"data.columns is {shortened(columns)}; the model was trained on {shortened(known)}",
+                "leave data.columns out: columns are read by the names that the run knows",
+            )
+        _require(known, table, label)
+        names = list(known)
+        left_out = {name: "" for name in table.rows.column_names if name not in (*known, label)}
+    elif columns is not None:
+        names = list(columns)
+        left_out = {name: "" for name in table.rows.column_names if name not in (*columns, label)}
+    else:
+        others = [name for name in table.rows.column_names if name != label]
+        left_out = {name: _ROW_INDEX for name in others if _INDEX.fullmatch(name)}
+        if others and table.rows.column_names[0] == "":
+            left_out[""] = _ROW_INDEX  # as pandas writes it into CSV
+        names = [name for name in others if name not in left_out]
+    kinds = {name: _kind(table.rows.schema.field(name).type) for name in names}
+    usable = [name for name, kind in kinds.items() if kind]
+    for name, kind in kinds.items():
+        if not name:
+            place = table.rows.column_names.index(name) + 1
+            raise RequestError(f"{table.file}: column {place} has no name", "name it, or choose with data.columns")
+        if not kind:
+            given = table.rows.schema.field(name).type
+            hint = f"data.columns='[{', '.join(usable)}]'" if columns is None and usable else None
+            raise RequestError(f"{table.file}: column {name!r} is not numeric but {given}", hint)
     if not names:
-        raise RequestError(f"{file} has no column for a feature beside the label {label!r}")
-    return names
+        raise RequestError(f"{table.file} has no column for a feature beside the label {label!r}")
+    return kinds, left_out
 
 
-def require_column(name: str, table: pa.Table, file: Path) -> None:
+def require_column(name: str, table: Table) -> None:
     """Raise RequestError where the table has no such column."""
-    if name in table.column_names:
+    names = table.rows.column_names
+    if name in names:
         return
-    close = get_close_matches(name, table.column_names, n=1)
+    close = get_close_matches(name, names, n=1)
     guess = f" (did you mean {close[0]!r}?)" if close else ""
-    listed = ", ".join(table.column_names)
-    raise RequestError(f"{file} has no column {name!r}{guess}", f"columns: {listed[:500]}")
+    raise RequestError(f"{table.file} has no column {name!r}{guess}", f"columns: {', '.join(names)[:500]}")
 
 
-def _is_numeric(kind: pa.DataType) -> bool:
+def _require(known: Mapping[str, str], table: Table, label: str) -> None:
+    """Raise RequestError, with what there is and what is needed, unless the known columns are there as they were."""
+    gone = [repr(name) for name in known if name not in table.rows.column_names]
+    faults = [f"has no column {shortened(gone, 3)}"] if gone else []
+    for name, kind in known.items():
+        if name == label:
+            faults.append(f"has {name!r} as its label, a feature in training")
+        elif name in table.rows.column_names and _kind(table.rows.schema.field(name).type) != kind:
+            given = table.rows.schema.field(name).type
+            faults.append(f"has column {name!r} as {given}, which was a {kind} in training")
+    if faults:
+        needed = shortened(f"{name} ({kind})" for name, kind in known.items())
+        raise RequestError(
+            f"{table.file} {shortened(faults, 3)}; its columns are {table.described()}; those trained on {needed}",
+            "columns are read by their names, and must be of the same types as in training",
+        )
+
+
+def _kind(kind: pa.DataType) -> str:
+    """ "number", "boolean", or nothing for what cannot be a feature."""
+    if pa.types.is_boolean(kind):
+        return "boolean"
     # pyarrow gives a column without any value the type null; its missing values are reported later
-    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_null)
-    return any(test(kind) for test in tests)
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    return "number" if any(test(kind) for test in tests) else ""
 
 
-def feature_values(table: pa.Table, file: Path, names: list[str]) -> NDArray[np.float32]:
-    """The feature columns, (N, F), all finite."""
-    features = np.empty((table.num_rows, len(names)), dtype=np.float32)
+def feature_values(
+    table: Table, names: Collection[str], parts: Mapping[str, NDArray[np.int64]]
+) -> dict[str, NDArray[np.float64]]:
+    """The feature columns of each part's rows, (n, F), all finite; a column's values lie side by side in memory.
+
+    They stay float64 until they are centred: 1700000000 + t is a multiple of 128 in float32.
+    """
+    features = {part: np.empty((len(rows), len(names)), np.float64, order="F") for part, rows in parts.items()}
     for place, name in enumerate(names):
-        column = table[name]
-        if pa.types.is_boolean(column.type):
-            column = column.cast(pa.uint8())
-        values = column.cast(pa.float64(), safe=False).to_numpy()  # a missing value becomes NaN
-        with np.errstate(over="ignore"):
-            features[:, place] = values
-        _refuse(np.isnan(values), "a missing value (NaN)", name, file)
-        _refuse(np.isinf(values), "an infinite value", name, file)
-        _refuse(np.isinf(features[:, place]), "a value that is too large for float32", name, file)
+        values = column_values(table, name)
+        for part, rows in parts.items():
+            features[part][:, place] = values[rows]
     return features
 
 
-def _refuse(bad: NDArray[np.bool_], what: str, name: str, file: Path) -> None:
-    if bad.any():
-        row = int(bad.argmax()) + 1
-        raise DlkitError(f"{file}: {what} in column {name!r}, row {row}", f"{bad.sum()} such rows; the first row is 1")
-
-
-def label_values(table: pa.Table, file: Path, label: str) -> tuple[list[str] | list[int], NDArray[np.int64]]:
-    """The distinct labels, text or integers, and the place of each row's label among them, (N,)."""
-    column = table[label]
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        column, kind = column.cast(kind.value_type), kind.value_type
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        column = pa.chunked_array([_whole(column, file, label)])
-    elif pa.types.is_boolean(kind):
-        column = column.cast(pa.string())  # "false" and "true"
-    elif not any(test(kind) for test in (pa.types.is_integer, *_TEXT, pa.types.is_null)):
-        raise RequestError(f"{file}: label {label!r} is {kind}; text, integers or booleans are needed")
-    encoded = column.combine_chunks().dictionary_encode()
-    places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    try:
-        values = encoded.dictionary.to_pylist()
-    except UnicodeDecodeError as error:
-        raise DlkitError(f"{file}: label {label!r} holds text that is not UTF-8") from error
-    empty = [place for place, value in enumerate(values) if value in ("", None)]
-    _refuse(np.isin(places, [-1, *empty]), "a missing value", label, file)
-    return values, places
-
-
-def _whole(column: pa.ChunkedArray, file: Path, label: str) -> pa.Array:
-    """Labels that are written as floating-point numbers, as integers."""
-    values = column.cast(pa.float64(), safe=False).to_numpy()
-    _refuse(np.isnan(values), "a missing value (NaN)", label, file)
-    fractional = (values != np.floor(values)) | (np.abs(values) >= 2**53)
-    if fractional.any():
-        row = int(fractional.argmax())
-        raise DlkitError(
-            f"{file}: label {label!r} is {values[row]} in row {row + 1}, but a class is a whole number or text",
-            "regression, the prediction of a number, is not supported",
+def column_values(table: Table, name: str) -> NDArray[np.float64]:
+    """One column, (N,), all finite. Raises DlkitError with the place of the first value that is not."""
+    column = table.rows[name]
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()  # a missing value becomes NaN
+    table.refuse(np.isnan(values), "a missing value (NaN)", name)
+    table.refuse(np.isinf(values), "an infinite value", name)
+    if pa.types.is_integer(column.type) and np.abs(values).max() > _WHOLE:
+        whole = column.to_numpy()
+        _, first, where = np.unique(values, return_index=True, return_inverse=True)
+        table.refuse(
+            whole != whole[first][where],
+            "a whole number above 2^53 that float64 cannot tell from another",
+            name,
         )
-    return pa.array(values.astype(np.int64))
+    return values
 
 
-def class_names(values: list[str] | list[int], file: Path, label: str) -> tuple[str, ...]:
-    """The names of the classes, sorted as numbers or as text."""
-    if len(values) == 1:
-        raise DlkitError(f"{file}: only one class, {values[0]!r}, in the label {label!r}")
-    return tuple(str(value) for value in sorted(values))
+def require_range(
+    table: Table,
+    names: Iterable[str],
+    values: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+) -> None:
+    """Raise DlkitError where a standardised value would be too large for float32: of `values`, (n, F), those of `rows`.
 
-
-def class_places(
-    values: list[str] | list[int], places: NDArray[np.int64], classes: tuple[str, ...], file: Path
-) -> NDArray[np.int64]:
-    """The class of every row, (N,), as its place in `classes`."""
-    order = {name: place for place, name in enumerate(classes)}
-    of_value = np.array([order.get(str(value), -1) for value in values], dtype=np.int64)
-    targets = of_value[places]
-    if (targets < 0).any():
-        row = int((targets < 0).argmax())
-        raise DlkitError(
-            f"{file}: class {str(values[places[row]])!r}, row {row + 1}, is not in the training rows' file"
-        )
-    return targets
+    Rows are never far from a mean of which they are a part; those of another file may be.
+    """
+    largest = np.finfo(np.float32).max
+    for place, name in enumerate(names):
+        column = values[:, place]
+        # |x - mean| / std <= largest, both sides halved: the difference of two numbers may be too large
+        centre, most = mean[place] / 2, min(largest * (std[place] / 2), np.finfo(np.float64).max)
+        if len(column) and max(column.max() / 2 - centre, centre - column.min() / 2) > most:
+            worst = int(np.abs(column / 2 - centre).argmax())
+            raise DlkitError(
+                f"{table.file}: {column[worst]:g} in column {name!r}, {table.place(int(rows[worst]))}, is too far from "
+                f"the training rows' mean for float32",
+                f"their mean is {mean[place]:g}, their standard deviation {std[place]:g}",
+            )

@@ -12,13 +12,14 @@ from torch import Tensor
 from dlkit.errors import RequestError
 
 _CHUNK = 4096
+_LEAST = 1e-140  # a standard deviation whose square is well inside float64's range
 
 
 @dataclass(frozen=True)
 class Split:
     """Examples and their classes.
 
-    `inputs` holds images, (N, C, H, W) uint8, or rows of features, (N, F) float32; `targets` is (N,) int64.
+    `inputs` holds images, (N, C, H, W) uint8, or rows of features, (N, F) float64; `targets` is (N,) int64.
     """
 
     inputs: Tensor
@@ -29,8 +30,9 @@ class Split:
 class Dataset:
     """The splits of one data set: "train", perhaps "val", perhaps "test".
 
-    `mean` and `std` are those of the training split, per channel (C,) or per feature (F,), in the unit of the inputs
-    (0..255 for photographs). `sources` says where the data came from: path, rows per split, sha256 of the content.
+    `mean` and `std` are those of the training split, per channel (C,) float32 or per feature (F,) float64, in the unit
+    of the inputs (0..255 for photographs). `sources` says where the data came from: path, rows per split, sha256 of the
+    content; "taken" and "remarks" are lines for the user. `columns` are the features' names with their kinds, of rows.
     """
 
     name: str
@@ -39,11 +41,12 @@ class Dataset:
     mean: Tensor
     std: Tensor
     sources: dict[str, Any]
+    columns: dict[str, str] | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(C, H, W) of an image or (F,) of a row."""
-        return tuple(self.splits["train"].inputs.shape[1:])
+        return tuple(next(iter(self.splits.values())).inputs.shape[1:])
 
 
 def assemble(name: str, splits: dict[str, Split], classes: tuple[str, ...], **sources: Any) -> Dataset:
@@ -55,7 +58,7 @@ def assemble(name: str, splits: dict[str, Split], classes: tuple[str, ...], **so
 
 
 def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and population standard deviation, float32, of each channel of images or each feature of rows.
+    """Mean and population standard deviation of each channel of images, float32, or each feature of rows, float64.
 
     A constant channel or feature has the standard deviation 1, so that normalisation makes it 0.
     """
@@ -69,12 +72,40 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
         count = inputs.numel() // inputs.shape[1]
         mean = total / count
         std = (squares / count - mean.square()).clamp(min=0).sqrt()
-        low, high = inputs.amin((0, 2, 3)), inputs.amax((0, 2, 3))
-    else:
-        std, mean = torch.std_mean(inputs.double(), 0, correction=0)
-        low, high = inputs.amin(0), inputs.amax(0)
+        std[inputs.amin((0, 2, 3)) == inputs.amax((0, 2, 3))] = 1
+        return mean.float(), std.float()
+    inputs = inputs.double()
+    std, mean = torch.std_mean(inputs, 0, correction=0)
+    low, high = inputs.amin(0), inputs.amax(0)
+    # the squares of a feature as large as 1e200 or as small as 1e-200 leave float64's range: it gets a unit of its own
+    for feature in (~((std > _LEAST) & (std < 1 / _LEAST)) & (low < high)).nonzero().flatten().tolist():
+        std[feature], mean[feature] = _scaled_statistics(inputs[:, feature])
     std[low == high] = 1
-    return mean.float(), std.float()
+    return mean, std
+
+
+def _scaled_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Standard deviation and mean of numbers of any size, (N,) float64."""
+    unit = values.abs().max()
+    mean = (values / unit).mean()
+    centred = values / unit - mean
+    spread = centred.abs().max()
+    std = (centred / spread).square().mean().sqrt() * spread * unit
+    return std.clamp(min=torch.finfo(torch.float64).tiny), mean * unit
+
+
+def standardised(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(x - mean) / std of rows, (N, F), in float64; only the result is rounded to float32.
+
+    1700000000 + t is a multiple of 128 in float32: rounded before it is centred, t would be lost.
+    """
+    result = torch.empty(inputs.shape, dtype=torch.float32)
+    mean, std = mean.double(), std.double()
+    for begin in range(0, len(inputs), _CHUNK):
+        rows = slice(begin, begin + _CHUNK)
+        # halves, which are exact, since the difference of two numbers may be too large for float64
+        result[rows] = (inputs[rows].double() / 2 - mean / 2) / (std / 2)
+    return result
 
 
 def imagenet_statistics(channels: int) -> tuple[Tensor, Tensor]:
@@ -94,5 +125,6 @@ def _fingerprint(splits: dict[str, Split], classes: tuple[str, ...]) -> str:
     for name, split in splits.items():
         for tensor in (split.inputs, split.targets):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.contiguous().numpy().data)
+            for chunk in tensor.split(_CHUNK):
+                digest.update(chunk.contiguous().numpy().data)
     return digest.hexdigest()

@@ -12,9 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
-from dlkit.data.columns import class_names, class_places, label_values, require_column
+from dlkit.data.columns import require_column
+from dlkit.data.known import Known
+from dlkit.data.labels import class_names, class_places, labels_of
 from dlkit.data.splits import three_way
-from dlkit.data.tables import READERS, read_table
+from dlkit.data.table_file import FORMATS, Table, read_table, shortened
 from dlkit.errors import DlkitError, RequestError
 
 Answer = Literal["class", "number", "candidate"]
@@ -77,6 +79,8 @@ def labelled(
 
 
 def texts(
+    known: Known | None = None,
+    /,
     *,
     path: Path,
     text: str,
@@ -88,6 +92,8 @@ def texts(
     validation: Rate = 0.0,
 ) -> LabelledTexts:
     """Texts, or pairs of texts, and their classes, from a CSV, JSON Lines or Parquet file.
+
+    A class is a label without the spaces around it; a model that is known reads its own classes, by their names.
 
     Args:
         path: the file: its name ends in .csv, .jsonl or .parquet.
@@ -104,45 +110,56 @@ def texts(
         DlkitError: a missing, empty or damaged file, missing values, a single class, one that the training rows lack
             or that is too small to be split.
     """
-    table, file = _table(Path(path), text, pair, label), Path(path)
-    values, places = label_values(table, file, label)
-    classes = class_names(values, file, label)
-    targets = class_places(values, places, classes, file)
+    table = _table(Path(path), text, pair, label)
+    found = labels_of(table, label)
+    classes = known.classes if known else class_names(table, found)
+    targets = class_places(table, found, classes)
     parts = three_way(
         targets, classes, test=0.0 if test_path else test, validation=0.0 if validation_path else validation
     )
-    first, second = _strings(table, file, text), _strings(table, file, pair) if pair else None
+    first, second = _strings(table, text), _strings(table, pair) if pair else None
     splits = {
         name: Examples([first[i] for i in rows], [second[i] for i in rows] if second else None, targets[rows])
         for name, rows in parts.items()
     }
-    for name, other in (("val", validation_path), ("test", test_path)):
+    sources: dict[str, Any] = {"path": str(table.file.resolve())}
+    remarks = list(found.remarks)
+    for name, key, other in (("val", "validation_path", validation_path), ("test", "test_path", test_path)):
         if other is not None:
-            held, source = _table(Path(other), text, pair, label), Path(other)
-            right = class_places(*label_values(held, source, label), classes, source)
-            splits[name] = Examples(_strings(held, source, text), _strings(held, source, pair) if pair else None, right)
-    return labelled(file.stem, splits, classes, sources={"path": str(file.resolve())})
+            held = _table(Path(other), text, pair, label)
+            found = labels_of(held, label)
+            right = class_places(held, found, classes)
+            splits[name] = Examples(_strings(held, text), _strings(held, pair) if pair else None, right)
+            sources[key] = str(held.file.resolve())
+            remarks += [remark for remark in found.remarks if remark not in remarks]
+    others = [name for name in table.rows.column_names if name not in (text, pair, label)]
+    sources |= {
+        "left_out": others,
+        "taken": f"{table.file}: {table.rows.num_rows} rows of {text}{f' and {pair}' if pair else ''}; label {label}: "
+        f"{shortened(classes)}" + (f"; left out: {shortened(map(repr, others))}" if others else ""),
+        "remarks": remarks,
+    }
+    return labelled(table.file.stem, splits, classes, sources=sources)
 
 
-def _table(file: Path, text: str, pair: str | None, label: str) -> pa.Table:
-    if file.suffix not in READERS:
-        raise RequestError(f"{file}: not a table of a known kind", f"its name must end in {', '.join(READERS)}")
-    table = read_table(READERS[file.suffix], file)
-    for name in (text, label, *([pair] if pair else [])):
-        require_column(name, table, file)
+def _table(file: Path, text: str, pair: str | None, label: str) -> Table:
+    if file.suffix not in FORMATS:
+        raise RequestError(f"{file}: not a table of a known kind", f"its name must end in {', '.join(FORMATS)}")
+    names = (text, label, *([pair] if pair else []))
+    table = read_table(FORMATS[file.suffix], file, names)
+    for name in names:
+        require_column(name, table)
     return table
 
 
-def _strings(table: pa.Table, file: Path, name: str) -> list[str]:
-    column = table[name]
+def _strings(table: Table, name: str) -> list[str]:
+    column = table.rows[name]
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise RequestError(f"{file}: column {name!r} is no text but {column.type}")
-    if column.null_count:
-        row = column.is_null().to_pylist().index(True) + 1
-        raise DlkitError(f"{file}: a missing text in column {name!r}, row {row}", f"{column.null_count} such rows")
+        raise RequestError(f"{table.file}: column {name!r} is no text but {column.type}")
+    table.refuse(column.is_null().to_numpy(), "a missing text", name)
     try:
         return column.to_pylist()
     except UnicodeDecodeError as error:
-        raise DlkitError(f"{file}: column {name!r} holds text that is not UTF-8") from error
+        raise DlkitError(f"{table.file}: column {name!r} holds text that is not UTF-8") from error

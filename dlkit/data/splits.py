@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from dlkit.errors import DlkitError
 
 _TEST_SEED, _VALIDATION_SEED = 1, 2
+
+Part = TypeVar("Part")
 
 
 def three_way(
@@ -43,6 +46,11 @@ def three_way(
         rows = {"val": train[validation_part], **rows}
         train = train[train_part]
     return {"train": train, **rows}
+
+
+def whole(splits: dict[str, Part]) -> dict[str, Part]:
+    """The splits of data of which nothing was held out: all of it, unless the data itself sets some of it apart."""
+    return {"all": splits["train"]} if list(splits) == ["train"] else splits
 
 
 def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

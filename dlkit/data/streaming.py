@@ -242,7 +242,8 @@ def _worker(_: int) -> None:
     torch.set_num_threads(1)
     threading.excepthook = _heed_no_closed_pipe
     # a stop is asked of the whole group or control group: the training process saves, and then ends its workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # macOS cannot tell who sent a signal: there it ends a worker at once
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         threading.Thread(target=_obey_parent, daemon=True).start()

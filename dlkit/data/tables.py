@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import functools
-import re
-from collections import Counter
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
-from dlkit.data.columns import class_names, class_places, feature_columns, feature_values, label_values
+from dlkit.data.columns import column_values, feature_columns, feature_values, require_range
 from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.known import Known
+from dlkit.data.labels import class_names, class_places, labels_of
 from dlkit.data.splits import three_way
-from dlkit.errors import DlkitError, RequestError
-
-Reader = Callable[[Path], pa.Table]
-
-
-def _read_csv(file: Path) -> pa.Table:
-    from pyarrow import csv as reader
-
-    # On one thread, errors name the row.
-    return reader.read_csv(file, read_options=reader.ReadOptions(use_threads=False))
-
-
-def _read_jsonl(file: Path) -> pa.Table:
-    from pyarrow import json as reader
-
-    block = min(file.stat().st_size + 1, 2**31 - 1)  # the whole file: errors name the row within the block
-    return reader.read_json(file, read_options=reader.ReadOptions(use_threads=False, block_size=block))
-
-
-def _read_parquet(file: Path) -> pa.Table:
-    from pyarrow.parquet import ParquetFile
-
-    with ParquetFile(file, page_checksum_verification=True) as reader:
-        return reader.read()
-
-
-# The ending of a file's name -> how to read it.
-READERS: dict[str, Reader] = {".csv": _read_csv, ".jsonl": _read_jsonl, ".parquet": _read_parquet}
+from dlkit.data.table_file import CSV, JSONL, PARQUET, Format, read_table, shortened
 
 
 def table(
-    reader: Reader,
+    format: Format,
+    known: Known | None = None,
     /,
     *,
     path: Path,
@@ -58,14 +32,16 @@ def table(
     test: Rate = 0.2,
     validation: Rate = 0.0,
 ) -> Dataset:
-    """Rows of a file: features (N, F) float32 and the classes of the label, sorted.
+    """Rows of a file: features (N, F) float64 and the classes of the label, sorted.
 
-    A label is text, an integer, a boolean or a whole number. Booleans among the features become 0 and 1.
+    A label is text, an integer, a boolean or a whole number, without the spaces around it. Booleans among the features
+    become 0 and 1. A model that is known reads its own columns, by their names, and its own classes. What was taken of
+    the file and what was left out is among the sources.
 
     Args:
         path: the file, relative to the current directory.
         label: the column that holds the class; of JSON Lines the key.
-        columns: the feature columns; by default all but the label, which must then be numeric.
+        columns: the feature columns; by default all but the label and an index that pandas wrote; all are numeric.
         test_path: a second file with the rows of "test".
         test: share of the rows that is held out as "test", where there is no test_path.
         validation: share of the training rows that is held out as "val".
@@ -75,51 +51,53 @@ def table(
         DlkitError: a missing, empty or damaged file, missing or infinite values, a single class, a class that is
             only in the test file or too small to be split.
     """
-    file = Path(path)
-    rows = read_table(reader, file)
-    features = feature_columns(rows, file, label, columns)
-    values, places = label_values(rows, file, label)
-    classes = class_names(values, file, label)
-    labels = class_places(values, places, classes, file)
-    inputs = feature_values(rows, file, features)
+    rows, tested = read_table(format, Path(path), (label,)), None
+    features, left_out = feature_columns(rows, label, columns, known.columns if known else None)
+    found = labels_of(rows, label)
+    classes = known.classes if known else class_names(rows, found)
+    labels = class_places(rows, found, classes)
+    for name in features:
+        column_values(rows, name)  # what is wrong with a value is said before what is wrong with their number
     parts = three_way(labels, classes, test=0.0 if test_path else test, validation=validation)
-    splits = {name: _split(inputs, labels, chosen) for name, chosen in parts.items()}
-    sources = {"path": str(file.resolve()), "label": label, "columns": features}
+    inputs = feature_values(rows, features, parts)
+    splits = {name: _split(inputs[name], labels[chosen]) for name, chosen in parts.items()}
+    sources: dict[str, Any] = {"path": str(rows.file.resolve()), "label": label, "columns": list(features)}
+    files, remarks = [(rows, parts)], list(found.remarks)
     if test_path:
-        test_file = Path(test_path)
-        rows = read_table(reader, test_file)
-        feature_columns(rows, test_file, label, tuple(features))
-        labels = class_places(*label_values(rows, test_file, label), classes, test_file)
-        splits["test"] = _split(feature_values(rows, test_file, features), labels, np.arange(len(labels)))
-        sources["test_path"] = str(test_file.resolve())
-    return assemble(file.stem, splits, classes, **sources)
+        tested = read_table(format, Path(test_path), (label,))
+        _, more = feature_columns(tested, label, None, features)
+        found, left_out = labels_of(tested, label), left_out | more
+        every = {"test": np.arange(tested.rows.num_rows)}
+        values = feature_values(tested, features, every)["test"]
+        splits["test"] = _split(values, class_places(tested, found, classes))
+        sources["test_path"] = str(tested.file.resolve())
+        files.append((tested, every))
+        remarks += [remark for remark in found.remarks if remark not in remarks]
+    shown = [repr(name) + (f" ({why})" if why else "") for name, why in left_out.items()]
+    sources |= {
+        "left_out": list(left_out),
+        "taken": f"{rows.file}: {rows.rows.num_rows} rows of {shortened(features)}; label {label}: "
+        f"{shortened(classes)}"
+        + (f"; test: {tested.rows.num_rows} rows of {tested.file}" if tested else "")
+        + (f"; left out: {shortened(shown)}" if shown else ""),
+        "remarks": remarks,
+    }
+    dataset = replace(assemble(rows.file.stem, splits, classes, **sources), columns=features)
+    if known and known.mean is not None and known.std is not None:
+        dataset = replace(dataset, mean=known.mean, std=known.std)
+    for source, there in files:
+        for part, chosen in there.items():
+            require_range(
+                source, features, splits[part].inputs.numpy(), chosen, dataset.mean.numpy(), dataset.std.numpy()
+            )
+    return dataset
 
 
 # The first line of CSV names the columns; JSON Lines has an object a line.
-csv = functools.partial(table, _read_csv)
-jsonl = functools.partial(table, _read_jsonl)
-parquet = functools.partial(table, _read_parquet)
+csv = functools.partial(table, CSV)
+jsonl = functools.partial(table, JSONL)
+parquet = functools.partial(table, PARQUET)
 
 
-def _split(inputs: NDArray[np.float32], labels: NDArray[np.int64], rows: NDArray[np.int64]) -> Split:
-    return Split(torch.from_numpy(inputs[rows]), torch.from_numpy(labels[rows]))
-
-
-def read_table(reader: Reader, file: Path) -> pa.Table:
-    """The rows of a file. Raises DlkitError where it is missing, empty or damaged."""
-    if not file.is_file():
-        raise DlkitError(f"not a file: {file}" if file.exists() else f"no such file: {file}")
-    try:
-        if file.stat().st_size == 0:
-            raise DlkitError(f"the file is empty: {file}")
-        table = reader(file)
-        names = table.column_names
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = re.sub(r"\bin row (\d+)$", lambda row: f"in row {int(row[1]) + 1}", " ".join(str(error).split()))
-        raise DlkitError(f"cannot read {file}: {reason[:300]}") from error
-    if table.num_rows == 0:
-        raise DlkitError(f"no rows in {file}")
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise RequestError(f"{file} has two columns named {name!r}", "rename or remove one of them")
-    return table
+def _split(inputs: NDArray[np.float64], labels: NDArray[np.int64]) -> Split:
+    return Split(torch.from_numpy(inputs), torch.from_numpy(labels))

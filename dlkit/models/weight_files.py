@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from dlkit import runs
 from dlkit.errors import DlkitError
 from dlkit.train import checkpoint
 
@@ -83,11 +84,11 @@ def read(path: Path) -> WeightFile:
 
 def _checkpoint_of(path: Path) -> Path | None:
     """The checkpoint of dlkit that is meant by a run, a checkpoint or a file in one; None for weights of others."""
-    checkpoints = path / "checkpoints"
-    if checkpoints.is_dir():
-        best = checkpoints / "best"
-        return best if best.is_dir() else checkpoints / "last"
+    if (path / "checkpoints").is_dir():
+        return runs.Run(path).choose()
     folder = path if path.is_dir() else path.parent
+    if folder.parent.name == "checkpoints":
+        runs.require_inside(folder.parent.parent, folder)
     of_a_run = folder.resolve().parent.name == "checkpoints" and (folder.resolve().parents[1] / "recipe.yaml").is_file()
     marked = any((folder / name).is_file() for name in (checkpoint.STATE, checkpoint.MANIFEST))
     return folder if path.exists() and (of_a_run or marked) else None

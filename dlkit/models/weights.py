@@ -111,10 +111,11 @@ def pretrained(
             raise RequestError("model.new_head is set, but the model does not say what its last layer is")
         head = [name for name in own if name.startswith(f"{_head(model)}.")]
         given, wanted = (next((state[name].shape for name in head if name in state), None) for state in (tensors, own))
-        others = given is not None and wanted is not None and given != wanted and given[1:] == wanted[1:]
-        if others:
+        anew = new_head and given == wanted
+        if given is not None and wanted is not None and given != wanted and given[1:] == wanted[1:]:
             remarks.append(f"{weights} has {given[0]} classes, the data {wanted[0]}: the last layer starts anew")
-        if others or (new_head and given == wanted):
+            anew = True
+        if anew:
             tensors |= {name: own[name] for name in head}
         try:
             load(model, tensors)

@@ -40,7 +40,7 @@ def draw(inside: Mapping[str, Tensor], outside: Mapping[str, Mapping[str, Tensor
         for number, (name, scores) in enumerate(outside.items()):
             other = scores[score].numpy()
             auroc = separation(values, scores[score])["auroc"]
-            label = f"{name[-24:]}: AUROC {auroc:.3f}"
+            label = f"AUROC {auroc:.3f}: {name[-24:]}"  # no legend has labels that begin with an underscore
             weights = np.full(len(other), 1 / len(other))
             colour = _COLOURS[number % len(_COLOURS)]
             axis.hist(other, bins, weights=weights, histtype="step", color=colour, linewidth=1.3, label=label)

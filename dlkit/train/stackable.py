@@ -32,7 +32,7 @@ def runs_at_once(training: Training) -> int:
 def unsupported(training: Training) -> str | None:
     """Why these runs cannot be stacked, or None."""
     settings = training.settings
-    for name, wanted in (("accumulate", 1), ("ema", None), ("patience", None)):
+    for name, wanted in (("accumulate", 1), ("ema", None), ("patience", None), ("on_nan", "stop")):
         if getattr(settings, name) != wanted:
             return f"train.{name} is set"
     if settings.precision == "fp16":

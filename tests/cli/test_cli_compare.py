@@ -178,7 +178,7 @@ def test_targets_and_assertions(here: Any) -> None:
         "--optimizers",
         "sgd,momentum",
         "--lr",
-        "1e-3,1e-2",
+        "1e-3,1e-2,0.1",
         "--steps",
         "100",
     )
@@ -189,7 +189,41 @@ def test_targets_and_assertions(here: Any) -> None:
     wrong = here(*race, "--assert", "sgd<momentum")
     assert wrong.code == 3
     assert wrong.err.splitlines()[-2].startswith("error: the runs do not support sgd<momentum")
-    assert lines(wrong)[-1]["kind"] == "verdict"
+    verdict = lines(wrong)[-1]
+    assert (verdict["kind"], verdict["winner"], verdict["basis"]) == ("verdict", "momentum", "one run each")
+    assert verdict["text"].startswith("momentum ends lowest of one run each: loss ")
+    assert {(pair["low"], pair["high"], pair["separated"]) for pair in verdict["pairs"]} == {(None, None, True)}
+
+
+def test_an_assertion_at_an_edge_is_not_supported_unless_that_is_allowed(here: Any) -> None:
+    race = ("compare-optimizers", "quadratic:100", "--optimizers", "sgd,momentum", "--lr", "1e-4,1e-3", "--steps", "50")
+    claim = ("--assert", "momentum<sgd")
+    refused = here(*race, *claim)
+    assert refused.code == 3
+    assert refused.err.splitlines()[-2:] == [
+        "error: the runs do not support momentum<sgd: a better learning rate may lie beyond those tried of "
+        "sgd (lr 0.001, the largest), momentum (lr 0.001, the largest)",
+        "hint: widen --lr, or accept it with --allow-edge",
+    ]
+    records = lines(refused)
+    assert [r["edge"] for r in records if r["kind"] == "optimizer"] == ["high", "high"]
+    assert records[-1]["edges"] == {"momentum": "high", "sgd": "high"}
+    assert "momentum (lr 0.001, the largest)" in records[-1]["text"]
+    assert here(*race, *claim, "--allow-edge").code == 0
+    assert here(*race, "--assert", "sgd<momentum", "--allow-edge").code == 3
+
+
+def test_a_race_that_only_diverges_has_no_winner(here: Any, tmp_path: Path) -> None:
+    race = ("compare-optimizers", "rosenbrock", "--optimizers", "sgd,momentum", "--lr", "10,100", "--steps", "50")
+    result = here(*race, "--out", "race", "--animate", "race.gif", "--target", "loss=0.1")
+    assert result.code == 1
+    assert result.err.splitlines()[-2] == "error: no optimizer has a result: every run diverged"
+    assert (lines(result)[-1]["winner"], lines(result)[-1]["tied"]) == (None, [])
+    assert (tmp_path / "race" / "report.html").exists()
+    quiet = here(*race, "-q")
+    assert (quiet.code, quiet.out) == (1, "none\n")
+    for claim in ("sgd<=momentum", "momentum<=sgd", "sgd<momentum"):
+        assert here(*race, "--assert", claim, "--allow-edge").code == 3
 
 
 @pytest.mark.parametrize(
@@ -207,7 +241,7 @@ def test_targets_and_assertions(here: Any) -> None:
         ("digits-mlp --steps 0", "Invalid value for '--steps'"),
         ("digits-mlp --resume", "--resume needs --out"),
         ("digits-mlp --animate x.gif", "--animate is about a surface"),
-        ("beale --animate x.mp4", "no .gif file"),
+        ("beale --animate x.mp4", "--animate x.mp4 does not end in .gif"),
         ("beale --start 1", "no point"),
         ("beale --start nan,1", "not finite"),
         ("beale optimizer.lr=1", "KEY=VALUE is about a recipe"),

@@ -139,9 +139,7 @@ def test_resume_without_a_run(here: Any) -> None:
 def test_divergence_is_named_and_the_last_checkpoint_kept(here: Any, tmp_path: Path) -> None:
     result = here("train", "digits-mlp", "optimizer={name: sgd, lr: 1e30}", "train.log_every=1", "--run-dir", "r")
     assert (result.code, result.out) == (1, "")
-    assert re.match(
-        r"error: diverged: the mean training loss over the 1 steps up to \d+ is (nan|inf)", result.err.splitlines()[-2]
-    )
+    assert re.match(r"error: diverged: the training loss of step \d+ is not finite$", result.err.splitlines()[-2])
     assert "lower optimizer.lr" in result.err
 
 

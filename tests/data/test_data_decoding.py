@@ -96,7 +96,7 @@ def test_the_centre_of_a_large_sideways_jpeg_is_its_centre(tmp_path: Path) -> No
     large = Image.fromarray(PICTURE).resize((601, 401), Image.Resampling.NEAREST)  # decoded at a half: 300.5 wide
     for name, picture in (("a", large), ("b", large.transpose(Image.Transpose.ROTATE_270))):
         (tmp_path / name).mkdir()
-        picture.save(tmp_path / name / "x.jpg", quality=95, **({"exif": exif} if name == "a" else {}))
+        picture.save(tmp_path / name / "x.jpg", quality=95, exif=exif if name == "a" else Image.Exif())
     turned, upright = images(path=tmp_path, size=32, test=0.0).splits["train"].inputs.int()
     assert (turned - upright).abs().float().mean() < 2
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -67,7 +68,7 @@ def test_every_row_is_read_once(read: Callable[..., Any], write: Callable[..., N
         for split in data.splits.values()
         for row, target in zip(split.inputs, split.targets, strict=True)
     }
-    rows = zip(np.float32(columns["a"]), columns["b"], columns["kind"], strict=True)
+    rows = zip(columns["a"], columns["b"], columns["kind"], strict=True)
     assert seen == {(float(a), float(b), kind) for a, b, kind in rows}
     train = data.splits["train"].inputs
     torch.testing.assert_close(data.mean, train.mean(0))
@@ -139,11 +140,11 @@ def test_types_are_inferred_from_the_whole_file(tmp_path: Path) -> None:
 
 
 def test_a_late_row_is_named_by_its_number(tmp_path: Path) -> None:
-    rows = "".join(f"{i},{i % 2}\n" for i in range(200_000))  # the header is row 1
-    with pytest.raises(DlkitError, match="Row #200002: Expected 2 columns, got 3"):
+    rows = "".join(f"{i},{i % 2}\n" for i in range(200_000))  # the header is line 1
+    with pytest.raises(DlkitError, match="line 200002: Expected 2 columns, got 3"):
         tables.csv(path=csv_file(tmp_path, "a,y\n" + rows + "1,2,3\n"), label="y")
     objects = "".join(f'{{"a": {i}, "y": {i % 2}}}\n' for i in range(100_000))
-    with pytest.raises(DlkitError, match=r"in row 100001$"):
+    with pytest.raises(DlkitError, match=r"in line 100001$"):
         tables.jsonl(path=csv_file(tmp_path, objects + '{"a": "x", "y": 1}\n'), label="y")
 
 
@@ -163,7 +164,7 @@ WRONG_REQUESTS = [
     ("a,a,y\n1,1,2\n", {}, "two columns named 'a'"),
     ("a,b,y\n1,red,2\n", {}, "column 'b' is not numeric but string"),
     ("a,b,y\n1,red,2\n", {"columns": ("a", "b")}, "column 'b' is not numeric"),
-    (",a,y\n0,1,2\n", {}, "column 1 has no name"),
+    ("a,,y\n0,1,2\n", {}, "column 2 has no name"),
     ("a,y\n1,2020-01-02\n", {}, "label 'y' is date32"),
 ]
 
@@ -180,26 +181,25 @@ BROKEN = [
     (tables.csv, "", "the file is empty"),
     (tables.csv, "\n", "Empty CSV file"),
     (tables.csv, "a,y\n", "no rows"),
-    (tables.csv, "a,y\n1,0\n2,1,9\n", "Row #3: Expected 2 columns, got 3"),
+    (tables.csv, "a,y\n1,0\n2,1,9\n", "line 3: Expected 2 columns, got 3"),
     (tables.csv, b"a,\xff,y\n1,2,3\n", "cannot read .*0xff"),
-    (tables.csv, "a,y\n1,0\n,1\n,1\n", "missing value .* 'a', row 2"),
-    (tables.csv, "a,y\n1,0\nnan,1\n", "missing value .* 'a', row 2"),
-    (tables.csv, "a,y\n,0\n,1\n", "missing value .* 'a', row 1"),
-    (tables.csv, "a,y\n1,0\n2,1\n-inf,1\n", "infinite value in column 'a', row 3"),
-    (tables.csv, "a,y\n1,0\n1e300,1\n", "too large for float32 in column 'a', row 2"),
-    (tables.csv, "a,y\n1,x\n1,\n", "missing value in column 'y', row 2"),
-    (tables.csv, "a,y\n1,1\n1,\n", "missing value in column 'y', row 2"),
-    (tables.csv, "a,y\n1,\n1,\n", "missing value in column 'y', row 1"),
-    (tables.csv, "a,y\n1,1.0\n1,2.5\n", "label 'y' is 2.5 in row 2"),
-    (tables.csv, "a,y\n1,1.0\n1,inf\n", "label 'y' is inf in row 2"),
+    (tables.csv, "a,y\n1,0\n,1\n,1\n", "missing value .* 'a', line 3"),
+    (tables.csv, "a,y\n1,0\nnan,1\n", "missing value .* 'a', line 3"),
+    (tables.csv, "a,y\n,0\n,1\n", "missing value .* 'a', line 2"),
+    (tables.csv, "a,y\n1,0\n2,1\n-inf,1\n", "infinite value in column 'a', line 4"),
+    (tables.csv, "a,y\n1,x\n1,\n", "missing value in column 'y', line 3"),
+    (tables.csv, "a,y\n1,1\n1,\n", "missing value in column 'y', line 3"),
+    (tables.csv, "a,y\n1,\n1,\n", "missing value in column 'y', line 2"),
+    (tables.csv, "a,y\n1,1.0\n1,2.5\n", "label 'y' is 2.5 in line 3"),
+    (tables.csv, "a,y\n1,1.0\n1,inf\n", "label 'y' is inf in line 3"),
     (tables.csv, "a,y\n1,x\n2,x\n", "only one class, 'x'"),
     (tables.csv, "a,y\n1,x\n2,x\n3,z\n", "class 'z' has too few rows"),
     (tables.jsonl, "", "the file is empty"),
     (tables.jsonl, "\n", "no rows"),
-    (tables.jsonl, '{"a": 1, "y": 0}\n{"a": "x", "y": 1}\n', "changed from number to string in row 2"),
-    (tables.jsonl, '{"a": 1, "y": 0}\n{"a": 2\n', "in row 2"),
-    (tables.jsonl, '{"a": 1, "y": 0}\n{"y": 1}\n', "missing value .* 'a', row 2"),
-    (tables.jsonl, '{"a": NaN, "y": 0}\n{"a": 1, "y": 1}\n', "missing value .* 'a', row 1"),
+    (tables.jsonl, '{"a": 1, "y": 0}\n{"a": "x", "y": 1}\n', "changed from number to string in line 2"),
+    (tables.jsonl, '{"a": 1, "y": 0}\n{"a": 2\n', "in line 2"),
+    (tables.jsonl, '{"a": 1, "y": 0}\n{"y": 1}\n', "missing value .* 'a', line 2"),
+    (tables.jsonl, '{"a": NaN, "y": 0}\n{"a": 1, "y": 1}\n', "missing value .* 'a', line 1"),
     (tables.jsonl, b'{"a": 1, "y": "\xff"}\n{"a": 1, "y": "x"}\n', "not UTF-8"),
     (tables.parquet, "hello, this is no table", "cannot read .*Parquet magic bytes not found"),
 ]
@@ -223,19 +223,32 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 def test_a_class_that_only_the_test_file_has(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "a,y\n1,x\n1,z\n")
     other = csv_file(tmp_path, "a,y\n1,x\n1,new\n", "test.csv")
-    with pytest.raises(DlkitError, match=r"test\.csv: class 'new', row 2"):
+    with pytest.raises(DlkitError, match=r"test\.csv: class 'new', line 3"):
         tables.csv(path=path, label="y", test_path=other)
     with pytest.raises(RequestError, match=r"test\.csv has no column 'a'"):
         tables.csv(path=path, label="y", test_path=csv_file(tmp_path, "b,y\n1,x\n", "test.csv"))
 
 
-def test_a_pandas_index_is_not_a_feature(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "t", {"a": [1, 2], "y": [0, 1], "__index_level_0__": [0, 1]})
-    with pytest.raises(RequestError, match="pandas' row index"):
-        tables.parquet(path=str(tmp_path / "t"), label="y")
+def test_a_pandas_index_is_left_out_and_named(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"a": [1.5, 2.5] * 4, "y": [0, 1] * 4}, index=[7, 3, 5, 1, 0, 2, 4, 6])
+    frame.to_csv(tmp_path / "first.csv")
+    pandas.read_csv(tmp_path / "first.csv").to_csv(tmp_path / "twice.csv")  # an index, and one called Unnamed: 0
+    write_parquet(tmp_path / "t.parquet", {"a": [1, 2] * 2, "y": [0, 1] * 2, "__index_level_0__": [0, 1, 2, 3]})
+    for file, left_out in (
+        ("first.csv", [""]),
+        ("twice.csv", ["Unnamed: 0", ""]),
+        ("t.parquet", ["__index_level_0__"]),
+    ):
+        read = tables.parquet if file.endswith("parquet") else tables.csv
+        sources = read(path=str(tmp_path / file), label="y").sources
+        assert (sources["columns"], sources["left_out"]) == (["a"], left_out), file
+        assert "rows of a; label y: 0, 1; left out: " in sources["taken"]
+        assert "(pandas' row index)" in sources["taken"]
+    named = tables.csv(path=str(tmp_path / "twice.csv"), label="y", columns=("Unnamed: 0", "a"))
+    assert named.sources["columns"] == ["Unnamed: 0", "a"]
 
 
 def test_annotations_resolve_and_every_key_is_documented() -> None:
-    keys = set(typing.get_type_hints(tables.table, include_extras=True)) - {"reader", "return"}
+    keys = set(typing.get_type_hints(tables.table, include_extras=True)) - {"format", "known", "return"}
     assert keys == {"path", "label", "columns", "test_path", "test", "validation"}
     assert all(f"        {key}: " in (tables.table.__doc__ or "") for key in keys)

@@ -1,0 +1,24 @@
+"""What a trained model knows of its training data, by which other data is read: names, never places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Known:
+    """What other rows must have.
+
+    Args:
+        classes: their names, in the order of the model's outputs.
+        columns: feature column -> its kind ("number" or "boolean"), in the order of the model's inputs; None for texts.
+        mean: (F,) float64 of the training rows; None for texts.
+        std: (F,) float64 of the training rows; None for texts.
+    """
+
+    classes: tuple[str, ...]
+    columns: dict[str, str] | None = None
+    mean: Tensor | None = None
+    std: Tensor | None = None

@@ -1,0 +1,204 @@
+"""The column that holds each row's class: its values, the names of the classes, and the class of every row."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dlkit.data.table_file import Table, shortened
+from dlkit.errors import DlkitError, RequestError
+
+_TEXT = (pa.types.is_string, pa.types.is_large_string)
+_BOOLEAN = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)(inity)?", re.IGNORECASE)
+_PADDED = re.compile(r"[+-]?0[0-9].*")  # a code such as 007, which is no number
+_WHOLE = re.compile(r"(-?(0|[1-9][0-9]*))\.0*")
+
+Name = str | int
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The label of every row of a table.
+
+    Args:
+        column: its name.
+        written: the distinct values as they are in the file, without spaces around them.
+        names: the name of the class that each stands for: text, or a whole number.
+        places: which of them each row has, (N,).
+        remarks: what was made of values that are spelled in several ways.
+    """
+
+    column: str
+    written: list[str]
+    names: Sequence[Name]
+    places: NDArray[np.int64]
+    remarks: tuple[str, ...]
+
+
+def labels_of(table: Table, label: str) -> Labels:
+    """The label of every row.
+
+    Raises:
+        RequestError: the column is not of a type that can be a class.
+        DlkitError: missing values, fractions, text that is not UTF-8.
+    """
+    column = table.rows[label]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        values = column.cast(pa.float64(), safe=False).to_numpy()
+        table.refuse(np.isnan(values), "a missing value (NaN)", label)
+        column = pa.chunked_array([pa.array(_whole(table, label, values))])
+    elif pa.types.is_boolean(kind):
+        column = column.cast(pa.string())  # "false" and "true"
+    elif not any(test(kind) for test in (pa.types.is_integer, *_TEXT, pa.types.is_null)):
+        raise RequestError(f"{table.file}: label {label!r} is {kind}; text, integers or booleans are needed")
+    encoded = column.combine_chunks().dictionary_encode()
+    places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    try:
+        values = encoded.dictionary.to_pylist()
+    except UnicodeDecodeError as error:
+        raise DlkitError(f"{table.file}: label {label!r} holds text that is not UTF-8") from error
+    written = ["" if value is None else str(value).strip() for value in values]
+    names: Sequence[Name] = values
+    if label in table.written:
+        names = _understood(table, label, written, places)
+    elif any(isinstance(value, str) for value in values):
+        names = written
+    empty = [place for place, value in enumerate(written) if value == ""]
+    table.refuse(np.isin(places, [-1, *empty]), "a missing value", label)
+    spaced = [place for place, value in enumerate(values) if isinstance(value, str) and value != written[place]]
+    remarks = (*_spaces(label, values, places, spaced), *_merged(label, names, values))
+    return Labels(label, written, names, places, remarks)
+
+
+def _understood(table: Table, label: str, written: list[str], places: NDArray[np.int64]) -> Sequence[Name]:
+    """What the values of a file without types stand for: whole numbers, booleans, or text as it is."""
+    from pyarrow.csv import ConvertOptions
+
+    missing = {"", *ConvertOptions().null_values}
+    said = [value for value in written if value not in missing]
+    numbers = all(_NUMBER.fullmatch(value) and not _PADDED.fullmatch(value) for value in said)
+    if said and not numbers and not all(value in _BOOLEAN for value in said):
+        kind = _inferred(said)
+        if pa.types.is_temporal(kind):
+            raise RequestError(f"{table.file}: label {label!r} is {kind}; text, integers or booleans are needed")
+        return written
+    gone = [place for place, value in enumerate(written) if value in missing]
+    table.refuse(np.isin(places, gone), "a missing value", label)
+    if not numbers:
+        return [_BOOLEAN[value] for value in written]
+    if not all(_INTEGER.fullmatch(value) for value in written):
+        values = np.array([float(value) for value in written])
+        _whole(table, label, values[places])
+        return [int(value) for value in values]
+    return [int(value) for value in written]
+
+
+def _inferred(values: list[str]) -> pa.DataType:
+    """What pyarrow takes values of CSV for."""
+    from pyarrow import csv
+
+    lines = ("label", *('"' + value.replace('"', '""') + '"' for value in values))
+    options = csv.ParseOptions(newlines_in_values=True)
+    return csv.read_csv(pa.py_buffer("\n".join(lines).encode()), parse_options=options).schema.field(0).type
+
+
+def _whole(table: Table, label: str, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Labels that are written as floating-point numbers, as integers, (N,)."""
+    fractional = (values != np.floor(values)) | (np.abs(values) >= 2**53)
+    if fractional.any():
+        row = int(fractional.argmax())
+        raise DlkitError(
+            f"{table.file}: label {label!r} is {values[row]} in {table.place(row)}, but a class is a whole number or "
+            "text",
+            "regression, the prediction of a number, is not supported",
+        )
+    return values.astype(np.int64)
+
+
+def class_names(table: Table, labels: Labels) -> tuple[str, ...]:
+    """The names of the classes, sorted as numbers or as text. Raises DlkitError where there is only one."""
+    if len(set(labels.names)) == 1:
+        raise DlkitError(f"{table.file}: only one class, {labels.names[0]!r}, in the label {labels.column!r}")
+    return tuple(str(name) for name in sorted(set(labels.names)))  # pyright: ignore[reportArgumentType]
+
+
+def class_places(table: Table, labels: Labels, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """The class of every row, (N,), as its place in `classes`, which are met by name.
+
+    A class is met as it is written, or as what it stands for: 1.0 in one file is 1 in another, True is true.
+
+    Raises:
+        DlkitError: a row is of another class.
+    """
+    exact = {name: place for place, name in enumerate(classes)}
+    alike: dict[str, list[int]] = {}
+    for place, name in enumerate(classes):
+        alike.setdefault(_meaning(name), []).append(place)
+
+    def place_of(written: str, name: Name) -> int:
+        for spelling in (written, str(name)):
+            if spelling in exact:
+                return exact[spelling]
+        same = alike.get(_meaning(written), [])
+        return same[0] if len(same) == 1 else -1
+
+    of_value = np.array([place_of(*value) for value in zip(labels.written, labels.names, strict=True)], dtype=np.int64)
+    targets = of_value[labels.places]
+    if (targets < 0).any():
+        row = int((targets < 0).argmax())
+        there = shortened(str(name) for name in sorted(set(labels.written)))
+        raise DlkitError(
+            f"{table.file}: class {labels.written[labels.places[row]]!r}, {table.place(row)}, is not in the training "
+            f"rows' data, which has {shortened(classes)}",
+            f"the label {labels.column!r} of {table.file} has {there}; classes are met by their names",
+        )
+    return targets
+
+
+def _meaning(text: str) -> str:
+    """A name without what depends on the kind of file: "True" is "true", "1.0" is "1"."""
+    whole = _WHOLE.fullmatch(text)
+    return whole[1] if whole else _BOOLEAN.get(text, text)
+
+
+def _spaces(label: str, values: list[object], places: NDArray[np.int64], spaced: list[int]) -> Iterable[str]:
+    if spaced:
+        rows = int(np.isin(places, spaced).sum())
+        yield f"label {label!r}: spaces around a class are left out, as in {values[spaced[0]]!r} ({rows} rows)"
+
+
+def _merged(label: str, names: Sequence[Name], values: list[object]) -> Iterable[str]:
+    """Spellings that became one class, and classes that look like one."""
+    spellings: dict[Name, list[str]] = {}
+    for name, value in zip(names, values, strict=True):
+        spellings.setdefault(name, []).append(str(value).strip())
+    for name, written in spellings.items():
+        if len(set(written)) > 1:
+            yield f"label {label!r}: {_quoted(sorted(set(written)))} are one class, {name}"
+    looks: dict[str, list[str]] = {}
+    for name in sorted(str(name) for name in spellings):
+        looks.setdefault(_look(name), []).append(name)
+    for alike in looks.values():
+        if len(alike) > 1:
+            yield f"label {label!r}: {_quoted(alike)} are {len(alike)} classes, as they are written"
+
+
+def _look(name: str) -> str:
+    """What a reader may take a name for: case, spaces, accents' coding and the zeros of a number do not count."""
+    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    return str(float(text)) if _NUMBER.fullmatch(text) else text
+
+
+def _quoted(names: list[str]) -> str:
+    return shortened((repr(name) for name in names), 4)

@@ -1,0 +1,157 @@
+"""A table in a file, as CSV, JSON Lines or Parquet, and where in the file its user finds a row again."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dlkit.errors import DlkitError, RequestError
+
+_LARGEST_CELL = 2**31 - 1  # characters
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file.
+
+    Args:
+        read: the rows of a file; the named columns as text, as it is written there, where the kind has no types.
+        lines: the line of the file in which each row begins, the header first where there is one; None where a file
+            has no lines.
+        untyped: whether every value is written as text.
+    """
+
+    read: Callable[[Path, Collection[str]], pa.Table]
+    lines: Callable[[Path], Iterator[int]] | None
+    untyped: bool = False
+
+
+def _read_csv(file: Path, written: Collection[str]) -> pa.Table:
+    from pyarrow import csv as reader
+
+    return reader.read_csv(
+        file,
+        read_options=reader.ReadOptions(use_threads=False),  # on one thread, errors name the row
+        parse_options=reader.ParseOptions(newlines_in_values=True),
+        convert_options=reader.ConvertOptions(column_types=dict.fromkeys(written, pa.string())),
+    )
+
+
+def _read_jsonl(file: Path, written: Collection[str]) -> pa.Table:
+    from pyarrow import json as reader
+
+    block = min(file.stat().st_size + 1, 2**31 - 1)  # the whole file: errors name the row within the block
+    return reader.read_json(file, read_options=reader.ReadOptions(use_threads=False, block_size=block))
+
+
+def _read_parquet(file: Path, written: Collection[str]) -> pa.Table:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(file, page_checksum_verification=True) as reader:
+        return reader.read()
+
+
+def _csv_lines(file: Path) -> Iterator[int]:
+    """Blank lines are passed over; a quoted value may go on over several lines."""
+    csv.field_size_limit(_LARGEST_CELL)
+    with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+        reader, begin = csv.reader(text), 1
+        for cells in reader:
+            if cells:
+                yield begin
+            begin = reader.line_num + 1
+
+
+def _jsonl_lines(file: Path) -> Iterator[int]:
+    yield 0  # there is no header
+    with file.open("rb") as lines:
+        yield from (number for number, line in enumerate(lines, 1) if line.strip())
+
+
+CSV = Format(_read_csv, _csv_lines, untyped=True)
+JSONL = Format(_read_jsonl, _jsonl_lines)
+PARQUET = Format(_read_parquet, None)
+# The ending of a file's name -> its format.
+FORMATS = {".csv": CSV, ".jsonl": JSONL, ".parquet": PARQUET}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file. Columns in `written` are text as it stands in the file, whatever its values look like."""
+
+    file: Path
+    rows: pa.Table
+    format: Format
+    written: frozenset[str] = frozenset()
+
+    def place(self, row: int) -> str:
+        """Where the user finds a row, counted from 0: "line 3" of a text file, "row 2" of Parquet."""
+        return _place(self.format, self.file, row)
+
+    def refuse(self, bad: NDArray[np.bool_], what: str, name: str) -> None:
+        """Raise DlkitError where a value of column `name` is `bad`, (N,)."""
+        if bad.any():
+            unit = "rows" if self.format.lines is None else "lines"
+            first = f"{self.file}: {what} in column {name!r}, {self.place(int(bad.argmax()))}"
+            raise DlkitError(first, f"{bad.sum()} such {unit}: repair or remove them")
+
+    def described(self) -> str:
+        """Its columns, with the types that they have."""
+        types = {field.name: f" ({field.type})" for field in self.rows.schema if field.name not in self.written}
+        return shortened(name + types.get(name, "") for name in self.rows.column_names)
+
+
+def shortened(names: Collection[str] | Iterator[str], most: int = 12) -> str:
+    """Names for a message, the first of them where they are many."""
+    listed = list(names)
+    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + rest
+
+
+def read_table(format: Format, file: Path, written: Collection[str] = ()) -> Table:
+    """The rows of a file. Raises DlkitError where it is missing, empty or damaged.
+
+    Args:
+        format: of the file.
+        file: its path.
+        written: columns to be taken as text, as it stands in a file without types.
+    """
+    if not file.is_file():
+        raise DlkitError(f"not a file: {file}" if file.exists() else f"no such file: {file}")
+    try:
+        if file.stat().st_size == 0:
+            raise DlkitError(f"the file is empty: {file}")
+        rows = format.read(file, written)
+        names = rows.column_names
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DlkitError(f"cannot read {file}: {_reason(error, format, file)[:300]}") from error
+    if rows.num_rows == 0:
+        raise DlkitError(f"no rows in {file}")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise RequestError(f"{file} has two columns named {name!r}", "rename or remove one of them")
+    return Table(file, rows, format, frozenset(written) if format.untyped else frozenset())
+
+
+def _place(format: Format, file: Path, row: int) -> str:
+    if format.lines is not None:
+        number = next(itertools.islice(format.lines(file), row + 1, None), None)  # behind the header
+        if number is not None:
+            return f"line {number}"
+    return f"row {row + 1}"
+
+
+def _reason(error: Exception, format: Format, file: Path) -> str:
+    """What pyarrow says, with its row (of CSV from 1 with the header, of JSON from 0) as the place in the file."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"\bRow #(\d+)", lambda row: _place(format, file, int(row[1]) - 2), text)
+    return re.sub(r"\bin row (\d+)$", lambda row: f"in {_place(format, file, int(row[1]))}", text)
