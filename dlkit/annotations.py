@@ -25,7 +25,7 @@ Natural = Annotated[int, Ge(0), Le(LARGEST_COUNT)]
 # Layers in a row: each costs time before memory, and no network that was ever trained has more.
 Depth = Annotated[int, Ge(1), Le(10_000)]
 # The side of a kernel or of a patch, and that of an image that is resized, in pixels.
-Kernel = Annotated[int, Ge(1), Le(1023)]
+Kernel = Annotated[int, Ge(1), Le(127)]
 Side = Annotated[int, Ge(1), Le(16_384)]
 # Processes that read files, and what a vocabulary may hold: the largest in use has a million tokens.
 Workers = Annotated[int, Ge(0), Le(1024)]

@@ -93,7 +93,8 @@ def test_a_model_is_measured_without_being_made() -> None:
     [
         ("digits-mlp model.hidden=[1000000000]", 1, "the model needs about 600 GB of memory"),
         ("digits-mlp model.hidden=[2000000000,2000000000]", 1, "the model"),
-        ("digits-resnet20 model.kernel_size=1023", 1, "the model needs about"),
+        ("digits-resnet20 model.kernel_size=1023", 2, "model.kernel_size: must be <= 127, got 1023"),
+        ("digits-mlp optimizer.lr=1e38 optimizer.bias_factor=1e38", 2, "option lr must be <= 1e+38 with its factors"),
         ("pydoc-gpt model.layers=2147483648", 2, "model.layers: must be <= 10,000, got 2147483648"),
         ("pydoc-gpt tokenizer.name=byte model.width=1200000000", 1, "the model is larger than any memory"),
         ("digits-mlp data.batch_size=2147483648", 2, "data.batch_size: must be <= 2,147,483,647, got 2147483648"),

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from dlkit import memory
 from dlkit.errors import DlkitError
 
-MOST_TENSORS = 50_000  # deeper models take minutes to build and hours to train
+MOST_TENSORS = 20_000  # deeper models take minutes to build and hours to train
 _HINT = "make the model smaller: fewer layers, narrower ones, or a smaller vocabulary"
 
 

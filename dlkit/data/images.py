@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dlkit import memory
 from dlkit.annotations import Count, Natural, Rate, Side
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.decoding import square, why
@@ -78,6 +79,8 @@ def every_image(folder: Path, size: int, channels: Literal[1, 3]) -> torch.Tenso
 
 
 def _decode(examples: Examples, size: int, channels: Literal[1, 3]) -> Split:
+    needed = len(examples) * size * size * channels
+    memory.require(needed, f"{len(examples):,} images of {size}x{size} pixels", "lower data.size")
     pixels = np.empty((len(examples), size, size, channels), dtype=np.uint8)  # (N, H, W, C)
 
     def decode(row: int) -> None:

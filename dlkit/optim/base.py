@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlkit.annotations import LARGEST_NUMBER
 from dlkit.errors import DlkitError, RequestError
 
 State = dict[str, Any]
@@ -50,6 +51,8 @@ class Optimizer(torch.optim.Optimizer):
         """Raise RequestError if an option of the group is out of its range."""
         for name in ("lr", "weight_decay", "eps"):
             require(group, name, lambda value: value >= 0, ">= 0")
+        # with the factors of its group
+        require(group, "lr", lambda value: value <= LARGEST_NUMBER, f"<= {LARGEST_NUMBER:g} with its factors")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         """The state of a parameter before its first step."""
@@ -74,23 +77,35 @@ class Optimizer(torch.optim.Optimizer):
                 loss = closure()
         stateless = type(self).begin is Optimizer.begin
         for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not parameters:
-                continue
-            gradients = [parameter.grad for parameter in parameters]
-            if stateless:
-                states: list[State] = [{}] * len(parameters)
-            else:
-                states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
-            if self._can_fuse(parameters, gradients, group):
-                self.fused(parameters, gradients, states, group)
-                continue
-            for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
-                if gradient.is_sparse or gradient.is_complex():
-                    kind = "sparse" if gradient.is_sparse else "complex"
-                    raise DlkitError(f"{type(self).__name__} does not take {kind} gradients", "use dense real ones")
-                self.update(parameter, -gradient if group["maximize"] else gradient, state, group)
+            try:
+                self._step(group, stateless)
+            except RuntimeError as error:
+                if "without overflow" not in str(error):
+                    raise
+                raise DlkitError(
+                    f"a step of {type(self).__name__} at a learning rate of {group['lr']:g} is beyond any number",
+                    "lower optimizer.lr",
+                ) from error
         return loss
+
+    def _step(self, group: Group, stateless: bool) -> None:
+        """Update the parameters of a group."""
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if not parameters:
+            return
+        gradients = [parameter.grad for parameter in parameters]
+        if stateless:
+            states: list[State] = [{}] * len(parameters)
+        else:
+            states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
+        if self._can_fuse(parameters, gradients, group):
+            self.fused(parameters, gradients, states, group)
+            return
+        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+            if gradient.is_sparse or gradient.is_complex():
+                kind = "sparse" if gradient.is_sparse else "complex"
+                raise DlkitError(f"{type(self).__name__} does not take {kind} gradients", "use dense real ones")
+            self.update(parameter, -gradient if group["maximize"] else gradient, state, group)
 
     def _begin(self, parameter: Tensor, group: Group) -> State:
         state = self.state[parameter] = self.begin(parameter, group)

@@ -1,7 +1,7 @@
 """Run cases, each in a process of its own that is forked from this one, where everything slow is imported already.
 
-`python tests/fuzz/worker.py SUBJECTS KIND SEED FIRST LAST` prints a JSON line for each case that fails and one at the
-end. With one number instead of two it runs that case and shows all of it.
+`python tests/fuzz/worker.py SUBJECTS KIND SEED FIRST LAST ...` prints a JSON line for each case that fails, and one at
+the end of each such job. With one number alone it runs that case and shows all of it.
 """
 
 from __future__ import annotations
@@ -149,19 +149,22 @@ def judge(kind: str, seed: int, number: int, subjects: Path, known: dict[str, En
     again = f"python tests/fuzz/worker.py {subjects} {kind} {seed} {number}"
     lines = [line for line in ended.err.split("\n") if line][-3:]
     return {"wrong": wrong, "command": f"dlkit {shlex.join(case.arguments)}"[:600], "about": case.note[:400],
-            "stderr": lines, "again": again, "seconds": ended.seconds}  # fmt: skip
+            "stderr": lines, "again": again, "code": ended.code, "seconds": ended.seconds}  # fmt: skip
 
 
-def main(subjects: str, kind: str, seed: str, first: str, last: str = "") -> None:
+def main(subjects: str, *jobs: str) -> None:
     load()
+    if len(jobs) == 3:
+        judge(jobs[0], int(jobs[1]), int(jobs[2]), Path(subjects).resolve(), {}, show=True)
     known: dict[str, Ended] = {}
-    codes: dict[str, int] = {}
-    for number in range(int(first), int(last or int(first) + 1)):
-        result = judge(kind, int(seed), number, Path(subjects).resolve(), known, show=not last)
-        if "wrong" in result:
-            print(json.dumps(result), flush=True)
-        codes[str(result.get("code"))] = codes.get(str(result.get("code")), 0) + 1
-    print(json.dumps({"done": codes}), flush=True)
+    for kind, seed, first, last in zip(*(jobs[i::4] for i in range(4)), strict=False):
+        codes: dict[str, int] = {}
+        for number in range(int(first), int(last)):
+            result = judge(kind, int(seed), number, Path(subjects).resolve(), known)
+            codes[str(result["code"])] = codes.get(str(result["code"]), 0) + 1
+            if "wrong" in result:
+                print(json.dumps({"kind": kind, "seed": int(seed), **result}), flush=True)
+        print(json.dumps({"kind": kind, "seed": int(seed), "codes": codes}), flush=True)
 
 
 if __name__ == "__main__":
