@@ -63,6 +63,7 @@ MAY = {
         "data",
         "download",
         "processors",
+        "plotting",  # where a figure could not be written is said before the work
         "stages",
         "whole_file",
     },

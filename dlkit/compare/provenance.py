@@ -17,7 +17,6 @@ from typing import Any
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
-from dlkit.recipe import Recipe
 from dlkit.whole_file import write_text
 
 RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
@@ -25,7 +24,7 @@ RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
 _OPTIONS = ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed", "metric", "target", "start", "device")
 
 
-def settle(folder: Path, recipe: Recipe | None, environment: Mapping[str, Any]) -> list[str]:
+def settle(folder: Path, recipe: str | None, environment: Mapping[str, Any]) -> list[str]:
     """Write the recipe and the environment, or compare them with those that the race was begun with.
 
     Returns:
@@ -35,14 +34,13 @@ def settle(folder: Path, recipe: Recipe | None, environment: Mapping[str, Any]) 
         RequestError: it was begun with another recipe, or on other data.
         DlkitError: a file cannot be read or written.
     """
-    text = recipe.to_yaml() if recipe is not None else ""
     saved = folder / RECIPE
-    if recipe is not None and saved.exists() and saved.read_text(encoding="utf-8") != text:
+    if recipe is not None and saved.exists() and saved.read_text(encoding="utf-8") != recipe:
         raise RequestError(f"{saved} is another recipe than the one given", "choose another --out")
     before = read(folder, ENVIRONMENT)
     if not before:
         if recipe is not None:
-            write_text(saved, text)
+            write_text(saved, recipe)
         write_text(folder / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
         return []
     if before.get("data") != json.loads(json.dumps(environment["data"])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 from pathlib import Path
@@ -40,7 +41,7 @@ def require_told(folder: str) -> None:
     assert (race["seeds"], race["lr"], race["optimizers"], race["changes"]) == (
         2, "1e-2,0.1", ["momentum", "adam"], ["model.hidden=[8]"],
     )  # fmt: skip
-    page = Path(folder, "report.html").read_text()
+    page = html.unescape(Path(folder, "report.html").read_text())
     for shown in (race["repeat"], environment["data"]["sha256"], environment["packages"]["torch"], "hidden: [8]"):
         assert shown in page
 
