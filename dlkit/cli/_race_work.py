@@ -59,7 +59,10 @@ class Race:
                 )
                 remarks = list[str]()
                 judged_by, told = on_recipe.begin(
-                    missing, folder, should_stop, lambda *about: remarks.extend(self._settle(folder, plain, *about))
+                    missing,
+                    folder,
+                    should_stop,
+                    lambda device, sources: remarks.extend(self._settle(folder, plain, device, sources)),
                 )
                 if folder.path is not None:
                     on = [str(folder.path / provenance.RECIPE), *changes]
