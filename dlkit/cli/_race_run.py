@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
 from dlkit.cli._console import Output
@@ -15,6 +15,8 @@ from dlkit.processors import cores
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
+    import torch
+
     from dlkit.compare.store import Folder
     from dlkit.compare.surfaces import Surface
 
@@ -44,6 +46,7 @@ class OnRecipe:
         steps: of each run.
         engine: how they are run; auto times them all.
         device: as given.
+        size: of stacks; None for the fastest.
     """
 
     prepared: dict[str, Recipe]
@@ -51,11 +54,19 @@ class OnRecipe:
     engine: str
     device: str
     output: Output
+    size: int | None = None
 
     def begin(
-        self, contenders: Sequence[Contender], folder: Folder, should_stop: Callable[[], bool]
+        self,
+        contenders: Sequence[Contender],
+        folder: Folder,
+        should_stop: Callable[[], bool],
+        recorded: Callable[[torch.device, dict[str, Any]], None],
     ) -> tuple[str, Iterator[Told]]:
-        """The name of the loss to judge by, and the runs as they finish."""
+        """The name of the loss to judge by, and the runs as they finish.
+
+        `recorded` is called with the device and with where the data is from, before anything is run.
+        """
         from dlkit import build
         from dlkit.compare import race, timing
         from dlkit.compare.keep import Keep
@@ -64,13 +75,14 @@ class OnRecipe:
         contest = build.Contest(self.prepared, machine.pick_device(self.device), should_stop)
         with preparing(self.output.quiet):
             first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
+        recorded(first.device, contest.dataset.sources)
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not contenders:
             return judged_by, iter(())
         if self.engine == "stacked" and (why := timing.obstacle(contenders, contest.training)) is not None:
             raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
         processes = cores() if first.device.type == "cpu" else 1
-        engine, size = self.engine, None
+        engine, size = self.engine, self.size
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
         if engine == "auto" and len(contenders) > 1:
@@ -98,16 +110,26 @@ class OnRecipe:
         return judged_by, engines[engine]()
 
 
-def prepare(what: str, overrides: list[str], names: Sequence[str], steps: int) -> dict[str, Recipe]:
-    """The recipe of each optimizer: its own options where the recipe uses it, else its defaults."""
+AUTOMATIC = ("precision", "compile", "channels_last")  # which a race does not settle by timing, unless told so
+
+
+def prepare(
+    what: str, overrides: list[str], names: Sequence[str], steps: int
+) -> tuple[Recipe, list[str], dict[str, Recipe]]:
+    """The recipe as it was given, changes of it that its values do not tell, and the recipe of each optimizer.
+
+    An optimizer has its own options where the recipe uses it, else its defaults.
+    """
     fixed = ["train.epochs=null", f"train.steps={steps}", f"train.eval_every={max(1, steps // 20)} steps"]
     fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
     plain = recipes.load(what, overrides)
     plain.require_data()
     plain.require_weights()
     given = {override.partition("=")[0] for override in overrides}
-    for key in ("precision", "compile", "channels_last"):
-        if plain.values["train"][key] == "auto" and f"train.{key}" not in given:
+    automatic = [key for key in AUTOMATIC if plain.values["train"][key] == "auto"]
+    told = [f"train.{key}=auto" for key in automatic if f"train.{key}" in given]
+    for key in automatic:
+        if f"train.{key}" not in given:
             fixed.append(f"train.{key}={'fp32' if key == 'precision' else 'off'}")
     if plain.values["data"].get("validation") == 0:
         fixed.append(f"data.validation={_HELD_OUT}")
@@ -115,4 +137,4 @@ def prepare(what: str, overrides: list[str], names: Sequence[str], steps: int) -
     for name in names:
         own = [] if plain.values["optimizer"]["name"] == name else [f"optimizer={{name: {name}}}"]
         prepared[name] = recipes.load(what, [*overrides, *own, *fixed])
-    return prepared
+    return plain, told, prepared

@@ -173,7 +173,7 @@ class RaceView:
         return Group(table, Text(self.conclusion.text, style="green"))
 
     def write(self, folder: Path, surface: Surface | None) -> None:
-        from dlkit.compare import figures, report
+        from dlkit.compare import figures, provenance, report
 
         drawn = [folder / f"{name}.svg" for name in ("sensitivity", "curves", "tuning")]
         figures.sensitivity(drawn[0], self.summaries, self.metric, self.title)
@@ -192,9 +192,11 @@ class RaceView:
         text = json.dumps(finite(summary), indent=1, allow_nan=False)
         write_text(folder / SUMMARY, text + "\n")
         columns, rows = self._rows()
+        recipe = folder / provenance.RECIPE
         report.write(
-            folder / "report.html", f"Optimizers on {self.title}", self.conclusion.text, columns, rows, drawn, about
-        )
+            folder / "report.html", f"Optimizers on {self.title}", self.conclusion.text, columns, rows, drawn, about,
+            provenance.facts(folder), recipe.read_text(encoding="utf-8") if recipe.exists() else "",
+        )  # fmt: skip
 
 
 def _middle(values: list[float]) -> float:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +12,12 @@ import typer
 
 from dlkit import recipe as recipes
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
-from dlkit.cli import _completion, _race_grid, _race_run
-from dlkit.cli._console import Output, note
+from dlkit.cli import _completion, _race_grid
+from dlkit.cli._console import Output
 from dlkit.cli._options import Device, Json, Overrides, Quiet
-from dlkit.cli._race_progress import RaceProgress
 from dlkit.cli._race_view import RaceView
-from dlkit.cli._signals import GracefulStop
-from dlkit.compare import store, surfaces
-from dlkit.compare.runs import Contender, Outcome
+from dlkit.cli._race_work import Race
+from dlkit.compare import provenance, store, surfaces
 from dlkit.errors import DivergedError, RequestError, VerdictError
 from dlkit.whole_file import require_target
 
@@ -68,6 +64,9 @@ def compare_optimizers(
         bool, typer.Option("--allow-edge", help="Let --assert rest on a best learning rate at the edge of those tried.")
     ] = False,
     engine: Annotated[Engine, typer.Option(help="How the runs are run.")] = Engine.auto,
+    stack: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Runs at once of --engine stacked (default: the fastest).")
+    ] = None,
     start: Annotated[str | None, typer.Option(metavar="X,Y", help="Where on a surface to start.")] = None,
     animate: Annotated[
         Path | None, typer.Option(metavar="FILE.gif", help="Draw the ways over a surface as a GIF.")
@@ -113,15 +112,23 @@ def compare_optimizers(
         surface, folder = surfaces.find(what), out
         if surface is None:
             _mistyped(what)
-        title = what if surface is not None else Path(what).stem
+        title = what if surface is not None else _title(Path(what))
         if surface is None:
             _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")
         else:
-            _refuse({"KEY=VALUE": bool(overrides), "--engine": engine != "auto"}, "is about a recipe")
+            about_recipes = {"KEY=VALUE": bool(overrides), "--engine": engine != "auto", "--stack": stack is not None}
+            _refuse(about_recipes, "is about a recipe")
+        if stack is not None and engine != "stacked":
+            raise RequestError(f"--stack {stack} is about --engine stacked", f"--engine stacked --stack {stack}")
         runs = seeds if surface is None else 1  # where nothing is random, one run says all
         chosen = _race_grid.contenders(names, lr, runs, trials, searched or [], seed, surface is None)
         facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": metric}
-        race = _Race(what, overrides or [], names, chosen, steps, engine.value, device, _point(start), output)
+        asked = {
+            "race": title, "on": what, "changes": overrides or [], "optimizers": names, "lr": lr, "seeds": seeds,
+            "steps": steps, "trials": trials, "search": searched or [], "seed": seed, "metric": metric,
+            "target": target, "start": start, "device": device, "directory": str(Path.cwd()),
+        }  # fmt: skip
+        race = Race(asked, chosen, engine.value, stack, _point(start), output)
         if claim:
             _check_claim(claim, names)
         kind, outcomes = race.run(surface, functools.partial(store.Folder, folder, resume, facts), metric)
@@ -178,56 +185,8 @@ def _point(text: str | None) -> tuple[float, float] | None:
     return x, y
 
 
-@dataclass
-class _Race:
-    """What is to be run, and how."""
-
-    what: str
-    overrides: list[str]
-    names: list[str]
-    contenders: list[Contender]
-    steps: int
-    engine: str
-    device: str
-    start: tuple[float, float] | None
-    output: Output
-
-    def run(
-        self, surface: surfaces.Surface | None, opened: Callable[[], store.Folder], metric: str | None
-    ) -> tuple[str, list[Outcome]]:
-        """Run what the folder does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
-
-        Raises:
-            typer.Exit: it was asked to stop; what has finished is kept.
-        """
-        prepared = None if surface else _race_run.prepare(self.what, self.overrides, self.names, self.steps)
-        folder = opened()  # only now that nothing is wrong with the recipe
-        done = {outcome.contender for outcome in folder.outcomes}
-        missing = [contender for contender in self.contenders if contender not in done]
-        message = "stopping" + (", keeping what has finished" if folder.path else "") + "; once more stops at once"
-        with GracefulStop(message) as stop:
-            should_stop = functools.partial(_requested, stop)
-            if surface is not None:
-                kind = metric or "loss"
-                told = _race_run.on_surface(surface, missing, self.start or surface.start, self.steps, should_stop)
-            else:
-                assert prepared is not None
-                on_recipe = _race_run.OnRecipe(prepared, self.steps, self.engine, self.device, self.output)
-                judged_by, told = on_recipe.begin(missing, folder, should_stop)
-                kind = metric or judged_by
-            with RaceProgress(len(missing), self.steps, kind, self.output.console(), self.output.say) as progress:
-                for event in told:
-                    progress.update(event)
-                    if isinstance(event, Outcome):
-                        folder.add(event)
-        order = {contender: place for place, contender in enumerate(self.contenders)}
-        outcomes = sorted((o for o in folder.outcomes if o.contender in order), key=lambda o: order[o.contender])
-        if stop.requested is not None and len(outcomes) < len(order):
-            held = f"{len(outcomes)} of {len(order)} runs are in {folder.path}; go on with --resume"
-            note(held if folder.path else "stopped; with --out DIR the finished runs would have been kept")
-            raise typer.Exit(128 + stop.requested)
-        return kind, outcomes
-
-
-def _requested(stop: GracefulStop) -> bool:
-    return stop.requested is not None
+def _title(path: Path) -> str:
+    """What a race on a recipe is called; one on the recipe of another race is called as that."""
+    if path.name != provenance.RECIPE:
+        return path.stem
+    return str(provenance.read(path.parent, provenance.RACE).get("race", path.parent.name))

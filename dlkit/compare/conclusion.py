@@ -60,7 +60,7 @@ def conclude(
     """
     ranked = rank(summaries)
     finished = [s for s in ranked if s.at_best is not None]
-    edges = {s.optimizer: s.edge for s in ranked if s.edge is not None}
+    edges: dict[str, Edge] = {s.optimizer: s.edge for s in ranked if s.edge is not None}
     if not finished:
         every = all(np.isinf(s.losses).all() for s in summaries)
         text = "every run diverged" if every else "at every setting a run diverged"

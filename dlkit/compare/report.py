@@ -16,6 +16,8 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid #ddd; }
 th:first-child, td:first-child { text-align: left; }
 figure { margin: 1.5rem 0; } svg { max-width: 100%; height: auto; }
+.facts th, .facts td { text-align: left; vertical-align: top; overflow-wrap: anywhere; } .facts th { width: 9rem; }
+pre { overflow-x: auto; }
 .verdict { font-size: 1.2rem; } .note { color: #666; }
 @media (prefers-color-scheme: dark) { figure { background: #fff; } body { background: #181818; color: #ddd; } }
 """
@@ -29,8 +31,10 @@ def write(
     rows: Sequence[Sequence[Any]],
     figures: Sequence[Path],
     notes: Sequence[str],
+    facts: Sequence[tuple[str, str]] = (),
+    recipe: str = "",
 ) -> None:
-    """Write the page; the figures are SVG files, which become part of it."""
+    """Write the page; the figures are SVG files, which become part of it, and facts tell how the race came about."""
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
     parts = [
@@ -41,6 +45,11 @@ def write(
     ]
     for number, figure in enumerate(figures):
         parts.append(f"<figure>{_inline(figure.read_text(encoding='utf-8'), number)}</figure>")
+    if facts:
+        told = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in facts)
+        parts.append(f"<h2>How it was run</h2><table class=facts>{told}</table>")
+    if recipe:
+        parts.append(f"<details><summary>Its recipe</summary><pre>{html.escape(recipe)}</pre></details>")
     write_text(target, "\n".join(parts) + "</html>\n")
 
 

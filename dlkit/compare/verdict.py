@@ -59,9 +59,12 @@ class Summary:
         """The same of the other options that were searched: name -> end."""
         if self.best is None:
             return {}
-        mine = self.settings[self.best][1]
-        ends = {name: _edge([dict(options)[name] for _, options in self.settings], value) for name, value in mine}
-        return {name: end for name, end in ends.items() if end is not None}
+        found: dict[str, Edge] = {}
+        for name, value in self.settings[self.best][1]:
+            end = _edge([dict(options)[name] for _, options in self.settings], value)
+            if end is not None:
+                found[name] = end
+        return found
 
     @property
     def at_best(self) -> Losses | None:

@@ -65,7 +65,8 @@ def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) 
     assert first.code == 0, first.err
     folder = tmp_path / "race"
     figures = {f"{name}.{kind}" for name in ("sensitivity", "curves", "tuning", "profile") for kind in ("svg", "png")}
-    names = {".lock", "runs.jsonl", "summary.json", "report.html", *figures}
+    told = {"recipe.yaml", "environment.json", "race.json"}
+    names = {".lock", "runs.jsonl", "summary.json", "report.html", *told, *figures}
     assert {path.name for path in folder.iterdir()} == names
     assert "http" not in (folder / "report.html").read_text().replace("http://www.w3.org", "").replace(
         "http://purl.org", ""

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dlkit.compare import conclusion, measures, verdict
+from dlkit.compare import conclusion, measures, race, verdict
 from dlkit.compare.conclusion import Conclusion
 from dlkit.compare.runs import Contender, Outcome
+from dlkit.train.stacked import StackEvaluated, StackLogged
 
 INF = math.inf
 Table = dict[str, dict[float, list[float]]]
@@ -153,3 +154,11 @@ def test_intervals_of_pairs_hold_students_together() -> None:
         t = stats.ttest_1samp(differences, 0.0).confidence_interval(1 - 0.05 / 3)  # three pairs
         assert pair.low <= t.low < t.high <= pair.high
         assert pair.separated == (pair.low > 0 or pair.high < 0)
+
+
+def test_a_run_whose_metric_is_no_number_has_diverged() -> None:
+    """Though its last training loss, taken before the step that broke it, is finite."""
+    outcome = Outcome.begin(Contender("sgd", 0.1, 0), 10)
+    race._note([outcome], StackLogged(10, [2.0], [True]))
+    race._note([outcome], StackEvaluated(10, [{"val/loss": math.nan, "val/accuracy": 0.1}]))
+    assert (outcome.diverged, outcome.metrics, outcome.curve) == (True, {}, [])

@@ -1,0 +1,116 @@
+"""How a race came about, in its folder: its recipe, where it was run, what was asked for, and how to repeat it.
+
+    recipe.yaml       the recipe with every default written out; a surface has none
+    environment.json  versions, hardware, command line and the data's hashes, as `train` writes them
+    race.json         optimizers, learning rates, seeds, engine; and the command that repeats the race
+
+Free of torch.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlkit.annotations import is_mapping
+from dlkit.errors import DlkitError, RequestError
+from dlkit.whole_file import write_text
+
+RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
+# Options of the command that a repetition gives again, where they were given.
+_OPTIONS = ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed", "metric", "target", "start", "device")
+
+
+def settle(folder: Path, recipe: str | None, environment: Mapping[str, Any]) -> list[str]:
+    """Write the recipe and the environment, or compare them with those that the race was begun with.
+
+    Returns:
+        What is different now and may change the numbers of the runs that are missing: versions, hardware.
+
+    Raises:
+        RequestError: it was begun with another recipe, or on other data.
+        DlkitError: a file cannot be read or written.
+    """
+    saved = folder / RECIPE
+    if recipe is not None and saved.exists() and saved.read_text(encoding="utf-8") != recipe:
+        raise RequestError(f"{saved} is another recipe than the one given", "choose another --out")
+    before = read(folder, ENVIRONMENT)
+    if not before:
+        if recipe is not None:
+            write_text(saved, recipe)
+        write_text(folder / ENVIRONMENT, json.dumps(environment, indent=1) + "\n")
+        return []
+    if before.get("data") != json.loads(json.dumps(environment["data"])):
+        raise RequestError(
+            f"{folder} was begun on other data: see data in {folder / ENVIRONMENT}", "choose another --out"
+        )
+    old, new = ({**values, **values.get("packages", {})} for values in (before, environment))
+    names = [name for name in new if name not in ("command", "data", "packages") and old.get(name) != new[name]]
+    return [f"{name} was {old.get(name)}, now {new[name]}" for name in names]
+
+
+def read(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file of a race; empty if there is none, as in folders of earlier versions."""
+    path = folder / name
+    try:
+        value = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (OSError, ValueError) as error:
+        raise DlkitError(f"{path} is damaged: {error}", "race again in another folder") from error
+    if not is_mapping(value):
+        raise DlkitError(f"{path} is damaged: it holds no record", "race again in another folder")
+    return value
+
+
+def write(
+    folder: Path, asked: Mapping[str, Any], on: Sequence[str], engine: str | None, size: int | None, remarks: list[str]
+) -> None:
+    """Write race.json.
+
+    Args:
+        folder: of the race.
+        asked: the options that it was asked for with.
+        on: arguments of the command that repeats it: the recipe in the folder, and its changes; or the surface.
+        engine: by which it is run; None on a surface.
+        size: of its stacks.
+        remarks: what is different from when it was begun.
+    """
+    earlier = read(folder, RACE).get("resumed", [])
+    command = ["dlkit", "compare-optimizers", *on]
+    for name in _OPTIONS:
+        value = asked[name]
+        for each in value if name == "search" else [value]:
+            if each not in (None, []):
+                command.append(f"--{name}={','.join(each) if isinstance(each, list) else each}")
+    command += [f"--engine={engine}"] if engine else []
+    command += [f"--stack={size}"] if size else []
+    record = {**asked, "engine": engine, "stack": size, "repeat": shlex.join(command)}
+    record["resumed"] = [*earlier, *(text for text in remarks if text not in earlier)]
+    write_text(folder / RACE, json.dumps(record, indent=1) + "\n")
+
+
+def facts(folder: Path) -> list[tuple[str, str]]:
+    """How a race came about, to be shown: name and text. Empty for folders of earlier versions."""
+    race, environment = read(folder, RACE), read(folder, ENVIRONMENT)
+    if not race or not environment:
+        return []
+    asked = [(name, race.get(name)) for name in ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed")]
+    how = [*asked, ("engine", race.get("engine")), ("stack", race.get("stack"))]
+    data: dict[str, Any] = environment.get("data", {})
+    packages = ", ".join(f"{name} {number}" for name, number in environment.get("packages", {}).items())
+    shown = [
+        ("repeat", race.get("repeat")),
+        ("command", shlex.join(environment.get("command", []))),
+        ("in", race.get("directory")),
+        *((name, ", ".join(map(str, value)) if isinstance(value, list) else value) for name, value in how),
+        *((f"data {name}", json.dumps(value)) for name, value in data.items()),
+        ("dlkit", environment.get("dlkit")),
+        ("python", environment.get("python")),
+        ("packages", packages),
+        *((name, environment.get(name)) for name in ("platform", "processor", "cores", "threads", "device", "gpu")),
+        ("git commit", environment.get("git_commit")),
+        *(("resumed", text) for text in race.get("resumed", [])),
+    ]
+    return [(name, str(value)) for name, value in shown if value not in (None, "", [])]
