@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dlkit import recipe as recipes
 from dlkit.cli._console import Output
+from dlkit.cli._evaluations import tell_taken
 from dlkit.cli._progress import preparing
 from dlkit.compare.runs import Contender, Told
 from dlkit.errors import RequestError
@@ -62,6 +63,7 @@ class OnRecipe:
         contest = build.Contest(self.prepared, machine.pick_device(self.device), should_stop)
         with preparing(self.output.quiet):
             first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
+        tell_taken(contest.dataset.sources, self.output)
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not contenders:
             return judged_by, iter(())
