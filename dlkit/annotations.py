@@ -17,10 +17,21 @@ class Pattern:
     examples: tuple[str, ...]
 
 
-Count = Annotated[int, Ge(1)]
-Natural = Annotated[int, Ge(0)]
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
+# What a 32-bit integer holds, and a float32 without becoming infinite: no bound that an honest value could meet.
+LARGEST_COUNT, LARGEST_NUMBER = 2**31 - 1, 1e38
+LARGEST_SEED = 2**63 - 1
+Count = Annotated[int, Ge(1), Le(LARGEST_COUNT)]
+Natural = Annotated[int, Ge(0), Le(LARGEST_COUNT)]
+# Layers in a row: each costs time before memory, and no network that was ever trained has more.
+Depth = Annotated[int, Ge(1), Le(10_000)]
+# The side of a kernel or of a patch, and that of an image that is resized, in pixels.
+Kernel = Annotated[int, Ge(1), Le(1023)]
+Side = Annotated[int, Ge(1), Le(16_384)]
+# Processes that read files, and what a vocabulary may hold: the largest in use has a million tokens.
+Workers = Annotated[int, Ge(0), Le(1024)]
+MOST_TOKENS = 2**21
+Positive = Annotated[float, Gt(0), Le(LARGEST_NUMBER)]
+NonNegative = Annotated[float, Ge(0), Le(LARGEST_NUMBER)]
 # A rate of drop-out, decay or momentum: 1 would erase everything or never forget.
 Rate = Annotated[float, Ge(0), Lt(1)]
 Fraction = Annotated[float, Ge(0), Le(1)]

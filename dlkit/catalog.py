@@ -192,6 +192,21 @@ SECTIONS: dict[str, dict[str, Entry]] = {
 # Tasks whose inputs are tokens: only their recipes have a tokenizer.
 TEXT_TASKS = ("text-classification", "causal-lm", "masked-lm")
 
+# Where the hub keeps the models whose bare names people know.
+HUB_NAMES = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "distilgpt2": "distilbert/distilgpt2",
+    "openai-gpt": "openai-community/openai-gpt",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "bert-base-cased": "google-bert/bert-base-cased",
+    "bert-large-uncased": "google-bert/bert-large-uncased",
+    "bert-large-cased": "google-bert/bert-large-cased",
+    "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
+}
+
 TASKS = {
     "image-classification": "one label an image",
     "tabular-classification": "one label a row of numbers",

@@ -28,7 +28,11 @@ class RequestError(DlkitError):
 
 
 class DivergedError(DlkitError):
-    """The training loss is no longer finite. Exit code 1."""
+    """A loss, a metric or the weights are no longer finite. Exit code 1."""
+
+
+class NotFiniteError(DlkitError):
+    """An answer or a metric is NaN or infinite. Exit code 1."""
 
 
 class VerdictError(DlkitError):
@@ -55,3 +59,9 @@ class RecipeError(RequestError):
     def __init__(self, problems: list[Problem], hint: str | None = None) -> None:
         super().__init__("\n".join(str(problem) for problem in problems), hint)
         self.problems = problems
+
+
+def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise RequestError unless an option is one of its choices."""
+    if value not in choices:
+        raise RequestError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

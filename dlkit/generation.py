@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
+from dlkit.models.side_by_side import SideBySide
 
 _STEPS_AT_ONCE = 8
+_ROUNDING = 1e-5  # of logits, as a share of the greatest: some ten times what was seen between batches of other sizes
 
 
 @dataclass(frozen=True)
@@ -49,70 +50,117 @@ class Sampling:
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """The distribution that is sampled from, (B, V), of logits (B, V)."""
-        # P(token) ~ e^(logit / temperature)
-        logits = logits.float() / self.temperature
-        if 0 < self.top_k < logits.shape[-1]:
-            least = logits.topk(self.top_k).values[:, -1:]  # (B, 1)
-            logits = logits.masked_fill(logits < least, -math.inf)
-        if self.top_p < 1:
-            ordered, places = logits.sort(descending=True)
-            p = ordered.softmax(-1)
-            # drop a token if those before it have the probability already; the likeliest one always stays
-            beyond = p.cumsum(-1) - p >= self.top_p
-            logits = logits.masked_fill(torch.zeros_like(beyond).scatter_(1, places, beyond), -math.inf)
-        return logits.softmax(-1)
+        return self._kept(logits)[0].softmax(-1)
 
-    def choose(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        """The next token of each sequence, (B, 1), on the device; -1 where the scores are no numbers."""
-        if self.temperature == 0 or self.top_k == 1:
-            scores = logits
+    def _kept(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Logits over temperature, -inf where they are not chosen from, and how sure that is.
+
+        Returns:
+            (B, V) logits, (B, 1) their error, and (B, 1) what is certainly out below and certainly in above.
+        """
+        # P(token) ~ e^(logit / temperature)
+        scores = kept = logits.float() / self.temperature
+        error = _ROUNDING * scores.abs().amax(-1, keepdim=True)
+        low = high = torch.full_like(error, -math.inf)
+        if 0 < self.top_k < logits.shape[-1]:
+            _, least, next_best = scores.topk(self.top_k + 1).values.split([self.top_k - 1, 1, 1], -1)
+            kept = scores.masked_fill(scores < least, -math.inf)
+            low, high = least - error, next_best + error
+            if self.top_p < 1:  # another k-th token would change the probabilities of all
+                high = high.where(least > high, math.inf)
+        if self.top_p < 1 < logits.shape[-1]:
+            ordered, places = kept.sort(descending=True)
+            p = ordered.softmax(-1)
+            before = p.cumsum(-1) - p
+            # drop a token if those before it have the probability already; the likeliest one always stays
+            beyond = before >= self.top_p
+            kept = kept.masked_fill(torch.zeros_like(beyond).scatter_(1, places, beyond), -math.inf)
+            slack = 2 * error + _ROUNDING
+            out = ordered.masked_fill(before < self.top_p + slack, -math.inf).amax(-1, keepdim=True)
+            inside = ordered.masked_fill(before >= self.top_p - slack, math.inf).amin(-1, keepdim=True)
+            low, high = low.maximum(out - error), high.maximum(inside.minimum(ordered[:, 1:2]) + error)
+        return kept, error, low, high
+
+    def choose(self, logits: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The next token of each sequence, (B,), -1 where the scores are no numbers; and whether rounding decided.
+
+        Args:
+            logits: (B, V).
+            noise: (B, V), exponentially distributed; not needed where nothing is random.
+        """
+        if not self.random:
+            best, chosen = logits.max(-1, keepdim=True)
+            rivals = logits > best - _ROUNDING * logits.abs().amax(-1, keepdim=True)
+            close = rivals.sum(-1) > 1
         else:
-            p = self.probabilities(logits)
+            assert noise is not None
+            kept, error, low, high = self._kept(logits)
             # argmax of p / e with e ~ Exp(1) is a sample of p (the race of exponential clocks), and waits for no host
-            scores = p / torch.empty_like(p).exponential_(generator=generator)
-        best, chosen = scores.max(-1, keepdim=True)
-        return chosen.where(best == best, -1)  # a NaN is the greatest to `max`, and equals nothing
+            race = kept.softmax(-1) / noise
+            best, chosen = race.max(-1, keepdim=True)
+            # those that might be chosen from, and might win
+            scores = logits.float() / self.temperature
+            all_of_them = (scores - kept.logsumexp(-1, keepdim=True)).exp() / noise
+            rivals = (scores >= low) & (all_of_them > best * torch.exp(-2 * error))
+            close = (rivals.sum(-1) > 1) | (scores.gather(-1, chosen) <= high)[:, 0]
+        return chosen.where(best == best, -1)[:, 0], close  # a NaN is the greatest to `max`, and equals nothing
+
+    @property
+    def random(self) -> bool:
+        """Whether chance has a say."""
+        return self.temperature > 0 and self.top_k != 1
 
 
 @torch.inference_mode()
 def generate(
-    model: GPT, prompts: list[list[int]], most: int, sampling: Sampling, generator: torch.Generator
+    model: GPT,
+    prompts: list[list[int]],
+    most: int,
+    sampling: Sampling,
+    generators: Sequence[torch.Generator],
+    known: Tensor | None = None,
 ) -> Iterator[Tensor]:
     """The next token of every prompt, again and again: yields (B,) int64 on the device, at most `most` times.
 
     A token costs one row of attention: keys and values of those before it are cached. When the model's context is full,
     its first half is forgotten and the rest is read again.
 
+    A row is what it would be alone. In a batch sums are rounded otherwise, so where rounding might decide, the row is
+    read again by itself and that decides: on a CPU; on a GPU it would have to be waited for at every step, and there
+    texts may part where two tokens are equally likely up to rounding.
+
     Args:
         model: in evaluation mode.
-        prompts: token numbers, at least one each and at most the model's context; shorter ones are padded on the left.
+        prompts: token numbers, at least one each and at most the model's context.
         most: tokens to sample.
         sampling: how they are chosen.
-        generator: of random numbers, on the model's device.
+        generators: of random numbers, on the model's device: one for each row.
+        known: (K,) the tokens to choose from; null for all.
     """
-    device, longest = model.tokens.weight.device, max(map(len, prompts))
-    rows = [[0] * (longest - len(prompt)) + prompt for prompt in prompts]
-    tokens = torch.tensor(rows, device=device)  # (B, T)
-    short = any(len(prompt) < longest for prompt in prompts)
-    padding = torch.tensor([longest - len(prompt) for prompt in prompts], device=device) if short else None
-    capacity = min(model.context, longest + most)
-    decoder = Decoder(model, model.make_cache(len(prompts), capacity))
-    parts = [tokens]  # all tokens, of which the cache holds all but the last part
-    for _ in range(most):
-        if decoder.cache.length + parts[-1].shape[1] > model.context:
-            kept = model.context // 2
-            tokens = torch.cat(parts, 1)
-            if padding is not None:
-                padding = (padding - (tokens.shape[1] - kept)).clamp(min=0)
-            parts = [tokens[:, -kept:]]
-            decoder.cache = model.make_cache(len(prompts), model.context)
-        if len(parts) == 1:
-            logits = model(parts[0], cache=decoder.cache, padding=padding, last=True)[:, -1]  # (B, V)
-        else:
-            logits = decoder.step(parts[-1][:, 0], padding)
-        chosen = sampling.choose(logits, generator)  # (B, 1)
-        parts.append(chosen.clamp(min=0))  # `fetched` refuses a -1, but a GPU is some steps ahead of it
-        yield chosen[:, 0]
+    rows = SideBySide(model, prompts, most)
+    device = model.tokens.weight.device
+    noise = None
+    for step in range(most):
+        logits = _of(known, rows.logits())  # (B, K)
+        if sampling.random:
+            noise = torch.empty(logits.shape, device=device) if noise is None else noise
+            for row, generator in zip(noise, generators, strict=True):
+                row.exponential_(generator=generator)
+        chosen, close = sampling.choose(logits, noise)  # (B,)
+        if device.type == "cpu" and bool(close.any()):
+            for row in close.nonzero()[:, 0].tolist():
+                mine = None if noise is None else noise[row : row + 1]
+                chosen[row] = sampling.choose(_of(known, rows.alone(row)), mine)[0][0]
+        if known is not None:
+            chosen = known[chosen].where(chosen >= 0, -1)
+        if step + 1 < most:
+            rows.append(chosen.clamp(min=0))  # `fetched` refuses a -1, but a GPU is some steps ahead of it
+        yield chosen
+
+
+def _of(known: Tensor | None, logits: Tensor) -> Tensor:
+    """The logits of the tokens to choose from."""
+    return logits if known is None else logits.index_select(-1, known)
 
 
 def fetched(tokens: Iterator[Tensor], at_once: int | None = None) -> Iterator[list[int]]:

@@ -26,8 +26,8 @@ def cross_entropy_reference(logits: Tensor, targets: Tensor, *, label_smoothing:
     classes = logits.shape[-1]
     # q_k = (1 - epsilon) [k = target] + epsilon / K
     q = (1 - label_smoothing) * F.one_hot(targets, classes).to(logits) + label_smoothing / classes  # (N, K)
-    # H(q, p) = -sum_k q_k log p_k
-    return -(q * log_softmax_reference(logits)).sum(-1).mean()
+    # H(q, p) = -sum_k q_k log p_k, where 0 log 0 = 0
+    return -(q * log_softmax_reference(logits).masked_fill(q == 0, 0.0)).sum(-1).mean()
 
 
 def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:

@@ -3,11 +3,50 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
+
+_LONGEST, _LONGEST_PATH = 1 << 20, 1 << 12  # bytes of a record, and characters of a path, on standard input
+_PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
+MANIFEST = "manifest.json"
+
+
+def directory_name(step: int) -> str:
+    """Of the checkpoint of a step."""
+    return f"step-{step:08d}"
+
+
+def step_folders(folder: Path) -> dict[int, bool]:
+    """Steps of the checkpoints in a folder, in ascending order: whether each is whole, and so has its manifest.
+
+    Whatever else lies there is none of a run's: other names, files, and links, which may lead to another run.
+
+    Raises:
+        DlkitError: the folder itself is a link.
+    """
+    if folder.is_symlink():
+        raise DlkitError(
+            f"{folder} is a link, to {folder.readlink()}: checkpoints lie in a folder of their own",
+            "remove the link, or name the run that it leads to",
+        )
+    if not folder.is_dir():
+        return {}
+    found = {int(match[1]): path for path in folder.iterdir() if (match := re.fullmatch(r"step-(\d{8,18})", path.name))}
+    own = {step: path for step, path in found.items() if path.is_dir() and not path.is_symlink()}
+    return {step: (own[step] / MANIFEST).is_file() for step in sorted(own) if own[step].name == directory_name(step)}
+
+
+def require_inside(run: Path, path: Path) -> None:
+    """Raise DlkitError if `path`, of a run, leads out of it."""
+    target = Path(os.path.realpath(path))
+    if not target.is_relative_to(os.path.realpath(run)):
+        raise DlkitError(f"{path} leads out of {run}, to {target}", "remove the link, or name the run that it leads to")
 
 
 @dataclass(frozen=True)
@@ -33,10 +72,11 @@ class Run:
         if name is None:
             if self.checkpoint is not None:
                 return self.checkpoint
-            name = "best" if (folder / "best").exists() else "last"
-        path = folder / (f"step-{int(name):08d}" if name.isascii() and name.isdigit() else name)
-        if not path.is_dir():
-            there = sorted(entry.name for entry in folder.glob("[!.]*")) if folder.is_dir() else []
+            name = "best" if os.path.lexists(folder / "best") else "last"
+        path = folder / (directory_name(int(name)) if re.fullmatch("[0-9]{1,18}", name) else name)
+        require_inside(self.path, path)
+        if not path.is_dir() or os.path.realpath(path.joinpath("..")) != os.path.realpath(folder):
+            there = [entry.name for entry in sorted(folder.glob("[!.]*")) if (entry / MANIFEST).is_file()]
             hint = f"it has {', '.join(there)}" if there else f"train it: dlkit train {self.path} --resume"
             raise DlkitError(f"{self.path} has no checkpoint {name!r}", hint)
         return path
@@ -65,24 +105,27 @@ def resolve(reference: str) -> Run:
     if (path / "recipe.yaml").is_file():
         return Run(path)
     whole = path.resolve()
-    if (whole / "manifest.json").is_file() and (whole.parent.parent / "recipe.yaml").is_file():
+    if (whole / MANIFEST).is_file() and (whole.parent.parent / "recipe.yaml").is_file():
         shown = (
             path.parent.parent if path.parent.name == "checkpoints" and path.parent.parent.name else whole.parent.parent
         )
+        require_inside(shown, path)
         return Run(shown, path)
     raise RequestError(f"{reference} is neither a run directory nor a checkpoint in one", "a run holds a recipe.yaml")
 
 
 def _from_stdin() -> str:
-    line = sys.stdin.readline().strip()
+    line = text_input.decoded(sys.stdin.buffer.readline(_LONGEST + 1), "standard input", "surrogateescape").strip()
     if not line:
-        raise RequestError("no run on standard input", "pipe a path or a record in: dlkit train r.yaml | dlkit eval -")
+        raise RequestError("no run on standard input", _PIPE)
+    if len(line) > (_LONGEST if line.startswith("{") else _LONGEST_PATH):
+        raise RequestError(f"standard input begins with neither a path nor a record of a run: {line[:40]}...", _PIPE)
     if not line.startswith("{"):
         return line
     try:
         run = json.loads(line)["run"]
-    except (ValueError, KeyError) as error:
-        raise RequestError(f"the record on standard input has no field 'run': {line[:80]}") from error
+    except (ValueError, KeyError, RecursionError) as error:
+        raise RequestError(f"the record on standard input has no field 'run': {line[:80]}", _PIPE) from error
     if not isinstance(run, str):
-        raise RequestError(f"the field 'run' on standard input is no path: {run!r}")
+        raise RequestError(f"the field 'run' on standard input is no path: {str(run)[:80]}", _PIPE)
     return run

@@ -16,10 +16,10 @@ from typing import Annotated
 
 from annotated_types import Ge, Lt
 
-from dlkit.annotations import Fraction
+from dlkit.annotations import Count, Fraction
 from dlkit.errors import RequestError
 
-Warmup = Annotated[float, Ge(0), Lt(1)] | Annotated[int, Ge(1)]
+Warmup = Annotated[float, Ge(0), Lt(1)] | Count
 
 
 def _warmup_steps(warmup: float, total: int) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +24,19 @@ def small_numbers_again() -> Iterator[None]:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """The command line of a dlkit that starts at once: arguments of dlkit go behind it."""
+    script, path = Path(__file__).with_name("warm_program.py"), tmp_path_factory.mktemp("warm") / "socket"
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    arguments = [sys.executable, str(script), "serve", str(path)]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        yield [sys.executable, "-S", "-E", str(script), "run", str(path)]
+        server.kill()
 
 
 class Killed(BaseException):

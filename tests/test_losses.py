@@ -126,3 +126,10 @@ def test_impossible_classes_have_a_value_and_a_gradient():
 
 def test_l2_penalty_of_one_tensor():
     assert l2_penalty([torch.tensor([3.0, 4.0])], 2.0).item() == 25.0
+
+
+def test_a_class_that_cannot_occur_costs_nothing_where_it_is_not_the_target() -> None:
+    logits = torch.tensor([[-math.inf, 0.0, 1.0], [1e308, 1.0, -1e308], [800.0, -800.0, 0.0]], dtype=torch.float64)
+    for targets in ([1, 0, 0], [2, 1, 2], [0, 2, 1]):
+        expected = F.cross_entropy(logits, torch.tensor(targets))
+        torch.testing.assert_close(cross_entropy_reference(logits, torch.tensor(targets)), expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -27,16 +28,37 @@ def test_readme_shows_commands() -> None:
         assert command in flat
 
 
-@pytest.mark.parametrize("commands", COMMANDS, ids=lambda commands: commands[0][:60])
-def test_commands_of_a_block(folder: Path, commands: list[str]) -> None:
-    prelude = (
-        f'set -eo pipefail; dlkit() {{ {sys.executable} -m dlkit "$@"; }}; python() {{ {sys.executable} "$@"; }}\n'
-    )
+def run_block(commands: list[str], program: list[str], folder: Path) -> None:
+    prelude = f'set -eo pipefail; dlkit() {{ {shlex.join(program)} "$@"; }}; python() {{ {sys.executable} "$@"; }}\n'
     environment = {**os.environ, "PYTHONPATH": str(README.parent)}
     script = prelude + "\n".join(commands)
     result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=folder, env=environment)
     assert result.returncode == 0, f"{script}\n{result.stdout}\n{result.stderr}"
     assert "Traceback" not in result.stderr
+
+
+def shortened(command: str) -> str:
+    """The command with an epoch of training where it says nothing of how long."""
+
+    def short(train: re.Match[str]) -> str:
+        words = train[0].rstrip()
+        return train[0] if "train." in words else f"{words} train.epochs=1 "
+
+    return re.sub(r"dlkit train [^|&;)]*", short, command)
+
+
+blocks = pytest.mark.parametrize("commands", COMMANDS, ids=lambda commands: commands[0][:60])
+
+
+@blocks
+def test_commands_of_a_block(folder: Path, commands: list[str], warm: list[str]) -> None:
+    run_block([shortened(command) for command in commands], warm, folder)
+
+
+@pytest.mark.slow
+@blocks
+def test_commands_of_a_block_as_they_stand(folder: Path, commands: list[str]) -> None:
+    run_block(commands, [sys.executable, "-m", "dlkit"], folder)
 
 
 def test_every_command_and_recipe_is_in_the_readme() -> None:

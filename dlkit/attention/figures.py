@@ -27,7 +27,7 @@ def draw(path: Path, page: Page, weights: Iterable[np.ndarray], measure: str | N
         measure: the score that is written over each matrix and colours its frame, or None.
     """
     form = _single if page.shape[1:] == (1, 1) else _grid
-    _save(form(page, weights, measure), path)
+    save(form(page, weights, measure), path)
 
 
 def draw_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
@@ -53,7 +53,7 @@ def draw_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray
                 f"layer {layer}, head {head}", (steps[-1], values[-1, layer, head]), (-4, 5),
                 textcoords="offset points", ha="right", fontsize=8,
             )  # fmt: skip
-        axis.set_title(prose(name), parse_math=False, fontsize=11)
+        axis.set_title(prose(name), fontsize=11)
         axis.set_xlabel("training step")
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
@@ -61,23 +61,13 @@ def draw_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray
             axis.margins(x=0.02)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _figure(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Save without a word about characters that no font here has: they are shown as boxes."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
-        save(figure, path)
 
 
 def _shades(ramp: str) -> Any:
@@ -107,12 +97,12 @@ def _grid(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> Any
     scale = Normalize(low, high if high > low else low + 1)
     size = max(0.42, min(0.95, 11 / heads))
     figure = _figure(heads * size + 1.3, (layers * size * (1.22 if measure else 1.05) + 0.5) * sides + 0.7)
-    figure.suptitle(prose(page.title), parse_math=False, fontsize=11)
+    figure.suptitle(prose(page.title), fontsize=11)
     parts = np.atleast_1d(figure.subfigures(sides, 1))
     matrices = iter(weights)
     for side, part in enumerate(parts):
         if sides > 1:
-            part.suptitle(prose(page.sides[side]), parse_math=False, fontsize=10)
+            part.suptitle(prose(page.sides[side]), fontsize=10)
         axes = part.subplots(layers, heads, squeeze=False)
         for layer, head in itertools.product(range(layers), range(heads)):
             axis, matrix = axes[layer, head], next(matrices)
@@ -137,7 +127,7 @@ def _grid(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> Any
             bar = part.colorbar(
                 ScalarMappable(scale, _shades("score")), ax=axes, shrink=0.6, aspect=30, pad=0.01, fraction=0.03
             )
-            bar.set_label(prose(measure), fontsize=9, parse_math=False)
+            bar.set_label(prose(measure), fontsize=9)
             bar.ax.tick_params(labelsize=8)
             bar.outline.set_visible(False)
     return figure
@@ -161,11 +151,11 @@ def _single(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> A
         where = f"layer {page.layers[0]}, head {page.heads[0]}"
         value = f"  {measure} {_score(page, measure, side, 0, 0)}" if measure else ""
         title = f"{prose(page.sides[side]) if sides > 1 else prose(page.title)}\n{where}{value}"
-        axis.set_title(title, parse_math=False, fontsize=10)
+        axis.set_title(title, fontsize=10)
         if named:
             font = float(min(9, max(5, 72 * 0.8 * size / tokens)))
             for ticks, rotation in ((axis.set_xticks, 90), (axis.set_yticks, 0)):
-                ticks(range(tokens), names, rotation=rotation, fontsize=font, parse_math=False)
+                ticks(range(tokens), names, rotation=rotation, fontsize=font)
             axis.tick_params(length=0)
         axis.set_xlabel("looked at")
         axis.set_ylabel("looking")

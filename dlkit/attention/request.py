@@ -59,6 +59,11 @@ class Request:
                 raise RequestError(f"{option} is for one checkpoint, not for --steps", f"leave {option} out")
         if self.compare == "-":
             raise RequestError("only RUN can come from standard input, not --compare", "name the second run")
+        try:
+            (self.random_from or "").encode()
+        except UnicodeEncodeError as error:
+            text = f"--random-from is not UTF-8: {(self.random_from or '')[:40]!r}"
+            raise RequestError(text, "give it as UTF-8") from error
         if self.target is not None and not self.stack:
             raise RequestError("--target is the token that --stack follows, which is not given", "add --stack")
         for option in ("--layers", "--heads"):

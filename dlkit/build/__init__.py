@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import inspect
 import math
 import multiprocessing
 import multiprocessing.connection
@@ -21,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.build import images
+from dlkit.build import images, weightless
 from dlkit.build.data import (
     default_split,
     describe,
@@ -39,11 +40,13 @@ from dlkit.compare.surfaces import Surface
 from dlkit.data.dataset import Dataset
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint, loop, machine, plan, random_state
+from dlkit.train import checkpoint, footprint, last_batch, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.loop import Task, Training, autocast, load_weights
+from dlkit.train.finite import require_metrics
+from dlkit.train.loop import Task, Training, autocast
 from dlkit.train.settings import Settings, Views
+from dlkit.train.weights import load_weights
 
 
 @dataclass
@@ -72,6 +75,7 @@ def training(
     if settings.flush_denormal:
         torch.set_flush_denormal(True)
     dataset = dataset or load_data(recipe)
+    weightless.require(functools.partial(architecture, recipe, dataset))
     random_state.seed_everything(values["seed"])
     model = build_model(recipe, dataset)
     remarks = dataset.remarks if isinstance(dataset, LanguageData) else images.prepare(model, recipe, dataset)
@@ -112,9 +116,14 @@ def training(
         monitored="val" if "val" in evaluations else None,
         description=describe(dataset),
     )
+    job.schedule(0, job.total_steps)  # which refuses a warm-up that does not fit
+    footprint.require(job)
     batch = next(iter(batches.epoch(0)))
+    last_batch.require(job, batch)
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
+    if isinstance(dataset, LanguageData):
+        remarks = [*remarks, *(f"{measure} is left out: {why}" for measure, why in dataset.left_out.items())]
     return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
 
 
@@ -142,9 +151,9 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, whole: 
     """
     saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
     dataset = load_data(recipe, saved.state["data"], whole)
+    weightless.require(functools.partial(architecture, recipe, dataset))
     model = build_model(recipe, dataset)
-    # the average is of floating-point tensors alone; what counts batches is the model's own
-    load_weights(model, {**saved.tensors["model"], **saved.tensors.get("ema", {})})
+    load_weights(model, saved.weights)
     model = model.to(device)
     settings = Settings(**recipe.values["train"])
     if settings.channels_last == "on":
@@ -171,6 +180,7 @@ class Evaluation:
     confusion: Tensor | None
     damaged: dict[str, str]
     extent: dict[str, Any]
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
 
 
 def evaluation(
@@ -182,6 +192,7 @@ def evaluation(
 
     Raises:
         DlkitError: the data is broken.
+        NotFiniteError: an answer or a metric is not a finite number.
         RequestError: there is no such split.
     """
     model, dataset, settings = found.model, found.dataset, found.settings
@@ -193,6 +204,7 @@ def evaluation(
     started = time.perf_counter()
     evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
+    require_metrics(metrics)
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
     damaged = getattr(batches, "damaged", {})
@@ -208,12 +220,19 @@ def evaluation(
         confusion,
         damaged,
         extent(dataset, split),
+        dataset.left_out if isinstance(dataset, LanguageData) else {},
     )
 
 
 def build_model(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
+    """The recipe's model, with the weights that it begins with."""
+    return dataset.model(recipe) if isinstance(dataset, LanguageData) else architecture(recipe, dataset)
+
+
+def architecture(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
+    """The recipe's model with random weights."""
     if isinstance(dataset, LanguageData):
-        return dataset.model(recipe)
+        return dataset.untrained(recipe)
     (constructor, keys), _ = parts("model", recipe.values["model"])
     return constructor(dataset.input_shape, len(dataset.classes), **keys)
 
@@ -291,6 +310,7 @@ def _join_contest(contest: Contest, stop: Event) -> None:
     for number in (
         signal.SIGINT,
         signal.SIGTERM,
+        getattr(signal, "SIGHUP", signal.SIGTERM),
     ):  # they may reach all processes: the parent stops the race
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -314,14 +334,23 @@ def _run_contender(contender: Contender) -> Outcome | None:
     return last if isinstance(last, Outcome) else None
 
 
-def descend(surface: Surface, contender: Contender, start: tuple[float, float], steps: int) -> Outcome:
-    """Run a contender on a surface; each point of its way is a metric of the curve."""
+def descend(
+    surface: Surface,
+    contender: Contender,
+    start: tuple[float, float],
+    steps: int,
+    should_stop: Callable[[], bool] = _go_on,
+) -> Outcome | None:
+    """Run a contender on a surface; each point of its way is a metric of the curve. None if it is asked to stop."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
-    optimizer = constructor([theta], **contender.applied_to({}))
+    own = {p.name: p.default for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    optimizer = constructor([theta], **contender.applied_to(own))
     began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
     diverged = False
     for step in range(steps + 1):
+        if should_stop():
+            return None
         value = surface.function(theta[0], theta[1])
         x, y, loss = theta[0].item(), theta[1].item(), value.item()
         diverged = not math.isfinite(loss)

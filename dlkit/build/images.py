@@ -13,7 +13,7 @@ from dlkit.data.dataset import Dataset, Split
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import loop
-from dlkit.train.loop import load_weights
+from dlkit.train.weights import load_weights
 
 _SAMPLE = 5000  # images that a whitening layer is set by, as in Jordan 2024, arXiv:2404.00498
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from dlkit import runs
+from dlkit.build import pretrained
+from dlkit.build.labels import with_classes, without_head
 from dlkit.build.parts import parts, read_data
 from dlkit.data import tokenizer as tokenizers
 from dlkit.data.corpus import Corpus, Text
@@ -18,15 +18,14 @@ from dlkit.data.labelled import LabelledTexts
 from dlkit.data.sentences import running_text
 from dlkit.data.sequences import SequenceBatches
 from dlkit.data.splits import whole
-from dlkit.data.tokenizer import CAUSAL, MASKED, Tokenizer
-from dlkit.data.tokens import Tokens, tokens_of
+from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.tokens import Tokens, gives_back, tokens_of
 from dlkit.data.windows import MaskedWindows, Special, TokenWindows
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
 from dlkit.models import checkpoints
 from dlkit.models.checkpoints import HubModel
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint
 from dlkit.train.language import CausalLM, MaskedLM
 from dlkit.train.loop import Batches, Task
 from dlkit.train.sequences import MultipleChoice, Regression, TextClassification
@@ -50,17 +49,23 @@ class LanguageData:
     def __init__(self, recipe: Recipe, texts: list[Text], saved: dict[str, Any] | None = None) -> None:
         self.task: str = recipe.values["task"]
         self.hub: HubModel | None = None
-        self.remarks: list[str] = []  # what of the pre-trained weights was not there
+        self.remarks: list[str] = []  # what of the pre-trained weights was not taken as it is
+        self.ends: set[int] = set()  # tokens that end a text, where the pre-trained weights say so
+        self.left_out: dict[str, str] = {}  # measures that make no sense here: name -> why
         if saved is not None:
             self.tokenizer = tokenizers.from_json(saved["tokenizer"])
             self.architecture: dict[str, Any] = saved["architecture"]
             self.vocabulary: int = saved["vocabulary"]
+            self.ends = set(saved.get("ends", ()))
             return
         _, [(_, begin)] = parts("model", recipe.values["model"])
         if begin["weights"] is not None:
-            self.hub = open_weights(Path(begin["weights"]))
-        self.architecture = _architecture(recipe, self.hub)
-        self.tokenizer = _tokenizer(recipe, texts, self.hub)
+            self.hub = pretrained.open_weights(Path(begin["weights"]))
+            self.ends = self.hub.ends
+        elif begin["new_head"] or begin["labels"] is not None:
+            raise RequestError("model.new_head and model.labels are about model.weights, which is not set")
+        self.architecture = pretrained.architecture(recipe, self.hub)
+        self.tokenizer = pretrained.tokenizer(recipe, texts, self.hub)
         self.vocabulary = self.hub.vocabulary if self.hub else self.tokenizer.size
 
     def batches(self, recipe: Recipe, split: str, device: torch.device, training: bool) -> Batches:
@@ -83,16 +88,22 @@ class LanguageData:
             "tokenizer": self.tokenizer.to_json(),
             "vocabulary": self.vocabulary,
             "architecture": self.architecture,
+            **({"ends": sorted(self.ends)} if self.ends else {}),
         }
+
+    def untrained(self, recipe: Recipe) -> nn.Module:
+        """The recipe's model with random weights."""
+        (constructor, _), _ = parts("model", recipe.values["model"])
+        heads = () if self.task == "causal-lm" else (self.outputs,)
+        return constructor(self.vocabulary, self.architecture["context"], *heads, **self.architecture)
 
     def model(self, recipe: Recipe) -> nn.Module:
         """The recipe's model with random weights, or the checkpoint's where it begins with one."""
-        (constructor, _), _ = parts("model", recipe.values["model"])
-        heads = () if self.task == "causal-lm" else (self.outputs,)
-        model = constructor(self.vocabulary, self.architecture["context"], *heads, **self.architecture)
+        model = self.untrained(recipe)
         if self.hub is not None:
             fresh = checkpoints.load_into(model, self.hub)
-            self.remarks = [f"{self.hub.path} does not have {', '.join(fresh)}: they start anew"] if fresh else []
+            if fresh:
+                self.remarks.append(f"{self.hub.path} does not have {', '.join(fresh)}: they start anew")
         return model
 
 
@@ -109,8 +120,11 @@ class CorpusData(LanguageData):
         (constructor, keys), _ = parts("data", recipe.values["data"])
         self.corpus: Corpus = constructor(**keys)
         super().__init__(recipe, [self.corpus.splits["train"]], saved)
+        if recipe.values["model"]["new_head"] or recipe.values["model"]["labels"] is not None:
+            raise RequestError(f"model.new_head and model.labels are for classifiers, not for {self.task}")
         self.name, self.splits, self.folder = self.corpus.name, list(self.corpus.splits), folder
         self._tokens: dict[str, Tokens] = {}
+        self._measured: set[str] = set()  # splits that are evaluated
 
     def take_whole(self) -> None:
         self.corpus = dataclasses.replace(self.corpus, splits=whole(self.corpus.splits))
@@ -133,6 +147,8 @@ class CorpusData(LanguageData):
         """Windows of a split."""
         _, [(windows, keys), (masked, masked_keys)] = parts("data", recipe.values["data"])
         arguments = (self.tokens(split), device, recipe.values["seed"], training)
+        if not training:
+            self._measured.add(split)
         if self.task == "causal-lm":
             return windows(*arguments, **keys)
         special: Any = special_tokens(self.tokenizer)
@@ -140,17 +156,26 @@ class CorpusData(LanguageData):
         return found
 
     def objective(self, loss: nn.Module) -> CausalLM:
-        """What is learned."""
+        """What is learned. Bits a byte are measured where the tokens of what is evaluated give back every byte."""
         if self.task == "masked-lm":
             return MaskedLM(loss)
-        lengths = [len(self.tokenizer.bytes_of(i)) for i in range(self.tokenizer.size)] if self.exact else None
-        padded = None if lengths is None else torch.tensor(lengths + [0] * (self.vocabulary - len(lengths)))
-        return CausalLM(loss, padded)
+        why = self.inexact
+        if why:
+            self.left_out["bits_per_byte"] = why
+            return CausalLM(loss)
+        lengths = [len(self.tokenizer.bytes_of(i)) for i in range(self.tokenizer.size)]
+        return CausalLM(loss, torch.tensor(lengths + [0] * (self.vocabulary - len(lengths))))
 
     @property
-    def exact(self) -> bool:
-        """Whether tokens stand for bytes, so that bits a byte are the length of a description of the text."""
-        return self.tokenizer.byte_level
+    def inexact(self) -> str | None:
+        """Why bits a byte would not be the length of a description of the text, or None where they are."""
+        if not self.tokenizer.byte_level:
+            return "the tokens do not stand for bytes"
+        for split in self._measured:
+            before = self.task == "causal-lm" and self.tokenizer.separator is not None
+            if not gives_back(self.corpus.splits[split], self.tokenizer, self.tokens(split)[int(before) :]):
+                return f"the tokenizer changes the text of {split}: its tokens do not give it back"
+        return None
 
 
 class LabelledData(LanguageData):
@@ -169,6 +194,8 @@ class LabelledData(LanguageData):
         super().__init__(recipe, [running_text(self.data.splits["train"])], saved)
         self.name, self.splits, self.classes = self.data.name, list(self.data.splits), self.data.classes
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
+        if saved is None and self.hub is not None:
+            self._take_head(recipe, self.hub)
         if saved is not None and saved["classes"] != list(self.classes):
             raise DlkitError(
                 f"{self.name} has the classes {', '.join(self.classes)}; the model knows {', '.join(saved['classes'])}",
@@ -179,6 +206,18 @@ class LabelledData(LanguageData):
     def take_whole(self) -> None:
         self.data = dataclasses.replace(self.data, splits=whole(self.data.splits))
         self.splits = list(self.data.splits)
+
+    def _take_head(self, recipe: Recipe, hub: HubModel) -> None:
+        """Bring the classes of a pre-trained head into the data's order, and let it see what it saw before."""
+        _, [(_, begin)] = parts("model", recipe.values["model"])
+        if self.data.answer == "class":
+            self.hub, self.remarks = with_classes(hub, self.classes, begin["labels"], begin["new_head"])
+        elif hub.outputs is not None and (begin["new_head"] or hub.outputs != 1):
+            self.hub, self.remarks = without_head(hub), [f"{hub.path}: the last layer starts anew"]
+        pooling = hub.architecture.get("pooling", "first")
+        if self.hub is not None and self.hub.outputs is not None and self.architecture["pooling"] != pooling:
+            self.remarks.append(f"model.pooling is {pooling}, as the head of {hub.path} was trained")
+            self.architecture["pooling"] = pooling
 
     @property
     def description(self) -> dict[str, Any]:
@@ -214,75 +253,3 @@ def special_tokens(tokenizer: Tokenizer) -> Special:
     """The numbers that masking needs. Raises DlkitError if the tokenizer lacks one."""
     first, last, mask = (tokenizer.require(name) for name in ("[CLS]", "[SEP]", "[MASK]"))
     return Special(first, last, mask, tokenizer.size, tokenizer.continues)
-
-
-def open_weights(path: Path) -> HubModel:
-    """A Hugging Face directory, or a run of dlkit, as weights to begin with.
-
-    Raises:
-        DlkitError: it is damaged, or of an architecture that dlkit does not have.
-        RequestError: it is neither.
-    """
-    if (path / "config.json").is_file():
-        return checkpoints.read(path)
-    run = runs.resolve(str(path))
-    saved = checkpoint.load(run.choose(), files=("model", "ema"))
-    described = saved.state["data"]
-    if "architecture" not in described:
-        raise DlkitError(f"{path} is no BERT or GPT", "model.weights takes a run of a language task")
-    family = "gpt" if described["task"] == "causal-lm" else "bert"
-    tensors = saved.tensors.get("ema") or saved.tensors["model"]
-    return HubModel(
-        path, family, described["vocabulary"], described["architecture"], tensors, tokenizer=described["tokenizer"]
-    )
-
-
-def _architecture(recipe: Recipe, hub: HubModel | None) -> dict[str, Any]:
-    """The keywords of the model's constructor: the recipe's, or the checkpoint's where there is one."""
-    values = recipe.values["model"]
-    (constructor, keys), _ = parts("model", values)
-    window: int = recipe.values["data"]["context"]
-    bound = constructor.keywords if isinstance(constructor, functools.partial) else {}
-    architecture = {**bound, **keys}
-    if hub is not None:
-        wanted = "gpt" if values["name"].startswith("gpt") else "bert"
-        if hub.family != wanted:
-            raise RequestError(f"{hub.path} holds a {hub.family}, not a {wanted}", f"model.name={hub.family}")
-        for key, value in bound.items():
-            if hub.architecture.get(key, value) != value:
-                raise RequestError(
-                    f"{hub.path} has {key}: {hub.architecture[key]}, {values['name']} has {value}",
-                    f"model.name={wanted} takes the sizes of the checkpoint",
-                )
-        kept = ("dropout", "attention_dropout", "pooling")  # what a recipe may change
-        architecture |= {key: value for key, value in hub.architecture.items() if key not in kept}
-    architecture["context"] = architecture["context"] or window
-    if architecture["context"] < window:
-        raise RequestError(
-            f"data.context is {window}, more than the {architecture['context']} tokens that the model takes",
-            "lower data.context",
-        )
-    return architecture
-
-
-def _tokenizer(recipe: Recipe, texts: list[Text], hub: HubModel | None) -> Tokenizer:
-    values, causal = recipe.values["tokenizer"], recipe.values["task"] == "causal-lm"
-    if values["name"] == "auto" and hub is not None:
-        found = tokenizers.from_json(hub.tokenizer) if hub.tokenizer else tokenizers.from_directory(hub.path)
-    else:
-        section = {"name": "bpe" if causal else "wordpiece"} if values["name"] == "auto" else values
-        (constructor, keys), _ = parts("tokenizer", section)
-        found = constructor(texts, CAUSAL if causal else MASKED, **keys)
-    if hub is not None and found.size > hub.vocabulary:
-        raise RequestError(
-            f"the tokenizer has {found.size} tokens, the model in {hub.path} knows {hub.vocabulary}",
-            "leave `tokenizer` out: a checkpoint brings its own",
-        )
-    if hub is not None and (hub.tokenizer or (hub.path / "tokenizer.json").is_file()):
-        own = tokenizers.from_json(hub.tokenizer) if hub.tokenizer else tokenizers.from_directory(hub.path)
-        if own.fingerprint != found.fingerprint:
-            raise RequestError(
-                f"tokenizer.name is {values['name']}, whose tokens are not those that {hub.path} was trained on",
-                "leave `tokenizer` out (~tokenizer): a checkpoint brings its own",
-            )
-    return found

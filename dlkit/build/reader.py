@@ -14,13 +14,14 @@ from torch import nn
 
 from dlkit import runs
 from dlkit.data import tokenizer as tokenizers
+from dlkit.data import tokenizer_files
 from dlkit.data.tokenizer import Tokenizer
 from dlkit.errors import DlkitError, RequestError
-from dlkit.models import checkpoints
+from dlkit.models import checkpoints, hub_export
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.train import checkpoint
-from dlkit.train.loop import load_weights
+from dlkit.train.weights import load_weights
 from dlkit.whole_file import whole_file
 
 
@@ -37,6 +38,7 @@ class Reader:
         make: the same model with random weights.
         classes: names of what a classifier tells apart.
         fresh: parameters that were not there and are random.
+        ends: tokens that end a text.
     """
 
     path: Path
@@ -47,6 +49,7 @@ class Reader:
     make: Callable[[], nn.Module]
     classes: tuple[str, ...] = ()
     fresh: tuple[str, ...] = ()
+    ends: frozenset[int] = frozenset()
 
     @property
     def causal(self) -> bool:
@@ -71,24 +74,26 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
     path = Path(reference)
     if reference != "-" and (path / "config.json").is_file():
         hub = checkpoints.read(path)
-        tokenizer = tokenizers.from_directory(path)
+        tokenizer = tokenizer_files.from_directory(path)
         if tokenizer.size > hub.vocabulary:
             raise DlkitError(f"{path}: a tokenizer of {tokenizer.size} tokens, a model of {hub.vocabulary}")
         window = hub.architecture["context"]
         if hub.family == "gpt":
             task, make = "causal-lm", functools.partial(GPT, hub.vocabulary, window, **hub.architecture)
         else:
-            outputs = len(hub.labels) or None
-            task = "text-classification" if outputs else "masked-lm"
-            make = functools.partial(BERT, hub.vocabulary, window, outputs, **hub.architecture)
+            task = "text-classification" if hub.outputs else "masked-lm"
+            make = functools.partial(BERT, hub.vocabulary, window, hub.outputs, **hub.architecture)
         model = make()
         fresh = checkpoints.load_into(model, hub)
-        return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh))
+        ends = _ends(hub.ends | tokenizer_files.ends_of(path, tokenizer), tokenizer)
+        return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh), ends)
     run = runs.resolve(reference)
     saved = checkpoint.load(run.choose(checkpoint_name), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:
-        raise RequestError(f"{run.path} holds no BERT or GPT: it has no attention", "it takes a run of a language task")
+        raise RequestError(
+            f"{run.path} holds no BERT or GPT, but a model of images or rows", "give a run of a language task"
+        )
     window, task = described["architecture"]["context"], described["task"]
     classes = tuple(described.get("classes", ()))
     if task == "causal-lm":
@@ -100,7 +105,13 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
     model = make()
     load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
     tokenizer = tokenizers.from_json(described["tokenizer"])
-    return Reader(run.path, model.to(device).eval(), tokenizer, task, saved.step, make, classes)
+    ends = _ends(set(described.get("ends", ())), tokenizer)
+    return Reader(run.path, model.to(device).eval(), tokenizer, task, saved.step, make, classes, ends=ends)
+
+
+def _ends(given: set[int], tokenizer: Tokenizer) -> frozenset[int]:
+    """The tokens that end a text: those of the files, or else what stands before each text in training."""
+    return frozenset(given or {number for number in [tokenizer.separator] if number is not None})
 
 
 def write_hub(reader: Reader, directory: Path) -> int:
@@ -117,9 +128,18 @@ def write_hub(reader: Reader, directory: Path) -> int:
     """
     model, tokenizer = reader.model, reader.tokenizer
     assert isinstance(model, (GPT, BERT))
-    config = checkpoints.config_of(model, reader.classes)
+    if reader.fresh:
+        raise DlkitError(
+            f"{reader.path} has no {', '.join(reader.fresh)}: an export would fill them in at random",
+            "train a head first: model.weights=DIR in a recipe",
+        )
+    config = hub_export.config_of(model, reader.classes)
     if isinstance(model, GPT):
-        config |= {"bos_token_id": tokenizer.separator, "eos_token_id": tokenizer.separator}
+        ends = sorted(reader.ends)
+        config |= {
+            "bos_token_id": tokenizer.separator,
+            "eos_token_id": ends if len(ends) > 1 else next(iter(ends), None),
+        }
     names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
     names |= {"unk_token": "[UNK]", "bos_token": tokenizers.END, "eos_token": tokenizers.END}
     described = {key: name for key, name in names.items() if tokenizer.special(name) is not None}
@@ -127,7 +147,7 @@ def write_hub(reader: Reader, directory: Path) -> int:
     files = {
         "tokenizer.json": tokenizer.to_json().encode(),
         "tokenizer_config.json": (json.dumps(described, indent=2) + "\n").encode(),
-        "model.safetensors": save(checkpoints.tensors_of(model), {"format": "pt"}),
+        "model.safetensors": save(hub_export.tensors_of(model), {"format": "pt"}),
         "config.json": (json.dumps(config, indent=2) + "\n").encode(),  # the last: by it, a directory is a model
     }
     is_new = not directory.exists()

@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from dlkit import __version__
+from dlkit import __version__, memory
 from dlkit.cli import (
     _console,
+    _signals,
     compare,
     compress,
     decompress,
@@ -75,18 +76,21 @@ def run(arguments: Sequence[str]) -> int:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
+    with contextlib.suppress(AttributeError):  # a stand-in
+        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
     debug = "--debug" in arguments or os.environ.get("DLKIT_DEBUG", "") not in ("", "0")
     if not debug:
         warnings.simplefilter("ignore")
     try:
-        code = _run([argument for argument in arguments if argument != "--debug"], debug)
-        sys.stdout.flush()
+        with _signals.unwinding():
+            code = _run([argument for argument in arguments if argument != "--debug"], debug)
+            sys.stdout.flush()
     except BrokenPipeError:
         code = SIGPIPE_CODE
-    except OSError as error:
+    except Exception as error:  # what a library raised, or the last flush
         if debug:
             raise
-        _console.report(_from_os(error))
+        _console.report(_unexpected(error))
         code = 1
     else:
         return code
@@ -112,13 +116,6 @@ def _run(arguments: list[str], debug: bool) -> int:
         if isinstance(error.__context__, BrokenPipeError):  # typer's own answer to it is an exit code of 1
             raise error.__context__ from None
         raise
-    except OSError:
-        raise
-    except Exception as error:
-        if debug:
-            raise
-        _console.report(_unexpected(error))
-        return 1
 
 
 def _usage(error: typer.TyperException) -> int:
@@ -133,13 +130,12 @@ def _usage(error: typer.TyperException) -> int:
     return int(getattr(error, "exit_code", 2))
 
 
-def _from_os(error: OSError) -> DlkitError:
-    where = f"{error.filename}: " if error.filename else ""
-    return DlkitError(f"{where}{error.strerror or error}", _console.CHECK_PATH)
-
-
 def _unexpected(error: Exception) -> DlkitError:
     kind, text = type(error).__name__, str(error).strip().split("\n")[0]
-    if isinstance(error, MemoryError) or kind == "OutOfMemoryError" or "not enough memory" in text:
-        return DlkitError(f"out of memory: {text or kind}", "use a smaller data.batch_size or model")
+    if memory.exhausted(error):
+        hint = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
+        return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", hint)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return DlkitError(f"{where}{error.strerror or error}", _console.CHECK_PATH)
     return DlkitError(f"internal error: {kind}: {text}", "run it again with --debug and report the traceback")

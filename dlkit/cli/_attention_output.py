@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dlkit.attention.request import Request
-from dlkit.cli._console import escaped, note
+from dlkit.cli._console import escaped, note, show_tables
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ def write_files(request: Request, sides: list[Side], page: Page) -> None:
 
 
 def show(sides: list[Side], page: Page, measure: str, request: Request) -> None:
-    from rich.console import Console, Group
+    from rich.console import Group
     from rich.text import Text
 
     from dlkit.build.attention import weights_of
@@ -58,7 +58,7 @@ def show(sides: list[Side], page: Page, measure: str, request: Request) -> None:
             parts.append(_stack_table(side))
         loose = f"largest difference of the check {side.survey.difference:.2g}"
         parts.append(Text(f"{escaped(str(side.reader.path))}: {loose}", style="dim"))
-    Console().print(Group(*parts))
+    show_tables(Group(*parts))
 
 
 def _facts(scores: dict[str, float]) -> Any:

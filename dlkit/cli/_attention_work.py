@@ -1,13 +1,17 @@
-"""The work of `dlkit inspect-attention`: one text, many lines, or every checkpoint of a run."""
+"""The work of `dlkit inspect-attention`: one text, many lines, or every checkpoint of a run.
+
+Files are written before anything is printed: whoever reads that may stop (`| head -1`), and the files stay whole.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from dlkit import runs
 from dlkit.attention.request import MEASURES, Request
 from dlkit.cli._attention_output import show, steps_table, write_files
-from dlkit.cli._console import Output, note
+from dlkit.cli._console import Output, note, show_tables
 from dlkit.errors import DlkitError, RequestError
 
 if TYPE_CHECKING:
@@ -23,8 +27,8 @@ def one_text(request: Request, text: str, output: Output) -> None:
 
     sides = _sides(request, [text], True, bool(request.files) or request.stack or output.tables)
     page = page_of(sides)
-    _tell(sides, page, request, output)
     write_files(request, sides, page)
+    _tell(sides, page, request, output)
 
 
 def over_lines(request: Request, texts: list[str], output: Output) -> None:
@@ -47,7 +51,8 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
         if option in request.files:
             raise RequestError(f"{option} is for one checkpoint, not for --steps", "draw the steps with --png or --svg")
     run = runs.resolve(request.run)
-    found = sorted((run.path / "checkpoints").glob("step-*"))
+    folder = run.path / "checkpoints"
+    found = [folder / runs.directory_name(step) for step, whole in runs.step_folders(folder).items() if whole]
     if len(found) < 2:
         raise DlkitError(
             f"{run.path} keeps {len(found)} checkpoint",
@@ -61,29 +66,32 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
 
     from dlkit.build.attention_records import jump_of
 
+    drawn = [path for option, path in request.files.items() if option in ("--png", "--svg")]
     steps: list[int] = []
     scores: list[np.ndarray] = []
+    held: list[Mapping[str, Any]] = []  # until the files are there
     side: Side | None = None
     for path in found:
         side = _open(request, str(path), texts, None, False, False)
         steps.append(side.reader.step or 0)
         scores.append(side.shown(measure))
         if not output.quiet and not output.tables:
-            _emit(side, request, output)
+            held += _records(side, request)
+            if not drawn:
+                _emit(held, output)
+                held.clear()
     assert side is not None
     values = np.stack(scores)  # (S, layers, heads)
+    for path in drawn:
+        from dlkit.attention.figures import draw_steps
+
+        draw_steps(path, steps, {measure: values})
+    _emit(held, output)
     jump = jump_of(side, steps, values, measure)
     if output.tables:
-        from rich.console import Console
-
-        Console().print(steps_table(side, steps, values, measure, jump))
+        show_tables(steps_table(side, steps, values, measure, jump))
     else:
         output.emit(jump, jump["to_step"], dict)
-    for option in ("--png", "--svg"):
-        if option in request.files:
-            from dlkit.attention.figures import draw_steps
-
-            draw_steps(request.files[option], steps, {measure: values})
 
 
 def _sides(request: Request, texts: list[str], alone: bool, keep: bool) -> list[Side]:
@@ -116,11 +124,15 @@ def _tell(sides: list[Side], page: Page, request: Request, output: Output) -> No
         show(sides, page, measure, request)
     else:
         for side in sides:
-            _emit(side, request, output)
+            _emit(_records(side, request), output)
 
 
-def _emit(side: Side, request: Request, output: Output) -> None:
+def _records(side: Side, request: Request) -> Iterable[Mapping[str, Any]]:
     from dlkit.build.attention_records import records
 
-    for record in records(side, request):
+    return records(side, request)
+
+
+def _emit(records: Iterable[Mapping[str, Any]], output: Output) -> None:
+    for record in records:
         output.emit(record, None, dict)

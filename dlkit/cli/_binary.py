@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import signal
 import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
-from types import FrameType
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.whole_file import whole_file
@@ -35,9 +33,8 @@ def refuse(path: Path | None, overwrite: bool) -> None:
 def binary_output(path: Path | None) -> Generator[BinaryIO]:
     """A binary file to write and to read again, which takes its name, or goes to standard output, at the end.
 
-    After an error, an interrupt or SIGTERM, which becomes exit code 143, nothing is left behind.
+    After an error, an interrupt or a signal nothing is left behind.
     """
-    previous = signal.signal(signal.SIGTERM, _terminate)
     try:
         if path is not None:
             with whole_file(path) as file:
@@ -52,12 +49,6 @@ def binary_output(path: Path | None) -> Generator[BinaryIO]:
         raise
     except OSError as error:
         raise DlkitError(f"cannot write standard output: {error.strerror or error}", "is the disk full?") from error
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _terminate(number: int, frame: FrameType | None) -> Any:
-    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -40,6 +41,7 @@ def note(text: str) -> None:
     write_stderr(escaped(text))
 
 
+_LONGEST = 2000  # characters of a line
 CHECK_PATH = "check the path, its permissions and the space on the disk"
 
 
@@ -47,14 +49,19 @@ def report(error: DlkitError) -> None:
     """An error and its hint on stderr; the problems of a recipe each on a line of their own before that."""
     if isinstance(error, RecipeError):
         for problem in error.problems:
-            write_stderr(escaped(str(problem)))
+            write_stderr(_cut(escaped(str(problem))))
         count = len(error.problems)
         write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in the recipe")
     else:
-        write_stderr(f"error: {escaped(error.message)}")
+        write_stderr(f"error: {_cut(escaped(error.message))}")
     hint = error.hint or (CHECK_PATH if isinstance(error.__cause__, OSError) else None)
     if hint:
-        write_stderr(f"hint: {escaped(hint)}")
+        write_stderr(f"hint: {_cut(escaped(hint))}")
+
+
+def _cut(line: str) -> str:
+    """A line that a person can read: of a value of a million characters the beginning and the end."""
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 200]}...{line[-200:]}"
 
 
 def is_plain(stream: Any) -> bool:
@@ -70,6 +77,16 @@ def live_console() -> Any:
     from rich.console import Console
 
     return Console(stderr=True)
+
+
+def show_tables(shown: Any) -> None:
+    """Print tables for a person on stdout, so that no number is cut however narrow the terminal is."""
+    from rich.console import Console
+
+    from dlkit.cli._narrow import fitted
+
+    console = Console()
+    console.print(fitted(shown, console))
 
 
 class Output:
@@ -99,16 +116,31 @@ class Output:
             if value is not None:
                 self.line(str(value))
         elif self.tables:
-            from rich.console import Console
-
-            Console().print(table())
+            show_tables(table())
         else:
-            self.line(json.dumps(finite(record), ensure_ascii=False, allow_nan=False))
+            self.line(json_text(record))
 
     def line(self, text: str) -> None:
-        """A line on stdout at once, so that a reader at the other end of a pipe need not wait."""
-        sys.stdout.write(text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") + "\n")
+        """A line on stdout at once, so that a reader at the other end of a pipe need not wait.
+
+        It is UTF-8 under any locale; the name of a file that is not goes out as the bytes that it is.
+        """
         sys.stdout.flush()
+        sys.stdout.buffer.write(as_bytes(text) + b"\n")
+        sys.stdout.flush()
+
+
+def as_bytes(text: str) -> bytes:
+    """The text in UTF-8, bytes of a file's name as they are, and any other half of a surrogate pair spelled out."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "backslashreplace")
+
+
+def json_text(record: Any, indent: int | None = None) -> str:
+    """The record as JSON in any encoding: bytes of a name that are no text are escaped as JSON does."""
+    text = json.dumps(finite(record), indent=indent, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def finite(value: Any) -> Any:

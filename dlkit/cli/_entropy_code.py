@@ -66,7 +66,9 @@ def check(text: str, p: str | None, counts: bool, base: float, output: Output) -
     if found is not None:
         record["ambiguous"] = {"bits": found[0], "first": found[1], "second": found[2]}
     if p is not None:
-        table = rows.read(p, "p")
+        table = rows.read(p, "p", counts=counts)
+        if table.form is not None:
+            output.say(f"p: {table.form}")
         if table.values.shape != (1, len(words)):
             raise RequestError(f"the code has {len(words)} words, p has {table.values.size} numbers", "give one each")
         if table.columns and set(table.columns) != set(words):

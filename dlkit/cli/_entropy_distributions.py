@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.cli import _entropy_view as view
-from dlkit.cli._console import Output, finite
+from dlkit.cli._console import Output, json_text
 from dlkit.cli._entropy_code import coded
 from dlkit.errors import RequestError
 
@@ -26,7 +25,10 @@ def distributions(
 ) -> None:
     from dlkit.information import rows
 
-    table = rows.read(p, "p", joint)
+    if p == "-" and q == "-":
+        raise RequestError("--p and --q cannot both come from standard input", "give one of them as a file")
+    table = rows.read(p, "p", joint, counts)
+    _say_form("p", table, output)
     if joint:
         if q is not None or code is not None or plot is not None:
             raise RequestError(
@@ -34,7 +36,9 @@ def distributions(
             )
         _joint(table, counts, base, output)
         return
-    other = rows.read(q, "q") if q is not None else None
+    other = rows.read(q, "q", counts=counts) if q is not None else None
+    if other is not None:
+        _say_form("q", other, output)
     if other is not None and other.values.shape[1] != table.values.shape[1]:
         raise RequestError(
             f"p has {table.values.shape[1]} outcomes, q has {other.values.shape[1]}", "give both the same outcomes"
@@ -48,15 +52,24 @@ def distributions(
     if len(table.values) > 1 and (code is not None or plot is not None):
         raise RequestError(f"--code and --plot take one distribution, not {len(table.values)}", "give one row")
     p_rows, lists = _measured(table, other, counts, base)
+    head: dict[str, Any] = {"outcomes": p_rows.shape[1], "base": base}
+    if table.form is not None:
+        head["form"] = table.form
     if len(p_rows) > 1:
-        _emit_rows(table, lists, {"outcomes": p_rows.shape[1], "base": base}, output)
+        _emit_rows(table, lists, head, output)
         return
-    record = _record(table, lists, {"outcomes": p_rows.shape[1], "base": base}, 0)
+    record = _record(table, lists, head, 0)
     if code is not None:
         record["code"] = coded(code, [table.symbol(i) for i in range(p_rows.shape[1])], p_rows[0], base)
     if plot is not None:
         view.plot_distribution(plot, table, {**record, "p": p_rows[0]}, base)
     output.emit(record, record["entropy"], lambda: view.measures_table(record))
+
+
+def _say_form(name: str, table: Rows, output: Output) -> None:
+    """Say what the numbers of a file were taken for."""
+    if table.form is not None:
+        output.say(f"{name}: {table.form}")
 
 
 def _measured(
@@ -111,17 +124,17 @@ def _emit_rows(table: Rows, lists: dict[str, list[float]], head: dict[str, Any],
             output.line("\n".join(map(repr, lists["entropy"][part])))
             continue
         # what json.dumps would write, without a dictionary for each row
-        fields = [json.dumps(head)[1:-1], '"row": %d', *(f'"{name}": %s' for name in lists)]
+        fields = [json_text(head)[1:-1], '"row": %d', *(f'"{name}": %s' for name in lists)]
         columns: list[Any] = [range(start + 1, len(rows) + 1), *(_numbers(values[part]) for values in lists.values())]
         if table.rows:
             fields.insert(2, '"label": %s')
-            columns.insert(1, [json.dumps(label, ensure_ascii=False) for label in table.rows[part]])
+            columns.insert(1, [json_text(label) for label in table.rows[part]])
         template = "{" + ", ".join(fields) + "}"
         lines = [template % values for values in zip(*columns, strict=False)]
         for place in range(len(lines)):
             if "null" in lines[place]:
                 record = _record(table, lists, head, start + place)
-                lines[place] = json.dumps(finite(record), ensure_ascii=False, allow_nan=False)
+                lines[place] = json_text(record)
         output.line("\n".join(lines))
 
 
@@ -140,12 +153,13 @@ def _joint(table: Rows, counts: bool, base: float, output: Output) -> None:
         "rows": shape[0],
         "columns": shape[1],
         "base": base,
+        **({"form": table.form} if table.form is not None else {}),
         "entropy": whole,
         "entropy_rows": float(measures.entropy(x, base)),
         "entropy_columns": float(measures.entropy(y, base)),
         "mutual_information": float(measures.mutual_information(joint, base)),
     }
     # H(X|Y) = H(X, Y) - H(Y)
-    record["entropy_rows_given_columns"] = whole - record["entropy_columns"]
-    record["entropy_columns_given_rows"] = whole - record["entropy_rows"]
+    record["entropy_rows_given_columns"] = max(whole - record["entropy_columns"], 0.0)
+    record["entropy_columns_given_rows"] = max(whole - record["entropy_rows"], 0.0)
     output.emit(record, record["mutual_information"], lambda: view.measures_table(record))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,25 +49,34 @@ def text(
     totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
     measured = Measured(reader, file, context, stride, totals, ALTERNATIVES if tokens or page else 0, output.quiet)
     kept: list[dict[str, Any]] = []
-    shown = view.TokenView(output) if tokens and not output.quiet else None
-    for predictions in measured.read(blocks(file, silent=True)):
-        if not measured.alternatives:
-            continue
-        for token in measured.records(predictions):
-            if shown is not None:
-                shown.add(token)
-            if page is not None and len(kept) < MOST_ON_PAGE:
-                kept.append(token)
-    record = measured.record()
+    told = tokens and not output.quiet
+    shown = view.TokenView(output) if told and page is None else None
+    with tempfile.TemporaryFile("w+", encoding="ascii") as held:  # what is to be told once the page is there
+        for predictions in measured.read(blocks(file, silent=True)):
+            if not measured.alternatives:
+                continue
+            for token in measured.records(predictions):
+                if shown is not None:
+                    shown.add(token)
+                elif told:
+                    held.write(json.dumps(token) + "\n")
+                if page is not None and len(kept) < MOST_ON_PAGE:
+                    kept.append(token)
+        record = measured.record()
+        if page is not None:
+            from dlkit.information import surprisal_page
+
+            surprisal_page.write(page, record, kept)
+            record["page"] = str(page)
+            if len(kept) < record["n"]:
+                note(f"{page} shows the first {len(kept):,} of {record['n']:,} tokens")
+        if told and shown is None:
+            held.seek(0)
+            shown = view.TokenView(output)
+            for line in held:
+                shown.add(json.loads(line))
     if shown is not None:
         shown.finish()
-    if page is not None:
-        from dlkit.information import surprisal_page
-
-        surprisal_page.write(page, record, kept)
-        record["page"] = str(page)
-        if len(kept) < record["n"]:
-            note(f"{page} shows the first {len(kept):,} of {record['n']:,} tokens")
     output.emit(record, record["bits_per_byte"], lambda: view.summary_table(record))
 
 

@@ -27,6 +27,11 @@ def stream(
     totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
     for block in streams.SPLIT[symbols](totals.pass_on(blocks(file, silent=output.quiet))):
         counter.update(block)
+    if order and counter.n <= order:
+        raise RequestError(
+            f"--order {order}: {counter.n} {symbols} hold no sequence of {order + 1}",
+            f"dlkit entropy --order {max(counter.n - 1, 0)}",
+        )
     scale = math.log(base) / math.log(2)
     orders = [
         {"order": o.order, "entropy": o.entropy / scale, "corrected": o.corrected / scale, "contexts": o.contexts}

@@ -43,7 +43,7 @@ def measures_table(record: dict[str, Any]) -> Any:
     from rich.console import Group
 
     unit = unit_of(record["base"])
-    skipped = ("base", "infinite", "code", "row", "label", "outcomes", "rows", "columns")
+    skipped = ("base", "form", "infinite", "code", "row", "label", "outcomes", "rows", "columns")
     title = record.get("label") or (f"row {record['row']}" if "row" in record else None)
     facts = [("distribution", title)] if title else []
     for name, value in record.items():

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def record_of(run: Path, recipe: Recipe, checkpoint: Path, result: Evaluation) -> dict[str, Any]:
-    """What `eval` prints of a run's checkpoint on a split of the recipe's data."""
+    """What `eval` prints of a run's checkpoint on a split of the recipe's data; says which measures are left out."""
+    for measure, why in result.left_out.items():
+        note(f"{measure} is left out: {why}")
     return {
         "run": str(run),
         "data": recipe.values["data"]["name"],
@@ -25,6 +27,7 @@ def record_of(run: Path, recipe: Recipe, checkpoint: Path, result: Evaluation) -
         "checkpoint": str(checkpoint),
         "step": result.step,
         "per_class": result.per_class,
+        **({"left_out": result.left_out} if result.left_out else {}),
         **({"damaged": len(result.damaged)} if result.damaged else {}),
     }
 

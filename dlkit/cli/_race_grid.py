@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from dlkit import recipe as recipes
-from dlkit.catalog import OPTIMIZERS
+from dlkit.catalog import OPTIMIZERS, resolve
 from dlkit.compare import search
 from dlkit.compare.runs import Contender, grid, rates
 from dlkit.errors import RequestError
@@ -29,9 +30,25 @@ def optimizers(text: str) -> list[str]:
 
 
 def contenders(
-    names: Sequence[str], lr: str, seeds: int, trials: int | None, searched: Sequence[str], seed: int
+    names: Sequence[str],
+    lr: str,
+    seeds: int,
+    trials: int | None,
+    searched: Sequence[str],
+    seed: int,
+    layers: bool = True,
 ) -> list[Contender]:
-    """The runs that the options ask for. Raises RequestError for a range that an optimizer cannot take."""
+    """The runs that the options ask for. Raises RequestError for a range that an optimizer cannot take.
+
+    Args:
+        names: of the optimizers.
+        lr: learning rates as they were given.
+        seeds: runs of each setting.
+        trials: settings of each optimizer; None for the grid.
+        searched: ranges as they were given.
+        seed: of the trials.
+        layers: whether what is trained has layers, which may learn at rates of their own; a surface has none.
+    """
     lrs = rates(lr)
     runs = len(names) * (trials or len(lrs)) * seeds
     if runs > MOST_RUNS:
@@ -40,7 +57,7 @@ def contenders(
         if searched:
             raise RequestError(f"--search {searched[0]} needs a budget", "add --trials N")
         return grid(list(names), lrs, seeds)
-    ranges = search.assign([search.parse(text) for text in searched], {name: _numbers(name) for name in names})
+    ranges = search.assign([search.parse(text) for text in searched], {name: _numbers(name, layers) for name in names})
     for name, own in ranges.items():
         for given in own:
             for value in given.ends():
@@ -58,8 +75,13 @@ def _properties(optimizer: str) -> dict[str, Any]:
     return properties
 
 
-def _numbers(optimizer: str) -> list[str]:
-    return [name for name, schema in _properties(optimizer).items() if schema.get("type") == "number"]
+def _numbers(optimizer: str, layers: bool) -> list[str]:
+    """The options of an optimizer that are numbers; without layers those of its constructor alone."""
+    numbers = [name for name, schema in _properties(optimizer).items() if schema.get("type") == "number"]
+    if layers:
+        return numbers
+    own = [*inspect.signature(resolve(OPTIMIZERS[optimizer].target)).parameters, "beta1", "beta2"]
+    return [name for name in numbers if name in own]
 
 
 def _check(optimizer: str, given: search.Range, value: float) -> None:

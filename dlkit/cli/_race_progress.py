@@ -9,6 +9,7 @@ import math
 import time
 from typing import Any
 
+from dlkit.cli._narrow import bar, packed
 from dlkit.cli._training_view import duration
 from dlkit.compare.runs import Contender, Outcome, Told, Underway
 
@@ -105,17 +106,8 @@ class RaceProgress:
 
     def render(self) -> Any:
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
         from rich.text import Text
 
-        bar = Table.grid(padding=(0, 1), expand=True)
-        bar.add_column(no_wrap=True)
-        bar.add_column(ratio=1)
-        bar.add_column(no_wrap=True)
-        bar.add_row(
-            Text(self.position()),
-            ProgressBar(total=1.0, completed=self.share()),
-            Text(f"{self.remaining()} left"),
-        )
-        return Group(bar, Text("  ".join(self.facts()), style="green", overflow="ellipsis", no_wrap=True))
+        width = self.live.console.width if self.live is not None else 80
+        line = bar(self.position(), self.share(), f"{self.remaining()} left", width)
+        return Group(line, *(Text(facts, style="green") for facts in packed(self.facts(), width)))

@@ -31,7 +31,9 @@ def on_surface(
     for contender in contenders:
         if should_stop():
             return
-        yield build.descend(surface, contender, start, steps)
+        outcome = build.descend(surface, contender, start, steps, should_stop)
+        if outcome is not None:
+            yield outcome
 
 
 @dataclass

@@ -29,8 +29,9 @@ class RaceView:
         summaries: list[Summary],
         pairs: list[Pair],
         target: str | None,
+        exact: bool,
     ) -> None:
-        from dlkit.compare import measures, verdict
+        from dlkit.compare import conclusion, measures
 
         self.title, self.metric, self.outcomes = title, metric, outcomes
         self.summaries, self.pairs = summaries, pairs
@@ -38,8 +39,10 @@ class RaceView:
         worst = max((value for value in finals if math.isfinite(value)), default=math.inf)
         self.records = measures.records(summaries, outcomes, metric, worst)
         self.target = self._steps_to(target) if target else None
-        self.winners = verdict.winners(summaries, pairs)
-        self.winner = self.winners[0] if len(self.winners) == 1 else "tie"
+        self.exact = exact
+        self.conclusion = conclusion.conclude(
+            summaries, pairs, metric, exact, conclusion.start_of(outcomes, metric) if exact else None
+        )
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""
@@ -70,38 +73,48 @@ class RaceView:
             "kind": "verdict",
             "race": self.title,
             "metric": self.metric,
-            "winner": self.winner,
-            "tied": self.winners if len(self.winners) > 1 else [],
+            "winner": self.conclusion.winner,
+            "tied": self.conclusion.tied,
+            "basis": self.conclusion.basis,
+            "edges": self.conclusion.edges,
             "pairs": [
-                {"a": p.a, "b": p.b, "difference": p.difference, "low": p.low, "high": p.high, "separated": p.separated}
+                {
+                    "a": p.a,
+                    "b": p.b,
+                    "difference": p.difference,
+                    "low": None if self.exact else p.low,  # one run each has no interval
+                    "high": None if self.exact else p.high,
+                    "separated": p.separated,
+                }
                 for p in self.pairs
             ],
-            "text": self.text(),
+            "text": self.conclusion.text,
         }
-
-    def text(self) -> str:
-        if len(self.records) == 1:
-            return f"{self.winner} raced alone"
-        if self.winner == "tie":
-            return f"cannot separate {', '.join(self.winners)}"
-        return f"{self.winner} is best: its interval lies apart from every other's"
 
     def best_runs(self) -> list[Outcome]:
         """One run of each optimizer at its best learning rate."""
         return [outcome for s in self.summaries for outcome in s.best_outcomes(self.outcomes)[:1]]
 
     def notes(self) -> list[str]:
-        return [
-            f"{record['optimizer']} is best at the edge of its grid, lr {record['lr']:.3g}: widen --lr"
-            for record in self.records
-            if record["at_edge"]
-        ]
+        """What to know of the best settings beside their losses."""
+        notes: list[str] = []
+        for record in self.records:
+            name = record["optimizer"]
+            if record["at_edge"]:
+                notes.append(f"{name} is best at the edge of its grid, lr {record['lr']:.3g}: widen --lr")
+            for option, end in record.get("option_edges", {}).items():
+                which = "least" if end == "low" else "largest"
+                value = record["options"][option]
+                notes.append(
+                    f"{name} is best at the {which} {option} tried, {value:.10g}: a wider --search may do better"
+                )
+        return notes
 
     def emit(self, output: Output) -> None:
         for text in self.notes():
             note(f"warning: {text}")
         if output.quiet:
-            output.emit({}, self.winner, lambda: None)
+            output.emit({}, self.conclusion.winner or "none", lambda: None)
             return
         if output.tables:
             output.emit({}, None, self._table)
@@ -115,12 +128,12 @@ class RaceView:
         output.emit(self.verdict(), None, lambda: None)
 
     def _rows(self) -> tuple[list[str], list[list[str]]]:
-        searched = any(s.searched for s in self.summaries)
+        searched, repeated = any(s.searched for s in self.summaries), self.records[0]["seeds"] > 1
         columns = [
             "optimizer",
             "best lr",
-            self.metric,
-            "95 % interval",
+            self.metric if repeated else f"{self.metric} of one run",
+            *(("95 % interval",) if repeated else ()),
             *(() if searched else ("decades",)),
             "diverged",
         ]
@@ -129,12 +142,12 @@ class RaceView:
         rows: list[list[str]] = []
         for r in self.records:
             lr = "-" if r["lr"] is None else f"{r['lr']:.3g}" + ("*" if r["at_edge"] else "")
-            bounds = f"{r['low']:.3g} to {r['high']:.3g}" if r["seeds"] > 1 and math.isfinite(r["mean"]) else "-"
+            bounds = f"{r['low']:.3g} to {r['high']:.3g}" if math.isfinite(r["mean"]) else "-"
             row = [
                 r["optimizer"],
                 lr,
-                f"{r['mean']:.4g}",
-                bounds,
+                f"{r['mean']:.4g}" if math.isfinite(r["mean"]) else "-",
+                *((bounds,) if repeated else ()),
                 *(() if searched else (f"{r['basin_decades']:.2f}",)),
                 f"{r['diverged']}/{r['runs']}",
             ]
@@ -142,7 +155,7 @@ class RaceView:
                 reached = math.isfinite(r["steps_to_target"])
                 row.append(f"{r['steps_to_target']:g}, {r['seconds_to_target']:.2g}" if reached else "never")
             if searched:
-                row.append("\n".join(f"{name} {value:.6g}" for name, value in r["options"].items()))
+                row.append("\n".join(f"{name} {value:.10g}" for name, value in r.get("options", {}).items()))
             rows.append(row)
         return columns, rows
 
@@ -157,7 +170,7 @@ class RaceView:
             column.justify = "right"
         for row in rows:
             table.add_row(Text(row[0], style="bold"), *row[1:])
-        return Group(table, Text(self.text(), style="green"))
+        return Group(table, Text(self.conclusion.text, style="green"))
 
     def write(self, folder: Path, surface: Surface | None) -> None:
         from dlkit.compare import figures, report
@@ -179,7 +192,9 @@ class RaceView:
         text = json.dumps(finite(summary), indent=1, allow_nan=False)
         write_text(folder / SUMMARY, text + "\n")
         columns, rows = self._rows()
-        report.write(folder / "report.html", f"Optimizers on {self.title}", self.text(), columns, rows, drawn, about)
+        report.write(
+            folder / "report.html", f"Optimizers on {self.title}", self.conclusion.text, columns, rows, drawn, about
+        )
 
 
 def _middle(values: list[float]) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
+from dlkit.cli._narrow import bar, packed
 from dlkit.train.events import Evaluated, Event, StepDone
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -124,7 +125,8 @@ class TrainingView:
                 self.losses = [(a + b) / 2 for a, b in zip(self.losses[::2], self.losses[1::2], strict=False)]
             now = time.monotonic()
             self.recent.append((now, self.samples))
-            if self.live is None and now - self.line_at >= _LINE_EVERY_SECONDS:
+            # the last step's line waits for its evaluation
+            if self.live is None and now - self.line_at >= _LINE_EVERY_SECONDS and step.step < self.total:
                 self._line(now)
 
     def _evaluation(self, evaluated: Evaluated) -> None:
@@ -154,40 +156,37 @@ class TrainingView:
             facts.append(f"{self.rate():,.0f} {self.unit}/s")
         return facts
 
-    def _scores(self, evaluated: Evaluated | None) -> str:
-        return "  ".join(f"{name} {value:.4f}" for name, value in evaluated.metrics.items()) if evaluated else ""
+    def _scores(self, evaluated: Evaluated | None) -> list[str]:
+        return [f"{name} {value:.4f}" for name, value in evaluated.metrics.items()] if evaluated else []
 
     def _line(self, now: float) -> None:
         self.line_at = now
         assert self.step is not None
         position = f"epoch {self.step.epoch + 1}/{self.epochs} step {self.step.step}/{self.total}"
-        parts = [position, *self._facts(), self._scores(self.evaluated), f"{self._remaining()} left"]
-        self.write("  ".join(part for part in parts if part))
+        scores = self._scores(self.evaluated)
+        if self.evaluated is not None and self.evaluated.step < self.step.step:
+            scores.append(f"(of step {self.evaluated.step})")
+        self.write("  ".join([position, *self._facts(), *scores, f"{self._remaining()} left"]))
 
     def render(self) -> Any:
         from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
         from rich.text import Text
 
         step = self.step.step if self.step else self.first
         epoch = min(step // self.per_epoch + 1, self.epochs)
-        bar = Table.grid(padding=(0, 1), expand=True)
-        bar.add_column(no_wrap=True)
-        bar.add_column(ratio=1)
-        bar.add_column(no_wrap=True)
-        bar.add_row(
-            Text(f"epoch {epoch}/{self.epochs}  step {step}/{self.total}"),
-            ProgressBar(total=self.total, completed=step),
-            Text(f"{self._remaining()} left"),
-        )
-        lines: list[Any] = [Text(self.title, style="bold", overflow="ellipsis", no_wrap=True), bar]
-        lines.append(Text("  ".join(self._facts()), overflow="ellipsis", no_wrap=True))
+        width = self.live.console.width if self.live is not None else 80
+        position = f"epoch {epoch}/{self.epochs}  step {step}/{self.total}"
+        lines: list[Any] = [
+            Text(self.title, style="bold"),
+            bar(position, step / max(self.total, 1), f"{self._remaining()} left", width),
+            *map(Text, packed(self._facts(), width)),
+        ]
         if self.losses:
-            lines.append(Text(f"loss {sparkline(self.losses)}", style="cyan", overflow="ellipsis", no_wrap=True))
+            lines.append(Text(f"loss {sparkline(self.losses)}", style="cyan"))
         if (stage := self.stage) is not None:
-            lines.append(Text(stage, overflow="ellipsis", no_wrap=True))
+            lines.append(Text(stage))
         if self.evaluated is not None:
-            best = f"  (best at step {self.best.step})" if self.best else ""
-            lines.append(Text(self._scores(self.evaluated) + best, style="green", overflow="ellipsis", no_wrap=True))
+            best = [f"(best at step {self.best.step})"] if self.best else []
+            scores = packed([*self._scores(self.evaluated), *best], width)
+            lines += [Text(line, style="green") for line in scores]
         return Group(*lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from dlkit import recipe as recipes
+from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.cli import _completion, _race_grid, _race_run
 from dlkit.cli._console import Output, note
 from dlkit.cli._options import Device, Json, Overrides, Quiet
@@ -20,7 +22,8 @@ from dlkit.cli._race_view import RaceView
 from dlkit.cli._signals import GracefulStop
 from dlkit.compare import store, surfaces
 from dlkit.compare.runs import Contender, Outcome
-from dlkit.errors import RequestError, VerdictError
+from dlkit.errors import DivergedError, RequestError, VerdictError
+from dlkit.whole_file import require_target
 
 
 class Engine(StrEnum):
@@ -40,16 +43,18 @@ def compare_optimizers(
         str, typer.Option(metavar="NAME,...", help="Who races.")
     ] = "sgd,momentum,adagrad,rmsprop,adam,adamw",
     lr: Annotated[str, typer.Option(metavar="LOW:HIGH:COUNT", help="Learning rates for each of them.")] = "1e-4:1:9",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each, with weights and data order of their own.")] = 5,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each run.")] = 500,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=10**4, help="Runs of each, with weights and data order of their own.")
+    ] = 5,
+    steps: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="Steps of each run.")] = 500,
     trials: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="N random settings of each instead of the grid.")
+        int | None, typer.Option(min=1, max=10**5, metavar="N", help="N random settings of each instead of the grid.")
     ] = None,
     searched: Annotated[
         list[str] | None,
         typer.Option("--search", metavar="OPTION=LOW:HIGH", help="Draw an option too, as in 1-beta2=1e-4:0.1."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random trials.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the random trials.")] = 0,
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="Loss to judge by (default: the held-out one).")
     ] = None,
@@ -59,6 +64,9 @@ def compare_optimizers(
     claim: Annotated[
         str | None, typer.Option("--assert", metavar="A<=B", help="Exit with 3 if the runs do not support it.")
     ] = None,
+    allow_edge: Annotated[
+        bool, typer.Option("--allow-edge", help="Let --assert rest on a best learning rate at the edge of those tried.")
+    ] = False,
     engine: Annotated[Engine, typer.Option(help="How the runs are run.")] = Engine.auto,
     start: Annotated[str | None, typer.Option(metavar="X,Y", help="Where on a surface to start.")] = None,
     animate: Annotated[
@@ -91,8 +99,8 @@ def compare_optimizers(
     names = _race_grid.optimizers(optimizers)
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
-    if animate is not None and (animate.suffix != ".gif" or not animate.parent.is_dir()):
-        raise RequestError(f"--animate {animate}: no .gif file in an existing folder", "give a path like race.gif")
+    if animate is not None:
+        require_target("--animate", animate, (".gif",))
     output = Output(as_json, quiet)
     if source is not None:
         if what is not None or out is not None:
@@ -110,17 +118,18 @@ def compare_optimizers(
             _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")
         else:
             _refuse({"KEY=VALUE": bool(overrides), "--engine": engine != "auto"}, "is about a recipe")
-        chosen = _race_grid.contenders(names, lr, seeds if surface is None else 1, trials, searched or [], seed)
+        runs = seeds if surface is None else 1  # where nothing is random, one run says all
+        chosen = _race_grid.contenders(names, lr, runs, trials, searched or [], seed, surface is None)
         facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": metric}
         race = _Race(what, overrides or [], names, chosen, steps, engine.value, device, _point(start), output)
         if claim:
             _check_claim(claim, names)
-        kind, outcomes = race.run(surface, store.Folder(folder, resume, facts), metric)
-    from dlkit.compare import verdict
+        kind, outcomes = race.run(surface, functools.partial(store.Folder, folder, resume, facts), metric)
+    from dlkit.compare import conclusion, verdict
 
-    summaries = verdict.summarize(outcomes, kind)
+    summaries, exact = verdict.summarize(outcomes, kind), surface is not None
     wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
-    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, surface is not None), target)
+    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, exact), target, exact)
     if folder is not None:
         result.write(folder, surface)
     if animate is not None:
@@ -130,8 +139,11 @@ def compare_optimizers(
 
         figures.animate(animate, surface, result.best_runs(), title)
     result.emit(output)
-    if wanted is not None and not verdict.holds(wanted, result.pairs):
-        raise VerdictError(f"the runs do not support {claim}", "see the interval of the pair in the verdict")
+    why = conclusion.objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
+    if why is not None:
+        raise VerdictError(*why)
+    if all(summary.best is None for summary in summaries):
+        raise DivergedError(result.conclusion.text, "lower the learning rates in --lr, or take fewer --steps")
 
 
 def _mistyped(what: str) -> None:
@@ -181,13 +193,15 @@ class _Race:
     output: Output
 
     def run(
-        self, surface: surfaces.Surface | None, folder: store.Folder, metric: str | None
+        self, surface: surfaces.Surface | None, opened: Callable[[], store.Folder], metric: str | None
     ) -> tuple[str, list[Outcome]]:
         """Run what the folder does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
 
         Raises:
             typer.Exit: it was asked to stop; what has finished is kept.
         """
+        prepared = None if surface else _race_run.prepare(self.what, self.overrides, self.names, self.steps)
+        folder = opened()  # only now that nothing is wrong with the recipe
         done = {outcome.contender for outcome in folder.outcomes}
         missing = [contender for contender in self.contenders if contender not in done]
         message = "stopping" + (", keeping what has finished" if folder.path else "") + "; once more stops at once"
@@ -197,7 +211,7 @@ class _Race:
                 kind = metric or "loss"
                 told = _race_run.on_surface(surface, missing, self.start or surface.start, self.steps, should_stop)
             else:
-                prepared = _race_run.prepare(self.what, self.overrides, self.names, self.steps)
+                assert prepared is not None
                 on_recipe = _race_run.OnRecipe(prepared, self.steps, self.engine, self.device, self.output)
                 judged_by, told = on_recipe.begin(missing, folder, should_stop)
                 kind = metric or judged_by

@@ -76,18 +76,26 @@ def download(
     order = Order(
         data_folder(), mirror, verify, force, allow_mismatch, hub.offline(), jobs, Patience(retries, timeout), halt, own
     )
-    with (
-        GracefulStop("stopping; what has arrived is kept, once more stops at once", halt.set) as stop,
-        DownloadView(output.console(), output.say) as view,
-    ):
-        for dataset in wanted:
-            try:
-                record = _embedded(dataset) if dataset.form == "embedded" else _obtain(dataset, order, view)
-            except CancelledError:
-                note(f"stopped; give the command again to go on with {dataset.name}")
-                raise typer.Exit(128 + (stop.requested or 2)) from None
-            view.clear()
-            output.emit(record, record["path"], lambda record=record: _table(record))
+    held: list[dict[str, Any]] = []  # whoever reads a pipe may stop before all of them are there
+    try:
+        with (
+            GracefulStop("stopping; what has arrived is kept, once more stops at once", halt.set) as stop,
+            DownloadView(output.console(), output.say) as view,
+        ):
+            for dataset in wanted:
+                try:
+                    record = _embedded(dataset) if dataset.form == "embedded" else _obtain(dataset, order, view)
+                except CancelledError:
+                    note(f"stopped; give the command again to go on with {dataset.name}")
+                    raise typer.Exit(128 + (stop.requested or 2)) from None
+                view.clear()
+                if output.tables:
+                    output.emit(record, None, lambda record=record: _table(record))
+                else:
+                    held.append(record)
+    finally:
+        for record in held:
+            output.emit(record, record["path"], lambda: None)
 
 
 def _check(mirror: str | None, own: Path | None, wanted: list[DataSet]) -> None:

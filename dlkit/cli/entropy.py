@@ -13,6 +13,8 @@ from dlkit.cli import _completion
 from dlkit.cli._console import Output
 from dlkit.cli._options import Device, Json, Quiet
 from dlkit.errors import RequestError
+from dlkit.plotting import require_figure
+from dlkit.whole_file import require_target
 
 
 class Symbols(StrEnum):
@@ -42,16 +44,16 @@ def entropy(
         typer.Option("--prequential", help="Also the length of a code that learns as it goes."),
     ] = False,
     p: Annotated[
-        str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file or -.")
+        str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file (one a line) or -.")
     ] = None,
     q: Annotated[str | None, typer.Option("--q", metavar="NUMBERS", help="Another one, to compare p with.")] = None,
-    counts: Annotated[bool, typer.Option("--counts", help="The numbers are counts.")] = False,
+    counts: Annotated[bool, typer.Option("--counts", help="The numbers are counts; reads `uniq -c`.")] = False,
     joint: Annotated[bool, typer.Option("--joint", help="The rows of --p are a table of two variables.")] = False,
     code: Annotated[Code | None, typer.Option(help="Make a code, and judge it.")] = None,
     check_code: Annotated[
         str | None, typer.Option(metavar="A=0,B=1,...", help="Judge a code of your own; --p gives its symbols' odds.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the result.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result (.svg, .png or .pdf).")] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -79,6 +81,9 @@ def entropy(
     Without --p the bytes (or characters, words, lines) of a stream are counted; -q prints their entropy. With --model a
     GPT predicts them, and -q prints bits a byte.
 
+    A file of --p or --q has a distribution a line, or one number a line, with or without a label. Lines as `uniq -c`
+    writes them, a count aligned to the right, one space and the symbol, are one distribution, whatever the symbols.
+
     \b
     Examples:
       dlkit entropy book.txt --order 2 --codecs
@@ -88,8 +93,9 @@ def entropy(
       dlkit entropy book.txt --model runs/pydoc-gpt-1 --surprisal book.html
     """
     number = _base(base)
-    _check_target("--plot", plot, ".svg")
-    _check_target("--surprisal", surprisal, ".html")
+    require_figure("--plot", plot)
+    if surprisal is not None:
+        require_target("--surprisal", surprisal, (".html",))
     output = Output(as_json, quiet)
     distribution = {"--p": p is not None, "--check-code": check_code is not None}
     details = {"--q": q is not None, "--counts": counts, "--joint": joint}
@@ -138,13 +144,6 @@ def _refuse(options: dict[str, bool], why: str, hint: str) -> None:
     """Raise RequestError for the first of these options that is given."""
     for option in (name for name, given in options.items() if given):
         raise RequestError(f"{option} {why}", hint)
-
-
-def _check_target(option: str, path: Path | None, suffix: str) -> None:
-    if path is not None and (path.suffix != suffix or not path.parent.is_dir()):
-        raise RequestError(
-            f"{option} {path}: no {suffix} file in an existing folder", f"give a path like entropy{suffix}"
-        )
 
 
 def _base(text: str) -> float:

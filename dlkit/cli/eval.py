@@ -17,6 +17,7 @@ from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet
 from dlkit.cli._progress import preparing
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
+from dlkit.plotting import require_figure
 from dlkit.train.settings import Views
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def evaluate(
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
     ] = None,
     confusion: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Draw the confusion matrix into this file.")
+        Path | None, typer.Option(metavar="FILE", help="Draw the confusion matrix (.svg, .png or .pdf).")
     ] = None,
     ood: Annotated[
         list[str] | None,
@@ -48,7 +49,7 @@ def evaluate(
         ),
     ] = None,
     histogram: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Draw the scores of --ood into this file.")
+        Path | None, typer.Option(metavar="FILE", help="Draw the scores of --ood (.svg, .png or .pdf).")
     ] = None,
     glue: Annotated[
         bool, typer.Option("--glue", help="The score of GLUE or SuperGLUE from RUNS, one or more for each task.")
@@ -74,8 +75,8 @@ def evaluate(
       dlkit eval runs/glue-bert-* --glue
       dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise --histogram scores.svg
     """
-    _check_figure("--confusion", confusion)
-    _check_figure("--histogram", histogram)
+    require_figure("--confusion", confusion)
+    require_figure("--histogram", histogram)
     if histogram is not None and not ood:
         raise RequestError("--histogram draws the scores of --ood, which is not given", "add --ood noise")
     if views not in (None, *get_args(Views)):
@@ -125,25 +126,22 @@ def evaluate(
         if result.confusion is None:
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
         curves.confusion(result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}")
-    output.emit(record, record["metrics"][result.main_metric], lambda: _table(record))
+    results: list[Outside] = []
     if others:
         with preparing(quiet):
             scores, results = outside.detection(loaded, found, result.split, others, place, seen)
-        for other in results:
-            _outside(record, other, output)
         if histogram is not None:
             histograms.draw(scores, {other.source: other.scores for other in results}, histogram, reference.path.name)
+    # what is printed comes behind all files, since whoever reads it may stop
+    output.emit(record, record["metrics"][result.main_metric], lambda: _table(record))
+    for other in results:
+        _outside(record, other, output)
 
 
 def _runs_among(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Further runs, and the changes of the recipe: KEY=VALUE or ~KEY."""
     changes = [text for text in arguments if not Path(text).exists() and ("=" in text or text.startswith("~"))]
     return [text for text in arguments if text not in changes], changes
-
-
-def _check_figure(option: str, path: Path | None) -> None:
-    if path is not None and (path.suffix != ".svg" or not path.parent.is_dir()):
-        raise RequestError(f"{option} {path}: no .svg file in an existing folder", "give a path like figure.svg")
 
 
 def _check_source(source: str) -> None:

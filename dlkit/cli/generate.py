@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+import zlib
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dlkit import runs
+from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.cli import _completion
 from dlkit.cli._console import Output, note, printable
 from dlkit.cli._options import Device, Json, Quiet
 from dlkit.errors import DlkitError, RequestError
+from dlkit.lines import lines
 
 if TYPE_CHECKING:
     from dlkit.build.reader import Reader
@@ -37,10 +40,12 @@ def generate(
     tokens: Annotated[int, typer.Option(min=1, max=10**7, metavar="N", help="Tokens to sample, at most.")] = 256,
     n: Annotated[int, typer.Option("--n", "-n", min=1, max=10**4, metavar="N", help="Samples of each prompt.")] = 1,
     temperature: Annotated[float, typer.Option(metavar="T", help="0 is greedy, 1 the model's own distribution.")] = 0.8,
-    top_k: Annotated[int, typer.Option(min=0, metavar="K", help="Choose among the K likeliest tokens; 0 for all.")] = 0,
+    top_k: Annotated[
+        int, typer.Option(min=0, max=LARGEST_COUNT, metavar="K", help="Choose among the K likeliest tokens; 0 for all.")
+    ] = 0,
     top_p: Annotated[float, typer.Option(metavar="P", help="Choose among the likeliest of probability P.")] = 0.95,
     stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="End before this; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the samples.")] = 0,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
     ] = None,
@@ -51,6 +56,7 @@ def generate(
     """Sample text from a GPT, as it comes on a terminal.
 
     Prints the record of each text; -q prints the text. A prompt that is longer than the model's context keeps its end.
+    A text is what its prompt gets alone with the same --seed, whatever other prompts there are.
 
     \b
     Examples:
@@ -62,12 +68,13 @@ def generate(
         raise RequestError("RUN and PROMPT cannot both come from standard input", "name one of them")
     if prompt is not None and not prompt.isascii() and any("\ud800" <= c <= "\udfff" for c in prompt):
         raise RequestError("PROMPT is not UTF-8 text", "convert it, for example with iconv")
-    prompts = _lines() if piped else [prompt or ""]
+    prompts = _prompts() if piped else [prompt or ""]
 
     runs.require(run)
     import torch
 
     from dlkit.build.reader import open_reader
+    from dlkit.data.epochs import mixed_seed
     from dlkit.generation import Sampling
     from dlkit.train import machine
 
@@ -78,20 +85,23 @@ def generate(
         raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")
     output = Output(as_json, quiet)
     streams = output.tables and len(prompts) == 1 and n == 1
-    generator = torch.Generator(where).manual_seed(seed)
-    for record in _sample(reader, prompts, n, tokens, sampling, tuple(stop or ()), generator, streams):
+    # each sample of a prompt has a seed of its own, whatever prompts stand beside it
+    marks = [zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in prompts]
+    seeds = [mixed_seed(seed, mark, sample) for mark in marks for sample in range(n)]
+    generators = [torch.Generator(where).manual_seed(number) for number in seeds]
+    for record in _sample(reader, prompts, n, tokens, sampling, tuple(stop or ()), generators, streams):
         if not streams:
             output.emit(record, record["text"], lambda record=record: _shown(record))
 
 
-def _lines() -> list[str]:
+def _prompts() -> list[str]:
     try:
-        lines = sys.stdin.buffer.read().decode("utf-8").splitlines()
+        found = list(lines(sys.stdin.buffer))
     except UnicodeDecodeError as error:
         raise DlkitError(f"the prompts on standard input are not UTF-8: byte {error.start}") from error
-    if not lines:
+    if not found:
         raise RequestError("no prompt on standard input", "one prompt a line: echo Once | dlkit generate RUN -")
-    return lines
+    return found
 
 
 def _sample(
@@ -101,11 +111,14 @@ def _sample(
     most: int,
     sampling: Sampling,
     stops: tuple[str, ...],
-    generator: Any,
+    generators: list[Any],
     streams: bool,
 ) -> Any:
     """Records, prompt by prompt; with `streams` the text is also written as it comes."""
+    import torch
+
     from dlkit import generation
+    from dlkit.data.spelling import Spelled
 
     tokenizer, model = reader.tokenizer, reader.model
     before = [] if tokenizer.separator is None else [tokenizer.separator]
@@ -125,20 +138,25 @@ def _sample(
     counts, began = [0] * len(encoded), time.perf_counter()
     if streams:
         _write(prompts[0], streams)
-    steps = generation.generate(model, encoded, most, sampling, generator)  # pyright: ignore[reportArgumentType]
+    spelled = [Spelled(tokenizer, numbers) for numbers in encoded]
+    known = None  # a model may have rows for tokens that the tokenizer does not have
+    if int(tokenizer.known.sum()) < model.vocabulary:  # pyright: ignore[reportOperatorIssue]
+        known = torch.tensor(tokenizer.known.nonzero()[0], device=next(model.parameters()).device)
+    steps = generation.generate(model, encoded, most, sampling, generators, known)  # pyright: ignore
     for numbers in generation.fetched(steps):
         for i, number in enumerate(numbers):
             if texts[i].stopped:
                 continue
-            if number == tokenizer.separator:
+            if number in reader.ends:
+                _write(texts[i].push(spelled[i].finish()) + texts[i].finish(), streams)
                 texts[i].stopped = True
                 continue
             counts[i] += 1
-            _write(texts[i].push(tokenizer.bytes_of(number)), streams)
+            _write(texts[i].push(spelled[i].push(number)), streams)
         if all(text.stopped for text in texts):
             break
-    for text in texts:
-        _write(text.finish(), streams)
+    for text, spelling in zip(texts, spelled, strict=True):
+        _write(text.push(spelling.finish()) + text.finish(), streams)
     _write("\n", streams)
     seconds = time.perf_counter() - began
     if streams:

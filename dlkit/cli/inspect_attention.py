@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dlkit import runs
+from dlkit.annotations import LARGEST_SEED
 from dlkit.attention.request import Request
 from dlkit.cli import _completion
 from dlkit.cli._attention_input import check_targets, read_lines, read_text
@@ -82,7 +83,9 @@ def inspect_attention(
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="The same as a vector graphic.")] = None,
     npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Write weights and scores as NumPy arrays.")] = None,
     cut: Annotated[bool, typer.Option("--cut", help="Shorten a text that is longer than the model's context.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of random tokens, shuffling, masks and the untrained twin.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of random tokens, shuffling, masks and the untrained twin.")
+    ] = 0,
     device: Device = "auto",
     as_json: Json = False,
     quiet: Quiet = False,

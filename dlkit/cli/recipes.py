@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from dlkit import recipe
+from dlkit import recipe, text_input
 from dlkit.cli import _completion
 from dlkit.cli._console import Output, is_plain
 from dlkit.cli._options import Json, Overrides, Quiet, RecipeName
-from dlkit.errors import RequestError
+from dlkit.errors import DlkitError, RequestError
+from dlkit.recipe import strict_yaml
+from dlkit.whole_file import write_text
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -55,12 +57,9 @@ def show(
 
     Example: dlkit recipes show digits-resnet20
     """
-    if resolved or overrides:
-        text = recipe.load(name, overrides or ()).to_yaml()
-    else:
-        text = recipe.locate(name).read_text(encoding="utf-8")
+    text = recipe.load(name, overrides or ()).to_yaml() if resolved or overrides else _text(name)
     if is_plain(sys.stdout):
-        sys.stdout.write(text)
+        Output().line(text.removesuffix("\n"))
         return
     from rich.console import Console
     from rich.syntax import Syntax
@@ -87,10 +86,20 @@ def copy(
     if not path.parent.is_dir():
         raise RequestError(f"no such folder: {path.parent}", f"mkdir -p {path.parent}")
     schema = Path(recipe.__file__).with_name("schema.json").as_uri()
-    lines = source.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = _text(name).split("\n")
     marker = "# yaml-language-server: $schema="
-    path.write_text("".join(f"{marker}{schema}\n" if line.startswith(marker) else line for line in lines), "utf-8")
-    sys.stdout.write(f"{path}\n")
+    write_text(path, "\n".join(f"{marker}{schema}" if line.startswith(marker) else line for line in lines))
+    Output().line(str(path))
+
+
+def _text(name: str) -> str:
+    """A recipe as it is written. Raises RequestError where it is no text, DlkitError where it cannot be read."""
+    path = recipe.locate(name)
+    try:
+        data = text_input.read_bytes(path, strict_yaml.MAX_BYTES, "a recipe")
+    except OSError as error:
+        raise DlkitError(f"cannot read {path}: {error.strerror}") from error
+    return text_input.decoded(data, str(path))
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +11,8 @@ import typer
 
 from dlkit import recipe as recipes
 from dlkit import stages
-from dlkit.annotations import is_mapping
-from dlkit.cli._console import Output, note
+from dlkit.annotations import LARGEST_SEED, is_mapping
+from dlkit.cli._console import Output, json_text, note
 from dlkit.cli._evaluations import name_damaged, tell_taken
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._progress import preparing
@@ -39,7 +38,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run in --run-dir.")] = False,
     data_dir: DataDir = None,
     device: Device = "auto",
-    seed: Annotated[int | None, typer.Option(min=0, help="Shorthand for seed=N.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Shorthand for seed=N.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -115,11 +114,13 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     from dlkit.cli._training_view import TrainingView
     from dlkit.train import environment, run_directory
     from dlkit.train.events import Finished
+    from dlkit.train.finite import require_metrics
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
     if latest is not None:
         require_same(built.dataset, latest.state["data"])
+        directory.open_metrics(latest)
     if begins:
         tell_taken(built.dataset.sources, output)
     for remark in built.remarks if begins else ():
@@ -132,7 +133,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"going on with {directory.path} at step {latest.step}")
     if latest is None:
         directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
-    directory.open_metrics(latest.state["metrics_bytes"] if latest else 0)
+        directory.open_metrics()
     job, settings = built.training, built.training.settings
     title = f"{built.recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
     first = latest.step if latest else 0
@@ -159,15 +160,18 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
         raise typer.Exit(128 + (stop.requested or 0))
     record = _record(built, directory, finished) | ({"damaged": len(damaged)} if damaged else {})
+    if finished.skipped:
+        note(f"left out {finished.skipped} of {finished.step} steps: their loss or gradient was not finite")
+    require_metrics(finished.metrics)
+    left_out = getattr(built.dataset, "left_out", {})
+    record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)
     output.emit(record, record["run"], lambda: _table(record))
 
 
 def _pretty(record: dict[str, Any]) -> str:
-    from dlkit.cli._console import finite
-
-    return json.dumps(finite(record), indent=1, ensure_ascii=False) + "\n"
+    return json_text(record, indent=1) + "\n"
 
 
 def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
@@ -185,6 +189,7 @@ def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[s
         "checkpoint": str(directory.checkpoints / "last"),
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
+        **({"skipped_steps": finished.skipped} if finished.skipped else {}),
         "sources": built.dataset.sources,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -155,9 +154,11 @@ def contours(target: Path, surface: Surface, best: Sequence[Outcome], title: str
 
 def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str, frames: int = 90) -> None:
     """The same as a GIF: all optimizers walk at the pace of one step after the other."""
-    from matplotlib.animation import FuncAnimation, PillowWriter
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
 
     figure, axis = axes(6.4, 5.0)
+    figure.set_dpi(80)
     _draw_surface(axis, surface)
     lines: list[Any] = []
     ways = [_way(outcome) for outcome in best]
@@ -166,20 +167,31 @@ def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str,
         label = f"{outcome.contender.optimizer}, lr {outcome.contender.lr:.3g}"
         lines += axis.plot([], [], color=colour, marker=marker, markevery=[-1], linewidth=1.3, label=label)
     _legend(figure, axis)
-    last = max(len(x) for x, _ in ways)
+    last = max((len(x) for x, _ in ways), default=1)  # nobody, where all diverged
     # the first steps are the long ones, so time runs faster and faster
     stops = sorted({min(last, max(1, round(last ** (frame / frames)))) for frame in range(frames + 1)})
+    heading = axis.set_title(f"{title}: step 0")  # it has its place before the layout is made
+    for artist in (*lines, heading):
+        artist.set_animated(True)  # what moves is drawn frame by frame, on the surface that is drawn once
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    still = canvas.copy_from_bbox(figure.bbox)
 
-    def draw(stop: int) -> list[Any]:
+    def picture(stop: int) -> Image.Image:
+        canvas.restore_region(still)
+        heading.set_text(f"{title}: step {stop - 1}")
         for line, (x, y) in zip(lines, ways, strict=True):
             line.set_data(x[:stop], y[:stop])
-        axis.set_title(f"{title}: step {stop - 1}")
-        return lines
+            axis.draw_artist(line)
+        axis.draw_artist(heading)
+        return Image.fromarray(np.array(canvas.buffer_rgba())).convert("RGB")
 
-    with tempfile.TemporaryDirectory() as folder, whole_file(target) as file:
-        drawn = Path(folder) / "drawn.gif"
-        FuncAnimation(figure, draw, frames=stops, blit=False).save(str(drawn), writer=PillowWriter(fps=12), dpi=80)
-        file.write(drawn.read_bytes())
+    pictures = [picture(stop) for stop in stops]
+    # the last one shows every colour; without dithering, what stands still takes no space
+    palette = pictures[-1].quantize(256)
+    first, *rest = (one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures)
+    with whole_file(target) as file:
+        first.save(file, format="GIF", save_all=True, append_images=rest, duration=1000 // 12, loop=0)
 
 
 def _save(figure: Any, target: Path) -> None:

@@ -16,12 +16,6 @@ from dlkit.compare.verdict import Summary, interval, rank
 SLACK = 0.1  # a learning rate is good enough within 10 % of the best loss
 
 
-def at_edge(summary: Summary) -> bool:
-    """Whether the best learning rate is the least or largest that was tried, so that a better one may lie outside."""
-    lrs = summary.lrs
-    return len(set(lrs)) > 1 and summary.best is not None and lrs[summary.best] in (min(lrs), max(lrs))
-
-
 def basin_decades(summary: Summary) -> float:
     """Decades of learning rates around the best one whose mean loss is within 10 % of its own.
 
@@ -58,6 +52,8 @@ def tuning_effort(summary: Summary, worst: float) -> list[float]:
         worst: what a diverged run counts as, such as the loss before training.
     """
     means = summary.losses.mean(1)
+    if not math.isfinite(worst):  # every run diverged
+        return [worst] * len(means)
     values = np.sort(np.where(np.isfinite(means), np.minimum(means, worst), worst))
     n = len(values)
     # P(the best of k draws is at least the i-th of n) = ((n - i + 1) / n)^k
@@ -106,7 +102,7 @@ def records(
     profiles = profile(summaries)
     for place, summary in enumerate(rank(summaries), start=1):
         values = summary.at_best
-        low, high = interval(values) if values is not None else (math.nan, math.nan)
+        low, high = interval(values) if values is not None and len(values) > 1 else (math.nan, math.nan)
         mine = [o for o in outcomes if o.contender.optimizer == summary.optimizer]
         lr, options = (None, ()) if summary.best is None else summary.settings[summary.best]
         result.append(
@@ -121,7 +117,9 @@ def records(
                 "low": low,
                 "high": high,
                 "seeds": summary.losses.shape[1],
-                "at_edge": at_edge(summary),
+                "at_edge": summary.edge is not None,
+                "edge": summary.edge,
+                **({"option_edges": summary.option_edges} if summary.searched else {}),
                 "basin_decades": basin_decades(summary),
                 "diverged": sum(o.diverged for o in mine),
                 "runs": len(mine),

@@ -43,7 +43,7 @@ def run_one(training: Training, contender: Contender) -> Iterator[Told]:
                 return
     except DivergedError:
         outcome.loss = math.nan
-    outcome.diverged = not math.isfinite(outcome.loss)
+    outcome.diverged = not all(map(math.isfinite, (outcome.loss, *outcome.metrics.values())))
     if outcome.diverged:
         outcome.loss, outcome.metrics = math.nan, {}
     outcome.seconds_share = time.perf_counter() - started
@@ -172,6 +172,8 @@ def _note(outcomes: Sequence[Outcome], event: stacked.StackLogged | stacked.Stac
             outcome.loss = loss
     elif event.step:
         for outcome, metrics in zip(outcomes, event.metrics, strict=True):
+            if not outcome.diverged and not all(map(math.isfinite, metrics.values())):
+                outcome.diverged, outcome.steps = True, event.step  # by the step behind its last loss
             if not outcome.diverged:
                 outcome.curve.append((event.step, metrics))
                 outcome.metrics = metrics

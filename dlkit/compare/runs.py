@@ -9,7 +9,6 @@ from typing import Any
 
 from dlkit.errors import RequestError
 
-DEFAULT_BETAS = (0.9, 0.999)  # Adam's
 MOST_RATES = 1000  # of a grid; more is a slip of the finger
 # Further options of an optimizer, by name: those of its section of a recipe, and beta1 and beta2 for its two betas.
 Options = tuple[tuple[str, float], ...]
@@ -30,11 +29,11 @@ class Contender:
         return self.lr, self.options
 
     def applied_to(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """An optimizer's section of a recipe, with this contender's learning rate and options in it."""
+        """An optimizer's options, none left out, with this contender's learning rate and options in their place."""
         changed: dict[str, Any] = {**values, "lr": self.lr}
         for name, value in self.options:
             if name in ("beta1", "beta2"):
-                betas = list(changed.get("betas", DEFAULT_BETAS))
+                betas = list(changed["betas"])
                 betas[name == "beta2"] = value
                 changed["betas"] = tuple(betas)
             else:

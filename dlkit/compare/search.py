@@ -41,7 +41,7 @@ class Range:
         """The value at a share of the way, 0 to 1, from low to high."""
         # x = low (high / low)^u with u uniform, so that log x is uniform
         value = float(f"{self.low * (self.high / self.low) ** share:.6g}")
-        return round(1 - value, 12) if self.complement else value
+        return round(1 - value, 15) if self.complement else value  # six digits of a value from 1e-9 on
 
     def ends(self) -> tuple[float, float]:
         return self.at(0), self.at(1)
@@ -82,7 +82,7 @@ def assign(ranges: Sequence[Range], options: Mapping[str, Sequence[str]]) -> dic
         if not having:
             known = sorted({option for name in fitting for option in options[name]})
             raise RequestError(
-                f"--search {given.name}: {', '.join(fitting)} has no such option", f"there are {', '.join(known)}"
+                f"--search {given.name}: no such option of {', '.join(fitting)}", f"there are {', '.join(known)}"
             )
         for name in having:
             old = result[name].get(given.name)
@@ -117,7 +117,7 @@ def trials(
         for trial in range(count):
             options = tuple((name, drawn[name][trial]) for name in names)
             contenders += [Contender(optimizer, rates[trial], run, options) for run in range(seeds)]
-    return contenders
+    return list(dict.fromkeys(contenders))  # where nothing is drawn for an optimizer, all its trials are one
 
 
 def _stream(given: Range, seed: int, count: int) -> list[float]:

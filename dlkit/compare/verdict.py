@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 
 Losses = NDArray[np.float64]
+Edge = Literal["low", "high"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,20 @@ class Summary:
         return any(options for _, options in self.settings)
 
     @property
+    def edge(self) -> Edge | None:
+        """At which end of the learning rates tried, if at one, the best stands, so that a better may lie beyond."""
+        return None if self.best is None else _edge(self.lrs, self.lrs[self.best])
+
+    @property
+    def option_edges(self) -> dict[str, Edge]:
+        """The same of the other options that were searched: name -> end."""
+        if self.best is None:
+            return {}
+        mine = self.settings[self.best][1]
+        ends = {name: _edge([dict(options)[name] for _, options in self.settings], value) for name, value in mine}
+        return {name: end for name, end in ends.items() if end is not None}
+
+    @property
     def at_best(self) -> Losses | None:
         """(seeds,) losses at the best setting."""
         return None if self.best is None else self.losses[self.best]
@@ -58,6 +74,12 @@ class Summary:
             return []
         mine = (self.optimizer, self.settings[self.best])
         return [o for o in outcomes if (o.contender.optimizer, o.contender.setting) == mine]
+
+
+def _edge(tried: Sequence[float], best: float) -> Edge | None:
+    if min(tried) == max(tried):
+        return None
+    return "low" if best == min(tried) else "high" if best == max(tried) else None
 
 
 def summarize(outcomes: Sequence[Outcome], metric: str) -> list[Summary]:
@@ -80,7 +102,10 @@ def summarize(outcomes: Sequence[Outcome], metric: str) -> list[Summary]:
                 raise RequestError(text, "--resume runs what is missing")
             losses[i, j] = _value(outcome, metric)
         means = losses.mean(1)
-        best = int(np.argmin(means)) if np.isfinite(means).any() else None
+        equal = np.flatnonzero(means == means.min())
+        # of several that are equally good, the one farthest from the edge
+        middle = min(equal.tolist(), key=lambda place: abs(2 * place - (len(means) - 1)))
+        best = middle if np.isfinite(means).any() else None
         summaries.append(Summary(name, tuple(settings), losses, best))
     return summaries
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,11 @@ _CONTEXTS = len(_ORDERS) + 1
 _MATCH = 6  # bytes that a match begins with
 _PHI, _SPREAD = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xD6E8FEB86659FD93)  # odd: products spread over all bits
 _COUNTS, _BUCKETS = 16, 24  # of the table that corrects a context's probability
-_LIMIT = 60  # observations after which a context forgets old ones as fast as it learns
 _STEP = 15  # the mixer's rate of learning: 2^-(_STEP - 8) = 1/128, in units of nats
 _INPUTS = 2 * _CONTEXTS + 2
+_COLUMNS = np.arange(_INPUTS)
+_SURE = _CONTEXTS * 4 + 4  # rows of the gate that counts what is known
+_PLACES = np.arange(7, -1, -1)[:, None]  # of a byte's bits
 
 
 def _tables() -> tuple[Ints, Ints]:
@@ -44,38 +47,67 @@ def _tables() -> tuple[Ints, Ints]:
 
 
 _LOGIT, _SIGMOID = _tables()
-# After n observations the next one counts 1 / (n + 1.5).
-_RATE = np.array([round(ONE / (n + 1.5)) for n in range(256)])
-TABLES = zlib.crc32(_LOGIT.astype("<i4").tobytes() + _SIGMOID.astype("<i4").tobytes())
+# Tables for numbers on both sides of 0, which Python counts from the end: by (p - ONE / 2) >> 4, and by logit.
+_LOGIT_OF = np.roll(_LOGIT, -2048)
+_BUCKET_OF = np.clip((_LOGIT_OF + 8 * _NAT) * _BUCKETS // (16 * _NAT), 0, _BUCKETS - 1)
+_SIGMOID_OF = np.roll(_SIGMOID, -_MOST)
+_SEEN_CELL = np.minimum(np.arange(256), _COUNTS - 1) * _BUCKETS
+_NODE = np.arange(256, dtype=np.uint64) * _SPREAD  # by the bits of the byte so far
 
 
-def _within(x: Ints, least: int, most: int) -> Ints:
-    """np.clip, which costs more than this on small arrays."""
-    return np.minimum(np.maximum(x, least), most)
+@dataclass(frozen=True)
+class Pace:
+    """How a model begins and learns; part of the format, in which `tables` names it.
+
+    Args:
+        weight: of each input of the mixer at first.
+        limit: observations after which a context forgets old ones as fast as it learns.
+        early: the n-th observation of a context counts 1 / (n + early).
+    """
+
+    weight: int
+    limit: int
+    early: float
+
+    def rates(self) -> Ints:
+        """(256,) by n."""
+        return np.array([0] + [round(ONE / (n + self.early)) for n in range(1, 256)])
+
+
+_TABLES = zlib.crc32(_LOGIT.astype("<i4").tobytes() + _SIGMOID.astype("<i4").tobytes())
+_FIRST, PACE = Pace(ONE * 5 // 16, 60, 0.5), Pace(ONE * 9 // 64, 127, 0.6)
+TABLES = zlib.crc32(PACE.rates().astype("<i4").tobytes(), _TABLES) % 100_000  # short: each file carries it
+PACES = {_TABLES: _FIRST, TABLES: PACE}  # the first one is that of files that were written before
 
 
 class Mixing:
     """The model. For every bit call `probabilities`, then `learn`.
 
+    Few streams are limited by how often numpy is called, so what does not change within a byte is worked out at its
+    beginning, and (K, N) arrays lie flat, (K N,), where they are indices.
+
     Args:
         streams: N.
         bits: of an index into a context's table.
         window: bytes that are remembered to find repetitions in.
+        pace: of learning.
     """
 
-    def __init__(self, streams: int, bits: int, window: int) -> None:
-        self._shift = np.uint64(64 - bits)
+    def __init__(self, streams: int, bits: int, window: int, pace: Pace = PACE) -> None:
+        self._limit, self._rate = pace.limit, pace.rates()
+        self._shift, self._mark_shift = np.uint64(64 - bits), np.uint64(56 - bits)
         size = _CONTEXTS << bits
-        self._p = np.full(size, ONE // 2, dtype=np.int32)  # that the next bit is 1
+        # zeros take no memory before they are written to
+        self._q = np.zeros(size, dtype=np.int32)  # probability that the next bit is 1, less ONE / 2
         self._n = np.zeros(size, dtype=np.uint8)  # observations
         self._check = np.zeros(size, dtype=np.uint8)  # whose slot it is
         self._offset = (np.arange(_CONTEXTS) << bits)[:, None]
         # corrected probability by context, observations and logit
         logits = (np.arange(_BUCKETS) - _BUCKETS / 2 + 0.5) * (16 * _NAT // _BUCKETS)
         self._corrected = np.tile(_SIGMOID[logits.astype(np.int64) + _MOST], (_CONTEXTS * _COUNTS, 1)).ravel()
-        self._row = (np.arange(_CONTEXTS) * _COUNTS)[:, None]
         self._right = np.full(32, ONE * 3 // 4)  # probability that a match of this length goes on
-        self._gates = [np.full((rows, _INPUTS), ONE * 5 // 16) for rows in (_CONTEXTS * 4 + 4, 256)]
+        # the weights of both gates: by how much is known, and by the bits so far
+        self._gates = np.full((_SURE + 256) * _INPUTS, pace.weight)
         self._window = np.zeros(window, dtype=np.uint8)
         self._place_of = np.zeros(1 << min(bits, 20), dtype=np.int64)  # hash of bytes -> place behind them
         self._place_shift = np.uint64(64 - min(bits, 20))
@@ -85,74 +117,114 @@ class Mixing:
 
     def begin(self, streams: int, places: Ints) -> None:
         """New streams, (N,) the places in the window where their bytes go; what was learned stays."""
-        self._streams, self._places = streams, places.copy()
+        self._places = places.copy()
         self._recent = np.zeros(streams, dtype=np.uint64)  # the last eight bytes
         self._word = np.zeros(streams, dtype=np.uint64)
         self._matched = np.zeros(streams, dtype=np.int64)  # bytes that have agreed
         self._source = np.zeros(streams, dtype=np.int64)  # where the match goes on
+        self._make_room(streams)
         self._begin_byte()
 
     def narrow(self, streams: int) -> None:
         """Go on with the first streams only, at the beginning of a byte."""
-        for name in ("_places", "_recent", "_word", "_matched", "_source", "_expected", "_partial"):
+        for name in ("_places", "_recent", "_word", "_matched", "_source"):
             setattr(self, name, getattr(self, name)[:streams])
-        self._streams, self._hash = streams, self._hash[:, :streams]
+        self._make_room(streams)
+        self._begin_byte()
+
+    def _make_room(self, streams: int) -> None:
+        """Arrays for so many streams, which every bit fills anew."""
+        self._streams = streams
+        self._x = np.empty((_CONTEXTS, streams), dtype=np.uint64)
+        self._slots = np.empty((_CONTEXTS, streams), dtype=np.uint64)
+        self._row = np.repeat(np.arange(_CONTEXTS) * _COUNTS * _BUCKETS, streams)
+        self._ones = np.ones(_CONTEXTS * streams, dtype=np.uint8)
+        self._inputs = np.zeros((_INPUTS, streams), dtype=np.int64)
+        self._inputs[-1] = _NAT
+        self._chosen = np.empty((2, streams, 1), dtype=np.int64)  # where the weights of a gate begin
+        self._weights_at = np.empty((2, streams, _INPUTS), dtype=np.int64)
+        self._dots = np.empty((3, streams), dtype=np.int64)
 
     def probabilities(self) -> Ints:
         """(N,) of the next bit being 1, from 1 to 65535."""
-        x = (self._hash ^ (self._partial.astype(np.uint64) * _SPREAD)) * _PHI  # (K, N)
-        self._index = (x >> self._shift).astype(np.int64) + self._offset
-        self._mark = ((x >> (self._shift - np.uint64(8))) & np.uint64(255)).astype(np.uint8)
-        known = self._check[self._index] == self._mark
-        self._seen = np.where(known, self._n[self._index], 0).astype(np.int64)
-        self._own = np.where(known, self._p[self._index], ONE // 2).astype(np.int64)
-        logits = _LOGIT[self._own >> 4]  # (K, N)
-        bucket = _within((logits + 8 * _NAT) * _BUCKETS // (16 * _NAT), 0, _BUCKETS - 1)
-        self._cell = (self._row + np.minimum(self._seen, _COUNTS - 1)) * _BUCKETS + bucket
-        # a match says which bit comes next, as long as the bits of this byte agree
-        self._agrees = (self._matched > 0) & ((self._expected >> (8 - self._done)) == self._partial)
-        self._says = (self._expected >> (7 - self._done)) & 1
-        self._length = np.minimum(self._matched, 31)
-        trust = _LOGIT[self._right[self._length] >> 4]
-        inputs = np.empty((_INPUTS, self._streams), dtype=np.int64)
-        inputs[:_CONTEXTS] = logits
-        inputs[_CONTEXTS : 2 * _CONTEXTS] = np.where(self._seen > 0, _LOGIT[self._corrected[self._cell] >> 4], 0)
-        inputs[-2] = np.where(self._agrees, np.where(self._says == 1, trust, -trust), 0)
-        inputs[-1] = _NAT
-        self._inputs = inputs.T  # (N, M)
-        sure = (self._seen > 0).sum(0) * 4 + np.where(self._agrees, 1 + (self._length > 15) + (self._length > 23), 0)
-        self._chosen = (sure, self._partial)
+        shape = (_CONTEXTS, self._streams)
+        x = np.bitwise_xor(self._hash, _NODE[self._partial], out=self._x)  # (K, N)
+        x *= _PHI
+        slots = np.right_shift(x, self._shift, out=self._slots).view(np.int64)
+        slots += self._offset
+        self._index = slots.reshape(-1)
+        self._mark = (x >> self._mark_shift).astype(np.uint8).reshape(-1)
+        self._seen, self._own = self._n[self._index], self._q[self._index]
+        other = self._check[self._index] != self._mark  # the slot is another context's
+        np.copyto(self._seen, 0, where=other)
+        np.copyto(self._own, 0, where=other)
+        high = self._own >> 4
+        self._inputs[:_CONTEXTS] = _LOGIT_OF[high].reshape(shape)
+        self._cell = _BUCKET_OF[high]
+        self._cell += _SEEN_CELL[self._seen]
+        self._cell += self._row
+        self._was = self._corrected[self._cell]
+        unseen = (self._seen == 0).reshape(shape)
+        self._inputs[_CONTEXTS:-2] = _LOGIT[self._was >> 4].reshape(shape)
+        np.copyto(self._inputs[_CONTEXTS:-2], 0, where=unseen)
+        sure = 4 * _CONTEXTS - 4 * np.add.reduce(unseen, 0, dtype=np.int64)
+        if self._matching:
+            # a match says which bit comes next, as long as the bits of this byte agree
+            self._trust = self._right[self._length]
+            np.multiply(_LOGIT[self._trust >> 4], self._signs[self._done], out=self._inputs[-2])
+            self._inputs[-2] *= self._agrees
+            sure += self._level * self._agrees
+        np.multiply(sure, _INPUTS, out=self._chosen[0, :, 0])
+        np.multiply(self._partial + _SURE, _INPUTS, out=self._chosen[1, :, 0])
+        weights_at = np.add(self._chosen, _COLUMNS, out=self._weights_at)
         # p = sigmoid(sum_k w_k x_k), by each gate; the code takes the mean of their logits
-        dots = [((gate[row] * self._inputs).sum(1) >> 16) for gate, row in zip(self._gates, self._chosen, strict=True)]
-        self._outputs = [_SIGMOID[_within(dot, -_MOST, _MOST) + _MOST] for dot in dots]
-        return _SIGMOID[_within((dots[0] + dots[1]) >> 1, -_MOST, _MOST) + _MOST]
+        dots = self._dots
+        np.vecdot(self._gates[weights_at], self._inputs.T, out=dots[:2])
+        dots[:2] >>= 16
+        np.add(dots[0], dots[1], out=dots[2])
+        dots[2] >>= 1
+        np.minimum(dots, _MOST, out=dots)
+        np.maximum(dots, -_MOST, out=dots)
+        self._outputs = _SIGMOID_OF[dots]  # (3, N)
+        return self._outputs[2]
 
     def learn(self, bits: Ints) -> None:
         """Say what the bit was, (N,)."""
+        shape = (_CONTEXTS, self._streams)
         # w_k <- w_k + eta (bit - p) x_k
-        for gate, row, output in zip(self._gates, self._chosen, self._outputs, strict=True):
-            error = (bits * ONE - output)[:, None]
-            np.add.at(gate, row, (self._inputs * error + (1 << (_STEP - 1))) >> _STEP)
-        # p_k <- p_k + sum (bit - p_k) / (n + 1.5), n with the new ones but one, where streams meet in a context
-        target, index = bits * (ONE - 1), self._index
-        self._p[index], self._n[index], self._check[index] = self._own, self._seen, self._mark
-        np.add.at(self._n, index, np.uint8(1))
+        one = bits * ONE
+        steps = self._inputs.T * (one - self._outputs[:2])[:, :, None]  # (2, N, M)
+        steps += 1 << (_STEP - 1)
+        steps >>= _STEP
+        np.add.at(self._gates, self._weights_at.reshape(-1), steps.reshape(-1))
+        # p_k <- p_k + sum (bit - p_k) / (n + early), n with all new ones, where streams meet in a context
+        target, index = one - bits, self._index
+        self._q[index], self._n[index], self._check[index] = self._own, self._seen, self._mark
+        np.add.at(self._n, index, self._ones)
         now = self._n[index]
-        np.add.at(self._p, index, (((target - self._own) * _RATE[now - 1]) >> 16).astype(np.int32))
-        self._p[index] = _within(self._p[index].astype(np.int64), 0, ONE - 1)
-        self._n[index] = np.minimum(now, _LIMIT)
-        before = self._corrected[self._cell]
-        self._corrected[self._cell] = before + ((target - before) >> 6)
-        length = self._length[self._agrees]
-        if len(length):
-            right = (self._says == bits)[self._agrees] * (ONE - 1)
-            self._right[length] += (right - self._right[length]) >> 6
+        steps = np.subtract(target - ONE // 2, self._own.reshape(shape)).reshape(-1)
+        steps *= self._rate[now]
+        steps >>= 16
+        np.add.at(self._q, index, steps.astype(np.int32))
+        self._q[index] = np.maximum(np.minimum(self._q[index], ONE // 2 - 1), -ONE // 2)
+        self._n[index] = np.minimum(now, self._limit)
+        steps = np.subtract(target, self._was.reshape(shape)).reshape(-1)
+        steps >>= 6
+        steps += self._was
+        self._corrected[self._cell] = steps
+        if self._matching:
+            right = self._says[self._done] == bits
+            trust = self._trust + ((right * (ONE - 1) - self._trust) >> 6)
+            matches = self._agrees.nonzero()[0]
+            self._right[self._length[matches]] = trust[matches]
+            self._agrees *= right
         self._partial = self._partial * 2 + bits
         self._done += 1
         if self._done == 8:
             self._learn_byte(self._partial & 255)
 
     def _learn_byte(self, byte: Ints) -> None:
+        self.byte = byte
         self._window[self._places] = byte
         self._places = (self._places + 1) % len(self._window)
         # does the match go on?
@@ -176,6 +248,13 @@ class Mixing:
         orders = self._recent & self._masks  # (K - 1, N)
         self._hash = (np.vstack((orders, self._word)) + self._salt) * _PHI
         self._hash ^= self._hash >> np.uint64(29)
-        self._expected = self._window[self._source].astype(np.int64) | 256
         self._partial = np.ones(self._streams, dtype=np.int64)  # 1, then the bits so far
         self._done = 0
+        self._agrees = (self._matched > 0).astype(np.int64)
+        self._matching = bool(self._agrees.any())
+        self._inputs[-2] = 0
+        if self._matching:
+            self._says = (self._window[self._source] >> _PLACES) & 1  # (8, N): the bits of the expected bytes
+            self._signs = self._says * 2 - 1
+            self._length = np.minimum(self._matched, 31)
+            self._level = 1 + (self._length > 15) + (self._length > 23)

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from dlkit.compression.coder import CodeError, Decoder, Encoder
 from dlkit.compression.container import CODED, STORED, Chunk
-from dlkit.compression.mixing import ONE, TABLES, Mixing
+from dlkit.compression.mixing import ONE, PACE, PACES, TABLES, Mixing, Pace
 from dlkit.errors import DlkitError, RequestError
 
 CHUNK_BYTES = 1 << 22
 MOST_STREAMS = 64
-BYTES_PER_STREAM = 2048  # at least, where the number of streams is chosen here
+BYTES_PER_STREAM = 448  # at least, where the number of streams is chosen here
 _WINDOW = 1 << 24
+_PLACES = np.arange(7, -1, -1)[:, None]  # of a byte's bits, the highest first
 _MOST_BITS = 22  # of an index into the tables: 200 MB
 
 Advance = Callable[[int], None]
@@ -121,11 +122,11 @@ class _Learner:
         self._model: Mixing | None = None
         self._place = 0  # in the window
 
-    def start(self, size: int, table_bits: int | None = None) -> None:
+    def start(self, size: int, table_bits: int | None = None, pace: Pace = PACE) -> None:
         """A new model, for data whose first chunk has `size` bytes."""
         self.streams = self.streams or max(1, min(MOST_STREAMS, size // BYTES_PER_STREAM))
-        self.table_bits = table_bits or max(12, min(_MOST_BITS, (8 * size).bit_length()))
-        self._model, self._place = Mixing(self.streams, self.table_bits, _WINDOW), 0
+        self.table_bits = table_bits or max(12, min(_MOST_BITS, (16 * size).bit_length()))
+        self._model, self._place = Mixing(self.streams, self.table_bits, _WINDOW, pace), 0
 
     def fitting(self, size: int) -> int:
         """Streams for a chunk."""
@@ -152,15 +153,16 @@ class _Learner:
             if step == shorter:
                 starts = starts[:longer]
                 model.narrow(longer)
-            known, found = data[starts + step], np.zeros(len(starts), dtype=np.int64)
-            for place in range(7, -1, -1):
+            known = (data[starts + step] >> _PLACES) & 1  # (8, N)
+            predicted: list[NDArray[np.int64]] = []
+            for place in range(8):
                 p = model.probabilities()
-                bit = turn(p, (known >> place) & 1)
-                # L = -sum log2 P(bit)
-                self.bits -= float(np.log2(np.where(bit == 1, p, ONE - p) / ONE).sum())
-                model.learn(bit)
-                found = found * 2 + bit
-            data[starts + step] = found
+                predicted.append(p)
+                model.learn(turn(p, known[place]))
+            data[starts + step] = model.byte
+            # L = -sum log2 P(bit)
+            found, p = (model.byte >> _PLACES) & 1, np.array(predicted)
+            self.bits -= float(np.log2(np.where(found == 1, p, ONE - p) / ONE).sum())
             advance(len(starts))
         return data
 
@@ -196,13 +198,13 @@ class PrequentialCodec:
         Raises:
             DlkitError: the logarithm of this machine rounds otherwise.
         """
-        if header["tables"] != TABLES:
+        if header["tables"] not in PACES:
             raise DlkitError(
                 "this machine's logarithm and exponential differ from those that the file was coded with",
                 "decompress it on the kind of machine that it was made on; nothing was written",
             )
         self._learner = _Learner(header["streams"])
-        self._learner.start(0, header["bits"])
+        self._learner.start(0, header["bits"], PACES[header["tables"]])
 
     def encode(self, data: bytes, advance: Advance = _nothing) -> Chunk:
         """A chunk of bytes; those that do not get shorter are stored as they are, but learned all the same."""
@@ -252,4 +254,6 @@ class PrequentialCodec:
 
 def _weights(p: NDArray[np.int64]) -> NDArray[np.float32]:
     """(N, 2): of 0 and of 1."""
-    return np.stack((ONE - p, p), 1).astype(np.float32)
+    weights = np.empty((len(p), 2), dtype=np.float32)
+    weights[:, 0], weights[:, 1] = ONE - p, p
+    return weights

@@ -154,6 +154,10 @@ class ImageBatches(Batches):
                 f"data.start_size is {start_size}, the images are {height}x{width}",
                 "only square images can grow, from a size below their own",
             )
+        if shift >= min(height, width):
+            raise RequestError(
+                f"data.shift is {shift}, the images are {height}x{width}", "a shift must leave something of an image"
+            )
         self.start_size, self.grow_epochs = start_size, grow_epochs
         super().__init__(split, mean, std, device, seed, training, batch_size=batch_size)
 

@@ -1,20 +1,17 @@
-"""Images that stay compressed on disk until they are wanted: files, rows of Parquet shards, a cache of resized ones.
+"""Images that stay compressed on disk until they are wanted: files, a cache of resized ones; see also `parquet_shards`.
 
 A source has the `shape` that its images will have, (N, 3, size, size), and decodes one row at a time.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import io
 import os
-import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +19,8 @@ from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
+from dlkit.data.decoding import DamagedImageError, decoded
+from dlkit.data.stream_order import UNIFORM
 from dlkit.errors import DlkitError
 from dlkit.processors import cores
 from dlkit.stages import stage
@@ -29,11 +28,6 @@ from dlkit.stages import stage
 MARGIN = 256  # side of the images in a cache
 _SQUARE_BYTES = MARGIN * MARGIN * 3
 _CHUNK = 4096  # rows that are resized for a cache together
-_KEPT_GROUPS = 2  # row groups of Parquet that a process keeps
-
-
-class DamagedImageError(Exception):
-    """An image that cannot be decoded: its name, and why."""
 
 
 class Source(Protocol):
@@ -44,43 +38,7 @@ class Source(Protocol):
     def name(self, row: int) -> str: ...
     def image(self, row: int) -> Image.Image: ...
     def order(self, generator: torch.Generator) -> Tensor: ...
-
-
-def decoded(data: bytes | Path, name: str) -> Image.Image:
-    """An RGB image of a file's bytes, `flat`; of an animation the first frame. Raises DamagedImageError."""
-    try:
-        with Image.open(regular(data) if isinstance(data, Path) else io.BytesIO(data)) as image:
-            return flat(image, "RGB")
-    except Exception as error:
-        raise DamagedImageError(f"{name}: {why(error)}") from error
-
-
-def regular(file: Path) -> Path:
-    """The file itself. Raises OSError if it is none: a pipe would be waited for."""
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise OSError("not a regular file")
-    return file
-
-
-def why(error: Exception) -> str:
-    """The reason in one line: PIL raises a dozen kinds for a damaged file, SyntaxError and struct.error among them."""
-    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
-
-
-def flat(image: Image.Image, mode: str) -> Image.Image:
-    """The image in a mode of 8 bits a channel, L or RGB; transparent pixels are laid on white.
-
-    Raises:
-        ValueError: its numbers have no known range.
-    """
-    if image.mode.startswith("I"):  # 16 bits: the upper 8 are kept (PIL would clip)
-        image = Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels, whose range is unknown")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert(mode)
+    def randomness(self) -> str: ...
 
 
 @dataclass
@@ -103,6 +61,9 @@ class Files:
         """A random order of all rows, (N,)."""
         return torch.randperm(len(self.paths), generator=generator)
 
+    def randomness(self) -> str:
+        return UNIFORM
+
 
 @dataclass
 class Pixels:
@@ -122,56 +83,8 @@ class Pixels:
     def order(self, generator: torch.Generator) -> Tensor:
         return torch.randperm(len(self.pixels), generator=generator)
 
-
-class Shards:
-    """Rows of Parquet files with a column of encoded images, read one row group at a time.
-
-    Args:
-        files: the shards.
-        column: of images: structs with a field `bytes`, or bytes.
-        counts: rows of each group: (file, group, rows), in order.
-        size: as in `shape`.
-    """
-
-    def __init__(self, files: Sequence[str], column: str, counts: Sequence[tuple[int, int, int]], size: int) -> None:
-        self.files, self.column, self.counts = list(files), column, list(counts)
-        self._ends = np.cumsum([rows for _, _, rows in self.counts])
-        self.shape = (int(self._ends[-1]), 3, size, size)
-        self._group = functools.lru_cache(_KEPT_GROUPS)(self._read)
-
-    def __reduce__(self) -> Any:  # the open groups stay behind
-        return type(self), (self.files, self.column, self.counts, self.shape[-1])
-
-    def _place(self, row: int) -> tuple[int, int]:
-        """The group of a row, and the row in it."""
-        group = int(np.searchsorted(self._ends, row, side="right"))
-        return group, row - int(self._ends[group] - self.counts[group][2])
-
-    def _read(self, group: int) -> Any:
-        import pyarrow.parquet as pq
-
-        file, number, _ = self.counts[group]
-        return pq.ParquetFile(self.files[file]).read_row_group(number, columns=[self.column]).column(0)
-
-    def name(self, row: int) -> str:
-        group, within = self._place(row)
-        return f"{self.files[self.counts[group][0]]}, row group {self.counts[group][1]}, row {within}"
-
-    def image(self, row: int) -> Image.Image:
-        group, within = self._place(row)
-        value: Any = self._group(group)[within].as_py()
-        data = value.get("bytes") if isinstance(value, dict) else value
-        if not isinstance(data, bytes):
-            raise DamagedImageError(f"{self.name(row)}: no bytes of an image")
-        return decoded(data, self.name(row))
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """Row groups in random order, and the rows of each: a group is read once, and not all at once. (N,)"""
-        parts: list[Tensor] = []
-        for group in torch.randperm(len(self.counts), generator=generator).tolist():
-            rows = self.counts[group][2]
-            parts.append(int(self._ends[group]) - rows + torch.randperm(rows, generator=generator))
-        return torch.cat(parts)
+    def randomness(self) -> str:
+        return UNIFORM
 
 
 class Cached:
@@ -192,7 +105,7 @@ class Cached:
         self.source = source
         self.shape = source.shape
         count = source.shape[0]
-        digest = hashlib.sha256(f"{MARGIN}\n".encode())
+        digest = hashlib.sha256(f"{MARGIN} upright\n".encode())
         for row in range(count):
             digest.update(f"{source.name(row)}\n".encode())
         self.file = folder / f"images-{digest.hexdigest()[:24]}.uint8"
@@ -201,7 +114,7 @@ class Cached:
             self._make_once(count)
         if self.file.stat().st_size != count * _SQUARE_BYTES:
             raise DlkitError(f"the cache {self.file} is damaged", "remove it, and it is made again")
-        self.damaged = self.damaged_file.read_text(encoding="utf-8").splitlines()
+        self.damaged = self.damaged_file.read_text(encoding="utf-8").split("\n")[:-1]
         self._bad = {int(line.split("\t")[0]): line.split("\t", 1)[1] for line in self.damaged}
 
     def _make_once(self, count: int) -> None:
@@ -260,6 +173,9 @@ class Cached:
 
     def order(self, generator: torch.Generator) -> Tensor:
         return torch.randperm(self.shape[0], generator=generator)
+
+    def randomness(self) -> str:
+        return UNIFORM
 
 
 def _square(image: Image.Image) -> Image.Image:

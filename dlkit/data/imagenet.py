@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,23 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlkit.annotations import Count
+from dlkit.annotations import Side
 from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, imagenet_statistics
-from dlkit.data.encoded import Cached, Files, Shards, Source
-from dlkit.data.images import class_files
+from dlkit.data.encoded import Cached, Files, Source
+from dlkit.data.image_folders import Examples, class_files
+from dlkit.data.parquet_shards import read_shards, shards_in
 from dlkit.data.tars import Tars
 from dlkit.errors import DlkitError
 
-_SPLITS = {"train": "train", "val": "val", "validation": "val", "test": "test"}
 
-
-def imagenet(*, path: Path, size: Count = 224, cache: Path | None = None) -> Dataset:
+def imagenet(*, path: Path, size: Side = 224, cache: Path | None = None) -> Dataset:
     """Images of any size and number, (N, 3, size, size) once decoded; never all in memory (Deng et al. 2009).
 
     `path` holds train/CLASS/IMAGE and val/CLASS/IMAGE, as torchvision has ImageNet-1k, 22k and their like; or Parquet
     shards as on the Hugging Face hub, in it or in a folder `data`: train-*.parquet and validation-*.parquet with the
-    columns image and label. Inputs are normalised by ImageNet's statistics.
+    columns image and label. Splits may be spelled otherwise (Training, valid, dev, ...). Inputs are normalised by
+    ImageNet's statistics.
+
+    An epoch of training comes in a random order, each image once: of files uniformly; of the rows of shards uniformly
+    up to 128 MB, beyond that from row groups in random order, each row among those of a window of 128 MB.
 
     Args:
         path: the folder, relative to the current directory.
@@ -40,21 +42,39 @@ def imagenet(*, path: Path, size: Count = 224, cache: Path | None = None) -> Dat
     root = Path(path)
     if not root.is_dir():
         raise DlkitError(f"no such folder: {root}", "data.path says where the data is")
-    shards = sorted(root.glob("*.parquet")) or sorted((root / "data").glob("*.parquet"))
+    shards, left_out = shards_in(root)
+    taken, remarks = "", list[str]()
     if (root / "train-index.npy").is_file():
         found, classes = _from_tars(root, size)
+    elif shards or left_out:
+        if "train" not in shards:
+            raise DlkitError(f"no train-*.parquet in {root}", "shards are called SPLIT-*.parquet")
+        found, classes, remarks = read_shards(shards, size)
+        taken = f"{root}: {len(classes)} classes, {sum(map(len, shards.values()))} Parquet files"
+        taken += "".join(f"; left out: {count} {what}" for what, count in left_out.items())
     else:
-        found, classes = _from_shards(shards, size) if shards else _from_folders(root, size)
+        examples, classes, tally = class_files(root)
+        found, left_out = _from_folders(examples, size), tally.left_out
+        taken = tally.line(root, classes)
     splits: dict[str, Split] = {}
     for name, (source, labels) in found.items():
         inputs: Any = Cached(source, Path(cache)) if cache is not None else source
         splits[name] = Split(inputs, torch.from_numpy(labels))
     mean, std = imagenet_statistics(3)
-    rows = {name: len(split.targets) for name, split in splits.items()}
-    return Dataset(root.resolve().name, splits, classes, mean, std, {"path": str(root.resolve()), "rows": rows})
+    training: Any = splits["train"].inputs
+    sources = {
+        "path": str(root.resolve()),
+        "rows": {name: len(split.targets) for name, split in splits.items()},
+        "order": training.randomness(),
+        "left_out": dict(left_out),
+        "remarks": remarks,
+    }
+    if taken:
+        sources["taken"] = f"{taken}; {sources['order']}"
+    return Dataset(root.resolve().name, splits, classes, mean, std, sources)
 
 
-def downloaded(name: str, /, *, size: Count = 224, cache: Path | None = None) -> Dataset:
+def downloaded(name: str, /, *, size: Side = 224, cache: Path | None = None) -> Dataset:
     """ImageNet as `dlkit download` has it: ILSVRC 2012, or all of it; streamed as `imagenet` does.
 
     Args:
@@ -66,7 +86,7 @@ def downloaded(name: str, /, *, size: Count = 224, cache: Path | None = None) ->
     """
     place, manifest = store.require(name)
     data = imagenet(path=place, size=size, cache=cache)
-    return replace(data, name=name, sources={"path": str(place), **manifest.provenance()})
+    return replace(data, name=name, sources={**data.sources, "path": str(place), **manifest.provenance()})
 
 
 imagenet1k = partial(downloaded, "imagenet1k")  # 1.28 million photographs in 1,000 classes
@@ -86,64 +106,9 @@ def _from_tars(root: Path, size: int) -> tuple[Found, tuple[str, ...]]:
     return found, tuple(str(number) for number in range(most))
 
 
-def _from_folders(root: Path, size: int) -> tuple[Found, tuple[str, ...]]:
-    examples, classes = class_files(root)
+def _from_folders(examples: dict[str, Examples], size: int) -> Found:
     found: Found = {}
     for split, files in examples.items():
         labels = np.array([label for _, label in files], dtype=np.int64)
         found[split] = Files([str(path) for path, _ in files], size), labels
-    return found, classes
-
-
-def _from_shards(files: list[Path], size: int) -> tuple[Found, tuple[str, ...]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    groups: dict[str, list[Path]] = {}
-    for file in files:
-        prefix = file.name.split("-")[0].removesuffix(".parquet")
-        if prefix in _SPLITS:
-            groups.setdefault(_SPLITS[prefix], []).append(file)
-    if "train" not in groups:
-        raise DlkitError(f"no train-*.parquet beside {files[0]}", "shards are called SPLIT-*.parquet")
-    found: Found = {}
-    classes: tuple[str, ...] = ()
-    for split, members in groups.items():
-        counts: list[tuple[int, int, int]] = []
-        labels: list[np.ndarray] = []
-        image = ""
-        for number, file in enumerate(members):
-            try:
-                shard = pq.ParquetFile(file)
-                schema = shard.schema_arrow
-                image = next((name for name in ("image", "img") if name in schema.names), "")
-                label = next((name for name in ("label", "fine_label", "labels") if name in schema.names), "")
-                if not image or not label:
-                    raise DlkitError(f"{file}: no columns image and label: {', '.join(schema.names)}")
-                labels.append(shard.read(columns=[label]).column(0).to_numpy().astype(np.int64))
-            except (OSError, pa.ArrowException, ValueError, TypeError) as error:
-                raise DlkitError(f"cannot read {file}: {' '.join(str(error).split())[:200]}", "is it whole?") from error
-            counts += [
-                (number, group, shard.metadata.row_group(group).num_rows)
-                for group in range(shard.metadata.num_row_groups)
-            ]
-            classes = classes or _class_names(schema.metadata, label)
-        together = np.concatenate(labels)
-        if split == "test" and len(together) and together.max() < 0:
-            continue  # the hub's test split of ImageNet-1k: its labels are secret
-        if not len(together) or together.min() < 0:
-            raise DlkitError(f"{members[0].parent}: the {split} shards have no rows, or rows without a label")
-        found[split] = Shards([str(file) for file in members], image, counts, size), together
-    most = int(max(labels.max() for _, labels in found.values())) + 1
-    if classes and most > len(classes):
-        raise DlkitError(f"{files[0].parent}: label {most - 1}, but only {len(classes)} names of classes")
-    return found, classes or tuple(str(number) for number in range(most))
-
-
-def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, ...]:
-    """The names that the hub writes into a shard, if it did."""
-    try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(str(name) for name in features[column]["names"])
-    except (KeyError, ValueError, TypeError):
-        return ()
+    return found

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from dlkit.annotations import Count
 from dlkit.data.corpus import Corpus, Text, corpus
@@ -13,7 +15,13 @@ from dlkit.errors import RequestError
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-def repeats(*, characters: Count = 1_000_000, shortest: Count = 12, longest: Count = 24, length: Count = 128) -> Corpus:
+def repeats(
+    *,
+    characters: Annotated[int, Ge(1), Le(10**9)] = 1_000_000,
+    shortest: Count = 12,
+    longest: Count = 24,
+    length: Annotated[int, Ge(1), Le(10**6)] = 128,
+) -> Corpus:
     """Random strings of different letters, each over and over for `length` characters: "train", "val" and "test".
 
     The lengths vary, so that the place to copy from is told by the letters alone and not by its distance: induction

@@ -16,16 +16,18 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
-from dlkit.annotations import Count, Fraction, Natural, NonNegative
+from dlkit.annotations import Count, Fraction, Natural, NonNegative, Side, Workers
 from dlkit.data import augmentation
 from dlkit.data.batches import grown_size
 from dlkit.data.dataset import Split
-from dlkit.data.encoded import DamagedImageError, Source
+from dlkit.data.decoding import DamagedImageError
+from dlkit.data.encoded import Source
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
 
 _MULTIPLE = 32  # progressive sizes are multiples of it
+_LEAST_CROP = 0.1
 _ALL_MAY_BE_DAMAGED = 0.1  # share of an epoch, above which skipping would hide that something else is wrong
 
 
@@ -40,7 +42,9 @@ class StreamedImages(Epochs):
         batch_size: images a batch.
         workers: processes that decode; auto is one for each core; 0 decodes in the training process.
         scale: least share of an image's area that a random crop keeps.
-        resize: the shorter side before the centre is cut out in evaluation.
+        crop: in evaluation, the side of the centre that is cut out as a share of the shorter side that the image was
+            resized to, whatever data.size is: 0.875 makes 256 for 224.
+        resize: that shorter side in pixels, at least data.size; null follows data.size by crop.
         flip: mirror left and right with probability 1/2.
         augment: none, or randaugment (Cubuk et al., arXiv:1909.13719) or trivial (Müller & Hutter, arXiv:2103.10158).
         erase: probability that a random rectangle is erased (Zhong et al., arXiv:1708.04896).
@@ -64,15 +68,16 @@ class StreamedImages(Epochs):
         channels_last: bool = False,
         *,
         batch_size: Count = 256,
-        workers: Literal["auto"] | Natural = "auto",
+        workers: Literal["auto"] | Workers = "auto",
         scale: Fraction = 0.08,
-        resize: Count = 232,
+        crop: Fraction = 0.9655,
+        resize: Side | None = None,
         flip: bool = True,
         augment: Literal["none", "randaugment", "trivial"] = "none",
         erase: Fraction = 0.0,
         mixup: NonNegative = 0.0,
         cutmix: NonNegative = 0.0,
-        start_size: Count | None = None,
+        start_size: Side | None = None,
         grow_epochs: Natural = 0,
         damaged: Literal["skip", "refuse"] = "skip",
     ) -> None:
@@ -86,9 +91,13 @@ class StreamedImages(Epochs):
             raise RequestError(f"data.start_size is {start_size}, more than data.size = {self.size}", "make it smaller")
         self.device, self.seed, self.training = device, seed, training
         self.workers = cores() if workers == "auto" else workers
-        self.scale, self.resize, self.mirror, self.augment, self.erase = scale, resize, flip, augment, erase
+        if crop < _LEAST_CROP:
+            raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
+        self.margin = max(self.size, round(self.size / crop) if resize is None else resize)
+        self.scale, self.mirror, self.augment, self.erase = scale, flip, augment, erase
         self.mixup, self.cutmix = mixup, cutmix
         self.start_size, self.grow_epochs, self.policy = start_size, grow_epochs, damaged
+        self.passed = 0
         self.damaged: dict[str, str] = {}  # name -> why, of the images that were left out
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._mean, self._std = (values.to(device)[None, :, None, None] for values in (mean, std))
@@ -125,6 +134,7 @@ class StreamedImages(Epochs):
             self._report(problems)
             if not len(targets):
                 continue
+            self.passed = index + 1  # batches of the epoch, those that are left out among them
             images = images.to(self.device, non_blocking=True).contiguous(memory_format=self._format)
             targets = targets.to(self.device, non_blocking=True)
             images = augmentation.normalise(images, self._mean, self._std)  # (n, 3, S, S)
@@ -132,8 +142,7 @@ class StreamedImages(Epochs):
 
     def _transform(self, size: int) -> Callable[[Any], Tensor]:
         if not self.training:
-            margin = round(self.resize * size / self.size) if size != self.size else max(self.resize, size)
-            steps: list[Any] = [v2.Resize(margin, antialias=True), v2.CenterCrop(size), v2.PILToTensor()]
+            steps: list[Any] = [v2.Resize(self.margin, antialias=True), v2.CenterCrop(size), v2.PILToTensor()]
             return v2.Compose(steps)
         steps = [v2.RandomResizedCrop(size, scale=(self.scale, 1.0), antialias=True)]
         if self.mirror:
@@ -233,7 +242,8 @@ def _worker(_: int) -> None:
     torch.set_num_threads(1)
     threading.excepthook = _heed_no_closed_pipe
     # a stop is asked of the whole group or control group: the training process saves, and then ends its workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # macOS cannot tell who sent a signal: there it ends a worker at once
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
         threading.Thread(target=_obey_parent, daemon=True).start()

@@ -14,8 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlkit.data.encoded import DamagedImageError, decoded
+from dlkit.data.decoding import DamagedImageError, decoded
+from dlkit.data.stream_order import mixed_order, randomness
 from dlkit.errors import DlkitError
+
+_WINDOW = 65_536  # images among which each is mixed: 7 GB of archives, which stay in the system's memory
 
 
 class Tars:
@@ -56,10 +59,9 @@ class Tars:
             raise DamagedImageError(f"{self.name(row)}: {error.strerror}") from error
 
     def order(self, generator: torch.Generator) -> Tensor:
-        """Shards in random order, and the images of each: the disk reads one shard at a time. (N,)"""
-        ends = np.cumsum(np.bincount(self._rows["shard"], minlength=len(self.files)))
-        parts: list[Tensor] = []
-        for shard in torch.randperm(len(self.files), generator=generator).tolist():
-            begin = int(ends[shard - 1]) if shard else 0
-            parts.append(begin + torch.randperm(int(ends[shard]) - begin, generator=generator))
-        return torch.cat(parts)
+        """All images, each once, `mixed_order` of the shards: the disk reads a part of the archives at a time. (N,)"""
+        counts = np.bincount(self._rows["shard"], minlength=len(self.files)).tolist()
+        return mixed_order(counts, _WINDOW, generator)
+
+    def randomness(self) -> str:
+        return randomness(len(self._rows), _WINDOW)

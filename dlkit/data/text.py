@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from pathlib import Path
 
+from dlkit import text_input
 from dlkit.annotations import Rate
 from dlkit.data.corpus import Corpus, Span, Text, character_start, corpus
 from dlkit.errors import DlkitError, RequestError
@@ -35,7 +37,7 @@ def text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
         files = [source]
     spans: list[Span] = []
     for file in files:
-        spans += [Span(b"\n", 0, 1), Span(file, 0, _size(file))] if spans else [Span(file, 0, _size(file))]
+        spans += [Span(b"\n", 0, 1), _span(file)] if spans else [_span(file)]
     whole = Text(tuple(spans))
     test_begin = whole.size - round(whole.size * test)
     begins = {"train": 0, "val": test_begin - round(whole.size * validation), "test": test_begin}
@@ -48,15 +50,19 @@ def text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
     return corpus("text", parts, path=str(source), files=len(files))
 
 
-def _size(file: Path) -> int:
+def _span(file: Path) -> Span:
+    """A file from behind its byte-order mark, which is no part of the text."""
     try:
-        with file.open("rb"):
-            size = file.stat().st_size
+        with text_input.ordinary(file).open("rb") as opened:
+            size, head = file.stat().st_size, opened.read(4)
     except OSError as error:
         raise DlkitError(f"cannot read {file}: {error.strerror}") from error
-    if not size:
+    if (encoding := text_input.encoding_of(head)) != "UTF-8":
+        raise DlkitError(f"{file} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
+    begin = len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
+    if size <= begin:
         raise DlkitError(f"the file is empty: {file}")
-    return size
+    return Span(file, begin, size)
 
 
 def _part(text: Text, begin: int, end: int) -> Text:

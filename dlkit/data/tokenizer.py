@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,11 +18,12 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from tokenizers import Encoding, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
+from dlkit.annotations import MOST_TOKENS
 from dlkit.data.corpus import Text
 from dlkit.errors import DlkitError
 from dlkit.stages import stage
@@ -59,7 +59,9 @@ class Tokenizer:
         engine.no_padding()
         engine.encode_special_tokens = True  # a text that spells a special token out is still a text
         self.engine = engine
-        self.size = engine.get_vocab_size()
+        numbers = sorted(engine.get_vocab().values())
+        self.size = numbers[-1] + 1 if numbers else 0
+        self.known = np.isin(np.arange(self.size), numbers)  # (size,): a vocabulary may leave numbers out
         self.byte_level = isinstance(engine.decoder, decoders.ByteLevel)
 
     def special(self, *names: str) -> int | None:
@@ -170,31 +172,10 @@ def from_json(text: str) -> Tokenizer:
 
 
 def from_directory(path: Path) -> Tokenizer:
-    """The tokenizer of a Hugging Face directory: tokenizer.json, or vocab.json and merges.txt, or vocab.txt.
+    """The tokenizer of a Hugging Face directory, as `tokenizer_files` reads it."""
+    from dlkit.data import tokenizer_files  # which needs this module
 
-    Raises:
-        DlkitError: there is none, or it cannot be read.
-    """
-    try:
-        if (path / "tokenizer.json").exists():
-            return from_json((path / "tokenizer.json").read_text(encoding="utf-8"))
-        if (path / "vocab.json").exists() and (path / "merges.txt").exists():
-            model = models.BPE.from_file(str(path / "vocab.json"), str(path / "merges.txt"))
-            return _byte_level(Engine(model), (END,))
-        if (path / "vocab.txt").exists():
-            return _wordpiece(models.WordPiece.from_file(str(path / "vocab.txt"), unk_token="[UNK]"), _lowercases(path))
-    except OSError as error:
-        raise DlkitError(f"cannot read the tokenizer in {path}: {error.strerror}") from error
-    except DlkitError as error:
-        raise DlkitError(f"{path}: {error.message}") from error
-    except Exception as error:  # the library raises plain Exception
-        raise DlkitError(f"the tokenizer in {path} is broken: {error}") from error
-    raise DlkitError(f"no tokenizer in {path}", "it needs tokenizer.json, vocab.json with merges.txt, or vocab.txt")
-
-
-def _lowercases(path: Path) -> bool:
-    config = path / "tokenizer_config.json"
-    return not config.exists() or bool(json.loads(config.read_text(encoding="utf-8")).get("do_lower_case", True))
+    return tokenizer_files.from_directory(path)
 
 
 def auto(_: Iterable[Text], special: tuple[str, ...]) -> Tokenizer:
@@ -209,7 +190,9 @@ def byte(_: Iterable[Text], special: tuple[str, ...]) -> Tokenizer:
     )
 
 
-def bpe(texts: Iterable[Text], special: tuple[str, ...], *, vocab_size: Annotated[int, Ge(256)] = 4096) -> Tokenizer:
+def bpe(
+    texts: Iterable[Text], special: tuple[str, ...], *, vocab_size: Annotated[int, Ge(256), Le(MOST_TOKENS)] = 4096
+) -> Tokenizer:
     """Byte-level byte-pair encoding, learned from the training text.
 
     Args:
@@ -227,7 +210,7 @@ def wordpiece(
     texts: Iterable[Text],
     special: tuple[str, ...],
     *,
-    vocab_size: Annotated[int, Ge(100)] = 8192,
+    vocab_size: Annotated[int, Ge(100), Le(MOST_TOKENS)] = 8192,
     lowercase: bool = True,
 ) -> Tokenizer:
     """WordPiece, learned from the training text.

@@ -17,6 +17,7 @@ from dlkit.stages import stage
 from dlkit.whole_file import whole_file
 
 IN_MEMORY = 256 << 20  # bytes of text up to which its tokens are kept in memory
+_AT_ONCE = 1 << 16
 
 Tokens = NDArray[np.uint16 | np.uint32]
 
@@ -47,6 +48,21 @@ def tokens_of(text: Text, tokenizer: Tokenizer, folder: Path, before: int | None
         return np.memmap(path, dtype=dtype, mode="r")
     except OSError as error:
         raise DlkitError(f"cannot write the tokens of the text to {folder}: {error.strerror}") from error
+
+
+def gives_back(text: Text, tokenizer: Tokenizer, tokens: Tokens) -> bool:
+    """Whether the bytes of a byte-level tokenizer's tokens are those of the text they were made of."""
+    place, data = 0, b""
+    for piece in text.pieces():
+        wanted = piece.encode()
+        while len(data) < len(wanted) and place < len(tokens):
+            chunk = tokens[place : place + _AT_ONCE]
+            place += len(chunk)
+            data += b"".join(map(tokenizer.bytes_of, chunk.tolist()))
+        if not data.startswith(wanted):
+            return False
+        data = data[len(wanted) :]
+    return place == len(tokens) and not data
 
 
 def _encoded(text: Text, tokenizer: Tokenizer, dtype: DTypeLike) -> Iterator[Tokens]:

@@ -6,7 +6,6 @@ and Arrow's IPC file, uncompressed.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 from pyarrow import ipc
 from pyarrow.parquet import ParquetFile
 
+from dlkit.data.decoding import upright
 from dlkit.data.sets import Column, DataSet
 from dlkit.download import failures
 from dlkit.errors import DlkitError
@@ -162,10 +161,10 @@ def images(dataset: DataSet, split: str, rows: int, sources: list[Path], target:
 def _decode(encoded: bytes | None) -> NDArray[np.uint8]:
     """An image (3, 32, 32)."""
     try:
-        with Image.open(io.BytesIO(encoded or b"")) as image:
-            if image.size != (_SIDE, _SIDE):
-                raise ValueError(f"{image.width}x{image.height} pixels, 32x32 expected")
-            return np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        image = upright(encoded or b"", "RGB")
+        if image.size != (_SIDE, _SIDE):
+            raise ValueError(f"{image.width}x{image.height} pixels, 32x32 expected")
+        return np.asarray(image).transpose(2, 0, 1)
     except Exception as error:  # PIL raises a dozen kinds for a damaged image
         raise DlkitError(f"an image cannot be decoded: {_line(error)}", "try another --mirror") from error
 

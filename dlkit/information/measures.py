@@ -17,6 +17,7 @@ from dlkit.errors import RequestError
 Array = NDArray[np.float64]
 # How far from 1 a sum may be: probabilities are often typed with six digits.
 TOLERANCE = 1e-6
+_LARGEST = np.finfo(np.float64).max
 
 
 def distributions(values: Any, counts: bool = False, name: str = "p") -> Array:
@@ -38,7 +39,11 @@ def distributions(values: Any, counts: bool = False, name: str = "p") -> Array:
         if wrong.any():
             place = tuple(int(index) for index in np.argwhere(wrong)[0])
             raise RequestError(f"{_where(name, place, rows)} is {what}: {rows[place]:g}")
-    totals = rows.sum(-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        totals = rows.sum(-1, keepdims=True)
+        if counts and np.isinf(totals).any():
+            rows = rows / np.maximum(rows.max(-1, keepdims=True), 1.0)
+            totals = rows.sum(-1, keepdims=True)
     bad = ~(totals > 0) | ~np.isfinite(totals) if counts else np.abs(totals - 1) > TOLERANCE
     if bad.any():
         place = tuple(int(index) for index in np.argwhere(bad)[0])[:-1]
@@ -60,7 +65,7 @@ def _row(name: str, place: tuple[int, ...], rows: Array) -> str:
 
 def _log(values: Array, base: float) -> Array:
     """log_base, and 0 where the value is 0: every use multiplies by that 0."""
-    logs = np.zeros_like(values)
+    logs = np.zeros(np.shape(values))
     np.log(values, out=logs, where=values > 0)
     return logs / math.log(base)
 
@@ -80,9 +85,13 @@ def cross_entropy(p: Array, q: Array, base: float = 2.0) -> Array:
 
 def kl_divergence(p: Array, q: Array, base: float = 2.0) -> Array:
     """KL[p || q] = H(p; q) - H(p), what the wrong code costs (Kullback & Leibler 1951): two (..., k) to (...)."""
-    ratio = np.divide(p, q, out=np.ones_like(p * q), where=(p > 0) & (q > 0))
+    both = (p > 0) & (q > 0)
+    with np.errstate(over="ignore"):
+        ratio = np.divide(p, q, out=np.ones(both.shape), where=both)
+    # log (p_i / q_i) is log p_i - log q_i where the ratio is larger than any number
+    logs = np.where(np.isinf(ratio), _log(p, base) - _log(q, base), _log(np.minimum(ratio, _LARGEST), base))
     # KL[p || q] = sum_i p_i log (p_i / q_i)
-    finite = np.maximum((p * _log(ratio, base)).sum(-1), 0.0)
+    finite = np.maximum((p * logs).sum(-1), 0.0)
     return np.where(_excluded(p, q), np.inf, finite)
 
 
@@ -92,9 +101,8 @@ def _excluded(p: Array, q: Array) -> NDArray[np.bool_]:
 
 def jensen_shannon(p: Array, q: Array, base: float = 2.0) -> Array:
     """JS(p, q), symmetric and at most log 2 (Lin 1991): two (..., k) to (...)."""
-    m = (p + q) / 2
-    # JS(p, q) = KL[p || m] / 2 + KL[q || m] / 2,  m = (p + q) / 2
-    return kl_divergence(p, m, base) / 2 + kl_divergence(q, m, base) / 2
+    # JS(p, q) = KL[p || m] / 2 + KL[q || m] / 2,  m = (p + q) / 2; all are doubled, since half the least number is 0
+    return kl_divergence(2 * p, p + q, base) / 4 + kl_divergence(2 * q, p + q, base) / 4
 
 
 def perplexity(p: Array) -> Array:
@@ -104,10 +112,11 @@ def perplexity(p: Array) -> Array:
 
 def mutual_information(joint: Array, base: float = 2.0) -> Array:
     """I(X; Y) of joint tables (..., a, b) to (...)."""
-    independent = joint.sum(-1, keepdims=True) * joint.sum(-2, keepdims=True)  # (..., a, b)
-    flat = (*joint.shape[:-2], -1)
-    # I(X; Y) = KL[p(x, y) || p(x) p(y)]
-    return kl_divergence(joint.reshape(flat), independent.reshape(flat), base)
+    x, y = joint.sum(-1, keepdims=True), joint.sum(-2, keepdims=True)  # (..., a, 1), (..., 1, b)
+    given_x = np.divide(joint, x, out=np.zeros(joint.shape), where=x > 0)
+    # I(X; Y) = KL[p(x, y) || p(x) p(y)] = sum_xy p(x, y) (log p(y | x) - log p(y)): p(x) p(y) itself may be too small
+    terms = joint * np.where(joint > 0, _log(given_x, base) - _log(y, base), 0.0)
+    return np.maximum(terms.sum((-2, -1)), 0.0)
 
 
 def miller_madow(symbols: int, n: int, base: float = 2.0) -> float:

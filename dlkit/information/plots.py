@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dlkit.information import measures
-from dlkit.plotting import BLUE, VERMILION, axes, plain, save
+from dlkit.plotting import BLUE, VERMILION, axes, save
 
 MOST_BARS = 64
 
@@ -63,4 +63,4 @@ def orders(target: Path, entropies: Sequence[float], corrected: Sequence[float],
 def _shown(symbol: str) -> str:
     """A symbol that can be seen."""
     shown = symbol if symbol.isprintable() and symbol.strip() else repr(symbol)[1:-1] or "''"
-    return plain(shown[:12])
+    return shown[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import sys
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,51 +11,67 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
+from dlkit.information import counted_lines
+
+MOST_BYTES = 1 << 28  # of a file of numbers
 
 _SEPARATORS = str.maketrans(",;\t", "   ")
+_LINES = "a line is numbers, with a label before or behind them"
+_COMMA = re.compile("[0-9],[0-9]")
+# In a line with another separator between numbers, or before a zero that begins no number.
+_COMMA_IN_NUMBER = re.compile(r"[0-9],[0-9].*[0-9]\s*[;\s]\s*[-+.0-9]|[0-9]\s*[;\s]\s*[-+.0-9]+,[0-9]|[0-9],0[0-9]")
+_POINTS, _DIVIDES = "`tr , .` makes points of them", "--counts divides by the sum"
+_ONE = "numbers with commas between them take no other separator"
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Numbers (rows, columns) with the labels of columns (one row only) or of rows, where there are any."""
+    """Numbers (rows, columns) with the labels of columns (one row only) or of rows, where there are any.
+
+    `form` says what a text was understood as, None where it was typed.
+    """
 
     values: NDArray[np.float64]
     columns: tuple[str, ...] | None = None
     rows: tuple[str, ...] | None = None
+    form: str | None = None
 
     def symbol(self, index: int) -> str:
         return self.columns[index] if self.columns else str(index + 1)
 
 
-def read(text: str, name: str, table: bool = False) -> Rows:
+def read(text: str, name: str, table: bool = False, counts: bool = False) -> Rows:
     """Numbers from the command line, from the file that is named, or from standard input (`-`).
 
     In a file each line is a row of numbers between white space, commas or semicolons, with a label before or behind
-    them if you like; `#` begins a comment. Lines of one number each are one row, read downwards, as `uniq -c` has it.
+    them if you like; `#` begins a comment. Lines of one number each are one row, read downwards. Lines as `uniq -c`
+    writes them (`counted_lines`) are counts and their symbols.
 
     Args:
         text: `0.4,0.6`, `A=0.4,B=0.6`, a path or `-`.
         name: for messages.
         table: lines are the rows of one table, even if there is one number on each.
+        counts: the numbers are counts.
 
     Raises:
-        RequestError: a field is no number, lines differ in length, or there is nothing.
+        RequestError: a field is no number, lines differ in length, or there is nothing; the text has more than
+            MOST_BYTES or is not UTF-8.
         DlkitError: the file cannot be read.
     """
-    if text == "-":
-        return _parse(sys.stdin.read(), "standard input", table)
-    if _looks_like_numbers(text) and not Path(text).is_file():
+    if text != "-" and _looks_like_numbers(text) and not Path(text).is_file():
         return _inline(text, name)
-    path = Path(text)
-    if not path.exists():
-        raise RequestError(f"--{name} {text}: neither numbers nor a file", f"write --{name} 0.4,0.4,0.2")
+    path = None if text == "-" else Path(text)
+    if path is not None and not path.exists():
+        raise RequestError(f"--{name} {text}: neither numbers nor a file", f"dlkit entropy --{name} 0.4,0.4,0.2")
+    where = text_input.name_of(path)
     try:
-        return _parse(path.read_text(encoding="utf-8"), text, table)
+        data = text_input.read_bytes(path, MOST_BYTES, "a list of numbers")
     except OSError as error:
-        raise DlkitError(f"cannot read {text}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{text} is not UTF-8: byte {error.start}") from error
+        raise DlkitError(f"cannot read {where}: {error.strerror}") from error
+    # a symbol may be of any bytes; where a number ought to be, they are no number
+    return _parse(text_input.decoded(data, where, "surrogateescape"), where, table, counts)
 
 
 def _looks_like_numbers(text: str) -> bool:
@@ -86,8 +102,21 @@ def _inline(text: str, name: str) -> Rows:
     return Rows(np.array([numbers]), tuple(labels) if any(labels) else None)
 
 
-def _parse(text: str, where: str, table: bool) -> Rows:
-    plain = text.translate(_SEPARATORS)
+def _parse(text: str, where: str, table: bool, counts: bool) -> Rows:
+    lines = text.split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if all(line.endswith("\r") for line in lines[:-1]):
+        lines = [line.removesuffix("\r") for line in lines]
+    counted = counted_lines.read(lines, where) if counts and not table and lines else None
+    if counted is not None:
+        return Rows(
+            np.array([counted[0]]),
+            tuple(counted[1]),
+            form=f"{len(lines)} symbols with their counts, as `uniq -c` writes them",
+        )
+    _refuse_decimal_commas(lines, where, counts)
+    plain = "\n".join(lines).translate(_SEPARATORS)
     try:
         values = np.loadtxt(io.StringIO(plain), dtype=np.float64, ndmin=2) if plain.strip() else np.empty((0, 0))
         labels = None
@@ -95,28 +124,52 @@ def _parse(text: str, where: str, table: bool) -> Rows:
         values, labels = _labelled(plain, where)
     if not values.size:
         raise RequestError(f"{where} holds no numbers", "one distribution a line, or one number a line")
-    if values.shape[1] == 1 and not table:
-        return Rows(values.T, labels)
-    return Rows(values, None, labels)
+    rows, columns = values.shape
+    if table:
+        return Rows(values, None, labels, f"a table of {rows} by {columns} numbers")
+    if columns == 1:
+        if labels is not None:
+            counted_lines.refuse_twice(list(labels), where)
+        return Rows(values.T, labels, form=f"one distribution of {rows} numbers, one a line")
+    many = "one distribution" if rows == 1 else f"{rows} distributions, one a line,"
+    aside = " (counts and symbols are aligned as `uniq -c` does it)" if counts and columns == 2 and not labels else ""
+    return Rows(values, None, labels, f"{many} of {columns} numbers{aside}")
+
+
+def _refuse_decimal_commas(lines: list[str], where: str, counts: bool) -> None:
+    """Raise RequestError where commas seem to be decimal points, which would make two numbers of each."""
+    for number, line in enumerate(lines, start=1):
+        line = line.partition("#")[0].strip()
+        if not _COMMA.search(line):
+            continue
+        problem = f"{where}:{number}: {line!r}: "
+        if _COMMA_IN_NUMBER.search(line):
+            raise RequestError(problem + "are these decimal commas, or commas between numbers?", f"{_POINTS}; {_ONE}")
+        if not counts:
+            values = [value for field in line.translate(_SEPARATORS).split() if (value := _number(field)) is not None]
+            if max(values, default=0) > 1 and all(value.is_integer() for value in values):
+                raise RequestError(problem + "are these decimal commas, or counts?", f"{_POINTS}; {_DIVIDES}")
 
 
 def _labelled(text: str, where: str) -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
     labels, rows, width = list[str](), list[list[float]](), 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         fields: list[Any] = [(field, _number(field)) for field in line.partition("#")[0].split()]
         if not fields:
             continue
         if fields[0][1] is None:
             label, values = fields[0][0], fields[1:]
-        else:  # the label may have several words, as lines counted by `uniq -c` do
+        else:  # the label may have several words
             end = next((i for i, (_, value) in enumerate(fields) if value is None), len(fields))
             label, values = " ".join(field for field, _ in fields[end:]), fields[:end]
         wrong = next((field for field, value in values if value is None), None)
         if wrong is not None or not values:
-            raise RequestError(f"{where}:{number}: no number: {(wrong or label)!r}")
+            raise RequestError(f"{where}:{number}: no number: {(wrong or label)!r}", _LINES)
         width = width or len(values)
         if len(values) != width:
-            raise RequestError(f"{where}:{number}: {len(values)} numbers, but {width} on the lines before")
+            raise RequestError(f"{where}:{number}: {len(values)} numbers, but {width} on the lines before", _LINES)
         labels.append(label)
         rows.append([value for _, value in values])
-    return np.array(rows), tuple(labels) if all(labels) and labels else None
+    if labels.count("") > 1 and any(labels):
+        raise RequestError(f"{where}: some lines have a label and {labels.count('')} have none", _LINES)
+    return np.array(rows), tuple(labels) if any(labels) else None

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from dlkit.errors import RequestError
 
 MOST_BYTES = 1 << 30  # of sequences and their counts that are kept
+_BATCH = 1 << 26  # bytes of sequences that are sorted at once
+_ROWS = 1 << 12  # rows that are compared at once
 
 Integers = NDArray[np.int64]
 Keys = NDArray[Any]  # (m,) uint64, or void where a sequence is longer
@@ -47,7 +49,12 @@ class SequenceCounts:
         if len(symbols) <= self.order:
             return
         self._make_room(int(symbols.max()))
-        self._add(*_grouped(self._keys(symbols), None))
+        batch = max(1, _BATCH // (8 if self.bits else (self.order + 1) * np.dtype(self.symbol).itemsize))
+        for start in range(0, len(symbols) - self.order, batch):
+            self._add(*_grouped(self._keys(symbols[start : start + batch + self.order]), None))
+            self._check_room()
+
+    def _check_room(self) -> None:
         stored = sum(keys.nbytes + counts.nbytes for keys, counts in self._runs)
         if stored > MOST_BYTES:
             different = sum(len(keys) for keys, _ in self._runs)
@@ -105,17 +112,17 @@ class SequenceCounts:
     def orders(self) -> list[tuple[Integers, Integers]]:
         """For each order 0 ... k: how often its sequences occur, and how often what they continue does.
 
-        Sequences that begin alike stand together, so those of a lower order are sums over neighbours, and beside them
-        the one at the end of the stream, which is too short to be counted among the longer ones.
+        Sequences that begin alike stand together, so those of a lower order are sums over neighbours. The last k
+        symbols begin sequences that are too short to be counted among the longer ones: they join as rows of their own.
         """
         rows, counts = self.table()
-        whole = np.concatenate((self.tail, np.empty(0, np.uint32)))
-        found: list[tuple[Integers, Integers]] = []
-        for order in range(self.order, -1, -1):
-            contexts, context_counts = _prefixes(rows, counts, order)
-            found.append((counts, context_counts))
-            rows, counts = _with(contexts, context_counts, whole[max(0, len(whole) - order) :], order)
-        return found[::-1]
+        if self.bits:
+            rows = rows.astype(">u4")  # whose bytes have the order of the numbers: what is sorted stays so
+        rows, counts, lengths, alike = _with_ends(rows, counts, self.tail, self.order)
+        return [
+            (_counts_of(counts, lengths, alike, k + 1, 0), _counts_of(counts, lengths, alike, k, 1))
+            for k in range(self.order + 1)
+        ]
 
 
 def _symbols(keys: Keys, bits: int, order: int) -> NDArray[np.uint32]:
@@ -142,35 +149,32 @@ def _grouped(keys: Keys, counts: Integers | None) -> tuple[Keys, Integers]:
     return keys[begins], np.add.reduceat(counts, begins)
 
 
-def _prefixes(rows: NDArray[np.uint32], counts: Integers, length: int) -> tuple[NDArray[np.uint32], Integers]:
-    """The different first `length` symbols of sorted rows, and the sums of their counts."""
-    if not len(rows):
-        return rows[:, :length], counts
-    prefixes = rows[:, :length]
-    changed = (prefixes[1:] != prefixes[:-1]).any(1)
-    begins = np.flatnonzero(np.concatenate(([True], changed)))
-    return prefixes[begins], np.add.reduceat(counts, begins)
+def _with_ends(
+    rows: NDArray[Any], counts: Integers, tail: NDArray[np.uint32], order: int
+) -> tuple[NDArray[Any], Integers, Integers, Integers]:
+    """Sorted rows with the ends of the stream among them: rows, their counts, their lengths (the end of j symbols has
+    j, and zeros behind them), and how many symbols each row has in common with the one before it."""
+    ends = np.zeros((len(tail), order + 1), dtype=rows.dtype)
+    for length in range(1, len(tail) + 1):
+        ends[length - 1, :length] = tail[len(tail) - length :]
+    rows = np.concatenate((rows, ends))
+    place = np.argsort(_void(rows), kind="stable") if len(rows) else np.empty(0, dtype=np.intp)
+    rows = rows[place]
+    counts = np.concatenate((counts, np.ones(len(tail), dtype=np.int64)))[place]
+    lengths = np.concatenate((np.full(len(rows) - len(tail), order + 1), np.arange(1, len(tail) + 1)))[place]
+    alike = np.zeros(len(rows), dtype=np.int64)
+    for start in range(1, len(rows), _ROWS):
+        part = rows[start - 1 : start + _ROWS]
+        other = part[1:] != part[:-1]
+        alike[start : start + _ROWS] = np.where(other.any(1), other.argmax(1), order + 1)
+    return rows, counts, lengths, alike
 
 
-def _with(
-    rows: NDArray[np.uint32], counts: Integers, row: NDArray[np.uint32], length: int
-) -> tuple[NDArray[np.uint32], Integers]:
-    """The table with one more occurrence of a row, if it is as long as the others."""
-    if len(row) < length or not length:
-        return rows, counts
-    same = np.flatnonzero((rows == row).all(1))
-    if len(same):
-        counts = counts.copy()
-        counts[same[0]] += 1
-        return rows, counts
-    # behind those that begin alike, so that these stay together
-    begins_alike = np.ones(len(rows), dtype=bool)
-    place = 0
-    for symbol in range(length):
-        begins_alike &= rows[:, symbol] == row[symbol]
-        alike = np.flatnonzero(begins_alike)
-        if not len(alike):
-            break
-        place = int(alike[-1]) + 1
-    rows = np.insert(rows, place, row.astype(rows.dtype), axis=0)
-    return rows, np.insert(counts, place, 1)
+def _counts_of(counts: Integers, lengths: Integers, alike: Integers, length: int, more: int) -> Integers:
+    """How often the different first `length` symbols of rows occur with at least `more` symbols behind them."""
+    begins = np.flatnonzero(alike < length) if length else np.zeros(min(len(alike), 1), dtype=np.intp)
+    if not len(begins):
+        return np.empty(0, dtype=np.int64)
+    begins[0] = 0
+    sums = np.add.reduceat(np.where(lengths >= length + more, counts, 0), begins)
+    return sums[sums > 0]

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dlkit.annotations import Count, Positive, Rate
+from dlkit.annotations import Count, Depth, Positive, Rate
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models.gpt import initialize
 from dlkit.nn.activations import Activation
@@ -38,6 +38,7 @@ class BERT(nn.Module):
             the last layer of a classifier.
         attention_dropout: probability that a weight of attention is zeroed in training.
         pooling: what a classifier sees: the first token, as in the paper, or the mean over tokens.
+        tied: whether the last layer of a head that predicts tokens is the embedding's transpose.
         context: most tokens of a sequence; null for data.context.
         eps: of the norms.
 
@@ -51,7 +52,7 @@ class BERT(nn.Module):
         window: int,
         outputs: int | None,
         *,
-        layers: Count = 4,
+        layers: Depth = 4,
         heads: Count = 4,
         width: Count = 256,
         hidden: Count | None = None,
@@ -61,6 +62,7 @@ class BERT(nn.Module):
         dropout: Rate = 0.1,
         attention_dropout: Rate = 0.1,
         pooling: Literal["first", "mean"] = "first",
+        tied: bool = True,
         context: Count | None = None,
         eps: Positive = 1e-12,
     ) -> None:
@@ -90,7 +92,7 @@ class BERT(nn.Module):
         )
         self.last_norm = LayerNorm(width, eps=eps) if norm_first else nn.Identity()
         self.head = (
-            TokenHead(self.tokens, activation, eps)
+            TokenHead(self.tokens, activation, eps, tied)
             if outputs is None
             else SequenceHead(width, outputs, pooling=pooling, dropout=dropout)
         )
@@ -132,14 +134,15 @@ class BERT(nn.Module):
 class TokenHead(nn.Module):
     """Which token stands there: linear, activation, norm, the embedding's transpose, a bias; (..., W) to (..., V)."""
 
-    def __init__(self, tokens: Embedding, activation: Activation, eps: float) -> None:
+    def __init__(self, tokens: Embedding, activation: Activation, eps: float, tied: bool = True) -> None:
         super().__init__()
         vocabulary, width = tokens.weight.shape
         self.transform = Linear(width, width)
         self.activation = activation_layer(activation)
         self.norm = LayerNorm(width, eps=eps)
         self.decoder = Linear(width, vocabulary)
-        self.decoder.weight = tokens.weight
+        if tied:
+            self.decoder.weight = tokens.weight
 
     def forward(self, x: Tensor, at: Tensor | None = None) -> Tensor:
         if at is not None:

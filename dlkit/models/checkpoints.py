@@ -1,4 +1,4 @@
-"""Hugging Face directories (config.json, *.safetensors) of the BERT and GPT families, in and out of dlkit's modules.
+"""Hugging Face directories (config.json, *.safetensors) of the BERT and GPT families, into dlkit's modules.
 
 Both write the same network with other names: BERT keeps queries, keys and values apart where dlkit has one product, and
 GPT stores its linear layers transposed ("Conv1D").
@@ -6,7 +6,6 @@ GPT stores its linear layers transposed ("Conv1D").
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -14,20 +13,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError
-from dlkit.models.bert import BERT, SequenceHead
-from dlkit.models.gpt import GPT
-from dlkit.models.hub_config import ACTIVATIONS, Family, architecture_of, read_config
+from dlkit.models import hub_files
+from dlkit.models.hub_config import Family, architecture_of, ends_of, labels_of, read_config
 
 _NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
 
 # A name in the file, without its prefix -> the name here; {} is a number. What ends in `.` stands for weight and bias.
-_BERT = {
+BERT_NAMES = {
     "embeddings.word_embeddings.": "tokens.",
     "embeddings.position_embeddings.": "positions.",
     "embeddings.token_type_embeddings.": "segments.",
@@ -42,11 +37,12 @@ _BERT = {
     "encoder.layer.{}.output.LayerNorm.": "blocks.{}.mlp_norm.",
     "cls.predictions.transform.dense.": "head.transform.",
     "cls.predictions.transform.LayerNorm.": "head.norm.",
+    "cls.predictions.decoder.": "head.untied.",
     "cls.predictions.": "head.decoder.",
     "pooler.dense.": "head.pooler.",
     "classifier.": "head.classifier.",
 }
-_GPT = {
+GPT_NAMES = {
     "wte.": "tokens.",
     "tokens_embed.": "tokens.",
     "wpe.": "positions.",
@@ -60,19 +56,19 @@ _GPT = {
     "ln_f.": "norm.",
     "lm_head.": "head.",
 }
-_TRANSPOSED = ("qkv.weight", "out.weight", "mlp.0.weight", "mlp.2.weight")
-# What dlkit has no use for: masks, position numbers, the head of next-sentence prediction, copies of tied weights.
-_IGNORED = re.compile(
-    r"(.*\.)?(position_ids|attn\.(bias|masked_bias)|cls\.seq_relationship\.(weight|bias)"
-    r"|cls\.predictions\.decoder\.(weight|bias))"
-)
+TRANSPOSED = ("qkv.weight", "out.weight", "mlp.0.weight", "mlp.2.weight")
+# What dlkit has no use for: masks, position numbers, the head of next-sentence prediction.
+_IGNORED = re.compile(r"(.*\.)?(position_ids|attn\.(bias|masked_bias)|cls\.seq_relationship\.(weight|bias))")
+_NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass
 class HubModel:
     """What a Hugging Face directory holds.
 
-    `architecture` are keywords of GPT or BERT, `tensors` float32 under dlkit's names, `labels` the classes of its head.
+    `architecture` are keywords of GPT or BERT, `tensors` float32 under dlkit's names. A head for whole sequences has
+    `outputs`, which are called `labels` and stand for a class, a number or independent answers (`problem`); `ends` are
+    the tokens that end a text.
     """
 
     path: Path
@@ -82,17 +78,24 @@ class HubModel:
     tensors: dict[str, Tensor]
     labels: tuple[str, ...] = ()
     surplus: list[str] = field(default_factory=list[str])
+    outputs: int | None = None
+    problem: str | None = None
+    ends: set[int] = field(default_factory=set[int])
     tokenizer: str | None = None  # the content of its tokenizer.json, where the directory does not hold it
 
 
-def pretrained(*, weights: Path | None = None) -> Path | None:
+def pretrained(
+    *, weights: Path | None = None, new_head: bool = False, labels: tuple[str, ...] | None = None
+) -> tuple[Path | None, bool, tuple[str, ...] | None]:
     """Where a model's first weights come from.
 
     Args:
         weights: a Hugging Face directory, or a run, to begin with: sizes and tokenizer are then the checkpoint's; null
             for random weights.
+        new_head: whether a classifier's last layer starts anew although `weights` has one.
+        labels: which class each output of the classifier in `weights` stands for; null for the names in it.
     """
-    return weights
+    return weights, new_head, labels
 
 
 def read(path: Path) -> HubModel:
@@ -103,21 +106,43 @@ def read(path: Path) -> HubModel:
     """
     config = read_config(path)
     family, vocabulary, architecture = architecture_of(config, path)
-    tensors, surplus = _translate(_load(path), _BERT if family == "bert" else _GPT)
+    tensors, surplus = _translate(path, hub_files.tensors(path), BERT_NAMES if family == "bert" else GPT_NAMES)
     if family == "bert":
         for name in [name for name in tensors if ".qkv.0." in name]:
             parts = [tensors.pop(name.replace(".qkv.0.", f".qkv.{i}."), None) for i in range(3)]
             if any(part is None for part in parts):
                 raise DlkitError(f"{path}: queries, keys or values are missing beside {name}")
             tensors[name.replace(".qkv.0.", ".qkv.")] = torch.cat([part for part in parts if part is not None])
+        if "head.untied.bias" in tensors:
+            tensors["head.decoder.bias"] = tensors.pop("head.untied.bias")
     else:
-        tensors = {k: v.T.contiguous() if k.endswith(_TRANSPOSED) else v for k, v in tensors.items()}
-        if architecture["tied"]:
-            tensors.pop("head.weight", None)
+        tensors = {k: v.T.contiguous() if k.endswith(TRANSPOSED) else v for k, v in tensors.items()}
+    architecture["tied"] = _is_tied(path, architecture["tied"], tensors, family)
     _check_sizes(path, vocabulary, architecture, tensors)
-    labels = config.get("id2label") if any(name.startswith("head.classifier") for name in tensors) else None
-    names = tuple(str(labels[key]) for key in sorted(labels, key=int)) if is_mapping(labels) else ()
-    return HubModel(path, family, vocabulary, architecture, tensors, names, surplus)
+    if "head.classifier.weight" in tensors and "head.pooler.weight" not in tensors:  # it labels each token
+        surplus += [f"classifier.{kind}" for kind in ("weight", "bias") if tensors.pop(f"head.classifier.{kind}", None)
+                    is not None]  # fmt: skip
+    found = HubModel(path, family, vocabulary, architecture, tensors, surplus=surplus)
+    if "head.classifier.weight" in tensors:
+        found.outputs = len(tensors["head.classifier.weight"])
+        found.labels, found.problem = labels_of(config, path, found.outputs), config.get("problem_type")
+    if family == "gpt":
+        found.ends = {number for number in ends_of(config, path) if 0 <= number < vocabulary}
+    return found
+
+
+def _is_tied(path: Path, said: bool, tensors: dict[str, Tensor], family: Family) -> bool:
+    """Whether the last layer is the embedding's transpose. As in `transformers`, a matrix that is there decides."""
+    theirs = {"gpt": "lm_head.weight", "bert": "cls.predictions.decoder.weight"}[family]
+    given = tensors.pop("head.untied.weight" if family == "bert" else "head.weight", None)
+    if given is not None:
+        tied = "tokens.weight" in tensors and torch.equal(given, tensors["tokens.weight"])
+        if not tied:
+            tensors["head.decoder.weight" if family == "bert" else "head.weight"] = given
+        return tied
+    if not said and (family == "gpt" or "head.transform.weight" in tensors):
+        raise DlkitError(f"{path} has tie_word_embeddings = False, but no {theirs}", "is the file whole?")
+    return said
 
 
 def _check_sizes(path: Path, vocabulary: int, sizes: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -146,26 +171,7 @@ def _refuse(path: Path, problems: Iterable[str]) -> NoReturn:
     )
 
 
-def _load(path: Path) -> dict[str, Tensor]:
-    """The tensors of model.safetensors, or of the shards that its index lists."""
-    files = [path / "model.safetensors"]
-    index = path / "model.safetensors.index.json"
-    if not files[0].exists() and index.exists():
-        files = [path / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        if not file.exists():
-            old = sorted(other.name for other in path.glob("*.bin"))
-            why = f"; {old[0]} is a pickle, which dlkit does not open" if old else ""
-            raise DlkitError(f"no such file: {file}{why}", "save the model with safe serialization")
-        try:
-            tensors |= load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise DlkitError(f"{file} is damaged: {error}") from error
-    return tensors
-
-
-def _translate(tensors: dict[str, Tensor], names: dict[str, str]) -> tuple[dict[str, Tensor], list[str]]:
+def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) -> tuple[dict[str, Tensor], list[str]]:
     """The tensors under dlkit's names, and the names of those that have none."""
     found: dict[str, Tensor] = {}
     surplus: list[str] = []
@@ -180,7 +186,13 @@ def _translate(tensors: dict[str, Tensor], names: dict[str, str]) -> tuple[dict[
             match = pattern.fullmatch(name)
             if match and match[match.re.groups] in _NORMS:
                 *numbers, kind = match.groups()
-                found[ours.format(*numbers) + _NORMS[kind]] = value.float()
+                mine = ours.format(*numbers) + _NORMS[kind]
+                if mine in found:
+                    raise DlkitError(f"{path} holds {mine} twice, once as {name}", "is it one model's file?")
+                if value.dtype not in _NUMBERS:
+                    what = str(value.dtype).removeprefix("torch.")
+                    raise DlkitError(f"{path}: {name} holds {what} numbers", "save the model in float32, not quantized")
+                found[mine] = value.float()
                 break
         else:
             surplus.append(name)
@@ -216,88 +228,3 @@ def load_into(model: nn.Module, hub: HubModel) -> list[str]:
         for name, value in tensors.items():
             own[name].copy_(value)
     return fresh
-
-
-def config_of(model: GPT | BERT, labels: Iterable[str] = ()) -> dict[str, Any]:
-    """The config.json of a model. Raises DlkitError where Hugging Face has no such architecture."""
-    block: Any = model.blocks[0]
-    names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-    activation = _activation_name(block.mlp[1])
-    if activation not in names:
-        raise DlkitError(f"no Hugging Face BERT or GPT has the activation {activation!r}")
-    width, dropout = model.tokens.weight.shape[1], getattr(model.dropout, "p", 0.0)
-    attention = block.attention
-    if isinstance(model, GPT):
-        kind, key = ("gpt2", "activation_function") if block.norm_first else ("openai-gpt", "afn")
-        name = names[activation]
-        if kind == "openai-gpt" and block.mlp[0].out_features != 4 * width:
-            raise DlkitError("Hugging Face's GPT-1 has perceptrons of four times its width; this one has not")
-        return {
-            "architectures": ["GPT2LMHeadModel" if block.norm_first else "OpenAIGPTLMHeadModel"],
-            "model_type": kind,
-            "vocab_size": model.vocabulary,
-            "n_positions": model.context,
-            "n_embd": width,
-            "n_layer": len(model.blocks),
-            "n_head": attention.heads,
-            "n_inner": block.mlp[0].out_features,
-            key: "gelu" if kind == "openai-gpt" and name == "gelu_new" else name,
-            "layer_norm_epsilon": block.mlp_norm.eps,
-            "tie_word_embeddings": model.head.weight is model.tokens.weight,
-            **dict.fromkeys(("embd_pdrop", "resid_pdrop"), dropout),
-            "attn_pdrop": attention.dropout,
-            "bos_token_id": 0,
-            "eos_token_id": 0,
-        }
-    if block.norm_first:
-        raise DlkitError("Hugging Face's BERT is post-norm; this one has norm_first: true")
-    sequence = isinstance(model.head, SequenceHead)
-    if isinstance(model.head, SequenceHead) and model.head.pooling != "first":
-        raise DlkitError("Hugging Face's BERT classifies by its first token; this one has pooling: mean")
-    return {
-        "architectures": ["BertForSequenceClassification" if sequence else "BertForMaskedLM"],
-        "model_type": "bert",
-        "vocab_size": model.vocabulary,
-        "max_position_embeddings": model.context,
-        "hidden_size": width,
-        "num_hidden_layers": len(model.blocks),
-        "num_attention_heads": attention.heads,
-        "intermediate_size": block.mlp[0].out_features,
-        "hidden_act": names[activation],
-        "layer_norm_eps": model.norm.eps,
-        "type_vocab_size": 2,
-        "hidden_dropout_prob": dropout,
-        "attention_probs_dropout_prob": attention.dropout,
-        **({"id2label": {str(i): label for i, label in enumerate(labels)}} if sequence else {}),
-        **({"label2id": {label: i for i, label in enumerate(labels)}} if sequence else {}),
-    }
-
-
-def _activation_name(layer: nn.Module) -> str:
-    name = type(layer).__name__.lower()
-    return "gelu_tanh" if getattr(layer, "approximate", "none") == "tanh" else name
-
-
-def tensors_of(model: GPT | BERT) -> dict[str, Tensor]:
-    """The tensors of model.safetensors, under Hugging Face's names; tied ones stand once."""
-    bert = isinstance(model, BERT)
-    config = config_of(model)
-    back = {ours: theirs for theirs, ours in reversed((_BERT if bert else _GPT).items())}
-    if config["model_type"] == "openai-gpt":
-        back |= {"tokens.": "tokens_embed.", "positions.": "positions_embed."}
-    prefix = "bert." if bert else "transformer."
-    result: dict[str, Tensor] = {}
-    tensors = dict(model.named_parameters()) | {"positions.weight": model.positions.weight}
-    for name, value in tensors.items():
-        stem, _, kind = name.rpartition(".")
-        number = next((part for part in stem.split(".") if part.isdigit() and stem.startswith("blocks.")), "")
-        key = stem.replace(f"blocks.{number}.", "blocks.{}.") + "." if number else stem + "."
-        value = value.detach()
-        if bert and key.endswith(".qkv."):
-            for i, part in enumerate(value.chunk(3)):
-                result[prefix + back[f"{key}{i}."].format(number) + kind] = part.contiguous()
-            continue
-        own_prefix = "" if key in ("head.", "head.classifier.") or back[key].startswith("cls.") else prefix
-        transposed = not bert and name.endswith(_TRANSPOSED)
-        result[own_prefix + back[key].format(number) + kind] = (value.T if transposed else value).contiguous()
-    return result

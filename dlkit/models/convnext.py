@@ -9,7 +9,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from dlkit.annotations import Count, NonNegative, Rate
+from dlkit.annotations import Count, Depth, Kernel, NonNegative, Rate
 from dlkit.errors import RequestError
 from dlkit.models import check_shapes, check_stages
 from dlkit.nn.activations import Activation
@@ -101,11 +101,11 @@ class ConvNeXt(nn.Module):
         input_shape: tuple[int, ...],
         num_classes: int,
         *,
-        depths: tuple[Count, ...] = (3, 3, 9, 3),
+        depths: tuple[Depth, ...] = (3, 3, 9, 3),
         widths: tuple[Count, ...] = (96, 192, 384, 768),
-        patch: Count = 4,
-        kernel_size: Count = 7,
-        expansion: Count = 4,
+        patch: Kernel = 4,
+        kernel_size: Kernel = 7,
+        expansion: Kernel = 4,
         norm: Norm = "layer",
         activation: Activation = "gelu",
         depthwise: bool = True,

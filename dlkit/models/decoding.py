@@ -44,12 +44,19 @@ class Decoder:
         self.norm = _norm(model.norm)
         self.head = linear(model.head)
 
-    def step(self, tokens: Tensor, padding: Tensor | None = None) -> Tensor:
-        """Logits (B, V) of the token after `tokens`, (B,) int64, which join the cache. Padding as in `GPT.forward`."""
+    def step(self, tokens: Tensor, padding: Tensor | None = None, first: int = 0) -> Tensor:
+        """Logits (B, V) of the token after `tokens`, (B,) int64, which join the cache.
+
+        Args:
+            tokens: the next of each sequence.
+            padding: as in `GPT.forward`, behind `first`.
+            first: the slot of the cache at which the longest sequence begins.
+        """
         model, cache = self.model, self.cache
-        past, sequences = cache.length, len(tokens)
-        slots = cache.memory[..., past, :].unbind(0)  # a layer: (2, B, H, D)
-        seen = cache.memory[..., : past + 1, :].unbind(0)  # a layer: (2, B, H, S, D)
+        end, sequences = cache.length, len(tokens)
+        slots = cache.memory[..., end, :].unbind(0)  # a layer: (2, B, H, D)
+        seen = cache.memory[..., first : end + 1, :].unbind(0)  # a layer: (2, B, H, S, D)
+        past = end - first
         mask, place = None, model.positions.weight[past]  # (W,)
         if padding is not None:
             mask = padded_mask(padding, past, past + 1)  # (B, 1, 1, S)
@@ -69,7 +76,7 @@ class Decoder:
                 x = norm_1(x + y)
                 x = norm_2(x + mlp(x))
         for layer in cache.layers:
-            layer.length = past + 1
+            layer.length = end + 1
         return self.head(self.norm(x))
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from dlkit.annotations import Count, Positive, Rate
+from dlkit.annotations import Count, Depth, Positive, Rate
 from dlkit.errors import DlkitError, RequestError
 from dlkit.nn.activations import Activation
 from dlkit.nn.cache import Cache
@@ -50,7 +50,7 @@ class GPT(nn.Module):
         vocabulary: int,
         window: int,
         *,
-        layers: Count = 4,
+        layers: Depth = 4,
         heads: Count = 4,
         width: Count = 128,
         hidden: Count | None = None,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from dlkit.annotations import Count, NonNegative, Rate
+from dlkit.annotations import Count, Depth, Kernel, NonNegative, Rate
 from dlkit.errors import RequestError
 from dlkit.models import check_shapes, check_stages
 from dlkit.nn.activations import Activation
@@ -64,7 +64,7 @@ class ResNet(nn.Module):
         input_shape: tuple[int, ...],
         num_classes: int,
         *,
-        depths: tuple[Count, ...] = (3, 3, 3),
+        depths: tuple[Depth, ...] = (3, 3, 3),
         widths: tuple[Count, ...] = (16, 32, 64),
         norm: Norm = "batch",
         activation: Activation = "relu",
@@ -73,7 +73,7 @@ class ResNet(nn.Module):
         residual: bool = True,
         block: Block = "basic",
         stem: Stem = "conv3",
-        kernel_size: Count = 3,
+        kernel_size: Kernel = 3,
         depthwise: bool = False,
         layer_scale: NonNegative = 0.0,
         stochastic_depth: Rate = 0.0,

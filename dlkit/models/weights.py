@@ -1,39 +1,28 @@
 """Pre-trained weights: checkpoints of torchvision, timm, ConvNeXt's authors and the public CIFAR ResNets.
 
-Names are translated by rule, so that every size of an architecture is covered. Files are safetensors, or torch's format
-read with weights_only=True: no code from a file is ever run.
+Names are translated by rule, so that every size of an architecture is covered. `dlkit.models.weight_files` reads them.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dlkit.annotations import Natural
 from dlkit.errors import DlkitError, RequestError
+from dlkit.models import zero_padding
+from dlkit.models.weight_files import WeightFile, read
+from dlkit.models.zero_padding import Zeros
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.norm import BatchNorm
 from dlkit.nn.stochastic_depth import StochasticDepth
 
 Loader = Callable[[nn.Module, dict[str, Tensor]], None]
-
-# What stands in the place of a file that was not really downloaded, by how it begins: what it is, and what to do.
-_NO_WEIGHTS = {
-    b"<!doctype": ("a web page", "download the file itself, not the page about it"),
-    b"<html": ("a web page", "download the file itself, not the page about it"),
-    b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file itself: git lfs pull"),
-}
-# Where training scripts keep the state dict in what they save; what wrappers put before every name.
-_HOLDERS = ("state_dict", "model", "net", "model_state_dict")
-_WRAPPERS = ("module.", "_orig_mod.", "model.")
 
 
 def _one_up(template: str) -> Callable[[re.Match[str]], str]:
@@ -83,6 +72,7 @@ def pretrained(
     weights: Path | None = None,
     freeze: Literal["backbone"] | Natural = 0,
     new_head: bool = False,
+    shortcut_zeros: Zeros = "auto",
 ) -> list[str]:
     """Load weights into a new model and freeze a part of it. Returns remarks about what was not taken as it was.
 
@@ -96,22 +86,36 @@ def pretrained(
         freeze: how many stages from the input are not trained, the stem counting as one; backbone is all but the last
             layer. Their norms, dropout and stochastic depth act as in evaluation.
         new_head: whether the last layer starts anew although `weights` has as many classes: they are others.
+        shortcut_zeros: where the network of `weights` pads its shortcuts with channels of zeros: both sides or end,
+            which no file says; auto takes both for files that name their last layer "linear", as the public CIFAR
+            ResNets do, and end for others.
 
     Raises:
         DlkitError: the file is not there, damaged, holds anything but tensors, or does not fit the model.
-        RequestError: more stages are to be frozen than there are, or the model has none.
+        RequestError: more stages are to be frozen than there are, or the model has none; zeros that it cannot have.
     """
     remarks: list[str] = []
     if weights is not None:
-        tensors = translate(read(Path(weights)), model)
-        own = model.state_dict()
+        file, own = read(Path(weights)), model.state_dict()
+        tensors = translate(file.tensors, model)
+        if file.left_out:
+            remarks.append(f"{weights} also holds {', '.join(file.left_out)}, which is left out")
+        if shortcut_zeros != "auto" and not zero_padding.pads(model):
+            raise RequestError(
+                f"model.shortcut_zeros is {shortcut_zeros}, but no shortcut of this model pads", "use auto"
+            )
+        if zero_padding.pads(model):
+            tensors, padded = _padded_behind(tensors, model, file, shortcut_zeros)
+            remarks += [f"{weights}: {padded}"] if padded else []
         if new_head and not _head(model):
             raise RequestError("model.new_head is set, but the model does not say what its last layer is")
         head = [name for name in own if name.startswith(f"{_head(model)}.")]
         given, wanted = (next((state[name].shape for name in head if name in state), None) for state in (tensors, own))
+        anew = new_head and given == wanted
         if given is not None and wanted is not None and given != wanted and given[1:] == wanted[1:]:
             remarks.append(f"{weights} has {given[0]} classes, the data {wanted[0]}: the last layer starts anew")
-        if remarks or (new_head and given == wanted):
+            anew = True
+        if anew:
             tensors |= {name: own[name] for name in head}
         try:
             load(model, tensors)
@@ -124,47 +128,18 @@ def pretrained(
     return remarks
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint file by name, without what wraps them. Raises DlkitError if it cannot be read."""
-    if (path / "checkpoints").is_dir():  # a dlkit run
-        best = path / "checkpoints" / "best"
-        path = best if best.is_dir() else path / "checkpoints" / "last"
-    if path.is_dir():  # a dlkit checkpoint
-        path = path / ("ema.safetensors" if (path / "ema.safetensors").is_file() else "model.safetensors")
-    if not path.is_file():
-        raise DlkitError(f"no such file of weights: {path}", "model.weights is a .safetensors, .pth or .pt file")
-    try:
-        with path.open("rb") as file:
-            start = file.read(64).lstrip().lower()
-        for beginning, (what, hint) in _NO_WEIGHTS.items():
-            if start.startswith(beginning):
-                raise DlkitError(f"{path} is {what}, not weights", hint)
-        if not start:
-            raise DlkitError(f"{path} is empty", "is the download whole?")
-        if path.suffix == ".safetensors":
-            found: Any = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise DlkitError(
-            f"{path} holds more than tensors, or is damaged: loading it could run code, so it is not loaded",
-            "save only the state dict: torch.save(model.state_dict(), FILE), or better as .safetensors",
-        ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
-        raise DlkitError(f"cannot read the weights {path}: {reason}", "is the file whole?") from error
-    for holder in _HOLDERS:
-        if isinstance(found, Mapping) and isinstance(found.get(holder), Mapping):
-            found = found[holder]
-    if not isinstance(found, Mapping):
-        raise DlkitError(f"{path} holds a {type(found).__name__}, not a state dict", "save model.state_dict()")
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    if not tensors:
-        raise DlkitError(f"{path} holds no tensors", "save model.state_dict()")
-    for wrapper in _WRAPPERS:
-        if all(name.startswith(wrapper) for name in tensors):
-            tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
-    return tensors
+def _padded_behind(
+    tensors: dict[str, Tensor], model: nn.Module, file: WeightFile, zeros: Zeros
+) -> tuple[dict[str, Tensor], str]:
+    """The tensors for shortcuts that pad behind, and a remark where it had to be assumed how their network pads."""
+    if file.own and zeros == "auto":
+        return tensors, ""
+    named = "linear.weight" in file.tensors and zero_padding.can_pad_on_both_sides(model)
+    if zeros == "both" or (zeros == "auto" and named):
+        note = "taken as a public CIFAR ResNet, whose shortcuts pad zeros on both sides (else model.shortcut_zeros=end)"
+        return zero_padding.from_both_sides(tensors, model), note if zeros == "auto" else ""
+    note = "its shortcuts are taken to pad zeros behind, as dlkit's do (else model.shortcut_zeros=both)"
+    return tensors, note if zeros == "auto" else ""
 
 
 def translate(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -179,6 +154,8 @@ def translate(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tens
         wanted = own.get(ours)
         if wanted is not None and value.shape != wanted.shape and value.squeeze().shape == wanted.squeeze().shape:
             value = value.reshape(wanted.shape)  # layer_scale (C, 1, 1), linear layers as 1x1 convolutions
+        if ours in result:
+            raise DlkitError(f"two tensors for {ours}, one of them {name}", "save the weights of one model")
         result[ours] = value
     counts = [name for name in own if name.endswith(".num_batches_tracked")]
     return {name: torch.tensor(0) for name in counts} | result

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, get_args
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,23 +17,24 @@ Activation = Literal["sigmoid", "tanh", "relu", "gelu", "gelu_tanh", "silu"]
 
 
 def sigmoid_reference(x: Tensor) -> Tensor:
-    # sigma(x) = 1 / (1 + e^-x)
-    return 1 / (1 + (-x).exp())
+    # sigma(x) = 1 / (1 + e^-x) = e^-log(1 + e^-x), in which neither the value nor the gradient overflows
+    return (-torch.logaddexp(torch.zeros_like(x), -x)).exp()
 
 
 def tanh_reference(x: Tensor) -> Tensor:
-    # tanh(x) = (e^x - e^-x) / (e^x + e^-x) = 2 sigma(2x) - 1
-    return (x.exp() - (-x).exp()) / (x.exp() + (-x).exp())
+    # tanh(x) = (e^x - e^-x) / (e^x + e^-x) = (e^2x - 1) / (e^2x + 1); in float64 it is 1 or -1 long before |x| = 20
+    excess = torch.expm1(2 * x.clamp(-20, 20))
+    return excess / (excess + 2)
 
 
 def relu_reference(x: Tensor) -> Tensor:
     # relu(x) = max(x, 0), with slope 0 at 0
-    return x * (x > 0)
+    return torch.where(x <= 0, 0.0, x)
 
 
 def gelu_reference(x: Tensor) -> Tensor:
     # gelu(x) = x Phi(x), with Phi(x) = P(X <= x), X ~ N(0, 1): Phi(x) = (1 + erf(x / sqrt 2)) / 2
-    return x * (1 + (x / math.sqrt(2)).erf()) / 2
+    return x * ((1 + (x / math.sqrt(2)).erf()) / 2)
 
 
 def gelu_tanh_reference(x: Tensor) -> Tensor:

@@ -25,9 +25,11 @@ Norm = Literal["batch", "layer", "group", "none"]
 
 
 def standardize_reference(x: Tensor, dims: tuple[int, ...], eps: float) -> Tensor:
-    # (x - E[x]) / sqrt(Var[x] + eps)
+    # (x - E[x]) / sqrt(Var[x] + eps), both divided by the largest |x - E[x]|, whose square could overflow
     centered = x - x.mean(dims, keepdim=True)
-    return centered / (centered.square().mean(dims, keepdim=True) + eps).sqrt()
+    largest = centered.detach().abs().amax(dims, keepdim=True).clamp(min=1)
+    scaled = centered / largest
+    return scaled / (scaled.square().mean(dims, keepdim=True) + eps / largest / largest).sqrt()
 
 
 def batch_norm_reference(

@@ -36,11 +36,11 @@ class ZeroPadShortcut(nn.Module):
                 "use shortcut: B, or widths that do not fall",
             )
         self.stride = stride
-        self.padding = (0, 0, 0, 0, 0, out_channels - in_channels)
+        self.channels = out_channels - in_channels  # of zeros
 
     def forward(self, x: Tensor) -> Tensor:
         x = x[:, :, :: self.stride, :: self.stride]  # (N, C, H', W')
-        return F.pad(x, self.padding)  # (N, O, H', W')
+        return F.pad(x, (0, 0, 0, 0, 0, self.channels))  # (N, O, H', W')
 
 
 class ResidualBlock(nn.Module):

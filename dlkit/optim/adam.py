@@ -6,6 +6,7 @@ and in dlkit, s decays s, and the corrections apply to a copy.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,6 +14,10 @@ from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
 from dlkit.optim.base import Group, Number, Optimizer, State, decayed, new_step, require, step_number
+
+# Beyond it 1 - rho^t in float32 is wrong by more than 1e-4, and torch's kernel for mps, unlike those for the CPU and
+# CUDA, which take float64 for it, has nothing else.
+_LARGEST_RHO_IN_FLOAT32 = 0.9995
 
 
 def update(
@@ -36,15 +41,23 @@ def update(
     gradient = decayed(theta, gradient, weight_decay)
     # v_t = rho1 v_(t-1) + (1 - rho1) g_t
     v.lerp_(gradient, 1 - rho1)
-    # s_t = rho2 s_(t-1) + (1 - rho2) g_t^2
-    s.mul_(rho2).add_((1 - rho2) * gradient * gradient)
+    # s_t = rho2 s_(t-1) + (1 - rho2) g_t^2, as s_(t-1) + (1 - rho2) (g_t^2 - s_(t-1)): float32 rounds rho2, and with it
+    # how far back s looks, but hardly 1 - rho2
+    s.lerp_(gradient * gradient, 1 - rho2)
     if s_max is not None:
         torch.maximum(s_max, s, out=s_max)
         s = s_max
     # v^_t = v_t / (1 - rho1^t);  s^_t = s_t / (1 - rho2^t): both averages started at 0
-    v_hat, s_hat = v / (1 - rho1**step), s / (1 - rho2**step)
+    v_hat, s_hat = v / correction(rho1, step), s / correction(rho2, step)
     # theta_t = theta_(t-1) - lr v^_t / (sqrt(s^_t) + eps)
     theta.sub_(lr * v_hat / (s_hat.sqrt() + eps))
+
+
+def correction(rho: Number, step: Tensor) -> Tensor:
+    """1 - rho^t, the weight that an average from 0 has taken in after t steps; to the last digits of `step`'s type."""
+    # 1 - rho^t = -(e^(t log rho) - 1): taken as it stands, it would cancel where rho^t is near 1
+    log = rho.to(step.dtype).log() if isinstance(rho, Tensor) else math.log(rho) if rho else -math.inf
+    return -torch.expm1(step * log)
 
 
 class Adam(Optimizer):
@@ -61,6 +74,7 @@ class Adam(Optimizer):
 
     fused_devices = ("cpu", "cuda", "mps")
     kernel = staticmethod(torch._fused_adam_)
+    decoupled = False  # whether weights decay by themselves, and not through the gradient
 
     def __init__(
         self,
@@ -79,6 +93,14 @@ class Adam(Optimizer):
     def check(self, group: Group) -> None:
         super().check(group)
         require(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        # which states of torch's twins name
+        own = self.decoupled
+        require(group, "decoupled_weight_decay", lambda value: value == own, f"{own} for {type(self).__name__}")
+
+    def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
+        if not super()._can_fuse(parameters, gradients, group):
+            return False
+        return parameters[0].device.type != "mps" or max(group["betas"]) <= _LARGEST_RHO_IN_FLOAT32
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))

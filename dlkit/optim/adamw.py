@@ -38,6 +38,7 @@ class AdamW(Adam):
     """
 
     kernel = staticmethod(torch._fused_adamw_)
+    decoupled = True
 
     def __init__(
         self,

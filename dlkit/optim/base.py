@@ -139,9 +139,9 @@ def new_step(parameter: Tensor, value: float = 0.0) -> Tensor:
 
 
 def step_number(state: State, parameter: Tensor) -> Tensor:
-    """Count one step; the new count in a precision that powers of the betas can be trusted in, without a host sync."""
+    """Count one step; the new count, in float64 where the device has it, without a host sync."""
     state["step"] += 1
-    return state["step"].to(torch.float64 if parameter.dtype == torch.float64 else torch.float32)
+    return state["step"].to(torch.float32 if parameter.device.type == "mps" else torch.float64)
 
 
 def decayed(parameter: Tensor, gradient: Tensor, weight_decay: Number) -> Tensor:

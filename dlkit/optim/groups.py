@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Gt, Le
 from torch import nn
 
 from dlkit.annotations import Positive
-from dlkit.errors import RequestError
+from dlkit.errors import RequestError, one_of
+
+Decay = Literal["weights", "all"]
 
 
 def parameter_groups(
     model: nn.Module,
     *,
-    decay: Literal["weights", "all"] = "weights",
+    decay: Decay = "weights",
     layer_decay: Annotated[float, Gt(0), Le(1)] = 1.0,
     head_factor: Positive = 1.0,
     bias_factor: Positive = 1.0,
@@ -32,8 +34,10 @@ def parameter_groups(
         bias_factor: how many times faster norms and biases learn.
 
     Raises:
-        RequestError: layer_decay or head_factor is set, and the model does not say what its layers are.
+        RequestError: layer_decay or head_factor is set, and the model does not say what its layers are; an
+            unknown decay.
     """
+    one_of("decay", decay, get_args(Decay))
     layers = _layers(model)
     if not layers and (layer_decay != 1 or head_factor != 1):
         raise RequestError(

@@ -5,17 +5,26 @@ What is no matrix of a hidden layer (vectors, the first and the last layer) goes
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from dlkit.annotations import Count, NonNegative, Positive, Rate
+from dlkit.annotations import NonNegative, Positive, Rate
+from dlkit.errors import one_of
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Group, Optimizer, State, require
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, and singular values end between 0.7 and 1.2
-Scale = Literal["original", "match_rms_adamw"]
+Scale = Literal["original", "match_rms_adamw", "spectral_unclamped"]
+# How much longer than lr a step of a matrix (m, n) is.
+SCALES: dict[Scale, Callable[[int, int], float]] = {
+    "original": lambda m, n: max(1, m / n) ** 0.5,
+    "match_rms_adamw": lambda m, n: 0.2 * max(m, n) ** 0.5,  # as long as a step of AdamW
+    "spectral_unclamped": lambda m, n: (m / n) ** 0.5,
+}
 
 
 def orthogonal(
@@ -64,9 +73,8 @@ def update(
         theta.mul_(rows**0.5 / theta.norm().clamp(min=eps))
     # theta <- theta - lr lambda theta
     theta.mul_(1 - lr * weight_decay)
-    # theta <- theta - lr s O, s = sqrt(max(1, m / n)), or 0.2 sqrt(max(m, n)): as large as a step of AdamW
-    scale = max(1, rows / columns) ** 0.5 if adjust_lr_fn == "original" else 0.2 * max(rows, columns) ** 0.5
-    theta.sub_(step, alpha=lr * scale)
+    # theta <- theta - lr scale O
+    theta.sub_(step, alpha=lr * SCALES[adjust_lr_fn](rows, columns))
 
 
 def working_dtype(theta: Tensor) -> torch.dtype:
@@ -106,7 +114,8 @@ class Muon(AdamW):
         unit_rows: scale each matrix to rows of norm 1 on average before its step, for networks whose norms take the
             scale of weights away (Jordan 2024, github.com/KellerJordan/cifar10-airbench).
         adjust_lr_fn: original for steps of as large a norm for every matrix, match_rms_adamw for steps as large as
-            AdamW's, whose lr then fits (Liu et al. 2025, arXiv:2502.16982).
+            AdamW's, whose lr then fits (Liu et al. 2025, arXiv:2502.16982), spectral_unclamped for a spectral norm of
+            sqrt(m / n) where a matrix (m, n) is wide, too (Bernstein & Newhouse 2024, arXiv:2409.20325).
         ns_steps: of Newton-Schulz: more come nearer to orthogonal.
         betas: of AdamW.
         eps: of AdamW, and the least norm that a gradient is divided by.
@@ -125,7 +134,7 @@ class Muon(AdamW):
         weight_decay: NonNegative = 0.0,
         unit_rows: bool = False,
         adjust_lr_fn: Scale = "original",
-        ns_steps: Count = 5,
+        ns_steps: Annotated[int, Ge(1), Le(100)] = 5,
         betas: tuple[Rate, Rate] = (0.9, 0.95),
         eps: NonNegative = 1e-7,
         maximize: bool = False,
@@ -139,6 +148,7 @@ class Muon(AdamW):
         super().check(group)
         require(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
         require(group, "ns_steps", lambda value: 1 <= value < 100, "from 1 to 99")
+        one_of("adjust_lr_fn", group["adjust_lr_fn"] or "original", get_args(Scale))  # torch's twin may have None
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         if _goes_by_adamw(parameter, group):
@@ -151,7 +161,7 @@ class Muon(AdamW):
             return
         names = ("lr", "momentum", "nesterov", "weight_decay", "unit_rows", "adjust_lr_fn", "ns_steps", "eps")
         options = {name: group[name] for name in (*names, "ns_coefficients")}
-        options["adjust_lr_fn"] = options["adjust_lr_fn"] or "original"  # which torch's twin may have as None
+        options["adjust_lr_fn"] = options["adjust_lr_fn"] or "original"
         update(parameter, gradient, state["momentum_buffer"], **options)
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:

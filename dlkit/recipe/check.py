@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dlkit.annotations import is_list, is_mapping
+from dlkit.annotations import LARGEST_COUNT, LARGEST_NUMBER, is_list, is_mapping
 from dlkit.recipe.strict_yaml import AmbiguousWord, KeyPath
 
 Report = Callable[[KeyPath, str], None]
@@ -56,6 +56,10 @@ def show(value: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def _bound(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:g}"
+
+
 def describe(schema: Schema) -> str:
     """What the schema wants, in words: `a number > 0`, `one of a, b`, `a list of whole numbers >= 1`."""
     if "anyOf" in schema:
@@ -71,7 +75,11 @@ def describe(schema: Schema) -> str:
         words += " (" + ", ".join(describe(item) for item in schema["prefixItems"]) + ")"
     if "pattern" in schema and schema.get("examples"):
         words += " such as " + ", ".join(show(example) for example in schema["examples"])
-    bounds = [f"{sign} {schema[key]:g}" for key, (sign, _) in _BOUNDS.items() if key in schema]
+    bounds = [
+        f"{sign} {_bound(schema[key])}"
+        for key, (sign, _) in _BOUNDS.items()
+        if key in schema and schema[key] not in (LARGEST_COUNT, LARGEST_NUMBER)  # which nobody needs to be told
+    ]
     return " ".join((words, " and ".join(bounds))).strip()
 
 
@@ -92,7 +100,10 @@ def _mismatch(value: Any, schema: Schema) -> str | None:
     if isinstance(value, AmbiguousWord) and not _lists(schema, value):
         return f"an unquoted {str(value)!r} is a boolean to some and text to others: write true, false or quotes"
     if "anyOf" in schema:
-        return None if any(_fits(value, option) for option in schema["anyOf"]) else _expected(value, schema)
+        if any(_fits(value, option) for option in schema["anyOf"]):
+            return None
+        too_large = [_mismatch(value, option) for option in schema["anyOf"] if _untold(value, option)]
+        return too_large[0] if too_large else _expected(value, schema)
     if "const" in schema:
         return None if value == schema["const"] else _expected(value, schema)
     if "enum" in schema:
@@ -104,10 +115,16 @@ def _mismatch(value: Any, schema: Schema) -> str | None:
         return _expected(value, schema)
     for key, (sign, holds) in _BOUNDS.items():
         if key in schema and not holds(value, schema[key]):
-            return f"must be {sign} {schema[key]:g}, got {show(value)}"
+            return f"must be {sign} {_bound(schema[key])}, got {show(value)}"
     if "pattern" in schema and not re.search(schema["pattern"], value):
         return _expected(value, schema)
     return None
+
+
+def _untold(value: Any, schema: Schema) -> bool:
+    """Whether the value is only too large, by a bound that `describe` leaves out."""
+    bound = schema.get("maximum")
+    return bound in (LARGEST_COUNT, LARGEST_NUMBER) and _TYPES[schema["type"]](value) and value > bound
 
 
 def _expected(value: Any, schema: Schema) -> str:

@@ -17,7 +17,7 @@ from annotated_types import BaseMetadata
 from pydantic import GetJsonSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema
 
-from dlkit.annotations import Pattern, is_mapping
+from dlkit.annotations import LARGEST_SEED, Pattern, is_mapping
 from dlkit.catalog import SECTIONS, TASKS, resolve
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
@@ -43,7 +43,7 @@ def generate() -> dict[str, Any]:
     properties = {
         "extends": {"type": "string", "description": "a recipe that this one changes: a file beside it, or a name"},
         "task": {"enum": list(TASKS), "description": "what is learned"},
-        "seed": {"type": "integer", "minimum": 0, "maximum": 2**63 - 1, "description": "of everything random"},
+        "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED, "description": "of everything random"},
         **{section: _choice(section, list(entries)) for section, entries in SECTIONS.items()},
         "train": {"$ref": "#/$defs/train"},
     }

@@ -6,8 +6,8 @@ import copy
 import functools
 import json
 import os
-import sys
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from typing import Any
 import yaml
 
 from dlkit.annotations import is_list, is_mapping
-from dlkit.catalog import DATA, SECTIONS, TASKS, TEXT_TASKS
+from dlkit.catalog import DATA, HUB_NAMES, SECTIONS, TASKS, TEXT_TASKS
 from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.check import check, closest, show
 from dlkit.recipe.strict_yaml import KeyPath, dotted
+from dlkit.text_input import opened_by_shell, special
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _SUFFIXES = (".yaml", ".yml")
@@ -42,16 +43,24 @@ class Recipe:
             from dlkit.data import store
 
             store.require(needed)
-        self._require("data", "path", "where the data is")
+        self._require("data", "path", "data.path says where the data is")
 
     def require_weights(self) -> None:
         """Raise DlkitError if the weights that training starts from are not there."""
-        self._require("model", "weights", "what the model begins with")
+        hint = "model.weights says what the model begins with"
+        if self.values["task"] in TEXT_TASKS and self.values["model"].get("weights"):
+            place: str = os.path.relpath(str(self.values["model"]["weights"]))
+            own = place if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) else "OWNER/NAME"
+            of = HUB_NAMES.get(Path(place).name, own)
+            hint = f"hf download {of} --local-dir {place}"
+        self._require("model", "weights", hint)
 
-    def _require(self, section: str, key: str, what: str) -> None:
+    def _require(self, section: str, key: str, hint: str) -> None:
         path = self.values[section].get(key)
         if path is not None and not Path(path).exists():
-            raise DlkitError(f"no such file or folder: {path}", f"{section}.{key} says {what}")
+            raise DlkitError(f"no such file or folder: {path}", hint)
+        if path is not None and (kind := special(Path(path))):
+            raise RequestError(f"{section}.{key}: {path} is {kind}, neither a file nor a folder", "give a path of one")
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
@@ -114,6 +123,14 @@ class _Merge:
         place = next((self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places), "")
         self.problems.append(Problem(place, dotted(path), message))
 
+    def displace(self, newest: Callable[[str], bool]) -> None:
+        """Let a length of training that comes last, epochs or steps, take the place of the other one."""
+        train = self.values.get("train")
+        if is_mapping(train):
+            given = [key for key in ("epochs", "steps") if newest(key) and train.get(key) is not None]
+            if len(given) == 1:
+                train.pop("steps" if given == ["epochs"] else "epochs", None)
+
     def put(self, path: KeyPath, value: Any, places: dict[KeyPath, str], folder: Path) -> None:
         """Merge `value` in at `path`. Another `name` in a section drops the keys of the old component."""
         parent: dict[str, Any] = self.values
@@ -152,21 +169,20 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
     # a new `name` drops the keys of the old component, so it goes first
     for override in sorted(overrides, key=lambda text: not text.partition("=")[0].endswith(".name")):
         _override(override, merge)
+    merge.displace(lambda key: merge.places.get(("train", key)) == COMMAND_LINE)
     if readable or merge.values:
         _check(merge)
     if merge.problems:
         raise RecipeError(merge.problems)
     values = _complete(merge)
     name = path.parent.name if path.name == "recipe.yaml" else path.stem
-    return Recipe("stdin" if source == "-" else name, path, values)
+    return Recipe("stdin" if source == "-" or opened_by_shell(path) else name, path, values)
 
 
 def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merge) -> None:
     """Read a file after the one that it extends, so that its own values win."""
     try:
-        document = (
-            strict_yaml.parse(sys.stdin.buffer.read(), "stdin") if where == "-" else strict_yaml.read(path, where)
-        )
+        document = strict_yaml.read(None, "stdin") if where == "-" else strict_yaml.read(path, where)
     except OSError as error:
         raise DlkitError(f"cannot read {where}: {error.strerror or error}") from error
     merge.problems.extend(document.problems)
@@ -183,10 +199,11 @@ def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merg
     if extends is not None:
         _extend(extends, path, places, (*children, path.resolve()), merge)
     # the data paths of a shipped recipe are about the place where it is used
-    folder = Path.cwd() if path in shipped().values() else path.resolve().parent
+    folder = Path.cwd() if path in shipped().values() or opened_by_shell(path) else path.resolve().parent
     merge.places.setdefault((), places.get((), f"{document.where}:1"))
     for key, value in values.items():
         merge.put((str(key),), value, places, folder)
+    merge.displace(lambda key: ("train", key) in places)
 
 
 def _extend(extends: Any, path: Path, places: dict[KeyPath, str], children: tuple[Path, ...], merge: _Merge) -> None:
@@ -282,6 +299,8 @@ def _check(merge: _Merge) -> None:
 def _check_task(merge: _Merge) -> None:
     """The data and the model must be made for the task."""
     task = merge.values.get("task")
+    if not isinstance(task, str):  # which has been reported
+        return
     if "tokenizer" in merge.values and task in TASKS and task not in TEXT_TASKS:
         merge.report(("tokenizer",), f"{task} has no text to cut into tokens")
     for section in ("data", "model", "loss"):

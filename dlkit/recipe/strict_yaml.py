@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from dlkit import text_input
 from dlkit.errors import Problem
 
 MAX_BYTES = 1 << 20
@@ -64,11 +65,9 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
-def read(path: Path, where: str) -> Document:
-    """Read a file; `where` is how messages name it. Raises OSError if it cannot be read."""
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    return parse(data, where)
+def read(path: Path | None, where: str) -> Document:
+    """Read a file, or standard input for None; `where` is how messages name it. Raises OSError if it cannot be read."""
+    return parse(text_input.read_most(path, MAX_BYTES + 1), where)
 
 
 def parse(data: bytes, where: str) -> Document:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,11 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dlkit.errors import DlkitError
+from dlkit.runs import MANIFEST, directory_name, step_folders
+from dlkit.text_input import ordinary
 from dlkit.whole_file import sync_folder
 
-MANIFEST = "manifest.json"
 STATE = "state.json"
-_PREFIX = "step-"
 
 
 @dataclass
@@ -37,21 +38,23 @@ class Checkpoint:
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
 
-
-def directory_name(step: int) -> str:
-    return f"{_PREFIX}{step:08d}"
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The model to use: its moving average, if there is one, and what is not averaged (counts of batches)."""
+        return {**self.tensors["model"], **self.tensors.get("ema", {})}
 
 
 def steps_in(folder: Path) -> list[int]:
-    """Steps of the complete checkpoints in a folder, in ascending order."""
-    if not folder.is_dir():
-        return []
-    names = [path.name for path in folder.iterdir() if (path / MANIFEST).exists() and not path.is_symlink()]
-    return sorted(int(name.removeprefix(_PREFIX)) for name in names if name.startswith(_PREFIX))
+    """Steps of the complete checkpoints in a folder, in ascending order. Raises DlkitError if the folder is a link."""
+    return [step for step, whole in step_folders(folder).items() if whole]
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> Path:
-    """Write a checkpoint into `folder/step-NNNNNNNN` and return that path. Raises DlkitError if the disk refuses."""
+    """Write a checkpoint into `folder/step-NNNNNNNN` and return that path.
+
+    Raises DlkitError if the disk refuses, or the folder is a link.
+    """
+    there = step_folders(folder)
     target = folder / directory_name(checkpoint.step)
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
     try:
@@ -64,8 +67,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
         hashes[STATE] = _write(temporary / STATE, _canonical({"step": checkpoint.step, **checkpoint.state}))
         _write(temporary / MANIFEST, _manifest(hashes))
         sync_folder(temporary)
-        if target.exists():  # left by a run that was killed between this rename and the next pointer
+        if checkpoint.step in there:  # left by a run that was killed between this rename and the next pointer
             shutil.rmtree(target)
+        elif target.is_symlink():
+            target.unlink()
         temporary.rename(target)
         sync_folder(folder)
     except OSError as error:
@@ -93,7 +98,27 @@ def prune(folder: Path, keep: set[int]) -> None:
     for step in set(steps_in(folder)) - keep:
         shutil.rmtree(folder / directory_name(step))
     for path in folder.glob(".*.tmp"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        remove(path)
+
+
+def clear(folder: Path, pointers: tuple[str, ...]) -> None:
+    """Delete the checkpoints and pointers in a folder, and the folder if nothing else is in it; of a link, the link."""
+    if folder.is_symlink() or not folder.is_dir():
+        remove(folder)
+        return
+    for name in (*pointers, *map(directory_name, step_folders(folder))):
+        remove(folder / name)
+    prune(folder, set())
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def remove(path: Path) -> None:
+    """Delete a file, a folder or a link, never what a link leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
@@ -113,7 +138,7 @@ def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
     state: dict[str, Any] = {}
     for name, expected in hashes.items():
         try:
-            data = (path / name).read_bytes()
+            data = ordinary(path / name).read_bytes()
         except OSError as error:
             raise _damaged(path / name, error.strerror or "unreadable") from error
         if hashlib.sha256(data).hexdigest() != expected:
@@ -126,14 +151,17 @@ def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
                 tensors[stem] = load_tensors(data)
             except SafetensorError as error:
                 raise _damaged(path / name, str(error)) from error
-    return Checkpoint(int(state.pop("step")), tensors, state)
+    step, name = int(state.pop("step")), Path(os.path.realpath(path)).name
+    if re.fullmatch(r"step-\d+", name) and name != directory_name(step):
+        raise DlkitError(f"{path} holds the checkpoint of step {step}", f"remove it, or call it {directory_name(step)}")
+    return Checkpoint(step, tensors, state)
 
 
 def _damaged(path: Path, why: str) -> DlkitError:
-    older = [
-        step for step in steps_in(path.parent.resolve().parent) if directory_name(step) != path.resolve().parent.name
-    ]
-    rest = f"delete {path.parent} to fall back on step {older[-1]}" if older else "there is no other checkpoint here"
+    folder = Path(os.path.realpath(path.parent))
+    others = [step for step in steps_in(folder.parent) if directory_name(step) != folder.name]
+    own = path.parent.with_name(folder.name)  # where `path` goes through a pointer
+    rest = f"step {others[-1]} is whole; to go back to it: rm -r {own}" if others else "no other checkpoint is here"
     return DlkitError(f"damaged checkpoint: {path}: {why}", rest)
 
 
@@ -148,13 +176,13 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
-        data = (path / MANIFEST).read_bytes()
+        data = ordinary(path / MANIFEST).read_bytes()
         hashes = json.loads(data)["files"]
         if _manifest(hashes) == data and STATE in hashes:
             return hashes
     except OSError as error:
         raise _damaged(path / MANIFEST, error.strerror or "unreadable") from error
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
     raise _damaged(path / MANIFEST, "not as it was written")
 

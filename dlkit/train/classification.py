@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.train import views as test_time
+from dlkit.train.finite import require_answers
 from dlkit.train.settings import Views
 
 ECE_BINS = 15
@@ -77,6 +78,7 @@ class ClassificationMeter:
         wide = torch.float32 if device.type == "mps" else torch.float64
         self.loss = torch.zeros((), dtype=wide, device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
+        self.unanswered = torch.zeros((), dtype=torch.int64, device=device)
         self.top5 = torch.zeros((), dtype=torch.int64, device=device)
         self.bins = torch.zeros(3, ECE_BINS, dtype=wide, device=device)  # count, right, confidence
         rows = classes if classes <= CONFUSION_LIMIT else 0
@@ -86,9 +88,12 @@ class ClassificationMeter:
     def update(self, model: nn.Module, batch: Any) -> None:
         logits, targets = self.task.evaluated_logits(model, batch).float(), batch[1]  # (N, K), (N,)
         self.samples += len(targets)
-        self.loss += F.cross_entropy(logits, targets, reduction="sum")
+        each = F.cross_entropy(logits, targets, reduction="none")  # (N,)
+        self.loss += each.sum(dtype=self.loss.dtype)
+        answered = each.isfinite()  # NaN would be a class: the first
+        self.unanswered += len(targets) - answered.sum()
         confidence, predicted = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)
-        right = predicted == targets
+        right = (predicted == targets) & answered
         self.judge(logits, batch)
         self.correct += right.sum()
         if self.classes >= TOP5_FROM:
@@ -105,7 +110,11 @@ class ClassificationMeter:
         """What a kind of task counts besides: logits (N, K) and the batch that they belong to."""
 
     def metrics(self) -> dict[str, float]:
-        """Loss in nats, accuracy, top-5 accuracy (from 20 classes on), expected calibration error: shares of 1."""
+        """Loss in nats, accuracy, top-5 accuracy (from 20 classes on), expected calibration error: shares of 1.
+
+        Raises NotFiniteError if any answer was NaN or infinite.
+        """
+        require_answers(int(self.unanswered), self.samples)
         n = max(self.samples, 1)
         _, right, confidence = self.bins
         metrics = {"loss": self.loss.item() / n, "accuracy": self.correct.item() / n}

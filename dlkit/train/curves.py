@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dlkit.plotting import BLUE, GREEN, VERMILION, axes, plain, save
+from dlkit.plotting import BLUE, GREEN, VERMILION, axes, save, writable
 
 _COLOURS = {"train": BLUE, "val": VERMILION, "test": GREEN}
 _NAMED, _COUNTED = 60, 20  # classes up to which a matrix shows their names, and the counts in its cells
@@ -42,7 +42,7 @@ def confusion(matrix: Any, classes: tuple[str, ...], target: Path, title: str) -
     figure, axis = axes(side, side)
     axis.grid(visible=False)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [plain(name) for name in classes] if len(classes) <= _NAMED else []
+    names = [writable(name) for name in classes] if len(classes) <= _NAMED else []
     axis.set_xticks(range(len(names)), names, rotation=0 if max(map(len, classes)) < 3 else 90)
     axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("predicted class")

@@ -12,22 +12,33 @@ from torch import Tensor, nn
 class ExponentialMovingAverage:
     """Average of every floating-point parameter and buffer of a model (Polyak & Juditsky 1992, in its decaying form).
 
+    The decay rises to its value, as in TensorFlow's tf.train.ExponentialMovingAverage with `num_updates`. At a decay of
+    0.999 from the first step on, the random weights of the start would still make up 0.999^120 = 89 % of the average
+    after 120 steps. Adam's correction, dividing by 1 - decay^t, would take them out too, yet weigh the poor weights of
+    the first steps like the good ones of the last; the ramp averages about the last tenth of the steps so far.
+
     Args:
         model: whose state is averaged.
-        decay: share of the average that survives a step.
+        decay: share of the average that survives a step, once 10 / (1 - decay) steps are past.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
+        self.updates = 0
         self._live = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
         self.average = {name: value.detach().clone() for name, value in self._live.items()}
 
     @torch.no_grad()
     def update(self) -> None:
-        # a <- decay * a + (1 - decay) * theta
-        torch._foreach_lerp_(list(self.average.values()), list(self._live.values()), 1.0 - self.decay)
+        # d_t = min(decay, (1 + t) / (10 + t)),  t = 0, 1, ...
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        # a <- d_t a + (1 - d_t) theta
+        torch._foreach_lerp_(list(self.average.values()), list(self._live.values()), 1.0 - decay)
+        self.updates += 1
 
-    def load(self, average: dict[str, Tensor]) -> None:
+    def load(self, average: dict[str, Tensor], updates: int) -> None:
+        """Go on from an average after so many updates."""
+        self.updates = updates
         for name, value in self.average.items():
             value.copy_(average[name])
 

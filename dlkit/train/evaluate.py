@@ -23,13 +23,31 @@ class Meter(Protocol):
 
 
 class Batches(Protocol):
-    """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so runs resume anywhere."""
+    """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so runs resume anywhere.
+
+    Data that may leave batches out says in `passed` behind which batch of the epoch the last one was that it yielded.
+    """
 
     samples: int
     batch_size: int
 
     def __len__(self) -> int: ...
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
+
+
+class Task(Protocol):
+    """What is learned: a loss to train on, and a meter to evaluate with.
+
+    A batch begins with its inputs, one row each, and its targets, one a prediction: `unit` says of what. `forward`
+    returns the mean loss over the predictions and, where it is cheap to know, how many of them are right.
+    """
+
+    @property
+    def unit(self) -> str: ...
+    @property
+    def main_metric(self) -> str: ...
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]: ...
+    def meter(self, device: torch.device) -> Meter: ...
 
 
 M = TypeVar("M", bound=Meter)
@@ -59,3 +77,12 @@ def evaluate(
     finally:
         model.train(training)
     return meter
+
+
+def loss_of(model: nn.Module, task: Task, batch: Any, autocast: Callable[[], AbstractContextManager[Any]]) -> float:
+    """The loss of a training batch in evaluation mode: nothing is learned or drawn. Waits for the device."""
+    model.eval()
+    with torch.inference_mode(), autocast():
+        loss, _ = task.forward(model, batch)
+    model.train()
+    return loss.item()

@@ -37,13 +37,17 @@ class Checkpointed:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """Training is over: `reason` is `done`, `patience` or `stopped` (by a signal; the run can be resumed)."""
+    """Training is over: `reason` is `done`, `patience` or `stopped` (by a signal; the run can be resumed).
+
+    `skipped` steps of all were not made, since their loss or gradient was not finite.
+    """
 
     step: int
     epochs: float
     seconds: float
     metrics: dict[str, float]
     reason: str
+    skipped: int = 0
 
 
 Event = StepDone | Evaluated | Checkpointed | Finished

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, axes, plain, save
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, axes, save
 from dlkit.train.ood import separation
 
 _NAMES = {
@@ -40,12 +40,12 @@ def draw(inside: Mapping[str, Tensor], outside: Mapping[str, Mapping[str, Tensor
         for number, (name, scores) in enumerate(outside.items()):
             other = scores[score].numpy()
             auroc = separation(values, scores[score])["auroc"]
-            label = f"{plain(name[-24:])}: AUROC {auroc:.3f}"
+            label = f"AUROC {auroc:.3f}: {name[-24:]}"  # no legend has labels that begin with an underscore
             weights = np.full(len(other), 1 / len(other))
             colour = _COLOURS[number % len(_COLOURS)]
             axis.hist(other, bins, weights=weights, histtype="step", color=colour, linewidth=1.3, label=label)
         axis.set_xlabel(_NAMES[score])
         axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
     panels[0].set_ylabel("share of the examples")
-    figure.suptitle(plain(title))
+    figure.suptitle(title)
     save(figure, target)

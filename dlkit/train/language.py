@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.train.finite import require_answers
+
 
 class CausalLM:
     """Radford et al. 2018, equation 1: maximise the sum over t of log P(token t | the tokens before it).
@@ -56,7 +58,8 @@ class LanguageMeter:
         self.task = task
         wide = torch.float32 if device.type == "mps" else torch.float64
         self.nats = torch.zeros((), dtype=wide, device=device)
-        self.counts = torch.zeros(3, dtype=torch.int64, device=device)  # tokens, right ones, bytes
+        # tokens, right ones, bytes, tokens whose logits were not finite
+        self.counts = torch.zeros(4, dtype=torch.int64, device=device)
         self.token_bytes = None if task.token_bytes is None else task.token_bytes.to(device)
 
     @property
@@ -68,16 +71,22 @@ class LanguageMeter:
     def update(self, model: nn.Module, batch: Any) -> None:
         logits, targets = self.task.logits(model, batch).float(), batch[1]  # (N, V), (N,)
         # sum over t of -ln P(token t | ...)
-        self.nats += F.cross_entropy(logits, targets, reduction="sum")  # a target of -100 does not count
+        each = F.cross_entropy(logits, targets, reduction="none")  # (N,); a target of -100 does not count
+        self.nats += each.sum(dtype=self.nats.dtype)
         counted = targets >= 0
+        self.counts[3] += len(each) - each.isfinite().sum()
         self.counts[0] += counted.sum()
         self.counts[1] += (logits.argmax(-1) == targets).sum()
         if self.token_bytes is not None:
             self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
 
     def metrics(self) -> dict[str, float]:
-        """Loss in nats a token, perplexity e^loss, accuracy, and bits a byte of text where tokens stand for bytes."""
-        tokens, right, bytes_ = self.counts.tolist()
+        """Loss in nats a token, perplexity e^loss, accuracy, and bits a byte of text where tokens stand for bytes.
+
+        Raises NotFiniteError if any token's logits were NaN or infinite.
+        """
+        tokens, right, bytes_, unanswered = self.counts.tolist()
+        require_answers(unanswered, tokens, "tokens")
         nats = self.nats.item()
         loss = nats / max(tokens, 1)
         metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": right / max(tokens, 1)}

@@ -19,15 +19,18 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from dlkit.errors import DivergedError, DlkitError
-from dlkit.train import random_state
+from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.evaluate import Batches, Meter, evaluate, watched
+from dlkit.train.evaluate import Batches, Task, evaluate, loss_of, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
+from dlkit.train.finite import first_not_finite
 from dlkit.train.settings import Settings, steps_between
+from dlkit.train.state import Progress, State
+from dlkit.train.sums import Sums
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_HINT = "lower optimizer.lr, add schedule.warmup, or set train.clip_norm or train.on_nan=skip"
 MOST_SHAPES = 64  # of a batch, that a model is compiled for; torch's own 8 would leave grown images uncompiled
 
 
@@ -35,21 +38,6 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
     """A context in which the matrix products of a forward pass are in this precision."""
     dtype = AUTOCAST.get(precision)
     return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
-
-
-class Task(Protocol):
-    """What is learned: a loss to train on, and a meter to evaluate with.
-
-    A batch begins with its inputs, one row each, and its targets, one a prediction: `unit` says of what. `forward`
-    returns the mean loss over the predictions and, where it is cheap to know, how many of them are right.
-    """
-
-    @property
-    def unit(self) -> str: ...
-    @property
-    def main_metric(self) -> str: ...
-    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]: ...
-    def meter(self, device: torch.device) -> Meter: ...
 
 
 class Store(Protocol):
@@ -95,47 +83,32 @@ class Training:
         return autocast(self.settings.precision, self.device)
 
 
-@dataclass
-class _Progress:
-    """The part of the loop's state that is plain numbers."""
-
-    step: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    best_step: int = 0
-    waited: int = 0
-    summed_steps: int = 0
-    summed_samples: int = 0
-    metrics: dict[str, float] = field(default_factory=dict[str, float])
-
-
 def fit(training: Training, store: Store | None = None, resume: Checkpoint | None = None) -> Iterator[Event]:
     """Train; yields an event for each step, evaluation and checkpoint, and `Finished` at the end.
 
     Raises:
-        DivergedError: the loss is no longer finite.
+        DivergedError: a loss, a metric or the weights are no longer finite; no checkpoint holds any such.
         DlkitError: a checkpoint cannot be saved.
     """
-    loop = _Loop(training, store)
-    if resume is not None:
-        loop.restore(resume)
-    return loop.run()
+    return _Loop(training, store, resume).run()
 
 
 class _Loop:
-    def __init__(self, training: Training, store: Store | None) -> None:
+    def __init__(self, training: Training, store: Store | None, resume: Checkpoint | None) -> None:
         self.training, self.store = training, store
-        settings, device = training.settings, training.device
-        self.progress = _Progress()
-        self.base_lrs = [float(group["lr"]) for group in training.optimizer.param_groups]
-        self.parameters = [p for group in training.optimizer.param_groups for p in group["params"]]
+        settings, device, optimizer = training.settings, training.device, training.optimizer
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self.buffers = list(training.model.buffers())
+        self.sums = Sums(device)
+        self.learned: list[Any] = []  # the last batch that was
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
-        fp16 = settings.precision == "fp16"
-        self.scaler = torch.amp.GradScaler(device.type) if fp16 else None
-        # Sums since the last logged step, kept on the device.
-        self.loss_sum = torch.zeros((), device=device)
-        self.right = torch.zeros((), dtype=torch.int64, device=device)
-        self.counts_right = True
+        self.scaler = torch.amp.GradScaler(device.type) if settings.precision == "fp16" else None
+        base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        self.state = State(training.model, optimizer, base_lrs, Progress(), self.sums, self.ema, self.scaler)
+        if resume is not None:
+            self.state.restore(resume, len(training.batches), settings.accumulate)
+        self.progress = self.state.progress
+        self.saved_step = self.progress.step if resume is not None else -1
 
     # ------------------------------------------------------------------ the loop
 
@@ -144,12 +117,11 @@ class _Loop:
         per_epoch, total = training.steps_per_epoch, training.total_steps
         evaluate_every = steps_between(settings.eval_every, per_epoch)
         save_every = steps_between(settings.checkpoint_every, per_epoch)
-        saved_step = progress.step if progress.step else -1
         exhausted = settings.patience is not None and progress.waited >= settings.patience
         reason = "patience" if exhausted else "done"
         training.model.train()
         started = time.perf_counter() - progress.seconds
-        for step, batches in self._steps(total if exhausted else progress.step, total, per_epoch):
+        for step, batches in self._steps(total if exhausted else progress.step, total):
             lr = self._set_lr(step, total)
             samples = self._step(batches)
             progress.step = done = step + 1
@@ -168,40 +140,44 @@ class _Loop:
                 reason = "stopped"
             progress.seconds = time.perf_counter() - started
             due = done == total or reason != "done" or best or (save_every and done % save_every == 0)
-            if due and self.store is not None:
-                saved_step = done
-                yield Checkpointed(done, self.store.save(self._capture(), best))
+            if due and (path := self._save(best)) is not None:
+                yield Checkpointed(done, path)
             if reason != "done":
                 break
-        if self.store is not None and saved_step != progress.step:
-            self.store.save(self._capture(), False)
+        if self.saved_step != progress.step:
+            self._save(False)
         progress.seconds = time.perf_counter() - started
         epochs = progress.step / per_epoch
-        yield Finished(progress.step, epochs, progress.seconds, dict(progress.metrics), reason)
+        yield Finished(progress.step, epochs, progress.seconds, dict(progress.metrics), reason, progress.skipped)
 
-    def _steps(self, first: int, total: int, per_epoch: int) -> Iterator[tuple[int, list[Any]]]:
-        """(step, its micro-batches) from step `first` on."""
-        accumulate, step, unreadable = self.training.settings.accumulate, first, 0
+    def _steps(self, first: int, total: int) -> Iterator[tuple[int, list[Any]]]:
+        """(step, its micro-batches) from step `first` on; notes in `progress` where the data then goes on."""
+        training, progress, step = self.training, self.progress, first
         while step < total:
-            (epoch, within), begin = divmod(step, per_epoch), step
-            batches = iter(self.training.batches.epoch(epoch + unreadable, within * accumulate))
-            while group := list(itertools.islice(batches, accumulate)):
+            begun, before = progress.batch, step
+            batches = training.batches.epoch(progress.epoch, begun)
+            while group := list(itertools.islice(batches, training.settings.accumulate)):
+                # a stream that leaves a batch out is further on than what it has yielded
+                progress.batch = getattr(training.batches, "passed", progress.batch + len(group))
                 yield step, group
                 step += 1
                 if step == total:
                     return
-            # a batch of damaged images alone is left out; where nothing else is left, the next epoch's order stands in
-            unreadable = unreadable + 1 if step == begin else 0
+            if step == before and begun == 0:
+                raise DlkitError(f"no batch of epoch {progress.epoch + 1} could be read", "is the training data whole?")
+            progress.epoch, progress.batch = progress.epoch + 1, 0
 
     def _set_lr(self, step: int, total: int) -> float:
-        factor = self.training.schedule(step, total)
-        for group, base in zip(self.training.optimizer.param_groups, self.base_lrs, strict=True):
+        factor, base_lrs = self.training.schedule(step, total), self.state.base_lrs
+        for group, base in zip(self.training.optimizer.param_groups, base_lrs, strict=True):
             group["lr"] = base * factor
-        return self.base_lrs[0] * factor
+        return base_lrs[0] * factor
 
     def _step(self, batches: list[Any]) -> int:
-        training = self.training
+        training, skips = self.training, self.training.settings.on_nan == "skip"
         samples = sum(len(batch[1]) for batch in batches)
+        buffers = [buffer.clone() for buffer in self.buffers] if skips else []
+        counted: list[tuple[Tensor, Tensor | None, int]] = []
         for batch in batches:
             # a smaller last batch would be compiled anew: it goes through the plain model
             model = training.compiled if len(batch[0]) == training.batches.batch_size else training.model
@@ -211,54 +187,86 @@ class _Loop:
             share = len(batch[1]) / samples
             part = loss * share if share != 1 else loss
             (self.scaler.scale(part) if self.scaler else part).backward()
-            self.loss_sum += part.detach()
-            if right is None:
-                self.counts_right = False
-            else:
-                self.right += right
+            counted.append((loss.detach(), right, len(batch[1])))
         if self.scaler:
             self.scaler.unscale_(training.optimizer)
+        if skips and not self._finite([loss for loss, _, _ in counted]):
+            self._skip(buffers)
+            return samples
+        for loss, right, count in counted:
+            self.sums.add(loss, right, count)
+        self.sums.end_step()
+        self.learned = batches[-1:]
         if training.settings.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, training.settings.clip_norm)
-        if self.scaler:
-            self.scaler.step(training.optimizer)
-            self.scaler.update()
-        else:
-            training.optimizer.step()
+        made = self._update()
         training.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None:
+        if self.ema is not None and made:
             self.ema.update()
-        self.progress.summed_steps += 1
-        self.progress.summed_samples += samples
         return samples
 
-    def _logged_metrics(self) -> dict[str, float]:
-        progress = self.progress
-        steps, samples = progress.summed_steps, progress.summed_samples
-        loss = self.loss_sum.item() / steps
-        metrics = {"train/loss": loss}
-        if self.counts_right:
-            metrics["train/accuracy"] = self.right.item() / samples
-        progress.summed_steps = progress.summed_samples = 0
-        self.loss_sum.zero_()
-        self.right.zero_()
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"diverged: the mean training loss over the {steps} steps up to {progress.step} is {loss}",
-                "lower optimizer.lr, add schedule.warmup, or set train.clip_norm",
-            )
+    def _update(self) -> bool:
+        """Let the optimizer make its step; whether it did: at fp16 it does not where the gradient overflows."""
+        if self.scaler is None:
+            self.training.optimizer.step()
+            return True
+        scale = self.scaler.get_scale()  # the scaler waits for the device at every step anyway
+        self.scaler.step(self.training.optimizer)
+        self.scaler.update()
+        overflown = self.scaler.get_scale() < scale
+        self.progress.skipped += overflown
+        return not overflown
+
+    def _finite(self, losses: list[Tensor]) -> bool:
+        """Whether the losses and the gradient of a step are finite. Waits for the device."""
+        gradients = {str(i): p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
+        return first_not_finite(gradients | {"loss": torch.stack(losses)}) is None
+
+    def _skip(self, buffers: list[Tensor]) -> None:
+        """Leave everything as it was before the step, running statistics included."""
+        for buffer, before in zip(self.buffers, buffers, strict=True):
+            buffer.copy_(before)
+        if self.scaler:
+            self.scaler.update()  # to a smaller scale, if it was that which overflowed
+        self.training.optimizer.zero_grad(set_to_none=True)
+        self.progress.skipped += 1
+
+    def _logged_metrics(self) -> dict[str, float] | None:
+        """Means since the last logged step; None where every step since was skipped."""
+        self._require_finite_loss()
+        if self.progress.skipped == self.training.total_steps:
+            raise self._diverged(f"none of the {self.progress.skipped} steps had a finite loss and gradient")
+        metrics = self.sums.metrics() if self.sums.steps else None
+        self.sums.clear()
         return metrics
+
+    def _require_finite_loss(self) -> None:
+        bad = self.sums.first_bad()
+        if bad is not None:
+            # steps that were skipped are not summed; but where they are, none of the others is bad
+            step = self.progress.step - self.sums.steps + bad
+            raise self._diverged(f"the training loss of step {step} is not finite")
+
+    def _diverged(self, what: str) -> DivergedError:
+        saved = f"; the checkpoint of step {self.saved_step} is kept" if self.saved_step > 0 else ""
+        return DivergedError(f"diverged: {what}{saved}", _HINT)
 
     # ------------------------------------------------------------------ evaluation
 
     def _evaluate(self) -> bool:
         """Evaluate every split; returns whether the monitored metric is the best so far."""
         training, progress = self.training, self.progress
+        self._require_finite_loss()
+        metrics: dict[str, float] = {}
         with self.ema.applied() if self.ema is not None else nullcontext():
             for split, batches in training.evaluations.items():
                 meter = training.task.meter(training.device)
-                metrics = evaluate(training.model, watched(batches), meter, training.autocast).metrics()
-                progress.metrics |= {f"{split}/{name}": value for name, value in metrics.items()}
+                try:
+                    found = evaluate(training.model, watched(batches), meter, training.autocast).metrics()
+                except NotFiniteError as error:
+                    raise self._diverged(f"evaluating {split} after step {progress.step}: {error.message}") from error
+                metrics |= {f"{split}/{name}": value for name, value in found.items()}
+        progress.metrics = metrics
         if training.monitored is None:
             return False
         name = training.task.main_metric if training.settings.monitor == "auto" else training.settings.monitor
@@ -266,84 +274,26 @@ class _Loop:
         sign = -1 if name == "loss" else 1
         better = math.isfinite(value) and (progress.best is None or sign * value > sign * progress.best)
         progress.waited = 0 if better else progress.waited + 1
+        if not math.isfinite(value) and progress.waited == training.settings.patience:
+            raise self._diverged(f"{training.monitored}/{name} after step {progress.step} is {value}")
         if better:
             progress.best, progress.best_step = value, progress.step
         return better
 
-    # ------------------------------------------------------------------ state
-
-    def _capture(self) -> Checkpoint:
-        """Everything that the rest of the run depends on."""
-        progress, optimizer = self.progress, self.training.optimizer.state_dict()
-        generators, generator_values = random_state.capture()
-        tensors = {"model": unshared(self.training.model.state_dict())}
-        if self.ema is not None:
-            tensors["ema"] = unshared(self.ema.average)
-        rest = {f"random.{name}": value for name, value in generators.items()}
-        scalars: dict[str, dict[str, Any]] = {}
-        for index, entries in optimizer["state"].items():
-            for name, value in entries.items():
-                if isinstance(value, Tensor):
-                    rest[f"state.{index}.{name}"] = value
-                else:
-                    scalars.setdefault(str(index), {})[name] = value
-        rest["sums.loss"], rest["sums.right"] = self.loss_sum, self.right
-        tensors["optimizer"] = rest
-        state = {
-            "progress": vars(progress) | {"metrics": {k: v for k, v in progress.metrics.items() if math.isfinite(v)}},
-            "optimizer_scalars": scalars,
-            "base_lrs": self.base_lrs,
-            "random": generator_values,
-            "data": self.training.description,
-            "scaler": self.scaler.state_dict() if self.scaler else None,
-        }
-        return Checkpoint(progress.step, tensors, state)
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on exactly where the checkpoint was taken."""
-        state, rest = checkpoint.state, checkpoint.tensors["optimizer"]
-        load_weights(self.training.model, checkpoint.tensors["model"])
-        if self.ema is not None:
-            self.ema.load(checkpoint.tensors["ema"])
-        optimizer = self.training.optimizer.state_dict()
-        entries: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in state["optimizer_scalars"].items()}
-        for name, value in rest.items():
-            kind, _, key = name.partition(".")
-            if kind == "state":
-                index, _, entry = key.partition(".")
-                entries.setdefault(int(index), {})[entry] = value
-        self.training.optimizer.load_state_dict({**optimizer, "state": entries})
-        self.progress = _Progress(**state["progress"])
-        self.loss_sum.copy_(rest["sums.loss"])
-        self.right.copy_(rest["sums.right"])
-        if self.scaler:
-            self.scaler.load_state_dict(state["scaler"])
-        generators = {name.removeprefix("random."): v for name, v in rest.items() if name.startswith("random.")}
-        random_state.restore(generators, state["random"])
-
-
-def unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without the second names of tied ones, which a safetensors file does not hold."""
-    seen: set[tuple[int, torch.Size]] = set()
-    result: dict[str, Tensor] = {}
-    for name, value in tensors.items():
-        identity = (value.data_ptr(), value.shape)
-        if value.numel() == 0 or identity not in seen:
-            result[name] = value
-        seen.add(identity)
-    return result
-
-
-def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load a state dict whose tied tensors stand once. Raises DlkitError naming what does not fit."""
-    own = model.state_dict()
-    expected = unshared(own)
-    problems = [f"missing {name}" for name in expected.keys() - weights.keys()]
-    problems += [f"surplus {name}" for name in weights.keys() - own.keys()]
-    for name in own.keys() & weights.keys():
-        if own[name].shape != weights[name].shape:
-            problems.append(f"{name} is {tuple(weights[name].shape)}, the model wants {tuple(own[name].shape)}")
-    if problems:
-        shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise DlkitError(f"the weights do not fit the model: {shown}", "is it a checkpoint of another model?")
-    model.load_state_dict(weights, strict=False)
+    def _save(self, best: bool) -> Any:
+        """Save a checkpoint, if all of it is finite, and the loss with it. Waits for the device."""
+        if self.store is None and self.progress.step < self.training.total_steps:
+            return None
+        self._require_finite_loss()
+        checkpoint = self.state.capture(self.training.description)
+        whole = {(file, name): value for file, held in checkpoint.tensors.items() for name, value in held.items()}
+        if (bad := first_not_finite(whole)) is not None:
+            raise self._diverged(f"after step {self.progress.step}, {bad[1]} of the {bad[0]} is not finite")
+        # huge weights are finite, and the next step would show what they are worth: too late for the checkpoint before
+        training = self.training
+        if self.learned and not math.isfinite(loss_of(training.model, training.task, *self.learned, training.autocast)):
+            raise self._diverged(f"after step {self.progress.step}, the loss is not finite")
+        if self.store is None:
+            return None
+        self.saved_step = self.progress.step
+        return self.store.save(checkpoint, best)

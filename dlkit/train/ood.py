@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from dlkit.errors import NotFiniteError
 from dlkit.train import views
+from dlkit.train.finite import HINT, require_answers
 from dlkit.train.settings import Views
 
 LEVEL = 0.95  # share of the in-distribution data that is accepted where false positives are counted
@@ -68,8 +70,10 @@ class ScoreMeter:
         self._parts.append(torch.stack([score(logits) for score in SCORES.values()]))
 
     def scores(self) -> dict[str, Tensor]:
-        """(N,) of each score, on the CPU."""
-        return dict(zip(SCORES, torch.cat(self._parts, 1).cpu().double(), strict=True))
+        """(N,) of each score, on the CPU. Raises NotFiniteError if any is NaN or infinite."""
+        scores = torch.cat(self._parts, 1).cpu().double()
+        require_answers(int((~scores.isfinite()).any(0).sum()), self.samples, "images")
+        return dict(zip(SCORES, scores, strict=True))
 
     def metrics(self) -> dict[str, float]:
         """The mean of each score."""
@@ -85,7 +89,12 @@ def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
     `auroc`: the probability that an inside example scores higher than an outside one. `aupr_in` and `aupr_out`: mean
     precision over recall, with the one or the other as what is to be found. `fpr95`: the share of outside examples that
     are accepted where at least 95 % of the inside ones are.
+
+    Raises NotFiniteError if a score is NaN, which has no rank.
     """
+    missing = int(inside.isnan().sum() + outside.isnan().sum())
+    if missing:
+        raise NotFiniteError(f"{missing:,} of {len(inside) + len(outside):,} scores are NaN", HINT)
     true, false = _counts(inside, outside)  # (T + 1,), from accepting nothing to accepting everything
     tpr, fpr = true / len(inside), false / len(outside)
     # the area under the curve of (FPR, TPR), by trapezoids

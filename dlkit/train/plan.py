@@ -53,10 +53,16 @@ def can_compile(device: torch.device) -> bool:
 
 
 def layout(settings: Settings, model: nn.Module, device: torch.device) -> Settings:
-    """The settings with the layout decided: CPUs convolve faster with channels last, tensor cores at 16 bits."""
+    """The settings with the layout decided: CPUs convolve faster with channels last, tensor cores at 16 bits.
+
+    Raises:
+        RequestError: a layout is asked for that the model has no use for.
+    """
+    convolves = any(parameter.dim() == 4 for parameter in model.parameters())
+    if settings.channels_last == "on" and not convolves:
+        raise RequestError("train.channels_last is on, and the model has no convolutions", "train.channels_last=auto")
     if settings.channels_last != "auto":
         return settings
-    convolves = any(parameter.dim() == 4 for parameter in model.parameters())
     on = convolves and (device.type == "cpu" or (device.type == "cuda" and settings.precision != "fp32"))
     return dataclasses.replace(settings, channels_last="on" if on else "off")
 

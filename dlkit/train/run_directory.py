@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from dlkit.claim import LOCK, claim
 from dlkit.errors import DlkitError, RequestError
+from dlkit.runs import directory_name, require_inside, step_folders
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
@@ -46,6 +47,7 @@ class RunDirectory:
             for part in unfinished(path / name):
                 part.unlink(missing_ok=True)
         self._metrics: Any = None
+        self._recorded = hashlib.sha256()  # of what metrics.jsonl holds
         self._best_step: int | None = None
 
     def __enter__(self) -> RunDirectory:
@@ -62,14 +64,31 @@ class RunDirectory:
         """Write a file of the run whole or not at all."""
         write_text(self.path / name, text)
 
-    def open_metrics(self, keep: int = 0) -> None:
-        """Open metrics.jsonl behind its first `keep` bytes; what a killed run wrote after its checkpoint is dropped."""
+    def open_metrics(self, latest: Checkpoint | None = None) -> None:
+        """Open metrics.jsonl behind what it held at a checkpoint; what a killed run wrote after that is dropped.
+
+        Raises DlkitError, before anything is changed, if what it held is not there as it was.
+        """
         path = self.path / METRICS
-        size = path.stat().st_size if path.exists() else 0
-        if size < keep:
-            raise DlkitError(f"{path} is shorter ({size} bytes) than when the checkpoint was taken ({keep} bytes)")
+        keep = latest.state["metrics_bytes"] if latest else 0
+        try:
+            held = path.read_bytes()[:keep] if keep else b""
+        except OSError as error:
+            raise self._damaged(f"cannot be read: {error.strerror}") from error
+        self._recorded.update(held)
+        if len(held) < keep:
+            raise self._damaged(f"is shorter ({len(held)} bytes) than when the checkpoint was taken ({keep} bytes)")
+        if latest and latest.state.get("metrics_sha256", self._recorded.hexdigest()) != self._recorded.hexdigest():
+            raise self._damaged(f"is not as it was when the checkpoint of step {latest.step} was taken")
+        for number, line in enumerate(held.splitlines(), start=1):  # an earlier dlkit took no hash
+            if not _is_record(line):
+                raise self._damaged(f"line {number} is no record: {line[:60]!r}")
         self._metrics = path.open("ab")
         self._metrics.truncate(keep)
+
+    def _damaged(self, why: str) -> DlkitError:
+        again = f"restore it from a copy, or train anew: dlkit train {self.path / RECIPE}"
+        return DlkitError(f"damaged: {self.path / METRICS} {why}", again)
 
     def record(self, event: Event) -> None:
         """Append a logged step or an evaluation to metrics.jsonl."""
@@ -80,8 +99,10 @@ class RunDirectory:
 
     def _append(self, record: dict[str, Any]) -> None:
         finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+        line = json.dumps(finite).encode() + b"\n"
+        self._recorded.update(line)
         try:
-            self._metrics.write(json.dumps(finite).encode() + b"\n")
+            self._metrics.write(line)
         except OSError as error:
             raise self._full(error) from error
 
@@ -101,6 +122,7 @@ class RunDirectory:
         if best:
             self._best_step = checkpoint.step
         checkpoint.state["metrics_bytes"] = self._metrics.tell()
+        checkpoint.state["metrics_sha256"] = self._recorded.hexdigest()
         checkpoint.state["best_step"] = self._best_step
         path = checkpoints.save(self.checkpoints, checkpoint)
         self._point(checkpoint.step)
@@ -111,25 +133,53 @@ class RunDirectory:
         try:
             checkpoints.point(self.checkpoints, LAST, step)
             if self._best_step is not None:
-                checkpoints.point(self.checkpoints, BEST, self._best_step)
+                # one that was deleted is not to be named anew: `eval` tells
+                if self._best_step in checkpoints.steps_in(self.checkpoints):
+                    checkpoints.point(self.checkpoints, BEST, self._best_step)
                 keep.add(self._best_step)
             checkpoints.prune(self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else keep)
         except OSError as error:
             raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest complete checkpoint, verified, or None before the first; the pointers name it from then on.
+        """The newest checkpoint, verified, or None before the first; the pointers name it from then on.
 
         Raises:
-            DlkitError: it is damaged, or the pointers cannot be written.
+            DlkitError: it is damaged or was there and is no more, a part of the run is a link that leads out of it, or
+                the pointers cannot be written.
         """
-        steps = checkpoints.steps_in(self.checkpoints)
+        for part in (*_FILES, TENSORBOARD, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
+            require_inside(self.path, self.path / part)
+        folders = step_folders(self.checkpoints)
+        steps = [step for step, whole in folders.items() if whole]
+        self._require_whole(folders, steps)
         if not steps:
             return None
-        latest = checkpoints.load(self.checkpoints / checkpoints.directory_name(steps[-1]))
+        latest = checkpoints.load(self.checkpoints / directory_name(steps[-1]))
         self._best_step = latest.state["best_step"]
         self._point(latest.step)  # which a kill right after that checkpoint was saved has kept from being done
         return latest
+
+    def _require_whole(self, folders: dict[int, bool], steps: list[int]) -> None:
+        """Raise DlkitError where a checkpoint was that is gone: a run that starts over would lose its records too."""
+        over = f"dlkit train {self.path / RECIPE} --run-dir {self.path} --overwrite"
+        anew = f"restore it from a copy, or start over: {over}"
+        newest = max(folders, default=None)
+        if newest is not None and not folders[newest]:  # no kill leaves that: a manifest is there before the name is
+            damaged = self.checkpoints / directory_name(newest)
+            back = f"restore it, or go back to step {steps[-1]}: rm -r {damaged}" if steps else anew
+            raise DlkitError(f"damaged checkpoint: {damaged} has no {checkpoints.MANIFEST}", back)
+        last = self.checkpoints / LAST
+        if not steps and (os.path.lexists(last) or (self.path / SUMMARY).exists()):
+            name = last.readlink() if last.is_symlink() else LAST
+            raise DlkitError(f"{self.path} has lost its checkpoint {name}", anew)
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def refuse(path: Path | None, overwrite: bool) -> None:
@@ -173,10 +223,9 @@ def create(path: Path | None, name: str, overwrite: bool = False) -> Path:
 def _clear(path: Path) -> None:
     """Delete an earlier run's files, and only those that a run makes."""
     with RunDirectory(path):
-        for name in (CHECKPOINTS, TENSORBOARD):
-            shutil.rmtree(path / name, ignore_errors=True)
-        for name in _FILES:
-            (path / name).unlink(missing_ok=True)
+        checkpoints.clear(path / CHECKPOINTS, (LAST, BEST))
+        for name in (TENSORBOARD, *_FILES):
+            checkpoints.remove(path / name)
 
 
 def _next_free(folder: Path, name: str) -> Path:

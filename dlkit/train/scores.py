@@ -30,8 +30,8 @@ def macro_f1(confusion: Numbers) -> float:
 
 def matthews(confusion: Numbers) -> float:
     """Matthews' correlation for K classes (Gorodkin 2004), from -1 to 1; 0 where all are of one class."""
-    matrix = confusion.astype(np.float64)
-    n, hits, true, predicted = matrix.sum(), np.trace(matrix), matrix.sum(1), matrix.sum(0)
+    matrix = confusion.astype(object)  # Python's integers: the differences of squares are exact, however many there are
+    n, hits, true, predicted = matrix.sum(), matrix.trace(), matrix.sum(1), matrix.sum(0)
     # (n sum_k C_kk - t . p) / sqrt((n^2 - p . p)(n^2 - t . t))
     spread = (n**2 - predicted @ predicted) * (n**2 - true @ true)
     return float((n * hits - true @ predicted) / math.sqrt(spread)) if spread > 0 else 0.0
@@ -48,14 +48,29 @@ OF_CONFUSION: dict[str, Callable[[Numbers], float]] = {"f1": f1, "macro_f1": mac
 
 
 def pearson(x: Numbers, y: Numbers) -> float:
-    """cov(x, y) / (sd(x) sd(y)) of two (N,); NaN where one of them is constant."""
-    x, y = x - x.mean(), y - y.mean()
-    spread = math.sqrt(float(x @ x) * float(y @ y))
-    return float(x @ y) / spread if spread > 0 else math.nan
+    """cov(x, y) / (sd(x) sd(y)) of two (N,); NaN where one of them is constant, or not finite."""
+    if not (np.isfinite(x).all() and np.isfinite(y).all()) or (x == x[0]).all() or (y == y[0]).all():
+        return math.nan
+    # x - mean(x) and y - mean(y), both of length 1, have the correlation as their product
+    return float(np.clip(_direction(x) @ _direction(y), -1.0, 1.0))
+
+
+def _direction(x: Numbers) -> Numbers:
+    """x - mean(x) as a vector of length 1."""
+    centered = _of_size_1(x)
+    centered = _of_size_1(centered - centered.mean())
+    return centered / np.linalg.norm(centered)
+
+
+def _of_size_1(x: Numbers) -> Numbers:
+    """x times the power of 2, which rounds nothing, by which no sum or square in it over- or underflows."""
+    return np.ldexp(x, -np.frexp(np.abs(x).max())[1])
 
 
 def spearman(x: Numbers, y: Numbers) -> float:
-    """Pearson's correlation of the ranks, equal values sharing the mean of theirs."""
+    """Pearson's correlation of the ranks, equal values sharing the mean of theirs; NaN where a value is."""
+    if np.isnan(x).any() or np.isnan(y).any():
+        return math.nan
     return pearson(_ranks(x), _ranks(y))
 
 

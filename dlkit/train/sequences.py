@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dlkit.train import scores
 from dlkit.train.classification import Classification, ClassificationMeter
+from dlkit.train.finite import require_answers
 
 Metric = Callable[[ClassificationMeter], float]
 
@@ -146,7 +147,13 @@ class RegressionMeter:
         self.targets.append(targets)
 
     def metrics(self) -> dict[str, float]:
-        """Mean squared error, and Pearson's and Spearman's correlation, in which GLUE counts STS-B."""
+        """Mean squared error, and Pearson's and Spearman's correlation, in which GLUE counts STS-B.
+
+        A correlation is NaN where all outputs or all targets are equal.
+
+        Raises NotFiniteError if any output is NaN or infinite.
+        """
+        require_answers(sum(int((~outputs.isfinite()).sum()) for outputs in self.outputs), self.samples)
         outputs, targets = (torch.cat(parts).cpu().double().numpy() for parts in (self.outputs, self.targets))
         pearson, spearman = scores.pearson(outputs, targets), scores.spearman(outputs, targets)
         return {"loss": float(np.mean((outputs - targets) ** 2)), "pearson": pearson, "spearman": spearman}

@@ -21,9 +21,12 @@ class Settings:
         checkpoint_every: how often to save a checkpoint, besides the end.
         keep_checkpoints: keep every one that is saved, to look at the course of training; else the last and the best.
         log_every: steps between two lines in metrics.jsonl.
+        on_nan: what becomes of a step whose loss or gradient is not finite: stop ends the run with an error; skip
+            leaves it out and counts it, and for that waits for the device at every step.
         clip_norm: scale gradients down to this global L2 norm where they exceed it.
         accumulate: batches whose gradients are averaged into one step.
-        ema: decay of the exponential moving average of the weights that evaluation uses; null for none.
+        ema: decay of the exponential moving average of the weights that evaluation uses, which rises to it as
+            (1 + t) / (10 + t); null for none.
         patience: stop after so many evaluations without a better monitored metric; null for never.
         monitor: the metric that patience and the best checkpoint go by; auto is the loss for language models and else
             the task's main metric.
@@ -43,6 +46,7 @@ class Settings:
     checkpoint_every: Interval = "1 epoch"
     keep_checkpoints: bool = False
     log_every: Count = 10
+    on_nan: Literal["stop", "skip"] = "stop"
     clip_norm: Positive | None = None
     accumulate: Count = 1
     ema: Rate | None = None

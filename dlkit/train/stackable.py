@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import copy
 
-import torch
 from torch import Tensor
 
-from dlkit.train import random_state
+from dlkit.train.footprint import activation_bytes
 from dlkit.train.loop import Training
 from dlkit.train.tosses import draws_otherwise
 
@@ -20,21 +19,9 @@ PARAMETER_COPIES, ACTIVATION_COPIES = 4, 2
 def bytes_of_run(training: Training) -> int:
     """About how much memory a run takes in a stack: its parameters, and what its forward pass keeps."""
     parameters = sum(p.numel() * p.element_size() for p in training.model.parameters())
-    own = {p.untyped_storage().data_ptr() for p in training.model.parameters()}
-    kept: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
     batch = next(iter(training.batches.epoch(0)))
-    before = random_state.of_device(training.device)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
-        training.task.forward(copy.deepcopy(training.model).train(), batch)
-    random_state.set_of_device(training.device, before)
-    return PARAMETER_COPIES * parameters + ACTIVATION_COPIES * sum(kept.values())
+    kept = activation_bytes(training, copy.deepcopy(training.model).train(), batch)
+    return PARAMETER_COPIES * parameters + ACTIVATION_COPIES * kept
 
 
 def runs_at_once(training: Training) -> int:
@@ -45,7 +32,7 @@ def runs_at_once(training: Training) -> int:
 def unsupported(training: Training) -> str | None:
     """Why these runs cannot be stacked, or None."""
     settings = training.settings
-    for name, wanted in (("accumulate", 1), ("ema", None), ("patience", None)):
+    for name, wanted in (("accumulate", 1), ("ema", None), ("patience", None), ("on_nan", "stop")):
         if getattr(settings, name) != wanted:
             return f"train.{name} is set"
     if settings.precision == "fp16":
@@ -54,6 +41,8 @@ def unsupported(training: Training) -> str | None:
         return "train.test_views is set"
     if not getattr(training.optimizer, "elementwise", False):
         return "its optimizer takes a parameter as a whole"
+    if hasattr(training.batches, "passed"):
+        return "its data may leave out batches"
     batch = next(iter(training.batches.epoch(0)))
     if not all(isinstance(part, Tensor) for part in batch):
         return "its batches differ in shape"

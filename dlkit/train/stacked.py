@@ -63,7 +63,7 @@ class StackStepped:
 
 @dataclass
 class StackLogged:
-    """Where a stack stands: (R,) mean training losses since the last such event, and which runs are still finite."""
+    """Where a stack stands: (R,) mean training losses since the last such event, and whose losses are all finite."""
 
     step: int
     losses: list[float]
@@ -114,7 +114,8 @@ class Stack:
         self._lay_out()
         self.optimizers = [self._optimizer(start, stop) for start, stop in members.groups]
         runs = len(members.training)
-        self.summed, self.since = torch.zeros(runs, device=self.device), 0  # losses since they were last told
+        # sums of losses since they were last told, and over how many samples of each run
+        self.summed, self.since = torch.zeros(runs, device=self.device), 0
         self.finite = torch.ones(runs, dtype=torch.bool, device=self.device)
 
     def _lay_out(self) -> None:
@@ -165,15 +166,16 @@ class Stack:
             yield StackEvaluated(0, self._evaluate())
         for step, batch in self.batches():
             losses = self.take_step(step, batch)
-            self.summed += losses
+            self.summed.add_(losses, alpha=batch[1].shape[1])  # a small last batch weighs less
+            self.since += batch[1].shape[1]
             self.finite &= losses.isfinite()
-            self.since += 1
             self.taken = done = step + 1
             if done == total or done % evaluate_every == 0:
+                metrics = self._evaluate()
                 yield StackLogged(done, (self.summed / self.since).tolist(), self.finite.tolist())
                 self.summed.zero_()
                 self.since = 0
-                yield StackEvaluated(done, self._evaluate())
+                yield StackEvaluated(done, metrics)
             yield StackStepped(done)
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
@@ -254,6 +256,7 @@ class Stack:
             each = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), reduction="none").view(runs, -1)
             loss += each.sum(1)
             right += (logits.argmax(2) == repeated).sum(1)
+        self.finite &= loss.isfinite()  # NaN is no class, though argmax makes it the first
         pairs = zip((loss / samples).tolist(), (right / samples).tolist(), strict=True)
         return [{f"{name}/loss": a, f"{name}/accuracy": b} for a, b in pairs]
 

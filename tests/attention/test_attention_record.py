@@ -16,7 +16,7 @@ from dlkit.attention.look import look, matrices
 from dlkit.attention.record import Layer, listening, weights_of
 from dlkit.attention.survey import places_of
 from dlkit.errors import RequestError
-from dlkit.models import checkpoints
+from dlkit.models import checkpoints, hub_export
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.nn.attention import attention_weights_reference, causal_mask
@@ -55,10 +55,10 @@ def differences(model: nn.Module, *inputs: Any, **keywords: Any) -> list[float]:
 def test_weights_of_random_gpt2_are_transformers(layers: int, heads: int, size: int, length: int, seed: int) -> None:
     torch.manual_seed(seed)
     model: Any = loud(GPT(50, 33, layers=layers, heads=heads, width=heads * size))
-    config = transformers.GPT2Config.from_dict(checkpoints.config_of(model))
+    config = transformers.GPT2Config.from_dict(hub_export.config_of(model))
     config._attn_implementation = "eager"
     theirs = transformers.GPT2LMHeadModel(config).eval()
-    theirs.load_state_dict(checkpoints.tensors_of(model), strict=False)
+    theirs.load_state_dict(hub_export.tensors_of(model), strict=False)
     padding = torch.tensor([0, length // 2, length - 1])
     tokens = torch.randint(50, (3, length))
     real = torch.arange(length) >= padding[:, None]  # (B, T)

@@ -29,8 +29,9 @@ from dlkit.models.resnet import ResNet, resnet20
 from dlkit.models.weights import translate
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
-from dlkit.train.loop import autocast, load_weights
+from dlkit.train.loop import autocast
 from dlkit.train.machine import keep_freed_memory
+from dlkit.train.weights import load_weights
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 7

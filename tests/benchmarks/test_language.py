@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from dlkit.data.windows import TokenWindows
 from dlkit.generation import Sampling, generate
 from dlkit.losses import CrossEntropy
-from dlkit.models import checkpoints
+from dlkit.models import hub_export
 from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
 from dlkit.optim.adamw import AdamW
@@ -41,10 +41,10 @@ def twins(context: int, vocabulary: int = 1024, **keys: Any) -> tuple[GPT, Any]:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     model = GPT(vocabulary, context, **keys)
-    config = transformers.GPT2Config.from_dict(checkpoints.config_of(model))
+    config = transformers.GPT2Config.from_dict(hub_export.config_of(model))
     config._attn_implementation = "sdpa"
     theirs = transformers.GPT2LMHeadModel(config)
-    theirs.load_state_dict(checkpoints.tensors_of(model), strict=False)
+    theirs.load_state_dict(hub_export.tensors_of(model), strict=False)
     return model, theirs
 
 
@@ -74,7 +74,7 @@ def test_generation_beside_transformers(keys: dict[str, Any]) -> None:
     prompt = list(range(1, 9))
 
     def ours() -> list[int]:
-        chosen = generate(model, [prompt], 256, Sampling(temperature=0), torch.Generator())
+        chosen = generate(model, [prompt], 256, Sampling(temperature=0), [torch.Generator()])
         return torch.cat(list(chosen)).tolist()
 
     def other() -> list[int]:

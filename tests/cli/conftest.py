@@ -62,6 +62,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of digits-mlp with validation data. Not to be changed by a test."""
     path = tmp_path_factory.mktemp("trained") / "digits-mlp-1"
     changes = ["train.epochs=4", "data.validation=0.1", "train.checkpoint_every=1 epoch"]
-    command = [sys.executable, "-m", "dlkit", "train", "digits-mlp", *changes, "--run-dir", str(path)]
-    subprocess.run(command, check=True, capture_output=True)
+    assert run(["train", "digits-mlp", *changes, "--run-dir", str(path), "-q"]) == 0
     return path

@@ -20,6 +20,12 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are empty, for tests of what is written beside them."""
+    monkeypatch.setattr("dlkit.compare.figures.save", lambda figure, target: target.write_text("<svg></svg>"))
+
+
 def lines(result: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.out.splitlines()]
 
@@ -81,6 +87,7 @@ def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) 
     assert (other.code, "holds another race" in other.err) == (2, True)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_line_that_a_kill_cut_short_is_taken_away_only_to_go_on(here: Any, tmp_path: Path) -> None:
     arguments = ("compare-optimizers", *RACE, "--engine", "loop", "--out", "race", "--resume")
     assert here(*arguments).code == 0
@@ -104,6 +111,7 @@ def test_a_line_that_a_kill_cut_short_is_taken_away_only_to_go_on(here: Any, tmp
         assert [{**r, drop: 0} for r in again] == [{**r, drop: 0} for r in first]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_disk_that_is_full_is_named_and_the_race_goes_on_behind_it(
     here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +178,7 @@ def test_targets_and_assertions(here: Any) -> None:
         "--optimizers",
         "sgd,momentum",
         "--lr",
-        "1e-3,1e-2",
+        "1e-3,1e-2,0.1",
         "--steps",
         "100",
     )
@@ -181,7 +189,41 @@ def test_targets_and_assertions(here: Any) -> None:
     wrong = here(*race, "--assert", "sgd<momentum")
     assert wrong.code == 3
     assert wrong.err.splitlines()[-2].startswith("error: the runs do not support sgd<momentum")
-    assert lines(wrong)[-1]["kind"] == "verdict"
+    verdict = lines(wrong)[-1]
+    assert (verdict["kind"], verdict["winner"], verdict["basis"]) == ("verdict", "momentum", "one run each")
+    assert verdict["text"].startswith("momentum ends lowest of one run each: loss ")
+    assert {(pair["low"], pair["high"], pair["separated"]) for pair in verdict["pairs"]} == {(None, None, True)}
+
+
+def test_an_assertion_at_an_edge_is_not_supported_unless_that_is_allowed(here: Any) -> None:
+    race = ("compare-optimizers", "quadratic:100", "--optimizers", "sgd,momentum", "--lr", "1e-4,1e-3", "--steps", "50")
+    claim = ("--assert", "momentum<sgd")
+    refused = here(*race, *claim)
+    assert refused.code == 3
+    assert refused.err.splitlines()[-2:] == [
+        "error: the runs do not support momentum<sgd: a better learning rate may lie beyond those tried of "
+        "sgd (lr 0.001, the largest), momentum (lr 0.001, the largest)",
+        "hint: widen --lr, or accept it with --allow-edge",
+    ]
+    records = lines(refused)
+    assert [r["edge"] for r in records if r["kind"] == "optimizer"] == ["high", "high"]
+    assert records[-1]["edges"] == {"momentum": "high", "sgd": "high"}
+    assert "momentum (lr 0.001, the largest)" in records[-1]["text"]
+    assert here(*race, *claim, "--allow-edge").code == 0
+    assert here(*race, "--assert", "sgd<momentum", "--allow-edge").code == 3
+
+
+def test_a_race_that_only_diverges_has_no_winner(here: Any, tmp_path: Path) -> None:
+    race = ("compare-optimizers", "rosenbrock", "--optimizers", "sgd,momentum", "--lr", "10,100", "--steps", "50")
+    result = here(*race, "--out", "race", "--animate", "race.gif", "--target", "loss=0.1")
+    assert result.code == 1
+    assert result.err.splitlines()[-2] == "error: no optimizer has a result: every run diverged"
+    assert (lines(result)[-1]["winner"], lines(result)[-1]["tied"]) == (None, [])
+    assert (tmp_path / "race" / "report.html").exists()
+    quiet = here(*race, "-q")
+    assert (quiet.code, quiet.out) == (1, "none\n")
+    for claim in ("sgd<=momentum", "momentum<=sgd", "sgd<momentum"):
+        assert here(*race, "--assert", claim, "--allow-edge").code == 3
 
 
 @pytest.mark.parametrize(
@@ -199,7 +241,7 @@ def test_targets_and_assertions(here: Any) -> None:
         ("digits-mlp --steps 0", "Invalid value for '--steps'"),
         ("digits-mlp --resume", "--resume needs --out"),
         ("digits-mlp --animate x.gif", "--animate is about a surface"),
-        ("beale --animate x.mp4", "no .gif file"),
+        ("beale --animate x.mp4", "--animate x.mp4 does not end in .gif"),
         ("beale --start 1", "no point"),
         ("beale --start nan,1", "not finite"),
         ("beale optimizer.lr=1", "KEY=VALUE is about a recipe"),
@@ -240,6 +282,7 @@ def test_folders_that_hold_no_race(here: Any, tmp_path: Path) -> None:
     assert (result.code, "holds no race" in result.err) == (1, True)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("runs", "summary", "words"),
     [
@@ -263,6 +306,18 @@ def test_damaged_folders_are_named(here: Any, tmp_path: Path, runs: bytes | None
     assert (result.code in (1, 2), result.out) == (True, ""), result.err
     assert words in result.err
     assert [line.partition(":")[0] for line in result.err.splitlines()[-2:]] == ["error", "hint"]
+
+
+def test_options_of_one_optimizer_alone(here: Any) -> None:
+    race = ("compare-optimizers", "ravine", "--steps", "3", "--optimizers", "sgd,adam", "--trials", "2", "--lr", "0.01")
+    result = here(*race, "--search", "adam.eps=1e-9:1e-3", "--out", "a")
+    assert result.code == 0, result.err
+    found = [(r["optimizer"], r["lr"], "options" in r) for r in lines(result) if r["kind"] == "run"]
+    assert found == [("sgd", 0.01, False)] + [("adam", 0.01, True)] * 2  # all trials of sgd would be one
+    for option in ("layer_decay", "bias_factor", "muon.other_factor"):  # a surface has no layers
+        refused = here(*race, "--optimizers", "adam,muon", "--search", f"{option}=0.1:0.9")
+        assert (refused.code, refused.out) == (2, "")
+        assert f"{option.rpartition('.')[2]}: no such option of" in refused.err
 
 
 def test_trials_from_the_shell(here: Any) -> None:

@@ -170,7 +170,7 @@ def test_an_interrupt_leaves_nothing_behind(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("command", ["compress", "decompress"])
 def test_signals(tmp_path: Path, command: str, number: int, code: int) -> None:
     source = tmp_path / "big"

@@ -155,7 +155,7 @@ def test_figures(here: Any, tmp_path: Path, arguments: list[str]) -> None:
         ("--counts", "--counts needs --p"),
         ("--p 1 --base 1", "a base is a number above 1"),
         ("--p 1 --base x", "a base is a number above 1"),
-        ("--p 1 --plot figure.png", "no .svg file"),
+        ("--p 1 --plot figure.jpg", "--plot figure.jpg does not end in .svg, .png or .pdf"),
         ("--p 1 --code morse", "Invalid value for '--code'"),
         ("--check-code A=0,B", "'B' has no word"),
         ("--check-code A=0,A=1", "'A' stands twice"),
@@ -203,3 +203,31 @@ def test_an_empty_stream(here: Any, pipe: Any) -> None:
     pipe(b"")
     record = here("entropy").record
     assert (record["n"], record["entropy"], record["mean"]) == (0, 0.0, None)
+
+
+def test_an_order_beyond_the_stream_is_refused(here: Any, tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert here("entropy", str(tmp_path / "abc"), "--order", "2").record["orders"][2]["contexts"] == 1
+    for order in ("3", "100000", "9" * 20):
+        result = here("entropy", str(tmp_path / "abc"), "--order", order)
+        assert result.code == 2
+        assert f"--order {order}: 3 bytes hold no sequence" in result.err
+
+
+def test_numeric_symbols_of_uniq_are_understood_and_said(here: Any, pipe: Any) -> None:
+    for mark in (b"", b"\xef\xbb\xbf"):
+        pipe(mark + b"      3 7\n      1 9\n")
+        result = here("entropy", "--p", "-", "--counts", "--code", "huffman")
+        assert result.record["entropy"] == pytest.approx(0.8112781244591328)
+        assert result.record["form"] == "2 symbols with their counts, as `uniq -c` writes them"
+        assert [word["symbol"] for word in result.record["code"]["words"]] == ["7", "9"]
+        assert result.err.splitlines() == ["p: 2 symbols with their counts, as `uniq -c` writes them"]
+
+
+def test_symbols_that_are_no_text_leave_the_record_json(here: Any, pipe: Any, tmp_path: Path) -> None:
+    pipe(b"      3 \xff\n      1 \xfe$x^$\n")
+    words = here("entropy", "--p", "-", "--counts", "--code", "huffman", "--plot", str(tmp_path / "p.svg")).record
+    assert [len(word["symbol"]) for word in words["code"]["words"]] == [1, 5]
+    pipe(b"\xff 1 3\n\xfe 2 2\n")
+    records = [json.loads(line) for line in here("entropy", "--p", "-", "--counts").out.splitlines()]
+    assert [record["entropy"] for record in records] == pytest.approx([0.8112781244591328, 1.0])

@@ -174,8 +174,8 @@ def test_models_that_give_a_text_no_probability_are_named(here: Any, trained: Pa
         (["--p", "1"], 2, "--p does not go with --model"),
         (["--base", "e"], 2, "--base does not go with --model"),
         (["--plot", "x.svg"], 2, "--plot does not go with --model"),
-        (["--surprisal", "page.svg"], 2, "no .html file in an existing folder"),
-        (["--surprisal", "absent/page.html"], 2, "no .html file in an existing folder"),
+        (["--surprisal", "page.svg"], 2, "--surprisal page.svg does not end in .html"),
+        (["--surprisal", "absent/page.html"], 2, "--surprisal absent/page.html: there is no folder absent"),
     ],
 )
 def test_mistakes(here: Any, gpt: Path, text: Path, arguments: list[str], code: int, message: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,16 @@ import pytest
 import torch
 from PIL import Image
 
+from dlkit.cli._app import run as dlkit
 from dlkit.data.outside import fitted, folder, noise
 from dlkit.errors import DlkitError
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", name="run")
+def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ood") / "run"
     changes = ["train.epochs=6", "data.shift=0"]
-    command = [sys.executable, "-m", "dlkit", "train", "digits-mlp", *changes, "--run-dir", str(path)]
-    subprocess.run(command, check=True, capture_output=True)
+    assert dlkit(["train", "digits-mlp", *changes, "--run-dir", str(path), "-q"]) == 0
     return path
 
 

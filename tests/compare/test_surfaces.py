@@ -82,9 +82,31 @@ def test_adagrad_and_adam_step_as_their_rules_say() -> None:
     assert adam.curve[1][1]["x"] == pytest.approx(-0.1, rel=1e-6)
 
 
+@pytest.mark.parametrize(("given", "betas"), [("beta1", (0.6, 0.95)), ("beta2", (0.9, 0.6))])
+def test_an_option_that_is_not_searched_keeps_its_optimizers_default(given: str, betas: tuple[float, float]) -> None:
+    """Muon's other beta, which is not Adam's: on a surface it goes by AdamW."""
+    surface = surfaces.find("ravine")
+    assert surface is not None
+    outcome = build.descend(surface, Contender("muon", 0.1, 0, ((given, 0.6),)), (-9.0, 1.0), 50)
+    theta = torch.tensor([-9.0, 1.0], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.AdamW([theta], lr=0.1, betas=betas, eps=1e-7, weight_decay=0.0)
+    for _ in range(50):
+        optimizer.zero_grad()
+        surface.function(theta[0], theta[1]).backward()
+        optimizer.step()
+    assert (outcome.metrics["x"], outcome.metrics["y"]) == pytest.approx(theta.tolist(), rel=1e-9)
+
+
 def test_the_condition_of_a_quadratic() -> None:
     assert surfaces.find("quadratic") is None
     assert surfaces.find("digits-mlp") is None
     for text in ("quadratic:x", "quadratic:0.5", "quadratic:inf", "quadratic:"):
         with pytest.raises(RequestError, match="the condition is a number of at least 1"):
             surfaces.find(text)
+
+
+def test_a_descent_ends_when_it_is_asked_to() -> None:
+    surface = surfaces.find("ravine")
+    assert surface is not None
+    asked = iter([False, False, True])
+    assert build.descend(surface, Contender("sgd", 0.1, 0), (1.0, 1.0), 2**31 - 1, lambda: next(asked)) is None

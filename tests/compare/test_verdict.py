@@ -33,8 +33,7 @@ RACE = {
 def test_the_best_learning_rate_has_no_diverged_seed() -> None:
     sgd, adam = verdict.summarize(outcomes(RACE), "val/loss")
     assert (sgd.lrs[sgd.best or 0], adam.lrs[adam.best or 0]) == (0.1, 0.01)
-    assert not measures.at_edge(sgd)
-    assert measures.at_edge(adam)
+    assert (sgd.edge, adam.edge) == (None, "low")
     # 1.1 times the best loss lies between two learning rates: at (1.21 - 1.15) / (9 - 1.15) of the last decade
     assert measures.basin_decades(adam) == pytest.approx(1 + 0.06 / 7.85)
     # and at (2.31 - 2.1) / (3.1 - 2.1) of the first; on the other side a seed diverged

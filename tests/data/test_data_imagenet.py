@@ -94,6 +94,18 @@ def test_evaluation_is_torchvisions(tree: Path) -> None:
     assert targets.tolist() == [0] * 4 + [1] * 4
 
 
+@pytest.mark.parametrize(("size", "keys", "margin"), [
+    (224, {}, 232), (224, {"crop": 0.875}, 256), (32, {}, 33), (32, {"crop": 0.875}, 37), (384, {"crop": 0.875}, 439),
+    (32, {"resize": 40}, 40), (64, {"crop": 1.0}, 64), (64, {"resize": 32}, 64),
+])  # fmt: skip
+def test_the_evaluation_resize_follows_the_size(tree: Path, size: int, keys: dict[str, Any], margin: int) -> None:
+    found, _ = next(batches(imagenet(path=tree, size=size), "val", False, batch_size=1, **keys).epoch(0))
+    preset = v2.Compose([v2.Resize(margin, antialias=True), v2.CenterCrop(size), v2.PILToTensor()])
+    expected = preset(Image.open(tree / "val" / "cat" / "0.jpg")).float() / 255
+    mean, std = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
+    torch.testing.assert_close(found[0], (expected - mean) / std, rtol=1e-5, atol=1e-5)
+
+
 def test_damaged_and_cmyk_images(tree: Path) -> None:
     (tree / "train" / "cat" / "cmyk.jpg").write_bytes(jpeg(1, "CMYK"))
     (tree / "train" / "cat" / "grey.jpg").write_bytes(jpeg(1, "L"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
+from dlkit.data.decoding import SUFFIXES
+from dlkit.data.imagenet import imagenet
 from dlkit.data.images import images
 from dlkit.errors import DlkitError, RequestError
 
@@ -62,31 +65,113 @@ def test_split_folders_are_the_splits(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"validation: 0\.1 is given"):
         images(path=str(tmp_path), validation=0.1)
     tree(tmp_path / "valid", {"a": 1})
-    with pytest.raises(DlkitError, match="valid is not a split"):
+    with pytest.raises(DlkitError, match=r"valid is not a split of its own: .*val is 'val' too"):
         images(path=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Train", "Val", "Test"),
+        ("TRAIN", "VALIDATION", "TEST"),
+        ("Training", "Valid", "Testing"),
+        ("training", "dev", "evaluation"),
+        ("train_set", "val_set", "test_set"),
+        ("train2017", "val2017", "test2017"),
+        ("ILSVRC2012_img_train", "ILSVRC2012_img_val", "ILSVRC2012_img_test"),
+    ],
+)
+def test_split_folders_in_any_spelling(names: tuple[str, str, str], tmp_path: Path) -> None:
+    for name, count in zip(names, (3, 2, 1), strict=True):
+        tree(tmp_path / name, {"a": count, "b": count})
+    rows = {"train": 6, "val": 4, "test": 2}
+    for data in (images(path=tmp_path, size=4), imagenet(path=tmp_path, size=4)):
+        assert data.classes == ("a", "b")
+        assert {name: len(split.targets) for name, split in data.splits.items()} == rows
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        (["Train/a", "Train/b", "a", "b"], "a is not a split, and .*Train is called after one: classes, or splits"),
+        (["cat", "dog", "Test/cat", "Test/dog"], "cat is not a split, and .*Test is called after one"),
+        (
+            ["train/a", "train/b", "Training/a", "Training/b"],
+            "train is not a split of its own: .*Training is",
+        ),
+        (["Test/a", "Test/b"], "Test, but no folder of train"),
+        (["test/a", "test/b", "val/a", "val/b"], "test, val, but no folder of train"),
+        (["Train", "Test"], "Test, Train are called after splits, and hold no class folders"),
+        (["train/a", "train/b", "test"], "test holds no class folders"),
+    ],
+)
+def test_folders_that_may_be_splits_or_classes_are_refused(folders: list[str], message: str, tmp_path: Path) -> None:
+    tree(tmp_path, dict.fromkeys(folders, 3))
+    for read in (images, imagenet):
+        with pytest.raises(DlkitError, match=message):
+            read(path=tmp_path, size=4)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert images(path=str(tree(tmp_path, {"bus": 2, "train": 2})), size=4).classes == ("bus", "train")
+    assert images(path=str(tree(tmp_path / "more", {"plane": 2, "test": 2})), size=4).classes == ("plane", "test")
 
 
-def test_hidden_and_other_files_are_ignored_and_folders_are_searched(tmp_path: Path) -> None:
+def test_hidden_and_other_files_are_left_out_and_counted_and_folders_are_searched(tmp_path: Path) -> None:
     tree(tmp_path, {"a": 2, "b": 2, ".cache": 1})
     save(tmp_path / "a" / "deep" / "er" / "x.JPG")
     save(tmp_path / "a" / ".hidden" / "x.png")
     (tmp_path / "a" / "._x.png").write_bytes(b"no image")
     (tmp_path / "a" / "Thumbs.db").write_bytes(b"no image")
     (tmp_path / "readme.txt").write_text("no image")
+    (tmp_path / "a" / "Photo.HEIC").write_bytes(b"no image that Pillow reads")
+    (tmp_path / "LICENSE").write_text("no image")
+    save(tmp_path / "stray.png")
     data = images(path=str(tmp_path), size=4, test=0.0)
     assert data.classes == ("a", "b")
     assert data.sources["rows"] == {"train": 5}
+    left_out = {"hidden": 2, ".db": 1, ".heic": 1, ".txt": 1, "no suffix": 1, "images outside of class folders": 1}
+    assert data.sources["left_out"] == left_out
+    line = f"{tmp_path}: 2 classes (a, b), 5 files (.png 4, .jpg 1); left out: 7 files (hidden 2, "
+    assert data.sources["taken"].startswith(line)
+    assert imagenet(path=tmp_path, size=4).sources["taken"].startswith(line)
 
 
-@pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "gif", "jpg", "tif", "ppm"])
+# How Pillow writes the kinds of files whose suffix does not tell it, and those that hold one mode alone.
+WRITERS: dict[str, dict[str, Any]] = {
+    ".dib": {"format": "BMP"},
+    ".mpo": {"format": "MPO"},
+    **{key: {"mode": "L"} for key in (".bw", ".pgm")},
+    **{key: {"mode": "1"} for key in (".pbm", ".xbm")},
+}
+UNWRITABLE = (".cur", ".dcx", ".xpm", ".psd", ".ras")  # by Pillow, which reads them
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix not in UNWRITABLE])
+def test_images_of_every_suffix_that_pillow_reads(suffix: str, tmp_path: Path) -> None:
+    options = dict(WRITERS.get(suffix, {}))
+    image = Image.new("RGB", (16, 16), (200, 100, 50)).convert(options.pop("mode", "RGB"))
+    tree(tmp_path, {"a": 1, "b": 1})
+    image.save(tmp_path / "b" / f"photo{suffix.upper()}", **options)
+    data = images(path=tmp_path, size=4, test=0.0)
+    assert data.sources["rows"] == {"train": 3}
+    assert f"{suffix} 1" in data.sources["taken"] or suffix == ".png"
+
+
+def test_every_suffix_is_one_of_pillows() -> None:
+    assert set(SUFFIXES) <= Image.registered_extensions().keys()
+
+
+@pytest.mark.parametrize(
+    "suffix", ["png", "bmp", "webp", "gif", "jpg", "tif", "ppm", "tga", "qoi", "jfif", "avif", "jp2"]
+)
 def test_formats(suffix: str, tmp_path: Path) -> None:
     file = tmp_path / "b" / f"x.{suffix}"
-    save(file, **({"lossless": True} if suffix == "webp" else {"quality": 100} if suffix == "jpg" else {}))
-    assert np.abs(np.array(only(file)) - [200, 100, 50]).max() <= (3 if suffix == "jpg" else 0)
+    save(
+        file,
+        **({"lossless": True} if suffix == "webp" else {"quality": 100} if suffix in ("jpg", "jfif", "avif") else {}),
+    )
+    assert np.abs(np.array(only(file)) - [200, 100, 50]).max() <= (3 if suffix in ("jpg", "jfif", "avif") else 0)
 
 
 @pytest.mark.parametrize(

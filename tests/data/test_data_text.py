@@ -100,3 +100,14 @@ def test_texts_that_are_wrong(tmp_path: Path) -> None:
 
 def test_annotations_resolve() -> None:
     assert {"path", "validation", "test"} <= set(typing.get_type_hints(text, include_extras=True))
+
+
+def test_a_byte_order_mark_is_no_part_of_a_text(tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_text("abc\n" * 30)
+    (tmp_path / "marked.txt").write_bytes(b"\xef\xbb\xbf" + b"abc\n" * 30)
+    plain, marked = (text(path=tmp_path / f"{name}.txt").splits for name in ("plain", "marked"))
+    assert {split: part.read() for split, part in marked.items()} == {s: part.read() for s, part in plain.items()}
+    assert "\ufeff" not in "".join(part.read() for part in text(path=tmp_path).splits.values())
+    (tmp_path / "wide.txt").write_text("abc\n", encoding="utf-16")
+    with pytest.raises(DlkitError, match=r"wide.txt is UTF-16, not UTF-8"):
+        text(path=tmp_path / "wide.txt")

@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.data import sequences, tokens, windows
+from dlkit.data import sequences, tokenizer_files, tokens, windows
 from dlkit.data import tokenizer as module
 from dlkit.data.corpus import Text
 from dlkit.data.labelled import Examples, texts
@@ -80,7 +80,7 @@ def test_training_is_deterministic_and_saved_whole(tmp_path: Path) -> None:
     assert told == [BPE.fingerprint, PIECES.fingerprint]
     assert module.from_json(PIECES.to_json()).fingerprint == PIECES.fingerprint
     (tmp_path / "tokenizer.json").write_text(BPE.to_json())
-    assert module.from_directory(tmp_path).fingerprint == BPE.fingerprint
+    assert tokenizer_files.from_directory(tmp_path).fingerprint == BPE.fingerprint
 
 
 def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
@@ -88,17 +88,17 @@ def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
     words = [*MASKED, "the", "cat", "##s", "sat", "é", "e"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     theirs = transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
-    ours = module.from_directory(tmp_path)
+    ours = tokenizer_files.from_directory(tmp_path)
     for text in ("The cats sat", "thé dog"):
         assert ours.encode([text])[0] == theirs(text, add_special_tokens=False)["input_ids"]
 
 
 def test_tokenizers_that_are_wrong(tmp_path: Path) -> None:
-    with pytest.raises(DlkitError, match="no tokenizer in"):
-        module.from_directory(tmp_path)
+    with pytest.raises(DlkitError, match="no tokenizer"):
+        tokenizer_files.from_directory(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DlkitError, match="not a tokenizer"):
-        module.from_directory(tmp_path)
+        tokenizer_files.from_directory(tmp_path)
     with pytest.raises(DlkitError, match=r"no token \[CLS\]"):
         BPE.require("[CLS]")
 

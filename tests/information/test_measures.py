@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -138,3 +139,28 @@ def test_merging_symbols_loses_information(w: m.Array, data: st.DataObject) -> N
     merged = [np.bincount(groups, values, minlength=4) for values in (p, q)]
     assert m.entropy(merged[0]) <= m.entropy(p) + 1e-9
     assert m.kl_divergence(*merged) <= m.kl_divergence(p, q) + 1e-9
+
+
+def test_numbers_at_the_end_of_the_range_have_finite_measures() -> None:
+    from scipy.special import rel_entr
+
+    tiny = [[1.0, 1e-320], [1e-320, 1.0], [1.0, 5e-324], [0.5, 0.5], [1.0, 1e-200], [1.0, 1e-310]]
+    for p, q in itertools.product(np.array(tiny), repeat=2):
+        expected = rel_entr(p, q).sum() / math.log(2)
+        assert m.kl_divergence(p, q) == pytest.approx(expected, rel=1e-12, abs=1e-300)
+        # KL[p || q] = H(p; q) - H(p)
+        assert m.cross_entropy(p, q) - m.entropy(p) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        middle = (rel_entr(2 * p, p + q).sum() + rel_entr(2 * q, p + q).sum()) / 4 / math.log(2)
+        assert m.jensen_shannon(p, q) == pytest.approx(middle, rel=1e-12, abs=1e-300)
+    assert m.jensen_shannon(np.array([1.0, 5e-324]), np.array([1.0, 0.0])) == pytest.approx(0, abs=1e-300)
+    np.testing.assert_array_equal(m.distributions([1e308] * 4, counts=True), [0.25] * 4)
+
+
+@pytest.mark.parametrize("rare", [1e-150, 1e-200, 1e-320])
+def test_mutual_information_of_what_is_rare(rare: float) -> None:
+    # where one variable determines the other, I(X; Y) = H(X) = -e log2 e, though p(x) p(y) = e^2 may be no number
+    for joint in (np.diag([1.0, rare]), np.diag([rare, 1.0])):
+        assert m.mutual_information(joint) == pytest.approx(
+            -rare * math.log2(rare), rel=1e-3 if rare < 1e-300 else 1e-12
+        )
+    assert m.mutual_information(np.array([[0.5, rare], [rare, 0.5]])) == pytest.approx(1.0, abs=1e-12)

@@ -216,3 +216,20 @@ def test_ten_real_files_against_ent() -> None:
         assert f"{counter.chi_square()['chi_square']:.6f}" == chi
         assert f"{counter.mean():.6f}" == mean
         assert f"{counter.serial_correlation():.6f}" == serial
+
+
+@pytest.mark.parametrize(("symbols", "order"), [("bytes", 59), ("bytes", 11), ("chars", 59), ("chars", 5)])
+@pytest.mark.parametrize("alphabet", ["ab", "a\u044f\U0001f600b"])
+def test_orders_up_to_the_whole_stream(symbols: str, order: int, alphabet: str) -> None:
+    """Against counts of every sequence, one by one."""
+    text = "".join(random.Random(order).choices(alphabet, k=60))
+    data: list[object] = list(text.encode()) if symbols == "bytes" else list(text)
+    counter = streams.counter(symbols, order)
+    for block in streams.SPLIT[symbols]([text.encode()]):
+        counter.update(block)
+    for k, found in enumerate(counter.orders()):
+        sequences = Counter(tuple(data[i : i + k + 1]) for i in range(len(data) - k))
+        contexts = Counter(tuple(data[i : i + k]) for i in range(len(data) - k))
+        bits = -sum(c * math.log2(c / contexts[s[:-1]]) for s, c in sequences.items())
+        assert found.entropy == pytest.approx(bits / (len(data) - k), abs=1e-12)
+        assert found.contexts == len(contexts)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.models import bert, checkpoints, gpt
+from dlkit.models import bert, checkpoints, gpt, hub_export
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 
@@ -161,8 +161,8 @@ def reload(path: Path, kind: str) -> Any:
 
 def export(model: Any, path: Path, labels: str = "") -> None:
     path.mkdir(exist_ok=True)
-    (path / "config.json").write_text(json.dumps(checkpoints.config_of(model, labels)))
-    save_file(checkpoints.tensors_of(model), path / "model.safetensors", {"format": "pt"})
+    (path / "config.json").write_text(json.dumps(hub_export.config_of(model, labels)))
+    save_file(hub_export.tensors_of(model), path / "model.safetensors", {"format": "pt"})
 
 
 ARCHITECTURES = st.fixed_dictionaries(
@@ -343,7 +343,7 @@ def test_what_hugging_face_does_not_have_is_not_exported() -> None:
         (make_gpt(norm_first=False, hidden=20), "four times its width"),
     ):
         with pytest.raises(DlkitError, match=message):
-            checkpoints.config_of(model)
+            hub_export.config_of(model)
 
 
 def test_the_real_minilm_encoder() -> None:

@@ -24,7 +24,9 @@ from dlkit.models.fast_cnn import FastCNN
 from dlkit.models.resnet import ResNet
 from dlkit.models.weights import pretrained, read, translate
 from dlkit.optim.momentum import Momentum
-from dlkit.train.loop import load_weights
+from dlkit.train import checkpoint
+from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.weights import load_weights
 
 SIZES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 SIZES += ["convnext_tiny", "convnext_small", "convnext_base", "convnext_large"]
@@ -193,55 +195,6 @@ def _two_stages(other: Any, num_classes: int) -> nn.Module:
 # ---------------------------------------------------------------------- files of weights
 
 
-def timm_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Our ConvNeXt's names as timm has them (convnext.py's `ConvNeXt` and `ConvNeXtBlock`, read and written down)."""
-    table = {"conv": "conv_dw", "norm": "norm", "expand": "mlp.fc1", "project": "mlp.fc2", "scale": ""}
-    result: dict[str, Tensor] = {}
-    for name, value in state.items():
-        first, *rest = name.split(".")
-        if first.startswith("stage"):
-            block, part, leaf = rest
-            inner = "gamma" if part == "scale" else f"{table[part]}.{leaf}"
-            result[f"stages.{int(first[5:]) - 1}.blocks.{block}.{inner}"] = value
-        elif first.startswith("downsample"):
-            result[f"stages.{int(first[10:]) - 1}.downsample.{'.'.join(rest)}"] = value
-        else:
-            result[{"stem": "stem", "norm": "head.norm", "fc": "head.fc"}[first] + "." + ".".join(rest)] = value
-    return result
-
-
-def author_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The same as the paper's code has them (facebookresearch/ConvNeXt, models/convnext.py)."""
-    result: dict[str, Tensor] = {}
-    for name, value in timm_names(state).items():
-        for ours, other in (
-            ("stem.", "downsample_layers.0."),
-            (".blocks.", "."),
-            ("conv_dw", "dwconv"),
-            ("mlp.fc1", "pwconv1"),
-            ("mlp.fc2", "pwconv2"),
-            ("head.norm", "norm"),
-            ("head.fc", "head"),
-        ):
-            name = name.replace(ours, other)
-        parts = name.split(".")
-        if parts[2:3] == ["downsample"]:
-            name = ".".join(["downsample_layers", parts[1], *parts[3:]])
-        result[name] = value
-    return result
-
-
-@pytest.mark.parametrize("rename", [timm_names, author_names])
-def test_other_names_of_a_convnext(rename: Any) -> None:
-    model = ConvNeXt((3, 32, 32), 4, depths=(1, 2, 1), widths=(4, 8, 12))
-    state = model.state_dict()
-    renamed = rename(state)
-    assert not renamed.keys() & {name for name in state if not name.startswith(("stem", "norm"))}
-    back = translate(renamed, model)
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[name], state[name]) for name in state)
-
-
 @pytest.mark.parametrize("name", ["convnext_tiny", "convnext_nano", "resnet18", "resnet50"])
 def test_timm_itself(name: str) -> None:
     timm = pytest.importorskip("timm")
@@ -251,25 +204,6 @@ def test_timm_itself(name: str) -> None:
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(mine(x), twin(x), rtol=1e-4, atol=1e-4)
-
-
-def cifar_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        "module." + name.replace("downsample", "shortcut").replace("fc.", "linear."): value
-        for name, value in state.items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
-@pytest.mark.parametrize("holder", ["state_dict", "net", None])
-def test_a_public_cifar_resnet(tmp_path: Path, holder: str | None) -> None:
-    mine = partial(ResNet, depths=(1, 1), widths=(4, 8), shortcut="B")
-    source, model = shaken(mine((3, 32, 32), 10)), mine((3, 32, 32), 10)
-    state = cifar_names(source.state_dict())
-    torch.save({holder: state, "epoch": 3, "best_acc": 0.5} if holder else state, tmp_path / "resnet.pth")
-    assert pretrained(model, load_weights, weights=tmp_path / "resnet.pth") == []
-    x = torch.randn(2, 3, 32, 32)
-    assert torch.equal(model.eval()(x), source.eval()(x))
 
 
 def test_another_number_of_classes_gets_a_new_head(tmp_path: Path) -> None:
@@ -289,9 +223,9 @@ def test_other_classes_of_the_same_number(tmp_path: Path) -> None:
         return FastCNN((3, 8, 8), 4, widths=(4, 4))  # its last layer has no bias
 
     source, other = small(), FastCNN((3, 8, 8), 3, widths=(4, 4))
-    folder = tmp_path / "run" / "checkpoints" / "last"
-    folder.mkdir(parents=True)
-    save_file(source.state_dict(), folder / "model.safetensors")
+    folder = tmp_path / "run" / "checkpoints"
+    checkpoint.save(folder, Checkpoint(1, {"model": source.state_dict()}, {}))
+    checkpoint.point(folder, "last", 1)
     for options, same in ({}, True), ({"new_head": True}, False):
         model = small()
         head = model.fc.weight.clone()
@@ -348,7 +282,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "conv1.weight is (4, 1, 3, 3), the model wants (4, 3, 3, 3)" in refusal("grey.safetensors")
 
 
-def test_a_checkpoint_of_dlkit(tmp_path: Path) -> None:
+def test_a_folder_of_weights(tmp_path: Path) -> None:
     model = ResNet((3, 8, 8), 4, depths=(1,), widths=(4,))
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    assert read(tmp_path).keys() == model.state_dict().keys()
+    assert read(tmp_path).tensors.keys() == model.state_dict().keys()

@@ -16,7 +16,7 @@ from dlkit.models.weights import pretrained
 from dlkit.nn.stochastic_depth import StochasticDepth, rising, stochastic_depth_reference
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
-from dlkit.train.loop import load_weights
+from dlkit.train.weights import load_weights
 
 
 def small_resnet() -> ResNet:

@@ -42,6 +42,21 @@ def test_activation_equals_torch_and_the_equation(name, shape):
     torch.testing.assert_close(ours, value_and_gradient(reference, x, cotangent), rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.parametrize("name", TORCH)
+def test_equations_hold_at_the_ends_of_the_range(name):
+    sizes = [1e-300, 1e-20, 1e-8, 1.0, 20.0, 88.0, 100.0, 350.0, 709.0, 800.0, 1e4, 1e150, 1e308]
+    x = torch.tensor([0.0, *sizes, *(-size for size in sizes)], dtype=torch.float64)
+    reference = getattr(activations, f"{name}_reference")
+    cotangent = torch.ones_like(x)
+    expected, got = (value_and_gradient(function, x, cotangent) for function in (TORCH[name], reference))
+    assert name == "gelu_tanh" or got[1].isfinite().all()  # torch's own gradient of it is NaN where x^3 overflows
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=1e-16, equal_nan=True)
+    ends = torch.tensor([torch.inf, -torch.inf, torch.nan], dtype=torch.float64)
+    torch.testing.assert_close(reference(ends), TORCH[name](ends), equal_nan=True)
+    relative = reference(x[1:5]) / TORCH[name](x[1:5])  # near 0, where 1 - (1 - x) would lose x
+    torch.testing.assert_close(relative, torch.ones_like(relative), rtol=1e-12, atol=0)
+
+
 def test_gelu_values_of_the_paper_and_its_approximation():
     x = torch.tensor([-1.0, 1.0, 2.0], dtype=torch.float64)
     # x Phi(x), Phi(1) = 0.8413447460685429, Phi(2) = 0.9772498680518208

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from dlkit.errors import DlkitError, RequestError
@@ -176,3 +177,13 @@ def test_a_copy_keeps_its_own_statistics():
     other = copy.deepcopy(layer)
     layer(torch.randn(4, 3))
     assert other.num_batches_tracked == 0 and torch.equal(other.running_mean, torch.zeros(3))
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e150, 1e200, 1e300])
+def test_equations_hold_for_huge_and_tiny_numbers(scale):
+    x = torch.tensor([[1.0, 2.0, 3.0, 5.0], [1.0, -1.0, 1.0, -1.0]], dtype=torch.float64)
+    weight, bias = torch.ones(4, dtype=torch.float64), torch.zeros(4, dtype=torch.float64)
+    got = layer_norm_reference(scale * x, weight, bias, eps=1e-5, channels_first=False)
+    # the mean of squares of x in proportion to eps is what counts: from 1e30 on, eps is nothing beside it
+    expected = F.layer_norm(x * min(scale, 1e30), (4,), eps=1e-5)
+    torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)

@@ -27,6 +27,7 @@ CASES: list[dict[str, Any]] = [
     {"lr": 0.02, "momentum": 0.5, "nesterov": False},
     {"lr": 0.1, "weight_decay": 0.3, "ns_steps": 3},
     {"lr": 0.01, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.1},
+    {"lr": 0.01, "adjust_lr_fn": "spectral_unclamped", "weight_decay": 0.1},
 ]
 
 
@@ -205,3 +206,11 @@ def test_every_parameter_is_in_one_group(name: str, model: str) -> None:
     assert any(group["hidden"] for group in found.optimizer.param_groups)
     rates = {group["lr"] for group in found.optimizer.param_groups if not group["hidden"]}
     assert rates == {0.02 * 0.15}
+
+
+def test_what_it_does_not_know_is_refused() -> None:
+    (theta,) = values(0, [(3, 5)])
+    with pytest.raises(RequestError, match=r"adjust_lr_fn must be one of original, .*, got 'spectral'"):
+        Muon([theta], adjust_lr_fn="spectral")  # type: ignore[arg-type]
+    with pytest.raises(RequestError, match="decay must be one of weights, all, got 'none'"):
+        parameter_groups(nn.Linear(3, 5), decay="none")  # type: ignore[arg-type]

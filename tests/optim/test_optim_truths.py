@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal, localcontext
 from typing import Any
 
 import pytest
@@ -75,6 +76,31 @@ def test_adagrad_steps_shrink_with_the_root_of_their_number() -> None:
 def test_rmsprop_has_no_bias_correction() -> None:
     # s_1 = (1 - rho) g^2, so the first step is lr / sqrt(1 - rho) long
     assert after(RMSprop, 5.0, 1, lr=0.01, alpha=0.9, eps=0.0) == pytest.approx(1 - 0.01 / math.sqrt(0.1), rel=1e-13)
+
+
+@pytest.mark.parametrize("way", ["kernel", "rule"])
+@pytest.mark.parametrize("optimizer", [Adam, AdamW])
+@pytest.mark.parametrize("rho", [0.0, 0.9, 0.999, 0.999999, 1 - 1e-9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bias_corrections_are_exact(
+    way: str, optimizer: Any, rho: float, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "rule":
+        monkeypatch.setattr(optimizer, "fused_devices", ())
+    for before in (0, 1, 9, 9_999, 999_999):
+        theta = torch.zeros(8, dtype=dtype, requires_grad=True)
+        adam_ = optimizer([theta], lr=1e-3, betas=(rho, rho), eps=0.0, weight_decay=0.0)
+        # moments that a gradient of 1/2 leaves as they are
+        state = {"exp_avg": torch.full_like(theta, 0.5), "exp_avg_sq": torch.full_like(theta, 0.25)}
+        adam_.state[theta] = {"step": torch.tensor(float(before)), **state}
+        theta.grad = torch.full_like(theta, 0.5)
+        adam_.step()
+        with localcontext(prec=60):
+            correction = 1 - Decimal(rho) ** (before + 1)  # of the very number that is nearest to rho in binary
+            expected = -Decimal("1e-3") / correction * correction.sqrt()
+        # the kernel's 1 - rho^t in float64 loses 1e-16 / (1 - rho)
+        tolerance = 1e-6 if dtype == torch.float32 else 1e-15 / (1 - rho) if way == "kernel" else 1e-14
+        assert theta[0].item() == pytest.approx(float(expected), rel=tolerance)
 
 
 @pytest.mark.parametrize("gradient", [1e-6, -3.0, 1e6])

@@ -291,3 +291,14 @@ def test_cuda(ours: Any, options: Any, theirs: Any, extra: Any) -> None:
         optimizer.step()
         torchs.step()
     assert_same([value.detach().cpu() for value in mine], [value.detach() for value in reference], 1e-10)
+
+
+def test_a_state_of_another_rule_is_refused() -> None:
+    """torch's AdamW is its Adam with an option in each group, which says what weight_decay means."""
+    (theta,) = tensors(0)[:1]
+    decoupled, coupled = torch.optim.AdamW([theta]).state_dict(), torch.optim.Adam([theta]).state_dict()
+    Adam([theta]).load_state_dict(coupled)
+    AdamW([theta]).load_state_dict(decoupled)
+    for optimizer, state in ((Adam, decoupled), (AdamW, coupled)):
+        with pytest.raises(RequestError, match="decoupled_weight_decay"):
+            optimizer([theta]).load_state_dict(state)

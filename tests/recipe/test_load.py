@@ -243,3 +243,37 @@ def test_keys_and_values_for_completion() -> None:
     assert recipe.override_values("digits-resnet20", "optimizer.nesterov") == ["true", "false"]
     assert recipe.override_values("digits-resnet20", "model.norm") == ["batch", "layer", "group", "none"]
     assert recipe.override_values("no such recipe", "optimizer.lr") == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "lengths"),
+    [
+        (["train.steps=7"], (None, 7)),
+        (["train={steps: 7}"], (None, 7)),
+        (["train.steps=7", "~train.epochs"], (None, 7)),
+        (["train.steps=7", "train.epochs=null"], (None, 7)),
+        (["train.epochs=3"], (3, None)),
+        (["train.log_every=5"], (2, None)),
+    ],
+)
+def test_a_length_on_the_command_line_displaces_the_recipes(
+    tmp_path: Path, overrides: list[str], lengths: tuple[int | None, int | None]
+) -> None:
+    train = recipe.load(write(tmp_path, GOOD), overrides).values["train"]
+    assert (train["epochs"], train["steps"]) == lengths
+
+
+def test_a_length_displaces_that_of_the_recipe_it_extends(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    child = tmp_path / "child.yaml"
+    child.write_text("extends: r.yaml\ntrain: {steps: 9}\n")
+    assert recipe.load(str(child)).values["train"]["steps"] == 9
+    assert (
+        recipe.load(str(child), ["train.epochs=4"]).values["train"] | {"steps": None, "epochs": 4}
+        == (recipe.load(str(child), ["train.epochs=4"]).values["train"])
+    )
+
+
+def test_both_lengths_on_the_command_line_contradict_each_other(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"command line: train\.epochs: set either .* both are set"):
+        recipe.load(write(tmp_path, GOOD), ["train.steps=7", "train.epochs=2"])

@@ -109,7 +109,7 @@ def test_a_kill_before_any_change_on_the_disk_leaves_no_trace(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_a_checkpoint_and_resume_is_exact(
     tmp_path: Path, untouched: Path, number: signal.Signals, code: int
 ) -> None:

@@ -19,6 +19,7 @@ from dlkit.generation import Sampling, TextStream, fetched, generate
 from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models import decoding
 from dlkit.models.gpt import GPT
+from dlkit.models.side_by_side import SideBySide
 from dlkit.train import scores
 from dlkit.train.evaluate import evaluate
 from dlkit.train.language import CausalLM, MaskedLM
@@ -197,8 +198,8 @@ def small_gpt(context: int = 16) -> GPT:
 
 
 def sample(model: GPT, prompts: list[list[int]], most: int, sampling: Sampling, seed: int = 0) -> list[list[int]]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.stack(list(generate(model, prompts, most, sampling, generator)), 1).tolist()
+    generators = [torch.Generator().manual_seed(seed + row) for row in range(len(prompts))]
+    return torch.stack(list(generate(model, prompts, most, sampling, generators)), 1).tolist()
 
 
 def test_greedy_is_the_likeliest_token_each_time() -> None:
@@ -213,13 +214,13 @@ def test_greedy_is_the_likeliest_token_each_time() -> None:
 def test_greedy_is_transformers_generate() -> None:
     import json
 
-    from dlkit.models import checkpoints
+    from dlkit.models import hub_export
 
     transformers = pytest.importorskip("transformers")
     model = small_gpt(40)
-    config = transformers.GPT2Config.from_dict(json.loads(json.dumps(checkpoints.config_of(model))))
+    config = transformers.GPT2Config.from_dict(json.loads(json.dumps(hub_export.config_of(model))))
     theirs = transformers.GPT2LMHeadModel(config).eval()
-    theirs.load_state_dict(checkpoints.tensors_of(model), strict=False)
+    theirs.load_state_dict(hub_export.tensors_of(model), strict=False)
     expected = theirs.generate(
         torch.tensor([[3, 1, 4]]), max_new_tokens=20, do_sample=False, eos_token_id=None, pad_token_id=0
     )[0, 3:].tolist()
@@ -230,6 +231,40 @@ def test_prompts_of_different_lengths_go_together() -> None:
     model, prompts = small_gpt(), [[3, 1, 4, 1, 5], [9], [2, 6]]
     together = sample(model, prompts, 9, Sampling(temperature=0))
     assert together == [sample(model, [prompt], 9, Sampling(temperature=0))[0] for prompt in prompts]
+
+
+@pytest.mark.parametrize("context", [1, 2, 7, 12])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(0), Sampling(), Sampling(0.8, 5, 0.9), Sampling(1.0, 7), Sampling(0.5, 0, 1e-6)], ids=repr
+)
+def test_a_row_of_a_batch_is_what_it_would_be_alone(context: int, sampling: Sampling) -> None:
+    model = small_gpt(context)
+    prompts = [[(3 * i + j) % 50 for j in range(1 + i % context)] for i in range(5)]
+    together = sample(model, prompts, 3 * context, sampling)
+    assert together == [sample(model, [each], 3 * context, sampling, row)[0] for row, each in enumerate(prompts)]
+
+
+def test_rounding_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, prompts = small_gpt(8), [[3, 1, 4, 1, 5], [9], [2, 6]]
+    original = SideBySide.logits
+
+    def rounded(self: SideBySide) -> Tensor:  # as if a batch had other sums, by less than what is looked out for
+        logits = original(self)
+        return logits + 2e-6 * logits.abs().amax() * torch.randn_like(logits).clamp(-2, 2)
+
+    monkeypatch.setattr(SideBySide, "logits", rounded)
+    # two tokens that are equally likely up to rounding, at every step
+    model.head.weight.data[25:] = model.head.weight.data[:25]
+    twins = [sample(model, prompts, 20, Sampling(0)) for _ in range(3)]
+    assert twins[0] == twins[1] == twins[2]
+
+
+def test_tokens_that_the_tokenizer_lacks_are_never_drawn() -> None:
+    model, known = small_gpt(), torch.tensor([1, 2, 3, 5, 8, 13])
+    for sampling in (Sampling(0), Sampling(5.0), Sampling(5.0, 40), Sampling(5.0, 0, 0.99)):
+        generators = [torch.Generator().manual_seed(row) for row in range(2)]
+        steps = list(generate(model, [[1, 2], [3]], 40, sampling, generators, known))
+        assert set(torch.stack(steps).flatten().tolist()) <= set(known.tolist())
 
 
 def test_beyond_the_context_it_goes_on_from_its_second_half() -> None:
@@ -244,8 +279,8 @@ def test_beyond_the_context_it_goes_on_from_its_second_half() -> None:
 def test_samples_follow_the_distribution() -> None:
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
     sampling = Sampling(temperature=2.0)
-    generator = torch.Generator().manual_seed(0)
-    drawn = torch.cat([sampling.choose(logits.expand(2000, -1), generator) for _ in range(5)])
+    noise = torch.empty(10_000, 4).exponential_(generator=torch.Generator().manual_seed(0))
+    drawn = sampling.choose(logits.expand(10_000, -1), noise)[0]
     share = torch.bincount(drawn.flatten(), minlength=4) / len(drawn)
     torch.testing.assert_close(share, (logits[0] / 2).softmax(0), atol=0.015, rtol=0)
 
@@ -266,7 +301,7 @@ def test_top_k_and_top_p_are_transformers(top_k: int, top_p: float) -> None:
 
 def test_a_seed_gives_the_same_text() -> None:
     model = small_gpt()
-    a, b, c = (sample(model, [[1]] * 3, 8, Sampling(), seed) for seed in (0, 0, 1))
+    a, b, c = (sample(model, [[1]] * 3, 8, Sampling(), seed) for seed in (0, 0, 7))
     assert a == b != c
     assert a[0] != a[1]
 
@@ -276,7 +311,7 @@ def test_scores_that_are_no_numbers_are_refused(keys: dict[str, Any]) -> None:
     model = small_gpt()
     if keys.get("temperature") != 1e-45:  # which float32 cannot divide by
         model.norm.weight.data.fill_(math.nan)
-    steps = generate(model, [[3, 1], [2]], 4, Sampling(**keys), torch.Generator())
+    steps = generate(model, [[3, 1], [2]], 4, Sampling(**keys), [torch.Generator()] * 2)
     with pytest.raises(DlkitError, match="no probabilities"):
         list(fetched(steps, 4))
 

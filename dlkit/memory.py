@@ -1,0 +1,110 @@
+"""Whether memory can take something, asked before it is taken; and which errors say that it could not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dlkit.errors import DlkitError
+
+_GROUPS = Path("/sys/fs/cgroup")
+# What torch, its allocators, the loader of shared libraries and the C++ library say where memory is used up.
+_SIGNS = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "unable to allocate",
+    "failed to map segment",
+    "can't start new thread",
+    "storage size calculation overflowed",
+)
+
+
+def size_text(size: float) -> str:
+    """Bytes as a person writes them: `4300000000000` as `4.3 TB`."""
+    for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
+        if size < 999.5:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} EB"
+
+
+def free(device: str = "cpu") -> int | None:
+    """Bytes that a process here can still take, or None where the system does not say."""
+    if device.startswith("cuda"):
+        torch: Any = sys.modules["torch"]
+        return torch.cuda.mem_get_info(device)[0]
+    if device != "cpu":
+        return None
+    return min(_limits(), default=None)
+
+
+def require(size: int, what: str, hint: str, device: str = "cpu") -> None:
+    """Raise DlkitError if `what` takes more bytes than are free."""
+    room = free(device)
+    if room is not None and size > room:
+        raise DlkitError(f"{what} needs about {size_text(size)} of memory, {size_text(max(0, room))} are free", hint)
+
+
+def exhausted(error: BaseException) -> bool:
+    """Whether an error says that memory is used up, whoever raised it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    text = str(error).lower()
+    return isinstance(error, (RuntimeError, ImportError, ValueError)) and any(sign in text for sign in _SIGNS)
+
+
+def wanted(text: str) -> str:
+    """Of an allocator's message what a person wants to know: ` (4.3 TB wanted)`, or nothing."""
+    match = re.search(r"tried to allocate (\d+) bytes", text)
+    return f" ({size_text(int(match[1]))} wanted)" if match else ""
+
+
+def _limits() -> Iterator[int]:
+    """What each of the things that set a limit still allows."""
+    values = _numbers(Path("/proc/meminfo"), ":")
+    if "MemAvailable" in values:
+        yield values["MemAvailable"] * 1024
+    # a container's own limit, at any level of its hierarchy (cgroup v2)
+    for line in _lines(Path("/proc/self/cgroup")):
+        group = _GROUPS / line.rpartition("::")[2].lstrip("/")
+        for folder in (group, *group.parents):
+            most, used = _number(folder / "memory.max"), _number(folder / "memory.current")
+            if most is not None and used is not None:
+                # pages of files that nobody uses just now are given back when they are wanted
+                yield most - used + _numbers(folder / "memory.stat", " ").get("inactive_file", 0)
+            if folder == _GROUPS:
+                break
+    if sys.platform != "win32":
+        import resource
+
+        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = next(iter(_lines(Path("/proc/self/statm"))), "0").split()[0]
+        if most != resource.RLIM_INFINITY:
+            yield most - int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return []
+
+
+def _number(path: Path) -> int | None:
+    text = "".join(_lines(path))
+    return int(text) if text.isdecimal() else None  # `max` is no limit
+
+
+def _numbers(path: Path, separator: str) -> dict[str, int]:
+    pairs = (line.partition(separator) for line in _lines(path))
+    return {name: int(rest.split()[0]) for name, _, rest in pairs if rest.split()[:1] and rest.split()[0].isdecimal()}

@@ -1,0 +1,60 @@
+"""The files of a Hugging Face directory: its JSON, and the tensors of its *.safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dlkit.annotations import is_mapping
+from dlkit.errors import DlkitError
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A mapping. Raises DlkitError where there is none, or none that can be read."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DlkitError(f"cannot read {file}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise DlkitError(f"{file} is not JSON: {error}", "is the download whole?") from error
+    if not is_mapping(found):
+        raise DlkitError(f"{file} is no mapping", "is the download whole?")
+    return found
+
+
+def tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of model.safetensors, or of the shards that its index lists.
+
+    Raises:
+        DlkitError: a file is missing or damaged, or a tensor is not in its shard.
+    """
+    single, index = path / "model.safetensors", path / "model.safetensors.index.json"
+    if single.exists() or not index.exists():
+        found = _read(single)
+    else:
+        places = read_json(index).get("weight_map")
+        if not is_mapping(places) or not all(isinstance(name, str) for name in places.values()):
+            raise DlkitError(f"{index} has no weight_map from tensors to files", "is the download whole?")
+        if strange := [name for name in places.values() if Path(name).name != name]:
+            raise DlkitError(f"{index} names a file outside of {path}: {strange[0]}")
+        shards = {name: _read(path / name) for name in sorted(set(places.values()))}
+        if lost := [name for name, shard in places.items() if name not in shards[shard]]:
+            raise DlkitError(f"{path / places[lost[0]]} lacks {', '.join(lost[:5])}, which {index.name} puts there")
+        found = {name: shards[shard][name] for name, shard in places.items()}
+    return found
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    if not file.exists():
+        old = sorted(other.name for other in file.parent.glob("*.bin"))
+        why = f"; {old[0]} is a pickle, which dlkit does not open" if old else ""
+        raise DlkitError(f"no such file: {file}{why}", "save the model with safe serialization")
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise DlkitError(f"{file} is damaged: {error}") from error

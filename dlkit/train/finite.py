@@ -1,0 +1,46 @@
+"""Whether numbers are numbers still: NaN and infinity never count as an answer, a metric or a weight."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from dlkit.errors import NotFiniteError
+
+HINT = "the weights or the data hold numbers that are not finite: use an earlier checkpoint, or train anew"
+
+
+Name = TypeVar("Name", bound=Hashable)
+
+
+def first_not_finite(tensors: Mapping[Name, Tensor]) -> Name | None:
+    """The name of the first tensor that holds NaN or infinity, or None. Waits for the device once."""
+    floating = {name: value for name, value in tensors.items() if value.is_floating_point() and value.numel()}
+    if not floating:
+        return None
+    # max |x| is finite only if each x is; a sum of squares would overflow before its terms do
+    most = torch._foreach_norm([value.detach() for value in floating.values()], math.inf)
+    device = max((value.device for value in most), key=lambda place: place.type != "cpu")
+    good = torch.stack([value.isfinite().to(device, non_blocking=True) for value in most]).tolist()
+    return next((name for name, fine in zip(floating, good, strict=True) if not fine), None)
+
+
+def require_answers(unanswered: int, samples: int, unit: str = "samples") -> None:
+    """Raise NotFiniteError if a model's output was not finite for some of what it was asked."""
+    if unanswered:
+        share = f"{unanswered:,} of {samples:,} {unit}"
+        raise NotFiniteError(f"the model's output is NaN or infinite for {share}", HINT)
+
+
+def require_metrics(metrics: Mapping[str, float]) -> None:
+    """Raise NotFiniteError naming the metrics that are not finite numbers, if there are any."""
+    bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
+    if bad:
+        constant = all(re.search("pearson|spearman", text) for text in bad)
+        hint = "a correlation is undefined where all outputs or all targets are equal" if constant else HINT
+        raise NotFiniteError(f"not a finite number: {', '.join(bad)}", hint)

@@ -1,0 +1,102 @@
+"""The state of a training run: everything that the rest of it depends on, as a checkpoint and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.train import random_state
+from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.ema import ExponentialMovingAverage
+from dlkit.train.sums import Sums
+from dlkit.train.weights import load_weights, unshared
+
+
+@dataclass
+class Progress:
+    """How far a run is, in plain numbers.
+
+    `epoch` and `batch` are where the training data goes on. They cannot be told from `step`: a stream leaves out the
+    batches that hold nothing but damaged images.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    skipped: int = 0  # steps that were not made, since their loss or gradient was not finite
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int = 0
+    waited: int = 0
+    metrics: dict[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass
+class State:
+    """What a run changes as it goes."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    base_lrs: list[float]
+    progress: Progress
+    sums: Sums
+    ema: ExponentialMovingAverage | None = None
+    scaler: torch.amp.GradScaler | None = None
+
+    def capture(self, description: dict[str, Any]) -> Checkpoint:
+        """Everything that the rest of the run depends on; `description` is of its data."""
+        progress, optimizer = self.progress, self.optimizer.state_dict()
+        generators, generator_values = random_state.capture()
+        tensors = {"model": unshared(self.model.state_dict())}
+        if self.ema is not None:
+            tensors["ema"] = unshared(self.ema.average)
+        rest = {f"random.{name}": value for name, value in generators.items()}
+        scalars: dict[str, dict[str, Any]] = {}
+        for index, entries in optimizer["state"].items():
+            for name, value in entries.items():
+                if isinstance(value, Tensor):
+                    rest[f"state.{index}.{name}"] = value
+                else:
+                    scalars.setdefault(str(index), {})[name] = value
+        tensors["optimizer"] = rest | self.sums.tensors()
+        # pairs, since a checkpoint sorts the keys of its state, and the records of a run name its metrics in order
+        metrics = [[name, value] for name, value in progress.metrics.items() if math.isfinite(value)]
+        summed = {"summed_steps": self.sums.steps, "summed_samples": self.sums.samples}
+        state = {
+            "progress": vars(progress) | {"metrics": metrics} | summed,
+            "optimizer_scalars": scalars,
+            "base_lrs": self.base_lrs,
+            "random": generator_values,
+            "data": description,
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+        }
+        return Checkpoint(progress.step, tensors, state)
+
+    def restore(self, checkpoint: Checkpoint, batches_per_epoch: int, accumulate: int) -> None:
+        """Go on exactly where the checkpoint was taken."""
+        state, rest = checkpoint.state, checkpoint.tensors["optimizer"]
+        load_weights(self.model, checkpoint.tensors["model"])
+        optimizer = self.optimizer.state_dict()
+        entries: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in state["optimizer_scalars"].items()}
+        for name, value in rest.items():
+            kind, _, key = name.partition(".")
+            if kind == "state":
+                index, _, entry = key.partition(".")
+                entries.setdefault(int(index), {})[entry] = value
+        self.optimizer.load_state_dict({**optimizer, "state": entries})
+        saved: dict[str, Any] = dict(state["progress"])
+        self.sums.load(rest, saved.pop("summed_steps"), saved.pop("summed_samples"))
+        if "batch" not in saved:  # an earlier dlkit did not say where the data goes on
+            saved["epoch"], within = divmod(saved["step"], math.ceil(batches_per_epoch / accumulate))
+            saved["batch"] = within * accumulate
+        self.progress = Progress(**saved | {"metrics": dict(saved["metrics"])})
+        if self.ema is not None:
+            self.ema.load(checkpoint.tensors["ema"], self.progress.step - self.progress.skipped)
+        if self.scaler:
+            self.scaler.load_state_dict(state["scaler"])
+        generators = {name.removeprefix("random."): v for name, v in rest.items() if name.startswith("random.")}
+        random_state.restore(generators, state["random"])

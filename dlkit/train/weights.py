@@ -1,0 +1,35 @@
+"""Weights as they are written: a tied tensor stands once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.errors import DlkitError
+
+
+def unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the second names of tied ones, which a safetensors file does not hold."""
+    seen: set[tuple[int, torch.Size]] = set()
+    result: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        identity = (value.data_ptr(), value.shape)
+        if value.numel() == 0 or identity not in seen:
+            result[name] = value
+        seen.add(identity)
+    return result
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Load a state dict whose tied tensors stand once. Raises DlkitError naming what does not fit."""
+    own = model.state_dict()
+    expected = unshared(own)
+    problems = [f"missing {name}" for name in expected.keys() - weights.keys()]
+    problems += [f"surplus {name}" for name in weights.keys() - own.keys()]
+    for name in own.keys() & weights.keys():
+        if own[name].shape != weights[name].shape:
+            problems.append(f"{name} is {tuple(weights[name].shape)}, the model wants {tuple(own[name].shape)}")
+    if problems:
+        shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+        raise DlkitError(f"the weights do not fit the model: {shown}", "is it a checkpoint of another model?")
+    model.load_state_dict(weights, strict=False)

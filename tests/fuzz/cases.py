@@ -1,0 +1,107 @@
+"""A case: files, a command line and what stands on standard input, all of it from a seed and a number."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import commands
+from damage import damage
+from extremes import NUMBERS, pick
+
+import recipes
+
+# Subject -> command lines that open it. Those under `SEALED` know what they wrote: they see damage, or it is harmless.
+SEALED = {
+    "run/checkpoints": (["eval", "run"], ["eval", "run/checkpoints/last"], ["train", "run", "--resume"],
+                        ["eval", "run", "--checkpoint", "best", "--split", "val"], ["eval", "run", "--ood", "noise"]),
+    "gpt/checkpoints": (["eval", "gpt"], ["generate", "gpt", "the", "--tokens", "4"], ["export", "gpt", "out"],
+                        ["entropy", "numbers.txt", "--model", "gpt"], ["train", "gpt", "--resume"],
+                        ["inspect-attention", "gpt", "the with"], ["compress", "numbers.txt", "--model", "gpt"]),
+    "bert/checkpoints": (["eval", "bert"], ["inspect-attention", "bert", "the with"], ["export", "bert", "out"]),
+    "numbers.txt.dlk": (["decompress", "numbers.txt.dlk", "-o", "out"],),
+    "model.dlk": (["decompress", "model.dlk", "--model", "gpt", "-o", "out"],),
+}  # fmt: skip
+OPEN = {
+    "run": (*SEALED["run/checkpoints"], ["recipes", "check", "run"], ["train", "run", "--run-dir", "new"],
+            ["train", "run", "--run-dir", "run", "--overwrite"]),
+    "gpt": SEALED["gpt/checkpoints"],
+    "race": (["compare-optimizers", "--from", "race"],
+             ["compare-optimizers", "ravine", "--optimizers", "sgd,adam", "--lr", "1e-2:1:3", "--seeds", "2",
+              "--steps", "6", "--out", "race", "--resume"]),
+    "hub": (["generate", "hub", "the", "--tokens", "4"], ["entropy", "numbers.txt", "--model", "hub"],
+            ["inspect-attention", "hub", "the with"], ["train", "weights.yaml", "--run-dir", "new"]),
+    "rows.csv": (["train", "csv.yaml", "--run-dir", "new"], ["entropy", "rows.csv", "--symbols", "lines"]),
+    "rows.jsonl": (["train", "jsonl.yaml", "--run-dir", "new"],),
+    "rows.parquet": (["train", "parquet.yaml", "--run-dir", "new"],),
+    "text.txt": (["train", "text.yaml", "--run-dir", "new"], ["train", "masked.yaml", "--run-dir", "new"],
+                 ["eval", "gpt"], ["entropy", "text.txt", "--model", "gpt", "--context", "8"]),
+    "texts.csv": (["train", "texts.yaml", "--run-dir", "new"], ["eval", "bert"]),
+    "numbers.txt": (["entropy", "--p", "numbers.txt", "--code", "huffman"], ["entropy", "numbers.txt", "--order", "1"],
+                    ["compress", "numbers.txt", "--prequential", "-o", "new.dlk"]),
+    "pictures": (["train", "images.yaml", "--run-dir", "new"], ["eval", "run", "--ood", "images:pictures"]),
+    "split": (["train", "streamed.yaml", "--run-dir", "new"],),
+}  # fmt: skip
+STDIN = (b"", b"run\n", b'{"run": "run"}\n', b'{"run": "gpt"}\n', b"the\nwith\n", b"0.5 0.5\n", b"3 a\n4 b\n",
+         b"\xff\xfe\n", b"[" * 100_000, b'{"a":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}\n", b"1e999\n",
+         b'{"run": "a\\u0000b"}\n', b'{"run": "\\ud800"}\n', b"\xef\xbb\xbf0.5\n0.5\n", b"x" * 200_000)  # fmt: skip
+KINDS = ("recipes", "commands", "damage")
+
+
+@dataclass
+class Case:
+    """One case. `sealed` says that a result must be the one that the undamaged files have."""
+
+    arguments: list[str]
+    stdin: bytes
+    note: str
+    sealed: bool = False
+
+
+def make(kind: str, seed: int, number: int, subjects: Path, folder: Path) -> Case:
+    """Fill `folder` with the files of a case, and say what is to be run in it."""
+    random = Random(f"{kind} {seed} {number}")
+    shutil.copytree(subjects, folder, symlinks=True)
+    if kind == "commands":
+        line = commands.draw(random)
+        stdin = random.choice(STDIN)
+        return Case(line, stdin, f"on standard input {stdin[:40]!r}")
+    if kind == "recipes":
+        return _recipe(random, folder)
+    sealed = random.random() < 0.4
+    subject = random.choice(list(SEALED if sealed else OPEN))
+    line = random.choice((SEALED if sealed else OPEN)[subject])
+    done = damage(random, folder / subject)
+    if random.random() < 0.2 and not sealed and (folder / subject).exists():
+        try:
+            done += "; " + damage(random, folder / subject)
+        except (OSError, IndexError):  # of what the first has left
+            done += "; nothing more"
+    return Case(line, b"", f"{subject}: {done}", sealed)
+
+
+def _recipe(random: Random, folder: Path) -> Case:
+    drawn = recipes.valid(random)
+    mode = random.choice(recipes.MODES)
+    (folder / "drawn.yaml").write_bytes(written := recipes.text(random, drawn, mode))
+    changes = recipes.overrides(random, drawn) if mode == "extreme" else []
+    verb = random.choice((["recipes", "check"], ["recipes", "show"], ["train"], ["train"], ["train"]))
+    line = [*verb, "drawn.yaml", *changes]
+    if verb == ["train"]:
+        line += ["--run-dir", "new"] if random.random() < 0.8 else []
+        line += ["--seed", pick(random, NUMBERS)] if random.random() < 0.05 else []
+    if random.random() < 0.1:
+        return Case(["-" if word == "drawn.yaml" else word for word in line], written, "the recipe on standard input")
+    return Case(line, b"", f"drawn.yaml, {mode}:\n{written.decode('utf-8', 'replace')}")
+
+
+def clean(folder: Path) -> None:
+    """Delete the files of a case, whatever their permissions."""
+    for path, names, _ in os.walk(folder):
+        for name in names:
+            if not (Path(path) / name).is_symlink():
+                (Path(path) / name).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,153 @@
+"""What fits into memory is known before it is asked for, and what does not is said in a line."""
+
+from __future__ import annotations
+
+import errno
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dlkit import memory, recipe
+from dlkit.build import weightless
+from dlkit.cli._app import run
+from dlkit.errors import DlkitError
+from dlkit.nn.mlp import MLP
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from dlkit import memory
+limit = 1 << 30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+used = int(Path("/proc/self/status").read_text().partition("VmSize:")[2].split()[0]) * 1024
+print(memory.free() - (limit - used))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="Linux says what is free in /proc")
+def test_free_memory_is_what_the_limits_leave() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
+    assert abs(int(done.stdout)) < 16 << 20
+    free = memory.free()
+    physical = resource.getpagesize() * int(subprocess.check_output(["getconf", "_PHYS_PAGES"]))
+    assert free is not None
+    assert 0 < free <= physical
+
+
+def numpy_array() -> Any:
+    return np.empty(2**60, dtype=np.uint8)
+
+
+def torch_tensor() -> Any:
+    return torch.empty(2**58, dtype=torch.uint8)
+
+
+def overflow() -> Any:
+    return torch.empty(2**40, 2**40)
+
+
+def system_call() -> Any:
+    raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+
+@pytest.mark.parametrize("allocate", [numpy_array, torch_tensor, overflow, system_call])
+def test_errors_of_every_allocator_are_out_of_memory(allocate: Any) -> None:
+    with pytest.raises(Exception) as caught:
+        allocate()
+    assert memory.exhausted(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no such memory"), RuntimeError("shapes differ"), OSError(errno.ENOENT, "")]
+)
+def test_other_errors_are_not(error: Exception) -> None:
+    assert not memory.exhausted(error)
+
+
+def test_a_model_is_measured_without_being_made() -> None:
+    made: list[nn.Module] = []
+
+    def build() -> nn.Module:
+        made.append(MLP(7, 3, hidden=(5,), norm="batch", activation="gelu"))
+        return made[0]
+
+    state = torch.random.get_rng_state()
+    weightless.require(build)
+    assert all(tensor.is_meta for tensor in made[0].state_dict().values())
+    assert torch.equal(torch.random.get_rng_state(), state)
+    # 8 bytes for a weight and its gradient: (64 + 1 + 10) n + 10 parameters
+    with pytest.raises(DlkitError, match=r"needs about 600 TB of memory, .* are free"):
+        weightless.require(lambda: MLP(64, 10, hidden=(10**12,)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "message"),
+    [
+        ("digits-mlp model.hidden=[1000000000]", 1, "the model needs about 600 GB of memory"),
+        ("digits-mlp model.hidden=[2000000000,2000000000]", 1, "the model"),
+        ("digits-resnet20 model.kernel_size=1023", 1, "the model needs about"),
+        ("pydoc-gpt model.layers=2147483648", 2, "model.layers: must be <= 10,000, got 2147483648"),
+        ("pydoc-gpt tokenizer.name=byte model.width=1200000000", 1, "the model is larger than any memory"),
+        ("digits-mlp data.batch_size=2147483648", 2, "data.batch_size: must be <= 2,147,483,647, got 2147483648"),
+        ("digits-mlp train.accumulate=9223372036854775808", 2, "train.accumulate: must be <= 2,147,483,647"),
+        ("digits-mlp optimizer.lr=1e308", 2, "optimizer.lr: must be <= 1e+38, got 1e+308"),
+        ("digits-mlp schedule.warmup=100000", 2, "a warm-up of 100000 does not fit into"),
+        ("digits-mlp train.channels_last=on", 2, "train.channels_last is on, and the model has no convolutions"),
+        ("digits-resnet20 data.shift=9", 2, "data.shift is 9, the images are 8x8"),
+        ("digits-mlp task=[1]", 2, "task: expected one of"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_a_run_folder_is_made(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], changes: str, code: int, message: str
+) -> None:
+    path = tmp_path / "new"
+    assert run(["train", *changes.split(), "--run-dir", str(path)]) == code
+    captured = capfd.readouterr()
+    assert message in captured.err
+    assert captured.err.count("error: ") == 1
+    assert "internal error" not in captured.err
+    assert captured.out == ""
+    assert not path.exists()
+
+
+def test_a_batch_is_measured_by_one_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(memory, "free", lambda device="cpu": 100 << 20)
+    # 1,437 images, each of which keeps 19 activations of 16 x 8 x 8 numbers of 4 bytes and more
+    line = [
+        "train",
+        "digits-resnet20",
+        "data.batch_size=full",
+        "train.precision=fp32",
+        "--run-dir",
+        str(tmp_path / "new"),
+    ]
+    assert run(line) == 1
+    assert "a step on 1,437 examples needs about" in capfd.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_every_number_of_a_recipe_has_an_upper_bound() -> None:
+    def numbers(schema: Any) -> Any:
+        if isinstance(schema, dict):
+            if schema.get("type") in ("integer", "number"):
+                yield schema
+            for inner in schema.values():
+                yield from numbers(inner)
+        elif isinstance(schema, list):
+            for inner in schema:
+                yield from numbers(inner)
+
+    found = list(numbers(recipe.schema()))
+    assert len(found) > 300
+    unbounded = [schema for schema in found if not {"maximum", "exclusiveMaximum"} & schema.keys()]
+    assert not unbounded, json.dumps(unbounded[:3])
