@@ -96,20 +96,30 @@ def require_same(dataset: Dataset | LanguageData, saved: dict[str, Any]) -> None
                 "the checkpoint does not say which columns it was trained on: an earlier dlkit wrote it",
                 "train anew: dlkit train RECIPE",
             )
-    changed = [key for key in now if now[key] != saved.get(key)]
-    if changed:
-        what = next((key for key in ("columns", "classes") if key in changed), "content")
-        before, after = (_shown(description.get(what)) for description in (saved, now))
-        raise DlkitError(
-            f"the data has changed since the run began: its {what} was {before}, now {after}",
-            "put the earlier data back, or begin another run with this data: dlkit train RECIPE",
-        )
+    for key, before in saved.items():
+        if key in now and now[key] != before:
+            raise DlkitError(
+                f"the data has changed since the run began; {_difference(key, before, now[key])}",
+                "put the earlier data back, or begin another run with this data: dlkit train RECIPE",
+            )
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return shortened(entry["name"] if isinstance(entry, dict) else str(entry) for entry in value)
-    return json.dumps(value)
+def _difference(key: str, before: Any, now: Any) -> str:
+    if key == "columns":
+        before, now = (shortened(f"{one['name']} ({one['type']})" for one in columns) for columns in (before, now))
+    elif key == "content" and before.get("rows") == now.get("rows"):
+        return "it has other content in as many rows" if "rows" in now else "it has other content"
+    elif key == "content":
+        key, (before, now) = "rows", (_counts(content["rows"]) for content in (before, now))
+    elif key == "classes":
+        before, now = shortened(before), shortened(now)
+    else:
+        return "it has other content"
+    return f"{key} before: {before}; now: {now}"
+
+
+def _counts(rows: dict[str, int]) -> str:
+    return ", ".join(f"{rows[split]} {split}" for split in ("train", "val", "test") if split in rows)
 
 
 def changed_sources(recipe: Recipe, own: Recipe) -> list[str]:

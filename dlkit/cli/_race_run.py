@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
 from dlkit.cli._console import Output
+from dlkit.cli._evaluations import tell_taken
 from dlkit.cli._progress import preparing
 from dlkit.compare.runs import Contender, Told
 from dlkit.errors import RequestError
@@ -76,6 +77,7 @@ class OnRecipe:
         with preparing(self.output.quiet):
             first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
         recorded(first.device, contest.dataset.sources)
+        tell_taken(contest.dataset.sources, self.output)
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not contenders:
             return judged_by, iter(())

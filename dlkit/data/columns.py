@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from dlkit.data.table_file import Table, shortened
 from dlkit.errors import DlkitError, RequestError
 
-_WHOLE = 2**53  # above it, float64 does not hold every whole number
-# What pandas calls an index that it writes beside the columns, in CSV read again and in Parquet.
-_INDEX = re.compile(r"Unnamed: \d+(_level_\d+)?|__index_level_\d+__")
+_WHOLE = 2**53  # from here on, float64 does not hold every whole number
+_NAMELESS = re.compile(r"|Unnamed: \d+[._a-z\d]*")  # of CSV; the second is pandas' word for it
+_INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls one in Parquet
 _ROW_INDEX = "pandas' row index"
 
 
@@ -40,6 +41,9 @@ def feature_columns(
             raise RequestError(f"columns: {label!r} is the label, which cannot be a feature too")
         if len(set(columns)) < len(columns):
             raise RequestError(f"columns: a name is given twice: {', '.join(columns)}")
+    # pandas writes an index before the columns, without a name
+    first = itertools.takewhile(_NAMELESS.fullmatch, table.rows.column_names)
+    index = {*first, *filter(_INDEX.fullmatch, table.rows.column_names)}
     if known is not None:
         if columns is not None and set(columns) != set(known):
             raise RequestError(
@@ -48,29 +52,27 @@ def feature_columns(
             )
         _require(known, table, label)
         names = list(known)
-        left_out = {name: "" for name in table.rows.column_names if name not in (*known, label)}
+        left_out = [name for name in table.rows.column_names if name not in (*known, label)]
     elif columns is not None:
         names = list(columns)
-        left_out = {name: "" for name in table.rows.column_names if name not in (*columns, label)}
+        left_out = [name for name in table.rows.column_names if name not in (*columns, label)]
     else:
         others = [name for name in table.rows.column_names if name != label]
-        left_out = {name: _ROW_INDEX for name in others if _INDEX.fullmatch(name)}
-        if others and table.rows.column_names[0] == "":
-            left_out[""] = _ROW_INDEX  # as pandas writes it into CSV
+        left_out = [name for name in others if name in index]
         names = [name for name in others if name not in left_out]
     kinds = {name: _kind(table.rows.schema.field(name).type) for name in names}
     usable = [name for name, kind in kinds.items() if kind]
     for name, kind in kinds.items():
-        if not name:
-            place = table.rows.column_names.index(name) + 1
-            raise RequestError(f"{table.file}: column {place} has no name", "name it, or choose with data.columns")
+        if columns is None and known is None and _NAMELESS.fullmatch(name):
+            place, shown = table.rows.column_names.index(name) + 1, f" but {name!r}" if name else ""
+            raise RequestError(f"{table.file}: column {place} has no name{shown}", "name it, or set data.columns")
         if not kind:
             given = table.rows.schema.field(name).type
             hint = f"data.columns='[{', '.join(usable)}]'" if columns is None and usable else None
             raise RequestError(f"{table.file}: column {name!r} is not numeric but {given}", hint)
     if not names:
         raise RequestError(f"{table.file} has no column for a feature beside the label {label!r}")
-    return kinds, left_out
+    return kinds, {name: _ROW_INDEX if name in index else "" for name in left_out}
 
 
 def require_column(name: str, table: Table) -> None:
@@ -133,7 +135,7 @@ def column_values(table: Table, name: str) -> NDArray[np.float64]:
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()  # a missing value becomes NaN
     table.refuse(np.isnan(values), "a missing value (NaN)", name)
     table.refuse(np.isinf(values), "an infinite value", name)
-    if pa.types.is_integer(column.type) and np.abs(values).max() > _WHOLE:
+    if pa.types.is_integer(column.type) and np.abs(values).max() >= _WHOLE:
         whole = column.to_numpy()
         _, first, where = np.unique(values, return_index=True, return_inverse=True)
         table.refuse(
@@ -156,11 +158,11 @@ def require_range(
 
     Rows are never far from a mean of which they are a part; those of another file may be.
     """
-    largest = np.finfo(np.float32).max
+    largest = float(np.finfo(np.float32).max)
     for place, name in enumerate(names):
         column = values[:, place]
         # |x - mean| / std <= largest, both sides halved: the difference of two numbers may be too large
-        centre, most = mean[place] / 2, min(largest * (std[place] / 2), np.finfo(np.float64).max)
+        centre, most = mean[place] / 2, min(largest * float(std[place] / 2), np.finfo(np.float64).max)
         if len(column) and max(column.max() / 2 - centre, centre - column.min() / 2) > most:
             worst = int(np.abs(column / 2 - centre).argmax())
             raise DlkitError(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dlkit.errors import RequestError
 
 _CHUNK = 4096
-_LEAST = 1e-140  # a standard deviation whose square is well inside float64's range
 
 
 @dataclass(frozen=True)
@@ -74,24 +76,24 @@ def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
         std = (squares / count - mean.square()).clamp(min=0).sqrt()
         std[inputs.amin((0, 2, 3)) == inputs.amax((0, 2, 3))] = 1
         return mean.float(), std.float()
-    inputs = inputs.double()
-    std, mean = torch.std_mean(inputs, 0, correction=0)
-    low, high = inputs.amin(0), inputs.amax(0)
-    # the squares of a feature as large as 1e200 or as small as 1e-200 leave float64's range: it gets a unit of its own
-    for feature in (~((std > _LEAST) & (std < 1 / _LEAST)) & (low < high)).nonzero().flatten().tolist():
-        std[feature], mean[feature] = _scaled_statistics(inputs[:, feature])
-    std[low == high] = 1
+    features = (_moments(values) for values in inputs.double().numpy().T)
+    mean, std = torch.tensor(list(features), dtype=torch.float64).view(-1, 2).T
     return mean, std
 
 
-def _scaled_statistics(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Standard deviation and mean of numbers of any size, (N,) float64."""
-    unit = values.abs().max()
-    mean = (values / unit).mean()
-    centred = values / unit - mean
-    spread = centred.abs().max()
-    std = (centred / spread).square().mean().sqrt() * spread * unit
-    return std.clamp(min=torch.finfo(torch.float64).tiny), mean * unit
+def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard deviation of finite numbers of any size, (N,), in two passes."""
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        return low, 1.0
+    # a power of two as the unit, which is exact: the squares of 1e200 and of 1e-200 are not in float64's range
+    unit = math.ldexp(1.0, math.frexp(max(-low, high))[1] - 1)
+    scaled = values / unit
+    mean = scaled.mean()
+    scaled -= mean
+    rest = scaled.mean()  # what rounding left in the mean
+    std = float(np.sqrt(np.square(scaled).mean() - rest * rest)) * unit
+    return float(mean + rest) * unit, max(std, float(np.finfo(np.float64).tiny))
 
 
 def standardised(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
@@ -99,13 +101,16 @@ def standardised(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
     1700000000 + t is a multiple of 128 in float32: rounded before it is centred, t would be lost.
     """
-    result = torch.empty(inputs.shape, dtype=torch.float32)
-    mean, std = mean.double(), std.double()
-    for begin in range(0, len(inputs), _CHUNK):
+    x, result = inputs.numpy(), np.empty(inputs.shape, np.float32)
+    # halves, which are exact, since the difference of two numbers may be too large for float64
+    half_mean, half_std = mean.double().numpy() / 2, std.double().numpy() / 2
+    for begin in range(0, len(x), _CHUNK):
         rows = slice(begin, begin + _CHUNK)
-        # halves, which are exact, since the difference of two numbers may be too large for float64
-        result[rows] = (inputs[rows].double() / 2 - mean / 2) / (std / 2)
-    return result
+        values = np.multiply(x[rows], 0.5, dtype=np.float64, order="C")  # (n, F), side by side in memory as in `result`
+        values -= half_mean
+        values /= half_std
+        result[rows] = values
+    return torch.from_numpy(result)
 
 
 def imagenet_statistics(channels: int) -> tuple[Tensor, Tensor]:

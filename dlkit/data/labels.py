@@ -174,8 +174,9 @@ def _meaning(text: str) -> str:
 
 def _spaces(label: str, values: list[object], places: NDArray[np.int64], spaced: list[int]) -> Iterable[str]:
     if spaced:
-        rows = int(np.isin(places, spaced).sum())
-        yield f"label {label!r}: spaces around a class are left out, as in {values[spaced[0]]!r} ({rows} rows)"
+        count = int(np.isin(places, spaced).sum())
+        rows = f"{count} row{'s' if count > 1 else ''}"
+        yield f"label {label!r}: spaces around a class are left out, as in {values[spaced[0]]!r} ({rows})"
 
 
 def _merged(label: str, names: Sequence[Name], values: list[object]) -> Iterable[str]:

@@ -100,9 +100,9 @@ class Table:
     def refuse(self, bad: NDArray[np.bool_], what: str, name: str) -> None:
         """Raise DlkitError where a value of column `name` is `bad`, (N,)."""
         if bad.any():
-            unit = "rows" if self.format.lines is None else "lines"
+            unit = ("row" if self.format.lines is None else "line") + ("s" if bad.sum() > 1 else "")
             first = f"{self.file}: {what} in column {name!r}, {self.place(int(bad.argmax()))}"
-            raise DlkitError(first, f"{bad.sum()} such {unit}: repair or remove them")
+            raise DlkitError(first, f"{bad.sum()} such {unit}, to be repaired or removed")
 
     def described(self) -> str:
         """Its columns, with the types that they have."""

@@ -236,7 +236,7 @@ def test_a_pandas_index_is_left_out_and_named(tmp_path: Path) -> None:
     write_parquet(tmp_path / "t.parquet", {"a": [1, 2] * 2, "y": [0, 1] * 2, "__index_level_0__": [0, 1, 2, 3]})
     for file, left_out in (
         ("first.csv", [""]),
-        ("twice.csv", ["Unnamed: 0", ""]),
+        ("twice.csv", ["", "Unnamed: 0"]),
         ("t.parquet", ["__index_level_0__"]),
     ):
         read = tables.parquet if file.endswith("parquet") else tables.csv

@@ -1,0 +1,186 @@
+"""dlkit eval of other data: read by the names that the run knows, measured whole, and said to be so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+from PIL import Image
+
+from dlkit.cli._app import run as dlkit
+
+FAST = ["optimizer.lr=0.02", "model.dropout=0.0", "model.hidden=[16]", "train.patience=null", "train.epochs=8"]
+
+
+def rows(count: int, seed: int) -> pandas.DataFrame:
+    """Two columns, and which of them is the larger."""
+    a, b = np.random.default_rng(seed).normal(size=(2, count))
+    return pandas.DataFrame({"a": a, "b": b, "label": (a > b).astype(int)})[abs(a - b) > 0.2]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rows")
+    rows(400, 0).to_csv(folder / "train.csv", index=False)
+    changes = [f"data.path={folder / 'train.csv'}", *FAST]
+    assert dlkit(["train", "csv-mlp", *changes, "--run-dir", str(folder / "run")]) == 0
+    return folder / "run"
+
+
+def test_columns_are_read_by_name_in_every_format(here: Any, run: Path, tmp_path: Path) -> None:
+    new = rows(150, 1).assign(more="x", label=lambda frame: frame["label"].astype(float))
+    new[["b", "a", "label"]].to_csv(tmp_path / "n.csv", index=False)
+    new[["label", "more", "b", "a"]].to_parquet(tmp_path / "n.parquet", index=False)
+    new[["more", "b", "label", "a"]].to_json(tmp_path / "n.jsonl", orient="records", lines=True)
+    for kind in ("csv", "parquet", "jsonl"):
+        file = tmp_path / f"n.{kind}"
+        named = [f"data.name={kind}", "data.label=label"] if kind != "csv" else []
+        result = here("eval", str(run), f"data.path={file}", *named)
+        assert result.code == 0, result.err
+        record = result.record
+        assert record["metrics"]["accuracy"] > 0.97
+        assert (record["data"], record["split"], record["n"]) == (kind, "all", len(new))
+        assert (record["path"], record["rows"]) == (str(file), "all")
+        assert record.get("left_out", []) == ([] if kind == "csv" else ["more"])
+        assert result.err.splitlines()[-1] == f"measured: all rows of {file}"
+
+
+def test_other_names_are_refused_with_both_lists(here: Any, run: Path, tmp_path: Path) -> None:
+    rows(20, 1).rename(columns={"a": "p", "b": "q"}).to_csv(tmp_path / "n.csv", index=False)
+    result = here("eval", str(run), f"data.path={tmp_path / 'n.csv'}")
+    assert (result.code, result.out) == (2, "")
+    assert "its columns are p (double), q (double), label; those trained on a (number), b (number)" in result.err
+
+
+def test_its_own_data_is_measured_on_what_was_held_out(here: Any, run: Path) -> None:
+    own = run.parent / "train.csv"
+    count = len(rows(400, 0))
+    held = -(-count // 5)
+    for change in ([], [f"data.path={own.parent / '..' / own.parent.name / own.name}"]):
+        record = here("eval", str(run), *change).record
+        assert (record["split"], record["n"], record["rows"]) == ("test", held, f"{held} of {count}")
+    assert here("eval", str(run), "--split", "all").record["n"] == count
+
+
+def test_a_split_of_other_data_is_measured_where_it_is_asked_for(here: Any, run: Path, tmp_path: Path) -> None:
+    new = rows(150, 1)
+    new.to_csv(tmp_path / "n.csv", index=False)
+    record = here("eval", str(run), f"data.path={tmp_path / 'n.csv'}", "--split", "test").record
+    assert record["rows"] == f"{record['n']} of {len(new)}"
+    record = here("eval", str(run), f"data.test_path={tmp_path / 'n.csv'}").record
+    assert (record["split"], record["n"], record["path"]) == ("test", len(new), str(tmp_path / "n.csv"))
+
+
+def test_other_data_may_lack_a_class(here: Any, run: Path, tmp_path: Path) -> None:
+    new = rows(150, 1).query("label == 1")
+    new.to_csv(tmp_path / "n.csv", index=False)
+    record = here("eval", str(run), f"data.path={tmp_path / 'n.csv'}").record
+    assert record["n"] == len(new) and record["metrics"]["accuracy"] > 0.97
+    assert [row["n"] for row in record["per_class"]] == [0, len(new)]
+
+
+def test_times_in_seconds_are_learned_from(here: Any, tmp_path: Path) -> None:
+    times = 1_700_000_000 + np.arange(60)
+    pandas.DataFrame({"t": times, "label": (times >= times[30]).astype(int)}).to_csv(tmp_path / "t.csv", index=False)
+    changes = [
+        f"data.path={tmp_path / 't.csv'}",
+        *FAST,
+        "optimizer.lr=0.05",
+        "train.epochs=10",
+        "data.validation=0.0",
+        "data.batch_size=16",
+    ]
+    assert here("train", "csv-mlp", *changes, "--run-dir", str(tmp_path / "run")).code == 0
+    assert here("eval", str(tmp_path / "run"), "--split", "all").record["metrics"]["accuracy"] > 0.95
+
+
+def test_what_was_taken_and_left_out_is_said_and_recorded(here: Any, tmp_path: Path) -> None:
+    frame = rows(60, 0).assign(label=lambda rows: ["yes" if one else " no" for one in rows["label"]])
+    frame.to_csv(tmp_path / "t.csv")
+    changes = [f"data.path={tmp_path / 't.csv'}", *FAST, "train.epochs=1"]
+    result = here("train", "csv-mlp", *changes, "--run-dir", str(tmp_path / "run"))
+    taken, spaces = result.err.splitlines()[:2]
+    assert taken.endswith("rows of a, b; label label: no, yes; left out: '' (pandas' row index)")
+    assert spaces.startswith("label 'label': spaces around a class are left out, as in ' no'")
+    sources = result.record["sources"]
+    assert (sources["columns"], sources["left_out"], sources["remarks"]) == (["a", "b"], [""], [spaces])
+    again = here("eval", str(tmp_path / "run"))
+    assert again.err.splitlines()[:2] == [taken, spaces]
+    assert (again.record["left_out"], again.record["remarks"]) == ([""], [spaces])
+
+
+def test_a_run_goes_on_with_the_same_data_alone(here: Any, tmp_path: Path) -> None:
+    file, frame = tmp_path / "t.csv", rows(100, 0)
+    frame.to_csv(file, index=False)
+    changes = [f"data.path={file}", *FAST, "train.epochs=1"]
+    assert here("train", "csv-mlp", *changes, "--run-dir", str(tmp_path / "run")).code == 0
+    for other, said in (
+        (frame[["b", "a", "label"]], "columns before: a (number), b (number); now: b (number), a (number)"),
+        (frame.assign(a=frame["a"] + 1), "other content in as many rows"),
+        (frame[:-1], "rows before: "),
+    ):
+        other.to_csv(file, index=False)
+        result = here("train", str(tmp_path / "run"), "--resume")
+        assert result.code == 1
+        assert "error: the data has changed since the run began" in result.err and said in result.err
+    frame.to_csv(file, index=False)
+    assert here("train", str(tmp_path / "run"), "--resume").code == 0
+
+
+def test_a_checkpoint_without_names_asks_for_them(run: Path) -> None:
+    from dlkit import recipe as recipes
+    from dlkit.build.data import load_data
+    from dlkit.errors import DlkitError
+
+    (state,) = (run / "checkpoints" / "last").glob("state.json")
+    saved = {key: value for key, value in json.loads(state.read_text())["data"].items() if key != "columns"}
+    with pytest.raises(DlkitError, match="does not say which columns it was trained on"):
+        load_data(recipes.load(str(run)), saved)
+    named = load_data(recipes.load(str(run), ["data.columns=[b, a]"]), saved)
+    frame = pandas.read_csv(run.parent / "train.csv")
+    assert named.splits["train"].inputs[0].tolist() in frame[["b", "a"]].to_numpy().tolist()  # pyright: ignore
+
+
+def test_a_folder_is_measured_whole_unless_it_has_a_test_split(here: Any, trained: Path, tmp_path: Path) -> None:
+    shape = ["data.name=images", "data.size=8", "data.channels=1"]
+    for digit in (3, 8):  # two of the ten classes of the run
+        for place in ("plain", "parts/train", "parts/test"):
+            for number in range(4 if place == "plain" else 3):
+                file = tmp_path / place / str(digit) / f"{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("L", (8, 8), 20 * number).save(file)
+    plain = here("eval", str(trained), *shape, f"data.path={tmp_path / 'plain'}").record
+    assert (plain["split"], plain["n"], plain["rows"]) == ("all", 8, "all")
+    assert {row["class"]: row["n"] for row in plain["per_class"] if row["n"]} == {"3": 4, "8": 4}
+    parts = here("eval", str(trained), *shape, f"data.path={tmp_path / 'parts'}").record
+    assert (parts["split"], parts["n"], parts["rows"]) == ("test", 6, "6 of 12")
+
+
+def test_a_text_is_measured_whole(here: Any, tmp_path: Path) -> None:
+    for name, length in (("train", 3000), ("new", 500)):
+        (tmp_path / f"{name}.txt").write_text(("to be or not to be, that is the question\n" * 100)[:length])
+    small = ["model={name: gpt, layers: 1, width: 8, heads: 1}", "tokenizer.name=byte", "data.context=64"]
+    changes = [f"data.path={tmp_path / 'train.txt'}", *small, "train.steps=1", "data.validation=0.1"]
+    assert here("train", "text-gpt", *changes, "--run-dir", str(tmp_path / "run")).code == 0
+    own = here("eval", str(tmp_path / "run")).record
+    assert (own["split"], own["n"], own["bytes"]) == ("val", 300, "300 of 3000")
+    new = here("eval", str(tmp_path / "run"), f"data.path={tmp_path / 'new.txt'}").record
+    assert (new["split"], new["n"], new["bytes"]) == ("all", 500, "all")
+
+
+def test_labelled_texts_are_measured_whole_by_the_names_of_their_classes(here: Any, tmp_path: Path) -> None:
+    words = {"pos": "good fine nice", "neg": "bad poor sad"}
+    frame = pandas.DataFrame([{"text": words[name], "label": name} for name in ("pos", "neg") * 20])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    small = ["model={name: bert, layers: 1, width: 16, heads: 1}", "data.context=8", "optimizer.lr=0.02"]
+    changes = [f"data.path={tmp_path / 't.csv'}", "data.text=text", *small, "train.epochs=5"]
+    assert here("train", "texts-bert", *changes, "--run-dir", str(tmp_path / "run")).code == 0
+    new = frame[frame["label"] == "pos"].assign(id=1)[["label", "id", "text"]]
+    new.to_json(tmp_path / "new.jsonl", orient="records", lines=True)
+    record = here("eval", str(tmp_path / "run"), f"data.path={tmp_path / 'new.jsonl'}").record
+    assert (record["split"], record["n"], record["rows"], record["left_out"]) == ("all", 20, "all", ["id"])
+    assert record["metrics"]["accuracy"] == 1
