@@ -71,10 +71,8 @@ def generate(
     prompts = _prompts() if piped else [prompt or ""]
 
     runs.require(run)
-    import torch
 
     from dlkit.build.reader import open_reader
-    from dlkit.data.epochs import mixed_seed
     from dlkit.generation import Sampling
     from dlkit.train import machine
 
@@ -85,11 +83,7 @@ def generate(
         raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")
     output = Output(as_json, quiet)
     streams = output.tables and len(prompts) == 1 and n == 1
-    # each sample of a prompt has a seed of its own, whatever prompts stand beside it
-    marks = [zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in prompts]
-    seeds = [mixed_seed(seed, mark, sample) for mark in marks for sample in range(n)]
-    generators = [torch.Generator(where).manual_seed(number) for number in seeds]
-    for record in _sample(reader, prompts, n, tokens, sampling, tuple(stop or ()), generators, streams):
+    for record in _sample(reader, prompts, n, tokens, sampling, tuple(stop or ()), seed, streams):
         if not streams:
             output.emit(record, record["text"], lambda record=record: _shown(record))
 
@@ -111,13 +105,14 @@ def _sample(
     most: int,
     sampling: Sampling,
     stops: tuple[str, ...],
-    generators: list[Any],
+    seed: int,
     streams: bool,
 ) -> Any:
     """Records, prompt by prompt; with `streams` the text is also written as it comes."""
     import torch
 
     from dlkit import generation
+    from dlkit.data.epochs import mixed_seed
     from dlkit.data.spelling import Spelled
 
     tokenizer, model = reader.tokenizer, reader.model
@@ -138,10 +133,14 @@ def _sample(
     counts, began = [0] * len(encoded), time.perf_counter()
     if streams:
         _write(prompts[0], streams)
+    # each sample of what the model sees of a prompt has a seed of its own, whatever prompts stand beside it
+    marks = [zlib.crc32(repr(numbers).encode()) for numbers in encoded]
+    device = next(model.parameters()).device
+    generators = [torch.Generator(device).manual_seed(mixed_seed(seed, mark, i % n)) for i, mark in enumerate(marks)]
     spelled = [Spelled(tokenizer, numbers) for numbers in encoded]
     known = None  # a model may have rows for tokens that the tokenizer does not have
     if int(tokenizer.known.sum()) < model.vocabulary:  # pyright: ignore[reportOperatorIssue]
-        known = torch.tensor(tokenizer.known.nonzero()[0], device=next(model.parameters()).device)
+        known = torch.tensor(tokenizer.known.nonzero()[0], device=device)
     steps = generation.generate(model, encoded, most, sampling, generators, known)  # pyright: ignore
     for numbers in generation.fetched(steps):
         for i, number in enumerate(numbers):

@@ -19,7 +19,9 @@ FAST = ["optimizer.lr=0.02", "model.dropout=0.0", "model.hidden=[16]", "train.pa
 def rows(count: int, seed: int) -> pandas.DataFrame:
     """Two columns, and which of them is the larger."""
     a, b = np.random.default_rng(seed).normal(size=(2, count))
-    return pandas.DataFrame({"a": a, "b": b, "label": (a > b).astype(int)})[abs(a - b) > 0.2]
+    clear = abs(a - b) > 0.2
+    a, b = a[clear], b[clear]
+    return pandas.DataFrame({"a": a, "b": b, "label": (a > b).astype(int)})
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def test_a_run_may_have_a_name_that_is_no_text(here: Any, folder: Path, monkeypa
     assert result.code == 0, result.err
     assert json.loads(result.out)["run"] == name  # by the standard library, which reads escaped bytes as such
     assert json.loads((folder / name / "summary.json").read_text())["run"] == name
-    monkeypatch.setattr(sys, "stdin", io.StringIO(result.out))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(result.out.encode())))
     measured = here("eval", "-")
     assert measured.code == 0, measured.err
     assert measured.record["run"] == name
@@ -60,7 +60,7 @@ def test_a_name_is_no_formula(here: Any, folder: Path) -> None:
     ids=["deep", "long", "number", "zero", "surrogate"],
 )
 def test_a_record_on_standard_input_is_read_with_care(here: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     result = here("eval", "-")
     assert result.code in (1, 2)
     assert result.out == ""

@@ -184,7 +184,7 @@ def columns_of_all_sizes(count: int = 400) -> Any:
 
 def test_rows_are_standardised_as_by_scikit_learn() -> None:
     rows, other = columns_of_all_sizes(), columns_of_all_sizes(80)[::-1].copy()
-    scaler = StandardScaler().fit(rows)
+    scaler: Any = StandardScaler().fit(rows)
     mean, std = statistics(torch.from_numpy(rows))
     np.testing.assert_allclose(mean, scaler.mean_, rtol=1e-13)
     np.testing.assert_allclose(std, scaler.scale_, rtol=1e-8)
@@ -202,7 +202,7 @@ def test_rows_are_standardised_as_by_scikit_learn() -> None:
 @pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e200, 1e300, 1.5e307])
 def test_numbers_of_any_size_are_standardised(scale: float) -> None:
     x = torch.from_numpy(np.random.default_rng(1).normal(size=(50, 1)).clip(-3, 3))
-    expected = StandardScaler().fit_transform(x.numpy())
+    expected: Any = StandardScaler().fit_transform(x.numpy())
     rows = torch.cat((x * scale, x * scale - 8 * scale), 1)
     np.testing.assert_allclose(standardised(rows, *statistics(rows)), np.repeat(expected, 2, 1), rtol=1e-5, atol=1e-6)
 

@@ -47,17 +47,17 @@ def some(count: int = 40) -> Columns:
     }
 
 
-def csv_file(folder: Path, content: str | bytes, name: str = "t.csv") -> str:
+def csv_file(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
     file = folder / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return str(file)
+    return file
 
 
 @pytest.mark.parametrize(("read", "write"), FORMATS, ids=["csv", "jsonl", "parquet"])
 def test_every_row_is_read_once(read: Callable[..., Any], write: Callable[..., None], tmp_path: Path) -> None:
     columns = some()
     write(tmp_path / "pets.x", columns)
-    data = read(path=str(tmp_path / "pets.x"), label="kind", validation=0.25)
+    data = read(path=tmp_path / "pets.x", label="kind", validation=0.25)
     assert data.name == "pets"
     assert data.classes == ("ant", "bee", "cat", "dog")
     assert data.input_shape == (2,)
@@ -79,7 +79,7 @@ def test_formats_agree(tmp_path: Path) -> None:
     datasets = []
     for read, write in FORMATS:
         write(tmp_path / "t", some())
-        datasets.append(read(path=str(tmp_path / "t"), label="kind"))
+        datasets.append(read(path=tmp_path / "t", label="kind"))
     assert len({data.sources["sha256"] for data in datasets}) == 1
 
 
@@ -97,7 +97,7 @@ def test_classes_are_sorted(
     read: Callable[..., Any], write: Callable[..., None], labels: list[Any], classes: tuple[str, ...], tmp_path: Path
 ) -> None:
     write(tmp_path / "t", {"y": labels * 3, "a": list(range(12))})
-    data = read(path=str(tmp_path / "t"), label="y", test=0.0)
+    data = read(path=tmp_path / "t", label="y", test=0.0)
     assert data.classes == classes
     expected = [str(label).lower() if isinstance(label, bool) else str(label).removesuffix(".0") for label in labels]
     assert [data.classes[target] for target in data.splits["train"].targets] == expected * 3
@@ -113,7 +113,7 @@ def test_dictionary_decimal_and_boolean_columns(tmp_path: Path) -> None:
         }
     )
     pyarrow.parquet.write_table(table, tmp_path / "t")
-    data = tables.parquet(path=str(tmp_path / "t"), label="y", test=0.0)
+    data = tables.parquet(path=tmp_path / "t", label="y", test=0.0)
     assert data.splits["train"].inputs.tolist() == [[1, 1, 1], [2, 0, 2], [3, 0, 3], [4, 1, 4]]
     assert data.splits["train"].targets.tolist() == [0, 1, 0, 1]
 
@@ -215,9 +215,9 @@ def test_broken_files(read: Callable[..., Any], content: str | bytes, message: s
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(DlkitError, match="no such file"):
-        tables.csv(path=str(tmp_path / "none.csv"), label="y")
+        tables.csv(path=tmp_path / "none.csv", label="y")
     with pytest.raises(DlkitError, match="not a file"):
-        tables.parquet(path=str(tmp_path), label="y")
+        tables.parquet(path=tmp_path, label="y")
 
 
 def test_a_class_that_only_the_test_file_has(tmp_path: Path) -> None:
@@ -240,11 +240,11 @@ def test_a_pandas_index_is_left_out_and_named(tmp_path: Path) -> None:
         ("t.parquet", ["__index_level_0__"]),
     ):
         read = tables.parquet if file.endswith("parquet") else tables.csv
-        sources = read(path=str(tmp_path / file), label="y").sources
+        sources = read(path=tmp_path / file, label="y").sources
         assert (sources["columns"], sources["left_out"]) == (["a"], left_out), file
         assert "rows of a; label y: 0, 1; left out: " in sources["taken"]
         assert "(pandas' row index)" in sources["taken"]
-    named = tables.csv(path=str(tmp_path / "twice.csv"), label="y", columns=("Unnamed: 0", "a"))
+    named = tables.csv(path=tmp_path / "twice.csv", label="y", columns=("Unnamed: 0", "a"))
     assert named.sources["columns"] == ["Unnamed: 0", "a"]
 
 
