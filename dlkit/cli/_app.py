@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -76,8 +76,9 @@ def run(arguments: Sequence[str]) -> int:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
+    stdout: Any = sys.stdout
     with contextlib.suppress(AttributeError):  # a stand-in
-        sys.stdout.reconfigure(errors="backslashreplace")  # pyright: ignore[reportAttributeAccessIssue]
+        stdout.reconfigure(errors="backslashreplace")
     debug = "--debug" in arguments or os.environ.get("DLKIT_DEBUG", "") not in ("", "0")
     if not debug:
         warnings.simplefilter("ignore")
