@@ -57,7 +57,7 @@ def test_an_averaged_network_with_batch_norm_is_what_training_evaluated(here: An
 @pytest.mark.parametrize("form", ["path", "record"])
 def test_a_run_from_standard_input(here: Any, trained: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     text = f"{trained}\n" if form == "path" else json.dumps({"run": str(trained)}) + "\n"
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     assert here("eval", "-").record["run"] == str(trained)
 
 
@@ -71,7 +71,7 @@ def test_a_run_from_standard_input(here: Any, trained: Path, monkeypatch: pytest
     ],
 )
 def test_nothing_of_use_on_standard_input(here: Any, monkeypatch: pytest.MonkeyPatch, text: str, expected: str) -> None:
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
     result = here("eval", "-")
     assert result.code == 2
     assert expected in result.err.splitlines()[0]
@@ -81,7 +81,7 @@ def test_the_confusion_matrix_is_drawn(here: Any, trained: Path, tmp_path: Path)
     target = tmp_path / "matrix.svg"
     assert here("eval", str(trained), "--confusion", str(target)).code == 0
     assert target.read_text().startswith("<?xml")
-    for wrong in ("matrix.png", "no/such/folder/matrix.svg"):
+    for wrong in ("matrix.jpg", "no/such/folder/matrix.svg"):
         assert here("eval", str(trained), "--confusion", str(tmp_path / wrong)).code == 2
 
 

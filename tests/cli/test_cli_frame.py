@@ -121,7 +121,7 @@ def test_debug_shows_the_traceback(program: Any, how: str) -> None:
         ("train digits-mlp --resume", 2),
         ("train csv-mlp data.path=absent.csv", 1),
         ("eval nope", 1),
-        ("eval digits-mlp --confusion m.png", 2),
+        ("eval digits-mlp --confusion m.jpg", 2),
         ("eval nope --ood cifra10", 2),
         ("eval nope --ood cifar10 --data-dir none", 1),
         ("compare-optimizers --help", 0),

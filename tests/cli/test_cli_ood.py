@@ -62,7 +62,7 @@ def test_records(here: Any, run: Path, pictures: Path, tmp_path: Path) -> None:
         (["--ood", "digits:"], 2, "no such data: --ood digits:"),
         (["--ood", "noise:1"], 2, "no such data: --ood noise:1"),
         (["--histogram", "x.svg"], 2, "--histogram draws the scores of --ood"),
-        (["--ood", "noise", "--histogram", "x.png"], 2, "--histogram x.png"),
+        (["--ood", "noise", "--histogram", "x.jpg"], 2, "--histogram x.jpg"),
         (["--views", "both"], 2, "no such views: 'both'"),
     ],
 )

@@ -36,7 +36,11 @@ class Closed(io.TextIOBase):
         self.expected = expected
         self.there: list[Path] | None = None
 
-    def write(self, text: str) -> int:
+    @property
+    def buffer(self) -> Closed:
+        return self
+
+    def write(self, text: str | bytes) -> int:
         if self.there is None:
             self.there = [path for path in self.expected if path.exists() and path.stat().st_size]
         raise BrokenPipeError
