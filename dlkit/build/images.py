@@ -26,7 +26,9 @@ def prepare(model: nn.Module, recipe: Recipe, dataset: Dataset) -> list[str]:
             raise RequestError(f"this model is set by its data, and {dataset.name} is streamed", "use another model")
         whiten(_sample(recipe, dataset))
     _, others = parts("model", recipe.values["model"])
-    return [remark for pretrained, keys in others for remark in pretrained(model, load_weights, **keys)]
+    return [
+        remark for pretrained, keys in others for remark in pretrained(model, load_weights, dataset.classes, **keys)
+    ]
 
 
 def batches(

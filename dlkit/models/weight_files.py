@@ -36,12 +36,13 @@ _WRAPPERS = ("module.", "_orig_mod.", "model.")
 class WeightFile:
     """Tensors by name, without what wrapped them.
 
-    `own` says that they are a checkpoint of dlkit, and as it was written; `left_out` names other sets of weights that
-    the file holds.
+    `own` says that they are a checkpoint of dlkit, and as it was written, `classes` what its outputs stand for, which
+    others' files do not say; `left_out` names other sets of weights that the file holds.
     """
 
     tensors: dict[str, Tensor]
     own: bool = False
+    classes: tuple[str, ...] = ()
     left_out: list[str] = field(default_factory=list[str])
 
 
@@ -57,11 +58,12 @@ def read(path: Path) -> WeightFile:
     folder = _checkpoint_of(path)
     if folder is not None:
         saved = checkpoint.load(folder, files=("model", "ema"))
+        classes = tuple(saved.state.get("data", {}).get("classes", ()))
         if path.is_file() and path.name == "model.safetensors":
-            return WeightFile(saved.tensors["model"], own=True)
+            return WeightFile(saved.tensors["model"], own=True, classes=classes)
         if path.is_file() and path.name != "ema.safetensors":
             raise DlkitError(f"{path} holds no weights of a model", f"model.weights={folder}")
-        return WeightFile(saved.weights, own=True)
+        return WeightFile(saved.weights, own=True, classes=classes)
     file = path / "model.safetensors" if path.is_dir() else path
     found = _open(file)
     left_out: list[str] = []

@@ -6,7 +6,7 @@ Names are translated by rule, so that every size of an architecture is covered. 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from dlkit.annotations import Natural
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models import zero_padding
+from dlkit.models.head_classes import head_rows
 from dlkit.models.weight_files import WeightFile, read
 from dlkit.models.zero_padding import Zeros
 from dlkit.nn.dropout import Dropout
@@ -68,35 +69,43 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 def pretrained(
     model: nn.Module,
     load: Loader,
+    classes: Sequence[str] | None = None,
     *,
     weights: Path | None = None,
     freeze: Literal["backbone"] | Natural = 0,
     new_head: bool = False,
+    labels: tuple[str, ...] | None = None,
     shortcut_zeros: Zeros = "auto",
 ) -> list[str]:
     """Load weights into a new model and freeze a part of it. Returns remarks about what was not taken as it was.
 
-    A last layer of another number of classes is left as it was initialised: its classes are others.
+    The rows of the last layer go by the names of their classes. One of another number of classes is left as it was
+    initialised.
 
     Args:
         model: to change.
         load: copies a state dict into a model, and raises DlkitError where they do not fit.
+        classes: names of the data's classes; None where the last layer goes by place.
         weights: a checkpoint of this architecture: .safetensors, .pth or .pt, or a run or checkpoint of
             dlkit.
         freeze: how many stages from the input are not trained, the stem counting as one; backbone is all but the last
             layer. Their norms, dropout and stochastic depth act as in evaluation.
         new_head: whether the last layer starts anew although `weights` has as many classes: they are others.
+        labels: which class each output of `weights` stands for; null for the names in it, which only a run has.
         shortcut_zeros: where the network of `weights` pads its shortcuts with channels of zeros: both sides or end,
             which no file says; auto takes both for files that name their last layer "linear", as the public CIFAR
             ResNets do, and end for others.
 
     Raises:
         DlkitError: the file is not there, damaged, holds anything but tensors, or does not fit the model.
-        RequestError: more stages are to be frozen than there are, or the model has none; zeros that it cannot have.
+        RequestError: more stages are to be frozen than there are, or the model has none; zeros that it cannot have; a
+            last layer whose classes have other names than the data's.
     """
     remarks: list[str] = []
+    if weights is None and labels is not None:
+        raise RequestError("model.labels is about model.weights, which is not set", "leave model.labels out")
     if weights is not None:
-        file, own = read(Path(weights)), model.state_dict()
+        file = read(Path(weights))
         tensors = translate(file.tensors, model)
         if file.left_out:
             remarks.append(f"{weights} also holds {', '.join(file.left_out)}, which is left out")
@@ -107,16 +116,11 @@ def pretrained(
         if zero_padding.pads(model):
             tensors, padded = _padded_behind(tensors, model, file, shortcut_zeros)
             remarks += [f"{weights}: {padded}"] if padded else []
-        if new_head and not _head(model):
-            raise RequestError("model.new_head is set, but the model does not say what its last layer is")
-        head = [name for name in own if name.startswith(f"{_head(model)}.")]
-        given, wanted = (next((state[name].shape for name in head if name in state), None) for state in (tensors, own))
-        anew = new_head and given == wanted
-        if given is not None and wanted is not None and given != wanted and given[1:] == wanted[1:]:
-            remarks.append(f"{weights} has {given[0]} classes, the data {wanted[0]}: the last layer starts anew")
-            anew = True
-        if anew:
-            tensors |= {name: own[name] for name in head}
+        if (new_head or labels is not None) and not _head(model):
+            raise RequestError("model.new_head and model.labels need a model that says what its last layer is")
+        changed, more = _head_by_name(tensors, model, Path(weights), file.classes, classes, labels, new_head)
+        tensors |= changed
+        remarks += more
         try:
             load(model, tensors)
         except DlkitError as error:
@@ -126,6 +130,26 @@ def pretrained(
     if freeze:
         _freeze(model, freeze)
     return remarks
+
+
+def _head_by_name(
+    tensors: dict[str, Tensor],
+    model: nn.Module,
+    path: Path,
+    names: Sequence[str],
+    classes: Sequence[str] | None,
+    labels: Sequence[str] | None,
+    new_head: bool,
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors of the last layer as the model takes them, and remarks: permuted to the data's classes, or anew."""
+    own = model.state_dict()
+    head = [name for name in own if name.startswith(f"{_head(model)}.") and name in tensors]
+    if not head or any(tensors[name].shape[1:] != own[name].shape[1:] for name in head):
+        return {}, []  # what does not fit is said where it is loaded
+    if classes is None:
+        classes = names = [str(row) for row in range(len(own[head[0]]))]
+    order, remarks = head_rows(path, len(tensors[head[0]]), names, classes, labels, new_head)
+    return {name: own[name] if order is None else tensors[name][order] for name in head}, remarks
 
 
 def _padded_behind(

@@ -271,3 +271,58 @@ def test_weights_that_are_not_finite_or_not_clear_are_refused(tmp_path: Path) ->
     torch.save(state | {"linear.weight": torch.zeros(4, 8)}, tmp_path / "two.pth")
     with pytest.raises(DlkitError, match=r"two tensors for fc\.weight"):
         pretrained(small(), load_weights, weights=tmp_path / "two.pth")
+
+
+# ---------------------------------------------------------------------- classes
+
+
+def by_name(model: torch.nn.Module, classes: list[str], x: torch.Tensor) -> dict[str, list[float]]:
+    with torch.no_grad():
+        return dict(zip(classes, model.eval()(x).T.tolist(), strict=True))
+
+
+@pytest.fixture
+def animals(tmp_path: Path) -> tuple[ResNet, list[str], Path]:
+    """A network, its classes and its run."""
+    model, classes = shaken(small()), ["cat", "dog", "eel", "fox"]
+    folder = tmp_path / "animals" / "checkpoints"
+    checkpoint.save(folder, Checkpoint(1, {"model": model.state_dict()}, {"data": {"classes": classes}}))
+    checkpoint.point(folder, "last", 1)
+    return model, classes, tmp_path / "animals"
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints/last", "checkpoints/last/model.safetensors"])
+@pytest.mark.parametrize("classes", [["fox", "cat", "eel", "dog"], ["Eel", "FOX", "cat", "Dog"]])
+def test_classes_of_a_run_go_by_name(place: str, classes: list[str], animals: tuple[ResNet, list[str], Path]) -> None:
+    theirs, names, run = animals
+    model, x = small(), torch.randn(5, 3, 8, 8)
+    assert pretrained(model, load_weights, classes, weights=run / place) == []
+    ours = by_name(model, [name.lower() for name in classes], x)
+    assert ours == by_name(theirs, names, x)
+
+
+def test_other_classes_of_a_run_are_refused_with_both_lists(animals: tuple[ResNet, list[str], Path]) -> None:
+    theirs, _, run = animals
+    x, others = torch.randn(5, 3, 8, 8), ["elk", "yak", "ape", "cow"]
+    with pytest.raises(RequestError, match="has the classes cat, dog, eel, fox; the data has elk, yak, ape, cow"):
+        pretrained(small(), load_weights, others, weights=run)
+    model = small()
+    labels = ("cow", "ape", "yak", "elk")
+    assert pretrained(model, load_weights, others, weights=run, labels=labels) == []
+    assert by_name(model, others, x) == by_name(theirs, list(labels), x)
+    with pytest.raises(RequestError, match=r"model\.labels has 2 names, .* has 4 outputs"):
+        pretrained(small(), load_weights, others, weights=run, labels=("cow", "ape"))
+    model = small()
+    head = model.fc.weight.clone()
+    (remark,) = pretrained(model, load_weights, others, weights=run, new_head=True)
+    assert "model.new_head is set: the last layer starts anew" in remark
+    assert torch.equal(model.fc.weight, head)
+
+
+def test_classes_without_names_go_by_place_and_that_is_told(tmp_path: Path) -> None:
+    theirs, x = shaken(small()), torch.randn(5, 3, 8, 8)
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    model, classes = small(), ["a", "b", "c", "d"]
+    *_, remark = pretrained(model, load_weights, classes, weights=tmp_path / "w.pth")
+    assert "does not name its classes: 0 as a, 1 as b, 2 as c, 3 as d; model.labels=[...] says otherwise" in remark
+    assert by_name(model, classes, x) == by_name(theirs, classes, x)

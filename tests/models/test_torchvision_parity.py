@@ -213,7 +213,7 @@ def test_another_number_of_classes_gets_a_new_head(tmp_path: Path) -> None:
     model = resnet.resnet18((3, 32, 32), 3)
     head = model.fc.weight.clone()
     (remark,) = pretrained(model, load_weights, weights=tmp_path / "r.safetensors")
-    assert "7 classes, the data 3" in remark
+    assert "it tells 7 classes apart, the data has 3: the last layer starts anew" in remark
     assert torch.equal(model.fc.weight, head)
     assert torch.equal(model.conv1.weight, source.conv1.weight)
 
@@ -229,11 +229,12 @@ def test_other_classes_of_the_same_number(tmp_path: Path) -> None:
     for options, same in ({}, True), ({"new_head": True}, False):
         model = small()
         head = model.fc.weight.clone()
-        assert pretrained(model, load_weights, weights=tmp_path / "run", **options) == []
+        remarks = pretrained(model, load_weights, weights=tmp_path / "run", **options)
+        assert (remarks == []) == same
         assert torch.equal(model.fc.weight, source.fc.weight if same else head)
         assert torch.equal(model.get_parameter("group1.0.conv1.weight"), source.get_parameter("group1.0.conv1.weight"))
     (remark,) = pretrained(other, load_weights, weights=tmp_path / "run")
-    assert "4 classes, the data 3" in remark
+    assert "it tells 4 classes apart, the data has 3: the last layer starts anew" in remark
 
 
 class Evil:
