@@ -103,7 +103,7 @@ class Sampling:
             all_of_them = (scores - kept.logsumexp(-1, keepdim=True)).exp() / noise
             rivals = (scores >= low) & (all_of_them > best * torch.exp(-2 * error))
             close = (rivals.sum(-1) > 1) | (scores.gather(-1, chosen) <= high)[:, 0]
-        return chosen.where(best == best, -1)[:, 0], close  # a NaN is the greatest to `max`, and equals nothing
+        return chosen.where(best.isfinite(), -1)[:, 0], close  # a NaN is the greatest to `max`
 
     @property
     def random(self) -> bool:
