@@ -91,7 +91,7 @@ def predict(
     """
     device = model.tokens.weight.device
     batch = max(1, _TOKENS_AT_ONCE[device.type] // context)
-    chunks = iter(chunks)
+    chunks = (chunk for chunk in chunks if len(chunk))  # a tokenizer may drop all of a piece
     if separator is not None:
         first = np.array([separator], dtype=np.int64)
         chunks = _chain(first, chunks)
