@@ -302,3 +302,32 @@ def test_a_checkpoint_whose_bytes_are_right_and_numbers_are_not(here: Any, gpt: 
         assert (result.code, result.out) == (1, "")
         assert "norm.weight holds numbers that are not finite" in result.err
     assert not (tmp_path / "out").exists()
+
+
+def test_many_samples_go_in_batches_that_memory_holds(
+    here: Any, gpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlkit import generation, memory
+    from dlkit.models.gpt import GPT
+
+    sizes: list[int] = []
+    whole = GPT.make_cache
+
+    def counted(self: GPT, sequences: int, capacity: int) -> Any:
+        sizes.append(sequences)
+        return whole(self, sequences, capacity)
+
+    monkeypatch.setattr(GPT, "make_cache", counted)
+    options = ("generate", str(gpt), "import", "--tokens", "20", "-n", "7", "--json")
+    together = [json.loads(line) for line in here(*options).out.splitlines()]
+    assert sizes[0] == 7
+    # what two rows take: keys and values (1 layer of 16 numbers, 24 slots), twice; the prompt; logits
+    row = 4 * (2 * 2 * 16 * 24 + 16 * 16 * 16 + 16 * 301)
+    monkeypatch.setattr(generation, "_BATCH_BYTES", 2 * row)
+    sizes.clear()
+    apart = [json.loads(line) for line in here(*options).out.splitlines()]
+    assert sizes[0] == 2 and max(sizes) == 2
+    assert [record["text"] for record in apart] == [record["text"] for record in together]
+    monkeypatch.setattr(memory, "free", lambda device="cpu": 2 * row)
+    assert len(here(*options).out.splitlines()) == 7
+    assert sizes[-1] == 1
