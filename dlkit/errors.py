@@ -32,7 +32,11 @@ class DivergedError(DlkitError):
 
 
 class NotFiniteError(DlkitError):
-    """An answer or a metric is NaN or infinite. Exit code 1."""
+    """A weight, an answer or a metric is NaN or infinite. Exit code 1."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        usual = "the weights or the data hold numbers that are not finite: use an earlier checkpoint, or train anew"
+        super().__init__(message, hint or usual)
 
 
 class VerdictError(DlkitError):

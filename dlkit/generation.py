@@ -13,11 +13,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dlkit import memory
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models.gpt import GPT
 from dlkit.models.side_by_side import SideBySide
 
 _STEPS_AT_ONCE = 8
+_BATCH_BYTES = 4 << 30  # at most, of what goes side by side
+_READING = 16  # times the width: what a layer computes of a token of the prompt
+_CHOOSING = 16  # times the vocabulary: logits, noise, their order and sums
 _ROUNDING = 1e-5  # of logits, as a share of the greatest: six times the most that batches of other sizes changed
 
 
@@ -103,12 +107,23 @@ class Sampling:
             all_of_them = (scores - kept.logsumexp(-1, keepdim=True)).exp() / noise
             rivals = (scores >= low) & (all_of_them > best * torch.exp(-2 * error))
             close = (rivals.sum(-1) > 1) | (scores.gather(-1, chosen) <= high)[:, 0]
-        return chosen.where(best == best, -1)[:, 0], close  # a NaN is the greatest to `max`, and equals nothing
+        return chosen.where(best.isfinite(), -1)[:, 0], close  # a NaN is the greatest to `max`
 
     @property
     def random(self) -> bool:
         """Whether chance has a say."""
         return self.temperature > 0 and self.top_k != 1
+
+
+def rows_at_once(model: GPT, longest: int) -> int:
+    """How many sequences of at most so many tokens may go side by side, so that their memory stays in bounds."""
+    width, slots = model.tokens.weight.shape[1], min(longest, model.context + model.context // 2)
+    # keys and values of each layer, and once more while they are moved
+    cache = 2 * len(model.blocks) * 2 * width * slots
+    one = cache + _READING * width * min(longest, model.context) + _CHOOSING * model.vocabulary
+    room = memory.free(str(model.tokens.weight.device))
+    most = _BATCH_BYTES if room is None else min(_BATCH_BYTES, room // 2)
+    return max(1, most // (one * model.tokens.weight.element_size()))
 
 
 @torch.inference_mode()

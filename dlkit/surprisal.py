@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlkit.errors import NotFiniteError
 from dlkit.models.gpt import GPT
 
 _TOKENS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 16, "mps": 1 << 14}  # B T
@@ -84,10 +85,13 @@ def predict(
         context: tokens a window, at most the model's own.
         stride: tokens between two windows.
         alternatives: how many of the likeliest tokens to tell, with ranks and uncertainty; 0 for bits alone.
+
+    Raises:
+        NotFiniteError: the model's output is NaN or infinite.
     """
     device = model.tokens.weight.device
     batch = max(1, _TOKENS_AT_ONCE[device.type] // context)
-    chunks = iter(chunks)
+    chunks = (chunk for chunk in chunks if len(chunk))  # a tokenizer may drop all of a piece
     if separator is not None:
         first = np.array([separator], dtype=np.int64)
         chunks = _chain(first, chunks)
@@ -133,6 +137,9 @@ def _predict(model: GPT, rows: Integers, fresh: list[int], k: int) -> Prediction
     hidden, targets = hidden[wanted], targets[wanted]  # (n, W), (n,): in the order of the text
     step = max(1, _LOGITS_AT_ONCE[device.type] // model.vocabulary)
     parts = [_judge(model.head(h).float(), t, k) for h, t in zip(hidden.split(step), targets.split(step), strict=True)]
+    unanswered = sum(int((~bits.isfinite()).sum()) for bits, *_ in parts)
+    if unanswered:
+        raise NotFiniteError(f"the model's output is NaN or infinite for {unanswered:,} of {len(targets):,} tokens")
     columns: list[Any] = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
     return Predictions(targets.cpu().numpy(), *(c.astype(np.float64) if c.dtype.kind == "f" else c for c in columns))
 

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.attention.record import layers_of
+from dlkit.errors import NotFiniteError
 from dlkit.nn.attention import MultiHeadAttention
 
 # The model's answer to C copies of the text: (C,) numbers, of which more is worse.
@@ -48,6 +49,8 @@ def ablate(model: nn.Module, loss: Loss, copies: int) -> tuple[float, np.ndarray
     Args:
         loss: the model's, of so many copies of the text at once.
         copies: at most so many at once.
+
+    Raises NotFiniteError if a loss is NaN or infinite.
     """
     whole = float(loss(1)[0])
     layers = layers_of(model)
@@ -57,6 +60,8 @@ def ablate(model: nn.Module, loss: Loss, copies: int) -> tuple[float, np.ndarray
             heads = list(range(start, min(start + copies, layer.heads)))
             with silenced(layer, heads):
                 rises[number, heads] = loss(len(heads)).double().cpu().numpy() - whole
+    if not np.isfinite(rises).all():
+        raise NotFiniteError("the loss without a head is NaN or infinite")
     return whole, rises
 
 

@@ -6,6 +6,7 @@ Shapes: T tokens, L layers, H heads.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from dlkit.attention import flow, values
 from dlkit.attention.measures import Places, Scores
 from dlkit.attention.record import Layer, layers_of, listening
+from dlkit.errors import NotFiniteError
 from dlkit.models.bert import BERT
 
 
@@ -84,6 +86,7 @@ def look(
     Raises:
         RequestError: the model has no attention.
         DlkitError: more tokens than it takes.
+        NotFiniteError: what a layer computes is NaN or infinite.
     """
     layers = layers_of(model)
     device = next(model.parameters()).device
@@ -97,7 +100,10 @@ def look(
         nonlocal difference
         inner = values.products(layer) if by_value or together is not None else None
         for start, weights in layer.blocks():
-            difference = max(difference, layer.difference(start, weights))
+            here = layer.difference(start, weights)
+            if not math.isfinite(here):  # `max` would leave a NaN out
+                raise NotFiniteError(f"the attention of layer {layer.index} is NaN or infinite")
+            difference = max(difference, here)
             if together is not None and inner is not None:
                 together.add(layer.index, start, weights[0], values.layer_effects(weights[0], inner))
             measured = weights[0] if inner is None or not by_value else values.head_effects(weights[0], inner)

@@ -43,7 +43,7 @@ from dlkit.recipe import Recipe
 from dlkit.train import checkpoint, footprint, last_batch, loop, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
 from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.finite import require_metrics
+from dlkit.train.finite import require_metrics, require_weights
 from dlkit.train.loop import Task, Training, autocast
 from dlkit.train.settings import Settings, Views
 from dlkit.train.weights import load_weights
@@ -147,12 +147,13 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, whole: 
         whole: whether nothing is held out of the data, as `build.data.measured` decides.
 
     Raises:
-        DlkitError: the checkpoint is damaged, or the data is missing, broken or of other classes.
+        DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
     """
     saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
     dataset = load_data(recipe, saved.state["data"], whole)
     weightless.require(functools.partial(architecture, recipe, dataset))
     model = build_model(recipe, dataset)
+    require_weights(saved.weights, checkpoint_path)
     load_weights(model, saved.weights)
     model = model.to(device)
     settings = Settings(**recipe.values["train"])

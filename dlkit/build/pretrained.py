@@ -17,13 +17,14 @@ from dlkit.models import checkpoints
 from dlkit.models.checkpoints import HubModel
 from dlkit.recipe import Recipe
 from dlkit.train import checkpoint
+from dlkit.train.finite import require_weights
 
 
 def open_weights(path: Path) -> HubModel:
     """A Hugging Face directory, or a run of dlkit, as weights to begin with.
 
     Raises:
-        DlkitError: it is damaged, or of an architecture that dlkit does not have.
+        DlkitError: it is damaged, not finite, or of an architecture that dlkit does not have.
         RequestError: it is neither.
     """
     if (path / "config.json").is_file():
@@ -37,7 +38,8 @@ def open_weights(path: Path) -> HubModel:
     if "architecture" not in described:
         raise DlkitError(f"{path} is no BERT or GPT", "model.weights takes a run of a language task")
     family = "gpt" if described["task"] == "causal-lm" else "bert"
-    tensors = saved.tensors.get("ema") or saved.tensors["model"]
+    tensors = saved.weights
+    require_weights(tensors, path)
     head = tensors.get("head.classifier.bias")
     return HubModel(
         path,

@@ -21,6 +21,7 @@ from dlkit.models import checkpoints, hub_export
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.train import checkpoint
+from dlkit.train.finite import require_weights
 from dlkit.train.weights import load_weights
 from dlkit.whole_file import whole_file
 
@@ -68,7 +69,7 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
     """A run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
 
     Raises:
-        DlkitError: it is damaged, or its tokenizer does not fit the model.
+        DlkitError: it is damaged, its tokenizer does not fit the model, or its weights are not finite.
         RequestError: it holds no BERT or GPT.
     """
     path = Path(reference)
@@ -103,7 +104,8 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
         outputs = len(tensors["head.classifier.bias"]) if "head.classifier.bias" in tensors else None
         make = functools.partial(BERT, described["vocabulary"], window, outputs, **described["architecture"])
     model = make()
-    load_weights(model, saved.tensors.get("ema") or saved.tensors["model"])
+    require_weights(saved.weights, f"{run.path} at step {saved.step}")
+    load_weights(model, saved.weights)
     tokenizer = tokenizers.from_json(described["tokenizer"])
     ends = _ends(set(described.get("ends", ())), tokenizer)
     return Reader(run.path, model.to(device).eval(), tokenizer, task, saved.step, make, classes, ends=ends)

@@ -41,11 +41,6 @@ def text(
         raise RequestError(
             f"{reader.path} is a model for {reader.task}, which gives a text no probability", "--model takes a GPT"
         )
-    if not reader.tokenizer.byte_level:
-        raise RequestError(
-            f"the tokens of {reader.path} do not stand for bytes: what it drops of a text costs nothing",
-            "--model takes a GPT with a byte-level tokenizer",
-        )
     totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
     measured = Measured(reader, file, context, stride, totals, ALTERNATIVES if tokens or page else 0, output.quiet)
     kept: list[dict[str, Any]] = []
@@ -77,20 +72,20 @@ def text(
                 shown.add(json.loads(line))
     if shown is not None:
         shown.finish()
-    output.emit(record, record["bits_per_byte"], lambda: view.summary_table(record))
+    output.emit(record, record.get("bits_per_byte"), lambda: view.summary_table(record))
 
 
 class Measured:
     """A text under a model, as it comes.
 
     Args:
-        reader: a GPT and its byte-level tokenizer.
+        reader: a GPT and its tokenizer.
         file: where the text comes from, None for standard input.
         context: tokens a window; None for the model's own.
         stride: tokens between two windows; None for context.
         totals: what else to measure of the text on its way.
         alternatives: of each token, to tell; 0 for none, and then no ranks either.
-        silent: show no progress.
+        silent: show no progress, and fail where there are no bits a byte to tell.
 
     Raises:
         RequestError: context or stride do not fit.
@@ -127,7 +122,13 @@ class Measured:
         tokenizer = self.reader.tokenizer
         lengths = np.array([len(tokenizer.bytes_of(number)) for number in range(tokenizer.size)], dtype=np.float64)
         total = self.file.stat().st_size if self.file is not None and self.file.is_file() else None
-        chunks = tokenizer.encode_bytes(cut(self.totals.pass_on(source)))
+        pieces = cut(self.totals.pass_on(source))
+        if tokenizer.byte_level:
+            why = "the tokenizer changes the text: its tokens do not give it back"
+            chunks = tokenizer.encode_bytes(pieces, lambda: self._leave_out(why))
+        else:
+            self._leave_out("the tokens do not stand for bytes")
+            chunks = tokenizer.encode_pieces(_decoded(pieces, self._name))
         began = time.perf_counter()
         gpt: Any = self.reader.model
         console = None if self.silent else live_console()
@@ -141,7 +142,22 @@ class Measured:
                 yield predictions
         self.seconds = time.perf_counter() - began
         if not self.totals.bytes:
-            raise DlkitError(f"{self.file or 'standard input'} is empty: there is nothing to predict", "give a text")
+            raise DlkitError(f"{self._name} is empty: there is nothing to predict", "give a text")
+        if not self.cells.total()[2]:
+            raise DlkitError(f"{self._name} has no token for {self.reader.path}, which drops all of it", "give a text")
+
+    @property
+    def _name(self) -> str:
+        return str(self.file or "standard input")
+
+    def _leave_out(self, why: str) -> None:
+        """Bits a byte make no sense: tokens that do not give the text back are no description of it."""
+        if self.silent:
+            raise DlkitError(
+                f"{self._name} has no bits a byte under {self.reader.path}: {why}",
+                "without -q the record has bits a token, which hold for this tokenizer alone",
+            )
+        self.inexact = why
 
     def records(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """One a token."""
@@ -149,26 +165,26 @@ class Measured:
         columns: Any = (p.tokens, p.bits, p.ranks, p.uncertainty, p.alternatives, p.odds)
         for number, bits, rank, uncertainty, others, odds in zip(*(c.tolist() for c in columns), strict=True):
             place, offset = self._place
-            data = tokenizer.bytes_of(number)
-            self._place = place + 1, offset + len(data)
+            self._place = place + 1, offset + len(tokenizer.bytes_of(number))
             yield {
                 "kind": "token",
                 "place": place,
-                "byte": offset,
+                "byte": offset if self.inexact is None else None,
                 "token": number,
-                "text": view.text_of(data),
-                "hex": data.hex(),
+                "text": view.text_of(tokenizer, number),
+                "hex": tokenizer.bytes_of(number).hex() if tokenizer.byte_level else None,
                 "bits": bits,
                 "rank": rank or None,
                 "expected_bits": uncertainty,
                 "alternatives": [
-                    {"token": other, "text": view.text_of(tokenizer.bytes_of(other)), "p": odd}
+                    {"token": other, "text": view.text_of(tokenizer, other), "p": odd}
                     for other, odd in zip(others, odds, strict=True)
                     if other < tokenizer.size
                 ],
             }
 
     _place = (0, 0)  # tokens and bytes before the next record
+    inexact: str | None = None  # why there are no bits a byte
 
     def record(self) -> dict[str, Any]:
         """What was measured, in bits and bytes."""
@@ -186,7 +202,7 @@ class Measured:
             "bytes": self.totals.bytes,
             "base": 2.0,
             "entropy": bits / n,
-            "bits_per_byte": bits / size,
+            "bits_per_byte": bits / max(size, 1),
             "bits_per_token": bits / n,
             "bits_per_byte_interval": None if interval is None else [interval.low[0], interval.high[0]],
             "bits_per_token_interval": None if interval is None else [interval.low[1], interval.high[1]],
@@ -199,7 +215,8 @@ class Measured:
                     if separator is None
                     else f"predicted from {tokenizer.engine.id_to_token(separator)}"
                 ),
-                "bytes": "of the input as it is; what is not UTF-8 is a token a byte",
+                "bytes": "of the input as it is"
+                + ("; what is not UTF-8 is a token a byte" if tokenizer.byte_level else ""),
                 "precision": "float32",
             },
             "interval": None
@@ -216,7 +233,23 @@ class Measured:
             "seconds": round(self.seconds, 3),
             "tokens_per_second": round(n / max(self.seconds, 1e-9), 1),
         }
+        if self.inexact is not None:
+            for name in ("bits_per_byte", "bits_per_byte_interval", "payload_bytes", "total_bytes"):
+                del record[name]
+            record["left_out"] = dict.fromkeys(("bits_per_byte", "payload_bytes", "total_bytes"), self.inexact)
+            note(f"{', '.join(record['left_out'])} are left out: {self.inexact}")
         return record | self.totals.record()
+
+
+def _decoded(pieces: Iterator[bytes], name: str) -> Iterator[str]:
+    place = 0
+    for piece in pieces:
+        try:
+            yield piece.decode()
+        except UnicodeDecodeError as error:
+            what = f"byte 0x{piece[error.start]:02x} at offset {place + error.start}"
+            raise DlkitError(f"{name} is not UTF-8 text: {what}", "convert it, for example with iconv") from error
+        place += len(piece)
 
 
 def model_bytes(reader: Reader) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlkit.cli._console import Output, is_plain, printable
 from dlkit.cli._entropy_totals import facts as totals
 from dlkit.cli._entropy_view import facts_table
 from dlkit.information.surprisal_page import THRESHOLDS, level, visible
+
+if TYPE_CHECKING:
+    from dlkit.data.tokenizer import Tokenizer
 
 # Background and text of each step of the scale, light to dark, as on a light page; the first step has none.
 _COLOURS = (
@@ -22,9 +25,12 @@ _COLOURS = (
 )
 
 
-def text_of(data: bytes) -> str:
-    """The text of a token; bytes that are no whole character are spelled out."""
-    return data.decode("utf-8", "backslashreplace")
+def text_of(tokenizer: Tokenizer, number: int) -> str:
+    """The text of a token, in which bytes that are no whole character are spelled out; as the vocabulary has it where
+    tokens do not stand for bytes."""
+    if not tokenizer.byte_level:
+        return tokenizer.engine.id_to_token(number) or ""
+    return tokenizer.bytes_of(number).decode("utf-8", "backslashreplace")
 
 
 class TokenView:
@@ -78,9 +84,10 @@ def summary_table(record: dict[str, Any]) -> Any:
         between = record[f"{name}_interval"]
         return "" if between is None else f"  ({between[0]:.4f} to {between[1]:.4f})"
 
+    exact = "left_out" not in record
     facts = [
         ("model", record["run"]),
-        ("bits a byte", f"{record['bits_per_byte']:.4f}{spread('bits_per_byte')}"),
+        *([("bits a byte", f"{record['bits_per_byte']:.4f}{spread('bits_per_byte')}")] if exact else []),
         ("bits a token", f"{record['bits_per_token']:.4f}{spread('bits_per_token')}"),
         ("text", f"{record['bytes']:,} bytes, {record['n']:,} tokens"),
         ("convention", f"context {convention['context']}, stride {convention['stride']} tokens"),
@@ -90,8 +97,9 @@ def summary_table(record: dict[str, Any]) -> Any:
     if interval is not None:
         blocks = f"{interval['method']}, blocks of {interval['block_tokens']:,} tokens"
         facts.append((f"{interval['level']:.0%} interval", blocks))
-    facts += [
-        ("payload", f"{record['payload_bytes']:,} bytes (ideal code length)"),
-        ("payload + model", f"{record['total_bytes']:,} bytes"),
-    ]
+    if exact:
+        facts += [
+            ("payload", f"{record['payload_bytes']:,} bytes (ideal code length)"),
+            ("payload + model", f"{record['total_bytes']:,} bytes"),
+        ]
     return facts_table(facts + totals(record))

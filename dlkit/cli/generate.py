@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 import zlib
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlkit import runs
+from dlkit import runs, text_input
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.cli import _completion
 from dlkit.cli._console import Output, note, printable
@@ -19,8 +20,9 @@ from dlkit.lines import lines
 
 if TYPE_CHECKING:
     from dlkit.build.reader import Reader
-    from dlkit.generation import Sampling
+    from dlkit.generation import Sampling, TextStream
 
+_MOST_BYTES = 1 << 26  # of prompts
 _LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
 
 
@@ -90,7 +92,7 @@ def generate(
 
 def _prompts() -> list[str]:
     try:
-        found = list(lines(sys.stdin.buffer))
+        found = list(lines(io.BytesIO(text_input.read_bytes(None, _MOST_BYTES, "a list of prompts"))))
     except UnicodeDecodeError as error:
         raise DlkitError(f"the prompts on standard input are not UTF-8: byte {error.start}") from error
     if not found:
@@ -113,12 +115,41 @@ def _sample(
 
     from dlkit import generation
     from dlkit.data.epochs import mixed_seed
-    from dlkit.data.spelling import Spelled
 
-    tokenizer, model = reader.tokenizer, reader.model
+    encoded = [numbers for numbers in _encoded(reader, prompts) for _ in range(n)]
+    model: Any = reader.model
+    device = next(model.parameters()).device
+    # each sample of what the model sees of a prompt has a seed of its own, whatever prompts stand beside it
+    marks = [zlib.crc32(repr(numbers).encode()) for numbers in encoded]
+    if streams:
+        _write(prompts[0], streams)
+    rows = generation.rows_at_once(model, max(map(len, encoded)) + most)
+    for begin in range(0, len(encoded), rows):  # a text does not depend on those beside it
+        batch = range(begin, min(begin + rows, len(encoded)))
+        generators = [torch.Generator(device).manual_seed(mixed_seed(seed, marks[i], i % n)) for i in batch]
+        began = time.perf_counter()
+        texts = [generation.TextStream(stops) for _ in batch]
+        counts = _batch(reader, encoded[begin : batch.stop], most, sampling, generators, texts, streams)
+        speed = sum(counts) / (time.perf_counter() - began)
+        if streams:
+            note(f"{counts[0]} tokens, {speed:,.0f} a second")
+        for i, text, count in zip(batch, texts, counts, strict=True):
+            yield {
+                "run": str(reader.path),
+                "prompt": prompts[i // n],
+                "text": text.text,
+                "tokens": count,
+                "tokens_per_second": round(speed, 1),
+                "stopped": text.stopped,
+            }
+
+
+def _encoded(reader: Reader, prompts: list[str]) -> list[list[int]]:
+    """The tokens of each prompt that the model sees."""
+    tokenizer = reader.tokenizer
     before = [] if tokenizer.separator is None else [tokenizer.separator]
     encoded: list[list[int]] = []
-    room: int = model.context  # pyright: ignore[reportAssignmentType]
+    room: int = reader.model.context  # pyright: ignore[reportAssignmentType]
     ends = [prompt[-room * _LONGEST_TOKEN :] for prompt in prompts]  # what can matter, of a prompt of any length
     for prompt, end, numbers in zip(prompts, ends, tokenizer.encode(ends), strict=True):
         whole: list[int] = [*before, *numbers]
@@ -128,19 +159,31 @@ def _sample(
             counted = f"{len(whole)} tokens" if len(end) == len(prompt) else f"{len(prompt)} characters"
             note(f"the prompt {prompt[:20]!r}... has {counted}: its last {room} tokens are used")
             whole = whole[-room:]
-        encoded += [whole] * n
-    texts = [generation.TextStream(stops) for _ in encoded]
-    counts, began = [0] * len(encoded), time.perf_counter()
-    if streams:
-        _write(prompts[0], streams)
-    # each sample of what the model sees of a prompt has a seed of its own, whatever prompts stand beside it
-    marks = [zlib.crc32(repr(numbers).encode()) for numbers in encoded]
-    device = next(model.parameters()).device
-    generators = [torch.Generator(device).manual_seed(mixed_seed(seed, mark, i % n)) for i, mark in enumerate(marks)]
+        encoded.append(whole)
+    return encoded
+
+
+def _batch(
+    reader: Reader,
+    encoded: list[list[int]],
+    most: int,
+    sampling: Sampling,
+    generators: list[Any],
+    texts: list[TextStream],
+    streams: bool,
+) -> list[int]:
+    """Let some prompts go on side by side; the texts take in what comes. Returns the tokens of each."""
+    import torch
+
+    from dlkit import generation
+    from dlkit.data.spelling import Spelled
+
+    tokenizer, model = reader.tokenizer, reader.model
+    counts = [0] * len(encoded)
     spelled = [Spelled(tokenizer, numbers) for numbers in encoded]
     known = None  # a model may have rows for tokens that the tokenizer does not have
     if int(tokenizer.known.sum()) < model.vocabulary:  # pyright: ignore[reportOperatorIssue]
-        known = torch.tensor(tokenizer.known.nonzero()[0], device=device)
+        known = torch.tensor(tokenizer.known.nonzero()[0], device=next(model.parameters()).device)
     steps = generation.generate(model, encoded, most, sampling, generators, known)  # pyright: ignore
     for numbers in generation.fetched(steps):
         for i, number in enumerate(numbers):
@@ -157,18 +200,7 @@ def _sample(
     for text, spelling in zip(texts, spelled, strict=True):
         _write(text.push(spelling.finish()) + text.finish(), streams)
     _write("\n", streams)
-    seconds = time.perf_counter() - began
-    if streams:
-        note(f"{counts[0]} tokens, {sum(counts) / seconds:,.0f} a second")
-    for i, text in enumerate(texts):
-        yield {
-            "run": str(reader.path),
-            "prompt": prompts[i // n],
-            "text": text.text,
-            "tokens": counts[i],
-            "tokens_per_second": round(sum(counts) / seconds, 1),
-            "stopped": text.stopped,
-        }
+    return counts
 
 
 def _write(text: str, streams: bool) -> None:

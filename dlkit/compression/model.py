@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlkit.compression.coder import UNITS
+from dlkit.errors import NotFiniteError
 from dlkit.models.gpt import GPT
 
 _PROBE = 4  # tokens that a probe feeds before it looks
@@ -65,9 +66,15 @@ class Steps:
 
 
 def weights(logits: Tensor) -> NDArray[np.float32]:
-    """Distributions for the coder, (N, V): whole numbers whose rows have a sum of about 2^24."""
+    """Distributions for the coder, (N, V): whole numbers whose rows have a sum of about 2^24.
+
+    Raises NotFiniteError if there are none.
+    """
     # w = floor(2^24 softmax(logits))
-    return logits.softmax(-1).mul_(UNITS).floor_().cpu().numpy()
+    units = logits.softmax(-1).mul_(UNITS).floor_().cpu().numpy()
+    if not np.isfinite(units[:, 0]).all():  # one logit that is not finite makes all of its row NaN
+        raise NotFiniteError("the model's output is NaN or infinite")
+    return units
 
 
 def ideal_bits(logits: Tensor, symbols: NDArray[np.integer]) -> float:

@@ -13,7 +13,7 @@ import hashlib
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -99,19 +99,24 @@ class Tokenizer:
 
     def encode_text(self, text: Text) -> Iterator[NDArray[np.int64]]:
         """Token numbers of a long text in order, in chunks; on all cores."""
-        pieces = text.pieces()
+        return self.encode_pieces(text.pieces())
+
+    def encode_pieces(self, pieces: Iterator[str]) -> Iterator[NDArray[np.int64]]:
+        """The same of a text that comes in pieces, none of which ends within a word."""
         while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE)):
             encodings = self.engine.encode_batch_fast(batch, add_special_tokens=False)
             yield np.concatenate([np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings])
 
-    def encode_bytes(self, pieces: Iterable[bytes]) -> Iterator[NDArray[np.int64]]:
+    def encode_bytes(self, pieces: Iterable[bytes], changed: Callable[[], None]) -> Iterator[NDArray[np.int64]]:
         """Token numbers of any bytes in order, in chunks: what is UTF-8 as text, each other byte as its own token.
 
+        Args:
+            pieces: of the bytes; the tokenizer is byte-level.
+            changed: is called before a chunk whose tokens do not stand for exactly its bytes.
+
         Raises:
-            DlkitError: the tokens do not stand for exactly these bytes, as those of WordPiece never do.
+            DlkitError: the vocabulary lacks a byte that it needs.
         """
-        if not self.byte_level:
-            raise DlkitError("the tokens do not stand for bytes", "take a model with a byte-level tokenizer")
         pieces = iter(pieces)
         while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE // 8)):
             # a byte that is no UTF-8 becomes a lone surrogate, which no text holds; split: text, surrogates, text ...
@@ -124,7 +129,7 @@ class Tokenizer:
                 self._single_bytes(run) if i % 2 else next(texts).ids for part in parts for i, run in enumerate(part)
             ]
             if b"".join(self._bytes[number] for run in runs for number in run) != b"".join(batch):
-                raise DlkitError("the tokenizer changes the text", "take a model whose tokenizer has no normalizer")
+                changed()
             yield np.concatenate([np.asarray(run, dtype=np.int64) for run in runs])
 
     def _single_bytes(self, surrogates: str) -> list[int]:

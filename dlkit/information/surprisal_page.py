@@ -177,11 +177,14 @@ def visible(text: str) -> str:
 
 def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     convention = summary["convention"]
-    facts = [(name, _rate(summary, key)) for name, key in _RATES.items()]
+    facts = [(name, _rate(summary, key)) for name, key in _RATES.items() if key in summary]
     facts.append(("text", f"{summary['bytes']:,} bytes, {summary['n']:,} tokens"))
     facts.append(("convention", f"context {convention['context']}, stride {convention['stride']} tokens"))
     facts.append(("first token", convention["first_token"]))
-    facts.append(("ideal code length", f"{summary['payload_bytes']:,} bytes, and {summary['model_bytes']:,} of model"))
+    if "payload_bytes" in summary:
+        size = f"{summary['payload_bytes']:,} bytes, and {summary['model_bytes']:,} of model"
+        facts.append(("ideal code length", size))
+    facts += [(f"no {name}", why) for name, why in summary.get("left_out", {}).items()]
     return facts
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dlkit.errors import DlkitError
 from dlkit.models import hub_files
 from dlkit.models.hub_config import Family, architecture_of, ends_of, labels_of, read_config
+from dlkit.train.finite import require_weights
 
 _NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
 
@@ -103,6 +104,7 @@ def read(path: Path) -> HubModel:
 
     Raises:
         DlkitError: a file is missing or broken, or the architecture is none that dlkit has; it is named.
+        NotFiniteError: a weight is NaN or infinite, or too large for float32.
     """
     config = read_config(path)
     family, vocabulary, architecture = architecture_of(config, path)
@@ -175,6 +177,7 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
     """The tensors under dlkit's names, and the names of those that have none."""
     found: dict[str, Tensor] = {}
     surplus: list[str] = []
+    taken: dict[str, Tensor] = {}  # under their own names
     patterns = [
         (re.compile(r"(?:bert\.|transformer\.)?" + re.escape(theirs).replace(r"\{\}", r"(\d+)") + r"(\w+)"), ours)
         for theirs, ours in names.items()
@@ -192,10 +195,11 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
                 if value.dtype not in _NUMBERS:
                     what = str(value.dtype).removeprefix("torch.")
                     raise DlkitError(f"{path}: {name} holds {what} numbers", "save the model in float32, not quantized")
-                found[mine] = value.float()
+                found[mine] = taken[name] = value.float()
                 break
         else:
             surplus.append(name)
+    require_weights(taken, path)
     return found, surplus
 
 

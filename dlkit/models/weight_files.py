@@ -20,6 +20,7 @@ from torch import Tensor
 from dlkit import runs
 from dlkit.errors import DlkitError
 from dlkit.train import checkpoint
+from dlkit.train.finite import require_weights
 
 # What stands in the place of a file that was not really downloaded, by how it begins: what it is, and what to do.
 _NO_WEIGHTS = {
@@ -58,12 +59,11 @@ def read(path: Path) -> WeightFile:
     folder = _checkpoint_of(path)
     if folder is not None:
         saved = checkpoint.load(folder, files=("model", "ema"))
-        classes = tuple(saved.state.get("data", {}).get("classes", ()))
-        if path.is_file() and path.name == "model.safetensors":
-            return WeightFile(saved.tensors["model"], own=True, classes=classes)
-        if path.is_file() and path.name != "ema.safetensors":
+        if path.is_file() and path.name not in ("model.safetensors", "ema.safetensors"):
             raise DlkitError(f"{path} holds no weights of a model", f"model.weights={folder}")
-        return WeightFile(saved.weights, own=True, classes=classes)
+        weights = saved.tensors["model"] if path.is_file() and path.name == "model.safetensors" else saved.weights
+        require_weights(weights, path)
+        return WeightFile(weights, own=True, classes=tuple(saved.state.get("data", {}).get("classes", ())))
     file = path / "model.safetensors" if path.is_dir() else path
     found = _open(file)
     left_out: list[str] = []
@@ -78,9 +78,7 @@ def read(path: Path) -> WeightFile:
         raise DlkitError(f"{file} holds no tensors", "save model.state_dict()")
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), None):
         tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
-    for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise DlkitError(f"{file}: {name} holds numbers that are not finite", "take a checkpoint from before that")
+    require_weights(tensors, file)
     return WeightFile(tensors, left_out=left_out)
 
 

@@ -12,9 +12,6 @@ from torch import Tensor
 
 from dlkit.errors import NotFiniteError
 
-HINT = "the weights or the data hold numbers that are not finite: use an earlier checkpoint, or train anew"
-
-
 Name = TypeVar("Name", bound=Hashable)
 
 
@@ -30,11 +27,21 @@ def first_not_finite(tensors: Mapping[Name, Tensor]) -> Name | None:
     return next((name for name, fine in zip(floating, good, strict=True) if not fine), None)
 
 
+def require_weights(tensors: Mapping[str, Tensor], where: object) -> None:
+    """Raise NotFiniteError naming the first tensor that holds NaN or infinity: such a model has no answers."""
+    name = first_not_finite(tensors)
+    if name is not None:
+        raise NotFiniteError(
+            f"{where}: {name} holds numbers that are not finite",
+            "take a checkpoint from before that, or train anew with a lower optimizer.lr",
+        )
+
+
 def require_answers(unanswered: int, samples: int, unit: str = "samples") -> None:
     """Raise NotFiniteError if a model's output was not finite for some of what it was asked."""
     if unanswered:
         share = f"{unanswered:,} of {samples:,} {unit}"
-        raise NotFiniteError(f"the model's output is NaN or infinite for {share}", HINT)
+        raise NotFiniteError(f"the model's output is NaN or infinite for {share}")
 
 
 def require_metrics(metrics: Mapping[str, float]) -> None:
@@ -42,5 +49,5 @@ def require_metrics(metrics: Mapping[str, float]) -> None:
     bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
     if bad:
         constant = all(re.search("pearson|spearman", text) for text in bad)
-        hint = "a correlation is undefined where all outputs or all targets are equal" if constant else HINT
+        hint = "a correlation is undefined where all outputs or all targets are equal" if constant else None
         raise NotFiniteError(f"not a finite number: {', '.join(bad)}", hint)

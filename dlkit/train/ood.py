@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dlkit.errors import NotFiniteError
 from dlkit.train import views
-from dlkit.train.finite import HINT, require_answers
+from dlkit.train.finite import require_answers
 from dlkit.train.settings import Views
 
 LEVEL = 0.95  # share of the in-distribution data that is accepted where false positives are counted
@@ -94,7 +94,7 @@ def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
     """
     missing = int(inside.isnan().sum() + outside.isnan().sum())
     if missing:
-        raise NotFiniteError(f"{missing:,} of {len(inside) + len(outside):,} scores are NaN", HINT)
+        raise NotFiniteError(f"{missing:,} of {len(inside) + len(outside):,} scores are NaN")
     true, false = _counts(inside, outside)  # (T + 1,), from accepting nothing to accepting everything
     tpr, fpr = true / len(inside), false / len(outside)
     # the area under the curve of (FPR, TPR), by trapezoids

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -151,15 +153,54 @@ def test_short_and_odd_texts(here: Any, gpt: Path, tmp_path: Path, data: bytes) 
     assert (record["interval"] is None) == (record["n"] < 16)
 
 
+@pytest.mark.parametrize("kind", ["wordpiece", "lowercase"])
+def test_where_tokens_lose_the_text_only_the_bits_a_byte_are_left_out(
+    here: Any, gpt: Path, tmp_path: Path, text: Path, kind: str
+) -> None:
+    import transformers
+
+    text.write_text(TEXT.title())
+    if kind == "wordpiece":
+        tokenizer = tokenizers.wordpiece([Text.of(TEXT)], MASKED, vocab_size=200)
+        torch.manual_seed(0)
+        hub = write(tmp_path / "hub", GPT(tokenizer.size, 16, layers=1, heads=2, width=16).eval(), tokenizer)
+    else:
+        hub = Path(shutil.copytree(gpt, tmp_path / "hub"))
+        described = json.loads((hub / "tokenizer.json").read_text()) | {"normalizer": {"type": "Lowercase"}}
+        (hub / "tokenizer.json").write_text(json.dumps(described))
+    result = here("entropy", str(text), "--model", str(hub), "--tokens", "--surprisal", str(tmp_path / "page.html"))
+    assert result.code == 0, result.err
+    *told, record = map(json.loads, result.out.splitlines())
+    assert set(record["left_out"]) == {"bits_per_byte", "payload_bytes", "total_bytes"}
+    assert not record["left_out"].keys() & record.keys()
+    assert result.err.count("left out") == 1
+    assert all(token["byte"] is None and token["text"] for token in told)
+    # the first window, as transformers has it
+    theirs: Any = transformers.PreTrainedTokenizerFast(tokenizer_file=str(hub / "tokenizer.json"))
+    numbers = theirs(TEXT.title(), add_special_tokens=False)["input_ids"]
+    assert [token["token"] for token in told] == numbers
+    before = theirs.convert_tokens_to_ids("[SEP]" if kind == "wordpiece" else tokenizers.END)
+    inputs = torch.tensor([[before, *numbers][:16]])
+    with torch.inference_mode():
+        logits = transformers.GPT2LMHeadModel.from_pretrained(hub)(inputs).logits[0]
+    bits = torch.nn.functional.cross_entropy(logits, torch.tensor(numbers[:16]), reduction="none") / math.log(2)
+    assert [token["bits"] for token in told[:16]] == pytest.approx(bits.tolist(), abs=1e-4)
+    quiet = here("entropy", str(text), "--model", str(hub), "-q")
+    assert (quiet.code, quiet.out) == (1, "")
+    assert "has no bits a byte under" in quiet.err.splitlines()[0]
+    for data, message in ((b"caf\xe9", "is not UTF-8 text: byte 0xe9 at offset 3"), (b"\0", "which drops all of it")):
+        if kind == "wordpiece":
+            text.write_bytes(data)
+            result = here("entropy", str(text), "--model", str(hub))
+            assert (result.code, result.out, message in result.err) == (1, "", True)
+
+
 def test_models_that_give_a_text_no_probability_are_named(here: Any, trained: Path, tmp_path: Path, text: Path) -> None:
     torch.manual_seed(0)
     tokenizer = tokenizers.wordpiece([Text.of(TEXT)], MASKED, vocab_size=200)
     bert = write(tmp_path / "bert", BERT(tokenizer.size, 16, None, layers=1, heads=2, width=16), tokenizer)
     result = here("entropy", str(text), "--model", str(bert))
     assert (result.code, "is a model for masked-lm" in result.err) == (2, True)
-    pieces = write(tmp_path / "pieces", GPT(tokenizer.size, 16, layers=1, heads=2, width=16), tokenizer)
-    result = here("entropy", str(text), "--model", str(pieces))
-    assert (result.code, "do not stand for bytes" in result.err) == (2, True)
     result = here("entropy", str(text), "--model", str(trained))
     assert (result.code, "holds no BERT or GPT" in result.err) == (2, True)
 

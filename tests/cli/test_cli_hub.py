@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -227,3 +229,105 @@ def test_weights_that_are_not_there_say_how_to_get_them(here: Any, tmp_path: Pat
         result = here("train", "text-gpt2-finetune", f"data.path={tmp_path / 't.txt'}", f"model.weights={name}")
         assert (result.code, result.out) == (1, "")
         assert f"hint: {hint}\n" in result.err
+
+
+def holds(value: float) -> Callable[[dict[str, Any]], None]:
+    def change(tensors: dict[str, Any]) -> None:
+        tensors["transformer.h.0.mlp.c_proj.bias"][3] = value
+
+    return change
+
+
+def overflows(tensors: dict[str, Any]) -> None:
+    """Weights that are finite, and an output that is not."""
+    tensors["transformer.h.0.ln_1.weight"][:] = 3e38
+    tensors["transformer.h.0.attn.c_attn.weight"] *= 1e20
+
+
+def too_large(tensors: dict[str, Any]) -> None:
+    """For float32."""
+    import torch
+
+    tensors["transformer.ln_f.bias"] = torch.full((16,), 1e300, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("change", [holds(math.nan), holds(-math.inf), too_large, overflows])
+def test_weights_that_are_no_numbers_give_no_answer(
+    here: Any, gpt: Path, tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    hub, text = str(copied(gpt, tmp_path, change)), tmp_path / "t.txt"
+    text.write_text("import this\n" * 40)
+    made = tmp_path / "made"
+    assert here("compress", str(text), "--model", str(gpt), "-o", str(tmp_path / "good.dlk"), "-q").code == 0
+    tune = ["data.context=16", "~train.epochs", "train.steps=1", "--run-dir", str(made)]
+    commands = [
+        ["generate", hub, "import", "--temperature", "0"],
+        ["generate", hub, "import", "-q"],
+        ["entropy", str(text), "--model", hub],
+        ["entropy", str(text), "--model", hub, "--tokens", "--surprisal", f"{made}.html"],
+        ["compress", str(text), "--model", hub, "-o", str(made), "--no-verify"],
+        ["decompress", str(tmp_path / "good.dlk"), "--model", hub, "-o", str(made)],
+        ["inspect-attention", hub, "import this", "--html", f"{made}.html"],
+        ["train", "text-gpt2-finetune", f"data.path={text}", f"model.weights={hub}", *tune],
+    ]
+    if change is not overflows:  # those are numbers that others may read
+        commands.append(["export", hub, str(made)])
+    for command in commands:
+        result = here(*command)
+        errors = [line for line in result.err.splitlines() if line.startswith("error: ")]
+        assert (result.code, result.out, len(errors)) == (1, "", 1), command
+        assert re.search("not finite|NaN or infinite|another model|diverged", errors[0]), command
+        assert not made.is_file() and not Path(f"{made}.html").exists()
+        assert not (made / "summary.json").exists() and not (made / "config.json").exists()
+
+
+def test_a_checkpoint_whose_bytes_are_right_and_numbers_are_not(here: Any, gpt: Path, tmp_path: Path) -> None:
+    from dlkit.train import checkpoint
+
+    source, run = gpt.with_name("run"), tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    shutil.copy(source / "recipe.yaml", run)
+    held = checkpoint.load(source / "checkpoints" / "last")
+    held.tensors["model"]["norm.weight"][0] = math.nan
+    checkpoint.save(run / "checkpoints", held)
+    checkpoint.point(run / "checkpoints", "last", held.step)
+    weights = ["train", "pydoc-gpt", f"model.weights={run}", "data.context=16", "--run-dir", str(tmp_path / "new")]
+    for command in (
+        ["generate", str(run), "x"],
+        ["export", str(run), str(tmp_path / "out")],
+        ["eval", str(run)],
+        weights,
+    ):
+        result = here(*command)
+        assert (result.code, result.out) == (1, "")
+        assert "norm.weight holds numbers that are not finite" in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_many_samples_go_in_batches_that_memory_holds(
+    here: Any, gpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlkit import generation, memory
+    from dlkit.models.gpt import GPT
+
+    sizes: list[int] = []
+    whole = GPT.make_cache
+
+    def counted(self: GPT, sequences: int, capacity: int) -> Any:
+        sizes.append(sequences)
+        return whole(self, sequences, capacity)
+
+    monkeypatch.setattr(GPT, "make_cache", counted)
+    options = ("generate", str(gpt), "import", "--tokens", "20", "-n", "7", "--json")
+    together = [json.loads(line) for line in here(*options).out.splitlines()]
+    assert sizes[0] == 7
+    # what two rows take: keys and values (1 layer of 16 numbers, 24 slots), twice; the prompt; logits
+    row = 4 * (2 * 2 * 16 * 24 + 16 * 16 * 16 + 16 * 301)
+    monkeypatch.setattr(generation, "_BATCH_BYTES", 2 * row)
+    sizes.clear()
+    apart = [json.loads(line) for line in here(*options).out.splitlines()]
+    assert sizes[0] == 2 and max(sizes) == 2
+    assert [record["text"] for record in apart] == [record["text"] for record in together]
+    monkeypatch.setattr(memory, "free", lambda device="cpu": 2 * row)
+    assert len(here(*options).out.splitlines()) == 7
+    assert sizes[-1] == 1
