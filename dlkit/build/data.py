@@ -55,8 +55,9 @@ def _as_known(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
     """A data set with the statistics and the numbers of the classes that a checkpoint knows; classes meet by name."""
     shape = list(dataset.input_shape)
     known, count = set(saved["classes"]), len(dataset.classes)
-    there = sum(torch.bincount(split.targets, minlength=count) for split in dataset.splits.values())
-    strange = [name for name, rows in zip(dataset.classes, there, strict=True) if rows and name not in known]
+    there = [torch.bincount(split.targets, minlength=count) for split in dataset.splits.values()]
+    rows = torch.stack(there).sum(0).tolist()
+    strange = [name for name, some in zip(dataset.classes, rows, strict=True) if some and name not in known]
     if strange or shape != saved["input_shape"]:
         raise DlkitError(
             f"{dataset.name} has inputs of {tuple(shape)} and the classes {shortened(dataset.classes)}; the model was "

@@ -99,6 +99,7 @@ def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
     nested = [folder for folder in called if _subfolders(folder)]
     others = [folder for folder in folders if folder not in called]
     if not called or (others and not nested):
+        _refuse_alike(folders)
         return {"train": root}
     if not nested:
         names = ", ".join(folder.name for folder in called)
@@ -109,6 +110,19 @@ def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
     if complete and "train" not in splits:
         raise DlkitError(f"{root}: {', '.join(folder.name for folder in called)}, but no folder of train", LAYOUT)
     return {name: splits[name] for name in ("test", "train", "val") if name in splits}
+
+
+def _refuse_alike(folders: list[Path]) -> None:
+    """Raise DlkitError where two or three folders hold the same folders and no images: splits, in another language."""
+    if not 2 <= len(folders) <= 3:
+        return
+    inside = [{place.name for place in _subfolders(folder)} for folder in folders]
+    if len(inside[0]) < 2 or any(names != inside[0] for names in inside):
+        return
+    if any(_kind(entry.name) in SUFFIXES for folder in folders for entry in _list(folder)):
+        return
+    those, shown = " and ".join(map(str, folders)), ", ".join(sorted(inside[0])[:4])
+    raise DlkitError(f"{those} hold the same folders, {shown}: are they splits, or classes?", HINT)
 
 
 def _subfolders(folder: Path) -> list[Path]:
