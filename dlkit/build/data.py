@@ -54,7 +54,10 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool =
 def _as_known(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
     """A data set with the statistics and the numbers of the classes that a checkpoint knows; classes meet by name."""
     shape = list(dataset.input_shape)
-    strange = [name for name in dataset.classes if name not in saved["classes"]]
+    known, count = set(saved["classes"]), len(dataset.classes)
+    there = [torch.bincount(split.targets, minlength=count) for split in dataset.splits.values()]
+    rows = torch.stack(there).sum(0).tolist()
+    strange = [name for name, some in zip(dataset.classes, rows, strict=True) if some and name not in known]
     if strange or shape != saved["input_shape"]:
         raise DlkitError(
             f"{dataset.name} has inputs of {tuple(shape)} and the classes {shortened(dataset.classes)}; the model was "
@@ -64,7 +67,8 @@ def _as_known(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
     classes = tuple(saved["classes"])
     splits = dataset.splits
     if dataset.classes != classes:
-        number = torch.tensor([classes.index(name) for name in dataset.classes])
+        place = {name: number for number, name in enumerate(classes)}
+        number = torch.tensor([place.get(name, -1) for name in dataset.classes])  # -1 of names that no example has
         splits = {name: Split(split.inputs, number[split.targets]) for name, split in splits.items()}
     mean, std = (torch.tensor(saved[key], dtype=dataset.mean.dtype) for key in ("mean", "std"))
     return dataclasses.replace(dataset, splits=splits, classes=classes, mean=mean, std=std)

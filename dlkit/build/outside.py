@@ -19,7 +19,7 @@ from dlkit.catalog import SECTIONS, resolve
 from dlkit.data import outside
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.encoded import Files, Pixels
-from dlkit.data.images import image_files
+from dlkit.data.image_folders import Tally, image_files
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import ood
@@ -40,6 +40,7 @@ class Other:
     split: str
     extent: dict[str, Any]
     images: Any  # (N, C, H, W) uint8, or a Source of them
+    taken: str = ""  # what was taken of a folder and what was left out, for the user
 
 
 @dataclass
@@ -81,10 +82,15 @@ def read(recipe: Recipe, found: build.Trained, split: str | None, sources: Seque
         folder = Path(source.removeprefix("images:")).expanduser() if source.startswith("images:") else None
         if folder is not None and streamed:
             # decoded when needed, and cut as the run's own images are
-            files = [str(file) for file in image_files(folder)]
-            others.append(Other(source, "all", _all_of(folder), Files(files, inside.input_shape[-1])))
+            files, tally = image_files(folder)
+            pictures: Any = Files([str(file) for file in files], inside.input_shape[-1])
+            others.append(_of_folder(source, folder, pictures, tally))
             continue
-        images, part, extent = _pixels(source, folder, inside, white, count, recipe.values["seed"])
+        if folder is not None:
+            images, tally = outside.folder(folder, _shape(inside), white / 255)
+            others.append(_of_folder(source, folder, images, tally))
+            continue
+        images, part, extent = _pixels(source, inside, white, count, recipe.values["seed"])
         others.append(Other(source, part, extent, Pixels(images) if streamed else images))
     return others
 
@@ -122,20 +128,22 @@ def detection(
     return inside, results
 
 
-def _all_of(folder: Path | None) -> dict[str, Any]:
-    return {"path": None if folder is None else str(folder.resolve()), "rows": "all"}
+def _of_folder(source: str, folder: Path, images: Any, tally: Tally) -> Other:
+    left_out = {"left_out": dict(tally.left_out)} if tally.left_out else {}
+    extent = {"path": str(folder.resolve()), "rows": "all", **left_out}
+    return Other(source, "all", extent, images, tally.line(folder, ()))
 
 
-def _pixels(
-    source: str, folder: Path | None, inside: Dataset, white: int, count: int, seed: int
-) -> tuple[Tensor, str, dict[str, Any]]:
-    """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and what they are of it."""
+def _shape(inside: Dataset) -> tuple[int, int, int]:
     channels, height, width = inside.input_shape
-    shape = (channels, height, width)
-    if folder is not None:
-        return outside.folder(folder, shape, white / 255), "all", _all_of(folder)
+    return channels, height, width
+
+
+def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> tuple[Tensor, str, dict[str, Any]]:
+    """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and what they are of it."""
+    shape = _shape(inside)
     if source == "noise":
-        return outside.noise(count, shape, white, seed), "all", _all_of(None)
+        return outside.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
     kind, _, place = source.partition(":")
     dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
     split = build.default_split(dataset)

@@ -28,7 +28,7 @@ def parts(section: str, values: dict[str, Any]) -> tuple[Part, list[Part]]:
 
 
 def read_data(recipe: Recipe, saved: dict[str, Any] | None) -> Any:
-    """The data of a recipe; tables by the names of the columns and classes in a checkpoint's description, if given.
+    """The data of a recipe; what a checkpoint's description names, if given, is met by name: columns and classes.
 
     Raises:
         DlkitError: what the readers of data raise; the description does not name the columns.
@@ -37,7 +37,7 @@ def read_data(recipe: Recipe, saved: dict[str, Any] | None) -> Any:
     if saved is None or "known" not in inspect.signature(constructor).parameters:
         return constructor(**keys)
     columns: dict[str, str] = {entry["name"]: entry["type"] for entry in saved.get("columns", ())}
-    if "mean" not in saved:
+    if "mean" not in saved or recipe.values["task"] == "image-classification":
         return constructor(Known(tuple(saved["classes"])), **keys)
     if not columns:
         # an earlier dlkit did not write them, and a place in a file says nothing about another file

@@ -115,6 +115,8 @@ def _obtain(dataset: DataSet, order: Order, view: Any) -> dict[str, Any]:
     outcome = job.obtain(dataset, order, view)
     record = _record(dataset, outcome.path, outcome.manifest, outcome.status)
     record |= {"source": outcome.manifest.source}
+    if "left_out" in outcome.manifest.source:
+        record["left_out"] = outcome.manifest.source["left_out"]
     if outcome.manifest.mismatch:
         record["mismatch"] = outcome.manifest.mismatch
     if order.verify:

@@ -118,6 +118,8 @@ def evaluate(
         result = build.evaluation(loaded, found, split, place, seen)
     output = Output(as_json, quiet)
     tell_taken(found.dataset.sources, output)
+    for other in others:
+        tell_taken({"taken": other.taken} if other.taken else {}, output)
     record = record_of(reference.path, loaded, chosen, result)
     if changed_sources(loaded, own):
         output.say(f"measured: {_extent(record)}")

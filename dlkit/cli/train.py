@@ -163,7 +163,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     if finished.skipped:
         note(f"left out {finished.skipped} of {finished.step} steps: their loss or gradient was not finite")
     require_metrics(finished.metrics)
-    left_out = getattr(built.dataset, "left_out", {})
+    # measures that make no sense here, or else what of the data was not taken
+    left_out = getattr(built.dataset, "left_out", {}) or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)

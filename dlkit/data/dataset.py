@@ -53,7 +53,8 @@ class Dataset:
 
 def assemble(name: str, splits: dict[str, Split], classes: tuple[str, ...], **sources: Any) -> Dataset:
     """A data set with the statistics of its training split, and `sources` completed by rows and sha256."""
-    mean, std = statistics(splits["train"].inputs)
+    training = splits.get("train") or next(iter(splits.values()))  # without one, a run's statistics take their place
+    mean, std = statistics(training.inputs)
     rows = {split: len(examples.targets) for split, examples in splits.items()}
     provenance = {**sources, "rows": rows, "sha256": _fingerprint(splits, classes)}
     return Dataset(name, splits, classes, mean, std, provenance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,39 +29,53 @@ class Tally:
     def line(self, where: Path, classes: tuple[str, ...]) -> str:
         """What was taken and what was left out, for the user."""
         names = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
-        line = f"{where}: {len(classes)} classes ({names}), {_counts(self.taken)}"
-        return f"{line}; left out: {_counts(self.left_out)}" if self.left_out else line
+        of_classes = f"{len(classes)} class{'es' if len(classes) > 1 else ''} ({names}), " if classes else ""
+        line = f"{where}: {of_classes}{counted(self.taken)}"
+        return f"{line}; left out: {counted(self.left_out)}" if self.left_out else line
 
 
-def _counts(counter: Counter[str]) -> str:
+def counted(counter: Counter[str]) -> str:
+    """How many files, and of which kinds."""
     parts = ", ".join(f"{kind} {count:,}" for kind, count in counter.most_common(8))
     total = counter.total()
     return f"{total:,} file{'s' if total != 1 else ''} ({parts}{', ...' if len(counter) > 8 else ''})"
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files in a folder, at any depth, sorted. Raises DlkitError where there is no folder, or no image."""
+def image_files(folder: Path) -> tuple[list[Path], Tally]:
+    """The image files in a folder, at any depth, sorted, and what was left out.
+
+    Raises:
+        DlkitError: there is no folder, or no image.
+    """
     if not folder.is_dir():
         raise DlkitError(f"no such folder: {folder}")
     tally = Tally()
     files = sorted(_image_files(folder, tally))
     if not files:
         raise DlkitError(f"no images in {folder}", _instead(tally))
-    return files
+    return files, tally
 
 
-def class_files(root: Path) -> tuple[dict[str, Examples], tuple[str, ...], Tally]:
+def class_files(
+    root: Path, complete: bool = True, splits: Collection[str] = ("train", "val", "test")
+) -> tuple[dict[str, Examples], tuple[str, ...], Tally]:
     """The image files of each split's class folders, with their classes; the names of the classes; what was left out.
+
+    Args:
+        root: the folder.
+        complete: whether there must be a split to train on, of at least two classes, which has all of them.
+        splits: those to look into.
 
     Raises:
         DlkitError: no such folder, one that cannot be read or leads to itself; folders of which it is not clear
             whether they are splits or classes; a single class, one without images, or one that is not in train.
     """
-    folders = split_folders(root)
-    classes = tuple(folder.name for folder in _subfolders(folders["train"]))
-    if len(classes) < 2:
+    folders = {split: folder for split, folder in split_folders(root, complete).items() if split in splits}
+    places = [folders["train"]] if complete else folders.values()
+    classes = tuple(sorted({folder.name for place in places for folder in _subfolders(place)}))
+    if len(classes) < (2 if complete else 1):
         found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
-        raise DlkitError(f"{folders['train']}: {found}", LAYOUT)
+        raise DlkitError(f"{next(iter(places))}: {found}", LAYOUT)
     tally = Tally()
     for place in {root, *folders.values()}:
         _count_strays(place, tally)
@@ -70,11 +84,11 @@ def class_files(root: Path) -> tuple[dict[str, Examples], tuple[str, ...], Tally
     return found, classes, tally
 
 
-def split_folders(root: Path) -> dict[str, Path]:
+def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
     """Folder of each split; that of "train" is `root` itself where the splits have none.
 
     A folder is a split's by its name, in any case and spelling, where it holds class folders: a class may be called
-    train. Raises DlkitError where that is not clear.
+    train. Raises DlkitError where that is not clear, or there is none of train and data is to be `complete`.
     """
     if not root.exists():
         raise DlkitError(f"no such folder: {root}")
@@ -85,6 +99,7 @@ def split_folders(root: Path) -> dict[str, Path]:
     nested = [folder for folder in called if _subfolders(folder)]
     others = [folder for folder in folders if folder not in called]
     if not called or (others and not nested):
+        _refuse_alike(folders)
         return {"train": root}
     if not nested:
         names = ", ".join(folder.name for folder in called)
@@ -92,9 +107,22 @@ def split_folders(root: Path) -> dict[str, Path]:
     if others:
         raise DlkitError(f"{others[0]} is not a split, and {nested[0]} is called after one: classes, or splits?", HINT)
     splits = one_each((split, folder) for folder, split in called.items())
-    if "train" not in splits:
+    if complete and "train" not in splits:
         raise DlkitError(f"{root}: {', '.join(folder.name for folder in called)}, but no folder of train", LAYOUT)
     return {name: splits[name] for name in ("test", "train", "val") if name in splits}
+
+
+def _refuse_alike(folders: list[Path]) -> None:
+    """Raise DlkitError where two or three folders hold the same folders and no images: splits, in another language."""
+    if not 2 <= len(folders) <= 3:
+        return
+    inside = [{place.name for place in _subfolders(folder)} for folder in folders]
+    if len(inside[0]) < 2 or any(names != inside[0] for names in inside):
+        return
+    if any(_kind(entry.name) in SUFFIXES for folder in folders for entry in _list(folder)):
+        return
+    those, shown = " and ".join(map(str, folders)), ", ".join(sorted(inside[0])[:4])
+    raise DlkitError(f"{those} hold the same folders, {shown}: are they splits, or classes?", HINT)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -171,4 +199,4 @@ def _kind(name: str) -> str:
 
 
 def _instead(tally: Tally) -> str:
-    return f"it holds {_counts(tally.left_out)}; {_READ}" if tally.left_out else _READ
+    return f"it holds {counted(tally.left_out)}; {_READ}" if tally.left_out else _READ

@@ -15,12 +15,13 @@ from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, imagenet_statistics
 from dlkit.data.encoded import Cached, Files, Source
 from dlkit.data.image_folders import Examples, class_files
+from dlkit.data.known import Known
 from dlkit.data.parquet_shards import read_shards, shards_in
 from dlkit.data.tars import Tars
 from dlkit.errors import DlkitError
 
 
-def imagenet(*, path: Path, size: Side = 224, cache: Path | None = None) -> Dataset:
+def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cache: Path | None = None) -> Dataset:
     """Images of any size and number, (N, 3, size, size) once decoded; never all in memory (Deng et al. 2009).
 
     `path` holds train/CLASS/IMAGE and val/CLASS/IMAGE, as torchvision has ImageNet-1k, 22k and their like; or Parquet
@@ -29,7 +30,8 @@ def imagenet(*, path: Path, size: Side = 224, cache: Path | None = None) -> Data
     ImageNet's statistics.
 
     An epoch of training comes in a random order, each image once: of files uniformly; of the rows of shards uniformly
-    up to 128 MB, beyond that from row groups in random order, each row among those of a window of 128 MB.
+    up to 128 MB, beyond that from row groups in random order, each row among those of a window of 128 MB. For a model
+    that is known, a single class or split will do.
 
     Args:
         path: the folder, relative to the current directory.
@@ -44,16 +46,16 @@ def imagenet(*, path: Path, size: Side = 224, cache: Path | None = None) -> Data
         raise DlkitError(f"no such folder: {root}", "data.path says where the data is")
     shards, left_out = shards_in(root)
     taken, remarks = "", list[str]()
-    if (root / "train-index.npy").is_file():
+    if any((root / f"{split}-index.npy").is_file() for split in _INDEXED):
         found, classes = _from_tars(root, size)
     elif shards or left_out:
-        if "train" not in shards:
+        if "train" not in shards and (known is None or not shards):
             raise DlkitError(f"no train-*.parquet in {root}", "shards are called SPLIT-*.parquet")
-        found, classes, remarks = read_shards(shards, size)
+        found, classes, remarks = read_shards(shards, size, known is None)
         taken = f"{root}: {len(classes)} classes, {sum(map(len, shards.values()))} Parquet files"
         taken += "".join(f"; left out: {count} {what}" for what, count in left_out.items())
     else:
-        examples, classes, tally = class_files(root)
+        examples, classes, tally = class_files(root, known is None)
         found, left_out = _from_folders(examples, size), tally.left_out
         taken = tally.line(root, classes)
     splits: dict[str, Split] = {}
@@ -61,7 +63,7 @@ def imagenet(*, path: Path, size: Side = 224, cache: Path | None = None) -> Data
         inputs: Any = Cached(source, Path(cache)) if cache is not None else source
         splits[name] = Split(inputs, torch.from_numpy(labels))
     mean, std = imagenet_statistics(3)
-    training: Any = splits["train"].inputs
+    training: Any = next(splits[name] for name in ("train", *splits) if name in splits).inputs
     sources = {
         "path": str(root.resolve()),
         "rows": {name: len(split.targets) for name, split in splits.items()},
@@ -92,12 +94,13 @@ def downloaded(name: str, /, *, size: Side = 224, cache: Path | None = None) -> 
 imagenet1k = partial(downloaded, "imagenet1k")  # 1.28 million photographs in 1,000 classes
 imagenet22k = partial(downloaded, "imagenet22k")  # 14 million photographs in 21,841 classes
 
+_INDEXED = {"train": "train", "validation": "val"}  # of tars: split in the names of files -> split
 Found = dict[str, tuple[Source, np.ndarray]]
 
 
 def _from_tars(root: Path, size: int) -> tuple[Found, tuple[str, ...]]:
     found: Found = {}
-    for split, name in (("train", "train"), ("validation", "val")):
+    for split, name in _INDEXED.items():
         index = root / f"{split}-index.npy"
         if index.is_file():
             source = Tars([str(path) for path in sorted(root.glob(f"*{split}-*.tar"))], index, size)

@@ -14,7 +14,8 @@ from dlkit import memory
 from dlkit.annotations import Count, Natural, Rate, Side
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.decoding import square, why
-from dlkit.data.image_folders import Examples, class_files, image_files, split_folders
+from dlkit.data.image_folders import Examples, Tally, class_files, image_files, split_folders
+from dlkit.data.known import Known
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
 from dlkit.errors import DlkitError, RequestError
@@ -22,6 +23,8 @@ from dlkit.stages import stage
 
 
 def images(
+    known: Known | None = None,
+    /,
     *,
     path: Path,
     size: Side = 32,
@@ -37,7 +40,8 @@ def images(
     If `path`/train holds class folders, `path`/train, `path`/val and `path`/test are the splits, in any case and
     spelling (Training, valid, dev, ...); a split that is not there is held out of train by its share. Names that begin
     with a dot and files with another suffix than an image's are left out, and counted. Of an animation the first
-    frame is taken; the camera's orientation (EXIF) is applied; transparent pixels are laid on white.
+    frame is taken; the camera's orientation (EXIF) is applied; transparent pixels are laid on white. For a model that
+    is known, a single class or split will do.
 
     Args:
         path: the folder, relative to the current directory.
@@ -54,13 +58,16 @@ def images(
         RequestError: `validation` is given and there is a val folder; a class that is not there.
     """
     root = Path(path)
-    folders = split_folders(root)
+    folders = split_folders(root, known is None)
     if validation > 0 and "val" in folders:
         raise RequestError(f"validation: {validation} is given, but there is {folders['val']}", "leave out one of them")
-    examples, found, tally = class_files(root)
-    labels = np.array([label for _, label in examples["train"]], dtype=np.int64)
-    parts = three_way(labels, found, test=0.0 if "test" in folders else test, validation=validation)
-    examples |= {split: [examples["train"][row] for row in rows] for split, rows in parts.items()}
+    examples, found, tally = class_files(root, known is None)
+    if "train" in examples:
+        labels = np.array([label for _, label in examples["train"]], dtype=np.int64)
+        parts = three_way(labels, found, test=0.0 if "test" in folders else test, validation=validation)
+        examples |= {split: [examples["train"][row] for row in rows] for split, rows in parts.items()}
+    if known and classes:  # of those that were kept, there may be some
+        classes = tuple(name for name in classes if name in found) or classes
     splits = {
         split: _decode(examples[split], size, channels) for split in ("train", "val", "test") if split in examples
     }
@@ -69,13 +76,14 @@ def images(
     return subset(whole, classes, per_class, draw)
 
 
-def every_image(folder: Path, size: int, channels: Literal[1, 3]) -> torch.Tensor:
-    """All `image_files` of a folder: (N, channels, size, size) uint8, cut as by `images`.
+def every_image(folder: Path, size: int, channels: Literal[1, 3]) -> tuple[torch.Tensor, Tally]:
+    """All `image_files` of a folder: (N, channels, size, size) uint8, cut as by `images`; what was left out.
 
     Raises:
         DlkitError: what `image_files` raises; an image that cannot be decoded.
     """
-    return _decode([(file, 0) for file in image_files(folder)], size, channels).inputs
+    files, tally = image_files(folder)
+    return _decode([(file, 0) for file in files], size, channels).inputs, tally
 
 
 def _decode(examples: Examples, size: int, channels: Literal[1, 3]) -> Split:

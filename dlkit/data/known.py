@@ -13,9 +13,10 @@ class Known:
 
     Args:
         classes: their names, in the order of the model's outputs.
-        columns: feature column -> its kind ("number" or "boolean"), in the order of the model's inputs; None for texts.
-        mean: (F,) float64 of the training rows; None for texts.
-        std: (F,) float64 of the training rows; None for texts.
+        columns: feature column -> its kind ("number" or "boolean"), in the order of the model's inputs; None but for
+            rows.
+        mean: (F,) float64 of the training rows; None but for rows.
+        std: (F,) float64 of the training rows; None but for rows.
     """
 
     classes: tuple[str, ...]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlkit.data.image_folders import Tally
 from dlkit.data.images import every_image
 
 # Y' of ITU-R BT.601, as PIL's conversion to grey.
@@ -20,11 +21,15 @@ def noise(count: int, shape: tuple[int, int, int], white: int, seed: int) -> Ten
     return torch.randint(0, white + 1, (count, *shape), generator=generator, dtype=torch.uint8)
 
 
-def folder(path: Path, shape: tuple[int, int, int], gain: float) -> Tensor:
-    """Every image in a folder, at any depth, `fitted`: (N, C, H, W) uint8. Raises DlkitError where there is none."""
+def folder(path: Path, shape: tuple[int, int, int], gain: float) -> tuple[Tensor, Tally]:
+    """Every image in a folder, at any depth, `fitted`: (N, C, H, W) uint8; what was left out.
+
+    Raises:
+        DlkitError: there is none, or one cannot be decoded.
+    """
     channels, height, width = shape
-    pictures = every_image(path, max(height, width), 1 if channels == 1 else 3)
-    return fitted(pictures, shape, gain)
+    pictures, tally = every_image(path, max(height, width), 1 if channels == 1 else 3)
+    return fitted(pictures, shape, gain), tally
 
 
 def fitted(images: Tensor, shape: tuple[int, int, int], gain: float) -> Tensor:

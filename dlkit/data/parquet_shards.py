@@ -126,11 +126,18 @@ def _parquet(folder: Path) -> list[Path]:
     return sorted(file for file in files if not file.name.startswith("."))
 
 
-def read_shards(groups: Mapping[str, Sequence[Path]], size: int) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
+def read_shards(
+    groups: Mapping[str, Sequence[Path]], size: int, complete: bool = True
+) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
     """Images and labels of each split, the names of the classes, and remarks for the user.
 
     A class is met by its name, whatever its number in a shard: a shard's own list of names, or text. Numbers that no
     shard names are classes themselves.
+
+    Args:
+        groups: the shards of each split.
+        size: of the images once decoded.
+        complete: whether there must be shards to train on, of at least two classes, which have all of them.
 
     Raises:
         DlkitError: a shard is damaged or has no images and labels, labels that are no classes, or classes that the
@@ -155,8 +162,8 @@ def read_shards(groups: Mapping[str, Sequence[Path]], size: int) -> tuple[dict[s
                 "remove them",
             )
         found[split], labels[split] = source, columns
-    classes = classes_of(labels, remarks)
-    if len(classes) < 2:
+    classes = classes_of(labels, remarks, complete)
+    if complete and len(classes) < 2:
         raise DlkitError(f"{groups['train'][0].parent}: only one class, {', '.join(map(repr, classes))}")
     number = {name: place for place, name in enumerate(classes)}
     result: dict[str, Any] = {}

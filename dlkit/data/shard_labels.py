@@ -63,8 +63,13 @@ def labels_of(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, n
     return ShardLabels(file, np.maximum(numbers, -1), names or None)
 
 
-def classes_of(labels: Mapping[str, Sequence[ShardLabels]], remarks: list[str]) -> tuple[str, ...]:
-    """The names of all classes, in the order in which the training shards list them; those of text sorted."""
+def classes_of(
+    labels: Mapping[str, Sequence[ShardLabels]], remarks: list[str], complete: bool = True
+) -> tuple[str, ...]:
+    """The names of all classes, in the order in which the training shards list them; those of text sorted.
+
+    Unless the training shards have to be `complete`, the others count as well.
+    """
     every = [column for columns in labels.values() for column in columns if len(column.numbers)]
     named = [column for column in every if column.names is not None]
     bare = [column for column in every if column.names is None]
@@ -80,7 +85,7 @@ def classes_of(labels: Mapping[str, Sequence[ShardLabels]], remarks: list[str]) 
         )
     if bare:
         remarks.append(f"{bare[0].file} does not name its classes: taken as numbered in {named[0].file}")
-    training = [column for column in labels["train"] if column.names is not None]
+    training = [column for column in (labels["train"] if complete else every) if column.names is not None]
     lists = [name for column in training if not column.text for name in column.names or ()]
     texts = sorted({name for column in training if column.text for name in column.names or ()})
     return tuple(dict.fromkeys((*lists, *texts))) or named[0].names or ()

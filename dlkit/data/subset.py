@@ -20,7 +20,7 @@ def subset(dataset: Dataset, classes: tuple[str, ...] | None, per_class: int | N
         draw: which of the possible choices of `per_class` examples: a function of the labels and this number alone.
 
     Raises:
-        RequestError: a class that the data set does not have, or has been given twice; fewer than two.
+        RequestError: a class that the data set does not have, or has been given twice; fewer than two of more.
     """
     if classes is None and per_class is None:
         return dataset
@@ -29,7 +29,7 @@ def subset(dataset: Dataset, classes: tuple[str, ...] | None, per_class: int | N
     if strange:
         shown = ", ".join(dataset.classes[:20]) + (", ..." if len(dataset.classes) > 20 else "")
         raise RequestError(f"{dataset.name} has no class {strange[0]!r}", f"data.classes takes {shown}")
-    if len(set(names)) < max(2, len(names)):
+    if len(set(names)) < max(min(2, len(dataset.classes)), len(names)):
         raise RequestError(f"data.classes = {', '.join(names)}", "give at least two classes, each once")
     number = torch.full((len(dataset.classes),), -1)
     for new, name in enumerate(names):

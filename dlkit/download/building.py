@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from dlkit.data import store
+from dlkit.data.image_folders import counted
 from dlkit.data.sets import DataSet
 from dlkit.data.store import MANIFEST, Manifest
 from dlkit.download import failures, space
@@ -84,7 +86,7 @@ def from_own(dataset: DataSet, own: Path, work: Path, order: Order, reporter: Re
         reporter.phase(dataset.name, "converting", sum(published.values()))
         new.mkdir(parents=True)
         try:
-            rows = imagenet.write(own, new, stepper(order, reporter))
+            rows, left_out = imagenet.write(own, new, stepper(order, reporter))
         except OSError as error:
             if own.resolve() in Path(error.filename or "/").resolve().parents:
                 raise DlkitError(f"cannot read {error.filename}: {error.strerror}") from error
@@ -92,7 +94,10 @@ def from_own(dataset: DataSet, own: Path, work: Path, order: Order, reporter: Re
         mismatch = assemble.compare(dataset, published, rows, order.allow_mismatch)
         paths = sorted(path.relative_to(new).as_posix() for path in new.rglob("*.parquet"))
         files = [store.hashed(new, path) for path in paths]
-        source = {"kind": "own", "place": str(own.resolve())}
+        source: dict[str, Any] = {"kind": "own", "place": str(own.resolve())}
+        if left_out:
+            source["left_out"] = dict(left_out)
+            reporter.note(f"{own}: left out: {counted(left_out)}")
         manifest = Manifest(dataset.name, source, files, files, rows, mismatch, dict(dataset.columns))
         _write(manifest, new)
     return manifest

@@ -1,7 +1,7 @@
 """ImageNet-1k from the user's own copy: the official archives, or a folder a class; written as Parquet like the hub's.
 
     DIR/ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz      (image-net.org)
-    DIR/train/n01440764/*.JPEG, DIR/val/n01440764/*.JPEG
+    DIR/train/n01440764/*.JPEG, DIR/val/n01440764/*.JPEG, at any depth, the splits in any spelling
 
 A class is the place of its WordNet id among all, sorted, as on the hub. In the official archives the validation images
 are unlabelled; the development kit has their ground truth, in ids of its own.
@@ -12,12 +12,14 @@ from __future__ import annotations
 import io
 import re
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from dlkit.data.image_folders import Examples, class_files, split_folders
 from dlkit.download import archives
 from dlkit.download.prepare import Step
 from dlkit.errors import DlkitError
@@ -26,31 +28,33 @@ TRAIN, VALIDATION, KIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "
 _TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
 _META = "ILSVRC2012_devkit_t12/data/meta.mat"
 _SHARD_BYTES = 400_000_000
-_SUFFIXES = (".jpeg", ".jpg", ".png")
 _LARGEST_CLASS = 2**30  # bytes of the archive of one class
 _SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])), ("label", pa.int64())])
 
 Example = tuple[str, bytes, int]  # name, encoded image, class
 
 
-def write(own: Path, target: Path, step: Step) -> dict[str, int]:
-    """Write `target`/data/SPLIT-*.parquet and return the rows of each split.
+def write(own: Path, target: Path, step: Step) -> tuple[dict[str, int], Counter[str]]:
+    """Write `target`/data/SPLIT-*.parquet and return the rows of each split, and which files were left out.
 
     Raises:
         DlkitError: neither the archives nor the folders are there, or an archive is damaged or has what it must not.
     """
+    left_out: Counter[str] = Counter()
     if (own / TRAIN).is_file() and (own / VALIDATION).is_file() and (own / KIT).is_file():
         ids, truth = _kit(own / KIT)
         splits = {"train": _train(own / TRAIN, ids), "validation": _validation(own / VALIDATION, truth)}
-    elif (own / "train").is_dir() and (own / "val").is_dir():
-        ids = sorted(path.name for path in (own / "train").iterdir() if path.is_dir())
-        splits = {"train": _folders(own / "train", ids), "validation": _folders(own / "val", ids)}
+    elif {"train", "val"} <= (folders := split_folders(own, complete=False)).keys():
+        found, _, tally = class_files(own, splits=("train", "val"))
+        splits = {"train": _files(found["train"]), "validation": _files(found["val"])}
+        # the labels of ImageNet's test images are secret
+        left_out = tally.left_out + Counter(f"folder {name}" for name in folders if name == "test")
     else:
         raise DlkitError(
             f"{own} has neither the official archives nor train/ and val/",
             f"expected {TRAIN}, {VALIDATION} and {KIT}, or a folder a class in train/ and val/",
         )
-    return {split: _shards(target / "data", split, examples, step) for split, examples in splits.items()}
+    return {split: _shards(target / "data", split, examples, step) for split, examples in splits.items()}, left_out
 
 
 def _shards(folder: Path, split: str, examples: Iterator[Example], step: Step) -> int:
@@ -145,9 +149,6 @@ def _validation(path: Path, truth: list[int]) -> Iterator[Example]:
         raise DlkitError(f"{path.name} is damaged: {error}") from error
 
 
-def _folders(root: Path, ids: list[str]) -> Iterator[Example]:
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        if folder.name not in ids:
-            raise DlkitError(f"{folder}: no such class in train/")
-        for file in sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES):
-            yield file.name, file.read_bytes(), ids.index(folder.name)
+def _files(examples: Examples) -> Iterator[Example]:
+    for file, number in examples:
+        yield file.name, file.read_bytes(), number

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas
+import pyarrow as pa
 import pytest
 from PIL import Image
+from pyarrow import parquet
 
 from dlkit.cli._app import run as dlkit
 
@@ -186,3 +189,79 @@ def test_labelled_texts_are_measured_whole_by_the_names_of_their_classes(here: A
     record = here("eval", str(tmp_path / "run"), f"data.path={tmp_path / 'new.jsonl'}").record
     assert (record["split"], record["n"], record["rows"], record["left_out"]) == ("all", 20, "all", ["id"])
     assert record["metrics"]["accuracy"] == 1
+
+
+# ---------------------------------------------------------------------- streams
+
+COLOURS = {"blue": (20, 20, 230), "green": (20, 230, 20), "red": (230, 20, 20)}
+
+
+def painted(folder: Path, names: str, count: int) -> Path:
+    """A folder of class folders, of images of their colour; a file of text in each."""
+    for name in names.split():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "notes.txt").write_text("no image")
+        for number in range(count):
+            Image.new("RGB", (20, 18), COLOURS[name]).save(folder / name / f"{number}.png")
+    return folder
+
+
+def shard(file: Path, names: list[str], rows: list[str]) -> Path:
+    """The folder of a Parquet shard with names in an order of its own, as the hub writes them."""
+    images: list[dict[str, bytes]] = []
+    for name in rows:
+        encoded = io.BytesIO()
+        Image.new("RGB", (20, 18), COLOURS[name]).save(encoded, "PNG")
+        images.append({"bytes": encoded.getvalue()})
+    described = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    table = pa.table({"image": images, "label": [names.index(name) for name in rows]})
+    file.parent.mkdir()
+    parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(described)}), file)
+    return file.parent
+
+
+@pytest.fixture(scope="module")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on streamed images, which knows three colours."""
+    folder = tmp_path_factory.mktemp("stream")
+    for split, count in (("train", 12), ("val", 2)):
+        painted(folder / "tree" / split, "blue green red", count)
+    small = ["model={name: resnet, depths: [1], widths: [8]}", "data.size=16", "data.workers=0", "data.batch_size=6"]
+    steps = ["train.epochs=8", "optimizer.lr=0.05", "schedule.warmup=0", f"data.path={folder / 'tree'}"]
+    assert dlkit(["train", "imagenet-resnet50", *small, *steps, "--run-dir", str(folder / "run"), "-q"]) == 0
+    return folder / "run"
+
+
+def test_other_streams_are_measured_whole_by_the_names_of_their_classes(
+    here: Any, stream: Path, tmp_path: Path
+) -> None:
+    painted(tmp_path / "parts" / "testing", "green", 2)
+    unused = shard(tmp_path / "a" / "train-0.parquet", ["pink", "red", "blue"], ["red", "red", "blue"])
+    places = {
+        painted(tmp_path / "some", "red green", 4): ("all", {"green": 4, "red": 4}),
+        painted(tmp_path / "one", "red", 3): ("all", {"red": 3}),
+        tmp_path / "parts": ("test", {"green": 2}),
+        unused: ("all", {"blue": 1, "red": 2}),
+        shard(tmp_path / "b" / "validation-0.parquet", ["red", "blue"], ["red"]): ("val", {"red": 1}),
+    }
+    for place, (split, counts) in places.items():
+        result = here("eval", str(stream), f"data.path={place}")
+        assert result.code == 0, result.err
+        record = result.record
+        assert (record["split"], record["n"], record["rows"]) == (split, sum(counts.values()), "all"), place
+        assert {row["class"]: row["n"] for row in record["per_class"] if row["n"]} == counts
+        assert record["metrics"]["accuracy"] == 1
+    (tmp_path / "one" / "red").rename(tmp_path / "one" / "crimson")
+    result = here("eval", str(stream), f"data.path={tmp_path / 'one'}")
+    assert result.code == 1
+    assert "the classes crimson; the model was trained on" in result.err
+    assert "the classes blue, green, red" in result.err
+
+
+def test_what_is_left_out_of_a_stream_is_in_every_record(here: Any, stream: Path, tmp_path: Path) -> None:
+    assert json.loads((stream / "summary.json").read_text())["left_out"] == {".txt": 6}
+    painted(tmp_path / "other", "red", 2)
+    result = here("eval", str(stream), "--ood", f"images:{tmp_path / 'other'}")
+    inside, outside = [json.loads(line) for line in result.out.splitlines()]
+    assert (inside["left_out"], outside["n"], outside["left_out"]) == ({".txt": 6}, 2, {".txt": 1})
+    assert f"{tmp_path / 'other'}: 2 files (.png 2); left out: 1 file (.txt 1)" in result.err

@@ -139,9 +139,9 @@ def test_rows_have_no_outside(here: Any, tmp_path: Path) -> None:
 
 
 def test_other_forms_of_images(tmp_path: Path, pictures: Path) -> None:
-    assert folder(pictures, (3, 8, 8), 1.0).shape == (3, 3, 8, 8)
-    assert folder(pictures, (1, 6, 9), 1.0).shape == (3, 1, 6, 9)
-    assert 8 < folder(pictures, (1, 8, 8), 16 / 255).max() <= 16
+    assert folder(pictures, (3, 8, 8), 1.0)[0].shape == (3, 3, 8, 8)
+    assert folder(pictures, (1, 6, 9), 1.0)[0].shape == (3, 1, 6, 9)
+    assert 8 < folder(pictures, (1, 8, 8), 16 / 255)[0].max() <= 16
     with pytest.raises(DlkitError, match="no images in"):
         (tmp_path / "empty").mkdir()
         folder(tmp_path / "empty", (3, 8, 8), 1.0)

@@ -79,7 +79,7 @@ def test_every_reader_turns_an_image_once(kind: str, tmp_path: Path) -> None:
     sharded: Any = imagenet(path=shards, size=16).splits["train"].inputs
     cached: Any = imagenet(path=tree, size=16, cache=tmp_path / "cache").splits["train"].inputs
     square = images(path=tree, size=16, test=0.0).splits["train"].inputs
-    outside = every_image(tree / "train" / "a", 16, 3)
+    outside, _ = every_image(tree / "train" / "a", 16, 3)
     for row, right in enumerate(UPRIGHT.values()):
         assert apart(streamed.image(row), right) < 30
         assert apart(sharded.image(row), right) < 30

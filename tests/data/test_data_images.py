@@ -112,6 +112,18 @@ def test_folders_that_may_be_splits_or_classes_are_refused(folders: list[str], m
             read(path=tmp_path, size=4)
 
 
+@pytest.mark.parametrize(
+    "names", [("my_train", "my_test"), ("X_train", "X_val", "X_test"), ("entrenamiento", "prueba"), ("tr", "te")]
+)
+def test_folders_that_hold_the_same_folders_are_no_classes(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        tree(tmp_path / name, {"cat": 3, "dog": 3})
+    with pytest.raises(DlkitError, match="hold the same folders, cat, dog: are they splits, or classes"):
+        images(path=str(tmp_path), size=4)
+    save(tmp_path / names[0] / "a cat.png")  # with images of their own they are classes
+    assert images(path=str(tmp_path), size=4).classes == tuple(sorted(names))
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert images(path=str(tree(tmp_path, {"bus": 2, "train": 2})), size=4).classes == ("bus", "train")
     assert images(path=str(tree(tmp_path / "more", {"plane": 2, "test": 2})), size=4).classes == ("plane", "test")

@@ -77,6 +77,26 @@ def test_folders_of_classes(obtain: Any, tmp_path: Path) -> None:
             (tmp_path / "own" / split / name / "a.JPEG").write_bytes(name.encode())
     outcome = obtain("imagenet1k", own=tmp_path / "own")
     assert rows_of(outcome.path, "validation") == [(b"n01", 0), (b"n02", 1), (b"n03", 2)]
+    assert "left_out" not in outcome.manifest.source
+
+
+def test_what_is_left_out_of_folders_is_said(obtain: Any, tmp_path: Path) -> None:
+    parts = {"Training": ["a.JPEG", "b.jfif", "c.webp", "d/e.JPG", "f.txt"], "valid": ["a.jpe", "b.xml"]}
+    for split, files in parts.items():
+        for name in IDS:
+            for file in files:
+                place = tmp_path / "own" / split / name / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(file.encode())
+    (tmp_path / "own" / "test").mkdir()
+    for name in ("0.JPEG", "1.JPEG"):
+        (tmp_path / "own" / "test" / name).write_bytes(b"its label is secret")
+    outcome = obtain("imagenet1k", own=tmp_path / "own")
+    assert outcome.manifest.splits == {"train": 12, "validation": 3}
+    first = [content.decode() for content, _ in rows_of(outcome.path, "train")[:4]]
+    assert first == ["a.JPEG", "b.jfif", "c.webp", "d/e.JPG"]
+    left_out = {".txt": 3, ".xml": 3, "folder test": 1}
+    assert outcome.manifest.source["left_out"] == left_out
 
 
 def test_the_published_rows_are_asked_for_and_rubbish_is_refused(obtain: Any, official: Path, tmp_path: Path) -> None:
@@ -104,6 +124,9 @@ def test_the_space_for_a_copy_is_checked_first(
 def test_an_image_that_cannot_be_read_is_named(obtain: Any, tmp_path: Path) -> None:
     for split in ("train", "val"):
         (tmp_path / "own" / split / "n01").mkdir(parents=True)
+        (tmp_path / "own" / split / "n02").mkdir()
+        for name in ("n01", "n02"):
+            (tmp_path / "own" / split / name / "b.JPEG").write_bytes(b"an image")
     (tmp_path / "own" / "train" / "n01" / "a.JPEG").symlink_to("nowhere")
     with pytest.raises(DlkitError, match=r"cannot read .*/own/train/n01/a\.JPEG: No such file"):
         obtain("imagenet1k", own=tmp_path / "own")

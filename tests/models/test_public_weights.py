@@ -284,7 +284,8 @@ def by_name(model: torch.nn.Module, classes: list[str], x: torch.Tensor) -> dict
 @pytest.fixture
 def animals(tmp_path: Path) -> tuple[ResNet, list[str], Path]:
     """A network, its classes and its run."""
-    model, classes = shaken(small()), ["cat", "dog", "eel", "fox"]
+    model, classes = small(), ["cat", "dog", "eel", "fox"]
+    shaken(model)
     folder = tmp_path / "animals" / "checkpoints"
     checkpoint.save(folder, Checkpoint(1, {"model": model.state_dict()}, {"data": {"classes": classes}}))
     checkpoint.point(folder, "last", 1)
