@@ -16,6 +16,7 @@ from dlkit.annotations import is_mapping
 from dlkit.data.tokenizer import END, MASKED, Tokenizer, from_json
 from dlkit.errors import DlkitError
 from dlkit.lines import lines
+from dlkit.text_input import ordinary
 
 _WORD_END = "</w>"  # of GPT-1
 # What BertNormalizer calls the keys of tokenizer_config.json.
@@ -35,7 +36,7 @@ def from_directory(path: Path) -> Tokenizer:
     try:
         config = _config(path)
         if (path / "tokenizer.json").exists():
-            return _configured(from_json((path / "tokenizer.json").read_text(encoding="utf-8-sig")), config)
+            return _configured(from_json(ordinary(path / "tokenizer.json").read_text(encoding="utf-8-sig")), config)
         if (path / "vocab.json").exists() and (path / "merges.txt").exists():
             engine = _pairs(path, config)
         elif (path / "vocab.txt").exists():
@@ -79,7 +80,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _mapping(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = json.loads(ordinary(file).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DlkitError(f"{file.name} is not JSON: {error}", "is the download whole?") from error
     if not is_mapping(found):
@@ -134,7 +135,7 @@ def _pairs(path: Path, config: dict[str, Any]) -> Engine:
 def _merges(file: Path) -> list[tuple[str, str]]:
     """Two neighbours a line; not with the library's reader, which takes a byte-order mark for a letter."""
     found: list[tuple[str, str]] = []
-    with file.open("rb") as stream:
+    with ordinary(file).open("rb") as stream:
         for number, line in enumerate(lines(stream), start=1):
             if line.startswith("#version") or not line:
                 continue
@@ -146,7 +147,7 @@ def _merges(file: Path) -> list[tuple[str, str]]:
 
 
 def _wordpiece(path: Path, config: dict[str, Any]) -> Engine:
-    with (path / "vocab.txt").open("rb") as file:
+    with ordinary(path / "vocab.txt").open("rb") as file:
         vocabulary = {word: number for number, word in enumerate(lines(file))}
     unknown = _content(config.get("unk_token")) or "[UNK]"
     engine = Engine(models.WordPiece(vocab=vocabulary, unk_token=unknown))
