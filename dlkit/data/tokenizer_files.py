@@ -16,6 +16,7 @@ from dlkit.annotations import is_mapping
 from dlkit.data.tokenizer import END, MASKED, Tokenizer, from_json
 from dlkit.errors import DlkitError
 from dlkit.lines import lines
+from dlkit.text_input import ordinary
 
 _WORD_END = "</w>"  # of GPT-1
 # What BertNormalizer calls the keys of tokenizer_config.json.
@@ -35,7 +36,7 @@ def from_directory(path: Path) -> Tokenizer:
     try:
         config = _config(path)
         if (path / "tokenizer.json").exists():
-            return _configured(from_json((path / "tokenizer.json").read_text(encoding="utf-8")), config)
+            return _configured(from_json(ordinary(path / "tokenizer.json").read_text(encoding="utf-8-sig")), config)
         if (path / "vocab.json").exists() and (path / "merges.txt").exists():
             engine = _pairs(path, config)
         elif (path / "vocab.txt").exists():
@@ -79,7 +80,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _mapping(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = json.loads(ordinary(file).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DlkitError(f"{file.name} is not JSON: {error}", "is the download whole?") from error
     if not is_mapping(found):
@@ -114,16 +115,16 @@ def _configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Tokenizer:
 
 def _pairs(path: Path, config: dict[str, Any]) -> Engine:
     """Byte-pair encoding: of bytes as in GPT-2, or of letters whose words end in </w> as in GPT-1."""
-    files = str(path / "vocab.json"), str(path / "merges.txt")
-    if any(token.endswith(_WORD_END) for token in _mapping(path / "vocab.json")):
+    vocabulary, merges = _mapping(path / "vocab.json"), _merges(path / "merges.txt")
+    if any(token.endswith(_WORD_END) for token in vocabulary):
         unknown = _content(config.get("unk_token")) or "<unk>"
-        engine = Engine(models.BPE.from_file(*files, end_of_word_suffix=_WORD_END, unk_token=unknown))
+        engine = Engine(models.BPE(vocabulary, merges, end_of_word_suffix=_WORD_END, unk_token=unknown))
         engine.normalizer = normalizers.BertNormalizer(lowercase=True)
         engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         engine.decoder = decoders.BPEDecoder(suffix=_WORD_END)
         known = (unknown,)
     else:
-        engine = Engine(models.BPE.from_file(*files))
+        engine = Engine(models.BPE(vocabulary, merges))
         engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(config.get("add_prefix_space")))
         engine.decoder = decoders.ByteLevel()
         known = (END,)
@@ -131,8 +132,22 @@ def _pairs(path: Path, config: dict[str, Any]) -> Engine:
     return engine
 
 
+def _merges(file: Path) -> list[tuple[str, str]]:
+    """Two neighbours a line; not with the library's reader, which takes a byte-order mark for a letter."""
+    found: list[tuple[str, str]] = []
+    with ordinary(file).open("rb") as stream:
+        for number, line in enumerate(lines(stream), start=1):
+            if line.startswith("#version") or not line:
+                continue
+            first, space, second = line.partition(" ")
+            if not space or not first or not second or " " in second:
+                raise DlkitError(f"line {number} of {file.name} is no pair: {line!r}", "is the download whole?")
+            found.append((first, second))
+    return found
+
+
 def _wordpiece(path: Path, config: dict[str, Any]) -> Engine:
-    with (path / "vocab.txt").open("rb") as file:
+    with ordinary(path / "vocab.txt").open("rb") as file:
         vocabulary = {word: number for number, word in enumerate(lines(file))}
     unknown = _content(config.get("unk_token")) or "[UNK]"
     engine = Engine(models.WordPiece(vocab=vocabulary, unk_token=unknown))

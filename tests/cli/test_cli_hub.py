@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
 import shutil
 import sys
@@ -331,3 +332,17 @@ def test_many_samples_go_in_batches_that_memory_holds(
     monkeypatch.setattr(memory, "free", lambda device="cpu": 2 * row)
     assert len(here(*options).out.splitlines()) == 7
     assert sizes[-1] == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["generation_config.json", "tokenizer_config.json", "tokenizer.json", "model.safetensors", "vocab.txt"]
+)
+def test_no_file_of_a_directory_is_waited_for(here: Any, gpt: Path, tmp_path: Path, name: str) -> None:
+    hub = copied(gpt, tmp_path)
+    if name == "vocab.txt":
+        (hub / "tokenizer.json").unlink()
+    (hub / name).unlink(missing_ok=True)
+    os.mkfifo(hub / name)
+    result = here("generate", str(hub), "x")
+    assert (result.code, result.out) == (1, "")
+    assert "it is a pipe, not a file" in result.err

@@ -267,3 +267,13 @@ def test_a_text_of_one_line_is_learned(here: Any, tmp_path: Path) -> None:
         "train", "text-gpt", "train.steps=2", f"data.path={tmp_path / 't.txt'}", "--run-dir", str(tmp_path / "r")
     )
     assert result.code == 0, result.err
+
+
+def test_prompts_have_an_end(here: Any, typed: Any, gpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlkit.cli import generate
+
+    monkeypatch.setattr(generate, "_MOST_BYTES", 8)
+    typed(b"y\n" * 5)
+    result = here("generate", str(gpt), "-")
+    assert (result.code, result.out) == (2, "")
+    assert "is larger than 8 bytes: not a list of prompts" in result.err

@@ -139,3 +139,22 @@ def test_added_tokens_have_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "added_tokens.json").write_text(json.dumps({"katze": n + 5}))
     with pytest.raises(DlkitError, match=f"'katze' has number {n + 5}, not {n}"):
         tokenizer_files.from_directory(tmp_path)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_files_of_windows_have_the_same_tokens(tmp_path: Path, fast: bool) -> None:
+    learned = tokenizer.bpe([tokenizer.Text.of("the cat sat on the mat\n" * 9)], (tokenizer.END,), vocab_size=280)
+    model = json.loads(learned.to_json())["model"]
+    (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"] | {tokenizer.END: learned.separator}))
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in model["merges"]))
+    theirs = transformers.GPT2Tokenizer.from_pretrained(tmp_path)
+    if fast:
+        theirs.save_pretrained(tmp_path / "fast")
+    folder = tmp_path / "fast" if fast else tmp_path
+    for file in filter(Path.is_file, folder.iterdir()):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert_same(tokenizer_files.from_directory(folder), theirs)
+    if not fast:
+        (folder / "merges.txt").write_text("#version: 0.2\nt h\nth\n")
+        with pytest.raises(DlkitError, match=r"line 3 of merges\.txt is no pair: 'th'"):
+            tokenizer_files.from_directory(folder)
