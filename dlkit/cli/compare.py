@@ -119,7 +119,7 @@ def compare_optimizers(
         title = what if surface is not None else _title(place, begun)
         # one that goes on by the command in its own folder has the changes that it was begun with in its recipe
         own = begun if out is not None and os.path.realpath(place.parent) == os.path.realpath(out) else {}
-        held = own["changes"] if is_list(own.get("changes")) else []
+        held = list(map(str, own["changes"])) if is_list(own.get("changes")) else []
         changes = [*held, *(change for change in overrides or [] if change not in held)]
         if surface is None:
             _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")

@@ -117,7 +117,7 @@ def _name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
     """What the recipe of a run was called when it began. Raises DlkitError if environment.json is damaged."""
     place = run_dir / "environment.json"
     try:
-        began = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+        began: Any = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
     except (OSError, ValueError) as error:
         raise DlkitError(f"{place} is damaged: {error}", f"remove it, and the run goes on: rm {place}") from error
     told = began.get("recipe") if is_mapping(began) else None
