@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +120,9 @@ def _name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
     try:
         began: Any = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
     except (OSError, ValueError) as error:
-        raise DlkitError(f"{place} is damaged: {error}", f"remove it, and the run goes on: rm {place}") from error
+        raise DlkitError(
+            f"{place} is damaged: {error}", f"remove it, and the run goes on: rm {shlex.quote(str(place))}"
+        ) from error
     told = began.get("recipe") if is_mapping(began) else None
     return told if isinstance(told, str) else wanted.name if wanted.path != saved.path else saved.name
 
