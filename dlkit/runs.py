@@ -46,7 +46,9 @@ def require_inside(run: Path, path: Path) -> None:
     """Raise DlkitError if `path`, of a run, leads out of it."""
     target = Path(os.path.realpath(path))
     if not target.is_relative_to(os.path.realpath(run)):
-        raise DlkitError(f"{path} leads out of {run}, to {target}", "remove the link, or name the run that it leads to")
+        raise DlkitError(
+            f"{path} leads out of {run}, to {target}", "remove the link, or give the folder that it leads to"
+        )
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,8 @@ def prepare(
     """
     fixed = ["train.epochs=null", f"train.steps={steps}", f"train.eval_every={max(1, steps // 20)} steps"]
     fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
-    plain = recipes.load(what, overrides)
+    source = recipes.read(what)  # once: standard input is gone after that
+    plain = source.load(overrides)
     plain.require_data()
     plain.require_weights()
     given = {override.partition("=")[0] for override in overrides}
@@ -138,5 +139,5 @@ def prepare(
     prepared: dict[str, Recipe] = {}
     for name in names:
         own = [] if plain.values["optimizer"]["name"] == name else [f"optimizer={{name: {name}}}"]
-        prepared[name] = recipes.load(what, [*overrides, *own, *fixed])
+        prepared[name] = source.load([*overrides, *own, *fixed])
     return plain, told, prepared

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit.cli._console import Output, finite, note
 from dlkit.compare.runs import Outcome
-from dlkit.compare.store import SUMMARY
+from dlkit.compare.store import PAGE, SUMMARY
 from dlkit.errors import RequestError
 from dlkit.whole_file import write_text
 
@@ -194,7 +194,7 @@ class RaceView:
         columns, rows = self._rows()
         recipe = folder / provenance.RECIPE
         report.write(
-            folder / "report.html", f"Optimizers on {self.title}", self.conclusion.text, columns, rows, drawn, about,
+            folder / PAGE, f"Optimizers on {self.title}", self.conclusion.text, columns, rows, drawn, about,
             provenance.facts(folder), recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         )  # fmt: skip
 

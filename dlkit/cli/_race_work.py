@@ -23,8 +23,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class Race:
-    """What is to be run, and how."""
+    """What is to be run, and how.
 
+    Args:
+        what: it is run on: a recipe or a surface.
+        overrides: of the recipe.
+        asked: what the race was begun with, as its folder tells it.
+        contenders: in the order of the grid.
+        engine: auto times them all.
+        stack: runs at once of a stack; None for the fastest.
+        start: on a surface; None for its own.
+        output: of the command.
+    """
+
+    what: str
+    overrides: list[str]
     asked: dict[str, Any]
     contenders: list[Contender]
     engine: str
@@ -40,10 +53,10 @@ class Race:
         Raises:
             typer.Exit: it was asked to stop; what has finished is kept.
         """
-        what, steps = self.asked["on"], self.asked["steps"]
+        what, steps = self.what, self.asked["steps"]
         on = [what]  # how to ask for it again
         if surface is None:
-            plain, changes, prepared = _race_run.prepare(what, self.asked["changes"], self.asked["optimizers"], steps)
+            plain, changes, prepared = _race_run.prepare(what, self.overrides, self.asked["optimizers"], steps)
         else:
             plain, changes, prepared = None, list[str](), {}
         folder = opened()  # only now that nothing is wrong with the recipe

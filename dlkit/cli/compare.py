@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dlkit import recipe as recipes
-from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
+from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED, is_list
 from dlkit.cli import _completion, _race_grid
 from dlkit.cli._console import Output
 from dlkit.cli._options import Device, Json, Overrides, Quiet
@@ -19,6 +20,7 @@ from dlkit.cli._race_view import RaceView
 from dlkit.cli._race_work import Race
 from dlkit.compare import provenance, store, surfaces
 from dlkit.errors import DivergedError, RequestError, VerdictError
+from dlkit.text_input import opened_by_shell
 from dlkit.whole_file import require_target
 
 
@@ -112,7 +114,13 @@ def compare_optimizers(
         surface, folder = surfaces.find(what), out
         if surface is None:
             _mistyped(what)
-        title = what if surface is not None else _title(Path(what))
+        place = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
+        begun = provenance.origin(place) if surface is None else {}  # on the recipe of a race, which has its name
+        title = what if surface is not None else _title(place, begun)
+        # one that goes on by the command in its own folder has the changes that it was begun with in its recipe
+        own = begun if out is not None and os.path.realpath(place.parent) == os.path.realpath(out) else {}
+        held = list(map(str, own["changes"])) if is_list(own.get("changes")) else []
+        changes = [*held, *(change for change in overrides or [] if change not in held)]
         if surface is None:
             _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")
         else:
@@ -122,13 +130,13 @@ def compare_optimizers(
             raise RequestError(f"--stack {stack} is about --engine stacked", f"--engine stacked --stack {stack}")
         runs = seeds if surface is None else 1  # where nothing is random, one run says all
         chosen = _race_grid.contenders(names, lr, runs, trials, searched or [], seed, surface is None)
-        facts = {"title": title, "steps": steps, "changes": overrides or [], "start": start, "metric": metric}
+        facts = {"title": title, "steps": steps, "changes": changes, "start": start, "metric": metric}
         asked = {
-            "race": title, "on": what, "changes": overrides or [], "optimizers": names, "lr": lr, "seeds": seeds,
+            "race": title, "on": own.get("on", what), "changes": changes, "optimizers": names, "lr": lr, "seeds": seeds,
             "steps": steps, "trials": trials, "search": searched or [], "seed": seed, "metric": metric,
             "target": target, "start": start, "device": device, "directory": str(Path.cwd()),
         }  # fmt: skip
-        race = Race(asked, chosen, engine.value, stack, _point(start), output)
+        race = Race(what, overrides or [], asked, chosen, engine.value, stack, _point(start), output)
         if claim:
             _check_claim(claim, names)
         kind, outcomes = race.run(surface, functools.partial(store.Folder, folder, resume, facts), metric)
@@ -185,8 +193,8 @@ def _point(text: str | None) -> tuple[float, float] | None:
     return x, y
 
 
-def _title(path: Path) -> str:
+def _title(recipe: Path, begun: dict[str, Any]) -> str:
     """What a race on a recipe is called; one on the recipe of another race is called as that."""
-    if path.name != provenance.RECIPE:
-        return path.stem
-    return str(provenance.read(path.parent, provenance.RACE).get("race", path.parent.name))
+    if recipe.name != provenance.RECIPE:
+        return "stdin" if str(recipe) == "-" or opened_by_shell(recipe) else recipe.stem
+    return str(begun.get("race", recipe.parent.name))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,12 +20,13 @@ from dlkit.cli._evaluations import name_damaged, tell_taken
 from dlkit.cli._options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli._progress import preparing
 from dlkit.cli._signals import GracefulStop
-from dlkit.errors import RequestError
+from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
     from dlkit.build import Built
     from dlkit.train.events import Finished
+    from dlkit.train.loop import Training
     from dlkit.train.run_directory import RunDirectory
 
 _AUTO = ("precision", "compile", "channels_last")
@@ -62,7 +66,8 @@ def train(
     loaded = recipes.load(recipe, changes)
     begins = True
     if run_dir is not None and resume and (run_dir / "recipe.yaml").is_file():
-        loaded, begins = _same(loaded, recipes.load(str(run_dir / "recipe.yaml")), run_dir), False
+        saved = recipes.load(str(run_dir / "recipe.yaml"))
+        loaded, begins = replace(_same(loaded, saved, run_dir), name=_name(run_dir, loaded, saved)), False
 
     loaded.require_data()
     loaded.require_weights()
@@ -109,11 +114,24 @@ def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
     return saved
 
 
+def _name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
+    """What the recipe of a run was called when it began. Raises DlkitError if environment.json is damaged."""
+    place = run_dir / "environment.json"
+    try:
+        began: Any = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+    except (OSError, ValueError) as error:
+        raise DlkitError(
+            f"{place} is damaged: {error}", f"remove it, and the run goes on: rm {shlex.quote(str(place))}"
+        ) from error
+    told = began.get("recipe") if is_mapping(began) else None
+    return told if isinstance(told, str) else wanted.name if wanted.path != saved.path else saved.name
+
+
 def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
     from dlkit.build.data import require_same
     from dlkit.cli._training_view import TrainingView
     from dlkit.train import environment, run_directory
-    from dlkit.train.events import Finished
+    from dlkit.train.events import Checkpointed, Finished
     from dlkit.train.finite import require_metrics
     from dlkit.train.loop import fit
 
@@ -132,7 +150,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     else:
         note(f"going on with {directory.path} at step {latest.step}")
     if latest is None:
-        directory.write("environment.json", _pretty(environment.describe(built.training.device, built.dataset.sources)))
+        described = environment.describe(built.training.device, built.dataset.sources)
+        directory.write("environment.json", _pretty({"recipe": built.recipe.name} | described))
         directory.open_metrics()
     job, settings = built.training, built.training.settings
     title = f"{built.recipe.name}  {job.device} {settings.precision}  {built.parameters:,} parameters  {directory.path}"
@@ -145,30 +164,36 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         for event in fit(job, directory, latest):
             directory.record(event)
             view.update(event)
+            if isinstance(event, Checkpointed):
+                directory.note_damaged(_damaged(job))
             if writer is not None:
                 writer(event)
             if isinstance(event, Finished):
                 finished = event
     assert finished is not None
-    damaged: dict[str, str] = {}
-    for batches in (job.batches, *job.evaluations.values()):
-        damaged |= getattr(batches, "damaged", {})
-    if damaged:
-        name_damaged(damaged, f"all {len(damaged)} of them: {directory.path / run_directory.DAMAGED}")
-        directory.write(run_directory.DAMAGED, "".join(f"{name}: {why}\n" for name, why in damaged.items()))
+    count = directory.note_damaged(_damaged(job))
+    name_damaged(_damaged(job), f"all {count} of them: {directory.path / run_directory.DAMAGED}")
     if finished.reason == "stopped":
         note(f"stopped at step {finished.step} of {job.total_steps}; go on: dlkit train {directory.path} --resume")
         raise typer.Exit(128 + (stop.requested or 0))
-    record = _record(built, directory, finished) | ({"damaged": len(damaged)} if damaged else {})
+    record = _record(built, directory, finished) | ({"damaged": count} if count else {})
     if finished.skipped:
         note(f"left out {finished.skipped} of {finished.step} steps: their loss or gradient was not finite")
-    require_metrics(finished.metrics)
     # measures that make no sense here, or else what of the data was not taken
     left_out = getattr(built.dataset, "left_out", {}) or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)
+    require_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     output.emit(record, record["run"], lambda: _table(record))
+
+
+def _damaged(job: Training) -> dict[str, str]:
+    """Images that were left out since the command began: name -> why."""
+    found: dict[str, str] = {}
+    for batches in (job.batches, *job.evaluations.values()):
+        found |= getattr(batches, "damaged", {})
+    return found
 
 
 def _pretty(record: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from dlkit.compare.store import STACK
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 
@@ -23,7 +24,7 @@ class Keep:
     """
 
     def __init__(self, folder: Path | None = None, should_stop: Callable[[], bool] = lambda: False) -> None:
-        self.folder = folder / "stack" if folder is not None else None
+        self.folder = folder / STACK if folder is not None else None
         self.should_stop = should_stop
         self._saved, self._cost = time.monotonic(), 0.0
 

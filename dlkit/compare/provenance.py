@@ -64,6 +64,11 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     return value
 
 
+def origin(recipe: Path) -> dict[str, Any]:
+    """race.json of the race in whose folder a recipe lies; empty where it is of none."""
+    return read(recipe.parent, RACE) if recipe.name == RECIPE else {}
+
+
 def write(
     folder: Path, asked: Mapping[str, Any], on: Sequence[str], engine: str | None, size: int | None, remarks: list[str]
 ) -> None:

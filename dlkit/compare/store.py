@@ -7,11 +7,17 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from dlkit.claim import claim
+from dlkit.claim import LOCK, claim
+from dlkit.compare import provenance
 from dlkit.compare.runs import Outcome
 from dlkit.errors import DlkitError, RequestError
+from dlkit.runs import require_inside
 
-RUNS, SUMMARY = "runs.jsonl", "summary.json"
+RUNS, SUMMARY, PAGE, STACK = "runs.jsonl", "summary.json", "report.html", "stack"
+_DRAWN = ("surface", "sensitivity", "curves", "tuning", "profile")
+_FIGURES = tuple(f"{name}.{kind}" for name in _DRAWN for kind in ("svg", "png"))
+# all that a race writes into its folder
+PARTS = (LOCK, RUNS, SUMMARY, PAGE, STACK, provenance.RECIPE, provenance.ENVIRONMENT, provenance.RACE, *_FIGURES)
 
 
 class Folder:
@@ -31,6 +37,7 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DlkitError(f"cannot make {path}: {error.strerror}", "choose another --out") from error
+        require_own(path)
         self._lock = claim(path, "--out")
         text = runs.read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # nothing, or what a kill left of the first line
@@ -72,6 +79,12 @@ def _line(record: dict[str, Any]) -> bytes:
     return json.dumps(record, allow_nan=False).encode() + b"\n"
 
 
+def require_own(folder: Path) -> None:
+    """Raise DlkitError if a part of a race is a link that leads out of its folder: what is there is not the race's."""
+    for name in PARTS:
+        require_inside(folder, folder / name)
+
+
 def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, int | None]]:
     """The first line of runs.jsonl, its outcomes, and the last engine with the size of its stacks.
 
@@ -105,6 +118,7 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, i
 
 def read(folder: Path) -> tuple[str, str, list[Outcome]]:
     """The title of a finished race, the loss that it was judged by, and its runs. Raises DlkitError if it is none."""
+    require_own(folder)
     head, outcomes, _ = load(folder / RUNS)
     if not outcomes:
         raise DlkitError(f"{folder / RUNS} holds no finished run", "finish the race with --resume")

@@ -7,7 +7,10 @@ generated from the components' signatures, and completed with their defaults. Pr
 from __future__ import annotations
 
 from dlkit.recipe.check import closest
+from dlkit.recipe.find import locate, shipped, summary
 from dlkit.recipe.keys import override_keys, override_values
-from dlkit.recipe.load import Recipe, load, locate, schema, shipped, summary
+from dlkit.recipe.load import Recipe, load, read, schema
 
-__all__ = ["Recipe", "closest", "load", "locate", "override_keys", "override_values", "schema", "shipped", "summary"]
+__all__ = [
+    "Recipe", "closest", "load", "locate", "override_keys", "override_values", "read", "schema", "shipped", "summary",
+]  # fmt: skip

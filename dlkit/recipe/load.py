@@ -7,8 +7,8 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,11 @@ import yaml
 
 from dlkit.annotations import is_list, is_mapping
 from dlkit.catalog import DATA, HUB_NAMES, SECTIONS, TASKS, TEXT_TASKS
-from dlkit.errors import DlkitError, Problem, RecipeError, RequestError
-from dlkit.recipe import strict_yaml
+from dlkit.errors import DlkitError, RecipeError, RequestError
 from dlkit.recipe.check import check, closest, show
-from dlkit.recipe.strict_yaml import KeyPath, dotted
+from dlkit.recipe.find import locate
+from dlkit.recipe.merge import COMMAND_LINE, Merge, override, read_chain
 from dlkit.text_input import opened_by_shell, special
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-_SUFFIXES = (".yaml", ".yml")
-COMMAND_LINE = "command line"
 
 
 @dataclass
@@ -67,94 +63,57 @@ class Recipe:
         return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
+@dataclass(frozen=True)
+class Source:
+    """A recipe as it was written, with what it extends: read once, since standard input and pipes give it once."""
+
+    name: str
+    path: Path
+    written: Merge
+
+    def load(self, overrides: Sequence[str] = ()) -> Recipe:
+        """Override, check and complete it; see `load`."""
+        merge = copy.deepcopy(self.written)
+        readable = not merge.problems
+        # a new `name` drops the keys of the old component, so it goes first
+        for text in sorted(overrides, key=lambda text: not text.partition("=")[0].endswith(".name")):
+            override(text, merge)
+        merge.displace(lambda key: merge.places.get(("train", key)) == COMMAND_LINE)
+        if readable or merge.values:
+            _check(merge)
+        if merge.problems:
+            raise RecipeError(merge.problems)
+        return Recipe(self.name, self.path, _complete(merge))
+
+
 @functools.cache
 def schema() -> dict[str, Any]:
     """The JSON Schema of a recipe."""
     return json.loads(Path(__file__).with_name("schema.json").read_bytes())
 
 
-def shipped() -> dict[str, Path]:
-    """The recipes that come with dlkit, by name."""
-    folder = _PACKAGE / "recipes"
-    if not folder.is_dir():  # a checkout, not an installation
-        folder = _PACKAGE.parent / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+def read(source: str) -> Source:
+    """Read a recipe, to be loaded with one set of overrides or several.
 
+    Args:
+        source: a path, a run directory, the name of a shipped recipe, or `-` for standard input.
 
-def summary(path: Path) -> str:
-    """The first comment line of a recipe that is not for an editor."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            if not line.startswith("#"):
-                break
-            if not line.startswith("# yaml-language-server"):
-                return line.lstrip("# ").strip()
-    return ""
-
-
-def locate(source: str, beside: Path | None = None) -> Path:
-    """The file of a recipe given as a path, a run directory or a shipped name. Raises RequestError if there is none."""
-    path = (beside / source) if beside else Path(source)
-    if path.is_dir() and (path / "recipe.yaml").is_file():
-        return path / "recipe.yaml"
-    if path.is_dir() and not (source in shipped() and os.sep not in source):
-        raise RequestError(f"{source} is a directory without a recipe.yaml", "give a recipe file, a name or a run")
-    if path.is_file() or path.suffix in _SUFFIXES or os.sep in source:
-        if not path.exists():
-            raise RequestError(f"no such recipe file: {source}", "`dlkit recipes list` shows the recipes by name")
-        return path
-    if source in shipped():
-        return shipped()[source]
-    raise RequestError(
-        f"no recipe named {show(source)}{closest(source, shipped())}", "`dlkit recipes list` shows them all"
-    )
-
-
-@dataclass
-class _Merge:
-    """Values from several documents and overrides, with the place that each came from."""
-
-    values: dict[str, Any] = field(default_factory=dict[str, Any])
-    places: dict[KeyPath, str] = field(default_factory=dict[KeyPath, str])
-    folders: dict[KeyPath, Path] = field(default_factory=dict[KeyPath, Path])
-    problems: list[Problem] = field(default_factory=list[Problem])
-
-    def report(self, path: KeyPath, message: str) -> None:
-        place = next((self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places), "")
-        self.problems.append(Problem(place, dotted(path), message))
-
-    def displace(self, newest: Callable[[str], bool]) -> None:
-        """Let a length of training that comes last, epochs or steps, take the place of the other one."""
-        train = self.values.get("train")
-        if is_mapping(train):
-            given = [key for key in ("epochs", "steps") if newest(key) and train.get(key) is not None]
-            if len(given) == 1:
-                train.pop("steps" if given == ["epochs"] else "epochs", None)
-
-    def put(self, path: KeyPath, value: Any, places: dict[KeyPath, str], folder: Path) -> None:
-        """Merge `value` in at `path`. Another `name` in a section drops the keys of the old component."""
-        parent: dict[str, Any] = self.values
-        for part in path[:-1]:
-            parent = parent[str(part)]
-        key, old = str(path[-1]), parent.get(str(path[-1]))
-        if is_mapping(value) and is_mapping(old):
-            if value.get("name", old.get("name")) != old.get("name"):
-                old.clear()
-            for name, item in value.items():
-                self.put((*path, str(name)), item, places, folder)
-        else:
-            parent[key] = copy.deepcopy(value)
-        for place, where in places.items():
-            if place[: len(path)] == path:
-                self.places[place] = where
-                self.folders[place] = folder
+    Raises:
+        RequestError: there is no such recipe.
+        DlkitError: the file cannot be read.
+    """
+    path = Path("-") if source == "-" else locate(source)
+    written = Merge()
+    read_chain(path, str(path), (), written)
+    name = path.parent.name if path.name == "recipe.yaml" else path.stem
+    return Source("stdin" if source == "-" or opened_by_shell(path) else name, path, written)
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
     """Load, merge, override, check and complete a recipe.
 
     Args:
-        source: a path, a run directory, the name of a shipped recipe, or `-` for standard input.
+        source: as `read` takes it.
         overrides: `dotted.key=VALUE` with a YAML value, or `~dotted.key` to remove one.
 
     Raises:
@@ -162,104 +121,7 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
         RequestError: there is no such recipe.
         DlkitError: the file cannot be read.
     """
-    path = Path("-") if source == "-" else locate(source)
-    merge = _Merge()
-    _read_chain(path, str(path), (), merge)
-    readable = not merge.problems
-    # a new `name` drops the keys of the old component, so it goes first
-    for override in sorted(overrides, key=lambda text: not text.partition("=")[0].endswith(".name")):
-        _override(override, merge)
-    merge.displace(lambda key: merge.places.get(("train", key)) == COMMAND_LINE)
-    if readable or merge.values:
-        _check(merge)
-    if merge.problems:
-        raise RecipeError(merge.problems)
-    values = _complete(merge)
-    name = path.parent.name if path.name == "recipe.yaml" else path.stem
-    return Recipe("stdin" if source == "-" or opened_by_shell(path) else name, path, values)
-
-
-def _read_chain(path: Path, where: str, children: tuple[Path, ...], merge: _Merge) -> None:
-    """Read a file after the one that it extends, so that its own values win."""
-    try:
-        document = strict_yaml.read(None, "stdin") if where == "-" else strict_yaml.read(path, where)
-    except OSError as error:
-        raise DlkitError(f"cannot read {where}: {error.strerror or error}") from error
-    merge.problems.extend(document.problems)
-    values = document.values
-    if not is_mapping(values):
-        if not document.problems:
-            got = "an empty file" if values is None else "a list" if is_list(values) else show(values)
-            merge.problems.append(
-                Problem(f"{document.where}:1", "", f"expected a mapping (task: ..., data: ...), got {got}")
-            )
-        return
-    places: dict[KeyPath, str] = {key: f"{document.where}:{line}" for key, line in document.lines.items()}
-    extends = values.pop("extends", None)
-    if extends is not None:
-        _extend(extends, path, places, (*children, path.resolve()), merge)
-    # the data paths of a shipped recipe are about the place where it is used
-    folder = Path.cwd() if path in shipped().values() or opened_by_shell(path) else path.resolve().parent
-    merge.places.setdefault((), places.get((), f"{document.where}:1"))
-    for key, value in values.items():
-        merge.put((str(key),), value, places, folder)
-    merge.displace(lambda key: ("train", key) in places)
-
-
-def _extend(extends: Any, path: Path, places: dict[KeyPath, str], children: tuple[Path, ...], merge: _Merge) -> None:
-    place = places["extends",]
-    if not isinstance(extends, str):
-        merge.problems.append(Problem(place, "extends", f"expected a recipe file or name, got {show(extends)}"))
-        return
-    try:
-        parent = locate(extends, path.parent if extends.endswith(_SUFFIXES) else None)
-    except RequestError as error:
-        merge.problems.append(Problem(place, "extends", error.message))
-        return
-    if parent.resolve() in children:
-        circle = " -> ".join(child.name for child in (*children, parent))
-        merge.problems.append(Problem(place, "extends", f"extends itself: {circle}"))
-        return
-    _read_chain(parent, str(parent), children, merge)
-
-
-def _override(text: str, merge: _Merge) -> None:
-    """Apply `key=value` or `~key`."""
-    key, equals, value_text = text.partition("=")
-    removes = key.startswith("~") and not equals
-    path: KeyPath = tuple(key.removeprefix("~").split("."))
-    if not (equals or removes) or not all(path):
-        message = "expected KEY=VALUE or ~KEY" + closest(text, ("~" + part for part in merge.values))
-        merge.problems.append(Problem(COMMAND_LINE, text, message))
-        return
-    parent: Any = merge.values
-    for depth, part in enumerate(path[:-1]):
-        if removes and (not is_mapping(parent) or part not in parent):
-            break
-        parent = parent.setdefault(part, {})
-        if not is_mapping(parent):
-            merge.problems.append(Problem(COMMAND_LINE, key, f"{dotted(path[: depth + 1])} is not a mapping"))
-            return
-    if removes:
-        if not is_mapping(parent) or path[-1] not in parent:
-            known = parent if is_mapping(parent) else ()
-            near = closest(str(path[-1]), known)
-            merge.problems.append(Problem(COMMAND_LINE, key, f"nothing to remove{near}"))
-            return
-        del parent[path[-1]]
-        return
-    document = strict_yaml.parse(value_text.encode(errors="surrogateescape"), COMMAND_LINE)
-    if document.problems:
-        message = "; ".join(problem.message for problem in document.problems)
-        merge.problems.append(Problem(COMMAND_LINE, key, message))
-        return
-    places: dict[KeyPath, str] = {(*path, *inner): COMMAND_LINE for inner in document.lines} or {path: COMMAND_LINE}
-    value = document.values
-    for depth in range(1, len(path)):  # a section that only the command line has
-        merge.places.setdefault(path[:depth], COMMAND_LINE)
-    for depth in range(len(path) - 1, 0, -1):  # a changed `name` must reach its section, so merge from the top
-        value = {path[depth]: value}
-    merge.put(path[:1], value, places, Path.cwd())
+    return read(source).load(overrides)
 
 
 def _section_schema(section: str, values: dict[str, Any]) -> dict[str, Any] | None:
@@ -267,7 +129,7 @@ def _section_schema(section: str, values: dict[str, Any]) -> dict[str, Any] | No
     return schema()["$defs"].get(key)
 
 
-def _check(merge: _Merge) -> None:
+def _check(merge: Merge) -> None:
     properties: dict[str, Any] = schema()["properties"]
     required: list[str] = schema()["anyOf"][1]["required"]
     for key in merge.values:
@@ -296,7 +158,7 @@ def _check(merge: _Merge) -> None:
             merge.report(("train", *lengths[:1]), f"set either train.epochs or train.steps: {found}")
 
 
-def _check_task(merge: _Merge) -> None:
+def _check_task(merge: Merge) -> None:
     """The data and the model must be made for the task."""
     task = merge.values.get("task")
     if not isinstance(task, str):  # which has been reported
@@ -312,7 +174,7 @@ def _check_task(merge: _Merge) -> None:
             merge.report((section, "name"), f"{name} is not for {task}; these are: {', '.join(fitting)}")
 
 
-def _check_section(section: str, values: dict[str, Any], choice: dict[str, Any], merge: _Merge) -> None:
+def _check_section(section: str, values: dict[str, Any], choice: dict[str, Any], merge: Merge) -> None:
     if section != "train" and "name" not in values:
         default = choice.get("default", {}).get("name")
         if default is None:
@@ -326,7 +188,7 @@ def _check_section(section: str, values: dict[str, Any], choice: dict[str, Any],
         check(values, section_schema, (section,), merge.report)
 
 
-def _complete(merge: _Merge) -> dict[str, Any]:
+def _complete(merge: Merge) -> dict[str, Any]:
     """The checked values with every default, in the schema's order, and absolute paths."""
     complete: dict[str, Any] = {}
     for key, described in schema()["properties"].items():

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ class RunDirectory:
         self._metrics: Any = None
         self._recorded = hashlib.sha256()  # of what metrics.jsonl holds
         self._best_step: int | None = None
+        self._left_out: set[str] = set()  # lines of damaged.txt
 
     def __enter__(self) -> RunDirectory:
         return self
@@ -83,6 +85,8 @@ class RunDirectory:
         for number, line in enumerate(held.splitlines(), start=1):  # an earlier dlkit took no hash
             if not _is_record(line):
                 raise self._damaged(f"line {number} is no record: {line[:60]!r}")
+        if latest and (noted := self.path / DAMAGED).exists():
+            self._left_out.update(noted.read_text(encoding="utf-8").split("\n")[:-1])
         self._metrics = path.open("ab")
         self._metrics.truncate(keep)
 
@@ -109,6 +113,20 @@ class RunDirectory:
     def _full(self, error: OSError) -> DlkitError:
         reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use --resume")
+
+    def note_damaged(self, found: Mapping[str, str]) -> int:
+        """Note images that were left out, name -> why, in damaged.txt; how many it names, from the start of the run on.
+
+        A run that goes on does not read again what it has passed.
+        """
+        lines = {
+            f"{name}: {why}".encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+            for name, why in found.items()
+        }
+        if not lines <= self._left_out:
+            self._left_out |= lines
+            self.write(DAMAGED, "".join(f"{line}\n" for line in sorted(self._left_out)))
+        return len(self._left_out)
 
     # ------------------------------------------------------------------ checkpoints
 

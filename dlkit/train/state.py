@@ -64,7 +64,8 @@ class State:
                     scalars.setdefault(str(index), {})[name] = value
         tensors["optimizer"] = rest | self.sums.tensors()
         # pairs, since a checkpoint sorts the keys of its state, and the records of a run name its metrics in order
-        metrics = [[name, value] for name, value in progress.metrics.items() if math.isfinite(value)]
+        # and null for a correlation that is undefined, since JSON has no NaN
+        metrics = [[name, value if math.isfinite(value) else None] for name, value in progress.metrics.items()]
         summed = {"summed_steps": self.sums.steps, "summed_samples": self.sums.samples}
         state = {
             "progress": vars(progress) | {"metrics": metrics} | summed,
@@ -93,7 +94,7 @@ class State:
         if "batch" not in saved:  # an earlier dlkit did not say where the data goes on
             saved["epoch"], within = divmod(saved["step"], math.ceil(batches_per_epoch / accumulate))
             saved["batch"] = within * accumulate
-        saved["metrics"] = dict(saved["metrics"])
+        saved["metrics"] = {name: math.nan if value is None else value for name, value in saved["metrics"]}
         self.progress = Progress(**saved)
         if self.ema is not None:
             self.ema.load(checkpoint.tensors["ema"], self.progress.step - self.progress.skipped)

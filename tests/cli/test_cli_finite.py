@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from dlkit.train import checkpoint
+from dlkit.train.classification import ClassificationMeter
 
 
 def said(err: str) -> list[str]:
@@ -95,3 +96,32 @@ def test_steps_that_are_left_out_are_in_the_record(here: Any, tmp_path: Path, mo
     assert result.code == 0, result.err
     assert result.record["skipped_steps"] == 2
     assert "left out 2 of 10 steps: their loss or gradient was not finite" in result.err
+
+
+def test_an_undefined_metric_ends_a_whole_run_as_a_failure(
+    here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is as that of any other run, with null for what is undefined; `--resume` and `eval` say the same."""
+    own = ClassificationMeter.metrics
+    # as SciPy has it of outputs that are all equal
+    monkeypatch.setattr(ClassificationMeter, "metrics", lambda self: {**own(self), "pearson": math.nan})
+    run = tmp_path / "digits-1"
+    result = here("train", "digits-mlp", "train.epochs=1", "train.log_every=10", "--run-dir", str(run))
+    summary = json.loads((run / "summary.json").read_text())
+    assert (summary["metrics"]["test/pearson"], summary["steps"]) == (None, 23)
+    assert summary["metrics"]["test/accuracy"] > 0.5
+    assert (run / "curves.svg").exists()
+    curve = (run / "metrics.jsonl").read_bytes()
+    monkeypatch.undo()
+    again = here("train", str(run), "--resume")
+    monkeypatch.setattr(ClassificationMeter, "metrics", lambda self: {**own(self), "pearson": math.nan})
+    for name, ended in (("test/pearson", result), ("test/pearson", again), ("pearson", here("eval", str(run)))):
+        assert (ended.code, ended.out) == (1, "")
+        assert said(ended.err) == [
+            f"error: not a finite number: {name} is nan",
+            "hint: a correlation is undefined where all outputs or all targets are equal",
+        ]
+    assert (run / "metrics.jsonl").read_bytes() == curve
+    assert json.loads((run / "summary.json").read_text()) == summary | {
+        "seconds": json.loads((run / "summary.json").read_text())["seconds"]
+    }

@@ -53,6 +53,9 @@ def test_damaged_images_are_named_and_counted(here: Any, tree: Path, tmp_path: P
     )
     named = [line for line in result.err.splitlines() if line.startswith("left out, damaged: ")]
     assert len(named) == 6 and named[-1].endswith(f"all 7 of them: {tmp_path / 'run' / 'damaged.txt'}")
+    again = here("train", str(tmp_path / "run"), "--resume")  # which reads none of them: all is done
+    assert (again.record["damaged"], again.record["recipe"]) == (7, "imagenet-resnet50")
+    assert (tmp_path / "run" / "damaged.txt").read_text().splitlines() == lines
     result = here("eval", str(tmp_path / "run"), "--ood", f"images:{tree / 'val' / 'b'}")
     inside, other = [json.loads(line) for line in result.out.splitlines()]
     assert (inside["n"], inside["damaged"], other["n"], other["damaged"]) == (15, 1, 7, 1)

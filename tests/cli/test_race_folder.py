@@ -5,10 +5,14 @@ from __future__ import annotations
 import html
 import json
 import shlex
+import sys
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from dlkit.compare import store
 
 RACE = ["compare-optimizers", "digits-mlp", "model.hidden=[8]", "--optimizers", "momentum,adam", "--lr", "1e-2,0.1"]
 RACE += ["--seeds", "2", "--steps", "3"]
@@ -25,11 +29,11 @@ def runs(folder: str) -> list[dict[str, Any]]:
     return sorted(found, key=lambda r: (r["optimizer"], r["lr"], r["seed"]))
 
 
-def repeated(here: Any, folder: str, target: str) -> Any:
+def repeated(here: Any, folder: str, target: str, *more: str) -> Any:
     """By the command that the folder tells."""
     program, *arguments = shlex.split(json.loads(Path(folder, "race.json").read_text())["repeat"])
     assert program == "dlkit"
-    return here(*arguments, "--out", target)
+    return here(*arguments, "--out", target, *more)
 
 
 def require_told(folder: str) -> None:
@@ -95,3 +99,50 @@ def test_a_race_goes_on_with_its_own_recipe_and_data_alone(here: Any) -> None:
     damaged = here(*arguments, "--resume")
     assert (damaged.code, damaged.out) == (1, "")
     assert "a/environment.json is damaged" in damaged.err
+
+
+def test_a_race_goes_on_by_the_command_in_its_folder(here: Any) -> None:
+    """Also where it was begun with changes, which its recipe holds, and with its recipe on standard input."""
+    changed = [*RACE[:3], "~schedule", "train.precision=auto", *RACE[3:], "--engine", "loop"]
+    assert here(*changed, "--out", "a").code == 0
+    before, how, lines = runs("a"), Path("a", "race.json").read_text(), Path("a", "runs.jsonl").read_bytes()
+    Path("a", "runs.jsonl").write_bytes(b"".join(lines.splitlines(keepends=True)[:4]))
+    assert len(runs("a")) == 2
+    goes_on = repeated(here, "a", "a", "--resume")
+    assert goes_on.code == 0, goes_on.err
+    assert runs("a") == before
+    assert Path("a", "race.json").read_text() == how
+
+
+def test_a_race_reads_standard_input_once(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = here("recipes", "show", "digits-mlp").out.encode()
+    losses: list[list[float]] = []
+    for what in ("digits-mlp", "-"):
+        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(written)))
+        raced = here(RACE[0], what, *RACE[2:], "--engine", "loop")
+        assert raced.code == 0, raced.err
+        losses.append([line["loss"] for line in map(json.loads, raced.out.splitlines()) if line["kind"] == "run"])
+    assert losses[0] == losses[1]
+
+
+def test_a_race_never_writes_through_a_link_that_leaves_its_folder(here: Any) -> None:
+    race = ["compare-optimizers", "ravine", "--optimizers", "adam", "--steps", "2", "--lr", "0.1:1:2", "--out", "a"]
+    assert here(*race).code == 0
+    assert {path.name for path in Path("a").iterdir()} <= set(store.PARTS)
+    Path("other").mkdir()
+    for number, name in enumerate(store.PARTS):
+        part, kept, outside = Path("a", name), Path(f"kept-{number}"), Path("other", name)
+        if part.exists():
+            part.rename(kept)
+        outside.write_text("another's")
+        part.symlink_to(outside.absolute())
+        for command in ([*race, "--resume"], race, ["compare-optimizers", "--from", "a"]):
+            refused = here(*command)
+            assert (refused.code, refused.out) == (1, "")
+            assert refused.err.startswith(f"error: a/{name} leads out of a, to {outside.absolute()}\nhint: remove the")
+        assert outside.read_text() == "another's"
+        part.unlink()
+        if kept.exists():
+            kept.rename(part)
+    Path("link").symlink_to("a")  # the folder itself may be one: it is what the user named
+    assert here(*race[:-1], "link", "--resume").code == 0

@@ -6,7 +6,7 @@ import copy
 import functools
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from dlkit import schedules
+from dlkit.data.windows import MaskedWindows, Special
 from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
 from dlkit.optim.adamw import AdamW
@@ -23,6 +24,7 @@ from dlkit.optim.momentum import Momentum
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.classification import Classification
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
+from dlkit.train.language import MaskedLM
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import Settings
 from dlkit.train.weights import load_weights
@@ -75,11 +77,11 @@ def training(model: nn.Module, batches: Rows | None = None, **options: Any) -> T
         "optimizer": Momentum(model.parameters(), lr=0.1, nesterov=True),
         "schedule": functools.partial(schedules.cosine, warmup=0.2),
         "evaluations": {},
+        "task": Classification(CrossEntropy(label_smoothing=0.1), CLASSES),
     }
     fields |= {key: options.pop(key) for key in list(options) if key in Training.__dataclass_fields__}
     return Training(
         model=model,
-        task=Classification(CrossEntropy(label_smoothing=0.1), CLASSES),
         batches=batches or Rows(),
         settings=Settings(**{**settings, **options}),
         device=CPU,
@@ -231,6 +233,33 @@ def test_the_training_loss_is_the_mean_over_examples(accumulate: int, every: int
             losses = []
     logged = [event.metrics["train/loss"] for event in events if isinstance(event, StepDone) and event.metrics]
     assert logged == pytest.approx(told, rel=1e-9)
+
+
+def test_the_loss_of_a_masked_language_model_is_a_mean_over_predictions() -> None:
+    """Whole words make the number of predictions of a batch vary, and the last batch of an epoch has fewer windows."""
+
+    class Guess(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.guess = nn.Sequential(nn.Embedding(50, 4), nn.Linear(4, 50))
+
+        def forward(self, inputs: Tensor, at: Tensor) -> Tensor:
+            return self.guess(inputs.flatten()[at])
+
+    torch.manual_seed(0)
+    model = Guess().double()
+    tokens = np.random.default_rng(0).integers(4, 50, 1000).astype(np.uint16)
+    special = Special(0, 1, 2, 50, np.arange(50) % 3 == 0)
+    windows = MaskedWindows(tokens, CPU, 0, True, special, batch_size=7, context=14, mask=0.4, whole_words=True)
+    batches = [batch for epoch in range(2) for batch in windows.epoch(epoch)]
+    sizes = [len(targets) for _, targets, _ in batches]
+    assert len(set(sizes)) > 3
+    each = [F.cross_entropy(model(inputs, at=at), targets, reduction="none") for inputs, targets, at in batches]
+    still = {"optimizer": torch.optim.SGD(model.parameters(), lr=0.0), "task": MaskedLM(CrossEntropy())}
+    job = training(model, cast(Any, windows), epochs=2, log_every=len(batches), accumulate=1, **still)
+    (logged,) = [event.metrics["train/loss"] for event in finish(job) if isinstance(event, StepDone) and event.metrics]
+    assert logged == pytest.approx(torch.cat(each).mean().item(), rel=1e-9)
+    assert logged != pytest.approx(np.mean([losses.mean().item() for losses in each]), rel=1e-6)
 
 
 def test_steps_as_the_length_of_a_run() -> None:
