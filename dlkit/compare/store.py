@@ -10,6 +10,7 @@ from typing import Any, cast
 from dlkit.claim import claim
 from dlkit.compare.runs import Outcome
 from dlkit.errors import DlkitError, RequestError
+from dlkit.text_input import ordinary
 
 RUNS, SUMMARY = "runs.jsonl", "summary.json"
 
@@ -32,7 +33,7 @@ class Folder:
         except OSError as error:
             raise DlkitError(f"cannot make {path}: {error.strerror}", "choose another --out") from error
         self._lock = claim(path, "--out")
-        text = runs.read_bytes() if runs.exists() else b""
+        text = ordinary(runs).read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # nothing, or what a kill left of the first line
             runs.unlink(missing_ok=True)
             self._append(head)
@@ -78,7 +79,7 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, i
     A last line that a kill cut short is left out.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = ordinary(path).read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise DlkitError(f"cannot read {path}: {error.strerror}", "is it the --out folder of a race?") from error
     except UnicodeDecodeError as error:
@@ -109,7 +110,7 @@ def read(folder: Path) -> tuple[str, str, list[Outcome]]:
     if not outcomes:
         raise DlkitError(f"{folder / RUNS} holds no finished run", "finish the race with --resume")
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = json.loads(ordinary(folder / SUMMARY).read_text(encoding="utf-8"))
         return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
     except (OSError, ValueError) as error:
         raise DlkitError(f"{folder / SUMMARY}: {error}", "finish the race with --resume") from error

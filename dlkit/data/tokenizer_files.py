@@ -16,6 +16,7 @@ from dlkit.annotations import is_mapping
 from dlkit.data.tokenizer import END, MASKED, Tokenizer, from_json
 from dlkit.errors import DlkitError
 from dlkit.lines import lines
+from dlkit.text_input import ordinary
 
 _WORD_END = "</w>"  # of GPT-1
 # What BertNormalizer calls the keys of tokenizer_config.json.
@@ -35,7 +36,7 @@ def from_directory(path: Path) -> Tokenizer:
     try:
         config = _config(path)
         if (path / "tokenizer.json").exists():
-            return _configured(from_json((path / "tokenizer.json").read_text(encoding="utf-8")), config)
+            return _configured(from_json(ordinary(path / "tokenizer.json").read_text(encoding="utf-8")), config)
         if (path / "vocab.json").exists() and (path / "merges.txt").exists():
             engine = _pairs(path, config)
         elif (path / "vocab.txt").exists():
@@ -47,7 +48,7 @@ def from_directory(path: Path) -> Tokenizer:
         _add(engine, path, config)
         return Tokenizer(engine)
     except OSError as error:
-        raise DlkitError(f"cannot read the tokenizer in {path}: {error.strerror}") from error
+        raise DlkitError(f"cannot read the tokenizer in {path}: {error.filename or path}: {error.strerror}") from error
     except DlkitError as error:
         raise DlkitError(f"{path}: {error.message}", error.hint) from error
     except Exception as error:  # the library raises plain Exception
@@ -79,7 +80,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _mapping(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = json.loads(ordinary(file).read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise DlkitError(f"{file.name} is not JSON: {error}", "is the download whole?") from error
     if not is_mapping(found):
@@ -114,7 +115,7 @@ def _configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Tokenizer:
 
 def _pairs(path: Path, config: dict[str, Any]) -> Engine:
     """Byte-pair encoding: of bytes as in GPT-2, or of letters whose words end in </w> as in GPT-1."""
-    files = str(path / "vocab.json"), str(path / "merges.txt")
+    files = str(ordinary(path / "vocab.json")), str(ordinary(path / "merges.txt"))
     if any(token.endswith(_WORD_END) for token in _mapping(path / "vocab.json")):
         unknown = _content(config.get("unk_token")) or "<unk>"
         engine = Engine(models.BPE.from_file(*files, end_of_word_suffix=_WORD_END, unk_token=unknown))
@@ -132,7 +133,7 @@ def _pairs(path: Path, config: dict[str, Any]) -> Engine:
 
 
 def _wordpiece(path: Path, config: dict[str, Any]) -> Engine:
-    with (path / "vocab.txt").open("rb") as file:
+    with ordinary(path / "vocab.txt").open("rb") as file:
         vocabulary = {word: number for number, word in enumerate(lines(file))}
     unknown = _content(config.get("unk_token")) or "[UNK]"
     engine = Engine(models.WordPiece(vocab=vocabulary, unk_token=unknown))

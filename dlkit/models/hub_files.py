@@ -12,12 +12,13 @@ from torch import Tensor
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError
+from dlkit.text_input import ordinary
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A mapping. Raises DlkitError where there is none, or none that can be read."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
+        found = json.loads(ordinary(file).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DlkitError(f"cannot read {file}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -55,6 +56,6 @@ def _read(file: Path) -> dict[str, Tensor]:
         why = f"; {old[0]} is a pickle, which dlkit does not open" if old else ""
         raise DlkitError(f"no such file: {file}{why}", "save the model with safe serialization")
     try:
-        return load_file(file)
+        return load_file(ordinary(file))
     except (SafetensorError, OSError) as error:
         raise DlkitError(f"{file} is damaged: {error}") from error
