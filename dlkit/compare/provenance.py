@@ -17,6 +17,7 @@ from typing import Any
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
+from dlkit.text_input import ordinary
 from dlkit.whole_file import write_text
 
 RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
@@ -35,7 +36,7 @@ def settle(folder: Path, recipe: str | None, environment: Mapping[str, Any]) -> 
         DlkitError: a file cannot be read or written.
     """
     saved = folder / RECIPE
-    if recipe is not None and saved.exists() and saved.read_text(encoding="utf-8") != recipe:
+    if recipe is not None and saved.exists() and ordinary(saved).read_text(encoding="utf-8") != recipe:
         raise RequestError(f"{saved} is another recipe than the one given", "choose another --out")
     before = read(folder, ENVIRONMENT)
     if not before:
@@ -56,7 +57,7 @@ def read(folder: Path, name: str) -> dict[str, Any]:
     """A JSON file of a race; empty if there is none, as in folders of earlier versions."""
     path = folder / name
     try:
-        value = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        value = json.loads(ordinary(path).read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise DlkitError(f"{path} is damaged: {error}", "race again in another folder") from error
     if not is_mapping(value):

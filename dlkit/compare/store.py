@@ -12,6 +12,7 @@ from dlkit.compare import provenance
 from dlkit.compare.runs import Outcome
 from dlkit.errors import DlkitError, RequestError
 from dlkit.runs import require_inside
+from dlkit.text_input import ordinary
 
 RUNS, SUMMARY, PAGE, STACK = "runs.jsonl", "summary.json", "report.html", "stack"
 _DRAWN = ("surface", "sensitivity", "curves", "tuning", "profile")
@@ -39,7 +40,7 @@ class Folder:
             raise DlkitError(f"cannot make {path}: {error.strerror}", "choose another --out") from error
         require_own(path)
         self._lock = claim(path, "--out")
-        text = runs.read_bytes() if runs.exists() else b""
+        text = ordinary(runs).read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # nothing, or what a kill left of the first line
             runs.unlink(missing_ok=True)
             self._append(head)
@@ -91,7 +92,7 @@ def load(path: Path) -> tuple[dict[str, Any], list[Outcome], tuple[str | None, i
     A last line that a kill cut short is left out.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = ordinary(path).read_text(encoding="utf-8").split("\n")
     except OSError as error:
         raise DlkitError(f"cannot read {path}: {error.strerror}", "is it the --out folder of a race?") from error
     except UnicodeDecodeError as error:
@@ -123,7 +124,7 @@ def read(folder: Path) -> tuple[str, str, list[Outcome]]:
     if not outcomes:
         raise DlkitError(f"{folder / RUNS} holds no finished run", "finish the race with --resume")
     try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = json.loads(ordinary(folder / SUMMARY).read_text(encoding="utf-8"))
         return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
     except (OSError, ValueError) as error:
         raise DlkitError(f"{folder / SUMMARY}: {error}", "finish the race with --resume") from error

@@ -48,7 +48,7 @@ def from_directory(path: Path) -> Tokenizer:
         _add(engine, path, config)
         return Tokenizer(engine)
     except OSError as error:
-        raise DlkitError(f"cannot read the tokenizer in {path}: {error.strerror}") from error
+        raise DlkitError(f"cannot read the tokenizer in {path}: {error.filename or path}: {error.strerror}") from error
     except DlkitError as error:
         raise DlkitError(f"{path}: {error.message}", error.hint) from error
     except Exception as error:  # the library raises plain Exception

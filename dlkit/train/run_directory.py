@@ -15,6 +15,7 @@ from typing import Any
 from dlkit.claim import LOCK, claim
 from dlkit.errors import DlkitError, RequestError
 from dlkit.runs import directory_name, require_inside, step_folders
+from dlkit.text_input import ordinary
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
@@ -74,7 +75,7 @@ class RunDirectory:
         path = self.path / METRICS
         keep = latest.state["metrics_bytes"] if latest else 0
         try:
-            held = path.read_bytes()[:keep] if keep else b""
+            held = ordinary(path).read_bytes()[:keep] if keep else b""
         except OSError as error:
             raise self._damaged(f"cannot be read: {error.strerror}") from error
         self._recorded.update(held)

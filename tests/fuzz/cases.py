@@ -20,8 +20,10 @@ SEALED = {
                         ["eval", "run", "--checkpoint", "best", "--split", "val"], ["eval", "run", "--ood", "noise"]),
     "gpt/checkpoints": (["eval", "gpt"], ["generate", "gpt", "the", "--tokens", "4"], ["export", "gpt", "out"],
                         ["entropy", "numbers.txt", "--model", "gpt"], ["train", "gpt", "--resume"],
-                        ["inspect-attention", "gpt", "the with"], ["compress", "numbers.txt", "--model", "gpt"]),
+                        ["inspect-attention", "gpt", "the with"],
+                        ["compress", "numbers.txt", "--model", "gpt", "-o", "new.dlk"]),
     "bert/checkpoints": (["eval", "bert"], ["inspect-attention", "bert", "the with"], ["export", "bert", "out"]),
+    "table/checkpoints": (["eval", "table"], ["eval", "table", "data.path=held.csv"], ["train", "table", "--resume"]),
     "numbers.txt.dlk": (["decompress", "numbers.txt.dlk", "-o", "out"],),
     "model.dlk": (["decompress", "model.dlk", "--model", "gpt", "-o", "out"],),
 }  # fmt: skip
@@ -33,7 +35,19 @@ OPEN = {
              ["compare-optimizers", "ravine", "--optimizers", "sgd,adam", "--lr", "1e-2:1:3", "--seeds", "2",
               "--steps", "6", "--out", "race", "--resume"]),
     "hub": (["generate", "hub", "the", "--tokens", "4"], ["entropy", "numbers.txt", "--model", "hub"],
-            ["inspect-attention", "hub", "the with"], ["train", "weights.yaml", "--run-dir", "new"]),
+            ["inspect-attention", "hub", "the with"], ["train", "weights.yaml", "--run-dir", "new"],
+            ["compress", "numbers.txt", "--model", "hub", "-o", "new.dlk"]),
+    "merges": (["generate", "merges", "the", "--tokens", "4"], ["entropy", "numbers.txt", "--model", "merges"],
+               ["inspect-attention", "merges", "the with"]),
+    "vocab": (["inspect-attention", "vocab", "the with"], ["train", "vocab.yaml", "--run-dir", "new"],
+              ["export", "vocab", "out"]),
+    "encoder": (["inspect-attention", "encoder", "the with"], ["export", "encoder", "out"]),
+    "table": (*SEALED["table/checkpoints"], ["eval", "table", "data.path=rows.csv", "--confusion", "out.svg"]),
+    "held.csv": (["eval", "table", "data.path=held.csv"], ["train", "held.yaml", "--run-dir", "new"]),
+    "pairs.jsonl": (["train", "pairs.yaml", "--run-dir", "new"],),
+    "pairs.parquet": (["train", "pairs.yaml", "--run-dir", "new"],),
+    "corpus": (["train", "folder.yaml", "--run-dir", "new"],),
+    "shards": (["train", "shards.yaml", "--run-dir", "new"],),
     "rows.csv": (["train", "csv.yaml", "--run-dir", "new"], ["entropy", "rows.csv", "--symbols", "lines"]),
     "rows.jsonl": (["train", "jsonl.yaml", "--run-dir", "new"],),
     "rows.parquet": (["train", "parquet.yaml", "--run-dir", "new"],),
@@ -48,7 +62,9 @@ OPEN = {
 STDIN = (b"", b"run\n", b'{"run": "run"}\n', b'{"run": "gpt"}\n', b"the\nwith\n", b"0.5 0.5\n", b"3 a\n4 b\n",
          b"\xff\xfe\n", b"[" * 100_000, b'{"a":' * 50_000, b'{"run": ' + b"9" * 5000 + b"}\n", b"1e999\n",
          b'{"run": "a\\u0000b"}\n', b'{"run": "\\ud800"}\n', b"\xef\xbb\xbf0.5\n0.5\n", b"x" * 200_000)  # fmt: skip
-KINDS = ("recipes", "commands", "damage")
+# Where a command runs. `small files`: a disk that is full after 2,000 bytes; `full`: stdout is such a disk.
+ENVIRONMENTS = ("narrow", "terminal", "no stdin", "no stdout", "no stderr", "full", "pipe", "little memory",
+                "small files", "ascii")  # fmt: skip
 
 
 @dataclass
@@ -59,12 +75,27 @@ class Case:
     stdin: bytes
     note: str
     sealed: bool = False
+    environment: str = "plain"
 
 
 def make(kind: str, seed: int, number: int, subjects: Path, folder: Path) -> Case:
     """Fill `folder` with the files of a case, and say what is to be run in it."""
     random = Random(f"{kind} {seed} {number}")
+    case = _draw(random, kind, subjects, folder)
+    if not case.sealed and random.random() < 0.25:
+        case.environment = random.choice(ENVIRONMENTS)
+    return case
+
+
+def copy(subjects: Path, folder: Path) -> None:
+    """The subjects in `folder`; its runs read the data there, as theirs have absolute paths."""
     shutil.copytree(subjects, folder, symlinks=True)
+    for recipe in folder.glob("*/recipe.yaml"):
+        recipe.write_text(recipe.read_text().replace(f"{subjects}/", f"{folder}/"))
+
+
+def _draw(random: Random, kind: str, subjects: Path, folder: Path) -> Case:
+    copy(subjects, folder)
     if kind == "commands":
         line = commands.draw(random)
         stdin = random.choice(STDIN)

@@ -14,7 +14,8 @@ from extremes import COLLECTIONS, NUMBERS, PATHS, WORDS, pick
 from dlkit.cli._app import app
 
 # What an argument or an option is about, by command and name: values with which the command gets far.
-RUNS = ("run", "gpt", "bert", "hub", "run/checkpoints/last", "gpt/checkpoints/last", "race", "-", "empty-folder")
+RUNS = ("run", "gpt", "bert", "hub", "run/checkpoints/last", "gpt/checkpoints/last", "race", "-", "empty-folder",
+        "merges", "vocab", "encoder", "table")  # fmt: skip
 TEXTS = ("text.txt", "numbers.txt", "rows.csv", "empty", "-", "split/val/cat/0.png")
 SETTINGS = ("data.batch_size=8", "data.path=rows.csv", "seed=3", "train.steps=2", "~train.epochs", "optimizer.lr=0.1")
 GOOD: dict[str, tuple[str, ...]] = {

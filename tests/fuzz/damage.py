@@ -31,6 +31,15 @@ def scramble(random: Random, path: Path) -> str:
     return f"random bytes at {place}"
 
 
+def blank(random: Random, path: Path) -> str:
+    """As a bad sector is read."""
+    data = bytearray(path.read_bytes())
+    place = random.randrange(max(1, len(data) - 512))
+    data[place : place + 512] = bytes(len(data[place : place + 512]))
+    path.write_bytes(data)
+    return f"512 bytes of zeros at {place}"
+
+
 def truncate(random: Random, path: Path) -> str:
     size = path.stat().st_size
     left = random.choice((0, 1, size // 2, max(0, size - 1), random.randrange(size + 1)))
@@ -170,7 +179,14 @@ EVERY: tuple[Callable[[Random, Path], str], ...] = (
 )  # fmt: skip
 TEXT = (*EVERY, lines, lines, lines, lines)
 JSON = (*EVERY, values, values, values, values, values)
-KINDS = {".json": JSON, ".jsonl": TEXT, ".yaml": TEXT, ".csv": TEXT, ".txt": TEXT}
+KINDS = {
+    ".safetensors": (*EVERY, blank, blank, blank, blank),
+    ".json": JSON,
+    ".jsonl": TEXT,
+    ".yaml": TEXT,
+    ".csv": TEXT,
+    ".txt": TEXT,
+}
 
 
 def damage(random: Random, root: Path) -> str:

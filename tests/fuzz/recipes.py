@@ -28,8 +28,9 @@ MODELS = {
     "text-classification": ("bert", "bert_tiny"),
 }
 PLACES = {
-    "images": "pictures", "imagenet": "split", "csv": "rows.csv", "jsonl": "rows.jsonl", "parquet": "rows.parquet",
-    "text": "text.txt", "texts": "texts.csv",
+    "images": ("pictures", "split"), "imagenet": ("split", "shards"), "csv": ("rows.csv", "held.csv"),
+    "jsonl": ("rows.jsonl",), "parquet": ("rows.parquet",), "text": ("text.txt", "corpus"),
+    "texts": ("texts.csv",),
 }  # fmt: skip
 # Keys whose schema allows what would take long, and the values to draw from instead.
 SMALL: dict[str, tuple[Any, ...]] = {
@@ -83,7 +84,7 @@ def valid(random: Random) -> dict[str, Any]:
     share = random.choice((0.0, 0.2, 0.5))
     drawn: dict[str, Any] = {"task": task, "data": section(random, "data", data, share)}
     if data in PLACES:
-        drawn["data"]["path"] = PLACES[data]
+        drawn["data"]["path"] = random.choice(PLACES[data])
     if data in ("text", "texts", "repeats"):
         drawn["data"]["context"] = random.choice((8, 16))
         kind = "byte" if task == "causal-lm" else "wordpiece"
