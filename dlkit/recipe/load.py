@@ -60,7 +60,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
-        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)  # pyright: ignore[reportUnknownMemberType]
 
 
 @dataclass(frozen=True)
