@@ -152,3 +152,21 @@ def test_every_number_of_a_recipe_has_an_upper_bound() -> None:
     assert len(found) > 300
     unbounded = [schema for schema in found if not {"maximum", "exclusiveMaximum"} & schema.keys()]
     assert not unbounded, json.dumps(unbounded[:3])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the address space")
+def test_a_library_that_does_not_fit_ends_in_one_line(tmp_path: Path) -> None:
+    """From too little for any library to enough: in between, C and C++ end a process without an exception."""
+    codes: list[int] = []
+    for megabytes in (300, *range(1000, 4000, 250), 3000, 3100, 8000):
+        limit = megabytes << 20
+        line = [sys.executable, "-m", "dlkit", "train", "digits-mlp", "train.steps=1", "--run-dir", str(megabytes)]
+        limited: Any = lambda limit=limit: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))  # noqa: E731
+        done = subprocess.run(line, capture_output=True, text=True, preexec_fn=limited, cwd=tmp_path)
+        codes.append(done.returncode)
+        if done.returncode:
+            assert (done.returncode, done.stdout) == (1, ""), (megabytes, done.stderr)
+            last = [text for text in done.stderr.splitlines() if not text.startswith("digits-mlp")]
+            assert [text.partition(":")[0] for text in last] == ["error", "hint"], (megabytes, done.stderr)
+    assert (codes[0], codes[-1]) == (1, 0)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dlkit import __version__, memory
+from dlkit import __version__, memory, tried_import
 from dlkit.cli import (
     _console,
     _signals,
@@ -82,6 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments or os.environ.get("DLKIT_DEBUG", "") not in ("", "0")
     if not debug:
         warnings.simplefilter("ignore")
+    tried_import.install()
     try:
         with _signals.unwinding():
             code = _run([argument for argument in arguments if argument != "--debug"], debug)

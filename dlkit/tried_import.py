@@ -1,0 +1,51 @@
+"""Under `ulimit -v`, loading torch or numpy may end in C, where no exception is raised: a child process tries first."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import os
+import sys
+from typing import Any
+
+_LARGE = {"numpy", "torch"}
+_RAISED = 3
+
+
+class _Trial(importlib.abc.MetaPathFinder):
+    """Finds no module, but has a child process load each of the large ones before this process does."""
+
+    def __init__(self) -> None:
+        self.left = _LARGE - sys.modules.keys()
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
+        if fullname in self.left:
+            self.left.remove(fullname)
+            if not self.loads(fullname):
+                raise MemoryError(f"loading {fullname}")
+
+    def loads(self, name: str) -> bool:
+        """Whether a child that imports the module goes on, or raises what this process will then raise too."""
+        child = os.fork()
+        if child == 0:
+            self.left.clear()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(nowhere, stream)
+            try:
+                importlib.import_module(name)
+            except BaseException:
+                os._exit(_RAISED)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        return os.waitstatus_to_exitcode(status) in (0, _RAISED)
+
+
+def install() -> None:
+    """Try large imports in a child process where the address space is limited; else do nothing."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+        sys.meta_path.insert(0, _Trial())
