@@ -69,7 +69,7 @@ class Shards:
 
     def name(self, row: int) -> str:
         group, within = self._place(row)
-        return f"{self.files[self.counts[group][0]]}, row group {self.counts[group][1]}, row {within}"
+        return f"{self.files[self.counts[group][0]]}, row group {self.counts[group][1]}, row {within + 1}"
 
     def image(self, row: int) -> Image.Image:
         group, within = self._place(row)
@@ -158,7 +158,7 @@ def read_shards(
         if hidden.any():
             raise DlkitError(
                 f"{groups[split][0].parent}: {hidden.sum()} rows of the {split} shards have no label, "
-                f"the first is row {int(hidden.argmax())}",
+                f"the first is row {int(hidden.argmax()) + 1}",
                 "remove them",
             )
         found[split], labels[split] = source, columns

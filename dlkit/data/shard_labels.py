@@ -52,7 +52,7 @@ def labels_of(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, n
         if broken.any():
             row = int(broken.argmax())
             raise DlkitError(
-                f"{file}: label {values[row]} in row {row}, but a class is a whole number or text",
+                f"{file}: label {values[row]} in row {row + 1}, but a class is a whole number or text",
                 "regression, the prediction of a number, is not supported",
             )
         column = pa.chunked_array([pa.array(values.astype(np.int64))])

@@ -89,7 +89,7 @@ def test_labels_of_every_type(labels: pa.Array, classes: tuple[str, ...], tmp_pa
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (pa.array([0.5, 1.7]), r"train\.parquet: label 0\.5 in row 0, but a class is a whole number or text"),
+        (pa.array([0.5, 1.7]), r"train\.parquet: label 0\.5 in row 1, but a class is a whole number or text"),
         (pa.array([0.0, float("nan")]), "label nan in row 1"),
         (pa.array([0, None]), "1 rows of the train shards have no label, the first is row 1"),
         (pa.array(["cat", None]), "1 rows of the train shards have no label, the first is row 1"),
