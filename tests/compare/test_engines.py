@@ -191,6 +191,11 @@ def test_workers_give_what_the_loop_gives() -> None:
         assert_same(found[expected.contender], expected, 1e-4)
 
 
+def test_an_engine_is_chosen_where_every_run_diverges() -> None:
+    contenders = grid(["sgd"], [1e30], 2)
+    assert timing.fastest(contenders, contest().training, 1, shortest=0).engine in ("loop", "stacked")
+
+
 def test_the_fastest_engine_is_chosen_from_those_that_can() -> None:
     race_of = contest(optimizers=["sgd"])
     contenders = grid(["sgd"], [1e-2], 4)
