@@ -35,30 +35,29 @@ def subjects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def results(subjects: Path) -> list[dict[str, Any]]:
-    """What the workers say of all cases: each has its part of each kind and seed."""
-    count = CASES // (len(KINDS) * len(SEEDS))
+@pytest.fixture(scope="session", params=list(SEEDS))
+def results(request: pytest.FixtureRequest, subjects: Path) -> tuple[int, list[dict[str, Any]]]:
+    """A seed, and what the workers say of all its cases: each worker has its part of each kind."""
+    seed, count = SEEDS[request.param], CASES // (len(KINDS) * len(SEEDS))
     bounds = [count * part // PROCESSES for part in range(PROCESSES + 1)]
     environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
     workers: list[subprocess.Popen[str]] = []
     for first, last in itertools.pairwise(bounds):
-        jobs = [str(x) for seed in SEEDS.values() for kind in KINDS for x in (kind, seed, first, last)]
+        jobs = [str(x) for kind in KINDS for x in (kind, seed, first, last)]
         command = [sys.executable, str(HERE / "worker.py"), str(subjects), *jobs]
         workers.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
     lines = [line for worker in workers for line in worker.communicate()[0].splitlines()]
     assert [worker.returncode for worker in workers] == [0] * len(workers)
-    return [json.loads(line) for line in lines]
+    return seed, [json.loads(line) for line in lines]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("which", list(SEEDS))
-def test_no_input_makes_a_command_end_badly(results: list[dict[str, Any]], which: str, kind: str) -> None:
-    seed = SEEDS[which]
-    of_kind = [result for result in results if (result["kind"], result["seed"]) == (kind, seed)]
+def test_no_input_makes_a_command_end_badly(results: tuple[int, list[dict[str, Any]]], kind: str) -> None:
+    seed, found = results
+    of_kind = [result for result in found if result["kind"] == kind]
     codes = sum((Counter(result["codes"]) for result in of_kind if "codes" in result), Counter[str]())
     print(f"{kind}, seed {seed}: exit codes {dict(codes)}")
     assert codes.total() == CASES // (len(KINDS) * len(SEEDS))
-    found = [result for result in of_kind if "wrong" in result]
-    shown = json.dumps(found[:20], indent=1, ensure_ascii=False)
-    assert not found, f"{len(found)} cases fail; DLKIT_FUZZ_SEED={seed} repeats them all\n{shown}"
+    wrong = [result for result in of_kind if "wrong" in result]
+    shown = json.dumps(wrong[:20], indent=1, ensure_ascii=False)
+    assert not wrong, f"{len(wrong)} cases fail; DLKIT_FUZZ_SEED={seed} repeats them all\n{shown}"
