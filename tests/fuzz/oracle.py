@@ -17,6 +17,7 @@ BAD_WORDS = ("Traceback", "internal error", "Fatal Python", "terminate called", 
 BINARY = {"compress": ("-",), "decompress": ("-",), "recipes": ("list", "show", "schema", "copy")}
 # Commands that leave everything they were asked for, or nothing. Others keep what was finished before they failed.
 WHOLE = ("compress", "decompress", "export", "recipes")
+STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")  # of a terminal
 QUIET = {"-q", "--quiet"}
 
 
@@ -116,8 +117,9 @@ def _words(ended: Ended) -> list[str]:
     found = [f"stderr has {word!r}" for word in BAD_WORDS if word in ended.err]
     if ended.environment == "no stderr":
         return found
-    errors = [line for line in ended.err.split("\n") if line.startswith("error: ")]
-    hints = [line for line in ended.err.split("\n") if line.startswith("hint: ")]
+    lines = STEERING.sub("", ended.err).split("\n")  # a live view is wiped away before the error is written
+    errors = [line for line in lines if line.startswith("error: ")]
+    hints = [line for line in lines if line.startswith("hint: ")]
     usage = ended.err.startswith("Usage: ")
     if ended.code in (1, 2) and not usage and len(errors) != 1:
         found.append(f"{len(errors)} lines begin with `error: `")
@@ -160,7 +162,9 @@ def _left_behind(ended: Ended, arguments: list[str]) -> list[str]:
     found += ended.wrong_files
     if ended.orphans:
         found.append("processes are left behind")
-    if ended.code == 2 or (ended.code == 1 and arguments[0] in WHOLE):
+    # files are whole before their record is printed, which a full stdout then refuses
+    unfinished = ended.code == 1 and arguments[0] in WHOLE and ended.environment != "full"
+    if ended.code == 2 or unfinished:
         found += [f"{path} was made, and the exit code is {ended.code}" for path in ended.made if path.name != ".lock"]
         found += [f"{path} was changed, and the exit code is {ended.code}" for path in ended.touched]
     return found

@@ -70,3 +70,11 @@ def test_damage_that_changes_a_number_is_named() -> None:
     wrote, wrong = (dataclasses.replace(GOOD, contents={"out": x}) for x in ("a1", "b2"))
     assert complaints(wrong, ["decompress", "x.dlk"], wrote) == ["the damage went unseen, and changed the result"]
     assert "intact" in complaints(REFUSED, EVAL, REFUSED)[0]
+
+
+def test_what_a_full_or_a_live_terminal_does_is_no_fault() -> None:
+    full = dataclasses.replace(REFUSED, code=1, environment="full", made=[Path("out/config.json")])
+    assert complaints(full, ["export", "run", "out"]) == []
+    assert complaints(dataclasses.replace(full, environment="plain"), ["export", "run", "out"])
+    wiped = dataclasses.replace(REFUSED, code=1, environment="terminal", err="\x1b[?25h\r\x1b[1A\x1b[2K" + REFUSED.err)
+    assert complaints(wiped, EVAL) == []
