@@ -8,15 +8,18 @@ import os
 import sys
 from typing import Any
 
-_LARGE = {"numpy", "torch"}
-_RAISED = 3
+from dlkit import memory
+
+# Bytes that must be left behind each: beside torch, for threads, other libraries and a step of training.
+_LARGE = {"numpy": 0, "torch": 1 << 29}
+_ABSENT = 3
 
 
 class _Trial(importlib.abc.MetaPathFinder):
     """Finds no module, but has a child process load each of the large ones before this process does."""
 
     def __init__(self) -> None:
-        self.left = _LARGE - sys.modules.keys()
+        self.left = _LARGE.keys() - sys.modules.keys()
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         if fullname in self.left:
@@ -25,7 +28,7 @@ class _Trial(importlib.abc.MetaPathFinder):
                 raise MemoryError(f"loading {fullname}")
 
     def loads(self, name: str) -> bool:
-        """Whether a child that imports the module goes on, or raises what this process will then raise too."""
+        """Whether a child imports the module and has room left; or it is absent, as this process will then find too."""
         child = os.fork()
         if child == 0:
             self.left.clear()
@@ -34,11 +37,13 @@ class _Trial(importlib.abc.MetaPathFinder):
                 os.dup2(nowhere, stream)
             try:
                 importlib.import_module(name)
+            except ModuleNotFoundError:
+                os._exit(_ABSENT)
             except BaseException:
-                os._exit(_RAISED)
-            os._exit(0)
+                os._exit(1)
+            os._exit((memory.free() or 0) < _LARGE[name])
         _, status = os.waitpid(child, 0)
-        return os.waitstatus_to_exitcode(status) in (0, _RAISED)
+        return os.waitstatus_to_exitcode(status) in (0, _ABSENT)
 
 
 def install() -> None:

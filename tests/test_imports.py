@@ -17,7 +17,7 @@ LEAVES = {
     "lines": set[str](),
     "processors": set[str](),
     "stages": set[str](),
-    "tried_import": set[str](),
+    "tried_import": {"errors", "memory"},
     "claim": {"errors"},
     "memory": {"errors"},
     "plotting": {"errors", "whole_file"},
