@@ -154,6 +154,19 @@ def test_every_number_of_a_recipe_has_an_upper_bound() -> None:
     assert not unbounded, json.dumps(unbounded[:3])
 
 
+def test_a_message_that_finds_no_room_is_replaced(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("dlkit.cli._console.report", full)
+    assert run(["eval", "absent"]) == 1
+    error, hint = capfd.readouterr().err.splitlines()
+    assert error == "error: out of memory"
+    assert hint.startswith("hint: ")
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not limit the address space")
 def test_a_library_that_does_not_fit_ends_in_one_line(tmp_path: Path) -> None:

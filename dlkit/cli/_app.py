@@ -30,6 +30,7 @@ from dlkit.cli import (
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
+_LESS = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
 
 app = typer.Typer(
     name="dlkit",
@@ -92,7 +93,11 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # what a library raised, or the last flush
         if debug:
             raise
-        _console.report(_unexpected(error))
+        error.__traceback__ = None  # whose frames hold what took the memory
+        try:
+            _console.report(_unexpected(error))
+        except MemoryError:
+            os.write(2, f"error: out of memory\nhint: {_LESS}\n".encode())
         code = 1
     else:
         return code
@@ -135,8 +140,7 @@ def _usage(error: typer.TyperException) -> int:
 def _unexpected(error: Exception) -> DlkitError:
     kind, text = type(error).__name__, str(error).strip().split("\n")[0]
     if memory.exhausted(error):
-        hint = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
-        return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", hint)
+        return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", _LESS)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return DlkitError(f"{where}{error.strerror or error}", _console.CHECK_PATH)
