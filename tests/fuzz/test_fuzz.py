@@ -58,6 +58,7 @@ def test_no_input_makes_a_command_end_badly(results: tuple[int, list[dict[str, A
     codes = sum((Counter(result["codes"]) for result in of_kind if "codes" in result), Counter[str]())
     print(f"{kind}, seed {seed}: exit codes {dict(codes)}")
     assert codes.total() == CASES // (len(KINDS) * len(SEEDS))
+    print("once only:", json.dumps([result for result in of_kind if "once" in result], indent=1, ensure_ascii=False))
     wrong = [result for result in of_kind if "wrong" in result]
     shown = json.dumps(wrong[:20], indent=1, ensure_ascii=False)
     assert not wrong, f"{len(wrong)} cases fail; DLKIT_FUZZ_SEED={seed} repeats them all\n{shown}"
