@@ -102,8 +102,8 @@ def _end(ended: Ended, arguments: list[str]) -> list[str]:
         allowed.add(3)
     if ended.environment == "pipe":
         allowed.add(141)
-    if ended.environment == "little memory" and re.search("cannot allocate memory|bad_alloc", ended.err):
-        allowed |= {127, -6}  # the C library's own end, of which no program learns
+    if _aborted(ended):
+        allowed |= {127, -6}
     if ended.told:
         allowed.add(143)
         if ended.worked < 1:
@@ -113,7 +113,15 @@ def _end(ended: Ended, arguments: list[str]) -> list[str]:
     return [] if ended.code in allowed else [f"exit code {ended.code}"]
 
 
+def _aborted(ended: Ended) -> bool:
+    """Whether C or C++ ended the process where memory was limited, of which no program learns."""
+    told = re.search("cannot allocate memory|bad_alloc", ended.err)
+    return ended.environment == "little memory" and ended.code in (127, -6) and told is not None
+
+
 def _words(ended: Ended) -> list[str]:
+    if _aborted(ended):
+        return []
     found = [f"stderr has {word!r}" for word in BAD_WORDS if word in ended.err]
     if ended.environment == "no stderr":
         return found
