@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 import errno
+import json
 import os
 import re
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
-from dlkit.errors import RequestError
+from dlkit.annotations import is_mapping
+from dlkit.errors import DlkitError, RequestError
 
 _MARKS = {  # the longer ones first: UTF-32's begins as UTF-16's does
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -107,3 +110,16 @@ def decoded(data: bytes, name: str, errors: str = "strict") -> str:
     except UnicodeDecodeError as error:
         wrong = f"byte 0x{data[error.start]:02x} at offset {error.start}"
         raise RequestError(f"{name} is not UTF-8: {wrong}", "convert it, for example with iconv") from error
+
+
+def json_mapping(file: Path, hint: str) -> dict[str, Any]:
+    """The mapping that a JSON file holds. Raises DlkitError with the hint where there is none that can be read."""
+    try:
+        found = json.loads(ordinary(file).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DlkitError(f"cannot read {file}: {error.strerror}", hint) from error
+    except (ValueError, RecursionError) as error:
+        raise DlkitError(f"{file} is not JSON: {error}", hint) from error
+    if not is_mapping(found):
+        raise DlkitError(f"{file} is no mapping", hint)
+    return found

@@ -22,7 +22,7 @@ LEAVES = {
     "memory": {"errors"},
     "plotting": {"errors", "whole_file"},
     "runs": {"errors", "lines", "text_input"},
-    "text_input": {"errors"},
+    "text_input": {"annotations", "errors"},
     "whole_file": {"errors"},
 }
 RECIPE = {"catalog", "recipe", "schedules"}

@@ -15,9 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dlkit.annotations import is_mapping
-from dlkit.errors import DlkitError, RequestError
-from dlkit.text_input import ordinary
+from dlkit.errors import RequestError
+from dlkit.text_input import json_mapping, ordinary
 from dlkit.whole_file import write_text
 
 RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
@@ -56,13 +55,7 @@ def settle(folder: Path, recipe: str | None, environment: Mapping[str, Any]) -> 
 def read(folder: Path, name: str) -> dict[str, Any]:
     """A JSON file of a race; empty if there is none, as in folders of earlier versions."""
     path = folder / name
-    try:
-        value = json.loads(ordinary(path).read_text(encoding="utf-8")) if path.exists() else {}
-    except (OSError, ValueError) as error:
-        raise DlkitError(f"{path} is damaged: {error}", "race again in another folder") from error
-    if not is_mapping(value):
-        raise DlkitError(f"{path} is damaged: it holds no record", "race again in another folder")
-    return value
+    return json_mapping(path, "race again in another folder") if path.exists() else {}
 
 
 def origin(recipe: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from dlkit.annotations import is_mapping
 from dlkit.data.tokenizer import END, MASKED, Tokenizer, from_json
 from dlkit.errors import DlkitError
 from dlkit.lines import lines
-from dlkit.text_input import ordinary
+from dlkit.text_input import json_mapping, ordinary
 
 _WORD_END = "</w>"  # of GPT-1
 # What BertNormalizer calls the keys of tokenizer_config.json.
@@ -79,13 +79,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _mapping(file: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(ordinary(file).read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DlkitError(f"{file.name} is not JSON: {error}", "is the download whole?") from error
-    if not is_mapping(found):
-        raise DlkitError(f"{file.name} is no mapping", "is the download whole?")
-    return found
+    return json_mapping(file, "is the download whole?")
 
 
 def _content(token: Any) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,12 @@ from torch import Tensor
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError
-from dlkit.text_input import ordinary
+from dlkit.text_input import json_mapping, ordinary
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A mapping. Raises DlkitError where there is none, or none that can be read."""
-    try:
-        found = json.loads(ordinary(file).read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DlkitError(f"cannot read {file}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise DlkitError(f"{file} is not JSON: {error}", "is the download whole?") from error
-    if not is_mapping(found):
-        raise DlkitError(f"{file} is no mapping", "is the download whole?")
-    return found
+    return json_mapping(file, "is the download whole?")
 
 
 def tensors(path: Path) -> dict[str, Tensor]:

@@ -98,7 +98,7 @@ def test_a_race_goes_on_with_its_own_recipe_and_data_alone(here: Any) -> None:
     recipe.unlink()
     damaged = here(*arguments, "--resume")
     assert (damaged.code, damaged.out) == (1, "")
-    assert "a/environment.json is damaged" in damaged.err
+    assert "a/environment.json is not JSON" in damaged.err
 
 
 def test_a_race_goes_on_by_the_command_in_its_folder(here: Any) -> None:
