@@ -67,7 +67,9 @@ class Training:
         """The model as full training batches go through it: compiled once for each shape of theirs."""
         if self.settings.compile != "on":
             return self.model
-        return torch.compile(self.model, dynamic=False, recompile_limit=MOST_SHAPES)  # pyright: ignore[reportCallIssue]
+        # a setting of the process, since torch.compile takes it as an argument from 2.12 on only
+        torch._dynamo.config.recompile_limit = MOST_SHAPES  # pyright: ignore[reportPrivateImportUsage]
+        return torch.compile(self.model, dynamic=False)
 
     @property
     def steps_per_epoch(self) -> int:
