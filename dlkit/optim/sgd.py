@@ -27,6 +27,7 @@ class SGD(Optimizer):
         maximize: ascend instead.
     """
 
+    elementwise = True
     fused_devices = ("cpu", "cuda", "mps")
 
     def __init__(
