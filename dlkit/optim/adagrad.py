@@ -78,8 +78,7 @@ class Adagrad(Optimizer):
         update(parameter, gradient, state["sum"], step_number(state, parameter), **options)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
+        steps = self.count(states)
         torch._fused_adagrad_(
             parameters,
             gradients,
@@ -90,4 +89,5 @@ class Adagrad(Optimizer):
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=group["maximize"],
+            found_inf=self.found_inf,
         )

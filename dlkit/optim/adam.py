@@ -114,8 +114,7 @@ class Adam(Optimizer):
         update(parameter, gradient, state["exp_avg"], state["exp_avg_sq"], step, s_max=s_max, **options)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
+        steps = self.count(states)
         self.kernel(
             parameters,
             gradients,
@@ -130,4 +129,5 @@ class Adam(Optimizer):
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=group["maximize"],
+            found_inf=self.found_inf,
         )

@@ -45,6 +45,12 @@ class Optimizer(torch.optim.Optimizer):
     # since a rule that goes by whole matrices may well descend from one that does not
     elementwise: bool
 
+    # torch's GradScaler hands these over at fp16, in place of waiting for the device: whether the gradient overflowed,
+    # so that no step is to be made (1, else 0), and by what it is still to be divided
+    _step_supports_amp_scaling = True
+    found_inf: Tensor | None = None
+    grad_scale: Tensor | None = None
+
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if not isinstance(vars(cls).get("elementwise"), bool):
@@ -77,7 +83,7 @@ class Optimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """One step of all parameters of a group by torch's kernel."""
+        """One step of all parameters of a group by torch's kernel, which is given `found_inf`."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ the loop
@@ -89,6 +95,14 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.grad_scale is not None:
+            for group in self.param_groups:
+                gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
+                torch._foreach_div_(gradients, self.grad_scale)
+        if self.found_inf is not None and self.found_inf.device.type == "cpu":
+            if self.found_inf.item():
+                return loss
+            self.found_inf = None
         stateless = type(self).begin is Optimizer.begin
         for group in self.param_groups:
             try:
@@ -118,6 +132,8 @@ class Optimizer(torch.optim.Optimizer):
         """One step of parameters of a group, by the fastest of the ways that take them."""
         if self._can_fuse(parameters, gradients, group):
             self.fused(parameters, gradients, states, group)
+            return
+        if self.found_inf is not None and self.found_inf.item():  # waits for the device: only kernels know of it there
             return
         for gradient in gradients:
             if gradient.is_sparse or gradient.is_complex():
@@ -177,6 +193,12 @@ class Optimizer(torch.optim.Optimizer):
         if device.type not in self.foreach_devices or any(_is_vector(value) for value in group.values()):
             return False
         return all(parameter.device == device for parameter in parameters)
+
+    def count(self, states: list[State]) -> list[Tensor]:
+        """Count one step, unless there is none; the counts."""
+        steps = [state["step"] for state in states]
+        torch._foreach_add_(steps, 1 if self.found_inf is None else 1 - self.found_inf)
+        return steps
 
     def new_step(self, parameter: Tensor, value: float = 0.0) -> Tensor:
         """A count of steps, float32: on the parameter's device for a kernel there, else on the host, as in torch."""

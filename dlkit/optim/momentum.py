@@ -77,4 +77,5 @@ class Momentum(Optimizer):
             nesterov=group["nesterov"],
             maximize=group["maximize"],
             is_first_step=False,  # the velocity starts at 0, so the first step is like every other
+            found_inf=self.found_inf,
         )

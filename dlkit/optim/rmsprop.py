@@ -109,13 +109,13 @@ class RMSprop(Optimizer):
         """torch has no fused kernel for it. Adam's is one: with rho1 = 0 its first moment is the gradient itself, and
         at step infinity its bias corrections are 1.
         """
-        torch._foreach_add_([state["step"] for state in states], 1)
+        steps = self.count(states)
         if group["maximize"]:
             gradients = list(torch._foreach_neg(gradients))
         if group["weight_decay"]:
             gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
         means = [state["square_avg"] for state in states]
-        forever = [torch.full_like(state["step"], math.inf) for state in states[:1]] * len(states)
+        forever = [torch.full_like(steps[0], math.inf)] * len(steps)
         options = {"lr": group["lr"], "beta1": 0.0, "beta2": group["alpha"], "eps": group["eps"]}
-        unused = {"amsgrad": False, "maximize": False, "weight_decay": 0.0}
+        unused = {"amsgrad": False, "maximize": False, "weight_decay": 0.0, "found_inf": self.found_inf}
         torch._fused_adam_(parameters, gradients, gradients, means, [], forever, **options, **unused)
