@@ -26,7 +26,7 @@ def score(
     chosen: list[tuple[runs.Run, recipes.Recipe, str, str]] = []
     for reference in references:
         run = runs.resolve(reference)
-        recipe = recipes.load(str(run.recipe), overrides)
+        recipe = recipes.load_run(str(run.recipe), overrides)
         found = benchmark.task_of(recipe.values["data"])
         if found is None:
             raise RequestError(

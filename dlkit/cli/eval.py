@@ -100,7 +100,7 @@ def evaluate(
         return
     reference = runs.resolve(run)
     chosen = reference.choose(checkpoint)
-    loaded = recipes.load(str(reference.recipe), overrides)
+    loaded = recipes.load_run(str(reference.recipe), overrides)
     loaded.require_data()
 
     from dlkit import build
