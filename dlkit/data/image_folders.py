@@ -77,7 +77,8 @@ def class_files(
     if len(classes) < (2 if complete else 1):
         place = next(iter(places))
         found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
-        deeper = [folder for folder in _subfolders(place / classes[0]) if split_of_folder(folder.name)] if classes else []
+        inside = _subfolders(place / classes[0]) if classes else []
+        deeper = any(split_of_folder(folder.name) for folder in inside)
         hint = f"its splits lie one level down: data.path={shlex.quote(str(place / classes[0]))}" if deeper else LAYOUT
         raise DlkitError(f"{place}: {found}", hint)
     tally = Tally()
