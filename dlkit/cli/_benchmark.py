@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlkit import recipe as recipes
-from dlkit import runs
 from dlkit.cli._console import Output
 from dlkit.cli._evaluations import record_of
 from dlkit.data import benchmark
 from dlkit.errors import DlkitError, RequestError
+from dlkit.storage import run_reference
 
 
 def score(
@@ -23,9 +23,9 @@ def score(
         RequestError: a run is of no task of a benchmark; before anything is evaluated.
         DlkitError: data is missing, or a single value is wanted and the score lacks tasks.
     """
-    chosen: list[tuple[runs.Run, recipes.Recipe, str, str]] = []
+    chosen: list[tuple[run_reference.Run, recipes.Recipe, str, str]] = []
     for reference in references:
-        run = runs.resolve(reference)
+        run = run_reference.resolve(reference)
         recipe = recipes.load_run(str(run.recipe), overrides)
         found = benchmark.task_of(recipe.values["data"])
         if found is None:

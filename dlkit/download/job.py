@@ -19,7 +19,7 @@ from dlkit.download.building import build, from_own, repair
 from dlkit.download.order import Order, Outcome, Reporter, stepper
 from dlkit.download.sources import listing, web_errors
 from dlkit.errors import DlkitError
-from dlkit.runs import require_inside
+from dlkit.storage.run_reference import require_inside
 
 
 def obtain(dataset: DataSet, order: Order, reporter: Reporter) -> Outcome:
