@@ -69,9 +69,9 @@ TORCH_FREE = [
     "information.codes",
     "information.bootstrap",
     "information.surprisal_page",
-    "data.sets",
+    "data.registry",
     "data.store",
-    "data.prepared",
+    "data.text.prepared",
     "download.job",
     "download.prepare",
 ]

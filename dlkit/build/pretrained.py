@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.build.parts import parts
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data import tokenizer_files
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import CAUSAL, MASKED, Tokenizer
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text import tokenizer_files
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import CAUSAL, MASKED, Tokenizer
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models import checkpoints
 from dlkit.models.checkpoints import HubModel

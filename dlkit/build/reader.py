@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data import tokenizer_files
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text import tokenizer_files
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models import checkpoints, hub_export
 from dlkit.models.bert import BERT

@@ -177,7 +177,7 @@ def _batch(
     import torch
 
     from dlkit import generation
-    from dlkit.data.spelling import Spelled
+    from dlkit.data.text.spelling import Spelled
 
     tokenizer, model = reader.tokenizer, reader.model
     counts = [0] * len(encoded)

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dlkit.data import store
-from dlkit.data.sets import DataSet
+from dlkit.data.registry import DataSet
 from dlkit.data.store import MANIFEST, Manifest
 from dlkit.download import failures
 from dlkit.download.building import build, from_own, repair

@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
-from dlkit.data.decoding import SUFFIXES
-from dlkit.data.imagenet import imagenet
-from dlkit.data.images import images
+from dlkit.data.images.decoding import SUFFIXES
+from dlkit.data.images.folder import images
+from dlkit.data.images.imagenet import imagenet
 from dlkit.errors import DlkitError, RequestError
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from dlkit.data import store
-from dlkit.data.sets import SETS
+from dlkit.data.registry import SETS
 from dlkit.download.failures import FetchError, retry_after
 from dlkit.download.files import RemoteFile
 from dlkit.download.order import Outcome

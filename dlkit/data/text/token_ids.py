@@ -10,8 +10,8 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.stages import stage
 from dlkit.storage.atomic_file import atomic_file

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dlkit.data.decoding import SUFFIXES
+from dlkit.data.images.decoding import SUFFIXES
 from dlkit.data.split_names import HINT, one_each, split_of_folder
 from dlkit.errors import DlkitError
 from dlkit.stages import stage
