@@ -33,14 +33,15 @@ MAY = {
     "losses": set[str](),
     "optim": set[str](),
     "data": set[str](),
-    "models": {"nn", "train"},  # train.checkpoint alone: a run as weights, verified
+    "models": {"nn"},
+    "pretrained": {"nn", "models", "train"},  # of train, checkpoints and checks of numbers: a run as weights, verified
     "train": {"nn"},
     "compare": {"train"},
     "generation": {"models"},
     "surprisal": {"models"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "train"},
-    "build": {*RECIPE, "nn", "models", "losses", "optim", "data", "train", "compare", "attention"},
+    "build": {*RECIPE, "nn", "models", "pretrained", "losses", "optim", "data", "train", "compare", "attention"},
     "information": set[str](),
     "download": {"data"},
     "cli": {
