@@ -115,6 +115,11 @@ def _run(arguments: list[str], debug: bool) -> int:
             raise
         _console.report(error)
         return error.exit_code
+    except RuntimeError as error:
+        if debug or (refusal := _refused(error)) is None:
+            raise
+        _console.report(refusal)
+        return refusal.exit_code
     except typer.TyperException as error:
         return _usage(error)
     except KeyboardInterrupt:
@@ -135,6 +140,15 @@ def _usage(error: typer.TyperException) -> int:
     command = context.command_path if context is not None else "dlkit"
     _console.report(RequestError(text.replace("\n", " ").rstrip("."), f"`{command} --help` shows the usage"))
     return int(getattr(error, "exit_code", 2))
+
+
+def _refused(error: RuntimeError) -> RequestError | None:
+    """What train.deterministic does not allow, if that is it. Only torch raises such errors."""
+    if "torch" not in sys.modules:
+        return None
+    from dlkit.train import machine
+
+    return machine.refused(error)
 
 
 def _unexpected(error: Exception) -> DlkitError:
