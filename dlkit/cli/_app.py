@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from dlkit.cli import (
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
+_NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")  # in torch's words
 _LESS = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
 
 app = typer.Typer(
@@ -95,10 +97,12 @@ def run(arguments: Sequence[str]) -> int:
             raise
         error.__traceback__ = None  # whose frames hold what took the memory
         try:
-            _console.report(_unexpected(error))
+            failure = _unexpected(error)
+            _console.report(failure)
+            code = failure.exit_code
         except MemoryError:
             os.write(2, f"error: out of memory\nhint: {_LESS}\n".encode())
-        code = 1
+            code = 1
     else:
         return code
     with contextlib.suppress(OSError, ValueError):  # what is left in the buffer has nowhere to go
@@ -115,11 +119,6 @@ def _run(arguments: list[str], debug: bool) -> int:
             raise
         _console.report(error)
         return error.exit_code
-    except RuntimeError as error:
-        if debug or (refusal := _refused(error)) is None:
-            raise
-        _console.report(refusal)
-        return refusal.exit_code
     except typer.TyperException as error:
         return _usage(error)
     except KeyboardInterrupt:
@@ -142,19 +141,17 @@ def _usage(error: typer.TyperException) -> int:
     return int(getattr(error, "exit_code", 2))
 
 
-def _refused(error: RuntimeError) -> RequestError | None:
-    """What train.deterministic does not allow, if that is it. Only torch raises such errors."""
-    if "torch" not in sys.modules:
-        return None
-    from dlkit.train import machine
-
-    return machine.refused(error)
-
-
 def _unexpected(error: Exception) -> DlkitError:
     kind, text = type(error).__name__, str(error).strip().split("\n")[0]
     if memory.exhausted(error):
         return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", _LESS)
+    if isinstance(error, ModuleNotFoundError) and (package := tried_import.package_of(error.name)) is not None:
+        return RequestError(f"this needs {package}, which is not installed", f"pip install {package}")
+    if isinstance(error, RuntimeError) and (operation := _NOT_DETERMINISTIC.search(text)) is not None:
+        return RequestError(
+            f"train.deterministic is true, and torch has no deterministic kernel for {operation[1]} on this device",
+            "set train.deterministic=false, or use --device cpu",
+        )
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return DlkitError(f"{where}{error.strerror or error}", _console.CHECK_PATH)

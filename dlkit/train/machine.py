@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import sys
 from typing import Any
 
@@ -23,7 +22,6 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 # Without one, cuBLAS may choose another workspace, and so another order of summation, in each stream.
 WORKSPACE = ":4096:8"
-_REFUSED = re.compile(r"(\S+) does not have a deterministic implementation")
 
 
 def keep_freed_memory() -> None:
@@ -100,17 +98,6 @@ def choose_kernels(deterministic: bool, benchmark: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = benchmark and not deterministic
-
-
-def refused(error: BaseException) -> RequestError | None:
-    """What to tell a user whose operation torch has no deterministic kernel for; None if that is not the error."""
-    found = _REFUSED.search(str(error))
-    if found is None:
-        return None
-    return RequestError(
-        f"train.deterministic is true, and torch has no deterministic kernel for {found[1]} here",
-        "set train.deterministic=false, or use --device cpu",
-    )
 
 
 def arithmetic() -> dict[str, Any]:
