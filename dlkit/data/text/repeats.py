@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from dlkit.annotations import Count, Ge, Le
-from dlkit.data.corpus import Corpus, Text, corpus
+from dlkit.data.text.corpus import Corpus, Text, corpus
 from dlkit.errors import RequestError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
