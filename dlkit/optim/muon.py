@@ -9,10 +9,9 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from dlkit.annotations import NonNegative, Positive, Rate
+from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
 from dlkit.errors import one_of
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require
