@@ -42,11 +42,14 @@ MAY = {
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "train"},
     "build": {*RECIPE, "nn", "models", "pretrained", "losses", "optim", "data", "train", "compare", "attention"},
+    "doctor": {
+        *RECIPE, "build", "generation", "attention", "compression", "train", "compare", "data", "models",
+    },
     "information": set[str](),
     "download": {"data"},
     "cli": {
         *RECIPE, "build", "generation", "surprisal", "attention", "compression", "train", "information", "compare",
-        "data", "download",
+        "data", "download", "doctor",
     },
 }  # fmt: skip
 TORCH_FREE = [
@@ -75,6 +78,8 @@ TORCH_FREE = [
     "data.text.prepared",
     "download.job",
     "download.prepare",
+    "doctor.registry",
+    "doctor.finding",
 ]
 
 

@@ -16,6 +16,7 @@ import typer
 from dlkit import __version__, memory, tried_import
 from dlkit.cli import compress, console, decompress, export, generate, recipes, signals
 from dlkit.cli.compare_optimizers import command as compare
+from dlkit.cli.doctor import command as doctor
 from dlkit.cli.download import command as download
 from dlkit.cli.entropy import command as entropy
 from dlkit.cli.eval import command as eval
@@ -46,6 +47,7 @@ app.command("generate", no_args_is_help=True)(generate.generate)
 app.command("compress", no_args_is_help=True)(compress.compress)
 app.command("decompress", no_args_is_help=True)(decompress.decompress)
 app.command("export", no_args_is_help=True)(export.export)
+app.command("doctor")(doctor.doctor)
 app.add_typer(recipes.app, name="recipes")
 
 

@@ -28,11 +28,6 @@ from dlkit.storage.atomic_file import atomic_file
 PAGE_ROOM = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow
 HEAD_ROOM = PAGE_ROOM / 144  # and in a head: pages of a few heads need no more precision than those of many
 COARSEST, FINEST = 255, 65_535  # the least and greatest N: an error of 0.002 and of 0.000008
-SCRIPTS = (
-    *("state", "elements", "colours", "matrices", "overview"),
-    *("head", "text_view", "lines_view", "matrix_view", "readout"),
-    *("search", "controls", "start"),
-)
 THUMB = 48  # small pictures have at most this many rows
 
 
@@ -135,8 +130,8 @@ def thumbnail(weights: np.ndarray, most: int = THUMB) -> np.ndarray:
 
 def _parts(page: Page, weights: Iterable[np.ndarray]) -> Iterator[str]:
     """The page in the order of the file: the matrices come before what is known only behind them."""
-    files = resources.files("dlkit.attention.page")
-    style, script = files.joinpath("page.css").read_text("utf-8"), _script()
+    files = resources.files("dlkit.attention")
+    style, script = (files.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     before, after = files.joinpath("page.html").read_text("utf-8").split("{{data}}")
     policy = (
         f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
@@ -164,13 +159,6 @@ def _parts(page: Page, weights: Iterable[np.ndarray]) -> Iterator[str]:
     yield f'<script type="text/plain" id="thumbs">{small}</script>\n'
     yield f'<script type="application/json" id="data">{_data(page, facts)}</script>\n'
     yield after.replace("{{script}}", script)
-
-
-def _script() -> str:
-    """The modules in one scope of their own, each of which uses what those before it define."""
-    files = resources.files("dlkit.attention.page")
-    modules = "\n".join(files.joinpath(f"{name}.js").read_text("utf-8") for name in SCRIPTS)
-    return f'\n"use strict";\n(() => {{\n{modules}}})();\n'
 
 
 def _checked(page: Page, weights: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
