@@ -20,18 +20,19 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
+from dlkit.train import passes
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
 from dlkit.train.evaluate import Batches, Task, evaluate, loss_of, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.train.finite import first_not_finite
+from dlkit.train.passes import Forward, Pass, Passes
 from dlkit.train.settings import Settings, steps_between
 from dlkit.train.state import Progress, State
 from dlkit.train.sums import Sums
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _HINT = "lower optimizer.lr, add schedule.warmup, or set train.clip_norm or train.on_nan=skip"
-MOST_SHAPES = 64  # of a batch, that a model is compiled for; torch's own 8 would leave grown images uncompiled
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -62,14 +63,15 @@ class Training:
     monitored: str | None = None  # the split that patience and the best checkpoint go by; never a test split
     description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved in each checkpoint
 
+    def forward(self, batch: Any) -> Pass:
+        """The loss of a training batch, and how many of its predictions are right, in the precision of the run."""
+        with self.autocast():
+            return self.task.forward(self.model, batch)
+
     @functools.cached_property
-    def compiled(self) -> Any:
-        """The model as full training batches go through it: compiled once for each shape of theirs."""
-        if self.settings.compile != "on":
-            return self.model
-        # a setting of the process, since torch.compile takes it as an argument from 2.12 on only
-        torch._dynamo.config.recompile_limit = MOST_SHAPES  # pyright: ignore[reportPrivateImportUsage]
-        return torch.compile(self.model, dynamic=False)
+    def compiled(self) -> Forward:
+        """The same for full batches: model and loss compiled as one, once for each shape of theirs."""
+        return passes.compiled(self.forward) if self.settings.compile == "on" else self.forward
 
     @property
     def steps_per_epoch(self) -> int:
@@ -110,6 +112,16 @@ class _Loop:
         if resume is not None:
             self.state.restore(resume, len(training.batches), settings.accumulate)
         self.progress = self.state.progress
+        self.passes = Passes(
+            training.forward,
+            training.compiled,
+            training.batches.batch_size,
+            self.parameters,
+            self.scaler,
+            accumulate=settings.accumulate,
+            captures=settings.cuda_graph == "on" and device.type == "cuda",
+        )
+        self.warmed = self.progress.warm_up  # seconds of an earlier part of the run
         self.saved_step = self.progress.step if resume is not None else -1
 
     # ------------------------------------------------------------------ the loop
@@ -129,7 +141,7 @@ class _Loop:
             progress.step = done = step + 1
             logged = done % settings.log_every == 0 or done == total
             metrics = self._logged_metrics() if logged else None
-            progress.seconds = time.perf_counter() - started
+            self._tell_time(started)
             yield StepDone(done, step // per_epoch, samples, lr, metrics)
 
             best = False
@@ -140,7 +152,7 @@ class _Loop:
                     reason = "patience"
             if training.should_stop() and done < total and reason == "done":
                 reason = "stopped"
-            progress.seconds = time.perf_counter() - started
+            self._tell_time(started)
             due = done == total or reason != "done" or best or (save_every and done % save_every == 0)
             if due and (path := self._save(best)) is not None:
                 yield Checkpointed(done, path)
@@ -148,9 +160,15 @@ class _Loop:
                 break
         if self.saved_step != progress.step:
             self._save(False)
-        progress.seconds = time.perf_counter() - started
+        self._tell_time(started)
         epochs = progress.step / per_epoch
-        yield Finished(progress.step, epochs, progress.seconds, dict(progress.metrics), reason, progress.skipped)
+        metrics, skipped = dict(progress.metrics), progress.skipped
+        yield Finished(progress.step, epochs, progress.seconds, metrics, reason, skipped, progress.warm_up)
+
+    def _tell_time(self, started: float) -> None:
+        """Note how long the run has taken, and apart from that, what has warmed it up."""
+        self.progress.warm_up = self.warmed + self.passes.seconds
+        self.progress.seconds = time.perf_counter() - started - self.passes.seconds
 
     def _steps(self, first: int, total: int) -> Iterator[tuple[int, list[Any]]]:
         """(step, its micro-batches) from step `first` on; notes in `progress` where the data then goes on."""
@@ -181,15 +199,9 @@ class _Loop:
         buffers = [buffer.clone() for buffer in self.buffers] if skips else []
         counted: list[tuple[Tensor, Tensor | None, int]] = []
         for batch in batches:
-            # a smaller last batch would be compiled anew: it goes through the plain model
-            model = training.compiled if len(batch[0]) == training.batches.batch_size else training.model
-            with training.autocast():
-                loss, right = training.task.forward(model, batch)
             # the gradient of the mean over all samples of the step
-            share = len(batch[1]) / samples
-            part = loss * share if share != 1 else loss
-            (self.scaler.scale(part) if self.scaler else part).backward()
-            counted.append((loss.detach(), right, len(batch[1])))
+            loss, right = self.passes(batch, len(batch[1]) / samples)
+            counted.append((loss, right, len(batch[1])))
         if self.scaler:
             self.scaler.unscale_(training.optimizer)
         if skips and not self._finite([loss for loss, _, _ in counted]):
