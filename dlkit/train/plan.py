@@ -10,7 +10,8 @@ import copy
 import dataclasses
 import shutil
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -157,18 +158,10 @@ def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.devic
         with torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
             return task.forward(twin, batch)
 
-    made = Passes(forward, forward, len(batch[0]), list(twin.parameters()), captures=True)
-    mode = torch.cuda.get_sync_debug_mode()
-    try:
-        torch.cuda.set_sync_debug_mode("error")
-        made(batch, 1.0)
-    except RuntimeError as error:
-        if "synchronizing" not in str(error):
-            raise
-        return None
-    finally:
-        torch.cuda.set_sync_debug_mode(mode)
+    if _waits(lambda: forward(batch)[0].backward()):
         random_state.restore(*generators)
+        return None
+    made = Passes(forward, forward, len(batch[0]), list(twin.parameters()), captures=True)
     spent: list[float] = []
     for _ in range(WARM_UP + 6):
         twin.zero_grad(set_to_none=True)
@@ -179,6 +172,23 @@ def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.devic
         spent.append(time.perf_counter() - start)
     random_state.restore(*generators)
     return min(spent[WARM_UP + 1 :])
+
+
+def _waits(body: Callable[[], None]) -> bool:
+    """Whether a body waits for CUDA, which a graph cannot."""
+    mode = torch.cuda.get_sync_debug_mode()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says of the mode itself that it is a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        body()
+    except RuntimeError as error:
+        if "synchronizing" not in str(error):
+            raise
+        return True
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    return False
 
 
 def _synchronize(device: torch.device) -> None:
