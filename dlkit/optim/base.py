@@ -34,6 +34,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     fused_devices: tuple[str, ...] = ()
+    capturable = False  # whether a step takes its learning rate as a tensor too, as a CUDA graph of it must
     elementwise = True  # whether each number of a parameter goes its own way, so that parameters can be stacked
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
@@ -184,7 +185,7 @@ def given(value: Number) -> bool:
 def _is_vector(value: Any) -> bool:
     """Whether a hyper-parameter, or one of a pair, has a value for each model of a stack."""
     parts: Any = value if isinstance(value, tuple) else (value,)
-    return any(isinstance(part, Tensor) for part in parts)
+    return any(isinstance(part, Tensor) and part.dim() > 0 for part in parts)
 
 
 def _is_dense(tensor: Tensor) -> bool:

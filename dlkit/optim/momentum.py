@@ -34,6 +34,7 @@ class Momentum(Optimizer):
     """
 
     fused_devices = ("cpu", "cuda", "mps")
+    capturable = True
 
     def __init__(
         self,

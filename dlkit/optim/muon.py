@@ -74,7 +74,11 @@ def update(
     # theta <- theta - lr lambda theta
     theta.mul_(1 - lr * weight_decay)
     # theta <- theta - lr scale O
-    theta.sub_(step, alpha=lr * SCALES[adjust_lr_fn](rows, columns))
+    length = lr * SCALES[adjust_lr_fn](rows, columns)
+    if isinstance(length, Tensor):  # which is no alpha, and would not raise bf16 to float32
+        theta.sub_(step.to(theta.dtype) * length)
+    else:
+        theta.sub_(step, alpha=length)
 
 
 def working_dtype(theta: Tensor) -> torch.dtype:

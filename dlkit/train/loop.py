@@ -30,6 +30,7 @@ from dlkit.train.passes import Forward, Pass, Passes
 from dlkit.train.settings import Settings, steps_between
 from dlkit.train.state import Progress, State
 from dlkit.train.sums import Sums
+from dlkit.train.updates import Updates
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _HINT = "lower optimizer.lr, add schedule.warmup, or set train.clip_norm or train.on_nan=skip"
@@ -121,6 +122,9 @@ class _Loop:
             accumulate=settings.accumulate,
             captures=settings.cuda_graph == "on" and device.type == "cuda",
         )
+        # a scaler waits for the device, and a graph cannot
+        captures = self.passes.captures and self.scaler is None
+        self.updates = Updates(optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures)
         self.warmed = self.progress.warm_up  # seconds of an earlier part of the run
         self.saved_step = self.progress.step if resume is not None else -1
 
@@ -211,8 +215,6 @@ class _Loop:
             self.sums.add(loss, right, count)
         self.sums.end_step()
         self.learned = batches[-1:]
-        if training.settings.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, training.settings.clip_norm)
         made = self._update()
         training.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None and made:
@@ -222,8 +224,9 @@ class _Loop:
     def _update(self) -> bool:
         """Let the optimizer make its step; whether it did: at fp16 it does not where the gradient overflows."""
         if self.scaler is None:
-            self.training.optimizer.step()
+            self.updates()
             return True
+        self.updates.clip()
         scale = self.scaler.get_scale()  # the scaler waits for the device at every step anyway
         self.scaler.step(self.training.optimizer)
         self.scaler.update()

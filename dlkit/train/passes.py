@@ -66,11 +66,13 @@ class Passes:
         self.seconds = 0.0  # of passes that were compiled or captured, which no later one takes
         self.seen: Counter[Any] = Counter()
         self.graphs: dict[Any, Graph] = {}
+        self.held: list[Tensor] | None = None  # the gradients of the step so far, where graphs put them there each time
         # a replay writes where the one before it has: the sum over a step's batches has memory of its own
         self.sums = {id(p): torch.zeros_like(p) for p in parameters} if captures and accumulate > 1 else {}
 
     def __call__(self, batch: Any, share: float) -> Pass:
         """The loss of a batch, apart from the gradient, which is that of `share` times the loss; and what is right."""
+        self.held = None
         if len(batch[0]) != self.full:
             return self._made(self.plain, batch, share)
         if not self.prepares:
@@ -109,11 +111,11 @@ class Passes:
     # ------------------------------------------------------------------ CUDA graphs
 
     @functools.cached_property
-    def _stream(self) -> torch.cuda.Stream:
+    def stream(self) -> torch.cuda.Stream:
         return torch.cuda.Stream(self.parameters[0].device)
 
     @functools.cached_property
-    def _pool(self) -> Any:
+    def pool(self) -> Any:
         """The memory of all graphs: they run one after the other."""
         return torch.cuda.graph_pool_handle()
 
@@ -122,10 +124,10 @@ class Passes:
         if not self.captures:
             return self._made(self.forward, batch, share)
         here = torch.cuda.current_stream()
-        self._stream.wait_stream(here)
-        with torch.cuda.stream(self._stream):
+        self.stream.wait_stream(here)
+        with torch.cuda.stream(self.stream):
             made = self._made(self.forward, batch, share)
-        here.wait_stream(self._stream)
+        here.wait_stream(self.stream)
         return made
 
     def _captured(self, batch: Any) -> Graph:
@@ -135,24 +137,26 @@ class Passes:
             parameter.grad = None
         share = torch.ones((), device=batch[0].device) if self.accumulate > 1 else 1.0
         run = functools.partial(self._made, self.forward, share=share)
-        graph = Graph(run, batch, self.parameters, share, self._pool, self._stream)
+        graph = Graph(run, batch, self.parameters, share, self.pool, self.stream)
         for parameter, gradient in zip(self.parameters, before, strict=True):
             parameter.grad = gradient
+        if self.sums:
+            graph.held = [self.sums[id(parameter)] for parameter in graph.parameters]
         return graph
 
     def _replayed(self, graph: Graph, batch: Any, share: float) -> Pass:
-        earlier = [parameter.grad for parameter in graph.parameters]
+        earlier = graph.parameters[0].grad
         made = graph.replay(batch, share)
-        if self.accumulate == 1:
-            held = graph.gradients
-        elif earlier[0] is None:
-            held = [self.sums[id(parameter)] for parameter in graph.parameters]
-            torch._foreach_copy_(held, graph.gradients)
-        else:
-            held: list[Any] = earlier
+        held = graph.held
+        if earlier is not None and earlier is not held[0]:  # of a batch that went as it is
+            held = [parameter.grad for parameter in graph.parameters]
             torch._foreach_add_(held, graph.gradients)
+            return made
+        if held is not graph.gradients:
+            (torch._foreach_copy_ if earlier is None else torch._foreach_add_)(held, graph.gradients)
         for parameter, gradient in zip(graph.parameters, held, strict=True):
             parameter.grad = gradient
+        self.held = held
         return made
 
 
@@ -184,7 +188,7 @@ class Graph:
             raise DlkitError(f"a step cannot be captured as a CUDA graph: {why}", "set train.cuda_graph=off") from error
         learned = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
         self.parameters = [parameter for parameter, _ in learned]
-        self.gradients = [gradient for _, gradient in learned]
+        self.gradients = self.held = [gradient for _, gradient in learned]
 
     def replay(self, batch: Any, share: float) -> Pass:
         """The pass of another batch of the same shapes. The next replay overwrites the gradients."""
