@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dlkit.train.loop import Training
     from dlkit.train.run_directory import RunDirectory
 
-_AUTO = ("precision", "compile", "channels_last")
+_AUTO = ("precision", "compile", "cuda_graph", "channels_last")
 
 
 def train(
