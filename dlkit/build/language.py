@@ -12,19 +12,19 @@ from torch import nn
 from dlkit.build import pretrained
 from dlkit.build.labels import with_classes, without_head
 from dlkit.build.parts import parts, read_data
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data.corpus import Corpus, Text
-from dlkit.data.labelled import LabelledTexts
-from dlkit.data.sentences import running_text
-from dlkit.data.sequences import SequenceBatches
 from dlkit.data.splits import whole
-from dlkit.data.tokenizer import Tokenizer
-from dlkit.data.tokens import Tokens, gives_back, tokens_of
-from dlkit.data.windows import MaskedWindows, Special, TokenWindows
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text.corpus import Corpus, Text
+from dlkit.data.text.labelled import LabelledTexts
+from dlkit.data.text.padded_batches import SequenceBatches
+from dlkit.data.text.sentences import running_text
+from dlkit.data.text.token_ids import Tokens, gives_back, tokens_of
+from dlkit.data.text.tokenizer import Tokenizer
+from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
-from dlkit.models import checkpoints
-from dlkit.models.checkpoints import HubModel
+from dlkit.pretrained import huggingface
+from dlkit.pretrained.huggingface import HubModel
 from dlkit.recipe import Recipe
 from dlkit.train.language import CausalLM, MaskedLM
 from dlkit.train.loop import Batches, Task
@@ -101,7 +101,7 @@ class LanguageData:
         """The recipe's model with random weights, or the checkpoint's where it begins with one."""
         model = self.untrained(recipe)
         if self.hub is not None:
-            fresh = checkpoints.load_into(model, self.hub)
+            fresh = huggingface.load_into(model, self.hub)
             if fresh:
                 self.remarks.append(f"{self.hub.path} does not have {', '.join(fresh)}: they start anew")
         return model

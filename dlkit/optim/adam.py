@@ -75,6 +75,7 @@ class Adam(Optimizer):
 
     elementwise = True
     fused_devices = ("cpu", "cuda", "mps")
+    capturable = True
     kernel = staticmethod(torch._fused_adam_)
     decoupled = False  # whether weights decay by themselves, and not through the gradient
 

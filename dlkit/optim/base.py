@@ -40,6 +40,7 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     fused_devices: tuple[str, ...] = ()
+    capturable = False  # whether a step takes its learning rate as a tensor too, as a CUDA graph of it must
     foreach_devices: tuple[str, ...] = ("cuda",)
     # whether each number of a parameter goes its own way, so that parameters can be stacked: each class says so itself,
     # since a rule that goes by whole matrices may well descend from one that does not
@@ -277,7 +278,7 @@ def given(value: Number) -> bool:
 def _is_vector(value: Any) -> bool:
     """Whether a hyper-parameter, or one of a pair, has a value for each model of a stack."""
     parts: Any = value if isinstance(value, tuple) else (value,)
-    return any(isinstance(part, Tensor) for part in parts)
+    return any(isinstance(part, Tensor) and part.dim() > 0 for part in parts)
 
 
 def is_dense(tensor: Tensor) -> bool:

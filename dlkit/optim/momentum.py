@@ -35,6 +35,7 @@ class Momentum(Optimizer):
 
     elementwise = True
     fused_devices = ("cpu", "cuda", "mps")
+    capturable = True
 
     def __init__(
         self,

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from dlkit.annotations import NonNegative, Positive, Rate
+from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
 from dlkit.errors import one_of
 from dlkit.optim.adamw import AdamW
-from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require
+from dlkit.optim.base import Group, Optimizer, State, add_, chosen, is_dense, require
 from dlkit.optim.many import Many, many
 
 _MOST_IN_A_STACK = 1 << 26  # numbers: larger matrices keep a device busy alone, and a stack takes memory
@@ -79,7 +78,11 @@ def update(
     # theta <- theta - lr lambda theta
     theta.mul_(1 - lr * weight_decay)
     # theta <- theta - lr scale O
-    theta.sub_(laid_out(step, theta), alpha=lr * SCALES[adjust_lr_fn](rows, columns))
+    moved, length = laid_out(step, theta), lr * SCALES[adjust_lr_fn](rows, columns)
+    if isinstance(length, Tensor):  # which is no alpha, and would not raise bf16 to float32
+        add_(theta, moved if isinstance(moved, Many) else moved.to(theta.dtype), -length)
+    else:
+        theta.sub_(moved, alpha=length)
 
 
 def matrices(x: Tensor) -> Tensor:

@@ -17,14 +17,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dlkit.data.windows import TokenWindows
+from dlkit.data.text.windows import TokenWindows
 from dlkit.generation import Sampling, generate
 from dlkit.losses import CrossEntropy
-from dlkit.models import hub_export
 from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.groups import parameter_groups
+from dlkit.pretrained import huggingface_export
 from dlkit.train.events import StepDone
 from dlkit.train.language import CausalLM
 from dlkit.train.loop import Training, fit
@@ -41,10 +41,10 @@ def twins(context: int, vocabulary: int = 1024, **keys: Any) -> tuple[GPT, Any]:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     model = GPT(vocabulary, context, **keys)
-    config = transformers.GPT2Config.from_dict(hub_export.config_of(model))
+    config = transformers.GPT2Config.from_dict(huggingface_export.config_of(model))
     config._attn_implementation = "sdpa"
     theirs = transformers.GPT2LMHeadModel(config)
-    theirs.load_state_dict(hub_export.tensors_of(model), strict=False)
+    theirs.load_state_dict(huggingface_export.tensors_of(model), strict=False)
     return model, theirs
 
 
@@ -218,8 +218,8 @@ def test_bf16_beside_fp32() -> None:
 TOKENIZE = """
 import sys, time
 from pathlib import Path
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import CAUSAL, bpe
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import CAUSAL, bpe
 text = Text.of(Path(sys.argv[1]).read_text())
 tokenizer = bpe([text], CAUSAL, vocab_size=4096)
 long = Text.of(Path(sys.argv[1]).read_text() * 20)
@@ -231,7 +231,7 @@ print(count, time.perf_counter() - began)
 
 def test_the_tokenizer_runs_on_both_cores(tmp_path: Path) -> None:
     """A process each with one thread of the tokenizer and with two, in turns."""
-    from dlkit.data.pydoc import pydoc
+    from dlkit.data.text.pydoc import pydoc
 
     (tmp_path / "text").write_text("".join(pydoc().splits["train"].pieces()))
     spent: dict[str, list[float]] = {"1": [], "2": []}

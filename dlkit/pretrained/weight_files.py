@@ -1,0 +1,130 @@
+"""Files of weights, opened and checked: dlkit's runs and checkpoints by their manifest, others' by what they carry.
+
+Files are safetensors, or torch's format read with weights_only=True: no code from a file is ever run.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from dlkit.errors import DlkitError
+from dlkit.storage import run_reference
+from dlkit.train import checkpoint
+from dlkit.train.finite import require_weights
+
+# What stands in the place of a file that was not really downloaded, by how it begins: what it is, and what to do.
+_NO_WEIGHTS = {
+    b"<!doctype": ("a web page", "download the file itself, not the page about it"),
+    b"<html": ("a web page", "download the file itself, not the page about it"),
+    b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file itself: git lfs pull"),
+}
+# Where training scripts keep the state dict in what they save; what wrappers put before every name.
+_HOLDERS = ("state_dict", "model", "net", "model_state_dict")
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """Tensors by name, without what wrapped them.
+
+    `own` says that they are a checkpoint of dlkit, and as it was written, `classes` what its outputs stand for, which
+    others' files do not say; `left_out` names other sets of weights that the file holds.
+    """
+
+    tensors: dict[str, Tensor]
+    own: bool = False
+    classes: tuple[str, ...] = ()
+    left_out: list[str] = field(default_factory=list[str])
+
+
+def read(path: Path) -> WeightFile:
+    """Open a file of weights, a folder that holds model.safetensors, or a run or checkpoint of dlkit.
+
+    Of a run the best checkpoint is taken, or else the last; of a checkpoint the moving average, if it has one. Every
+    file of a checkpoint is verified, and the checksums that a .pth file has.
+
+    Raises:
+        DlkitError: there is none, it is damaged, or holds anything but finite numbers.
+    """
+    folder = _checkpoint_of(path)
+    if folder is not None:
+        saved = checkpoint.load(folder, files=("model", "ema"))
+        if path.is_file() and path.name not in ("model.safetensors", "ema.safetensors"):
+            raise DlkitError(f"{path} holds no weights of a model", f"model.weights={folder}")
+        weights = saved.tensors["model"] if path.is_file() and path.name == "model.safetensors" else saved.weights
+        require_weights(weights, path)
+        return WeightFile(weights, own=True, classes=tuple(saved.state.get("data", {}).get("classes", ())))
+    file = path / "model.safetensors" if path.is_dir() else path
+    found = _open(file)
+    left_out: list[str] = []
+    for holder in _HOLDERS:
+        if isinstance(found, Mapping) and isinstance(found.get(holder), Mapping):
+            left_out += [str(name) for name, value in found.items() if name != holder and _is_state(value)]
+            found = found[holder]
+    if not isinstance(found, Mapping):
+        raise DlkitError(f"{file} holds a {type(found).__name__}, not a state dict", "save model.state_dict()")
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise DlkitError(f"{file} holds no tensors", "save model.state_dict()")
+    while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), None):
+        tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
+    require_weights(tensors, file)
+    return WeightFile(tensors, left_out=left_out)
+
+
+def _checkpoint_of(path: Path) -> Path | None:
+    """The checkpoint of dlkit that is meant by a run, a checkpoint or a file in one; None for weights of others."""
+    if (path / "checkpoints").is_dir():
+        return run_reference.Run(path).choose()
+    folder = path if path.is_dir() else path.parent
+    if folder.parent.name == "checkpoints":
+        run_reference.require_inside(folder.parent.parent, folder)
+    of_a_run = folder.resolve().parent.name == "checkpoints" and (folder.resolve().parents[1] / "recipe.yaml").is_file()
+    marked = any((folder / name).is_file() for name in (checkpoint.STATE, checkpoint.MANIFEST))
+    return folder if path.exists() and (of_a_run or marked) else None
+
+
+def _open(path: Path) -> Any:
+    if not path.is_file():
+        raise DlkitError(f"no such file of weights: {path}", "model.weights is a .safetensors, .pth or .pt file")
+    try:
+        with path.open("rb") as file:
+            start = file.read(64).lstrip().lower()
+        for beginning, (what, hint) in _NO_WEIGHTS.items():
+            if start.startswith(beginning):
+                raise DlkitError(f"{path} is {what}, not weights", hint)
+        if not start:
+            raise DlkitError(f"{path} is empty", "is the download whole?")
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        if zipfile.is_zipfile(path):  # torch writes the checksums of its archives, and does not look at them
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise DlkitError(f"{path} is damaged: the checksum of {damaged} in it is wrong", "get the file anew")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise DlkitError(
+            f"{path} holds more than tensors, or is damaged: loading it could run code, so it is not loaded",
+            "save only the state dict: torch.save(model.state_dict(), FILE), or better as .safetensors",
+        ) from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
+        raise DlkitError(f"cannot read the weights {path}: {reason}", "is the file whole?") from error
+
+
+def _is_state(value: Any) -> bool:
+    """Whether something that a training script saved is a set of weights, by name; an optimizer's state is not."""
+    if not isinstance(value, Mapping):
+        return False
+    return any(isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items())
