@@ -184,8 +184,7 @@ class MaskedWindows(TokenWindows):
         generator = torch.Generator().manual_seed(mixed_seed(self.seed if self.training else 0, number, batch))
         windows = self._take(begins)  # (B, T - 2)
         # all that is drawn, and what follows from it alone, is made on the host, where no shape is waited for
-        chosen = self._choose(begins, generator)  # (B, T - 2)
-        row, column = chosen.nonzero(as_tuple=True)
+        row, column = self._choose(begins, generator)  # (M,), (M,)
         places = row * (windows.shape[1] + 2) + column + 1  # (M,)
         draw = torch.rand(len(row), generator=generator)
         noise = torch.randint(special.size, (len(row),), generator=generator)
@@ -209,13 +208,15 @@ class MaskedWindows(TokenWindows):
         """How many of so many tokens are to be predicted."""
         return max(1, round(self.mask * length))
 
-    def _choose(self, begins: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, T - 2) bool on the CPU: the same number in each row, or as many whole words as do not exceed it."""
+    def _choose(self, begins: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the chosen tokens among (B, T - 2), each (M,), in order and on the CPU: the same number
+        in each row, or as many whole words as do not exceed it."""
         rows, length = len(begins), self._span
         wanted = self._wanted(length)
         score = torch.rand(rows, length, generator=generator)
         if not self.whole_words:
-            return score.argsort(1).argsort(1) < wanted
+            column = score.argsort(1)[:, :wanted].sort(1).values  # (B, wanted)
+            return torch.arange(rows).repeat_interleave(wanted), column.flatten()
         opens = ~self._continues[self._on_host(begins)]
         opens[:, 0] = True
         word = opens.cumsum(1) - 1  # (B, T - 2): the number of each token's word
@@ -226,4 +227,5 @@ class MaskedWindows(TokenWindows):
         fits = total <= wanted
         fits[:, 0] = True  # a single long word is better than none
         taken = torch.zeros_like(fits).scatter_(1, order, fits)
-        return taken.gather(1, word)
+        row, column = taken.gather(1, word).nonzero(as_tuple=True)
+        return row, column
