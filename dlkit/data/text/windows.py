@@ -178,6 +178,7 @@ class MaskedWindows(TokenWindows):
         self.samples = (whole - 1 if whole > 8 else whole) if training else -(-len(tokens) // self.window)
         self.batch_size = min(batch_size, self.samples)
         self._continues = torch.from_numpy(special.continues)
+        self.padded = whole_words and device.type != "cpu"
 
     def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> tuple[Any, ...]:
         special, device = self.special, self.device
@@ -190,7 +191,7 @@ class MaskedWindows(TokenWindows):
         noise = torch.randint(special.size, (len(row),), generator=generator)
         # 80 % [MASK], 10 % any token, 10 % itself
         shown = torch.where(draw < 0.8, special.mask, torch.where(draw < 0.9, noise, _ITSELF))
-        if padded := self.whole_words and device.type != "cpu":
+        if self.padded:
             size = len(windows) * self._wanted(windows.shape[1])
             rest = -len(row) % size  # a word longer than all that is wanted makes more than `size`
             places, shown = F.pad(places, (0, rest)), F.pad(shown, (0, rest), value=_PADDING)
@@ -200,7 +201,7 @@ class MaskedWindows(TokenWindows):
         inputs = whole.flatten()
         targets = inputs.index_select(0, places)
         inputs = inputs.index_copy(0, places, torch.where(shown < 0, targets, shown)).view_as(whole)
-        if padded:
+        if self.padded:
             return PaddedBatch(inputs, targets.masked_fill(shown == _PADDING, IGNORED), places, len(row))
         return inputs, targets, places
 
