@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import warnings
@@ -77,6 +78,10 @@ def run(arguments: Sequence[str]) -> int:
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):  # PYTHONUNBUFFERED
+        # such a stream drops without a word what the system does not take in one piece
+        raw = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stdout.encoding, line_buffering=True)
     stdout: Any = sys.stdout
     with contextlib.suppress(AttributeError):  # a stand-in
         stdout.reconfigure(errors="backslashreplace")
@@ -101,8 +106,7 @@ def run(arguments: Sequence[str]) -> int:
         code = 1
     else:
         return code
-    with contextlib.suppress(OSError, ValueError):  # what is left in the buffer has nowhere to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _console.drop_output()
     return code
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lines import lines
-from dlkit.whole_file import require_target
+from dlkit.storage.atomic_file import require_target
 
 MOST_BYTES = 1 << 26  # of texts
 SUFFIXES = {"--html": ".html", "--png": ".png", "--svg": ".svg", "--npz": ".npz"}

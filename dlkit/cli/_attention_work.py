@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dlkit import runs
 from dlkit.attention.request import MEASURES, Request
 from dlkit.cli._attention_output import show, steps_table, write_files
 from dlkit.cli._console import Output, note, show_tables
 from dlkit.errors import DlkitError, RequestError
+from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,9 +50,13 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
     for option in ("--html", "--npz"):
         if option in request.files:
             raise RequestError(f"{option} is for one checkpoint, not for --steps", "draw the steps with --png or --svg")
-    run = runs.resolve(request.run)
+    run = run_reference.resolve(request.run)
     folder = run.path / "checkpoints"
-    found = [folder / runs.directory_name(step) for step, whole in runs.step_folders(folder).items() if whole]
+    found = [
+        folder / run_reference.directory_name(step)
+        for step, whole in run_reference.step_folders(folder).items()
+        if whole
+    ]
     if len(found) < 2:
         raise DlkitError(
             f"{run.path} keeps {len(found)} checkpoint",

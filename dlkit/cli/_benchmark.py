@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlkit import recipe as recipes
-from dlkit import runs
 from dlkit.cli._console import Output
 from dlkit.cli._evaluations import record_of
-from dlkit.data import benchmark
+from dlkit.data.text import glue_score
 from dlkit.errors import DlkitError, RequestError
+from dlkit.storage import run_reference
 
 
 def score(
@@ -23,11 +23,11 @@ def score(
         RequestError: a run is of no task of a benchmark; before anything is evaluated.
         DlkitError: data is missing, or a single value is wanted and the score lacks tasks.
     """
-    chosen: list[tuple[runs.Run, recipes.Recipe, str, str]] = []
+    chosen: list[tuple[run_reference.Run, recipes.Recipe, str, str]] = []
     for reference in references:
-        run = runs.resolve(reference)
-        recipe = recipes.load(str(run.recipe), overrides)
-        found = benchmark.task_of(recipe.values["data"])
+        run = run_reference.resolve(reference)
+        recipe = recipes.load_run(str(run.recipe), overrides)
+        found = glue_score.task_of(recipe.values["data"])
         if found is None:
             raise RequestError(
                 f"{run.path} was trained on {recipe.values['data']['name']}, no task of GLUE or SuperGLUE",
@@ -44,19 +44,19 @@ def score(
     from dlkit.train import machine
 
     place = machine.pick_device(device)
-    results: list[benchmark.Result] = []
+    results: list[glue_score.Result] = []
     for run, recipe, name, task in chosen:
         splits, samples = dict[str, dict[str, float]](), 0
         path = run.choose(checkpoint)
         found = build.trained(recipe, path, place)
-        for split in benchmark.splits_of(name, task):
+        for split in glue_score.splits_of(name, task):
             result = build.evaluation(recipe, found, split, place)
             splits[split], samples = result.metrics, samples + result.samples
             record = record_of(run.path, recipe, path, result) | {"benchmark": name, "task": task}
             if not output.tables and not output.quiet:
                 output.emit(record, None, lambda: "")
-        results.append(benchmark.Result(name, task, splits, samples))
-    records = [benchmark.aggregate(name, results) for name in scored]
+        results.append(glue_score.Result(name, task, splits, samples))
+    records = [glue_score.aggregate(name, results) for name in scored]
     if output.tables:
         output.emit({}, None, functools.partial(_table, records))
         return
@@ -65,7 +65,7 @@ def score(
 
 
 def _require_all(name: str, there: set[str]) -> None:
-    missing = [task for task in benchmark.BENCHMARKS[name] if task not in there]
+    missing = [task for task in glue_score.BENCHMARKS[name] if task not in there]
     if missing:
         raise DlkitError(f"no score of {name} without {', '.join(missing)}", "leave -q out for the tasks that are here")
 
@@ -84,7 +84,7 @@ def _table(records: list[dict[str, Any]]) -> Any:
         for task, found in record["tasks"].items():
             metrics = ", ".join(f"{key} {value:.4f}" for key, value in found["metrics"].items())
             table.add_row(f"{name} {task}", metrics, f"{found['score']:.4f}", str(found["runs"]), f"{found['n']:,}")
-        count = len(benchmark.BENCHMARKS[name])
+        count = len(glue_score.BENCHMARKS[name])
         if missing:
             table.add_row(Text(name, style="bold"), f"{len(missing)} of {count} tasks missing", "none", "", "")
             remarks.append(Text(f"{name} lacks {', '.join(missing)}; the mean of the others is {record['mean']:.4f}"))

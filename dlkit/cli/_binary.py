@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.whole_file import whole_file
+from dlkit.storage.atomic_file import atomic_file
 
 
 def refuse(path: Path | None, overwrite: bool) -> None:
@@ -37,7 +37,7 @@ def binary_output(path: Path | None) -> Generator[BinaryIO]:
     """
     try:
         if path is not None:
-            with whole_file(path) as file:
+            with atomic_file(path) as file:
                 yield file
             return
         with tempfile.TemporaryFile() as file:

@@ -57,7 +57,7 @@ def runs(incomplete: str) -> list[str]:
 
 def data_sets(incomplete: str) -> list[tuple[str, str]]:
     """Names of data sets and groups that can be downloaded."""
-    from dlkit.data.sets import GROUPS, SETS
+    from dlkit.data.registry import GROUPS, SETS
 
     names = [(name, s.help) for name, s in SETS.items()] + [(name, "all of it") for name in GROUPS]
     return [(name, help) for name, help in names if name.startswith(incomplete)]

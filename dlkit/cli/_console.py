@@ -124,10 +124,24 @@ class Output:
         """A line on stdout at once, so that a reader at the other end of a pipe need not wait.
 
         It is UTF-8 under any locale; the name of a file that is not goes out as the bytes that it is.
+
+        Raises DlkitError where there is no room for it, as on a full disk.
         """
-        sys.stdout.flush()
-        sys.stdout.buffer.write(as_bytes(text) + b"\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(as_bytes(text) + b"\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            drop_output()
+            raise DlkitError(f"cannot write the result: {error.strerror or error}", "is there room for it?") from error
+
+
+def drop_output() -> None:
+    """Let what is left in the buffer of stdout go nowhere, since it cannot go where it should."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_bytes(text: str) -> bytes:

@@ -117,7 +117,7 @@ class Measured:
 
         from dlkit import surprisal
         from dlkit.cli._progress import Progress
-        from dlkit.data.corpus import cut
+        from dlkit.data.text.corpus import cut
 
         tokenizer = self.reader.tokenizer
         lengths = np.array([len(tokenizer.bytes_of(number)) for number in range(tokenizer.size)], dtype=np.float64)

@@ -11,7 +11,7 @@ from dlkit.cli._console import Output, finite, note
 from dlkit.compare.runs import Outcome
 from dlkit.compare.store import PAGE, SUMMARY
 from dlkit.errors import RequestError
-from dlkit.whole_file import write_text
+from dlkit.storage.atomic_file import write_text
 
 if TYPE_CHECKING:
     from dlkit.compare.surfaces import Surface

@@ -11,7 +11,7 @@ from dlkit.cli._entropy_view import facts_table
 from dlkit.information.surprisal_page import THRESHOLDS, level, visible
 
 if TYPE_CHECKING:
-    from dlkit.data.tokenizer import Tokenizer
+    from dlkit.data.text.tokenizer import Tokenizer
 
 # Background and text of each step of the scale, light to dark, as on a light page; the first step has none.
 _COLOURS = (

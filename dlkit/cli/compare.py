@@ -20,8 +20,8 @@ from dlkit.cli._race_view import RaceView
 from dlkit.cli._race_work import Race
 from dlkit.compare import provenance, store, surfaces
 from dlkit.errors import DivergedError, RequestError, VerdictError
+from dlkit.storage.atomic_file import require_target
 from dlkit.text_input import opened_by_shell
-from dlkit.whole_file import require_target
 
 
 class Engine(StrEnum):

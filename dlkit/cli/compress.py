@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
-from dlkit import runs
 from dlkit.cli import _completion
 from dlkit.cli._binary import binary_input, binary_output, refuse
 from dlkit.cli._console import Output, live_console, note
 from dlkit.cli._options import Json, Quiet
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
+from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
     from dlkit.compression.archive import Codec
@@ -102,7 +102,7 @@ def settings(
 
         return nullcontext(PrequentialCodec(streams))
 
-    runs.require(model)
+    run_reference.require(model)
     import torch
 
     from dlkit.build.reader import open_reader

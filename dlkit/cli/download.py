@@ -12,9 +12,9 @@ from dlkit.cli import _completion
 from dlkit.cli._console import Output, note
 from dlkit.cli._options import DataDir, Json, Quiet
 from dlkit.cli._signals import GracefulStop
-from dlkit.data import sets, store
+from dlkit.data import registry, store
 from dlkit.data.folder import data_folder
-from dlkit.data.sets import DataSet
+from dlkit.data.registry import DataSet
 from dlkit.errors import RequestError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def download(
         return
     if not names:
         raise RequestError("which data set?", "`dlkit download --list` shows them all")
-    wanted = list(dict.fromkeys(dataset for name in names for dataset in sets.named(name)))
+    wanted = list(dict.fromkeys(dataset for name in names for dataset in registry.named(name)))
     _check(mirror, own, wanted)
 
     from dlkit.cli._download_view import DownloadView
@@ -148,7 +148,7 @@ def _table(record: dict[str, Any]) -> Any:
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = ", ".join(f"{split} {rows:,}" for split, rows in record["splits"].items())
     facts = [("data set", f"{record['name']}  {record['status']}"), ("path", record["path"]), ("rows", rows)]
-    facts.append(("size", sets.size_text(record["bytes"])))
+    facts.append(("size", registry.size_text(record["bytes"])))
     if record.get("repaired"):
         facts.append(("repaired", ", ".join(record["repaired"])))
     if record.get("mismatch"):
@@ -161,7 +161,7 @@ def _table(record: dict[str, Any]) -> Any:
 
 
 def _list(output: Output) -> None:
-    records = [_listed(dataset) for dataset in sets.SETS.values()]
+    records = [_listed(dataset) for dataset in registry.SETS.values()]
     if output.tables:
         output.emit({}, None, lambda: _list_table(records))
         return
@@ -207,7 +207,7 @@ def _list_table(records: list[dict[str, Any]]) -> Any:
             Text(record["name"], style="bold"),
             "yes" if record["present"] else "",
             f"{rows:,}" if rows else "",
-            ("" if record["exact"] else "~") + sets.size_text(record["bytes"]),
+            ("" if record["exact"] else "~") + registry.size_text(record["bytes"]),
             record["licence"] + (", token" if record["gated"] else ""),
             record["source"],
             f"{record['task']}: {record['summary']}",

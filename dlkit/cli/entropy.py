@@ -14,7 +14,7 @@ from dlkit.cli._console import Output
 from dlkit.cli._options import Device, Json, Quiet
 from dlkit.errors import RequestError
 from dlkit.plotting import require_figure
-from dlkit.whole_file import require_target
+from dlkit.storage.atomic_file import require_target
 
 
 class Symbols(StrEnum):

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from dlkit import recipe as recipes
-from dlkit import runs
 from dlkit.catalog import SECTIONS
 from dlkit.cli import _benchmark, _completion
 from dlkit.cli._console import Output
@@ -18,6 +17,7 @@ from dlkit.cli._progress import preparing
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
 from dlkit.plotting import require_figure
+from dlkit.storage import run_reference
 from dlkit.train.settings import Views
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def evaluate(
         with preparing(quiet):
             _benchmark.score([run, *more], checkpoint, overrides, device, Output(as_json, quiet))
         return
-    reference = runs.resolve(run)
+    reference = run_reference.resolve(run)
     chosen = reference.choose(checkpoint)
-    loaded = recipes.load(str(reference.recipe), overrides)
+    loaded = recipes.load_run(str(reference.recipe), overrides)
     loaded.require_data()
 
     from dlkit import build

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from dlkit import runs
 from dlkit.cli import _completion
 from dlkit.cli._console import Output
 from dlkit.cli._options import Json, Quiet
 from dlkit.errors import RequestError
+from dlkit.storage import run_reference
 
 
 def export(
@@ -34,7 +34,7 @@ def export(
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise RequestError(f"{directory} is there already", "export writes a new directory")
 
-    runs.require(run)
+    run_reference.require(run)
     import torch
 
     from dlkit.build.reader import open_reader, write_hub

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from dlkit import runs
 from dlkit.annotations import LARGEST_SEED
 from dlkit.attention.request import Request
 from dlkit.cli import _completion
@@ -15,6 +14,7 @@ from dlkit.cli._attention_input import check_targets, read_lines, read_text
 from dlkit.cli._console import Output
 from dlkit.cli._options import Device, Json, Quiet
 from dlkit.errors import RequestError
+from dlkit.storage import run_reference
 
 
 def inspect_attention(
@@ -121,7 +121,7 @@ def inspect_attention(
     check_targets(request.files)
     for reference in (run, compare):
         if reference is not None:
-            runs.require(reference)
+            run_reference.require(reference)
 
     from dlkit.cli import _attention_work as work
 

@@ -14,7 +14,7 @@ from dlkit.cli._console import Output, is_plain
 from dlkit.cli._options import Json, Overrides, Quiet, RecipeName
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import strict_yaml
-from dlkit.whole_file import write_text
+from dlkit.storage.atomic_file import write_text
 
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 

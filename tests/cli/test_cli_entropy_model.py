@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import CAUSAL, MASKED
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import CAUSAL, MASKED
 from dlkit.information import surprisal_page
 from dlkit.models import checkpoints
 from dlkit.models.bert import BERT

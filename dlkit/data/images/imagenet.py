@@ -13,11 +13,11 @@ import torch
 from dlkit.annotations import Side
 from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, imagenet_statistics
-from dlkit.data.encoded import Cached, Files, Source
-from dlkit.data.image_folders import Examples, class_files
+from dlkit.data.images.class_folders import Examples, class_files
+from dlkit.data.images.encoded import Cached, Files, Source
+from dlkit.data.images.parquet_shards import read_shards, shards_in
+from dlkit.data.images.tars import Tars
 from dlkit.data.known import Known
-from dlkit.data.parquet_shards import read_shards, shards_in
-from dlkit.data.tars import Tars
 from dlkit.errors import DlkitError
 
 

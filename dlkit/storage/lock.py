@@ -11,7 +11,7 @@ from dlkit.errors import DlkitError
 LOCK = ".lock"
 
 
-def claim(folder: Path, option: str) -> FileLock:
+def lock_folder(folder: Path, option: str) -> FileLock:
     """Lock a folder until the lock is released, or the process has ended.
 
     Args:

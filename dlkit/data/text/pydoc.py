@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from dlkit.data.corpus import Corpus, Text, corpus
+from dlkit.data.text.corpus import Corpus, Text, corpus
 from dlkit.errors import DlkitError
 
 _SEPARATOR = "\n\n\n"

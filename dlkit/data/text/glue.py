@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
-from dlkit.data import prepared
-from dlkit.data.benchmark import GLUE, SUPERGLUE
-from dlkit.data.labelled import Answer, Examples, LabelledTexts, labelled
 from dlkit.data.splits import three_way
+from dlkit.data.text import prepared
+from dlkit.data.text.glue_score import GLUE, SUPERGLUE
+from dlkit.data.text.labelled import Answer, Examples, LabelledTexts, labelled
 from dlkit.errors import DlkitError, RequestError
 
 Rows = dict[str, list[Any]]

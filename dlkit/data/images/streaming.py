@@ -17,12 +17,12 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
 from dlkit.annotations import Count, Fraction, Natural, NonNegative, Side, Workers
-from dlkit.data import augmentation
 from dlkit.data.batches import grown_size
 from dlkit.data.dataset import Split
-from dlkit.data.decoding import DamagedImageError
-from dlkit.data.encoded import Source
 from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.images import augmentation
+from dlkit.data.images.decoding import DamagedImageError
+from dlkit.data.images.encoded import Source
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
 

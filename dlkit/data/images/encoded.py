@@ -19,8 +19,8 @@ from filelock import FileLock
 from PIL import Image
 from torch import Tensor
 
-from dlkit.data.decoding import DamagedImageError, decoded
-from dlkit.data.stream_order import UNIFORM
+from dlkit.data.images.decoding import DamagedImageError, decoded
+from dlkit.data.images.stream_order import UNIFORM
 from dlkit.errors import DlkitError
 from dlkit.processors import cores
 from dlkit.stages import stage

@@ -14,7 +14,7 @@ from dlkit.errors import DlkitError, RequestError
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Generator[BinaryIO]:
+def atomic_file(path: Path) -> Generator[BinaryIO]:
     """A binary file, to write and to read again, that takes its name at the end of the block. A link is followed.
 
     After an error or an interrupt, whatever had that name is as it was.
@@ -86,9 +86,9 @@ def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8; what is no text, as a byte in a file's name may be, is spelled out.
 
     Raises:
-        DlkitError: as `whole_file`.
+        DlkitError: as `atomic_file`.
     """
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 

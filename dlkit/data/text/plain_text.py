@@ -7,8 +7,8 @@ from pathlib import Path
 
 from dlkit import text_input
 from dlkit.annotations import Rate
-from dlkit.data.corpus import Corpus, Span, Text, character_start, corpus
 from dlkit.data.split_names import split_of_file
+from dlkit.data.text.corpus import Corpus, Span, Text, character_start, corpus
 from dlkit.errors import DlkitError, RequestError
 
 

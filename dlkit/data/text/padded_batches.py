@@ -16,8 +16,8 @@ from torch import Tensor
 
 from dlkit.annotations import Count
 from dlkit.data.epochs import Epochs, mixed_seed
-from dlkit.data.labelled import Examples
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text.labelled import Examples
+from dlkit.data.text.tokenizer import Tokenizer
 
 _POOL = 50  # batches whose examples are sorted by length together
 _MULTIPLE = 8  # T is a multiple of it, which fits the kernels and repeats shapes

@@ -11,7 +11,7 @@ from torch import Tensor
 from dlkit.annotations import Count, Natural, Rate
 from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, assemble
-from dlkit.data.sets import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
+from dlkit.data.registry import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
 

@@ -14,8 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlkit.data.decoding import DamagedImageError, decoded
-from dlkit.data.stream_order import mixed_order, randomness
+from dlkit.data.images.decoding import DamagedImageError, decoded
+from dlkit.data.images.stream_order import mixed_order, randomness
 from dlkit.errors import DlkitError
 
 _WINDOW = 65_536  # images among which each is mixed: 7 GB of archives, which stay in the system's memory

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlkit.data.image_folders import Tally
-from dlkit.data.images import every_image
+from dlkit.data.images.class_folders import Tally
+from dlkit.data.images.folder import every_image
 
 # Y' of ITU-R BT.601, as PIL's conversion to grey.
 _LUMA = (0.299, 0.587, 0.114)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dlkit.errors import DlkitError
-from dlkit.whole_file import unfinished, whole_file, write_text
+from dlkit.storage.atomic_file import atomic_file, unfinished, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 def test_it_is_written_with_the_usual_permissions_and_can_be_read_meanwhile(tmp_path: Path) -> None:
     usual = tmp_path / "usual"
     usual.touch()
-    with whole_file(tmp_path / "a") as file:
+    with atomic_file(tmp_path / "a") as file:
         file.write(b"12345")
         file.seek(1)
         assert file.read(2) == b"23"
@@ -39,7 +39,7 @@ def test_what_was_there_stays_after_an_error(tmp_path: Path, error: type[BaseExc
     target.write_text("before")
 
     def write() -> None:
-        with whole_file(target) as file:
+        with atomic_file(target) as file:
             file.write(b"after")
             raise error
 

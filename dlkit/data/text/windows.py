@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dlkit.annotations import Count, Fraction
 from dlkit.data.epochs import Epochs, mixed_seed
-from dlkit.data.tokens import Tokens
+from dlkit.data.text.token_ids import Tokens
 from dlkit.errors import DlkitError
 
 _ON_DEVICE = 1 << 30  # bytes of tokens that are kept on the device

@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
-from dlkit.data.columns import column_values, feature_columns, feature_values, require_range
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.known import Known
 from dlkit.data.labels import class_names, class_places, labels_of
 from dlkit.data.splits import three_way
-from dlkit.data.table_file import CSV, JSONL, PARQUET, Format, read_table, shortened
+from dlkit.data.tables.columns import column_values, feature_columns, feature_values, require_range
+from dlkit.data.tables.table_file import CSV, JSONL, PARQUET, Format, read_table, shortened
 
 
 def table(

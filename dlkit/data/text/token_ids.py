@@ -10,11 +10,11 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import DTypeLike, NDArray
 
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.stages import stage
-from dlkit.whole_file import whole_file
+from dlkit.storage.atomic_file import atomic_file
 
 IN_MEMORY = 256 << 20  # bytes of text up to which its tokens are kept in memory
 _AT_ONCE = 1 << 16
@@ -73,7 +73,7 @@ def _encoded(text: Text, tokenizer: Tokenizer, dtype: DTypeLike) -> Iterator[Tok
 
 
 def _write(path: Path, first: Tokens, text: Text, tokenizer: Tokenizer) -> None:
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(first.tobytes())
         for chunk in _encoded(text, tokenizer, first.dtype):
             file.write(chunk.tobytes())

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from dlkit.annotations import Count
-from dlkit.data.corpus import Corpus, Text, corpus
+from dlkit.data.text.corpus import Corpus, Text, corpus
 from dlkit.errors import RequestError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -24,7 +24,7 @@ from tokenizers import Encoding, decoders, models, normalizers, pre_tokenizers, 
 from tokenizers import Tokenizer as Engine
 
 from dlkit.annotations import MOST_TOKENS
-from dlkit.data.corpus import Text
+from dlkit.data.text.corpus import Text
 from dlkit.errors import DlkitError
 from dlkit.stages import stage
 
@@ -178,7 +178,7 @@ def from_json(text: str) -> Tokenizer:
 
 def from_directory(path: Path) -> Tokenizer:
     """The tokenizer of a Hugging Face directory, as `tokenizer_files` reads it."""
-    from dlkit.data import tokenizer_files  # which needs this module
+    from dlkit.data.text import tokenizer_files  # which needs this module
 
     return tokenizer_files.from_directory(path)
 

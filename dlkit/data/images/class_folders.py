@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dlkit.data.decoding import SUFFIXES
+from dlkit.data.images.decoding import SUFFIXES
 from dlkit.data.split_names import HINT, one_each, split_of_folder
 from dlkit.errors import DlkitError
 from dlkit.stages import stage
@@ -74,8 +75,12 @@ def class_files(
     places = [folders["train"]] if complete else folders.values()
     classes = tuple(sorted({folder.name for place in places for folder in _subfolders(place)}))
     if len(classes) < (2 if complete else 1):
+        place = next(iter(places))
         found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
-        raise DlkitError(f"{next(iter(places))}: {found}", LAYOUT)
+        inside = _subfolders(place / classes[0]) if classes else []
+        deeper = any(split_of_folder(folder.name) for folder in inside)
+        hint = f"its splits lie one level down: data.path={shlex.quote(str(place / classes[0]))}" if deeper else LAYOUT
+        raise DlkitError(f"{place}: {found}", hint)
     tally = Tally()
     for place in {root, *folders.values()}:
         _count_strays(place, tally)

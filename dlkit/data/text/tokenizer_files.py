@@ -13,7 +13,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Engine
 
 from dlkit.annotations import is_mapping
-from dlkit.data.tokenizer import END, MASKED, Tokenizer, from_json
+from dlkit.data.text.tokenizer import END, MASKED, Tokenizer, from_json
 from dlkit.errors import DlkitError
 from dlkit.lines import lines
 from dlkit.text_input import json_mapping, ordinary

@@ -5,7 +5,7 @@ memory. No torch.
     texts.tables["train"]["sentence1"]     a pyarrow.ChunkedArray of strings, not copied
     texts.classes                          ("not_equivalent", "equivalent"), or None for a regression (glue/stsb)
 
-Splits and columns are the hub's own (see `dlkit.data.sets`); a label that is hidden, as in most test splits, is -1.
+Splits and columns are the hub's own (see `dlkit.data.registry`); a label that is hidden, as in most test splits, is -1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from dlkit.data import store
-from dlkit.data.sets import SETS, Column
+from dlkit.data.registry import SETS, Column
 from dlkit.errors import DlkitError
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dlkit import memory
 from dlkit.annotations import Count, Natural, Rate, Side
 from dlkit.data.dataset import Dataset, Split, assemble
-from dlkit.data.decoding import square, why
-from dlkit.data.image_folders import Examples, Tally, class_files, image_files, split_folders
+from dlkit.data.images.class_folders import Examples, Tally, class_files, image_files, split_folders
+from dlkit.data.images.decoding import square, why
 from dlkit.data.known import Known
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset

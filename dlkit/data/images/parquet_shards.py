@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlkit.data.decoding import DamagedImageError, decoded
-from dlkit.data.shard_labels import ShardLabels, classes_of, labels_of, places_of
+from dlkit.data.images.decoding import DamagedImageError, decoded
+from dlkit.data.images.shard_labels import ShardLabels, classes_of, labels_of, places_of
+from dlkit.data.images.stream_order import mixed_order, randomness
 from dlkit.data.split_names import split_of_file, split_of_folder
-from dlkit.data.stream_order import mixed_order, randomness
 from dlkit.errors import DlkitError
 
 _WINDOW_BYTES = 128 * 2**20  # of encoded images, which a process keeps to mix rows from

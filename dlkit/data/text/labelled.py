@@ -12,11 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
-from dlkit.data.columns import require_column
 from dlkit.data.known import Known
 from dlkit.data.labels import class_names, class_places, labels_of
 from dlkit.data.splits import three_way
-from dlkit.data.table_file import FORMATS, Table, read_table, shortened
+from dlkit.data.tables.columns import require_column
+from dlkit.data.tables.table_file import FORMATS, Table, read_table, shortened
 from dlkit.errors import DlkitError, RequestError
 
 Answer = Literal["class", "number", "candidate"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dlkit.data import glue
-from dlkit.data.corpus import Corpus, Text, corpus
-from dlkit.data.labelled import Examples
-from dlkit.data.pydoc import pydoc
+from dlkit.data.text import glue
+from dlkit.data.text.corpus import Corpus, Text, corpus
+from dlkit.data.text.labelled import Examples
+from dlkit.data.text.pydoc import pydoc
 
 
 def running_text(examples: Examples) -> Text:
