@@ -7,7 +7,7 @@ device sees the same examples, and iteration resumes exactly at any batch.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, Self
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -74,7 +74,7 @@ class Batches(Epochs):
             drawn = [values[chosen] for values in parameters]
             yield self._mix(self._select(rows, *drawn), self._targets.index_select(0, rows), *drawn)
 
-    def side_by_side(self, sources: Sequence[Self], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         drawn = [source._drawn(number) for source in sources]
         order, *parameters = (self.laid_out(values) for values in zip(*drawn, strict=True))  # each (S samples,)
         count = len(sources)
@@ -183,7 +183,7 @@ class ImageBatches(Batches):
         side = grown_size(self.start_size, self._height, number, self.grow_epochs, _MULTIPLE)
         return ((augmentation.resize(inputs, side), *rest) for inputs, *rest in batches)
 
-    def side_by_side(self, sources: Sequence[Self], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         if self.start_size is not None or self.mixup or self.cutmix:  # which go by whole batches
             return Epochs.side_by_side(self, sources, number, start)
         return super().side_by_side(sources, number, start)

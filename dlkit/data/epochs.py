@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +31,7 @@ class Epochs:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
         raise NotImplementedError
 
-    def side_by_side(self, sources: Sequence[Self], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """The same of S sources at once, this one among them, that differ in nothing but their seed: (S, n, ...)."""
         for batches in zip(*(source.epoch(number, start) for source in sources), strict=True):
             yield tuple(torch.stack(list(part)) for part in zip(*batches, strict=True))

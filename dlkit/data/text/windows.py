@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ class TokenWindows(Epochs):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield self._make(self._take(begins[rows]), number, batch, rows)
 
-    def side_by_side(self, sources: Sequence[Self], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         if self._mapped is not None:
             yield from Epochs.side_by_side(self, sources, number, start)
             return
@@ -172,7 +172,7 @@ class MaskedWindows(TokenWindows):
         self.batch_size = min(batch_size, self.samples)
         self._continues = torch.from_numpy(special.continues)
 
-    def side_by_side(self, sources: Sequence[Self], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         return Epochs.side_by_side(self, sources, number, start)
 
     def _make(self, windows: Tensor, number: int, batch: int, rows: slice) -> tuple[Tensor, ...]:
