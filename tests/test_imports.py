@@ -32,11 +32,12 @@ MAY = {
     "recipe": {"catalog", "data"},  # data.store alone: is what the recipe needs here?
     "schedules": set[str](),
     "nn": set[str](),
-    "losses": set[str](),
+    "linear_cross_entropy": set[str](),
+    "losses": {"linear_cross_entropy"},
     "optim": set[str](),
     "data": set[str](),
     "models": {"nn", "train"},  # train.checkpoint alone: a run as weights, verified
-    "train": {"nn"},
+    "train": {"nn", "linear_cross_entropy"},
     "compare": {"train"},
     "generation": {"models"},
     "surprisal": {"models"},

@@ -34,6 +34,7 @@ class Fixed(nn.Module):
     def __init__(self, outputs: Tensor) -> None:
         super().__init__()
         self.outputs = outputs
+        self.vocabulary = outputs.shape[-1]
         self.calls: list[Any] = []
 
     def forward(self, *inputs: Any, **keys: Any) -> Tensor:
