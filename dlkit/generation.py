@@ -189,10 +189,8 @@ def generate(
         if noise is not None:
             for row, generator in zip(noise, generators, strict=True):
                 row.exponential_(generator=generator)
-        if static:
-            chosen = rows.next().clone()  # the next step overwrites it
-        else:
-            chosen = _chosen(rows, sampling, noise, known)
+        # what a step gives is overwritten by the next one
+        chosen = rows.next().clone() if static else _chosen(rows, sampling, noise, known)
         if step + 1 < most:
             rows.append(chosen.clamp(min=0))  # `fetched` refuses a -1, but a GPU is some steps ahead of it
         yield chosen
