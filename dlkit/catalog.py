@@ -31,81 +31,96 @@ class Entry:
 
 
 _IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
-_STREAMED = ("dlkit.data.streaming:StreamedImages",)
+_STREAMED = ("dlkit.data.images.streaming:StreamedImages",)
 _ROW_BATCHES = ("dlkit.data.batches:Batches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _WEIGHTS = ("dlkit.models.weights:pretrained",)
 _IMAGES = ("image-classification",)
 _ROWS = ("tabular-classification",)
-_WINDOWS = ("dlkit.data.windows:TokenWindows", "dlkit.data.windows:MaskedWindows")
+_WINDOWS = ("dlkit.data.text.windows:TokenWindows", "dlkit.data.text.windows:MaskedWindows")
 _PRETRAINED = ("dlkit.models.checkpoints:pretrained",)
 _RUNNING_TEXT = ("causal-lm", "masked-lm")
 _CAUSAL = ("causal-lm",)
 _TEXTS = ("text-classification",)
-_SEQUENCES = ("dlkit.data.sequences:SequenceBatches",)
+_SEQUENCES = ("dlkit.data.text.padded_batches:SequenceBatches",)
 _ENCODED = ("masked-lm", "text-classification")
 
 DATA = {
     "digits": Entry(
-        "dlkit.data.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGE_BATCHES, _IMAGES
+        "dlkit.data.images.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGE_BATCHES, _IMAGES
     ),
     "cifar10": Entry(
-        "dlkit.data.cifar:cifar10", "60,000 colour images in 10 classes (download)", _IMAGE_BATCHES, _IMAGES, "cifar10"
+        "dlkit.data.images.cifar:cifar10",
+        "60,000 colour images in 10 classes (download)",
+        _IMAGE_BATCHES,
+        _IMAGES,
+        "cifar10",
     ),
     "cifar100": Entry(
-        "dlkit.data.cifar:cifar100",
+        "dlkit.data.images.cifar:cifar100",
         "60,000 colour images in 100 classes (download)",
         _IMAGE_BATCHES,
         _IMAGES,
         "cifar100",
     ),
-    "images": Entry("dlkit.data.images:images", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES),
+    "images": Entry("dlkit.data.images.folder:images", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES),
     "imagenet": Entry(
-        "dlkit.data.imagenet:imagenet", "class folders or Parquet shards of any size, streamed", _STREAMED, _IMAGES
+        "dlkit.data.images.imagenet:imagenet",
+        "class folders or Parquet shards of any size, streamed",
+        _STREAMED,
+        _IMAGES,
     ),
     "imagenet1k": Entry(
-        "dlkit.data.imagenet:imagenet1k",
+        "dlkit.data.images.imagenet:imagenet1k",
         "ILSVRC 2012: 1,000 classes, streamed (download)",
         _STREAMED,
         _IMAGES,
         "imagenet1k",
     ),
     "imagenet22k": Entry(
-        "dlkit.data.imagenet:imagenet22k",
+        "dlkit.data.images.imagenet:imagenet22k",
         "all of ImageNet: 21,841 classes, streamed (download)",
         _STREAMED,
         _IMAGES,
         "imagenet22k",
     ),
-    "csv": Entry("dlkit.data.tables:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS),
+    "csv": Entry("dlkit.data.tables.rows:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS),
     "jsonl": Entry(
-        "dlkit.data.tables:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
+        "dlkit.data.tables.rows:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
     ),
     "parquet": Entry(
-        "dlkit.data.tables:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
+        "dlkit.data.tables.rows:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
     ),
     "pydoc": Entry(
-        "dlkit.data.pydoc:pydoc", "the reference manual of Python, 466 kB of text (embedded)", _WINDOWS, _RUNNING_TEXT
+        "dlkit.data.text.pydoc:pydoc",
+        "the reference manual of Python, 466 kB of text (embedded)",
+        _WINDOWS,
+        _RUNNING_TEXT,
     ),
     "repeats": Entry(
-        "dlkit.data.repeats:repeats", "random strings that repeat, for induction heads (embedded)", _WINDOWS, _CAUSAL
+        "dlkit.data.text.repeats:repeats",
+        "random strings that repeat, for induction heads (embedded)",
+        _WINDOWS,
+        _CAUSAL,
     ),
-    "text": Entry("dlkit.data.text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT),
+    "text": Entry(
+        "dlkit.data.text.plain_text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
+    ),
     "sentences": Entry(
-        "dlkit.data.sentences:sentences",
+        "dlkit.data.text.sentences:sentences",
         "the sentences of a labelled data set, to pre-train on (download)",
         _WINDOWS,
         _RUNNING_TEXT,
         "{of}",
     ),
-    "sst2": Entry("dlkit.data.glue:sst2", "sentences of film reviews (download)", _SEQUENCES, _TEXTS, "sst2"),
-    "imdb": Entry("dlkit.data.glue:imdb", "50,000 film reviews (download)", _SEQUENCES, _TEXTS, "imdb"),
-    "glue": Entry("dlkit.data.glue:glue", "a task of GLUE (download)", _SEQUENCES, _TEXTS, "glue/{config}"),
+    "sst2": Entry("dlkit.data.text.glue:sst2", "sentences of film reviews (download)", _SEQUENCES, _TEXTS, "sst2"),
+    "imdb": Entry("dlkit.data.text.glue:imdb", "50,000 film reviews (download)", _SEQUENCES, _TEXTS, "imdb"),
+    "glue": Entry("dlkit.data.text.glue:glue", "a task of GLUE (download)", _SEQUENCES, _TEXTS, "glue/{config}"),
     "superglue": Entry(
-        "dlkit.data.glue:superglue", "a task of SuperGLUE (download)", _SEQUENCES, _TEXTS, "superglue/{config}"
+        "dlkit.data.text.glue:superglue", "a task of SuperGLUE (download)", _SEQUENCES, _TEXTS, "superglue/{config}"
     ),
     "texts": Entry(
-        "dlkit.data.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
+        "dlkit.data.text.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
     ),
 }
 
@@ -149,10 +164,10 @@ MODELS = {
 }
 
 TOKENIZERS = {
-    "auto": Entry("dlkit.data.tokenizer:auto", "the checkpoint's, or else bpe for a GPT and wordpiece for a BERT"),
-    "byte": Entry("dlkit.data.tokenizer:byte", "a token is a byte"),
-    "bpe": Entry("dlkit.data.tokenizer:bpe", "byte-level byte-pair encoding, learned from the training text"),
-    "wordpiece": Entry("dlkit.data.tokenizer:wordpiece", "WordPiece, learned from the training text"),
+    "auto": Entry("dlkit.data.text.tokenizer:auto", "the checkpoint's, or else bpe for a GPT and wordpiece for a BERT"),
+    "byte": Entry("dlkit.data.text.tokenizer:byte", "a token is a byte"),
+    "bpe": Entry("dlkit.data.text.tokenizer:bpe", "byte-level byte-pair encoding, learned from the training text"),
+    "wordpiece": Entry("dlkit.data.text.tokenizer:wordpiece", "WordPiece, learned from the training text"),
 }
 
 LOSSES = {

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from dlkit.whole_file import require_target, whole_file
+from dlkit.storage.atomic_file import atomic_file, require_target
 
 # What a figure can be written as, and which of matplotlib's remarks in it would differ from one time to the next.
 _REMARKS = {"svg": ("Date",), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
@@ -45,7 +45,7 @@ def save(figure: Any, target: Path) -> None:
 
     kind = target.suffix.lower().removeprefix(".")
     _take_texts_as_they_are(figure)
-    with rc_context({"svg.hashsalt": "dlkit"}), warnings.catch_warnings(), whole_file(target) as file:
+    with rc_context({"svg.hashsalt": "dlkit"}), warnings.catch_warnings(), atomic_file(target) as file:
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
         figure.savefig(file, format=kind, metadata=dict.fromkeys(_REMARKS[kind]), dpi=150)

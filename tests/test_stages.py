@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlkit.data.imagenet import imagenet
-from dlkit.data.images import images
-from dlkit.data.text import text
-from dlkit.data.tokenizer import bpe, wordpiece
-from dlkit.data.tokens import tokens_of
+from dlkit.data.images.folder import images
+from dlkit.data.images.imagenet import imagenet
+from dlkit.data.text.plain_text import text
+from dlkit.data.text.token_ids import tokens_of
+from dlkit.data.text.tokenizer import bpe, wordpiece
 from dlkit.stages import heard_by, stage
 
 Heard = list[tuple[str, int | None, int]]  # of each stage: its title, its total, how much it told of

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlkit import surprisal
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data.corpus import Text, cut
-from dlkit.data.tokenizer import CAUSAL, Tokenizer
-from dlkit.data.windows import TokenWindows
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text.corpus import Text, cut
+from dlkit.data.text.tokenizer import CAUSAL, Tokenizer
+from dlkit.data.text.windows import TokenWindows
 from dlkit.models.gpt import GPT
 
 TEXT = ("The with statement wraps a block.\n\tétoile <|endoftext|> \x1b[31m\n" * 9).encode()

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dlkit import runs, text_input
+from dlkit import text_input
 from dlkit.errors import RequestError
 from dlkit.recipe import load, strict_yaml
+from dlkit.storage import run_reference
 
 RECIPE = (
     "task: image-classification\ndata: {name: digits}\nmodel: {name: mlp}\noptimizer: {name: sgd, lr: 0.1}\n"
@@ -41,7 +42,7 @@ def test_a_byte_order_mark_and_carriage_returns_change_no_recipe(tmp_path: Path)
 def test_a_run_is_read_from_any_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, mark: bytes) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     feed(monkeypatch, mark + form.format(path=tmp_path).encode() + b"\r\n")
-    assert runs.resolve("-").path == tmp_path
+    assert run_reference.resolve("-").path == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_a_run_is_read_from_any_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_no_run_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     feed(monkeypatch, data)
     with pytest.raises(RequestError) as error:
-        runs.resolve("-")
+        run_reference.resolve("-")
     assert "standard input" in error.value.message
     assert len(error.value.message) < 200
     assert error.value.hint

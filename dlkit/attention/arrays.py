@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dlkit.attention.page import Page
-from dlkit.whole_file import whole_file
+from dlkit.storage.atomic_file import atomic_file
 
 
 def write(path: Path, page: Page, numbers: Sequence[int], weights: Iterable[np.ndarray]) -> None:
@@ -33,7 +33,7 @@ def write(path: Path, page: Page, numbers: Sequence[int], weights: Iterable[np.n
         "sides": np.array([_plain(side) for side in page.sides]),
         **{name: np.asarray(values) for name, values in page.scores.items()},
     }
-    with whole_file(path) as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         with archive.open("weights.npy", "w", force_zip64=True) as member:
             header = {"descr": "<f4", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(member, header)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import RequestError
 
 _LONGEST = 64  # tokens of a copy

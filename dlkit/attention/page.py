@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.attention.labels import pieces, prose
-from dlkit.whole_file import whole_file
+from dlkit.storage.atomic_file import atomic_file
 
 PAGE_ROOM = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow
 HEAD_ROOM = PAGE_ROOM / 144  # and in a head: pages of a few heads need no more precision than those of many
@@ -83,7 +83,7 @@ def write(path: Path, page: Page, weights: Iterable[np.ndarray]) -> int:
     Raises:
         DlkitError: the file cannot be written.
     """
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         for part in _parts(page, weights):
             file.write(part.encode("utf-8"))
     return path.stat().st_size

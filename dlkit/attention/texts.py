@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from tokenizers import Encoding
 
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import RequestError
 
 

@@ -166,8 +166,8 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, whole: 
 class Evaluation:
     """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None.
 
-    `damaged` images were left out, as `dlkit.data.streaming` does: name -> why. `extent` is what was measured of which
-    file, as fields of a record.
+    `damaged` images were left out, as `dlkit.data.images.streaming` does: name -> why. `extent` is what was measured of
+    which file, as fields of a record.
     """
 
     split: str

@@ -15,7 +15,7 @@ from dlkit.catalog import TEXT_TASKS
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.folder import data_folder
 from dlkit.data.splits import whole as whole_splits
-from dlkit.data.table_file import shortened
+from dlkit.data.tables.table_file import shortened
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 

@@ -12,15 +12,15 @@ from torch import nn
 from dlkit.build import pretrained
 from dlkit.build.labels import with_classes, without_head
 from dlkit.build.parts import parts, read_data
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data.corpus import Corpus, Text
-from dlkit.data.labelled import LabelledTexts
-from dlkit.data.sentences import running_text
-from dlkit.data.sequences import SequenceBatches
 from dlkit.data.splits import whole
-from dlkit.data.tokenizer import Tokenizer
-from dlkit.data.tokens import Tokens, gives_back, tokens_of
-from dlkit.data.windows import MaskedWindows, Special, TokenWindows
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text.corpus import Corpus, Text
+from dlkit.data.text.labelled import LabelledTexts
+from dlkit.data.text.padded_batches import SequenceBatches
+from dlkit.data.text.sentences import running_text
+from dlkit.data.text.token_ids import Tokens, gives_back, tokens_of
+from dlkit.data.text.tokenizer import Tokenizer
+from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
 from dlkit.models import checkpoints

@@ -16,10 +16,10 @@ from torch import Tensor
 from dlkit import build
 from dlkit.build.data import extent
 from dlkit.catalog import SECTIONS, resolve
-from dlkit.data import outside
 from dlkit.data.dataset import Dataset, Split
-from dlkit.data.encoded import Files, Pixels
-from dlkit.data.image_folders import Tally, image_files
+from dlkit.data.images import ood_sources
+from dlkit.data.images.class_folders import Tally, image_files
+from dlkit.data.images.encoded import Files, Pixels
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import ood
@@ -87,7 +87,7 @@ def read(recipe: Recipe, found: build.Trained, split: str | None, sources: Seque
             others.append(_of_folder(source, folder, pictures, tally))
             continue
         if folder is not None:
-            images, tally = outside.folder(folder, _shape(inside), white / 255)
+            images, tally = ood_sources.folder(folder, _shape(inside), white / 255)
             others.append(_of_folder(source, folder, images, tally))
             continue
         images, part, extent = _pixels(source, inside, white, count, recipe.values["seed"])
@@ -143,7 +143,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
     """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and what they are of it."""
     shape = _shape(inside)
     if source == "noise":
-        return outside.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
+        return ood_sources.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
     kind, _, place = source.partition(":")
     dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
     split = build.default_split(dataset)
@@ -152,7 +152,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
         images = images[_of_classes(dataset, split, place.split(","))]
         described["rows"] = f"{len(images)} of {sum(len(part.targets) for part in dataset.splits.values())}"
     gain = white / WHITE.get(kind, 255)
-    return outside.fitted(images, shape, gain), split, described
+    return ood_sources.fitted(images, shape, gain), split, described
 
 
 def _of_classes(dataset: Dataset, split: str, names: list[str]) -> Tensor:

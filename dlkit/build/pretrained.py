@@ -6,16 +6,16 @@ import functools
 from pathlib import Path
 from typing import Any
 
-from dlkit import runs
 from dlkit.build.parts import parts
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data import tokenizer_files
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import CAUSAL, MASKED, Tokenizer
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text import tokenizer_files
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import CAUSAL, MASKED, Tokenizer
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models import checkpoints
 from dlkit.models.checkpoints import HubModel
 from dlkit.recipe import Recipe
+from dlkit.storage import run_reference
 from dlkit.train import checkpoint
 from dlkit.train.finite import require_weights
 
@@ -32,7 +32,7 @@ def open_weights(path: Path) -> HubModel:
         if hub.family == "gpt":
             hub.ends |= tokenizer_files.ends_of(path, tokenizer_files.from_directory(path))
         return hub
-    run = runs.resolve(str(path))
+    run = run_reference.resolve(str(path))
     saved = checkpoint.load(run.choose(), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:

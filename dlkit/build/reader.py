@@ -12,18 +12,18 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from dlkit import runs
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data import tokenizer_files
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text import tokenizer_files
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models import checkpoints, hub_export
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
+from dlkit.storage import run_reference
+from dlkit.storage.atomic_file import atomic_file
 from dlkit.train import checkpoint
 from dlkit.train.finite import require_weights
 from dlkit.train.weights import load_weights
-from dlkit.whole_file import whole_file
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
         fresh = checkpoints.load_into(model, hub)
         ends = _ends(hub.ends | tokenizer_files.ends_of(path, tokenizer), tokenizer)
         return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh), ends)
-    run = runs.resolve(reference)
+    run = run_reference.resolve(reference)
     saved = checkpoint.load(run.choose(checkpoint_name), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:
@@ -156,7 +156,7 @@ def write_hub(reader: Reader, directory: Path) -> int:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            with whole_file(directory / name) as file:
+            with atomic_file(directory / name) as file:
                 file.write(content)
     except BaseException as error:
         if directory.is_dir():

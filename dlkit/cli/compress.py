@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
-from dlkit import runs
-from dlkit.cli import _completion
-from dlkit.cli._binary import binary_input, binary_output, refuse
-from dlkit.cli._console import Output, live_console, note
-from dlkit.cli._options import Json, Quiet
+from dlkit.cli import completion
+from dlkit.cli.binary import binary_input, binary_output, refuse
+from dlkit.cli.console import Output, live_console, note
+from dlkit.cli.options import Json, Quiet
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
+from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
     from dlkit.compression.archive import Codec
@@ -33,7 +33,7 @@ def compress(
         typer.Option(
             metavar="RUN",
             help="A GPT: a run, a checkpoint or a Hugging Face directory.",
-            autocompletion=_completion.runs,
+            autocompletion=completion.runs,
         ),
     ] = None,
     prequential: Annotated[
@@ -70,7 +70,7 @@ def compress(
     source = None if str(file) == "-" else file
     if output is None and source is None:
         raise RequestError("standard input has no name", "give -o FILE.dlk, or -o - for standard output")
-    goal = file.with_name(file.name + SUFFIX) if output is None else None if str(output) == "-" else output
+    goal = Path(f"{file}{SUFFIX}") if output is None else None if str(output) == "-" else output
     refuse(goal, overwrite)
     if goal is not None and source is not None and goal.exists() and goal.samefile(source):
         raise RequestError(f"{goal} is the input itself", "give another -o")
@@ -102,7 +102,7 @@ def settings(
 
         return nullcontext(PrequentialCodec(streams))
 
-    runs.require(model)
+    run_reference.require(model)
     import torch
 
     from dlkit.build.reader import open_reader
@@ -126,7 +126,7 @@ def settings(
 
 
 def _run(data: BinaryIO, source: Path | None, out: BinaryIO, codec: Codec, verify: bool, quiet: bool) -> dict[str, Any]:
-    from dlkit.cli._progress import Progress
+    from dlkit.cli.progress import Progress
     from dlkit.compression import archive
     from dlkit.compression.container import Reader
 
@@ -161,7 +161,7 @@ def _run(data: BinaryIO, source: Path | None, out: BinaryIO, codec: Codec, verif
 
 
 def _table(record: dict[str, Any]) -> Any:
-    from dlkit.cli._entropy_view import facts_table
+    from dlkit.cli.entropy.view import facts_table
 
     size, out = record["bytes_in"], record["bytes_out"]
     facts = [

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlkit import runs, text_input
+from dlkit import text_input
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
-from dlkit.cli import _completion
-from dlkit.cli._console import Output, note, printable
-from dlkit.cli._options import Device, Json, Quiet
+from dlkit.cli import completion
+from dlkit.cli.console import Output, note, printable
+from dlkit.cli.options import Device, Json, Quiet
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lines import lines
+from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
     from dlkit.build.reader import Reader
@@ -32,7 +33,7 @@ def generate(
         typer.Argument(
             metavar="RUN",
             help="A run, a checkpoint, a Hugging Face directory, or - for either from a pipe.",
-            autocompletion=_completion.runs,
+            autocompletion=completion.runs,
         ),
     ],
     prompt: Annotated[
@@ -72,7 +73,7 @@ def generate(
         raise RequestError("PROMPT is not UTF-8 text", "convert it, for example with iconv")
     prompts = _prompts() if piped else [prompt or ""]
 
-    runs.require(run)
+    run_reference.require(run)
 
     from dlkit.build.reader import open_reader
     from dlkit.generation import Sampling
@@ -176,7 +177,7 @@ def _batch(
     import torch
 
     from dlkit import generation
-    from dlkit.data.spelling import Spelled
+    from dlkit.data.text.spelling import Spelled
 
     tokenizer, model = reader.tokenizer, reader.model
     counts = [0] * len(encoded)

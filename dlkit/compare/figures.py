@@ -13,7 +13,7 @@ from dlkit.compare.runs import Outcome
 from dlkit.compare.surfaces import Surface
 from dlkit.compare.verdict import Summary, interval
 from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, axes, save
-from dlkit.whole_file import whole_file
+from dlkit.storage.atomic_file import atomic_file
 
 # Markers and dashes tell them apart in grey as well.
 STYLES = {
@@ -190,7 +190,7 @@ def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str,
     # the last one shows every colour; without dithering, what stands still takes no space
     palette = pictures[-1].quantize(256)
     first, *rest = (one.quantize(palette=palette, dither=Image.Dither.NONE) for one in pictures)
-    with whole_file(target) as file:
+    with atomic_file(target) as file:
         first.save(file, format="GIF", save_all=True, append_images=rest, duration=1000 // 12, loop=0)
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.errors import RequestError
+from dlkit.storage.atomic_file import write_text
 from dlkit.text_input import json_mapping, ordinary
-from dlkit.whole_file import write_text
 
 RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
 # Options of the command that a repetition gives again, where they were given.

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-from dlkit.claim import LOCK, claim
 from dlkit.compare import provenance
 from dlkit.compare.runs import Outcome
 from dlkit.errors import DlkitError, RequestError
-from dlkit.runs import require_inside
+from dlkit.storage.lock import LOCK, lock_folder
+from dlkit.storage.run_reference import require_inside
 from dlkit.text_input import ordinary
 
 RUNS, SUMMARY, PAGE, STACK = "runs.jsonl", "summary.json", "report.html", "stack"
@@ -39,7 +39,7 @@ class Folder:
         except OSError as error:
             raise DlkitError(f"cannot make {path}: {error.strerror}", "choose another --out") from error
         require_own(path)
-        self._lock = claim(path, "--out")
+        self._lock = lock_folder(path, "--out")
         text = ordinary(runs).read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # nothing, or what a kill left of the first line
             runs.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from dlkit.compression import model as source
 from dlkit.compression.coder import CodeError, Decoder, Encoder
 from dlkit.compression.container import CODED, STORED, Chunk
 from dlkit.compression.tokens import ByteTokens
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.models.gpt import GPT
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import RequestError
 
 # How Python writes a byte that is no UTF-8 (PEP 383).

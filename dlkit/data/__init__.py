@@ -1,1 +1,1 @@
-"""Data sets in memory, fixed splits, batches and augmentation, one file a family."""
+"""What every data set is: examples in splits, labels by name, batches; and where downloaded ones are kept."""

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import Count, Natural, NonNegative
-from dlkit.data import augmentation
 from dlkit.data.dataset import Split, imagenet_statistics, standardised
 from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.images import augmentation
 from dlkit.errors import RequestError
 
 # Images that take no more than this as float32 are normalised once instead of in every batch.

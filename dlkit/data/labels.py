@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.data.table_file import Table, shortened
+from dlkit.data.tables.table_file import Table, shortened
 from dlkit.errors import DlkitError, RequestError
 
 _TEXT = (pa.types.is_string, pa.types.is_large_string)

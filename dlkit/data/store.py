@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.data.folder import data_folder
-from dlkit.data.sets import SETS, DataSet, size_text
+from dlkit.data.registry import SETS, DataSet, size_text
 from dlkit.errors import DlkitError
 
 # The prepared form's version: raise it when preparation writes something else, and old copies count as absent.

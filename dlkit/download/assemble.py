@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data import store
-from dlkit.data.sets import DataSet
+from dlkit.data.registry import DataSet
 from dlkit.data.store import File, Manifest
 from dlkit.download import archives, prepare
 from dlkit.download.files import Listing

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.data import store
-from dlkit.data.image_folders import counted
-from dlkit.data.sets import DataSet
+from dlkit.data.images.class_folders import counted
+from dlkit.data.registry import DataSet
 from dlkit.data.store import MANIFEST, Manifest
 from dlkit.download import failures, space
 from dlkit.download.files import Listing

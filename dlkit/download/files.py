@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlkit.data.sets import Archive, DataSet
+from dlkit.data.registry import Archive, DataSet
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import ssl
 from typing import Any
 from urllib.parse import quote
 
-from dlkit.data.sets import DataSet
+from dlkit.data.registry import DataSet
 from dlkit.download import network
 from dlkit.download.failures import TRANSIENT, FetchError, failure, retry_after, through_proxy
 from dlkit.download.files import Listing, RemoteFile, missing, split_of

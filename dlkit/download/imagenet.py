@@ -19,7 +19,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from dlkit.data.image_folders import Examples, class_files, split_folders
+from dlkit.data.images.class_folders import Examples, class_files, split_folders
 from dlkit.download import archives
 from dlkit.download.prepare import Step
 from dlkit.errors import DlkitError

@@ -12,13 +12,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from dlkit.data import store
-from dlkit.data.sets import DataSet
+from dlkit.data.registry import DataSet
 from dlkit.data.store import MANIFEST, Manifest
 from dlkit.download import failures
 from dlkit.download.building import build, from_own, repair
 from dlkit.download.order import Order, Outcome, Reporter, stepper
 from dlkit.download.sources import listing, web_errors
 from dlkit.errors import DlkitError
+from dlkit.storage.run_reference import require_inside
 
 
 def obtain(dataset: DataSet, order: Order, reporter: Reporter) -> Outcome:
@@ -34,6 +35,8 @@ def obtain(dataset: DataSet, order: Order, reporter: Reporter) -> Outcome:
     if known is not None and not done.exists():
         return Outcome(known, place, "present", [])
     with _lock(dataset, order, reporter):
+        for part in (work, work / "new", work / "raw", done):  # which are emptied or moved
+            require_inside(work.parent, part)
         _put_in_place(done, place)  # by an earlier command that was killed
         known = None if order.force else _known(place)
         broken = [] if order.force else _broken(place, known, order, reporter)

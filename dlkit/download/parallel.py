@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlkit.data.sets import DataSet
+from dlkit.data.registry import DataSet
 from dlkit.data.store import File
 from dlkit.download import hub, web
 from dlkit.download.failures import FetchError

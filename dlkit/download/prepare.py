@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from pyarrow import ipc
 from pyarrow.parquet import ParquetFile
 
-from dlkit.data.decoding import upright
-from dlkit.data.sets import Column, DataSet
+from dlkit.data.images.decoding import upright
+from dlkit.data.registry import Column, DataSet
 from dlkit.download import failures
 from dlkit.errors import DlkitError
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dlkit.data.sets import DataSet
+from dlkit.data.registry import DataSet
 from dlkit.download import files, hub
 from dlkit.download.failures import FetchError
 from dlkit.download.files import Listing

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dlkit.data.sets import DataSet, size_text
+from dlkit.data.registry import DataSet, size_text
 from dlkit.download.files import RemoteFile
 from dlkit.errors import DlkitError
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlkit.data.sets import size_text
+from dlkit.data.registry import size_text
 from dlkit.data.store import File
 from dlkit.download import failures, web
 from dlkit.download.failures import FetchError

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlkit.whole_file import write_text
+from dlkit.storage.atomic_file import write_text
 
 # Bits from which each colour of the scale holds. The colours are ColorBrewer's YlOrBr (Harrower & Brewer 2003): one
 # ramp from light to dark, which colour-blind readers tell apart; a dark page turns it round.

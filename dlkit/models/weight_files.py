@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from dlkit import runs
 from dlkit.errors import DlkitError
+from dlkit.storage import run_reference
 from dlkit.train import checkpoint
 from dlkit.train.finite import require_weights
 
@@ -85,10 +85,10 @@ def read(path: Path) -> WeightFile:
 def _checkpoint_of(path: Path) -> Path | None:
     """The checkpoint of dlkit that is meant by a run, a checkpoint or a file in one; None for weights of others."""
     if (path / "checkpoints").is_dir():
-        return runs.Run(path).choose()
+        return run_reference.Run(path).choose()
     folder = path if path.is_dir() else path.parent
     if folder.parent.name == "checkpoints":
-        runs.require_inside(folder.parent.parent, folder)
+        run_reference.require_inside(folder.parent.parent, folder)
     of_a_run = folder.resolve().parent.name == "checkpoints" and (folder.resolve().parents[1] / "recipe.yaml").is_file()
     marked = any((folder / name).is_file() for name in (checkpoint.STATE, checkpoint.MANIFEST))
     return folder if path.exists() and (of_a_run or marked) else None

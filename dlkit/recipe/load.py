@@ -63,6 +63,13 @@ class Recipe:
         return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)  # pyright: ignore[reportUnknownMemberType]
 
 
+# Keys of `data` that say how an example becomes the input of a model, whatever it is read from.
+_INPUTS = (
+    *("label", "columns", "text", "pair", "size", "channels", "crop", "resize"),
+    *("context", "stride", "mask", "whole_words", "batch_size"),
+)
+
+
 @dataclass(frozen=True)
 class Source:
     """A recipe as it was written, with what it extends: read once, since standard input and pipes give it once."""
@@ -71,13 +78,23 @@ class Source:
     path: Path
     written: Merge
 
-    def load(self, overrides: Sequence[str] = ()) -> Recipe:
-        """Override, check and complete it; see `load`."""
+    def load(self, overrides: Sequence[str] = (), same_inputs: bool = False) -> Recipe:
+        """Override, check and complete it; see `load` and `load_run`."""
         merge = copy.deepcopy(self.written)
         readable = not merge.problems
+        before: Any = merge.values.get("data")
+        before = dict(before) if same_inputs and is_mapping(before) else {}
         # a new `name` drops the keys of the old component, so it goes first
-        for text in sorted(overrides, key=lambda text: not text.partition("=")[0].endswith(".name")):
+        named = [text for text in overrides if text.partition("=")[0].endswith(".name")]
+        for text in named:
             override(text, merge)
+        now = merge.values.get("data")
+        if is_mapping(now) and now.get("name") != before.get("name"):
+            taken = (_section_schema("data", now) or {}).get("properties", {})
+            now.update({key: before[key] for key in _INPUTS if key in before and key in taken and key not in now})
+        for text in overrides:
+            if text not in named:
+                override(text, merge)
         merge.displace(lambda key: merge.places.get(("train", key)) == COMMAND_LINE)
         if readable or merge.values:
             _check(merge)
@@ -122,6 +139,15 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
         DlkitError: the file cannot be read.
     """
     return read(source).load(overrides)
+
+
+def load_run(source: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Load the recipe of a run, perhaps with other data, from which its model gets its inputs in the same way.
+
+    Where `data.name` changes, the names of the columns, the sizes of images and the like stay as the run has them.
+    Arguments and errors as in `load`.
+    """
+    return read(source).load(overrides, same_inputs=True)
 
 
 def _section_schema(section: str, values: dict[str, Any]) -> dict[str, Any] | None:

@@ -23,9 +23,9 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dlkit.errors import DlkitError
-from dlkit.runs import MANIFEST, directory_name, step_folders
+from dlkit.storage.atomic_file import sync_folder
+from dlkit.storage.run_reference import MANIFEST, directory_name, step_folders
 from dlkit.text_input import ordinary
-from dlkit.whole_file import sync_folder
 
 STATE = "state.json"
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlkit.claim import LOCK, claim
 from dlkit.errors import DlkitError, RequestError
-from dlkit.runs import directory_name, require_inside, step_folders
+from dlkit.storage.atomic_file import unfinished, write_text
+from dlkit.storage.lock import LOCK, lock_folder
+from dlkit.storage.run_reference import directory_name, require_inside, step_folders
 from dlkit.text_input import ordinary
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
-from dlkit.whole_file import unfinished, write_text
 
 RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
@@ -44,7 +44,7 @@ class RunDirectory:
         self.path = path
         self.keep_all = keep_all
         self.checkpoints = path / CHECKPOINTS
-        self._lock = claim(path, "--run-dir")
+        self._lock = lock_folder(path, "--run-dir")
         for name in _FILES:
             for part in unfinished(path / name):
                 part.unlink(missing_ok=True)

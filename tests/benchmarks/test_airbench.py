@@ -154,7 +154,7 @@ def train_stand_in(images: Tensor, labels: Tensor, seed: int) -> StandIn:
 
 def whole(folder: Path, seed: int) -> None:
     """Train the stand-in on CIFAR-10 and evaluate it: a line of JSON."""
-    from dlkit.data.cifar import cifar10
+    from dlkit.data.images.cifar import cifar10
 
     os.environ["DLKIT_DATA"] = str(folder)
     splits = cifar10().splits

@@ -33,7 +33,7 @@ RUN, FILE = os.environ.get("DLKIT_RUN"), os.environ.get("DLKIT_FILE")
 def text() -> bytes:
     if FILE:
         return Path(FILE).read_bytes()
-    from dlkit.data.pydoc import pydoc
+    from dlkit.data.text.pydoc import pydoc
 
     return "".join(pydoc().splits["test"].pieces()).encode()
 

@@ -96,7 +96,8 @@ def test_preparing_cifar10(tmp_path: Path) -> None:
         assert process.returncode == 0
         rows.append((time.perf_counter() - began, usage.ru_maxrss // 1024))
     code = (
-        "import time, torch; from dlkit.data.cifar import cifar10; t = time.time(); cifar10(); print(time.time() - t)"
+        "import time, torch; from dlkit.data.images.cifar import cifar10; "
+        "t = time.time(); cifar10(); print(time.time() - t)"
     )
     again = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     print(f"\nCIFAR-10: {', '.join(f'{seconds:.1f} s and {peak} MB' for seconds, peak in rows)} (download and prepare)")

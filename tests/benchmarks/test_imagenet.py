@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from dlkit.data.imagenet import imagenet
-from dlkit.data.streaming import StreamedImages
+from dlkit.data.images.imagenet import imagenet
+from dlkit.data.images.streaming import StreamedImages
 
 REPEATS, IMAGES, BATCH = 7, 320, 64
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

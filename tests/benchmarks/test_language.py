@@ -17,7 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dlkit.data.windows import TokenWindows
+from dlkit.data.text.windows import TokenWindows
 from dlkit.generation import Sampling, generate
 from dlkit.losses import CrossEntropy
 from dlkit.models import hub_export
@@ -218,8 +218,8 @@ def test_bf16_beside_fp32() -> None:
 TOKENIZE = """
 import sys, time
 from pathlib import Path
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import CAUSAL, bpe
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import CAUSAL, bpe
 text = Text.of(Path(sys.argv[1]).read_text())
 tokenizer = bpe([text], CAUSAL, vocab_size=4096)
 long = Text.of(Path(sys.argv[1]).read_text() * 20)
@@ -231,7 +231,7 @@ print(count, time.perf_counter() - began)
 
 def test_the_tokenizer_runs_on_both_cores(tmp_path: Path) -> None:
     """A process each with one thread of the tokenizer and with two, in turns."""
-    from dlkit.data.pydoc import pydoc
+    from dlkit.data.text.pydoc import pydoc
 
     (tmp_path / "text").write_text("".join(pydoc().splits["train"].pieces()))
     spent: dict[str, list[float]] = {"1": [], "2": []}

@@ -274,7 +274,7 @@ def test_the_same_losses_step_by_step(tmp_path: Path) -> None:
 
 
 def test_steps_beside_nanogpt(tmp_path: Path) -> None:
-    from dlkit.data.windows import TokenWindows
+    from dlkit.data.text.windows import TokenWindows
     from dlkit.train.loop import fit
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -339,7 +339,7 @@ def test_whole_runs_beside_nanogpt(tmp_path: Path) -> None:
     if "DLKIT_TEXT" in os.environ:
         file = Path(os.environ["DLKIT_TEXT"]).resolve()
     else:
-        from dlkit.data.pydoc import pydoc
+        from dlkit.data.text.pydoc import pydoc
 
         file = tmp_path / "pydoc.txt"
         file.write_bytes("".join(text.read() for text in pydoc().splits.values()).encode("ascii", "replace"))

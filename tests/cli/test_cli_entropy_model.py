@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import CAUSAL, MASKED
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import CAUSAL, MASKED
 from dlkit.information import surprisal_page
 from dlkit.models import checkpoints
 from dlkit.models.bert import BERT
@@ -136,9 +136,9 @@ def test_the_page_shows_hostile_tokens_as_text(here: Any, gpt: Path, tmp_path: P
 def test_a_long_text_is_cut_on_the_page_and_says_so(
     here: Any, gpt: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlkit.cli import _entropy_model
+    from dlkit.cli.entropy import model
 
-    monkeypatch.setattr(_entropy_model, "MOST_ON_PAGE", 7)
+    monkeypatch.setattr(model, "MOST_ON_PAGE", 7)
     result = here("entropy", str(text), "--model", str(gpt), "--surprisal", str(tmp_path / "page.html"))
     assert "shows the first 7 of" in result.err
     assert "the first 7 tokens" in (tmp_path / "page.html").read_text(encoding="utf-8")

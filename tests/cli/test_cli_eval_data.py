@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from dlkit.cli._app import run as dlkit
+from dlkit.cli.app import run as dlkit
 
 FAST = ["optimizer.lr=0.02", "model.dropout=0.0", "model.hidden=[16]", "train.patience=null", "train.epochs=8"]
 
@@ -43,7 +43,7 @@ def test_columns_are_read_by_name_in_every_format(here: Any, run: Path, tmp_path
     new[["more", "b", "label", "a"]].to_json(tmp_path / "n.jsonl", orient="records", lines=True)
     for kind in ("csv", "parquet", "jsonl"):
         file = tmp_path / f"n.{kind}"
-        named = [f"data.name={kind}", "data.label=label"] if kind != "csv" else []
+        named = [f"data.name={kind}"] if kind != "csv" else []
         result = here("eval", str(run), f"data.path={file}", *named)
         assert result.code == 0, result.err
         record = result.record

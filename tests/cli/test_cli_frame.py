@@ -28,7 +28,7 @@ COMMANDS = (
 )
 PROBE = f"""
 import sys
-from dlkit.cli._app import run
+from dlkit.cli.app import run
 code = run(sys.argv[1:])
 print("CODE", code, "HEAVY", *[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
 """
@@ -188,6 +188,16 @@ def test_a_full_device_is_one_line(tmp_path: Path) -> None:
     result = shell("dlkit recipes schema > /dev/full", tmp_path)
     assert result.returncode == 1
     assert result.stderr.splitlines()[0] == "error: No space left on device"
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_result_that_is_cut_is_an_error(unbuffered: str, tmp_path: Path) -> None:
+    """A write to a file may take the first bytes alone, and Python's unbuffered streams do not look."""
+    (tmp_path / "bytes").write_bytes(bytes(range(256)))
+    for command in ("recipes list", "entropy bytes", "recipes schema"):
+        result = shell(f"ulimit -f 1; PYTHONUNBUFFERED={unbuffered} dlkit {command} > out", tmp_path)
+        size = (tmp_path / "out").stat().st_size
+        assert (result.returncode, result.stderr.count("File too large")) == ((1, 1) if size == 1024 else (0, 0))
 
 
 def test_closed_streams_do_no_harm(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from dlkit.cli import recipes
-from dlkit.cli._signals import GracefulStop, unwinding
-from dlkit.whole_file import whole_file
+from dlkit.cli.signals import GracefulStop, unwinding
+from dlkit.storage.atomic_file import atomic_file
 
 ENDINGS = [(signal.SIGHUP, 129), (signal.SIGTERM, 143)]
 
@@ -30,7 +30,7 @@ def as_they_were() -> Iterator[None]:
 @pytest.mark.parametrize(("number", "code"), ENDINGS)
 def test_a_file_that_is_not_finished_goes(tmp_path: Path, number: signal.Signals, code: int) -> None:
     (tmp_path / "file").write_bytes(b"an older one")
-    with pytest.raises(SystemExit) as ended, unwinding(), whole_file(tmp_path / "file") as file:
+    with pytest.raises(SystemExit) as ended, unwinding(), atomic_file(tmp_path / "file") as file:
         file.write(b"a part of it")
         os.kill(os.getpid(), number)
     assert ended.value.code == code
@@ -72,7 +72,7 @@ def test_before_there_is_anything_to_save_a_hangup_ends_the_program() -> None:
 
 ON_A_TERMINAL = """
 import os, sys, time
-from dlkit.cli._signals import GracefulStop
+from dlkit.cli.signals import GracefulStop
 pid, terminal = os.forkpty()
 if pid == 0:
     code = 1

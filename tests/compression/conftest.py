@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from dlkit.compression.language import LanguageCodec
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import CAUSAL, Tokenizer
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import CAUSAL, Tokenizer
 from dlkit.models.gpt import GPT
 
 TEXT = "the quick brown fox jumps over the lazy dog; the dog does not mind.\n" * 20

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from dlkit.compression.tokens import ByteTokens
-from dlkit.data import tokenizer as tokenizers
-from dlkit.data.corpus import Text
-from dlkit.data.tokenizer import CAUSAL, Tokenizer
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.tokenizer import CAUSAL, Tokenizer
 from dlkit.errors import RequestError
 
 

@@ -17,7 +17,7 @@ from dlkit.compression import archive, environment, language
 from dlkit.compression import model as source
 from dlkit.compression.container import CODED, STORED, Reader
 from dlkit.compression.language import LanguageCodec
-from dlkit.data.tokenizer import Tokenizer
+from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.models.gpt import GPT
 

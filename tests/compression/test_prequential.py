@@ -16,7 +16,7 @@ import pytest
 from dlkit.compression import archive, prequential
 from dlkit.compression.container import CODED, Reader
 from dlkit.compression.prequential import PrequentialCodec, code_length
-from dlkit.data.pydoc import pydoc
+from dlkit.data.text.pydoc import pydoc
 from dlkit.errors import DlkitError, RequestError
 
 MANUAL = "".join(pydoc().splits["val"].pieces()).encode()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlkit.data.augmentation import alternating, cutmix, cutout, flip, mixup, normalise, shift, spread, take
+from dlkit.data.images.augmentation import alternating, cutmix, cutout, flip, mixup, normalise, shift, spread, take
 
 FORMATS = [torch.contiguous_format, torch.channels_last]
 SHAPES = [(6, 3, 8, 10), (1, 3, 5, 5), (5, 1, 8, 8), (4, 2, 1, 7), (4, 3, 1, 1)]

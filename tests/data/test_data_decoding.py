@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dlkit.data.decoding import DamagedImageError, decoded
-from dlkit.data.imagenet import imagenet
-from dlkit.data.images import every_image, images
+from dlkit.data.images.decoding import DamagedImageError, decoded
+from dlkit.data.images.folder import every_image, images
+from dlkit.data.images.imagenet import imagenet
 
 # Four quarters of other colours: no two of the eight orientations look alike.
 PICTURE = np.zeros((16, 24, 3), np.uint8)

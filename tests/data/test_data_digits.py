@@ -11,8 +11,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from dlkit.data import digits as module
-from dlkit.data.digits import digits
+from dlkit.data.images import digits as module
+from dlkit.data.images.digits import digits
 from dlkit.data.splits import three_way
 
 

@@ -17,9 +17,9 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from dlkit.data.dataset import Dataset
-from dlkit.data.encoded import DamagedImageError
-from dlkit.data.imagenet import imagenet
-from dlkit.data.streaming import StreamedImages
+from dlkit.data.images.encoded import DamagedImageError
+from dlkit.data.images.imagenet import imagenet
+from dlkit.data.images.streaming import StreamedImages
 from dlkit.errors import DlkitError, RequestError
 
 CPU = torch.device("cpu")

@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
-from dlkit.data.decoding import SUFFIXES
-from dlkit.data.imagenet import imagenet
-from dlkit.data.images import images
+from dlkit.data.images.decoding import SUFFIXES
+from dlkit.data.images.folder import images
+from dlkit.data.images.imagenet import imagenet
 from dlkit.errors import DlkitError, RequestError
 
 
@@ -282,6 +282,15 @@ def test_trees_that_are_wrong(tmp_path: Path) -> None:
     fails(r"class folder without images: .*b$")
     save(tmp_path / "b" / "0.png")
     fails("class 'b' has too few rows")
+
+
+def test_splits_one_level_down_are_pointed_at(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        tree(tmp_path / "images" / split, {"a": 2, "b": 2})
+    with pytest.raises(DlkitError, match="only one class folder, 'images'") as caught:
+        images(path=str(tmp_path))
+    assert caught.value.hint == f"its splits lie one level down: data.path={tmp_path / 'images'}"
+    assert images(path=str(tmp_path / "images")).classes == ("a", "b")
 
 
 def test_a_class_that_only_the_test_folder_has(tmp_path: Path) -> None:

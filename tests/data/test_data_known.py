@@ -12,11 +12,11 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from dlkit.data import tables
 from dlkit.data.batches import Batches
 from dlkit.data.dataset import Split, standardised, statistics
 from dlkit.data.known import Known
-from dlkit.data.labelled import texts
+from dlkit.data.tables import rows as tables
+from dlkit.data.text.labelled import texts
 from dlkit.errors import DlkitError, RequestError
 
 KNOWN = Known(("0", "1"), {"a": "number", "b": "number"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dlkit.data.repeats import repeats
+from dlkit.data.text.repeats import repeats
 from dlkit.errors import RequestError
 
 

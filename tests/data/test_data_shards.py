@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from scipy import stats
 
-from dlkit.data.imagenet import imagenet
-from dlkit.data.parquet_shards import Shards
-from dlkit.data.stream_order import mixed_order
+from dlkit.data.images.imagenet import imagenet
+from dlkit.data.images.parquet_shards import Shards
+from dlkit.data.images.stream_order import mixed_order
 from dlkit.errors import DlkitError
 
 CATS, DOGS = (230, 20, 20), (20, 20, 230)

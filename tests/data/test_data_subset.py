@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dlkit.data.dataset import Dataset, Split, assemble
-from dlkit.data.digits import digits
+from dlkit.data.images.digits import digits
 from dlkit.data.subset import subset
 from dlkit.errors import RequestError
 

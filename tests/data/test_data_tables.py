@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from dlkit.data import tables
+from dlkit.data.tables import rows as tables
 from dlkit.errors import DlkitError, RequestError
 
 Columns = dict[str, list[Any]]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from dlkit.data import pydoc as pydoc_module
-from dlkit.data.corpus import Text
-from dlkit.data.pydoc import pydoc
-from dlkit.data.text import text
+from dlkit.data.text import pydoc as pydoc_module
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.plain_text import text
+from dlkit.data.text.pydoc import pydoc
 from dlkit.errors import DlkitError, RequestError
 
 

@@ -13,13 +13,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.data import sequences, tokenizer_files, tokens, windows
-from dlkit.data import tokenizer as module
-from dlkit.data.corpus import Text
-from dlkit.data.labelled import Examples, texts
-from dlkit.data.sequences import SequenceBatches
-from dlkit.data.tokenizer import CAUSAL, END, MASKED, Tokenizer
-from dlkit.data.windows import IGNORED, MaskedWindows, Special, TokenWindows
+from dlkit.data.text import padded_batches, token_ids, tokenizer_files, windows
+from dlkit.data.text import tokenizer as module
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.labelled import Examples, texts
+from dlkit.data.text.padded_batches import SequenceBatches
+from dlkit.data.text.tokenizer import CAUSAL, END, MASKED, Tokenizer
+from dlkit.data.text.windows import IGNORED, MaskedWindows, Special, TokenWindows
 from dlkit.errors import DlkitError, RequestError
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def test_wordpiece_learns_nothing_from_what_it_reads_as_unknown() -> None:
 
 def test_training_is_deterministic_and_saved_whole(tmp_path: Path) -> None:
     script = (
-        "from dlkit.data import tokenizer as t\nfrom dlkit.data.corpus import Text\n"
+        "from dlkit.data.text import tokenizer as t\nfrom dlkit.data.text.corpus import Text\n"
         "s = Text.of('the cat sat on the mat, the dog sat on the log; unhappy cats and dogs!\\n' * 40)\n"
         "print(t.bpe([s], t.CAUSAL, vocab_size=300).fingerprint)\n"
         "print(t.wordpiece([s], t.MASKED, vocab_size=120).fingerprint)"
@@ -104,17 +104,17 @@ def test_tokenizers_that_are_wrong(tmp_path: Path) -> None:
 
 
 def test_a_large_text_is_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = tokens.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    small = token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
     assert small[0] == BPE.separator
     assert small.dtype == np.uint16
     assert not any(tmp_path.iterdir())
-    monkeypatch.setattr(tokens, "IN_MEMORY", 10)
-    mapped = tokens.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    monkeypatch.setattr(token_ids, "IN_MEMORY", 10)
+    mapped = token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, small)
     (file,) = tmp_path.glob("*.tokens")
     before = file.stat().st_mtime_ns
-    tokens.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
     assert file.stat().st_mtime_ns == before
     monkeypatch.setattr(windows, "_ON_DEVICE", 0)
     a = list(TokenWindows(mapped, CPU, 0, True, batch_size=4, context=16).epoch(1))
@@ -288,12 +288,12 @@ def test_pairs_are_laid_out_as_berts() -> None:
     [(3, 4, 10, (3, 4)), (10, 3, 8, (5, 3)), (3, 10, 8, (3, 5)), (10, 10, 7, (3, 4)), (20, 0, 8, (8, 0))],
 )
 def test_the_longer_text_is_cut_first(first: int, second: int, room: int, kept: tuple[int, int]) -> None:
-    assert sequences._shares(first, second, room) == kept
+    assert padded_batches._shares(first, second, room) == kept
 
 
 def test_what_is_cut_is_counted() -> None:
     examples = Examples(["cat " * 30, "cat"], None, np.array([0, 1]))
-    encoded = sequences.encode(examples, PIECES, 12)
+    encoded = padded_batches.encode(examples, PIECES, 12)
     assert encoded.cut == 20
     assert encoded.lost == pytest.approx(20 / (12 + 3 + 20))
 

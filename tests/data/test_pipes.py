@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dlkit.compare import provenance, store
-from dlkit.data import tokenizer_files
+from dlkit.data.text import tokenizer_files
 from dlkit.errors import DlkitError
 from dlkit.models import hub_files
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dlkit.data import tokenizer, tokenizer_files
-from dlkit.data.spelling import Spelled
+from dlkit.data.text import tokenizer, tokenizer_files
+from dlkit.data.text.spelling import Spelled
 from dlkit.errors import DlkitError
 
 transformers = pytest.importorskip("transformers")

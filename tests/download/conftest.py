@@ -25,7 +25,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from dlkit.data import store
-from dlkit.data.sets import SETS, DataSet
+from dlkit.data.registry import SETS, DataSet
 from dlkit.download import job
 from dlkit.download.order import Order, Outcome
 from dlkit.download.prepare import arrow_type

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.data.cifar import cifar100
-from dlkit.data.sets import SETS
+from dlkit.data.images.cifar import cifar100
+from dlkit.data.registry import SETS
 from dlkit.download import archives, files, prepare
 from dlkit.errors import DlkitError
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from dlkit.data import store
-from dlkit.data.sets import SETS
+from dlkit.data.registry import SETS
 from dlkit.download.failures import FetchError, retry_after
 from dlkit.download.files import RemoteFile
 from dlkit.download.order import Outcome
@@ -342,3 +342,15 @@ def test_a_redirect_to_a_file_of_this_machine_is_refused(
     file = RemoteFile("a", "", 1, None, "a", url=f"{hub.url}/datasets/org/x/resolve/main/a")
     with pytest.raises(FetchError, match="no web address"):
         get(file, tmp_path)
+
+
+def test_a_link_that_leads_out_of_the_folder_is_not_emptied(obtain: Any, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "new").mkdir(parents=True)
+    (elsewhere / "new" / "mine.txt").write_text("mine")
+    work = tmp_path / "data" / ".work"
+    work.mkdir(parents=True)
+    (work / "sst2").symlink_to(elsewhere)
+    with pytest.raises(DlkitError, match="leads out of"):
+        obtain("sst2")
+    assert (elsewhere / "new" / "mine.txt").read_text() == "mine"

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from dlkit.data import store
-from dlkit.data.sets import SETS
+from dlkit.data.registry import SETS
 from dlkit.download.failures import FetchError
 from dlkit.download.files import RemoteFile
 from dlkit.download.transfer import Monitor, Patience, fetch

@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 from scipy.io import savemat
 
-from dlkit.data.sets import size_text
+from dlkit.data.registry import size_text
 from dlkit.download import imagenet
 from dlkit.errors import DlkitError
 

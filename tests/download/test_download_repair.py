@@ -11,8 +11,8 @@ import pytest
 from pyarrow import parquet
 
 from dlkit.data import store
-from dlkit.data.prepared import load
-from dlkit.data.sets import SETS
+from dlkit.data.registry import SETS
+from dlkit.data.text.prepared import load
 from dlkit.errors import DlkitError
 
 NAME = "glue/cola"

@@ -16,11 +16,11 @@ from PIL import Image
 from pyarrow import parquet
 
 from dlkit.data import store
-from dlkit.data.cifar import cifar10, cifar100
 from dlkit.data.dataset import statistics
-from dlkit.data.imagenet import imagenet1k, imagenet22k
-from dlkit.data.prepared import load
-from dlkit.data.sets import GROUPS, SETS, DataSet, named, size_text
+from dlkit.data.images.cifar import cifar10, cifar100
+from dlkit.data.images.imagenet import imagenet1k, imagenet22k
+from dlkit.data.registry import GROUPS, SETS, DataSet, named, size_text
+from dlkit.data.text.prepared import load
 from dlkit.download import archives
 from dlkit.errors import DlkitError, RequestError
 

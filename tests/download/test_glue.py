@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit.data import glue, prepared
-from dlkit.data.labelled import LabelledTexts
-from dlkit.data.sentences import sentences
-from dlkit.data.sets import SETS
+from dlkit.data.registry import SETS
+from dlkit.data.text import glue, prepared
+from dlkit.data.text.labelled import LabelledTexts
+from dlkit.data.text.sentences import sentences
 from dlkit.errors import DlkitError, RequestError
 
 CONFIGS = [
@@ -156,7 +156,7 @@ def test_answers_of_multirc_belong_to_questions(monkeypatch: pytest.MonkeyPatch)
 def test_eval_scores_a_benchmark(
     hub: Any, obtain: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlkit.cli._app import run
+    from dlkit.cli.app import run
 
     def call(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
         capfd.readouterr()
@@ -202,7 +202,7 @@ def test_eval_scores_a_benchmark(
 @pytest.mark.parametrize("manual", [True, False])
 def test_sentences_to_pre_train_on(hub: Any, obtain: Any, name: str, manual: bool) -> None:
     from dlkit import build, recipe
-    from dlkit.data.pydoc import pydoc
+    from dlkit.data.text.pydoc import pydoc
 
     hub.add(name, dict.fromkeys(SETS[name].rows, 40))
     obtain(name)

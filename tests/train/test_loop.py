@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from dlkit import schedules
-from dlkit.data.windows import MaskedWindows, Special
+from dlkit.data.text.windows import MaskedWindows, Special
 from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
 from dlkit.optim.adamw import AdamW

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dlkit.data.dataset import Split
-from dlkit.data.encoded import DamagedImageError
-from dlkit.data.streaming import StreamedImages
+from dlkit.data.images.encoded import DamagedImageError
+from dlkit.data.images.streaming import StreamedImages
 from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
 from dlkit.optim.momentum import Momentum

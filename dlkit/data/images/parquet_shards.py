@@ -1,0 +1,202 @@
+"""Images in Parquet shards, as on the Hugging Face hub: an encoded image and its class a row."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter, OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dlkit.data.images.decoding import DamagedImageError, decoded
+from dlkit.data.images.shard_labels import ShardLabels, classes_of, labels_of, places_of
+from dlkit.data.images.stream_order import mixed_order, randomness
+from dlkit.data.split_names import split_of_file, split_of_folder
+from dlkit.errors import DlkitError
+
+_WINDOW_BYTES = 128 * 2**20  # of encoded images, which a process keeps to mix rows from
+_KEPT_FOOTERS = 16
+_IMAGES, _LABELS = ("image", "img"), ("label", "fine_label", "labels")
+
+
+class Shards:
+    """Rows of Parquet files with a column of encoded images, read one row group at a time.
+
+    Args:
+        files: the shards.
+        column: of images: structs with a field `bytes`, or bytes.
+        counts: rows of each group: (file, group, rows), in order.
+        size: as in `shape`.
+        window: rows among which each is mixed; about as many are kept in memory.
+    """
+
+    def __init__(
+        self, files: Sequence[str], column: str, counts: Sequence[tuple[int, int, int]], size: int, window: int
+    ) -> None:
+        self.files, self.column, self.counts, self.window = list(files), column, list(counts), window
+        self._ends = np.cumsum([rows for _, _, rows in self.counts])
+        self.shape = (int(self._ends[-1]), 3, size, size)
+        # those that a window touches; the first and the last of them may lie mostly outside
+        self._most = window + 2 * max(rows for _, _, rows in self.counts)
+        self._groups: OrderedDict[int, Any] = OrderedDict()  # the latest used last
+        self._metadata = functools.lru_cache(_KEPT_FOOTERS)(_metadata)
+
+    def __reduce__(self) -> Any:  # the open groups stay behind
+        return type(self), (self.files, self.column, self.counts, self.shape[-1], self.window)
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """The group of a row, and the row in it."""
+        group = int(np.searchsorted(self._ends, row, side="right"))
+        return group, row - int(self._ends[group] - self.counts[group][2])
+
+    def _group(self, group: int) -> Any:
+        """The images of a row group, encoded; those that have not been wanted for longest are forgotten."""
+        import pyarrow.parquet as pq
+
+        if group not in self._groups:
+            number, within, rows = self.counts[group]
+            while self._groups and rows + sum(self.counts[i][2] for i in self._groups) > self._most:
+                self._groups.popitem(last=False)
+            with pq.ParquetFile(self.files[number], metadata=self._metadata(self.files[number])) as file:
+                self._groups[group] = file.read_row_group(within, [self.column]).column(0)
+        self._groups.move_to_end(group)
+        return self._groups[group]
+
+    def name(self, row: int) -> str:
+        group, within = self._place(row)
+        return f"{self.files[self.counts[group][0]]}, row group {self.counts[group][1]}, row {within + 1}"
+
+    def image(self, row: int) -> Image.Image:
+        group, within = self._place(row)
+        value: Any = self._group(group)[within].as_py()
+        data = value.get("bytes") if isinstance(value, dict) else value
+        if not isinstance(data, bytes):
+            raise DamagedImageError(f"{self.name(row)}: no bytes of an image")
+        return decoded(data, self.name(row))
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """All rows, each once, `mixed_order` of the row groups. (N,)"""
+        return mixed_order([rows for _, _, rows in self.counts], self.window, generator)
+
+    def randomness(self) -> str:
+        return randomness(self.shape[0], self.window)
+
+
+def _metadata(file: str) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.read_metadata(file)
+
+
+# ---------------------------------------------------------------------- which files, which classes
+
+
+def shards_in(root: Path) -> tuple[dict[str, list[Path]], Counter[str]]:
+    """The shards of each split: files of a folder, of `data` in it, or of folders that are called after the splits.
+
+    Also returns how many Parquet files there are that are called after no split. Raises DlkitError where a name is
+    unclear.
+    """
+    found: dict[str, list[Path]] = {}
+    left_out: Counter[str] = Counter()
+    for place in (root, root / "data"):
+        if found or not place.is_dir():
+            left_out["Parquet files beside them"] += len(_parquet(place)) if place.is_dir() else 0
+            continue
+        for file in _parquet(place):
+            split = split_of_file(file)
+            if split is None:
+                left_out["Parquet files of no split"] += 1
+            else:
+                found.setdefault(split, []).append(file)
+        for folder in sorted(place.iterdir()):
+            split = split_of_folder(folder.name) if folder.is_dir() else None
+            if split is not None:
+                found.setdefault(split, []).extend(_parquet(folder))
+    return {split: files for split, files in found.items() if files}, +left_out
+
+
+def _parquet(folder: Path) -> list[Path]:
+    files = (file for file in folder.iterdir() if file.suffix.lower() == ".parquet" and file.is_file())
+    return sorted(file for file in files if not file.name.startswith("."))
+
+
+def read_shards(
+    groups: Mapping[str, Sequence[Path]], size: int, complete: bool = True
+) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
+    """Images and labels of each split, the names of the classes, and remarks for the user.
+
+    A class is met by its name, whatever its number in a shard: a shard's own list of names, or text. Numbers that no
+    shard names are classes themselves.
+
+    Args:
+        groups: the shards of each split.
+        size: of the images once decoded.
+        complete: whether there must be shards to train on, of at least two classes, which have all of them.
+
+    Raises:
+        DlkitError: a shard is damaged or has no images and labels, labels that are no classes, or classes that the
+            training shards do not have.
+    """
+    found: dict[str, Any] = {}
+    remarks: list[str] = []
+    labels: dict[str, list[ShardLabels]] = {}
+    for split in sorted(groups, key=("train", "val", "test").index):
+        source, columns = _open(groups[split], size)
+        hidden = np.concatenate([column.numbers for column in columns]) < 0
+        if not len(hidden):
+            raise DlkitError(f"{groups[split][0].parent}: the {split} shards have no rows")
+        if split == "test" and hidden.all():
+            # the hub's test split of ImageNet-1k: its labels are secret
+            remarks.append(f"{groups[split][0].parent}: the test shards have no labels, and are left out")
+            continue
+        if hidden.any():
+            raise DlkitError(
+                f"{groups[split][0].parent}: {hidden.sum()} rows of the {split} shards have no label, "
+                f"the first is row {int(hidden.argmax()) + 1}",
+                "remove them",
+            )
+        found[split], labels[split] = source, columns
+    classes = classes_of(labels, remarks, complete)
+    if complete and len(classes) < 2:
+        raise DlkitError(f"{groups['train'][0].parent}: only one class, {', '.join(map(repr, classes))}")
+    number = {name: place for place, name in enumerate(classes)}
+    result: dict[str, Any] = {}
+    for split, columns in labels.items():
+        result[split] = found[split], np.concatenate([places_of(column, classes, number) for column in columns])
+    return result, classes, remarks
+
+
+def _open(files: Sequence[Path], size: int) -> tuple[Shards, list[ShardLabels]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    counts: list[tuple[int, int, int]] = []
+    labels: list[ShardLabels] = []
+    column, total = "", 0
+    for number, file in enumerate(files):
+        try:
+            shard = pq.ParquetFile(file)
+            schema = shard.schema_arrow
+            image, label = (next((name for name in known if name in schema.names), "") for known in (_IMAGES, _LABELS))
+            if not image or not label:
+                raise DlkitError(f"{file}: no columns image and label: {', '.join(schema.names)}")
+            if column not in ("", image):
+                raise DlkitError(f"{file} has its images in {image!r}, {files[0]} in {column!r}")
+            column = image
+            labels.append(labels_of(file, shard.read(columns=[label]).column(0), schema.metadata, label))
+            for group in range(shard.metadata.num_row_groups):
+                part = shard.metadata.row_group(group)
+                counts.append((number, group, part.num_rows))
+                chunks = (part.column(i) for i in range(part.num_columns))
+                total += sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == image)
+        except (OSError, pa.ArrowException, ValueError, TypeError) as error:
+            raise DlkitError(f"cannot read {file}: {' '.join(str(error).split())[:200]}", "is it whole?") from error
+    rows = sum(count for _, _, count in counts)
+    window = max(_WINDOW_BYTES * rows // max(total, 1), max((count for _, _, count in counts), default=1))
+    return Shards([str(file) for file in files], column, counts or [(0, 0, 0)], size, window), labels

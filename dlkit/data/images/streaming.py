@@ -1,0 +1,263 @@
+"""Batches of images that are decoded and cropped in worker processes while the model trains."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision.transforms import v2
+
+from dlkit.annotations import Count, Fraction, Natural, NonNegative, Side, Workers
+from dlkit.data.batches import grown_size
+from dlkit.data.dataset import Split
+from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.images import augmentation
+from dlkit.data.images.decoding import DamagedImageError
+from dlkit.data.images.encoded import Source
+from dlkit.errors import DlkitError, RequestError
+from dlkit.processors import cores
+
+_MULTIPLE = 32  # progressive sizes are multiples of it
+_LEAST_CROP = 0.1
+_ALL_MAY_BE_DAMAGED = 0.1  # share of an epoch, above which skipping would hide that something else is wrong
+
+
+class StreamedImages(Epochs):
+    """Batches of images, (n, 3, S, S) float32 on the device; as many as fit into the workers' queues are in memory.
+
+    In training a random part of each image is cut out, resized and mirrored (Szegedy et al., arXiv:1409.4842); in
+    evaluation the shorter side is resized and the centre cut out. What is drawn for an image is a function of seed,
+    epoch and row, whichever worker draws it, so that runs resume exactly.
+
+    Args:
+        batch_size: images a batch.
+        workers: processes that decode; auto is one for each core; 0 decodes in the training process.
+        scale: least share of an image's area that a random crop keeps.
+        crop: in evaluation, the side of the centre that is cut out as a share of the shorter side that the image was
+            resized to, whatever data.size is: 0.875 makes 256 for 224.
+        resize: that shorter side in pixels, at least data.size; null follows data.size by crop.
+        flip: mirror left and right with probability 1/2.
+        augment: none, or randaugment (Cubuk et al., arXiv:1909.13719) or trivial (Müller & Hutter, arXiv:2103.10158).
+        erase: probability that a random rectangle is erased (Zhong et al., arXiv:1708.04896).
+        mixup: alpha of the Beta distribution by which pairs of images are blended; 0 for none.
+        cutmix: alpha of the Beta distribution of the area that is pasted from another image; 0 for none. With mixup
+            too, each batch has one of them, by the toss of a coin.
+        start_size: height and width in the first epoch, from which they grow to the data's (progressive resizing).
+        grow_epochs: epochs until images have their full size.
+        damaged: what to do about an image that cannot be decoded: skip leaves it out, names and counts it, and stops
+            where more than a tenth are damaged; refuse stops at the first.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        mean: Tensor,
+        std: Tensor,
+        device: torch.device,
+        seed: int,
+        training: bool,
+        channels_last: bool = False,
+        *,
+        batch_size: Count = 256,
+        workers: Literal["auto"] | Workers = "auto",
+        scale: Fraction = 0.08,
+        crop: Fraction = 0.9655,
+        resize: Side | None = None,
+        flip: bool = True,
+        augment: Literal["none", "randaugment", "trivial"] = "none",
+        erase: Fraction = 0.0,
+        mixup: NonNegative = 0.0,
+        cutmix: NonNegative = 0.0,
+        start_size: Side | None = None,
+        grow_epochs: Natural = 0,
+        damaged: Literal["skip", "refuse"] = "skip",
+    ) -> None:
+        source: Any = split.inputs
+        self._source: Source = source
+        self._targets = split.targets
+        self.samples = len(split.targets)
+        self.batch_size = min(batch_size, self.samples)
+        self.size: int = source.shape[-1]
+        if start_size is not None and start_size > self.size:
+            raise RequestError(f"data.start_size is {start_size}, more than data.size = {self.size}", "make it smaller")
+        self.device, self.seed, self.training = device, seed, training
+        self.workers = cores() if workers == "auto" else workers
+        if crop < _LEAST_CROP:
+            raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
+        self.margin = max(self.size, round(self.size / crop) if resize is None else resize)
+        self.scale, self.mirror, self.augment, self.erase = scale, flip, augment, erase
+        self.mixup, self.cutmix = mixup, cutmix
+        self.start_size, self.grow_epochs, self.policy = start_size, grow_epochs, damaged
+        self.passed = 0
+        self.damaged: dict[str, str] = {}  # name -> why, of the images that were left out
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._mean, self._std = (values.to(device)[None, :, None, None] for values in (mean, std))
+
+    def size_of(self, number: int) -> int:
+        """Height and width of training images in epoch `number`."""
+        if not self.training or self.start_size is None:
+            return self.size
+        return grown_size(self.start_size, self.size, number, self.grow_epochs, _MULTIPLE)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        """Batches `start`, `start` + 1, ... of epoch `number`, as `dlkit.data.batches.Batches` yields them.
+
+        Raises:
+            ValueError: the epoch has fewer than `start` batches.
+            DlkitError: images are damaged, more than the policy allows; a worker was killed.
+        """
+        begins = self.begins(start)
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        order = self._source.order(generator) if self.training else torch.arange(self.samples)
+        rows = [order[begin : begin + self.batch_size].tolist() for begin in begins]
+        epoch_seed = mixed_seed(self.seed, number, 1) if self.training else None
+        loader: DataLoader[Any] = DataLoader(
+            _Decoded(self._source, self._targets, self._transform(self.size_of(number)), epoch_seed),
+            batch_sampler=rows,
+            num_workers=self.workers,
+            collate_fn=_collate,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=_worker,
+            prefetch_factor=2 if self.workers else None,
+            generator=generator,  # the loader draws a number; the training's own generator must not notice
+        )
+        for index, (images, targets, problems) in enumerate(_loaded(loader), start):
+            self._report(problems)
+            if not len(targets):
+                continue
+            self.passed = index + 1  # batches of the epoch, those that are left out among them
+            images = images.to(self.device, non_blocking=True).contiguous(memory_format=self._format)
+            targets = targets.to(self.device, non_blocking=True)
+            images = augmentation.normalise(images, self._mean, self._std)  # (n, 3, S, S)
+            yield self._mixed(images, targets, number, index)
+
+    def _transform(self, size: int) -> Callable[[Any], Tensor]:
+        if not self.training:
+            steps: list[Any] = [v2.Resize(self.margin, antialias=True), v2.CenterCrop(size), v2.PILToTensor()]
+            return v2.Compose(steps)
+        steps = [v2.RandomResizedCrop(size, scale=(self.scale, 1.0), antialias=True)]
+        if self.mirror:
+            steps.append(v2.RandomHorizontalFlip())
+        if self.augment != "none":
+            steps.append(v2.RandAugment() if self.augment == "randaugment" else v2.TrivialAugmentWide())
+        steps.append(v2.PILToTensor())
+        if self.erase:
+            steps.append(v2.RandomErasing(self.erase))
+        return v2.Compose(steps)
+
+    def _report(self, problems: list[str]) -> None:
+        for problem in problems:
+            name, _, why = problem.partition(": ")
+            if self.policy == "refuse":
+                raise DlkitError(f"cannot decode the image {name}: {why}", "repair it, or set data.damaged=skip")
+            self.damaged[name] = why
+        if len(self.damaged) > max(1, _ALL_MAY_BE_DAMAGED * self.samples):
+            name, why = next(iter(self.damaged.items()))
+            raise DlkitError(
+                f"{len(self.damaged)} of {self.samples} images cannot be decoded, the first {name}: {why}",
+                "is the data whole?",
+            )
+
+    def _mixed(self, images: Tensor, targets: Tensor, number: int, index: int) -> tuple[Tensor, ...]:
+        if not self.training or not (self.mixup or self.cutmix):
+            return images, targets
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number, 2, index))
+        pastes = bool(self.cutmix) and (not self.mixup or torch.rand((), generator=generator).item() < 0.5)
+        share = augmentation.beta(self.cutmix if pastes else self.mixup, 1, generator)[0].to(self.device)
+        if pastes:
+            place = torch.randint(images.shape[-1], (2,), generator=generator).to(self.device)
+            images, share = augmentation.cutmix(images, share, *place)
+        else:
+            images = augmentation.mixup(images, share)
+        return images, torch.stack((targets, targets.roll(1)), 1), share
+
+
+class _Decoded(TorchDataset[Any]):
+    """Row -> (image uint8, class), or the text of what is wrong with the image."""
+
+    def __init__(self, source: Source, targets: Tensor, transform: Callable[[Any], Tensor], seed: int | None) -> None:
+        self.source, self.targets, self.transform, self.seed = source, targets, transform, seed
+
+    def __getitem__(self, row: int) -> Any:
+        try:
+            image = self.source.image(row)
+        except DamagedImageError as error:
+            return str(error)
+        if self.seed is None:
+            return self.transform(image), self.targets[row]
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
+            # torch.manual_seed would note down, at each call, a seed for a CUDA that has not begun
+            torch.default_generator.manual_seed(mixed_seed(self.seed, row))
+            return self.transform(image), self.targets[row]
+
+
+def _collate(examples: list[Any]) -> tuple[Tensor, Tensor, list[str]]:
+    problems = [example for example in examples if isinstance(example, str)]
+    good = [example for example in examples if not isinstance(example, str)]
+    if not good:
+        return torch.empty(0), torch.empty(0, dtype=torch.int64), problems
+    return torch.stack([image for image, _ in good]), torch.stack([target for _, target in good]), problems
+
+
+def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
+    """What a loader yields. Raises DlkitError if one of its workers dies."""
+    others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        # torch's handler raises wherever the main thread is when a worker dies; without it the next batch tells
+        signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
+    workers = [process for process in multiprocessing.active_children() if process not in others]
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (RuntimeError, OSError, EOFError) as error:
+            # a closed connection may be seen before the death that closed it
+            ended = wait([worker.sentinel for worker in workers], timeout=1)
+            for worker in workers:
+                worker.join(1 if worker.sentinel in ended else 0)
+            dead = [worker for worker in workers if worker.exitcode]
+            if not dead:
+                raise
+            code = dead[0].exitcode or 0
+            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            raise DlkitError(
+                f"a process that decodes images died: {how}",
+                "if memory ran out, lower data.workers or data.batch_size; --resume goes on from the last checkpoint",
+            ) from error
+        yield batch
+
+
+def _worker(_: int) -> None:
+    torch.set_num_threads(1)
+    threading.excepthook = _heed_no_closed_pipe
+    # a stop is asked of the whole group or control group: the training process saves, and then ends its workers
+    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # macOS cannot tell who sent a signal: there it ends a worker at once
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        threading.Thread(target=_obey_parent, daemon=True).start()
+
+
+def _heed_no_closed_pipe(arguments: threading.ExceptHookArgs) -> None:
+    """Say nothing of a training process that ended while it fetched a batch."""
+    if not issubclass(arguments.exc_type, (OSError, EOFError)):
+        threading.__excepthook__(arguments)
+
+
+def _obey_parent() -> None:
+    """Let a SIGTERM end this process only if the training process sent it."""
+    parent = multiprocessing.parent_process()
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != (parent.pid if parent else os.getppid()):
+        pass
+    os._exit(128 + signal.SIGTERM)

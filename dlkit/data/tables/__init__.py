@@ -1,0 +1,1 @@
+"""Rows of numbers and a label, from CSV, JSON Lines and Parquet."""

@@ -1,0 +1,172 @@
+"""From the columns of a table to numeric features, with every value checked."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dlkit.data.tables.table_file import Table, shortened
+from dlkit.errors import DlkitError, RequestError
+
+_WHOLE = 2**53  # from here on, float64 does not hold every whole number
+_NAMELESS = re.compile(r"|Unnamed: \d+[._a-z\d]*")  # of CSV; the second is pandas' word for it
+_INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls one in Parquet
+_ROW_INDEX = "pandas' row index"
+
+
+def feature_columns(
+    table: Table, label: str, columns: tuple[str, ...] | None, known: Mapping[str, str] | None = None
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The feature columns with their kinds ("number" or "boolean"), and those that are left out, with the reason.
+
+    Args:
+        table: the rows.
+        label: the column that is no feature.
+        columns: the features as the recipe names them; None for all that are left.
+        known: the features with their kinds that a model was trained on: they are taken, in this order, by name.
+
+    Raises:
+        RequestError: a column is not there, is given twice, has no name, or is not of the type that is needed.
+    """
+    for name in (label, *(columns or ())):
+        require_column(name, table)
+    if columns is not None:
+        if label in columns:
+            raise RequestError(f"columns: {label!r} is the label, which cannot be a feature too")
+        if len(set(columns)) < len(columns):
+            raise RequestError(f"columns: a name is given twice: {', '.join(columns)}")
+    # pandas writes an index before the columns, without a name
+    first = itertools.takewhile(_NAMELESS.fullmatch, table.rows.column_names)
+    index = {*first, *filter(_INDEX.fullmatch, table.rows.column_names)}
+    if known is not None:
+        if columns is not None and set(columns) != set(known):
+            raise RequestError(
+                f"data.columns is {shortened(columns)}; the model was trained on {shortened(known)}",
+                "leave data.columns out: columns are read by the names that the run knows",
+            )
+        _require(known, table, label)
+        names = list(known)
+        left_out = [name for name in table.rows.column_names if name not in (*known, label)]
+    elif columns is not None:
+        names = list(columns)
+        left_out = [name for name in table.rows.column_names if name not in (*columns, label)]
+    else:
+        others = [name for name in table.rows.column_names if name != label]
+        left_out = [name for name in others if name in index]
+        names = [name for name in others if name not in left_out]
+    kinds = {name: _kind(table.rows.schema.field(name).type) for name in names}
+    usable = [name for name, kind in kinds.items() if kind]
+    for name, kind in kinds.items():
+        if columns is None and known is None and _NAMELESS.fullmatch(name):
+            place, shown = table.rows.column_names.index(name) + 1, f" but {name!r}" if name else ""
+            raise RequestError(f"{table.file}: column {place} has no name{shown}", "name it, or set data.columns")
+        if not kind:
+            given = table.rows.schema.field(name).type
+            hint = f"data.columns='[{', '.join(usable)}]'" if columns is None and usable else None
+            raise RequestError(f"{table.file}: column {name!r} is not numeric but {given}", hint)
+    if not names:
+        raise RequestError(f"{table.file} has no column for a feature beside the label {label!r}")
+    return kinds, {name: _ROW_INDEX if name in index else "" for name in left_out}
+
+
+def require_column(name: str, table: Table) -> None:
+    """Raise RequestError where the table has no such column."""
+    names = table.rows.column_names
+    if name in names:
+        return
+    close = get_close_matches(name, names, n=1)
+    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    raise RequestError(f"{table.file} has no column {name!r}{guess}", f"columns: {', '.join(names)[:500]}")
+
+
+def _require(known: Mapping[str, str], table: Table, label: str) -> None:
+    """Raise RequestError, with what there is and what is needed, unless the known columns are there as they were."""
+    gone = [repr(name) for name in known if name not in table.rows.column_names]
+    faults = [f"has no column {shortened(gone, 3)}"] if gone else []
+    for name, kind in known.items():
+        if name == label:
+            faults.append(f"has {name!r} as its label, a feature in training")
+        elif name in table.rows.column_names and _kind(table.rows.schema.field(name).type) != kind:
+            given = table.rows.schema.field(name).type
+            faults.append(f"has column {name!r} as {given}, which was a {kind} in training")
+    if faults:
+        needed = shortened(f"{name} ({kind})" for name, kind in known.items())
+        raise RequestError(
+            f"{table.file} {shortened(faults, 3)}; its columns are {table.described()}; those trained on {needed}",
+            "columns are read by their names, and must be of the same types as in training",
+        )
+
+
+def _kind(kind: pa.DataType) -> str:
+    """ "number", "boolean", or nothing for what cannot be a feature."""
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    # pyarrow gives a column without any value the type null; its missing values are reported later
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
+    return "number" if any(test(kind) for test in tests) else ""
+
+
+def feature_values(
+    table: Table, names: Collection[str], parts: Mapping[str, NDArray[np.int64]]
+) -> dict[str, NDArray[np.float64]]:
+    """The feature columns of each part's rows, (n, F), all finite; a column's values lie side by side in memory.
+
+    They stay float64 until they are centred: 1700000000 + t is a multiple of 128 in float32.
+    """
+    features = {part: np.empty((len(rows), len(names)), np.float64, order="F") for part, rows in parts.items()}
+    for place, name in enumerate(names):
+        values = column_values(table, name)
+        for part, rows in parts.items():
+            features[part][:, place] = values[rows]
+    return features
+
+
+def column_values(table: Table, name: str) -> NDArray[np.float64]:
+    """One column, (N,), all finite. Raises DlkitError with the place of the first value that is not."""
+    column = table.rows[name]
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()  # a missing value becomes NaN
+    table.refuse(np.isnan(values), "a missing value (NaN)", name)
+    table.refuse(np.isinf(values), "an infinite value", name)
+    if pa.types.is_integer(column.type) and np.abs(values).max() >= _WHOLE:
+        whole = column.to_numpy()
+        _, first, where = np.unique(values, return_index=True, return_inverse=True)
+        table.refuse(
+            whole != whole[first][where],
+            "a whole number above 2^53 that float64 cannot tell from another",
+            name,
+        )
+    return values
+
+
+def require_range(
+    table: Table,
+    names: Iterable[str],
+    values: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+) -> None:
+    """Raise DlkitError where a standardised value would be too large for float32: of `values`, (n, F), those of `rows`.
+
+    Rows are never far from a mean of which they are a part; those of another file may be.
+    """
+    largest = float(np.finfo(np.float32).max)
+    for place, name in enumerate(names):
+        column = values[:, place]
+        # |x - mean| / std <= largest, both sides halved: the difference of two numbers may be too large
+        centre, most = mean[place] / 2, min(largest * float(std[place] / 2), np.finfo(np.float64).max)
+        if len(column) and max(column.max() / 2 - centre, centre - column.min() / 2) > most:
+            worst = int(np.abs(column / 2 - centre).argmax())
+            raise DlkitError(
+                f"{table.file}: {column[worst]:g} in column {name!r}, {table.place(int(rows[worst]))}, is too far from "
+                f"the training rows' mean for float32",
+                f"their mean is {mean[place]:g}, their standard deviation {std[place]:g}",
+            )

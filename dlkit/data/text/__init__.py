@@ -1,0 +1,1 @@
+"""Text: corpora and labelled texts, tokenizers, and batches of token ids."""

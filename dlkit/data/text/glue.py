@@ -1,0 +1,269 @@
+"""SST-2, IMDB, GLUE and SuperGLUE as texts, or pairs of texts, with an answer.
+
+GLUE: Wang et al., arXiv:1804.07461. SuperGLUE: arXiv:1905.00537. "val" is the hub's validation split and "test" its
+test split where the labels are public; rows without a label are left out. A task's scores are its leaderboard's.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from dlkit.annotations import Rate
+from dlkit.data.splits import three_way
+from dlkit.data.text import prepared
+from dlkit.data.text.glue_score import GLUE, SUPERGLUE
+from dlkit.data.text.labelled import Answer, Examples, LabelledTexts, labelled
+from dlkit.errors import DlkitError, RequestError
+
+Rows = dict[str, list[Any]]
+# What of a row is read first and second. SuperGLUE's marks and questions become part of the text.
+Reader = Callable[[Rows], tuple[list[str], list[str] | None]]
+
+
+def _columns(first: str, second: str | None = None) -> Reader:
+    return lambda rows: (rows[first], rows[second] if second else None)
+
+
+def _multirc(rows: Rows) -> tuple[list[str], list[str]]:
+    return rows["paragraph"], [f"{q} {a}" for q, a in zip(rows["question"], rows["answer"], strict=True)]
+
+
+def _wic(rows: Rows) -> tuple[list[str], list[str]]:
+    pairs = zip(rows["word"], rows["sentence1"], strict=True)
+    return [f"{word}: {sentence}" for word, sentence in pairs], rows["sentence2"]
+
+
+def _wsc(rows: Rows) -> tuple[list[str], list[str]]:
+    """The text, and the pronoun with what it may stand for; the place of the pronoun is marked by asterisks."""
+    marked: list[str] = []
+    for text, place, pronoun in zip(rows["text"], rows["span2_index"], rows["span2_text"], strict=True):
+        words = text.split(" ")
+        if place < len(words):  # else there is nothing to mark, and the pronoun is named in the second text
+            words[place] = words[place].replace(pronoun, f"* {pronoun} *", 1)
+        marked.append(" ".join(words))
+    return marked, [f"{b}: {a}" for a, b in zip(rows["span1_text"], rows["span2_text"], strict=True)]
+
+
+_PAIR = _columns("sentence1", "sentence2")
+_GLUE: dict[str, Reader] = {
+    "cola": _columns("sentence"),
+    "sst2": _columns("sentence"),
+    "mrpc": _PAIR,
+    "stsb": _PAIR,
+    "qqp": _columns("question1", "question2"),
+    "mnli": _columns("premise", "hypothesis"),
+    "qnli": _columns("question", "sentence"),
+    "rte": _PAIR,
+    "wnli": _PAIR,
+}
+_SUPERGLUE: dict[str, Reader] = {
+    "boolq": _columns("question", "passage"),
+    "cb": _columns("premise", "hypothesis"),
+    "multirc": _multirc,
+    "rte": _columns("premise", "hypothesis"),
+    "wic": _wic,
+    "wsc": _wsc,
+}
+# A split here -> the splits of the hub that it may come from.
+_SPLITS = {
+    "train": ("train",),
+    "val": ("validation", "validation_matched"),
+    "val_mismatched": ("validation_mismatched",),
+    "test": ("test",),
+}
+
+
+def sst2(*, validation: Rate = 0.0) -> LabelledTexts:
+    """Sentences of film reviews, negative or positive (Socher et al. 2013).
+
+    Args:
+        validation: share of the training rows that is held out as "val", where the data set has no validation split.
+
+    Raises:
+        DlkitError: the data set is not here; the hint is the command that downloads it.
+    """
+    return _load("sst2", _columns("sentence"), ("accuracy",), validation)
+
+
+def imdb(*, validation: Rate = 0.1) -> LabelledTexts:
+    """Whole film reviews, negative or positive: 25,000 for training and 25,000 for testing (Maas et al. 2011).
+
+    Args:
+        validation: share of the training rows that is held out as "val".
+
+    Raises:
+        DlkitError: the data set is not here; the hint is the command that downloads it.
+    """
+    return _load("imdb", _columns("text"), ("accuracy",), validation)
+
+
+def glue(
+    *, config: Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"], validation: Rate = 0.0
+) -> LabelledTexts:
+    """A task of GLUE; "val" is what is reported, since the test labels are secret.
+
+    Args:
+        config: which task.
+        validation: share of the training rows that is held out as "val", where the data set has no validation split.
+
+    Raises:
+        DlkitError: the data set is not here; the hint is the command that downloads it.
+    """
+    return _load(f"glue/{config}", _GLUE[config], GLUE[config], validation)
+
+
+def superglue(
+    *, config: Literal["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"], validation: Rate = 0.0
+) -> LabelledTexts:
+    """A task of SuperGLUE, without spans; "val" is what is reported, since the test labels are secret.
+
+    In ReCoRD each entity of the passage is a candidate, put in the place of the gap in the query.
+
+    Args:
+        config: which task.
+        validation: share of the training rows that is held out as "val", where the data set has no validation split.
+
+    Raises:
+        DlkitError: the data set is not here; the hint is the command that downloads it.
+    """
+    if config in ("copa", "record"):
+        return _copa() if config == "copa" else _record()
+    return _load(f"superglue/{config}", _SUPERGLUE[config], SUPERGLUE[config], validation)
+
+
+def _load(name: str, reader: Reader, metrics: tuple[str, ...], validation: float) -> LabelledTexts:
+    data = prepared.load(name)
+    number = data.classes is None
+    splits: dict[str, Examples] = {}
+    for split, table in _labelled_tables(data).items():
+        rows = table.to_pydict()
+        first, second = reader(rows)
+        targets = table["label"].to_numpy()
+        groups = _questions(rows["idx"]) if "exact_match" in metrics else None
+        splits[split] = Examples(first, second, targets.astype(np.float32 if number else np.int64), groups=groups)
+    if validation > 0:
+        if "val" in splits:
+            raise RequestError(f"{name} has a validation split; validation: {validation} makes none", "leave it out")
+        splits |= _hold_out(splits["train"], data.classes or (), validation)
+    answer: Answer = "number" if number else "class"
+    return labelled(name, splits, data.classes or (), answer=answer, metrics=metrics, sources=data.sources)
+
+
+def _labelled_tables(data: prepared.PreparedTexts) -> dict[str, pa.Table]:
+    """The rows of each split whose label is public."""
+    found: dict[str, pa.Table] = {}
+    for split, names in _SPLITS.items():
+        for table in (data.tables[name] for name in names if name in data.tables):
+            known = table if data.classes is None and split != "test" else table.filter(pc.field("label") >= 0)
+            if known.num_rows:
+                found[split] = known
+    if "train" not in found:
+        raise DlkitError(f"{data.name} has no labelled training rows", "dlkit download NAME --verify repairs it")
+    return found
+
+
+def _hold_out(train: Examples, classes: tuple[str, ...], share: float) -> dict[str, Examples]:
+    parts = three_way(train.targets, classes, test=0.0, validation=share)
+    return {
+        name: Examples(
+            [train.first[i] for i in rows],
+            [train.second[i] for i in rows] if train.second is not None else None,
+            train.targets[rows],
+        )
+        for name, rows in parts.items()
+    }
+
+
+def _copa() -> LabelledTexts:
+    """The more plausible of two causes or effects: two candidates, each behind the premise and the question."""
+    data = prepared.load("superglue/copa")
+    splits: dict[str, Examples] = {}
+    for split, table in _labelled_tables(data).items():
+        rows = table.to_pydict()
+        first: list[str] = []
+        second: list[str] = []
+        for premise, asks, *choices in zip(
+            rows["premise"], rows["question"], rows["choice1"], rows["choice2"], strict=True
+        ):
+            question = "What was the cause?" if asks == "cause" else "What happened as a result?"
+            first += [f"{premise} {question}"] * 2
+            second += choices
+        targets = table["label"].to_numpy().astype(np.int64)
+        splits[split] = Examples(first, second, targets, np.full(len(targets), 2))
+    return labelled(
+        "superglue/copa",
+        splits,
+        ("choice1", "choice2"),
+        answer="candidate",
+        metrics=SUPERGLUE["copa"],
+        sources=data.sources,
+    )
+
+
+def _questions(places: list[dict[str, int]]) -> NDArray[np.int64]:
+    """(N,) a number for each question of MultiRC; its answers are examples of their own."""
+    pairs = [(place["paragraph"], place["question"]) for place in places]
+    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+    return np.array([numbers[pair] for pair in pairs], dtype=np.int64)
+
+
+def _record() -> LabelledTexts:
+    """The entity that fills the gap of a query on a passage (Zhang et al., arXiv:1810.12885).
+
+    Several entities may be right: training takes the first that is, evaluation gives each candidate its credit.
+    """
+    data = prepared.load("superglue/record")
+    splits: dict[str, Examples] = {}
+    most = 0
+    for split, table in ((name, data.tables[hub[0]]) for name, hub in _SPLITS.items() if hub[0] in data.tables):
+        first: list[str] = []
+        second: list[str] = []
+        targets: list[int] = []
+        counts: list[int] = []
+        credit: list[tuple[float, float]] = []
+        rows = table.select(["passage", "query", "entities", "answers"]).to_pydict()
+        for passage, query, entities, answers in zip(*rows.values(), strict=True):
+            if not answers or not entities:  # the test split hides its answers
+                continue
+            candidates = list(dict.fromkeys(entities))
+            earned = [answer_credit(candidate, answers) for candidate in candidates]
+            first += [passage] * len(candidates)
+            second += [query.replace("@placeholder", candidate) for candidate in candidates]
+            targets.append(max(range(len(earned)), key=earned.__getitem__))
+            counts.append(len(candidates))
+            credit += earned
+        if targets:
+            most = max(most, *counts)
+            splits[split] = Examples(
+                first, second, np.array(targets), np.array(counts), credit=np.array(credit, dtype=np.float32)
+            )
+    if "train" not in splits:
+        raise DlkitError(f"{data.name} has no training rows with answers", "dlkit download NAME --verify repairs it")
+    classes = tuple(f"entity {place}" for place in range(1, most + 1))
+    return labelled(data.name, splits, classes, answer="candidate", metrics=SUPERGLUE["record"], sources=data.sources)
+
+
+def answer_credit(candidate: str, answers: list[str]) -> tuple[float, float]:
+    """F1 of the words and exact match of a candidate and the answer that is nearest to it.
+
+    Words are compared as SQuAD does (Rajpurkar et al., arXiv:1606.05250): without case, punctuation and articles.
+    """
+    given = _words(candidate)
+    pairs = [(given, _words(answer)) for answer in answers]
+    # F1 = 2 |common words| / (|given| + |right|)
+    f1 = (2 * (Counter(a) & Counter(b)).total() / max(1, len(a) + len(b)) for a, b in pairs)
+    return max(f1), float(any(a == b for a, b in pairs))
+
+
+def _words(text: str) -> list[str]:
+    plain = "".join(c for c in text.lower() if c not in string.punctuation)
+    return re.sub(r"\b(a|an|the)\b", " ", plain).split()

@@ -1,0 +1,165 @@
+"""Texts and pairs of texts with an answer: a class, a number, or which of several candidates is right."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dlkit.annotations import Rate
+from dlkit.data.known import Known
+from dlkit.data.labels import class_names, class_places, labels_of
+from dlkit.data.splits import three_way
+from dlkit.data.tables.columns import require_column
+from dlkit.data.tables.table_file import FORMATS, Table, read_table, shortened
+from dlkit.errors import DlkitError, RequestError
+
+Answer = Literal["class", "number", "candidate"]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """N examples in R rows: an example has one row, or one for each of its candidates.
+
+    Args:
+        first: (R,) texts.
+        second: (R,) what follows them, or None.
+        targets: (N,) int64 classes or places of the right candidate, or float32 numbers.
+        counts: (N,) rows of each example, or None for one each.
+        groups: (N,) int64, the question that an example belongs to, for metrics that count whole questions; or None.
+        credit: (R, 2) float32, F1 and exact match that each candidate earns where several may be right; or None.
+    """
+
+    first: list[str]
+    second: list[str] | None
+    targets: NDArray[Any]
+    counts: NDArray[np.int64] | None = None
+    groups: NDArray[np.int64] | None = None
+    credit: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class LabelledTexts:
+    """The splits of a data set of texts. `metrics` names what it is judged by, the first one foremost."""
+
+    name: str
+    splits: dict[str, Examples]
+    classes: tuple[str, ...]
+    answer: Answer
+    metrics: tuple[str, ...]
+    sources: dict[str, Any]
+
+
+def labelled(
+    name: str,
+    splits: dict[str, Examples],
+    classes: tuple[str, ...],
+    *,
+    answer: Answer = "class",
+    metrics: tuple[str, ...] = ("accuracy",),
+    sources: dict[str, Any],
+) -> LabelledTexts:
+    """A data set with rows and sha256 of each split among its sources."""
+    rows = {split: len(examples.targets) for split, examples in splits.items()}
+    digest = hashlib.sha256(repr(classes).encode())
+    for split, examples in splits.items():
+        digest.update(f"{split} {len(examples.first)}".encode())
+        for texts in (examples.first, examples.second or []):
+            for text in texts:
+                digest.update(text.encode() + b"\0")
+        digest.update(np.ascontiguousarray(examples.targets).data)
+    return LabelledTexts(
+        name, splits, classes, answer, metrics, {**sources, "rows": rows, "sha256": digest.hexdigest()}
+    )
+
+
+def texts(
+    known: Known | None = None,
+    /,
+    *,
+    path: Path,
+    text: str,
+    label: str,
+    pair: str | None = None,
+    validation_path: Path | None = None,
+    test_path: Path | None = None,
+    test: Rate = 0.2,
+    validation: Rate = 0.0,
+) -> LabelledTexts:
+    """Texts, or pairs of texts, and their classes, from a CSV, JSON Lines or Parquet file.
+
+    A class is a label without the spaces around it; a model that is known reads its own classes, by their names.
+
+    Args:
+        path: the file: its name ends in .csv, .jsonl or .parquet.
+        text: the column of the text.
+        label: the column of the class: text, whole numbers or booleans.
+        pair: the column of a second text that follows the first; null for single texts.
+        validation_path: a file with the rows of "val".
+        test_path: a file with the rows of "test".
+        test: share of the rows that is held out as "test", where there is no test_path.
+        validation: share of the other rows that is held out as "val", where there is no validation_path.
+
+    Raises:
+        RequestError: a column that is not there or not of the type that is needed, a file of another kind.
+        DlkitError: a missing, empty or damaged file, missing values, a single class, one that the training rows lack
+            or that is too small to be split.
+    """
+    table = _table(Path(path), text, pair, label)
+    found = labels_of(table, label)
+    classes = known.classes if known else class_names(table, found)
+    targets = class_places(table, found, classes)
+    parts = three_way(
+        targets, classes, test=0.0 if test_path else test, validation=0.0 if validation_path else validation
+    )
+    first, second = _strings(table, text), _strings(table, pair) if pair else None
+    splits = {
+        name: Examples([first[i] for i in rows], [second[i] for i in rows] if second else None, targets[rows])
+        for name, rows in parts.items()
+    }
+    sources: dict[str, Any] = {"path": str(table.file.resolve())}
+    remarks = list(found.remarks)
+    for name, key, other in (("val", "validation_path", validation_path), ("test", "test_path", test_path)):
+        if other is not None:
+            held = _table(Path(other), text, pair, label)
+            found = labels_of(held, label)
+            right = class_places(held, found, classes)
+            splits[name] = Examples(_strings(held, text), _strings(held, pair) if pair else None, right)
+            sources[key] = str(held.file.resolve())
+            remarks += [remark for remark in found.remarks if remark not in remarks]
+    others = [name for name in table.rows.column_names if name not in (text, pair, label)]
+    sources |= {
+        "left_out": others,
+        "taken": f"{table.file}: {table.rows.num_rows} rows of {text}{f' and {pair}' if pair else ''}; label {label}: "
+        f"{shortened(classes)}" + (f"; left out: {shortened(map(repr, others))}" if others else ""),
+        "remarks": remarks,
+    }
+    return labelled(table.file.stem, splits, classes, sources=sources)
+
+
+def _table(file: Path, text: str, pair: str | None, label: str) -> Table:
+    if file.suffix not in FORMATS:
+        raise RequestError(f"{file}: not a table of a known kind", f"its name must end in {', '.join(FORMATS)}")
+    names = (text, label, *([pair] if pair else []))
+    table = read_table(FORMATS[file.suffix], file, names)
+    for name in names:
+        require_column(name, table)
+    return table
+
+
+def _strings(table: Table, name: str) -> list[str]:
+    column = table.rows[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise RequestError(f"{table.file}: column {name!r} is no text but {column.type}")
+    table.refuse(column.is_null().to_numpy(), "a missing text", name)
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError as error:
+        raise DlkitError(f"{table.file}: column {name!r} holds text that is not UTF-8") from error

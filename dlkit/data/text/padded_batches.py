@@ -1,0 +1,172 @@
+"""Batches of texts that differ in length: rows of similar length go together, and are padded to the longest of them.
+
+Shapes: R rows (texts or pairs) a batch, N examples (of one row each, or one row a candidate), T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlkit.annotations import Count
+from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.text.labelled import Examples
+from dlkit.data.text.tokenizer import Tokenizer
+
+_POOL = 50  # batches whose examples are sorted by length together
+_MULTIPLE = 8  # T is a multiple of it, which fits the kernels and repeats shapes
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The rows of a split as tokens: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
+
+    Args:
+        tokens: all rows end to end.
+        starts: (rows + 1,) where each begins.
+        second: (rows,) where the second text begins within its row; the row's length where there is none.
+        cut: tokens that did not fit.
+    """
+
+    tokens: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    second: NDArray[np.int64]
+    cut: int
+
+    @property
+    def lost(self) -> float:
+        """Share of the tokens that did not fit."""
+        return self.cut / max(1, len(self.tokens) + self.cut)
+
+
+def encode(examples: Examples, tokenizer: Tokenizer, context: int) -> Encoded:
+    """Encode rows, at most `context` tokens each: what is too long loses its end, of a pair the longer text first."""
+    begin, end = tokenizer.require("[CLS]"), tokenizer.require("[SEP]")
+    firsts = tokenizer.encode(examples.first)
+    seconds = tokenizer.encode(examples.second) if examples.second is not None else None
+    rows: list[list[int]] = []
+    borders: list[int] = []
+    cut = 0
+    for i, first in enumerate(firsts):
+        second = seconds[i] if seconds is not None else []
+        room = context - (2 if seconds is None else 3)
+        keep = _shares(len(first), len(second), room)
+        cut += len(first) + len(second) - sum(keep)
+        row = [begin, *first[: keep[0]], end]
+        borders.append(len(row))
+        if seconds is not None:
+            row += [*second[: keep[1]], end]
+        rows.append(row)
+    starts = np.cumsum([0, *map(len, rows)])
+    tokens = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))
+    return Encoded(tokens, starts, np.array(borders, dtype=np.int64), cut)
+
+
+def _shares(first: int, second: int, room: int) -> tuple[int, int]:
+    """How many tokens of each text fit: the longer one is cut first, down to the other's length."""
+    if first + second <= room:
+        return first, second
+    half = room // 2
+    if first <= half:
+        return first, room - first
+    if second <= room - half:
+        return room - second, second
+    return half, room - half
+
+
+class SequenceBatches(Epochs):
+    """(tokens (R, T), targets (N,), segments (R, T), real (R, T), counts (N,), judged), on the device.
+
+    What the examples do not have is None: segments without second texts, counts without candidates, and `judged`, which
+    is the question (N,) of each example or the credit (R, 2) of each candidate, without such metrics.
+
+    Training shuffles, sorts pools of 50 batches by length, and shuffles the batches; evaluation sorts by length.
+
+    Args:
+        batch_size: examples a batch.
+        context: tokens a row at most.
+    """
+
+    def __init__(
+        self,
+        examples: Examples,
+        tokenizer: Tokenizer,
+        device: torch.device,
+        seed: int,
+        training: bool,
+        *,
+        batch_size: Count = 32,
+        context: Count = 128,
+    ) -> None:
+        self.device, self.seed, self.training = device, seed, training
+        self.examples = examples
+        self.encoded = encode(examples, tokenizer, context)
+        self.samples = len(examples.targets)
+        self.batch_size = min(batch_size, self.samples)
+        self._pad = tokenizer.require("[PAD]")
+        ends = np.arange(self.samples + 1) if examples.counts is None else np.cumsum([0, *examples.counts])
+        self._rows = ends  # example i has the rows ends[i] to ends[i + 1]
+        lengths = np.diff(self.encoded.starts)
+        self.lengths = np.maximum.reduceat(lengths, ends[:-1])  # (N,) of each example's longest row
+
+    def order(self, number: int) -> list[NDArray[np.int64]]:
+        """The examples of each batch of epoch `number`."""
+        size = self.batch_size
+        if not self.training:
+            order = np.argsort(self.lengths, kind="stable")
+            return [order[i : i + size] for i in range(0, self.samples, size)]
+        generator = np.random.default_rng(mixed_seed(self.seed, number))
+        shuffled = generator.permutation(self.samples)
+        # the short last batch is drawn before sorting, so that it is no batch of the longest
+        whole = self.samples // size * size
+        batches: list[NDArray[np.int64]] = []
+        for begin in range(0, whole, size * _POOL):
+            pool = shuffled[begin : min(begin + size * _POOL, whole)]
+            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+        batches = [batches[i] for i in generator.permutation(len(batches))]
+        return [*batches, shuffled[whole:]] if whole < self.samples else batches
+
+    def padding(self, number: int = 0) -> float:
+        """Share of the positions of an epoch that hold padding."""
+        real = total = 0
+        for chosen in self.order(number):
+            tokens, _, _, mask, *_ = self._make(chosen)
+            real, total = real + int(mask.sum()), total + tokens.numel()
+        return 1 - real / total
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        """Batches `start`, `start` + 1, ... of epoch `number`."""
+        for chosen in self.order(number)[start:]:
+            yield tuple(part if part is None else self.send(part) for part in self._make(chosen))
+
+    def _make(
+        self, chosen: NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor, *tuple[Tensor | None, ...]]:
+        encoded, examples = self.encoded, self.examples
+        rows = (
+            chosen
+            if examples.counts is None
+            else np.concatenate([np.arange(int(self._rows[i]), int(self._rows[i + 1])) for i in chosen])
+        )
+        begins, lengths = encoded.starts[rows], np.diff(encoded.starts)[rows]
+        width = -(-int(lengths.max()) // _MULTIPLE) * _MULTIPLE
+        place = np.arange(width)
+        real = place < lengths[:, None]  # (R, T)
+        tokens = np.full((len(rows), width), self._pad, dtype=np.int64)
+        tokens[real] = np.concatenate([encoded.tokens[a : a + n] for a, n in zip(begins, lengths, strict=True)])
+        segments = None
+        if examples.second is not None:
+            segments = torch.from_numpy(((place >= encoded.second[rows][:, None]) & real).astype(np.int64))
+        counts = None if examples.counts is None else torch.from_numpy(examples.counts[chosen])
+        targets = torch.from_numpy(examples.targets[chosen])
+        judged = None if examples.groups is None else torch.from_numpy(examples.groups[chosen])
+        if examples.credit is not None:
+            judged = torch.from_numpy(examples.credit[rows])
+        return torch.from_numpy(tokens), targets, segments, torch.from_numpy(real), counts, judged

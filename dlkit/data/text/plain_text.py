@@ -1,0 +1,89 @@
+"""Your own text: one file, or the *.txt files of a folder."""
+
+from __future__ import annotations
+
+from codecs import BOM_UTF8
+from pathlib import Path
+
+from dlkit import text_input
+from dlkit.annotations import Rate
+from dlkit.data.split_names import split_of_file
+from dlkit.data.text.corpus import Corpus, Span, Text, character_start, corpus
+from dlkit.errors import DlkitError, RequestError
+
+
+def text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
+    """One text cut in up to three: "train" from its start, then "val", then "test" to its end.
+
+    A folder's files are joined in the order of their names, with a line break between them. Line ends stay as they are.
+    The text is never read as a whole: it may be larger than memory.
+
+    Args:
+        path: a UTF-8 file, or a folder with *.txt files.
+        validation: share of the bytes for "val".
+        test: share of the bytes for "test".
+
+    Raises:
+        DlkitError: nothing to read at `path`, an empty file, or a split without a character.
+        RequestError: `validation` and `test` leave nothing for training.
+    """
+    if validation + test >= 1:
+        raise RequestError(f"validation: {validation} and test: {test} leave nothing for training")
+    source = Path(path)
+    if source.is_dir():
+        files = sorted(file for file in source.glob("*.txt") if file.is_file() and not file.name.startswith("."))
+        if not files:
+            raise DlkitError(f"no *.txt files in {source}")
+        if len({split_of_file(file) for file in files} - {None}) > 1:
+            names = ", ".join(file.name for file in files[:5])
+            raise DlkitError(f"{source}: {names} are splits, not one text", f"give one: data.path={files[-1]}")
+    else:
+        files = [source]
+    spans: list[Span] = []
+    for file in files:
+        spans += [Span(b"\n", 0, 1), _span(file)] if spans else [_span(file)]
+    whole = Text(tuple(spans))
+    test_begin = whole.size - round(whole.size * test)
+    begins = {"train": 0, "val": test_begin - round(whole.size * validation), "test": test_begin}
+    wanted = ["train", *(["val"] if validation else []), *(["test"] if test else [])]
+    cuts = [_cut(whole, begins[name]) for name in wanted] + [whole.size]
+    parts = {name: _part(whole, a, b) for name, a, b in zip(wanted, cuts, cuts[1:], strict=False)}
+    for name, part in parts.items():
+        if not part.size:
+            raise DlkitError(f"{source}: {whole.size} bytes are too few: none is left for {name!r}")
+    return corpus("text", parts, path=str(source), files=len(files))
+
+
+def _span(file: Path) -> Span:
+    """A file from behind its byte-order mark, which is no part of the text."""
+    try:
+        with text_input.ordinary(file).open("rb") as opened:
+            size, head = file.stat().st_size, opened.read(4)
+    except OSError as error:
+        raise DlkitError(f"cannot read {file}: {error.strerror}") from error
+    if (encoding := text_input.encoding_of(head)) != "UTF-8":
+        raise DlkitError(f"{file} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
+    begin = len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
+    if size <= begin:
+        raise DlkitError(f"the file is empty: {file}")
+    return Span(file, begin, size)
+
+
+def _part(text: Text, begin: int, end: int) -> Text:
+    """Bytes `begin` to `end` of a text."""
+    spans: list[Span] = []
+    place = 0
+    for span in text.spans:
+        length = span.stop - span.start
+        start, stop = max(begin - place, 0), min(end - place, length)
+        if start < stop:
+            spans.append(Span(span.source, span.start + start, span.start + stop))
+        place += length
+    return Text(tuple(spans))
+
+
+def _cut(text: Text, place: int) -> int:
+    """The last place at or before `place` where a character begins."""
+    before = max(0, place - 4)
+    around = b"".join(block for span in _part(text, before, place + 1).spans for block in span.blocks())
+    return before + character_start(around, place - before)

@@ -1,0 +1,274 @@
+"""From text to token numbers and back: bytes, byte-level BPE and WordPiece, by way of the `tokenizers` library.
+
+byte       a token is a byte
+bpe        byte-level byte-pair encoding: the most frequent pair of neighbours becomes a token, over and over
+           (Sennrich et al., arXiv:1508.07909; on bytes: Radford et al. 2019). Every text can be written in it.
+wordpiece  lower-cased words cut into the longest known pieces, as in BERT (Schuster & Nakajima 2012)
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+from numpy.typing import NDArray
+from tokenizers import Encoding, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Engine
+
+from dlkit.annotations import MOST_TOKENS
+from dlkit.data.text.corpus import Text
+from dlkit.errors import DlkitError
+from dlkit.stages import stage
+
+END = "<|endoftext|>"
+CAUSAL, MASKED = (END,), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_PIECES_AT_ONCE = 256
+_LETTERS = 1000  # most characters of a WordPiece vocabulary
+_NO_WORD = re.compile(r"\w{101,}")  # what WordPiece reads as [UNK] anyway, for it is longer than 100 characters
+
+
+def _byte_characters() -> dict[int, str]:
+    """The printable character that stands for each byte in a byte-level vocabulary (Radford et al. 2019)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + i) for i, byte in enumerate(others)}
+
+
+_CHARACTER_OF = _byte_characters()
+_SURROGATES = re.compile("([\udc80-\udcff]+)")
+_BYTE_OF = {character: byte for byte, character in _CHARACTER_OF.items()}
+
+
+class Tokenizer:
+    """A vocabulary and the way into it and out of it.
+
+    Args:
+        engine: of the `tokenizers` library; it adds no special tokens by itself.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        engine.no_truncation()
+        engine.no_padding()
+        engine.encode_special_tokens = True  # a text that spells a special token out is still a text
+        self.engine = engine
+        numbers = sorted(engine.get_vocab().values())
+        self.size = numbers[-1] + 1 if numbers else 0
+        self.known = np.isin(np.arange(self.size), numbers)  # (size,): a vocabulary may leave numbers out
+        self.byte_level = isinstance(engine.decoder, decoders.ByteLevel)
+
+    def special(self, *names: str) -> int | None:
+        """The number of the first of these special tokens that there is."""
+        return next((number for name in names if (number := self.engine.token_to_id(name)) is not None), None)
+
+    @functools.cached_property
+    def separator(self) -> int | None:
+        """What stands before a text in a causal model."""
+        return self.special(END, "[SEP]", "</s>")
+
+    def require(self, name: str) -> int:
+        """The number of a special token. Raises DlkitError if the tokenizer has none such."""
+        number = self.special(name)
+        if number is None:
+            raise DlkitError(f"the tokenizer has no token {name}", "a BERT needs [PAD], [CLS], [SEP] and [MASK]")
+        return number
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """sha256 of everything that it does."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """The content of a tokenizer.json."""
+        return self.engine.to_str()
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Token numbers of each text, without special tokens; on all cores."""
+        return [encoding.ids for encoding in self.encodings(texts)]
+
+    def encodings(self, texts: list[str]) -> list[Encoding]:
+        """The library's encodings, with offsets into the text, without special tokens."""
+        return self.engine.encode_batch(texts, add_special_tokens=False)
+
+    def encode_text(self, text: Text) -> Iterator[NDArray[np.int64]]:
+        """Token numbers of a long text in order, in chunks; on all cores."""
+        return self.encode_pieces(text.pieces())
+
+    def encode_pieces(self, pieces: Iterator[str]) -> Iterator[NDArray[np.int64]]:
+        """The same of a text that comes in pieces, none of which ends within a word."""
+        while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE)):
+            encodings = self.engine.encode_batch_fast(batch, add_special_tokens=False)
+            yield np.concatenate([np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings])
+
+    def encode_bytes(self, pieces: Iterable[bytes], changed: Callable[[], None]) -> Iterator[NDArray[np.int64]]:
+        """Token numbers of any bytes in order, in chunks: what is UTF-8 as text, each other byte as its own token.
+
+        Args:
+            pieces: of the bytes; the tokenizer is byte-level.
+            changed: is called before a chunk whose tokens do not stand for exactly its bytes.
+
+        Raises:
+            DlkitError: the vocabulary lacks a byte that it needs.
+        """
+        pieces = iter(pieces)
+        while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE // 8)):
+            # a byte that is no UTF-8 becomes a lone surrogate, which no text holds; split: text, surrogates, text ...
+            parts = [_SURROGATES.split(piece.decode("utf-8", "surrogateescape")) for piece in batch]
+            encodings = self.engine.encode_batch_fast(
+                [t for part in parts for t in part[::2]], add_special_tokens=False
+            )
+            texts = iter(encodings)
+            runs = [
+                self._single_bytes(run) if i % 2 else next(texts).ids for part in parts for i, run in enumerate(part)
+            ]
+            if b"".join(self._bytes[number] for run in runs for number in run) != b"".join(batch):
+                changed()
+            yield np.concatenate([np.asarray(run, dtype=np.int64) for run in runs])
+
+    def _single_bytes(self, surrogates: str) -> list[int]:
+        """The tokens of bytes that are no UTF-8."""
+        numbers = [self.engine.token_to_id(_CHARACTER_OF[ord(c) - 0xDC00]) for c in surrogates]
+        if None in numbers:
+            raise DlkitError("the vocabulary lacks a token for some bytes", "take a tokenizer with all 256")
+        return [number for number in numbers if number is not None]
+
+    def decode(self, numbers: Iterable[int]) -> str:
+        """The text of these tokens; bytes that are no UTF-8 become U+FFFD."""
+        if self.byte_level:
+            return b"".join(self.bytes_of(number) for number in numbers).decode("utf-8", "replace")
+        return self.engine.decode(list(numbers), skip_special_tokens=False)
+
+    def bytes_of(self, number: int) -> bytes:
+        """The bytes that a token of a byte-level vocabulary stands for."""
+        return self._bytes[number]
+
+    @functools.cached_property
+    def _bytes(self) -> list[bytes]:
+        added = {number: token.content for number, token in self.engine.get_added_tokens_decoder().items()}
+        table: list[bytes] = []
+        for number in range(self.size):
+            token = added.get(number) or self.engine.id_to_token(number) or ""
+            plain = number in added or any(character not in _BYTE_OF for character in token)
+            table.append(token.encode() if plain else bytes(_BYTE_OF[character] for character in token))
+        return table
+
+    @functools.cached_property
+    def continues(self) -> NDArray[np.bool_]:
+        """(size,) whether a token goes on with a word: `##ing` of WordPiece, letters without a space of bytes."""
+        tokens = [self.engine.id_to_token(number) or "" for number in range(self.size)]
+        if self.byte_level:
+            return np.array([token[:1].isalnum() for token in tokens])
+        return np.array([token.startswith("##") for token in tokens])
+
+
+def from_json(text: str) -> Tokenizer:
+    """The tokenizer of a tokenizer.json's content. Raises DlkitError where it is none."""
+    try:
+        return Tokenizer(Engine.from_str(text))
+    except Exception as error:  # the library raises plain Exception
+        raise DlkitError(f"not a tokenizer: {error}") from error
+
+
+def auto(_: Iterable[Text], special: tuple[str, ...]) -> Tokenizer:
+    """The name that stands for what the task and the checkpoint suggest; never called."""
+    raise NotImplementedError(special)
+
+
+def byte(_: Iterable[Text], special: tuple[str, ...]) -> Tokenizer:
+    """Bytes as tokens: number b is the byte b, special tokens follow."""
+    return _byte_level(
+        Engine(models.BPE(vocab={name: byte for byte, name in _CHARACTER_OF.items()}, merges=[])), special
+    )
+
+
+def bpe(
+    texts: Iterable[Text], special: tuple[str, ...], *, vocab_size: Annotated[int, Ge(256), Le(MOST_TOKENS)] = 4096
+) -> Tokenizer:
+    """Byte-level byte-pair encoding, learned from the training text.
+
+    Args:
+        vocab_size: tokens: the 256 bytes, and as many merged pairs as the text allows; special tokens come on top.
+    """
+    engine = Engine(models.BPE())
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = list(_CHARACTER_OF.values())
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
+    _learn(engine, (piece for text in texts for piece in text.pieces()), trainer)
+    return _byte_level(engine, special)
+
+
+def wordpiece(
+    texts: Iterable[Text],
+    special: tuple[str, ...],
+    *,
+    vocab_size: Annotated[int, Ge(100), Le(MOST_TOKENS)] = 8192,
+    lowercase: bool = True,
+) -> Tokenizer:
+    """WordPiece, learned from the training text.
+
+    Args:
+        vocab_size: tokens at most, special ones included.
+        lowercase: whether capital letters and accents are ignored, as in BERT "uncased".
+    """
+    engine = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase).engine
+    normalizer = engine.normalizer
+
+    def pieces() -> Iterator[str]:
+        # the trainer keeps every word: a text without spaces would be kept whole, and many times over
+        return (_NO_WORD.sub(" ", normalizer.normalize_str(piece)) for text in texts for piece in text.pieces())
+
+    counts: Counter[str] = Counter()
+    with stage("letters counted") as advance:
+        for piece in pieces():
+            counts.update(piece)
+            advance(len(piece))
+    letters = sorted(sorted(counts), key=lambda c: -counts[c])[:_LETTERS]
+    # The trainer numbers the letters inside words as it meets them, in the order of a random hash, and breaks ties by
+    # number. Given as special tokens they have fixed numbers; the vocabulary then goes into a model without these.
+    inside = [f"##{c}" for c in letters if not (c.isspace() or (c.isascii() and not c.isalnum()))]
+    # [UNK] stands for characters that the training text does not have
+    special = tuple(dict.fromkeys((*MASKED, *special)))
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[*special, *sorted(inside)],
+        initial_alphabet=letters,
+        limit_alphabet=_LETTERS,
+        show_progress=False,
+    )
+    _learn(engine, pieces(), trainer)
+    vocabulary = dict(sorted(engine.get_vocab().items(), key=lambda item: item[1]))
+    return _wordpiece(models.WordPiece(vocab=vocabulary, unk_token="[UNK]"), lowercase)
+
+
+def _learn(engine: Engine, pieces: Iterable[str], trainer: trainers.Trainer) -> None:
+    """Train on a text that is read once; merging, which comes behind that, cannot tell how far it is."""
+    with stage("letters read for the tokenizer") as advance:
+
+        def read() -> Iterator[str]:
+            for piece in pieces:
+                yield piece
+                advance(len(piece))
+
+        engine.train_from_iterator(read(), trainer)
+
+
+def _byte_level(engine: Engine, special: tuple[str, ...]) -> Tokenizer:
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.decoder = decoders.ByteLevel()
+    engine.add_special_tokens(list(special))
+    return Tokenizer(engine)
+
+
+def _wordpiece(model: models.WordPiece, lowercase: bool) -> Tokenizer:
+    engine = Engine(model)
+    engine.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    engine.decoder = decoders.WordPiece()
+    engine.add_special_tokens([name for name in MASKED if engine.token_to_id(name) is not None])
+    return Tokenizer(engine)

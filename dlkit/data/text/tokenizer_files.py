@@ -1,0 +1,169 @@
+"""The tokenizer of a Hugging Face directory: tokenizer.json, vocab.json with merges.txt, or BERT's vocab.txt.
+
+What tokenizer_config.json says about the text's treatment holds for all of them, as in `transformers`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as Engine
+
+from dlkit.annotations import is_mapping
+from dlkit.data.text.tokenizer import END, MASKED, Tokenizer, from_json
+from dlkit.errors import DlkitError
+from dlkit.lines import lines
+from dlkit.text_input import json_mapping, ordinary
+
+_WORD_END = "</w>"  # of GPT-1
+# What BertNormalizer calls the keys of tokenizer_config.json.
+_NORMALIZER = {
+    "do_lower_case": "lowercase",
+    "strip_accents": "strip_accents",
+    "tokenize_chinese_chars": "handle_chinese_chars",
+}
+
+
+def from_directory(path: Path) -> Tokenizer:
+    """The tokenizer of a directory.
+
+    Raises:
+        DlkitError: there is none, it cannot be read, or its tokenizer_config.json asks for what dlkit does not do.
+    """
+    try:
+        config = _config(path)
+        if (path / "tokenizer.json").exists():
+            return _configured(from_json(ordinary(path / "tokenizer.json").read_text(encoding="utf-8-sig")), config)
+        if (path / "vocab.json").exists() and (path / "merges.txt").exists():
+            engine = _pairs(path, config)
+        elif (path / "vocab.txt").exists():
+            engine = _wordpiece(path, config)
+        else:
+            raise DlkitError(
+                "there is no tokenizer", "it needs tokenizer.json, vocab.json with merges.txt, or vocab.txt"
+            )
+        _add(engine, path, config)
+        return Tokenizer(engine)
+    except OSError as error:
+        raise DlkitError(f"cannot read the tokenizer in {path}: {error.filename or path}: {error.strerror}") from error
+    except DlkitError as error:
+        raise DlkitError(f"{path}: {error.message}", error.hint) from error
+    except Exception as error:  # the library raises plain Exception
+        raise DlkitError(f"the tokenizer in {path} is broken: {error}") from error
+
+
+def ends_of(path: Path, tokenizer: Tokenizer) -> set[int]:
+    """The token that ends a text, by tokenizer_config.json or special_tokens_map.json, if they say so."""
+    for file in (path / "tokenizer_config.json", path / "special_tokens_map.json"):
+        name = _content(_mapping(file).get("eos_token")) if file.exists() else None
+        number = None if name is None else tokenizer.special(name)
+        if number is not None:
+            return {number}
+    return set()
+
+
+def _config(path: Path) -> dict[str, Any]:
+    file = path / "tokenizer_config.json"
+    config = _mapping(file) if file.exists() else {}
+    if config.get("never_split"):
+        raise DlkitError(f"{file.name} has never_split = {config['never_split']!r}, which dlkit does not do")
+    if config.get("do_basic_tokenize") is False:
+        raise DlkitError(f"{file.name} has do_basic_tokenize = False, which dlkit does not do")
+    for key in (*_NORMALIZER, "add_prefix_space"):
+        if not isinstance(config.get(key), (bool, type(None))):
+            raise DlkitError(f"{file.name} has {key} = {config[key]!r}, which must be true, false or null")
+    return config
+
+
+def _mapping(file: Path) -> dict[str, Any]:
+    return json_mapping(file, "is the download whole?")
+
+
+def _content(token: Any) -> str | None:
+    """The text of a token that a file gives as such or with its settings."""
+    name = token.get("content") if is_mapping(token) else token
+    return name if isinstance(name, str) else None
+
+
+def _normalizer(config: dict[str, Any], **usual: Any) -> normalizers.Normalizer:
+    keys = usual | {ours: config[key] for key, ours in _NORMALIZER.items() if key in config}
+    # null means as usual: accents go where capital letters do
+    return normalizers.BertNormalizer(**{key: value for key, value in keys.items() if value is not None})
+
+
+def _configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Tokenizer:
+    """A tokenizer.json of the BERT or GPT-2 family, whose settings tokenizer_config.json may change."""
+    engine, kind = tokenizer.engine, str(config.get("tokenizer_class"))
+    described = json.loads(tokenizer.to_json())
+    if kind.startswith("Bert") and (described["normalizer"] or {}).get("type") == "BertNormalizer":
+        usual = {key: value for key, value in described["normalizer"].items() if key != "type"}
+        engine.normalizer = _normalizer(config, **usual)
+    space, splits = config.get("add_prefix_space"), described["pre_tokenizer"] or {}
+    if kind.startswith("GPT2") and splits.get("type") == "ByteLevel" and space is not None:
+        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space, use_regex=splits.get("use_regex", True))
+    return tokenizer
+
+
+def _pairs(path: Path, config: dict[str, Any]) -> Engine:
+    """Byte-pair encoding: of bytes as in GPT-2, or of letters whose words end in </w> as in GPT-1."""
+    vocabulary, merges = _mapping(path / "vocab.json"), _merges(path / "merges.txt")
+    if any(token.endswith(_WORD_END) for token in vocabulary):
+        unknown = _content(config.get("unk_token")) or "<unk>"
+        engine = Engine(models.BPE(vocabulary, merges, end_of_word_suffix=_WORD_END, unk_token=unknown))
+        engine.normalizer = normalizers.BertNormalizer(lowercase=True)
+        engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        engine.decoder = decoders.BPEDecoder(suffix=_WORD_END)
+        known = (unknown,)
+    else:
+        engine = Engine(models.BPE(vocabulary, merges))
+        engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=bool(config.get("add_prefix_space")))
+        engine.decoder = decoders.ByteLevel()
+        known = (END,)
+    engine.add_special_tokens([name for name in known if engine.token_to_id(name) is not None])
+    return engine
+
+
+def _merges(file: Path) -> list[tuple[str, str]]:
+    """Two neighbours a line; not with the library's reader, which takes a byte-order mark for a letter."""
+    found: list[tuple[str, str]] = []
+    with ordinary(file).open("rb") as stream:
+        for number, line in enumerate(lines(stream), start=1):
+            if line.startswith("#version") or not line:
+                continue
+            first, space, second = line.partition(" ")
+            if not space or not first or not second or " " in second:
+                raise DlkitError(f"line {number} of {file.name} is no pair: {line!r}", "is the download whole?")
+            found.append((first, second))
+    return found
+
+
+def _wordpiece(path: Path, config: dict[str, Any]) -> Engine:
+    with ordinary(path / "vocab.txt").open("rb") as file:
+        vocabulary = {word: number for number, word in enumerate(lines(file))}
+    unknown = _content(config.get("unk_token")) or "[UNK]"
+    engine = Engine(models.WordPiece(vocab=vocabulary, unk_token=unknown))
+    engine.normalizer = _normalizer(config, lowercase=True)
+    engine.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    engine.decoder = decoders.WordPiece()
+    engine.add_special_tokens([name for name in (*MASKED, unknown) if engine.token_to_id(name) is not None])
+    return engine
+
+
+def _add(engine: Engine, path: Path, config: dict[str, Any]) -> None:
+    """The tokens beside the vocabulary, under their numbers."""
+    added: dict[int, AddedToken] = {}
+    if (path / "added_tokens.json").exists():
+        added |= {n: AddedToken(name, normalized=False) for name, n in _mapping(path / "added_tokens.json").items()}
+    for number, token in (config.get("added_tokens_decoder") or {}).items():
+        keys = {key: value for key, value in token.items() if key not in ("content", "__type")}
+        added[int(number)] = AddedToken(token["content"], **keys)
+    for number, token in sorted(added.items()):
+        (engine.add_special_tokens if token.special else engine.add_tokens)([token])
+        if engine.token_to_id(token.content) != number:
+            raise DlkitError(
+                f"the added token {token.content!r} has number {number}, not {engine.token_to_id(token.content)}",
+                "save the tokenizer anew: it then has a tokenizer.json",
+            )

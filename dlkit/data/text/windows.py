@@ -1,0 +1,196 @@
+"""Language modelling batches: windows of a long array of tokens, packed end to end, without padding.
+
+An epoch shifts all windows by one random offset and shuffles them. Both are a pure function of (seed, epoch), and the
+masks of one of (seed, epoch, batch): iteration resumes exactly at any batch.
+
+Shapes: n tokens in all, B windows a batch, T tokens a window, M predicted tokens a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dlkit.annotations import Count, Fraction
+from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.text.token_ids import Tokens
+from dlkit.errors import DlkitError
+
+_ON_DEVICE = 1 << 30  # bytes of tokens that are kept on the device
+IGNORED = -100  # the target of a token that another window predicts: what torch's cross_entropy leaves out
+
+
+class TokenWindows(Epochs):
+    """Causal language modelling: (inputs (B, T) int64, targets (B T,) int64), a target being the token after its input.
+
+    In evaluation each token is predicted once: windows begin every `stride` tokens, and what an earlier window
+    predicted is `IGNORED`; the last window ends with the text.
+
+    Args:
+        batch_size: windows a batch.
+        context: tokens a window; a shorter text makes a shorter window.
+        stride: tokens between two windows in evaluation; null for context. Less gives tokens more to look back on.
+
+    Raises:
+        DlkitError: fewer than two tokens.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        device: torch.device,
+        seed: int,
+        training: bool,
+        *,
+        batch_size: Count = 16,
+        context: Count = 256,
+        stride: Count | None = None,
+    ) -> None:
+        self.device, self.seed, self.training = device, seed, training
+        self._begin(tokens, context, 1)
+        self.stride = min(stride or self.window, self.window)
+        whole = (len(tokens) - 1) // self.window
+        if training:
+            # with one window less, the offset can take any value from 0 to T - 1 and more
+            self.samples = whole - 1 if whole > 8 else whole
+        else:
+            self.samples = 1 + -(-(len(tokens) - 1 - self.window) // self.stride)
+        self.batch_size = min(batch_size, self.samples)
+
+    def _begin(self, tokens: Tokens, context: int, ahead: int) -> None:
+        """Keep the tokens; windows take `ahead` more than they show."""
+        if len(tokens) <= ahead:
+            raise DlkitError(f"a text of {len(tokens)} tokens is too short: there is nothing to predict")
+        self.window = min(context, len(tokens) - ahead)
+        self._length, self._span = len(tokens), self.window + ahead
+        self._mapped: Tokens | None = None
+        if tokens.nbytes * 2 > _ON_DEVICE:
+            self._mapped = tokens
+        else:
+            self._tokens = torch.from_numpy(tokens.astype(np.int32)).to(self.device)
+        self._steps = torch.arange(self._span, device=self.device)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        """Batches `start`, `start` + 1, ... of epoch `number`, on the device."""
+        begins = self._begins(number)  # (samples,)
+        for batch in range(start, len(self)):
+            rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield self._make(self._take(begins[rows]), number, batch, rows)
+
+    def _begins(self, number: int) -> Tensor:
+        """Where the windows of an epoch begin, (samples,), on the CPU."""
+        if not self.training:
+            return (torch.arange(self.samples) * self.stride).clamp(max=self._length - self._span)
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        slack = self._length - self._span - (self.samples - 1) * self.window
+        offset = torch.randint(slack + 1, (), generator=generator)
+        return offset + self.window * torch.randperm(self.samples, generator=generator)
+
+    def _take(self, begins: Tensor) -> Tensor:
+        """The windows that begin there, (B, span) int64, on the device."""
+        if self._mapped is not None:
+            places = begins.numpy()[:, None] + np.arange(self._span)
+            return self.send(torch.from_numpy(self._mapped[places].astype(np.int64)))
+        return self._tokens[self.send(begins)[:, None] + self._steps].long()
+
+    def _make(self, windows: Tensor, number: int, batch: int, rows: slice) -> tuple[Tensor, ...]:
+        inputs, targets = windows[:, :-1], windows[:, 1:]
+        if not self.training and (self.stride < self.window or rows.stop >= self.samples):
+            targets = targets.clone()
+            begins = self._begins(0)
+            for row, index in enumerate(range(rows.start, min(rows.stop, self.samples))):
+                if index:  # the window before has predicted so many of these
+                    done = int(begins[index - 1]) + self.window - int(begins[index])
+                    targets[row, :done] = IGNORED
+        return inputs, targets.reshape(-1)
+
+
+@dataclass(frozen=True)
+class Special:
+    """What masking needs of a tokenizer: the numbers of [CLS], [SEP] and [MASK], how many tokens there are, and which
+    of them go on with a word, (size,) bool."""
+
+    first: int
+    last: int
+    mask: int
+    size: int
+    continues: NDArray[np.bool_]
+
+
+class MaskedWindows(TokenWindows):
+    """Masked language modelling: (inputs (B, T), targets (M,), places (M,)), places in the flattened B T inputs.
+
+    Devlin et al., arXiv:1810.04805, section 3.1: of the tokens of a window, 15 % are to be predicted; of these 80 % are
+    replaced by [MASK], 10 % by a random token, and 10 % stay. The masks are drawn anew in each epoch of training
+    (Liu et al., arXiv:1907.11692) and are always the same in evaluation.
+
+    Args:
+        batch_size: windows a batch.
+        context: tokens a window, [CLS] and [SEP] included.
+        mask: share of the tokens that are predicted.
+        whole_words: choose words with all their pieces instead of single pieces.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        device: torch.device,
+        seed: int,
+        training: bool,
+        special: Special,
+        *,
+        batch_size: Count = 16,
+        context: Count = 128,
+        mask: Fraction = 0.15,
+        whole_words: bool = False,
+    ) -> None:
+        self.device, self.seed, self.training = device, seed, training
+        self.special, self.mask, self.whole_words = special, mask, whole_words
+        if context < 3:
+            raise DlkitError(f"a window of {context} tokens has no room between [CLS] and [SEP]")
+        self._begin(tokens, context - 2, 0)
+        self.stride = self.window
+        whole = len(tokens) // self.window
+        self.samples = (whole - 1 if whole > 8 else whole) if training else -(-len(tokens) // self.window)
+        self.batch_size = min(batch_size, self.samples)
+        self._continues = torch.from_numpy(special.continues)
+
+    def _make(self, windows: Tensor, number: int, batch: int, rows: slice) -> tuple[Tensor, ...]:
+        special = self.special
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed if self.training else 0, number, batch))
+        chosen = self._choose(windows, generator)  # (B, T - 2)
+        edge = torch.full((len(windows), 1), special.first, device=self.device)
+        whole = torch.cat((edge, windows, torch.full_like(edge, special.last)), 1)  # (B, T)
+        row, column = chosen.nonzero(as_tuple=True)
+        places = (row * whole.shape[1] + column + 1).to(self.device)  # (M,)
+        inputs = whole.flatten()
+        targets = inputs[places]
+        draw = torch.rand(len(row), generator=generator)
+        noise = torch.randint(special.size, (len(row),), generator=generator)
+        # 80 % [MASK], 10 % any token, 10 % itself
+        shown = torch.where(draw < 0.8, special.mask, torch.where(draw < 0.9, noise, targets.cpu())).to(self.device)
+        return inputs.index_copy(0, places, shown).view_as(whole), targets, places
+
+    def _choose(self, windows: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, T - 2) bool on the CPU: the same number in each row, or as many whole words as do not exceed it."""
+        rows, length = windows.shape
+        wanted = max(1, round(self.mask * length))
+        score = torch.rand(rows, length, generator=generator)
+        if not self.whole_words:
+            return score.argsort(1).argsort(1) < wanted
+        begins = ~self._continues[windows.cpu()]
+        begins[:, 0] = True
+        word = begins.cumsum(1) - 1  # (B, T - 2): the number of each token's word
+        # words in a random order, each with its length; take them while they fit
+        lengths = torch.zeros_like(word).scatter_add_(1, word, torch.ones_like(word))
+        order = score.masked_fill(lengths == 0, 2).argsort(1)
+        total = lengths.gather(1, order).cumsum(1)
+        fits = total <= wanted
+        fits[:, 0] = True  # a single long word is better than none
+        taken = torch.zeros_like(fits).scatter_(1, order, fits)
+        return taken.gather(1, word)

@@ -1,0 +1,31 @@
+"""A folder that one process at a time works in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from dlkit.errors import DlkitError
+
+LOCK = ".lock"
+
+
+def lock_folder(folder: Path, option: str) -> FileLock:
+    """Lock a folder until the lock is released, or the process has ended.
+
+    Args:
+        folder: is there.
+        option: of the command line, by which another folder is chosen.
+
+    Raises:
+        DlkitError: another process has it, or it cannot be written.
+    """
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise DlkitError(f"{folder} is in use by another dlkit", f"wait for it, or choose another {option}") from None
+    except OSError as error:
+        raise DlkitError(f"cannot write in {folder}: {error.strerror}", f"choose another {option}") from error
+    return lock
