@@ -191,6 +191,7 @@ def test_annotations_resolve() -> None:
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_cuda_sees_the_same_batches_without_waiting() -> None:
     split = image_split()
     statistics_ = statistics(split.inputs)
