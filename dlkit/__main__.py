@@ -7,7 +7,7 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from dlkit.cli._app import run
+    from dlkit.cli.app import run
 
     sys.exit(run(sys.argv[1:]))
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from dlkit import memory, recipe
 from dlkit.build import weightless
-from dlkit.cli._app import run
+from dlkit.cli.app import run
 from dlkit.errors import DlkitError
 from dlkit.nn.mlp import MLP
 
@@ -161,7 +161,7 @@ def test_a_message_that_finds_no_room_is_replaced(
     def full(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("dlkit.cli._console.report", full)
+    monkeypatch.setattr("dlkit.cli.console.report", full)
     assert run(["eval", "absent"]) == 1
     os.fsync(sys.stdout.fileno())  # the stand-in of these tests, which is still what it was
     error, hint = capfd.readouterr().err.splitlines()

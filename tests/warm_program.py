@@ -27,7 +27,7 @@ def serve(path: str) -> None:
     import torchvision  # noqa: F401
 
     import dlkit.build
-    import dlkit.cli._app  # noqa: F401
+    import dlkit.cli.app  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who answered is not waited for
     server = socket.socket(socket.AF_UNIX)
@@ -63,7 +63,7 @@ def answer(connection: socket.socket) -> None:
 
 def command(arguments: list[str], folder: str, environment: dict[str, str]) -> int:
     """What `python -m dlkit ARGUMENTS` does. Returns the exit code."""
-    from dlkit.cli._app import run
+    from dlkit.cli.app import run
 
     os.chdir(folder)
     os.environ.clear()

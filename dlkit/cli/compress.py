@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, cast
 
 import typer
 
-from dlkit.cli import _completion
-from dlkit.cli._binary import binary_input, binary_output, refuse
-from dlkit.cli._console import Output, live_console, note
-from dlkit.cli._options import Json, Quiet
+from dlkit.cli import completion
+from dlkit.cli.binary import binary_input, binary_output, refuse
+from dlkit.cli.console import Output, live_console, note
+from dlkit.cli.options import Json, Quiet
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
 from dlkit.storage import run_reference
@@ -33,7 +33,7 @@ def compress(
         typer.Option(
             metavar="RUN",
             help="A GPT: a run, a checkpoint or a Hugging Face directory.",
-            autocompletion=_completion.runs,
+            autocompletion=completion.runs,
         ),
     ] = None,
     prequential: Annotated[
@@ -126,7 +126,7 @@ def settings(
 
 
 def _run(data: BinaryIO, source: Path | None, out: BinaryIO, codec: Codec, verify: bool, quiet: bool) -> dict[str, Any]:
-    from dlkit.cli._progress import Progress
+    from dlkit.cli.progress import Progress
     from dlkit.compression import archive
     from dlkit.compression.container import Reader
 
@@ -161,7 +161,7 @@ def _run(data: BinaryIO, source: Path | None, out: BinaryIO, codec: Codec, verif
 
 
 def _table(record: dict[str, Any]) -> Any:
-    from dlkit.cli._entropy_view import facts_table
+    from dlkit.cli.entropy.view import facts_table
 
     size, out = record["bytes_in"], record["bytes_out"]
     facts = [

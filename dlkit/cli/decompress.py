@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from dlkit.cli import _completion
-from dlkit.cli._binary import binary_input, binary_output, refuse
-from dlkit.cli._console import Output, live_console
-from dlkit.cli._options import Json, Quiet
+from dlkit.cli import completion
+from dlkit.cli.binary import binary_input, binary_output, refuse
 from dlkit.cli.compress import SUFFIX, settings
+from dlkit.cli.console import Output, live_console
+from dlkit.cli.options import Json, Quiet
 from dlkit.errors import RequestError
 
 
@@ -23,7 +23,7 @@ def decompress(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="The model that it was compressed with.", autocompletion=_completion.runs),
+        typer.Option(metavar="RUN", help="The model that it was compressed with.", autocompletion=completion.runs),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     as_json: Json = False,
@@ -39,7 +39,7 @@ def decompress(
       dlkit decompress book.txt.dlk --model runs/text-gpt-1
       dlkit decompress notes.tar.dlk -o - | tar x
     """
-    from dlkit.cli._progress import Progress
+    from dlkit.cli.progress import Progress
     from dlkit.compression import archive
     from dlkit.compression.container import Reader
 
@@ -80,7 +80,7 @@ def decompress(
 
 
 def _table(record: dict[str, Any]) -> Any:
-    from dlkit.cli._entropy_view import facts_table
+    from dlkit.cli.entropy.view import facts_table
 
     return facts_table([(name, f"{record[name]}, {record[f'bytes_{key}']:,} bytes") for name, key in
                         (("input", "in"), ("output", "out"))])  # fmt: skip

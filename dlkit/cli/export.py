@@ -7,16 +7,16 @@ from typing import Annotated
 
 import typer
 
-from dlkit.cli import _completion
-from dlkit.cli._console import Output
-from dlkit.cli._options import Json, Quiet
+from dlkit.cli import completion
+from dlkit.cli.console import Output
+from dlkit.cli.options import Json, Quiet
 from dlkit.errors import RequestError
 from dlkit.storage import run_reference
 
 
 def export(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run or a checkpoint of one.", autocompletion=_completion.runs)
+        str, typer.Argument(metavar="RUN", help="A run or a checkpoint of one.", autocompletion=completion.runs)
     ],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
     checkpoint: Annotated[

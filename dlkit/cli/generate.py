@@ -12,9 +12,9 @@ import typer
 
 from dlkit import text_input
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
-from dlkit.cli import _completion
-from dlkit.cli._console import Output, note, printable
-from dlkit.cli._options import Device, Json, Quiet
+from dlkit.cli import completion
+from dlkit.cli.console import Output, note, printable
+from dlkit.cli.options import Device, Json, Quiet
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lines import lines
 from dlkit.storage import run_reference
@@ -33,7 +33,7 @@ def generate(
         typer.Argument(
             metavar="RUN",
             help="A run, a checkpoint, a Hugging Face directory, or - for either from a pipe.",
-            autocompletion=_completion.runs,
+            autocompletion=completion.runs,
         ),
     ],
     prompt: Annotated[

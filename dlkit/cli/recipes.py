@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from dlkit import recipe, text_input
-from dlkit.cli import _completion
-from dlkit.cli._console import Output, is_plain
-from dlkit.cli._options import Json, Overrides, Quiet, RecipeName
+from dlkit.cli import completion
+from dlkit.cli.console import Output, is_plain
+from dlkit.cli.options import Json, Overrides, Quiet, RecipeName
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.storage.atomic_file import write_text
@@ -19,7 +19,7 @@ from dlkit.storage.atomic_file import write_text
 app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A recipe's name or file.", autocompletion=_completion.recipes)
+    str, typer.Argument(metavar="NAME", help="A recipe's name or file.", autocompletion=completion.recipes)
 ]
 
 

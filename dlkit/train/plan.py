@@ -1,4 +1,4 @@
-"""Decide what a recipe leaves at `auto`: precision, memory layout, compilation. By the hardware, then by the clock.
+"""Decide what a recipe leaves at `auto`: precision, layout, compiling, CUDA graph. By the hardware, then by the clock.
 
 A decision is made once, before the first step, and written into the run's recipe, so that a resumed or repeated run
 takes the same. It asks for a clear win (`CLEAR_WIN`), so that noise does not flip it.
@@ -11,7 +11,8 @@ import dataclasses
 import math
 import shutil
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -20,12 +21,14 @@ from torch import nn
 from dlkit.errors import RequestError
 from dlkit.train import machine, random_state
 from dlkit.train.loop import Task, autocast
+from dlkit.train.passes import WARM_UP, Pass, Passes
 from dlkit.train.settings import Settings
 
-DECIDED = ("precision", "channels_last", "compile")
+DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
 CLEAR_WIN = 1.15
 SMALL = 3e-3  # seconds
 MEASURED_FROM = 100  # steps: a shorter run is over before the measurement, of about ten, has repaid itself
+GRAPH_FROM = 200  # steps: of a run that is over before a CUDA graph, which takes a second to choose, has repaid itself
 # Compiling gains 1.1-1.4x and costs 25-60 s on a CPU, so it repays itself from about ten minutes on.
 COMPILE_FROM_SECONDS = {"cpu": 900.0, "cuda": 300.0}
 
@@ -108,6 +111,15 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
             seconds = seconds or step_seconds(model, task, batch, device, (precision,))
             worth = steps * seconds[precision] > threshold
         settings = dataclasses.replace(settings, compile="on" if worth else "off")
+    if settings.cuda_graph == "auto":
+        worth = False
+        if device.type == "cuda" and steps >= GRAPH_FROM:
+            precision = settings.precision
+            if precision not in seconds:
+                seconds = step_seconds(model, task, batch, device, (precision,))
+            replayed = replay_seconds(model, task, batch, device, precision)
+            worth = replayed is not None and seconds[precision] > CLEAR_WIN * replayed
+        settings = dataclasses.replace(settings, cuda_graph="on" if worth else "off")
     return settings
 
 
@@ -161,3 +173,49 @@ def _seconds(first: Any, last: Any) -> float:
         return last - first
     last.synchronize()
     return first.elapsed_time(last) / 1e3
+
+
+def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.device, precision: str) -> float | None:
+    """Wall time of a pass replayed from a CUDA graph, on a copy of the model; None if it waits for the device.
+
+    Random generators stay as they were.
+    """
+    generators = random_state.capture(device)
+    twin = copy.deepcopy(model).train()
+    machine.multiply_at(precision)
+
+    def forward(batch: Any) -> Pass:
+        with autocast(precision, device):
+            return task.forward(twin, batch)
+
+    if _waits(lambda: forward(batch)[0].backward()):
+        machine.multiply_at("fp32")
+        random_state.restore(*generators, device)
+        return None
+    made = Passes(forward, forward, len(batch[0]), list(twin.parameters()), captures=True)
+    spent: list[float] = []
+    for _ in range(WARM_UP + 6):
+        twin.zero_grad(set_to_none=True)
+        started = _now(device)
+        made(batch, 1.0)
+        spent.append(_seconds(started, _now(device)))
+    machine.multiply_at("fp32")
+    random_state.restore(*generators, device)
+    return min(spent[WARM_UP + 1 :])
+
+
+def _waits(body: Callable[[], None]) -> bool:
+    """Whether a body waits for CUDA, which a graph cannot."""
+    mode = torch.cuda.get_sync_debug_mode()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says of the mode itself that it is a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        body()
+    except RuntimeError as error:
+        if "synchronizing" not in str(error):
+            raise
+        return True
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    return False

@@ -29,6 +29,7 @@ class Progress:
     batch: int = 0
     skipped: int = 0  # steps that were not made, since their loss or gradient was not finite
     seconds: float = 0.0
+    warm_up: float = 0.0  # seconds of compiling and capturing, which are not among the others
     best: float | None = None
     best_step: int = 0
     waited: int = 0

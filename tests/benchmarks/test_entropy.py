@@ -22,7 +22,7 @@ import pytest
 BYTES = int(os.environ.get("BENCH_BYTES", 1_000_000_000))
 REPEATS = 7
 MEASURE = (
-    "import resource, sys; from dlkit.cli._app import run; code = run(sys.argv[1:]); "
+    "import resource, sys; from dlkit.cli.app import run; code = run(sys.argv[1:]); "
     "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
 )
 

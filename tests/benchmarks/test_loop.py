@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
-from dlkit.cli._training_view import TrainingView
+from dlkit.cli.train.view import TrainingView
 from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
 from dlkit.losses import CrossEntropy

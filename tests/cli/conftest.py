@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dlkit.cli._app import run
+from dlkit.cli.app import run
 
 
 @dataclass

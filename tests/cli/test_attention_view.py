@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from dlkit.attention.page import Page
-from dlkit.cli._attention_view import grid, head
+from dlkit.cli.inspect_attention.view import grid, head
 
 
 def shown(view: Any, width: int = 80, colour: bool = False) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dlkit.cli._app import run
+from dlkit.cli.app import run
 from dlkit.compression import archive
 from dlkit.compression.container import Reader, Writer
 
@@ -63,7 +63,7 @@ def test_prequential_needs_no_model_and_no_torch(here: Any, text: Path) -> None:
     assert here("decompress", str(packed), "-o", str(text.with_name("back")), "-q").out == f"{text.with_name('back')}\n"
     assert text.with_name("back").read_bytes() == TEXT
     code = (
-        f"from dlkit.cli._app import run; import sys; run(['decompress', {str(packed)!r}, '-o', {str(packed)!r} + 'x'])"
+        f"from dlkit.cli.app import run; import sys; run(['decompress', {str(packed)!r}, '-o', {str(packed)!r} + 'x'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code + "; print('torch' in sys.modules)"], capture_output=True, text=True, check=True

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dlkit.cli._app import run as dlkit
+from dlkit.cli.app import run as dlkit
 
 Tree = dict[str, bytes | str | None]
 

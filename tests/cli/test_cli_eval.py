@@ -26,7 +26,7 @@ def test_the_record(here: Any, trained: Path) -> None:
 
 
 def test_how_far_it_is(here: Any, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlkit.cli._progress._LINE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("dlkit.cli.progress._LINE_EVERY_SECONDS", 0.0)
     told = here("eval", str(trained), "data.batch_size=120", "--ood", "noise").err.splitlines()
     assert [line.partition(" in ")[0] for line in told] == [f"evaluating batches: {n} of 3" for n in (1, 2, 3)] * 3
     assert here("eval", str(trained), "-q", "--ood", "noise").err == ""

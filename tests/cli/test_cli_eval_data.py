@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from dlkit.cli._app import run as dlkit
+from dlkit.cli.app import run as dlkit
 
 FAST = ["optimizer.lr=0.02", "model.dropout=0.0", "model.hidden=[16]", "train.patience=null", "train.epochs=8"]
 

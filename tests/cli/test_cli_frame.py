@@ -28,7 +28,7 @@ COMMANDS = (
 )
 PROBE = f"""
 import sys
-from dlkit.cli._app import run
+from dlkit.cli.app import run
 code = run(sys.argv[1:])
 print("CODE", code, "HEAVY", *[name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
 """

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dlkit.cli._app import run
+from dlkit.cli.app import run
 
 NLI = ["entailment", "neutral", "contradiction"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "aye", "hmm", "nay", "it", "is"]

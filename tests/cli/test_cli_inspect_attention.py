@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.cli._app import run
+from dlkit.cli.app import run
 
 SMALL = [
     *("model.layers=2", "model.width=16", "model.heads=2"),

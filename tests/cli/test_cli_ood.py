@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dlkit.cli._app import run as dlkit
+from dlkit.cli.app import run as dlkit
 from dlkit.data.images.ood_sources import fitted, folder, noise
 from dlkit.errors import DlkitError
 

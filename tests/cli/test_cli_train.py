@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dlkit.cli._training_view import TrainingView
+from dlkit.cli.train.view import TrainingView
 
 SHORT = ("train.epochs=1",)
 
@@ -55,7 +55,7 @@ def test_quiet_prints_the_run_and_runs_are_numbered(here: Any) -> None:
 
 def test_how_far_an_evaluation_is(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal a line of the live view, elsewhere a plain line where it has been quiet for long."""
-    monkeypatch.setattr("dlkit.cli._training_view._LINE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("dlkit.cli.train.view._LINE_EVERY_SECONDS", 0.0)
     told = here("train", "digits-mlp", *SHORT, "data.batch_size=120").err.splitlines()
     evaluated = [line for line in told if line.startswith("evaluating")]
     assert evaluated[:3] == [f"evaluating batches {n}/3" for n in (1, 2, 3)]

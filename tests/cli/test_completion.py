@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dlkit import recipe
-from dlkit.cli._completion import SCRIPTS, script
+from dlkit.cli.completion import SCRIPTS, script
 
 FOLDER = Path(__file__).parents[2] / "completions"
 
@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parents[2] / "completions"
 @pytest.mark.parametrize("shell", SCRIPTS)
 def test_the_shipped_script_is_current(shell: str) -> None:
     current = (FOLDER / SCRIPTS[shell]).read_text()
-    assert current == script(shell), "run python -m dlkit.cli._completion completions"
+    assert current == script(shell), "run python -m dlkit.cli.completion completions"
 
 
 def complete(tmp_path: Path, line: str) -> list[str]:

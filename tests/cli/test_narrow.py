@@ -11,8 +11,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from dlkit.cli._narrow import bar, fitted, packed
-from dlkit.cli._training_view import TrainingView
+from dlkit.cli.narrow import bar, fitted, packed
+from dlkit.cli.train.view import TrainingView
 from dlkit.train.events import Evaluated, StepDone
 
 
@@ -91,7 +91,7 @@ def test_the_live_view_cuts_no_number(width: int) -> None:
 
 def test_the_last_line_comes_once_with_the_numbers_of_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter(range(0, 10_000, 20))  # every event comes long after the one before
-    monkeypatch.setattr("dlkit.cli._training_view.time.monotonic", lambda: float(next(now)))
+    monkeypatch.setattr("dlkit.cli.train.view.time.monotonic", lambda: float(next(now)))
     lines: list[str] = []
     view = TrainingView("title", 4, 2, 0, None, lines.append)
     for step in range(1, 5):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlkit.cli import download
-from dlkit.cli._app import run
+from dlkit.cli.app import run
+from dlkit.cli.download import command as download
 
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "tokenizer={name: byte}", "data.context=64"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dlkit.cli import recipes
-from dlkit.cli._signals import GracefulStop, unwinding
+from dlkit.cli.signals import GracefulStop, unwinding
 from dlkit.storage.atomic_file import atomic_file
 
 ENDINGS = [(signal.SIGHUP, 129), (signal.SIGTERM, 143)]
@@ -72,7 +72,7 @@ def test_before_there_is_anything_to_save_a_hangup_ends_the_program() -> None:
 
 ON_A_TERMINAL = """
 import os, sys, time
-from dlkit.cli._signals import GracefulStop
+from dlkit.cli.signals import GracefulStop
 pid, terminal = os.forkpty()
 if pid == 0:
     code = 1

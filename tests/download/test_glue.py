@@ -156,7 +156,7 @@ def test_answers_of_multirc_belong_to_questions(monkeypatch: pytest.MonkeyPatch)
 def test_eval_scores_a_benchmark(
     hub: Any, obtain: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlkit.cli._app import run
+    from dlkit.cli.app import run
 
     def call(*arguments: str) -> tuple[int, list[dict[str, Any]], str]:
         capfd.readouterr()

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 from extremes import COLLECTIONS, NUMBERS, PATHS, WORDS, pick
 
-from dlkit.cli._app import app
+from dlkit.cli.app import app
 
 # What an argument or an option is about, by command and name: values with which the command gets far.
 RUNS = ("run", "gpt", "bert", "hub", "run/checkpoints/last", "gpt/checkpoints/last", "race", "-", "empty-folder",

@@ -44,7 +44,7 @@ def load() -> None:
     import torchvision.transforms.v2  # noqa: F401
 
     import dlkit.build
-    import dlkit.cli._app
+    import dlkit.cli.app
     import dlkit.compression.language  # noqa: F401
 
     torch.set_num_threads(1)
@@ -89,7 +89,7 @@ def inside(case: Case, folder: Path, streams: list[Path], temporary: Path) -> No
     resource.setrlimit(resource.RLIMIT_FSIZE, (written, written))
     if sys.stderr is not None:
         faulthandler.enable()
-    from dlkit.cli._app import run
+    from dlkit.cli.app import run
 
     code = 1
     try:

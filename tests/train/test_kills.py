@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dlkit.cli._app import run as dlkit
+from dlkit.cli.app import run as dlkit
 
 RECIPE = [
     "digits-mlp",

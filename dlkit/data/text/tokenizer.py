@@ -14,7 +14,6 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -173,13 +172,6 @@ def from_json(text: str) -> Tokenizer:
         return Tokenizer(Engine.from_str(text))
     except Exception as error:  # the library raises plain Exception
         raise DlkitError(f"not a tokenizer: {error}") from error
-
-
-def from_directory(path: Path) -> Tokenizer:
-    """The tokenizer of a Hugging Face directory, as `tokenizer_files` reads it."""
-    from dlkit.data.text import tokenizer_files  # which needs this module
-
-    return tokenizer_files.from_directory(path)
 
 
 def auto(_: Iterable[Text], special: tuple[str, ...]) -> Tokenizer:

@@ -1,0 +1,156 @@
+"""The application: its commands, and what becomes of every way in which one can end."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from dlkit import __version__, memory, tried_import
+from dlkit.cli import compress, console, decompress, export, generate, recipes, signals
+from dlkit.cli.compare_optimizers import command as compare
+from dlkit.cli.doctor import command as doctor
+from dlkit.cli.download import command as download
+from dlkit.cli.entropy import command as entropy
+from dlkit.cli.eval import command as eval
+from dlkit.cli.inspect_attention import command as inspect_attention
+from dlkit.cli.train import command as train
+from dlkit.errors import DlkitError, RequestError
+
+SIGPIPE_CODE = 141
+_NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")  # in torch's words
+_LESS = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
+
+app = typer.Typer(
+    name="dlkit",
+    help="Deep learning from the shell: train, evaluate and look inside models.",
+    epilog="Try `dlkit train digits-resnet20`. Results go to stdout: a table on a terminal, JSON Lines in a pipe.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: it is there at once, and it pipes
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("download", no_args_is_help=True)(download.download)
+app.command("train", no_args_is_help=True)(train.train)
+app.command("eval", no_args_is_help=True)(eval.evaluate)
+app.command("compare-optimizers", no_args_is_help=True)(compare.compare_optimizers)
+app.command("inspect-attention", no_args_is_help=True)(inspect_attention.inspect_attention)
+app.command("entropy")(entropy.entropy)
+app.command("generate", no_args_is_help=True)(generate.generate)
+app.command("compress", no_args_is_help=True)(compress.compress)
+app.command("decompress", no_args_is_help=True)(decompress.decompress)
+app.command("export", no_args_is_help=True)(export.export)
+app.command("doctor")(doctor.doctor)
+app.add_typer(recipes.app, name="recipes")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"dlkit {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(  # pyright: ignore[reportUnusedFunction]
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show tracebacks and warnings (or set DLKIT_DEBUG=1).")
+    ] = False,
+) -> None:
+    pass
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line; returns the exit code. The only place where an exception becomes a message."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the caller
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):  # PYTHONUNBUFFERED
+        # such a stream drops without a word what the system does not take in one piece
+        raw = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stdout.encoding, line_buffering=True)
+    stdout: Any = sys.stdout
+    with contextlib.suppress(AttributeError):  # a stand-in
+        stdout.reconfigure(errors="backslashreplace")
+    debug = "--debug" in arguments or os.environ.get("DLKIT_DEBUG", "") not in ("", "0")
+    if not debug:
+        warnings.simplefilter("ignore")
+    tried_import.install()
+    try:
+        with signals.unwinding():
+            code = _run([argument for argument in arguments if argument != "--debug"], debug)
+            sys.stdout.flush()
+    except BrokenPipeError:
+        code = SIGPIPE_CODE
+    except Exception as error:  # what a library raised, or the last flush
+        if debug:
+            raise
+        error.__traceback__ = None  # whose frames hold what took the memory
+        try:
+            failure = _unexpected(error)
+            console.report(failure)
+            code = failure.exit_code
+        except MemoryError:
+            os.write(2, f"error: out of memory\nhint: {_LESS}\n".encode())
+            code = 1
+    else:
+        return code
+    console.drop_output()
+    return code
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    try:
+        result = app(arguments, prog_name="dlkit", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except DlkitError as error:
+        if debug:
+            raise
+        console.report(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        return _usage(error)
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # typer's own answer to it is an exit code of 1
+            raise error.__context__ from None
+        raise
+
+
+def _usage(error: typer.TyperException) -> int:
+    """A usage error in dlkit's own form."""
+    text: str = getattr(error, "format_message", lambda: "aborted")()
+    if text.startswith("Usage: "):  # no arguments at all: the message is the help
+        console.write_stderr(text)
+        return 2
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "dlkit"
+    console.report(RequestError(text.replace("\n", " ").rstrip("."), f"`{command} --help` shows the usage"))
+    return int(getattr(error, "exit_code", 2))
+
+
+def _unexpected(error: Exception) -> DlkitError:
+    kind, text = type(error).__name__, str(error).strip().split("\n")[0]
+    if memory.exhausted(error):
+        return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", _LESS)
+    if isinstance(error, ModuleNotFoundError) and (package := tried_import.package_of(error.name)) is not None:
+        return RequestError(f"this needs {package}, which is not installed", f"pip install {package}")
+    if isinstance(error, RuntimeError) and (operation := _NOT_DETERMINISTIC.search(text)) is not None:
+        return RequestError(
+            f"train.deterministic is true, and torch has no deterministic kernel for {operation[1]} on this device",
+            "set train.deterministic=false, or use --device cpu",
+        )
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return DlkitError(f"{where}{error.strerror or error}", console.CHECK_PATH)
+    return DlkitError(f"internal error: {kind}: {text}", "run it again with --debug and report the traceback")

@@ -1,0 +1,1 @@
+"""`dlkit compare-optimizers`: the grid, the race, and how it is shown."""

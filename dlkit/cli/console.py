@@ -1,0 +1,174 @@
+"""Where output goes: results to stdout, everything else to stderr, each in the form that its reader wants.
+
+On a terminal a result is a table; elsewhere, or with `--json`, it is JSON Lines: one object a line, in which a number
+that is not finite is null. `--quiet` prints a single value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dlkit.annotations import is_list, is_mapping
+from dlkit.errors import DlkitError, RecipeError
+
+
+def escaped(text: str) -> str:
+    """The text on one line: control characters, line breaks and undecodable bytes are spelled out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def printable(text: str) -> str:
+    """The text with its line breaks and tabs, but nothing that steers a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def write_stderr(text: str) -> None:
+    """A line on stderr, if there is one to write to."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(text.encode(encoding, "backslashreplace").decode(encoding), file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """A plain remark on stderr."""
+    write_stderr(escaped(text))
+
+
+_LONGEST = 2000  # characters of a line
+CHECK_PATH = "check the path, its permissions and the space on the disk"
+
+
+def report(error: DlkitError) -> None:
+    """An error and its hint on stderr; the problems of a recipe each on a line of their own before that."""
+    if isinstance(error, RecipeError):
+        for problem in error.problems:
+            write_stderr(_cut(escaped(str(problem))))
+        count = len(error.problems)
+        write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in the recipe")
+    else:
+        write_stderr(f"error: {_cut(escaped(error.message))}")
+    hint = error.hint or (CHECK_PATH if isinstance(error.__cause__, OSError) else None)
+    if hint:
+        write_stderr(f"hint: {_cut(escaped(hint))}")
+
+
+def _cut(line: str) -> str:
+    """A line that a person can read: of a value of a million characters the beginning and the end."""
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 200]}...{line[-200:]}"
+
+
+def is_plain(stream: Any) -> bool:
+    """Whether a stream wants plain text: no terminal, a dumb one, or NO_COLOR is set (https://no-color.org)."""
+    dumb = os.environ.get("TERM", "dumb") in ("dumb", "")
+    return dumb or bool(os.environ.get("NO_COLOR")) or stream is None or not stream.isatty()
+
+
+def live_console() -> Any:
+    """A rich console on stderr for a live view, or None where only plain lines are wanted."""
+    if is_plain(sys.stderr):
+        return None
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def show_tables(shown: Any) -> None:
+    """Print tables for a person on stdout, so that no number is cut however narrow the terminal is."""
+    from rich.console import Console
+
+    from dlkit.cli.narrow import fitted
+
+    console = Console()
+    console.print(fitted(shown, console))
+
+
+class Output:
+    """What a command says: its results, and how far it is.
+
+    Args:
+        as_json: JSON Lines even on a terminal.
+        quiet: print only the value that the command names, and nothing of how far it is.
+    """
+
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.tables = not as_json and not quiet and sys.stdout.isatty()
+
+    def console(self) -> Any:
+        """For a live view, as `live_console`; None where that is not wanted."""
+        return None if self.quiet else live_console()
+
+    def say(self, text: str) -> None:
+        """A plain line on stderr of how far the work is."""
+        if not self.quiet:
+            note(text)
+
+    def emit(self, record: Mapping[str, Any], value: Any, table: Callable[[], Any]) -> None:
+        """Print one result: the record, the value that a script wants of it, or the table for a person."""
+        if self.quiet:
+            if value is not None:
+                self.line(str(value))
+        elif self.tables:
+            show_tables(table())
+        else:
+            self.line(json_text(record))
+
+    def line(self, text: str) -> None:
+        """A line on stdout at once, so that a reader at the other end of a pipe need not wait.
+
+        It is UTF-8 under any locale; the name of a file that is not goes out as the bytes that it is.
+
+        Raises DlkitError where there is no room for it, as on a full disk.
+        """
+        try:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(as_bytes(text) + b"\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            drop_output()
+            raise DlkitError(f"cannot write the result: {error.strerror or error}", "is there room for it?") from error
+
+
+def drop_output() -> None:
+    """Let what is left in the buffer of stdout go nowhere, since it cannot go where it should.
+
+    A stand-in for stdout is its owner's, who would find his file gone.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stdout.fileno() == 1:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.close(nowhere)
+
+
+def as_bytes(text: str) -> bytes:
+    """The text in UTF-8, bytes of a file's name as they are, and any other half of a surrogate pair spelled out."""
+    with contextlib.suppress(UnicodeEncodeError):
+        return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "backslashreplace")
+
+
+def json_text(record: Any, indent: int | None = None) -> str:
+    """The record as JSON in any encoding: bytes of a name that are no text are escaped as JSON does."""
+    text = json.dumps(finite(record), indent=indent, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def finite(value: Any) -> Any:
+    """The value with null for each number that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if is_mapping(value):
+        return {str(key): finite(item) for key, item in value.items()}
+    if is_list(value):
+        return [finite(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""`dlkit download`: the command and its view."""

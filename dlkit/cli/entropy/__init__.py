@@ -1,0 +1,1 @@
+"""`dlkit entropy`: of distributions, of streams of symbols, and of text under a model."""

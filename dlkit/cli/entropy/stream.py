@@ -1,0 +1,57 @@
+"""`dlkit entropy FILE`: the entropy of a stream of symbols, order by order."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from dlkit.cli.console import Output
+from dlkit.cli.entropy import view
+from dlkit.cli.entropy.code import coded
+from dlkit.cli.entropy.input import blocks, require_input
+from dlkit.cli.entropy.totals import Totals
+from dlkit.errors import RequestError
+
+
+def stream(
+    file: Path | None, symbols: str, order: int, base: float, codecs: bool, prequential: bool, code: str | None,
+    plot: Path | None, output: Output,
+) -> None:  # fmt: skip
+    require_input(file)
+    from dlkit.information import streams
+
+    counter: Any = streams.counter(symbols, order)
+    totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
+    for block in streams.SPLIT[symbols](totals.pass_on(blocks(file, silent=output.quiet))):
+        counter.update(block)
+    if order and counter.n <= order:
+        raise RequestError(
+            f"--order {order}: {counter.n} {symbols} hold no sequence of {order + 1}",
+            f"dlkit entropy --order {max(counter.n - 1, 0)}",
+        )
+    scale = math.log(base) / math.log(2)
+    orders = [
+        {"order": o.order, "entropy": o.entropy / scale, "corrected": o.corrected / scale, "contexts": o.contexts}
+        for o in counter.orders()
+    ]
+    record: dict[str, Any] = {
+        "symbols": symbols,
+        "n": counter.n,
+        "bytes": totals.bytes,
+        "distinct": counter.distinct(),
+        "base": base,
+        "order": order,
+        "entropy": orders[-1]["entropy"],
+        "corrected": orders[-1]["corrected"],
+        "orders": orders,
+    }
+    if isinstance(counter, streams.ByteCounts):
+        record |= {"mean": counter.mean(), **counter.chi_square(), "serial_correlation": counter.serial_correlation()}
+    record |= totals.record()
+    if code is not None:
+        names, numbers = counter.alphabet()
+        record["code"] = coded(code, names, numbers, base)
+    if plot is not None:
+        view.plot_stream(plot, record, symbols, base)
+    output.emit(record, record["entropy"], lambda: view.stream_table(record))

@@ -1,0 +1,1 @@
+"""`dlkit inspect-attention`: its input, its work and its views."""

@@ -1,0 +1,56 @@
+"""Options that several commands share, so that each means and reads the same everywhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dlkit.cli import completion
+from dlkit.errors import RequestError
+
+
+def _device(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d{1,3})?|mps", value):
+        raise RequestError(f"no such kind of device: {value!r}", "--device takes auto, cpu, cuda, cuda:N or mps")
+    return value
+
+
+def _data_dir(value: Path | None) -> Path | None:
+    if value is not None:
+        if value.exists() and not value.is_dir():
+            raise RequestError(f"--data-dir {value} is a file", "give a folder")
+        from dlkit.data import store
+
+        store.choose(value)
+    return value
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        callback=_data_dir,
+        help="Where data sets lie (default: $DLKIT_DATA, or the cache).",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines even on a terminal.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the value that a script wants; no progress.")]
+Device = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")
+]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe's name or file, a run directory, or - for standard input.",
+        autocompletion=completion.recipes,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="KEY=VALUE", help="Change the recipe; ~KEY removes.", autocompletion=completion.overrides),
+]

@@ -1,0 +1,80 @@
+"""A progress bar for bytes or runs: on a terminal, and only once the work takes a while; elsewhere rare plain lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from dlkit import stages
+from dlkit.cli.console import live_console, note
+
+_SHOWN_AFTER_SECONDS = 0.5
+_LINE_EVERY_SECONDS = 20.0
+
+
+class Progress:
+    """Use it as a context manager.
+
+    Args:
+        title: what is going on.
+        total: bytes, None where nobody knows.
+        console: a rich console on stderr that is a terminal, or None for nothing at all.
+        whole: count things instead of bytes.
+        plain: without a console, write a line now and then.
+    """
+
+    def __init__(self, title: str, total: int | None, console: Any, whole: bool = False, plain: bool = False) -> None:
+        self.title, self.total, self.console, self.whole, self.plain = title, total, console, whole, plain
+        self.done = 0
+        self.started = self.said = time.monotonic()
+        self.bar: Any = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], completed=self.done)
+        elif self.console is not None and time.monotonic() - self.started > _SHOWN_AFTER_SECONDS:
+            self._show()
+        elif self.plain and self.console is None and time.monotonic() - self.said > _LINE_EVERY_SECONDS:
+            self.said = time.monotonic()
+            unit, size = (1, "") if self.whole else (1e6, " MB")
+            whole = f" of {self.total / unit:,.4g}" if self.total else ""
+            note(f"{self.title}: {self.done / unit:,.4g}{whole}{size} in {self.said - self.started:.0f} s")
+
+    def _show(self) -> None:
+        from rich import progress
+
+        amount = (
+            (progress.MofNCompleteColumn(),)
+            if self.whole
+            else (progress.DownloadColumn(), progress.TransferSpeedColumn())
+        )
+        columns = (
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            *amount,
+            progress.TimeRemainingColumn(),
+        )
+        self.bar = progress.Progress(*columns, console=self.console, transient=True, redirect_stdout=False)
+        self.bar.add_task(self.title, total=self.total, completed=self.done)
+        self.bar.start()
+
+
+def preparing(quiet: bool) -> AbstractContextManager[None]:
+    """Within this context, slow preparation of data and evaluation are seen to go on."""
+    return nullcontext() if quiet else stages.heard_by(_bar)
+
+
+@contextmanager
+def _bar(title: str, total: int | None) -> Generator[Callable[[int], None]]:
+    with Progress(title, total, live_console(), whole=True, plain=True) as progress:
+        yield progress.advance

@@ -1,0 +1,106 @@
+"""What becomes of a command that is asked to stop: by SIGINT, by SIGTERM, or by SIGHUP, when the connection is lost.
+
+A command that nobody asked to outlive its terminal unwinds: what is unfinished is removed, and the exit code is 128
+plus the signal's number. Work that can be saved, as in training, is saved first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Generator
+from types import FrameType
+from typing import Any
+
+from dlkit.cli.console import write_stderr
+
+HANGUP: Any = getattr(signal, "SIGHUP", None)  # which Windows has not
+
+
+def _heeded(*numbers: Any) -> list[Any]:
+    """The signals of these that this process does not ignore: `nohup` lets it ignore SIGHUP, and so it stays."""
+    return [n for n in numbers if n is not None and not (n == HANGUP and signal.getsignal(n) == signal.SIG_IGN)]
+
+
+def _terminals() -> list[int]:
+    return [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
+
+def _let_go(terminals: list[int]) -> None:
+    """What is still written goes nowhere where a terminal is gone: it would be an error in the midst of the stop."""
+    for descriptor in terminals:
+        if not os.isatty(descriptor):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+@contextlib.contextmanager
+def unwinding() -> Generator[None]:
+    """Within this context SIGTERM and SIGHUP raise SystemExit in the main thread, as SIGINT does KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heeded, terminals = _heeded(signal.SIGTERM, HANGUP), _terminals()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for other in heeded:  # a shell passes on a hangup that came already; a second SIGTERM ends the process
+            signal.signal(other, signal.SIG_IGN if other == HANGUP else signal.SIG_DFL)
+        _let_go(terminals)
+        raise SystemExit(128 + number)
+
+    previous = {number: signal.signal(number, end) for number in heeded}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class GracefulStop:
+    """Within this context, `requested` is the number of the signal that asked to stop, or None.
+
+    The first signal asks, and a second one ends the process at once: but not SIGHUP, which comes more than once when a
+    terminal is closed. While `saves` is false there is nothing that a stop could save: a signal then ends the program.
+
+    Args:
+        message: what to tell the user on the first signal.
+        then: called on the first signal.
+        saves: what it is at first.
+    """
+
+    def __init__(self, message: str, then: Callable[[], None] = lambda: None, saves: bool = True) -> None:
+        self.message = message
+        self.saves = saves
+        self.then = then
+        self.requested: int | None = None
+        self._previous: dict[Any, Any] = {}
+        self._terminals: list[int] = []
+
+    def __enter__(self) -> GracefulStop:
+        self._terminals = _terminals()
+        numbers = _heeded(signal.SIGINT, signal.SIGTERM, HANGUP)
+        self._previous = {number: signal.signal(number, self._ask) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        _let_go(self._terminals)
+        if self.requested is not None:
+            if number == HANGUP:
+                return
+            if os.isatty(2):
+                os.write(2, b"\x1b[?25h\n")  # the live view had hidden the cursor
+            workers: Any = sys.modules.get("multiprocessing")
+            for worker in workers.active_children() if workers else ():
+                worker.kill()
+            os._exit(128 + number)
+        if not self.saves:
+            raise SystemExit(128 + number)
+        self.requested = number
+        self.then()
+        write_stderr(self.message)

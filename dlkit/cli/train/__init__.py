@@ -1,0 +1,1 @@
+"""`dlkit train`: the command, and what is seen while it runs."""
