@@ -12,8 +12,8 @@ from dlkit.doctor.bench import Bench
 from dlkit.doctor.clock import Work, in_turns
 from dlkit.doctor.comparison import beside
 from dlkit.doctor.finding import Finding, judged
+from dlkit.doctor.twins import transformer as plain
 from dlkit.doctor.twins.decoder import Decoder
-from dlkit.doctor.twins.transformer import GPT as PlainGPT
 from dlkit.doctor.twins.weights import copied
 from dlkit.models.gpt import GPT
 from dlkit.train import plan
@@ -28,8 +28,8 @@ def measure(bench: Bench) -> Iterator[Finding]:
     count = bench.sized(gpu=256, cpu=64)
     torch.manual_seed(0)
     model = GPT(vocabulary, context, layers=layers, heads=heads, width=width).to(bench.device).eval()
-    twin = copied(model, PlainGPT(vocabulary, context, layers, heads, width))
-    assert isinstance(twin, PlainGPT)
+    twin = copied(model, plain.GPT(vocabulary, context, layers, heads, width))
+    assert isinstance(twin, plain.GPT)
     mine = torch.cat([token[:, None] for token in generated(model, count)]).flatten()
     theirs = torch.cat(Decoder(twin, count, compiled=False).generate(_FIRST, count)).flatten()
     same = int((mine == theirs).cumprod(0).sum())

@@ -40,7 +40,7 @@ _NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0", "train.clip_norm=
 
 @dataclass(frozen=True)
 class Family:
-    """A small model, by a shipped recipe and what is changed of it, and its twin for C channels, V tokens, K classes."""
+    """A small model, by a shipped recipe and what is changed of it, and its twin for some data."""
 
     recipe: str
     changes: tuple[str, ...]
@@ -79,8 +79,14 @@ FAMILIES = {
     "resnet, bottleneck": _resnet("model.block=bottleneck", "model.shortcut=B", bottleneck=True),
     "convnext": Family(
         "digits-resnet20",
-        ("model.name=convnext", "model.depths=[1, 1]", "model.widths=[8, 16]", "model.patch=2",
-         "model.layer_scale=0.5", "data.batch_size=32"),
+        (
+            "model.name=convnext",
+            "model.depths=[1, 1]",
+            "model.widths=[8, 16]",
+            "model.patch=2",
+            "model.layer_scale=0.5",
+            "data.batch_size=32",
+        ),
         lambda data: ConvNeXt((1, 1), (8, 16), _pixels(data)[2], channels=_pixels(data)[0], patch=2, scale=0.5),
     ),
     "fast_cnn": Family(
@@ -108,7 +114,7 @@ FAMILIES = {
         (*_SMALL_TEXT, *_NO_DROPOUT, "data.path={texts}", "model.pooling=first"),
         lambda data: BERT(data.vocabulary, 32, 2, 2, 32, classes=len(data.classes)),
     ),
-}  # fmt: skip
+}
 
 
 def check(bench: Bench) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""No step waits for the device: on a GPU torch itself raises where one does; on a CPU the operators that would are told.
+"""No step waits for the device: on a GPU torch itself says where one does; on a CPU the operators that would.
 
 A logged step asks for the loss, and so may wait; the steps here are not logged.
 """
@@ -37,7 +37,10 @@ _SMALL = ("model.layers=2", "model.heads=2", "model.width=32")
 
 TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "image-classification": ("digits-mlp", ()),
-    "image-classification bf16": ("digits-resnet20", ("train.precision=bf16", "model.name=resnet", "model.depths=[1]", "model.widths=[8]")),
+    "image-classification bf16": (
+        "digits-resnet20",
+        ("train.precision=bf16", "model.name=resnet", "model.depths=[1]", "model.widths=[8]"),
+    ),
     "... clipped and averaged": ("digits-mlp", ("train.clip_norm=1", "train.ema=0.9")),
     "... with an L2 penalty": ("digits-mlp", ("loss.l2=1e-4",)),
     "... mixed": ("digits-mlp", ("data.mixup=0.2",)),
@@ -46,7 +49,7 @@ TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "masked-lm": ("pydoc-bert", (*_SMALL, *_TEXT)),
     "masked-lm, whole words": ("pydoc-bert", (*_SMALL, *_TEXT, "data.whole_words=true")),
     "text-classification": ("texts-bert", (*_SMALL, "data.path={texts}", "data.batch_size=8")),
-}  # fmt: skip
+}
 
 
 def check(bench: Bench) -> Iterator[Finding]:
@@ -65,7 +68,7 @@ def check(bench: Bench) -> Iterator[Finding]:
 
 
 def waits(training: Training) -> dict[str, int]:
-    """Where a few steps of a run wait for the device, and how often. A CPU's loader works on the host, and is left out."""
+    """Where a few steps of a run wait for the device, and how often. A CPU's loader, which is the host, is left out."""
     on_gpu = training.device.type == "cuda"
     if not on_gpu:
         training.batches = Replayed(training.batches, _WARM_UP + _STEPS, training.total_steps)
