@@ -6,13 +6,16 @@ Shapes: N examples, K classes, logits (N, K); p = softmax(logits).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from dlkit.annotations import NonNegative, Rate
 from dlkit.errors import DlkitError, RequestError
+from dlkit.linear_cross_entropy import linear_cross_entropy
 
 
 def log_softmax_reference(logits: Tensor) -> Tensor:
@@ -36,8 +39,33 @@ def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:
     Erratum: the review adds lambda ||theta||, the norm itself, whose gradient lambda theta / ||theta|| keeps its length
     however small theta gets.
     """
+    tensors = list(parameters)
+    if tensors[0].device.type == "cuda" and not (torch.compiler.is_compiling() or _maps()):
+        return _Penalty.apply(l2, *tensors)  # pyright: ignore[reportReturnType]
     # lambda/2 sum_i theta_i^2
-    return l2 / 2 * torch.stack([parameter.square().sum() for parameter in parameters]).sum()
+    return l2 / 2 * torch.stack([tensor.square().sum() for tensor in tensors]).sum()
+
+
+class _Penalty(torch.autograd.Function):
+    """The penalty in a number of launches that does not depend on how many tensors there are."""
+
+    @staticmethod
+    def forward(ctx: Any, l2: float, *tensors: Tensor) -> Tensor:
+        ctx.l2 = l2
+        ctx.save_for_backward(*tensors)
+        # lambda/2 sum_i ||theta_i||^2
+        return l2 / 2 * torch.stack(torch._foreach_norm(tensors)).square().sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        # d/d theta = lambda theta
+        return None, *torch._foreach_mul(ctx.saved_tensors, dy * ctx.l2)
+
+
+def _maps() -> bool:
+    """Whether torch maps what is computed over a dimension, as where many runs are trained at once."""
+    return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def entropy(logits: Tensor) -> Tensor:
@@ -80,7 +108,14 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor, parameters: Iterable[Tensor] | None = None) -> Tensor:
         """The loss, a scalar. Raises DlkitError where l2 is set and no parameters come to be penalized."""
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        return self.penalized(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing), parameters)
+
+    def of_linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        """The cross-entropy of the logits x W^T + b, of which few are there at a time: see `linear_cross_entropy`."""
+        return linear_cross_entropy(x, weight, bias, targets, label_smoothing=self.label_smoothing)
+
+    def penalized(self, loss: Tensor, parameters: Iterable[Tensor] | None) -> Tensor:
+        """The loss and the penalty, if there is one."""
         if not self.l2:
             return loss
         if parameters is None:

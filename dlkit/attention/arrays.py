@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dlkit.attention.page.write import Page
+from dlkit.attention.page import Page
 from dlkit.storage.atomic_file import atomic_file
 
 

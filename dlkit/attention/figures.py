@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dlkit.attention.labels import prose, visible
-from dlkit.attention.page.write import Page, thumbnail
+from dlkit.attention.page import Page, thumbnail
 from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, save
 
 MOST_LABELS = 80  # tokens whose names still fit along a matrix

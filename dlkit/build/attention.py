@@ -11,7 +11,7 @@ import numpy as np
 from dlkit.attention import flow
 from dlkit.attention.induction import Repeats, repeats
 from dlkit.attention.look import Look, look, matrices
-from dlkit.attention.page.write import Page
+from dlkit.attention.page import Page
 from dlkit.attention.record import layers_of
 from dlkit.attention.request import Request, selected, token_range
 from dlkit.attention.statistics import interval

@@ -25,9 +25,11 @@ from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
 from dlkit.train.evaluate import Batches, Task, evaluate, loss_of, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
-from dlkit.train.finite import first_not_finite
+from dlkit.train.finite import all_finite, first_not_finite
 from dlkit.train.passes import Forward, Pass, Passes
+from dlkit.train.scaler import Scaler
 from dlkit.train.settings import Settings, steps_between
+from dlkit.train.snapshot import Snapshot
 from dlkit.train.state import Progress, State
 from dlkit.train.sums import Sums
 from dlkit.train.updates import Updates
@@ -103,11 +105,11 @@ class _Loop:
         self.training, self.store = training, store
         settings, device, optimizer = training.settings, training.device, training.optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.buffers = list(training.model.buffers())
+        self.buffers = Snapshot(list(training.model.buffers())) if settings.on_nan == "skip" else None
         self.sums = Sums(device)
         self.learned: list[Any] = []  # the last batch that was
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
-        self.scaler = torch.amp.GradScaler(device.type) if settings.precision == "fp16" else None
+        self.scaler = Scaler(device) if settings.precision == "fp16" else None
         base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.state = State(training.model, optimizer, base_lrs, Progress(), self.sums, self.ema, self.scaler)
         if resume is not None:
@@ -162,6 +164,7 @@ class _Loop:
                 yield Checkpointed(done, path)
             if reason != "done":
                 break
+        self._count_skipped()
         if self.saved_step != progress.step:
             self._save(False)
         self._tell_time(started)
@@ -198,51 +201,46 @@ class _Loop:
         return base_lrs[0] * factor
 
     def _step(self, batches: list[Any]) -> int:
-        training, skips = self.training, self.training.settings.on_nan == "skip"
-        samples = sum(len(batch[1]) for batch in batches)
-        buffers = [buffer.clone() for buffer in self.buffers] if skips else []
+        training = self.training
+        counts = [getattr(batch, "predictions", len(batch[1])) for batch in batches]
+        samples = sum(counts)
+        if self.buffers is not None:
+            self.buffers.take()
         counted: list[tuple[Tensor, Tensor | None, int]] = []
-        for batch in batches:
+        for batch, count in zip(batches, counts, strict=True):
             # the gradient of the mean over all samples of the step
-            loss, right = self.passes(batch, len(batch[1]) / samples)
-            counted.append((loss, right, len(batch[1])))
+            loss, right = self.passes(batch, count / samples)
+            counted.append((loss, right, count))
         if self.scaler:
             self.scaler.unscale_(training.optimizer)
-        if skips and not self._finite([loss for loss, _, _ in counted]):
-            self._skip(buffers)
-            return samples
+        if self.buffers is not None:
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            if not all_finite([*gradients, *(loss for loss, _, _ in counted)]):
+                self._skip(self.buffers)
+                return samples
         for loss, right, count in counted:
             self.sums.add(loss, right, count)
         self.sums.end_step()
         self.learned = batches[-1:]
-        made = self._update()
+        overflown = None
+        if self.scaler is None:
+            self.updates()
+        else:
+            self.updates.clip()
+            overflown = self.scaler.make_step(training.optimizer)
         training.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None and made:
+        if self.ema is not None and not overflown:  # here, at fp16, the device must be waited for
             self.ema.update()
         return samples
 
-    def _update(self) -> bool:
-        """Let the optimizer make its step; whether it did: at fp16 it does not where the gradient overflows."""
-        if self.scaler is None:
-            self.updates()
-            return True
-        self.updates.clip()
-        scale = self.scaler.get_scale()  # the scaler waits for the device at every step anyway
-        self.scaler.step(self.training.optimizer)
-        self.scaler.update()
-        overflown = self.scaler.get_scale() < scale
-        self.progress.skipped += overflown
-        return not overflown
+    def _count_skipped(self) -> None:
+        """Add to the steps that were skipped those that only the device knows of yet. Waits for it."""
+        if self.scaler is not None:
+            self.progress.skipped += self.scaler.overflown()
 
-    def _finite(self, losses: list[Tensor]) -> bool:
-        """Whether the losses and the gradient of a step are finite. Waits for the device."""
-        gradients = {str(i): p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
-        return first_not_finite(gradients | {"loss": torch.stack(losses)}) is None
-
-    def _skip(self, buffers: list[Tensor]) -> None:
+    def _skip(self, buffers: Snapshot) -> None:
         """Leave everything as it was before the step, running statistics included."""
-        for buffer, before in zip(self.buffers, buffers, strict=True):
-            buffer.copy_(before)
+        buffers.put_back()
         if self.scaler:
             self.scaler.update()  # to a smaller scale, if it was that which overflowed
         self.training.optimizer.zero_grad(set_to_none=True)
@@ -251,6 +249,7 @@ class _Loop:
     def _logged_metrics(self) -> dict[str, float] | None:
         """Means since the last logged step; None where every step since was skipped."""
         self._require_finite_loss()
+        self._count_skipped()
         if self.progress.skipped == self.training.total_steps:
             raise self._diverged(f"none of the {self.progress.skipped} steps had a finite loss and gradient")
         metrics = self.sums.metrics() if self.sums.steps else None
@@ -302,6 +301,7 @@ class _Loop:
         if self.store is None and self.progress.step < self.training.total_steps:
             return None
         self._require_finite_loss()
+        self._count_skipped()
         checkpoint = self.state.capture(self.training.description)
         whole = {(file, name): value for file, held in checkpoint.tensors.items() for name, value in held.items()}
         if (bad := first_not_finite(whole)) is not None:

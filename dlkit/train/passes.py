@@ -77,7 +77,7 @@ class Passes:
             return self._made(self.plain, batch, share)
         if not self.prepares:
             return self._made(self.forward, batch, share)
-        shapes = tuple(None if part is None else (part.shape, part.dtype, part.stride()) for part in batch)
+        shapes = tuple((part.shape, part.dtype, part.stride()) for part in batch if isinstance(part, Tensor))
         self.seen[shapes] += 1
         if self.seen[shapes] == 1:
             with self._clocked():
@@ -176,7 +176,7 @@ class Graph:
         pool: Any,
         stream: torch.cuda.Stream,
     ) -> None:
-        self.inputs = tuple(None if part is None else torch.empty_like(part).copy_(part) for part in batch)
+        self.inputs = tuple(torch.empty_like(p).copy_(p) if isinstance(p, Tensor) else p for p in batch)
         self.share = share
         self.graph = torch.cuda.CUDAGraph()
         try:
@@ -193,7 +193,7 @@ class Graph:
     def replay(self, batch: Any, share: float) -> Pass:
         """The pass of another batch of the same shapes. The next replay overwrites the gradients."""
         for held, part in zip(self.inputs, batch, strict=True):
-            if held is not None:
+            if isinstance(held, Tensor):
                 held.copy_(part)
         if isinstance(self.share, Tensor):
             self.share.fill_(share)

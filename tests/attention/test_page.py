@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.attention.page import write as pages
-from dlkit.attention.page.write import Page, encode, thumbnail, write
+from dlkit.attention import page as pages
+from dlkit.attention.page import Page, encode, thumbnail, write
 from dlkit.errors import DlkitError
 
 HOSTILE = [

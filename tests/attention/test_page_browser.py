@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from dlkit.attention.labels import visible
-from dlkit.attention.page.write import Page, write
+from dlkit.attention.page import Page, write
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.attention.page.write import Page, write
+from dlkit.attention.page import Page, write
 
 TOKENS, REPEATS = 512, 15
 CHROMIUM = Path("/usr/bin/chromium")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dlkit.attention.page.write import Page
+from dlkit.attention.page import Page
 from dlkit.cli.inspect_attention.view import grid, head
 
 

@@ -11,7 +11,7 @@ from dlkit.cli.console import escaped, note, show_tables
 if TYPE_CHECKING:
     import numpy as np
 
-    from dlkit.attention.page.write import Page
+    from dlkit.attention.page import Page
     from dlkit.build.attention import Side
 
 
@@ -23,7 +23,7 @@ def write_files(request: Request, sides: list[Side], page: Page) -> None:
     for option, path in request.files.items():
         weights = weights_of(request, sides, start, stop)
         if option == "--html":
-            from dlkit.attention.page import write as pages
+            from dlkit.attention import page as pages
 
             size = pages.write(path, page, weights)
             note(f"{path}: {size / 1e6:.1f} MB")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-    from dlkit.attention.page.write import Page
+    from dlkit.attention.page import Page
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MOST_ROWS = 48  # tokens of one head that are shown

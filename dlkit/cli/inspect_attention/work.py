@@ -17,7 +17,7 @@ from dlkit.storage import run_reference
 if TYPE_CHECKING:
     import numpy as np
 
-    from dlkit.attention.page.write import Page
+    from dlkit.attention.page import Page
     from dlkit.build.attention import Side
 
 

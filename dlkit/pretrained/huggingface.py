@@ -1,0 +1,234 @@
+"""Hugging Face directories (config.json, *.safetensors) of the BERT and GPT families, into dlkit's modules.
+
+Both write the same network with other names: BERT keeps queries, keys and values apart where dlkit has one product, and
+GPT stores its linear layers transposed ("Conv1D").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.errors import DlkitError
+from dlkit.pretrained import huggingface_files
+from dlkit.pretrained.huggingface_config import Family, architecture_of, ends_of, labels_of, read_config
+from dlkit.train.finite import require_weights
+
+_NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
+
+# A name in the file, without its prefix -> the name here; {} is a number. What ends in `.` stands for weight and bias.
+BERT_NAMES = {
+    "embeddings.word_embeddings.": "tokens.",
+    "embeddings.position_embeddings.": "positions.",
+    "embeddings.token_type_embeddings.": "segments.",
+    "embeddings.LayerNorm.": "norm.",
+    "encoder.layer.{}.attention.self.query.": "blocks.{}.attention.qkv.0.",
+    "encoder.layer.{}.attention.self.key.": "blocks.{}.attention.qkv.1.",
+    "encoder.layer.{}.attention.self.value.": "blocks.{}.attention.qkv.2.",
+    "encoder.layer.{}.attention.output.dense.": "blocks.{}.attention.out.",
+    "encoder.layer.{}.attention.output.LayerNorm.": "blocks.{}.attention_norm.",
+    "encoder.layer.{}.intermediate.dense.": "blocks.{}.mlp.0.",
+    "encoder.layer.{}.output.dense.": "blocks.{}.mlp.2.",
+    "encoder.layer.{}.output.LayerNorm.": "blocks.{}.mlp_norm.",
+    "cls.predictions.transform.dense.": "head.transform.",
+    "cls.predictions.transform.LayerNorm.": "head.norm.",
+    "cls.predictions.decoder.": "head.untied.",
+    "cls.predictions.": "head.decoder.",
+    "pooler.dense.": "head.pooler.",
+    "classifier.": "head.classifier.",
+}
+GPT_NAMES = {
+    "wte.": "tokens.",
+    "tokens_embed.": "tokens.",
+    "wpe.": "positions.",
+    "positions_embed.": "positions.",
+    "h.{}.ln_1.": "blocks.{}.attention_norm.",
+    "h.{}.attn.c_attn.": "blocks.{}.attention.qkv.",
+    "h.{}.attn.c_proj.": "blocks.{}.attention.out.",
+    "h.{}.ln_2.": "blocks.{}.mlp_norm.",
+    "h.{}.mlp.c_fc.": "blocks.{}.mlp.0.",
+    "h.{}.mlp.c_proj.": "blocks.{}.mlp.2.",
+    "ln_f.": "norm.",
+    "lm_head.": "head.",
+}
+TRANSPOSED = ("qkv.weight", "out.weight", "mlp.0.weight", "mlp.2.weight")
+# What dlkit has no use for: masks, position numbers, the head of next-sentence prediction.
+_IGNORED = re.compile(r"(.*\.)?(position_ids|attn\.(bias|masked_bias)|cls\.seq_relationship\.(weight|bias))")
+_NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+@dataclass
+class HubModel:
+    """What a Hugging Face directory holds.
+
+    `architecture` are keywords of GPT or BERT, `tensors` float32 under dlkit's names. A head for whole sequences has
+    `outputs`, which are called `labels` and stand for a class, a number or independent answers (`problem`); `ends` are
+    the tokens that end a text.
+    """
+
+    path: Path
+    family: Family
+    vocabulary: int
+    architecture: dict[str, Any]
+    tensors: dict[str, Tensor]
+    labels: tuple[str, ...] = ()
+    surplus: list[str] = field(default_factory=list[str])
+    outputs: int | None = None
+    problem: str | None = None
+    ends: set[int] = field(default_factory=set[int])
+    tokenizer: str | None = None  # the content of its tokenizer.json, where the directory does not hold it
+
+
+def pretrained(
+    *, weights: Path | None = None, new_head: bool = False, labels: tuple[str, ...] | None = None
+) -> tuple[Path | None, bool, tuple[str, ...] | None]:
+    """Where a model's first weights come from.
+
+    Args:
+        weights: a Hugging Face directory, or a run, to begin with: sizes and tokenizer are then the checkpoint's; null
+            for random weights.
+        new_head: whether a classifier's last layer starts anew although `weights` has one.
+        labels: which class each output of the classifier in `weights` stands for; null for the names in it.
+    """
+    return weights, new_head, labels
+
+
+def read(path: Path) -> HubModel:
+    """Read a directory of the BERT or GPT family.
+
+    Raises:
+        DlkitError: a file is missing or broken, or the architecture is none that dlkit has; it is named.
+        NotFiniteError: a weight is NaN or infinite, or too large for float32.
+    """
+    config = read_config(path)
+    family, vocabulary, architecture = architecture_of(config, path)
+    tensors, surplus = _translate(path, huggingface_files.tensors(path), BERT_NAMES if family == "bert" else GPT_NAMES)
+    if family == "bert":
+        for name in [name for name in tensors if ".qkv.0." in name]:
+            parts = [tensors.pop(name.replace(".qkv.0.", f".qkv.{i}."), None) for i in range(3)]
+            if any(part is None for part in parts):
+                raise DlkitError(f"{path}: queries, keys or values are missing beside {name}")
+            tensors[name.replace(".qkv.0.", ".qkv.")] = torch.cat([part for part in parts if part is not None])
+        if "head.untied.bias" in tensors:
+            tensors["head.decoder.bias"] = tensors.pop("head.untied.bias")
+    else:
+        tensors = {k: v.T.contiguous() if k.endswith(TRANSPOSED) else v for k, v in tensors.items()}
+    architecture["tied"] = _is_tied(path, architecture["tied"], tensors, family)
+    _check_sizes(path, vocabulary, architecture, tensors)
+    if "head.classifier.weight" in tensors and "head.pooler.weight" not in tensors:  # it labels each token
+        surplus += [f"classifier.{kind}" for kind in ("weight", "bias") if tensors.pop(f"head.classifier.{kind}", None)
+                    is not None]  # fmt: skip
+    found = HubModel(path, family, vocabulary, architecture, tensors, surplus=surplus)
+    if "head.classifier.weight" in tensors:
+        found.outputs = len(tensors["head.classifier.weight"])
+        found.labels, found.problem = labels_of(config, path, found.outputs), config.get("problem_type")
+    if family == "gpt":
+        found.ends = {number for number in ends_of(config, path) if 0 <= number < vocabulary}
+    return found
+
+
+def _is_tied(path: Path, said: bool, tensors: dict[str, Tensor], family: Family) -> bool:
+    """Whether the last layer is the embedding's transpose. As in `transformers`, a matrix that is there decides."""
+    theirs = {"gpt": "lm_head.weight", "bert": "cls.predictions.decoder.weight"}[family]
+    given = tensors.pop("head.untied.weight" if family == "bert" else "head.weight", None)
+    if given is not None:
+        tied = "tokens.weight" in tensors and torch.equal(given, tensors["tokens.weight"])
+        if not tied:
+            tensors["head.decoder.weight" if family == "bert" else "head.weight"] = given
+        return tied
+    if not said and (family == "gpt" or "head.transform.weight" in tensors):
+        raise DlkitError(f"{path} has tie_word_embeddings = False, but no {theirs}", "is the file whole?")
+    return said
+
+
+def _check_sizes(path: Path, vocabulary: int, sizes: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Raise DlkitError where config.json asks for a model of other sizes than the weights are, before it is made."""
+    wanted = {
+        "tokens.weight": (vocabulary, sizes["width"]),
+        "positions.weight": (sizes["context"], sizes["width"]),
+        "blocks.0.mlp.0.weight": (sizes["hidden"], sizes["width"]),
+    }
+    problems = [_misfit(name, tensors[name], shape) for name, shape in wanted.items() if name in tensors]
+    blocks = {int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")}
+    if blocks and max(blocks) + 1 != sizes["layers"]:
+        problems.append(f"there are {max(blocks) + 1} layers, the model wants {sizes['layers']}")
+    if any(problems):
+        _refuse(path, problems)
+
+
+def _misfit(name: str, tensor: Tensor, shape: tuple[int, ...]) -> str:
+    return "" if tensor.shape == shape else f"{name} is {tuple(tensor.shape)}, the model wants {shape}"
+
+
+def _refuse(path: Path, problems: Iterable[str]) -> NoReturn:
+    raise DlkitError(
+        f"the weights in {path} do not fit its config.json: {'; '.join(sorted(filter(None, problems)))}",
+        "the names are dlkit's; is the file that of another model, or cut short?",
+    )
+
+
+def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors under dlkit's names, and the names of those that have none."""
+    found: dict[str, Tensor] = {}
+    surplus: list[str] = []
+    taken: dict[str, Tensor] = {}  # under their own names
+    patterns = [
+        (re.compile(r"(?:bert\.|transformer\.)?" + re.escape(theirs).replace(r"\{\}", r"(\d+)") + r"(\w+)"), ours)
+        for theirs, ours in names.items()
+    ]
+    for name, value in tensors.items():
+        if _IGNORED.fullmatch(name):
+            continue
+        for pattern, ours in patterns:
+            match = pattern.fullmatch(name)
+            if match and match[match.re.groups] in _NORMS:
+                *numbers, kind = match.groups()
+                mine = ours.format(*numbers) + _NORMS[kind]
+                if mine in found:
+                    raise DlkitError(f"{path} holds {mine} twice, once as {name}", "is it one model's file?")
+                if value.dtype not in _NUMBERS:
+                    what = str(value.dtype).removeprefix("torch.")
+                    raise DlkitError(f"{path}: {name} holds {what} numbers", "save the model in float32, not quantized")
+                found[mine] = taken[name] = value.float()
+                break
+        else:
+            surplus.append(name)
+    require_weights(taken, path)
+    return found, surplus
+
+
+def load_into(model: nn.Module, hub: HubModel) -> list[str]:
+    """Copy a directory's weights into a model of its architecture.
+
+    A head that the directory lacks keeps its new weights; heads of other tasks are left out.
+
+    Returns:
+        The names of the model's parameters that the directory does not hold.
+
+    Raises:
+        DlkitError: listing each tensor that is missing, surplus or of another shape.
+    """
+    own = dict(model.named_parameters())  # tied ones stand once
+    tensors = {name: value for name, value in hub.tensors.items() if name in own or not name.startswith("head.")}
+    if (
+        "head.classifier.weight" in tensors
+        and tensors["head.classifier.weight"].shape != own["head.classifier.weight"].shape
+    ):
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("head.classifier.")}
+    fresh = [name for name in own if name not in tensors and name.startswith("head.")]
+    partly = [name for name in fresh if any(other.split(".")[:2] == name.split(".")[:2] for other in tensors)]
+    problems = [f"missing {name}" for name in own if name not in tensors and (name not in fresh or name in partly)]
+    problems += [f"surplus {name}" for name in (*hub.surplus, *(name for name in tensors if name not in own))]
+    problems += [_misfit(name, tensors[name], tuple(own[name].shape)) for name in own if name in tensors]
+    if any(problems):
+        _refuse(hub.path, problems)
+    with torch.no_grad():
+        for name, value in tensors.items():
+            own[name].copy_(value)
+    return fresh

@@ -1,0 +1,329 @@
+"""Weights of others' networks, each written here as its authors define it: the same logits in dlkit's models."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlkit.errors import DlkitError, RequestError
+from dlkit.models import resnet
+from dlkit.models.convnext import ConvNeXt
+from dlkit.models.resnet import ResNet
+from dlkit.pretrained.vision import pretrained
+from dlkit.train import checkpoint
+from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.weights import load_weights
+
+
+class CifarBlock(nn.Module):
+    """Two convolutions. `zeros` before and behind the channels of the shortcut, or a projection called `projection`."""
+
+    def __init__(self, channels: int, width: int, stride: int, zeros: tuple[int, int], projection: str) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.zeros, self.projection, self.changes = zeros, projection, stride != 1 or channels != width
+        if projection and self.changes:
+            layers = nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+            self.add_module(projection, nn.Sequential(*layers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.changes and self.projection:
+            x = getattr(self, self.projection)(x)
+        elif self.changes:
+            x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, *self.zeros))
+        return F.relu(y + x)
+
+
+class CifarNet(nn.Module):
+    """A CIFAR ResNet: `last` is the name of its last layer, `zeros` "both" or "end" of the shortcut's zeros."""
+
+    def __init__(
+        self,
+        depth: int,
+        classes: int = 10,
+        *,
+        last: str = "linear",
+        zeros: str = "both",
+        projection: str = "",
+        widths: tuple[int, ...] = (16, 32, 64),
+    ) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, widths[0], 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        channels, self.names, self.last = widths[0], [f"layer{i + 1}" for i in range(len(widths))], last
+        for i, (name, width) in enumerate(zip(self.names, widths, strict=True)):
+            new = width - channels
+            pad = (new // 2, new // 2) if zeros == "both" else (0, new)
+            blocks = [CifarBlock(channels, width, 2 if i else 1, pad, projection)]
+            blocks += [CifarBlock(width, width, 1, (0, 0), projection) for _ in range(depth - 1)]
+            self.add_module(name, nn.Sequential(*blocks))
+            channels = width
+        self.add_module(last, nn.Linear(channels, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.bn1(self.conv1(x)))
+        for name in self.names:
+            x = getattr(self, name)(x)
+        return getattr(self, self.last)(x.mean((2, 3)))
+
+
+class AuthorsNorm(nn.Module):
+    """Layer norm over channels that come first."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        deviation = x - x.mean(1, keepdim=True)
+        x = deviation / (deviation.square().mean(1, keepdim=True) + 1e-6).sqrt()
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class AuthorsBlock(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.dwconv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.norm = nn.LayerNorm(channels, eps=1e-6)
+        self.pwconv1, self.pwconv2 = nn.Linear(channels, 4 * channels), nn.Linear(4 * channels, channels)
+        self.gamma = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.dwconv(x).movedim(1, -1))
+        return x + (self.gamma * self.pwconv2(F.gelu(self.pwconv1(y)))).movedim(-1, 1)
+
+
+class AuthorsConvNeXt(nn.Module):
+    """The network of the paper's own code (Liu et al. 2022), with the names that it has there."""
+
+    def __init__(self, depths: tuple[int, ...], widths: tuple[int, ...], classes: int) -> None:
+        super().__init__()
+        stem = nn.Sequential(nn.Conv2d(3, widths[0], 4, 4), AuthorsNorm(widths[0]))
+        halving = [nn.Sequential(AuthorsNorm(a), nn.Conv2d(a, b, 2, 2)) for a, b in pairwise(widths)]
+        self.downsample_layers = nn.ModuleList([stem, *halving])
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(AuthorsBlock(width) for _ in range(depth)))
+            for depth, width in zip(depths, widths, strict=True)
+        )
+        self.norm = nn.LayerNorm(widths[-1], eps=1e-6)
+        self.head = nn.Linear(widths[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for before, stage in zip(self.downsample_layers, self.stages, strict=True):
+            x = stage(before(x))
+        return self.head(self.norm(x.mean((2, 3))))
+
+
+def shaken(network: nn.Module) -> nn.Module:
+    """Every tensor away from its initial value, variances positive; gentle, so that logits stay of order 1."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, value in network.state_dict().items():
+            if "running_var" in name:
+                value.uniform_(0.5, 2.0)
+            elif value.is_floating_point() and value.dim() == 1:
+                value.add_(torch.randn_like(value) * 0.3)
+    return network.eval()
+
+
+def loaded(ours: Any, theirs: nn.Module, file: Path, **options: Any) -> tuple[float, list[str]]:
+    """The largest difference of logits, relative to the largest logit; and the remarks."""
+    model = ours((3, 32, 32), 10).eval()
+    remarks = pretrained(model, load_weights, weights=file, **options)
+    x = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        right = theirs(x)
+        return ((model(x) - right).abs().max() / right.abs().max()).item(), remarks
+
+
+@pytest.mark.parametrize("layers", [20, 32, 44, 56, 110])
+def test_public_cifar_resnets_compute_what_they_compute(layers: int, tmp_path: Path) -> None:
+    theirs = shaken(CifarNet((layers - 2) // 6))
+    state = {f"module.{name}": value for name, value in theirs.state_dict().items()}
+    torch.save({"state_dict": state, "best_prec1": 92.6}, tmp_path / "resnet.th")
+    difference, (remark,) = loaded(getattr(resnet, f"resnet{layers}"), theirs, tmp_path / "resnet.th")
+    assert difference < 1e-5
+    assert "pad zeros on both sides (else model.shortcut_zeros=end)" in remark
+
+
+@pytest.mark.parametrize("wrap", ["{}", "module.{}", "_orig_mod.module.{}", "module._orig_mod.{}", "model.{}"])
+def test_wrappers_of_names_come_off(wrap: str, tmp_path: Path) -> None:
+    theirs = shaken(CifarNet(1, widths=(4, 8, 24)))
+    torch.save({wrap.format(name): value for name, value in theirs.state_dict().items()}, tmp_path / "r.pt")
+    assert loaded(partial(ResNet, depths=(1, 1, 1), widths=(4, 8, 24)), theirs, tmp_path / "r.pt")[0] < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("network", "zeros"),
+    [({"last": "fc", "zeros": "end"}, "auto"), ({"zeros": "end"}, "end"), ({"last": "fc", "zeros": "both"}, "both")],
+)
+def test_zeros_may_be_said_to_be_elsewhere(network: dict[str, str], zeros: Any, tmp_path: Path) -> None:
+    theirs = shaken(CifarNet(2, **network))  # pyright: ignore[reportArgumentType]
+    torch.save(theirs.state_dict(), tmp_path / "r.pt")
+    ours = partial(ResNet, depths=(2, 2, 2))
+    difference, remarks = loaded(ours, theirs, tmp_path / "r.pt", shortcut_zeros=zeros)
+    assert difference < 1e-5
+    assert len(remarks) == (zeros == "auto")
+    if zeros == "both":
+        with pytest.raises(RequestError, match="odd number of channels"):
+            pretrained(
+                ResNet((3, 8, 8), 10, widths=(3, 6, 13)),
+                load_weights,
+                weights=tmp_path / "r.pt",
+                shortcut_zeros="both",
+            )
+        with pytest.raises(RequestError, match="no shortcut of this model pads"):
+            loaded(partial(ResNet, shortcut="B"), theirs, tmp_path / "r.pt", shortcut_zeros="end")
+
+
+@pytest.mark.parametrize("names", [("fc", "downsample"), ("linear", "shortcut")])
+def test_networks_with_projections(names: tuple[str, str], tmp_path: Path) -> None:
+    theirs = shaken(CifarNet(3, last=names[0], projection=names[1]))
+    torch.save({"net": theirs.state_dict(), "acc": 95.0, "epoch": 3}, tmp_path / "r.pth")
+    assert loaded(partial(resnet.resnet20, shortcut="B"), theirs, tmp_path / "r.pth")[0] < 1e-5
+    with pytest.raises(DlkitError, match=r"surplus layer2\.0\.downsample\.0\.weight"):
+        loaded(resnet.resnet20, theirs, tmp_path / "r.pth")
+
+
+def test_the_authors_convnext(tmp_path: Path) -> None:
+    theirs = shaken(AuthorsConvNeXt((1, 2, 1), (8, 12, 16), 10))
+    torch.save({"model": theirs.state_dict()}, tmp_path / "convnext.pth")
+    difference, remarks = loaded(
+        partial(ConvNeXt, depths=(1, 2, 1), widths=(8, 12, 16)), theirs, tmp_path / "convnext.pth"
+    )
+    assert (difference < 1e-5, remarks) == (True, [])
+
+
+# ---------------------------------------------------------------------- damage
+
+
+def small() -> ResNet:
+    return ResNet((3, 8, 8), 4, depths=(1, 1), widths=(4, 8))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run with one checkpoint, which has a moving average."""
+    model, average = shaken(small()).state_dict(), {"conv1.weight": torch.full((4, 3, 3, 3), 0.25)}
+    folder = tmp_path / "run" / "checkpoints"
+    checkpoint.save(folder, Checkpoint(3, {"model": model, "ema": average}, {"data": {}}))
+    checkpoint.point(folder, "last", 3)
+    (tmp_path / "run" / "recipe.yaml").write_text("task: image-classification\n")
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize(
+    "place", ["", "checkpoints/last", "checkpoints/step-00000003", "checkpoints/last/model.safetensors"]
+)
+def test_weights_of_a_run_are_verified(place: str, run: Path) -> None:
+    model = small()
+    assert pretrained(model, load_weights, weights=run / place) == []  # our own: nothing is assumed
+    averaged = not place.endswith(".safetensors")
+    assert bool((model.get_parameter("conv1.weight") == 0.25).all()) == averaged
+    file = run / "checkpoints" / "last" / "model.safetensors"
+    whole = file.read_bytes()
+    for content in (whole[:-9] + bytes([whole[-9] ^ 64]) + whole[-8:], whole[:-4]):
+        file.write_bytes(content)
+        with pytest.raises(DlkitError, match=r"damaged checkpoint: .*model\.safetensors: its sha256 is not the one"):
+            pretrained(small(), load_weights, weights=run / place)
+    file.write_bytes(whole)
+    (file.parent / "manifest.json").unlink()
+    with pytest.raises(DlkitError, match=r"damaged checkpoint: .*manifest\.json"):
+        pretrained(small(), load_weights, weights=run / place)
+
+
+def test_a_flipped_bit_in_an_archive_of_torch_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "r.pth"
+    torch.save(small().state_dict(), file)
+    content = bytearray(file.read_bytes())
+    place = content.find(small().state_dict()["bn1.weight"].numpy().tobytes())
+    content[place + 1] ^= 1
+    file.write_bytes(content)
+    assert torch.load(file, weights_only=True)  # torch itself does not notice
+    with pytest.raises(DlkitError, match="is damaged: the checksum of"):
+        pretrained(small(), load_weights, weights=file)
+
+
+def test_what_is_left_out_of_a_file_is_said(tmp_path: Path) -> None:
+    state = small().state_dict()
+    optimizer = {"state": {0: {"momentum_buffer": torch.ones(1)}}, "param_groups": []}
+    torch.save({"state_dict": state, "state_dict_ema": state, "optimizer": optimizer, "epoch": 1}, tmp_path / "r.pth")
+    remarks = pretrained(small(), load_weights, weights=tmp_path / "r.pth")
+    assert remarks[0] == f"{tmp_path / 'r.pth'} also holds state_dict_ema, which is left out"
+
+
+def test_weights_that_are_not_finite_or_not_clear_are_refused(tmp_path: Path) -> None:
+    state = small().state_dict()
+    torch.save(state | {"bn1.bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}, tmp_path / "nan.pth")
+    with pytest.raises(DlkitError, match=r"nan\.pth: bn1\.bias holds numbers that are not finite"):
+        pretrained(small(), load_weights, weights=tmp_path / "nan.pth")
+    torch.save(state | {"linear.weight": torch.zeros(4, 8)}, tmp_path / "two.pth")
+    with pytest.raises(DlkitError, match=r"two tensors for fc\.weight"):
+        pretrained(small(), load_weights, weights=tmp_path / "two.pth")
+
+
+# ---------------------------------------------------------------------- classes
+
+
+def by_name(model: torch.nn.Module, classes: list[str], x: torch.Tensor) -> dict[str, list[float]]:
+    with torch.no_grad():
+        return dict(zip(classes, model.eval()(x).T.tolist(), strict=True))
+
+
+@pytest.fixture
+def animals(tmp_path: Path) -> tuple[ResNet, list[str], Path]:
+    """A network, its classes and its run."""
+    model, classes = small(), ["cat", "dog", "eel", "fox"]
+    shaken(model)
+    folder = tmp_path / "animals" / "checkpoints"
+    checkpoint.save(folder, Checkpoint(1, {"model": model.state_dict()}, {"data": {"classes": classes}}))
+    checkpoint.point(folder, "last", 1)
+    return model, classes, tmp_path / "animals"
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints/last", "checkpoints/last/model.safetensors"])
+@pytest.mark.parametrize("classes", [["fox", "cat", "eel", "dog"], ["Eel", "FOX", "cat", "Dog"]])
+def test_classes_of_a_run_go_by_name(place: str, classes: list[str], animals: tuple[ResNet, list[str], Path]) -> None:
+    theirs, names, run = animals
+    model, x = small(), torch.randn(5, 3, 8, 8)
+    assert pretrained(model, load_weights, classes, weights=run / place) == []
+    ours = by_name(model, [name.lower() for name in classes], x)
+    assert ours == by_name(theirs, names, x)
+
+
+def test_other_classes_of_a_run_are_refused_with_both_lists(animals: tuple[ResNet, list[str], Path]) -> None:
+    theirs, _, run = animals
+    x, others = torch.randn(5, 3, 8, 8), ["elk", "yak", "ape", "cow"]
+    with pytest.raises(RequestError, match="has the classes cat, dog, eel, fox; the data has elk, yak, ape, cow"):
+        pretrained(small(), load_weights, others, weights=run)
+    model = small()
+    labels = ("cow", "ape", "yak", "elk")
+    assert pretrained(model, load_weights, others, weights=run, labels=labels) == []
+    assert by_name(model, others, x) == by_name(theirs, list(labels), x)
+    with pytest.raises(RequestError, match=r"model\.labels has 2 names, .* has 4 outputs"):
+        pretrained(small(), load_weights, others, weights=run, labels=("cow", "ape"))
+    model = small()
+    head = model.fc.weight.clone()
+    (remark,) = pretrained(model, load_weights, others, weights=run, new_head=True)
+    assert "model.new_head is set: the last layer starts anew" in remark
+    assert torch.equal(model.fc.weight, head)
+
+
+def test_classes_without_names_go_by_place_and_that_is_told(tmp_path: Path) -> None:
+    theirs, x = shaken(small()), torch.randn(5, 3, 8, 8)
+    torch.save(theirs.state_dict(), tmp_path / "w.pth")
+    model, classes = small(), ["a", "b", "c", "d"]
+    *_, remark = pretrained(model, load_weights, classes, weights=tmp_path / "w.pth")
+    assert "does not name its classes: 0 as a, 1 as b, 2 as c, 3 as d; model.labels=[...] says otherwise" in remark
+    assert by_name(model, classes, x) == by_name(theirs, classes, x)
