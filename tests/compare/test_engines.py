@@ -117,8 +117,8 @@ def test_language_models_stack(dropout: float) -> None:
 def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed() -> None:
     race_of = contest("model.dropout=0.5", optimizers=["sgd"])
     members = race.members_of(grid(["sgd"], [1e-9], 3), race_of.training)
-    for training in members.training[1:]:  # one model and one batch for all, so that only the coins differ
-        training.model.load_state_dict(members.training[0].model.state_dict())
+    for training in members.of_seeds[1:]:  # one model and one batch for all, so that only the coins differ
+        training.model.load_state_dict(members.of_seeds[0].model.state_dict())
     stack = race.stacked.Stack(members)
     _, (inputs, targets) = next(stack.batches())
     batch = (inputs[:1].expand_as(inputs), targets[:1].expand_as(targets))
@@ -275,6 +275,7 @@ def test_gradients_come_as_their_parameters_lie() -> None:
     _, batch = next(stack.batches())
     batches_seen = [value for name, value in stack.buffers.items() if name.endswith("num_batches_tracked")]
     assert not any(int(value.sum()) for value in batches_seen)  # looking at a gradient has left no trace
+    batch = stack.of_runs(batch, stack.seeds)
     stack._losses(stack.parameters, stack.buffers, stack.seeds, batch).sum().backward()
     transposed = 0
     for parameter in stack.parameters.values():
