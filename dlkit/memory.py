@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import re
 import sys
@@ -39,11 +40,20 @@ def size_text(size: float) -> str:
 def free(device: str = "cpu") -> int | None:
     """Bytes that a process here can still take, or None where the system does not say."""
     if device.startswith("cuda"):
-        torch: Any = sys.modules["torch"]
-        return torch.cuda.mem_get_info(device)[0]
+        cuda: Any = sys.modules["torch"].cuda
+        # what torch holds of the device without using it is there to be taken, too
+        return cuda.mem_get_info(device)[0] + cuda.memory_reserved(device) - cuda.memory_allocated(device)
     if device != "cpu":
         return None
     return min(_limits(), default=None)
+
+
+def give_back() -> None:
+    """Free what nothing refers to any more, and let torch hand back what it holds of a GPU without using it."""
+    gc.collect()
+    torch: Any = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def require(size: int, what: str, hint: str, device: str = "cpu") -> None:

@@ -326,7 +326,7 @@ def _join_contest(contest: Contest, stop: Event) -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    machine.keep_freed_memory()
+    machine.pick_device(str(contest.device))  # which sets up the process for it
     contest.should_stop = stop.is_set
     _contest = contest
 

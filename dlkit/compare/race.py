@@ -11,8 +11,9 @@ from multiprocessing import get_context
 
 from torch import Tensor
 
+from dlkit import memory
 from dlkit.compare.keep import Keep
-from dlkit.compare.runs import Contender, Outcome, Told, Underway
+from dlkit.compare.runs import Contender, Outcome, Smaller, Told, Underway
 from dlkit.errors import DivergedError
 from dlkit.train import random_state, stackable, stacked
 from dlkit.train.checkpoint import Checkpoint
@@ -99,7 +100,8 @@ def stack(
 ) -> Iterator[Told]:
     """`size` runs at once, or as many as memory allows; a stack's outcomes come together.
 
-    Goes on with the stack that `keep` holds.
+    Goes on with the stack that `keep` holds. Where a stack turns out not to fit into memory, its runs begin again in
+    stacks of half the size.
     """
     keep = keep or Keep()
     left = list(contenders)
@@ -116,10 +118,23 @@ def stack(
     if not left or keep.should_stop():
         return
     size = size or stackable.runs_at_once(build(left[0]))
-    for start in range(0, len(left), size):
-        yield from _one_stack(left[start : start + size], build, keep)
-        if keep.should_stop():
-            return
+    while left:
+        together, failure = left[:size], None
+        try:
+            yield from _one_stack(together, build, keep)
+        except (RuntimeError, MemoryError) as error:
+            if len(together) == 1 or not memory.exhausted(error):
+                raise
+            failure = str(error)
+        if failure is None:
+            left = left[len(together) :]
+            if keep.should_stop():
+                return
+            continue
+        size = len(together) // 2  # outside of the handler, whose traceback holds the stack
+        memory.give_back()
+        keep.clear()
+        yield Smaller(len(together), size)
 
 
 def _one_stack(
@@ -130,7 +145,7 @@ def _one_stack(
     begun: Sequence[Outcome] = (),
 ) -> Iterator[Told]:
     members = members_of(contenders, build)
-    first = members.training[0]
+    first = members.of_seeds[0]
     total = first.total_steps
     outcomes = list(begun) or [Outcome.begin(contender, total) for contender in contenders]
     underway = stacked.Stack(members)
@@ -180,24 +195,35 @@ def _note(outcomes: Sequence[Outcome], event: stacked.StackLogged | stacked.Stac
 
 
 def members_of(contenders: Sequence[Contender], build: Build) -> stacked.Members:
-    """The trainings of contenders; those of one optimizer and setting stand side by side."""
+    """The runs of a stack; those of one optimizer and setting stand side by side.
+
+    Runs of one seed begin with the same weights and batches, those of one setting with the same optimizer: one of each
+    is built, not every run.
+    """
     seeds = list(dict.fromkeys(contender.seed for contender in contenders))
     groups: list[tuple[int, int]] = []
-    trainings: list[Training] = []
+    of_groups: list[Training] = []
+    of_seeds: dict[int, Training] = {}
     generators: dict[int, Tensor] = {}
-    of_seed: dict[int, Training] = {}
     for index, contender in enumerate(contenders):
         before = contenders[index - 1] if index else None
-        if before is not None and (before.optimizer, before.setting) == (contender.optimizer, contender.setting):
+        known = before is not None and (before.optimizer, before.setting) == (contender.optimizer, contender.setting)
+        if known:
             groups[-1] = (groups[-1][0], index + 1)
-        else:
-            groups.append((index, index + 1))
+            if contender.seed in of_seeds:
+                continue
         training = build(contender)
         # a lone run would start now, with the generator in this state
         generators.setdefault(contender.seed, random_state.of_device(training.device))
-        first = of_seed.setdefault(contender.seed, training)
+        first = of_seeds.setdefault(contender.seed, training)
         training.batches, training.evaluations = first.batches, first.evaluations  # one copy of the data a seed
-        trainings.append(training)
+        if not known:
+            groups.append((index, index + 1))
+            of_groups.append(training)
     return stacked.Members(
-        trainings, [seeds.index(c.seed) for c in contenders], groups, [generators[seed] for seed in seeds]
+        [seeds.index(c.seed) for c in contenders],
+        groups,
+        [of_seeds[seed] for seed in seeds],
+        of_groups,
+        [generators[seed] for seed in seeds],
     )

@@ -122,8 +122,16 @@ class Underway:
     outcomes: Sequence[Outcome]
 
 
-# What an engine tells: that a run has finished, or where the others stand.
-Told = Outcome | Underway
+@dataclass(frozen=True)
+class Smaller:
+    """A stack of `runs` did not fit into memory: it begins again, in stacks of no more than `size`."""
+
+    runs: int
+    size: int
+
+
+# What an engine tells: that a run has finished, where the others stand, or that it goes on in another way.
+Told = Outcome | Underway | Smaller
 
 
 def _finite(value: float) -> float | None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from dlkit import memory
 from dlkit.compare.race import Build, members_of
 from dlkit.compare.runs import Contender
-from dlkit.train import stackable
+from dlkit.train import recorded, stackable
 from dlkit.train.events import StepDone
 from dlkit.train.loop import fit
 from dlkit.train.stacked import Stack
@@ -25,6 +27,8 @@ SHARE = 0.04
 MARGIN = 0.9
 # Stacks of fewer runs are not tried where more fit.
 SMALLEST_STACK = 8
+# Steps of a stack that run as they are before it is recorded, which is done in the last of them.
+RECORDED_FROM = recorded.WARM_UP
 # A learning rate at which no run diverges; a step takes as long at any.
 HARMLESS = 1e-9
 # A race that the loop runs in so many seconds is not worth timing.
@@ -56,7 +60,7 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int, short
     """
     example = dataclasses.replace(contenders[len(contenders) // 2], lr=HARMLESS)
     training = build(example)
-    total = training.total_steps * len(contenders)
+    device, total = training.device, training.total_steps * len(contenders)
     ways: Ways = {("loop", 1): alone_steps(build, example, torch.get_num_threads())}
     loop = _taken(ways["loop", 1], "loop", 1, WARM_UP)
     if loop * total < shortest:
@@ -65,13 +69,20 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int, short
         ways["workers", 1] = alone_steps(build, example, 1)
     if obstacle(contenders, build) is None:
         ways |= _stacks(contenders, build)
-    best = _rounds(ways, total)
+    best, begun = _rounds(ways, total, device)
+    ways.clear()  # and with them the stacks
     estimates: dict[str, float] = {}
-    for name, _ in best:
-        estimates[name] = min(seconds for (other, _), seconds in best.items() if other == name) * total
+    for (name, size), seconds in best.items():
+        estimate = seconds * total
+        if device.type == "cuda":  # there what comes before the first steps is a large part of a race
+            count = math.ceil(len(contenders) / size)
+            estimate += count * (begun if name == "stacked" else _building(build, example))
+        estimates[name] = min(estimate, estimates.get(name, math.inf))
     if "workers" in estimates:
         estimates["workers"] = WORKERS_START + WORKERS_SLOWER * estimates["workers"] / processes
     engine = min(estimates, key=lambda name: estimates[name] * (MARGIN if name == "loop" else 1))
+    if device.type == "cuda":
+        memory.give_back()
     return Choice(engine, _size(best), estimates)
 
 
@@ -93,9 +104,17 @@ def best_size(contenders: Sequence[Contender], build: Build) -> int:
     ways = _stacks(contenders, build)
     if len(ways) == 1:
         return next(iter(ways))[1]
-    size = _size(_rounds(ways, build(contenders[0]).total_steps * len(contenders)))
+    training = build(contenders[0])
+    size = _size(_rounds(ways, training.total_steps * len(contenders), training.device)[0])
     assert size is not None
     return size
+
+
+def _building(build: Build, contender: Contender) -> float:
+    """Seconds until a run is ready to go."""
+    started = time.perf_counter()
+    build(contender)
+    return time.perf_counter() - started
 
 
 def _size(best: dict[Way, float]) -> int | None:
@@ -103,9 +122,13 @@ def _size(best: dict[Way, float]) -> int | None:
     return min(stacks, key=lambda size: stacks[size]) if stacks else None
 
 
-def _rounds(ways: Ways, total: int) -> dict[Way, float]:
-    """The least seconds a step and run of each way, which take turns; what else runs here only ever adds to a time."""
-    started = time.perf_counter()
+def _rounds(ways: Ways, total: int, device: torch.device) -> tuple[dict[Way, float], float]:
+    """The least seconds a step and run of each way, which take turns; what else runs here only ever adds to a time.
+
+    Second, the seconds until the last stack was under way: built, warm and recorded. A stack that does not fit into
+    memory is left out.
+    """
+    started, begun = time.perf_counter(), 0.0
     best: dict[Way, float] = {}
     for name, size in ways:
         smaller = [seconds for (other, _), seconds in best.items() if other == "stacked"]
@@ -113,13 +136,21 @@ def _rounds(ways: Ways, total: int) -> dict[Way, float]:
             cost = (WARM_UP + 1) * size * min(smaller)
             if cost > SHARE * total * min(best.values()):
                 continue
-        best[name, size] = _taken(ways[name, size], name, size, WARM_UP)
+        unrecorded = RECORDED_FROM if name == "stacked" and device.type == "cuda" else 0
+        began = time.perf_counter()
+        try:
+            best[name, size] = _taken(ways[name, size], name, size, WARM_UP + unrecorded)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.exhausted(error):
+                raise
+        if name == "stacked":
+            begun = time.perf_counter() - began
     for _ in range(ROUNDS - 1):
         if time.perf_counter() - started > SHARE * total * min(best.values()):
             break
         for (name, size), seconds in best.items():
             best[name, size] = min(seconds, _taken(ways[name, size], name, size))
-    return best
+    return best, begun
 
 
 def _taken(steps: Iterator[float], name: str, size: int, warm_up: int = 0) -> float:
@@ -130,10 +161,19 @@ def _taken(steps: Iterator[float], name: str, size: int, warm_up: int = 0) -> fl
 
 
 def _stacks(contenders: Sequence[Contender], build: Build) -> Ways:
-    """Stacks of several sizes, the smallest first: as many runs as memory allows, a third of them, and so on."""
-    sizes = [min(len(contenders), stackable.runs_at_once(build(contenders[0])))]
-    while sizes[-1] // 3 >= SMALLEST_STACK:
-        sizes.append(sizes[-1] // 3)
+    """Stacks of several sizes, the smallest first: as many runs as memory allows, a third of them, and so on.
+
+    On CUDA only the first: a larger stack has the same number of kernels, and no cache that it could outgrow. Its runs
+    are spread evenly.
+    """
+    training = build(contenders[0])
+    most, runs = stackable.runs_at_once(training), len(contenders)
+    if training.device.type == "cuda":
+        sizes = [math.ceil(runs / math.ceil(runs / most))]
+    else:
+        sizes = [min(runs, most)]
+        while sizes[-1] // 3 >= SMALLEST_STACK:
+            sizes.append(sizes[-1] // 3)
     return {("stacked", size): stack_steps(contenders[:size], build) for size in reversed(sizes)}
 
 
@@ -148,7 +188,7 @@ def stack_steps(contenders: Sequence[Contender], build: Build) -> Iterator[float
             following = next(batches, None)
             if following is None:
                 break
-            stack.take_step(*following)[0].item()
+            stack.take_step(*following)[0].item()  # which waits for the device, and all that it was given before
             yield time.perf_counter() - started
 
 
@@ -156,11 +196,14 @@ def alone_steps(build: Build, contender: Contender, threads: int) -> Iterator[fl
     """Wall time of one step of a lone run after the other, without end, with so many threads."""
     usual = torch.get_num_threads()
     while True:
-        events = fit(build(contender))
+        training = build(contender)
+        events = fit(training)
         while True:
             torch.set_num_threads(threads)
             started = time.perf_counter()
             event = next(events, None)
+            if training.device.type == "cuda":
+                torch.cuda.synchronize(training.device)  # the step was only launched
             seconds = time.perf_counter() - started
             torch.set_num_threads(usual)
             if event is None:

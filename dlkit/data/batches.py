@@ -6,8 +6,8 @@ device sees the same examples, and iteration resumes exactly at any batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -69,10 +69,7 @@ class Batches(Epochs):
                 rows = slice(begin, begin + self.batch_size)
                 yield self._finish(self._inputs[rows]), self._targets[rows]
             return
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
-        shuffled = torch.randperm(self.samples, generator=generator)
-        order = self.send(shuffled)  # (samples,)
-        parameters = [self.send(values) for values in self._draw(generator, shuffled, number)]  # each (samples,)
+        order, *parameters = (self.send(values) for values in self._drawn(number))  # each (samples,)
         targets = self._targets.index_select(0, order)
         for begin in begins:
             chosen = slice(begin, begin + self.batch_size)
@@ -80,8 +77,26 @@ class Batches(Epochs):
             drawn = [values[chosen] for values in parameters]
             yield self._mix(self._select(rows, *drawn), targets[chosen], *drawn)
 
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        drawn = [source._drawn(number) for source in sources]
+        order, *parameters = (self.laid_out(values) for values in zip(*drawn, strict=True))  # each (S samples,)
+        count = len(sources)
+        for begin in self.begins(start):
+            size = min(self.batch_size, self.samples - begin)
+            chosen = slice(count * begin, count * (begin + size))
+            rows = order[chosen]
+            inputs = self._select(rows, *(values[chosen] for values in parameters))
+            parts = inputs, self._targets.index_select(0, rows)
+            yield tuple(part.unflatten(0, (count, size)) for part in parts)
+
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         return standardised(inputs, mean, std).to(self.device)
+
+    def _drawn(self, number: int) -> list[Tensor]:
+        """The order of epoch `number` and what else is drawn for it, each (samples,), on the CPU."""
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        order = torch.randperm(self.samples, generator=generator)
+        return [order, *self._draw(generator, order, number)]
 
     def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:
         """The augmentation parameters of epoch `number`, one for each position in `order`, each (samples,)."""
@@ -170,6 +185,11 @@ class ImageBatches(Batches):
             return batches
         side = grown_size(self.start_size, self._height, number, self.grow_epochs, _MULTIPLE)
         return ((augmentation.resize(inputs, side), *rest) for inputs, *rest in batches)
+
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        if self.start_size is not None or self.mixup or self.cutmix:  # which go by whole batches
+            return Epochs.side_by_side(self, sources, number, start)
+        return super().side_by_side(sources, number, start)
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         images = inputs.to(self.device).contiguous(memory_format=self._format)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
+import torch
 from torch import Tensor
 
+from dlkit import memory
+from dlkit.train import random_state
 from dlkit.train.footprint import activation_bytes
 from dlkit.train.loop import Training
+from dlkit.train.stacked import Members, Stack
 from dlkit.train.tosses import draws_otherwise
 
-# Runs that are trained at once take no more than this; the rest follow in further stacks.
+# Runs that are trained at once on a CPU take no more than this; the rest follow in further stacks.
 MOST_BYTES = 2 << 30
 # How many times over a run needs its parameters (weights, gradient, two moments) and its activations (their gradients).
 PARAMETER_COPIES, ACTIVATION_COPIES = 4, 2
+# On CUDA they take this share of the memory that is free: kernels want some to work in, and so does an evaluation.
+SHARE = 0.7
+FEW, MORE = 2, 6  # runs of two stacks, by whose difference the footprint of a run is told
 
 
 def bytes_of_run(training: Training) -> int:
     """About how much memory a run takes in a stack: its parameters, and what its forward pass keeps."""
+    if training.device.type == "cuda":
+        return _measured(training)
     parameters = sum(p.numel() * p.element_size() for p in training.model.parameters())
     batch = next(iter(training.batches.epoch(0)))
     kept = activation_bytes(training, copy.deepcopy(training.model).train(), batch)
@@ -25,8 +35,31 @@ def bytes_of_run(training: Training) -> int:
 
 
 def runs_at_once(training: Training) -> int:
-    """How many runs of this kind fit into MOST_BYTES."""
+    """How many runs of this kind fit into memory."""
+    if training.device.type == "cuda":
+        room = memory.free(str(training.device))
+        assert room is not None
+        return max(1, int(SHARE * room) // bytes_of_run(training))
     return max(1, MOST_BYTES // bytes_of_run(training))
+
+
+def _measured(training: Training) -> int:
+    """The bytes of a run at the height of a step: what a stack of a few more runs takes more."""
+    heights = [_height(training, runs) for runs in (FEW, MORE)]
+    memory.give_back()
+    return max(1, (heights[1] - heights[0]) // (MORE - FEW))
+
+
+def _height(training: Training, runs: int) -> int:
+    """The most bytes at once in the second step of a stack; in the first one, kernels are tried."""
+    device, before = training.device, random_state.of_device(training.device)
+    resting = torch.cuda.memory_allocated(device)
+    stack = Stack(Members([0] * runs, [(0, runs)], [training], [training], [before]))
+    for step, batch in itertools.islice(stack.batches(), 2):
+        torch.cuda.reset_peak_memory_stats(device)
+        stack.take_step(step, batch)
+    random_state.set_of_device(device, before)
+    return torch.cuda.max_memory_allocated(device) - resting
 
 
 def unsupported(training: Training) -> str | None:

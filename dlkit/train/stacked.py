@@ -5,8 +5,11 @@ dimension; no run's loss depends on another run's parameters, so the gradient of
 
     d/dtheta_r sum_r loss_r(theta_r) = d/dtheta_r loss_r(theta_r)
 
-Runs of one optimizer and learning rate lie side by side, so that each such row of the stack is one contiguous tensor
-and the optimizer's own kernel updates it. A run that diverges fills its rows with NaN and touches no other.
+Runs of one optimizer and learning rate lie side by side, so that such rows of the stack are one contiguous tensor. A
+run that diverges fills its rows with NaN and touches no other.
+
+On CUDA a step is one recorded graph, and so is a batch of an evaluation (see `recorded`). The host waits for the device
+where the runs are evaluated, and never in between.
 """
 
 from __future__ import annotations
@@ -17,14 +20,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from dlkit.nn import products
+from dlkit.nn import products, stacked_convolution
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.loop import Batches, Training
+from dlkit.train.loop import Training
+from dlkit.train.recorded import Recorded
+from dlkit.train.stacked_evaluation import StackEvaluation
+from dlkit.train.stacked_updates import ByGroup, ByKind
 from dlkit.train.tosses import Tosses
 
 Batch = tuple[Tensor, ...]  # inputs and targets first
@@ -35,23 +40,18 @@ class Members:
     """The runs of a stack, sorted by optimizer and its options.
 
     Args:
-        training: for each run its own Training, of the same recipe but for optimizer, its options and seed. Those of
-            one seed share the model's initial weights and the batches.
         seeds: for each run the index of its seed.
         groups: row ranges [start, stop) of runs with one optimizer and the same options.
+        of_seeds: for each seed a Training that has its initial weights and its batches.
+        of_groups: for each group a Training that has its optimizer. All are of one recipe but for optimizer and seed.
         generators: for each seed the state of the device's generator that a lone run of it starts with.
     """
 
-    training: Sequence[Training]
     seeds: Sequence[int]
     groups: Sequence[tuple[int, int]]
+    of_seeds: Sequence[Training]
+    of_groups: Sequence[Training]
     generators: Sequence[Tensor]
-
-    def first(self, count: int) -> Members:
-        """The first so many of them."""
-        groups = [(start, min(stop, count)) for start, stop in self.groups if start < count]
-        seeds = self.seeds[:count]
-        return Members(self.training[:count], seeds, groups, self.generators[: max(seeds) + 1])
 
 
 @dataclass
@@ -96,27 +96,30 @@ class Stack:
 
     def __init__(self, members: Members) -> None:
         self.members = members
-        first = members.training[0]
+        self.first = first = members.of_seeds[0]
         self.task, self.device, self.autocast = first.task, first.device, first.autocast
         self.model = copy.deepcopy(first.model)
-        stacked, buffers = stack_module_state([training.model for training in members.training])
-        self.parameters = {name: value.detach().contiguous() for name, value in stacked.items()}
-        self.buffers = {name: value.detach().contiguous() for name, value in buffers.items()}
+        on_cuda = self.device.type == "cuda"
+        if on_cuda:
+            stacked_convolution.for_stacks(self.model)
+        self.seeds = torch.tensor(list(members.seeds), device=self.device)  # (R,)
+        of_seeds, buffers = stack_module_state([training.model for training in members.of_seeds])  # (S, ...)
+        self.parameters = {name: value.detach().index_select(0, self.seeds) for name, value in of_seeds.items()}
+        self.buffers = {name: value.detach().index_select(0, self.seeds) for name, value in buffers.items()}
         self.tosses = Tosses(self.model, members.generators, self.device)
         # "same": nothing is drawn but the tosses of all seeds, of which each run takes its own
         self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="same")
         self.taken = 0  # steps
-        self.seeds = torch.tensor(list(members.seeds), device=self.device)  # (R,)
-        # one Training for each seed, which has its batches
-        self.sources: list[Batches] = [
-            members.training[list(members.seeds).index(seed)].batches for seed in range(max(members.seeds) + 1)
-        ]
         self._lay_out()
-        self.optimizers = [self._optimizer(start, stop) for start, stop in members.groups]
-        runs = len(members.training)
+        owners = [_owner(training) for training in members.of_groups]
+        self.updates = (ByKind if on_cuda else ByGroup)(self.parameters, members.groups, owners)
+        runs = len(members.seeds)
+        self.losses = torch.zeros(runs, device=self.device)  # of the last step
         # sums of losses since they were last told, and over how many samples of each run
         self.summed, self.since = torch.zeros(runs, device=self.device), 0
         self.finite = torch.ones(runs, dtype=torch.bool, device=self.device)
+        self.stepped = Recorded(self._step, self.device, self.tosses)
+        self.evaluation = StackEvaluation(self)
 
     def _lay_out(self) -> None:
         """Give each parameter the layout that its gradient comes in, which then needs no copy at every step.
@@ -128,7 +131,7 @@ class Stack:
         buffers = {name: value[few].clone() for name, value in self.buffers.items()}
         states, (_, batch) = list(self.tosses.states), next(self.batches())
         self.model.train()
-        losses = self._losses(parameters, buffers, self.seeds[few], tuple(part[few] for part in batch))
+        losses = self._losses(parameters, buffers, self.seeds[few], self.of_runs(batch, self.seeds[few]))
         gradients = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
         self.tosses.states = states
         for (name, value), gradient in zip(list(self.parameters.items()), gradients, strict=True):
@@ -140,35 +143,14 @@ class Stack:
                     self.parameters[name] = value.permute(order).contiguous().permute(back)
             self.parameters[name].requires_grad_()
 
-    def _optimizer(self, start: int, stop: int) -> tuple[torch.optim.Optimizer, list[float], list[tuple[Tensor, str]]]:
-        """The optimizer of rows start to stop, its base learning rates, and its tensors with their names."""
-        own = self.members.training[start]
-        names = {id(parameter): name for name, parameter in own.model.named_parameters()}
-        groups: list[dict[str, Any]] = []
-        tensors: list[tuple[Tensor, str]] = []
-        for group in own.optimizer.param_groups:
-            rows = [
-                (self.parameters[names[id(p)]].detach()[start:stop], names[id(p)]) for p in group["params"]
-            ]  # (stop - start, ...)
-            tensors += rows
-            groups.append({**group, "params": [row for row, _ in rows]})
-        constructor: Any = type(own.optimizer)
-        optimizer: torch.optim.Optimizer = constructor(groups)
-        return optimizer, [float(group["lr"]) for group in optimizer.param_groups], tensors
-
     def run(self, evaluate_every: int) -> Iterator[StackStepped | StackLogged | StackEvaluated]:
-        """Train to the end; yields each step, and where the runs stand every so many steps, at step 0 and at the end.
-
-        Evaluation is on the split that the trainings monitor, or else on their first one.
-        """
-        total = self.members.training[0].total_steps
+        """Train to the end; yields each step, and how the runs do every so many steps, at step 0 and at the end."""
+        total = self.first.total_steps
         if not self.taken:
             yield StackEvaluated(0, self._evaluate())
         for step, batch in self.batches():
-            losses = self.take_step(step, batch)
-            self.summed.add_(losses, alpha=batch[1].shape[1])  # a small last batch weighs less
+            self.take_step(step, batch)
             self.since += batch[1].shape[1]
-            self.finite &= losses.isfinite()
             self.taken = done = step + 1
             if done == total or done % evaluate_every == 0:
                 metrics = self._evaluate()
@@ -179,29 +161,38 @@ class Stack:
             yield StackStepped(done)
 
     def batches(self) -> Iterator[tuple[int, Batch]]:
-        """(step, (inputs (R, B, ...), targets (R, ...), ...)) from the next step on, each run's of its own seed."""
-        first = self.members.training[0]
-        total, step = first.total_steps, self.taken
+        """(step, (inputs (S, B, ...), targets (S, ...), ...)) from the next step on, a row for each seed."""
+        total, step = self.first.total_steps, self.taken
+        sources: list[Any] = [training.batches for training in self.members.of_seeds]
         while step < total:
-            epoch, within = divmod(step, first.steps_per_epoch)
-            for batches in zip(*(source.epoch(epoch, within) for source in self.sources), strict=True):
-                yield (
-                    step,
-                    tuple(torch.stack(list(part)).index_select(0, self.seeds) for part in zip(*batches, strict=True)),
-                )
+            epoch, within = divmod(step, self.first.steps_per_epoch)
+            for batch in sources[0].side_by_side(sources, epoch, within):
+                yield step, batch
                 step += 1
                 if step == total:
                     return
 
+    @staticmethod
+    def of_runs(batch: Batch, seeds: Tensor) -> Batch:
+        """The batch that each run has, by its seed: (S, ...) to (R, ...)."""
+        return tuple(part.index_select(0, seeds) for part in batch)
+
     def take_step(self, step: int, batch: Batch) -> Tensor:
         """One step of every run; their losses, (R,)."""
         self.model.train()
+        self.updates.scale(self.first.schedule(step, self.first.total_steps))
+        self.stepped(*batch)
+        return self.losses.clone()
+
+    def _step(self, *batch: Tensor) -> None:
         with products.for_stacks(self.device):
-            losses = self._losses(self.parameters, self.buffers, self.seeds, batch)  # (R,)
+            losses = self._losses(self.parameters, self.buffers, self.seeds, self.of_runs(batch, self.seeds))  # (R,)
             losses.sum().backward()
         self._clip()
-        self._update(self.members.training[0].schedule(step, self.members.training[0].total_steps))
-        return losses.detach()
+        self.updates.step()
+        self.losses.copy_(losses.detach())
+        self.summed.add_(losses.detach(), alpha=batch[1].shape[1])  # a small last batch weighs less
+        self.finite &= losses.isfinite()
 
     def _loss(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], seed: Tensor, batch: Batch) -> Tensor:
         bound: Any = _Bound(self.model, parameters, buffers)
@@ -212,11 +203,10 @@ class Stack:
 
     def _clip(self) -> None:
         """Shorten the gradient of each run to the norm that its recipe allows."""
-        most = self.members.training[0].settings.clip_norm
+        most = self.first.settings.clip_norm
         if most is None:
             return
-        learned = dict.fromkeys(name for _, _, tensors in self.optimizers for _, name in tensors)
-        gradients = [g for name in learned if (g := self.parameters[name].grad) is not None]  # (R, ...)
+        gradients = [g for name in self.updates.learned if (g := self.parameters[name].grad) is not None]  # (R, ...)
         # ||g||^2 = sum over tensors of ||g_i||^2
         norms = [torch.linalg.vector_norm(g, dim=tuple(range(1, g.dim()))) for g in gradients]
         norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # (R,)
@@ -225,51 +215,19 @@ class Stack:
         for gradient in gradients:
             gradient.mul_(factor.view(-1, *(1,) * (gradient.dim() - 1)))
 
-    def _update(self, factor: float) -> None:
-        for (start, stop), (optimizer, rates, tensors) in zip(self.members.groups, self.optimizers, strict=True):
-            for row, name in tensors:
-                gradient = self.parameters[name].grad
-                row.grad = None if gradient is None else gradient[start:stop]
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate * factor
-            optimizer.step()
-        for parameter in self.parameters.values():
-            parameter.grad = None
-
-    @torch.no_grad()
     def _evaluate(self) -> list[dict[str, float]]:
-        """Cross-entropy and accuracy of each run on the evaluation split, with the layers in evaluation mode."""
-        first, runs = self.members.training[0], len(self.members.training)
-        name = first.monitored or next(iter(first.evaluations))
-        loss = torch.zeros(runs, dtype=torch.float64, device=self.device)
-        right = torch.zeros(runs, dtype=torch.int64, device=self.device)
-        samples = 0
-        self.model.eval()
-        forward: Callable[..., Tensor] = vmap(
-            lambda p, b, x: functional_call(self.model, (p, b), (x,)), in_dims=(0, 0, None)
-        )
-        for inputs, targets in first.evaluations[name].epoch(0):
-            with products.for_stacks(self.device), self.autocast(), sdpa_kernel(SDPBackend.MATH):
-                logits = forward(self.parameters, self.buffers, inputs).float().flatten(1, -2)  # (R, N, K)
-            samples += int((targets >= 0).sum())  # a target of -100 does not count
-            repeated = targets.expand(runs, -1)  # (R, N)
-            each = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), reduction="none").view(runs, -1)
-            loss += each.sum(1)
-            right += (logits.argmax(2) == repeated).sum(1)
-        self.finite &= loss.isfinite()  # NaN is no class, though argmax makes it the first
-        pairs = zip((loss / samples).tolist(), (right / samples).tolist(), strict=True)
-        return [{f"{name}/loss": a, f"{name}/accuracy": b} for a, b in pairs]
+        """Metrics of each run on the split that the trainings monitor, or else on their first one."""
+        metrics, finite = self.evaluation.measure()
+        self.finite &= finite
+        return metrics
 
     # ------------------------------------------------------------------ state
 
     def capture(self) -> Checkpoint:
         """Everything that the rest of the stack depends on."""
-        optimizers: dict[str, Tensor] = {}
-        for number, (optimizer, _, tensors) in enumerate(self.optimizers):
-            for index, (row, _) in enumerate(tensors):
-                optimizers |= {f"{number}.{index}.{name}": value for name, value in optimizer.state[row].items()}
         sums = {"summed": self.summed, "finite": self.finite}
         sums |= {f"generator.{seed}": state for seed, state in enumerate(self.tosses.states)}
+        optimizers = self.updates.state()
         files = {"parameters": self.parameters, "buffers": self.buffers, "optimizers": optimizers, "sums": sums}
         # copies: the stack goes on changing its own
         tensors = {
@@ -285,16 +243,16 @@ class Stack:
             for own, name in ((self.parameters, "parameters"), (self.buffers, "buffers")):
                 for key, value in own.items():
                     value.copy_(tensors[name][key])
-        for key, value in tensors["optimizers"].items():
-            number, index, name = key.split(".", 2)
-            optimizer, _, rows = self.optimizers[int(number)]
-            row = rows[int(index)][0]
-            held = value.to(self.device, copy=True)
-            # the kernels walk raw memory, so a moment lies as its parameter does
-            optimizer.state[row][name] = torch.empty_like(row).copy_(held) if held.shape == row.shape else held
+        self.updates.load(tensors["optimizers"])
         self.tosses.states = [tensors["sums"][f"generator.{seed}"] for seed in range(len(self.tosses.states))]
         # an earlier dlkit summed the means of the batches, over steps
-        size = 1 if "samples" in state else self.sources[0].batch_size
+        size = 1 if "samples" in state else self.first.batches.batch_size
         self.summed.copy_(tensors["sums"]["summed"] * size)
         self.finite.copy_(tensors["sums"]["finite"])
         self.taken, self.since = checkpoint.step, state.get("samples", state.get("since", 0) * size)
+
+
+def _owner(training: Training) -> tuple[torch.optim.Optimizer, list[list[str]]]:
+    """The optimizer of a run, and the names of the parameters in each of its groups."""
+    names = {id(parameter): name for name, parameter in training.model.named_parameters()}
+    return training.optimizer, [[names[id(p)] for p in group["params"]] for group in training.optimizer.param_groups]

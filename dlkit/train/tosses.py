@@ -7,7 +7,8 @@ for each seed serves them all.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,14 @@ from torch import Tensor, nn
 
 from dlkit.nn.dropout import Dropout
 from dlkit.train import random_state
+
+
+@dataclass
+class Noise:
+    """Of one toss: kept / (1 - p) of every seed, (seeds, ...)."""
+
+    p: float
+    values: Tensor
 
 
 class Tosses:
@@ -30,6 +39,8 @@ class Tosses:
     def __init__(self, model: nn.Module, states: Sequence[Tensor], device: torch.device) -> None:
         self.states, self.device = list(states), device
         self.seed: Tensor | None = None  # () int64: which seed the run at hand has, a tensor that vmap maps over
+        self.tossed: list[Noise] | None = None  # a list collects what is tossed
+        self.given: Iterator[Noise] | None = None  # the next tosses, where they are drawn beforehand
         for module in model.modules():
             if isinstance(module, Dropout):
                 module.tosses = self
@@ -40,16 +51,28 @@ class Tosses:
     def __call__(self, x: Tensor, p: float) -> Tensor:
         """kept / (1 - p) of x's shape. vmap must run with randomness="same": the draws are not mapped over."""
         assert self.seed is not None
+        if self.given is not None:
+            noise = next(self.given)
+        else:
+            noise = Noise(p, torch.empty(len(self.states), *x.shape, dtype=x.dtype, device=x.device))
+            self.draw([noise])
+            if self.tossed is not None:
+                self.tossed.append(noise)
+        return noise.values.index_select(0, self.seed.view(1)).squeeze(0)
+
+    def draw(self, tosses: Sequence[Noise]) -> None:
+        """Fill in the tosses, in their order, as each seed's generator gives them."""
+        if not tosses:
+            return
         before = random_state.of_device(self.device)
-        drawn: list[Tensor] = []
         for index, state in enumerate(self.states):
             random_state.set_of_device(self.device, state)
-            # dropout of ones is the noise that the lone run multiplies with, by whichever kernel draws it
-            drawn.append(F.dropout(torch.ones(x.shape, dtype=x.dtype, device=x.device), p))
+            for toss in tosses:
+                row = toss.values[index]
+                # dropout of ones is the noise that the lone run multiplies with, by whichever kernel draws it
+                row.copy_(F.dropout(torch.ones_like(row), toss.p))
             self.states[index] = random_state.of_device(self.device)
         random_state.set_of_device(self.device, before)
-        noise = torch.stack(drawn)  # (seeds, *x.shape)
-        return noise.index_select(0, self.seed.view(1)).squeeze(0)
 
 
 def draws_otherwise(model: nn.Module, forward: Any, device: torch.device) -> bool:

@@ -18,9 +18,9 @@ from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs
 from dlkit.data.images.streaming import StreamedImages
 from dlkit.data.text import tokenizer
+from dlkit.data.text.corpus import Text
 from dlkit.data.text.labelled import Examples
 from dlkit.data.text.padded_batches import SequenceBatches
-from dlkit.data.text.plain_text import Text
 from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
 from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models.bert import BERT

@@ -11,7 +11,7 @@ from typing import Any
 
 from dlkit.cli.narrow import bar, packed
 from dlkit.cli.train.view import duration
-from dlkit.compare.runs import Contender, Outcome, Told, Underway
+from dlkit.compare.runs import Contender, Outcome, Underway
 
 _LINE_EVERY_SECONDS = 10.0
 _SHOWN_AFTER_SECONDS = 0.5
@@ -45,7 +45,7 @@ class RaceProgress:
         if self.live is not None:
             self.live.stop()
 
-    def update(self, told: Told) -> None:
+    def update(self, told: Outcome | Underway) -> None:
         if isinstance(told, Outcome):
             self.underway = None
             self.finished += 1

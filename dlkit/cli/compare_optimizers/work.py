@@ -14,7 +14,7 @@ from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.console import Output, note
 from dlkit.cli.signals import GracefulStop
 from dlkit.compare import provenance, store, surfaces
-from dlkit.compare.runs import Contender, Outcome
+from dlkit.compare.runs import Contender, Outcome, Smaller
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -85,6 +85,10 @@ class Race:
                 provenance.write(folder.path, self.asked, on, folder.engine, folder.size, remarks)
             with RaceProgress(len(missing), steps, kind, self.output.console(), self.output.say) as progress:
                 for event in told:
+                    if isinstance(event, Smaller):
+                        note(f"a stack of {event.runs} runs does not fit into memory: stacks of {event.size} runs")
+                        folder.choose("stacked", event.size)
+                        continue
                     progress.update(event)
                     if isinstance(event, Outcome):
                         folder.add(event)

@@ -8,7 +8,7 @@ Shapes: n tokens in all, B windows a batch, T tokens a window, M predicted token
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -83,6 +83,17 @@ class TokenWindows(Epochs):
         for batch in range(start, len(self)):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield self._make(begins[rows], number, batch, rows)
+
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        if self._mapped is not None:
+            yield from Epochs.side_by_side(self, sources, number, start)
+            return
+        begins, count = self.laid_out([source._begins(number) for source in sources]), len(sources)  # (S samples,)
+        for begin in self.begins(start):
+            size = min(self.batch_size, self.samples - begin)
+            chosen = begins[count * begin : count * (begin + size)]
+            windows = self._tokens[chosen[:, None] + self._steps].long().unflatten(0, (count, size))  # (S, B, span)
+            yield windows[..., :-1], windows[..., 1:].flatten(1)
 
     def _begins(self, number: int) -> Tensor:
         """Where the windows of an epoch begin, (samples,), on the CPU."""
@@ -179,6 +190,9 @@ class MaskedWindows(TokenWindows):
         self.batch_size = min(batch_size, self.samples)
         self._continues = torch.from_numpy(special.continues)
         self.padded = whole_words and device.type != "cpu"
+
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+        return Epochs.side_by_side(self, sources, number, start)
 
     def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> tuple[Any, ...]:
         special, device = self.special, self.device
