@@ -46,11 +46,10 @@ class Optimizer(torch.optim.Optimizer):
     # since a rule that goes by whole matrices may well descend from one that does not
     elementwise: bool
 
-    # torch's GradScaler hands these over at fp16, in place of waiting for the device: whether the gradient overflowed,
-    # so that no step is to be made (1, else 0), and by what it is still to be divided
+    # torch's GradScaler then hands over, at fp16, in place of waiting for the device: `found_inf`, 1 where the gradient
+    # overflowed, so that no step is to be made, else 0; and `grad_scale`, by which it is still to be divided
     _step_supports_amp_scaling = True
     found_inf: Tensor | None = None
-    grad_scale: Tensor | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -96,10 +95,10 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self.grad_scale is not None:
+        if (scale := getattr(self, "grad_scale", None)) is not None:
             for group in self.param_groups:
                 gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-                torch._foreach_div_(gradients, self.grad_scale)
+                torch._foreach_div_(gradients, scale)
         if self.found_inf is not None and self.found_inf.device.type == "cpu":
             if self.found_inf.item():
                 return loss
