@@ -11,6 +11,7 @@ has one, `fused` (the same by one kernel over all tensors of a group; tested equ
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +21,10 @@ from torch import Tensor
 
 from dlkit.annotations import LARGEST_NUMBER
 from dlkit.errors import DlkitError, RequestError
-from dlkit.optim.many import Many, many
+from dlkit.optim.many import Many, Number, many
 
 State = dict[str, Any]
 Group = dict[str, Any]
-# A hyper-parameter: a number, or for a stack of R models, parameters (R, ...), a tensor (R, 1, ...) with one for each.
-Number = float | Tensor
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -151,11 +150,10 @@ class Optimizer(torch.optim.Optimizer):
 
     def at_once(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         """The rule on all parameters, those of one age together, for which the number of the step is one number."""
-        ages: dict[float, list[int]] = {}
-        for index, state in enumerate(states):
-            step: Tensor | None = state.get("step")
-            ages.setdefault(step.item() if step is not None and step.device.type == "cpu" else 0, []).append(index)
-        for alike in ages.values():
+        first: Tensor | None = states[0].get("step")
+        ages = [state["step"].item() for state in states] if first is not None and first.is_cpu else [0.0] * len(states)
+        for age in dict.fromkeys(ages):
+            alike = [index for index, other in enumerate(ages) if other == age]
             thetas, own_gradients, own_states = chosen(alike, parameters, gradients, states)
             gradient = many(own_gradients)
             state = {name: many([own[name] for own in own_states]) for name in own_states[0]}
@@ -197,7 +195,10 @@ class Optimizer(torch.optim.Optimizer):
     def count(self, states: list[State]) -> list[Tensor]:
         """Count one step, unless there is none; the counts."""
         steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1 if self.found_inf is None else 1 - self.found_inf)
+        if self.found_inf is None:
+            torch._foreach_add_(steps, 1)
+        else:
+            torch._foreach_add_(steps, 1 - self.found_inf, alpha=1)  # without alpha, torch takes a tensor for a number
         return steps
 
     def new_step(self, parameter: Tensor, value: float = 0.0) -> Tensor:
@@ -245,21 +246,6 @@ def decayed(parameter: Tensor, gradient: Tensor, weight_decay: Number) -> Tensor
     return gradient.add(parameter, alpha=weight_decay) if weight_decay else gradient
 
 
-def add_(x: Tensor, y: Tensor, factor: Number) -> None:
-    """x <- x + factor y."""
-    x.add_(factor * y) if isinstance(factor, (Tensor, Many)) else x.add_(y, alpha=factor)
-
-
-def addcmul_(x: Tensor, y: Tensor, z: Tensor, factor: Number) -> None:
-    """x <- x + factor y z."""
-    x.addcmul_(factor * y, z) if isinstance(factor, (Tensor, Many)) else x.addcmul_(y, z, value=factor)
-
-
-def addcdiv_(x: Tensor, y: Tensor, z: Tensor, factor: Number) -> None:
-    """x <- x + factor y / z."""
-    x.addcdiv_(factor * y, z) if isinstance(factor, (Tensor, Many)) else x.addcdiv_(y, z, value=factor)
-
-
 def require(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
     """Raise RequestError unless the option, if there, is finite and `holds`."""
     value: Any = group.get(name)
@@ -282,8 +268,13 @@ def _is_vector(value: Any) -> bool:
 
 def is_dense(tensor: Tensor) -> bool:
     """Whether the tensor covers its memory without gaps or overlaps, in whatever order of dimensions."""
+    return _cover(tensor.shape, tensor.stride())
+
+
+@functools.lru_cache(1024)  # asked of each tensor at each step
+def _cover(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+    for stride, size in sorted(zip(strides, shape, strict=True)):
         if size != 1:
             if stride != expected:
                 return False

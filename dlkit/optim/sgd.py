@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Number, Optimizer, State, decayed, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, require
+from dlkit.optim.many import Number
 
 
 def update(theta: Tensor, gradient: Tensor, *, lr: Number, weight_decay: Number) -> None:
