@@ -64,7 +64,7 @@ def test_what_is_asked_of_the_cpu_never_begins_cuda(
     for command in (
         ["train", "digits-mlp", *few, "--run-dir", "rows"],
         ["eval", "rows", "--device", "cpu", "-q"],
-        ["train", "repeats-gpt", *few, "model.layers=1", "model.width=12", "model.heads=2", "--run-dir", "gpt"],
+        ["train", "repeats-gpt", *few, "model.layers=1", "model.width=12", "data.characters=9000", "--run-dir", "gpt"],
         ["generate", "gpt", "ab", "--tokens", "2", "--device", "cpu", "-q"],
         ["inspect-attention", "gpt", "abab", "--repeats", "0", "--device", "cpu"],
         ["compare-optimizers", "digits-mlp", "--optimizers", "sgd,adam", "--lr", "0.1:0.1:1", "--engine", "loop", *few],
@@ -102,6 +102,29 @@ def test_a_run_chooses_its_kernels(changes: list[str], deterministic: bool, benc
     few = ["model={name: cnn}", "train.epochs=2", "train.precision=fp32", "train.compile=off"]
     build.training(recipe.load("digits-mlp", [*few, *changes]), CPU)
     assert (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark) == (deterministic, benchmark)
+
+
+def test_an_operation_that_cannot_repeat_itself_is_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """torch has no such kernel of `put_` on any device."""
+    from dlkit.cli.app import run
+    from dlkit.train.classification import Classification
+
+    forward = Classification.forward
+
+    def unordered(task: Any, model: Any, batch: Any) -> Any:
+        torch.zeros(3).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+        return forward(task, model, batch)
+
+    monkeypatch.setattr(Classification, "forward", unordered)
+    few = ["train", "digits-mlp", "train.epochs=null", "train.steps=1", "-q", "--device", "cpu", "--run-dir"]
+    assert run([*few, str(tmp_path / "free")]) == 0
+    assert run([*few, str(tmp_path / "run"), "train.deterministic=true"]) == 2
+    assert capfd.readouterr().err.splitlines()[-2:] == [
+        "error: train.deterministic is true, and torch has no deterministic kernel for put_ on this device",
+        "hint: set train.deterministic=false, or use --device cpu",
+    ]
 
 
 def test_tf32_on_a_device_without_it_is_float32_and_said() -> None:
