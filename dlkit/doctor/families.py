@@ -33,7 +33,7 @@ from dlkit.train.settings import Settings
 
 STEPS, LR = 3, 0.1
 # The most that the error may be, and the least that it must be: a 16-bit run as exact as float32 was not in 16 bits.
-ERRORS = {"fp32": (0.0, 1e-3), "tf32": (0.0, 3e-2), "fp16": (2e-5, 1.5e-1), "bf16": (2e-4, 3.5e-1)}
+ERRORS = {"fp32": (0.0, 1e-3), "tf32": (2e-5, 1.5e-1), "fp16": (2e-5, 1.5e-1), "bf16": (5e-4, 3.5e-1)}
 _CPU_FORMATS = ("fp32", "bf16")
 _SMALL_TEXT = ("data.context=32", "data.batch_size=4", "model.layers=2", "model.heads=2", "model.width=32")
 _NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0", "train.clip_norm=null")
