@@ -81,28 +81,29 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wanted: bool,
     ) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            wide = torch.float64 if dtype == torch.float64 else torch.float32
+            wide = torch.promote_types(dtype, torch.float32)
             classes = len(weight)
             padded_weight, padded_bias = _padded(weight.to(dtype), None if bias is None else bias.to(dtype))
             total = torch.zeros((), dtype=wide, device=x.device)
             dx: list[Tensor] = []
             dw = db = None
             for part, labels in zip(x.split(rows), targets.split(rows), strict=True):
-                part = part.to(dtype)
-                logits = F.linear(part, padded_weight, padded_bias)  # (n, V')
-                nats, dlogits = _chunk(logits, labels, classes, label_smoothing, wide, wanted)
+                nats, *gradients = _chunk(
+                    part.to(dtype), padded_weight, padded_bias, labels, classes, label_smoothing, wanted
+                )
                 total = total + nats
-                if dlogits is not None:
-                    dx.append(dlogits @ padded_weight)  # (n, W)
-                    product = dlogits.t() @ part  # (V', W)
-                    dw = product if rows >= len(x) else product.to(wide) if dw is None else dw + product
-                    if bias is not None:
-                        column = dlogits.sum(0, dtype=wide)
-                        db = column if db is None else db + column
+                if wanted:
+                    of_x, of_weight, of_bias = gradients
+                    dx.append(of_x)
+                    # one chunk needs no sum, and so no wider type
+                    dw = of_weight if rows >= len(x) else of_weight.to(wide) if dw is None else dw + of_weight
+                    db = of_bias if db is None else db + of_bias
             counted = (targets >= 0).sum()
             if wanted:
                 ctx.dtypes = x.dtype, weight.dtype
-                ctx.save_for_backward(torch.cat(dx), dw[:classes], None if db is None else db[:classes], counted)  # pyright: ignore
+                assert dw is not None
+                db = None if bias is None or db is None else db[:classes]
+                ctx.save_for_backward(torch.cat(dx), dw[:classes], db, counted)
         # mean over the rows that count; NaN where none does
         return total / counted
 
@@ -122,36 +123,54 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 def _padded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """The layer with impossible classes behind the others, where its products are the faster for it."""
-    missing = -len(weight) % _MULTIPLE if weight.device.type == "cuda" and weight.element_size() == 2 else 0
+    missing = _missing(weight)
     if not missing:
         return weight, bias
     bias = weight.new_zeros(len(weight)) if bias is None else bias
     return F.pad(weight, (0, 0, 0, missing)), F.pad(bias, (0, missing), value=-torch.inf)
 
 
+def _missing(weight: Tensor) -> int:
+    """Classes to add."""
+    return -len(weight) % _MULTIPLE if weight.device.type == "cuda" and weight.element_size() == 2 else 0
+
+
 def _chunk(
-    logits: Tensor, targets: Tensor, classes: int, label_smoothing: float, wide: torch.dtype, wanted: bool
-) -> tuple[Tensor, Tensor | None]:
-    """The sum of the cross-entropies of some rows, and its gradient by their logits (n, V'), in these logits' type."""
-    log_p = logits.log_softmax(-1, dtype=wide)  # (n, V')
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    classes: int,
+    label_smoothing: float,
+    wanted: bool,
+) -> tuple[Tensor, ...]:
+    """The sum of the cross-entropies of some rows (n, W); its gradients by them, by weight (V', W) and by bias (V').
+
+    For that of a bias that is not there any number stands.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    logits = F.linear(x, weight, bias)  # (n, V')
+    log_p = logits.log_softmax(-1, dtype=wide)
     counts = targets >= 0  # (n,)
     labels = targets.clamp(min=0)[:, None]
     # H(q, p) = -sum_k q_k log p_k, with q_k = (1 - epsilon) [k = target] + epsilon / V
-    nats = -(1 - label_smoothing) * log_p.gather(1, labels)[:, 0]
+    nats = (label_smoothing - 1) * log_p.gather(1, labels)[:, 0]
     if label_smoothing:
         nats = nats - label_smoothing / classes * log_p[:, :classes].sum(-1)
     nats = nats.where(counts, 0).sum()
     if not wanted:
-        return nats, None
+        return (nats,)
     # dH/dlogits = p - q
     if torch.compiler.is_compiling():  # one pass over the logits; a scatter would need them in memory
-        columns = torch.arange(logits.shape[1], device=logits.device)
+        columns = torch.arange(logits.shape[1], device=x.device)
         gradient = log_p.exp() - (1 - label_smoothing) * (columns == labels).to(wide)
         if label_smoothing:
             gradient = gradient - label_smoothing / classes * (columns < classes).to(wide)
-        return nats, gradient.where(counts[:, None], 0).to(logits.dtype)
-    gradient = log_p.exp_()
-    gradient.scatter_add_(1, labels, gradient.new_full((), label_smoothing - 1).expand(labels.shape))
-    if label_smoothing:
-        gradient[:, :classes] -= label_smoothing / classes
-    return nats, logits.copy_(gradient.masked_fill_(~counts[:, None], 0))
+        dlogits = gradient.where(counts[:, None], 0).to(x.dtype)
+    else:
+        gradient = log_p.exp_()
+        gradient.scatter_add_(1, labels, gradient.new_full((), label_smoothing - 1).expand(labels.shape))
+        if label_smoothing:
+            gradient[:, :classes] -= label_smoothing / classes
+        dlogits = logits.copy_(gradient.masked_fill_(~counts[:, None], 0))
+    return nats, dlogits @ weight, dlogits.t() @ x, nats if bias is None else dlogits.sum(0, dtype=wide)
