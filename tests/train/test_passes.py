@@ -166,6 +166,14 @@ def test_a_replayed_run_is_the_run(kind: list[str], taped: None) -> None:
     assert_same(replayed, plain)
 
 
+def test_images_that_grow_are_captured_once_a_size(taped: None) -> None:
+    grow = ["data={name: digits, batch_size: 256, start_size: 4, grow_epochs: 1}", "optimizer.lr=0.125", RESNET]
+    replayed = ended([*grow, "train.epochs=3"], captures=True)
+    assert len(replayed[2].passes.graphs) == 2
+    assert len(replayed[2].updates.graphs) == 1
+    assert_same(replayed, ended([*grow, "train.epochs=3"]))
+
+
 def test_a_replayed_run_resumes_exactly(taped: None) -> None:
     assert_same(ended(KINDS[0], captures=True, stop=9), ended(KINDS[0]))
 
