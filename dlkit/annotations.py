@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeGuard
 
-from annotated_types import Ge, Gt, Le, Lt
+
+class _Bound:
+    """A bound of a number, which pydantic asks for its part when the recipe schema is generated."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {**handler(source), type(self).__name__.lower(): self.value}
+
+
+class Ge(_Bound):
+    """At least."""
+
+
+class Gt(_Bound):
+    """Above."""
+
+
+class Le(_Bound):
+    """At most."""
+
+
+class Lt(_Bound):
+    """Below."""
 
 
 @dataclass(frozen=True)

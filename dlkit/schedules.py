@@ -14,9 +14,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from annotated_types import Ge, Lt
-
-from dlkit.annotations import Count, Fraction
+from dlkit.annotations import Count, Fraction, Ge, Lt
 from dlkit.errors import RequestError
 
 Warmup = Annotated[float, Ge(0), Lt(1)] | Count

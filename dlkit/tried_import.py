@@ -1,4 +1,7 @@
-"""Under `ulimit -v`, loading torch or numpy may end in C, where no exception is raised: a child process tries first."""
+"""Imports that may fail: of a package that is not installed, or of one that is too large.
+
+Under `ulimit -v`, loading torch or numpy may end in C, where no exception is raised: a child process tries first.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,15 @@ from dlkit import memory
 # Bytes that must be left behind each: beside torch, for threads, other libraries and a step of training.
 _LARGE = {"numpy": 0, "torch": 1 << 29}
 _ABSENT = 3
+# What pip calls a package, where that is not the name of its module.
+_PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+
+def package_of(module: str | None) -> str | None:
+    """The package to install for a module that is not there; None for a part of one that is, or of dlkit itself."""
+    if module is None or "." in module or module == "dlkit":
+        return None
+    return _PACKAGES.get(module, module.replace("_", "-"))
 
 
 class _Trial(importlib.abc.MetaPathFinder):

@@ -33,19 +33,23 @@ MAY = {
     "losses": set[str](),
     "optim": set[str](),
     "data": set[str](),
-    "models": {"nn", "train"},  # train.checkpoint alone: a run as weights, verified
+    "models": {"nn"},
+    "pretrained": {"nn", "models", "train"},  # of train, checkpoints and checks of numbers: a run as weights, verified
     "train": {"nn"},
     "compare": {"train"},
     "generation": {"models"},
     "surprisal": {"models"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "train"},
-    "build": {*RECIPE, "nn", "models", "losses", "optim", "data", "train", "compare", "attention"},
+    "build": {*RECIPE, "nn", "models", "pretrained", "losses", "optim", "data", "train", "compare", "attention"},
+    "doctor": {
+        *RECIPE, "build", "generation", "attention", "compression", "train", "compare", "data", "models",
+    },
     "information": set[str](),
     "download": {"data"},
     "cli": {
         *RECIPE, "build", "generation", "surprisal", "attention", "compression", "train", "information", "compare",
-        "data", "download",
+        "data", "download", "doctor",
     },
 }  # fmt: skip
 TORCH_FREE = [
@@ -74,6 +78,8 @@ TORCH_FREE = [
     "data.text.prepared",
     "download.job",
     "download.prepare",
+    "doctor.registry",
+    "doctor.finding",
 ]
 
 

@@ -72,14 +72,14 @@ def test_bits_are_those_of_each_token_by_itself(model: GPT, bpe: Tokenizer, cont
 
 def test_bits_are_the_loss_of_transformers(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
-    from dlkit.models import checkpoints
+    from dlkit.pretrained import huggingface
 
     config = transformers.GPT2Config(vocab_size=90, n_positions=24, n_embd=16, n_layer=2, n_head=2)
     torch.manual_seed(1)
     theirs = transformers.GPT2LMHeadModel(config).eval()
     ours = GPT(90, 24, layers=2, heads=2, width=16).eval()
     theirs.save_pretrained(tmp_path)
-    checkpoints.load_into(ours, checkpoints.read(tmp_path))
+    huggingface.load_into(ours, huggingface.read(tmp_path))
     tokens = torch.randint(90, (24,))
     with torch.no_grad():
         loss = theirs(tokens[None], labels=tokens[None]).loss.item()

@@ -87,6 +87,8 @@ def training(
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     batches = split_batches(recipe, dataset, "train", device, True, channels_last)
+    # images that grow would have every convolution tried anew for each size
+    machine.choose_kernels(settings.deterministic, benchmark=not getattr(batches, "grow_epochs", 0))
     names = evaluated_splits(dataset)[:1]
     evaluations: dict[str, loop.Batches] = {
         name: split_batches(recipe, dataset, name, device, False, channels_last) for name in names
@@ -121,7 +123,10 @@ def training(
     batch = next(iter(batches.epoch(0)))
     last_batch.require(job, batch)
     job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
+    machine.multiply_at(job.settings.precision)
     decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
+    if settings.precision not in ("auto", job.settings.precision):
+        remarks = [*remarks, f"train.precision is {job.settings.precision}: {device} has no {settings.precision}"]
     if isinstance(dataset, LanguageData):
         remarks = [*remarks, *(f"{measure} is left out: {why}" for measure, why in dataset.left_out.items())]
     return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
@@ -157,6 +162,9 @@ def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, whole: 
     load_weights(model, saved.weights)
     model = model.to(device)
     settings = Settings(**recipe.values["train"])
+    settings = dataclasses.replace(settings, precision=machine.feasible(settings.precision, device))
+    machine.multiply_at(settings.precision)
+    machine.choose_kernels(settings.deterministic, benchmark=False)  # the same answer, whenever it is asked
     if settings.channels_last == "on":
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return Trained(model, dataset, settings, saved.step)
@@ -182,6 +190,7 @@ class Evaluation:
     damaged: dict[str, str]
     extent: dict[str, Any]
     left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
+    precision: str = "fp32"
 
 
 def evaluation(
@@ -222,6 +231,7 @@ def evaluation(
         damaged,
         extent(dataset, split),
         dataset.left_out if isinstance(dataset, LanguageData) else {},
+        settings.precision,
     )
 
 

@@ -47,6 +47,7 @@ def records(side: Side, request: Request) -> Iterator[dict[str, Any]]:
         "kind": "check",
         **about,
         "difference": _number(seen.difference),
+        "precision": "fp32",  # which a device is set to when it is picked
         "texts": len(side.texts),
         "tokens": sum(map(len, side.texts)),
         "cut": sum(text.cut for text in side.texts),

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from dlkit.errors import RequestError
-from dlkit.models.checkpoints import HubModel
-from dlkit.models.head_classes import head_rows, starts_anew
+from dlkit.pretrained.head_classes import head_rows, starts_anew
+from dlkit.pretrained.huggingface import HubModel
 
 
 def with_classes(

@@ -23,8 +23,8 @@ from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
-from dlkit.models import checkpoints
-from dlkit.models.checkpoints import HubModel
+from dlkit.pretrained import huggingface
+from dlkit.pretrained.huggingface import HubModel
 from dlkit.recipe import Recipe
 from dlkit.train.language import CausalLM, MaskedLM
 from dlkit.train.loop import Batches, Task
@@ -101,7 +101,7 @@ class LanguageData:
         """The recipe's model with random weights, or the checkpoint's where it begins with one."""
         model = self.untrained(recipe)
         if self.hub is not None:
-            fresh = checkpoints.load_into(model, self.hub)
+            fresh = huggingface.load_into(model, self.hub)
             if fresh:
                 self.remarks.append(f"{self.hub.path} does not have {', '.join(fresh)}: they start anew")
         return model

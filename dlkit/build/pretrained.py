@@ -12,8 +12,8 @@ from dlkit.data.text import tokenizer_files
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, MASKED, Tokenizer
 from dlkit.errors import DlkitError, RequestError
-from dlkit.models import checkpoints
-from dlkit.models.checkpoints import HubModel
+from dlkit.pretrained import huggingface
+from dlkit.pretrained.huggingface import HubModel
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
 from dlkit.train import checkpoint
@@ -28,7 +28,7 @@ def open_weights(path: Path) -> HubModel:
         RequestError: it is neither.
     """
     if (path / "config.json").is_file():
-        hub = checkpoints.read(path)
+        hub = huggingface.read(path)
         if hub.family == "gpt":
             hub.ends |= tokenizer_files.ends_of(path, tokenizer_files.from_directory(path))
         return hub

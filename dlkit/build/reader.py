@@ -16,9 +16,9 @@ from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text import tokenizer_files
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError, RequestError
-from dlkit.models import checkpoints, hub_export
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
+from dlkit.pretrained import huggingface, huggingface_export
 from dlkit.storage import run_reference
 from dlkit.storage.atomic_file import atomic_file
 from dlkit.train import checkpoint
@@ -74,7 +74,7 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
     """
     path = Path(reference)
     if reference != "-" and (path / "config.json").is_file():
-        hub = checkpoints.read(path)
+        hub = huggingface.read(path)
         tokenizer = tokenizer_files.from_directory(path)
         if tokenizer.size > hub.vocabulary:
             raise DlkitError(f"{path}: a tokenizer of {tokenizer.size} tokens, a model of {hub.vocabulary}")
@@ -85,7 +85,7 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
             task = "text-classification" if hub.outputs else "masked-lm"
             make = functools.partial(BERT, hub.vocabulary, window, hub.outputs, **hub.architecture)
         model = make()
-        fresh = checkpoints.load_into(model, hub)
+        fresh = huggingface.load_into(model, hub)
         ends = _ends(hub.ends | tokenizer_files.ends_of(path, tokenizer), tokenizer)
         return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh), ends)
     run = run_reference.resolve(reference)
@@ -135,7 +135,7 @@ def write_hub(reader: Reader, directory: Path) -> int:
             f"{reader.path} has no {', '.join(reader.fresh)}: an export would fill them in at random",
             "train a head first: model.weights=DIR in a recipe",
         )
-    config = hub_export.config_of(model, reader.classes)
+    config = huggingface_export.config_of(model, reader.classes)
     if isinstance(model, GPT):
         ends = sorted(reader.ends)
         config |= {
@@ -149,7 +149,7 @@ def write_hub(reader: Reader, directory: Path) -> int:
     files = {
         "tokenizer.json": tokenizer.to_json().encode(),
         "tokenizer_config.json": (json.dumps(described, indent=2) + "\n").encode(),
-        "model.safetensors": save(hub_export.tensors_of(model), {"format": "pt"}),
+        "model.safetensors": save(huggingface_export.tensors_of(model), {"format": "pt"}),
         "config.json": (json.dumps(config, indent=2) + "\n").encode(),  # the last: by it, a directory is a model
     }
     is_new = not directory.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import typer
 from dlkit import __version__, memory, tried_import
 from dlkit.cli import compress, console, decompress, export, generate, recipes, signals
 from dlkit.cli.compare_optimizers import command as compare
+from dlkit.cli.doctor import command as doctor
 from dlkit.cli.download import command as download
 from dlkit.cli.entropy import command as entropy
 from dlkit.cli.eval import command as eval
@@ -23,6 +25,7 @@ from dlkit.cli.train import command as train
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
+_NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")  # in torch's words
 _LESS = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
 
 app = typer.Typer(
@@ -44,6 +47,7 @@ app.command("generate", no_args_is_help=True)(generate.generate)
 app.command("compress", no_args_is_help=True)(compress.compress)
 app.command("decompress", no_args_is_help=True)(decompress.decompress)
 app.command("export", no_args_is_help=True)(export.export)
+app.command("doctor")(doctor.doctor)
 app.add_typer(recipes.app, name="recipes")
 
 
@@ -92,10 +96,12 @@ def run(arguments: Sequence[str]) -> int:
             raise
         error.__traceback__ = None  # whose frames hold what took the memory
         try:
-            console.report(_unexpected(error))
+            failure = _unexpected(error)
+            console.report(failure)
+            code = failure.exit_code
         except MemoryError:
             os.write(2, f"error: out of memory\nhint: {_LESS}\n".encode())
-        code = 1
+            code = 1
     else:
         return code
     console.drop_output()
@@ -137,6 +143,13 @@ def _unexpected(error: Exception) -> DlkitError:
     kind, text = type(error).__name__, str(error).strip().split("\n")[0]
     if memory.exhausted(error):
         return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", _LESS)
+    if isinstance(error, ModuleNotFoundError) and (package := tried_import.package_of(error.name)) is not None:
+        return RequestError(f"this needs {package}, which is not installed", f"pip install {package}")
+    if isinstance(error, RuntimeError) and (operation := _NOT_DETERMINISTIC.search(text)) is not None:
+        return RequestError(
+            f"train.deterministic is true, and torch has no deterministic kernel for {operation[1]} on this device",
+            "set train.deterministic=false, or use --device cpu",
+        )
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return DlkitError(f"{where}{error.strerror or error}", console.CHECK_PATH)

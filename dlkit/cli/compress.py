@@ -70,7 +70,7 @@ def compress(
     source = None if str(file) == "-" else file
     if output is None and source is None:
         raise RequestError("standard input has no name", "give -o FILE.dlk, or -o - for standard output")
-    goal = Path(f"{file}{SUFFIX}") if output is None else None if str(output) == "-" else output
+    goal = file.with_name(file.name + SUFFIX) if output is None else None if str(output) == "-" else output
     refuse(goal, overwrite)
     if goal is not None and source is not None and goal.exists() and goal.samefile(source):
         raise RequestError(f"{goal} is the input itself", "give another -o")

@@ -23,6 +23,7 @@ def record_of(run: Path, recipe: Recipe, checkpoint: Path, result: Evaluation) -
         "n": result.samples,
         **result.extent,
         "metrics": result.metrics,
+        "precision": result.precision,
         "seconds": round(result.seconds, 3),
         "checkpoint": str(checkpoint),
         "step": result.step,

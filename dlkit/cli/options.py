@@ -39,7 +39,9 @@ DataDir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines even on a terminal.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the value that a script wants; no progress.")]
-Device = Annotated[str, typer.Option(metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")
+]
 RecipeName = Annotated[
     str,
     typer.Argument(

@@ -61,12 +61,12 @@ def fastest(contenders: Sequence[Contender], build: Build, processes: int, short
     example = dataclasses.replace(contenders[len(contenders) // 2], lr=HARMLESS)
     training = build(example)
     device, total = training.device, training.total_steps * len(contenders)
-    ways: Ways = {("loop", 1): _alone(build, example, torch.get_num_threads())}
+    ways: Ways = {("loop", 1): alone_steps(build, example, torch.get_num_threads())}
     loop = _taken(ways["loop", 1], "loop", 1, WARM_UP)
     if loop * total < shortest:
         return Choice("loop", None, {"loop": loop * total})
     if processes > 1:
-        ways["workers", 1] = _alone(build, example, 1)
+        ways["workers", 1] = alone_steps(build, example, 1)
     if obstacle(contenders, build) is None:
         ways |= _stacks(contenders, build)
     best, begun = _rounds(ways, total, device)
@@ -192,7 +192,7 @@ def stack_steps(contenders: Sequence[Contender], build: Build) -> Iterator[float
             yield time.perf_counter() - started
 
 
-def _alone(build: Build, contender: Contender, threads: int) -> Iterator[float]:
+def alone_steps(build: Build, contender: Contender, threads: int) -> Iterator[float]:
     """Wall time of one step of a lone run after the other, without end, with so many threads."""
     usual = torch.get_num_threads()
     while True:

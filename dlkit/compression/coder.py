@@ -13,9 +13,9 @@ Shapes: N streams, V symbols.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
-import constriction
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,20 +23,27 @@ from dlkit.errors import DlkitError
 
 UNITS = 1 << 24  # of probability
 
-_STREAM: Any = cast(Any, constriction).stream  # it comes without types
-_FAMILY: Any = _STREAM.model.Categorical(perfect=False)
+
+@functools.cache
+def _library() -> tuple[Any, Any]:
+    """constriction's streams and its family of distributions; here, since what only measures does without it."""
+    import constriction
+
+    stream = cast(Any, constriction).stream  # it comes without types
+    return stream, stream.model.Categorical(perfect=False)
 
 
 class Encoder:
     """Appends symbols to a message."""
 
     def __init__(self) -> None:
-        self._coder = _STREAM.queue.RangeEncoder()
+        stream, self._family = _library()
+        self._coder = stream.queue.RangeEncoder()
 
     def put(self, symbols: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
         """Code symbols (N,) under weights (N, V). Raises DlkitError where these are no numbers."""
         try:
-            self._coder.encode(symbols, _FAMILY, weights)
+            self._coder.encode(symbols, self._family, weights)
         except (AssertionError, ValueError) as error:
             raise DlkitError(f"the model gives no distribution: {error}", "was its training sound?") from error
 
@@ -54,7 +61,8 @@ class Decoder:
 
     def __init__(self, message: bytes) -> None:
         words = np.frombuffer(message + bytes(-len(message) % 4), "<u4").astype(np.uint32)
-        self._coder = _STREAM.queue.RangeDecoder(words)
+        stream, self._family = _library()
+        self._coder = stream.queue.RangeDecoder(words)
 
     def take(self, weights: NDArray[np.float32]) -> NDArray[np.int32]:
         """The next symbols, (N,), under weights (N, V).
@@ -63,7 +71,7 @@ class Decoder:
             CodeError: no message under these weights goes on like this.
         """
         try:
-            return self._coder.decode(_FAMILY, weights)
+            return self._coder.decode(self._family, weights)
         except (AssertionError, ValueError) as error:
             raise CodeError(str(error)) from error
 

@@ -20,6 +20,8 @@ from dlkit.errors import RequestError
 
 # Images that take no more than this as float32 are normalised once instead of in every batch.
 _NORMALISED_BYTES = 64 * 2**20
+_NORMALISED_BYTES_GATHERED = 2**30
+_GATHERED = ("cuda",)  # devices that make a batch by as few kernels as can be, in which each takes long to launch
 _MULTIPLE = 4  # progressive sizes of small images are multiples of it
 
 
@@ -68,11 +70,12 @@ class Batches(Epochs):
                 yield self._finish(self._inputs[rows]), self._targets[rows]
             return
         order, *parameters = (self.send(values) for values in self._drawn(number))  # each (samples,)
+        targets = self._targets.index_select(0, order)
         for begin in begins:
             chosen = slice(begin, begin + self.batch_size)
             rows = order[chosen]
             drawn = [values[chosen] for values in parameters]
-            yield self._mix(self._select(rows, *drawn), self._targets.index_select(0, rows), *drawn)
+            yield self._mix(self._select(rows, *drawn), targets[chosen], *drawn)
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         drawn = [source._drawn(number) for source in sources]
@@ -196,8 +199,15 @@ class ImageBatches(Batches):
         )
         mixes = bool(self.mixup or self.cutmix)
         self._augmented = self.training and bool(self.flip or self.shift or self.cutout or mixes)
-        if not self._augmented and images.numel() * 4 <= _NORMALISED_BYTES:
-            return augmentation.normalise(images, self._mean, self._std)
+        self._gathers = self._augmented and self.device.type in _GATHERED
+        if self._gathers:
+            images = augmentation.padded(images, self.shift, mirrored=self.border == "mirror")
+            images = images.contiguous(memory_format=torch.channels_last)
+        limit = _NORMALISED_BYTES_GATHERED if self.device.type in _GATHERED else _NORMALISED_BYTES
+        few = images.numel() * 4 <= limit
+        if few and (self._gathers or not self._augmented):
+            mean, std = (augmentation.spread(values[:, :, :, :1], images) for values in (self._mean, self._std))
+            return augmentation.normalise(images, mean, std)
         return images
 
     def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:
@@ -211,7 +221,11 @@ class ImageBatches(Batches):
         if self.flip == "alternating":
             first = torch.Generator().manual_seed(mixed_seed(self.seed))
             mirrored = augmentation.alternating(torch.rand(self.samples, generator=first) < 0.5, number)[order]
-        parameters = [mirrored, *move, row, column]
+        places = [mirrored, *move]
+        if self._gathers:
+            seen = mirrored if self.flip else torch.zeros_like(mirrored)
+            places = augmentation.crop_places(seen, *move, self.shift, self._width)
+        parameters = [*places, row, column]
         if self.mixup or self.cutmix:
             # the first of a batch's counts for all of it
             heads = torch.rand(self.samples, generator=generator) < 0.5
@@ -221,14 +235,19 @@ class ImageBatches(Batches):
         return parameters
 
     def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:
-        images = augmentation.take(self._inputs, rows)  # (n, C, H, W)
         if not parameters:
-            return self._finish(images)
-        mirrored, down, right, row, column, *_ = parameters
-        if self.flip:
-            images = augmentation.flip(images, mirrored)
-        if self.shift:
-            images = augmentation.shift(images, down, right, self.shift, mirrored=self.border == "mirror")
+            return self._finish(augmentation.take(self._inputs, rows))  # (n, C, H, W)
+        *places, row, column = parameters[:5]
+        if self._gathers:
+            images = augmentation.crops(self._inputs, rows, *places, self._height, self._width)
+            images = images.contiguous(memory_format=self._format)
+        else:
+            mirrored, down, right = places
+            images = augmentation.take(self._inputs, rows)
+            if self.flip:
+                images = augmentation.flip(images, mirrored)
+            if self.shift:
+                images = augmentation.shift(images, down, right, self.shift, mirrored=self.border == "mirror")
         images = self._finish(images)
         return augmentation.cutout(images, row, column, self.cutout) if self.cutout else images
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import lzma
 import zlib
 from typing import Any
-
-import zstandard
 
 OPTIONS = {"gzip": "-9", "bzip2": "-9", "xz": "-9e", "zstd": "-22 --ultra"}
 _SHORT = 1 << 23
@@ -40,6 +39,9 @@ class _Zstandard:
     """Level 22 takes 800 MB for a stream of unknown length, and little for a short one whose length it knows."""
 
     def __init__(self) -> None:
+        import zstandard  # here, since other measures of a stream do without it
+
+        self._make = functools.partial(zstandard.ZstdCompressor, level=22)
         self._begun, self._stream = bytearray(), None
 
     def compress(self, block: bytes) -> bytes:
@@ -48,10 +50,10 @@ class _Zstandard:
         self._begun += block
         if len(self._begun) <= _SHORT:
             return b""
-        self._stream = zstandard.ZstdCompressor(level=22).compressobj()
+        self._stream = self._make().compressobj()
         return self._stream.compress(bytes(self._begun))
 
     def flush(self) -> bytes:
         if self._stream is not None:
             return self._stream.flush()
-        return zstandard.ZstdCompressor(level=22).compress(bytes(self._begun))
+        return self._make().compress(bytes(self._begun))

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Number, Optimizer, State, decayed, new_step, require, step_number
+from dlkit.optim.base import Group, Number, Optimizer, State, addcdiv_, decayed, require, step_number
 
 
 def update(
     theta: Tensor,
     gradient: Tensor,
     s: Tensor,
-    step: Tensor,
+    step: Number,
     *,
     lr: Number,
     lr_decay: Number,
@@ -30,7 +30,7 @@ def update(
     # s_(t+1) = s_t + g_t^2
     s.addcmul_(gradient, gradient)
     # theta_(t+1) = theta_t - lr / (1 + (t - 1) lr_decay) g_t / (sqrt(s_(t+1)) + eps)
-    theta.sub_(lr / (1 + (step - 1) * lr_decay) * gradient / (s.sqrt() + eps))
+    addcdiv_(theta, gradient, s.sqrt().add_(eps), -lr / (1 + (step - 1) * lr_decay))
 
 
 class Adagrad(Optimizer):
@@ -45,6 +45,7 @@ class Adagrad(Optimizer):
         maximize: ascend instead.
     """
 
+    elementwise = True
     fused_devices = ("cpu",)
 
     def __init__(
@@ -68,7 +69,7 @@ class Adagrad(Optimizer):
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {
-            "step": new_step(parameter),
+            "step": self.new_step(parameter),
             "sum": torch.full_like(parameter, group["initial_accumulator_value"]),
         }
 
@@ -77,8 +78,7 @@ class Adagrad(Optimizer):
         update(parameter, gradient, state["sum"], step_number(state, parameter), **options)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
+        steps = self.count(states)
         torch._fused_adagrad_(
             parameters,
             gradients,
@@ -89,4 +89,5 @@ class Adagrad(Optimizer):
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=group["maximize"],
+            found_inf=self.found_inf,
         )

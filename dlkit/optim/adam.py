@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Number, Optimizer, State, decayed, new_step, require, step_number
+from dlkit.optim.base import Group, Number, Optimizer, State, decayed, require, step_number
 
 # Beyond it 1 - rho^t in float32 is wrong by more than 1e-4, and torch's kernel for mps, unlike those for the CPU and
 # CUDA, which take float64 for it, has nothing else.
@@ -25,7 +25,7 @@ def update(
     gradient: Tensor,
     v: Tensor,
     s: Tensor,
-    step: Tensor,
+    step: Number,
     *,
     lr: Number,
     betas: tuple[Number, Number],
@@ -45,19 +45,20 @@ def update(
     # how far back s looks, but hardly 1 - rho2
     s.lerp_(gradient * gradient, 1 - rho2)
     if s_max is not None:
-        torch.maximum(s_max, s, out=s_max)
-        s = s_max
+        s = s_max.copy_(s_max.maximum(s))
     # v^_t = v_t / (1 - rho1^t);  s^_t = s_t / (1 - rho2^t): both averages started at 0
     v_hat, s_hat = v / correction(rho1, step), s / correction(rho2, step)
     # theta_t = theta_(t-1) - lr v^_t / (sqrt(s^_t) + eps)
     theta.sub_(lr * v_hat / (s_hat.sqrt() + eps))
 
 
-def correction(rho: Number, step: Tensor) -> Tensor:
+def correction(rho: Number, step: Number) -> Number:
     """1 - rho^t, the weight that an average from 0 has taken in after t steps; to the last digits of `step`'s type."""
     # 1 - rho^t = -(e^(t log rho) - 1): taken as it stands, it would cancel where rho^t is near 1
+    if isinstance(step, (int, float)):
+        return -math.expm1(step * math.log(rho)) if rho else 1.0
     log = rho.to(step.dtype).log() if isinstance(rho, Tensor) else math.log(rho) if rho else -math.inf
-    return -torch.expm1(step * log)
+    return -(step * log).expm1()
 
 
 class Adam(Optimizer):
@@ -72,7 +73,9 @@ class Adam(Optimizer):
         maximize: ascend instead.
     """
 
+    elementwise = True
     fused_devices = ("cpu", "cuda", "mps")
+    capturable = True
     kernel = staticmethod(torch._fused_adam_)
     decoupled = False  # whether weights decay by themselves, and not through the gradient
 
@@ -104,7 +107,7 @@ class Adam(Optimizer):
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
-        return {"step": new_step(parameter), **{name: torch.zeros_like(parameter) for name in names}}
+        return {"step": self.new_step(parameter), **{name: torch.zeros_like(parameter) for name in names}}
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
@@ -112,8 +115,7 @@ class Adam(Optimizer):
         update(parameter, gradient, state["exp_avg"], state["exp_avg_sq"], step, s_max=s_max, **options)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1)
+        steps = self.count(states)
         self.kernel(
             parameters,
             gradients,
@@ -128,4 +130,5 @@ class Adam(Optimizer):
             weight_decay=group["weight_decay"],
             eps=group["eps"],
             maximize=group["maximize"],
+            found_inf=self.found_inf,
         )

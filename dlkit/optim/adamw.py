@@ -17,7 +17,7 @@ from dlkit.optim.base import Group, Number, State, step_number
 
 
 def update(
-    theta: Tensor, gradient: Tensor, v: Tensor, s: Tensor, step: Tensor, *, weight_decay: Number, **rest: Any
+    theta: Tensor, gradient: Tensor, v: Tensor, s: Tensor, step: Number, *, weight_decay: Number, **rest: Any
 ) -> None:
     """One step on one tensor, in place: decay, then Adam's step on the bare gradient."""
     # theta <- theta - lr lambda theta
@@ -37,6 +37,7 @@ class AdamW(Adam):
         maximize: ascend instead.
     """
 
+    elementwise = True
     kernel = staticmethod(torch._fused_adamw_)
     decoupled = True
 

@@ -1,7 +1,12 @@
-"""What all optimizers share: the loop over parameters, and when torch's fused kernel may stand in for the update rule.
+"""What all optimizers share: the loop over parameters, and which of three ways a step of a group goes.
 
-A subclass gives `begin` (the state of a new parameter), `update` (the rule on one tensor, as the paper writes it) and,
-where torch has one, `fused` (the same by one kernel over all tensors of a group; tested equal).
+A subclass gives `begin` (the state of a new parameter), `update` (the rule, as the paper writes it) and, where torch
+has one, `fused` (the same by one kernel over all tensors of a group; tested equal).
+
+    fused     torch's kernel does the whole step of all tensors
+    at once   the rule, each of whose operations goes over all tensors (see `many`): where a launch costs more than it
+              computes
+    one by one   the rule on one tensor after the other, which a CPU keeps in its cache meanwhile
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ from torch import Tensor
 
 from dlkit.annotations import LARGEST_NUMBER
 from dlkit.errors import DlkitError, RequestError
+from dlkit.optim.many import Many, many
 
 State = dict[str, Any]
 Group = dict[str, Any]
@@ -34,7 +40,22 @@ class Optimizer(torch.optim.Optimizer):
     """
 
     fused_devices: tuple[str, ...] = ()
-    elementwise = True  # whether each number of a parameter goes its own way, so that parameters can be stacked
+    capturable = False  # whether a step takes its learning rate as a tensor too, as a CUDA graph of it must
+    foreach_devices: tuple[str, ...] = ("cuda",)
+    # whether each number of a parameter goes its own way, so that parameters can be stacked: each class says so itself,
+    # since a rule that goes by whole matrices may well descend from one that does not
+    elementwise: bool
+
+    # torch's GradScaler hands these over at fp16, in place of waiting for the device: whether the gradient overflowed,
+    # so that no step is to be made (1, else 0), and by what it is still to be divided
+    _step_supports_amp_scaling = True
+    found_inf: Tensor | None = None
+    grad_scale: Tensor | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not isinstance(vars(cls).get("elementwise"), bool):
+            raise TypeError(f"{cls.__name__} must state whether it is elementwise")
 
     def __init__(self, params: Any, defaults: dict[str, Any]) -> None:
         super().__init__(params, {**defaults, "differentiable": False})
@@ -59,11 +80,11 @@ class Optimizer(torch.optim.Optimizer):
         return {}
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        """One step of one parameter, in place."""
+        """One step of one parameter, or of `Many` with the same state in each, in place."""
         raise NotImplementedError
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """One step of all parameters of a group by torch's kernel."""
+        """One step of all parameters of a group by torch's kernel, which is given `found_inf`."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ the loop
@@ -75,6 +96,14 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if self.grad_scale is not None:
+            for group in self.param_groups:
+                gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
+                torch._foreach_div_(gradients, self.grad_scale)
+        if self.found_inf is not None and self.found_inf.device.type == "cpu":
+            if self.found_inf.item():
+                return loss
+            self.found_inf = None
         stateless = type(self).begin is Optimizer.begin
         for group in self.param_groups:
             try:
@@ -98,14 +127,40 @@ class Optimizer(torch.optim.Optimizer):
             states: list[State] = [{}] * len(parameters)
         else:
             states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
+        self.advance(parameters, gradients, states, group)
+
+    def advance(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        """One step of parameters of a group, by the fastest of the ways that take them."""
         if self._can_fuse(parameters, gradients, group):
             self.fused(parameters, gradients, states, group)
             return
-        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
+        if self.found_inf is not None and self.found_inf.item():  # waits for the device: only kernels know of it there
+            return
+        for gradient in gradients:
             if gradient.is_sparse or gradient.is_complex():
                 kind = "sparse" if gradient.is_sparse else "complex"
                 raise DlkitError(f"{type(self).__name__} does not take {kind} gradients", "use dense real ones")
+        if self._can_go_at_once(parameters, group):
+            self.at_once(parameters, gradients, states, group)
+            return
+        self.one_by_one(parameters, gradients, states, group)
+
+    def one_by_one(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        """The rule on one parameter after the other."""
+        for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
             self.update(parameter, -gradient if group["maximize"] else gradient, state, group)
+
+    def at_once(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        """The rule on all parameters, those of one age together, for which the number of the step is one number."""
+        ages: dict[float, list[int]] = {}
+        for index, state in enumerate(states):
+            step: Tensor | None = state.get("step")
+            ages.setdefault(step.item() if step is not None and step.device.type == "cpu" else 0, []).append(index)
+        for alike in ages.values():
+            thetas, own_gradients, own_states = chosen(alike, parameters, gradients, states)
+            gradient = many(own_gradients)
+            state = {name: many([own[name] for own in own_states]) for name in own_states[0]}
+            self.update(many(thetas), -gradient if group["maximize"] else gradient, state, group)
 
     def _begin(self, parameter: Tensor, group: Group) -> State:
         state = self.state[parameter] = self.begin(parameter, group)
@@ -129,9 +184,27 @@ class Optimizer(torch.optim.Optimizer):
                 return False
             if parameter.is_contiguous() and gradient.is_contiguous():
                 continue  # asked first, since it is what nearly all are, and asking for strides takes longer
-            if gradient.stride() != parameter.stride() or not _is_dense(parameter):
+            if gradient.stride() != parameter.stride() or not is_dense(parameter):
                 return False
         return True
+
+    def _can_go_at_once(self, parameters: list[Tensor], group: Group) -> bool:
+        """Whether the rule may take these parameters all at once: on one such device, with numbers for options."""
+        device = parameters[0].device
+        if device.type not in self.foreach_devices or any(_is_vector(value) for value in group.values()):
+            return False
+        return all(parameter.device == device for parameter in parameters)
+
+    def count(self, states: list[State]) -> list[Tensor]:
+        """Count one step, unless there is none; the counts."""
+        steps = [state["step"] for state in states]
+        torch._foreach_add_(steps, 1 if self.found_inf is None else 1 - self.found_inf)
+        return steps
+
+    def new_step(self, parameter: Tensor, value: float = 0.0) -> Tensor:
+        """A count of steps, float32: on the parameter's device for a kernel there, else on the host, as in torch."""
+        place = parameter.device if parameter.device.type in self.fused_devices else "cpu"
+        return torch.full((), value, dtype=torch.float32, device=place)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load this optimizer's state, or that of torch's twin; each tensor takes its parameter's layout and device."""
@@ -143,28 +216,49 @@ class Optimizer(torch.optim.Optimizer):
             for parameter in group["params"]:
                 for name, value in self.state.get(parameter, {}).items():
                     if name == "step":
-                        self.state[parameter][name] = new_step(parameter, float(value))
+                        self.state[parameter][name] = self.new_step(parameter, float(value))
                     elif isinstance(value, Tensor) and value.stride() != parameter.stride():
                         self.state[parameter][name] = torch.empty_like(parameter).copy_(value)
 
 
-def new_step(parameter: Tensor, value: float = 0.0) -> Tensor:
-    """A count of steps where the fused kernels want it: float32, on the parameter's device."""
-    return torch.tensor(value, dtype=torch.float32, device=parameter.device)
+def chosen(
+    indices: list[int], parameters: list[Tensor], gradients: list[Tensor], states: list[State]
+) -> tuple[list[Tensor], list[Tensor], list[State]]:
+    """The parameters of these indices, with what belongs to them."""
+    return [parameters[i] for i in indices], [gradients[i] for i in indices], [states[i] for i in indices]
 
 
-def step_number(state: State, parameter: Tensor) -> Tensor:
+def step_number(state: State, parameter: Tensor) -> Number:
     """Count one step; the new count, in float64 where the device has it, without a host sync."""
     state["step"] += 1
-    return state["step"].to(torch.float32 if parameter.device.type == "mps" else torch.float64)
+    step: Tensor | Many = state["step"]
+    if not isinstance(step, Many):
+        return step.to(torch.float32 if parameter.device.type == "mps" else torch.float64)
+    on_host = step.tensors[0].device.type == "cpu"  # where those of one age are together
+    return step.tensors[0].item() if on_host else many([each.double() for each in step.tensors])
 
 
 def decayed(parameter: Tensor, gradient: Tensor, weight_decay: Number) -> Tensor:
     """The gradient of the loss plus lambda/2 ||theta||^2."""
-    if not isinstance(weight_decay, Tensor) and not weight_decay:
-        return gradient
+    if isinstance(weight_decay, Tensor):
+        return gradient + weight_decay * parameter
     # g <- g + lambda theta
-    return gradient + weight_decay * parameter
+    return gradient.add(parameter, alpha=weight_decay) if weight_decay else gradient
+
+
+def add_(x: Tensor, y: Tensor, factor: Number) -> None:
+    """x <- x + factor y."""
+    x.add_(factor * y) if isinstance(factor, (Tensor, Many)) else x.add_(y, alpha=factor)
+
+
+def addcmul_(x: Tensor, y: Tensor, z: Tensor, factor: Number) -> None:
+    """x <- x + factor y z."""
+    x.addcmul_(factor * y, z) if isinstance(factor, (Tensor, Many)) else x.addcmul_(y, z, value=factor)
+
+
+def addcdiv_(x: Tensor, y: Tensor, z: Tensor, factor: Number) -> None:
+    """x <- x + factor y / z."""
+    x.addcdiv_(factor * y, z) if isinstance(factor, (Tensor, Many)) else x.addcdiv_(y, z, value=factor)
 
 
 def require(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
@@ -184,10 +278,10 @@ def given(value: Number) -> bool:
 def _is_vector(value: Any) -> bool:
     """Whether a hyper-parameter, or one of a pair, has a value for each model of a stack."""
     parts: Any = value if isinstance(value, tuple) else (value,)
-    return any(isinstance(part, Tensor) for part in parts)
+    return any(isinstance(part, Tensor) and part.dim() > 0 for part in parts)
 
 
-def _is_dense(tensor: Tensor) -> bool:
+def is_dense(tensor: Tensor) -> bool:
     """Whether the tensor covers its memory without gaps or overlaps, in whatever order of dimensions."""
     expected = 1
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):

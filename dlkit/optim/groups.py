@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import Gt, Le
 from torch import nn
 
-from dlkit.annotations import Positive
+from dlkit.annotations import Gt, Le, Positive
 from dlkit.errors import RequestError, one_of
 
 Decay = Literal["weights", "all"]

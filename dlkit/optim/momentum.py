@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Number, Optimizer, State, decayed, require
+from dlkit.optim.base import Group, Number, Optimizer, State, decayed, given, require
 
 
 def update(
@@ -33,7 +33,9 @@ class Momentum(Optimizer):
         maximize: ascend instead.
     """
 
+    elementwise = True
     fused_devices = ("cpu", "cuda", "mps")
+    capturable = True
 
     def __init__(
         self,
@@ -60,11 +62,11 @@ class Momentum(Optimizer):
         options = {name: group[name] for name in ("lr", "momentum", "nesterov", "weight_decay")}
         update(parameter, gradient, state["momentum_buffer"], **options)
 
+    def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
+        # without momentum torch's kernel takes no velocity, which the rule keeps
+        return given(group["momentum"]) and super()._can_fuse(parameters, gradients, group)
+
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        if not group["momentum"]:  # torch's kernel then takes no velocity, which the rule keeps
-            for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
-                self.update(parameter, -gradient if group["maximize"] else gradient, state, group)
-            return
         torch._fused_sgd_(
             parameters,
             gradients,
@@ -76,4 +78,5 @@ class Momentum(Optimizer):
             nesterov=group["nesterov"],
             maximize=group["maximize"],
             is_first_step=False,  # the velocity starts at 0, so the first step is like every other
+            found_inf=self.found_inf,
         )

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-from annotated_types import Ge, Le
 from torch import Tensor, nn
 
-from dlkit.annotations import NonNegative, Positive, Rate
+from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
 from dlkit.errors import one_of
 from dlkit.optim.adamw import AdamW
-from dlkit.optim.base import Group, Optimizer, State, require
+from dlkit.optim.base import Group, Optimizer, State, add_, chosen, is_dense, require
+from dlkit.optim.many import Many, many
 
+_MOST_IN_A_STACK = 1 << 26  # numbers: larger matrices keep a device busy alone, and a stack takes memory
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, and singular values end between 0.7 and 1.2
 Scale = Literal["original", "match_rms_adamw", "spectral_unclamped"]
 # How much longer than lr a step of a matrix (m, n) is.
@@ -32,19 +33,21 @@ def orthogonal(
 ) -> Tensor:
     """About the orthogonal matrix nearest to a matrix (m, n): its singular values brought near to 1.
 
-    The products, and what is returned, are in `dtype`, or that of the matrix.
+    A stack of matrices (K, m, n) gives a stack. The products, and what is returned, are in `dtype`, or that of the
+    matrix.
     """
     a, b, c = coefficients
-    tall = matrix.shape[0] > matrix.shape[1]
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    add_product = torch.addmm if matrix.dim() == 2 else torch.baddbmm
     # ||X||_2 <= ||X||_F = 1
     x = matrix.to(dtype or matrix.dtype, copy=True)
-    x.div_(x.norm().clamp(min=eps))
-    x = x.T if tall else x  # (short, long)
+    x.div_(torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True).clamp_(min=eps))
+    x = x.mT if tall else x  # (..., short, long)
     for _ in range(steps):
         # Newton-Schulz: X <- a X + (b A + c A^2) X, A = X X^T, which maps singular values s to a s + b s^3 + c s^5
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = add_product(x, add_product(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 def update(
@@ -62,19 +65,45 @@ def update(
     adjust_lr_fn: Scale,
     unit_rows: bool,
 ) -> None:
-    """One step of a matrix, or of kernels (outputs, ...) taken as one, with velocity `v`, in place."""
-    rows, columns = theta.shape[0], theta[0].numel()
+    """One step of a matrix, or of kernels (outputs, ...) taken as one, with velocity `v`, in place; or of `Many`."""
+    first = theta.tensors[0] if isinstance(theta, Many) else theta
+    rows, columns = len(first), first.numel() // len(first)
     # v <- rho v + (1 - rho) g; Nesterov looks one step ahead: rho v + (1 - rho) g
     v.lerp_(gradient, 1 - momentum)
     ahead = gradient.lerp(v, momentum) if nesterov else v
-    step = orthogonal(ahead.flatten(1), ns_steps, ns_coefficients, eps, working_dtype(theta)).view(theta.shape)
+    step = orthogonal(matrices(ahead), ns_steps, ns_coefficients, eps, working_dtype(first))
     if unit_rows:
         # theta <- theta sqrt(m) / ||theta||_F
-        theta.mul_(rows**0.5 / theta.norm().clamp(min=eps))
+        theta.mul_(rows**0.5 / theta.norm().clamp_min(eps))
     # theta <- theta - lr lambda theta
     theta.mul_(1 - lr * weight_decay)
     # theta <- theta - lr scale O
-    theta.sub_(step, alpha=lr * SCALES[adjust_lr_fn](rows, columns))
+    moved, length = laid_out(step, theta), lr * SCALES[adjust_lr_fn](rows, columns)
+    if isinstance(length, Tensor):  # which is no alpha, and would not raise bf16 to float32
+        add_(theta, moved if isinstance(moved, Many) else moved.to(theta.dtype), -length)
+    else:
+        theta.sub_(moved, alpha=length)
+
+
+def matrices(x: Tensor) -> Tensor:
+    """A parameter or gradient as a matrix (m, n); `Many` of one shape and layout as a stack of such, (K, m, n).
+
+    Columns of a stack are in the order of memory, which channels_last kernels have another of: permuting them leaves
+    X X^T as it is, and permutes those of the result.
+    """
+    if not isinstance(x, Many):
+        return x.flatten(1)
+    rows, columns = len(x.tensors[0]), x.tensors[0].stride(0)
+    return torch.stack([tensor.as_strided((rows, columns), (columns, 1)) for tensor in x.tensors])
+
+
+def laid_out(step: Tensor, theta: Tensor) -> Tensor:
+    """What became of `matrices` in the shape of theta; of a stack, in its type and layout too."""
+    if not isinstance(theta, Many):
+        return step.view(theta.shape)
+    like = theta.tensors[0]
+    rows = torch.empty(step.shape, dtype=like.dtype, device=like.device).copy_(step)  # (K, m, n), row by row
+    return many([row.as_strided(like.shape, like.stride()) for row in rows.unbind()])
 
 
 def working_dtype(theta: Tensor) -> torch.dtype:
@@ -155,8 +184,31 @@ class Muon(AdamW):
             return super().begin(parameter, group)
         return {"momentum_buffer": torch.zeros_like(parameter)}
 
+    def advance(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        by_adamw = [_goes_by_adamw(parameter, group) for parameter in parameters]
+        for kind in set(by_adamw):
+            own = [index for index, one in enumerate(by_adamw) if one is kind]
+            super().advance(*chosen(own, parameters, gradients, states), group)
+
+    def at_once(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
+        """Matrices of one shape and layout at once, in stacks of a bounded size; any others one by one."""
+        if "momentum_buffer" not in states[0]:
+            super().at_once(parameters, gradients, states, group)
+            return
+        alike: dict[Any, list[int]] = {}
+        for index, (theta, gradient) in enumerate(zip(parameters, gradients, strict=True)):
+            block = theta.numel() == len(theta) * theta.stride(0) and theta.stride() == gradient.stride()
+            own = block and is_dense(theta) and theta.dtype == gradient.dtype
+            alike.setdefault((theta.shape, theta.stride(), theta.dtype) if own else index, []).append(index)
+        for indices in alike.values():
+            most = max(1, _MOST_IN_A_STACK // parameters[indices[0]].numel())
+            for begin in range(0, len(indices), most):
+                own = chosen(indices[begin : begin + most], parameters, gradients, states)
+                go = super().at_once if len(own[0]) > 1 else self.one_by_one
+                go(*own, group)
+
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        if _goes_by_adamw(parameter, group):
+        if "momentum_buffer" not in state:
             super().update(parameter, gradient, state, group)
             return
         names = ("lr", "momentum", "nesterov", "weight_decay", "unit_rows", "adjust_lr_fn", "ns_steps", "eps")

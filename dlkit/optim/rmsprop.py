@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Number, Optimizer, State, decayed, given, new_step, require
+from dlkit.optim.base import Group, Number, Optimizer, State, add_, addcdiv_, addcmul_, decayed, given, require
 
 
 def update(
@@ -35,20 +35,20 @@ def update(
     """
     gradient = decayed(theta, gradient, weight_decay)
     # s_(t+1) = rho s_t + (1 - rho) g_t^2
-    s.mul_(alpha).add_((1 - alpha) * gradient * gradient)
+    addcmul_(s.mul_(alpha), gradient, gradient, 1 - alpha)
     second_moment = s
     if mean is not None:
         # m_(t+1) = rho m_t + (1 - rho) g_t;  s - m^2 is the variance of the gradient
         mean.lerp_(gradient, 1 - alpha)
         second_moment = s.addcmul(mean, mean, value=-1)
-    # theta_(t+1) = theta_t - lr g_t / (sqrt(s_(t+1)) + eps)
     denominator = second_moment.sqrt().add_(eps)
     if v is None:
-        theta.sub_(lr * gradient / denominator)
+        # theta_(t+1) = theta_t - lr g_t / (sqrt(s_(t+1)) + eps)
+        addcdiv_(theta, gradient, denominator, -lr)
     else:
         # v_(t+1) = mu v_t + g_t / (sqrt(s_(t+1)) + eps);  theta_(t+1) = theta_t - lr v_(t+1)
         v.mul_(momentum).addcdiv_(gradient, denominator)
-        theta.sub_(lr * v)
+        add_(theta, v, -lr)
 
 
 class RMSprop(Optimizer):
@@ -64,6 +64,7 @@ class RMSprop(Optimizer):
         maximize: ascend instead.
     """
 
+    elementwise = True
     fused_devices = ("cpu", "cuda")
 
     def __init__(
@@ -87,7 +88,7 @@ class RMSprop(Optimizer):
             require(group, name, lambda value: 0 <= value < 1, ">= 0 and < 1")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
-        state = {"step": new_step(parameter), "square_avg": torch.zeros_like(parameter)}
+        state = {"step": self.new_step(parameter), "square_avg": torch.zeros_like(parameter)}
         if given(group["momentum"]):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         if group["centered"]:
@@ -100,36 +101,21 @@ class RMSprop(Optimizer):
         v, mean = state.get("momentum_buffer"), state.get("grad_avg")
         update(parameter, gradient, state["square_avg"], v=v, mean=mean, **options)
 
+    def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
+        plain = not (group["centered"] or given(group["momentum"]))
+        return plain and super()._can_fuse(parameters, gradients, group)
+
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         """torch has no fused kernel for it. Adam's is one: with rho1 = 0 its first moment is the gradient itself, and
-        at step infinity its bias corrections are 1. With momentum or centered, each operation goes over all tensors.
+        at step infinity its bias corrections are 1.
         """
-        torch._foreach_add_([state["step"] for state in states], 1)
-        means = [state["square_avg"] for state in states]
+        steps = self.count(states)
         if group["maximize"]:
             gradients = list(torch._foreach_neg(gradients))
         if group["weight_decay"]:
             gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
-        if not (group["centered"] or group["momentum"]):
-            forever = [torch.full_like(state["step"], math.inf) for state in states[:1]] * len(states)
-            options = {"lr": group["lr"], "beta1": 0.0, "beta2": group["alpha"], "eps": group["eps"]}
-            unused = {"amsgrad": False, "maximize": False, "weight_decay": 0.0}
-            torch._fused_adam_(parameters, gradients, gradients, means, [], forever, **options, **unused)
-            return
-        torch._foreach_mul_(means, group["alpha"])
-        torch._foreach_addcmul_(means, gradients, gradients, value=1 - group["alpha"])
-        if group["centered"]:
-            centers = [state["grad_avg"] for state in states]
-            torch._foreach_lerp_(centers, gradients, 1 - group["alpha"])
-            denominators = torch._foreach_addcmul(means, centers, centers, value=-1)
-            torch._foreach_sqrt_(denominators)
-        else:
-            denominators = torch._foreach_sqrt(means)
-        torch._foreach_add_(denominators, group["eps"])
-        if group["momentum"]:
-            velocities = [state["momentum_buffer"] for state in states]
-            torch._foreach_mul_(velocities, group["momentum"])
-            torch._foreach_addcdiv_(velocities, gradients, denominators)
-            torch._foreach_add_(parameters, velocities, alpha=-group["lr"])
-        else:
-            torch._foreach_addcdiv_(parameters, gradients, denominators, value=-group["lr"])
+        means = [state["square_avg"] for state in states]
+        forever = [torch.full_like(steps[0], math.inf)] * len(steps)
+        options = {"lr": group["lr"], "beta1": 0.0, "beta2": group["alpha"], "eps": group["eps"]}
+        unused = {"amsgrad": False, "maximize": False, "weight_decay": 0.0, "found_inf": self.found_inf}
+        torch._fused_adam_(parameters, gradients, gradients, means, [], forever, **options, **unused)

@@ -27,6 +27,7 @@ class SGD(Optimizer):
         maximize: ascend instead.
     """
 
+    elementwise = True
     fused_devices = ("cpu", "cuda", "mps")
 
     def __init__(
@@ -44,7 +45,9 @@ class SGD(Optimizer):
         update(parameter, gradient, lr=group["lr"], weight_decay=group["weight_decay"])
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        if not group["weight_decay"]:  # one operation: nothing to fuse, and many small tensors go faster so
+        if (
+            not group["weight_decay"] and self.found_inf is None
+        ):  # one operation: nothing to fuse, and many small tensors go faster so
             torch._foreach_add_(parameters, gradients, alpha=group["lr"] if group["maximize"] else -group["lr"])
             return
         torch._fused_sgd_(
@@ -58,4 +61,5 @@ class SGD(Optimizer):
             nesterov=False,
             maximize=group["maximize"],
             is_first_step=False,
+            found_inf=self.found_inf,
         )

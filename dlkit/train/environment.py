@@ -13,6 +13,7 @@ import torch
 
 from dlkit import __version__
 from dlkit.processors import cores
+from dlkit.train import machine
 
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "datasets", "scikit-learn")
 
@@ -36,6 +37,8 @@ def describe(device: torch.device, sources: dict[str, Any]) -> dict[str, Any]:
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "device": str(device),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        **({"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()} if device.type == "cuda" else {}),
+        "arithmetic": machine.arithmetic(),
         "git_commit": _git_commit(),
         "command": sys.argv,
         "data": sources,

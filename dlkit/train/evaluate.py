@@ -38,8 +38,9 @@ class Batches(Protocol):
 class Task(Protocol):
     """What is learned: a loss to train on, and a meter to evaluate with.
 
-    A batch begins with its inputs, one row each, and its targets, one a prediction: `unit` says of what. `forward`
-    returns the mean loss over the predictions and, where it is cheap to know, how many of them are right.
+    A batch begins with its inputs, one row each, and its targets, one a prediction: `unit` says of what. One that is
+    filled up with targets that do not count says in `predictions` how many do. `forward` returns the mean loss over
+    the predictions and, where it is cheap to know, how many of them are right.
     """
 
     @property

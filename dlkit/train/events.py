@@ -39,7 +39,8 @@ class Checkpointed:
 class Finished:
     """Training is over: `reason` is `done`, `patience` or `stopped` (by a signal; the run can be resumed).
 
-    `skipped` steps of all were not made, since their loss or gradient was not finite.
+    `skipped` steps of all were not made, since their loss or gradient was not finite. `warm_up` are the seconds of
+    compiling and capturing, which are not among `seconds`.
     """
 
     step: int
@@ -48,6 +49,7 @@ class Finished:
     metrics: dict[str, float]
     reason: str
     skipped: int = 0
+    warm_up: float = 0.0
 
 
 Event = StepDone | Evaluated | Checkpointed | Finished

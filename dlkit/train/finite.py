@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -22,9 +22,19 @@ def first_not_finite(tensors: Mapping[Name, Tensor]) -> Name | None:
         return None
     # max |x| is finite only if each x is; a sum of squares would overflow before its terms do
     most = torch._foreach_norm([value.detach() for value in floating.values()], math.inf)
+    # those of a kind are asked at once, and all answers come at once
+    kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
+    for index, value in enumerate(most):
+        kinds.setdefault((value.device, value.dtype), []).append(index)
     device = max((value.device for value in most), key=lambda place: place.type != "cpu")
-    good = torch.stack([value.isfinite().to(device, non_blocking=True) for value in most]).tolist()
-    return next((name for name, fine in zip(floating, good, strict=True) if not fine), None)
+    answers = [torch.stack([most[i] for i in own]).isfinite().to(device, non_blocking=True) for own in kinds.values()]
+    good = dict(zip((i for own in kinds.values() for i in own), torch.cat(answers).tolist(), strict=True))
+    return next((name for index, name in enumerate(floating) if not good[index]), None)
+
+
+def all_finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether no tensor holds NaN or infinity. Waits for the device once."""
+    return first_not_finite(dict(enumerate(tensors))) is None
 
 
 def require_weights(tensors: Mapping[str, Tensor], where: object) -> None:

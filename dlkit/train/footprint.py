@@ -55,7 +55,9 @@ def require(training: Training) -> None:
         example = next(iter(few.epoch(0)))
         # a mean over one example is no mean to a batch norm in training mode
         each = activation_bytes(training, copy.deepcopy(training.model).eval(), example)
-        reduced = training.settings.precision != "fp32" and plan.reduced_precision(training.device) is not None
+        reduced = (
+            training.settings.precision not in ("fp32", "tf32") and plan.reduced_precision(training.device) is not None
+        )
         needed += each * batches.batch_size // (2 if reduced else 1)
     memory.require(
         needed,

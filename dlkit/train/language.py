@@ -47,7 +47,7 @@ class MaskedLM(CausalLM):
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(M, V) of the tokens at the chosen places."""
-        inputs, _, places = batch
+        inputs, _, places, *_ = batch
         return model(inputs, at=places)
 
 

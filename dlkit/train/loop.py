@@ -20,18 +20,22 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
+from dlkit.train import passes
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
 from dlkit.train.evaluate import Batches, Task, evaluate, loss_of, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
-from dlkit.train.finite import first_not_finite
+from dlkit.train.finite import all_finite, first_not_finite
+from dlkit.train.passes import Forward, Pass, Passes
+from dlkit.train.scaler import Scaler
 from dlkit.train.settings import Settings, steps_between
+from dlkit.train.snapshot import Snapshot
 from dlkit.train.state import Progress, State
 from dlkit.train.sums import Sums
+from dlkit.train.updates import Updates
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _HINT = "lower optimizer.lr, add schedule.warmup, or set train.clip_norm or train.on_nan=skip"
-MOST_SHAPES = 64  # of a batch, that a model is compiled for; torch's own 8 would leave grown images uncompiled
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -62,14 +66,15 @@ class Training:
     monitored: str | None = None  # the split that patience and the best checkpoint go by; never a test split
     description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved in each checkpoint
 
+    def forward(self, batch: Any) -> Pass:
+        """The loss of a training batch, and how many of its predictions are right, in the precision of the run."""
+        with self.autocast():
+            return self.task.forward(self.model, batch)
+
     @functools.cached_property
-    def compiled(self) -> Any:
-        """The model as full training batches go through it: compiled once for each shape of theirs."""
-        if self.settings.compile != "on":
-            return self.model
-        # a setting of the process, since torch.compile takes it as an argument from 2.12 on only
-        torch._dynamo.config.recompile_limit = MOST_SHAPES  # pyright: ignore[reportPrivateImportUsage]
-        return torch.compile(self.model, dynamic=False)
+    def compiled(self) -> Forward:
+        """The same for full batches: model and loss compiled as one, once for each shape of theirs."""
+        return passes.compiled(self.forward) if self.settings.compile == "on" else self.forward
 
     @property
     def steps_per_epoch(self) -> int:
@@ -100,16 +105,29 @@ class _Loop:
         self.training, self.store = training, store
         settings, device, optimizer = training.settings, training.device, training.optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self.buffers = list(training.model.buffers())
+        self.buffers = Snapshot(list(training.model.buffers())) if settings.on_nan == "skip" else None
         self.sums = Sums(device)
         self.learned: list[Any] = []  # the last batch that was
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
-        self.scaler = torch.amp.GradScaler(device.type) if settings.precision == "fp16" else None
+        self.scaler = Scaler(device) if settings.precision == "fp16" else None
         base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.state = State(training.model, optimizer, base_lrs, Progress(), self.sums, self.ema, self.scaler)
         if resume is not None:
             self.state.restore(resume, len(training.batches), settings.accumulate)
         self.progress = self.state.progress
+        self.passes = Passes(
+            training.forward,
+            training.compiled,
+            training.batches.batch_size,
+            self.parameters,
+            self.scaler,
+            accumulate=settings.accumulate,
+            captures=settings.cuda_graph == "on" and device.type == "cuda",
+        )
+        # a scaler waits for the device, and a graph cannot
+        captures = self.passes.captures and self.scaler is None
+        self.updates = Updates(optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures)
+        self.warmed = self.progress.warm_up  # seconds of an earlier part of the run
         self.saved_step = self.progress.step if resume is not None else -1
 
     # ------------------------------------------------------------------ the loop
@@ -129,7 +147,7 @@ class _Loop:
             progress.step = done = step + 1
             logged = done % settings.log_every == 0 or done == total
             metrics = self._logged_metrics() if logged else None
-            progress.seconds = time.perf_counter() - started
+            self._tell_time(started)
             yield StepDone(done, step // per_epoch, samples, lr, metrics)
 
             best = False
@@ -140,17 +158,24 @@ class _Loop:
                     reason = "patience"
             if training.should_stop() and done < total and reason == "done":
                 reason = "stopped"
-            progress.seconds = time.perf_counter() - started
+            self._tell_time(started)
             due = done == total or reason != "done" or best or (save_every and done % save_every == 0)
             if due and (path := self._save(best)) is not None:
                 yield Checkpointed(done, path)
             if reason != "done":
                 break
+        self._count_skipped()
         if self.saved_step != progress.step:
             self._save(False)
-        progress.seconds = time.perf_counter() - started
+        self._tell_time(started)
         epochs = progress.step / per_epoch
-        yield Finished(progress.step, epochs, progress.seconds, dict(progress.metrics), reason, progress.skipped)
+        metrics, skipped = dict(progress.metrics), progress.skipped
+        yield Finished(progress.step, epochs, progress.seconds, metrics, reason, skipped, progress.warm_up)
+
+    def _tell_time(self, started: float) -> None:
+        """Note how long the run has taken, and apart from that, what has warmed it up."""
+        self.progress.warm_up = self.warmed + self.passes.seconds
+        self.progress.seconds = time.perf_counter() - started - self.passes.seconds
 
     def _steps(self, first: int, total: int) -> Iterator[tuple[int, list[Any]]]:
         """(step, its micro-batches) from step `first` on; notes in `progress` where the data then goes on."""
@@ -176,58 +201,46 @@ class _Loop:
         return base_lrs[0] * factor
 
     def _step(self, batches: list[Any]) -> int:
-        training, skips = self.training, self.training.settings.on_nan == "skip"
-        samples = sum(len(batch[1]) for batch in batches)
-        buffers = [buffer.clone() for buffer in self.buffers] if skips else []
+        training = self.training
+        counts = [getattr(batch, "predictions", len(batch[1])) for batch in batches]
+        samples = sum(counts)
+        if self.buffers is not None:
+            self.buffers.take()
         counted: list[tuple[Tensor, Tensor | None, int]] = []
-        for batch in batches:
-            # a smaller last batch would be compiled anew: it goes through the plain model
-            model = training.compiled if len(batch[0]) == training.batches.batch_size else training.model
-            with training.autocast():
-                loss, right = training.task.forward(model, batch)
+        for batch, count in zip(batches, counts, strict=True):
             # the gradient of the mean over all samples of the step
-            share = len(batch[1]) / samples
-            part = loss * share if share != 1 else loss
-            (self.scaler.scale(part) if self.scaler else part).backward()
-            counted.append((loss.detach(), right, len(batch[1])))
+            loss, right = self.passes(batch, count / samples)
+            counted.append((loss, right, count))
         if self.scaler:
             self.scaler.unscale_(training.optimizer)
-        if skips and not self._finite([loss for loss, _, _ in counted]):
-            self._skip(buffers)
-            return samples
+        if self.buffers is not None:
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            if not all_finite([*gradients, *(loss for loss, _, _ in counted)]):
+                self._skip(self.buffers)
+                return samples
         for loss, right, count in counted:
             self.sums.add(loss, right, count)
         self.sums.end_step()
         self.learned = batches[-1:]
-        if training.settings.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, training.settings.clip_norm)
-        made = self._update()
+        overflown = None
+        if self.scaler is None:
+            self.updates()
+        else:
+            self.updates.clip()
+            overflown = self.scaler.make_step(training.optimizer)
         training.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None and made:
+        if self.ema is not None and not overflown:  # here, at fp16, the device must be waited for
             self.ema.update()
         return samples
 
-    def _update(self) -> bool:
-        """Let the optimizer make its step; whether it did: at fp16 it does not where the gradient overflows."""
-        if self.scaler is None:
-            self.training.optimizer.step()
-            return True
-        scale = self.scaler.get_scale()  # the scaler waits for the device at every step anyway
-        self.scaler.step(self.training.optimizer)
-        self.scaler.update()
-        overflown = self.scaler.get_scale() < scale
-        self.progress.skipped += overflown
-        return not overflown
+    def _count_skipped(self) -> None:
+        """Add to the steps that were skipped those that only the device knows of yet. Waits for it."""
+        if self.scaler is not None:
+            self.progress.skipped += self.scaler.overflown()
 
-    def _finite(self, losses: list[Tensor]) -> bool:
-        """Whether the losses and the gradient of a step are finite. Waits for the device."""
-        gradients = {str(i): p.grad for i, p in enumerate(self.parameters) if p.grad is not None}
-        return first_not_finite(gradients | {"loss": torch.stack(losses)}) is None
-
-    def _skip(self, buffers: list[Tensor]) -> None:
+    def _skip(self, buffers: Snapshot) -> None:
         """Leave everything as it was before the step, running statistics included."""
-        for buffer, before in zip(self.buffers, buffers, strict=True):
-            buffer.copy_(before)
+        buffers.put_back()
         if self.scaler:
             self.scaler.update()  # to a smaller scale, if it was that which overflowed
         self.training.optimizer.zero_grad(set_to_none=True)
@@ -236,6 +249,7 @@ class _Loop:
     def _logged_metrics(self) -> dict[str, float] | None:
         """Means since the last logged step; None where every step since was skipped."""
         self._require_finite_loss()
+        self._count_skipped()
         if self.progress.skipped == self.training.total_steps:
             raise self._diverged(f"none of the {self.progress.skipped} steps had a finite loss and gradient")
         metrics = self.sums.metrics() if self.sums.steps else None
@@ -287,6 +301,7 @@ class _Loop:
         if self.store is None and self.progress.step < self.training.total_steps:
             return None
         self._require_finite_loss()
+        self._count_skipped()
         checkpoint = self.state.capture(self.training.description)
         whole = {(file, name): value for file, held in checkpoint.tensors.items() for name, value in held.items()}
         if (bad := first_not_finite(whole)) is not None:

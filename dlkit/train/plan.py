@@ -1,4 +1,4 @@
-"""Decide what a recipe leaves at `auto`: precision, memory layout, compilation. By the hardware, then by the clock.
+"""Decide what a recipe leaves at `auto`: precision, layout, compiling, CUDA graph. By the hardware, then by the clock.
 
 A decision is made once, before the first step, and written into the run's recipe, so that a resumed or repeated run
 takes the same. It asks for a clear win (`CLEAR_WIN`), so that noise does not flip it.
@@ -8,27 +8,31 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import shutil
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from dlkit.errors import RequestError
-from dlkit.train import random_state
-from dlkit.train.loop import AUTOCAST, Task
+from dlkit.train import machine, random_state
+from dlkit.train.loop import Task, autocast
+from dlkit.train.passes import WARM_UP, Pass, Passes
 from dlkit.train.settings import Settings
 
-DECIDED = ("precision", "channels_last", "compile")
+DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
 CLEAR_WIN = 1.15
 SMALL = 3e-3  # seconds
 MEASURED_FROM = 100  # steps: a shorter run is over before the measurement, of about ten, has repaid itself
+GRAPH_FROM = 200  # steps: of a run that is over before a CUDA graph, which takes a second to choose, has repaid itself
 # Compiling gains 1.1-1.4x and costs 25-60 s on a CPU, so it repays itself from about ten minutes on.
 COMPILE_FROM_SECONDS = {"cpu": 900.0, "cuda": 300.0}
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 
 
 def reduced_precision(device: torch.device) -> Precision | None:
@@ -39,6 +43,12 @@ def reduced_precision(device: torch.device) -> Precision | None:
         amx = torch.cpu._is_amx_tile_supported()
         return "bf16" if amx or torch.cpu._is_avx512_bf16_supported() else None
     return None
+
+
+def shorter_formats(device: torch.device) -> tuple[Precision, ...]:
+    """What a device may multiply faster in than in float32, from the most exact on."""
+    reduced = reduced_precision(device)
+    return (*(("tf32",) if machine.has_tf32(device) else ()), *((reduced,) if reduced else ()))
 
 
 def can_compile(device: torch.device) -> bool:
@@ -85,12 +95,14 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
         raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=auto")
     seconds: dict[str, float] = {}
     if settings.precision == "auto":
-        reduced, choice = reduced_precision(device), "fp32"
-        if reduced is not None and steps >= MEASURED_FROM:
-            seconds = step_seconds(model, task, batch, device, ("fp32", reduced))
-            if reduced in seconds and seconds["fp32"] > CLEAR_WIN * seconds[reduced]:
-                choice = reduced
+        choice, others = "fp32", shorter_formats(device)
+        if others and steps >= MEASURED_FROM:
+            seconds = step_seconds(model, task, batch, device, ("fp32", *others))
+            for other in others:
+                if other in seconds and seconds[choice] > CLEAR_WIN * seconds[other]:
+                    choice = other
         settings = dataclasses.replace(settings, precision=choice)
+    settings = dataclasses.replace(settings, precision=machine.feasible(settings.precision, device))
     if settings.compile == "auto":
         threshold = COMPILE_FROM_SECONDS.get(device.type, float("inf"))
         worth = False
@@ -99,41 +111,111 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
             seconds = seconds or step_seconds(model, task, batch, device, (precision,))
             worth = steps * seconds[precision] > threshold
         settings = dataclasses.replace(settings, compile="on" if worth else "off")
+    if settings.cuda_graph == "auto":
+        worth = False
+        if device.type == "cuda" and steps >= GRAPH_FROM:
+            precision = settings.precision
+            if precision not in seconds:
+                seconds = step_seconds(model, task, batch, device, (precision,))
+            replayed = replay_seconds(model, task, batch, device, precision)
+            worth = replayed is not None and seconds[precision] > CLEAR_WIN * replayed
+        settings = dataclasses.replace(settings, cuda_graph="on" if worth else "off")
     return settings
 
 
 def step_seconds(
     model: nn.Module, task: Task, batch: Any, device: torch.device, precisions: Sequence[str], enough: float = 1.5
 ) -> dict[str, float]:
-    """Wall time of a forward and backward pass at each precision, on a copy of the model.
+    """Time of a forward and backward pass at each precision, on a copy of the model.
 
     The precisions take turns, and the least of three to six times behind one that warms up counts: whatever else the
     machine does can only add to it, so that a busy machine decides as a quiet one does. Passes of a small model are all
-    overhead, which no format makes shorter: if the first precision takes less than `SMALL`, the others are left out.
-    Random generators stay as they were.
+    overhead, which no format makes shorter: if the first precision takes less than `SMALL`, the others are left out,
+    and so are those whose loss is not finite. Random generators stay as they were.
     """
-    generators = random_state.capture()
+    generators = random_state.capture(device)
     twin = copy.deepcopy(model).train()
     times: dict[str, list[float]] = {precision: [] for precision in precisions}
+    losses: dict[str, torch.Tensor] = {}
     rounds = 0
     while rounds < 4 or (rounds < 7 and sum(map(sum, times.values())) < enough):
         for precision, spent in times.items():
-            _synchronize(device)
-            start = time.perf_counter()
-            with torch.autocast(device.type, dtype=AUTOCAST.get(precision), enabled=precision in AUTOCAST):
+            machine.multiply_at(precision)
+            started = _now(device)
+            with autocast(precision, device):
                 loss, _ = task.forward(twin, batch)
             loss.backward()
-            _synchronize(device)
-            spent.append(time.perf_counter() - start)
+            spent.append(_seconds(started, _now(device)))
+            losses[precision] = loss.detach()
             twin.zero_grad(set_to_none=True)
         rounds += 1
         first = precisions[0]
         if rounds == 4 and min(times[first][1:]) < SMALL:
             times = {first: times[first]}
-    random_state.restore(*generators)
-    return {precision: min(spent[1:]) for precision, spent in times.items()}
+    machine.multiply_at("fp32")
+    random_state.restore(*generators, device)
+    finite = {precision for precision in times if math.isfinite(losses[precision].item())}
+    return {precision: min(spent[1:]) for precision, spent in times.items() if precision in finite | {precisions[0]}}
 
 
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+def _now(device: torch.device) -> Any:
+    """A point in time, on the device's own clock where it has one."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _seconds(first: Any, last: Any) -> float:
+    """Between two points in time; waits for the last."""
+    if isinstance(first, float):
+        return last - first
+    last.synchronize()
+    return first.elapsed_time(last) / 1e3
+
+
+def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.device, precision: str) -> float | None:
+    """Wall time of a pass replayed from a CUDA graph, on a copy of the model; None if it waits for the device.
+
+    Random generators stay as they were.
+    """
+    generators = random_state.capture(device)
+    twin = copy.deepcopy(model).train()
+    machine.multiply_at(precision)
+
+    def forward(batch: Any) -> Pass:
+        with autocast(precision, device):
+            return task.forward(twin, batch)
+
+    if _waits(lambda: forward(batch)[0].backward()):
+        machine.multiply_at("fp32")
+        random_state.restore(*generators, device)
+        return None
+    made = Passes(forward, forward, len(batch[0]), list(twin.parameters()), captures=True)
+    spent: list[float] = []
+    for _ in range(WARM_UP + 6):
+        twin.zero_grad(set_to_none=True)
+        started = _now(device)
+        made(batch, 1.0)
+        spent.append(_seconds(started, _now(device)))
+    machine.multiply_at("fp32")
+    random_state.restore(*generators, device)
+    return min(spent[WARM_UP + 1 :])
+
+
+def _waits(body: Callable[[], None]) -> bool:
+    """Whether a body waits for CUDA, which a graph cannot."""
+    mode = torch.cuda.get_sync_debug_mode()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says of the mode itself that it is a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        body()
+    except RuntimeError as error:
+        if "synchronizing" not in str(error):
+            raise
+        return True
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    return False

@@ -52,9 +52,12 @@ class MultipleChoice(TextClassification):
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
         tokens, _, segments, real, counts, _ = batch
         each = model(tokens, segments, real)[:, 0]  # (R,)
-        shown = torch.arange(len(self.classes), device=each.device) < counts[:, None]  # (N, C)
+        candidate = torch.arange(len(self.classes), device=each.device)  # (C,)
+        # candidate c of example n is row counts_1 + ... + counts_(n-1) + c
+        rows = (counts.cumsum(0) - counts)[:, None] + candidate  # (N, C)
+        laid_out = each.index_select(0, rows.flatten().clamp_(max=len(each) - 1)).view(rows.shape)  # (N, C)
         # candidates that an example does not have get no probability
-        return torch.full(shown.shape, -math.inf, device=each.device, dtype=each.dtype).masked_scatter(shown, each)
+        return laid_out.masked_fill(candidate >= counts[:, None], -math.inf)
 
     def meter(self, device: torch.device) -> ClassificationMeter:
         return _ChoiceMeter(self, device) if "exact_match" in self.metrics else _TextMeter(self, device)

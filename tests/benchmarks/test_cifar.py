@@ -26,9 +26,9 @@ from dlkit.data.batches import ImageBatches, mixed_seed
 from dlkit.data.dataset import Split
 from dlkit.data.dataset import statistics as statistics_of
 from dlkit.models.resnet import ResNet, resnet20
-from dlkit.models.weights import translate
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
+from dlkit.pretrained.vision import translate
 from dlkit.train.loop import autocast
 from dlkit.train.machine import keep_freed_memory
 from dlkit.train.weights import load_weights

@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from dlkit.data.text.windows import TokenWindows
 from dlkit.generation import Sampling, generate
 from dlkit.losses import CrossEntropy
-from dlkit.models import hub_export
 from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.groups import parameter_groups
+from dlkit.pretrained import huggingface_export
 from dlkit.train.events import StepDone
 from dlkit.train.language import CausalLM
 from dlkit.train.loop import Training, fit
@@ -41,10 +41,10 @@ def twins(context: int, vocabulary: int = 1024, **keys: Any) -> tuple[GPT, Any]:
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     model = GPT(vocabulary, context, **keys)
-    config = transformers.GPT2Config.from_dict(hub_export.config_of(model))
+    config = transformers.GPT2Config.from_dict(huggingface_export.config_of(model))
     config._attn_implementation = "sdpa"
     theirs = transformers.GPT2LMHeadModel(config)
-    theirs.load_state_dict(hub_export.tensors_of(model), strict=False)
+    theirs.load_state_dict(huggingface_export.tensors_of(model), strict=False)
     return model, theirs
 
 

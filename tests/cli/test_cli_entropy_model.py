@@ -17,9 +17,9 @@ from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, MASKED
 from dlkit.information import surprisal_page
-from dlkit.models import checkpoints
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
+from dlkit.pretrained import huggingface
 
 TEXT = "def f(x):\n    return x  # the with statement\n" * 30
 HOSTILE = b"<script>document.title='bad'</script> \x1b[31mred\x1b]0;x\x07 \xff\xfe caf\xc3\xa9 \xe2\x80\xaertl &amp;\n"
@@ -97,7 +97,7 @@ def test_the_record_adds_up(here: Any, gpt: Path, text: Path) -> None:
     bits = record["bits_per_byte"] * record["bytes"]
     assert record["payload_bytes"] == -int(-bits // 8)
     assert bits == pytest.approx(record["bits_per_token"] * record["n"])
-    weights = sum(tensor.numel() * 4 for tensor in checkpoints.read(gpt).tensors.values())
+    weights = sum(tensor.numel() * 4 for tensor in huggingface.read(gpt).tensors.values())
     tokenizer = (gpt / "tokenizer.json").stat().st_size
     assert record["model_bytes"] in (weights + tokenizer, weights - 301 * 16 * 4 + tokenizer)  # a tied head counts once
     assert record["total_bytes"] == record["payload_bytes"] + record["model_bytes"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.data import batches as module
 from dlkit.data.batches import Batches, ImageBatches
@@ -187,6 +188,49 @@ def test_a_fingerprint_tells_content_apart() -> None:
 def test_annotations_resolve() -> None:
     hints = typing.get_type_hints(ImageBatches.__init__, include_extras=True)
     assert {"batch_size", "flip", "shift", "cutout"} <= set(hints)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("limit", [0, 2**30])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ALL,
+        {"flip": True},
+        {"shift": 2, "border": "mirror", "mixup": 0.3},
+        {"flip": "alternating", "shift": 1, "border": "mirror", "cutmix": 1.0},
+    ],
+)
+def test_a_gpu_gathers_the_same_images_in_few_kernels(
+    keys: dict[str, Any], limit: int, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = [list(image_batches(image_split(), last=last, batch_size=16, **keys).epoch(n)) for n in (0, 1)]
+    monkeypatch.setattr(module, "_GATHERED", ("cpu",))
+    monkeypatch.setattr(module, "_NORMALISED_BYTES_GATHERED", limit)
+    gathered = image_batches(image_split(), last=last, batch_size=16, **keys)
+    for number, batches in enumerate(expected):
+        for ours, theirs in zip(gathered.epoch(number), batches, strict=True):
+            for a, b in zip(ours, theirs, strict=True):
+                assert torch.equal(a, b)
+                assert a.stride() == b.stride()
+    plain = {key: value for key, value in keys.items() if key in ("flip", "shift", "border")}
+    gathered = image_batches(image_split(), last=True, batch_size=16, **plain)
+    epoch = gathered.epoch(0)
+    next(epoch)
+    with _Kernels() as kernels:
+        next(epoch)
+    assert kernels.count <= (6 if limit else 9)
+
+
+class _Kernels(TorchDispatchMode):
+    """Counts the operations that a GPU would launch a kernel for."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.count += not any(output.alias_info for output in func._schema.returns)
+        return out
 
 
 @pytest.mark.cuda

@@ -15,7 +15,7 @@ import pytest
 from dlkit.compare import provenance, store
 from dlkit.data.text import tokenizer_files
 from dlkit.errors import DlkitError
-from dlkit.models import hub_files
+from dlkit.pretrained import huggingface_files
 
 
 @contextmanager
@@ -35,9 +35,9 @@ def pipe(path: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("files", "name", "read"),
     [
-        ({}, "config.json", lambda path: hub_files.read_json(path / "config.json")),
-        ({}, "model.safetensors", hub_files.tensors),
-        ({}, "model.safetensors.index.json", hub_files.tensors),
+        ({}, "config.json", lambda path: huggingface_files.read_json(path / "config.json")),
+        ({}, "model.safetensors", huggingface_files.tensors),
+        ({}, "model.safetensors.index.json", huggingface_files.tensors),
         ({}, "tokenizer.json", tokenizer_files.from_directory),
         ({}, "tokenizer_config.json", tokenizer_files.from_directory),
         ({}, "vocab.txt", tokenizer_files.from_directory),

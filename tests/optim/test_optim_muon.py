@@ -21,7 +21,7 @@ from dlkit.train.events import Evaluated
 from dlkit.train.loop import fit
 from dlkit.train.stackable import unsupported
 
-SHAPES = [(5, 3), (3, 5), (16, 16), (1, 7), (40, 17)]
+SHAPES = [(5, 3), (3, 5), (16, 16), (1, 7), (40, 17), (5, 3), (16, 16), (3, 5), (16, 16), (4, 6)]
 CASES: list[dict[str, Any]] = [
     {"lr": 0.02},
     {"lr": 0.02, "momentum": 0.5, "nesterov": False},
@@ -29,6 +29,12 @@ CASES: list[dict[str, Any]] = [
     {"lr": 0.01, "adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.1},
     {"lr": 0.01, "adjust_lr_fn": "spectral_unclamped", "weight_decay": 0.1},
 ]
+
+
+@pytest.fixture(params=["at once", "one by one"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on CUDA, where matrices of one shape are stacked, and as on a CPU."""
+    monkeypatch.setattr(Muon, "foreach_devices", ("cpu",) if request.param == "at once" else ())
 
 
 @pytest.fixture
@@ -65,6 +71,19 @@ def test_twin(bf16: None, options: dict[str, Any], dtype: torch.dtype) -> None:
     run(torchs(reference, options), reference, range(30))
     for a, b in zip(mine, reference, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [*CASES, {"lr": 0.1, "unit_rows": True, "maximize": True}])
+def test_matrices_at_once_are_as_one_by_one(monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]) -> None:
+    """With products in float64, where the order of their sums does not show."""
+    monkeypatch.setattr(muon, "working_dtype", lambda theta: torch.float64)
+    monkeypatch.setattr(muon, "_MOST_IN_A_STACK", 600)  # two of the three large ones
+    mine, reference = pair(torch.float64)
+    run(Muon(reference, **options), reference, range(10))
+    monkeypatch.setattr(Muon, "foreach_devices", ("cpu",))
+    run(Muon(mine, **options), mine, range(10))
+    for a, b in zip(mine, reference, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("options", CASES)
@@ -109,23 +128,33 @@ def test_zero_gradient_leaves_weights() -> None:
     assert torch.equal(parameter, matrix)
 
 
-def test_kernels_are_matrices_in_any_layout(bf16: None) -> None:
-    shapes = [(6, 4, 3, 3)]
-    (kernel,) = values(3, shapes)
-    ours = kernel.clone(memory_format=torch.channels_last).requires_grad_()
-    flat = kernel.flatten(1).requires_grad_()
-    run(Muon([ours], lr=0.05), [ours], range(10), shapes)
-    run(torchs([flat], {"lr": 0.05}), [flat], range(10), shapes)
-    torch.testing.assert_close(ours.flatten(1), flat, rtol=1e-6, atol=1e-6)
+@pytest.mark.parametrize("gradients", ["alike", "otherwise"])
+def test_kernels_are_matrices_in_any_layout(bf16: None, way: None, gradients: str) -> None:
+    shapes = [(6, 4, 3, 3), (6, 4, 3, 3), (5, 1, 3, 3)]
+    kernels = values(3, shapes)
+    ours = [kernel.clone(memory_format=torch.channels_last).requires_grad_() for kernel in kernels]
+    flat = [kernel.flatten(1).requires_grad_() for kernel in kernels]
+    mine, theirs = Muon(ours, lr=0.05), torchs(flat, {"lr": 0.05})
+    for step in range(10):
+        for a, b, gradient in zip(ours, flat, values(100 + step, shapes), strict=True):
+            a.grad = gradient.clone(memory_format=torch.channels_last) if gradients == "alike" else gradient
+            b.grad = gradient.flatten(1)
+        mine.step()
+        theirs.step()
+    for a, b in zip(ours, flat, strict=True):
+        # bf16 products of permuted columns are summed in another order
+        torch.testing.assert_close(a.flatten(1), b, rtol=0, atol=1e-2 * 0.05 * 10)
 
 
-def test_unit_rows() -> None:
-    (matrix,) = values(4, [(8, 20)])
-    parameter = (7 * matrix).requires_grad_()
-    parameter.grad = matrix.flip(0)
-    Muon([parameter], lr=1e-9, unit_rows=True).step()
-    assert parameter.square().sum().item() == pytest.approx(8, rel=1e-5)  # sum of squares = rows
-    torch.testing.assert_close(parameter / parameter.norm(), matrix / matrix.norm())
+def test_unit_rows(way: None) -> None:
+    matrices = values(4, [(8, 20), (8, 20)])
+    parameters = [(7 * matrix).requires_grad_() for matrix in matrices]
+    for parameter, matrix in zip(parameters, matrices, strict=True):
+        parameter.grad = matrix.flip(0)
+    Muon(parameters, lr=1e-9, unit_rows=True).step()
+    for parameter, matrix in zip(parameters, matrices, strict=True):
+        assert parameter.square().sum().item() == pytest.approx(8, rel=1e-5)  # sum of squares = rows
+        torch.testing.assert_close(parameter / parameter.norm(), matrix / matrix.norm())
 
 
 @pytest.mark.parametrize("fused", [True, False])

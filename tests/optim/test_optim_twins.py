@@ -21,6 +21,7 @@ from dlkit.optim.sgd import SGD
 STEPS = 50
 PLAIN: dict[str, Any] = {"foreach": False, "fused": False}
 LOOP: dict[str, Any] = {"foreach": False}
+OPTIMIZERS = [SGD, Momentum, Adagrad, RMSprop, Adam, AdamW]
 
 # (ours, our options, torch's, torch's options beyond ours)
 CASES: list[tuple[type[Optimizer], dict[str, Any], Any, dict[str, Any]]] = [
@@ -84,12 +85,14 @@ def assert_same(a: list[Tensor], b: list[Tensor], tolerance: float = 1e-12) -> N
 
 @pytest.fixture
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not request.param:
-        for optimizer in (SGD, Momentum, Adagrad, RMSprop, Adam, AdamW):
-            monkeypatch.setattr(optimizer, "fused_devices", ())
+    if request.param == "kernel":
+        return
+    for optimizer in OPTIMIZERS:
+        monkeypatch.setattr(optimizer, "fused_devices", ())
+        monkeypatch.setattr(optimizer, "foreach_devices", ("cpu",) if request.param == "at once" else ())
 
 
-either = pytest.mark.parametrize("path", [True, False], indirect=True, ids=["kernel", "rule"])
+either = pytest.mark.parametrize("path", ["kernel", "at once", "one by one"], indirect=True)
 
 
 @either
@@ -195,7 +198,7 @@ def test_groups_with_options_of_their_own(path: None, ours: Any, options: Any, t
     assert_same(results[0], results[1])
 
 
-@pytest.mark.parametrize("ours", [SGD, Momentum, Adagrad, RMSprop, Adam, AdamW])
+@pytest.mark.parametrize("ours", OPTIMIZERS)
 def test_parameters_without_gradient_stay(ours: Any) -> None:
     params = parameters()
     optimizer = ours(params)
@@ -207,7 +210,7 @@ def test_parameters_without_gradient_stay(ours: Any) -> None:
     assert list(optimizer.state) in ([], [params[0]])
 
 
-@pytest.mark.parametrize("ours", [SGD, Momentum, Adagrad, RMSprop, Adam, AdamW])
+@pytest.mark.parametrize("ours", OPTIMIZERS)
 def test_gradients_laid_out_unlike_their_parameters(ours: Any) -> None:
     a, b = (torch.arange(12.0).reshape(3, 4).requires_grad_() for _ in range(2))
     a.grad = torch.arange(12.0).reshape(4, 3).t()
@@ -217,7 +220,7 @@ def test_gradients_laid_out_unlike_their_parameters(ours: Any) -> None:
     torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("ours", [SGD, Momentum, Adagrad, RMSprop, Adam, AdamW])
+@pytest.mark.parametrize("ours", OPTIMIZERS)
 def test_closure(ours: Any) -> None:
     x = torch.tensor([3.0], requires_grad=True)
     optimizer = ours([x], lr=0.1)
@@ -232,7 +235,7 @@ def test_closure(ours: Any) -> None:
     assert x.item() < 3.0
 
 
-@pytest.mark.parametrize("ours", [SGD, Momentum, Adagrad, RMSprop, Adam, AdamW])
+@pytest.mark.parametrize("ours", OPTIMIZERS)
 @pytest.mark.parametrize("kind", ["sparse", "complex"])
 def test_gradients_that_no_rule_is_for(ours: Any, kind: str) -> None:
     dtype = torch.complex64 if kind == "complex" else torch.float32

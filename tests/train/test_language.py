@@ -214,13 +214,13 @@ def test_greedy_is_the_likeliest_token_each_time() -> None:
 def test_greedy_is_transformers_generate() -> None:
     import json
 
-    from dlkit.models import hub_export
+    from dlkit.pretrained import huggingface_export
 
     transformers = pytest.importorskip("transformers")
     model = small_gpt(40)
-    config = transformers.GPT2Config.from_dict(json.loads(json.dumps(hub_export.config_of(model))))
+    config = transformers.GPT2Config.from_dict(json.loads(json.dumps(huggingface_export.config_of(model))))
     theirs = transformers.GPT2LMHeadModel(config).eval()
-    theirs.load_state_dict(hub_export.tensors_of(model), strict=False)
+    theirs.load_state_dict(huggingface_export.tensors_of(model), strict=False)
     expected = theirs.generate(
         torch.tensor([[3, 1, 4]]), max_new_tokens=20, do_sample=False, eos_token_id=None, pad_token_id=0
     )[0, 3:].tolist()

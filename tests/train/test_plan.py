@@ -38,7 +38,7 @@ def test_layout(device: torch.device, model: nn.Module, precision: Any, expected
 @pytest.mark.parametrize("wanted", ["on", "off"])
 def test_what_is_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch, wanted: Any) -> None:
     monkeypatch.setattr(plan, "step_seconds", None)  # nothing is measured
-    settings = Settings(epochs=1, channels_last=wanted, precision="bf16", compile="off")
+    settings = Settings(epochs=1, channels_last=wanted, precision="bf16", compile="off", cuda_graph="off")
     assert plan.layout(settings, CONVOLVES, CPU) == settings
     task = Classification(CrossEntropy(), ("a", "b"))
     assert plan.settle(settings, DENSE, task, BATCH, CPU, 10) == settings

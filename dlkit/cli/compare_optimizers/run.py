@@ -112,7 +112,8 @@ class OnRecipe:
         return judged_by, engines[engine]()
 
 
-AUTOMATIC = ("precision", "compile", "channels_last")  # which a race does not settle by timing, unless told so
+# which a race does not settle by timing, unless told so
+AUTOMATIC = ("precision", "compile", "cuda_graph", "channels_last")
 
 
 def prepare(

@@ -37,7 +37,9 @@ def entropy(
     ] = None,
     symbols: Annotated[Symbols, typer.Option(help="What a stream is made of.")] = Symbols.bytes,
     order: Annotated[int, typer.Option(min=0, help="Symbols before each one that are taken as known.")] = 0,
-    base: Annotated[str, typer.Option(metavar="BASE", help="2 for bits, e for nats, 10, or any number above 1.")] = "2",
+    base: Annotated[
+        str, typer.Option("--base", metavar="BASE", help="2 for bits, e for nats, 10, or any number above 1.")
+    ] = "2",
     codecs: Annotated[bool, typer.Option("--codecs", help="Compress with gzip, bzip2, xz and zstd beside it.")] = False,
     prequential: Annotated[
         bool,

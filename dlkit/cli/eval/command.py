@@ -34,7 +34,7 @@ def evaluate(
     overrides: Overrides = None,
     split: Annotated[
         str | None,
-        typer.Option(metavar="SPLIT", help="test (default), val or train; all, as of other data."),
+        typer.Option("--split", metavar="SPLIT", help="test (default), val or train; all, as of other data."),
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
@@ -55,7 +55,8 @@ def evaluate(
         bool, typer.Option("--glue", help="The score of GLUE or SuperGLUE from RUNS, one or more for each task.")
     ] = False,
     views: Annotated[
-        str | None, typer.Option(metavar="VIEWS", help="one, flip or flip_shift: of each image, to average over.")
+        str | None,
+        typer.Option("--views", metavar="VIEWS", help="one, flip or flip_shift: of each image, to average over."),
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dlkit.train.loop import Training
     from dlkit.train.run_directory import RunDirectory
 
-_AUTO = ("precision", "compile", "channels_last")
+_AUTO = ("precision", "compile", "cuda_graph", "channels_last")
 
 
 def train(
@@ -130,7 +130,7 @@ def _name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
 def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
     from dlkit.build.data import require_same
     from dlkit.cli.train.view import TrainingView
-    from dlkit.train import environment, run_directory
+    from dlkit.train import environment, random_state, run_directory
     from dlkit.train.events import Checkpointed, Finished
     from dlkit.train.finite import require_metrics
     from dlkit.train.loop import fit
@@ -149,6 +149,8 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"{directory.path} has no checkpoint yet: starting at step 0")
     else:
         note(f"going on with {directory.path} at step {latest.step}")
+        if (moved := random_state.moved(latest.state["random"], built.training.device)) is not None:
+            note(moved)
     if latest is None:
         described = environment.describe(built.training.device, built.dataset.sources)
         directory.write("environment.json", _pretty({"recipe": built.recipe.name} | described))

@@ -41,19 +41,45 @@ def shift(images: Tensor, down: Tensor, right: Tensor, limit: int, *, mirrored: 
     count, channels, height, width = images.shape
     # Channels_last images are (N, H, W, C) in memory: pixels of C numbers. Otherwise C images of pixels of one number.
     last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
-    if mirrored:
-        rows, columns = (_mirrored(length, limit, images.device) for length in (height, width))
-        padded = images.index_select(2, rows).index_select(3, columns)  # (N, C, H + 2 limit, W + 2 limit)
-    else:
-        padded = F.pad(images, (limit,) * 4)
-    padded = padded.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
-    size, plane, line, pixel = padded.stride()
+    larger = padded(images, limit, mirrored=mirrored)  # (N, C, H + 2 limit, W + 2 limit)
+    larger = larger.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    size, plane, line, pixel = larger.stride()
     # The crop of a padded image is a block of memory that begins at its first pixel, with gaps that are cut out after.
     begin = size * torch.arange(count, device=images.device) + line * (limit - down) + pixel * (limit - right)  # (N,)
     block = plane * (channels - 1) + line * (height - 1) + pixel * (width - 1) + 1
-    blocks = padded.as_strided((size * count - block + 1, block), (1, 1)).index_select(0, begin)  # (N, block)
+    blocks = larger.as_strided((size * count - block + 1, block), (1, 1)).index_select(0, begin)  # (N, block)
     crops = blocks.as_strided((count, channels, height, width), (block, plane, line, pixel))  # (N, C, H, W), gaps
     return crops.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def padded(images: Tensor, limit: int, *, mirrored: bool = False) -> Tensor:
+    """Images with a border of `limit` pixels, (N, C, H + 2 limit, W + 2 limit): 0, or what is as far inside."""
+    if not mirrored:
+        return F.pad(images, (limit,) * 4)
+    rows, columns = (_mirrored(length, limit, images.device) for length in images.shape[2:])
+    return images.index_select(2, rows).index_select(3, columns)
+
+
+def crop_places(mirrored: Tensor, down: Tensor, right: Tensor, limit: int, width: int) -> tuple[Tensor, ...]:
+    """Where `crops` finds what `flip` and then `shift` would make: (top, left, step), each (N,) int64.
+
+    Row h is row top + h of the padded image, column w its column left + step w.
+    """
+    # mirrored, column w of the shifted image is column W - 1 - (w - right) of its own
+    left = torch.where(mirrored, width - 1 + limit + right, limit - right)
+    return limit - down, left, 1 - 2 * mirrored.long()
+
+
+def crops(images: Tensor, rows: Tensor, top: Tensor, left: Tensor, step: Tensor, height: int, width: int) -> Tensor:
+    """Flipped and shifted images[rows], (n, C, height, width) channels_last, of `padded` ones (N, C, ...): one kernel.
+
+    A GPU would otherwise wait for the launch of each of thirty.
+    """
+    across, along = (torch.arange(length, device=images.device) for length in (height, width))
+    y = top[:, None] + across  # (n, H)
+    x = torch.addcmul(left[:, None], step[:, None], along)  # (n, W)
+    pixels = images.permute(0, 2, 3, 1)  # (N, H + 2 limit, W + 2 limit, C)
+    return pixels[rows[:, None, None], y[:, :, None], x[:, None, :]].permute(0, 3, 1, 2)  # (n, C, H, W)
 
 
 def cutout(images: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:

@@ -135,8 +135,8 @@ class StreamedImages(Epochs):
             if not len(targets):
                 continue
             self.passed = index + 1  # batches of the epoch, those that are left out among them
-            images = images.to(self.device, non_blocking=True).contiguous(memory_format=self._format)
-            targets = targets.to(self.device, non_blocking=True)
+            images = self.send(images).contiguous(memory_format=self._format)
+            targets = self.send(targets)
             images = augmentation.normalise(images, self._mean, self._std)  # (n, 3, S, S)
             yield self._mixed(images, targets, number, index)
 
@@ -172,10 +172,10 @@ class StreamedImages(Epochs):
             return images, targets
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, number, 2, index))
         pastes = bool(self.cutmix) and (not self.mixup or torch.rand((), generator=generator).item() < 0.5)
-        share = augmentation.beta(self.cutmix if pastes else self.mixup, 1, generator)[0].to(self.device)
+        share = self.send(augmentation.beta(self.cutmix if pastes else self.mixup, 1, generator))[0]
         if pastes:
-            place = torch.randint(images.shape[-1], (2,), generator=generator).to(self.device)
-            images, share = augmentation.cutmix(images, share, *place)
+            place = self.send(torch.randint(images.shape[-1], (2,), generator=generator))
+            images, share = augmentation.cutmix(images, share, *place.unbind())
         else:
             images = augmentation.mixup(images, share)
         return images, torch.stack((targets, targets.roll(1)), 1), share

@@ -6,9 +6,8 @@ import math
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Le
 
-from dlkit.annotations import Count
+from dlkit.annotations import Count, Ge, Le
 from dlkit.data.text.corpus import Corpus, Text, corpus
 from dlkit.errors import RequestError
 

@@ -17,12 +17,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from tokenizers import Encoding, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
-from dlkit.annotations import MOST_TOKENS
+from dlkit.annotations import MOST_TOKENS, Ge, Le
 from dlkit.data.text.corpus import Text
 from dlkit.errors import DlkitError
 from dlkit.stages import stage

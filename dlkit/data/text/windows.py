@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +24,7 @@ from dlkit.data.text.token_ids import Tokens
 from dlkit.errors import DlkitError
 
 _ON_DEVICE = 1 << 30  # bytes of tokens that are kept on the device
+_ITSELF, _PADDING = -1, -2  # in place of a token to show
 IGNORED = -100  # the target of a token that another window predicts: what torch's cross_entropy leaves out
 
 
@@ -69,10 +71,9 @@ class TokenWindows(Epochs):
             raise DlkitError(f"a text of {len(tokens)} tokens is too short: there is nothing to predict")
         self.window = min(context, len(tokens) - ahead)
         self._length, self._span = len(tokens), self.window + ahead
-        self._mapped: Tokens | None = None
-        if tokens.nbytes * 2 > _ON_DEVICE:
-            self._mapped = tokens
-        else:
+        self._host = tokens
+        self._mapped = tokens.nbytes * 2 > _ON_DEVICE
+        if not self._mapped:
             self._tokens = torch.from_numpy(tokens.astype(np.int32)).to(self.device)
         self._steps = torch.arange(self._span, device=self.device)
 
@@ -81,10 +82,10 @@ class TokenWindows(Epochs):
         begins = self._begins(number)  # (samples,)
         for batch in range(start, len(self)):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            yield self._make(self._take(begins[rows]), number, batch, rows)
+            yield self._make(begins[rows], number, batch, rows)
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        if self._mapped is not None:
+        if self._mapped:
             yield from Epochs.side_by_side(self, sources, number, start)
             return
         begins, count = self.laid_out([source._begins(number) for source in sources]), len(sources)  # (S samples,)
@@ -105,19 +106,24 @@ class TokenWindows(Epochs):
 
     def _take(self, begins: Tensor) -> Tensor:
         """The windows that begin there, (B, span) int64, on the device."""
-        if self._mapped is not None:
-            places = begins.numpy()[:, None] + np.arange(self._span)
-            return self.send(torch.from_numpy(self._mapped[places].astype(np.int64)))
+        if self._mapped:
+            return self.send(self._on_host(begins))
         return self._tokens[self.send(begins)[:, None] + self._steps].long()
 
-    def _make(self, windows: Tensor, number: int, batch: int, rows: slice) -> tuple[Tensor, ...]:
+    def _on_host(self, begins: Tensor) -> Tensor:
+        """The same in the host's memory."""
+        places = begins.numpy()[:, None] + np.arange(self._span)
+        return torch.from_numpy(self._host[places].astype(np.int64))
+
+    def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> tuple[Tensor, ...]:
+        windows = self._take(begins)
         inputs, targets = windows[:, :-1], windows[:, 1:]
         if not self.training and (self.stride < self.window or rows.stop >= self.samples):
             targets = targets.clone()
-            begins = self._begins(0)
+            all_begins = self._begins(0)
             for row, index in enumerate(range(rows.start, min(rows.stop, self.samples))):
                 if index:  # the window before has predicted so many of these
-                    done = int(begins[index - 1]) + self.window - int(begins[index])
+                    done = int(all_begins[index - 1]) + self.window - int(all_begins[index])
                     targets[row, :done] = IGNORED
         return inputs, targets.reshape(-1)
 
@@ -134,8 +140,20 @@ class Special:
     continues: NDArray[np.bool_]
 
 
+class PaddedBatch(NamedTuple):
+    """A batch of `MaskedWindows` filled up with targets that are `IGNORED`; `predictions` of them are not."""
+
+    inputs: Tensor
+    targets: Tensor
+    places: Tensor
+    predictions: int
+
+
 class MaskedWindows(TokenWindows):
     """Masked language modelling: (inputs (B, T), targets (M,), places (M,)), places in the flattened B T inputs.
+
+    Of whole words, M varies; but on a CPU, `PaddedBatch`es of one shape take the place of such batches, since
+    elsewhere a new shape costs more (memory, a compiled model) than its few numbers.
 
     Devlin et al., arXiv:1810.04805, section 3.1: of the tokens of a window, 15 % are to be predicted; of these 80 % are
     replaced by [MASK], 10 % by a random token, and 10 % stay. The masks are drawn anew in each epoch of training
@@ -175,32 +193,46 @@ class MaskedWindows(TokenWindows):
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         return Epochs.side_by_side(self, sources, number, start)
 
-    def _make(self, windows: Tensor, number: int, batch: int, rows: slice) -> tuple[Tensor, ...]:
-        special = self.special
+    def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> tuple[Any, ...]:
+        special, device = self.special, self.device
         generator = torch.Generator().manual_seed(mixed_seed(self.seed if self.training else 0, number, batch))
-        chosen = self._choose(windows, generator)  # (B, T - 2)
-        edge = torch.full((len(windows), 1), special.first, device=self.device)
-        whole = torch.cat((edge, windows, torch.full_like(edge, special.last)), 1)  # (B, T)
+        windows = self._take(begins)  # (B, T - 2)
+        # all that is drawn, and what follows from it alone, is made on the host, where no shape is waited for
+        chosen = self._choose(begins, generator)  # (B, T - 2)
         row, column = chosen.nonzero(as_tuple=True)
-        places = (row * whole.shape[1] + column + 1).to(self.device)  # (M,)
-        inputs = whole.flatten()
-        targets = inputs[places]
+        places = row * (windows.shape[1] + 2) + column + 1  # (M,)
         draw = torch.rand(len(row), generator=generator)
         noise = torch.randint(special.size, (len(row),), generator=generator)
         # 80 % [MASK], 10 % any token, 10 % itself
-        shown = torch.where(draw < 0.8, special.mask, torch.where(draw < 0.9, noise, targets.cpu())).to(self.device)
-        return inputs.index_copy(0, places, shown).view_as(whole), targets, places
+        shown = torch.where(draw < 0.8, special.mask, torch.where(draw < 0.9, noise, _ITSELF))
+        if padded := self.whole_words and device.type != "cpu":
+            size = len(windows) * self._wanted(windows.shape[1])
+            rest = -len(row) % size  # a word longer than all that is wanted makes more than `size`
+            places, shown = F.pad(places, (0, rest)), F.pad(shown, (0, rest), value=_PADDING)
+        places, shown = self.send(torch.stack((places, shown))).unbind()
+        edge = torch.full((len(windows), 1), special.first, device=device)
+        whole = torch.cat((edge, windows, torch.full_like(edge, special.last)), 1)  # (B, T)
+        inputs = whole.flatten()
+        targets = inputs.index_select(0, places)
+        inputs = inputs.index_copy(0, places, torch.where(shown < 0, targets, shown)).view_as(whole)
+        if padded:
+            return PaddedBatch(inputs, targets.masked_fill(shown == _PADDING, IGNORED), places, len(row))
+        return inputs, targets, places
 
-    def _choose(self, windows: Tensor, generator: torch.Generator) -> Tensor:
+    def _wanted(self, length: int) -> int:
+        """How many of so many tokens are to be predicted."""
+        return max(1, round(self.mask * length))
+
+    def _choose(self, begins: Tensor, generator: torch.Generator) -> Tensor:
         """(B, T - 2) bool on the CPU: the same number in each row, or as many whole words as do not exceed it."""
-        rows, length = windows.shape
-        wanted = max(1, round(self.mask * length))
+        rows, length = len(begins), self._span
+        wanted = self._wanted(length)
         score = torch.rand(rows, length, generator=generator)
         if not self.whole_words:
             return score.argsort(1).argsort(1) < wanted
-        begins = ~self._continues[windows.cpu()]
-        begins[:, 0] = True
-        word = begins.cumsum(1) - 1  # (B, T - 2): the number of each token's word
+        opens = ~self._continues[self._on_host(begins)]
+        opens[:, 0] = True
+        word = opens.cumsum(1) - 1  # (B, T - 2): the number of each token's word
         # words in a random order, each with its length; take them while they fit
         lengths = torch.zeros_like(word).scatter_add_(1, word, torch.ones_like(word))
         order = score.masked_fill(lengths == 0, 2).argsort(1)

@@ -12,10 +12,10 @@ from dlkit.models.cnn import CNN
 from dlkit.models.convnext import ConvNeXt
 from dlkit.models.mlp import MLPClassifier
 from dlkit.models.resnet import ResNet
-from dlkit.models.weights import pretrained
 from dlkit.nn.stochastic_depth import StochasticDepth, rising, stochastic_depth_reference
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
+from dlkit.pretrained.vision import pretrained
 from dlkit.train.weights import load_weights
 
 

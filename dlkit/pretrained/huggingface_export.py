@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from dlkit.errors import DlkitError
 from dlkit.models.bert import BERT, SequenceHead
-from dlkit.models.checkpoints import BERT_NAMES, GPT_NAMES, TRANSPOSED
 from dlkit.models.gpt import GPT
-from dlkit.models.hub_config import ACTIVATIONS
+from dlkit.pretrained.huggingface import BERT_NAMES, GPT_NAMES, TRANSPOSED
+from dlkit.pretrained.huggingface_config import ACTIVATIONS
 
 
 def config_of(model: GPT | BERT, labels: Iterable[str] = ()) -> dict[str, Any]:

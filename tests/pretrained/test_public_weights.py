@@ -16,7 +16,7 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.models import resnet
 from dlkit.models.convnext import ConvNeXt
 from dlkit.models.resnet import ResNet
-from dlkit.models.weights import pretrained
+from dlkit.pretrained.vision import pretrained
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.weights import load_weights

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError
-from dlkit.models.hub_files import read_json
+from dlkit.pretrained.huggingface_files import read_json
 
 Family = Literal["bert", "gpt"]
 

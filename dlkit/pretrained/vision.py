@@ -1,6 +1,6 @@
 """Pre-trained weights: checkpoints of torchvision, timm, ConvNeXt's authors and the public CIFAR ResNets.
 
-Names are translated by rule, so that every size of an architecture is covered. `dlkit.models.weight_files` reads them.
+Names are translated by rule, so that every size of an architecture is covered. `weight_files` reads the files.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from dlkit.annotations import Natural
 from dlkit.errors import DlkitError, RequestError
-from dlkit.models import zero_padding
-from dlkit.models.head_classes import head_rows
-from dlkit.models.weight_files import WeightFile, read
-from dlkit.models.zero_padding import Zeros
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.norm import BatchNorm
 from dlkit.nn.stochastic_depth import StochasticDepth
+from dlkit.pretrained import zero_padding
+from dlkit.pretrained.head_classes import head_rows
+from dlkit.pretrained.weight_files import WeightFile, read
+from dlkit.pretrained.zero_padding import Zeros
 
 Loader = Callable[[nn.Module, dict[str, Tensor]], None]
 

@@ -22,8 +22,8 @@ from dlkit.models import convnext, resnet
 from dlkit.models.convnext import ConvNeXt
 from dlkit.models.fast_cnn import FastCNN
 from dlkit.models.resnet import ResNet
-from dlkit.models.weights import pretrained, read, translate
 from dlkit.optim.momentum import Momentum
+from dlkit.pretrained.vision import pretrained, read, translate
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.weights import load_weights

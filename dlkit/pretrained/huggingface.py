@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import DlkitError
-from dlkit.models import hub_files
-from dlkit.models.hub_config import Family, architecture_of, ends_of, labels_of, read_config
+from dlkit.pretrained import huggingface_files
+from dlkit.pretrained.huggingface_config import Family, architecture_of, ends_of, labels_of, read_config
 from dlkit.train.finite import require_weights
 
 _NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
@@ -108,7 +108,7 @@ def read(path: Path) -> HubModel:
     """
     config = read_config(path)
     family, vocabulary, architecture = architecture_of(config, path)
-    tensors, surplus = _translate(path, hub_files.tensors(path), BERT_NAMES if family == "bert" else GPT_NAMES)
+    tensors, surplus = _translate(path, huggingface_files.tensors(path), BERT_NAMES if family == "bert" else GPT_NAMES)
     if family == "bert":
         for name in [name for name in tensors if ".qkv.0." in name]:
             parts = [tensors.pop(name.replace(".qkv.0.", f".qkv.{i}."), None) for i in range(3)]

@@ -1,0 +1,1 @@
+"""`dlkit eval`: one run, or several as a benchmark."""

@@ -1,0 +1,133 @@
+"""`dlkit doctor`: what this machine can do; and whether dlkit computes here what it should, and how fast."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dlkit import recipe
+from dlkit.cli.console import Output, json_text
+from dlkit.cli.doctor import view
+from dlkit.cli.options import DataDir, Device, Json, Quiet
+from dlkit.doctor.registry import ALL, BENCHMARKS, CHECKS, Entry
+from dlkit.errors import RequestError
+from dlkit.storage.atomic_file import require_target, write_text
+
+if TYPE_CHECKING:
+    from dlkit.doctor.finding import Examined
+
+
+def doctor(
+    check: Annotated[
+        bool, typer.Option("--check", help="Compare what dlkit computes here with twins in bare torch.")
+    ] = False,
+    benchmark: Annotated[bool, typer.Option("--benchmark", help="Time it beside twins in bare torch.")] = False,
+    only: Annotated[
+        str | None, typer.Option(metavar="NAMES", help=f"Only these, with commas: {', '.join(ALL)}.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Shorter measurements.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json", help="Write all of it to a file, too; alone, it asks for both kinds."),
+    ] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Say what this machine can do; with --check and --benchmark, try it.
+
+    Alone it looks and tries nothing, so that it answers at once on any machine. --check takes about a minute,
+    --benchmark some minutes on a GPU (and is about small models on a CPU, where no speed is promised). Each line tells
+    a check, what was expected, what came out and the verdict. -q prints the verdict alone: pass or fail; or, of the
+    machine alone, the device. Exit code 1 if a check fails. What was measured before Ctrl-C is kept.
+
+    \b
+    Examples:
+      dlkit doctor
+      dlkit doctor --device cuda --report gpu.json
+      dlkit doctor --check --only optimizers,loaders
+    """
+    chosen = _chosen(check, benchmark, only, report is not None)
+    if quick and not chosen:
+        raise RequestError("--quick is about what is tried", "dlkit doctor --check --benchmark --quick")
+    if report is not None:
+        require_target("--report", report, (".json",))
+
+    from dlkit.doctor import machine
+    from dlkit.train import machine as settings
+
+    output = Output(as_json, quiet)
+    place = settings.pick_device(device)
+    found = machine.describe(place)
+    if not chosen:
+        output.emit(found, found["device"], lambda: view.machine(found))
+        return 0
+    if not quiet:
+        output.emit(found, None, lambda: view.machine(found))
+    return _examine(chosen, place, found, output, report, quick)
+
+
+def _chosen(check: bool, benchmark: bool, only: str | None, reported: bool) -> dict[str, Entry]:
+    """The checks that are asked for. Raises RequestError where there is no such check."""
+    if only is None:
+        both = reported and not check and not benchmark
+        return {**(CHECKS if check or both else {}), **(BENCHMARKS if benchmark or both else {})}
+    kinds = {**(CHECKS if check or not benchmark else {}), **(BENCHMARKS if benchmark or not check else {})}
+    names = [name.strip() for name in only.split(",")]
+    for name in names:
+        if name not in kinds:
+            known = ", ".join(kinds)
+            raise RequestError(f"--only: no check {name!r}{recipe.closest(name, kinds)}", f"these are: {known}")
+    return {name: entry for name, entry in kinds.items() if name in names}
+
+
+def _examine(
+    chosen: Mapping[str, Entry], place: Any, found: dict[str, Any], output: Output, report: Path | None, quick: bool
+) -> int:
+    """Run the checks, printing and writing down each finding as it comes; the exit code."""
+    from dlkit.doctor.bench import Bench
+    from dlkit.doctor.examine import examine
+
+    started, lines = time.perf_counter(), list["Examined"]()
+    interrupted = True
+    try:
+        with tempfile.TemporaryDirectory(prefix="dlkit-doctor-") as folder:
+            for line in examine(chosen, Bench(place, Path(folder), quick), lambda name: output.say(f"checking {name}")):
+                lines.append(line)
+                if not output.quiet and not output.tables:
+                    output.line(json_text(line.record()))
+                _write(report, found, lines, _verdict(lines, started, True))
+        interrupted = False
+    finally:  # Ctrl-C, too, leaves what was measured
+        verdict = _verdict(lines, started, interrupted)
+        _write(report, found, lines, verdict)
+        output.emit(verdict, verdict["verdict"], lambda: view.results(lines, verdict))
+    return int(verdict["verdict"] == "fail")
+
+
+def _verdict(lines: list[Examined], started: float, interrupted: bool) -> dict[str, Any]:
+    counts = {
+        kind: sum(line.finding.verdict == kind for line in lines) for kind in ("pass", "fail", "measured", "skipped")
+    }
+    failed = [f"{line.check}: {line.finding.subject}" for line in lines if line.finding.verdict == "fail"]
+    return {
+        "kind": "verdict",
+        "verdict": "fail" if failed else "pass",
+        **counts,
+        "failed": failed,
+        "interrupted": interrupted,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def _write(report: Path | None, found: dict[str, Any], lines: list[Examined], verdict: dict[str, Any]) -> None:
+    """The report as it stands."""
+    if report is not None:
+        whole = {"machine": found, "checks": [line.record() for line in lines], "verdict": verdict}
+        write_text(report, json_text(whole, indent=1) + "\n")

@@ -1,0 +1,55 @@
+"""Generating with GPT-2 small beside a decoder in plain torch whose step is one compiled graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dlkit import generation
+from dlkit.doctor.bench import Bench
+from dlkit.doctor.clock import Work, in_turns
+from dlkit.doctor.comparison import beside
+from dlkit.doctor.finding import Finding, judged
+from dlkit.doctor.twins.decoder import Decoder
+from dlkit.doctor.twins.transformer import GPT as PlainGPT
+from dlkit.doctor.twins.weights import copied
+from dlkit.models.gpt import GPT
+from dlkit.train import plan
+
+GOAL = 0.9  # of the twin's speed
+_FIRST = 1  # the token that the text begins with
+
+
+def measure(bench: Bench) -> Iterator[Finding]:
+    """Greedy tokens of one sequence: the same as the twin's in float32, then tokens a second, in bf16 on a GPU."""
+    layers, heads, width, vocabulary, context = bench.sized(gpu=(12, 12, 768, 50_257, 1024), cpu=(2, 2, 64, 512, 128))
+    count = bench.sized(gpu=256, cpu=64)
+    torch.manual_seed(0)
+    model = GPT(vocabulary, context, layers=layers, heads=heads, width=width).to(bench.device).eval()
+    twin = copied(model, PlainGPT(vocabulary, context, layers, heads, width))
+    assert isinstance(twin, PlainGPT)
+    mine = torch.cat([token[:, None] for token in generated(model, count)]).flatten()
+    theirs = torch.cat(Decoder(twin, count, compiled=False).generate(_FIRST, count)).flatten()
+    same = int((mine == theirs).cumprod(0).sum())
+    yield judged("tokens", "the twin's, greedily", f"{same} of {count} alike", same == count, alike=same)
+    if bench.on_gpu:
+        model, twin = model.bfloat16(), twin.bfloat16()
+    compiled = bench.on_gpu and plan.can_compile(bench.device)
+
+    def ours() -> Work:
+        return lambda: generated(model, count)
+
+    def bare() -> Work:
+        decoder = Decoder(twin, count, compiled)
+        return lambda: decoder.generate(_FIRST, count)
+
+    times = in_turns({"dlkit": ours, "bare torch": bare}, bench.device, rounds=3 if bench.quick else 5, warm_up=2)
+    yield beside(bench, f"{count} tokens of one text", times, count, "tokens/s", GOAL)
+
+
+def generated(model: GPT, count: int) -> list[Tensor]:
+    """So many tokens behind the first, each (1,)."""
+    generator = torch.Generator(model.tokens.weight.device)
+    return list(generation.generate(model, [[_FIRST]], count, generation.Sampling(temperature=0), [generator]))

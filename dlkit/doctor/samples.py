@@ -1,0 +1,66 @@
+"""Small files of data for checks: rows, texts and images, the same each time."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+CLASSES = ("left", "right")
+_WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "seven", "wizards", "box"]
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Every file by name, written where it is not there yet."""
+    return {make.__name__: make(folder) for make in (rows, texts, corpus, photographs)}
+
+
+def corpus(folder: Path, lines: int = 2500) -> Path:
+    """A text of random words."""
+    path = folder / "corpus.txt"
+    if not path.exists():
+        random = np.random.default_rng(0)
+        path.write_text("".join(" ".join(random.choice(_WORDS, 8)) + "\n" for _ in range(lines)))
+    return path
+
+
+def rows(folder: Path, count: int = 90) -> Path:
+    """A CSV file of four numbers and a class."""
+    random = np.random.default_rng(0)
+    path = folder / "rows.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["a", "b", "c", "d", "label"])
+        for values in random.normal(size=(count, 4)):
+            writer.writerow([*values, CLASSES[int(values[0] > values[1])]])
+    return path
+
+
+def texts(folder: Path, count: int = 90) -> Path:
+    """A CSV file of sentences of various lengths and a class."""
+    random = np.random.default_rng(0)
+    path = folder / "texts.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for i in range(count):
+            words = random.choice(_WORDS, random.integers(3, 30))
+            writer.writerow([" ".join(words), CLASSES[i % 2]])
+    return path
+
+
+def photographs(folder: Path, side: int = 40, count: int = 12) -> Path:
+    """Folders of smooth JPEG images, one a class."""
+    random = np.random.default_rng(0)
+    if (folder / "photographs").exists():
+        return folder / "photographs"
+    for split in ("train", "val"):
+        for name in CLASSES:
+            place = folder / "photographs" / split / name
+            place.mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                coarse = Image.fromarray(random.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+                coarse.resize((side, side), Image.Resampling.BICUBIC).save(place / f"{i}.jpg", quality=95)
+    return folder / "photographs"

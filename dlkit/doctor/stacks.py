@@ -1,0 +1,49 @@
+"""Runs that are trained at once as a stack end as runs that are trained one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dlkit import build
+from dlkit.compare import race
+from dlkit.compare.runs import Contender, Outcome, Told, grid
+from dlkit.doctor.bench import Bench, loaded
+from dlkit.doctor.finding import Finding, judged
+from dlkit.recipe import Recipe
+
+MOST = 2e-3  # between two losses, as a share
+_RATES, _SEEDS = [0.01, 0.03], 2
+# RMSProp and Adam begin with steps along the sign of a gradient, where rounding decides the sign: their rates are small.
+_SMALL_RATES = {"adagrad", "rmsprop", "adam", "adamw"}
+_STEPS = 6
+
+
+def check(bench: Bench) -> Iterator[Finding]:
+    """A finding for each optimizer whose runs can be stacked."""
+    for name in ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"):
+        rates = [rate / 10 for rate in _RATES] if name in _SMALL_RATES else _RATES
+        contenders = grid([name], rates, _SEEDS)
+        contest = build.Contest({name: recipe_of(name)}, bench.device)
+        alone = _losses(race.loop(contenders, contest.training))
+        together = _losses(race.stack(contenders, contest.training))
+        worst = max(abs(together[who] / alone[who] - 1) for who in contenders)
+        yield judged(
+            f"{name}, {len(contenders)} runs",
+            f"the same losses within {MOST:g}",
+            f"{worst:.1e}",
+            worst < MOST,
+            difference=worst,
+            losses=list(together.values()),
+            expected_losses=list(alone.values()),
+        )
+
+
+def recipe_of(optimizer: str, *changes: str, steps: int = _STEPS) -> Recipe:
+    """What a contender runs, but for its learning rate and seed."""
+    own = ["data.validation=0.1", f"train.eval_every={steps} steps", "model.hidden=[32]", f"optimizer.name={optimizer}"]
+    return loaded("digits-mlp", [*own, *changes], steps=steps)
+
+
+def _losses(told: Iterator[Told]) -> dict[Contender, float]:
+    """The validation loss of each run."""
+    return {one.contender: one.metrics["val/loss"] for one in told if isinstance(one, Outcome)}

@@ -1,0 +1,35 @@
+"""torch's own optimizers, by the name that dlkit has for each: its loop over tensors, and the fastest that it offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# name -> (torch's class, the options in which it is dlkit's rule with defaults, the forms that it comes in)
+TWINS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], tuple[str, ...]]] = {
+    "sgd": (torch.optim.SGD, {}, ("foreach", "fused")),
+    "momentum": (torch.optim.SGD, {"momentum": 0.9}, ("foreach", "fused")),
+    "adagrad": (torch.optim.Adagrad, {}, ("foreach",)),
+    "rmsprop": (torch.optim.RMSprop, {}, ("foreach",)),
+    "adam": (torch.optim.Adam, {}, ("foreach", "fused")),
+    "adamw": (torch.optim.AdamW, {"weight_decay": 0.01}, ("foreach", "fused")),
+    "muon": (torch.optim.Muon, {"weight_decay": 0.0}, ()),
+}
+
+
+def loop(name: str, parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
+    """torch's plain loop over tensors."""
+    constructor, options, forms = TWINS[name]
+    plain = dict.fromkeys(forms, False)
+    return constructor(parameters, lr=lr, **options, **plain)  # pyright: ignore[reportCallIssue]
+
+
+def fast_forms(name: str, parameters: list[Tensor], lr: float) -> dict[str, torch.optim.Optimizer]:
+    """The same by torch's kernels over lists of tensors, and by its fused ones; the loop where there are none."""
+    constructor, options, forms = TWINS[name]
+    if not forms:
+        return {"loop": loop(name, parameters, lr)}
+    return {form: constructor(parameters, lr=lr, **options, **{form: True}) for form in forms}  # pyright: ignore[reportCallIssue]

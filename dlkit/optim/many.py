@@ -1,0 +1,67 @@
+"""Many tensors in the place of one: a rule that is written for one tensor then goes over all of them.
+
+Each operation is one of torch's `_foreach_` functions, which take a list of tensors. On CUDA that is a handful of
+launches for all tensors of a model, in place of one for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+
+class Many:
+    """A list of tensors with the methods and the operators of one; they meet numbers, and other such lists.
+
+    `many.lerp_(others, 0.1)` is torch._foreach_lerp_(tensors, the others' tensors, 0.1), and so on for every method
+    that has such a function.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self.tensors = tensors
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        operation: Callable[..., Any] | None = getattr(torch, f"_foreach_{name}", None)
+        if operation is None:
+            raise AttributeError(f"torch has no _foreach_{name}")
+
+        def call(*arguments: Any, **options: Any) -> Many:
+            result = operation(self.tensors, *map(_bare, arguments), **options)
+            return self if name.endswith("_") else Many(list(result))
+
+        return call
+
+    def __add__(self, other: Any) -> Many:
+        return self.add(other)
+
+    def __iadd__(self, other: Any) -> Many:
+        return self.add_(other)
+
+    def __sub__(self, other: Any) -> Many:
+        return self.sub(other)
+
+    def __mul__(self, other: Any) -> Many:
+        return self.mul(other)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: Any) -> Many:
+        return self.div(other)
+
+    def __rtruediv__(self, other: Any) -> Many:
+        return self.reciprocal().mul(other)
+
+    def __neg__(self) -> Many:
+        return self.neg()
+
+
+def many(tensors: list[Tensor]) -> Tensor:
+    """The tensors as `Many`; called a tensor, since that is what a rule takes them for."""
+    return cast(Tensor, Many(tensors))
+
+
+def _bare(value: Any) -> Any:
+    return value.tensors if isinstance(value, Many) else value

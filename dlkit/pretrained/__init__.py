@@ -1,0 +1,1 @@
+"""Weights that others or an earlier run have trained: opened in one way, and always verified."""

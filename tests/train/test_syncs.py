@@ -1,0 +1,304 @@
+"""Nothing waits for the device within a step: every task and loader, by CUDA's own check, and by a twin of it here."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from dlkit.data.labelled import Examples
+from dlkit.data.sequences import SequenceBatches
+from dlkit.data.streaming import StreamedImages
+from dlkit.data.windows import MaskedWindows, Special, TokenWindows
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dlkit.data import tokenizer
+from dlkit.data.batches import Batches, ImageBatches
+from dlkit.data.dataset import Split
+from dlkit.data.epochs import Epochs
+from dlkit.data.text import Text
+from dlkit.losses import CrossEntropy, SquaredError
+from dlkit.models.bert import BERT
+from dlkit.models.cnn import CNN
+from dlkit.models.gpt import GPT
+from dlkit.models.mlp import MLPClassifier
+from dlkit.optim.adagrad import Adagrad
+from dlkit.optim.adamw import AdamW
+from dlkit.optim.momentum import Momentum
+from dlkit.optim.muon import Muon
+from dlkit.optim.rmsprop import RMSprop
+from dlkit.optim.sgd import SGD
+from dlkit.train.classification import Classification
+from dlkit.train.language import CausalLM, MaskedLM
+from dlkit.train.loop import Training, _Loop
+from dlkit.train.sequences import MultipleChoice, Regression, TextClassification
+from dlkit.train.settings import Settings
+
+Job = Callable[[torch.device], Training]
+CLASSES = ("a", "b", "c")
+WORDS = "the cat sat on the mat and the dogs sat on unhappy logs"
+
+
+def training(device: torch.device, model: nn.Module, task: Any, batches: Any, optimizer: Any = AdamW, **options: Any):
+    """A run of this model; `options` are of its settings."""
+    options = {"precision": "fp32", "compile": "off", "channels_last": "off", **options}
+    model = model.to(device)
+    return Training(
+        model=model,
+        task=task,
+        optimizer=optimizer(model.parameters(), lr=1e-3),
+        schedule=lambda step, total: 1.0,
+        batches=batches,
+        evaluations={},
+        settings=Settings(steps=1000, log_every=1000, **options),
+        device=device,
+    )
+
+
+def images(loss: nn.Module | None = None, optimizer: Any = AdamW, settings: dict[str, Any] | None = None, **data: Any):
+    """Images in memory."""
+
+    def job(device: torch.device) -> Training:
+        split = Split(torch.randint(256, (40, 3, 8, 8), dtype=torch.uint8), torch.randint(3, (40,)))
+        batches = ImageBatches(split, torch.full((3,), 128.0), torch.ones(3), device, 0, True, batch_size=8, **data)
+        task = Classification(loss or CrossEntropy(), CLASSES)
+        return training(device, CNN((3, 8, 8), 3, channels=(4, 6)), task, batches, optimizer, **(settings or {}))
+
+    return job
+
+
+class Pictures:
+    """Images that are decoded as they are asked for."""
+
+    shape = (40, 3, 32, 32)
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        return torch.randperm(40, generator=generator)
+
+    def image(self, row: int) -> Image.Image:
+        return Image.new("RGB", (40, 40), (row, 5 * row, 0))
+
+
+def streamed(**data: Any) -> Job:
+    def job(device: torch.device) -> Training:
+        split = Split(Pictures(), torch.arange(40) % 3)  # pyright: ignore[reportArgumentType]
+        mean, std = torch.full((3,), 128.0), torch.ones(3)
+        batches = StreamedImages(split, mean, std, device, 0, True, batch_size=8, workers=0, **data)
+        return training(device, CNN((3, 32, 32), 3, channels=(4, 6)), Classification(CrossEntropy(), CLASSES), batches)
+
+    return job
+
+
+def table(device: torch.device) -> Training:
+    split = Split(torch.randn(40, 5, dtype=torch.float64), torch.randint(3, (40,)))
+    batches = Batches(split, torch.zeros(5).double(), torch.ones(5).double(), device, 0, True, batch_size=8)
+    return training(device, MLPClassifier((5,), 3, hidden=(4,)), Classification(CrossEntropy(), CLASSES), batches)
+
+
+def causal(device: torch.device) -> Training:
+    batches = TokenWindows(np.arange(600, dtype=np.uint16) % 20, device, 0, True, batch_size=4, context=8)
+    return training(device, GPT(20, 8, layers=1, heads=2, width=8), CausalLM(CrossEntropy()), batches, clip_norm=1.0)
+
+
+def masked(**data: Any) -> Job:
+    def job(device: torch.device) -> Training:
+        special = Special(17, 18, 19, 20, np.arange(20) % 3 == 0)
+        tokens = np.arange(600, dtype=np.uint16) % 17
+        batches = MaskedWindows(tokens, device, 0, True, special, batch_size=4, context=12, mask=0.3, **data)
+        model = BERT(20, 12, None, layers=1, heads=2, width=8)
+        return training(device, model, MaskedLM(CrossEntropy()), batches)
+
+    return job
+
+
+def texts(kind: str) -> Job:
+    """Texts of their own lengths: classes, numbers, or one of several candidates, which may be two or three."""
+
+    def job(device: torch.device) -> Training:
+        pieces = tokenizer.wordpiece(
+            [Text.of(WORDS * 9)], ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), vocab_size=60
+        )
+        task: Any
+        counts = np.arange(40) % 2 + 2 if kind == "choice" else None
+        rows = 40 if counts is None else int(counts.sum())
+        first = [" ".join(WORDS.split()[: 1 + i % 9]) for i in range(rows)]
+        targets = (np.arange(40) % 40 / 7).astype(np.float32) if kind == "number" else np.arange(40) % 2
+        examples = Examples(first, [*first[1:], "logs"], targets, counts)
+        batches = SequenceBatches(examples, pieces, device, 0, True, batch_size=8, context=24)
+        if kind == "number":
+            task = Regression(SquaredError())
+        else:
+            task = (TextClassification if kind == "classes" else MultipleChoice)(CrossEntropy(), CLASSES)
+        outputs = 3 if kind == "classes" else 1
+        return training(device, BERT(pieces.size, 24, outputs, layers=1, heads=2, width=8), task, batches)
+
+    return job
+
+
+JOBS: dict[str, Job] = {
+    "images": images(),
+    "images, all of it": images(
+        CrossEntropy(label_smoothing=0.1, l2=1e-3),
+        settings={"clip_norm": 1.0, "ema": 0.9, "accumulate": 2},
+        flip="alternating",
+        shift=1,
+        cutout=2,
+        start_size=4,
+        grow_epochs=2,
+    ),
+    "images, mixup": images(mixup=0.3),
+    "images, cutmix": images(cutmix=0.3),
+    "images, mixup and cutmix": images(mixup=0.3, cutmix=0.3, border="mirror", shift=1),
+    "images at fp16": images(settings={"precision": "fp16", "clip_norm": 1.0}),
+    "images at bf16": images(settings={"precision": "bf16"}),
+    "stream": streamed(),
+    "stream, mixup": streamed(mixup=0.3),
+    "stream, mixup and cutmix": streamed(mixup=0.3, cutmix=0.3, start_size=32, grow_epochs=1),
+    "table": table,
+    "causal": causal,
+    "masked": masked(),
+    "masked, whole words": masked(whole_words=True),
+    "texts, classes": texts("classes"),
+    "texts, numbers": texts("number"),
+    "texts, candidates": texts("choice"),
+    **{f"images by {kind.__name__}": images(optimizer=kind) for kind in (SGD, Momentum, Adagrad, RMSprop, Muon)},
+}
+
+
+def steps(job: Training) -> Iterator[Callable[[], int]]:
+    """Calls that make one step each, the making of its batch included."""
+    loop = _Loop(job, None, None)
+    job.model.train()
+    batches = loop._steps(0, job.total_steps)
+    while True:
+        yield lambda: loop._step(next(batches)[1])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", JOBS)
+def test_cuda_says_that_nobody_waits(name: str) -> None:
+    step = next(steps(JOBS[name](torch.device("cuda"))))
+    for _ in range(7):  # over the border of an epoch of five; memory is pinned and kernels are loaded at first
+        step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(4):
+            step()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+# ---------------------------------------------------------------- the twin on a CPU
+
+# What gives a number, or a shape that depends on numbers, back to the host; and index by a bool, which is among these.
+WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "masked_scatter", "masked_scatter_", "unique", "_unique2"}
+WAITS |= {"repeat_interleave", "is_nonzero", "equal", "bincount", "nonzero_numpy"}
+KEPT = ("_inputs", "_targets", "_tokens", "_steps", "_mean", "_std")  # by loaders, on the device
+
+
+def flat(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+class Device(TorchDispatchMode):
+    """Plays a device: what was sent there, and what is computed of it, must not be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[int, Any] = {}  # storages, kept so that none is taken for another
+        self.waits: list[str] = []
+        self.watching = False
+
+    def place(self, tensor: Tensor) -> Tensor:
+        """The tensor is on the device from now on."""
+        storage = tensor.untyped_storage()
+        self.held[storage._cdata] = storage
+        return tensor
+
+    def has(self, value: Any) -> bool:
+        return isinstance(value, Tensor) and value.untyped_storage()._cdata in self.held
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        inputs = [
+            x for arg in (*args, *(kwargs or {}).values()) for x in (arg if isinstance(arg, list | tuple) else [arg])
+        ]
+        if any(self.has(x) for x in inputs):
+            name = func._schema.name.removeprefix("aten::")
+            bools = name.startswith("index") and any(
+                isinstance(x, Tensor) and x.dtype == torch.bool for x in inputs[1:]
+            )
+            if self.watching and (name in WAITS or bools):
+                self.waits.append(name)
+            for x in flat(result):
+                if isinstance(x, Tensor):
+                    self.place(x)
+        return result
+
+
+@contextlib.contextmanager
+def played(monkeypatch: pytest.MonkeyPatch, build: Callable[[], Training]) -> Iterator[tuple[Device, Training]]:
+    """A run whose model and data are on a `Device`."""
+    device = Device()
+    job = build()
+    for tensor in (*job.model.parameters(), *job.model.buffers()):
+        device.place(tensor)
+    for name in KEPT:
+        if isinstance(value := getattr(job.batches, name, None), Tensor):
+            device.place(value)
+    monkeypatch.setattr(Epochs, "send", lambda self, values: device.place(values.clone()))
+    for name in ("cpu", "numpy", "tolist", "__array__"):  # which torch does not dispatch on a CPU
+        original = getattr(Tensor, name)
+
+        def watched(self: Tensor, *args: Any, _name: str = name, _original: Any = original) -> Any:
+            if device.watching and device.has(self):
+                device.waits.append(_name)
+            return _original(self, *args)
+
+        monkeypatch.setattr(Tensor, name, watched)
+    for kind in (SGD, Momentum, Adagrad, RMSprop, AdamW, Muon):
+        monkeypatch.setattr(kind, "foreach_devices", ("cpu",))  # as on CUDA
+        if "cuda" not in kind.fused_devices:
+            monkeypatch.setattr(kind, "fused_devices", ())
+    with device:
+        yield device, job
+
+
+@pytest.mark.parametrize("name", [name for name in JOBS if "fp16" not in name])
+def test_nothing_on_the_device_is_waited_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with played(monkeypatch, lambda: JOBS[name](torch.device("cpu"))) as (device, job):
+        step = next(steps(job))
+        step()
+        device.watching = True
+        for _ in range(5):
+            step()
+        device.watching = False
+    assert device.waits == []
+    assert all(device.has(parameter) for parameter in job.model.parameters())
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda x: x.sum().item(),
+        lambda x: (x > 0).nonzero(),
+        lambda x: x[x > 0],
+        lambda x: x.cpu(),
+        lambda x: torch.zeros(9).masked_scatter(torch.ones(9, dtype=torch.bool), x * 1),
+        lambda x: bool((x * 2).isnan().any()),
+        lambda x: x.sum().tolist(),
+    ],
+)
+def test_the_twin_sees_who_waits(wait: Callable[[Tensor], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    with played(monkeypatch, lambda: table(torch.device("cpu"))) as (device, _):
+        x = device.place(torch.randn(9))
+        device.watching = True
+        wait(x)
+        device.watching = False
+    assert device.waits
