@@ -56,34 +56,55 @@ class Sampling:
         """The distribution that is sampled from, (B, V), of logits (B, V)."""
         return self._kept(logits)[0].softmax(-1)
 
-    def _kept(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Logits over temperature, -inf where they are not chosen from, and how sure that is.
+    def _kept(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor | None, tuple[Tensor, Tensor] | None]:
+        """Logits over temperature, -inf where they are not chosen from; and what `_margins` asks of the cuts.
 
         Returns:
-            (B, V) logits, (B, 1) their error, and (B, 1) what is certainly out below and certainly in above.
+            (B, V) kept, (B, V) all of them; the k + 1 greatest; all in order, with the probability before each.
         """
         # P(token) ~ e^(logit / temperature)
         scores = kept = logits.float() / self.temperature
-        error = _ROUNDING * scores.abs().amax(-1, keepdim=True)
-        low = high = torch.full_like(error, -math.inf)
+        greatest = ordered = None
         if 0 < self.top_k < logits.shape[-1]:
-            _, least, next_best = scores.topk(self.top_k + 1).values.split([self.top_k - 1, 1, 1], -1)
-            kept = scores.masked_fill(scores < least, -math.inf)
-            low, high = least - error, next_best + error
-            if self.top_p < 1:  # another k-th token would change the probabilities of all
-                high = high.where(least > high, math.inf)
+            greatest = scores.topk(self.top_k + 1).values
+            kept = scores.masked_fill(scores < greatest[:, -2:-1], -math.inf)
         if self.top_p < 1 < logits.shape[-1]:
-            ordered, places = kept.sort(descending=True)
-            p = ordered.softmax(-1)
+            values, places = kept.sort(descending=True)
+            p = values.softmax(-1)
             before = p.cumsum(-1) - p
             # drop a token if those before it have the probability already; the likeliest one always stays
             beyond = before >= self.top_p
             kept = kept.masked_fill(torch.zeros_like(beyond).scatter_(1, places, beyond), -math.inf)
+            ordered = values, before
+        return kept, scores, greatest, ordered
+
+    def _margins(
+        self, scores: Tensor, greatest: Tensor | None, ordered: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """How sure `_kept` is: (B, 1) the error of logits, and what is certainly out below and certainly in above."""
+        error = _ROUNDING * scores.abs().amax(-1, keepdim=True)
+        low = high = torch.full_like(error, -math.inf)
+        if greatest is not None:
+            least, next_best = greatest[:, -2:-1], greatest[:, -1:]
+            low, high = least - error, next_best + error
+            if self.top_p < 1:  # another k-th token would change the probabilities of all
+                high = high.where(least > high, math.inf)
+        if ordered is not None:
+            values, before = ordered
             slack = 2 * error + _ROUNDING
-            out = ordered.masked_fill(before < self.top_p + slack, -math.inf).amax(-1, keepdim=True)
-            inside = ordered.masked_fill(before >= self.top_p - slack, math.inf).amin(-1, keepdim=True)
-            low, high = low.maximum(out - error), high.maximum(inside.minimum(ordered[:, 1:2]) + error)
-        return kept, error, low, high
+            out = values.masked_fill(before < self.top_p + slack, -math.inf).amax(-1, keepdim=True)
+            inside = values.masked_fill(before >= self.top_p - slack, math.inf).amin(-1, keepdim=True)
+            low, high = low.maximum(out - error), high.maximum(inside.minimum(values[:, 1:2]) + error)
+        return error, low, high
+
+    def pick(self, logits: Tensor, noise: Tensor | None = None) -> Tensor:
+        """As `choose`, without asking whether rounding decided."""
+        if not self.random:
+            best, chosen = logits.max(-1)
+        else:
+            assert noise is not None
+            best, chosen = (self.probabilities(logits) / noise).max(-1)
+        return chosen.where(best.isfinite(), -1)
 
     def choose(self, logits: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The next token of each sequence, (B,), -1 where the scores are no numbers; and whether rounding decided.
@@ -98,12 +119,12 @@ class Sampling:
             close = rivals.sum(-1) > 1
         else:
             assert noise is not None
-            kept, error, low, high = self._kept(logits)
+            kept, scores, *cuts = self._kept(logits)
+            error, low, high = self._margins(scores, *cuts)
             # argmax of p / e with e ~ Exp(1) is a sample of p (the race of exponential clocks), and waits for no host
             race = kept.softmax(-1) / noise
             best, chosen = race.max(-1, keepdim=True)
             # those that might be chosen from, and might win
-            scores = logits.float() / self.temperature
             all_of_them = (scores - kept.logsumexp(-1, keepdim=True)).exp() / noise
             rivals = (scores >= low) & (all_of_them > best * torch.exp(-2 * error))
             close = (rivals.sum(-1) > 1) | (scores.gather(-1, chosen) <= high)[:, 0]
@@ -134,11 +155,12 @@ def generate(
     sampling: Sampling,
     generators: Sequence[torch.Generator],
     known: Tensor | None = None,
+    static: bool | None = None,
 ) -> Iterator[Tensor]:
     """The next token of every prompt, again and again: yields (B,) int64 on the device, at most `most` times.
 
     A token costs one row of attention: keys and values of those before it are cached. When the model's context is full,
-    its first half is forgotten and the rest is read again.
+    its first half is forgotten and the rest is read again. On a GPU a token, its choice included, is one CUDA graph.
 
     A row is what it would be alone. In a batch sums are rounded otherwise, so where rounding might decide, the row is
     read again by itself and that decides: on a CPU; on a GPU it would have to be waited for at every step, and there
@@ -151,30 +173,41 @@ def generate(
         sampling: how they are chosen.
         generators: of random numbers, on the model's device: one for each row.
         known: (K,) the tokens to choose from; null for all.
+        static: a step is a fixed list of kernels, which a GPU records; null for yes unless on a CPU.
     """
-    rows = SideBySide(model, prompts, most)
     device = model.tokens.weight.device
-    noise = None
+    choices = model.vocabulary if known is None else len(known)
+    noise = torch.empty(len(prompts), choices, device=device) if sampling.random else None
+    static = device.type != "cpu" if static is None else static
+
+    def pick(logits: Tensor) -> Tensor:
+        chosen = sampling.pick(_of(known, logits), noise)  # (B,)
+        return chosen if known is None else known[chosen].where(chosen >= 0, -1)
+
+    rows = SideBySide(model, prompts, most, pick if static else None)
     for step in range(most):
-        logits = _of(known, rows.logits())  # (B, K)
-        if sampling.random:
-            noise = torch.empty(logits.shape, device=device) if noise is None else noise
+        if noise is not None:
             for row, generator in zip(noise, generators, strict=True):
                 row.exponential_(generator=generator)
-        chosen, close = sampling.choose(logits, noise)  # (B,)
-        if device.type == "cpu" and bool(close.any()):
-            for row in close.nonzero()[:, 0].tolist():
-                mine = None if noise is None else noise[row : row + 1]
-                chosen[row] = sampling.choose(_of(known, rows.alone(row)), mine)[0][0]
-        if known is not None:
-            chosen = known[chosen].where(chosen >= 0, -1)
+        # what a step gives is overwritten by the next one
+        chosen = rows.next().clone() if static else _chosen(rows, sampling, noise, known)
         if step + 1 < most:
             rows.append(chosen.clamp(min=0))  # `fetched` refuses a -1, but a GPU is some steps ahead of it
         yield chosen
 
 
+def _chosen(rows: SideBySide, sampling: Sampling, noise: Tensor | None, known: Tensor | None) -> Tensor:
+    """The next token of each, (B,), -1 where the scores are no numbers. Waits for the device."""
+    chosen, close = sampling.choose(_of(known, rows.next()), noise)
+    if bool(close.any()):
+        for row in close.nonzero()[:, 0].tolist():
+            mine = None if noise is None else noise[row : row + 1]
+            chosen[row] = sampling.choose(_of(known, rows.alone(row)), mine)[0][0]
+    return chosen if known is None else known[chosen].where(chosen >= 0, -1)
+
+
 def _of(known: Tensor | None, logits: Tensor) -> Tensor:
-    """The logits of the tokens to choose from."""
+    """The logits of the tokens to choose from, (B, K)."""
     return logits if known is None else logits.index_select(-1, known)
 
 

@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from dlkit.annotations import NonNegative, Rate
 from dlkit.errors import DlkitError, RequestError
+from dlkit.linear_cross_entropy import linear_cross_entropy
 
 
 def log_softmax_reference(logits: Tensor) -> Tensor:
@@ -107,7 +108,14 @@ class CrossEntropy(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor, parameters: Iterable[Tensor] | None = None) -> Tensor:
         """The loss, a scalar. Raises DlkitError where l2 is set and no parameters come to be penalized."""
-        loss = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing)
+        return self.penalized(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing), parameters)
+
+    def of_linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
+        """The cross-entropy of the logits x W^T + b, of which few are there at a time: see `linear_cross_entropy`."""
+        return linear_cross_entropy(x, weight, bias, targets, label_smoothing=self.label_smoothing)
+
+    def penalized(self, loss: Tensor, parameters: Iterable[Tensor] | None) -> Tensor:
+        """The loss and the penalty, if there is one."""
         if not self.l2:
             return loss
         if parameters is None:

@@ -30,12 +30,13 @@ MAY = {
     "recipe": {"catalog", "data"},  # data.store alone: is what the recipe needs here?
     "schedules": set[str](),
     "nn": set[str](),
-    "losses": set[str](),
+    "linear_cross_entropy": set[str](),
+    "losses": {"linear_cross_entropy"},
     "optim": set[str](),
     "data": set[str](),
     "models": {"nn"},
     "pretrained": {"nn", "models", "train"},  # of train, checkpoints and checks of numbers: a run as weights, verified
-    "train": {"nn"},
+    "train": {"nn", "linear_cross_entropy"},
     "compare": {"train"},
     "generation": {"models"},
     "surprisal": {"models"},

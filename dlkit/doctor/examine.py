@@ -11,6 +11,7 @@ from dlkit.catalog import resolve
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.finding import Examined, Finding
 from dlkit.doctor.registry import Entry
+from dlkit.train import machine
 
 
 def examine(
@@ -48,5 +49,7 @@ def _tidy(bench: Bench) -> None:
     """Leave nothing to the next check: compiled code, cached memory, switches of the process."""
     torch.compiler.reset()
     torch.set_flush_denormal(False)
+    machine.multiply_at("fp32")
+    machine.choose_kernels(deterministic=False, benchmark=False)
     if bench.on_gpu:
         torch.cuda.empty_cache()

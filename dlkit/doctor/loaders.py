@@ -42,11 +42,11 @@ LOADERS = {
     "images, mixed": Loader(
         "digits-resnet20", ("data.batch_size=400", "data.mixup=0.2", "data.cutmix=1.0"), once=False
     ),
-    "images, growing": Loader(
-        "digits-resnet20", ("data.batch_size=400", "data.start_size=4", "data.grow_epochs=1")
-    ),
+    "images, growing": Loader("digits-resnet20", ("data.batch_size=400", "data.start_size=4", "data.grow_epochs=1")),
     "rows": Loader("csv-mlp", ("data.path={rows}", "data.batch_size=16")),
-    "folders of images": Loader("images-resnet20", ("data.path={photographs}", "data.size=16", "data.batch_size=8", "data.validation=0")),
+    "folders of images": Loader(
+        "images-resnet20", ("data.path={photographs}", "data.size=16", "data.batch_size=8", "data.validation=0")
+    ),
     "streamed images": Loader(
         "imagenet-resnet50", ("data.path={photographs}", "data.size=32", "data.workers=0", "data.batch_size=8")
     ),
@@ -55,7 +55,7 @@ LOADERS = {
     "masked words": Loader("pydoc-bert", (*_MASKED, "data.whole_words=true"), once=False),
     "repeats": Loader("repeats-gpt", (), once=False),
     "texts": Loader("texts-bert", ("data.path={texts}", "data.batch_size=8")),
-}  # fmt: skip
+}
 
 
 def check(bench: Bench) -> Iterator[Finding]:

@@ -51,9 +51,16 @@ def fast_cnn(bench: Bench) -> Iterator[Finding]:
     recipe = loaded("images-fast", changes, steps=ENDLESS, precision=_format(bench))
     steps = images // batch
     yield _images(
-        bench, "fast CNN, 32 pixels", recipe, random_images(images, 32, 10), lambda: FastCNN(widths, 10),
-        pad=2, calls=steps, unit="epochs/s", amount=1.0,
-    )  # fmt: skip
+        bench,
+        "fast CNN, 32 pixels",
+        recipe,
+        random_images(images, 32, 10),
+        lambda: FastCNN(widths, 10),
+        pad=2,
+        calls=steps,
+        unit="epochs/s",
+        amount=1.0,
+    )
 
 
 def resnet50(bench: Bench) -> Iterator[Finding]:
@@ -69,9 +76,13 @@ def resnet50(bench: Bench) -> Iterator[Finding]:
     ]
     recipe = loaded("imagenet-resnet50", changes, steps=ENDLESS, precision=_format(bench))
     yield _images(
-        bench, f"ResNet-50, {side} pixels", recipe, random_images(images, side, 1000),
-        lambda: ResNet(depths, widths, 1000, large=True, bottleneck=True), pad=0,
-    )  # fmt: skip
+        bench,
+        f"ResNet-50, {side} pixels",
+        recipe,
+        random_images(images, side, 1000),
+        lambda: ResNet(depths, widths, 1000, large=True, bottleneck=True),
+        pad=0,
+    )
 
 
 def gpt2(bench: Bench) -> Iterator[Finding]:
@@ -92,9 +103,7 @@ def gpt2(bench: Bench) -> Iterator[Finding]:
         model = GPT(padded, context, layers, heads, width).to(bench.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
         run: Any = torch.compile(model) if compiled else model
-        return loops.training_step(
-            run, optimizer, loops.windows(tokens, rows, context), dtype=_dtype(bench), clip=1.0
-        )  # fmt: skip
+        return loops.training_step(run, optimizer, loops.windows(tokens, rows, context), dtype=_dtype(bench), clip=1.0)
 
     steps = bench.sized(gpu=5, cpu=1)
     times = in_turns(
@@ -109,9 +118,15 @@ def gpt2(bench: Bench) -> Iterator[Finding]:
     peak = _peak(bench)
     numbers = {} if peak is None else {"MFU": speed * flops / peak}
     yield beside(
-        bench, f"GPT-2, {parameters / 1e6:.0f} M parameters{', compiled' if compiled else ''}",
-        times, steps * rows * context, "tokens/s", GOAL, **numbers, flops_per_token=flops,
-    )  # fmt: skip
+        bench,
+        f"GPT-2, {parameters / 1e6:.0f} M parameters{', compiled' if compiled else ''}",
+        times,
+        steps * rows * context,
+        "tokens/s",
+        GOAL,
+        **numbers,
+        flops_per_token=flops,
+    )
 
 
 def bert(bench: Bench) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ Shapes: B sequences, T tokens, W numbers a token, V vocabulary, K outputs, M pre
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -104,7 +105,12 @@ class BERT(nn.Module):
         return self.tokens.weight.shape[0]
 
     def forward(
-        self, tokens: Tensor, segments: Tensor | None = None, real: Tensor | None = None, at: Tensor | None = None
+        self,
+        tokens: Tensor,
+        segments: Tensor | None = None,
+        real: Tensor | None = None,
+        at: Tensor | None = None,
+        into: Callable[[Tensor, Linear], Tensor] | None = None,
     ) -> Tensor:
         """Logits: of each token (B, T, V), of the tokens `at` (M, V), or of each sequence (B, K): as the head has it.
 
@@ -113,9 +119,10 @@ class BERT(nn.Module):
             segments: (B, T) int64, 0 in the first text of a pair and 1 in the second; null for all 0.
             real: (B, T) bool, False for padding; null for no padding.
             at: (M,) int64, places in the flattened (B T) tokens, for a head that predicts tokens.
+            into: what to make of the last layer's input (..., W) and the layer, in place of logits; for such a head.
         """
         x = self.hidden(tokens, segments, real)
-        return self.head(x, real) if isinstance(self.head, SequenceHead) else self.head(x, at)
+        return self.head(x, real) if isinstance(self.head, SequenceHead) else self.head(x, at, into)
 
     def hidden(self, tokens: Tensor, segments: Tensor | None = None, real: Tensor | None = None) -> Tensor:
         """The encoded tokens, (B, T, W). Raises DlkitError on sequences longer than the context."""
@@ -144,10 +151,13 @@ class TokenHead(nn.Module):
         if tied:
             self.decoder.weight = tokens.weight
 
-    def forward(self, x: Tensor, at: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, at: Tensor | None = None, into: Callable[[Tensor, Linear], Tensor] | None = None
+    ) -> Tensor:
         if at is not None:
             x = x.flatten(0, 1).index_select(0, at)  # (M, W)
-        return self.decoder(self.norm(self.activation(self.transform(x))))
+        x = self.norm(self.activation(self.transform(x)))
+        return self.decoder(x) if into is None else into(x, self.decoder)
 
 
 class SequenceHead(nn.Module):

@@ -7,6 +7,7 @@ Shapes: B sequences, T tokens, W numbers a token, V vocabulary.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -101,7 +102,13 @@ class GPT(nn.Module):
         return self.tokens.weight.shape[0]
 
     def forward(
-        self, tokens: Tensor, *, cache: Cache | None = None, padding: Tensor | None = None, last: bool = False
+        self,
+        tokens: Tensor,
+        *,
+        cache: Cache | None = None,
+        padding: Tensor | None = None,
+        last: bool = False,
+        into: Callable[[Tensor, Linear], Tensor] | None = None,
     ) -> Tensor:
         """Logits of the token after each, (B, T, V).
 
@@ -110,12 +117,14 @@ class GPT(nn.Module):
             cache: of the tokens so far, which these join.
             padding: (B,) int64, how many of each row's first tokens are only there to make rows equally long.
             last: only those after the last token, (B, 1, V).
+            into: what to make of the last layer's input (B, T, W) and the layer, in place of logits.
 
         Raises:
             DlkitError: more tokens than the model can look back on.
         """
         x = self.hidden(tokens, cache, padding)
-        return self.head(x[:, -1:] if last else x)
+        x = x[:, -1:] if last else x
+        return self.head(x) if into is None else into(x, self.head)
 
     def hidden(self, tokens: Tensor, cache: Cache | None = None, padding: Tensor | None = None) -> Tensor:
         """What the last layer sees, (B, T, W). Arguments as in `forward`."""

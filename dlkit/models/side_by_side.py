@@ -13,19 +13,22 @@ from torch import Tensor
 
 from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
+from dlkit.models.static_decoding import StaticDecoder, Tail
 
 
 class SideBySide:
-    """What each sequence has in view, and the logits of the token after it.
+    """What each sequence has in view, and the logits of the token after it, or what a tail makes of them.
 
     Args:
         model: in evaluation mode.
         prompts: token numbers, at least one each and at most the model's context.
         most: tokens that are appended to each.
+        tail: of kernels alone, (B, V) to whatever `next` is to give: then a step is a fixed list of kernels, as a GPU
+            wants it; its result is overwritten by the next step. Without one `next` gives the logits.
     """
 
-    def __init__(self, model: GPT, prompts: list[list[int]], most: int) -> None:
-        self.model = model
+    def __init__(self, model: GPT, prompts: list[list[int]], most: int, tail: Tail | None = None) -> None:
+        self.model, self._tail = model, tail
         self._device = model.tokens.weight.device
         longest = max(map(len, prompts))
         self._end = longest  # the slot behind the last token
@@ -38,11 +41,12 @@ class SideBySide:
         self._tokens = torch.zeros(len(prompts), slots, dtype=torch.int64)
         self._tokens[:, :longest] = torch.tensor(rows)
         self._tokens = self._tokens.to(self._device)
-        self._decoder = Decoder(model, model.make_cache(len(prompts), slots))
+        cache = model.make_cache(len(prompts), slots)
+        self._decoder = Decoder(model, cache) if tail is None else StaticDecoder(model, cache, tail)
         self._unread = longest  # the last tokens, which the cache does not hold yet
 
     def append(self, tokens: Tensor) -> None:
-        """The next token of each, (B,) int64. Between two of them `logits` must be asked for."""
+        """The next token of each, (B,) int64. Between two of them `next` must be asked for."""
         context, kept = self.model.context, max(1, self.model.context // 2)
         full = [row for row, begin in enumerate(self._begins) if self._end - begin == context]
         if len(full) == len(self._begins):  # all begin anew, with their last tokens
@@ -58,13 +62,14 @@ class SideBySide:
         self._end += 1
         self._unread += 1
 
-    def logits(self) -> Tensor:
-        """(B, V) of the token after each."""
+    def next(self) -> Tensor:
+        """The logits (B, V) of the token after each, or what the tail makes of them."""
         unread, self._unread = self._unread, 0
         if unread == 1:
             return self._decoder.step(self._tokens[:, self._end - 1], self._padding, self._first)
         tokens = self._tokens[:, self._end - unread : self._end]
-        return self.model(tokens, cache=self._decoder.cache, padding=self._padding, last=True)[:, -1]
+        logits = self.model(tokens, cache=self._decoder.cache, padding=self._padding, last=True)[:, -1]
+        return logits if self._tail is None else self._tail(logits)
 
     def alone(self, row: int) -> Tensor:
         """(1, V) of the token after one sequence, by reading what it has in view and nothing else."""

@@ -66,6 +66,7 @@ class RMSprop(Optimizer):
 
     elementwise = True
     fused_devices = ("cpu", "cuda")
+    foreach_devices = ("cpu", "cuda")
 
     def __init__(
         self,

@@ -1,18 +1,24 @@
 """Language modelling: predict the next token (GPT) or the masked ones (BERT), and measure how well.
 
-Shapes: B windows, T tokens, M predicted tokens, V vocabulary.
+Where all logits at once are too many, the loss and the measures take some rows of the last layer at a time.
+
+Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W numbers a token, V vocabulary.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.linear_cross_entropy import chunk_rows, pays
 from dlkit.train.finite import require_answers
+
+Into = Callable[[Tensor, Any], Tensor]
 
 
 class CausalLM:
@@ -34,9 +40,21 @@ class CausalLM:
         """(B T, V) of the tokens after each of (B, T)."""
         return model(batch[0]).flatten(0, -2)
 
+    def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
+        """What `into` makes of the last layer's input, (B, T, W), and the layer: of what would give the logits."""
+        return model(batch[0], into=into)
+
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, on the device."""
-        return self.loss(self.logits(model, batch), batch[1], model.parameters()), None
+        targets: Tensor = batch[1]
+        if not pays(len(targets), vocabulary(model), targets.device):
+            return self.loss(self.logits(model, batch), targets, model.parameters()), None
+        loss: Any = self.loss
+
+        def nats(x: Tensor, layer: Any) -> Tensor:
+            return loss.of_linear(x.flatten(0, -2), layer.weight, layer.bias, targets)
+
+        return loss.penalized(self.last(model, batch, nats), model.parameters()), None
 
     def meter(self, device: torch.device) -> LanguageMeter:
         return LanguageMeter(self, device)
@@ -49,6 +67,15 @@ class MaskedLM(CausalLM):
         """(M, V) of the tokens at the chosen places."""
         inputs, _, places, *_ = batch
         return model(inputs, at=places)
+
+    def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
+        inputs, _, places = batch
+        return model(inputs, at=places, into=into)
+
+
+def vocabulary(model: Any) -> int:
+    """V."""
+    return model.vocabulary
 
 
 class LanguageMeter:
@@ -69,7 +96,21 @@ class LanguageMeter:
 
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
-        logits, targets = self.task.logits(model, batch).float(), batch[1]  # (N, V), (N,)
+        targets: Tensor = batch[1]
+        if not pays(len(targets), vocabulary(model), targets.device):
+            self._count(self.task.logits(model, batch), targets)
+            return
+
+        def count(x: Tensor, layer: Any) -> Tensor:
+            rows = chunk_rows(len(targets), vocabulary(model))
+            for part, labels in zip(x.flatten(0, -2).split(rows), targets.split(rows), strict=True):
+                self._count(layer(part), labels)
+            return self.nats
+
+        self.task.last(model, batch, count)
+
+    def _count(self, logits: Tensor, targets: Tensor) -> None:
+        logits = logits.float()  # (N, V)
         # sum over t of -ln P(token t | ...)
         each = F.cross_entropy(logits, targets, reduction="none")  # (N,); a target of -100 does not count
         self.nats += each.sum(dtype=self.nats.dtype)

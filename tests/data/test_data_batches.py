@@ -235,6 +235,7 @@ class _Kernels(TorchDispatchMode):
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_cuda_sees_the_same_batches_without_waiting() -> None:
     split = image_split()
     statistics_ = statistics(split.inputs)

@@ -6,6 +6,7 @@ The quick tests count what torch.compile hands to its backend, and run that as i
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -72,6 +73,29 @@ def test_a_model_is_compiled_once(overrides: list[str], backend: CompileCounter)
     assert counts == [1] * 3 * job.steps_per_epoch
     assert len(set(samples)) == 2  # each epoch ends with a smaller batch
     assert backend.op_count > 8
+
+
+@pytest.mark.parametrize("more", ["loss={name: cross_entropy, l2: 1e-3}", "data.mixup=0.8"])
+def test_the_loss_and_what_is_right_are_compiled_too(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.compiler.reset()
+    called: set[str] = set()
+
+    def note(module: torch.fx.GraphModule, _: object) -> Any:
+        called.update(str(node.target) for node in module.graph.nodes)
+        return module.forward
+
+    monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=note, fullgraph=True))
+    monkeypatch.setattr("dlkit.train.plan.can_compile", lambda device: True)
+    job = build.training(recipe.load("digits-resnet20", [*DIGITS, RESNET, more, "train.precision=bf16"]), CPU).training
+    batch = next(iter(job.batches.epoch(0)))
+    torch.manual_seed(0)
+    loss, right = job.compiled(batch)
+    torch.manual_seed(0)
+    plain, plain_right = job.forward(batch)
+    torch.testing.assert_close((loss, right), (plain, plain_right))
+    loss.backward()
+    assert any("cross_entropy" in target for target in called)
+    assert "argmax" in called
 
 
 def test_growing_images_are_compiled_once_a_size(backend: CompileCounter) -> None:

@@ -34,6 +34,7 @@ class Fixed(nn.Module):
     def __init__(self, outputs: Tensor) -> None:
         super().__init__()
         self.outputs = outputs
+        self.vocabulary = outputs.shape[-1]
         self.calls: list[Any] = []
 
     def forward(self, *inputs: Any, **keys: Any) -> Tensor:
@@ -197,9 +198,11 @@ def small_gpt(context: int = 16) -> GPT:
     return model
 
 
-def sample(model: GPT, prompts: list[list[int]], most: int, sampling: Sampling, seed: int = 0) -> list[list[int]]:
+def sample(
+    model: GPT, prompts: list[list[int]], most: int, sampling: Sampling, seed: int = 0, **keys: Any
+) -> list[list[int]]:
     generators = [torch.Generator().manual_seed(seed + row) for row in range(len(prompts))]
-    return torch.stack(list(generate(model, prompts, most, sampling, generators)), 1).tolist()
+    return torch.stack(list(generate(model, prompts, most, sampling, generators, **keys)), 1).tolist()
 
 
 def test_greedy_is_the_likeliest_token_each_time() -> None:
@@ -241,18 +244,19 @@ def test_a_row_of_a_batch_is_what_it_would_be_alone(context: int, sampling: Samp
     model = small_gpt(context)
     prompts = [[(3 * i + j) % 50 for j in range(1 + i % context)] for i in range(5)]
     together = sample(model, prompts, 3 * context, sampling)
+    assert together == sample(model, prompts, 3 * context, sampling, static=True)  # as a GPU does it
     assert together == [sample(model, [each], 3 * context, sampling, row)[0] for row, each in enumerate(prompts)]
 
 
 def test_rounding_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, prompts = small_gpt(8), [[3, 1, 4, 1, 5], [9], [2, 6]]
-    original = SideBySide.logits
+    original = SideBySide.next
 
     def rounded(self: SideBySide) -> Tensor:  # as if a batch had other sums, by less than what is looked out for
         logits = original(self)
         return logits + 2e-6 * logits.abs().amax() * torch.randn_like(logits).clamp(-2, 2)
 
-    monkeypatch.setattr(SideBySide, "logits", rounded)
+    monkeypatch.setattr(SideBySide, "next", rounded)
     # two tokens that are equally likely up to rounding, at every step
     model.head.weight.data[25:] = model.head.weight.data[:25]
     twins = [sample(model, prompts, 20, Sampling(0)) for _ in range(3)]

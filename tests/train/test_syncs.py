@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dlkit.data.labelled import Examples
-from dlkit.data.sequences import SequenceBatches
-from dlkit.data.streaming import StreamedImages
-from dlkit.data.windows import MaskedWindows, Special, TokenWindows
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dlkit.data import tokenizer
 from dlkit.data.batches import Batches, ImageBatches
 from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs
-from dlkit.data.text import Text
+from dlkit.data.images.streaming import StreamedImages
+from dlkit.data.text import tokenizer
+from dlkit.data.text.corpus import Text
+from dlkit.data.text.labelled import Examples
+from dlkit.data.text.padded_batches import SequenceBatches
+from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
 from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models.bert import BERT
 from dlkit.models.cnn import CNN

@@ -1,0 +1,176 @@
+"""The cross-entropy of a last linear layer, some rows at a time, so that its logits are never there all at once.
+
+16 x 1,024 tokens of GPT-2 have 823 million logits: 3.3 GB in float32, and the plain loss holds several copies. Here the
+gradient of a chunk of rows is computed while its logits are at hand, in the forward pass, and the backward pass only
+scales it. It costs the same three matrix products as the plain loss:
+
+    logits = X W^T + b,   dlogits = softmax(logits) - q,   dX = dlogits W,   dW = dlogits^T X,   db = sum_n dlogits_n
+
+Products are in the type of autocast, softmax and sums in float32 (float64 for float64). The gradient is kept of the sum
+over rows, not of the mean, so that float16 does not lose it before a scaler has scaled it. GPUs multiply 16-bit
+matrices fast only where their sides are multiples of 8 or more: there the vocabulary is padded to a multiple of 64 by
+rows that a bias of -inf makes impossible, in the copy that the cast to 16 bits makes anyway.
+
+torch.nn.functional.linear_cross_entropy, new in 2.14, does not pad, takes no smoothed labels in chunks, and breaks a
+compiled graph; this one is compiled with the model around it.
+
+Shapes: N rows, W numbers in, V classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+_PAYS = {"cuda": 1 << 24, "cpu": 1 << 28}  # logits, from which on chunks are worth their overhead
+_CHUNK = 1 << 28  # logits at a time
+_MULTIPLE = 64
+
+
+def pays(rows: int, classes: int, device: torch.device) -> bool:
+    """Whether so many rows have so many logits that they had better not be there all at once."""
+    return rows * classes >= _PAYS.get(device.type, 1 << 28)
+
+
+def chunk_rows(rows: int, classes: int) -> int:
+    """Rows at a time, in chunks of equal length but for the last."""
+    chunks = max(1, -(-rows * classes // _CHUNK))
+    return max(1, -(-rows // chunks))
+
+
+def linear_cross_entropy(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    rows: int | None = None,
+) -> Tensor:
+    """Mean cross-entropy of x W^T + b, a scalar in float32 (float64 for float64), as `F.cross_entropy` has it.
+
+    Args:
+        x: (N, W).
+        weight: (V, W).
+        bias: (V,), or null.
+        targets: (N,) int64; a negative one does not count.
+        label_smoothing: the part of each label that is spread evenly over all classes.
+        rows: at a time; null for as many as have `_CHUNK` logits.
+    """
+    dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
+    rows = rows or chunk_rows(len(x), len(weight))
+    wanted = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
+    return _LinearCrossEntropy.apply(x, weight, bias, targets, label_smoothing, rows, dtype, wanted)  # pyright: ignore
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        label_smoothing: float,
+        rows: int,
+        dtype: torch.dtype,
+        wanted: bool,
+    ) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            wide = torch.promote_types(dtype, torch.float32)
+            classes = len(weight)
+            padded_weight, padded_bias = _padded(weight.to(dtype), None if bias is None else bias.to(dtype))
+            total = torch.zeros((), dtype=wide, device=x.device)
+            dx: list[Tensor] = []
+            dw = db = None
+            for part, labels in zip(x.split(rows), targets.split(rows), strict=True):
+                nats, *gradients = _chunk(
+                    part.to(dtype), padded_weight, padded_bias, labels, classes, label_smoothing, wanted
+                )
+                total = total + nats
+                if wanted:
+                    of_x, of_weight, of_bias = gradients
+                    dx.append(of_x)
+                    # one chunk needs no sum, and so no wider type
+                    dw = of_weight if rows >= len(x) else of_weight.to(wide) if dw is None else dw + of_weight
+                    db = of_bias if db is None else db + of_bias
+            counted = (targets >= 0).sum()
+            if wanted:
+                ctx.dtypes = x.dtype, weight.dtype
+                assert dw is not None
+                db = None if bias is None or db is None else db[:classes]
+                ctx.save_for_backward(torch.cat(dx), dw[:classes], db, counted)
+        # mean over the rows that count; NaN where none does
+        return total / counted
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        dx, dw, db, counted = ctx.saved_tensors
+        of_x, of_weight = ctx.dtypes
+        scale = gradient / counted
+        return (
+            (dx * scale).to(of_x) if ctx.needs_input_grad[0] else None,
+            (dw * scale).to(of_weight) if ctx.needs_input_grad[1] else None,
+            (db * scale).to(of_weight) if db is not None and ctx.needs_input_grad[2] else None,
+            *(None,) * 5,
+        )
+
+
+def _padded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The layer with impossible classes behind the others, where its products are the faster for it."""
+    missing = _missing(weight)
+    if not missing:
+        return weight, bias
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
+    return F.pad(weight, (0, 0, 0, missing)), F.pad(bias, (0, missing), value=-torch.inf)
+
+
+def _missing(weight: Tensor) -> int:
+    """Classes to add."""
+    return -len(weight) % _MULTIPLE if weight.device.type == "cuda" and weight.element_size() == 2 else 0
+
+
+def _chunk(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    targets: Tensor,
+    classes: int,
+    label_smoothing: float,
+    wanted: bool,
+) -> tuple[Tensor, ...]:
+    """The sum of the cross-entropies of some rows (n, W); its gradients by them, by weight (V', W) and by bias (V').
+
+    For that of a bias that is not there any number stands.
+    """
+    wide = torch.promote_types(x.dtype, torch.float32)
+    logits = F.linear(x, weight, bias)  # (n, V')
+    log_p = logits.log_softmax(-1, dtype=wide)
+    counts = targets >= 0  # (n,)
+    labels = targets.clamp(min=0)[:, None]
+    # H(q, p) = -sum_k q_k log p_k, with q_k = (1 - epsilon) [k = target] + epsilon / V
+    nats = (label_smoothing - 1) * log_p.gather(1, labels)[:, 0]
+    if label_smoothing:
+        nats = nats - label_smoothing / classes * log_p[:, :classes].sum(-1)
+    nats = nats.where(counts, 0).sum()
+    if not wanted:
+        return (nats,)
+    # dH/dlogits = p - q
+    if torch.compiler.is_compiling():  # one pass over the logits; a scatter would need them in memory
+        columns = torch.arange(logits.shape[1], device=x.device)
+        gradient = log_p.exp() - (1 - label_smoothing) * (columns == labels).to(wide)
+        if label_smoothing:
+            gradient = gradient - label_smoothing / classes * (columns < classes).to(wide)
+        dlogits = gradient.where(counts[:, None], 0).to(x.dtype)
+    else:
+        gradient = log_p.exp_()
+        gradient.scatter_add_(1, labels, gradient.new_full((), label_smoothing - 1).expand(labels.shape))
+        if label_smoothing:
+            gradient[:, :classes] -= label_smoothing / classes
+        dlogits = logits.copy_(gradient.masked_fill_(~counts[:, None], 0))
+    return nats, dlogits @ weight, dlogits.t() @ x, nats if bias is None else dlogits.sum(0, dtype=wide)
