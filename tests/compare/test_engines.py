@@ -119,6 +119,15 @@ def test_language_models_stack(dropout: float) -> None:
     assert "random numbers" in (stackable.unsupported(attending) or "")
 
 
+def test_masked_language_models_are_not_stacked() -> None:
+    """Their batches say at which places they predict, and how many these are differs."""
+    small = "model={name: bert, layers: 1, heads: 2, width: 16, dropout: 0.0, attention_dropout: 0.0}"
+    fixed = [change for change in SETTINGS if "validation" not in change]
+    changes = [small, "data={name: pydoc, batch_size: 2, context: 32}", "tokenizer.vocab_size=300"]
+    race_of = build.Contest({"adamw": recipe.load("pydoc-bert", [*fixed, *changes])}, torch.device("cpu"))
+    assert "more than inputs" in (stackable.unsupported(race_of.training(Contender("adamw", 0.1, 0))) or "")
+
+
 def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed() -> None:
     race_of = contest("model.dropout=0.5", optimizers=["sgd"])
     members = race.members_of(grid(["sgd"], [1e-9], 3), race_of.training)
