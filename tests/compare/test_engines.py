@@ -124,7 +124,9 @@ def test_masked_language_models_are_not_stacked() -> None:
     small = "model={name: bert, layers: 1, heads: 2, width: 16, dropout: 0.0, attention_dropout: 0.0}"
     fixed = [change for change in SETTINGS if "validation" not in change]
     changes = [small, "data={name: pydoc, batch_size: 2, context: 32}", "tokenizer.vocab_size=300"]
-    race_of = build.Contest({"adamw": recipe.load("pydoc-bert", [*fixed, *changes])}, torch.device("cpu"))
+    race_of = build.Contest(
+        {"adamw": recipe.load("pydoc-bert", ["optimizer={name: adamw}", *fixed, *changes])}, torch.device("cpu")
+    )
     assert "more than inputs" in (stackable.unsupported(race_of.training(Contender("adamw", 0.1, 0))) or "")
 
 
