@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from dlkit.compare.runs import Contender, Outcome, Smaller, grid
 from dlkit.nn import stacked_convolution
 from dlkit.train import stackable
 from dlkit.train import stacked as stacked_runs
+from dlkit.train.events import StepDone
 from dlkit.train.loop import Training
 from dlkit.train.stacked_updates import ByKind
 
@@ -190,3 +193,48 @@ def test_a_recorded_stack_equals_its_lone_twins(contest: ContestOf, model: str) 
     together = finished(race.stack(contenders, race_of.training))
     for contender, alone in finished(race.loop(contenders[::2], race_of.training)).items():
         assert_same(together[contender], alone)
+
+
+def test_a_step_is_timed_to_the_end_of_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launching takes a moment, what is launched a second."""
+    now = [0.0]
+
+    def spend(seconds: float) -> None:
+        now[0] += seconds
+
+    def fit(training: Any) -> Any:
+        for step in range(3):
+            spend(0.001)
+            yield StepDone(step + 1, 0, 1, 0.1, None)
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing, "fit", fit)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: spend(1.0))
+    for device, seconds in (("cuda", 1.001), ("cpu", 0.001)):
+        training: Any = SimpleNamespace(device=torch.device(device))
+        steps = timing.alone_steps(lambda _, training=training: training, Contender("sgd", 0.1, 0), 1)
+        assert [next(steps) for _ in range(4)] == pytest.approx([seconds] * 4)
+
+
+@pytest.mark.parametrize(("steps", "engine"), [(200, "loop"), (20_000, "stacked")])
+def test_what_comes_before_the_steps_counts_on_cuda(
+    contest: ContestOf, steps: int, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five stacks of 5 s before the first step pay for runs of many steps only."""
+    race_of = contest(f"train.steps={steps}", optimizers=["sgd"])
+
+    def on_cuda(contender: Contender) -> Training:
+        training = race_of.training(contender)
+        training.device = torch.device("cuda:0")
+        return training
+
+    contenders = grid(["sgd"], [1e-2], 50)
+    monkeypatch.setattr(timing, "alone_steps", lambda build, contender, threads: itertools.repeat(1e-3))
+    monkeypatch.setattr(timing, "_stacks", lambda contenders, build: {("stacked", 10): itertools.repeat(1e-4)})
+    monkeypatch.setattr(timing, "obstacle", lambda contenders, build: None)
+    monkeypatch.setattr(timing, "_building", lambda build, contender: 0.1)
+    monkeypatch.setattr(timing, "_rounds", lambda *_: ({("loop", 1): 1e-3, ("stacked", 10): 1e-5}, 5.0))
+    choice = timing.fastest(contenders, on_cuda, 1)
+    total = 50 * steps
+    assert choice.estimates == pytest.approx({"loop": 1e-3 * total + 50 * 0.1, "stacked": 1e-5 * total + 5 * 5.0})
+    assert choice.engine == engine
