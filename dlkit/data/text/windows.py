@@ -85,7 +85,7 @@ class TokenWindows(Epochs):
             yield self._make(begins[rows], number, batch, rows)
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        if self._mapped is not None:
+        if self._mapped:
             yield from Epochs.side_by_side(self, sources, number, start)
             return
         begins, count = self.laid_out([source._begins(number) for source in sources]), len(sources)  # (S samples,)
