@@ -71,8 +71,8 @@ class MultiHeadAttention(nn.Module):
 
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, H, T, D), of what `qkv` gives, (B, T, 3 W)."""
-        parts = projected.unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D)
-        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        # cut first: its gradient is one copy of the three side by side, where that of a stack of them is two
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(3, -1))
         return q, k, v
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
