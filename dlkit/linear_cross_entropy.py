@@ -151,26 +151,29 @@ def _chunk(
     wide = torch.promote_types(x.dtype, torch.float32)
     logits = F.linear(x, weight, bias)  # (n, V')
     log_p = logits.log_softmax(-1, dtype=wide)
-    counts = targets >= 0  # (n,)
+    counts = (targets >= 0).to(wide)  # (n,)
     labels = targets.clamp(min=0)[:, None]
+    of_label = log_p.gather(1, labels)  # (n, 1)
     # H(q, p) = -sum_k q_k log p_k, with q_k = (1 - epsilon) [k = target] + epsilon / V
-    nats = (label_smoothing - 1) * log_p.gather(1, labels)[:, 0]
+    nats = (label_smoothing - 1) * of_label[:, 0]
     if label_smoothing:
         nats = nats - label_smoothing / classes * log_p[:, :classes].sum(-1)
-    nats = nats.where(counts, 0).sum()
+    nats = nats.where(targets >= 0, 0).sum()
     if not wanted:
         return (nats,)
     # dH/dlogits = p - q
+    spread = label_smoothing / classes
+    at_label = of_label.exp() - (1 - label_smoothing) - spread  # in the wide type, in which p - 1 is still a number
     if torch.compiler.is_compiling():  # one pass over the logits; a scatter would need them in memory
         columns = torch.arange(logits.shape[1], device=x.device)
-        gradient = log_p.exp() - (1 - label_smoothing) * (columns == labels).to(wide)
-        if label_smoothing:
-            gradient = gradient - label_smoothing / classes * (columns < classes).to(wide)
-        dlogits = gradient.where(counts[:, None], 0).to(x.dtype)
+        p = log_p.exp()
+        dlogits = torch.where(columns == labels, at_label, p - spread * (columns < classes) if spread else p).to(x.dtype)
     else:
-        gradient = log_p.exp_()
-        gradient.scatter_add_(1, labels, gradient.new_full((), label_smoothing - 1).expand(labels.shape))
-        if label_smoothing:
-            gradient[:, :classes] -= label_smoothing / classes
-        dlogits = logits.copy_(gradient.masked_fill_(~counts[:, None], 0))
-    return nats, dlogits @ weight, dlogits.t() @ x, nats if bias is None else dlogits.sum(0, dtype=wide)
+        dlogits = torch.exp(log_p, out=logits)
+        if spread:
+            dlogits[:, :classes] -= spread
+        dlogits.scatter_(1, labels, at_label.to(x.dtype))
+    # rows that do not count are left out by their own (n, W), not by a pass over (n, V')
+    shown = counts[:, None].to(x.dtype)
+    column = nats if bias is None else counts.to(x.dtype) @ dlogits
+    return nats, (dlogits @ weight) * shown, dlogits.t() @ (x * shown), column.to(wide)

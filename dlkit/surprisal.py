@@ -12,7 +12,9 @@ Shapes: B windows, T tokens a window, n predicted tokens, W numbers a token, V v
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +28,9 @@ from torch import Tensor
 from dlkit.errors import NotFiniteError
 from dlkit.models.gpt import GPT
 
-_TOKENS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 16, "mps": 1 << 14}  # B T
-_LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 28, "mps": 1 << 26}  # logits in memory
+_TOKENS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 15, "mps": 1 << 14}  # B T
+_LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 26, "mps": 1 << 26}  # logits; with alternatives there are four copies
+_AHEAD = {"cuda": 1}  # batches that a device may be given before the last one is asked for
 
 Integers = NDArray[np.int64]
 
@@ -101,16 +104,19 @@ def predict(
             return
         yield _unpredicted(first[:1], model.vocabulary, alternatives)
         chunks = _chain(first, chunks)
-    rows: list[Integers] = []
-    fresh: list[int] = []
-    for window, new in windows(chunks, context, stride):
-        rows.append(window)
-        fresh.append(new)
-        if len(rows) == batch:
-            yield _predict(model, np.stack(rows), fresh, alternatives)
-            rows, fresh = [], []
-    if rows:
-        yield _predict(model, np.stack(rows), fresh, alternatives)
+    waiting: deque[_Launched] = deque()
+    for rows, fresh in _batches(windows(chunks, context, stride), batch):
+        waiting.append(_launch(model, rows, fresh, alternatives))
+        if len(waiting) > _AHEAD.get(device.type, 0):
+            yield waiting.popleft().fetch()
+    while waiting:
+        yield waiting.popleft().fetch()
+
+
+def _batches(found: Iterator[tuple[Integers, int]], size: int) -> Iterator[tuple[Integers, list[int]]]:
+    """Windows in stacks of `size`, (B, T + 1), and how many of the last tokens of each are new."""
+    while group := list(itertools.islice(found, size)):
+        yield np.stack([window for window, _ in group]), [new for _, new in group]
 
 
 def _chain(first: Integers, rest: Iterator[Integers]) -> Iterator[Integers]:
@@ -126,22 +132,50 @@ def _unpredicted(token: Integers, vocabulary: int, k: int) -> Predictions:
     return Predictions(token, bits, np.zeros(1, np.int64), bits, np.zeros((1, 0), np.int64), np.zeros((1, 0)))
 
 
+@dataclass(frozen=True)
+class _Launched:
+    """A batch whose results are on their way from the device: columns of `Predictions`, once the event has passed."""
+
+    tokens: Integers
+    columns: list[Tensor]
+    done: torch.cuda.Event | None
+
+    def fetch(self) -> Predictions:
+        if self.done is not None:
+            self.done.synchronize()
+        unanswered = int((~self.columns[0].isfinite()).sum())
+        if unanswered:
+            count = len(self.tokens)
+            raise NotFiniteError(f"the model's output is NaN or infinite for {unanswered:,} of {count:,} tokens")
+        arrays: list[Any] = [column.numpy() for column in self.columns]
+        return Predictions(self.tokens, *(a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays))
+
+
 @torch.inference_mode()
-def _predict(model: GPT, rows: Integers, fresh: list[int], k: int) -> Predictions:
+def _launch(model: GPT, rows: Integers, fresh: list[int], k: int) -> _Launched:
+    """Start on a batch; nothing waits for the device."""
     device = model.tokens.weight.device
-    whole = torch.from_numpy(rows).to(device)  # (B, T + 1)
-    inputs, targets = whole[:, :-1], whole[:, 1:]
-    hidden = model.hidden(inputs)  # (B, T, W)
-    new = torch.tensor(fresh, device=device)[:, None]
-    wanted = torch.arange(inputs.shape[1], device=device) >= inputs.shape[1] - new  # (B, T)
-    hidden, targets = hidden[wanted], targets[wanted]  # (n, W), (n,): in the order of the text
+    length = rows.shape[1] - 1
+    new = np.arange(length) >= length - np.array(fresh)[:, None]  # (B, T)
+    whole = _sent(rows, device)  # (B, T + 1)
+    # places that the host knows: a mask on the device would have to be counted there first
+    places = _sent(new.ravel().nonzero()[0], device)  # (n,): in the order of the text
+    hidden = model.hidden(whole[:, :-1]).flatten(0, 1).index_select(0, places)  # (n, W)
+    targets = whole[:, 1:].flatten().index_select(0, places)  # (n,)
     step = max(1, _LOGITS_AT_ONCE[device.type] // model.vocabulary)
     parts = [_judge(model.head(h).float(), t, k) for h, t in zip(hidden.split(step), targets.split(step), strict=True)]
-    unanswered = sum(int((~bits.isfinite()).sum()) for bits, *_ in parts)
-    if unanswered:
-        raise NotFiniteError(f"the model's output is NaN or infinite for {unanswered:,} of {len(targets):,} tokens")
-    columns: list[Any] = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
-    return Predictions(targets.cpu().numpy(), *(c.astype(np.float64) if c.dtype.kind == "f" else c for c in columns))
+    waits = device.type != "cuda"
+    columns = [torch.cat(column).to("cpu", non_blocking=not waits) for column in zip(*parts, strict=True)]
+    done = None if waits else torch.cuda.Event()
+    if done is not None:
+        done.record()
+    return _Launched(rows[:, 1:][new], columns, done)
+
+
+def _sent(numbers: Integers, device: torch.device) -> Tensor:
+    """Numbers on the device, without a wait for it."""
+    there = torch.from_numpy(numbers)
+    return there.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else there.to(device)
 
 
 def _judge(logits: Tensor, targets: Tensor, k: int) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit import surprisal
 from dlkit.data.text import tokenizer as tokenizers
@@ -136,3 +138,58 @@ def test_tokens_that_do_not_stand_for_the_bytes_are_told_before_they_come(bpe: T
     chunks = Tokenizer(changed).encode_bytes([b"small", b"Capital"], lambda: told.append(1))
     next(chunks)
     assert told == [1]
+
+
+class Waits(TorchDispatchMode):
+    """Names of operators whose result has as many numbers as the device finds, or is one that the host asks for."""
+
+    found: list[str]
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function._schema.name
+        masked = name == "aten::index" and any(i is not None and i.dtype == torch.bool for i in args[1])
+        if masked or name in ("aten::nonzero", "aten::_local_scalar_dense", "aten::masked_select"):
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("alternatives", [0, 3])
+def test_a_batch_is_launched_without_a_wait(model: GPT, alternatives: int) -> None:
+    rows, fresh = np.arange(34, dtype=np.int64).reshape(2, 17), [16, 5]
+    with Waits() as waits:
+        waits.found = []
+        launched = surprisal._launch(model, rows, fresh, alternatives)
+        assert waits.found == []
+        launched.fetch()
+        assert waits.found == ["aten::_local_scalar_dense"]  # on the host's own copy
+
+
+@pytest.mark.parametrize("alternatives", [0, 3])
+def test_batches_on_their_way_come_in_order(model: GPT, monkeypatch: pytest.MonkeyPatch, alternatives: int) -> None:
+    def predictions() -> list[surprisal.Predictions]:
+        chunks = iter([np.arange(80, dtype=np.int64)])
+        return list(surprisal.predict(model, chunks, 1, 16, 5, alternatives))
+
+    monkeypatch.setitem(surprisal._TOKENS_AT_ONCE, "cpu", 32)
+    plain = predictions()
+    monkeypatch.setitem(surprisal._AHEAD, "cpu", 2)
+    ahead = predictions()
+    assert len(ahead) == len(plain) > 3
+    for a, b in zip(ahead, plain, strict=True):
+        np.testing.assert_array_equal(a.tokens, b.tokens)
+        np.testing.assert_array_equal(a.bits, b.bits)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_finds_the_same_bits_and_waits_at_the_end(model: GPT) -> None:
+    chunks = [np.arange(80, dtype=np.int64)]
+    expected = np.concatenate([p.bits for p in surprisal.predict(model, iter(chunks), 1, 16, 5, 3)])
+    twin = copy.deepcopy(model).cuda()
+    found = np.concatenate([p.bits for p in surprisal.predict(twin, iter(chunks), 1, 16, 5, 3)])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        surprisal._launch(twin, np.arange(34, dtype=np.int64).reshape(2, 17), [16, 5], 3)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

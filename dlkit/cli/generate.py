@@ -75,7 +75,7 @@ def generate(
 
     run_reference.require(run)
 
-    from dlkit.build.reader import open_reader
+    from dlkit.build.reader import open_reader, weights_format
     from dlkit.generation import Sampling
     from dlkit.train import machine
 
@@ -84,9 +84,12 @@ def generate(
     reader = open_reader(run, where, checkpoint)
     if reader.task != "causal-lm":
         raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")
+    precision = weights_format(reader, where)
+    if precision == "bf16":
+        reader.model.bfloat16()
     output = Output(as_json, quiet)
     streams = output.tables and len(prompts) == 1 and n == 1
-    for record in _sample(reader, prompts, n, tokens, sampling, tuple(stop or ()), seed, streams):
+    for record in _sample(reader, prompts, n, tokens, sampling, tuple(stop or ()), seed, streams, precision):
         if not streams:
             output.emit(record, record["text"], lambda record=record: _shown(record))
 
@@ -110,6 +113,7 @@ def _sample(
     stops: tuple[str, ...],
     seed: int,
     streams: bool,
+    precision: str,
 ) -> Any:
     """Records, prompt by prompt; with `streams` the text is also written as it comes."""
     import torch
@@ -141,6 +145,7 @@ def _sample(
                 "text": text.text,
                 "tokens": count,
                 "tokens_per_second": round(speed, 1),
+                "precision": precision,
                 "stopped": text.stopped,
             }
 

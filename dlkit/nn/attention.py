@@ -71,7 +71,7 @@ class MultiHeadAttention(nn.Module):
 
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, each (B, H, T, D), of what `qkv` gives, (B, T, 3 W)."""
-        # cut before heads are, so that the gradients of the three are put side by side with one copy
+        # cut first: its gradient is one copy of the three side by side, where that of a stack of them is two
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(3, -1))
         return q, k, v
 

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +178,26 @@ def test_export_and_back(here: Any, gpt: Path, tmp_path: Path) -> None:
     finer = ["train", "text-gpt2-finetune", "data.path=" + str(gpt / "recipe.yaml"), f"model.weights={target}"]
     record = here(*finer, "data.context=32", "train.epochs=1", "--run-dir", str(tmp_path / "fine")).record
     assert record["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("trained", ["bf16", "fp32", "fp16"])
+def test_a_gpu_holds_the_weights_in_what_the_run_was_trained_in(
+    here: Any, gpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: str
+) -> None:
+    import torch
+
+    from dlkit.build import reader
+
+    folder = shutil.copytree(gpt, tmp_path / "run")
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("precision: fp32", f"precision: {trained}"))
+    assert f"precision: {trained}" in recipe.read_text()
+    original = reader.weights_format
+    assert original(reader.open_reader(str(folder), torch.device("cpu")), torch.device("cpu")) == "fp32"
+    monkeypatch.setattr(reader, "weights_format", lambda opened, _: original(opened, torch.device("cuda")))
+    record = here("generate", str(folder), "The", "--tokens", "3").record
+    assert record["precision"] == ("bf16" if trained == "bf16" else "fp32")
+    assert record["tokens"] == 3
 
 
 def test_a_run_of_images_writes_no_text(here: Any, tmp_path: Path) -> None:

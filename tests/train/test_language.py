@@ -20,12 +20,14 @@ from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models import decoding
 from dlkit.models.gpt import GPT
 from dlkit.models.side_by_side import SideBySide
+from dlkit.models.static_decoding import StaticDecoder
 from dlkit.train import scores
 from dlkit.train.evaluate import evaluate
 from dlkit.train.language import CausalLM, MaskedLM
 from dlkit.train.sequences import MultipleChoice, Regression, TextClassification
 
 CPU = torch.device("cpu")
+needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
 class Fixed(nn.Module):
@@ -246,6 +248,39 @@ def test_a_row_of_a_batch_is_what_it_would_be_alone(context: int, sampling: Samp
     together = sample(model, prompts, 3 * context, sampling)
     assert together == sample(model, prompts, 3 * context, sampling, static=True)  # as a GPU does it
     assert together == [sample(model, [each], 3 * context, sampling, row)[0] for row, each in enumerate(prompts)]
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+@pytest.mark.parametrize("device", [pytest.param("cuda", marks=needs_cuda), "cpu"])
+def test_a_static_step_at_bf16_is_close_to_the_plain_forward_pass(norm_first: bool, device: str) -> None:
+    torch.manual_seed(0)
+    model = GPT(50, 16, layers=2, heads=2, width=32, norm_first=norm_first).eval().to(device)
+    for parameter in model.parameters():
+        parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    tokens = torch.randint(50, (3, 16), device=device)
+    with torch.inference_mode():
+        expected = model(tokens)
+        model.bfloat16()
+        cache = model.make_cache(3, 16)
+        decoder = StaticDecoder(model, cache, lambda logits: logits)
+        model(tokens[:, :5], cache=cache)
+        for place in range(5, 16):
+            got = decoder.step(tokens[:, place]).float()
+            assert (got - expected[:, place]).abs().max() < 0.03 * expected.abs().max()
+    with pytest.raises(ValueError, match="17 tokens do not fit"):
+        decoder.step(tokens[:, 0])
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_gpu_a_recorded_step_writes_the_text_of_a_plain_one() -> None:
+    model, prompts = small_gpt(7).cuda(), [[3, 1, 4, 1, 5], [9], [2, 6]]
+    for sampling in (Sampling(0), Sampling(0.8, 5, 0.9)):
+        texts: list[Tensor] = []
+        for static in (True, False):
+            generators = [torch.Generator("cuda").manual_seed(row) for row in range(3)]
+            texts.append(torch.stack(list(generate(model, prompts, 21, sampling, generators, static=static))))
+        assert texts[0].tolist() == texts[1].tolist()
 
 
 def test_rounding_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
