@@ -110,6 +110,21 @@ def test_an_existing_run_is_refused_overwritten_or_resumed(here: Any) -> None:
     assert [path.name for path in Path("r").glob(".*.tmp")] == [".mine.tmp"]
 
 
+def test_a_compiled_run_goes_on_without_a_compiler(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert here("train", "digits-mlp", *SHORT, "--run-dir", "r").code == 0
+    recipe = Path("r/recipe.yaml")
+    recipe.write_text(recipe.read_text().replace("compile: 'off'", "compile: 'on'"))
+    assert "compile: 'on'" in recipe.read_text()
+    monkeypatch.setattr("dlkit.train.plan.can_compile", lambda device: False)
+    refused = here("train", "r", "--resume")
+    assert refused.code == 2
+    *_, error, hint = refused.err.splitlines()
+    assert "no C++ compiler" in error
+    resumed = here("train", "r", "--resume", *hint.removeprefix("hint: set ").split())
+    assert resumed.code == 0, resumed.err
+    assert "train.compile was on in this run, now off" in resumed.err
+
+
 def test_a_folder_of_other_things_is_left_alone(here: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")
