@@ -110,6 +110,17 @@ def test_an_existing_run_is_refused_overwritten_or_resumed(here: Any) -> None:
     assert [path.name for path in Path("r").glob(".*.tmp")] == [".mine.tmp"]
 
 
+def test_a_run_that_moves_says_so(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("dlkit.train.random_state._name", lambda device: "cuda:1")
+        assert here("train", "digits-mlp", *SHORT, "--run-dir", "r", "--device", "cpu").code == 0
+    moved = here("train", "r", "--resume", "--device", "cpu")
+    assert moved.code == 0
+    assert "this run was on cuda:1 and goes on on cpu: what is drawn there" in moved.err
+    stayed = here("train", "digits-mlp", *SHORT, "--run-dir", "s", "--device", "cpu")
+    assert "goes on on" not in stayed.err + here("train", "s", "--resume", "--device", "cpu").err
+
+
 def test_a_compiled_run_goes_on_without_a_compiler(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert here("train", "digits-mlp", *SHORT, "--run-dir", "r").code == 0
     recipe = Path("r/recipe.yaml")
