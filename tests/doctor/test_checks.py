@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,7 @@ def test_what_an_absent_package_keeps_from_being_checked_is_skipped(
         yield
 
     monkeypatch.setattr(examine, "resolve", lambda target: check)
+    monkeypatch.delitem(sys.modules, "constriction", raising=False)
     (found,) = examine.examine({"compress": CHECKS["compress"]}, bench)
     assert found.finding.verdict == "skipped"
     assert found.finding.got == "constriction is not installed: pip install constriction"
