@@ -20,9 +20,10 @@ from torch import nn
 
 from dlkit.errors import RequestError
 from dlkit.train import machine, random_state
-from dlkit.train.loop import Task, autocast
+from dlkit.train.evaluate import Task
 from dlkit.train.passes import WARM_UP, Pass, Passes
 from dlkit.train.settings import Settings
+from dlkit.train.training import autocast
 
 DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
 CLEAR_WIN = 1.15
