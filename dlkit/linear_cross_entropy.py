@@ -167,7 +167,9 @@ def _chunk(
     if torch.compiler.is_compiling():  # one pass over the logits; a scatter would need them in memory
         columns = torch.arange(logits.shape[1], device=x.device)
         p = log_p.exp()
-        dlogits = torch.where(columns == labels, at_label, p - spread * (columns < classes) if spread else p).to(x.dtype)
+        dlogits = torch.where(columns == labels, at_label, p - spread * (columns < classes) if spread else p).to(
+            x.dtype
+        )
     else:
         dlogits = torch.exp(log_p, out=logits)
         if spread:

@@ -183,8 +183,8 @@ class _Loop:
             self.updates.clip()
             overflown = self.scaler.make_step(training.optimizer)
         training.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None and not overflown:  # here, at fp16, the device must be waited for
-            self.ema.update()
+        if self.ema is not None:
+            self.ema.update(overflown)
         return samples
 
     def _count_skipped(self) -> None:

@@ -16,12 +16,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dlkit import build
 from dlkit.compare import race, timing
 from dlkit.compare.keep import Keep
-from dlkit.compare.runs import Contender, Outcome, Smaller, grid
+from dlkit.compare.runs import Contender, Outcome, Smaller, Unrecorded, grid
 from dlkit.nn import stacked_convolution
 from dlkit.train import stackable
 from dlkit.train import stacked as stacked_runs
 from dlkit.train.events import StepDone
 from dlkit.train.loop import Training
+from dlkit.train.recorded import Recorded
 from dlkit.train.stacked_updates import ByKind
 
 OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
@@ -144,6 +145,18 @@ def test_a_stack_that_does_not_fit_begins_again_smaller(
     monkeypatch.setattr(Narrow, "take_step", lambda self, step, batch: torch.empty(2**60))
     with pytest.raises(RuntimeError, match="memory"):
         list(race.stack(contenders[:1], race_of.training, Keep(tmp_path)))
+
+
+def obstructed(self: Recorded, function: Any, device: Any, tosses: Any = None, beside: Any = None) -> None:
+    self.function, self.device, self.tosses = function, device, tosses
+    self.obstacle = "operation not permitted"
+
+
+def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recorded, "__init__", obstructed)
+    told = list(race.stack(grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
+    assert [event.why for event in told if isinstance(event, Unrecorded)] == ["operation not permitted"]
+    assert len(finished(told)) == 2
 
 
 def test_an_engine_that_does_not_fit_is_not_chosen(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
