@@ -22,9 +22,10 @@ _PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 def package_of(module: str | None) -> str | None:
     """The package to install for a module that is not there; None for a part of one that is, or of dlkit itself."""
-    if module is None or "." in module or module == "dlkit":
+    top = (module or "dlkit").partition(".")[0]
+    if top == "dlkit" or sys.modules.get(top) is not None:
         return None
-    return _PACKAGES.get(module, module.replace("_", "-"))
+    return _PACKAGES.get(top, top.replace("_", "-"))
 
 
 class _Trial(importlib.abc.MetaPathFinder):

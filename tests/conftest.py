@@ -22,11 +22,15 @@ if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_th
 
 @pytest.fixture(autouse=True)
 def small_numbers_again() -> Iterator[None]:
-    """Training in this process sets the processor's own flush-to-zero mode, which every later test would inherit."""
+    """Training in this process sets the processor's own flush-to-zero mode, which every later test would inherit.
+
+    So it does with deterministic kernels, where train.deterministic asks for them.
+    """
     yield
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture(scope="session")

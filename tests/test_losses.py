@@ -133,3 +133,18 @@ def test_a_class_that_cannot_occur_costs_nothing_where_it_is_not_the_target() ->
     for targets in ([1, 0, 0], [2, 1, 2], [0, 2, 1]):
         expected = F.cross_entropy(logits, torch.tensor(targets))
         torch.testing.assert_close(cross_entropy_reference(logits, torch.tensor(targets)), expected)
+
+
+def test_the_penalty_of_many_tensors_at_once_is_the_sum_of_theirs() -> None:
+    """On CUDA its launches do not grow with the tensors; the plain formula is torch's own differentiation of it."""
+    from dlkit.losses import _Penalty
+
+    torch.manual_seed(0)
+    many = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 4), (7,), (2, 3, 3, 3))]
+    (3 * _Penalty.apply(0.2, *many)).backward()  # pyright: ignore[reportOptionalMemberAccess]
+    expected = [tensor.detach().clone().requires_grad_() for tensor in many]
+    value = sum(0.1 * tensor.square().sum() for tensor in expected)
+    (3 * value).backward()
+    torch.testing.assert_close(_Penalty.apply(0.2, *many), value)
+    for a, b in zip(many, expected, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)

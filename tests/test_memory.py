@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -162,6 +163,7 @@ def test_a_message_that_finds_no_room_is_replaced(
 
     monkeypatch.setattr("dlkit.cli.console.report", full)
     assert run(["eval", "absent"]) == 1
+    os.fsync(sys.stdout.fileno())  # the stand-in of these tests, which is still what it was
     error, hint = capfd.readouterr().err.splitlines()
     assert error == "error: out of memory"
     assert hint.startswith("hint: ")

@@ -139,9 +139,15 @@ class Output:
 
 
 def drop_output() -> None:
-    """Let what is left in the buffer of stdout go nowhere, since it cannot go where it should."""
+    """Let what is left in the buffer of stdout go nowhere, since it cannot go where it should.
+
+    A stand-in for stdout is its owner's, who would find his file gone.
+    """
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if sys.stdout.fileno() == 1:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.close(nowhere)
 
 
 def as_bytes(text: str) -> bytes:

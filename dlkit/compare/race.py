@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dlkit import memory
 from dlkit.compare.keep import Keep
-from dlkit.compare.runs import Contender, Outcome, Smaller, Told, Underway
+from dlkit.compare.runs import Contender, Outcome, Smaller, Told, Underway, Unrecorded
 from dlkit.errors import DivergedError
 from dlkit.train import random_state, stackable, stacked
 from dlkit.train.checkpoint import Checkpoint
@@ -169,6 +169,8 @@ def _one_stack(
                 return
         else:
             _note(outcomes, event)
+    if underway.stepped.obstacle is not None:
+        yield Unrecorded(underway.stepped.obstacle)
     share = (before + time.perf_counter() - started) / len(contenders)
     for outcome in outcomes:
         outcome.seconds_share = share

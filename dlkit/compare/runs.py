@@ -130,8 +130,15 @@ class Smaller:
     size: int
 
 
+@dataclass(frozen=True)
+class Unrecorded:
+    """The steps of a stack cannot be recorded as a CUDA graph, and why: they are launched one kernel at a time."""
+
+    why: str
+
+
 # What an engine tells: that a run has finished, where the others stand, or that it goes on in another way.
-Told = Outcome | Underway | Smaller
+Told = Outcome | Underway | Smaller | Unrecorded
 
 
 def _finite(value: float) -> float | None:

@@ -130,14 +130,14 @@ def interval(values: Losses, level: float = LEVEL) -> tuple[float, float]:
 
 def paired_interval(differences: Losses, level: float) -> tuple[float, float]:
     """Of the mean of paired differences over seeds: the hull of the bootstrap's interval and Student's (1908)."""
-    from scipy import stats
+    from scipy.special import stdtrit  # in a third of the time that scipy.stats takes to import
 
     n = len(differences)
     if n < 2:
         return -math.inf, math.inf
     low, high = interval(differences, level)
     # mean -+ t_(n-1, (1 + level) / 2) s / sqrt(n)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * differences.std(ddof=1) / math.sqrt(n))
+    half = float(stdtrit(n - 1, (1 + level) / 2) * differences.std(ddof=1) / math.sqrt(n))
     mean = float(differences.mean())
     return min(low, mean - half), max(high, mean + half)
 

@@ -18,6 +18,7 @@ import torch
 
 from dlkit.errors import DlkitError
 from dlkit.processors import cores
+from dlkit.train import machine
 from dlkit.train.environment import processor
 
 _DESCRIPTIONS = {
@@ -26,7 +27,9 @@ _DESCRIPTIONS = {
     "processor": "the processor",
     "machine": "the architecture",
     "threads": "threads",
+    "products": "products of float32 numbers",
 }
+_BEFORE = {"products": "fp32"}  # of archives that do not say it: they were made on a CPU
 
 
 def describe(threads: int, device: torch.device) -> dict[str, Any]:
@@ -39,27 +42,29 @@ def describe(threads: int, device: torch.device) -> dict[str, Any]:
         "threads": threads,
         "device": device.type,
         "dtype": "float32",
+        "products": machine.arithmetic()["matmul"],
     }
 
 
 def differences(recorded: dict[str, Any], here: dict[str, Any]) -> str:
     """What is different here, in words; empty if nothing recorded is."""
+    recorded = dict.fromkeys(here) | _BEFORE | recorded
     return ", ".join(
-        f"{words}: {recorded.get(key)} there, {here[key]} here"
+        f"{words}: {recorded[key]} there, {here[key]} here"
         for key, words in _DESCRIPTIONS.items()
-        if recorded.get(key) != here[key]
+        if recorded[key] != here[key]
     )
 
 
 @contextlib.contextmanager
 def reproducible(threads: int) -> Iterator[None]:
-    """Within this context torch uses so many threads and only deterministic kernels; afterwards what it used before.
+    """Within this context torch uses so many threads, float32 and only deterministic kernels; then what it used before.
 
     Raises:
         DlkitError: this process cannot have so many threads.
     """
-    before, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which cuBLAS needs for it
+    before, arithmetic = torch.get_num_threads(), machine.arithmetic()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", machine.WORKSPACE)  # which cuBLAS needs for it
     if threads <= cores():
         torch.set_num_threads(threads)
     try:
@@ -68,9 +73,11 @@ def reproducible(threads: int) -> Iterator[None]:
                 f"the file needs {threads} threads, whose sums it is coded for; {cores()} cores are here",
                 f"decompress it on a machine with {threads} cores; `compress --threads 1` makes files for any",
             )
-        torch.use_deterministic_algorithms(True)
+        machine.multiply_at("fp32")
+        machine.choose_kernels(True, benchmark=False)
         torch.set_flush_denormal(False)  # training leaves it on
         yield
     finally:
         torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(strict)
+        machine.multiply_at(arithmetic["matmul"])
+        machine.choose_kernels(arithmetic["deterministic"], arithmetic["cudnn_benchmark"])

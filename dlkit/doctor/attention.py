@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +16,14 @@ from torch import Tensor, nn
 from dlkit.attention.record import Layer, listening, weights_of
 from dlkit.doctor.bench import CPU, Bench
 from dlkit.doctor.finding import Finding, judged
-from dlkit.doctor.twins.transformer import BERT as PlainBERT
-from dlkit.doctor.twins.transformer import GPT as PlainGPT
-from dlkit.doctor.twins.transformer import Attention
+from dlkit.doctor.twins import transformer as plain
 from dlkit.doctor.twins.weights import copied
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.train.loop import autocast
 
 V, T, LAYERS, HEADS, W = 40, 48, 2, 4, 64
-_SIZES = {"layers": LAYERS, "heads": HEADS, "width": W}
+_SIZES: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "width": W}
 # Largest difference of a weight, and of an output of a layer.
 MOST = {"fp32": (1e-4, 1e-3), "bf16": (3e-2, 1e-1)}
 
@@ -33,10 +32,10 @@ def check(bench: Bench) -> Iterator[Finding]:
     """A finding for each model and precision."""
     torch.manual_seed(0)
     models: dict[str, tuple[nn.Module, nn.Module]] = {
-        "gpt": (GPT(V, T, **_SIZES), PlainGPT(V, T, LAYERS, HEADS, W)),
+        "gpt": (GPT(V, T, **_SIZES), plain.GPT(V, T, LAYERS, HEADS, W)),
         "bert": (
             BERT(V, T, None, **_SIZES, dropout=0.0, attention_dropout=0.0),
-            PlainBERT(V, T, LAYERS, HEADS, W),
+            plain.BERT(V, T, LAYERS, HEADS, W),
         ),
     }
     tokens = torch.randint(V, (2, T), generator=torch.Generator().manual_seed(0))
@@ -84,7 +83,7 @@ def weights_by_equation(twin: nn.Module, tokens: Tensor) -> list[Tensor]:
     found: list[Tensor] = []
 
     def look(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, Attention)
+        assert isinstance(layer, plain.Attention)
         x = arguments[0]
         q, k, _ = layer.c_attn(x).split(x.shape[2], dim=2)  # (B, T, W) each
         q, k = (part.view(*x.shape[:2], layer.heads, -1).transpose(1, 2) for part in (q, k))  # (B, H, T, D)
@@ -93,7 +92,9 @@ def weights_by_equation(twin: nn.Module, tokens: Tensor) -> list[Tensor]:
             scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -math.inf)
         found.append(scores.softmax(-1))
 
-    handles = [module.register_forward_pre_hook(look) for module in twin.modules() if isinstance(module, Attention)]
+    handles = [
+        module.register_forward_pre_hook(look) for module in twin.modules() if isinstance(module, plain.Attention)
+    ]
     twin.eval()(tokens)
     for handle in handles:
         handle.remove()

@@ -1,4 +1,7 @@
-"""A compiled model is compiled once, behind which no step compiles again; and its run ends as the plain one does."""
+"""A compiled run is compiled once, behind which no step compiles again; one replayed from CUDA graphs, not at all.
+
+Both end as the plain run does.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from dlkit.train.events import StepDone
 from dlkit.train.loop import Training, fit
 
 MOST = 2e-3  # between two losses, as a share
-_STEPS, _WARM_UP = 6, 2
+_STEPS, _WARM_UP = 8, 2
 _TEXT = (
     "model.layers=2",
     "model.heads=2",
@@ -45,10 +48,15 @@ def check(bench: Bench) -> Iterator[Finding]:
             continue
         plain = build.training(loaded(recipe, changes, steps=_STEPS), bench.device).training
         plain.evaluations, plain.monitored = {}, None
-        compiled = copy.deepcopy(plain)
+        compiled, replayed = copy.deepcopy(plain), copy.deepcopy(plain)
         compiled.settings = dataclasses.replace(plain.settings, compile="on")
         torch.compiler.reset()
         wanted, _, _ = followed(plain)
+        if bench.on_gpu:
+            replayed.settings = dataclasses.replace(plain.settings, cuda_graph="on")
+            found, _, _ = followed(replayed)
+            worst = max(abs(mine / theirs - 1) for mine, theirs in zip(found, wanted, strict=True))
+            yield judged(f"{name}, graph", f"losses within {MOST:g}", f"{worst:.1e}", worst < MOST, difference=worst)
         found, graphs, seconds = followed(compiled)
         worst = max(abs(mine / theirs - 1) for mine, theirs in zip(found, wanted, strict=True))
         late = graphs[-1] - graphs[_WARM_UP - 1]

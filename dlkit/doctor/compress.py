@@ -1,4 +1,4 @@
-"""A text that a model compresses decodes to its bytes, in about as many bits as the model's own probabilities ask for."""
+"""A text that a model compresses decodes to its bytes, in about the bits that the model's probabilities ask for."""
 
 from __future__ import annotations
 

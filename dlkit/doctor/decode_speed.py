@@ -12,8 +12,8 @@ from dlkit.doctor.bench import Bench
 from dlkit.doctor.clock import Work, in_turns
 from dlkit.doctor.comparison import beside
 from dlkit.doctor.finding import Finding, judged
+from dlkit.doctor.twins import transformer as plain
 from dlkit.doctor.twins.decoder import Decoder
-from dlkit.doctor.twins.transformer import GPT as PlainGPT
 from dlkit.doctor.twins.weights import copied
 from dlkit.models.gpt import GPT
 from dlkit.train import plan
@@ -25,15 +25,15 @@ _FIRST = 1  # the token that the text begins with
 def measure(bench: Bench) -> Iterator[Finding]:
     """Greedy tokens of one sequence: the same as the twin's in float32, then tokens a second, in bf16 on a GPU."""
     layers, heads, width, vocabulary, context = bench.sized(gpu=(12, 12, 768, 50_257, 1024), cpu=(2, 2, 64, 512, 128))
-    count = bench.sized(gpu=256, cpu=64)
+    count, compared = bench.sized(gpu=256, cpu=64), 64
     torch.manual_seed(0)
     model = GPT(vocabulary, context, layers=layers, heads=heads, width=width).to(bench.device).eval()
-    twin = copied(model, PlainGPT(vocabulary, context, layers, heads, width))
-    assert isinstance(twin, PlainGPT)
-    mine = torch.cat([token[:, None] for token in generated(model, count)]).flatten()
-    theirs = torch.cat(Decoder(twin, count, compiled=False).generate(_FIRST, count)).flatten()
+    twin = copied(model, plain.GPT(vocabulary, context, layers, heads, width))
+    assert isinstance(twin, plain.GPT)
+    mine = torch.cat(generated(model, compared))
+    theirs = torch.cat(Decoder(twin, compared, compiled=False).generate(_FIRST, compared)).flatten()
     same = int((mine == theirs).cumprod(0).sum())
-    yield judged("tokens", "the twin's, greedily", f"{same} of {count} alike", same == count, alike=same)
+    yield judged("tokens", "the twin's, greedily", f"{same} of {compared} alike", same == compared, alike=same)
     if bench.on_gpu:
         model, twin = model.bfloat16(), twin.bfloat16()
     compiled = bench.on_gpu and plan.can_compile(bench.device)

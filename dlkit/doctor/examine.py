@@ -9,8 +9,11 @@ import torch
 
 from dlkit.catalog import resolve
 from dlkit.doctor.bench import Bench
-from dlkit.doctor.finding import Examined, Finding
+from dlkit.doctor.finding import Examined, Finding, skipped
+from dlkit.doctor.machine import PACKAGES
 from dlkit.doctor.registry import Entry
+from dlkit.train import machine
+from dlkit.tried_import import package_of
 
 
 def examine(
@@ -35,7 +38,12 @@ def _guarded(entry: Entry, bench: Bench) -> Iterator[Finding]:
         found: Iterable[Finding] = resolve(entry.target)(bench)
         yield from found
     except Exception as error:  # whatever a kernel, a compiler or a driver raises is a finding
-        yield Finding("", entry.help, f"{type(error).__name__}: {first_line(error)}", "fail")
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if absent in PACKAGES:
+            package = package_of(absent)
+            yield skipped("", entry.help, f"{package} is not installed: pip install {package}")
+        else:
+            yield Finding("", entry.help, f"{type(error).__name__}: {first_line(error)}", "fail")
 
 
 def first_line(error: Exception) -> str:
@@ -48,5 +56,7 @@ def _tidy(bench: Bench) -> None:
     """Leave nothing to the next check: compiled code, cached memory, switches of the process."""
     torch.compiler.reset()
     torch.set_flush_denormal(False)
+    machine.multiply_at("fp32")
+    machine.choose_kernels(deterministic=False, benchmark=False)
     if bench.on_gpu:
         torch.cuda.empty_cache()

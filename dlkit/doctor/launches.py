@@ -13,7 +13,7 @@ _LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cudaMemcp
 
 
 class Operators(TorchDispatchMode):
-    """Within this context, `called` gets the name and arguments of every operator; views cost nothing and are left out."""
+    """Within this context, `called` gets name and arguments of every operator but views, which cost nothing."""
 
     def __init__(self) -> None:
         super().__init__()

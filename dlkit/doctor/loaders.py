@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlkit import build
+from dlkit.data.text.windows import IGNORED
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, loaded
 from dlkit.doctor.finding import Finding, judged
@@ -42,11 +43,11 @@ LOADERS = {
     "images, mixed": Loader(
         "digits-resnet20", ("data.batch_size=400", "data.mixup=0.2", "data.cutmix=1.0"), once=False
     ),
-    "images, growing": Loader(
-        "digits-resnet20", ("data.batch_size=400", "data.start_size=4", "data.grow_epochs=1")
-    ),
+    "images, growing": Loader("digits-resnet20", ("data.batch_size=400", "data.start_size=4", "data.grow_epochs=1")),
     "rows": Loader("csv-mlp", ("data.path={rows}", "data.batch_size=16")),
-    "folders of images": Loader("images-resnet20", ("data.path={photographs}", "data.size=16", "data.batch_size=8", "data.validation=0")),
+    "folders of images": Loader(
+        "images-resnet20", ("data.path={photographs}", "data.size=16", "data.batch_size=8", "data.validation=0")
+    ),
     "streamed images": Loader(
         "imagenet-resnet50", ("data.path={photographs}", "data.size=32", "data.workers=0", "data.batch_size=8")
     ),
@@ -55,7 +56,7 @@ LOADERS = {
     "masked words": Loader("pydoc-bert", (*_MASKED, "data.whole_words=true"), once=False),
     "repeats": Loader("repeats-gpt", (), once=False),
     "texts": Loader("texts-bert", ("data.path={texts}", "data.batch_size=8")),
-}  # fmt: skip
+}
 
 
 def check(bench: Bench) -> Iterator[Finding]:
@@ -103,6 +104,7 @@ def differences(there: Batches, here: Batches, epoch: int) -> tuple[list[str], f
 def batch_difference(one: Any, other: Any) -> tuple[str, float]:
     """What is wrong with a batch as a whole, if anything, and the largest difference of its numbers."""
     worst = 0.0
+    one = unpadded(one)
     if other is None or len(one) != len(other):
         return "has other parts", worst
     for mine, theirs in zip(one, other, strict=True):
@@ -119,6 +121,17 @@ def batch_difference(one: Any, other: Any) -> tuple[str, float]:
         elif not torch.equal(mine.to(CPU), theirs):
             return "has other targets or tokens", worst
     return "", worst
+
+
+def unpadded(batch: Any) -> Any:
+    """A batch without what it was filled up with, which is to be left out by the loss."""
+    count = getattr(batch, "predictions", None)
+    if count is None:
+        return batch
+    inputs, targets, places, _ = batch
+    if not bool((targets[count:] == IGNORED).all()):
+        raise ValueError("padding of a batch would be learned")
+    return inputs, targets[:count], places[:count]
 
 
 def same_examples(batches: Batches, epoch: int, targets: Tensor) -> bool:

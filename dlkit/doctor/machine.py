@@ -15,21 +15,19 @@ import torch
 from dlkit import memory
 from dlkit.data.folder import data_folder
 from dlkit.train import environment, plan
+from dlkit.tried_import import package_of
 
-# Packages without which some of dlkit works still: module -> what needs it.
+# Packages without which the rest of dlkit works: module -> what needs it.
 PACKAGES = {
     "torchvision": "streamed images and their augmentation",
     "tokenizers": "models of text",
-    "datasets": "download from the Hugging Face hub",
-    "huggingface_hub": "download from the Hugging Face hub",
-    "httpx2": "download from web addresses",
+    "huggingface_hub": "download",
     "pyarrow": "Parquet files",
     "sklearn": "the embedded digits",
     "scipy": "intervals of comparisons",
     "matplotlib": "figures",
     "constriction": "compress, decompress and codes",
     "zstandard": "the zstd codec of entropy --codecs",
-    "platformdirs": "the usual place of the data folder",
     "filelock": "downloads beside each other",
     "tensorboard": "train.tensorboard",
 }
@@ -51,7 +49,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "compiles": plan.can_compile(device),
         "data_dir": str(folder),
         "disk_free_bytes": shutil.disk_usage(_existing(folder)).free,
-        "absent": {name: use for name, use in PACKAGES.items() if find_spec(name) is None},
+        "absent": {package_of(name): use for name, use in PACKAGES.items() if find_spec(name) is None},
     }
 
 

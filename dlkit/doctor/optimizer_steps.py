@@ -34,7 +34,7 @@ def measure(bench: Bench) -> Iterator[Finding]:
         for form in twins.TWINS[name][2] or ("loop",):
             ways[form] = _stepping(
                 bench, chosen, lambda ps, name=name, form=form: twins.fast_forms(name, ps, _LR)[form]
-            )  # fmt: skip
+            )
         times = in_turns(ways, bench.device, rounds=5 if bench.quick else 15)
         counts = {form: launches(way(), bench.device) for form, way in ways.items()}
         best = min((form for form in times if form != "dlkit"), key=lambda form: times[form].median)
@@ -46,16 +46,19 @@ def measure(bench: Bench) -> Iterator[Finding]:
             f"{times['dlkit'].median:.3g} ms, {ratio:.2f} of {times[best].median:.3g}; "
             f"{counts['dlkit']} {kind} beside {counts[best]}",
             ("pass" if ratio <= GOAL else "fail") if bench.on_gpu else "measured",
-            {"unit": "ms", "ratio": ratio, "best": best, "launches": counts,
-             "times": {form: each.numbers() for form, each in times.items()}},
-        )  # fmt: skip
+            {
+                "unit": "ms",
+                "ratio": ratio,
+                "best": best,
+                "launches": counts,
+                "times": {form: each.numbers() for form, each in times.items()},
+            },
+        )
         if bench.on_gpu:
             torch.cuda.empty_cache()
 
 
-def _stepping(
-    bench: Bench, shapes: list[tuple[int, ...]], make: Callable[[list[Tensor]], Any]
-) -> Callable[[], Work]:  # fmt: skip
+def _stepping(bench: Bench, shapes: list[tuple[int, ...]], make: Callable[[list[Tensor]], Any]) -> Callable[[], Work]:
     def build() -> Work:
         generator = torch.Generator(bench.device).manual_seed(0)
         draw = {"generator": generator, "device": bench.device}

@@ -61,6 +61,11 @@ def error_of(name: str, kind: Any, device: torch.device) -> float:
     return float((end - wanted).norm() / (wanted - begin).norm())
 
 
+def _flat(values: list[Tensor]) -> Tensor:
+    """All numbers as one vector in float64 on the CPU."""
+    return torch.cat([value.detach().to(CPU, torch.float64).flatten() for value in values])
+
+
 def counted(name: str, kind: Any, device: torch.device) -> dict[str, int]:
     """Kernels a step: dlkit's, and each of torch's forms."""
 

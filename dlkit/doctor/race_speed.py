@@ -51,8 +51,10 @@ def measure(bench: Bench) -> Iterator[Finding]:
     rounds = 20 if bench.quick else 60
     times = in_turns(
         {"stack": lambda: lambda: next(stack), "loop": lambda: lambda: next(lone), "bare loop": twin},
-        bench.device, rounds, warm_up=5,
-    )  # fmt: skip
+        bench.device,
+        rounds,
+        warm_up=5,
+    )
     # runs a second: a run has so many steps, and a stack makes one of each of its runs at once
     speeds = {name: 1e3 / (_STEPS * each.median) for name, each in times.items()}
     speeds["stack"] *= size
@@ -62,6 +64,12 @@ def measure(bench: Bench) -> Iterator[Finding]:
         f">= {GOAL:g} of the bare loop" if bench.on_gpu else "",
         f"{speeds['stack']:,.3g} runs/s, {ratio:.1f} of {speeds['bare loop']:,.3g}; its own loop {speeds['loop']:,.3g}",
         ("pass" if ratio >= GOAL else "fail") if bench.on_gpu else "measured",
-        {"unit": "runs/s", "speed": speeds["stack"], "ratio": ratio, "speeds": speeds, "at_once": size,
-         "times": {name: each.numbers() for name, each in times.items()}},
-    )  # fmt: skip
+        {
+            "unit": "runs/s",
+            "speed": speeds["stack"],
+            "ratio": ratio,
+            "speeds": speeds,
+            "at_once": size,
+            "times": {name: each.numbers() for name, each in times.items()},
+        },
+    )

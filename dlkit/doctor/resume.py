@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,33 +13,37 @@ from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
 from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.checkpoint import Checkpoint, save
 from dlkit.train.events import Checkpointed
 from dlkit.train.loop import fit
-from dlkit.train.settings import Settings
 
 _STEPS, _STOP = 8, 4
-_USUAL = (f"train.checkpoint_every={_STOP} steps", "train.ema=0.9")
+_USUAL = (f"train.checkpoint_every={_STOP} steps", "train.ema=0.9", "train.deterministic=true")
 _SMALL = ("model.layers=2", "model.heads=2", "model.width=32", "model.dropout=0.1", "data.batch_size=4")
 
 RUNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "mlp, AdamW, dropout": ("digits-mlp", "fp32", ("model.dropout=0.2",)),
     "resnet, momentum, bf16": (
-        "digits-resnet20", "bf16", ("model.name=resnet", "model.depths=[1]", "model.widths=[8]", "data.batch_size=32"),
+        "digits-resnet20",
+        "bf16",
+        ("model.name=resnet", "model.depths=[1]", "model.widths=[8]", "data.batch_size=32"),
     ),
     "gpt, AdamW, fp16": ("pydoc-gpt", "fp16", (*_SMALL, "tokenizer.name=byte", "data.context=32")),
-    "bert, Muon": ("pydoc-bert", "fp32", (*_SMALL, "data.name=text", "data.path={corpus}", "tokenizer.vocab_size=100", "data.context=32")),
-}  # fmt: skip
+    "bert, Muon": (
+        "pydoc-bert",
+        "fp32",
+        (*_SMALL, "data.name=text", "data.path={corpus}", "tokenizer.vocab_size=100", "data.context=32"),
+    ),
+}
 
 
 def check(bench: Bench) -> Iterator[Finding]:
     """A finding for each run."""
-    exact = ["train.deterministic=true"] if "deterministic" in Settings.__dataclass_fields__ else []
     files = samples.files(bench.folder)
     for number, (name, (recipe, precision, changes)) in enumerate(RUNS.items()):
         values = loaded(
             recipe,
-            [*_USUAL, *exact, *(change.format_map(files) for change in changes)],
+            [*_USUAL, *(change.format_map(files) for change in changes)],
             steps=_STEPS,
             precision=precision,
         )
@@ -49,14 +52,13 @@ def check(bench: Bench) -> Iterator[Finding]:
         _finished(values, bench, folder / "parts", stop=True)
         parts = _finished(values, bench, folder / "parts")
         bad = differing(whole, parts)
-        got = (
-            f"{len(bad)} of {_count(whole)} tensors differ, {bad[0]} first" if bad else f"{_count(whole)} tensors alike"
-        )
+        count = sum(len(held) for held in whole.tensors.values())
+        got = f"{len(bad)} of {count} tensors differ, {bad[0]} first" if bad else f"{count} tensors alike"
         yield judged(name, f"the same bits behind step {_STEPS}", got, not bad, differing=bad)
 
 
 def _finished(recipe: Recipe, bench: Bench, folder: Path, stop: bool = False) -> Checkpoint:
-    """The last checkpoint of a run in a folder, which goes on from the one that lies there; or it stops at its first."""
+    """The last checkpoint of a run, which goes on from that in the folder; where it is to stop, its first."""
     job = build.training(recipe, bench.device).training
     job.evaluations, job.monitored = {}, None
     there = checkpoint.steps_in(folder) if folder.exists() else []
@@ -76,8 +78,8 @@ class _Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def save(self, checkpointed: Checkpoint, best: bool) -> Any:
-        return checkpoint.save(self.folder, checkpointed)
+    def save(self, checkpoint: Checkpoint, best: bool) -> Path:
+        return save(self.folder, checkpoint)
 
 
 def _step(folder: Path, step: int) -> Path:
@@ -92,7 +94,3 @@ def differing(one: Checkpoint, other: Checkpoint) -> list[str]:
         for name, value in held.items()
         if name not in other.tensors[file] or not torch.equal(value, other.tensors[file][name])
     ]
-
-
-def _count(saved: Checkpoint) -> int:
-    return sum(len(held) for held in saved.tensors.values())

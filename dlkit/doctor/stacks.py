@@ -13,7 +13,7 @@ from dlkit.recipe import Recipe
 
 MOST = 2e-3  # between two losses, as a share
 _RATES, _SEEDS = [0.01, 0.03], 2
-# RMSProp and Adam begin with steps along the sign of a gradient, where rounding decides the sign: their rates are small.
+# These begin with steps along the sign of a gradient, which rounding may turn: their rates are small.
 _SMALL_RATES = {"adagrad", "rmsprop", "adam", "adamw"}
 _STEPS = 6
 

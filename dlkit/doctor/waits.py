@@ -1,4 +1,4 @@
-"""No step waits for the device: on a GPU torch itself raises where one does; on a CPU the operators that would are told.
+"""No step waits for the device: on a GPU torch itself says where one does; on a CPU the operators that would.
 
 A logged step asks for the loss, and so may wait; the steps here are not logged.
 """
@@ -37,7 +37,10 @@ _SMALL = ("model.layers=2", "model.heads=2", "model.width=32")
 
 TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "image-classification": ("digits-mlp", ()),
-    "image-classification bf16": ("digits-resnet20", ("train.precision=bf16", "model.name=resnet", "model.depths=[1]", "model.widths=[8]")),
+    "image-classification bf16": (
+        "digits-resnet20",
+        ("train.precision=bf16", "model.name=resnet", "model.depths=[1]", "model.widths=[8]"),
+    ),
     "... clipped and averaged": ("digits-mlp", ("train.clip_norm=1", "train.ema=0.9")),
     "... with an L2 penalty": ("digits-mlp", ("loss.l2=1e-4",)),
     "... mixed": ("digits-mlp", ("data.mixup=0.2",)),
@@ -46,7 +49,7 @@ TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "masked-lm": ("pydoc-bert", (*_SMALL, *_TEXT)),
     "masked-lm, whole words": ("pydoc-bert", (*_SMALL, *_TEXT, "data.whole_words=true")),
     "text-classification": ("texts-bert", (*_SMALL, "data.path={texts}", "data.batch_size=8")),
-}  # fmt: skip
+}
 
 
 def check(bench: Bench) -> Iterator[Finding]:
@@ -65,7 +68,7 @@ def check(bench: Bench) -> Iterator[Finding]:
 
 
 def waits(training: Training) -> dict[str, int]:
-    """Where a few steps of a run wait for the device, and how often. A CPU's loader works on the host, and is left out."""
+    """Where a few steps of a run wait for the device, and how often. A CPU's loader, which is the host, is left out."""
     on_gpu = training.device.type == "cuda"
     if not on_gpu:
         training.batches = Replayed(training.batches, _WARM_UP + _STEPS, training.total_steps)
@@ -80,7 +83,7 @@ def _by_driver(events: Iterator[Any]) -> dict[str, int]:
     torch.cuda.synchronize()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
+        torch.cuda.set_sync_debug_mode("warn")  # which warns of itself, too
         try:
             for _ in itertools.islice(events, _STEPS):
                 pass
@@ -93,7 +96,7 @@ def _by_driver(events: Iterator[Any]) -> dict[str, int]:
 
 
 def _synchronizes(warned: warnings.WarningMessage) -> bool:
-    return "synchroniz" in str(warned.message)
+    return "called a synchronizing" in str(warned.message)
 
 
 def _by_operators(events: Iterator[Any]) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import re
@@ -69,7 +70,6 @@ def _repository(
     dataset: DataSet, base: str, revision: str, secret: str | None, timeout: float
 ) -> tuple[str, list[RemoteFile]]:
     """The commit of a revision, and its files."""
-    import httpx2
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RevisionNotFoundError
     from huggingface_hub.utils import disable_progress_bars
@@ -77,6 +77,7 @@ def _repository(
     disable_progress_bars()
     network.proxies()  # an unusable one is told now
     _believe(network.trust())
+    http = _http()
     client = HfApi(endpoint=base, token=secret or False, library_name="dlkit")
     try:
         info = client.dataset_info(dataset.repo, revision=revision, files_metadata=True, timeout=timeout)
@@ -95,17 +96,17 @@ def _repository(
         )
         refusal = refused(dataset, found, base, secret)
         raise (refusal or found) from error
-    except httpx2.TooManyRedirects as error:
+    except http.TooManyRedirects as error:
         raise FetchError("redirected in a circle", transient=False) from error
-    except httpx2.ProxyError as error:
+    except http.ProxyError as error:
         raise through_proxy(str(error)) from error
-    except httpx2.TransportError as error:
+    except http.TransportError as error:
         raise _failure(error, base) from error
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
         raise FetchError(
             "its answer is not that of a hub (a web page of a login or a proxy?)", transient=False
         ) from error
-    except (httpx2.InvalidURL, HFValidationError, ValueError) as error:
+    except (http.InvalidURL, HFValidationError, ValueError) as error:
         raise FetchError(f"not a web address: {error}", transient=False, reached=False) from error
     commit = info.sha
     if not commit or info.siblings is None or not re.fullmatch(r"[0-9a-zA-Z._-]+", commit):
@@ -122,25 +123,31 @@ def _file(dataset: DataSet, base: str, commit: str, sibling: Any) -> RemoteFile:
 
 
 @functools.cache
+def _http() -> Any:
+    """The library that the hub's client speaks HTTP with: httpx2, before huggingface_hub 2 httpx."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return importlib.import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
+
+
+@functools.cache
 def _believe(context: ssl.SSLContext) -> None:
     """Make the hub's client believe the same authorities as the transfer of the files. Once: it ends its session."""
-    import httpx2
     from huggingface_hub import set_client_factory
 
-    set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=None, verify=context))
+    set_client_factory(lambda: _http().Client(follow_redirects=True, timeout=None, verify=context))
 
 
 def _failure(error: Exception, base: str) -> FetchError:
     """What an error of the client's transport means; the system's own error is somewhere behind it."""
-    import httpx2
-
-    if isinstance(error, httpx2.UnsupportedProtocol):
+    http = _http()
+    if isinstance(error, http.UnsupportedProtocol):
         return FetchError(f"not a web address: {error}", transient=False, reached=False)
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
-    connecting = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
-    if isinstance(error, httpx2.TimeoutException):
+    connecting = isinstance(error, (http.ConnectError, http.ConnectTimeout))
+    if isinstance(error, http.TimeoutException):
         found = FetchError("the server fell silent")
     else:
         found = failure(cause) if cause is not None else FetchError("the connection broke")

@@ -31,7 +31,7 @@ def suits_onednn(x: Tensor, weight: Tensor) -> bool:
     """Whether x (..., I) by `weight` (O, I) is a product for `product`: on such a processor, large, plain float32, and
     not what torch compiles, maps over a dimension or computes in another type."""
     return (
-        x.device.type == "cpu"
+        x.is_cpu
         and x.numel() * len(weight) >= _WORTH_A_CALL
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")

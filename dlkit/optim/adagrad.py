@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Number, Optimizer, State, addcdiv_, decayed, require, step_number
+from dlkit.optim.base import Group, Optimizer, State, decayed, require, step_number
+from dlkit.optim.many import Number, addcdiv_
 
 
 def update(

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Number, Optimizer, State, decayed, require, step_number
+from dlkit.optim.base import Group, Optimizer, State, decayed, require, step_number
+from dlkit.optim.many import Number
 
 # Beyond it 1 - rho^t in float32 is wrong by more than 1e-4, and torch's kernel for mps, unlike those for the CPU and
 # CUDA, which take float64 for it, has nothing else.

@@ -13,7 +13,8 @@ from torch import Tensor
 from dlkit.annotations import NonNegative, Positive, Rate
 from dlkit.optim import adam
 from dlkit.optim.adam import Adam
-from dlkit.optim.base import Group, Number, State, step_number
+from dlkit.optim.base import Group, State, step_number
+from dlkit.optim.many import Number
 
 
 def update(

@@ -11,6 +11,7 @@ has one, `fused` (the same by one kernel over all tensors of a group; tested equ
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,12 +21,10 @@ from torch import Tensor
 
 from dlkit.annotations import LARGEST_NUMBER
 from dlkit.errors import DlkitError, RequestError
-from dlkit.optim.many import Many, many
+from dlkit.optim.many import Many, Number, many
 
 State = dict[str, Any]
 Group = dict[str, Any]
-# A hyper-parameter: a number, or for a stack of R models, parameters (R, ...), a tensor (R, 1, ...) with one for each.
-Number = float | Tensor
 
 
 class Optimizer(torch.optim.Optimizer):
@@ -46,11 +45,10 @@ class Optimizer(torch.optim.Optimizer):
     # since a rule that goes by whole matrices may well descend from one that does not
     elementwise: bool
 
-    # torch's GradScaler hands these over at fp16, in place of waiting for the device: whether the gradient overflowed,
-    # so that no step is to be made (1, else 0), and by what it is still to be divided
+    # torch's GradScaler then hands over, at fp16, in place of waiting for the device: `found_inf`, 1 where the gradient
+    # overflowed, so that no step is to be made, else 0; and `grad_scale`, by which it is still to be divided
     _step_supports_amp_scaling = True
     found_inf: Tensor | None = None
-    grad_scale: Tensor | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -96,10 +94,10 @@ class Optimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        if self.grad_scale is not None:
+        if (scale := getattr(self, "grad_scale", None)) is not None:
             for group in self.param_groups:
                 gradients = [parameter.grad for parameter in group["params"] if parameter.grad is not None]
-                torch._foreach_div_(gradients, self.grad_scale)
+                torch._foreach_div_(gradients, scale)
         if self.found_inf is not None and self.found_inf.device.type == "cpu":
             if self.found_inf.item():
                 return loss
@@ -136,9 +134,9 @@ class Optimizer(torch.optim.Optimizer):
             return
         if self.found_inf is not None and self.found_inf.item():  # waits for the device: only kernels know of it there
             return
-        for gradient in gradients:
-            if gradient.is_sparse or gradient.is_complex():
-                kind = "sparse" if gradient.is_sparse else "complex"
+        for layout, dtype in {(gradient.layout, gradient.dtype) for gradient in gradients}:
+            if layout is not torch.strided or dtype.is_complex:
+                kind = "complex" if layout is torch.strided else "sparse"
                 raise DlkitError(f"{type(self).__name__} does not take {kind} gradients", "use dense real ones")
         if self._can_go_at_once(parameters, group):
             self.at_once(parameters, gradients, states, group)
@@ -152,11 +150,10 @@ class Optimizer(torch.optim.Optimizer):
 
     def at_once(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         """The rule on all parameters, those of one age together, for which the number of the step is one number."""
-        ages: dict[float, list[int]] = {}
-        for index, state in enumerate(states):
-            step: Tensor | None = state.get("step")
-            ages.setdefault(step.item() if step is not None and step.device.type == "cpu" else 0, []).append(index)
-        for alike in ages.values():
+        first: Tensor | None = states[0].get("step")
+        ages = [state["step"].item() for state in states] if first is not None and first.is_cpu else [0.0] * len(states)
+        for age in dict.fromkeys(ages):
+            alike = [index for index, other in enumerate(ages) if other == age]
             thetas, own_gradients, own_states = chosen(alike, parameters, gradients, states)
             gradient = many(own_gradients)
             state = {name: many([own[name] for own in own_states]) for name in own_states[0]}
@@ -168,7 +165,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         """Whether the kernel takes these tensors (it walks raw memory, so all must be laid out alike) and options."""
-        if any(_is_vector(value) for value in group.values()):
+        if any(is_vector(value) for value in group.values()):
             return False
         first = parameters[0]
         device, dtype = first.device, first.dtype
@@ -191,14 +188,17 @@ class Optimizer(torch.optim.Optimizer):
     def _can_go_at_once(self, parameters: list[Tensor], group: Group) -> bool:
         """Whether the rule may take these parameters all at once: on one such device, with numbers for options."""
         device = parameters[0].device
-        if device.type not in self.foreach_devices or any(_is_vector(value) for value in group.values()):
+        if device.type not in self.foreach_devices or any(is_vector(value) for value in group.values()):
             return False
         return all(parameter.device == device for parameter in parameters)
 
     def count(self, states: list[State]) -> list[Tensor]:
         """Count one step, unless there is none; the counts."""
         steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, 1 if self.found_inf is None else 1 - self.found_inf)
+        if self.found_inf is None:
+            torch._foreach_add_(steps, 1)
+        else:
+            torch._foreach_add_(steps, 1 - self.found_inf, alpha=1)  # without alpha, torch takes a tensor for a number
         return steps
 
     def new_step(self, parameter: Tensor, value: float = 0.0) -> Tensor:
@@ -246,21 +246,6 @@ def decayed(parameter: Tensor, gradient: Tensor, weight_decay: Number) -> Tensor
     return gradient.add(parameter, alpha=weight_decay) if weight_decay else gradient
 
 
-def add_(x: Tensor, y: Tensor, factor: Number) -> None:
-    """x <- x + factor y."""
-    x.add_(factor * y) if isinstance(factor, (Tensor, Many)) else x.add_(y, alpha=factor)
-
-
-def addcmul_(x: Tensor, y: Tensor, z: Tensor, factor: Number) -> None:
-    """x <- x + factor y z."""
-    x.addcmul_(factor * y, z) if isinstance(factor, (Tensor, Many)) else x.addcmul_(y, z, value=factor)
-
-
-def addcdiv_(x: Tensor, y: Tensor, z: Tensor, factor: Number) -> None:
-    """x <- x + factor y / z."""
-    x.addcdiv_(factor * y, z) if isinstance(factor, (Tensor, Many)) else x.addcdiv_(y, z, value=factor)
-
-
 def require(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
     """Raise RequestError unless the option, if there, is finite and `holds`."""
     value: Any = group.get(name)
@@ -275,7 +260,7 @@ def given(value: Number) -> bool:
     return bool(value.any()) if isinstance(value, Tensor) else bool(value)
 
 
-def _is_vector(value: Any) -> bool:
+def is_vector(value: Any) -> bool:
     """Whether a hyper-parameter, or one of a pair, has a value for each model of a stack."""
     parts: Any = value if isinstance(value, tuple) else (value,)
     return any(isinstance(part, Tensor) and part.dim() > 0 for part in parts)
@@ -283,8 +268,13 @@ def _is_vector(value: Any) -> bool:
 
 def is_dense(tensor: Tensor) -> bool:
     """Whether the tensor covers its memory without gaps or overlaps, in whatever order of dimensions."""
+    return _cover(tensor.shape, tensor.stride())
+
+
+@functools.lru_cache(1024)  # asked of each tensor at each step
+def _cover(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     expected = 1
-    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+    for stride, size in sorted(zip(strides, shape, strict=True)):
         if size != 1:
             if stride != expected:
                 return False

@@ -12,6 +12,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+# A hyper-parameter: a number, or for a stack of R models, parameters (R, ...), a tensor (R, 1, ...) with one for each.
+Number = float | Tensor
+
 
 class Many:
     """A list of tensors with the methods and the operators of one; they meet numbers, and other such lists.
@@ -38,6 +41,9 @@ class Many:
         return self.add(other)
 
     def __iadd__(self, other: Any) -> Many:
+        if self.tensors[0].is_cpu and isinstance(other, int):
+            # counts of steps: a number would be made a tensor for each of them
+            return self.add_(torch.tensor(other), alpha=1)
         return self.add_(other)
 
     def __sub__(self, other: Any) -> Many:
@@ -65,3 +71,18 @@ def many(tensors: list[Tensor]) -> Tensor:
 
 def _bare(value: Any) -> Any:
     return value.tensors if isinstance(value, Many) else value
+
+
+def add_(x: Tensor, y: Tensor, factor: Number) -> None:
+    """x <- x + factor y."""
+    x.add_(factor * y) if isinstance(factor, (Tensor, Many)) else x.add_(y, alpha=factor)
+
+
+def addcmul_(x: Tensor, y: Tensor, z: Tensor, factor: Number) -> None:
+    """x <- x + factor y z."""
+    x.addcmul_(factor * y, z) if isinstance(factor, (Tensor, Many)) else x.addcmul_(y, z, value=factor)
+
+
+def addcdiv_(x: Tensor, y: Tensor, z: Tensor, factor: Number) -> None:
+    """x <- x + factor y / z."""
+    x.addcdiv_(factor * y, z) if isinstance(factor, (Tensor, Many)) else x.addcdiv_(y, z, value=factor)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Number, Optimizer, State, decayed, given, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, given, require
+from dlkit.optim.many import Number
 
 
 def update(

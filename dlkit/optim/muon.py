@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
 from dlkit.errors import one_of
 from dlkit.optim.adamw import AdamW
-from dlkit.optim.base import Group, Optimizer, State, add_, chosen, is_dense, require
-from dlkit.optim.many import Many, many
+from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require
+from dlkit.optim.many import Many, add_, many
 
 _MOST_IN_A_STACK = 1 << 26  # numbers: larger matrices keep a device busy alone, and a stack takes memory
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, and singular values end between 0.7 and 1.2

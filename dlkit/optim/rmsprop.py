@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Number, Optimizer, State, add_, addcdiv_, addcmul_, decayed, given, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, given, require
+from dlkit.optim.many import Number, add_, addcdiv_, addcmul_
 
 
 def update(
@@ -36,12 +37,13 @@ def update(
     gradient = decayed(theta, gradient, weight_decay)
     # s_(t+1) = rho s_t + (1 - rho) g_t^2
     addcmul_(s.mul_(alpha), gradient, gradient, 1 - alpha)
-    second_moment = s
-    if mean is not None:
+    if mean is None:
+        root = s.sqrt()
+    else:
         # m_(t+1) = rho m_t + (1 - rho) g_t;  s - m^2 is the variance of the gradient
         mean.lerp_(gradient, 1 - alpha)
-        second_moment = s.addcmul(mean, mean, value=-1)
-    denominator = second_moment.sqrt().add_(eps)
+        root = s.addcmul(mean, mean, value=-1).sqrt_()
+    denominator = root.add_(eps)
     if v is None:
         # theta_(t+1) = theta_t - lr g_t / (sqrt(s_(t+1)) + eps)
         addcdiv_(theta, gradient, denominator, -lr)
@@ -66,6 +68,7 @@ class RMSprop(Optimizer):
 
     elementwise = True
     fused_devices = ("cpu", "cuda")
+    foreach_devices = ("cpu", "cuda")
 
     def __init__(
         self,

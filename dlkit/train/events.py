@@ -40,7 +40,8 @@ class Finished:
     """Training is over: `reason` is `done`, `patience` or `stopped` (by a signal; the run can be resumed).
 
     `skipped` steps of all were not made, since their loss or gradient was not finite. `warm_up` are the seconds of
-    compiling and capturing, which are not among `seconds`.
+    compiling and capturing, which are not among `seconds`. `compiled` are the graphs that were compiled, and the shapes
+    of the batches that they were compiled for.
     """
 
     step: int
@@ -50,6 +51,7 @@ class Finished:
     reason: str
     skipped: int = 0
     warm_up: float = 0.0
+    compiled: tuple[int, int] | None = None
 
 
 Event = StepDone | Evaluated | Checkpointed | Finished

@@ -16,24 +16,26 @@ Name = TypeVar("Name", bound=Hashable)
 
 
 def first_not_finite(tensors: Mapping[Name, Tensor]) -> Name | None:
-    """The name of the first tensor that holds NaN or infinity, or None. Waits for the device once."""
+    """The name of the first tensor that holds NaN or infinity, or None. Waits for the device, once for each type."""
     floating = {name: value for name, value in tensors.items() if value.is_floating_point() and value.numel()}
     if not floating:
         return None
     # max |x| is finite only if each x is; a sum of squares would overflow before its terms do
     most = torch._foreach_norm([value.detach() for value in floating.values()], math.inf)
-    # those of a kind are asked at once, and all answers come at once
     kinds: dict[tuple[torch.device, torch.dtype], list[int]] = {}
     for index, value in enumerate(most):
         kinds.setdefault((value.device, value.dtype), []).append(index)
-    device = max((value.device for value in most), key=lambda place: place.type != "cpu")
-    answers = [torch.stack([most[i] for i in own]).isfinite().to(device, non_blocking=True) for own in kinds.values()]
-    good = dict(zip((i for own in kinds.values() for i in own), torch.cat(answers).tolist(), strict=True))
-    return next((name for index, name in enumerate(floating) if not good[index]), None)
+    bad = [
+        index
+        for own in kinds.values()
+        for index, norm in zip(own, torch.stack([most[i] for i in own]).tolist(), strict=True)
+        if not math.isfinite(norm)
+    ]
+    return list(floating)[min(bad)] if bad else None
 
 
 def all_finite(tensors: Sequence[Tensor]) -> bool:
-    """Whether no tensor holds NaN or infinity. Waits for the device once."""
+    """Whether no tensor holds NaN or infinity. Waits for the device, once for each type."""
     return first_not_finite(dict(enumerate(tensors))) is None
 
 

@@ -69,7 +69,7 @@ class MaskedLM(CausalLM):
         return model(inputs, at=places)
 
     def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
-        inputs, _, places = batch
+        inputs, _, places, *_ = batch
         return model(inputs, at=places, into=into)
 
 

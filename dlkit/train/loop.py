@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.train import passes
 from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.compilation import Compilations
 from dlkit.train.ema import ExponentialMovingAverage
 from dlkit.train.evaluate import Batches, Task, evaluate, loss_of, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
@@ -97,7 +98,8 @@ def fit(training: Training, store: Store | None = None, resume: Checkpoint | Non
         DivergedError: a loss, a metric or the weights are no longer finite; no checkpoint holds any such.
         DlkitError: a checkpoint cannot be saved.
     """
-    return _Loop(training, store, resume).run()
+    loop = _Loop(training, store, resume)
+    return loop.compilations.during(loop.run())
 
 
 class _Loop:
@@ -110,6 +112,7 @@ class _Loop:
         self.learned: list[Any] = []  # the last batch that was
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
         self.scaler = Scaler(device) if settings.precision == "fp16" else None
+        self.compilations = Compilations(settings.compile == "on")
         base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
         self.state = State(training.model, optimizer, base_lrs, Progress(), self.sums, self.ema, self.scaler)
         if resume is not None:
@@ -170,7 +173,8 @@ class _Loop:
         self._tell_time(started)
         epochs = progress.step / per_epoch
         metrics, skipped = dict(progress.metrics), progress.skipped
-        yield Finished(progress.step, epochs, progress.seconds, metrics, reason, skipped, progress.warm_up)
+        compiled = (self.compilations.graphs, len(self.passes.seen)) if self.compilations.active else None
+        yield Finished(progress.step, epochs, progress.seconds, metrics, reason, skipped, progress.warm_up, compiled)
 
     def _tell_time(self, started: float) -> None:
         """Note how long the run has taken, and apart from that, what has warmed it up."""
@@ -229,8 +233,8 @@ class _Loop:
             self.updates.clip()
             overflown = self.scaler.make_step(training.optimizer)
         training.optimizer.zero_grad(set_to_none=True)
-        if self.ema is not None and not overflown:  # here, at fp16, the device must be waited for
-            self.ema.update()
+        if self.ema is not None:
+            self.ema.update(overflown)
         return samples
 
     def _count_skipped(self) -> None:

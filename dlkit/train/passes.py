@@ -22,7 +22,8 @@ from dlkit.errors import DlkitError
 
 MOST_SHAPES = 64  # of a batch, that a pass is compiled for; torch's own 8 would leave grown images uncompiled
 MOST_GRAPHS = 16  # each keeps its inputs and gradients in memory
-WARM_UP = 3  # passes of a shape before it is captured, in which libraries choose their kernels and take their memory
+WARM_UP = 3  # passes before the first capture, in which libraries choose their kernels and take their memory; of a
+# later shape one is enough
 
 Pass = tuple[Tensor, Tensor | None]  # the mean loss of a batch, and how many of its predictions are right
 Forward = Callable[[Any], Pass]
@@ -86,7 +87,7 @@ class Passes:
             return self._made(self.forward, batch, share)
         graph = self.graphs.get(shapes)
         if graph is None:
-            if self.seen[shapes] <= WARM_UP or len(self.graphs) == MOST_GRAPHS:
+            if self.seen[shapes] <= (1 if self.graphs else WARM_UP) or len(self.graphs) == MOST_GRAPHS:
                 return self._warm(batch, share)
             with self._clocked():
                 graph = self.graphs[shapes] = self._captured(batch)
@@ -137,7 +138,8 @@ class Passes:
             parameter.grad = None
         share = torch.ones((), device=batch[0].device) if self.accumulate > 1 else 1.0
         run = functools.partial(self._made, self.forward, share=share)
-        graph = Graph(run, batch, self.parameters, share, self.pool, self.stream)
+        home = next(iter(self.graphs.values())).gradients if self.graphs else None
+        graph = Graph(run, batch, self.parameters, share, home, self.pool, self.stream)
         for parameter, gradient in zip(self.parameters, before, strict=True):
             parameter.grad = gradient
         if self.sums:
@@ -163,6 +165,8 @@ class Passes:
 class Graph:
     """A pass captured by `torch.cuda.CUDAGraph`: it reads `inputs` and writes `gradients`, the loss and what is right.
 
+    Gradients come to `home`, where a graph of another shape puts its own, so that one graph of the update serves both.
+
     Raises:
         DlkitError: the pass waits for the device, or does what no graph can hold.
     """
@@ -173,6 +177,7 @@ class Graph:
         batch: Any,
         parameters: list[Tensor],
         share: Tensor | float,
+        home: list[Tensor] | None,
         pool: Any,
         stream: torch.cuda.Stream,
     ) -> None:
@@ -183,12 +188,15 @@ class Graph:
             # other threads pin memory for batches to come, which is nothing to this capture
             with torch.cuda.graph(self.graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
                 self.loss, self.right = run(self.inputs)
+                learned = [parameter for parameter in parameters if parameter.grad is not None]
+                gradients: list[Any] = [parameter.grad for parameter in learned]
+                if home is not None:
+                    torch._foreach_copy_(home, gradients)
         except RuntimeError as error:
             why = str(error).splitlines()[0]
             raise DlkitError(f"a step cannot be captured as a CUDA graph: {why}", "set train.cuda_graph=off") from error
-        learned = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
-        self.parameters = [parameter for parameter, _ in learned]
-        self.gradients = self.held = [gradient for _, gradient in learned]
+        self.parameters, self.gradients = learned, home or gradients
+        self.held = self.gradients
 
     def replay(self, batch: Any, share: float) -> Pass:
         """The pass of another batch of the same shapes. The next replay overwrites the gradients."""

@@ -81,6 +81,8 @@ def unsupported(training: Training) -> str | None:
         return "its batches differ in shape"
     if batch[1].dim() != 1:
         return "the data mixes examples in pairs"
+    if len(batch) > 2:
+        return "its batches hold more than inputs and targets"
     if draws_otherwise(training.model, lambda model: training.task.forward(model, batch), training.device):
         return "the model draws random numbers outside its dropout layers"
     drops = any(getattr(module, "p", 0) for module in training.model.modules())

@@ -81,6 +81,9 @@ class StackEvaluated:
 class _Bound:
     """A model with given parameters and buffers, as far as a task needs one."""
 
+    # to a task that asks whether to make logits a few at a time: a stack makes all at once, which its size allows for
+    vocabulary = 0
+
     def __init__(self, model: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
         self._model, self._parameters, self._buffers = model, parameters, buffers
 

@@ -51,7 +51,7 @@ class State:
     def capture(self, description: dict[str, Any]) -> Checkpoint:
         """Everything that the rest of the run depends on; `description` is of its data."""
         progress, optimizer = self.progress, self.optimizer.state_dict()
-        generators, generator_values = random_state.capture(self.sums.loss.device)
+        generators, generator_values = random_state.capture(self.sums.device)
         tensors = {"model": unshared(self.model.state_dict())}
         if self.ema is not None:
             tensors["ema"] = unshared(self.ema.average)
@@ -102,4 +102,4 @@ class State:
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
         generators = {name.removeprefix("random."): v for name, v in rest.items() if name.startswith("random.")}
-        random_state.restore(generators, state["random"], self.sums.loss.device)
+        random_state.restore(generators, state["random"], self.sums.device)

@@ -43,7 +43,9 @@ class Updates:
     def __call__(self) -> None:
         self.made += 1
         held = self.passes.held
-        if not self.captures or held is None or self.made <= WARM_UP or not self._on_device():
+        if self.made == WARM_UP + 1:
+            self.captures = self.captures and self._on_device()
+        if not self.captures or held is None or self.made <= WARM_UP:
             self._make()
             return
         graph = self.graphs.get(id(held))
@@ -70,8 +72,6 @@ class Updates:
 
     def _on_device(self) -> bool:
         """Whether no number of a step is the host's, which a graph would hold as it was: counts of steps, mostly."""
-        if self.graphs:
-            return True
         held = [value for state in self.optimizer.state.values() for value in state.values()]
         device = self.parameters[0].device.type
         return all(isinstance(value, Tensor) and value.device.type == device for value in held)

@@ -59,6 +59,28 @@ def test_engines_agree(here: Any) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_stacks_that_do_not_fit_are_halved_and_it_is_said(
+    here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dlkit.train import stacked
+
+    take_step = stacked.Stack.take_step
+
+    def narrow(self: stacked.Stack, step: int, batch: Any) -> Any:
+        if step and len(self.seeds) > 4:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return take_step(self, step, batch)
+
+    monkeypatch.setattr(stacked.Stack, "take_step", narrow)
+    result = here("compare-optimizers", *RACE, "--engine", "stacked", "--stack", "8", "--out", "race")
+    assert result.code == 0, result.err
+    assert result.err.count("a stack of 8 runs does not fit into memory: stacks of 4 runs") == 1
+    records = [json.loads(line) for line in (tmp_path / "race" / "runs.jsonl").read_text().splitlines()]
+    assert [(r["kind"], r["size"]) for r in records if r["kind"] == "engine"] == [("engine", 8), ("engine", 4)]
+    assert sum(r["kind"] == "run" for r in records) == 8
+
+
 def test_a_folder_is_filled_resumed_and_judged_again(here: Any, tmp_path: Path) -> None:
     arguments = ("compare-optimizers", *RACE, "--engine", "loop", "--out", "race")
     first = here(*arguments)

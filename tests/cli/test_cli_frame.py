@@ -271,3 +271,98 @@ def test_no_color_means_no_color(tmp_path: Path) -> None:
 
 def test_the_modules_command(program: Any) -> None:
     assert program("--version").out == f"dlkit {__version__}\n"
+
+
+def commands(group: Any) -> list[Any]:
+    """The commands of an application and of its groups."""
+    below = getattr(group, "commands", None)
+    return [group] if below is None else [found for command in below.values() for found in commands(command)]
+
+
+def test_no_flag_is_named_by_its_metavar() -> None:
+    """Typer 0.27 takes the case of a flag from a metavar that is the same word: `--DEVICE`."""
+    import inspect
+    import typing
+
+    import typer
+
+    from dlkit.cli.app import app
+
+    seen = 0
+    for command in commands(typer.main.get_command(app)):
+        flags = [flag for parameter in command.params for flag in parameter.opts if flag.startswith("-")]
+        assert flags == [flag.lower() for flag in flags]
+        for name, hint in typing.get_type_hints(inspect.unwrap(command.callback), include_extras=True).items():
+            for option in getattr(hint, "__metadata__", ()):
+                if isinstance(option, typer.models.OptionInfo) and (option.metavar or "").lower() == name:
+                    assert option.param_decls or isinstance(option.default, str), (command.name, name)
+                    seen += 1
+    assert seen > 5
+
+
+OPTIONAL = ("annotated_types", "constriction", "datasets", "httpx2", "platformdirs", "zstandard")
+
+
+@pytest.mark.parametrize(("arguments", "package"), [
+    ("entropy {file} --codecs", "zstandard"),
+    ("compress {file} --prequential", "constriction"),
+    ("train digits-mlp", "scikit-learn"),
+])  # fmt: skip
+def test_a_package_that_is_absent_is_named(
+    here: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: str, package: str
+) -> None:
+    from dlkit.compression import coder
+
+    (tmp_path / "file").write_text("text")
+    monkeypatch.chdir(tmp_path)
+    coder._library.cache_clear()
+    module = "sklearn" if package == "scikit-learn" else package
+    for loaded in [name for name in sys.modules if name.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, module, None)  # type: ignore[arg-type]
+    result = here(*arguments.format(file=tmp_path / "file").split())
+    assert (result.code, result.out) == (2, "")
+    error, hint = result.err.splitlines()[-2:]
+    assert error == f"error: this needs {package}, which is not installed"
+    assert hint == f"hint: pip install {package}"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+@pytest.mark.slow
+def test_every_command_works_without_optional_packages(tmp_path: Path) -> None:
+    """In a process of its own, which has not imported any of them."""
+    script = f"""
+import importlib.abc, sys
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] in {OPTIONAL!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+from dlkit.cli.app import run
+for line in sys.stdin:
+    print(run(line.split()), line.strip(), file=sys.stderr)
+"""
+    few = "train.epochs=null train.steps=2 -q"
+    lines = [
+        "--help",
+        "recipes list",
+        "download --list",
+        f"train digits-mlp {few} --run-dir rows",
+        f"train pydoc-gpt {few} model.layers=1 model.width=12 tokenizer={{name:byte}} data.context=16 --run-dir gpt",
+        f"train pydoc-bert {few} model.layers=1 model.width=12 --run-dir bert",
+        "eval rows -q",
+        "generate gpt ab --tokens 2 -q",
+        "inspect-attention gpt abab --repeats 0",
+        "export gpt hub -q",
+        "entropy file -q",
+        "entropy file --prequential",
+        "entropy file --model gpt -q",
+        f"compare-optimizers digits-mlp --optimizers sgd,adam --lr 0.1:0.1:1 --engine loop {few}",
+        "doctor --help",
+    ]
+    (tmp_path / "file").write_text("text of a file")
+    done = subprocess.run(
+        [sys.executable, "-c", script], input="\n".join(lines), capture_output=True, text=True, cwd=tmp_path
+    )
+    ended = [line for line in done.stderr.splitlines() if line[:2] in ("0 ", "1 ", "2 ")]
+    assert ended == [f"0 {line}" for line in lines], done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rich.console import Console
 
 from dlkit.cli.train.view import TrainingView
@@ -30,7 +31,8 @@ def test_the_record_and_the_directory(here: Any) -> None:
     assert result.code == 0
     record = result.record
     assert record["run"] == "runs/digits-mlp-1"
-    assert (record["recipe"], record["task"], record["device"]) == ("digits-mlp", "image-classification", "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    assert (record["recipe"], record["task"], record["device"]) == ("digits-mlp", "image-classification", device)
     assert (record["steps"], record["epochs"], record["precision"]) == (23, 1.0, "fp32")
     assert record["parameters"] == 64 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10
     assert record["checkpoint"] == "runs/digits-mlp-1/checkpoints/last"

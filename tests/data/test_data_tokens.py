@@ -21,6 +21,7 @@ from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.tokenizer import CAUSAL, END, MASKED, Tokenizer
 from dlkit.data.text.windows import IGNORED, MaskedWindows, Special, TokenWindows
 from dlkit.errors import DlkitError, RequestError
+from dlkit.losses import CrossEntropy
 
 CPU = torch.device("cpu")
 SAMPLE = Text.of("the cat sat on the mat, the dog sat on the log; unhappy cats and dogs!\n" * 40)
@@ -235,6 +236,27 @@ def test_whole_words_are_masked_with_all_their_pieces() -> None:
         assert (chosen[:, 1:] == chosen[:, :-1])[follows].all()
         assert (chosen.sum(1) <= 6).all()
         assert chosen.sum() > 4 * len(inputs)
+
+
+def test_padded_whole_words_have_one_shape_and_the_same_loss() -> None:
+    plain, padded = masked(whole_words=True), masked(whole_words=True)
+    padded.padded = True  # as on another device
+    shapes: set[Any] = set()
+    batches = [pair for epoch in range(3) for pair in zip(plain.epoch(epoch), padded.epoch(epoch), strict=True)]
+    for (inputs, targets, places), batch in batches:
+        count = batch.predictions
+        shapes.add((batch.inputs.shape, batch.targets.shape, batch.places.shape))
+        assert count == len(targets)
+        assert torch.equal(inputs, batch.inputs)
+        assert torch.equal(targets, batch.targets[:count])
+        assert torch.equal(places, batch.places[:count])
+        assert (batch.targets[count:] == IGNORED).all()
+        logits = torch.randn(inputs.numel(), 1003, dtype=torch.float64)
+        expected = torch.nn.functional.cross_entropy(logits[places], targets)
+        loss = CrossEntropy()(logits[batch.places], batch.targets)
+        torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    assert len({len(targets) for (_, targets, _), _ in batches}) > 2
+    assert len({shape for shape in shapes if shape[0][0] == plain.batch_size}) == 1
 
 
 # ---------------------------------------------------------------- texts by length

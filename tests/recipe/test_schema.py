@@ -6,14 +6,18 @@ import copy
 import json
 from typing import Any
 
-import jsonschema
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlkit import recipe
 from dlkit.catalog import SECTIONS, resolve
 from dlkit.recipe import check
-from dlkit.recipe.generate import SCHEMA_FILE, argument_texts, generate
+
+jsonschema: Any = pytest.importorskip("jsonschema")
+pytest.importorskip("pydantic")
+
+from dlkit.recipe.generate import SCHEMA_FILE, argument_texts, generate  # noqa: E402  it needs pydantic
 
 DEFINITIONS = recipe.schema()["$defs"]
 

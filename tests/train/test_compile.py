@@ -5,7 +5,9 @@ The quick tests count what torch.compile hands to its backend, and run that as i
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from dlkit.losses import CrossEntropy
 from dlkit.models.resnet import ResNet
 from dlkit.optim.momentum import Momentum
 from dlkit.train.classification import Classification
-from dlkit.train.events import Evaluated, StepDone
+from dlkit.train.events import Evaluated, Finished, StepDone
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import Settings
 
@@ -74,6 +76,29 @@ def test_a_model_is_compiled_once(overrides: list[str], backend: CompileCounter)
     assert backend.op_count > 8
 
 
+@pytest.mark.parametrize("more", ["loss={name: cross_entropy, l2: 1e-3}", "data.mixup=0.8"])
+def test_the_loss_and_what_is_right_are_compiled_too(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.compiler.reset()
+    called: set[str] = set()
+
+    def note(module: torch.fx.GraphModule, _: object) -> Any:
+        called.update(str(node.target) for node in module.graph.nodes)
+        return module.forward
+
+    monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=note, fullgraph=True))
+    monkeypatch.setattr("dlkit.train.plan.can_compile", lambda device: True)
+    job = build.training(recipe.load("digits-resnet20", [*DIGITS, RESNET, more, "train.precision=bf16"]), CPU).training
+    batch = next(iter(job.batches.epoch(0)))
+    torch.manual_seed(0)
+    loss, right = job.compiled(batch)
+    torch.manual_seed(0)
+    plain, plain_right = job.forward(batch)
+    torch.testing.assert_close((loss, right), (plain, plain_right))
+    loss.backward()
+    assert any("cross_entropy" in target for target in called)
+    assert "argmax" in called
+
+
 def test_growing_images_are_compiled_once_a_size(backend: CompileCounter) -> None:
     sizes = 11  # 8, 12, ... 48 pixels, one an epoch: more than torch.compile takes by itself
     torch.manual_seed(0)
@@ -94,6 +119,32 @@ def test_growing_images_are_compiled_once_a_size(backend: CompileCounter) -> Non
     )
     counts, _ = compilations(job, backend)
     assert counts == [*range(1, sizes + 1), sizes, sizes]
+
+
+def test_graphs_are_counted_beside_the_shapes_they_are_for(backend: CompileCounter) -> None:
+    job = build.training(recipe.load("digits-mlp", DIGITS), CPU).training
+    assert [event.compiled for event in fit(job) if isinstance(event, Finished)] == [(1, 1)]
+    forward, steps = job.task.forward, iter(range(99))
+
+    def unsteady(model: torch.nn.Module, batch: Any) -> Any:
+        """What depends on a number of Python's is compiled for each of its values, here once an epoch at least."""
+        loss, right = forward(model, batch)
+        return loss * (1 + number), right
+
+    number, before = 0.0, backend.frame_count
+    job.task.forward = unsteady  # type: ignore[method-assign]
+    del job.compiled
+    for event in fit(job):
+        if isinstance(event, StepDone):
+            number = float(next(steps) // 12)  # once an epoch
+        if isinstance(event, Finished):
+            assert event.compiled == (backend.frame_count - before, 1)
+            assert event.compiled[0] > 2
+    assert not [
+        event
+        for event in fit(dataclasses.replace(job, settings=dataclasses.replace(job.settings, compile="off")))
+        if isinstance(event, Finished) and event.compiled
+    ]
 
 
 @pytest.mark.slow  # it compiles

@@ -27,6 +27,7 @@ RECIPE = [
     "train.checkpoint_every=5 steps",
     "model.dropout=0.2",
     "data.validation=0.1",
+    "train.deterministic=true",  # which a CPU is in any case
     "train.precision=fp32",  # runs that begin apart are compared, and `auto` goes by the clock
 ]
 

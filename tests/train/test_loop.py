@@ -235,7 +235,8 @@ def test_the_training_loss_is_the_mean_over_examples(accumulate: int, every: int
     assert logged == pytest.approx(told, rel=1e-9)
 
 
-def test_the_loss_of_a_masked_language_model_is_a_mean_over_predictions() -> None:
+@pytest.mark.parametrize("padded", [False, True])
+def test_the_loss_of_a_masked_language_model_is_a_mean_over_predictions(padded: bool) -> None:
     """Whole words make the number of predictions of a batch vary, and the last batch of an epoch has fewer windows."""
 
     class Guess(nn.Module):
@@ -255,6 +256,7 @@ def test_the_loss_of_a_masked_language_model_is_a_mean_over_predictions() -> Non
     sizes = [len(targets) for _, targets, _ in batches]
     assert len(set(sizes)) > 3
     each = [F.cross_entropy(model(inputs, at=at), targets, reduction="none") for inputs, targets, at in batches]
+    windows.padded = padded  # as off the CPU
     still = {"optimizer": torch.optim.SGD(model.parameters(), lr=0.0), "task": MaskedLM(CrossEntropy())}
     job = training(model, cast(Any, windows), epochs=2, log_every=len(batches), accumulate=1, **still)
     (logged,) = [event.metrics["train/loss"] for event in finish(job) if isinstance(event, StepDone) and event.metrics]

@@ -166,8 +166,32 @@ def test_a_replayed_run_is_the_run(kind: list[str], taped: None) -> None:
     assert_same(replayed, plain)
 
 
+def test_images_that_grow_are_captured_once_a_size(taped: None) -> None:
+    grow = ["data={name: digits, batch_size: 256, start_size: 4, grow_epochs: 1}", "optimizer.lr=0.125", RESNET]
+    replayed = ended([*grow, "train.epochs=3"], captures=True)
+    assert len(replayed[2].passes.graphs) == 2
+    assert len(replayed[2].updates.graphs) == 1
+    assert_same(replayed, ended([*grow, "train.epochs=3"]))
+
+
 def test_a_replayed_run_resumes_exactly(taped: None) -> None:
     assert_same(ended(KINDS[0], captures=True, stop=9), ended(KINDS[0]))
+
+
+def test_a_number_in_a_batch_is_not_part_of_its_shape(taped: None) -> None:
+    layer = nn.Linear(3, 1)
+
+    def forward(batch: Any) -> tuple[Tensor, None]:
+        inputs, targets, _ = batch
+        return (layer(inputs)[:, 0] - targets).square().mean(), None
+
+    made = Passes(forward, forward, 4, list(layer.parameters()), captures=True)
+    for number in range(8):
+        batch = (torch.full((4, 3), float(number)), torch.ones(4), number)
+        layer.zero_grad()
+        loss, _ = made(batch, 1.0)
+        assert torch.equal(loss, forward(batch)[0])
+    assert Tape.replays == 8 - passes.WARM_UP
 
 
 @pytest.mark.cuda

@@ -63,6 +63,35 @@ def test_a_shorter_format_is_taken_where_it_is_clearly_faster(monkeypatch: pytes
     assert settle(monkeypatch, {"fp32": 2.0, "bf16": 1.0}, "bf16", 99).precision == "fp32"  # too short to measure
 
 
+def test_a_gpu_chooses_among_float32_tf32_and_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most exact one that no other clearly beats."""
+    monkeypatch.setattr(plan.machine, "has_tf32", lambda device: True)
+    for times, expected in (
+        ((2.0, 1.0, 0.5), "bf16"),
+        ((2.0, 1.0, 0.95), "tf32"),
+        ((1.1, 1.0, 0.9), "bf16"),  # bf16 is clearly faster than fp32, which tf32 is not
+        ((1.0, 0.99, 0.98), "fp32"),
+        ((1.0, 2.0, 3.0), "fp32"),
+    ):
+        seconds = dict(zip(("fp32", "tf32", "bf16"), times, strict=True))
+        assert settle(monkeypatch, seconds, "bf16", 100).precision == expected, times
+    assert settle(monkeypatch, {"fp32": 2.0, "tf32": 1.5, "fp16": 1.0}, "fp16", 100).precision == "fp16"
+
+
+def test_a_format_whose_loss_is_not_finite_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "SMALL", 0)
+
+    class Overflows(Classification):
+        def forward(self, model: nn.Module, batch: Any) -> Any:
+            loss, right = super().forward(model, batch)
+            return loss * (float("inf") if torch.is_autocast_enabled("cpu") else 1), right
+
+    task = Overflows(CrossEntropy(), ("a", "b"))
+    assert plan.step_seconds(DENSE, task, BATCH, CPU, ("fp32", "bf16"), enough=0).keys() == {"fp32"}
+    honest = Classification(CrossEntropy(), ("a", "b"))
+    assert plan.step_seconds(DENSE, honest, BATCH, CPU, ("fp32", "bf16"), enough=0).keys() == {"fp32", "bf16"}
+
+
 def test_compiling_has_to_repay_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settle(monkeypatch, {"fp32": 1.0}, None, 100).compile == "off"
     assert settle(monkeypatch, {"fp32": 1.0}, None, 5000).compile == "on"

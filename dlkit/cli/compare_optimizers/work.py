@@ -14,7 +14,7 @@ from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.console import Output, note
 from dlkit.cli.signals import GracefulStop
 from dlkit.compare import provenance, store, surfaces
-from dlkit.compare.runs import Contender, Outcome, Smaller
+from dlkit.compare.runs import Contender, Outcome, Smaller, Unrecorded
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ class Race:
                     if isinstance(event, Smaller):
                         note(f"a stack of {event.runs} runs does not fit into memory: stacks of {event.size} runs")
                         folder.choose("stacked", event.size)
+                        continue
+                    if isinstance(event, Unrecorded):
+                        note(f"a step of a stack was no CUDA graph, and so slower than it could be: {event.why}")
                         continue
                     progress.update(event)
                     if isinstance(event, Outcome):

@@ -102,16 +102,17 @@ def _examine(
                 lines.append(line)
                 if not output.quiet and not output.tables:
                     output.line(json_text(line.record()))
-                _write(report, found, lines, _verdict(lines, started, True))
+                _write(report, found, lines, verdict_of(lines, started, True))
         interrupted = False
     finally:  # Ctrl-C, too, leaves what was measured
-        verdict = _verdict(lines, started, interrupted)
+        verdict = verdict_of(lines, started, interrupted)
         _write(report, found, lines, verdict)
         output.emit(verdict, verdict["verdict"], lambda: view.results(lines, verdict))
     return int(verdict["verdict"] == "fail")
 
 
-def _verdict(lines: list[Examined], started: float, interrupted: bool) -> dict[str, Any]:
+def verdict_of(lines: list[Examined], started: float, interrupted: bool) -> dict[str, Any]:
+    """How many checks held; `interrupted` before all were run."""
     counts = {
         kind: sum(line.finding.verdict == kind for line in lines) for kind in ("pass", "fail", "measured", "skipped")
     }

@@ -181,6 +181,9 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     record = _record(built, directory, finished) | ({"damaged": count} if count else {})
     if finished.skipped:
         note(f"left out {finished.skipped} of {finished.step} steps: their loss or gradient was not finite")
+    if finished.compiled and finished.compiled[0] > finished.compiled[1]:
+        graphs, shapes = finished.compiled
+        note(f"compiled {graphs} graphs for {shapes} shapes of batches: one each would have done")
     # measures that make no sense here, or else what of the data was not taken
     left_out = getattr(built.dataset, "left_out", {}) or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
@@ -218,6 +221,8 @@ def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[s
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
         **({"skipped_steps": finished.skipped} if finished.skipped else {}),
+        **({"warm_up_seconds": round(finished.warm_up, 3)} if finished.warm_up else {}),
+        **({"compiled": dict(zip(("graphs", "shapes"), finished.compiled, strict=True))} if finished.compiled else {}),
         "sources": built.dataset.sources,
     }
 
@@ -240,10 +245,11 @@ def _table(record: dict[str, Any]) -> Any:
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
+    warm_up = f", after {record['warm_up_seconds']:.1f} s of compiling" if "warm_up_seconds" in record else ""
     facts: Sequence[tuple[str, str]] = [
         ("run", record["run"]),
         *((name, f"{value:.4f}") for name, value in record["metrics"].items()),
-        ("steps", f"{record['steps']:,} ({record['epochs']:g} epochs) in {record['seconds']:.1f} s"),
+        ("steps", f"{record['steps']:,} ({record['epochs']:g} epochs) in {record['seconds']:.1f} s{warm_up}"),
         ("model", f"{record['parameters']:,} parameters, {record['precision']} on {record['device']}"),
         ("curves", f"{record['run']}/curves.svg"),
     ]

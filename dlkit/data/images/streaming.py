@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from multiprocessing.connection import wait
 from typing import Any, Literal
 
@@ -135,10 +137,24 @@ class StreamedImages(Epochs):
             if not len(targets):
                 continue
             self.passed = index + 1  # batches of the epoch, those that are left out among them
-            images = self.send(images).contiguous(memory_format=self._format)
-            targets = self.send(targets)
+            images, targets = self._sent(images, targets)
             images = augmentation.normalise(images, self._mean, self._std)  # (n, 3, S, S)
             yield self._mixed(images, targets, number, index)
+
+    @functools.cached_property
+    def _stream(self) -> torch.cuda.Stream:
+        return torch.cuda.Stream(self.device)
+
+    def _sent(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """A batch on the device. On CUDA it travels, from pinned memory, while the step before is still at work."""
+        here = torch.cuda.current_stream(self.device) if self.device.type == "cuda" else None
+        with torch.cuda.stream(self._stream) if here else nullcontext():
+            images, targets = self.send(images).contiguous(memory_format=self._format), self.send(targets)
+        if here:
+            here.wait_stream(self._stream)
+            for sent in (images, targets):
+                sent.record_stream(here)  # its memory was taken by the other stream
+        return images, targets
 
     def _transform(self, size: int) -> Callable[[Any], Tensor]:
         if not self.training:

@@ -85,7 +85,7 @@ class TokenWindows(Epochs):
             yield self._make(begins[rows], number, batch, rows)
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        if self._mapped is not None:
+        if self._mapped:
             yield from Epochs.side_by_side(self, sources, number, start)
             return
         begins, count = self.laid_out([source._begins(number) for source in sources]), len(sources)  # (S samples,)
@@ -189,6 +189,7 @@ class MaskedWindows(TokenWindows):
         self.samples = (whole - 1 if whole > 8 else whole) if training else -(-len(tokens) // self.window)
         self.batch_size = min(batch_size, self.samples)
         self._continues = torch.from_numpy(special.continues)
+        self.padded = whole_words and device.type != "cpu"
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         return Epochs.side_by_side(self, sources, number, start)
@@ -198,14 +199,13 @@ class MaskedWindows(TokenWindows):
         generator = torch.Generator().manual_seed(mixed_seed(self.seed if self.training else 0, number, batch))
         windows = self._take(begins)  # (B, T - 2)
         # all that is drawn, and what follows from it alone, is made on the host, where no shape is waited for
-        chosen = self._choose(begins, generator)  # (B, T - 2)
-        row, column = chosen.nonzero(as_tuple=True)
+        row, column = self._choose(begins, generator)  # (M,), (M,)
         places = row * (windows.shape[1] + 2) + column + 1  # (M,)
         draw = torch.rand(len(row), generator=generator)
         noise = torch.randint(special.size, (len(row),), generator=generator)
         # 80 % [MASK], 10 % any token, 10 % itself
         shown = torch.where(draw < 0.8, special.mask, torch.where(draw < 0.9, noise, _ITSELF))
-        if padded := self.whole_words and device.type != "cpu":
+        if self.padded:
             size = len(windows) * self._wanted(windows.shape[1])
             rest = -len(row) % size  # a word longer than all that is wanted makes more than `size`
             places, shown = F.pad(places, (0, rest)), F.pad(shown, (0, rest), value=_PADDING)
@@ -215,7 +215,7 @@ class MaskedWindows(TokenWindows):
         inputs = whole.flatten()
         targets = inputs.index_select(0, places)
         inputs = inputs.index_copy(0, places, torch.where(shown < 0, targets, shown)).view_as(whole)
-        if padded:
+        if self.padded:
             return PaddedBatch(inputs, targets.masked_fill(shown == _PADDING, IGNORED), places, len(row))
         return inputs, targets, places
 
@@ -223,13 +223,15 @@ class MaskedWindows(TokenWindows):
         """How many of so many tokens are to be predicted."""
         return max(1, round(self.mask * length))
 
-    def _choose(self, begins: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, T - 2) bool on the CPU: the same number in each row, or as many whole words as do not exceed it."""
+    def _choose(self, begins: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the chosen tokens among (B, T - 2), each (M,), in order and on the CPU: the same number
+        in each row, or as many whole words as do not exceed it."""
         rows, length = len(begins), self._span
         wanted = self._wanted(length)
         score = torch.rand(rows, length, generator=generator)
         if not self.whole_words:
-            return score.argsort(1).argsort(1) < wanted
+            column = score.argsort(1)[:, :wanted].sort(1).values  # (B, wanted)
+            return torch.arange(rows).repeat_interleave(wanted), column.flatten()
         opens = ~self._continues[self._on_host(begins)]
         opens[:, 0] = True
         word = opens.cumsum(1) - 1  # (B, T - 2): the number of each token's word
@@ -240,4 +242,5 @@ class MaskedWindows(TokenWindows):
         fits = total <= wanted
         fits[:, 0] = True  # a single long word is better than none
         taken = torch.zeros_like(fits).scatter_(1, order, fits)
-        return taken.gather(1, word)
+        row, column = taken.gather(1, word).nonzero(as_tuple=True)
+        return row, column

@@ -1,4 +1,4 @@
-"""Perceptrons and convolutional networks in plain torch.nn: MLP, CNN, ResNet, ConvNeXt, and the network of airbench94."""
+"""Perceptrons and convolutional networks in plain torch.nn: MLP, CNN, ResNet, ConvNeXt, and airbench94's."""
 
 from __future__ import annotations
 

@@ -41,8 +41,9 @@ class Decoder:
         """The likeliest token (1, 1) after `token`, (1, 1), which stands at `place`, (1,)."""
         model, mask = self.model, self.mask[place][None, None]  # (1, 1, 1, capacity)
         x = model.wte(token) + model.wpe(place)
-        for i, block in enumerate(model.h):
-            attn: Any = block.attn
+        for i, module in enumerate(model.h):
+            block: Any = module
+            attn = block.attn
             q, k, v = attn.c_attn(block.ln_1(x)).view(1, 1, 3, attn.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
             keys, values = self.cache[i]
             keys.index_copy_(2, place, k)

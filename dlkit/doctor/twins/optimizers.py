@@ -1,4 +1,4 @@
-"""torch's own optimizers, by the name that dlkit has for each: its loop over tensors, and the fastest that it offers."""
+"""torch's own optimizers, by the name that dlkit has for each: its loop over tensors, and its fastest forms."""
 
 from __future__ import annotations
 

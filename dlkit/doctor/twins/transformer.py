@@ -34,8 +34,10 @@ class Block(nn.Module):
         self.norm_first, self.gelu = norm_first, gelu
         self.ln_1, self.attn = nn.LayerNorm(width, eps=eps), Attention(width, heads, causal)
         self.ln_2, self.c_fc, self.c_proj = (
-            nn.LayerNorm(width, eps=eps), nn.Linear(width, 4 * width), nn.Linear(4 * width, width),
-        )  # fmt: skip
+            nn.LayerNorm(width, eps=eps),
+            nn.Linear(width, 4 * width),
+            nn.Linear(4 * width, width),
+        )
 
     def perceptron(self, x: Tensor) -> Tensor:
         return self.c_proj(F.gelu(self.c_fc(x), approximate=self.gelu))

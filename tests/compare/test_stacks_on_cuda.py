@@ -1,0 +1,253 @@
+"""Stacks as they are on CUDA: the same numbers, no question to the device, sizes by what is free."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dlkit import build
+from dlkit.compare import race, timing
+from dlkit.compare.keep import Keep
+from dlkit.compare.runs import Contender, Outcome, Smaller, Unrecorded, grid
+from dlkit.nn import stacked_convolution
+from dlkit.train import stackable
+from dlkit.train import stacked as stacked_runs
+from dlkit.train.events import StepDone
+from dlkit.train.loop import Training
+from dlkit.train.recorded import Recorded
+from dlkit.train.stacked_updates import ByKind
+
+OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+ContestOf = Callable[..., build.Contest]
+
+
+def finished(told: Any) -> dict[Contender, Outcome]:
+    return {event.contender: event for event in told if isinstance(event, Outcome)}
+
+
+def assert_same(a: Outcome, b: Outcome) -> None:
+    assert (a.contender, a.diverged) == (b.contender, b.diverged)
+    for name in ("val/loss", "val/accuracy"):
+        assert a.metrics[name] == pytest.approx(b.metrics[name], rel=1e-6)
+
+
+def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stacks as they are on CUDA, but for the graphs: updates by kind, convolutions as products."""
+    original = stacked_runs.Stack._lay_out
+
+    def lay_out(self: stacked_runs.Stack) -> None:
+        stacked_convolution.for_stacks(self.model)
+        original(self)
+
+    monkeypatch.setattr(stacked_runs.Stack, "_lay_out", lay_out)
+    monkeypatch.setattr(stacked_runs, "ByGroup", ByKind)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("model.dropout=0.3", "model.hidden=[32, 16]", "train.clip_norm=0.05"),
+        ("model={name: cnn, channels: [4, 8], dropout: 0.5, norm: batch}", "data.batch_size=300"),
+        ("model={name: resnet, depths: [1], widths: [4]}", "data.batch_size=300", "data.shift=1", "data.flip=true"),
+    ],
+    ids=["mlp", "cnn-dropout", "resnet-partial-batches"],
+)
+def test_stacks_as_on_cuda_equal_their_lone_twins(
+    contest: ContestOf, changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpus(monkeypatch)
+    race_of = contest(*changes)
+    contenders = grid(OPTIMIZERS, [1e-2], 2)
+    together = finished(race.stack(contenders, race_of.training))
+    for contender, alone in finished(race.loop(contenders[::3], race_of.training)).items():
+        assert_same(together[contender], alone)
+
+
+class Asked(TorchDispatchMode):
+    """Which operations hand a number to the host."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(part in str(func) for part in ("local_scalar", "nonzero", "masked_select", "is_nonzero", "equal.")):
+            self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
+def test_a_step_of_a_stack_asks_the_device_for_nothing(
+    contest: ContestOf, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpus(monkeypatch)
+    sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
+    race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
+    stack = race.stacked.Stack(race.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    batches = stack.batches()
+    for _ in range(2):
+        stack.take_step(*next(batches))
+    stack.evaluation.measure()
+    with Asked() as asked:
+        stack.take_step(*next(batches))
+    assert asked.names == []
+    with Asked() as asked:
+        stack.evaluation.measure()
+    # tolist() does not come by here: what is measured is only read at the end
+    assert asked.names == []
+
+
+def test_one_run_a_seed_and_one_a_setting_are_built(contest: ContestOf) -> None:
+    race_of = contest(optimizers=["sgd", "adam"])
+    built: list[Contender] = []
+
+    def build_one(contender: Contender) -> Training:
+        built.append(contender)
+        return race_of.training(contender)
+
+    contenders = grid(["sgd", "adam"], [1e-3, 1e-2, 0.1], 4)
+    members = race.members_of(contenders, build_one)
+    assert len(built) == 4 + 6 - 1
+    assert [contender.seed for contender in built[:4]] == [0, 1, 2, 3]
+    assert [stop - start for start, stop in members.groups] == [4] * 6
+    assert [t.optimizer.param_groups[0]["lr"] for t in members.of_groups] == [1e-3, 1e-2, 0.1] * 2
+
+
+class Narrow(stacked_runs.Stack):
+    """A stack on a device with room for three runs, which is noticed in its second step."""
+
+    def take_step(self, step: int, batch: Any) -> Tensor:
+        if step and len(self.seeds) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return super().take_step(step, batch)
+
+
+def test_a_stack_that_does_not_fit_begins_again_smaller(
+    contest: ContestOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    race_of = contest(optimizers=["sgd", "adam"])
+    contenders = grid(["sgd", "adam"], [1e-2], 5)
+    whole = finished(race.stack(contenders, race_of.training, Keep(tmp_path)))
+    monkeypatch.setattr(stacked_runs, "Stack", Narrow)
+    told = list(race.stack(contenders, race_of.training, Keep(tmp_path), 7))
+    assert [event for event in told if isinstance(event, Smaller)] == [Smaller(7, 3)]
+    assert list(finished(told)) == contenders
+    for contender, outcome in finished(told).items():
+        assert_same(outcome, whole[contender])
+    monkeypatch.setattr(Narrow, "take_step", lambda self, step, batch: torch.empty(2**60))
+    with pytest.raises(RuntimeError, match="memory"):
+        list(race.stack(contenders[:1], race_of.training, Keep(tmp_path)))
+
+
+def obstructed(self: Recorded, function: Any, device: Any, tosses: Any = None, beside: Any = None) -> None:
+    self.function, self.device, self.tosses = function, device, tosses
+    self.obstacle = "operation not permitted"
+
+
+def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recorded, "__init__", obstructed)
+    told = list(race.stack(grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
+    assert [event.why for event in told if isinstance(event, Unrecorded)] == ["operation not permitted"]
+    assert len(finished(told)) == 2
+
+
+def test_an_engine_that_does_not_fit_is_not_chosen(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    race_of = contest(optimizers=["sgd"])
+    monkeypatch.setattr(timing, "Stack", Narrow)
+    choice = timing.fastest(grid(["sgd"], [1e-2], 4), race_of.training, 1, shortest=0)
+    assert (choice.engine, choice.size, set(choice.estimates)) == ("loop", None, {"loop"})
+
+
+def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
+    contest: ContestOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    race_of = contest(optimizers=["sgd"])
+
+    def on_cuda(contender: Contender) -> Training:
+        training = race_of.training(contender)
+        training.device = torch.device("cuda:0")
+        return training
+
+    heights = {stackable.FEW: 50 << 20, stackable.MORE: 90 << 20}  # 10 MiB a run, and 30 whatever they are
+    monkeypatch.setattr(stackable, "_height", lambda training, runs: heights[runs])
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (900 << 20, 2000 << 20))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300 << 20)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200 << 20)
+    assert stackable.bytes_of_run(on_cuda(Contender("sgd", 0.1, 0))) == 10 << 20
+    assert stackable.runs_at_once(on_cuda(Contender("sgd", 0.1, 0))) == 70  # 0.7 of 1,000 MiB
+    contenders = grid(["sgd"], [1e-2], 150)
+    assert list(timing._stacks(contenders, on_cuda)) == [("stacked", 50)]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("model", ["{name: mlp, dropout: 0.3}", "{name: cnn, channels: [4, 8], dropout: 0.5}"])
+def test_a_recorded_stack_equals_its_lone_twins(contest: ContestOf, model: str) -> None:
+    race_of = contest(f"model={model}", "train.steps=24", "data.batch_size=300", "train.clip_norm=0.5")
+    race_of.device = torch.device("cuda")
+    contenders = grid(OPTIMIZERS, [1e-3], 2)
+    stack = stacked_runs.Stack(race.members_of(contenders, race_of.training))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for step, batch in stack.batches():
+            stack.take_step(step, batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert stack.stepped.obstacle is None
+    assert len(stack.stepped._recordings) == 2  # of whole batches and of the last one
+    together = finished(race.stack(contenders, race_of.training))
+    for contender, alone in finished(race.loop(contenders[::2], race_of.training)).items():
+        assert_same(together[contender], alone)
+
+
+def test_a_step_is_timed_to_the_end_of_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launching takes a moment, what is launched a second."""
+    now = [0.0]
+
+    def spend(seconds: float) -> None:
+        now[0] += seconds
+
+    def fit(training: Any) -> Any:
+        for step in range(3):
+            spend(0.001)
+            yield StepDone(step + 1, 0, 1, 0.1, None)
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing, "fit", fit)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: spend(1.0))
+    for device, seconds in (("cuda", 1.001), ("cpu", 0.001)):
+        training: Any = SimpleNamespace(device=torch.device(device))
+        steps = timing.alone_steps(lambda _, training=training: training, Contender("sgd", 0.1, 0), 1)
+        assert [next(steps) for _ in range(4)] == pytest.approx([seconds] * 4)
+
+
+@pytest.mark.parametrize(("steps", "engine"), [(200, "loop"), (20_000, "stacked")])
+def test_what_comes_before_the_steps_counts_on_cuda(
+    contest: ContestOf, steps: int, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five stacks of 5 s before the first step pay for runs of many steps only."""
+    race_of = contest(f"train.steps={steps}", optimizers=["sgd"])
+
+    def on_cuda(contender: Contender) -> Training:
+        training = race_of.training(contender)
+        training.device = torch.device("cuda:0")
+        return training
+
+    contenders = grid(["sgd"], [1e-2], 50)
+    monkeypatch.setattr(timing, "alone_steps", lambda build, contender, threads: itertools.repeat(1e-3))
+    monkeypatch.setattr(timing, "_stacks", lambda contenders, build: {("stacked", 10): itertools.repeat(1e-4)})
+    monkeypatch.setattr(timing, "obstacle", lambda contenders, build: None)
+    monkeypatch.setattr(timing, "_building", lambda build, contender: 0.1)
+    monkeypatch.setattr(timing, "_rounds", lambda *_: ({("loop", 1): 1e-3, ("stacked", 10): 1e-5}, 5.0))
+    choice = timing.fastest(contenders, on_cuda, 1)
+    total = 50 * steps
+    assert choice.estimates == pytest.approx({"loop": 1e-3 * total + 50 * 0.1, "stacked": 1e-5 * total + 5 * 5.0})
+    assert choice.engine == engine

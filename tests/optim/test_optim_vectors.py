@@ -1,0 +1,58 @@
+"""An option may be a tensor with a number for each model of a stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dlkit.optim.adagrad import Adagrad
+from dlkit.optim.adam import Adam
+from dlkit.optim.adamw import AdamW
+from dlkit.optim.momentum import Momentum
+from dlkit.optim.rmsprop import RMSprop
+from dlkit.optim.sgd import SGD
+
+# Each option with one value for each of three models; where an option is a pair, the pair of such.
+RULES: list[tuple[Any, dict[str, Any]]] = [
+    (SGD, {}),
+    (Momentum, {"nesterov": True, "momentum": [0.0, 0.5, 0.9]}),
+    (Adagrad, {"lr_decay": [0.0, 0.1, 0.2], "eps": [1e-10, 1e-3, 0.1]}),
+    (RMSprop, {"momentum": [0.5, 0.9, 0.1], "centered": True, "alpha": [0.9, 0.99, 0.5]}),
+    (RMSprop, {"alpha": [0.9, 0.99, 0.5], "eps": [1e-8, 1e-3, 0.1]}),
+    (Adam, {"amsgrad": True, "betas": ([0.9, 0.5, 0.0], [0.999, 0.9, 0.5])}),
+    (AdamW, {"betas": ([0.9, 0.5, 0.0], [0.999, 0.9, 0.5]), "eps": [1e-8, 1e-3, 0.1]}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), RULES, ids=lambda value: getattr(value, "__name__", ""))
+def test_hyper_parameters_may_be_vectors(kind: Any, options: dict[str, Any]) -> None:
+    """One optimizer on a stack of R models equals R optimizers on one model each."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+    options = {"lr": [0.01, 0.1, 0.3], "weight_decay": [0.0, 0.1, 0.5], **options}
+
+    def column(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(column(part) for part in value)
+        return torch.tensor(value, dtype=torch.float64).view(3, 1, 1) if isinstance(value, list) else value
+
+    def of_model(value: Any, index: int) -> Any:
+        if isinstance(value, tuple):
+            return tuple(of_model(part, index) for part in value)
+        return value[index] if isinstance(value, list) else value
+
+    stack = start.clone().requires_grad_()
+    together = kind([stack], **{name: column(value) for name, value in options.items()})
+    singles: list[Tensor] = [row.clone().requires_grad_() for row in start]
+    apart = [kind([x], **{k: of_model(v, i) for k, v in options.items()}) for i, x in enumerate(singles)]
+    for _ in range(20):
+        gradient = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
+        stack.grad = gradient.clone()
+        together.step()
+        for single, optimizer, row in zip(singles, apart, gradient, strict=True):
+            single.grad = row.clone()
+            optimizer.step()
+    torch.testing.assert_close(stack.detach(), torch.stack([s.detach() for s in singles]), rtol=1e-12, atol=1e-12)
