@@ -29,7 +29,7 @@ from dlkit.nn.cache import Cache
 _COLUMNS = 1024  # of a weight, that a program reads at a time, where no norm needs all of them
 _MOST_ROWS = 8  # of a weight, that a program reads
 _PROGRAMS = 264  # at least, where there are rows for as many: two for each multiprocessor of an H100
-_SLOTS = 64  # of the cache, that a program looks at at a time
+_SLOTS = 256  # of the cache, that a program looks at at a time: a wait for memory each
 
 
 def _kind(activation: nn.Module) -> int | None:
@@ -182,6 +182,7 @@ class FusedStep:
         _attend[(heads,)](
             self._parts, layer[0], layer[1], self.slot, self.begin, self._y, head**-0.5,
             width=heads * head, size=head, whole=whole, capacity=capacity, block=_SLOTS,
+            num_warps=8,
         )  # fmt: skip
 
 

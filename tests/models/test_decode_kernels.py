@@ -46,7 +46,10 @@ def steps(model: GPT, tokens: Tensor, known: int, **keys: Any) -> list[Tensor]:
 @runs_kernels
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("activation", ["gelu_tanh", "gelu", "relu"])
-def test_a_step_is_the_plain_forward_pass(activation: Any, dtype: torch.dtype) -> None:
+def test_a_step_is_the_plain_forward_pass(activation: Any, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlkit.models import decode_kernels
+
+    monkeypatch.setattr(decode_kernels, "_SLOTS", 64)
     torch.manual_seed(0)
     # 67 tokens: more than a block of the cache; 10 and 12: no powers of two
     model = GPT(11, 68, layers=1, heads=2, width=10, hidden=12, activation=activation).eval()
