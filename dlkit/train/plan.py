@@ -93,7 +93,7 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
         RequestError: compilation is asked for where there is no compiler.
     """
     if settings.compile == "on" and not can_compile(device):
-        raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=auto")
+        raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=off")
     seconds: dict[str, float] = {}
     if settings.precision == "auto":
         choice, others = "fp32", shorter_formats(device)
