@@ -162,6 +162,18 @@ class Passes:
         return made
 
 
+@contextmanager
+def capture(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
+    """Note the launches of the body in a graph instead of making them. Raises DlkitError where none can hold it."""
+    try:
+        # other threads pin memory for batches to come, which is nothing to this capture
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            yield
+    except RuntimeError as error:
+        why = str(error).splitlines()[0]
+        raise DlkitError(f"a step cannot be captured as a CUDA graph: {why}", "set train.cuda_graph=off") from error
+
+
 class Graph:
     """A pass captured by `torch.cuda.CUDAGraph`: it reads `inputs` and writes `gradients`, the loss and what is right.
 
@@ -184,17 +196,12 @@ class Graph:
         self.inputs = tuple(torch.empty_like(p).copy_(p) if isinstance(p, Tensor) else p for p in batch)
         self.share = share
         self.graph = torch.cuda.CUDAGraph()
-        try:
-            # other threads pin memory for batches to come, which is nothing to this capture
-            with torch.cuda.graph(self.graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-                self.loss, self.right = run(self.inputs)
-                learned = [parameter for parameter in parameters if parameter.grad is not None]
-                gradients: list[Any] = [parameter.grad for parameter in learned]
-                if home is not None:
-                    torch._foreach_copy_(home, gradients)
-        except RuntimeError as error:
-            why = str(error).splitlines()[0]
-            raise DlkitError(f"a step cannot be captured as a CUDA graph: {why}", "set train.cuda_graph=off") from error
+        with capture(self.graph, pool, stream):
+            self.loss, self.right = run(self.inputs)
+            learned = [parameter for parameter in parameters if parameter.grad is not None]
+            gradients: list[Any] = [parameter.grad for parameter in learned]
+            if home is not None:
+                torch._foreach_copy_(home, gradients)
         self.parameters, self.gradients = learned, home or gradients
         self.held = self.gradients
 
