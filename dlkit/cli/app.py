@@ -25,7 +25,7 @@ from dlkit.cli.train import command as train
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
-_NOT_DETERMINISTIC = re.compile(r"(\S+) does not have a deterministic implementation")  # in torch's words
+_NOT_DETERMINISTIC = re.compile(r"(.+) does not have a deterministic implementation")  # in torch's words
 _LESS = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
 
 app = typer.Typer(

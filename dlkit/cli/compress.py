@@ -12,7 +12,7 @@ import typer
 from dlkit.cli import completion
 from dlkit.cli.binary import binary_input, binary_output, refuse
 from dlkit.cli.console import Output, live_console, note
-from dlkit.cli.options import Json, Quiet
+from dlkit.cli.options import Device, Json, Quiet
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
 from dlkit.storage import run_reference
@@ -46,6 +46,7 @@ def compress(
     threads: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Threads, here and when decompressing (default: the cores).")
     ] = None,
+    device: Device = "cpu",
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Decode the result before it counts.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
     as_json: Json = False,
@@ -54,7 +55,8 @@ def compress(
     """Compress a file with a language model, without loss.
 
     A range coder spends -log2 p bits on each token of the file, p its probability under the model. Whoever decompresses
-    it needs the same model, torch, kind of processor and number of threads; --prequential needs nothing but dlkit.
+    it needs the same model, torch, kind of processor (or GPU, with --device cuda) and number of threads; --prequential
+    needs nothing but dlkit.
     Prints a record; -q prints the output's path.
 
     \b
@@ -65,8 +67,9 @@ def compress(
     if (model is None) != prequential:
         problem = "--model and --prequential contradict each other" if prequential else "compress needs a model"
         raise RequestError(problem, "give --model RUN, or --prequential to learn one while coding")
-    if prequential and threads is not None:
-        raise RequestError("--threads is about --model: prequential coding counts in whole numbers, on one thread")
+    if prequential and (threads is not None or device != "cpu"):
+        option = "--device" if threads is None else "--threads"
+        raise RequestError(f"{option} is about --model: prequential coding counts in whole numbers, on one thread")
     source = None if str(file) == "-" else file
     if output is None and source is None:
         raise RequestError("standard input has no name", "give -o FILE.dlk, or -o - for standard output")
@@ -74,7 +77,11 @@ def compress(
     refuse(goal, overwrite)
     if goal is not None and source is not None and goal.exists() and goal.samefile(source):
         raise RequestError(f"{goal} is the input itself", "give another -o")
-    with binary_input(source) as data, settings(model, threads, streams) as codec, binary_output(goal) as out:
+    with (
+        binary_input(source) as data,
+        settings(model, threads, streams, device=device) as codec,
+        binary_output(goal) as out,
+    ):
         record = _run(data, source, out, codec, verify, quiet)
     record = {"input": str(file), "output": str(goal or "-"), **record, "model": model, "verified": verify}
     if goal is None:
@@ -85,7 +92,11 @@ def compress(
 
 
 def settings(
-    model: str | None, threads: int | None, streams: int | None, recorded: dict[str, Any] | None = None
+    model: str | None,
+    threads: int | None,
+    streams: int | None,
+    recorded: dict[str, Any] | None = None,
+    device: str = "cpu",
 ) -> Any:
     """A context with the codec: of a model within fixed threads, or prequential where there is none.
 
@@ -93,7 +104,11 @@ def settings(
         model: a run or Hugging Face directory.
         threads: of torch; None for what it uses by itself.
         streams: at most.
-        recorded: the header of a file to decode.
+        recorded: the header of a file to decode, which says where that must be done.
+        device: to encode on.
+
+    Raises:
+        DlkitError: the file was coded on a GPU, and none is here.
     """
     from contextlib import contextmanager, nullcontext
 
@@ -108,8 +123,14 @@ def settings(
     from dlkit.build.reader import open_reader
     from dlkit.compression import environment
     from dlkit.compression.language import LanguageCodec
+    from dlkit.train import machine
 
-    reader = open_reader(model, torch.device("cpu"))
+    if recorded and recorded["device"] == "cuda" and not torch.cuda.is_available():
+        raise DlkitError(
+            f"the file was coded on a GPU ({recorded['processor']}), whose sums no other processor makes",
+            "decompress it on a machine with the same GPU; `compress --device cpu` makes files for CPUs",
+        )
+    reader = open_reader(model, machine.pick_device(recorded["device"] if recorded else device))
     if reader.task != "causal-lm":
         raise RequestError(f"{reader.path} is a model for {reader.task}, which predicts no next token", "give a GPT")
     count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), cores())

@@ -18,8 +18,9 @@ from dlkit.errors import DivergedError
 from dlkit.train import random_state, stackable, stacked
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Finished, StepDone
-from dlkit.train.loop import Training, fit
+from dlkit.train.loop import fit
 from dlkit.train.settings import steps_between
+from dlkit.train.training import Training
 
 # How often it is looked whether workers shall stop.
 LOOK_SECONDS = 0.2

@@ -71,8 +71,8 @@ def in_turns(
         work = ready[name] = build()
         for _ in range(warm_up):
             work()
+        wait(device)
         if on_gpu:
-            torch.cuda.synchronize(device)
             own[name] = torch.cuda.memory_allocated(device) - before
         found[name] = Times([], time.perf_counter() - started, None)
     for _ in range(rounds):
@@ -87,6 +87,12 @@ def in_turns(
             peak = torch.cuda.max_memory_allocated(device) - before + own[name]
             times.peak_bytes = max(times.peak_bytes or 0, peak)
     return found
+
+
+def wait(device: torch.device) -> None:
+    """Until all that the device was given is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _by_clock(work: Work) -> float:

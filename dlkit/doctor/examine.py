@@ -9,9 +9,11 @@ import torch
 
 from dlkit.catalog import resolve
 from dlkit.doctor.bench import Bench
-from dlkit.doctor.finding import Examined, Finding
+from dlkit.doctor.finding import Examined, Finding, skipped
+from dlkit.doctor.machine import PACKAGES
 from dlkit.doctor.registry import Entry
 from dlkit.train import machine
+from dlkit.tried_import import package_of
 
 
 def examine(
@@ -36,7 +38,12 @@ def _guarded(entry: Entry, bench: Bench) -> Iterator[Finding]:
         found: Iterable[Finding] = resolve(entry.target)(bench)
         yield from found
     except Exception as error:  # whatever a kernel, a compiler or a driver raises is a finding
-        yield Finding("", entry.help, f"{type(error).__name__}: {first_line(error)}", "fail")
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        package = package_of(absent)
+        if package is not None and absent in PACKAGES:
+            yield skipped("", entry.help, f"{package} is not installed: pip install {package}")
+        else:
+            yield Finding("", entry.help, f"{type(error).__name__}: {first_line(error)}", "fail")
 
 
 def first_line(error: Exception) -> str:

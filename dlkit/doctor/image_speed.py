@@ -53,19 +53,9 @@ def resnet50(bench: Bench) -> Iterator[Finding]:
     """ResNet-50 on ImageNet's shape."""
     batch, side, images = bench.sized(gpu=(256, 224, 1024), cpu=(2, 64, 16))
     depths, widths = (3, 4, 6, 3), bench.sized(gpu=(64, 128, 256, 512), cpu=(8, 16, 16, 32))
-    changes = [
-        "data.name=cifar10",
-        f"data.batch_size={batch}",
-        *training.quiet(),
-        "model.name=resnet",
-        "model.stem=conv7",
-    ]
-    changes += [
-        "model.block=bottleneck",
-        "model.shortcut=B",
-        f"model.depths={list(depths)}",
-        f"model.widths={list(widths)}",
-    ]
+    changes = ["data.name=cifar10", f"data.batch_size={batch}", "model.name=resnet", *training.quiet()]
+    changes += ["model.stem=conv7", "model.block=bottleneck", "model.shortcut=B"]
+    changes += [f"model.depths={list(depths)}", f"model.widths={list(widths)}"]
     recipe = loaded("imagenet-resnet50", changes, steps=training.ENDLESS, precision=training.reduced(bench))
     yield _images(
         bench,
@@ -98,7 +88,7 @@ def _images(
         model = network().to(bench.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         learned = [p for p in model.parameters() if p.requires_grad]
         optimizer = torch.optim.SGD(learned, lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
-        images = _normalised(split.inputs, data, bench)
+        images = normalised(split.inputs, data, bench)
         batches = loops.image_batches(images, split.targets.to(bench.device), batch, pad)
         return loops.training_step(model, optimizer, batches, dtype=training.dtype(bench), smoothing=0.1)
 
@@ -107,12 +97,11 @@ def _images(
     return beside(bench, subject, times, amount or steps * batch, unit, training.GOAL)
 
 
-def _normalised(images: Tensor, data: Dataset, bench: Bench) -> Tensor:
+def normalised(images: Tensor, data: Dataset, bench: Bench) -> Tensor:
     """(N, C, H, W) on the device, half as many bytes a number on a GPU, channels last."""
     mean, std = (value.view(1, -1, 1, 1).to(bench.device) for value in (data.mean, data.std))
-    parts = [
-        ((part.to(bench.device) - mean) / std).to(torch.half if bench.on_gpu else None) for part in images.split(4096)
-    ]
+    dtype = torch.half if bench.device.type == "cuda" else torch.float
+    parts = [((part.to(bench.device) - mean) / std).to(dtype) for part in images.split(4096)]
     return torch.cat(parts).contiguous(memory_format=torch.channels_last)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlkit import build
+from dlkit.data.text.windows import IGNORED
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, loaded
 from dlkit.doctor.finding import Finding, judged
@@ -103,6 +104,7 @@ def differences(there: Batches, here: Batches, epoch: int) -> tuple[list[str], f
 def batch_difference(one: Any, other: Any) -> tuple[str, float]:
     """What is wrong with a batch as a whole, if anything, and the largest difference of its numbers."""
     worst = 0.0
+    one = unpadded(one)
     if other is None or len(one) != len(other):
         return "has other parts", worst
     for mine, theirs in zip(one, other, strict=True):
@@ -119,6 +121,17 @@ def batch_difference(one: Any, other: Any) -> tuple[str, float]:
         elif not torch.equal(mine.to(CPU), theirs):
             return "has other targets or tokens", worst
     return "", worst
+
+
+def unpadded(batch: Any) -> Any:
+    """A batch without what it was filled up with, which is to be left out by the loss."""
+    count = getattr(batch, "predictions", None)
+    if count is None:
+        return batch
+    inputs, targets, places, _ = batch
+    if not bool((targets[count:] == IGNORED).all()):
+        raise ValueError("padding of a batch would be learned")
+    return inputs, targets[:count], places[:count]
 
 
 def same_examples(batches: Batches, epoch: int, targets: Tensor) -> bool:

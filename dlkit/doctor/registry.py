@@ -31,16 +31,17 @@ CHECKS = {
     "compile": Entry("dlkit.doctor.compile:check", "a compiled model is compiled once, and computes the same"),
 }
 
-# What should be fast, beside a twin in bare torch.
+# What should be fast, beside a twin in bare torch: what compiles nothing comes first.
 BENCHMARKS = {
-    "gpt2": Entry("dlkit.doctor.text_speed:gpt2", "training GPT-2 124M: tokens a second, MFU"),
-    "resnet50": Entry("dlkit.doctor.image_speed:resnet50", "training ResNet-50 on 224 pixels: images a second"),
     "optimizer-steps": Entry("dlkit.doctor.optimizer_steps:measure", "a step of each optimizer on GPT-2's tensors"),
     "race": Entry("dlkit.doctor.race_speed:measure", "runs a second of a race of 270 runs"),
-    "decode": Entry("dlkit.doctor.decode_speed:measure", "generating with GPT-2 124M: tokens a second"),
-    "fast-cnn": Entry("dlkit.doctor.image_speed:fast_cnn", "training the network of airbench94: seconds an epoch"),
+    "fast-cnn": Entry("dlkit.doctor.image_speed:fast_cnn", "training the network of airbench94: epochs a second"),
     "resnet18": Entry("dlkit.doctor.image_speed:resnet18", "training ResNet-18 on 32 pixels: images a second"),
+    "resnet50": Entry("dlkit.doctor.image_speed:resnet50", "training ResNet-50 on 224 pixels: images a second"),
     "bert": Entry("dlkit.doctor.text_speed:bert", "training BERT-base on masked tokens: tokens a second"),
+    "gpt2": Entry("dlkit.doctor.text_speed:gpt2", "training GPT-2 124M: tokens a second, MFU"),
+    "decode": Entry("dlkit.doctor.decode_speed:measure", "generating with GPT-2 124M: tokens a second"),
+    "cifar10": Entry("dlkit.doctor.cifar10:measure", "whole runs on CIFAR-10, where it is there: accuracy, seconds"),
 }
 
 ALL = {**CHECKS, **BENCHMARKS}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -28,26 +30,23 @@ def corpus(folder: Path, lines: int = 2500) -> Path:
 
 def rows(folder: Path, count: int = 90) -> Path:
     """A CSV file of four numbers and a class."""
-    random = np.random.default_rng(0)
-    path = folder / "rows.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["a", "b", "c", "d", "label"])
-        for values in random.normal(size=(count, 4)):
-            writer.writerow([*values, CLASSES[int(values[0] > values[1])]])
-    return path
+    values = np.random.default_rng(0).normal(size=(count, 4))
+    return _table(folder / "rows.csv", "abcd", ([*row, CLASSES[int(row[0] > row[1])]] for row in values))
 
 
 def texts(folder: Path, count: int = 90) -> Path:
     """A CSV file of sentences of various lengths and a class."""
     random = np.random.default_rng(0)
-    path = folder / "texts.csv"
+    sentences = (" ".join(random.choice(_WORDS, random.integers(3, 30))) for _ in range(count))
+    return _table(folder / "texts.csv", ["text"], ([text, CLASSES[i % 2]] for i, text in enumerate(sentences)))
+
+
+def _table(path: Path, columns: Iterable[str], rows: Iterable[list[Any]]) -> Path:
+    """Write a CSV file whose last column is the label."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        for i in range(count):
-            words = random.choice(_WORDS, random.integers(3, 30))
-            writer.writerow([" ".join(words), CLASSES[i % 2]])
+        writer.writerow([*columns, "label"])
+        writer.writerows(rows)
     return path
 
 

@@ -37,10 +37,10 @@ class StaticDecoder:
         model: whose weights stay as they are meanwhile.
         cache: of the tokens so far; each step adds one.
         tail: of kernels alone, (B, V) to whatever a step is to give; its result is overwritten by the next step.
-        compiled: let torch.compile fuse the kernels of a block, once for all blocks. It takes seconds.
+        fused: take the kernels of `decode_kernels`, for one sequence; null for where they suit and run.
     """
 
-    def __init__(self, model: GPT, cache: Cache, tail: Tail, *, compiled: bool = False) -> None:
+    def __init__(self, model: GPT, cache: Cache, tail: Tail, *, fused: bool | None = None) -> None:
         self.model, self.cache, self._tail = model, cache, tail
         device, sequences = cache.memory.device, cache.memory.shape[2]
         cache.memory.zero_()  # what is masked is multiplied by 0, so it must be a number
@@ -48,11 +48,16 @@ class StaticDecoder:
         self._plan: Plan = (first.attention.heads, first.norm_first, first.attention_norm.eps)
         self._activation: Function = first.mlp[1]
         self._weights = [weights_of(block) for block in model.blocks]
-        self._block = torch.compile(block_step, dynamic=False, fullgraph=True) if compiled else block_step
         self.tokens = torch.zeros(sequences, dtype=torch.int64, device=device)  # the last of each
         self.slot = torch.zeros(1, dtype=torch.int64, device=device)  # that they fill
         self.begins = torch.zeros(sequences, dtype=torch.int64, device=device)  # the first slot of each sequence
         self._slots = torch.arange(cache.capacity, device=device)  # (C,)
+        self._fused = None
+        if _runs_triton(device) if fused is None else fused:
+            from dlkit.models import decode_kernels
+
+            if decode_kernels.suits(model, sequences):
+                self._fused = decode_kernels.FusedStep(model, cache, self.tokens, self.slot, self.begins)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._given: Any = None
         self._at = 0  # what `slot` holds
@@ -80,6 +85,12 @@ class StaticDecoder:
 
     def run(self) -> Any:
         """The kernels of a step, in order; the last of them moves `slot` on."""
+        given = self._tail(self._logits() if self._fused is None else self._fused.logits())
+        self.slot += 1
+        return given
+
+    def _logits(self) -> Tensor:
+        """(B, V), by torch's operators."""
         model = self.model
         # what is in view of each sequence: from its first token to this one
         hidden = (self._slots > self.slot) | (self._slots < self.begins[:, None])  # (B, C)
@@ -87,10 +98,8 @@ class StaticDecoder:
         places = (self.slot - self.begins).clamp_(min=0)  # (B,)
         x = F.embedding(self.tokens, model.tokens.weight) + F.embedding(places, model.positions.weight)  # (B, W)
         for weights, layer in zip(self._weights, self.cache.memory, strict=True):
-            x = self._block(x, mask, self.slot, layer, weights, self._activation, self._plan)
-        given = self._tail(model.head(model.norm(x)))
-        self.slot += 1
-        return given
+            x = block_step(x, mask, self.slot, layer, weights, self._activation, self._plan)
+        return model.head(model.norm(x))
 
     def _replay(self) -> Any:
         if self._graph is None:
@@ -114,6 +123,14 @@ class StaticDecoder:
             self._given = self.run()
         self.slot.copy_(slot)
         self._graph = graph
+
+
+def _runs_triton(device: torch.device) -> bool:
+    if device.type != "cuda":
+        return False
+    from torch.utils._triton import has_triton
+
+    return has_triton()
 
 
 def block_step(

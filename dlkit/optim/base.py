@@ -134,9 +134,9 @@ class Optimizer(torch.optim.Optimizer):
             return
         if self.found_inf is not None and self.found_inf.item():  # waits for the device: only kernels know of it there
             return
-        for gradient in gradients:
-            if gradient.is_sparse or gradient.is_complex():
-                kind = "sparse" if gradient.is_sparse else "complex"
+        for layout, dtype in {(gradient.layout, gradient.dtype) for gradient in gradients}:
+            if layout is not torch.strided or dtype.is_complex:
+                kind = "complex" if layout is torch.strided else "sparse"
                 raise DlkitError(f"{type(self).__name__} does not take {kind} gradients", "use dense real ones")
         if self._can_go_at_once(parameters, group):
             self.at_once(parameters, gradients, states, group)
@@ -165,7 +165,7 @@ class Optimizer(torch.optim.Optimizer):
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         """Whether the kernel takes these tensors (it walks raw memory, so all must be laid out alike) and options."""
-        if any(_is_vector(value) for value in group.values()):
+        if any(is_vector(value) for value in group.values()):
             return False
         first = parameters[0]
         device, dtype = first.device, first.dtype
@@ -188,7 +188,7 @@ class Optimizer(torch.optim.Optimizer):
     def _can_go_at_once(self, parameters: list[Tensor], group: Group) -> bool:
         """Whether the rule may take these parameters all at once: on one such device, with numbers for options."""
         device = parameters[0].device
-        if device.type not in self.foreach_devices or any(_is_vector(value) for value in group.values()):
+        if device.type not in self.foreach_devices or any(is_vector(value) for value in group.values()):
             return False
         return all(parameter.device == device for parameter in parameters)
 
@@ -260,7 +260,7 @@ def given(value: Number) -> bool:
     return bool(value.any()) if isinstance(value, Tensor) else bool(value)
 
 
-def _is_vector(value: Any) -> bool:
+def is_vector(value: Any) -> bool:
     """Whether a hyper-parameter, or one of a pair, has a value for each model of a stack."""
     parts: Any = value if isinstance(value, tuple) else (value,)
     return any(isinstance(part, Tensor) and part.dim() > 0 for part in parts)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Optimizer, State, decayed, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, is_vector, require
 from dlkit.optim.many import Number
 
 
@@ -45,10 +45,21 @@ class SGD(Optimizer):
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         update(parameter, gradient, lr=group["lr"], weight_decay=group["weight_decay"])
 
+    def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
+        if self._is_a_kernels(group):
+            return super()._can_fuse(parameters, gradients, group)
+        # a sum is of tensors of any layout, which are then not asked for theirs
+        device, kind = parameters[0].device.type, (parameters[0].dtype, torch.strided)
+        numbers = kind[0].is_floating_point and not is_vector(group["lr"])
+        return numbers and device in self.fused_devices and {(g.dtype, g.layout) for g in gradients} == {kind}
+
+    def _is_a_kernels(self, group: Group) -> bool:
+        """Whether more is to be done than to add: where not, many small tensors go faster without the kernel."""
+        decay = group["weight_decay"]
+        return is_vector(decay) or bool(decay) or self.found_inf is not None
+
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        if (
-            not group["weight_decay"] and self.found_inf is None
-        ):  # one operation: nothing to fuse, and many small tensors go faster so
+        if not self._is_a_kernels(group):
             torch._foreach_add_(parameters, gradients, alpha=group["lr"] if group["maximize"] else -group["lr"])
             return
         torch._fused_sgd_(

@@ -25,20 +25,36 @@ class ExponentialMovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
+        self._counted: Tensor | None = None  # of updates, where only the device knows how many there are
         self._live = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
         self.average = {name: value.detach().clone() for name, value in self._live.items()}
 
     @torch.no_grad()
-    def update(self) -> None:
-        # d_t = min(decay, (1 + t) / (10 + t)),  t = 0, 1, ...
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        # a <- d_t a + (1 - d_t) theta
-        torch._foreach_lerp_(list(self.average.values()), list(self._live.values()), 1.0 - decay)
-        self.updates += 1
+    def update(self, skipped: Tensor | None = None) -> None:
+        """Take in the weights; not where `skipped` is a tensor of 1, which tells of a step that was not made."""
+        if skipped is not None and not skipped.is_cpu:
+            self._update_there(skipped)
+        elif skipped is None or not skipped.item():
+            # d_t = min(decay, (1 + t) / (10 + t)),  t = 0, 1, ...
+            decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+            # a <- d_t a + (1 - d_t) theta
+            torch._foreach_lerp_(list(self.average.values()), list(self._live.values()), 1.0 - decay)
+            self.updates += 1
+
+    def _update_there(self, skipped: Tensor) -> None:
+        """The same without a look at what only the device knows: whether the step was made, and so t."""
+        self._counted = torch.full_like(skipped, self.updates) if self._counted is None else self._counted
+        decay = ((1 + self._counted) / (10 + self._counted)).clamp(max=self.decay)
+        averages, made = list(self.average.values()), 1 - skipped
+        # a <- a + (1 - d_t) (theta - a)
+        differences = torch._foreach_sub(list(self._live.values()), averages)
+        torch._foreach_mul_(differences, (1 - decay) * made)
+        torch._foreach_add_(averages, differences)
+        self._counted += made
 
     def load(self, average: dict[str, Tensor], updates: int) -> None:
         """Go on from an average after so many updates."""
-        self.updates = updates
+        self.updates, self._counted = updates, None
         for name, value in self.average.items():
             value.copy_(average[name])
 

@@ -151,8 +151,8 @@ class Passes:
         made = graph.replay(batch, share)
         held = graph.held
         if earlier is not None and earlier is not held[0]:  # of a batch that went as it is
-            held = [parameter.grad for parameter in graph.parameters]
-            torch._foreach_add_(held, graph.gradients)
+            others: list[Any] = [parameter.grad for parameter in graph.parameters]
+            torch._foreach_add_(others, graph.gradients)
             return made
         if held is not graph.gradients:
             (torch._foreach_copy_ if earlier is None else torch._foreach_add_)(held, graph.gradients)

@@ -26,11 +26,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dlkit.nn import products, stacked_convolution
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.loop import Training
 from dlkit.train.recorded import Recorded
 from dlkit.train.stacked_evaluation import StackEvaluation
 from dlkit.train.stacked_updates import ByGroup, ByKind
 from dlkit.train.tosses import Tosses
+from dlkit.train.training import Training
 
 Batch = tuple[Tensor, ...]  # inputs and targets first
 

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dlkit.cli.app import run
-from dlkit.compression import archive
+from dlkit.compression import archive, environment
+from dlkit.compression import model as source
 from dlkit.compression.container import Reader, Writer
 
 TEXT = b"The with statement is used to wrap the execution of a block. \xff\xfe\n" * 6
@@ -56,6 +58,46 @@ def test_there_and_back_in_another_process(here: Any, program: Any, gpt: Path, t
     assert sorted(path.name for path in text.parent.iterdir()) == ["text", "text.dlk"]
 
 
+def test_what_a_gpu_coded_needs_a_gpu(here: Any, gpt: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe = environment.describe
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "describe", lambda *a: {**describe(*a), "device": "cuda", "processor": "a GPU"})
+        assert here("compress", str(text), "--model", str(gpt), "-q").code == 0
+    text.unlink()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    result = here("decompress", f"{text}.dlk", "--model", str(gpt))
+    assert (result.code, result.out, text.exists()) == (1, "", False)
+    error, hint = result.err.splitlines()
+    assert error == "error: the file was coded on a GPU (a GPU), whose sums no other processor makes"
+    assert hint.startswith("hint: decompress it on a machine with the same GPU")
+
+
+def test_an_archive_of_another_arithmetic_is_refused(
+    here: Any, gpt: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    describe, probe = environment.describe, source.probe
+    with monkeypatch.context() as patch:
+        patch.setattr(environment, "describe", lambda *a: {**describe(*a), "products": "tf32"})
+        patch.setattr(source, "probe", lambda *a: probe(*a) ^ 1)  # as its distributions would have another last bit
+        assert here("compress", str(text), "--model", str(gpt), "-q", "--no-verify").code == 0
+    result = here("decompress", f"{text}.dlk", "--model", str(gpt), "-o", str(text.with_name("back")))
+    assert result.code == 1
+    assert "products of float32 numbers: tf32 there, fp32 here" in result.err
+    # an archive that does not say it is of a CPU, which had float32 only
+    here_now = describe(1, torch.device("cpu"))
+    assert environment.differences({k: v for k, v in here_now.items() if k != "products"}, here_now) == ""
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_there_and_back_on_a_gpu(here: Any, program: Any, gpt: Path, text: Path) -> None:
+    assert here("compress", str(text), "--model", str(gpt), "--device", "cuda", "--json").record["verified"] is True
+    text.unlink()
+    result = program("decompress", f"{text}.dlk", "--model", str(gpt))
+    assert result.code == 0, result.err
+    assert text.read_bytes() == TEXT
+
+
 def test_prequential_needs_no_model_and_no_torch(here: Any, text: Path) -> None:
     packed = text.with_name("p.dlk")
     result = here("compress", str(text), "-o", str(packed), "--prequential", "-q")
@@ -84,6 +126,7 @@ def test_wrong_requests(here: Any, gpt: Path, text: Path, tmp_path: Path) -> Non
         ("compress", str(text)): "compress needs a model",
         ("compress", str(text), "--prequential", "--model", str(gpt)): "contradict",
         ("compress", str(text), "--prequential", "--threads", "2"): "--threads is about --model",
+        ("compress", str(text), "--prequential", "--device", "cuda"): "--device is about --model",
         ("compress", "-", "--prequential"): "standard input has no name",
         ("compress", str(text), "--prequential", "-o", str(tmp_path / "no" / "x")): "its folder is not there",
         ("compress", str(text), "--prequential", "-o", str(text)): "is there already",

@@ -18,6 +18,7 @@ def test_the_record(here: Any, trained: Path) -> None:
     record = result.record
     assert (record["run"], record["data"], record["split"], record["n"]) == (str(trained), "digits", "test", 360)
     assert set(record["metrics"]) == {"loss", "accuracy", "ece"}
+    assert record["precision"] == "fp32"  # so small a model is measured at no other
     assert [row["class"] for row in record["per_class"]] == [str(digit) for digit in range(10)]
     assert sum(row["n"] for row in record["per_class"]) == 360
     hits = sum(row["recall"] * row["n"] for row in record["per_class"])

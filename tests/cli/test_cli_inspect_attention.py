@@ -64,6 +64,7 @@ def test_a_record_for_each_head(here: Any, gpt: Path) -> None:
         assert 0 < each["entropy_share"] <= 1 and 0 <= each["induction"] <= 1
         assert "above" not in each
     assert check["kind"] == "check" and check["difference"] <= 1e-5
+    assert check["precision"] == "fp32"
     assert check["offsets_agree"] is True and check["texts"] == 1
 
 

@@ -12,7 +12,7 @@ import torchvision
 import transformers
 from torch import Tensor, nn
 
-from dlkit.doctor.twins import loops
+from dlkit.doctor.twins import airbench, loops
 from dlkit.doctor.twins.convolutional import ConvNeXt, FastCNN, ResNet
 from dlkit.doctor.twins.decoder import Decoder
 from dlkit.doctor.twins.transformer import BERT, GPT
@@ -170,3 +170,16 @@ def test_batches_of_images_and_windows() -> None:
 def test_another_model_is_no_twin() -> None:
     with pytest.raises(ValueError, match="not those of its twin"):
         copied(FastCNN((8, 16), 10), FastCNN((8, 8), 10))
+
+
+def test_airbench94_learns_and_whitens() -> None:
+    torch.manual_seed(0)
+    targets = torch.randint(10, (256,))
+    colours = torch.randn(10, 3)
+    images = colours[targets][:, :, None, None] + 0.3 * torch.randn(256, 3, 12, 12)
+    filters = airbench.begun(images, (16, 16)).whiten.weight
+    responses = F.conv2d(images, filters[:12]).transpose(0, 1).flatten(1)
+    whitened = responses @ responses.T / responses.shape[1]  # all but the smallest directions have variance 1
+    torch.testing.assert_close(whitened, torch.eye(12), rtol=0.1, atol=0.1)
+    model = airbench.trained(images, targets, 12, (16, 16))
+    assert airbench.accuracy(model, images, targets) > 0.3  # of ten classes

@@ -63,3 +63,21 @@ def test_of_a_long_run_the_ramp_leaves_the_end_as_it_is() -> None:
 
     moved = sum(abs(a - b) for a, b in zip(shares(True), shares(False), strict=True)) / 2
     assert moved < 5e-6
+
+
+def test_steps_that_only_the_device_knows_of_are_left_out() -> None:
+    """Every other step is told to be skipped, by a number here and by a tensor there."""
+    models = [nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    here, there = (ExponentialMovingAverage(model, 0.3) for model in models)
+    for step in range(12):
+        with torch.no_grad():
+            for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+                a.add_(step)
+                b.add_(step)
+        here.update(torch.tensor(float(step % 2)))
+        with torch.no_grad():
+            there._update_there(torch.tensor(float(step % 2)))
+    assert here.updates == 6
+    for name, value in here.average.items():
+        torch.testing.assert_close(there.average[name], value)

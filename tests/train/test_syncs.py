@@ -155,6 +155,7 @@ JOBS: dict[str, Job] = {
     "images, cutmix": images(cutmix=0.3),
     "images, mixup and cutmix": images(mixup=0.3, cutmix=0.3, border="mirror", shift=1),
     "images at fp16": images(settings={"precision": "fp16", "clip_norm": 1.0}),
+    "images at fp16, averaged": images(optimizer=Momentum, settings={"precision": "fp16", "ema": 0.9}),
     "images at bf16": images(settings={"precision": "bf16"}),
     "stream": streamed(),
     "stream, mixup": streamed(mixup=0.3),

@@ -45,15 +45,16 @@ def training_step(
     return step
 
 
-def cropped(images: Tensor, pad: int) -> Tensor:
+def cropped(images: Tensor, pad: int, mirrors: bool = True) -> Tensor:
     """Each of (N, C, H, W) images moved by up to `pad` pixels and perhaps mirrored, on its own device."""
     count, _, height, width = images.shape
     padded = F.pad(images, (pad,) * 4, "reflect")
     down, right = (torch.randint(2 * pad + 1, (count, 1), device=images.device) for _ in range(2))
     rows = down + torch.arange(height, device=images.device)  # (N, H)
     columns = right + torch.arange(width, device=images.device)  # (N, W)
-    mirrored = torch.rand(count, 1, device=images.device) < 0.5
-    columns = torch.where(mirrored, columns.flip(1), columns)
+    if mirrors:
+        mirrored = torch.rand(count, 1, device=images.device) < 0.5
+        columns = torch.where(mirrored, columns.flip(1), columns)
     at = torch.arange(count, device=images.device)[:, None, None]
     moved = padded.permute(0, 2, 3, 1)[at, rows[:, :, None], columns[:, None, :]]  # (N, H, W, C)
     return moved.permute(0, 3, 1, 2)  # channels last in memory
