@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 # What Triton compiles is not quite Python: constants come as plain numbers, and ranges unroll.
-# pyright: reportArgumentType=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 import torch
 import triton
 import triton.language as tl
