@@ -26,8 +26,8 @@ from dlkit.recipe import Recipe
 if TYPE_CHECKING:
     from dlkit.build import Built
     from dlkit.train.events import Finished
-    from dlkit.train.loop import Training
     from dlkit.train.run_directory import RunDirectory
+    from dlkit.train.training import Training
 
 _MOVABLE = ("compile", "cuda_graph")  # what the machine that a run goes on on may not have
 _AUTO = ("precision", "compile", "cuda_graph", "channels_last")
