@@ -20,7 +20,6 @@ from typing import Any
 
 import pytest
 import torch
-import zstandard
 
 from dlkit.compression import archive, environment
 from dlkit.compression.container import Reader
@@ -61,6 +60,7 @@ def measured(name: str, make: Any, data: bytes) -> None:
 
 
 def test_sizes_and_throughput() -> None:
+    zstandard: Any = pytest.importorskip("zstandard")
     data = text()
     xz = len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
     zstd = len(zstandard.ZstdCompressor(level=22).compress(data))

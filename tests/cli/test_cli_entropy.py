@@ -6,6 +6,7 @@ import io
 import json
 import math
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def test_other_symbols_orders_codecs_and_codes(here: Any, tmp_path: Path) -> Non
     assert (words["n"], words["distinct"], len(words["orders"])) == (300, 4, 3)
     assert words["orders"][1]["entropy"] < words["orders"][0]["entropy"] < 2
     assert here("entropy", str(path), "--symbols", "lines").record["entropy"] == 0.0
-    assert set(here("entropy", str(path), "--codecs").record["codecs"]) == {"gzip", "bzip2", "xz", "zstd"}
+    if find_spec("zstandard") is not None:
+        assert set(here("entropy", str(path), "--codecs").record["codecs"]) == {"gzip", "bzip2", "xz", "zstd"}
     code = here("entropy", str(path), "--symbols", "chars", "--code", "huffman").record["code"]
     assert code["entropy_bits"] <= code["expected_length"] < code["entropy_bits"] + 1
     assert {word["symbol"] for word in code["words"]} == set("tobern \n")

@@ -92,6 +92,7 @@ def test_bits_are_those_of_gpt2_in_transformers(here: Any, gpt: Path, text: Path
 
 
 def test_the_record_adds_up(here: Any, gpt: Path, text: Path) -> None:
+    pytest.importorskip("zstandard")
     record = here("entropy", str(text), "--model", str(gpt), "--codecs").record
     assert record["bytes"] == len(TEXT)
     bits = record["bits_per_byte"] * record["bytes"]
