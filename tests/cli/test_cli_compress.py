@@ -19,6 +19,8 @@ from dlkit.compression import archive, environment
 from dlkit.compression import model as source
 from dlkit.compression.container import Reader, Writer
 
+pytest.importorskip("constriction")
+
 TEXT = b"The with statement is used to wrap the execution of a block. \xff\xfe\n" * 6
 TINY = ["model.layers=1", "model.width=16", "model.heads=2", "tokenizer.vocab_size=300", "data.context=32"]
 
