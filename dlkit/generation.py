@@ -119,8 +119,8 @@ class Sampling:
             close = rivals.sum(-1) > 1
         else:
             assert noise is not None
-            kept, scores, *cuts = self._kept(logits)
-            error, low, high = self._margins(scores, *cuts)
+            kept, scores, greatest, ordered = self._kept(logits)
+            error, low, high = self._margins(scores, greatest, ordered)
             # argmax of p / e with e ~ Exp(1) is a sample of p (the race of exponential clocks), and waits for no host
             race = kept.softmax(-1) / noise
             best, chosen = race.max(-1, keepdim=True)

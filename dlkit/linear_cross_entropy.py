@@ -166,10 +166,8 @@ def _chunk(
     at_label = of_label.exp() - (1 - label_smoothing) - spread  # in the wide type, in which p - 1 is still a number
     if torch.compiler.is_compiling():  # one pass over the logits; a scatter would need them in memory
         columns = torch.arange(logits.shape[1], device=x.device)
-        p = log_p.exp()
-        dlogits = torch.where(columns == labels, at_label, p - spread * (columns < classes) if spread else p).to(
-            x.dtype
-        )
+        others = log_p.exp() - spread * (columns < classes) if spread else log_p.exp()
+        dlogits = torch.where(columns == labels, at_label, others).to(x.dtype)
     else:
         dlogits = torch.exp(log_p, out=logits)
         if spread:

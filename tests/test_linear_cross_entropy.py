@@ -23,7 +23,7 @@ from dlkit.train.language import CausalLM, MaskedLM
 CPU = torch.device("cpu")
 
 
-def layer(rows: int = 13, width: int = 8, classes: int = 11, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def layer(rows: int = 13, width: int = 8, classes: int = 11, dtype: torch.dtype = torch.float64) -> list[Any]:
     torch.manual_seed(0)
     sizes = ((rows, width), (classes, width), (classes,))
     return [torch.randn(*size, dtype=dtype).requires_grad_() for size in sizes]

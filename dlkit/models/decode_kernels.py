@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
+# What Triton compiles is not quite Python: constants come as plain numbers, and ranges unroll.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 import torch
 import triton
 import triton.language as tl
@@ -24,10 +26,10 @@ from dlkit.models.gpt import GPT
 from dlkit.nn.activations import GELU, ReLU
 from dlkit.nn.cache import Cache
 
-_COLUMNS = 512  # of a weight, that a program reads at a time
-_MOST_ROWS = 16  # of a weight, that a program reads
+_COLUMNS = 1024  # of a weight, that a program reads at a time, where no norm needs all of them
+_MOST_ROWS = 8  # of a weight, that a program reads
 _PROGRAMS = 264  # at least, where there are rows for as many: two for each multiprocessor of an H100
-_SLOTS = 64  # of the cache, that a program looks at at a time
+_SLOTS = 256  # of the cache, that a program looks at at a time: a wait for memory each
 
 
 def _kind(activation: nn.Module) -> int | None:
@@ -44,83 +46,82 @@ def suits(model: GPT, sequences: int) -> bool:
 
 
 @triton.jit
-def _embed(token, slot, begin, tokens, positions, x, WIDTH: tl.constexpr, WHOLE: tl.constexpr):  # type: ignore[no-untyped-def]
+def _embed(token, slot, begin, tokens, positions, x, width: tl.constexpr, whole: tl.constexpr):
     # x = E_token + P_place
-    i = tl.arange(0, WHOLE)
+    i = tl.arange(0, whole)
     place = tl.maximum(tl.load(slot) - tl.load(begin), 0)
-    what = tl.load(tokens + tl.load(token) * WIDTH + i, mask=i < WIDTH, other=0.0).to(tl.float32)
-    where = tl.load(positions + place * WIDTH + i, mask=i < WIDTH, other=0.0).to(tl.float32)
-    tl.store(x + i, what + where, mask=i < WIDTH)
+    what = tl.load(tokens + tl.load(token) * width + i, mask=i < width, other=0.0).to(tl.float32)
+    where = tl.load(positions + place * width + i, mask=i < width, other=0.0).to(tl.float32)
+    tl.store(x + i, what + where, mask=i < width)
 
 
 @triton.jit
-def _product(  # type: ignore[no-untyped-def]
+def _product(
     x, gain, shift, weight, bias, shortcut, out, outputs, eps,
-    INPUTS: tl.constexpr, WHOLE: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
-    NORM: tl.constexpr, BIAS: tl.constexpr, SHORTCUT: tl.constexpr, ACTIVATION: tl.constexpr,
+    inputs: tl.constexpr, whole: tl.constexpr, height: tl.constexpr, columns: tl.constexpr,
+    has_norm: tl.constexpr, has_bias: tl.constexpr, has_shortcut: tl.constexpr, kind: tl.constexpr,
 ):  # fmt: skip
     # out = shortcut + activation(W norm(x) + b)
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    rows = tl.program_id(0) * height + tl.arange(0, height)
     there = rows < outputs
-    mean = 0.0
-    scale = 1.0
-    if NORM:
-        every = tl.arange(0, WHOLE)
-        numbers = tl.load(x + every, mask=every < INPUTS, other=0.0)
-        mean = tl.sum(numbers, 0) / INPUTS
-        centered = tl.where(every < INPUTS, numbers - mean, 0.0)
-        scale = 1.0 / tl.sqrt(tl.sum(centered * centered, 0) / INPUTS + eps)
-    total = tl.zeros((ROWS, COLUMNS), tl.float32)
-    for start in tl.static_range(0, INPUTS, COLUMNS):
-        i = start + tl.arange(0, COLUMNS)
-        inside = i < INPUTS
-        w = tl.load(weight + rows[:, None] * INPUTS + i[None, :], mask=there[:, None] & inside[None, :], other=0.0)
+    if has_norm:  # all of a row at once: its norm is computed while the weights are on their way
+        i = tl.arange(0, whole)
+        inside = i < inputs
+        w = tl.load(weight + rows[:, None] * inputs + i[None, :], mask=there[:, None] & inside[None, :], other=0.0)
         h = tl.load(x + i, mask=inside, other=0.0)
-        if NORM:
-            h = (h - mean) * scale * tl.load(gain + i, mask=inside, other=0.0).to(tl.float32)
-            h += tl.load(shift + i, mask=inside, other=0.0).to(tl.float32)
-        total += w.to(tl.float32) * h[None, :]
-    y = tl.sum(total, 1)
-    if BIAS:
+        centered = tl.where(inside, h - tl.sum(h, 0) / inputs, 0.0)
+        h = centered / tl.sqrt(tl.sum(centered * centered, 0) / inputs + eps)
+        h = h * tl.load(gain + i, mask=inside, other=0.0).to(tl.float32)
+        h += tl.load(shift + i, mask=inside, other=0.0).to(tl.float32)
+        y = tl.sum(w.to(tl.float32) * h[None, :], 1)
+    else:
+        total = tl.zeros((height, columns), tl.float32)
+        for start in tl.static_range(0, inputs, columns):
+            # all as (height, columns), each thread what it multiplies itself: no exchange between threads
+            at = tl.broadcast_to((start + tl.arange(0, columns))[None, :], (height, columns))
+            w = tl.load(weight + rows[:, None] * inputs + at, mask=there[:, None] & (at < inputs), other=0.0)
+            total += w.to(tl.float32) * tl.load(x + at, mask=at < inputs, other=0.0)
+        y = tl.sum(total, 1)
+    if has_bias:
         y += tl.load(bias + rows, mask=there, other=0.0).to(tl.float32)
-    if ACTIVATION == 1:
+    if kind == 1:
         # y/2 (1 + tanh(u)) = y sigmoid(2 u), with u = sqrt(2 / pi) (y + 0.044715 y^3)
         y = y * tl.sigmoid(1.5957691216057308 * (y + 0.044715 * y * y * y))
-    if ACTIVATION == 2:
+    if kind == 2:
         y = 0.5 * y * (1.0 + tl.erf(y * 0.7071067811865476))
-    if ACTIVATION == 3:
+    if kind == 3:
         y = tl.maximum(y, 0.0)
-    if SHORTCUT:
+    if has_shortcut:
         y += tl.load(shortcut + rows, mask=there, other=0.0)
     tl.store(out + rows, y, mask=there)
 
 
 @triton.jit
-def _attend(  # type: ignore[no-untyped-def]
+def _attend(
     parts, keys, values, slot, begin, out, scale,
-    WIDTH: tl.constexpr, HEAD: tl.constexpr, WHOLE: tl.constexpr, CAPACITY: tl.constexpr, SLOTS: tl.constexpr,
+    width: tl.constexpr, size: tl.constexpr, whole: tl.constexpr, capacity: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     # y = softmax(q K^T / sqrt(D)) V of one head, block by block (Milakov & Gimelshein, arXiv:1805.02867)
     head = tl.program_id(0)
-    d = tl.arange(0, WHOLE)
-    inside = d < HEAD
+    d = tl.arange(0, whole)
+    inside = d < size
     last = tl.load(slot).to(tl.int32)
     first = tl.load(begin).to(tl.int32)
-    q = tl.load(parts + head * HEAD + d, mask=inside, other=0.0) * scale
-    key = tl.load(parts + WIDTH + head * HEAD + d, mask=inside, other=0.0).to(keys.dtype.element_ty)
-    value = tl.load(parts + 2 * WIDTH + head * HEAD + d, mask=inside, other=0.0).to(values.dtype.element_ty)
-    own = head * CAPACITY * HEAD
-    tl.store(keys + own + last * HEAD + d, key, mask=inside)
-    tl.store(values + own + last * HEAD + d, value, mask=inside)
+    q = tl.load(parts + head * size + d, mask=inside, other=0.0) * scale
+    key = tl.load(parts + width + head * size + d, mask=inside, other=0.0).to(keys.dtype.element_ty)
+    value = tl.load(parts + 2 * width + head * size + d, mask=inside, other=0.0).to(values.dtype.element_ty)
+    own = head * capacity * size
+    tl.store(keys + own + last * size + d, key, mask=inside)
+    tl.store(values + own + last * size + d, value, mask=inside)
     # the token itself, which sees itself at least; then those before it
     greatest = tl.sum(q * key.to(tl.float32), 0)
     total = greatest * 0.0 + 1.0
     y = value.to(tl.float32)
-    for start in range(first, last, SLOTS):
-        s = start + tl.arange(0, SLOTS)
+    for start in range(first, last, block):
+        s = start + tl.arange(0, block)
         there = (s < last)[:, None] & inside[None, :]
-        k = tl.load(keys + own + s[:, None] * HEAD + d[None, :], mask=there, other=0.0).to(tl.float32)
-        v = tl.load(values + own + s[:, None] * HEAD + d[None, :], mask=there, other=0.0).to(tl.float32)
+        k = tl.load(keys + own + s[:, None] * size + d[None, :], mask=there, other=0.0).to(tl.float32)
+        v = tl.load(values + own + s[:, None] * size + d[None, :], mask=there, other=0.0).to(tl.float32)
         scores = tl.where(s < last, tl.sum(q[None, :] * k, 1), float("-inf"))
         greater = tl.maximum(greatest, tl.max(scores, 0))
         p = tl.exp(scores - greater)
@@ -128,7 +129,7 @@ def _attend(  # type: ignore[no-untyped-def]
         y = y * shrink + tl.sum(p[:, None] * v, 0)
         total = total * shrink + tl.sum(p, 0)
         greatest = greater
-    tl.store(out + head * HEAD + d, y / total, mask=inside)
+    tl.store(out + head * size + d, y / total, mask=inside)
 
 
 class FusedStep:
@@ -180,7 +181,8 @@ class FusedStep:
         whole = triton.next_power_of_2(head)
         _attend[(heads,)](
             self._parts, layer[0], layer[1], self.slot, self.begin, self._y, head**-0.5,
-            WIDTH=heads * head, HEAD=head, WHOLE=whole, CAPACITY=capacity, SLOTS=_SLOTS,
+            width=heads * head, size=head, whole=whole, capacity=capacity, block=_SLOTS,
+            num_warps=8,
         )  # fmt: skip
 
 
@@ -199,10 +201,10 @@ def _multiply(
     while rows < _MOST_ROWS and outputs >= 2 * rows * _PROGRAMS:
         rows *= 2
     gain, shift, eps = (x, x, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
+    bias, whole = x if layer.bias is None else layer.bias, triton.next_power_of_2(inputs)
     _product[(triton.cdiv(outputs, rows),)](
-        x, gain, shift, layer.weight, x if layer.bias is None else layer.bias, x if shortcut is None else shortcut,
-        out, outputs, eps,
-        INPUTS=inputs, WHOLE=triton.next_power_of_2(inputs), ROWS=rows,
-        COLUMNS=min(_COLUMNS, triton.next_power_of_2(inputs)), NORM=norm is not None, BIAS=layer.bias is not None,
-        SHORTCUT=shortcut is not None, ACTIVATION=activation,
+        x, gain, shift, layer.weight, bias, x if shortcut is None else shortcut, out, outputs, eps,
+        inputs=inputs, whole=whole, height=rows, columns=min(_COLUMNS, whole), has_norm=norm is not None,
+        has_bias=layer.bias is not None, has_shortcut=shortcut is not None, kind=activation,
+        num_warps=4 if norm is None else max(4, min(16, whole // 256)),
     )  # fmt: skip

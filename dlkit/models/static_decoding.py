@@ -37,13 +37,10 @@ class StaticDecoder:
         model: whose weights stay as they are meanwhile.
         cache: of the tokens so far; each step adds one.
         tail: of kernels alone, (B, V) to whatever a step is to give; its result is overwritten by the next step.
-        compiled: let torch.compile fuse the kernels of a block, once for all blocks. It takes seconds.
         fused: take the kernels of `decode_kernels`, for one sequence; null for where they suit and run.
     """
 
-    def __init__(
-        self, model: GPT, cache: Cache, tail: Tail, *, compiled: bool = False, fused: bool | None = None
-    ) -> None:
+    def __init__(self, model: GPT, cache: Cache, tail: Tail, *, fused: bool | None = None) -> None:
         self.model, self.cache, self._tail = model, cache, tail
         device, sequences = cache.memory.device, cache.memory.shape[2]
         cache.memory.zero_()  # what is masked is multiplied by 0, so it must be a number
@@ -51,13 +48,12 @@ class StaticDecoder:
         self._plan: Plan = (first.attention.heads, first.norm_first, first.attention_norm.eps)
         self._activation: Function = first.mlp[1]
         self._weights = [weights_of(block) for block in model.blocks]
-        self._block = torch.compile(block_step, dynamic=False, fullgraph=True) if compiled else block_step
         self.tokens = torch.zeros(sequences, dtype=torch.int64, device=device)  # the last of each
         self.slot = torch.zeros(1, dtype=torch.int64, device=device)  # that they fill
         self.begins = torch.zeros(sequences, dtype=torch.int64, device=device)  # the first slot of each sequence
         self._slots = torch.arange(cache.capacity, device=device)  # (C,)
         self._fused = None
-        if not compiled and (_runs_triton(device) if fused is None else fused):
+        if _runs_triton(device) if fused is None else fused:
             from dlkit.models import decode_kernels
 
             if decode_kernels.suits(model, sequences):
@@ -102,7 +98,7 @@ class StaticDecoder:
         places = (self.slot - self.begins).clamp_(min=0)  # (B,)
         x = F.embedding(self.tokens, model.tokens.weight) + F.embedding(places, model.positions.weight)  # (B, W)
         for weights, layer in zip(self._weights, self.cache.memory, strict=True):
-            x = self._block(x, mask, self.slot, layer, weights, self._activation, self._plan)
+            x = block_step(x, mask, self.slot, layer, weights, self._activation, self._plan)
         return model.head(model.norm(x))
 
     def _replay(self) -> Any:
