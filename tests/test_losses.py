@@ -143,7 +143,7 @@ def test_the_penalty_of_many_tensors_at_once_is_the_sum_of_theirs() -> None:
     many = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 4), (7,), (2, 3, 3, 3))]
     (3 * _Penalty.apply(0.2, *many)).backward()  # pyright: ignore[reportOptionalMemberAccess]
     expected = [tensor.detach().clone().requires_grad_() for tensor in many]
-    value = sum(0.1 * tensor.square().sum() for tensor in expected)
+    value = torch.stack([0.1 * tensor.square().sum() for tensor in expected]).sum()
     (3 * value).backward()
     torch.testing.assert_close(_Penalty.apply(0.2, *many), value)
     for a, b in zip(many, expected, strict=True):

@@ -40,12 +40,12 @@ from dlkit.compare.surfaces import Surface
 from dlkit.data.dataset import Dataset
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint, footprint, last_batch, loop, machine, plan, random_state
+from dlkit.train import checkpoint, footprint, last_batch, machine, plan, random_state
 from dlkit.train.classification import Classification, per_class
-from dlkit.train.evaluate import evaluate, watched
+from dlkit.train.evaluate import Batches, Task, evaluate, watched
 from dlkit.train.finite import require_metrics, require_weights
-from dlkit.train.loop import Task, Training, autocast
 from dlkit.train.settings import Settings, Views
+from dlkit.train.training import Training, autocast
 from dlkit.train.weights import load_weights
 
 
@@ -90,7 +90,7 @@ def training(
     # images that grow would have every convolution tried anew for each size
     machine.choose_kernels(settings.deterministic, benchmark=not getattr(batches, "grow_epochs", 0))
     names = evaluated_splits(dataset)[:1]
-    evaluations: dict[str, loop.Batches] = {
+    evaluations: dict[str, Batches] = {
         name: split_batches(recipe, dataset, name, device, False, channels_last) for name in names
     }
     if settings.patience is not None and "val" not in evaluations:
@@ -265,7 +265,7 @@ def split_batches(
     device: torch.device,
     training: bool,
     channels_last: bool = False,
-) -> loop.Batches:
+) -> Batches:
     """Batches of one split. Raises RequestError if the data set has no such split."""
     require_split(dataset, split)
     if isinstance(dataset, LanguageData):

@@ -26,8 +26,8 @@ from dlkit.losses import SquaredError
 from dlkit.pretrained import huggingface
 from dlkit.pretrained.huggingface import HubModel
 from dlkit.recipe import Recipe
+from dlkit.train.evaluate import Batches, Task
 from dlkit.train.language import CausalLM, MaskedLM
-from dlkit.train.loop import Batches, Task
 from dlkit.train.sequences import MultipleChoice, Regression, TextClassification
 
 

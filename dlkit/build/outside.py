@@ -24,8 +24,8 @@ from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.train import ood
 from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.loop import autocast
 from dlkit.train.settings import Views
+from dlkit.train.training import autocast
 
 WHITE = {"digits": 16}  # the brightest number of a pixel, where it is not 255
 MOST_NOISE = 10_000  # images of noise, at most

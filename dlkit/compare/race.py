@@ -18,8 +18,9 @@ from dlkit.errors import DivergedError
 from dlkit.train import random_state, stackable, stacked
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Finished, StepDone
-from dlkit.train.loop import Training, fit
+from dlkit.train.loop import fit
 from dlkit.train.settings import steps_between
+from dlkit.train.training import Training
 
 # How often it is looked whether workers shall stop.
 LOOK_SECONDS = 0.2
@@ -169,8 +170,8 @@ def _one_stack(
                 return
         else:
             _note(outcomes, event)
-    if underway.stepped.obstacle is not None:
-        yield Unrecorded(underway.stepped.obstacle)
+    if (why := underway.stepped.obstacle or underway.evaluation.added.obstacle) is not None:
+        yield Unrecorded(why)
     share = (before + time.perf_counter() - started) / len(contenders)
     for outcome in outcomes:
         outcome.seconds_share = share

@@ -221,10 +221,11 @@ class ImageBatches(Batches):
         if self.flip == "alternating":
             first = torch.Generator().manual_seed(mixed_seed(self.seed))
             mirrored = augmentation.alternating(torch.rand(self.samples, generator=first) < 0.5, number)[order]
-        places = [mirrored, *move]
+        down, right = move
+        places = (mirrored, down, right)
         if self._gathers:
             seen = mirrored if self.flip else torch.zeros_like(mirrored)
-            places = augmentation.crop_places(seen, *move, self.shift, self._width)
+            places = augmentation.crop_places(seen, down, right, self.shift, self._width)
         parameters = [*places, row, column]
         if self.mixup or self.cutmix:
             # the first of a batch's counts for all of it
@@ -237,12 +238,12 @@ class ImageBatches(Batches):
     def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:
         if not parameters:
             return self._finish(augmentation.take(self._inputs, rows))  # (n, C, H, W)
-        *places, row, column = parameters[:5]
         if self._gathers:
-            images = augmentation.crops(self._inputs, rows, *places, self._height, self._width)
+            top, left, step, row, column, *_ = parameters
+            images = augmentation.crops(self._inputs, rows, top, left, step, self._height, self._width)
             images = images.contiguous(memory_format=self._format)
         else:
-            mirrored, down, right = places
+            mirrored, down, right, row, column, *_ = parameters
             images = augmentation.take(self._inputs, rows)
             if self.flip:
                 images = augmentation.flip(images, mirrored)

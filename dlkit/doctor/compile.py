@@ -17,7 +17,8 @@ from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged, skipped
 from dlkit.train import plan
 from dlkit.train.events import StepDone
-from dlkit.train.loop import Training, fit
+from dlkit.train.loop import fit
+from dlkit.train.training import Training
 
 MOST = 2e-3  # between two losses, as a share
 _STEPS, _WARM_UP = 8, 2

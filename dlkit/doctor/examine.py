@@ -39,8 +39,8 @@ def _guarded(entry: Entry, bench: Bench) -> Iterator[Finding]:
         yield from found
     except Exception as error:  # whatever a kernel, a compiler or a driver raises is a finding
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
-        if absent in PACKAGES:
-            package = package_of(absent)
+        package = package_of(absent)
+        if package is not None and absent in PACKAGES:
             yield skipped("", entry.help, f"{package} is not installed: pip install {package}")
         else:
             yield Finding("", entry.help, f"{type(error).__name__}: {first_line(error)}", "fail")

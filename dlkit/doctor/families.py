@@ -28,8 +28,9 @@ from dlkit.doctor.twins.transformer import BERT, GPT
 from dlkit.doctor.twins.weights import copied
 from dlkit.train import machine
 from dlkit.train.events import Finished, StepDone
-from dlkit.train.loop import Training, fit
+from dlkit.train.loop import fit
 from dlkit.train.settings import Settings
+from dlkit.train.training import Training
 
 STEPS, LR = 3, 0.1
 # The most that the error may be, and the least that it must be: a 16-bit run as exact as float32 was not in 16 bits.

@@ -16,11 +16,12 @@ _RATES, _SEEDS = [0.01, 0.03], 2
 # These begin with steps along the sign of a gradient, which rounding may turn: their rates are small.
 _SMALL_RATES = {"adagrad", "rmsprop", "adam", "adamw"}
 _STEPS = 6
+OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw")  # which can be stacked
 
 
 def check(bench: Bench) -> Iterator[Finding]:
     """A finding for each optimizer whose runs can be stacked."""
-    for name in ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"):
+    for name in OPTIMIZERS:
         rates = [rate / 10 for rate in _RATES] if name in _SMALL_RATES else _RATES
         contenders = grid([name], rates, _SEEDS)
         contest = build.Contest({name: recipe_of(name)}, bench.device)

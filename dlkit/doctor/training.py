@@ -17,7 +17,8 @@ from dlkit.doctor.clock import Work
 from dlkit.recipe import Recipe
 from dlkit.train import plan
 from dlkit.train.events import StepDone
-from dlkit.train.loop import AUTOCAST, Training, fit
+from dlkit.train.loop import fit
+from dlkit.train.training import AUTOCAST, Training
 
 ENDLESS = 10**6  # steps: more than are ever taken
 GOAL = 0.95  # of the twin's speed

@@ -20,7 +20,8 @@ from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.launches import Operators
 from dlkit.doctor.replayed import Replayed
-from dlkit.train.loop import Training, fit
+from dlkit.train.loop import fit
+from dlkit.train.training import Training
 
 _WARM_UP, _STEPS = 2, 4
 # Operators whose answer, or whose size, the host must know.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlkit import memory
 from dlkit.train import plan, random_state
-from dlkit.train.loop import Training
+from dlkit.train.training import Training
 
 # Numbers that an optimizer keeps for each parameter; the others keep none.
 MOMENTS = {"Momentum": 1, "Adagrad": 1, "RMSprop": 1, "Muon": 1, "Adam": 2, "AdamW": 2}

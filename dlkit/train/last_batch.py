@@ -11,7 +11,7 @@ from torch import Tensor
 from dlkit.errors import DlkitError, RequestError
 from dlkit.nn.norm import BatchNorm
 from dlkit.train import random_state
-from dlkit.train.loop import Training
+from dlkit.train.training import Training
 
 
 def require(training: Training, batch: Any) -> None:

@@ -7,88 +7,38 @@ For step t of T, with B the micro-batches of the step:
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
-from dlkit.train import passes
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.compilation import Compilations
 from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.evaluate import Batches, Task, evaluate, loss_of, watched
+from dlkit.train.evaluate import evaluate, loss_of, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.train.finite import all_finite, first_not_finite
-from dlkit.train.passes import Forward, Pass, Passes
+from dlkit.train.passes import Passes
 from dlkit.train.scaler import Scaler
-from dlkit.train.settings import Settings, steps_between
+from dlkit.train.settings import steps_between
 from dlkit.train.snapshot import Snapshot
 from dlkit.train.state import Progress, State
 from dlkit.train.sums import Sums
+from dlkit.train.training import Training
 from dlkit.train.updates import Updates
 
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _HINT = "lower optimizer.lr, add schedule.warmup, or set train.clip_norm or train.on_nan=skip"
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which the matrix products of a forward pass are in this precision."""
-    dtype = AUTOCAST.get(precision)
-    return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
 
 
 class Store(Protocol):
     """Where checkpoints go. `save` is called with everything that the loop needs to go on."""
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Any: ...
-
-
-@dataclass
-class Training:
-    """Everything that a run is made of. `settings` has no `auto` left in it."""
-
-    model: nn.Module
-    task: Task
-    optimizer: torch.optim.Optimizer
-    schedule: Callable[[int, int], float]
-    batches: Batches
-    evaluations: dict[str, Batches]
-    settings: Settings
-    device: torch.device
-    should_stop: Callable[[], bool] = lambda: False
-    monitored: str | None = None  # the split that patience and the best checkpoint go by; never a test split
-    description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved in each checkpoint
-
-    def forward(self, batch: Any) -> Pass:
-        """The loss of a training batch, and how many of its predictions are right, in the precision of the run."""
-        with self.autocast():
-            return self.task.forward(self.model, batch)
-
-    @functools.cached_property
-    def compiled(self) -> Forward:
-        """The same for full batches: model and loss compiled as one, once for each shape of theirs."""
-        return passes.compiled(self.forward) if self.settings.compile == "on" else self.forward
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.batches) / self.settings.accumulate)
-
-    @property
-    def total_steps(self) -> int:
-        settings = self.settings
-        return settings.steps or (settings.epochs or 0) * self.steps_per_epoch
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """The precision of the forward pass."""
-        return autocast(self.settings.precision, self.device)
 
 
 def fit(training: Training, store: Store | None = None, resume: Checkpoint | None = None) -> Iterator[Event]:

@@ -151,8 +151,8 @@ class Passes:
         made = graph.replay(batch, share)
         held = graph.held
         if earlier is not None and earlier is not held[0]:  # of a batch that went as it is
-            held = [parameter.grad for parameter in graph.parameters]
-            torch._foreach_add_(held, graph.gradients)
+            others: list[Any] = [parameter.grad for parameter in graph.parameters]
+            torch._foreach_add_(others, graph.gradients)
             return made
         if held is not graph.gradients:
             (torch._foreach_copy_ if earlier is None else torch._foreach_add_)(held, graph.gradients)
@@ -160,6 +160,18 @@ class Passes:
             parameter.grad = gradient
         self.held = held
         return made
+
+
+@contextmanager
+def capture(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
+    """Note the launches of the body in a graph instead of making them. Raises DlkitError where none can hold it."""
+    try:
+        # other threads pin memory for batches to come, which is nothing to this capture
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+            yield
+    except RuntimeError as error:
+        why = str(error).splitlines()[0]
+        raise DlkitError(f"a step cannot be captured as a CUDA graph: {why}", "set train.cuda_graph=off") from error
 
 
 class Graph:
@@ -184,17 +196,12 @@ class Graph:
         self.inputs = tuple(torch.empty_like(p).copy_(p) if isinstance(p, Tensor) else p for p in batch)
         self.share = share
         self.graph = torch.cuda.CUDAGraph()
-        try:
-            # other threads pin memory for batches to come, which is nothing to this capture
-            with torch.cuda.graph(self.graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-                self.loss, self.right = run(self.inputs)
-                learned = [parameter for parameter in parameters if parameter.grad is not None]
-                gradients: list[Any] = [parameter.grad for parameter in learned]
-                if home is not None:
-                    torch._foreach_copy_(home, gradients)
-        except RuntimeError as error:
-            why = str(error).splitlines()[0]
-            raise DlkitError(f"a step cannot be captured as a CUDA graph: {why}", "set train.cuda_graph=off") from error
+        with capture(self.graph, pool, stream):
+            self.loss, self.right = run(self.inputs)
+            learned = [parameter for parameter in parameters if parameter.grad is not None]
+            gradients: list[Any] = [parameter.grad for parameter in learned]
+            if home is not None:
+                torch._foreach_copy_(home, gradients)
         self.parameters, self.gradients = learned, home or gradients
         self.held = self.gradients
 

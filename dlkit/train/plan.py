@@ -20,9 +20,10 @@ from torch import nn
 
 from dlkit.errors import RequestError
 from dlkit.train import machine, random_state
-from dlkit.train.loop import Task, autocast
+from dlkit.train.evaluate import Task
 from dlkit.train.passes import WARM_UP, Pass, Passes
 from dlkit.train.settings import Settings
+from dlkit.train.training import autocast
 
 DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
 CLEAR_WIN = 1.15
@@ -92,7 +93,7 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
         RequestError: compilation is asked for where there is no compiler.
     """
     if settings.compile == "on" and not can_compile(device):
-        raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=auto")
+        raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=off")
     seconds: dict[str, float] = {}
     if settings.precision == "auto":
         choice, others = "fp32", shorter_formats(device)
@@ -103,6 +104,16 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
                     choice = other
         settings = dataclasses.replace(settings, precision=choice)
     settings = dataclasses.replace(settings, precision=machine.feasible(settings.precision, device))
+    if settings.cuda_graph == "auto":
+        worth = False
+        if device.type == "cuda" and steps >= GRAPH_FROM:
+            precision = settings.precision
+            if precision not in seconds:
+                seconds = step_seconds(model, task, batch, device, (precision,))
+            replayed = replay_seconds(model, task, batch, device, precision)
+            if replayed is not None and seconds[precision] > CLEAR_WIN * replayed:
+                worth, seconds[precision] = True, replayed  # what is left for compiling to gain from
+        settings = dataclasses.replace(settings, cuda_graph="on" if worth else "off")
     if settings.compile == "auto":
         threshold = COMPILE_FROM_SECONDS.get(device.type, float("inf"))
         worth = False
@@ -111,15 +122,6 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
             seconds = seconds or step_seconds(model, task, batch, device, (precision,))
             worth = steps * seconds[precision] > threshold
         settings = dataclasses.replace(settings, compile="on" if worth else "off")
-    if settings.cuda_graph == "auto":
-        worth = False
-        if device.type == "cuda" and steps >= GRAPH_FROM:
-            precision = settings.precision
-            if precision not in seconds:
-                seconds = step_seconds(model, task, batch, device, (precision,))
-            replayed = replay_seconds(model, task, batch, device, precision)
-            worth = replayed is not None and seconds[precision] > CLEAR_WIN * replayed
-        settings = dataclasses.replace(settings, cuda_graph="on" if worth else "off")
     return settings
 
 

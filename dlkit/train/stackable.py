@@ -11,9 +11,9 @@ from torch import Tensor
 from dlkit import memory
 from dlkit.train import random_state
 from dlkit.train.footprint import activation_bytes
-from dlkit.train.loop import Training
 from dlkit.train.stacked import Members, Stack
 from dlkit.train.tosses import draws_otherwise
+from dlkit.train.training import Training
 
 # Runs that are trained at once on a CPU take no more than this; the rest follow in further stacks.
 MOST_BYTES = 2 << 30

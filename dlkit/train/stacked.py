@@ -26,11 +26,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dlkit.nn import products, stacked_convolution
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.loop import Training
 from dlkit.train.recorded import Recorded
 from dlkit.train.stacked_evaluation import StackEvaluation
 from dlkit.train.stacked_updates import ByGroup, ByKind
 from dlkit.train.tosses import Tosses
+from dlkit.train.training import Training
 
 Batch = tuple[Tensor, ...]  # inputs and targets first
 
@@ -79,10 +79,10 @@ class StackEvaluated:
 
 
 class _Bound:
-    """A model with given parameters and buffers, as far as a task needs one."""
+    """A model with given parameters and buffers, as far as a task needs one.
 
-    # to a task that asks whether to make logits a few at a time: a stack makes all at once, which its size allows for
-    vocabulary = 0
+    It names no vocabulary, so that all logits are made at once: how large a stack is allows for that.
+    """
 
     def __init__(self, model: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
         self._model, self._parameters, self._buffers = model, parameters, buffers

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.train.passes import MOST_GRAPHS, WARM_UP, Passes
+from dlkit.train.passes import MOST_GRAPHS, WARM_UP, Passes, capture
 
 
 class Updates:
@@ -82,8 +82,8 @@ class Updates:
         self.lrs = self.lrs or [torch.full((), lr, device=self.parameters[0].device) for lr in before]
         for group, lr in zip(groups, self.lrs, strict=True):
             group["lr"] = lr
-        graph, passes = torch.cuda.CUDAGraph(), self.passes
-        with torch.cuda.graph(graph, pool=passes.pool, stream=passes.stream, capture_error_mode="thread_local"):
+        graph = torch.cuda.CUDAGraph()
+        with capture(graph, self.passes.pool, self.passes.stream):
             self._make()
         for group, lr in zip(groups, before, strict=True):
             group["lr"] = lr

@@ -38,6 +38,7 @@ def test_the_machine(here: Here, tmp_path: Path) -> None:
 def test_what_is_absent_is_told(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     from dlkit.doctor import machine
 
+    monkeypatch.delitem(sys.modules, "sklearn", raising=False)
     monkeypatch.setattr(machine, "find_spec", lambda name: None if name == "sklearn" else name)
     assert here("doctor", "--device", "cpu").record["absent"] == {"scikit-learn": "the embedded digits"}
 

@@ -110,6 +110,32 @@ def test_an_existing_run_is_refused_overwritten_or_resumed(here: Any) -> None:
     assert [path.name for path in Path("r").glob(".*.tmp")] == [".mine.tmp"]
 
 
+def test_a_run_that_moves_says_so(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("dlkit.train.random_state._name", lambda device: "cuda:1")
+        assert here("train", "digits-mlp", *SHORT, "--run-dir", "r", "--device", "cpu").code == 0
+    moved = here("train", "r", "--resume", "--device", "cpu")
+    assert moved.code == 0
+    assert "this run was on cuda:1 and goes on on cpu: what is drawn there" in moved.err
+    stayed = here("train", "digits-mlp", *SHORT, "--run-dir", "s", "--device", "cpu")
+    assert "goes on on" not in stayed.err + here("train", "s", "--resume", "--device", "cpu").err
+
+
+def test_a_compiled_run_goes_on_without_a_compiler(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert here("train", "digits-mlp", *SHORT, "--run-dir", "r").code == 0
+    recipe = Path("r/recipe.yaml")
+    recipe.write_text(recipe.read_text().replace("compile: 'off'", "compile: 'on'"))
+    assert "compile: 'on'" in recipe.read_text()
+    monkeypatch.setattr("dlkit.train.plan.can_compile", lambda device: False)
+    refused = here("train", "r", "--resume")
+    assert refused.code == 2
+    *_, error, hint = refused.err.splitlines()
+    assert "no C++ compiler" in error
+    resumed = here("train", "r", "--resume", *hint.removeprefix("hint: set ").split())
+    assert resumed.code == 0, resumed.err
+    assert "train.compile was on in this run, now off" in resumed.err
+
+
 def test_a_folder_of_other_things_is_left_alone(here: Any, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("x")

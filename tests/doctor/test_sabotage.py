@@ -21,7 +21,7 @@ from dlkit.doctor.finding import Finding
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
-from dlkit.train import classification, loop, random_state
+from dlkit.train import classification, random_state, training
 from dlkit.train.stacked import Stack
 
 Patch = pytest.MonkeyPatch
@@ -107,7 +107,7 @@ def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: An
     only(monkeypatch, families.FAMILIES, "mlp")
     monkeypatch.setattr(families, "precisions", lambda _: [precision])
     assert verdicts(families.check(bench)) == {"pass"}
-    monkeypatch.setattr(loop, "AUTOCAST", formats)
+    monkeypatch.setattr(training, "AUTOCAST", formats)
     assert verdicts(families.check(bench)) == {"fail"}
 
 
@@ -207,6 +207,7 @@ def test_resume(bench: Bench, monkeypatch: Patch) -> None:
 
 
 def test_stacks(bench: Bench, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(stacks, "OPTIMIZERS", ("momentum",))
     assert verdicts(stacks.check(bench)) == {"pass"}
     take_step = Stack.take_step
 

@@ -46,6 +46,7 @@ def test_operations_do_not_grow_with_the_tensors(
         monkeypatch.setattr(kind, "fused_devices", ())
     monkeypatch.setattr(kind, "foreach_devices", ("cpu",))  # as on CUDA
     counts: list[int] = []
+    operators = Operators()
     for tensors in (2, 40):
         params: list[Tensor] = [torch.randn(4, 3, requires_grad=True) for _ in range(tensors)]
         hidden = {"hidden": options["hidden"]} if "hidden" in options else {}
@@ -54,7 +55,7 @@ def test_operations_do_not_grow_with_the_tensors(
         for _ in range(2):
             for parameter in params:
                 parameter.grad = torch.randn_like(parameter)
-            with Operators() as operators:
+            with (operators := Operators()):
                 optimizer.step()
         called = [name for name, _ in operators.called if not name.startswith(NOTHING)]
         counts.append(len(called))

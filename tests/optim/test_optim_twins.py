@@ -92,10 +92,11 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(optimizer, "foreach_devices", ("cpu",) if request.param == "at once" else ())
 
 
-either = pytest.mark.parametrize("path", ["kernel", "at once", "one by one"], indirect=True)
+every_way = pytest.mark.parametrize("path", ["kernel", "at once", "one by one"], indirect=True)
+either = pytest.mark.parametrize("path", ["kernel", "one by one"], indirect=True)
 
 
-@either
+@every_way
 @every_case
 def test_fifty_steps(path: None, ours: Any, options: Any, theirs: Any, extra: Any) -> None:
     mine, reference = parameters(), parameters()
@@ -113,7 +114,7 @@ def test_float32(ours: Any, options: Any, theirs: Any, extra: Any) -> None:
     assert_same(mine, reference, 3e-5)
 
 
-@either
+@every_way
 @every_case
 def test_torch_state_continues_here(path: None, ours: Any, options: Any, theirs: Any, extra: Any) -> None:
     reference = parameters()
@@ -163,7 +164,7 @@ def test_zero_and_broken_gradients(path: None, ours: Any, options: Any, theirs: 
     assert_same(mine, reference)
 
 
-@either
+@every_way
 def test_a_momentum_of_zero_is_gradient_descent(path: None) -> None:
     mine, reference = parameters(), parameters()
     run(Momentum(mine, lr=0.05, momentum=0.0, nesterov=True, weight_decay=0.1), mine, 0, 20)
@@ -186,7 +187,7 @@ def test_gradients_of_mostly_zeros(path: None, ours: Any, options: Any, theirs: 
     assert_same(mine, reference)
 
 
-@either
+@every_way
 @every_case
 def test_groups_with_options_of_their_own(path: None, ours: Any, options: Any, theirs: Any, extra: Any) -> None:
     results: list[list[Tensor]] = []

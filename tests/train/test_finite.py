@@ -206,6 +206,7 @@ class Table(nn.Module):
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
         self.logits = logits
+        self.vocabulary = logits.shape[1]
 
     def forward(self, rows: Tensor, *_: Any) -> Tensor:
         return self.logits[rows]

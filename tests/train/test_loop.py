@@ -240,6 +240,8 @@ def test_the_loss_of_a_masked_language_model_is_a_mean_over_predictions(padded: 
     """Whole words make the number of predictions of a batch vary, and the last batch of an epoch has fewer windows."""
 
     class Guess(nn.Module):
+        vocabulary = 50
+
         def __init__(self) -> None:
             super().__init__()
             self.guess = nn.Sequential(nn.Embedding(50, 4), nn.Linear(4, 50))

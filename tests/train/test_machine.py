@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from dlkit import build, recipe
 from dlkit.compression import environment as compression
 from dlkit.errors import RequestError
 from dlkit.train import environment, machine
+from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.loop import fit
 
 CPU = torch.device("cpu")
 
@@ -168,6 +171,61 @@ def test_fp32_is_float32_on_cuda_and_tf32_is_not() -> None:
     if machine.has_tf32(torch.device(device)):
         machine.multiply_at("tf32")
         assert all(1e-4 < error < 1e-3 for error in relative_errors(device).values())
+
+
+class Kept:
+    """Checkpoints in memory, on the CPU as from a disk."""
+
+    def __init__(self) -> None:
+        self.saved: list[Checkpoint] = []
+
+    def save(self, checkpoint: Checkpoint, best: bool) -> None:
+        tensors = {
+            file: {name: value.detach().cpu().clone() for name, value in held.items()}
+            for file, held in checkpoint.tensors.items()
+        }
+        self.saved.append(Checkpoint(checkpoint.step, tensors, copy.deepcopy(checkpoint.state)))
+
+
+def trained(device: str, changes: list[str], resume: Checkpoint | None = None) -> list[Checkpoint]:
+    """The checkpoints of a small convolutional network with dropout, after steps 3 and 6."""
+    few = ["model={name: cnn, dropout: 0.2}", "train.epochs=null", "train.steps=6", "train.checkpoint_every=3 steps"]
+    fixed = ["train.precision=fp32", "train.compile=off", "train.cuda_graph=off", "train.eval_every=never"]
+    loaded = recipe.load("digits-resnet20", [*few, *fixed, *changes])
+    job = build.training(loaded, machine.pick_device(device)).training
+    kept = Kept()
+    for _ in fit(job, kept, resume):
+        pass
+    return kept.saved
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
+        ),
+    ],
+)
+def test_deterministic_runs_repeat_and_resume_to_the_bit(device: str) -> None:
+    half, whole = trained(device, ["train.deterministic=true"])
+    for again in (
+        trained(device, ["train.deterministic=true"])[-1],
+        trained(device, ["train.deterministic=true"], half)[-1],
+    ):
+        for file, held in whole.tensors.items():
+            assert all(torch.equal(value, again.tensors[file][name]) for name, value in held.items()), file
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("first", "second"), [("cuda", "cpu"), ("cpu", "cuda")])
+def test_a_run_goes_on_on_a_device_of_another_kind(first: str, second: str) -> None:
+    half, _ = trained(first, [])
+    (end,) = trained(second, [], half)
+    assert end.step == 6 and all(value.isfinite().all() for value in end.tensors["model"].values())
 
 
 @pytest.mark.cuda

@@ -112,3 +112,26 @@ def test_measuring_leaves_the_model_and_the_generators_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_graph_is_taken_where_it_is_clearly_faster(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Classification(CrossEntropy(), ("a", "b"))
+    replayed: dict[str, float | None] = {"seconds": 0.1}
+    monkeypatch.setattr(plan, "step_seconds", lambda m, t, b, d, precisions: dict.fromkeys(precisions, 1.0))
+    monkeypatch.setattr(plan, "replay_seconds", lambda *_: replayed["seconds"])
+    monkeypatch.setattr(plan, "can_compile", lambda device: True)
+    monkeypatch.setattr("dlkit.train.machine.feasible", lambda precision, device: precision)
+
+    def settled(steps: int, **settings: Any) -> tuple[str, str]:
+        made = plan.settle(Settings(epochs=1, precision="fp32", **settings), DENSE, task, BATCH, CUDA, steps)
+        return made.cuda_graph, made.compile
+
+    assert settled(250) == ("on", "off")
+    assert settled(100) == ("off", "off")  # too short to choose
+    assert settled(250, cuda_graph="off") == ("off", "off")
+    assert settled(2500, cuda_graph="off") == ("off", "on")
+    assert settled(2500) == ("on", "off")  # a compiler has only the 250 s to shorten that replayed steps take
+    replayed["seconds"] = 0.9
+    assert settled(250) == ("off", "off")
+    replayed["seconds"] = None  # it waits for the device
+    assert settled(250) == ("off", "off")

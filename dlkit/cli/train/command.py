@@ -26,9 +26,10 @@ from dlkit.recipe import Recipe
 if TYPE_CHECKING:
     from dlkit.build import Built
     from dlkit.train.events import Finished
-    from dlkit.train.loop import Training
     from dlkit.train.run_directory import RunDirectory
+    from dlkit.train.training import Training
 
+_MOVABLE = ("compile", "cuda_graph")  # what the machine that a run goes on on may not have
 _AUTO = ("precision", "compile", "cuda_graph", "channels_last")
 
 
@@ -95,8 +96,12 @@ def _build(recipe: Recipe, device: str, stop: GracefulStop) -> Built:
 
 
 def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
-    """The saved recipe, if it is the wanted one with its `auto` decided. Raises RequestError otherwise."""
+    """The saved recipe, if it is the wanted one with its `auto` decided. Raises RequestError otherwise.
+
+    A run that was compiled goes on without, where that is asked for: another machine may have no compiler.
+    """
     differences: list[str] = []
+    moved: dict[str, Any] = {}
     for section, old in saved.values.items():
         new = wanted.values[section]
         if not is_mapping(old):
@@ -104,14 +109,19 @@ def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
             continue
         for key in sorted({*old, *new}):
             a, b = old.get(key), new.get(key)
-            if a != b and not (section == "train" and key in _AUTO and b == "auto"):
+            if a == b or (section == "train" and key in _AUTO and b == "auto"):
+                continue
+            if section == "train" and key in _MOVABLE:
+                note(f"train.{key} was {a} in this run, now {b}: the last bits of its numbers may differ")
+                moved[key] = b
+            else:
                 differences.append(f"{section}.{key} is {a} in the run, now {b}")
     if differences:
         raise RequestError(
             f"{run_dir} was started from another recipe: {'; '.join(differences[:4])}",
             f"go on with its own: dlkit train {run_dir} --resume",
         )
-    return saved
+    return replace(saved, values={**saved.values, "train": {**saved.values["train"], **moved}})
 
 
 def _name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:

@@ -35,6 +35,8 @@ class Decoder:
         self.mask = torch.ones(capacity, capacity, dtype=torch.bool, device=weight.device).tril()
         self.step: Callable[[Tensor, Tensor], Tensor] = self._step
         if compiled:
+            for held in (self.cache, self.mask):  # they stay where they are, so that a graph may change them
+                torch._dynamo.mark_static_address(held)  # pyright: ignore[reportPrivateImportUsage]
             self.step = torch.compile(self._step, mode="reduce-overhead", fullgraph=True)
 
     def _step(self, token: Tensor, place: Tensor) -> Tensor:

@@ -1,0 +1,66 @@
+"""What a training run is made of, and the precision in which its forward pass goes."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlkit.train import passes
+from dlkit.train.evaluate import Batches, Task
+from dlkit.train.passes import Forward, Pass
+from dlkit.train.settings import Settings
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """A context in which the matrix products of a forward pass are in this precision."""
+    dtype = AUTOCAST.get(precision)
+    return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
+
+
+@dataclass
+class Training:
+    """Everything that a run is made of. `settings` has no `auto` left in it."""
+
+    model: nn.Module
+    task: Task
+    optimizer: torch.optim.Optimizer
+    schedule: Callable[[int, int], float]
+    batches: Batches
+    evaluations: dict[str, Batches]
+    settings: Settings
+    device: torch.device
+    should_stop: Callable[[], bool] = lambda: False
+    monitored: str | None = None  # the split that patience and the best checkpoint go by; never a test split
+    description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved in each checkpoint
+
+    def forward(self, batch: Any) -> Pass:
+        """The loss of a training batch, and how many of its predictions are right, in the precision of the run."""
+        with self.autocast():
+            return self.task.forward(self.model, batch)
+
+    @functools.cached_property
+    def compiled(self) -> Forward:
+        """The same for full batches: model and loss compiled as one, once for each shape of theirs."""
+        return passes.compiled(self.forward) if self.settings.compile == "on" else self.forward
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(len(self.batches) / self.settings.accumulate)
+
+    @property
+    def total_steps(self) -> int:
+        settings = self.settings
+        return settings.steps or (settings.epochs or 0) * self.steps_per_epoch
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the forward pass."""
+        return autocast(self.settings.precision, self.device)
