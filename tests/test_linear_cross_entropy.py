@@ -23,7 +23,7 @@ from dlkit.train.language import CausalLM, MaskedLM
 CPU = torch.device("cpu")
 
 
-def layer(rows: int = 13, width: int = 8, classes: int = 11, dtype: torch.dtype = torch.float64) -> list[Tensor]:
+def layer(rows: int = 13, width: int = 8, classes: int = 11, dtype: torch.dtype = torch.float64) -> list[Any]:
     torch.manual_seed(0)
     sizes = ((rows, width), (classes, width), (classes,))
     return [torch.randn(*size, dtype=dtype).requires_grad_() for size in sizes]
@@ -56,7 +56,7 @@ def test_only_what_is_asked_for_has_a_gradient(which: int) -> None:
     given = layer()
     for i, tensor in enumerate(given):
         tensor.requires_grad_(i == which)
-    linear_cross_entropy(*given, labels()).backward()
+    linear_cross_entropy(given[0], given[1], given[2], labels()).backward()
     assert [tensor.grad is not None for tensor in given] == [i == which for i in range(3)]
 
 
@@ -104,12 +104,12 @@ def test_impossible_classes_are_invisible(monkeypatch: pytest.MonkeyPatch) -> No
     """What a GPU does at 16 bits: 11 classes become 64, and neither the loss nor its gradient can tell."""
     given, targets = layer(), labels()
     for smoothing in (0.0, 0.1):
-        for biased in (given, [*given[:2], None]):
-            wanted = [tensor for tensor in biased if tensor is not None]
-            loss = linear_cross_entropy(*biased, targets, label_smoothing=smoothing, rows=4)
+        for x, weight, bias in (given, [*given[:2], None]):
+            wanted = [tensor for tensor in (x, weight, bias) if tensor is not None]
+            loss = linear_cross_entropy(x, weight, bias, targets, label_smoothing=smoothing, rows=4)
             with monkeypatch.context() as patch:
                 patch.setattr(module, "_missing", lambda weight: -len(weight) % 64)
-                padded = linear_cross_entropy(*biased, targets, label_smoothing=smoothing, rows=4)
+                padded = linear_cross_entropy(x, weight, bias, targets, label_smoothing=smoothing, rows=4)
             torch.testing.assert_close(padded, loss)
             torch.testing.assert_close(torch.autograd.grad(padded, wanted), torch.autograd.grad(loss, wanted))
 

@@ -170,8 +170,8 @@ def _one_stack(
                 return
         else:
             _note(outcomes, event)
-    if underway.stepped.obstacle is not None:
-        yield Unrecorded(underway.stepped.obstacle)
+    if (why := underway.stepped.obstacle or underway.evaluation.added.obstacle) is not None:
+        yield Unrecorded(why)
     share = (before + time.perf_counter() - started) / len(contenders)
     for outcome in outcomes:
         outcome.seconds_share = share

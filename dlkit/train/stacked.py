@@ -79,10 +79,10 @@ class StackEvaluated:
 
 
 class _Bound:
-    """A model with given parameters and buffers, as far as a task needs one."""
+    """A model with given parameters and buffers, as far as a task needs one.
 
-    # to a task that asks whether to make logits a few at a time: a stack makes all at once, which its size allows for
-    vocabulary = 0
+    It names no vocabulary, so that all logits are made at once: how large a stack is allows for that.
+    """
 
     def __init__(self, model: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
         self._model, self._parameters, self._buffers = model, parameters, buffers

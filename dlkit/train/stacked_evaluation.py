@@ -30,7 +30,7 @@ class StackEvaluation:
         self._forward: Callable[..., Tensor] = vmap(
             lambda p, b, x: functional_call(stack.model, (p, b), (x,)), in_dims=(0, 0, None)
         )
-        self._added = Recorded(self._add, device, beside=stack.stepped)
+        self.added = Recorded(self._add, device, beside=stack.stepped)
 
     @torch.no_grad()
     def measure(self) -> tuple[list[dict[str, float]], Tensor]:
@@ -39,7 +39,7 @@ class StackEvaluation:
             total.zero_()
         self.stack.model.eval()
         for inputs, targets in self.stack.first.evaluations[self.name].epoch(0):
-            self._added(inputs, targets)
+            self.added(inputs, targets)
         pairs = zip((self.loss / self.samples).tolist(), (self.right / self.samples).tolist(), strict=True)
         # NaN is no class, though argmax makes it the first
         return [{f"{self.name}/loss": a, f"{self.name}/accuracy": b} for a, b in pairs], self.loss.isfinite()

@@ -262,6 +262,7 @@ def test_a_static_step_at_bf16_is_close_to_the_plain_forward_pass(norm_first: bo
         expected = model(tokens)
         model.bfloat16()
         cache = model.make_cache(3, 16)
+        cache.memory.fill_(math.nan)  # memory as it may be found
         decoder = StaticDecoder(model, cache, lambda logits: logits)
         model(tokens[:, :5], cache=cache)
         for place in range(5, 16):
