@@ -116,12 +116,18 @@ class Passes:
         return torch.cuda.Stream(self.parameters[0].device)
 
     @functools.cached_property
+    def recorder(self) -> torch.cuda.Stream:
+        """The stream that graphs are captured on. No pass has run there: the workspace that cuBLAS keeps for a stream
+        then comes from the graphs' own memory, and nobody who clears those workspaces takes it from them."""
+        return torch.cuda.Stream(self.parameters[0].device)
+
+    @functools.cached_property
     def pool(self) -> Any:
         """The memory of all graphs: they run one after the other."""
         return torch.cuda.graph_pool_handle()
 
     def _warm(self, batch: Any, share: float) -> Pass:
-        """A pass as it is, on the stream that graphs are captured on: what it leaves behind there, they find."""
+        """A pass as it is, but aside: what it leaves behind on the main stream would be in the way of a capture."""
         if not self.captures:
             return self._made(self.forward, batch, share)
         here = torch.cuda.current_stream()
@@ -139,7 +145,7 @@ class Passes:
         share = torch.ones((), device=batch[0].device) if self.accumulate > 1 else 1.0
         run = functools.partial(self._made, self.forward, share=share)
         home = next(iter(self.graphs.values())).gradients if self.graphs else None
-        graph = Graph(run, batch, self.parameters, share, home, self.pool, self.stream)
+        graph = Graph(run, batch, self.parameters, share, home, self.pool, self.recorder)
         for parameter, gradient in zip(self.parameters, before, strict=True):
             parameter.grad = gradient
         if self.sums:

@@ -83,7 +83,7 @@ class Updates:
         for group, lr in zip(groups, self.lrs, strict=True):
             group["lr"] = lr
         graph = torch.cuda.CUDAGraph()
-        with capture(graph, self.passes.pool, self.passes.stream):
+        with capture(graph, self.passes.pool, self.passes.recorder):
             self._make()
         for group, lr in zip(groups, before, strict=True):
             group["lr"] = lr
