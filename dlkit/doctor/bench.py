@@ -34,6 +34,11 @@ class Bench:
     def on_gpu(self) -> bool:
         return self.device.type == "cuda"
 
+    @property
+    def small(self) -> str:
+        """A word before the names of models that are smaller on a CPU."""
+        return self.sized(gpu="", cpu="small ")
+
     def sized(self, *, gpu: T, cpu: T) -> T:
         """Large models and batches for a GPU, small ones for a CPU."""
         return gpu if self.on_gpu else cpu

@@ -25,7 +25,7 @@ def resnet18(bench: Bench) -> Iterator[Finding]:
     changes = [f"data.batch_size={batch}", f"model.widths={list(widths)}", *training.quiet()]
     recipe = loaded("cifar10-resnet18", changes, steps=training.ENDLESS, precision=training.reduced(bench))
     data = random_images(images, 32, 10)
-    yield _images(bench, "ResNet-18, 32 pixels", recipe, data, lambda: ResNet(depths, widths, 10), pad=4)
+    yield _images(bench, f"{bench.small}ResNet-18, 32 pixels", recipe, data, lambda: ResNet(depths, widths, 10), pad=4)
 
 
 def fast_cnn(bench: Bench) -> Iterator[Finding]:
@@ -38,7 +38,7 @@ def fast_cnn(bench: Bench) -> Iterator[Finding]:
     steps = images // batch
     yield _images(
         bench,
-        "fast CNN, 32 pixels",
+        f"{bench.small}fast CNN, 32 pixels",
         recipe,
         random_images(images, 32, 10),
         lambda: FastCNN(widths, 10),
@@ -59,7 +59,7 @@ def resnet50(bench: Bench) -> Iterator[Finding]:
     recipe = loaded("imagenet-resnet50", changes, steps=training.ENDLESS, precision=training.reduced(bench))
     yield _images(
         bench,
-        f"ResNet-50, {side} pixels",
+        f"{bench.small}ResNet-50, {side} pixels",
         recipe,
         random_images(images, side, 1000),
         lambda: ResNet(depths, widths, 1000, large=True, bottleneck=True),

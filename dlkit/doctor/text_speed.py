@@ -58,7 +58,7 @@ def gpt2(bench: Bench) -> Iterator[Finding]:
     numbers = {} if peak is None else {"MFU": speed * flops / peak}
     yield beside(
         bench,
-        f"GPT-2, {parameters / 1e6:.0f} M parameters{', compiled' if compiled else ''}",
+        f"{bench.small}GPT-2, {parameters / 1e6:.3g} M parameters{', compiled' if compiled else ''}",
         times,
         steps * rows * context,
         "tokens/s",
@@ -94,7 +94,7 @@ def bert(bench: Bench) -> Iterator[Finding]:
         bench.device,
         training.rounds(bench),
     )
-    yield beside(bench, "BERT-base, masked", times, steps * rows * context, "tokens/s", training.GOAL)
+    yield beside(bench, f"{bench.small}BERT-base, masked", times, steps * rows * context, "tokens/s", training.GOAL)
 
 
 def _peak(bench: Bench) -> float | None:

@@ -70,7 +70,7 @@ class Adagrad(Optimizer):
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {
-            "step": self.new_step(parameter),
+            "step": self.new_step(parameter, group),
             "sum": torch.full_like(parameter, group["initial_accumulator_value"]),
         }
 

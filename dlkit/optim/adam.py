@@ -108,7 +108,7 @@ class Adam(Optimizer):
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
-        return {"step": self.new_step(parameter), **{name: torch.zeros_like(parameter) for name in names}}
+        return {"step": self.new_step(parameter, group), **{name: torch.zeros_like(parameter) for name in names}}
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}

@@ -201,10 +201,11 @@ class Optimizer(torch.optim.Optimizer):
             torch._foreach_add_(steps, 1 - self.found_inf, alpha=1)  # without alpha, torch takes a tensor for a number
         return steps
 
-    def new_step(self, parameter: Tensor, value: float = 0.0) -> Tensor:
-        """A count of steps, float32: on the parameter's device for a kernel there, else on the host, as in torch."""
-        place = parameter.device if parameter.device.type in self.fused_devices else "cpu"
-        return torch.full((), value, dtype=torch.float32, device=place)
+    def new_step(self, parameter: Tensor, group: Group, value: float = 0.0) -> Tensor:
+        """A count of steps, float32: on the parameter's device for a kernel there and for options that are tensors, as
+        a CUDA graph has them; else on the host, where it is a number to a rule, as in torch."""
+        there = parameter.device.type in self.fused_devices or any(map(_tensors, group.values()))
+        return torch.full((), value, dtype=torch.float32, device=parameter.device if there else "cpu")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load this optimizer's state, or that of torch's twin; each tensor takes its parameter's layout and device."""
@@ -216,7 +217,7 @@ class Optimizer(torch.optim.Optimizer):
             for parameter in group["params"]:
                 for name, value in self.state.get(parameter, {}).items():
                     if name == "step":
-                        self.state[parameter][name] = self.new_step(parameter, float(value))
+                        self.state[parameter][name] = self.new_step(parameter, group, float(value))
                     elif isinstance(value, Tensor) and value.stride() != parameter.stride():
                         self.state[parameter][name] = torch.empty_like(parameter).copy_(value)
 
@@ -260,10 +261,14 @@ def given(value: Number) -> bool:
     return bool(value.any()) if isinstance(value, Tensor) else bool(value)
 
 
-def is_vector(value: Any) -> bool:
+def is_vector(option: Any) -> bool:
     """Whether a hyper-parameter, or one of a pair, has a value for each model of a stack."""
-    parts: Any = value if isinstance(value, tuple) else (value,)
-    return any(isinstance(part, Tensor) and part.dim() > 0 for part in parts)
+    return any(tensor.dim() > 0 for tensor in _tensors(option))
+
+
+def _tensors(option: Any) -> list[Tensor]:
+    parts: Any = option if isinstance(option, tuple) else (option,)
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def is_dense(tensor: Tensor) -> bool:

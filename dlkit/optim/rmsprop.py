@@ -91,7 +91,7 @@ class RMSprop(Optimizer):
             require(group, name, lambda value: 0 <= value < 1, ">= 0 and < 1")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
-        state = {"step": self.new_step(parameter), "square_avg": torch.zeros_like(parameter)}
+        state = {"step": self.new_step(parameter, group), "square_avg": torch.zeros_like(parameter)}
         if given(group["momentum"]):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         if group["centered"]:

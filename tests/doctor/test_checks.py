@@ -44,6 +44,15 @@ def test_checks_hold_on_the_cpu(bench: Bench, name: str) -> None:
     assert not torch.are_deterministic_algorithms_enabled()
 
 
+@pytest.mark.cuda
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", CHECKS)
+def test_checks_hold_on_a_gpu(tmp_path: Path, name: str) -> None:
+    found = list(examine.examine({name: CHECKS[name]}, Bench(torch.device("cuda"), tmp_path)))
+    assert [line.finding for line in found if line.finding.verdict not in ("pass", "skipped")] == []
+
+
 @pytest.mark.slow
 def test_all_checks_hold_in_under_a_minute(bench: Bench) -> None:
     started = time.perf_counter()

@@ -27,9 +27,13 @@ RULES: list[tuple[Any, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.parametrize("at_once", [(), ("cpu",)], ids=["", "where others go at once"])
 @pytest.mark.parametrize(("kind", "options"), RULES, ids=lambda value: getattr(value, "__name__", ""))
-def test_hyper_parameters_may_be_vectors(kind: Any, options: dict[str, Any]) -> None:
+def test_hyper_parameters_may_be_vectors(
+    kind: Any, options: dict[str, Any], at_once: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One optimizer on a stack of R models equals R optimizers on one model each."""
+    monkeypatch.setattr(kind, "foreach_devices", at_once)
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
     options = {"lr": [0.01, 0.1, 0.3], "weight_decay": [0.0, 0.1, 0.5], **options}
@@ -56,3 +60,12 @@ def test_hyper_parameters_may_be_vectors(kind: Any, options: dict[str, Any]) -> 
             single.grad = row.clone()
             optimizer.step()
     torch.testing.assert_close(stack.detach(), torch.stack([s.detach() for s in singles]), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("lr", "place"), [(0.1, "cpu"), (torch.ones(2, 1, device="meta"), "meta")])
+def test_steps_are_counted_where_the_options_are(lr: Any, place: str) -> None:
+    """A CUDA graph of a stack's step holds what the host knows as it was, so that a count there would stand still."""
+    parameter = torch.ones(2, 3, device="meta", requires_grad=True)
+    optimizer = Adagrad([parameter], lr=0.1, lr_decay=0.1)  # which has no kernel there
+    optimizer.param_groups[0]["lr"] = lr
+    assert optimizer.begin(parameter, optimizer.param_groups[0])["step"].device.type == place

@@ -11,6 +11,7 @@ from dlkit import recipe as recipes
 from dlkit.catalog import SECTIONS
 from dlkit.cli import completion
 from dlkit.cli.console import Output
+from dlkit.cli.eval.glue import score
 from dlkit.cli.evaluations import name_damaged, record_of, tell_taken
 from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet
 from dlkit.cli.progress import preparing
@@ -97,7 +98,7 @@ def evaluate(
             raise RequestError(f"{override}: eval changes only the data", "give KEY=VALUE with a key like data.path")
     if glue:
         with preparing(quiet):
-            glue.score([run, *more], checkpoint, overrides, device, Output(as_json, quiet))
+            score([run, *more], checkpoint, overrides, device, Output(as_json, quiet))
         return
     reference = run_reference.resolve(run)
     chosen = reference.choose(checkpoint)
@@ -202,8 +203,8 @@ def _outside_table(record: dict[str, Any]) -> Any:
     table = Table("score", *names, title=title, title_justify="left", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for score in dict.fromkeys(name.partition("/")[0] for name in metrics):
-        table.add_row(score, *(f"{metrics[f'{score}/{name}']:.4f}" for name in names))
+    for kind in dict.fromkeys(name.partition("/")[0] for name in metrics):
+        table.add_row(kind, *(f"{metrics[f'{kind}/{name}']:.4f}" for name in names))
     return table
 
 

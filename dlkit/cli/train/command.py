@@ -49,7 +49,8 @@ def train(
 ) -> None:
     """Train from a recipe.
 
-    Prints the run's record; -q prints the run directory. Ctrl-C saves a checkpoint, and --resume goes on exactly there.
+    Prints the run's record; -q prints the run directory. Ctrl-C saves a checkpoint, and --resume goes on exactly there:
+    to the bit on a CPU, and on CUDA with train.deterministic=true.
 
     \b
     Examples:
