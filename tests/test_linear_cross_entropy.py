@@ -176,6 +176,7 @@ def bert() -> tuple[CausalLM, BERT, tuple[Tensor, ...]]:
     return MaskedLM(CrossEntropy()), model, (tokens, torch.randint(50, (5,)), places)
 
 
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch 2.11's own compiler
 @pytest.mark.parametrize("make", [gpt, bert])
 def test_language_tasks_take_it_where_there_are_many_logits(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     task, model, batch = make()
