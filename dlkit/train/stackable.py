@@ -45,9 +45,18 @@ def runs_at_once(training: Training) -> int:
 
 def _measured(training: Training) -> int:
     """The bytes of a run at the height of a step: what a stack of a few more runs takes more."""
-    heights = [_height(training, runs) for runs in (FEW, MORE)]
+    heights: list[int] = []
+    for runs in (FEW, MORE):
+        try:
+            heights.append(_height(training, runs))
+        except RuntimeError as error:
+            if not memory.exhausted(error):
+                raise
+            break
     memory.give_back()
-    return max(1, (heights[1] - heights[0]) // (MORE - FEW))
+    if not heights:  # not even a few fit: a stack of one run may
+        return memory.free(str(training.device)) or 1
+    return max(1, (heights[1] - heights[0]) // (MORE - FEW) if len(heights) > 1 else heights[0] // FEW)
 
 
 def _height(training: Training, runs: int) -> int:

@@ -186,6 +186,15 @@ def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
     contenders = grid(["sgd"], [1e-2], 150)
     assert list(timing._stacks(contenders, on_cuda)) == [("stacked", 50)]
 
+    def narrow(training: Training, runs: int) -> int:
+        if runs > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return heights[runs]
+
+    monkeypatch.setattr(stackable, "_height", narrow)
+    for most, at_once in ((stackable.FEW, 28), (1, 1)):  # noqa: B007
+        assert stackable.runs_at_once(on_cuda(Contender("sgd", 0.1, 0))) == at_once
+
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
