@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from dlkit.nn.dropout import Dropout
 from dlkit.train import random_state
@@ -65,13 +66,14 @@ class Tosses:
         if not tosses:
             return
         before = random_state.of_device(self.device)
-        for index, state in enumerate(self.states):
-            random_state.set_of_device(self.device, state)
-            for toss in tosses:
-                row = toss.values[index]
-                # dropout of ones is the noise that the lone run multiplies with, by whichever kernel draws it
-                row.copy_(F.dropout(torch.ones_like(row), toss.p))
-            self.states[index] = random_state.of_device(self.device)
+        with temporarily_clear_interpreter_stack():  # vmap has a dropout of its own, which draws otherwise on CUDA
+            for index, state in enumerate(self.states):
+                random_state.set_of_device(self.device, state)
+                for toss in tosses:
+                    row = toss.values[index]
+                    # dropout of ones is the noise that the lone run multiplies with, by whichever kernel draws it
+                    row.copy_(F.dropout(torch.ones_like(row), toss.p))
+                self.states[index] = random_state.of_device(self.device)
         random_state.set_of_device(self.device, before)
 
 
