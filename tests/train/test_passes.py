@@ -133,9 +133,10 @@ def ended(
     return {**job.model.state_dict(), **generators}, last.metrics, made
 
 
-def assert_same(ours: Any, theirs: Any, exact: bool = True) -> None:
+def assert_same(ours: Any, theirs: Any, exact: bool = True, coarse: bool = False) -> None:
+    close: dict[str, Any] = {"rtol": 0, "atol": 0} if exact else {"rtol": 0.05, "atol": 5e-3} if coarse else {}
     for name, value in ours[0].items():
-        torch.testing.assert_close(value, theirs[0][name], **({"rtol": 0, "atol": 0} if exact else {}))
+        torch.testing.assert_close(value, theirs[0][name], **close)
     assert ours[1] == (theirs[1] if exact else pytest.approx(theirs[1], abs=1e-2))
 
 
@@ -202,7 +203,8 @@ def test_a_run_replayed_on_cuda_is_the_run(kind: list[str], precision: str) -> N
     kind = [*kind, f"train.precision={precision}"]
     plain, replayed = ended(kind, CUDA), ended(kind, CUDA, captures=True)
     assert len(replayed[2].passes.graphs) == 1
-    assert_same(replayed, plain, exact=False)
+    # Muon multiplies in bf16 whatever the precision, where the last bit of a gradient may become one of eight
+    assert_same(replayed, plain, exact=False, coarse=any("muon" in change for change in kind))
     assert torch.equal(replayed[0]["cuda"], plain[0]["cuda"])
 
 
