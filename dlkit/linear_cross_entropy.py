@@ -11,9 +11,6 @@ over rows, not of the mean, so that float16 does not lose it before a scaler has
 matrices fast only where their sides are multiples of 8 or more: there the vocabulary is padded to a multiple of 64 by
 rows that a bias of -inf makes impossible, in the copy that the cast to 16 bits makes anyway.
 
-On an H100, for the tokens above at bfloat16, forward and backward: 15.8 ms and 2.4 GB of memory. The plain loss takes
-8.3 GB and 39 ms with GPT-2's 50,257 classes (14.0 ms where they are 50,304 from the start).
-
 torch.nn.functional.linear_cross_entropy, new in 2.14, does not pad, takes no smoothed labels in chunks, and breaks a
 compiled graph; this one is compiled with the model around it.
 

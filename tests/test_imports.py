@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "dlkit"
 LEAVES = {
     "errors": set[str](),
     "annotations": set[str](),
+    "cuda_graphs": set[str](),
     "lines": set[str](),
     "processors": set[str](),
     "stages": set[str](),

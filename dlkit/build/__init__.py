@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import functools
-import inspect
-import math
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.synchronize import Event
-from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dlkit.build import images, weightless
-from dlkit.build.data import (
-    default_split,
-    describe,
-    evaluated_splits,
-    extent,
-    load_data,
-    require_split,
-)
+from dlkit.build.data import describe, evaluated_splits, load_data, require_split
 from dlkit.build.language import LanguageData
 from dlkit.build.parts import parts
-from dlkit.catalog import SECTIONS, resolve
-from dlkit.compare import race
-from dlkit.compare.runs import Contender, Outcome, Told
-from dlkit.compare.surfaces import Surface
 from dlkit.data.dataset import Dataset
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
-from dlkit.train import checkpoint, footprint, last_batch, machine, plan, random_state
-from dlkit.train.classification import Classification, per_class
-from dlkit.train.evaluate import Batches, Task, evaluate, watched
-from dlkit.train.finite import require_metrics, require_weights
+from dlkit.train import footprint, last_batch, machine, plan, random_state
+from dlkit.train.classification import Classification
+from dlkit.train.evaluate import Batches, Task
 from dlkit.train.settings import Settings, Views
-from dlkit.train.training import Training, autocast
-from dlkit.train.weights import load_weights
+from dlkit.train.training import Training
 
 
 @dataclass
@@ -132,109 +107,6 @@ def training(
     return Built(Recipe(recipe.name, recipe.path, decided), dataset, job, remarks)
 
 
-@dataclass
-class Trained:
-    """A model with the weights of a checkpoint, and the data of its recipe, treated as in training."""
-
-    model: nn.Module
-    dataset: Dataset | LanguageData
-    settings: Settings
-    step: int
-
-
-def trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, whole: bool = False) -> Trained:
-    """Load a checkpoint (its moving average, if it has one) for evaluation on the recipe's data.
-
-    Args:
-        recipe: of the run, perhaps with other data.
-        checkpoint_path: the checkpoint.
-        device: for the model.
-        whole: whether nothing is held out of the data, as `build.data.measured` decides.
-
-    Raises:
-        DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
-    """
-    saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
-    dataset = load_data(recipe, saved.state["data"], whole)
-    weightless.require(functools.partial(architecture, recipe, dataset))
-    model = build_model(recipe, dataset)
-    require_weights(saved.weights, checkpoint_path)
-    load_weights(model, saved.weights)
-    model = model.to(device)
-    settings = Settings(**recipe.values["train"])
-    settings = dataclasses.replace(settings, precision=machine.feasible(settings.precision, device))
-    machine.multiply_at(settings.precision)
-    machine.choose_kernels(settings.deterministic, benchmark=False)  # the same answer, whenever it is asked
-    if settings.channels_last == "on":
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-    return Trained(model, dataset, settings, saved.step)
-
-
-@dataclass
-class Evaluation:
-    """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None.
-
-    `damaged` images were left out, as `dlkit.data.images.streaming` does: name -> why. `extent` is what was measured of
-    which file, as fields of a record.
-    """
-
-    split: str
-    samples: int
-    metrics: dict[str, float]
-    main_metric: str
-    seconds: float
-    step: int
-    classes: tuple[str, ...]
-    per_class: list[dict[str, Any]]
-    confusion: Tensor | None
-    damaged: dict[str, str]
-    extent: dict[str, Any]
-    left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
-    precision: str = "fp32"
-
-
-def evaluation(
-    recipe: Recipe, found: Trained, split: str | None, device: torch.device, views: Views | None = None
-) -> Evaluation:
-    """Evaluate a trained model on a split of the recipe's data, by default `test`, or else `val`, or else `all`.
-
-    Inputs are normalised as in training, whatever the data is now. `views` stands for the recipe's test_views.
-
-    Raises:
-        DlkitError: the data is broken.
-        NotFiniteError: an answer or a metric is not a finite number.
-        RequestError: there is no such split.
-    """
-    model, dataset, settings = found.model, found.dataset, found.settings
-    channels_last = settings.channels_last == "on"
-    split = split or default_split(dataset)
-    batches = split_batches(recipe, dataset, split, device, False, channels_last)
-    task = build_task(recipe, dataset, views)
-    meter = task.meter(device)
-    started = time.perf_counter()
-    evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
-    metrics, confusion = meter.metrics(), meter.confusion_matrix()
-    require_metrics(metrics)
-    seconds = time.perf_counter() - started
-    rows = per_class(confusion, dataset.classes) if confusion is not None else []
-    damaged = getattr(batches, "damaged", {})
-    return Evaluation(
-        split,
-        meter.samples,
-        metrics,
-        task.main_metric,
-        seconds,
-        found.step,
-        dataset.classes,
-        rows,
-        confusion,
-        damaged,
-        extent(dataset, split),
-        dataset.left_out if isinstance(dataset, LanguageData) else {},
-        settings.precision,
-    )
-
-
 def build_model(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
     """The recipe's model, with the weights that it begins with."""
     return dataset.model(recipe) if isinstance(dataset, LanguageData) else architecture(recipe, dataset)
@@ -271,108 +143,3 @@ def split_batches(
     if isinstance(dataset, LanguageData):
         return dataset.batches(recipe, split, device, training)
     return images.batches(recipe, dataset, split, device, training, channels_last)
-
-
-def _go_on() -> bool:
-    return False
-
-
-@dataclass
-class Contest:
-    """The grid of `compare-optimizers` as objects: one recipe for each optimizer, data loaded once.
-
-    Args:
-        recipes: optimizer -> the recipe that it runs, whose learning rate and seed each contender replaces.
-        device: to train on.
-        should_stop: whether runs shall stop.
-    """
-
-    recipes: dict[str, Recipe]
-    device: torch.device
-    should_stop: Callable[[], bool] = _go_on
-
-    @functools.cached_property
-    def dataset(self) -> Dataset | LanguageData:
-        return load_data(next(iter(self.recipes.values())))
-
-    def training(self, contender: Contender) -> Training:
-        """A contender's run, ready to go."""
-        recipe = self.recipes[contender.optimizer]
-        values = {
-            **recipe.values,
-            "optimizer": contender.applied_to(recipe.values["optimizer"]),
-            "seed": contender.seed,
-        }
-        changed = Recipe(recipe.name, recipe.path, values)
-        return training(changed, self.device, self.should_stop, self.dataset).training
-
-    def workers(self, contenders: list[Contender], processes: int) -> Iterator[Told]:
-        """Run the contenders in processes of one thread, as they finish."""
-        fresh = Contest(self.recipes, self.device)  # without the data: each process loads its own
-        prepare = functools.partial(_join_contest, fresh)
-        yield from race.workers(contenders, _run_contender, prepare, processes, self.should_stop)
-
-
-_contest: Contest | None = None  # of a worker process
-
-
-def _join_contest(contest: Contest, stop: Event) -> None:
-    global _contest
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        getattr(signal, "SIGHUP", signal.SIGTERM),
-    ):  # they may reach all processes: the parent stops the race
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    machine.pick_device(str(contest.device))  # which sets up the process for it
-    contest.should_stop = stop.is_set
-    _contest = contest
-
-
-def _end_with_parent() -> None:
-    """A race that is killed leaves no worker behind."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)
-
-
-def _run_contender(contender: Contender) -> Outcome | None:
-    assert _contest is not None
-    (last,) = collections.deque(race.run_one(_contest.training(contender), contender), maxlen=1)
-    return last if isinstance(last, Outcome) else None
-
-
-def descend(
-    surface: Surface,
-    contender: Contender,
-    start: tuple[float, float],
-    steps: int,
-    should_stop: Callable[[], bool] = _go_on,
-) -> Outcome | None:
-    """Run a contender on a surface; each point of its way is a metric of the curve. None if it is asked to stop."""
-    theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-    constructor = resolve(SECTIONS["optimizer"][contender.optimizer].target)
-    own = {p.name: p.default for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY}
-    optimizer = constructor([theta], **contender.applied_to(own))
-    began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
-    diverged = False
-    for step in range(steps + 1):
-        if should_stop():
-            return None
-        value = surface.function(theta[0], theta[1])
-        x, y, loss = theta[0].item(), theta[1].item(), value.item()
-        diverged = not math.isfinite(loss)
-        if diverged:
-            break
-        curve.append((step, {"loss": loss, "x": x, "y": y, "distance": surface.distance(x, y)}))
-        if step < steps:
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-    metrics = {} if diverged else curve[-1][1]
-    loss = math.nan if diverged else metrics["loss"]
-    done = curve[-1][0] if curve else 0
-    return Outcome(contender, done, loss, metrics, curve, diverged, time.perf_counter() - began)

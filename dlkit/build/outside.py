@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from dlkit import build
-from dlkit.build.data import extent
+from dlkit.build.data import default_split, extent
+from dlkit.build.evaluation import Trained
 from dlkit.catalog import SECTIONS, resolve
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.images import ood_sources
@@ -57,13 +58,13 @@ class Outside:
     damaged: dict[str, str]  # images that were left out: name -> why
 
 
-def read(recipe: Recipe, found: build.Trained, split: str | None, sources: Sequence[str]) -> list[Other]:
+def read(recipe: Recipe, found: Trained, split: str | None, sources: Sequence[str]) -> list[Other]:
     """Read every source: what is wrong with any of them shows before anything is evaluated.
 
     Args:
         recipe: of the run.
         found: its model and data.
-        split: the in-distribution examples; as `build.evaluation` has it.
+        split: the in-distribution examples; as `evaluate_trained` has it.
         sources: `noise`, `images:FOLDER`, a data set's name, or NAME:CLASS,... for some of its classes.
 
     Raises:
@@ -73,7 +74,7 @@ def read(recipe: Recipe, found: build.Trained, split: str | None, sources: Seque
     inside = found.dataset
     if not isinstance(inside, Dataset) or len(inside.input_shape) != 3:
         raise RequestError(f"--ood is about images, and {inside.name} has none", "leave --ood out")
-    build.require_split(inside, split := split or build.default_split(inside))
+    build.require_split(inside, split := split or default_split(inside))
     count = min(len(inside.splits[split].targets), MOST_NOISE)
     white = WHITE.get(recipe.values["data"]["name"], 255)
     streamed = not isinstance(inside.splits[split].inputs, Tensor)
@@ -97,7 +98,7 @@ def read(recipe: Recipe, found: build.Trained, split: str | None, sources: Seque
 
 def detection(
     recipe: Recipe,
-    found: build.Trained,
+    found: Trained,
     split: str,
     others: Sequence[Other],
     device: torch.device,
@@ -146,7 +147,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
         return ood_sources.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
     kind, _, place = source.partition(":")
     dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
-    split = build.default_split(dataset)
+    split = default_split(dataset)
     images, described = dataset.splits[split].inputs, extent(dataset, split)
     if place:
         images = images[_of_classes(dataset, split, place.split(","))]

@@ -21,7 +21,7 @@ def examine(
 ) -> Iterator[Examined]:
     """What each check finds, as it is found. `begin` hears of each check before it runs.
 
-    A check may break off the device for all that come behind it; that is then what they say.
+    A check may leave the device unusable; those behind it then fail, and say so.
     """
     for name, entry in checks.items():
         begin(name)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from dlkit import build
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, loaded
+from dlkit.doctor.error import error_of_way
 from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.twins.convolutional import ConvNeXt, FastCNN, ResNet, cnn, mlp
 from dlkit.doctor.twins.transformer import BERT, GPT
@@ -153,9 +154,10 @@ def compared(training: Training, twin: nn.Module) -> tuple[float, dict[str, list
     (skips,) = (event.skipped for event in events if isinstance(event, Finished))
     smoothing = getattr(training.task.loss, "label_smoothing", 0.0)  # pyright: ignore[reportAttributeAccessIssue]
     reference, theirs = trained(copied(before, twin.double()), batches, smoothing, skips)
-    start, end, wanted = (_flat(model) for model in (before, training.model, reference))
-    error = float((end - wanted).norm() / (wanted - start).norm())
-    return error, {"losses": mine, "expected_losses": theirs}
+    start, end, wanted = (
+        [p for p in model.parameters() if p.requires_grad] for model in (before, training.model, reference)
+    )
+    return error_of_way(start, end, wanted), {"losses": mine, "expected_losses": theirs}
 
 
 def trained(twin: nn.Module, batches: list[Any], smoothing: float, skips: int = 0) -> tuple[nn.Module, list[float]]:
@@ -184,8 +186,3 @@ def loss_of(twin: nn.Module, batch: list[Any], smoothing: float) -> Tensor:
     else:
         logits = twin(inputs.double())
     return F.cross_entropy(logits, targets, label_smoothing=smoothing)
-
-
-def _flat(model: nn.Module) -> Tensor:
-    """All that is trained, as one vector in float64 on the CPU."""
-    return torch.cat([p.detach().to(CPU, torch.float64).flatten() for p in model.parameters() if p.requires_grad])

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlkit.catalog import OPTIMIZERS, resolve
 from dlkit.doctor.bench import CPU, Bench
+from dlkit.doctor.error import error_of_way
 from dlkit.doctor.finding import Finding, judged, skipped
 from dlkit.doctor.launches import launches
 from dlkit.doctor.twins import optimizers as twins
@@ -55,15 +56,7 @@ def error_of(name: str, kind: Any, device: torch.device) -> float:
             a.grad, b.grad = gradient.detach().to(a), gradient.detach().to(b)
         ours.step()
         twin.step()
-    begin, end, wanted = (
-        torch.cat([x.detach().to(CPU, torch.float64).flatten() for x in xs]) for xs in (start, mine, theirs)
-    )
-    return float((end - wanted).norm() / (wanted - begin).norm())
-
-
-def _flat(values: list[Tensor]) -> Tensor:
-    """All numbers as one vector in float64 on the CPU."""
-    return torch.cat([value.detach().to(CPU, torch.float64).flatten() for value in values])
+    return error_of_way(start, mine, theirs)
 
 
 def counted(name: str, kind: Any, device: torch.device) -> dict[str, int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from dlkit import build
+from dlkit.build.contest import Contest
 from dlkit.compare import timing
 from dlkit.compare.runs import grid
 from dlkit.doctor.bench import Bench, loaded
@@ -33,7 +33,7 @@ def measure(bench: Bench) -> Iterator[Finding]:
         "train.log_every=1000",
     ]
     recipes = {name: loaded("digits-mlp", [*changes, f"optimizer.name={name}"], steps=_STEPS) for name in OPTIMIZERS}
-    contest = build.Contest(recipes, bench.device)
+    contest = Contest(recipes, bench.device)
     contenders = grid(list(OPTIMIZERS), [_HARMLESS * (i + 1) for i in range(RATES)], SEEDS)
     example = contest.training(contenders[0])
     size = min(len(contenders), runs_at_once(example), bench.sized(gpu=len(contenders), cpu=54))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dlkit import build
+from dlkit.build.contest import Contest
 from dlkit.compare import race
 from dlkit.compare.runs import Contender, Outcome, Told, grid
 from dlkit.doctor.bench import Bench, loaded
@@ -24,7 +24,7 @@ def check(bench: Bench) -> Iterator[Finding]:
     for name in OPTIMIZERS:
         rates = [rate / 10 for rate in _RATES] if name in _SMALL_RATES else _RATES
         contenders = grid([name], rates, _SEEDS)
-        contest = build.Contest({name: recipe_of(name)}, bench.device)
+        contest = Contest({name: recipe_of(name)}, bench.device)
         alone = _losses(race.loop(contenders, contest.training))
         together = _losses(race.stack(contenders, contest.training))
         worst = max(abs(together[who] / alone[who] - 1) for who in contenders)

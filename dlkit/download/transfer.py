@@ -276,10 +276,9 @@ class _Attempt:
             if begin != str(self.offset):
                 self._forget()
                 raise FetchError("the server sent another range than was asked for")
-        elif self.offset:  # it does not know ranges: all from the start
-            self._forget()
-            total = length
         else:
+            if self.offset:  # it does not know ranges: all from the start
+                self._forget()
             total = length
         size = self.file.size
         if size is not None and total and total.isdigit() and int(total) != size:

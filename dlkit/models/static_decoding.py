@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlkit import cuda_graphs
 from dlkit.models.gpt import GPT
 from dlkit.nn.cache import Cache
 
@@ -111,15 +112,12 @@ class StaticDecoder:
     def _record(self) -> None:
         """Run a step a few times aside, then record one. The slot it writes is written anew by the first replay."""
         slot = self.slot.clone()
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
+        with cuda_graphs.aside(torch.cuda.Stream()):
             for _ in range(_WARM_UP):
                 self.run()
                 self.slot.copy_(slot)
-        torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with cuda_graphs.capture(graph):
             self._given = self.run()
         self.slot.copy_(slot)
         self._graph = graph

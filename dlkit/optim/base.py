@@ -41,8 +41,8 @@ class Optimizer(torch.optim.Optimizer):
     fused_devices: tuple[str, ...] = ()
     capturable = False  # whether a step takes its learning rate as a tensor too, as a CUDA graph of it must
     foreach_devices: tuple[str, ...] = ("cuda",)
-    # whether each number of a parameter goes its own way, so that parameters can be stacked: each class says so itself,
-    # since a rule that goes by whole matrices may well descend from one that does not
+    # whether the rule treats each element by itself, so that the parameters of many models can be stacked; each class
+    # states it, since a rule about whole matrices may be a subclass of an elementwise one
     elementwise: bool
 
     # torch's GradScaler then hands over, at fp16, in place of waiting for the device: `found_inf`, 1 where the gradient

@@ -43,8 +43,8 @@ def keep_freed_memory() -> None:
 def pick_device(name: str) -> torch.device:
     """`auto`, `cpu`, `cuda`, `cuda:N` or `mps` as a device, with the process set up for it: it multiplies at `fp32`.
 
-    A CUDA device becomes the current one before anything is there, so that nothing is put on another. Of a CPU, CUDA
-    never hears.
+    A CUDA device becomes the current one before any tensor is made, so that none is put on another. For the CPU, CUDA
+    is never initialised.
 
     Raises:
         RequestError: this machine has none such.

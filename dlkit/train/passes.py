@@ -3,7 +3,7 @@
 A small model on a GPU waits for Python: ResNet-20 launches about 300 kernels a step, each done before the next has been
 asked for. A CUDA graph (developer.nvidia.com/blog/cuda-graphs) records the launches of one pass and replays them all
 with one. What it reads and writes stays where it is: a batch is copied into the graph's inputs, and each replay writes
-the gradients to the same memory. Chance goes on: a replay draws from torch's generator what the pass itself would.
+the gradients to the same memory. A replay draws from torch's generator the random numbers that the pass itself would.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlkit import cuda_graphs
 from dlkit.errors import DlkitError
 
 MOST_SHAPES = 64  # of a batch, that a pass is compiled for; torch's own 8 would leave grown images uncompiled
@@ -130,12 +131,8 @@ class Passes:
         """A pass as it is, but aside: what it leaves behind on the main stream would be in the way of a capture."""
         if not self.captures:
             return self._made(self.forward, batch, share)
-        here = torch.cuda.current_stream()
-        self.stream.wait_stream(here)
-        with torch.cuda.stream(self.stream):
-            made = self._made(self.forward, batch, share)
-        here.wait_stream(self.stream)
-        return made
+        with cuda_graphs.aside(self.stream):
+            return self._made(self.forward, batch, share)
 
     def _captured(self, batch: Any) -> Graph:
         """The pass of a batch as a graph, which capturing does not run. Gradients stay as they are."""
@@ -172,8 +169,7 @@ class Passes:
 def capture(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
     """Note the launches of the body in a graph instead of making them. Raises DlkitError where none can hold it."""
     try:
-        # other threads pin memory for batches to come, which is nothing to this capture
-        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+        with cuda_graphs.capture(graph, pool, stream):
             yield
     except RuntimeError as error:
         why = str(error).splitlines()[0]

@@ -1,8 +1,8 @@
 """The state of every random generator that a run may draw from: saved with it, restored on resume.
 
-The generators go by their role: those of python, numpy and torch's CPU, and that of the device that trains, whichever
-it is. So a run goes on on another device, where what is drawn there (dropout, augmentation) can be the same only if it
-is of the same kind.
+Generators are saved by role: those of Python, NumPy and torch's CPU, and that of the training device, whichever it is.
+So a run can go on on another device; what is drawn there (dropout, augmentation) is the same only if the device is of
+the same kind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def capture(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> None:
-    """Go on drawing where `capture` was called; on a device of another kind, from a seed that comes of the CPU's."""
+    """Go on drawing where `capture` was called: on a device of another kind, from a seed made of the CPU's state."""
     version, gauss = values["python"]
     random.setstate((version, tuple(tensors["python"].tolist()), gauss))
     kind, position, has_gauss, cached = values["numpy"]

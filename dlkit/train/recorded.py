@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit import memory
+from dlkit import cuda_graphs, memory
 from dlkit.train.tosses import Noise, Tosses
 
 # Calls of a shape that run as they are, before it is recorded: the first ones choose kernels and make what is kept.
@@ -77,22 +77,16 @@ class Recorded:
         recording.graph.replay()
 
     def _warm_up(self, inputs: tuple[Tensor, ...]) -> list[Noise]:
-        """Call it on a stream of its own, as torch's notes on CUDA graphs ask: a backward pass remembers its stream.
-
-        Returns what was tossed.
-        """
-        stream, current = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
+        """Call it aside; returns what was tossed."""
         tossed = list[Noise]()
         if self.tosses is not None:
             self.tosses.tossed = tossed
-        stream.wait_stream(current)
         try:
-            with torch.cuda.stream(stream):
+            with cuda_graphs.aside(torch.cuda.Stream(self.device)):
                 self.function(*inputs)
         finally:
             if self.tosses is not None:
                 self.tosses.tossed = None
-        current.wait_stream(stream)
         return tossed
 
     def _record(self, key: Any, inputs: tuple[Tensor, ...], noise: list[Noise]) -> None:
@@ -102,8 +96,7 @@ class Recorded:
         if self.tosses is not None:
             self.tosses.given = iter(noise)
         try:
-            # other threads (a progress bar, a copy to pinned memory) may go on meanwhile
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            with cuda_graphs.capture(graph, self._pool):
                 self.function(*held)
         except RuntimeError as error:
             if memory.exhausted(error):

@@ -93,7 +93,7 @@ class Sums:
             for loss, weight in zip(losses[begin:end], self._weights[begin:end], strict=True):
                 self.loss += weight * loss
             # a sum is never finite again once NaN or infinity is in it, so this counts the steps before the first such
-            self.finite_steps += self.loss < math.inf
+            self.finite_steps += math.isfinite(self.loss)
             begin = end
         if self._rights:
             self.right += int(_joined(self._rights).sum().item())

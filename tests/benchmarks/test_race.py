@@ -23,7 +23,8 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit import build, recipe
+from dlkit import recipe
+from dlkit.build.contest import Contest
 from dlkit.compare import race, timing
 from dlkit.compare.runs import Contender, Outcome, grid, rates
 from dlkit.train.machine import keep_freed_memory
@@ -51,14 +52,14 @@ CASES = {
 }
 
 
-def contest_of(case: str, *more: str) -> build.Contest:
+def contest_of(case: str, *more: str) -> Contest:
     name, changes = CASES[case]
     settings = [*FIXED, "train.steps=500", *changes, *more]
     recipes = {o: recipe.load(name, [f"optimizer={{name: {o}}}", *settings]) for o in OPTIMIZERS}
-    return build.Contest(recipes, torch.device("cpu"))
+    return Contest(recipes, torch.device("cpu"))
 
 
-def plain_loop(contest: build.Contest, contender: Contender) -> Iterator[tuple[float, float]]:
+def plain_loop(contest: Contest, contender: Contender) -> Iterator[tuple[float, float]]:
     """(seconds, loss) of each step."""
     training = contest.training(contender)
     kind, extra, names = TORCH[contender.optimizer]
@@ -85,7 +86,7 @@ def plain_loop(contest: build.Contest, contender: Contender) -> Iterator[tuple[f
             step += 1
 
 
-def check_equal(contest: build.Contest) -> None:
+def check_equal(contest: Contest) -> None:
     """A dozen steps of a run of each optimizer, stacked and alone."""
     contenders = grid(OPTIMIZERS, [1e-3], 1)
     stack = Stack(race.members_of(contenders, contest.training))

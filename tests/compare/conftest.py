@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from dlkit import build, recipe
+from dlkit import recipe
+from dlkit.build.contest import Contest
 from dlkit.compare.runs import Contender
 from dlkit.train.loop import Training
 
@@ -24,7 +25,7 @@ SETTINGS = [
 ]
 
 
-class DoubleContest(build.Contest):
+class DoubleContest(Contest):
     """In float64, where no rounding grows into a difference: RMSProp's first steps follow the sign of a gradient."""
 
     def training(self, contender: Contender) -> Training:
@@ -35,7 +36,7 @@ class DoubleContest(build.Contest):
         return training
 
 
-def race_of(*changes: str, optimizers: list[str] = OPTIMIZERS) -> build.Contest:
+def race_of(*changes: str, optimizers: list[str] = OPTIMIZERS) -> Contest:
     recipes = {
         name: recipe.load("digits-mlp", [f"optimizer={{name: {name}}}", *SETTINGS, *changes]) for name in optimizers
     }
@@ -43,6 +44,6 @@ def race_of(*changes: str, optimizers: list[str] = OPTIMIZERS) -> build.Contest:
 
 
 @pytest.fixture
-def contest() -> Callable[..., build.Contest]:
+def contest() -> Callable[..., Contest]:
     """contest("model.dropout=0.3", optimizers=["sgd"]): of digits-mlp, so changed, in float64."""
     return race_of

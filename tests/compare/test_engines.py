@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlkit import build, recipe
+from dlkit import recipe
+from dlkit.build.contest import Contest
 from dlkit.compare import race, timing
 from dlkit.compare.keep import Keep
 from dlkit.compare.runs import Contender, Outcome, Told, grid
@@ -19,10 +20,10 @@ from dlkit.train import stackable
 OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
 FIXED = ["train.epochs=null", "train.steps=2", "train.eval_every=2 steps", "train.log_every=2", "train.precision=fp32"]
 FIXED += ["train.compile=off", "train.channels_last=off"]
-ContestOf = Callable[..., build.Contest]
+ContestOf = Callable[..., Contest]
 
 
-def stacked(contest: build.Contest, contenders: list[Contender]) -> list[Outcome]:
+def stacked(contest: Contest, contenders: list[Contender]) -> list[Outcome]:
     return finished(race._one_stack(contenders, contest.training, Keep()))
 
 
@@ -70,13 +71,13 @@ def test_language_models_stack(dropout: float) -> None:
                "train.log_every=2"]  # fmt: skip
     names = ["momentum", "adamw"]
     recipes = {name: recipe.load("pydoc-gpt", [f"optimizer={{name: {name}}}", *changes]) for name in names}
-    race_of = build.Contest(recipes, torch.device("cpu"))
+    race_of = Contest(recipes, torch.device("cpu"))
     contenders = grid(names, [1e-2], 2)
     assert stackable.unsupported(race_of.training(contenders[0])) is None
     for a, b in zip(stacked(race_of, contenders), finished(race.loop(contenders, race_of.training)), strict=True):
         assert_same(a, b, 1e-5)
     changed = recipe.load("pydoc-gpt", [*changes, "model.attention_dropout=0.1"])
-    attending = build.Contest({"adamw": changed}, torch.device("cpu")).training(Contender("adamw", 0.1, 0))
+    attending = Contest({"adamw": changed}, torch.device("cpu")).training(Contender("adamw", 0.1, 0))
     assert "random numbers" in (stackable.unsupported(attending) or "")
 
 
@@ -84,7 +85,7 @@ def test_masked_language_models_are_not_stacked() -> None:
     """Their batches say at which places they predict, and how many these are differs."""
     small = "model={name: bert, layers: 1, heads: 2, width: 16, dropout: 0.0, attention_dropout: 0.0}"
     changes = [small, "data={name: pydoc, batch_size: 2, context: 32}", "tokenizer.vocab_size=300"]
-    race_of = build.Contest(
+    race_of = Contest(
         {"adamw": recipe.load("pydoc-bert", ["optimizer={name: adamw}", *FIXED, *changes])}, torch.device("cpu")
     )
     assert "more than inputs" in (stackable.unsupported(race_of.training(Contender("adamw", 0.1, 0))) or "")
@@ -160,7 +161,7 @@ def test_stacks_of_any_size_give_the_same(contest: ContestOf, monkeypatch: pytes
 
 @pytest.mark.slow
 def test_workers_give_what_the_loop_gives(contest: ContestOf) -> None:
-    race_of = build.Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
+    race_of = Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
     contenders = grid(["sgd", "adam"], [1e-2], 2)
     found = {o.contender: o for o in finished(race_of.workers(contenders, 2))}
     for expected in finished(race.loop(contenders, race_of.training)):

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlkit import build, recipe
+from dlkit import recipe
+from dlkit.build.contest import Contest
 from dlkit.compare import keep as keeping
 from dlkit.compare import race
 from dlkit.compare.keep import Keep
@@ -31,9 +32,9 @@ SETTINGS = [
 
 
 @pytest.fixture
-def contest() -> build.Contest:
+def contest() -> Contest:
     recipes = {name: recipe.load("digits-mlp", [f"optimizer={{name: {name}}}", *SETTINGS]) for name in OPTIMIZERS}
-    return build.Contest(recipes, torch.device("cpu"))
+    return Contest(recipes, torch.device("cpu"))
 
 
 def bare(told: Iterable[Told]) -> list[Outcome]:
@@ -47,7 +48,7 @@ def after(looks: int) -> Callable[[], bool]:
     return lambda: next(counted) >= looks
 
 
-def test_a_stopped_stack_goes_on_exactly(contest: build.Contest, tmp_path: Path) -> None:
+def test_a_stopped_stack_goes_on_exactly(contest: Contest, tmp_path: Path) -> None:
     contenders = grid(OPTIMIZERS, [1e-3, 1e-2], 2)
     whole = bare(race.stack(contenders, contest.training))
     for looks in (1, 4, 9):  # stopped in three places, before and behind an evaluation
@@ -59,7 +60,7 @@ def test_a_stopped_stack_goes_on_exactly(contest: build.Contest, tmp_path: Path)
     assert not (tmp_path / "stack").exists()
 
 
-def test_runs_that_are_written_down_do_not_run_again(contest: build.Contest, tmp_path: Path) -> None:
+def test_runs_that_are_written_down_do_not_run_again(contest: Contest, tmp_path: Path) -> None:
     contenders = grid(["sgd", "adam"], [1e-2], 2)
     whole = bare(race.stack(contenders, contest.training))
     # a kill between two of a stack's lines: two runs are known, and the stack's last checkpoint is there
@@ -71,7 +72,7 @@ def test_runs_that_are_written_down_do_not_run_again(contest: build.Contest, tmp
     assert bare(race.stack(others, contest.training, Keep(tmp_path))) == bare(race.stack(others, contest.training))
 
 
-def test_a_damaged_stack_is_named(contest: build.Contest, tmp_path: Path) -> None:
+def test_a_damaged_stack_is_named(contest: Contest, tmp_path: Path) -> None:
     contenders = grid(["sgd"], [1e-2], 2)
     list(race.stack(contenders, contest.training, Keep(tmp_path, after(3))))
     (file,) = tmp_path.glob("stack/*/parameters.safetensors")
@@ -98,7 +99,7 @@ def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Monke
     assert not Keep(None, lambda: True).due()
 
 
-def test_every_engine_tells_where_it_stands(contest: build.Contest) -> None:
+def test_every_engine_tells_where_it_stands(contest: Contest) -> None:
     contenders = grid(["sgd"], [1e-2], 2)
 
     def steps(told: Iterator[Told]) -> list[tuple[int, int]]:
@@ -108,7 +109,7 @@ def test_every_engine_tells_where_it_stands(contest: build.Contest) -> None:
     assert steps(race.loop(contenders, contest.training)) == [(step, 1) for step in range(1, 13)] * 2
 
 
-def test_a_loop_stops_between_steps(contest: build.Contest) -> None:
+def test_a_loop_stops_between_steps(contest: Contest) -> None:
     contenders = grid(["sgd"], [1e-2], 2)
     contest.should_stop = after(15)
     assert len(bare(race.loop(contenders, contest.training))) == 1

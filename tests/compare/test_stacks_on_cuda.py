@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dlkit import build
+from dlkit.build.contest import Contest
 from dlkit.compare import race, timing
 from dlkit.compare.keep import Keep
 from dlkit.compare.runs import Contender, Outcome, Smaller, Unrecorded, grid
@@ -26,7 +26,7 @@ from dlkit.train.recorded import Recorded
 from dlkit.train.stacked_updates import ByKind
 
 OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
-ContestOf = Callable[..., build.Contest]
+ContestOf = Callable[..., Contest]
 
 
 def finished(told: Any) -> dict[Contender, Outcome]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlkit import build
+from dlkit.build.descent import descend
 from dlkit.compare import surfaces
 from dlkit.compare.runs import Contender
 from dlkit.errors import RequestError
@@ -40,7 +40,7 @@ def test_gradient_descent_contracts_as_theory_says() -> None:
     surface = surfaces.find("quadratic:1000")
     assert surface is not None
     lr = 2 / (1 + KAPPA)
-    outcome = build.descend(surface, Contender("sgd", lr, 0), (1.0, 1.0), 400)
+    outcome = descend(surface, Contender("sgd", lr, 0), (1.0, 1.0), 400)
     measured = rate([metrics["distance"] for _, metrics in outcome.curve])
     # (kappa - 1) / (kappa + 1) a step
     assert math.log(measured) == pytest.approx(math.log((KAPPA - 1) / (KAPPA + 1)), rel=0.02)
@@ -52,7 +52,7 @@ def test_momentum_contracts_as_theory_says_and_beats_gradient_descent() -> None:
     lr, momentum = (2 / (1 + root)) ** 2, ((root - 1) / (root + 1)) ** 2
     surface = surfaces.find("quadratic:1000")
     assert surface is not None
-    outcome = build.descend(surface, Contender("momentum", lr, 0, (("momentum", momentum),)), (1.0, 1.0), 599)
+    outcome = descend(surface, Contender("momentum", lr, 0, (("momentum", momentum),)), (1.0, 1.0), 599)
     distances = [metrics["distance"] for _, metrics in outcome.curve]
     # (sqrt kappa - 1) / (sqrt kappa + 1) a step, times a factor that grows linearly: (1 + 1/t) at step t
     expected = (root - 1) / (root + 1) * (599 / 300) ** (1 / 299)
@@ -63,22 +63,22 @@ def test_momentum_contracts_as_theory_says_and_beats_gradient_descent() -> None:
 def test_gradient_descent_beyond_its_limit_is_reported_as_diverged() -> None:
     surface = surfaces.find("quadratic:1000")
     assert surface is not None
-    beyond = build.descend(surface, Contender("sgd", 2.02 / KAPPA, 0), (1.0, 1.0), 40_000)
+    beyond = descend(surface, Contender("sgd", 2.02 / KAPPA, 0), (1.0, 1.0), 40_000)
     assert beyond.diverged
     assert math.isnan(beyond.loss)
     assert beyond.metrics == {}
     assert beyond.steps < 40_000
-    below = build.descend(surface, Contender("sgd", 1.98 / KAPPA, 0), (1.0, 1.0), 1000)
+    below = descend(surface, Contender("sgd", 1.98 / KAPPA, 0), (1.0, 1.0), 1000)
     assert not below.diverged
     assert below.metrics["distance"] < 1
 
 
 def test_adagrad_and_adam_step_as_their_rules_say() -> None:
     slope = surfaces.Surface(lambda x, y: 3 * x + 0 * y, (), (0.0, 0.0), (-1, 1, -1, 1), "a plane")
-    adagrad = build.descend(slope, Contender("adagrad", 0.1, 0), (0.0, 0.0), 100)
+    adagrad = descend(slope, Contender("adagrad", 0.1, 0), (0.0, 0.0), 100)
     x = [metrics["x"] for _, metrics in adagrad.curve]
     np.testing.assert_allclose(-np.diff(x), 0.1 / np.sqrt(np.arange(1, 101)), rtol=1e-6)
-    adam = build.descend(slope, Contender("adam", 0.1, 0), (0.0, 0.0), 1)
+    adam = descend(slope, Contender("adam", 0.1, 0), (0.0, 0.0), 1)
     assert adam.curve[1][1]["x"] == pytest.approx(-0.1, rel=1e-6)
 
 
@@ -87,7 +87,7 @@ def test_an_option_that_is_not_searched_keeps_its_optimizers_default(given: str,
     """Muon's other beta, which is not Adam's: on a surface it goes by AdamW."""
     surface = surfaces.find("ravine")
     assert surface is not None
-    outcome = build.descend(surface, Contender("muon", 0.1, 0, ((given, 0.6),)), (-9.0, 1.0), 50)
+    outcome = descend(surface, Contender("muon", 0.1, 0, ((given, 0.6),)), (-9.0, 1.0), 50)
     theta = torch.tensor([-9.0, 1.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.AdamW([theta], lr=0.1, betas=betas, eps=1e-7, weight_decay=0.0)
     for _ in range(50):
@@ -109,4 +109,4 @@ def test_a_descent_ends_when_it_is_asked_to() -> None:
     surface = surfaces.find("ravine")
     assert surface is not None
     asked = iter([False, False, True])
-    assert build.descend(surface, Contender("sgd", 0.1, 0), (1.0, 1.0), 2**31 - 1, lambda: next(asked)) is None
+    assert descend(surface, Contender("sgd", 0.1, 0), (1.0, 1.0), 2**31 - 1, lambda: next(asked)) is None

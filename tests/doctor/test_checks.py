@@ -164,3 +164,14 @@ def test_what_fills_a_batch_up_is_no_part_of_it() -> None:
     assert loaders.batch_difference(PaddedBatch(inputs, *filled, 2), (inputs, targets, places + 1))[0]
     with pytest.raises(ValueError, match="padding"):
         loaders.batch_difference(PaddedBatch(inputs, filled[0] + 101, filled[1], 2), (inputs, targets, places))
+
+
+def test_memory_of_graphs_counts_though_torch_calls_it_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    segments = [
+        {"device": 0, "segment_pool_id": (0, 0), "total_size": 100, "allocated_size": 10},  # everybody's
+        {"device": 0, "segment_pool_id": (0, 1), "total_size": 70, "allocated_size": 20},
+        {"device": 0, "segment_pool_id": (1, 0), "total_size": 8, "allocated_size": 8},
+        {"device": 1, "segment_pool_id": (0, 1), "total_size": 500, "allocated_size": 0},
+    ]
+    monkeypatch.setattr(torch.cuda, "memory_snapshot", lambda: segments)
+    assert clock.kept_by_graphs(torch.device("cuda")) == 50

@@ -26,6 +26,8 @@ class Graph:
 
 
 class Stream:
+    device = torch.device("cuda")
+
     def wait_stream(self, other: Any) -> None: ...
 
 
@@ -35,7 +37,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
     made: list[Graph] = []
 
     @contextlib.contextmanager
-    def record(graph: Graph, pool: Any, capture_error_mode: str) -> Iterator[None]:
+    def record(graph: Graph, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
         made.append(graph)
         yield
 
@@ -88,7 +90,7 @@ def test_what_cannot_be_recorded_is_called_and_the_reason_is_kept(
     graphs: list[Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     @contextlib.contextmanager
-    def refuse(graph: Graph, pool: Any, capture_error_mode: str) -> Iterator[None]:
+    def refuse(graph: Graph, pool: Any, stream: Any, capture_error_mode: str) -> Iterator[None]:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")
         yield
 
@@ -102,7 +104,7 @@ def test_what_cannot_be_recorded_is_called_and_the_reason_is_kept(
 
 
 def test_memory_that_is_used_up_is_no_such_reason(graphs: list[Graph], monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(graph: Graph, pool: Any, capture_error_mode: str) -> Any:
+    def refuse(graph: Graph, pool: Any, stream: Any, capture_error_mode: str) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)

@@ -28,12 +28,12 @@ def on_surface(
     surface: Surface, contenders: Sequence[Contender], start: tuple[float, float], steps: int,
     should_stop: Callable[[], bool],
 ) -> Iterator[Told]:  # fmt: skip
-    from dlkit import build
+    from dlkit.build.descent import descend
 
     for contender in contenders:
         if should_stop():
             return
-        outcome = build.descend(surface, contender, start, steps, should_stop)
+        outcome = descend(surface, contender, start, steps, should_stop)
         if outcome is not None:
             yield outcome
 
@@ -68,12 +68,12 @@ class OnRecipe:
 
         `recorded` is called with the device and with where the data is from, before anything is run.
         """
-        from dlkit import build
+        from dlkit.build.contest import Contest
         from dlkit.compare import race, timing
         from dlkit.compare.keep import Keep
         from dlkit.train import machine, stackable
 
-        contest = build.Contest(self.prepared, machine.pick_device(self.device), should_stop)
+        contest = Contest(self.prepared, machine.pick_device(self.device), should_stop)
         with preparing(self.output.quiet):
             first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
         recorded(first.device, contest.dataset.sources)

@@ -105,19 +105,19 @@ def evaluate(
     loaded = recipes.load_run(str(reference.recipe), overrides)
     loaded.require_data()
 
-    from dlkit import build
     from dlkit.build import outside
     from dlkit.build.data import changed_sources, measured
+    from dlkit.build.evaluation import evaluate_trained, open_trained
     from dlkit.train import curves, histograms, machine
 
     place, seen = machine.pick_device(device), cast(Views | None, views)
     own = recipes.load(str(reference.recipe))
     loaded, split, whole = measured(loaded, own, split)
     with preparing(quiet):
-        found = build.trained(loaded, chosen, place, whole)
+        found = open_trained(loaded, chosen, place, whole)
         # what is wrong with other data is said before the work
         others = outside.read(loaded, found, split, ood) if ood else []
-        result = build.evaluation(loaded, found, split, place, seen)
+        result = evaluate_trained(loaded, found, split, place, seen)
     output = Output(as_json, quiet)
     tell_taken(found.dataset.sources, output)
     for other in others:

@@ -40,7 +40,7 @@ def score(
         for name in scored:
             _require_all(name, {task for _, _, other, task in chosen if other == name})
 
-    from dlkit import build
+    from dlkit.build.evaluation import evaluate_trained, open_trained
     from dlkit.train import machine
 
     place = machine.pick_device(device)
@@ -48,9 +48,9 @@ def score(
     for run, recipe, name, task in chosen:
         splits, samples = dict[str, dict[str, float]](), 0
         path = run.choose(checkpoint)
-        found = build.trained(recipe, path, place)
+        found = open_trained(recipe, path, place)
         for split in glue_score.splits_of(name, task):
-            result = build.evaluation(recipe, found, split, place)
+            result = evaluate_trained(recipe, found, split, place)
             splits[split], samples = result.metrics, samples + result.samples
             record = record_of(run.path, recipe, path, result) | {"benchmark": name, "task": task}
             if not output.tables and not output.quiet:

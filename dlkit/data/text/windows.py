@@ -152,8 +152,8 @@ class PaddedBatch(NamedTuple):
 class MaskedWindows(TokenWindows):
     """Masked language modelling: (inputs (B, T), targets (M,), places (M,)), places in the flattened B T inputs.
 
-    Of whole words, M varies; but on a CPU, `PaddedBatch`es of one shape take the place of such batches, since
-    elsewhere a new shape costs more (memory, a compiled model) than its few numbers.
+    Of whole words, M varies from batch to batch on a CPU. Elsewhere a new shape costs more (memory, a compiled model)
+    than some padding, so that batches are `PaddedBatch`es of one shape.
 
     Devlin et al., arXiv:1810.04805, section 3.1: of the tokens of a window, 15 % are to be predicted; of these 80 % are
     replaced by [MASK], 10 % by a random token, and 10 % stay. The masks are drawn anew in each epoch of training
