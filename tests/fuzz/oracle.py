@@ -12,6 +12,7 @@ from typing import Any
 # What differs between two runs of the same.
 VOLATILE = re.compile(r"seconds|per_second|share|path|bytes_out|model_bytes|threads|time")
 LEFT = re.compile(r"\.tmp$|\.part$|^tmp|~$")
+TORCH_CACHE = re.compile(r"torchinductor_\w+")  # torch's own cache of compiled code, which the next program takes up
 BAD_WORDS = ("Traceback", "internal error", "Fatal Python", "terminate called", "Warning: ", "Exception ignored")
 # Where stdout may be something else than JSON Lines: with these options, by command.
 BINARY = {"compress": ("-",), "decompress": ("-",), "recipes": ("list", "show", "schema", "copy")}
@@ -167,7 +168,11 @@ def _records(ended: Ended, arguments: list[str]) -> list[str]:
 
 def _left_behind(ended: Ended, arguments: list[str]) -> list[str]:
     found = [f"{path} is left behind" for path in ended.made if LEFT.search(path.name)]
-    found += [f"{name} is left behind in the folder for temporary files" for name in ended.temporary]
+    found += [
+        f"{name} is left behind in the folder for temporary files"
+        for name in ended.temporary
+        if not TORCH_CACHE.fullmatch(name)
+    ]
     found += ended.wrong_files
     if ended.orphans:
         found.append("processes are left behind")

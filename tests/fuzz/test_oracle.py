@@ -45,6 +45,7 @@ EVAL = ["eval", "run"]
         ({"out": b"nan\n"}, [*EVAL, "-q"], "nan on stdout"),
         ({"made": [Path("run/x.tmp")]}, EVAL, "left behind"),
         ({"temporary": ["tmpab"]}, EVAL, "left behind"),
+        ({"temporary": ["torchinductor_root", "dlkit-x"]}, EVAL, "dlkit-x is left behind"),
         ({"orphans": True}, EVAL, "processes"),
         ({"wrong_files": ["new/summary.json is no JSON: NaN"]}, EVAL, "no JSON"),
     ],
@@ -78,3 +79,7 @@ def test_what_a_full_or_a_live_terminal_does_is_no_fault() -> None:
     assert complaints(dataclasses.replace(full, environment="plain"), ["export", "run", "out"])
     wiped = dataclasses.replace(REFUSED, code=1, environment="terminal", err="\x1b[?25h\r\x1b[1A\x1b[2K" + REFUSED.err)
     assert complaints(wiped, EVAL) == []
+
+
+def test_a_cache_of_the_compiler_is_not_left_behind() -> None:
+    assert complaints(dataclasses.replace(GOOD, temporary=["torchinductor_root"]), EVAL) == []
