@@ -1,7 +1,7 @@
 """The table of contents: every name that a recipe can use, where its constructor is, and one line of help.
 
 The keyword-only parameters of a constructor are the keys that a recipe may set; its positional parameters are
-supplied by `build.py` (the shape of the data, the parameters of the model, the step).
+supplied by `assemble` (the shape of the data, the parameters of the model, the step).
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from dlkit.annotations import NonNegative, Rate
 from dlkit.errors import DlkitError, RequestError
-from dlkit.linear_cross_entropy import linear_cross_entropy
+from dlkit.kernels.linear_cross_entropy import linear_cross_entropy
 
 
 def log_softmax_reference(logits: Tensor) -> Tensor:

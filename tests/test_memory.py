@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from dlkit import memory, recipe
-from dlkit.build import weightless
+from dlkit.assemble import weightless
 from dlkit.cli.app import run
 from dlkit.errors import DlkitError
 from dlkit.nn.mlp import MLP

@@ -13,13 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from dlkit.compare import figures
-from dlkit.compare.runs import Contender, Outcome
-from dlkit.compare.verdict import summarize
 from dlkit.errors import DlkitError, RequestError
 from dlkit.information import plots
+from dlkit.metrics import ood_histogram
 from dlkit.plotting import axes, require_figure, save
-from dlkit.train import curves, histograms
+from dlkit.sweep import figures
+from dlkit.sweep.trials import Outcome, Trial
+from dlkit.sweep.verdict import summarize
+from dlkit.train import curves
 
 # what matplotlib would take for a formula, or for a broken one, and what no XML can hold
 NAMES = ["$x^$", "$a$b$", r"\frac{1}{2}", "a_b^c", "x$", "_hidden", "a--b", "<b>&amp;", "\x1b[31m", "\udcff", "漢"]
@@ -45,7 +46,7 @@ def confusion(target: Path) -> None:
 
 def histogram(target: Path) -> None:
     scores = {"msp": torch.rand(9), "energy": torch.rand(9)}
-    histograms.draw(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
+    ood_histogram.draw(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
 
 
 def code_words(target: Path) -> None:
@@ -53,7 +54,7 @@ def code_words(target: Path) -> None:
 
 
 def race(target: Path) -> None:
-    who = (Contender("sgd", 0.1, 0), Contender("sgd", 1.0, 0))
+    who = (Trial("sgd", 0.1, 0), Trial("sgd", 1.0, 0))
     outcomes = [Outcome(each, 5, 1.0, {"m": 1.0}, [(1, {"m": 2.0}), (5, {"m": 1.0})]) for each in who]
     figures.curves(target, summarize(outcomes, "m"), outcomes, "m", NAMES[0])
 

@@ -26,7 +26,7 @@ def serve(path: str) -> None:
     import sklearn.datasets  # noqa: F401
     import torchvision  # noqa: F401
 
-    import dlkit.build
+    import dlkit.assemble
     import dlkit.cli.app  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who answered is not waited for

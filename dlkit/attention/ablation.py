@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.attention.record import layers_of
+from dlkit.attention.capture import layers_of
 from dlkit.errors import NotFiniteError
 from dlkit.nn.attention import MultiHeadAttention
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlkit.errors import RequestError
 
-# As in dlkit.attention.measures, which needs torch.
+# As in dlkit.attention.metrics, which needs torch.
 MEASURES = (
     "entropy", "entropy_share", "sink", "first", "previous", "next", "same", "duplicate", "prefix", "distance",
     "diagonality", "induction",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlkit.attention.record import Layer
+from dlkit.attention.capture import Layer
 
 
 def products(layer: Layer) -> Tensor:

@@ -45,7 +45,7 @@ def recipes(incomplete: str) -> list[tuple[str, str]]:
 
 def races(incomplete: str) -> list[tuple[str, str]]:
     """Surfaces, then what `recipes` offers."""
-    from dlkit.compare.surfaces import SURFACES
+    from dlkit.sweep.surfaces import SURFACES
 
     return [(name, s.help) for name, s in SURFACES.items() if name.startswith(incomplete)] + recipes(incomplete)
 

@@ -120,7 +120,7 @@ def settings(
     run_reference.require(model)
     import torch
 
-    from dlkit.build.reader import open_reader
+    from dlkit.assemble.language_model import open_reader
     from dlkit.compression import environment
     from dlkit.compression.language import LanguageCodec
     from dlkit.train import machine

@@ -9,7 +9,7 @@ from dlkit.cli.console import Output, note
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
-    from dlkit.build.evaluation import Evaluation
+    from dlkit.app.evaluation import Evaluation
 
 
 def record_of(run: Path, recipe: Recipe, checkpoint: Path, result: Evaluation) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def export(
     run_reference.require(run)
     import torch
 
-    from dlkit.build.reader import open_reader, write_hub
+    from dlkit.assemble.language_model import open_reader, write_hub
 
     reader = open_reader(run, torch.device("cpu"), checkpoint)
     size = write_hub(reader, directory)

@@ -20,8 +20,8 @@ from dlkit.lines import lines
 from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
-    from dlkit.build.reader import Reader
-    from dlkit.generation import Sampling, TextStream
+    from dlkit.assemble.language_model import Reader
+    from dlkit.lm.generation import Sampling, TextStream
 
 _MOST_BYTES = 1 << 26  # of prompts
 _LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
@@ -75,8 +75,8 @@ def generate(
 
     run_reference.require(run)
 
-    from dlkit.build.reader import open_reader, weights_format
-    from dlkit.generation import Sampling
+    from dlkit.assemble.language_model import open_reader, weights_format
+    from dlkit.lm.generation import Sampling
     from dlkit.train import machine
 
     sampling = Sampling(temperature, top_k, top_p)
@@ -118,8 +118,8 @@ def _sample(
     """Records, prompt by prompt; with `streams` the text is also written as it comes."""
     import torch
 
-    from dlkit import generation
     from dlkit.data.epochs import mixed_seed
+    from dlkit.lm import generation
 
     encoded = [numbers for numbers in _encoded(reader, prompts) for _ in range(n)]
     model: Any = reader.model
@@ -181,8 +181,8 @@ def _batch(
     """Let some prompts go on side by side; the texts take in what comes. Returns the tokens of each."""
     import torch
 
-    from dlkit import generation
     from dlkit.data.text.spelling import Spelled
+    from dlkit.lm import generation
 
     tokenizer, model = reader.tokenizer, reader.model
     counts = [0] * len(encoded)

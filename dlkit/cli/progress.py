@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from dlkit import stages
+from dlkit import progress
 from dlkit.cli.console import live_console, note
 
 _SHOWN_AFTER_SECONDS = 0.5
@@ -71,7 +71,7 @@ class Progress:
 
 def preparing(quiet: bool) -> AbstractContextManager[None]:
     """Within this context, slow preparation of data and evaluation are seen to go on."""
-    return nullcontext() if quiet else stages.heard_by(_bar)
+    return nullcontext() if quiet else progress.listened_by(_bar)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.attention.record import Layer, listening, weights_of
+from dlkit.attention.capture import Layer, listening, weights_of
 from dlkit.doctor.bench import CPU, Bench
 from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.twins import transformer as plain

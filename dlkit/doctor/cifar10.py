@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dlkit import build
+from dlkit import assemble
 from dlkit import recipe as recipes
 from dlkit.data import store
 from dlkit.data.dataset import Dataset
@@ -67,7 +67,7 @@ def _ours(bench: Bench, data: Dataset, epochs: int | None = None) -> Run:
     def run(seed: int) -> tuple[float, float]:
         length = [] if epochs is None else [f"train.epochs={epochs}", "data.grow_epochs=0"]
         recipe = recipes.load("cifar10-fast", [f"seed={seed}", "train.precision=bf16", *length])
-        job = build.training(recipe, bench.device, dataset=data).training
+        job = assemble.training(recipe, bench.device, dataset=data).training
         wait(bench.device)
         started = time.perf_counter()
         (end,) = (event for event in fit(job) if isinstance(event, Finished))

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dlkit import generation
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.clock import Work, in_turns
 from dlkit.doctor.comparison import beside
@@ -15,6 +14,7 @@ from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.twins import transformer as plain
 from dlkit.doctor.twins.decoder import Decoder
 from dlkit.doctor.twins.weights import copied
+from dlkit.lm import generation
 from dlkit.models.gpt import GPT
 from dlkit.train import plan
 

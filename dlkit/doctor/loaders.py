@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit import build
+from dlkit import assemble
 from dlkit.data.text.windows import IGNORED
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, loaded
@@ -64,11 +64,13 @@ def check(bench: Bench) -> Iterator[Finding]:
     files = samples.files(bench.folder)
     for name, loader in LOADERS.items():
         recipe = loaded(loader.recipe, [change.format_map(files) for change in loader.changes], steps=1)
-        data = build.load_data(recipe)
+        data = assemble.load_data(recipe)
         faults, worst = list[str](), 0.0
-        for split in ("train", build.evaluated_splits(data)[0]):
+        for split in ("train", assemble.evaluated_splits(data)[0]):
             training = split == "train"
-            there, here = (build.split_batches(recipe, data, split, place, training) for place in (bench.device, CPU))
+            there, here = (
+                assemble.split_batches(recipe, data, split, place, training) for place in (bench.device, CPU)
+            )
             for epoch in _EPOCHS if training else (0,):
                 found, worst_here = differences(there, here, epoch)
                 faults += [f"{split}, epoch {epoch + 1}: {fault}" for fault in found]

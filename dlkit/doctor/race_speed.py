@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import torch
 
-from dlkit.build.contest import Contest
-from dlkit.compare import timing
-from dlkit.compare.runs import grid
+from dlkit.app.contest import Contest
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.clock import Work, in_turns
 from dlkit.doctor.finding import Finding
 from dlkit.doctor.stacks import OPTIMIZERS
 from dlkit.doctor.twins import loops
 from dlkit.doctor.twins.convolutional import mlp
-from dlkit.train.stackable import runs_at_once
+from dlkit.sweep import engine_choice
+from dlkit.sweep.trials import grid
+from dlkit.vectorized.stackable import runs_at_once
 
 RATES, SEEDS = 9, 5
 GOAL = 10.0  # times the speed of the loop in bare torch
@@ -34,11 +34,11 @@ def measure(bench: Bench) -> Iterator[Finding]:
     ]
     recipes = {name: loaded("digits-mlp", [*changes, f"optimizer.name={name}"], steps=_STEPS) for name in OPTIMIZERS}
     contest = Contest(recipes, bench.device)
-    contenders = grid(list(OPTIMIZERS), [_HARMLESS * (i + 1) for i in range(RATES)], SEEDS)
-    example = contest.training(contenders[0])
-    size = min(len(contenders), runs_at_once(example), bench.sized(gpu=len(contenders), cpu=54))
-    chosen = contenders[:: max(1, len(contenders) // size)][:size]
-    stack = timing.stack_steps(sorted(chosen, key=contenders.index), contest.training)
+    trials = grid(list(OPTIMIZERS), [_HARMLESS * (i + 1) for i in range(RATES)], SEEDS)
+    example = contest.training(trials[0])
+    size = min(len(trials), runs_at_once(example), bench.sized(gpu=len(trials), cpu=54))
+    chosen = trials[:: max(1, len(trials) // size)][:size]
+    stack = engine_choice.stack_steps(sorted(chosen, key=trials.index), contest.training)
     images, classes = example.batches, 10
 
     def twin() -> Work:
@@ -47,7 +47,7 @@ def measure(bench: Bench) -> Iterator[Finding]:
         inputs, targets = next(iter(images.epoch(0)))[:2]
         return loops.training_step(model, optimizer, lambda: (inputs, targets), dtype=None)
 
-    lone = timing.alone_steps(contest.training, contenders[0], torch.get_num_threads())
+    lone = engine_choice.alone_steps(contest.training, trials[0], torch.get_num_threads())
     rounds = 20 if bench.quick else 60
     times = in_turns(
         {"stack": lambda: lambda: next(stack), "loop": lambda: lambda: next(lone), "bare loop": twin},
@@ -60,7 +60,7 @@ def measure(bench: Bench) -> Iterator[Finding]:
     speeds["stack"] *= size
     ratio = speeds["stack"] / speeds["bare loop"]
     yield Finding(
-        f"{len(contenders)} runs of {_STEPS} steps, {size} at once",
+        f"{len(trials)} runs of {_STEPS} steps, {size} at once",
         f">= {GOAL:g} of the bare loop" if bench.on_gpu else "",
         f"{speeds['stack']:,.3g} runs/s, {ratio:.1f} of {speeds['bare loop']:,.3g}; its own loop {speeds['loop']:,.3g}",
         ("pass" if ratio >= GOAL else "fail") if bench.on_gpu else "measured",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dlkit.build.contest import Contest
-from dlkit.compare import race
-from dlkit.compare.runs import Contender, Outcome, Told, grid
+from dlkit.app.contest import Contest
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
+from dlkit.sweep import engines
+from dlkit.sweep.trials import Outcome, RaceEvent, Trial, grid
 
 MOST = 2e-3  # between two losses, as a share
 _RATES, _SEEDS = [0.01, 0.03], 2
@@ -23,13 +23,13 @@ def check(bench: Bench) -> Iterator[Finding]:
     """A finding for each optimizer whose runs can be stacked."""
     for name in OPTIMIZERS:
         rates = [rate / 10 for rate in _RATES] if name in _SMALL_RATES else _RATES
-        contenders = grid([name], rates, _SEEDS)
+        trials = grid([name], rates, _SEEDS)
         contest = Contest({name: recipe_of(name)}, bench.device)
-        alone = _losses(race.loop(contenders, contest.training))
-        together = _losses(race.stack(contenders, contest.training))
-        worst = max(abs(together[who] / alone[who] - 1) for who in contenders)
+        alone = _losses(engines.loop(trials, contest.training))
+        together = _losses(engines.stack(trials, contest.training))
+        worst = max(abs(together[who] / alone[who] - 1) for who in trials)
         yield judged(
-            f"{name}, {len(contenders)} runs",
+            f"{name}, {len(trials)} runs",
             f"the same losses within {MOST:g}",
             f"{worst:.1e}",
             worst < MOST,
@@ -40,11 +40,11 @@ def check(bench: Bench) -> Iterator[Finding]:
 
 
 def recipe_of(optimizer: str, *changes: str, steps: int = _STEPS) -> Recipe:
-    """What a contender runs, but for its learning rate and seed."""
+    """What a trial runs, but for its learning rate and seed."""
     own = ["data.validation=0.1", f"train.eval_every={steps} steps", "model.hidden=[32]", f"optimizer.name={optimizer}"]
     return loaded("digits-mlp", [*own, *changes], steps=steps)
 
 
-def _losses(told: Iterator[Told]) -> dict[Contender, float]:
+def _losses(told: Iterator[RaceEvent]) -> dict[Trial, float]:
     """The validation loss of each run."""
-    return {one.contender: one.metrics["val/loss"] for one in told if isinstance(one, Outcome)}
+    return {one.trial: one.metrics["val/loss"] for one in told if isinstance(one, Outcome)}

@@ -11,7 +11,7 @@ from dlkit.errors import RequestError
 
 
 def dropout_reference(x: Tensor, kept: Tensor, p: float) -> Tensor:
-    """Dropout with its coin tosses given: `kept` has x's shape, with 1 (survives, probability 1 - p) or 0 (erased)."""
+    """Dropout with a given mask: `kept` has x's shape, with 1 (survives, probability 1 - p) or 0 (erased)."""
     # y = x * kept / (1 - p), so that E[y] = x
     return x * kept / (1 - p)
 
@@ -34,12 +34,12 @@ class Dropout(nn.Module):
         if not 0 <= p < 1:
             raise RequestError(f"dropout must be in [0, 1), got {p}", "it is the probability to drop, not to keep")
         self.p = p
-        # (x, p) to kept / (1 - p), of x's shape: who tosses the coins where it is not torch's own generator
-        self.tosses: Callable[[Tensor, float], Tensor] | None = None
+        # draws the mask in place of torch's generator: (x, p) to kept / (1 - p), of x's shape
+        self.draw_mask: Callable[[Tensor, float], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.tosses is not None and self.training and self.p:
-            return x * self.tosses(x, self.p)
+        if self.draw_mask is not None and self.training and self.p:
+            return x * self.draw_mask(x, self.p)
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.nn import products
+from dlkit.kernels import cpu_matmul
 
 
 def linear_reference(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -38,8 +38,8 @@ class Linear(nn.Module):
             nn.init.uniform_(parameter, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        if products.suits_onednn(x, self.weight):
-            return products.product(x, self.weight, self.bias)
+        if cpu_matmul.suits_onednn(x, self.weight):
+            return cpu_matmul.product(x, self.weight, self.bias)
         return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:

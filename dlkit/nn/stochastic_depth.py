@@ -9,7 +9,7 @@ from dlkit.errors import RequestError
 
 
 def stochastic_depth_reference(branch: Tensor, kept: Tensor, p: float) -> Tensor:
-    """A branch (N, ...) with its coin tosses given: `kept`, (N,), is 1 with probability 1 - p, else 0."""
+    """A branch (N, ...) with a given mask: `kept`, (N,), is 1 with probability 1 - p, else 0."""
     # y_n = branch_n * kept_n / (1 - p), so that E[y] = branch
     return branch * kept.view(-1, *(1,) * (branch.dim() - 1)) / (1 - p)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from dlkit.stages import stage
+from dlkit.progress import stage
 
 
 class Meter(Protocol):

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit import cuda_graphs
 from dlkit.errors import DlkitError
+from dlkit.kernels import cuda_graphs
 
 MOST_SHAPES = 64  # of a batch, that a pass is compiled for; torch's own 8 would leave grown images uncompiled
 MOST_GRAPHS = 16  # each keeps its inputs and gradients in memory

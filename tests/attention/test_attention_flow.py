@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from dlkit.attention import flow, values
-from dlkit.attention.look import look
-from dlkit.attention.record import Layer, listening, weights_of
-from dlkit.attention.survey import places_of
+from dlkit.attention.capture import Layer, listening, weights_of
+from dlkit.attention.head_scores import places_of
+from dlkit.attention.inspect import look
 from dlkit.errors import RequestError
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
@@ -27,7 +27,7 @@ def loud(causal: bool) -> Any:
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_rollout_and_flow_of_a_model(causal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlkit.attention.record.BLOCK", 3 * 10 * 4)  # blocks of 4 rows
+    monkeypatch.setattr("dlkit.attention.capture.BLOCK", 3 * 10 * 4)  # blocks of 4 rows
     model, numbers = loud(causal), torch.randint(30, (10,)).tolist()
     target = 9 if causal else 0
     where = places_of(numbers, [False] * 10, causal)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dlkit.attention.measures import LINEAR, MEASURES, Places, Scores, measure
+from dlkit.attention.metrics import LINEAR, MEASURES, Places, Scores, measure
 
 T = 12
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from dlkit.attention import record
-from dlkit.attention.look import look, matrices
-from dlkit.attention.record import Layer, listening, weights_of
-from dlkit.attention.survey import places_of
+from dlkit.attention import capture
+from dlkit.attention.capture import Layer, listening, weights_of
+from dlkit.attention.head_scores import places_of
+from dlkit.attention.inspect import look, matrices
 from dlkit.errors import RequestError
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
@@ -109,7 +109,7 @@ def test_blocks_of_any_size_are_the_whole(causal: bool, monkeypatch: pytest.Monk
     mask = causal_mask(19, 19) if causal else None
     for weights, (q, k) in zip(whole, seen, strict=True):
         torch.testing.assert_close(weights, attention_weights_reference(q, k, mask), atol=1e-14, rtol=0)
-    monkeypatch.setattr(record, "BLOCK", 2 * 2 * 19 * 3)  # 3 rows, the last block has 1
+    monkeypatch.setattr(capture, "BLOCK", 2 * 2 * 19 * 3)  # 3 rows, the last block has 1
     for one, other in zip(whole, weights_of(model, tokens), strict=True):
         torch.testing.assert_close(one, other, atol=1e-14, rtol=0)
 

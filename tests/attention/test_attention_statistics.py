@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from dlkit.attention.statistics import above, interval
+from dlkit.attention.intervals import above, interval
 
 
 def test_intervals_are_scipys() -> None:

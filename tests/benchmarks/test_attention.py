@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit.attention.look import look, read
-from dlkit.attention.record import Layer, listening
-from dlkit.attention.survey import places_of
+from dlkit.attention.capture import Layer, listening
+from dlkit.attention.head_scores import places_of
+from dlkit.attention.inspect import look, read
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 
@@ -73,8 +73,8 @@ def test_recording_beside_a_forward_pass(family: str) -> None:
 def test_memory_at_4096_tokens(family: str) -> None:
     code = f"""
 import resource, torch
-from dlkit.attention.look import look
-from dlkit.attention.survey import places_of
+from dlkit.attention.inspect import look
+from dlkit.attention.head_scores import places_of
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 torch.set_num_threads(2)

@@ -68,7 +68,7 @@ def test_sizes_and_throughput() -> None:
     measured("prequential", PrequentialCodec, data)
     if RUN is None:
         return
-    from dlkit.build.reader import open_reader
+    from dlkit.assemble.language_model import open_reader
     from dlkit.compression.language import LanguageCodec
 
     reader: Any = open_reader(RUN, torch.device("cpu"))

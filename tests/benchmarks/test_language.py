@@ -18,15 +18,15 @@ import torch
 import torch.nn.functional as F
 
 from dlkit.data.text.windows import TokenWindows
-from dlkit.generation import Sampling, generate
+from dlkit.lm.decoding import Decoder
+from dlkit.lm.generation import Sampling, generate
 from dlkit.losses import CrossEntropy
-from dlkit.models.decoding import Decoder
 from dlkit.models.gpt import GPT
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.groups import parameter_groups
 from dlkit.pretrained import huggingface_export
+from dlkit.tasks.language_modelling import CausalLM
 from dlkit.train.events import StepDone
-from dlkit.train.language import CausalLM
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import Settings
 

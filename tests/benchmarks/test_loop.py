@@ -30,7 +30,7 @@ from dlkit.models.cnn import CNN
 from dlkit.models.resnet import resnet20
 from dlkit.optim.momentum import Momentum
 from dlkit.schedules import constant
-from dlkit.train.classification import Classification
+from dlkit.tasks.classification import Classification
 from dlkit.train.loop import Training, fit
 from dlkit.train.machine import keep_freed_memory
 from dlkit.train.run_directory import RunDirectory

@@ -207,7 +207,7 @@ def job(model: Any, batches: Any, steps: int) -> Any:
     from dlkit.losses import CrossEntropy
     from dlkit.optim.adamw import AdamW
     from dlkit.optim.groups import parameter_groups
-    from dlkit.train.language import CausalLM
+    from dlkit.tasks.language_modelling import CausalLM
     from dlkit.train.loop import Training
     from dlkit.train.settings import Settings
 

@@ -24,11 +24,11 @@ import pytest
 import torch
 
 from dlkit import recipe
-from dlkit.build.contest import Contest
-from dlkit.compare import race, timing
-from dlkit.compare.runs import Contender, Outcome, grid, rates
+from dlkit.app.contest import Contest
+from dlkit.sweep import engine_choice, engines
+from dlkit.sweep.trials import Outcome, Trial, grid, rates
 from dlkit.train.machine import keep_freed_memory
-from dlkit.train.stacked import Stack
+from dlkit.vectorized.stack import Stack
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 9
@@ -59,22 +59,22 @@ def contest_of(case: str, *more: str) -> Contest:
     return Contest(recipes, torch.device("cpu"))
 
 
-def plain_loop(contest: Contest, contender: Contender) -> Iterator[tuple[float, float]]:
+def plain_loop(contest: Contest, trial: Trial) -> Iterator[tuple[float, float]]:
     """(seconds, loss) of each step."""
-    training = contest.training(contender)
-    kind, extra, names = TORCH[contender.optimizer]
+    training = contest.training(trial)
+    kind, extra, names = TORCH[trial.optimizer]
     options = ("weight_decay", *names)
     groups = [
         {"params": group["params"], **{name: group[name] for name in options}}
         for group in training.optimizer.param_groups
     ]
-    optimizer = kind(groups, lr=contender.lr, **extra)
+    optimizer = kind(groups, lr=trial.lr, **extra)
     model, task, step = training.model.train(), training.task, 0
     for epoch in itertools.count():
         for batch in training.batches.epoch(epoch):
             started = time.perf_counter()
             for group in optimizer.param_groups:
-                group["lr"] = contender.lr * training.schedule(step, training.total_steps)
+                group["lr"] = trial.lr * training.schedule(step, training.total_steps)
             loss, _ = task.forward(model, batch)
             loss.backward()
             if training.settings.clip_norm is not None:
@@ -88,11 +88,11 @@ def plain_loop(contest: Contest, contender: Contender) -> Iterator[tuple[float, 
 
 def check_equal(contest: Contest) -> None:
     """A dozen steps of a run of each optimizer, stacked and alone."""
-    contenders = grid(OPTIMIZERS, [1e-3], 1)
-    stack = Stack(race.members_of(contenders, contest.training))
+    trials = grid(OPTIMIZERS, [1e-3], 1)
+    stack = Stack(engines.members_of(trials, contest.training))
     together = torch.stack([stack.take_step(step, batch) for step, batch in itertools.islice(stack.batches(), 12)])
-    for column, contender in enumerate(contenders):
-        alone = [loss for _, loss in itertools.islice(plain_loop(contest, contender), 12)]
+    for column, trial in enumerate(trials):
+        alone = [loss for _, loss in itertools.islice(plain_loop(contest, trial), 12)]
         torch.testing.assert_close(together[:, column], torch.tensor(alone), rtol=2e-3, atol=1e-4)
 
 
@@ -103,21 +103,21 @@ def test_stacks_beside_a_plain_loop(case: str, capfd: pytest.CaptureFixture[str]
     keep_freed_memory()
     contest = contest_of(case)
     check_equal(contest)
-    contenders = grid(OPTIMIZERS, rates("1e-4:1:9"), 5)
-    size = timing.best_size(contenders, contest.training)
-    stacks = timing.stack_steps(contenders[:size], contest.training)
-    loops = [plain_loop(contest, contender) for contender in contenders[20::45]]  # one of each optimizer
+    trials = grid(OPTIMIZERS, rates("1e-4:1:9"), 5)
+    size = engine_choice.best_size(trials, contest.training)
+    stacks = engine_choice.stack_steps(trials[:size], contest.training)
+    loops = [plain_loop(contest, trial) for trial in trials[20::45]]  # one of each optimizer
     for steps in (stacks, *loops):
         list(itertools.islice(steps, 4))
     together: list[float] = []
     alone: list[float] = []
     for _ in range(REPEATS):
-        together.append(statistics.median(itertools.islice(stacks, 3)) / size * len(contenders))
+        together.append(statistics.median(itertools.islice(stacks, 3)) / size * len(trials))
         each = [statistics.median(seconds for seconds, _ in itertools.islice(loop, 5)) for loop in loops]
-        alone.append(statistics.mean(each) * len(contenders))
+        alone.append(statistics.mean(each) * len(trials))
     ratio = [b / a for a, b in zip(together, alone, strict=True)]
     with capfd.disabled():
-        print(f"\n{case}: a step of {len(contenders)} runs, {THREADS} threads, median of {REPEATS}")
+        print(f"\n{case}: a step of {len(trials)} runs, {THREADS} threads, median of {REPEATS}")
         print(f"  stacked ({size} at once) {statistics.median(together):7.3f} s")
         print(f"  plain loop            {statistics.median(alone):7.3f} s")
         print(f"  loop / stacked        {statistics.median(ratio):7.2f}   ({min(ratio):.2f} .. {max(ratio):.2f})")
@@ -138,26 +138,26 @@ def test_auto_beside_the_loop(case: str, capfd: pytest.CaptureFixture[str]) -> N
     base, steps = AUTO[case]
     more = ["model={name: resnet, depths: [1, 1, 1], widths: [16, 32, 64]}"] if case == "digits-resnet8" else []
     contest = contest_of(base, f"train.steps={steps}", f"train.eval_every={steps} steps", *more)
-    contenders = grid(OPTIMIZERS, rates("1e-3:1e-1:3"), 3)
+    trials = grid(OPTIMIZERS, rates("1e-3:1e-1:3"), 3)
     ratios: list[float] = []
     chosen = ""
-    contest.training(contenders[0])  # reads the data
+    contest.training(trials[0])  # reads the data
     for _ in range(3):
         started = time.perf_counter()
-        choice = timing.fastest(contenders, contest.training, THREADS)
+        choice = engine_choice.fastest(trials, contest.training, THREADS)
         chosen = choice.engine
         if chosen == "stacked":
-            told = race.stack(contenders, contest.training, None, choice.size)
+            told = engines.stack(trials, contest.training, None, choice.size)
         elif chosen == "workers":
-            told = contest.workers(contenders, THREADS)
+            told = contest.workers(trials, THREADS)
         else:
-            told = race.loop(contenders, contest.training)
-        assert sum(isinstance(event, Outcome) for event in told) == len(contenders)
+            told = engines.loop(trials, contest.training)
+        assert sum(isinstance(event, Outcome) for event in told) == len(trials)
         middle = time.perf_counter()
-        assert sum(isinstance(told, Outcome) for told in race.loop(contenders, contest.training)) == len(contenders)
+        assert sum(isinstance(told, Outcome) for told in engines.loop(trials, contest.training)) == len(trials)
         ratios.append((time.perf_counter() - middle) / (middle - started))
     with capfd.disabled():
-        print(f"\n{case}: {len(contenders)} runs of {steps} steps, {chosen} by auto, its choice included")
+        print(f"\n{case}: {len(trials)} runs of {steps} steps, {chosen} by auto, its choice included")
         print(f"  loop / auto {statistics.median(ratios):.2f}   ({min(ratios):.2f} .. {max(ratios):.2f})")
 
 

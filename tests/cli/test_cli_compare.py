@@ -23,7 +23,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are empty, for tests of what is written beside them."""
-    monkeypatch.setattr("dlkit.compare.figures.save", lambda figure, target: target.write_text("<svg></svg>"))
+    monkeypatch.setattr("dlkit.sweep.figures.save", lambda figure, target: target.write_text("<svg></svg>"))
 
 
 def lines(result: Any) -> list[dict[str, Any]]:
@@ -63,16 +63,16 @@ def test_engines_agree(here: Any) -> None:
 def test_stacks_that_do_not_fit_are_halved_and_it_is_said(
     here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlkit.train import stacked
+    from dlkit.vectorized import stack
 
-    take_step = stacked.Stack.take_step
+    take_step = stack.Stack.take_step
 
-    def narrow(self: stacked.Stack, step: int, batch: Any) -> Any:
+    def narrow(self: stack.Stack, step: int, batch: Any) -> Any:
         if step and len(self.seeds) > 4:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return take_step(self, step, batch)
 
-    monkeypatch.setattr(stacked.Stack, "take_step", narrow)
+    monkeypatch.setattr(stack.Stack, "take_step", narrow)
     result = here("compare-optimizers", *RACE, "--engine", "stacked", "--stack", "8", "--out", "race")
     assert result.code == 0, result.err
     assert result.err.count("a stack of 8 runs does not fit into memory: stacks of 4 runs") == 1

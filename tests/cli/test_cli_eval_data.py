@@ -138,7 +138,7 @@ def test_a_run_goes_on_with_the_same_data_alone(here: Any, tmp_path: Path) -> No
 
 def test_a_checkpoint_without_names_asks_for_them(run: Path) -> None:
     from dlkit import recipe as recipes
-    from dlkit.build.data import load_data
+    from dlkit.assemble.data import load_data
     from dlkit.errors import DlkitError
 
     (state,) = (run / "checkpoints" / "last").glob("state.json")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from dlkit.tasks.classification import ClassificationMeter
 from dlkit.train import checkpoint
-from dlkit.train.classification import ClassificationMeter
 
 
 def said(err: str) -> list[str]:

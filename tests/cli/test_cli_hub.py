@@ -308,7 +308,8 @@ def test_a_checkpoint_whose_bytes_are_right_and_numbers_are_not(here: Any, gpt: 
 def test_many_samples_go_in_batches_that_memory_holds(
     here: Any, gpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlkit import generation, memory
+    from dlkit import memory
+    from dlkit.lm import generation
     from dlkit.models.gpt import GPT
 
     sizes: list[int] = []

@@ -11,7 +11,7 @@ from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split, imagenet_statistics, statistics
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy, cross_entropy_reference
-from dlkit.train.classification import Classification
+from dlkit.tasks.classification import Classification
 
 CPU = torch.device("cpu")
 

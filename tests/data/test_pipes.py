@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from dlkit.compare import provenance, store
 from dlkit.data.text import tokenizer_files
 from dlkit.errors import DlkitError
 from dlkit.pretrained import huggingface_files
+from dlkit.sweep import provenance, race_folder
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def pipe(path: Path) -> Iterator[None]:
         ({}, "vocab.txt", tokenizer_files.from_directory),
         ({"merges.txt": ""}, "vocab.json", tokenizer_files.from_directory),
         ({"vocab.json": json.dumps({"a": 0})}, "merges.txt", tokenizer_files.from_directory),
-        ({}, "runs.jsonl", lambda path: store.load(path / "runs.jsonl")),
+        ({}, "runs.jsonl", lambda path: race_folder.load(path / "runs.jsonl")),
         ({}, "environment.json", lambda path: provenance.read(path, "environment.json")),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlkit.attention.record import Layer
+from dlkit.attention.capture import Layer
 from dlkit.compression import archive
 from dlkit.data.batches import Batches
 from dlkit.doctor import attention, compile, compress, families, loaders, optimizers, resume, stacks, waits
@@ -21,8 +21,9 @@ from dlkit.doctor.finding import Finding
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
-from dlkit.train import classification, random_state, training
-from dlkit.train.stacked import Stack
+from dlkit.tasks import classification
+from dlkit.train import random_state, training
+from dlkit.vectorized.stack import Stack
 
 Patch = pytest.MonkeyPatch
 

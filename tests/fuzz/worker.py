@@ -43,7 +43,7 @@ def load() -> None:
     import torch
     import torchvision.transforms.v2  # noqa: F401
 
-    import dlkit.build
+    import dlkit.assemble
     import dlkit.cli.app
     import dlkit.compression.language  # noqa: F401
 

@@ -128,7 +128,7 @@ def assert_trains_alike(ours, twin, shape=(3, 9, 9)):
         x, targets = torch.randn(5, *shape, dtype=torch.float64), torch.randint(0, 10, (5,))
         for optimizer in optimizers:
             optimizer.zero_grad()
-        torch.manual_seed(step)  # the same coin tosses for dropout
+        torch.manual_seed(step)  # the same coin masks for dropout
         loss = loss_function(ours(x), targets)
         torch.manual_seed(step)
         expected = F.cross_entropy(twin(x), targets, label_smoothing=0.1)

@@ -94,7 +94,7 @@ def assert_same_logits(name: str, channels_last: bool) -> None:
         x = x.to(memory_format=torch.channels_last)
     with torch.no_grad():
         for training in (False, True):
-            torch.manual_seed(5)  # the same coin tosses for stochastic depth
+            torch.manual_seed(5)  # the same coin masks for stochastic depth
             expected = twin.train(training)(x)
             mine.train(training)
             if name.startswith("convnext"):
@@ -128,7 +128,7 @@ def assert_same_training(mine: nn.Module, twin: nn.Module, x: Tensor, targets: T
     for step in range(2):
         losses: list[Tensor] = []
         for model, loss in (mine, CrossEntropy(label_smoothing=0.1)), (twin, nn.CrossEntropyLoss(label_smoothing=0.1)):
-            torch.manual_seed(step)  # the same coin tosses for stochastic depth
+            torch.manual_seed(step)  # the same coin masks for stochastic depth
             losses.append(loss(model(x[step]), targets[step]))
         torch.testing.assert_close(*losses, **close)
         for optimizer, value in zip(optimizers, losses, strict=True):

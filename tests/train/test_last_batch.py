@@ -12,8 +12,8 @@ from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy
 from dlkit.nn.norm import BatchNorm, LayerNorm
 from dlkit.optim.momentum import Momentum
+from dlkit.tasks.classification import Classification
 from dlkit.train import last_batch
-from dlkit.train.classification import Classification
 from dlkit.train.loop import Training
 from dlkit.train.settings import Settings
 

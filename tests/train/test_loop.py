@@ -21,10 +21,10 @@ from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
+from dlkit.tasks.classification import Classification
+from dlkit.tasks.language_modelling import MaskedLM
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.classification import Classification
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
-from dlkit.train.language import MaskedLM
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import Settings
 from dlkit.train.weights import load_weights

@@ -10,8 +10,8 @@ from torch import nn
 
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy
+from dlkit.tasks.classification import Classification
 from dlkit.train import plan
-from dlkit.train.classification import Classification
 from dlkit.train.settings import Settings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

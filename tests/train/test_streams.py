@@ -17,8 +17,8 @@ from dlkit.data.images.streaming import StreamedImages
 from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
 from dlkit.optim.momentum import Momentum
+from dlkit.tasks.classification import Classification
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.classification import Classification
 from dlkit.train.events import Finished
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import Settings

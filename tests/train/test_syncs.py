@@ -33,10 +33,10 @@ from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
-from dlkit.train.classification import Classification
-from dlkit.train.language import CausalLM, MaskedLM
+from dlkit.tasks.classification import Classification
+from dlkit.tasks.language_modelling import CausalLM, MaskedLM
+from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
 from dlkit.train.loop import Training, _Loop
-from dlkit.train.sequences import MultipleChoice, Regression, TextClassification
 from dlkit.train.settings import Settings
 
 Job = Callable[[torch.device], Training]

@@ -19,9 +19,9 @@ from dlkit.cli.compare_optimizers.view import RaceView
 from dlkit.cli.compare_optimizers.work import Race
 from dlkit.cli.console import Output
 from dlkit.cli.options import Device, Json, Overrides, Quiet
-from dlkit.compare import provenance, store, surfaces
 from dlkit.errors import DivergedError, RequestError, VerdictError
 from dlkit.storage.atomic_file import require_target
+from dlkit.sweep import provenance, race_folder, surfaces
 from dlkit.text_input import opened_by_shell
 
 
@@ -107,7 +107,7 @@ def compare_optimizers(
     if source is not None:
         if what is not None or out is not None:
             raise RequestError("--from judges finished runs and takes no recipe and no --out", "give one or the other")
-        title, kind, outcomes = store.read(source)
+        title, kind, outcomes = race_folder.read(source)
         surface, folder = surfaces.find(title), source
     elif what is None:
         raise RequestError("nothing to race on", f"give a recipe, or a surface: {', '.join(surfaces.SURFACES)}")
@@ -130,7 +130,7 @@ def compare_optimizers(
         if stack is not None and engine != "stacked":
             raise RequestError(f"--stack {stack} is about --engine stacked", f"--engine stacked --stack {stack}")
         runs = seeds if surface is None else 1  # where nothing is random, one run says all
-        chosen = grid.contenders(names, lr, runs, trials, searched or [], seed, surface is None)
+        chosen = grid.trials(names, lr, runs, trials, searched or [], seed, surface is None)
         facts = {"title": title, "steps": steps, "changes": changes, "start": start, "metric": metric}
         asked = {
             "race": title, "on": own.get("on", what), "changes": changes, "optimizers": names, "lr": lr, "seeds": seeds,
@@ -140,8 +140,8 @@ def compare_optimizers(
         race = Race(what, overrides or [], asked, chosen, engine.value, stack, _point(start), output)
         if claim:
             _check_claim(claim, names)
-        kind, outcomes = race.run(surface, functools.partial(store.Folder, folder, resume, facts), metric)
-    from dlkit.compare import conclusion, verdict
+        kind, outcomes = race.run(surface, functools.partial(race_folder.Folder, folder, resume, facts), metric)
+    from dlkit.sweep import conclusion, verdict
 
     summaries, exact = verdict.summarize(outcomes, kind), surface is not None
     wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
@@ -151,7 +151,7 @@ def compare_optimizers(
     if animate is not None:
         if surface is None:
             raise RequestError(f"--animate is about a surface, and {title} is none", "leave it out")
-        from dlkit.compare import figures
+        from dlkit.sweep import figures
 
         figures.animate(animate, surface, result.best_runs(), title)
     result.emit(output)
@@ -177,7 +177,7 @@ def _refuse(given: dict[str, bool], why: str) -> None:
 
 def _check_claim(claim: str, names: list[str]) -> None:
     """Before anything is run."""
-    from dlkit.compare import verdict
+    from dlkit.sweep import verdict
 
     verdict.parse_assertion(claim, names)
 

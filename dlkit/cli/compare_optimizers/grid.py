@@ -8,10 +8,10 @@ from typing import Any
 
 from dlkit import recipe as recipes
 from dlkit.catalog import OPTIMIZERS, resolve
-from dlkit.compare import search
-from dlkit.compare.runs import Contender, grid, rates
 from dlkit.errors import RequestError
 from dlkit.recipe.check import check
+from dlkit.sweep import search
+from dlkit.sweep.trials import Trial, grid, rates
 
 MOST_RUNS = 1_000_000  # more than any machine trains, and than fits into its memory as a list
 
@@ -29,7 +29,7 @@ def optimizers(text: str) -> list[str]:
     return names
 
 
-def contenders(
+def trials(
     names: Sequence[str],
     lr: str,
     seeds: int,
@@ -37,7 +37,7 @@ def contenders(
     searched: Sequence[str],
     seed: int,
     layers: bool = True,
-) -> list[Contender]:
+) -> list[Trial]:
     """The runs that the options ask for. Raises RequestError for a range that an optimizer cannot take.
 
     Args:
@@ -63,7 +63,7 @@ def contenders(
             for value in given.ends():
                 _check(name, given, value)
     whole = search.Range("lr", lrs[0], lrs[-1]) if len(lrs) > 1 else lrs[0]
-    return search.trials(ranges, whole, trials, seed, seeds)
+    return search.random_trials(ranges, whole, trials, seed, seeds)
 
 
 def _properties(optimizer: str) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from typing import Any
 
 from dlkit.cli.narrow import bar, packed
 from dlkit.cli.train.view import duration
-from dlkit.compare.runs import Contender, Outcome, Underway
+from dlkit.sweep.trials import Outcome, Trial, Underway
 
 _LINE_EVERY_SECONDS = 10.0
 _SHOWN_AFTER_SECONDS = 0.5
 
-Best = tuple[float, Contender] | None
+Best = tuple[float, Trial] | None
 
 
 class RaceProgress:
@@ -70,7 +70,7 @@ class RaceProgress:
     def _better(self, outcome: Outcome, best: Best) -> Best:
         value = outcome.loss if self.metric == "loss" else outcome.metrics.get(self.metric, math.nan)
         better = not outcome.diverged and math.isfinite(value) and (best is None or value < best[0])
-        return (value, outcome.contender) if better else best
+        return (value, outcome.trial) if better else best
 
     def share(self) -> float:
         """Of all steps, those that are done."""

@@ -1,4 +1,4 @@
-"""Run the contenders of a race, on a recipe by the fastest engine or on a surface."""
+"""Run the trials of a race, on a recipe by the fastest engine or on a surface."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from dlkit import recipe as recipes
 from dlkit.cli.console import Output
 from dlkit.cli.evaluations import tell_taken
 from dlkit.cli.progress import preparing
-from dlkit.compare.runs import Contender, Told
 from dlkit.errors import RequestError
 from dlkit.processors import cores
 from dlkit.recipe import Recipe
+from dlkit.sweep.trials import RaceEvent, Trial
 
 if TYPE_CHECKING:
     import torch
 
-    from dlkit.compare.store import Folder
-    from dlkit.compare.surfaces import Surface
+    from dlkit.sweep.race_folder import Folder
+    from dlkit.sweep.surfaces import Surface
 
 _HELD_OUT = 0.1
 
 
 def on_surface(
-    surface: Surface, contenders: Sequence[Contender], start: tuple[float, float], steps: int,
+    surface: Surface, trials: Sequence[Trial], start: tuple[float, float], steps: int,
     should_stop: Callable[[], bool],
-) -> Iterator[Told]:  # fmt: skip
-    from dlkit.build.descent import descend
+) -> Iterator[RaceEvent]:  # fmt: skip
+    from dlkit.app.descent import descend
 
-    for contender in contenders:
+    for trial in trials:
         if should_stop():
             return
-        outcome = descend(surface, contender, start, steps, should_stop)
+        outcome = descend(surface, trial, start, steps, should_stop)
         if outcome is not None:
             yield outcome
 
@@ -59,57 +59,58 @@ class OnRecipe:
 
     def begin(
         self,
-        contenders: Sequence[Contender],
+        trials: Sequence[Trial],
         folder: Folder,
         should_stop: Callable[[], bool],
         recorded: Callable[[torch.device, dict[str, Any]], None],
-    ) -> tuple[str, Iterator[Told]]:
+    ) -> tuple[str, Iterator[RaceEvent]]:
         """The name of the loss to judge by, and the runs as they finish.
 
         `recorded` is called with the device and with where the data is from, before anything is run.
         """
-        from dlkit.build.contest import Contest
-        from dlkit.compare import race, timing
-        from dlkit.compare.keep import Keep
-        from dlkit.train import machine, stackable
+        from dlkit.app.contest import Contest
+        from dlkit.sweep import engine_choice, engines
+        from dlkit.sweep.saved_stack import Keep
+        from dlkit.train import machine
+        from dlkit.vectorized import stackable
 
         contest = Contest(self.prepared, machine.pick_device(self.device), should_stop)
         with preparing(self.output.quiet):
-            first = contest.training(contenders[0] if contenders else Contender(next(iter(self.prepared)), 0.1, 0))
+            first = contest.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
         recorded(first.device, contest.dataset.sources)
         tell_taken(contest.dataset.sources, self.output)
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
-        if not contenders:
+        if not trials:
             return judged_by, iter(())
-        if self.engine == "stacked" and (why := timing.obstacle(contenders, contest.training)) is not None:
+        if self.engine == "stacked" and (why := engine_choice.obstacle(trials, contest.training)) is not None:
             raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
         processes = cores() if first.device.type == "cpu" else 1
         engine, size = self.engine, self.size
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
-        if engine == "auto" and len(contenders) > 1:
-            choice = timing.fastest(contenders, contest.training, processes)
+        if engine == "auto" and len(trials) > 1:
+            choice = engine_choice.fastest(trials, contest.training, processes)
             engine, size, estimates = choice.engine, choice.size, choice.estimates
             told = ", ".join(
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
             )
             ratio = estimates["loop"] / estimates[engine]
             self.output.say(
-                f"{len(contenders)} runs of {self.steps} steps: {told}; "
+                f"{len(trials)} runs of {self.steps} steps: {told}; "
                 f"taking {engine}, {ratio:.1f} times as fast as the loop"
             )
         if engine == "stacked":
-            size = size or timing.best_size(contenders, contest.training)
+            size = size or engine_choice.best_size(trials, contest.training)
             self.output.say(f"stacks of {size} runs, about {size * stackable.bytes_of_run(first) / 2**20:.0f} MiB each")
         engine = "loop" if engine == "auto" else engine
         folder.choose(engine, size if engine == "stacked" else None)
         keep = Keep(folder.path, should_stop)
-        engines: dict[str, Callable[[], Iterator[Told]]] = {
-            "stacked": lambda: race.stack(contenders, contest.training, keep, size),
-            "workers": lambda: contest.workers(list(contenders), processes),
-            "loop": lambda: race.loop(contenders, contest.training),
+        ways: dict[str, Callable[[], Iterator[RaceEvent]]] = {
+            "stacked": lambda: engines.stack(trials, contest.training, keep, size),
+            "workers": lambda: contest.workers(list(trials), processes),
+            "loop": lambda: engines.loop(trials, contest.training),
         }
-        return judged_by, engines[engine]()
+        return judged_by, ways[engine]()
 
 
 # which a race does not settle by timing, unless told so

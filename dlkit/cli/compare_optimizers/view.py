@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.cli.console import Output, finite, note
-from dlkit.compare.runs import Outcome
-from dlkit.compare.store import PAGE, SUMMARY
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
+from dlkit.sweep.race_folder import PAGE, SUMMARY
+from dlkit.sweep.trials import Outcome
 
 if TYPE_CHECKING:
-    from dlkit.compare.surfaces import Surface
-    from dlkit.compare.verdict import Pair, Summary
+    from dlkit.sweep.surfaces import Surface
+    from dlkit.sweep.verdict import Pair, Summary
 
 
 class RaceView:
@@ -31,13 +31,13 @@ class RaceView:
         target: str | None,
         exact: bool,
     ) -> None:
-        from dlkit.compare import conclusion, measures
+        from dlkit.sweep import conclusion, tunability
 
         self.title, self.metric, self.outcomes = title, metric, outcomes
         self.summaries, self.pairs = summaries, pairs
         finals = [o.loss if metric == "loss" else o.metrics.get(metric, math.inf) for o in outcomes if not o.diverged]
         worst = max((value for value in finals if math.isfinite(value)), default=math.inf)
-        self.records = measures.records(summaries, outcomes, metric, worst)
+        self.records = tunability.records(summaries, outcomes, metric, worst)
         self.target = self._steps_to(target) if target else None
         self.exact = exact
         self.conclusion = conclusion.conclude(
@@ -46,7 +46,7 @@ class RaceView:
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""
-        from dlkit.compare import measures, verdict
+        from dlkit.sweep import tunability, verdict
 
         name, _, text = target.partition("=")
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
@@ -59,7 +59,7 @@ class RaceView:
             raise RequestError(f"--target {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
         for record, summary in zip(self.records, verdict.rank(self.summaries), strict=True):
             mine = summary.best_outcomes(self.outcomes)
-            steps = measures.steps_to(mine, full, value, full.endswith("accuracy"))
+            steps = tunability.steps_to(mine, full, value, full.endswith("accuracy"))
             # the time that a run takes in this race is spread evenly over its steps
             seconds = [s * o.seconds_share / max(o.steps, 1) for s, o in zip(steps, mine, strict=True)]
             record["target"] = f"{full}={value:g}"
@@ -173,7 +173,7 @@ class RaceView:
         return Group(table, Text(self.conclusion.text, style="green"))
 
     def write(self, folder: Path, surface: Surface | None) -> None:
-        from dlkit.compare import figures, provenance, report
+        from dlkit.sweep import figures, provenance, report
 
         drawn = [folder / f"{name}.svg" for name in ("sensitivity", "curves", "tuning")]
         figures.sensitivity(drawn[0], self.summaries, self.metric, self.title)

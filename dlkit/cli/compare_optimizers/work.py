@@ -13,9 +13,9 @@ from dlkit.cli.compare_optimizers import run
 from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.console import Output, note
 from dlkit.cli.signals import GracefulStop
-from dlkit.compare import provenance, store, surfaces
-from dlkit.compare.runs import Contender, Outcome, Smaller, Unrecorded
 from dlkit.recipe import Recipe
+from dlkit.sweep import provenance, race_folder, surfaces
+from dlkit.sweep.trials import Outcome, Smaller, Trial, Unrecorded
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,7 @@ class Race:
         what: it is run on: a recipe or a surface.
         overrides: of the recipe.
         asked: what the race was begun with, as its folder tells it.
-        contenders: in the order of the grid.
+        trials: in the order of the grid.
         engine: auto times them all.
         stack: runs at once of a stack; None for the fastest.
         start: on a surface; None for its own.
@@ -39,14 +39,14 @@ class Race:
     what: str
     overrides: list[str]
     asked: dict[str, Any]
-    contenders: list[Contender]
+    trials: list[Trial]
     engine: str
     stack: int | None
     start: tuple[float, float] | None
     output: Output
 
     def run(
-        self, surface: surfaces.Surface | None, opened: Callable[[], store.Folder], metric: str | None
+        self, surface: surfaces.Surface | None, opened: Callable[[], race_folder.Folder], metric: str | None
     ) -> tuple[str, list[Outcome]]:
         """Run what the folder does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
 
@@ -60,8 +60,8 @@ class Race:
         else:
             plain, changes, prepared = None, list[str](), {}
         folder = opened()  # only now that nothing is wrong with the recipe
-        done = {outcome.contender for outcome in folder.outcomes}
-        missing = [contender for contender in self.contenders if contender not in done]
+        done = {outcome.trial for outcome in folder.outcomes}
+        missing = [trial for trial in self.trials if trial not in done]
         message = "stopping" + (", keeping what has finished" if folder.path else "") + "; once more stops at once"
         with GracefulStop(message) as stop:
             should_stop = functools.partial(_requested, stop)
@@ -95,8 +95,8 @@ class Race:
                     progress.update(event)
                     if isinstance(event, Outcome):
                         folder.add(event)
-        order = {contender: place for place, contender in enumerate(self.contenders)}
-        outcomes = sorted((o for o in folder.outcomes if o.contender in order), key=lambda o: order[o.contender])
+        order = {trial: place for place, trial in enumerate(self.trials)}
+        outcomes = sorted((o for o in folder.outcomes if o.trial in order), key=lambda o: order[o.trial])
         if stop.requested is not None and len(outcomes) < len(order):
             held = f"{len(outcomes)} of {len(order)} runs are in {folder.path}; go on with --resume"
             note(held if folder.path else "stopped; with --out DIR the finished runs would have been kept")
@@ -104,7 +104,7 @@ class Race:
         return kind, outcomes
 
     def _settle(
-        self, folder: store.Folder, recipe: Recipe | None, device: torch.device | None, sources: dict[str, Any]
+        self, folder: race_folder.Folder, recipe: Recipe | None, device: torch.device | None, sources: dict[str, Any]
     ) -> list[str]:
         """Write down how the race came about, or tell what is different from when it was begun."""
         if folder.path is None:

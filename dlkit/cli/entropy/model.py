@@ -16,8 +16,8 @@ from dlkit.cli.entropy.totals import Totals
 from dlkit.errors import DlkitError, RequestError
 
 if TYPE_CHECKING:
-    from dlkit.build.reader import Reader
-    from dlkit.surprisal import Predictions
+    from dlkit.assemble.language_model import Reader
+    from dlkit.lm.scoring import Predictions
 
 ALTERNATIVES = 5
 MOST_ON_PAGE = 50_000  # tokens
@@ -33,7 +33,7 @@ def text(
     if file is None and model == "-":
         raise RequestError("the text and RUN cannot both come from standard input", "name one of them")
 
-    from dlkit.build.reader import open_reader
+    from dlkit.assemble.language_model import open_reader
     from dlkit.train import machine
 
     reader = open_reader(model, machine.pick_device(device))
@@ -115,9 +115,9 @@ class Measured:
         """Measure the text; its predictions, batch by batch."""
         import numpy as np
 
-        from dlkit import surprisal
         from dlkit.cli.progress import Progress
         from dlkit.data.text.corpus import cut
+        from dlkit.lm import scoring
 
         tokenizer = self.reader.tokenizer
         lengths = np.array([len(tokenizer.bytes_of(number)) for number in range(tokenizer.size)], dtype=np.float64)
@@ -133,7 +133,7 @@ class Measured:
         gpt: Any = self.reader.model
         console = None if self.silent else live_console()
         with Progress("predicting", total, console, plain=not self.silent) as progress:
-            for predictions in surprisal.predict(
+            for predictions in scoring.predict(
                 gpt, chunks, tokenizer.separator, self.context, self.stride, self.alternatives
             ):
                 sizes = lengths[predictions.tokens]

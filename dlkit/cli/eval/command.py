@@ -22,7 +22,7 @@ from dlkit.storage import run_reference
 from dlkit.train.settings import Views
 
 if TYPE_CHECKING:
-    from dlkit.build.outside import Outside
+    from dlkit.app.ood import Outside
 
 
 def evaluate(
@@ -105,10 +105,11 @@ def evaluate(
     loaded = recipes.load_run(str(reference.recipe), overrides)
     loaded.require_data()
 
-    from dlkit.build import outside
-    from dlkit.build.data import changed_sources, measured
-    from dlkit.build.evaluation import evaluate_trained, open_trained
-    from dlkit.train import curves, histograms, machine
+    from dlkit.app.evaluation import evaluate_trained, open_trained
+    from dlkit.app.ood import detection, read_sources
+    from dlkit.assemble.data import changed_sources, measured
+    from dlkit.metrics import ood_histogram
+    from dlkit.train import curves, machine
 
     place, seen = machine.pick_device(device), cast(Views | None, views)
     own = recipes.load(str(reference.recipe))
@@ -116,7 +117,7 @@ def evaluate(
     with preparing(quiet):
         found = open_trained(loaded, chosen, place, whole)
         # what is wrong with other data is said before the work
-        others = outside.read(loaded, found, split, ood) if ood else []
+        others = read_sources(loaded, found, split, ood) if ood else []
         result = evaluate_trained(loaded, found, split, place, seen)
     output = Output(as_json, quiet)
     tell_taken(found.dataset.sources, output)
@@ -133,9 +134,11 @@ def evaluate(
     results: list[Outside] = []
     if others:
         with preparing(quiet):
-            scores, results = outside.detection(loaded, found, result.split, others, place, seen)
+            scores, results = detection(loaded, found, result.split, others, place, seen)
         if histogram is not None:
-            histograms.draw(scores, {other.source: other.scores for other in results}, histogram, reference.path.name)
+            ood_histogram.draw(
+                scores, {other.source: other.scores for other in results}, histogram, reference.path.name
+            )
     # what is printed comes behind all files, since whoever reads it may stop
     output.emit(record, record["metrics"][result.main_metric], lambda: _table(record))
     for other in results:

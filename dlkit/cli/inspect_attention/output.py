@@ -11,12 +11,12 @@ from dlkit.cli.console import escaped, note, show_tables
 if TYPE_CHECKING:
     import numpy as np
 
+    from dlkit.app.attention import Side
     from dlkit.attention.page import Page
-    from dlkit.build.attention import Side
 
 
 def write_files(request: Request, sides: list[Side], page: Page) -> None:
-    from dlkit.build.attention import weights_of
+    from dlkit.app.attention import weights_of
 
     start = sides[0].tokens[0]
     stop = start + len(page.tokens)
@@ -41,7 +41,7 @@ def show(sides: list[Side], page: Page, measure: str, request: Request) -> None:
     from rich.console import Group
     from rich.text import Text
 
-    from dlkit.build.attention import weights_of
+    from dlkit.app.attention import weights_of
     from dlkit.cli.inspect_attention import view
 
     first = sides[0]

@@ -17,13 +17,13 @@ from dlkit.storage import run_reference
 if TYPE_CHECKING:
     import numpy as np
 
+    from dlkit.app.attention import Side
     from dlkit.attention.page import Page
-    from dlkit.build.attention import Side
 
 
 def one_text(request: Request, text: str, output: Output) -> None:
     """A single text, in one model or in two that are compared."""
-    from dlkit.build.attention import page_of
+    from dlkit.app.attention import page_of
 
     sides = _sides(request, [text], True, bool(request.files) or request.stack or output.tables)
     page = page_of(sides)
@@ -39,7 +39,7 @@ def over_lines(request: Request, texts: list[str], output: Output) -> None:
     if request.stack:
         raise RequestError("--stack is for one text, --lines is many", "give a TEXT")
 
-    from dlkit.build.attention import page_of
+    from dlkit.app.attention import page_of
 
     sides = _sides(request, texts, False, False)
     _tell(sides, page_of(sides), request, output)
@@ -68,7 +68,7 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
 
     import numpy as np
 
-    from dlkit.build.attention_records import jump_of
+    from dlkit.app.attention_records import jump_of
 
     drawn = [path for option, path in request.files.items() if option in ("--png", "--svg")]
     steps: list[int] = []
@@ -100,7 +100,7 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
 
 def _sides(request: Request, texts: list[str], alone: bool, keep: bool) -> list[Side]:
     """What was seen in the model, and in the one that it is compared with."""
-    from dlkit.build.attention import comparable
+    from dlkit.app.attention import comparable
 
     sides = [_open(request, request.run, texts, request.checkpoint, alone, keep)]
     if request.compare is not None:
@@ -110,7 +110,7 @@ def _sides(request: Request, texts: list[str], alone: bool, keep: bool) -> list[
 
 
 def _open(request: Request, reference: str, texts: list[str], checkpoint: str | None, alone: bool, keep: bool) -> Side:
-    from dlkit.build.attention import open_side
+    from dlkit.app.attention import open_side
 
     side = open_side(request, reference, texts, checkpoint, alone, keep)
     for remark in side.remarks:
@@ -119,7 +119,7 @@ def _open(request: Request, reference: str, texts: list[str], checkpoint: str | 
 
 
 def _tell(sides: list[Side], page: Page, request: Request, output: Output) -> None:
-    from dlkit.build.attention_records import greatest
+    from dlkit.app.attention_records import greatest
 
     measure = request.measure or "entropy"
     if output.quiet:
@@ -132,7 +132,7 @@ def _tell(sides: list[Side], page: Page, request: Request, output: Output) -> No
 
 
 def _records(side: Side, request: Request) -> Iterable[Mapping[str, Any]]:
-    from dlkit.build.attention_records import records
+    from dlkit.app.attention_records import records
 
     return records(side, request)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlkit import progress
 from dlkit import recipe as recipes
-from dlkit import stages
 from dlkit.annotations import LARGEST_SEED, is_mapping
 from dlkit.cli.console import Output, json_text, note
 from dlkit.cli.evaluations import name_damaged, tell_taken
@@ -24,7 +24,7 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
-    from dlkit.build import Built
+    from dlkit.assemble import Built
     from dlkit.train.events import Finished
     from dlkit.train.run_directory import RunDirectory
     from dlkit.train.training import Training
@@ -90,10 +90,10 @@ def train(
 
 
 def _build(recipe: Recipe, device: str, stop: GracefulStop) -> Built:
-    from dlkit import build
+    from dlkit import assemble
     from dlkit.train import machine
 
-    return build.training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
+    return assemble.training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
 
 
 def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
@@ -139,7 +139,7 @@ def _name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
 
 
 def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
-    from dlkit.build.data import require_same
+    from dlkit.assemble.data import require_same
     from dlkit.cli.train.view import TrainingView
     from dlkit.train import environment, random_state, run_directory
     from dlkit.train.events import Checkpointed, Finished
@@ -173,7 +173,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     finished: Finished | None = None
     console, unit = output.console(), job.task.unit
     view = TrainingView(title, job.total_steps, job.steps_per_epoch, first, console, output.say, unit)
-    with view, stages.heard_by(view.follow):
+    with view, progress.listened_by(view.follow):
         for event in fit(job, directory, latest):
             directory.record(event)
             view.update(event)

@@ -98,7 +98,7 @@ class TrainingView:
 
     @contextmanager
     def follow(self, title: str, total: int | None) -> Generator[Callable[[int], None]]:
-        """A listener of `dlkit.stages`: an evaluation may take longer than the steps before it."""
+        """A listener of `dlkit.progress`: an evaluation may take longer than the steps before it."""
         done = 0
 
         def advance(count: int) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from dlkit.data.images.decoding import SUFFIXES
 from dlkit.data.split_names import HINT, one_each, split_of_folder
 from dlkit.errors import DlkitError
-from dlkit.stages import stage
+from dlkit.progress import stage
 
 LAYOUT = "expected PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE with PATH/test/CLASS/IMAGE"
 _READ = f"images are files with one of {len(SUFFIXES)} suffixes: .jpg, .png, .webp, .tif, .jp2, .avif, ..."

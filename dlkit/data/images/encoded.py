@@ -23,7 +23,7 @@ from dlkit.data.images.decoding import DamagedImageError, decoded
 from dlkit.data.images.stream_order import UNIFORM
 from dlkit.errors import DlkitError
 from dlkit.processors import cores
-from dlkit.stages import stage
+from dlkit.progress import stage
 
 MARGIN = 256  # side of the images in a cache
 _SQUARE_BYTES = MARGIN * MARGIN * 3

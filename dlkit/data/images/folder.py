@@ -19,7 +19,7 @@ from dlkit.data.known import Known
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
 from dlkit.errors import DlkitError, RequestError
-from dlkit.stages import stage
+from dlkit.progress import stage
 
 
 def images(

@@ -13,7 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
-from dlkit.stages import stage
+from dlkit.progress import stage
 from dlkit.storage.atomic_file import atomic_file
 
 IN_MEMORY = 256 << 20  # bytes of text up to which its tokens are kept in memory

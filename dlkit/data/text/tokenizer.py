@@ -24,7 +24,7 @@ from tokenizers import Tokenizer as Engine
 from dlkit.annotations import MOST_TOKENS, Ge, Le
 from dlkit.data.text.corpus import Text
 from dlkit.errors import DlkitError
-from dlkit.stages import stage
+from dlkit.progress import stage
 
 END = "<|endoftext|>"
 CAUSAL, MASKED = (END,), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")

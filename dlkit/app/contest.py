@@ -1,0 +1,98 @@
+"""The runs of a race of optimizers on a recipe, as objects: in this process, or in processes of their own."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from multiprocessing.synchronize import Event
+
+import torch
+
+from dlkit import assemble
+from dlkit.assemble.data import load_data
+from dlkit.assemble.language import LanguageData
+from dlkit.data.dataset import Dataset
+from dlkit.recipe import Recipe
+from dlkit.sweep import engines
+from dlkit.sweep.trials import Outcome, RaceEvent, Trial
+from dlkit.train import machine
+from dlkit.train.training import Training
+
+
+def _go_on() -> bool:
+    return False
+
+
+@dataclass
+class Contest:
+    """The grid of `compare-optimizers` as objects: one recipe for each optimizer, data loaded once.
+
+    Args:
+        recipes: optimizer -> the recipe that it runs, whose learning rate and seed each trial replaces.
+        device: to train on.
+        should_stop: whether runs shall stop.
+    """
+
+    recipes: dict[str, Recipe]
+    device: torch.device
+    should_stop: Callable[[], bool] = _go_on
+
+    @functools.cached_property
+    def dataset(self) -> Dataset | LanguageData:
+        return load_data(next(iter(self.recipes.values())))
+
+    def training(self, trial: Trial) -> Training:
+        """A trial's run, ready to go."""
+        recipe = self.recipes[trial.optimizer]
+        values = {
+            **recipe.values,
+            "optimizer": trial.applied_to(recipe.values["optimizer"]),
+            "seed": trial.seed,
+        }
+        changed = Recipe(recipe.name, recipe.path, values)
+        return assemble.training(changed, self.device, self.should_stop, self.dataset).training
+
+    def workers(self, trials: list[Trial], processes: int) -> Iterator[RaceEvent]:
+        """Run the trials in processes of one thread, as they finish."""
+        fresh = Contest(self.recipes, self.device)  # without the data: each process loads its own
+        prepare = functools.partial(_join_contest, fresh)
+        yield from engines.workers(trials, _run_trial, prepare, processes, self.should_stop)
+
+
+_contest: Contest | None = None  # of a worker process
+
+
+def _join_contest(contest: Contest, stop: Event) -> None:
+    global _contest
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        getattr(signal, "SIGHUP", signal.SIGTERM),
+    ):  # they may reach all processes: the parent stops the race
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    machine.pick_device(str(contest.device))  # which sets up the process for it
+    contest.should_stop = stop.is_set
+    _contest = contest
+
+
+def _end_with_parent() -> None:
+    """A race that is killed leaves no worker behind."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
+
+
+def _run_trial(trial: Trial) -> Outcome | None:
+    assert _contest is not None
+    (last,) = collections.deque(engines.run_one(_contest.training(trial), trial), maxlen=1)
+    return last if isinstance(last, Outcome) else None

@@ -1,0 +1,130 @@
+"""A trained model, opened with the data of its recipe, and what an evaluation of it finds."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlkit import assemble
+from dlkit.assemble import weightless
+from dlkit.assemble.data import default_split, extent, load_data
+from dlkit.assemble.language import LanguageData
+from dlkit.data.dataset import Dataset
+from dlkit.recipe import Recipe
+from dlkit.tasks.classification import per_class
+from dlkit.train import checkpoint, machine
+from dlkit.train.evaluate import evaluate, watched
+from dlkit.train.finite import require_metrics, require_weights
+from dlkit.train.settings import Settings, Views
+from dlkit.train.training import autocast
+from dlkit.train.weights import load_weights
+
+
+@dataclass
+class Trained:
+    """A model with the weights of a checkpoint, and the data of its recipe, treated as in training."""
+
+    model: nn.Module
+    dataset: Dataset | LanguageData
+    settings: Settings
+    step: int
+
+
+def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, whole: bool = False) -> Trained:
+    """Load a checkpoint (its moving average, if it has one) for evaluation on the recipe's data.
+
+    Args:
+        recipe: of the run, perhaps with other data.
+        checkpoint_path: the checkpoint.
+        device: for the model.
+        whole: whether nothing is held out of the data, as `assemble.data.measured` decides.
+
+    Raises:
+        DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
+    """
+    saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
+    dataset = load_data(recipe, saved.state["data"], whole)
+    weightless.require(functools.partial(assemble.architecture, recipe, dataset))
+    model = assemble.build_model(recipe, dataset)
+    require_weights(saved.weights, checkpoint_path)
+    load_weights(model, saved.weights)
+    model = model.to(device)
+    settings = Settings(**recipe.values["train"])
+    settings = dataclasses.replace(settings, precision=machine.feasible(settings.precision, device))
+    machine.multiply_at(settings.precision)
+    machine.choose_kernels(settings.deterministic, benchmark=False)  # the same answer, whenever it is asked
+    if settings.channels_last == "on":
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    return Trained(model, dataset, settings, saved.step)
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None.
+
+    `damaged` images were left out, as `dlkit.data.images.streaming` does: name -> why. `extent` is what was measured of
+    which file, as fields of a record.
+    """
+
+    split: str
+    samples: int
+    metrics: dict[str, float]
+    main_metric: str
+    seconds: float
+    step: int
+    classes: tuple[str, ...]
+    per_class: list[dict[str, Any]]
+    confusion: Tensor | None
+    damaged: dict[str, str]
+    extent: dict[str, Any]
+    left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
+    precision: str = "fp32"
+
+
+def evaluate_trained(
+    recipe: Recipe, found: Trained, split: str | None, device: torch.device, views: Views | None = None
+) -> Evaluation:
+    """Evaluate a trained model on a split of the recipe's data, by default `test`, or else `val`, or else `all`.
+
+    Inputs are normalised as in training, whatever the data is now. `views` stands for the recipe's test_views.
+
+    Raises:
+        DlkitError: the data is broken.
+        NotFiniteError: an answer or a metric is not a finite number.
+        RequestError: there is no such split.
+    """
+    model, dataset, settings = found.model, found.dataset, found.settings
+    channels_last = settings.channels_last == "on"
+    split = split or default_split(dataset)
+    batches = assemble.split_batches(recipe, dataset, split, device, False, channels_last)
+    task = assemble.build_task(recipe, dataset, views)
+    meter = task.meter(device)
+    started = time.perf_counter()
+    evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
+    metrics, confusion = meter.metrics(), meter.confusion_matrix()
+    require_metrics(metrics)
+    seconds = time.perf_counter() - started
+    rows = per_class(confusion, dataset.classes) if confusion is not None else []
+    damaged = getattr(batches, "damaged", {})
+    return Evaluation(
+        split,
+        meter.samples,
+        metrics,
+        task.main_metric,
+        seconds,
+        found.step,
+        dataset.classes,
+        rows,
+        confusion,
+        damaged,
+        extent(dataset, split),
+        dataset.left_out if isinstance(dataset, LanguageData) else {},
+        settings.precision,
+    )

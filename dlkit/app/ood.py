@@ -1,0 +1,165 @@
+"""A trained classifier on data that it was not trained on: `dlkit eval --ood`."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlkit import assemble
+from dlkit.app.evaluation import Trained
+from dlkit.assemble.data import default_split, extent
+from dlkit.catalog import SECTIONS, resolve
+from dlkit.data.dataset import Dataset, Split
+from dlkit.data.images import ood_sources
+from dlkit.data.images.class_folders import Tally, image_files
+from dlkit.data.images.encoded import Files, Pixels
+from dlkit.errors import RequestError
+from dlkit.metrics import ood
+from dlkit.recipe import Recipe
+from dlkit.train.evaluate import evaluate, watched
+from dlkit.train.settings import Views
+from dlkit.train.training import autocast
+
+WHITE = {"digits": 16}  # the brightest number of a pixel, where it is not 255
+MOST_NOISE = 10_000  # images of noise, at most
+
+
+@dataclass
+class Other:
+    """Data that the model was not trained on, in the form that it takes: `source` as it was asked for, and as
+    `assemble.data.extent` has it."""
+
+    source: str
+    split: str
+    extent: dict[str, Any]
+    images: Any  # (N, C, H, W) uint8, or a Source of them
+    taken: str = ""  # what was taken of a folder and what was left out, for the user
+
+
+@dataclass
+class Outside:
+    """One out-of-distribution set: `scores`, (N,) each, and how they part from those of the test data."""
+
+    source: str
+    split: str
+    extent: dict[str, Any]
+    samples: int
+    scores: dict[str, Tensor]
+    metrics: dict[str, float]
+    seconds: float
+    damaged: dict[str, str]  # images that were left out: name -> why
+
+
+def read_sources(recipe: Recipe, found: Trained, split: str | None, sources: Sequence[str]) -> list[Other]:
+    """Read every source: what is wrong with any of them shows before anything is evaluated.
+
+    Args:
+        recipe: of the run.
+        found: its model and data.
+        split: the in-distribution examples; as `evaluate_trained` has it.
+        sources: `noise`, `images:FOLDER`, a data set's name, or NAME:CLASS,... for some of its classes.
+
+    Raises:
+        RequestError: the run is not about images, or there is no such class or split.
+        DlkitError: what the readers of data raise.
+    """
+    inside = found.dataset
+    if not isinstance(inside, Dataset) or len(inside.input_shape) != 3:
+        raise RequestError(f"--ood is about images, and {inside.name} has none", "leave --ood out")
+    assemble.require_split(inside, split := split or default_split(inside))
+    count = min(len(inside.splits[split].targets), MOST_NOISE)
+    white = WHITE.get(recipe.values["data"]["name"], 255)
+    streamed = not isinstance(inside.splits[split].inputs, Tensor)
+    others: list[Other] = []
+    for source in sources:
+        folder = Path(source.removeprefix("images:")).expanduser() if source.startswith("images:") else None
+        if folder is not None and streamed:
+            # decoded when needed, and cut as the run's own images are
+            files, tally = image_files(folder)
+            pictures: Any = Files([str(file) for file in files], inside.input_shape[-1])
+            others.append(_of_folder(source, folder, pictures, tally))
+            continue
+        if folder is not None:
+            images, tally = ood_sources.folder(folder, _shape(inside), white / 255)
+            others.append(_of_folder(source, folder, images, tally))
+            continue
+        images, part, extent = _pixels(source, inside, white, count, recipe.values["seed"])
+        others.append(Other(source, part, extent, Pixels(images) if streamed else images))
+    return others
+
+
+def detection(
+    recipe: Recipe,
+    found: Trained,
+    split: str,
+    others: Sequence[Other],
+    device: torch.device,
+    views: Views | None = None,
+) -> tuple[dict[str, Tensor], list[Outside]]:
+    """Scores of a split of the run's data, and of `others`, which `read` read. `views` stands for its test_views."""
+    dataset: Any = found.dataset
+    seen: Views = views or found.settings.test_views
+    last = found.settings.channels_last == "on"
+
+    def scored(data: Dataset, name: str) -> tuple[ood.ScoreMeter, float, dict[str, str]]:
+        batches = assemble.split_batches(recipe, data, name, device, False, last)
+        began = time.perf_counter()
+        precision = functools.partial(autocast, found.settings.precision, device)
+        meter = evaluate(found.model, watched(batches), ood.ScoreMeter(seen), precision)
+        return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
+
+    inside = scored(dataset, split)[0].scores()
+    results: list[Outside] = []
+    for other in others:
+        examples = Split(other.images, torch.zeros(other.images.shape[0], dtype=torch.int64))
+        beside = dataclasses.replace(dataset, splits={"outside": examples})
+        meter, seconds, damaged = scored(beside, "outside")
+        scores = meter.scores()
+        measures = ood.measures(inside, scores)
+        found_here = (other.source, other.split, other.extent, meter.samples)
+        results.append(Outside(*found_here, scores, measures, seconds, damaged))
+    return inside, results
+
+
+def _of_folder(source: str, folder: Path, images: Any, tally: Tally) -> Other:
+    left_out = {"left_out": dict(tally.left_out)} if tally.left_out else {}
+    extent = {"path": str(folder.resolve()), "rows": "all", **left_out}
+    return Other(source, "all", extent, images, tally.line(folder, ()))
+
+
+def _shape(inside: Dataset) -> tuple[int, int, int]:
+    channels, height, width = inside.input_shape
+    return channels, height, width
+
+
+def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> tuple[Tensor, str, dict[str, Any]]:
+    """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and what they are of it."""
+    shape = _shape(inside)
+    if source == "noise":
+        return ood_sources.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
+    kind, _, place = source.partition(":")
+    dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
+    split = default_split(dataset)
+    images, described = dataset.splits[split].inputs, extent(dataset, split)
+    if place:
+        images = images[_of_classes(dataset, split, place.split(","))]
+        described["rows"] = f"{len(images)} of {sum(len(part.targets) for part in dataset.splits.values())}"
+    gain = white / WHITE.get(kind, 255)
+    return ood_sources.fitted(images, shape, gain), split, described
+
+
+def _of_classes(dataset: Dataset, split: str, names: list[str]) -> Tensor:
+    """Which examples of a split are of these classes, (N,) bool."""
+    for name in names:
+        if name not in dataset.classes:
+            raise RequestError(f"--ood {dataset.name}:{name}: no such class", f"classes: {', '.join(dataset.classes)}")
+    numbers = torch.tensor([dataset.classes.index(name) for name in names])
+    return torch.isin(dataset.splits[split].targets, numbers)

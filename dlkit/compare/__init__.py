@@ -1,1 +1,0 @@
-"""Comparing optimizers: the surfaces to race on, the verdict over many runs, and its figures."""

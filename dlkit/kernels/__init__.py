@@ -1,0 +1,1 @@
+"""Faster ways to compute what the layers and losses define: matrix products on a CPU, Triton, CUDA graphs."""

@@ -1,0 +1,1 @@
+"""Using language models: sampling text, and scoring it."""

@@ -1,0 +1,51 @@
+"""Draw how scores of in- and out-of-distribution data lie beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from dlkit.metrics.ood import separation
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, axes, save
+
+_NAMES = {
+    "msp": "maximum softmax probability",
+    "max_logit": "maximum logit",
+    "energy": "negative energy",
+    "entropy": "negative entropy (nats)",
+}
+_COLOURS = (VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
+_BINS = 50
+
+
+def draw(inside: Mapping[str, Tensor], outside: Mapping[str, Mapping[str, Tensor]], target: Path, title: str) -> None:
+    """Write an SVG with a histogram of every score: of the test data, filled, and of each other set, as a line.
+
+    Args:
+        inside: score -> (N,).
+        outside: name of the set -> score -> (M,).
+        target: the file.
+        title: of the figure.
+    """
+    figure, panels = axes(3.6 * len(inside), 3.8, columns=len(inside))
+    for axis, (score, values) in zip(panels, inside.items(), strict=True):
+        everything = np.concatenate([values.numpy(), *(scores[score].numpy() for scores in outside.values())])
+        low, high = float(everything.min()), float(everything.max())
+        bins = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+        weights = np.full(len(values), 1 / len(values))
+        axis.hist(values.numpy(), bins, weights=weights, color=BLUE, alpha=0.35, label="test data")
+        for number, (name, scores) in enumerate(outside.items()):
+            other = scores[score].numpy()
+            auroc = separation(values, scores[score])["auroc"]
+            label = f"AUROC {auroc:.3f}: {name[-24:]}"  # no legend has labels that begin with an underscore
+            weights = np.full(len(other), 1 / len(other))
+            colour = _COLOURS[number % len(_COLOURS)]
+            axis.hist(other, bins, weights=weights, histtype="step", color=colour, linewidth=1.3, label=label)
+        axis.set_xlabel(_NAMES[score])
+        axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
+    panels[0].set_ylabel("share of the examples")
+    figure.suptitle(title)
+    save(figure, target)

@@ -1,0 +1,125 @@
+"""Random trials of hyper-parameters with a fixed budget: log-uniform ranges, drawn alike for every optimizer.
+
+Bergstra & Bengio 2012, "Random search for hyper-parameter optimization", Journal of Machine Learning Research 13.
+Free of torch.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dlkit.errors import RequestError
+from dlkit.sweep.trials import Trial
+
+_RANGE = re.compile(r"(?:([a-z0-9]+)\.)?(1-)?([a-z_][a-z0-9_]*)=([^:=]+):([^:=]+)\Z")
+_HINT = "write --search weight_decay=1e-6:1e-1, --search 1-beta2=1e-4:0.1 or --search adam.eps=1e-9:1e-3"
+
+
+@dataclass(frozen=True)
+class Range:
+    """Where an option is drawn from, evenly in the logarithm.
+
+    Args:
+        name: of the option; beta1 and beta2 are the two of betas.
+        low: bound of the option, or of one minus it.
+        high: the other bound.
+        complement: whether one minus the option is drawn: for what is 1 but for a little, as decay rates are.
+        optimizer: that it is for; None for all that have it.
+    """
+
+    name: str
+    low: float
+    high: float
+    complement: bool = False
+    optimizer: str | None = None
+
+    def at(self, share: float) -> float:
+        """The value at a share of the way, 0 to 1, from low to high."""
+        # x = low (high / low)^u with u uniform, so that log x is uniform
+        value = float(f"{self.low * (self.high / self.low) ** share:.6g}")
+        return round(1 - value, 15) if self.complement else value  # six digits of a value from 1e-9 on
+
+    def ends(self) -> tuple[float, float]:
+        return self.at(0), self.at(1)
+
+
+def parse(text: str) -> Range:
+    """A range from `lr=1e-4:1`, `1-momentum=1e-3:0.5` or `adam.eps=1e-9:1e-3`. Raises RequestError if it is none."""
+    match = _RANGE.match(text.replace(" ", ""))
+    if match is None:
+        raise RequestError(f"--search {text}: no range", _HINT)
+    optimizer, one_minus, name, first, last = match.groups()
+    try:
+        low, high = float(first), float(last)
+    except ValueError:
+        raise RequestError(f"--search {text}: {first}:{last} are no numbers", _HINT) from None
+    if not 0 < low < high < math.inf or (one_minus and high > 1):
+        limit = "0 < low < high <= 1" if one_minus else "0 < low < high"
+        raise RequestError(f"--search {text}: the range must be {limit}, evenly in the logarithm", _HINT)
+    return Range(name, low, high, bool(one_minus), optimizer)
+
+
+def assign(ranges: Sequence[Range], options: Mapping[str, Sequence[str]]) -> dict[str, list[Range]]:
+    """The ranges of each optimizer; one that names it comes before one for all.
+
+    Args:
+        ranges: as parsed.
+        options: optimizer -> names of its options that are numbers.
+
+    Raises:
+        RequestError: a range that no optimizer has, that is for one that does not race, or that stands twice.
+    """
+    result: dict[str, dict[str, Range]] = {name: {} for name in options}
+    for given in sorted(ranges, key=lambda r: r.optimizer is not None):
+        if given.optimizer is not None and given.optimizer not in options:
+            raise RequestError(f"--search {given.optimizer}.{given.name}: {given.optimizer} does not run", _HINT)
+        fitting = [given.optimizer] if given.optimizer else list(options)
+        having = [name for name in fitting if given.name in options[name]]
+        if not having:
+            known = sorted({option for name in fitting for option in options[name]})
+            raise RequestError(
+                f"--search {given.name}: no such option of {', '.join(fitting)}", f"there are {', '.join(known)}"
+            )
+        for name in having:
+            old = result[name].get(given.name)
+            if old is not None and old.optimizer == given.optimizer:
+                raise RequestError(f"--search {given.name}: it stands twice", "give each option one range")
+            result[name][given.name] = given
+    return {name: list(found.values()) for name, found in result.items()}
+
+
+def random_trials(
+    ranges: Mapping[str, Sequence[Range]], lr: Range | float, count: int, seed: int, seeds: int
+) -> list[Trial]:
+    """`count` random settings of each optimizer, each run from every seed, side by side.
+
+    An option is drawn from a stream of its own that all optimizers share, so that nobody is luckier with it, and the
+    first trials stay the same when there are more of them.
+
+    Args:
+        ranges: of each optimizer.
+        lr: learning rates, unless a range of the optimizer says otherwise.
+        count: the budget of each optimizer.
+        seed: of the draws.
+        seeds: runs of each setting.
+    """
+    trials: list[Trial] = []
+    for optimizer, own in ranges.items():
+        drawn = {given.name: _stream(given, seed, count) for given in own}
+        if "lr" not in drawn:
+            drawn["lr"] = _stream(lr, seed, count) if isinstance(lr, Range) else [lr] * count
+        rates = drawn.pop("lr")
+        names = sorted(drawn)
+        for index in range(count):
+            options = tuple((name, drawn[name][index]) for name in names)
+            trials += [Trial(optimizer, rates[index], run, options) for run in range(seeds)]
+    return list(dict.fromkeys(trials))  # where nothing is drawn for an optimizer, all its trials are one
+
+
+def _stream(given: Range, seed: int, count: int) -> list[float]:
+    generator = random.Random(f"{seed} {given.name}")
+    return [given.at(generator.random()) for _ in range(count)]

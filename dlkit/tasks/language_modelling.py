@@ -1,0 +1,140 @@
+"""Language modelling: predict the next token (GPT) or the masked ones (BERT), and measure how well.
+
+Where all logits at once are too many, the loss and the measures take some rows of the last layer at a time.
+
+Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W numbers a token, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dlkit.kernels.linear_cross_entropy import chunk_rows, pays
+from dlkit.train.finite import require_answers
+
+Into = Callable[[Tensor, Any], Tensor]
+
+
+class CausalLM:
+    """Radford et al. 2018, equation 1: maximise the sum over t of log P(token t | the tokens before it).
+
+    Args:
+        loss: maps logits (N, V), targets (N,) and the parameters to a scalar.
+        token_bytes: (V,) bytes of text that each token stands for, or None where that is not a number of its own.
+    """
+
+    unit = "tokens"
+    main_metric = "loss"
+
+    def __init__(self, loss: nn.Module, token_bytes: Tensor | None = None) -> None:
+        self.loss = loss
+        self.token_bytes = token_bytes
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """(B T, V) of the tokens after each of (B, T)."""
+        return model(batch[0]).flatten(0, -2)
+
+    def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
+        """What `into` makes of the last layer's input, (B, T, W), and the layer: of what would give the logits."""
+        return model(batch[0], into=into)
+
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """The loss of a batch, on the device."""
+        targets: Tensor = batch[1]
+        if not pays(len(targets), vocabulary(model), targets.device):
+            return self.loss(self.logits(model, batch), targets, model.parameters()), None
+        loss: Any = self.loss
+
+        def nats(x: Tensor, layer: Any) -> Tensor:
+            return loss.of_linear(x.flatten(0, -2), layer.weight, layer.bias, targets)
+
+        return loss.penalized(self.last(model, batch, nats), model.parameters()), None
+
+    def meter(self, device: torch.device) -> LanguageMeter:
+        return LanguageMeter(self, device)
+
+
+class MaskedLM(CausalLM):
+    """Devlin et al., arXiv:1810.04805, task 1: predict the masked tokens from all others."""
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        """(M, V) of the tokens at the chosen places."""
+        inputs, _, places, *_ = batch
+        return model(inputs, at=places)
+
+    def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
+        inputs, _, places, *_ = batch
+        return model(inputs, at=places, into=into)
+
+
+def vocabulary(model: Any) -> int:
+    """V; 0 of a model that does not say it, and whose logits are made all at once."""
+    return getattr(model, "vocabulary", 0)
+
+
+class LanguageMeter:
+    """Accumulates an evaluation on the device, without a host sync a batch."""
+
+    def __init__(self, task: CausalLM, device: torch.device) -> None:
+        self.task = task
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        self.nats = torch.zeros((), dtype=wide, device=device)
+        # tokens, right ones, bytes, tokens whose logits were not finite
+        self.counts = torch.zeros(4, dtype=torch.int64, device=device)
+        self.token_bytes = None if task.token_bytes is None else task.token_bytes.to(device)
+
+    @property
+    def samples(self) -> int:
+        """Predicted tokens."""
+        return int(self.counts[0])
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, batch: Any) -> None:
+        targets: Tensor = batch[1]
+        if not pays(len(targets), vocabulary(model), targets.device):
+            self._count(self.task.logits(model, batch), targets)
+            return
+
+        def count(x: Tensor, layer: Any) -> Tensor:
+            rows = chunk_rows(len(targets), vocabulary(model))
+            for part, labels in zip(x.flatten(0, -2).split(rows), targets.split(rows), strict=True):
+                self._count(layer(part), labels)
+            return self.nats
+
+        self.task.last(model, batch, count)
+
+    def _count(self, logits: Tensor, targets: Tensor) -> None:
+        logits = logits.float()  # (N, V)
+        # sum over t of -ln P(token t | ...)
+        each = F.cross_entropy(logits, targets, reduction="none")  # (N,); a target of -100 does not count
+        self.nats += each.sum(dtype=self.nats.dtype)
+        counted = targets >= 0
+        self.counts[3] += len(each) - each.isfinite().sum()
+        self.counts[0] += counted.sum()
+        self.counts[1] += (logits.argmax(-1) == targets).sum()
+        if self.token_bytes is not None:
+            self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
+
+    def metrics(self) -> dict[str, float]:
+        """Loss in nats a token, perplexity e^loss, accuracy, and bits a byte of text where tokens stand for bytes.
+
+        Raises NotFiniteError if any token's logits were NaN or infinite.
+        """
+        tokens, right, bytes_, unanswered = self.counts.tolist()
+        require_answers(unanswered, tokens, "tokens")
+        nats = self.nats.item()
+        loss = nats / max(tokens, 1)
+        metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": right / max(tokens, 1)}
+        if bytes_:
+            # bits a byte = sum of -log2 P(token) / bytes of text
+            metrics["bits_per_byte"] = nats / math.log(2) / bytes_
+        return metrics
+
+    def confusion_matrix(self) -> Tensor | None:
+        return None

@@ -1,0 +1,165 @@
+"""Tasks on texts and pairs of texts: a class, a number, or the right one of several candidates.
+
+Shapes: R rows of T tokens, N examples (one row each, or one row a candidate), K classes, C candidates at most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dlkit.metrics import glue
+from dlkit.tasks.classification import Classification, ClassificationMeter
+from dlkit.train.finite import require_answers
+
+Metric = Callable[[ClassificationMeter], float]
+
+
+class TextClassification(Classification):
+    """One class a row; a batch is (tokens, targets, segments, real, counts, judged) as `SequenceBatches` makes it.
+
+    Args:
+        loss: maps logits (N, K), targets (N,) and the parameters to a scalar.
+        classes: names of the K classes.
+        metrics: what it is judged by besides loss, accuracy and calibration: f1, macro_f1, matthews, exact_match (of
+            whole questions, whose numbers are then what is `judged`); the first of all is the main metric.
+    """
+
+    def __init__(self, loss: nn.Module, classes: tuple[str, ...], metrics: tuple[str, ...] = ("accuracy",)) -> None:
+        super().__init__(loss, classes)
+        self.metrics = metrics
+        self.main_metric = metrics[0]
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        tokens, _, segments, real, *_ = batch
+        return model(tokens, segments, real)  # (R, K)
+
+    def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
+        return self.logits(model, batch)
+
+    def meter(self, device: torch.device) -> ClassificationMeter:
+        return _TextMeter(self, device)
+
+
+class MultipleChoice(TextClassification):
+    """The right candidate of each example: candidate c has the probability softmax(scores)_c."""
+
+    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+        tokens, _, segments, real, counts, _ = batch
+        each = model(tokens, segments, real)[:, 0]  # (R,)
+        candidate = torch.arange(len(self.classes), device=each.device)  # (C,)
+        # candidate c of example n is row counts_1 + ... + counts_(n-1) + c
+        rows = (counts.cumsum(0) - counts)[:, None] + candidate  # (N, C)
+        laid_out = each.index_select(0, rows.flatten().clamp_(max=len(each) - 1)).view(rows.shape)  # (N, C)
+        # candidates that an example does not have get no probability
+        return laid_out.masked_fill(candidate >= counts[:, None], -math.inf)
+
+    def meter(self, device: torch.device) -> ClassificationMeter:
+        return _ChoiceMeter(self, device) if "exact_match" in self.metrics else _TextMeter(self, device)
+
+
+class _TextMeter(ClassificationMeter):
+    """Adds the metrics that a matrix of confusions tells, and the share of questions that are right as a whole."""
+
+    def __init__(self, task: TextClassification, device: torch.device) -> None:
+        super().__init__(task, device)
+        self.names = task.metrics
+        self.questions: list[Tensor] = []
+        self.right: list[Tensor] = []
+
+    def judge(self, logits: Tensor, batch: Any) -> None:
+        if "exact_match" in self.names:
+            self.questions.append(batch[5])
+            self.right.append(logits.argmax(1) == batch[1])
+
+    def metrics(self) -> dict[str, float]:
+        found = super().metrics()
+        matrix = self.confusion_matrix()
+        if matrix is not None:
+            counts = matrix.numpy()
+            found |= {name: glue.OF_CONFUSION[name](counts) for name in self.names if name in glue.OF_CONFUSION}
+        if self.questions:
+            questions, right = (torch.cat(parts).cpu().numpy() for parts in (self.questions, self.right))
+            found["exact_match"] = glue.exact_match(questions, right)
+        return found
+
+
+class _ChoiceMeter(ClassificationMeter):
+    """Gives each chosen candidate the credit that it earns: where several are right, places say nothing."""
+
+    def __init__(self, task: MultipleChoice, device: torch.device) -> None:
+        super().__init__(task, device)
+        self.credit = torch.zeros(2, dtype=self.loss.dtype, device=device)  # F1, exact match
+
+    def judge(self, logits: Tensor, batch: Any) -> None:
+        counts, credit = batch[4], batch[5]  # (N,), (R, 2)
+        chosen = counts.cumsum(0) - counts + logits.argmax(1)  # (N,) rows
+        self.credit += credit[chosen].sum(0)
+
+    def metrics(self) -> dict[str, float]:
+        found = {name: value for name, value in super().metrics().items() if name == "loss"}
+        f1, exact_match = (self.credit / max(self.samples, 1)).tolist()
+        return found | {"f1": f1, "exact_match": exact_match}
+
+    def confusion_matrix(self) -> Tensor | None:
+        return None
+
+
+class Regression:
+    """One number a row, learned by `loss` and judged by correlation.
+
+    Args:
+        loss: maps outputs (N, 1), targets (N,) and the parameters to a scalar.
+    """
+
+    unit = "samples"
+    main_metric = "pearson"
+
+    def __init__(self, loss: nn.Module) -> None:
+        self.loss = loss
+
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """The loss of a batch, on the device."""
+        tokens, targets, segments, real, *_ = batch
+        return self.loss(model(tokens, segments, real), targets, model.parameters()), None
+
+    def meter(self, device: torch.device) -> RegressionMeter:
+        return RegressionMeter()
+
+
+class RegressionMeter:
+    """Keeps all outputs: correlation of ranks needs them."""
+
+    def __init__(self) -> None:
+        self.outputs: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    @property
+    def samples(self) -> int:
+        return sum(map(len, self.targets))
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, batch: Any) -> None:
+        tokens, targets, segments, real, *_ = batch
+        self.outputs.append(model(tokens, segments, real)[:, 0].float())
+        self.targets.append(targets)
+
+    def metrics(self) -> dict[str, float]:
+        """Mean squared error, and Pearson's and Spearman's correlation, in which GLUE counts STS-B.
+
+        A correlation is NaN where all outputs or all targets are equal.
+
+        Raises NotFiniteError if any output is NaN or infinite.
+        """
+        require_answers(sum(int((~outputs.isfinite()).sum()) for outputs in self.outputs), self.samples)
+        outputs, targets = (torch.cat(parts).cpu().double().numpy() for parts in (self.outputs, self.targets))
+        pearson, spearman = glue.pearson(outputs, targets), glue.spearman(outputs, targets)
+        return {"loss": float(np.mean((outputs - targets) ** 2)), "pearson": pearson, "spearman": spearman}
+
+    def confusion_matrix(self) -> Tensor | None:
+        return None

@@ -1,0 +1,1 @@
+"""Many runs of one model trained at once, as a stack."""

@@ -1,0 +1,66 @@
+"""Correlations against scipy and scikit-learn, on numbers of every size."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import matthews_corrcoef
+
+from dlkit.metrics import glue
+
+X = np.random.default_rng(0).normal(size=50)
+Y = 0.5 * X + np.random.default_rng(1).normal(size=50)
+
+
+@pytest.mark.parametrize("a", [1e-320, 1e-300, 1e-160, 1.0, 1e150, 1e200, 1e307])
+@pytest.mark.parametrize("b", [1e-300, 1.0, 1e300])
+def test_correlations_do_not_depend_on_the_scale(a: float, b: float) -> None:
+    expected = stats.pearsonr(X, Y).statistic
+    assert glue.pearson(a * X, b * Y) == pytest.approx(expected, rel=1e-2 if a < 1e-307 else 1e-12)
+    assert glue.spearman(a * X, b * Y) == pytest.approx(stats.spearmanr(a * X, b * Y).statistic, rel=1e-12)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e9, -1e12])
+def test_correlations_of_numbers_far_from_0(offset: float) -> None:
+    x = X + offset
+    assert glue.pearson(x, Y) == pytest.approx(stats.pearsonr(x, Y).statistic, rel=1e-9)
+    assert glue.spearman(x, Y) == pytest.approx(stats.spearmanr(x, Y).statistic, rel=1e-12)
+
+
+def test_ties_share_their_rank() -> None:
+    x, y = np.round(X), np.round(2 * Y)
+    assert glue.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, rel=1e-12)
+    assert glue.pearson(x, y) == pytest.approx(stats.pearsonr(x, y).statistic, rel=1e-12)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1e150, 5e-324])
+def test_what_is_constant_has_no_correlation(constant: float) -> None:
+    same = np.full(50, constant)  # whose mean is not quite 0.1
+    for x, y in ((same, Y), (Y, same), (same, same)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", stats.ConstantInputWarning)
+            assert math.isnan(stats.pearsonr(x, y).statistic)
+        assert math.isnan(glue.pearson(x, y))
+        assert math.isnan(glue.spearman(x, y))
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_what_is_not_finite_has_no_correlation(wrong: float) -> None:
+    x = X.copy()
+    x[3] = wrong
+    assert math.isnan(glue.pearson(x, Y))
+    assert math.isnan(glue.spearman(x, Y)) == math.isnan(wrong)  # infinity has a rank
+
+
+def test_matthews_of_many_and_of_one_class() -> None:
+    true, predicted = np.repeat([0, 0, 1, 1], [50, 1, 2, 7]), np.repeat([0, 1, 0, 1], [50, 1, 2, 7])
+    counts = np.array([[50, 1], [2, 7]])
+    assert glue.matthews(counts) == pytest.approx(matthews_corrcoef(true, predicted), abs=1e-12)
+    assert glue.matthews(10**8 * counts) == pytest.approx(matthews_corrcoef(true, predicted), abs=1e-12)
+    # (a d - b c) / sqrt((a + b)(c + d)(a + c)(b + d)) with a = 10^15 and b = c = d = 1 is 1/2 but for 10^-15
+    assert glue.matthews(np.array([[10**15, 1], [1, 1]])) == pytest.approx(0.5, abs=1e-12)
+    assert glue.matthews(np.array([[5, 0], [3, 0]])) == 0 == matthews_corrcoef([0] * 5 + [1] * 3, [0] * 8)

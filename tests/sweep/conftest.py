@@ -1,0 +1,49 @@
+"""The race that the tests of engines run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from dlkit import recipe
+from dlkit.app.contest import Contest
+from dlkit.sweep.trials import Trial
+from dlkit.train.loop import Training
+
+OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+SETTINGS = [
+    "data.validation=0.1",
+    "train.epochs=null",
+    "train.steps=12",
+    "train.eval_every=4 steps",
+    "train.log_every=4",
+    "train.precision=fp32",
+    "train.compile=off",
+    "train.channels_last=off",
+]
+
+
+class DoubleContest(Contest):
+    """In float64, where no rounding grows into a difference: RMSProp's first steps follow the sign of a gradient."""
+
+    def training(self, trial: Trial) -> Training:
+        training = super().training(trial)
+        training.model.double()
+        for batches in (training.batches, *training.evaluations.values()):
+            batches._inputs = batches._inputs.double()  # pyright: ignore[reportAttributeAccessIssue]
+        return training
+
+
+def race_of(*changes: str, optimizers: list[str] = OPTIMIZERS) -> Contest:
+    recipes = {
+        name: recipe.load("digits-mlp", [f"optimizer={{name: {name}}}", *SETTINGS, *changes]) for name in optimizers
+    }
+    return DoubleContest(recipes, torch.device("cpu"))
+
+
+@pytest.fixture
+def contest() -> Callable[..., Contest]:
+    """contest("model.dropout=0.3", optimizers=["sgd"]): of digits-mlp, so changed, in float64."""
+    return race_of

@@ -1,0 +1,190 @@
+"""A stack that is stopped goes on to the very numbers of one that was left alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from dlkit import recipe
+from dlkit.app.contest import Contest
+from dlkit.errors import DlkitError
+from dlkit.sweep import engines
+from dlkit.sweep import saved_stack as keeping
+from dlkit.sweep.saved_stack import Keep
+from dlkit.sweep.trials import Outcome, RaceEvent, Underway, grid
+
+OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+SETTINGS = [
+    "model.dropout=0.2", "model.norm=batch", "model.hidden=[16]", "data.validation=0.1", "train.epochs=null",
+    "train.steps=12", "train.eval_every=5 steps", "train.log_every=5", "train.precision=fp32", "train.compile=off",
+    "train.channels_last=off",
+]  # fmt: skip
+
+
+@pytest.fixture
+def contest() -> Contest:
+    recipes = {name: recipe.load("digits-mlp", [f"optimizer={{name: {name}}}", *SETTINGS]) for name in OPTIMIZERS}
+    return Contest(recipes, torch.device("cpu"))
+
+
+def bare(told: Iterable[RaceEvent]) -> list[Outcome]:
+    """Outcomes without their time."""
+    return [dataclasses.replace(o, seconds_share=0.0) for o in told if isinstance(o, Outcome)]
+
+
+def after(looks: int) -> Callable[[], bool]:
+    """Asks to stop at so many looks."""
+    counted = iter(range(10**9))
+    return lambda: next(counted) >= looks
+
+
+def test_a_stopped_stack_goes_on_exactly(contest: Contest, tmp_path: Path) -> None:
+    trials = grid(OPTIMIZERS, [1e-3, 1e-2], 2)
+    whole = bare(engines.stack(trials, contest.training))
+    for looks in (1, 4, 9):  # stopped in three places, before and behind an evaluation
+        assert bare(engines.stack(trials, contest.training, Keep(tmp_path, after(looks)))) == []
+    saved = Keep(tmp_path).load()
+    assert saved is not None
+    assert 0 < saved.step < 12
+    assert bare(engines.stack(trials, contest.training, Keep(tmp_path))) == whole
+    assert not (tmp_path / "stack").exists()
+
+
+def test_runs_that_are_written_down_do_not_run_again(contest: Contest, tmp_path: Path) -> None:
+    trials = grid(["sgd", "adam"], [1e-2], 2)
+    whole = bare(engines.stack(trials, contest.training))
+    # a kill between two of a stack's lines: two runs are known, and the stack's last checkpoint is there
+    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
+    assert bare(engines.stack(trials[2:], contest.training, Keep(tmp_path))) == whole[2:]
+    # and one behind the last line
+    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
+    others = grid(["momentum"], [1e-2], 2)
+    assert bare(engines.stack(others, contest.training, Keep(tmp_path))) == bare(
+        engines.stack(others, contest.training)
+    )
+
+
+def test_a_damaged_stack_is_named(contest: Contest, tmp_path: Path) -> None:
+    trials = grid(["sgd"], [1e-2], 2)
+    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
+    (file,) = tmp_path.glob("stack/*/parameters.safetensors")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(DlkitError, match=r"damaged checkpoint: .*parameters\.safetensors"):
+        next(iter(engines.stack(trials, contest.training, Keep(tmp_path))))
+
+
+def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(keeping.time, "monotonic", lambda: now[0])
+    keep = Keep(tmp_path)
+    assert not keep.due()
+    now[0] = keeping.SECONDS + 1
+    assert keep.due()
+    monkeypatch.setattr(keeping.checkpoint, "save", lambda folder, state: now.__setitem__(0, now[0] + 2.0))
+    keep.save(keeping.Checkpoint(3, {}, {}))
+    now[0] += keeping.SECONDS + 1  # saving took 2 s
+    assert not keep.due()
+    now[0] += keeping.SAVES * 2
+    assert keep.due()
+    assert not Keep(None, lambda: True).due()
+
+
+def test_every_engine_tells_where_it_stands(contest: Contest) -> None:
+    trials = grid(["sgd"], [1e-2], 2)
+
+    def steps(told: Iterator[RaceEvent]) -> list[tuple[int, int]]:
+        return [(event.step, len(event.outcomes)) for event in told if isinstance(event, Underway)]
+
+    assert steps(engines.stack(trials, contest.training)) == [(step, 2) for step in range(1, 13)]
+    assert steps(engines.loop(trials, contest.training)) == [(step, 1) for step in range(1, 13)] * 2
+
+
+def test_a_loop_stops_between_steps(contest: Contest) -> None:
+    trials = grid(["sgd"], [1e-2], 2)
+    contest.should_stop = after(15)
+    assert len(bare(engines.loop(trials, contest.training))) == 1
+
+
+RACE = ("digits-mlp", "model.dropout=0.2", "--optimizers", "momentum,adam", "--lr", "1e-2,0.1", "--seeds", "2")
+
+
+def started(folder: Path, engine: str, steps: int, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "dlkit", "compare-optimizers", *RACE, "--steps", str(steps), "--engine", engine]
+    command += ["--out", str(folder), *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def wait_for(folder: Path, text: str) -> None:
+    """Until the race's file holds the text."""
+    file, deadline = folder / "runs.jsonl", time.monotonic() + 60
+    while time.monotonic() < deadline and not (file.exists() and text in file.read_text()):
+        time.sleep(0.02)
+
+
+def runs(folder: Path) -> list[dict[str, object]]:
+    records = [json.loads(line) for line in (folder / "runs.jsonl").read_text().splitlines()]
+    return [{**r, "seconds_share": 0} for r in records if r["kind"] == "run"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "number", "code"),
+    [("stacked", signal.SIGINT, 130), ("workers", signal.SIGINT, 130), ("loop", signal.SIGTERM, 143)],
+)
+def test_a_signal_and_resume_leave_no_trace(tmp_path: Path, engine: str, number: signal.Signals, code: int) -> None:
+    steps = 400
+    untouched = started(tmp_path / "a", engine, steps)
+    _, errors = untouched.communicate(timeout=200)
+    assert untouched.returncode == 0, errors
+    stopped = started(tmp_path / "b", engine, steps)
+    wait_for(tmp_path / "b", '"engine"')
+    if engine == "workers":  # until the first run of eight has finished
+        wait_for(tmp_path / "b", '"kind": "run"')
+    else:
+        time.sleep(1.0)
+    stopped.send_signal(number)
+    out, errors = stopped.communicate(timeout=60)
+    assert (stopped.returncode, out) == (code, ""), errors
+    assert "go on with --resume" in errors
+    assert len(runs(tmp_path / "b")) < 8
+    assert (tmp_path / "b" / "stack").exists() == (engine == "stacked")
+    resumed = started(tmp_path / "b", "auto", steps, "--resume")
+    out, errors = resumed.communicate(timeout=200)
+    assert resumed.returncode == 0, errors
+    key = "lr", "seed", "optimizer"
+    ordered = [sorted(runs(tmp_path / name), key=lambda r: [str(r[k]) for k in key]) for name in "ab"]
+    assert ordered[0] == ordered[1]
+
+
+@pytest.mark.slow
+def test_a_killed_stack_goes_on(tmp_path: Path) -> None:
+    untouched = started(tmp_path / "a", "stacked", 500)
+    _, errors = untouched.communicate(timeout=200)
+    assert untouched.returncode == 0, errors
+    # saved by a signal, gone on with, and then killed: what was saved is still there
+    stopped = started(tmp_path / "b", "stacked", 500)
+    wait_for(tmp_path / "b", '"engine"')
+    time.sleep(1.0)
+    stopped.send_signal(signal.SIGINT)
+    stopped.communicate(timeout=60)
+    killed = started(tmp_path / "b", "stacked", 500, "--resume")
+    time.sleep(3.0)
+    killed.kill()
+    killed.communicate(timeout=60)
+    resumed = started(tmp_path / "b", "auto", 500, "--resume")
+    _, errors = resumed.communicate(timeout=200)
+    assert resumed.returncode == 0, errors
+    assert runs(tmp_path / "a") == runs(tmp_path / "b")
