@@ -20,7 +20,7 @@ from dlkit.attention.page import Page
 from dlkit.attention.request import Request, selected, token_range
 from dlkit.attention.tokenized_text import TokenizedText, tokenize
 from dlkit.errors import RequestError
-from dlkit.train import machine
+from dlkit.train.device import pick_device
 
 _LOOSE = 1e-3  # a difference of the check that deserves a remark
 
@@ -58,7 +58,7 @@ def open_side(
         alone: a single text, which needs no nulls.
         keep: look once more and keep what weights are taken from.
     """
-    device = machine.pick_device(request.device)
+    device = pick_device(request.device)
     reader = open_reader(reference, device, checkpoint)
     attention = layers_of(reader.model)
     layers = selected("--layers", request.layers, len(attention))

@@ -7,11 +7,11 @@ from typing import Literal
 
 from dlkit.annotations import Count, Interval, Positive, Rate
 
-Views = Literal["one", "flip", "flip_shift"]
+TestViews = Literal["one", "flip", "flip_shift"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TrainSettings:
     """Length, cadence, precision and regularisation of a training run. Exactly one of epochs and steps is set.
 
     Args:
@@ -62,7 +62,7 @@ class Settings:
     compile: Literal["auto", "on", "off"] = "auto"
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     channels_last: Literal["auto", "on", "off"] = "auto"
-    test_views: Views = "one"
+    test_views: TestViews = "one"
     deterministic: bool = False
     flush_denormal: bool = True
     tensorboard: bool = False

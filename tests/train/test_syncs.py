@@ -37,7 +37,7 @@ from dlkit.tasks.classification import Classification
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
 from dlkit.train.loop import Training, _Loop
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
 Job = Callable[[torch.device], Training]
 CLASSES = ("a", "b", "c")
@@ -55,7 +55,7 @@ def training(device: torch.device, model: nn.Module, task: Any, batches: Any, op
         schedule=lambda step, total: 1.0,
         batches=batches,
         evaluations={},
-        settings=Settings(steps=1000, log_every=1000, **options),
+        settings=TrainSettings(steps=1000, log_every=1000, **options),
         device=device,
     )
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dlkit import memory
-from dlkit.train import plan, random_state
+from dlkit.train import rng
+from dlkit.train.precision import reduced_precision
 from dlkit.train.training import Training
 
 # Numbers that an optimizer keeps for each parameter; the others keep none.
@@ -36,14 +37,14 @@ def activation_bytes(training: Training, model: nn.Module, batch: Any) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    before = random_state.of_device(training.device)
+    before = rng.device_state(training.device)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
         training.task.forward(model, batch)
-    random_state.set_of_device(training.device, before)
+    rng.set_device_state(training.device, before)
     return sum(kept.values())
 
 
-def require(training: Training) -> None:
+def require_step_fits(training: Training) -> None:
     """Raise DlkitError if a step cannot fit into memory, as one example of a large batch shows."""
     batches: Any = training.batches
     needed = parameter_bytes(training)
@@ -55,9 +56,7 @@ def require(training: Training) -> None:
         example = next(iter(few.epoch(0)))
         # a mean over one example is no mean to a batch norm in training mode
         each = activation_bytes(training, copy.deepcopy(training.model).eval(), example)
-        reduced = (
-            training.settings.precision not in ("fp32", "tf32") and plan.reduced_precision(training.device) is not None
-        )
+        reduced = training.settings.precision not in ("fp32", "tf32") and reduced_precision(training.device) is not None
         needed += each * batches.batch_size // (2 if reduced else 1)
     memory.require(
         needed,
