@@ -208,7 +208,7 @@ def test_resume(bench: Bench, monkeypatch: Patch) -> None:
 
 
 def test_stacks(bench: Bench, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(stacks, "OPTIMIZERS", ("momentum",))
+    only(monkeypatch, stacks, "OPTIMIZERS", "momentum")
     assert verdicts(stacks.check(bench)) == {"pass"}
     take_step = StackedRuns.take_step
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.app.contest import Contest
+from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.sweep import engine_choice, engines
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, Smaller, Trial, Unrecorded, grid
@@ -24,7 +25,7 @@ from dlkit.vectorized import stacked_runs as stacks
 from dlkit.vectorized.graph_replay import GraphReplay
 from dlkit.vectorized.stacked_optimizer import BatchedOptimizer
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 ContestOf = Callable[..., Contest]
 
 
