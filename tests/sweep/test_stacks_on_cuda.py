@@ -90,7 +90,7 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
     race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
-    stack = engines.stacked.Stack(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = engines.Stack(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     batches = stack.batches()
     for _ in range(2):
         stack.take_step(*next(batches))
@@ -135,7 +135,7 @@ def test_a_stack_that_does_not_fit_begins_again_smaller(
     race_of = contest(optimizers=["sgd", "adam"])
     trials = grid(["sgd", "adam"], [1e-2], 5)
     whole = finished(engines.stack(trials, race_of.training, Keep(tmp_path)))
-    monkeypatch.setattr(stacks, "Stack", Narrow)
+    monkeypatch.setattr(engines, "Stack", Narrow)
     told = list(engines.stack(trials, race_of.training, Keep(tmp_path), 7))
     assert [event for event in told if isinstance(event, Smaller)] == [Smaller(7, 3)]
     assert list(finished(told)) == trials
