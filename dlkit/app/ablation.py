@@ -11,7 +11,7 @@ import torch
 from dlkit.assemble.language_model import Reader
 from dlkit.attention.ablation import Loss, ablate, class_logit, masked_loss, next_token_loss
 from dlkit.attention.capture import layers_of
-from dlkit.attention.texts import TokenizedText
+from dlkit.attention.tokenized_text import TokenizedText
 from dlkit.errors import RequestError
 
 _LOGITS = 1 << 24  # numbers of logits at once

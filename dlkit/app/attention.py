@@ -18,7 +18,7 @@ from dlkit.attention.inspect import Look, look, matrices
 from dlkit.attention.intervals import interval
 from dlkit.attention.page import Page
 from dlkit.attention.request import Request, selected, token_range
-from dlkit.attention.texts import TokenizedText, tokenize
+from dlkit.attention.tokenized_text import TokenizedText, tokenize
 from dlkit.errors import RequestError
 from dlkit.train.device import pick_device
 

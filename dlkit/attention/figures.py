@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.attention.labels import prose, visible
 from dlkit.attention.page import Page, thumbnail
+from dlkit.attention.token_display import prose, visible
 from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, save
 
 MOST_LABELS = 80  # tokens whose names still fit along a matrix

@@ -21,7 +21,7 @@ from torch import nn
 from dlkit.attention.induction import Repeats, shuffled
 from dlkit.attention.inspect import Look, look
 from dlkit.attention.metrics import Places
-from dlkit.attention.texts import TokenizedText
+from dlkit.attention.tokenized_text import TokenizedText
 
 Values = dict[str, np.ndarray]  # by measure, (n, L, H)
 

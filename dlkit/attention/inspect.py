@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.attention import flow, values
+from dlkit.attention import flow, value_norms
 from dlkit.attention.capture import Layer, layers_of, listening
 from dlkit.attention.metrics import Places, Scores
 from dlkit.errors import NotFiniteError
@@ -98,15 +98,15 @@ def look(
 
     def visit(layer: Layer) -> None:
         nonlocal difference
-        inner = values.products(layer) if by_value or together is not None else None
+        inner = value_norms.products(layer) if by_value or together is not None else None
         for start, weights in layer.blocks():
             here = layer.difference(start, weights)
             if not math.isfinite(here):  # `max` would leave a NaN out
                 raise NotFiniteError(f"the attention of layer {layer.index} is NaN or infinite")
             difference = max(difference, here)
             if together is not None and inner is not None:
-                together.add(layer.index, start, weights[0], values.layer_effects(weights[0], inner))
-            measured = weights[0] if inner is None or not by_value else values.head_effects(weights[0], inner)
+                together.add(layer.index, start, weights[0], value_norms.layer_effects(weights[0], inner))
+            measured = weights[0] if inner is None or not by_value else value_norms.head_effects(weights[0], inner)
             scores.add(layer.index, start, measured)
         if together is not None:
             together.end(layer.index)
@@ -140,12 +140,12 @@ def matrices(
         stop: behind the last one.
     """
     for layer in layers:
-        inner = values.products(layer) if by_value else None
+        inner = value_norms.products(layer) if by_value else None
         for head in heads:
             one = dataclasses.replace(layer, q=layer.q[:, [head]], k=layer.k[:, [head]])
             rows = torch.cat([F.pad(rows[0, 0], (0, layer.tokens - rows.shape[-1])) for _, rows in one.blocks()])
             if inner is not None:
-                rows = values.head_effects(rows[None], inner[:, [head]][:, :, [head]])[0]
+                rows = value_norms.head_effects(rows[None], inner[:, [head]][:, :, [head]])[0]
             yield rows[start:stop, start:stop].float().cpu().numpy()
 
 

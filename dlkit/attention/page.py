@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.attention.labels import pieces, prose
+from dlkit.attention.token_display import pieces, prose
 from dlkit.storage.atomic_file import atomic_file
 
 PAGE_ROOM = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dlkit.attention.figures import draw, draw_steps
-from dlkit.attention.labels import visible
+from dlkit.attention.token_display import visible
 
 _spec = util.spec_from_file_location("page_examples", Path(__file__).with_name("test_page.py"))
 assert _spec is not None and _spec.loader is not None

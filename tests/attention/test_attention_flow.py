@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlkit.attention import flow, values
+from dlkit.attention import flow, value_norms
 from dlkit.attention.capture import Layer, listening, weights_of
 from dlkit.attention.head_scores import places_of
 from dlkit.attention.inspect import look
@@ -71,14 +71,14 @@ def test_effects_are_norms_of_what_is_added(causal: bool) -> None:
         out = layer.module.out.weight.unflatten(1, (3, -1))  # (W, H, D)
         # a_hij f_h(x_j), every vector of it
         carried = torch.einsum("hij,hjd,whd->hijw", rows, layer.v[0], out)
-        inner = values.products(layer)
+        inner = value_norms.products(layer)
         heads = carried.norm(dim=-1)
         torch.testing.assert_close(
-            values.head_effects(rows, inner), heads / heads.sum(-1, keepdim=True), atol=1e-5, rtol=1e-4
+            value_norms.head_effects(rows, inner), heads / heads.sum(-1, keepdim=True), atol=1e-5, rtol=1e-4
         )
         whole = carried.sum(0).norm(dim=-1)
         torch.testing.assert_close(
-            values.layer_effects(rows, inner), whole / whole.sum(-1, keepdim=True), atol=1e-4, rtol=1e-3
+            value_norms.layer_effects(rows, inner), whole / whole.sum(-1, keepdim=True), atol=1e-4, rtol=1e-3
         )
         # and they add up to the layer's output
         total = carried.sum((0, 2)) + layer.module.out.bias
@@ -92,6 +92,6 @@ def test_a_head_that_carries_nothing_has_no_effect() -> None:
     layers: list[Layer] = []
     with listening(model, layers.append):
         model.hidden(tokens)
-    effects = values.head_effects(layers[1].rows(0, 6)[0], values.products(layers[1]))
+    effects = value_norms.head_effects(layers[1].rows(0, 6)[0], value_norms.products(layers[1]))
     assert (effects[1] == 0).all()
     torch.testing.assert_close(effects[[0, 2]].sum(-1), torch.ones(2, 6))

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.attention.labels import visible
 from dlkit.attention.page import Page, write
+from dlkit.attention.token_display import visible
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")

@@ -28,9 +28,9 @@ def write_files(request: Request, sides: list[Side], page: Page) -> None:
             size = pages.write(path, page, weights)
             note(f"{path}: {size / 1e6:.1f} MB")
         elif option == "--npz":
-            from dlkit.attention import arrays
+            from dlkit.attention import npz
 
-            arrays.write(path, page, sides[0].texts[0].numbers[start:stop], weights)
+            npz.write(path, page, sides[0].texts[0].numbers[start:stop], weights)
         else:
             from dlkit.attention import figures
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlkit.attention.labels import prose, visible
+from dlkit.attention.token_display import prose, visible
 
 if TYPE_CHECKING:
     import numpy as np

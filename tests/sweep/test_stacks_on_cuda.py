@@ -47,7 +47,7 @@ def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         original(self)
 
     monkeypatch.setattr(stacks.StackedRuns, "_lay_out", lay_out)
-    monkeypatch.setattr(stacks, "ByGroup", BatchedOptimizer)
+    monkeypatch.setattr(stacks, "GroupwiseOptimizer", BatchedOptimizer)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
     race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
-    stack = StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = stacks.StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     batches = stack.batches()
     for _ in range(2):
         stack.take_step(*next(batches))
@@ -135,7 +135,7 @@ def test_a_stack_that_does_not_fit_begins_again_smaller(
     race_of = contest(optimizers=["sgd", "adam"])
     trials = grid(["sgd", "adam"], [1e-2], 5)
     whole = finished(engines.stack(trials, race_of.training, Keep(tmp_path)))
-    monkeypatch.setattr(stacks, "StackedRuns", Narrow)
+    monkeypatch.setattr(engines, "StackedRuns", Narrow)
     told = list(engines.stack(trials, race_of.training, Keep(tmp_path), 7))
     assert [event for event in told if isinstance(event, Smaller)] == [Smaller(7, 3)]
     assert list(finished(told)) == trials

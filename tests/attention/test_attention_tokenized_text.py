@@ -9,7 +9,7 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import models, pre_tokenizers
 
 from dlkit.attention.induction import plain_tokens, repeats, shuffled
-from dlkit.attention.texts import label, offsets_agree, tokenize
+from dlkit.attention.tokenized_text import label, offsets_agree, tokenize
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, MASKED, Tokenizer, bpe, byte, wordpiece
 from dlkit.errors import DlkitError, RequestError

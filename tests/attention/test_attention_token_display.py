@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.attention.labels import pieces, prose, visible
+from dlkit.attention.token_display import pieces, prose, visible
 
 
 @pytest.mark.parametrize(
