@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUFFIX = ".dlk"
 
 
-def compress(
+def compress_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What to compress, or - for standard input.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to (default: FILE.dlk), or -.")

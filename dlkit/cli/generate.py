@@ -27,7 +27,7 @@ _MOST_BYTES = 1 << 26  # of prompts
 _LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
 
 
-def generate(
+def generate_command(
     run: Annotated[
         str,
         typer.Argument(

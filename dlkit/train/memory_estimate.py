@@ -13,8 +13,6 @@ from dlkit.train import rng
 from dlkit.train.precision import reduced_precision
 from dlkit.train.training import Training
 
-# Numbers that an optimizer keeps for each parameter; the others keep none.
-MOMENTS = {"Momentum": 1, "Adagrad": 1, "RMSprop": 1, "Muon": 1, "Adam": 2, "AdamW": 2}
 # Batches of no more examples than this are common, and are not measured.
 _COMMON = 256
 
@@ -22,8 +20,8 @@ _COMMON = 256
 def parameter_bytes(training: Training) -> int:
     """Weights, gradients, the optimizer's moments and the moving average."""
     weights = sum(p.numel() * p.element_size() for p in training.model.parameters())
-    copies = 2 + MOMENTS.get(type(training.optimizer).__name__, 0) + (training.settings.ema is not None)
-    return copies * weights
+    state_bytes = getattr(training.optimizer, "state_bytes", lambda: 0)  # which those of torch do not have
+    return (2 + (training.settings.ema is not None)) * weights + state_bytes()
 
 
 def activation_bytes(training: Training, model: nn.Module, batch: Any) -> int:

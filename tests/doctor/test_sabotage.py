@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlkit.attention.capture import Layer
+from dlkit.attention.capture import CapturedLayer
 from dlkit.compression import archive
 from dlkit.data.batches import Batches
 from dlkit.doctor import attention, compile, compress, families, loaders, optimizers, resume, stacks, waits
@@ -208,7 +208,7 @@ def test_resume(bench: Bench, monkeypatch: Patch) -> None:
 
 
 def test_stacks(bench: Bench, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(stacks, "OPTIMIZERS", ("momentum",))
+    only(monkeypatch, stacks, "OPTIMIZERS", "momentum")
     assert verdicts(stacks.check(bench)) == {"pass"}
     take_step = StackedRuns.take_step
 
@@ -222,8 +222,8 @@ def test_stacks(bench: Bench, monkeypatch: Patch) -> None:
 
 def test_attention(bench: Bench, monkeypatch: Patch) -> None:
     assert verdicts(attention.check(bench)) == {"pass"}
-    rows = Layer.rows
-    monkeypatch.setattr(Layer, "rows", lambda self, start, stop: rows(self, start, stop).square())
+    rows = CapturedLayer.rows
+    monkeypatch.setattr(CapturedLayer, "rows", lambda self, start, stop: rows(self, start, stop).square())
     assert verdicts(attention.check(bench)) == {"fail"}
 
 

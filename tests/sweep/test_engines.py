@@ -12,13 +12,14 @@ from torch import Tensor
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
+from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.sweep import engine_choice, engines
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, RaceEvent, Trial, grid
 from dlkit.vectorized import stackable
 from dlkit.vectorized.stacked_runs import StackedRuns
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 FIXED = ["train.epochs=null", "train.steps=2", "train.eval_every=2 steps", "train.log_every=2", "train.precision=fp32"]
 FIXED += ["train.compile=off", "train.channels_last=off"]
 ContestOf = Callable[..., Contest]

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.app.contest import Contest
+from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.sweep import engine_choice, engines
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, Smaller, Trial, Unrecorded, grid
@@ -24,7 +25,7 @@ from dlkit.vectorized import stacked_runs as stacks
 from dlkit.vectorized.graph_replay import GraphReplay
 from dlkit.vectorized.stacked_optimizer import BatchedOptimizer
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 ContestOf = Callable[..., Contest]
 
 
@@ -47,7 +48,7 @@ def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         original(self)
 
     monkeypatch.setattr(stacks.StackedRuns, "_lay_out", lay_out)
-    monkeypatch.setattr(stacks, "GroupwiseOptimizer", BatchedOptimizer)
+    monkeypatch.setattr(stacks, "ByGroup", BatchedOptimizer)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
     race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
-    stack = stacks.StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     batches = stack.batches()
     for _ in range(2):
         stack.take_step(*next(batches))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlkit.doctor.finding import Examined
 
 
-def doctor(
+def doctor_command(
     check: Annotated[
         bool, typer.Option("--check", help="Compare what dlkit computes here with twins in bare torch.")
     ] = False,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dlkit.app.ood import Outside
 
 
-def evaluate(
+def eval_command(
     run: Annotated[
         str,
         typer.Argument(

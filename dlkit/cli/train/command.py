@@ -33,7 +33,7 @@ _MOVABLE = ("compile", "cuda_graph")  # what the machine that a run goes on on m
 _AUTO = ("precision", "compile", "cuda_graph", "channels_last")
 
 
-def train(
+def train_command(
     recipe: RecipeName,
     overrides: Overrides = None,
     run_dir: Annotated[
