@@ -161,7 +161,7 @@ def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pyt
 
 def test_an_engine_that_does_not_fit_is_not_chosen(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
     race_of = contest(optimizers=["sgd"])
-    monkeypatch.setattr(engine_choice, "Stack", Narrow)
+    monkeypatch.setattr(engine_choice, "StackedRuns", Narrow)
     choice = engine_choice.fastest(grid(["sgd"], [1e-2], 4), race_of.training, 1, shortest=0)
     assert (choice.engine, choice.size, set(choice.estimates)) == ("loop", None, {"loop"})
 
