@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlkit.assemble.language_model import Reader
 from dlkit.attention.ablation import Loss, ablate, class_logit, masked_loss, next_token_loss
 from dlkit.attention.capture import layers_of
 from dlkit.attention.texts import TokenizedText
 from dlkit.errors import RequestError
+from dlkit.lm.language_model import LanguageModel
 
 _LOGITS = 1 << 24  # numbers of logits at once
 
 
-def ablation(reader: Reader, texts: Sequence[TokenizedText], seed: int) -> dict[str, Any]:
+def ablation(reader: LanguageModel, texts: Sequence[TokenizedText], seed: int) -> dict[str, Any]:
     """`of`: what is measured; `rises`: (L, H), how much it gets worse without each head, as a mean over texts.
 
     Raises:
@@ -38,7 +38,7 @@ def ablation(reader: Reader, texts: Sequence[TokenizedText], seed: int) -> dict[
     return {"of": of, "rises": sums / len(texts)}
 
 
-def _loss(reader: Reader, text: TokenizedText, seed: int) -> tuple[str, Loss]:
+def _loss(reader: LanguageModel, text: TokenizedText, seed: int) -> tuple[str, Loss]:
     model = reader.model
     device = next(model.parameters()).device
     tokens, segments = torch.tensor(text.numbers, device=device), torch.tensor(text.segments, device=device)
@@ -46,7 +46,7 @@ def _loss(reader: Reader, text: TokenizedText, seed: int) -> tuple[str, Loss]:
         if len(text) < 2:
             raise RequestError("a single token predicts nothing: there is no loss to change", "give a longer text")
         return "loss in nats a token", next_token_loss(model, tokens)
-    if reader.task == "masked-lm":
+    if not reader.classifies:
         plain = np.flatnonzero(~np.array(text.special))
         wanted = max(1, round(0.15 * len(plain)))
         places = np.sort(np.random.default_rng(seed).choice(plain, size=wanted, replace=False))

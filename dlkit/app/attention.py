@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dlkit.app.ablation import ablation
-from dlkit.assemble.language_model import Reader, open_reader
 from dlkit.attention import flow
 from dlkit.attention.capture import layers_of
 from dlkit.attention.head_scores import Survey, places_of, survey
@@ -20,6 +19,7 @@ from dlkit.attention.page import Page
 from dlkit.attention.request import Request, selected, token_range
 from dlkit.attention.texts import TokenizedText, tokenize
 from dlkit.errors import RequestError
+from dlkit.lm.language_model import LanguageModel, open_language_model
 from dlkit.train import machine
 
 _LOOSE = 1e-3  # a difference of the check that deserves a remark
@@ -29,7 +29,7 @@ _LOOSE = 1e-3  # a difference of the check that deserves a remark
 class Side:
     """One model, its texts, and what was seen. `remarks` are for the user."""
 
-    reader: Reader
+    reader: LanguageModel
     texts: list[TokenizedText]
     layers: list[int]
     heads: list[int]
@@ -59,7 +59,7 @@ def open_side(
         keep: look once more and keep what weights are taken from.
     """
     device = machine.pick_device(request.device)
-    reader = open_reader(reference, device, checkpoint)
+    reader = open_language_model(reference, device, checkpoint)
     attention = layers_of(reader.model)
     layers = selected("--layers", request.layers, len(attention))
     heads = selected("--heads", request.heads, attention[0].heads)
@@ -96,14 +96,16 @@ def open_side(
     return Side(reader, tokenized, layers, heads, tokens, seen, kept, rises, remarks)
 
 
-def _tokenized(reader: Reader, request: Request, text: str, number: int, context: int, alone: bool) -> TokenizedText:
+def _tokenized(
+    reader: LanguageModel, request: Request, text: str, number: int, context: int, alone: bool
+) -> TokenizedText:
     try:
         return tokenize(reader.tokenizer, text, context, causal=reader.causal, pair=request.pair, cut=request.cut)
     except RequestError as error:
         raise error if alone else RequestError(f"text {number + 1}: {error.message}", error.hint) from error
 
 
-def _kept(reader: Reader, request: Request, text: TokenizedText, remarks: list[str]) -> Look:
+def _kept(reader: LanguageModel, request: Request, text: TokenizedText, remarks: list[str]) -> Look:
     """A look at a single text that keeps queries and keys, and follows a token down where that is asked for."""
     target = None
     if request.stack:

@@ -12,16 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit import assemble
-from dlkit.assemble import weightless
-from dlkit.assemble.data import default_split, extent, load_data
-from dlkit.assemble.language import LanguageData
-from dlkit.data.dataset import Dataset
+from dlkit.assemble import build_task, untrained_model
+from dlkit.finite import require_metrics, require_weights
 from dlkit.recipe import Recipe
 from dlkit.tasks.classification import per_class
+from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.train import checkpoint, machine
 from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.finite import require_metrics, require_weights
 from dlkit.train.settings import Settings, Views
 from dlkit.train.training import autocast
 from dlkit.train.weights import load_weights
@@ -32,7 +29,7 @@ class Trained:
     """A model with the weights of a checkpoint, and the data of its recipe, treated as in training."""
 
     model: nn.Module
-    dataset: Dataset | LanguageData
+    dataset: TaskData
     settings: Settings
     step: int
 
@@ -44,15 +41,14 @@ def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, wh
         recipe: of the run, perhaps with other data.
         checkpoint_path: the checkpoint.
         device: for the model.
-        whole: whether nothing is held out of the data, as `assemble.data.measured` decides.
+        whole: whether nothing is held out of the data, as `measured_data.measured` decides.
 
     Raises:
         DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
     """
     saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
     dataset = load_data(recipe, saved.state["data"], whole)
-    weightless.require(functools.partial(assemble.architecture, recipe, dataset))
-    model = assemble.build_model(recipe, dataset)
+    model = untrained_model(recipe, dataset)
     require_weights(saved.weights, checkpoint_path)
     load_weights(model, saved.weights)
     model = model.to(device)
@@ -102,9 +98,9 @@ def evaluate_trained(
     """
     model, dataset, settings = found.model, found.dataset, found.settings
     channels_last = settings.channels_last == "on"
-    split = split or default_split(dataset)
-    batches = assemble.split_batches(recipe, dataset, split, device, False, channels_last)
-    task = assemble.build_task(recipe, dataset, views)
+    split = split or dataset.default_split
+    batches = dataset.batches(recipe, split, device, False, channels_last)
+    task = build_task(recipe, dataset, views)
     meter = task.meter(device)
     started = time.perf_counter()
     evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
@@ -124,7 +120,7 @@ def evaluate_trained(
         rows,
         confusion,
         damaged,
-        extent(dataset, split),
-        dataset.left_out if isinstance(dataset, LanguageData) else {},
+        dataset.extent(split),
+        dataset.left_out,
         settings.precision,
     )

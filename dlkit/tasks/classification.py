@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.train import views as test_time
-from dlkit.train.finite import require_answers
+from dlkit.finite import require_answers
+from dlkit.tasks import test_time_augmentation as test_time
 from dlkit.train.settings import Views
 
 ECE_BINS = 15

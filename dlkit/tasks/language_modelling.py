@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.finite import require_answers
 from dlkit.kernels.linear_cross_entropy import chunk_rows, pays
-from dlkit.train.finite import require_answers
 
 Into = Callable[[Tensor, Any], Tensor]
 

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
+from dlkit.finite import all_finite, first_not_finite
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.compilation import Compilations
 from dlkit.train.ema import ExponentialMovingAverage
 from dlkit.train.evaluate import evaluate, loss_of, watched
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
-from dlkit.train.finite import all_finite, first_not_finite
 from dlkit.train.passes import Passes
 from dlkit.train.scaler import Scaler
 from dlkit.train.settings import steps_between

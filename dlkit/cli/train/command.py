@@ -24,7 +24,7 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
-    from dlkit.assemble import Built
+    from dlkit.assemble import Assembled
     from dlkit.train.events import Finished
     from dlkit.train.run_directory import RunDirectory
     from dlkit.train.training import Training
@@ -89,11 +89,11 @@ def train(
             _train(built, directory, begins, stop, Output(as_json, quiet))
 
 
-def _build(recipe: Recipe, device: str, stop: GracefulStop) -> Built:
-    from dlkit import assemble
+def _build(recipe: Recipe, device: str, stop: GracefulStop) -> Assembled:
+    from dlkit.assemble import assemble_training
     from dlkit.train import machine
 
-    return assemble.training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
+    return assemble_training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
 
 
 def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
@@ -138,17 +138,16 @@ def _name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
     return told if isinstance(told, str) else wanted.name if wanted.path != saved.path else saved.name
 
 
-def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
-    from dlkit.assemble.data import require_same
+def _train(built: Assembled, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
     from dlkit.cli.train.view import TrainingView
+    from dlkit.finite import require_metrics
     from dlkit.train import environment, random_state, run_directory
     from dlkit.train.events import Checkpointed, Finished
-    from dlkit.train.finite import require_metrics
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
     if latest is not None:
-        require_same(built.dataset, latest.state["data"])
+        built.dataset.require_same(latest.state["data"])
         directory.open_metrics(latest)
     if begins:
         tell_taken(built.dataset.sources, output)
@@ -216,7 +215,7 @@ def _pretty(record: dict[str, Any]) -> str:
     return json_text(record, indent=1) + "\n"
 
 
-def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
+def _record(built: Assembled, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
     return {
         "run": str(directory.path),
         "recipe": built.recipe.name,
