@@ -14,10 +14,12 @@ from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.task_data import TaskData, load_data
-from dlkit.train import footprint, last_batch, machine, plan, random_state
-from dlkit.train.evaluate import Batches, Task
+from dlkit.train import autotune, last_batch, memory_estimate, rng
+from dlkit.train.device import choose_kernels
+from dlkit.train.interfaces import BatchSource, Task
 from dlkit.train.model_size import require_room_for_model
-from dlkit.train.settings import Settings, Views
+from dlkit.train.precision import set_matmul_precision
+from dlkit.train.settings import TestViews, TrainSettings
 from dlkit.train.training import Training
 
 __all__ = ["Assembled", "assemble_training", "build_task", "initial_model", "load_data", "optimizer_of", "schedule_of",
@@ -57,13 +59,13 @@ def assemble_training(
         DlkitError: data or pretrained weights are missing or broken, or a step would not fit into memory.
         RequestError: parts of the recipe do not go together.
     """
-    settings = Settings(**recipe.values["train"])
+    settings = TrainSettings(**recipe.values["train"])
     if settings.flush_denormal:
         torch.set_flush_denormal(True)
     dataset = dataset or load_data(recipe)
     model, remarks = initial_model(recipe, dataset)
     model = model.to(device)
-    settings = plan.layout(settings, model, device)
+    settings = autotune.choose_layout(settings, model, device)
     if settings.compile == "auto" and not dataset.same_shape:
         settings = dataclasses.replace(settings, compile="off")  # each shape would be compiled anew
     channels_last = settings.channels_last == "on"
@@ -104,14 +106,14 @@ def initial_model(recipe: Recipe, dataset: TaskData) -> tuple[nn.Module, list[st
         DlkitError: memory is too small for it, or its weights are missing or broken.
     """
     require_room_for_model(functools.partial(dataset.untrained_model, recipe))
-    random_state.seed_everything(recipe.values["seed"])
+    rng.seed_everything(recipe.values["seed"])
     return dataset.initial_model(recipe)
 
 
-def build_task(recipe: Recipe, dataset: TaskData, views: Views | None = None) -> Task:
+def build_task(recipe: Recipe, dataset: TaskData, views: TestViews | None = None) -> Task:
     """What the recipe learns from the data; `views` stands for its `test_views`."""
     (loss, keys), _ = components("loss", recipe.values["loss"])
-    views = views or Settings(**recipe.values["train"]).test_views
+    views = views or TrainSettings(**recipe.values["train"]).test_views
     if views != "one" and dataset.images is None:
         raise RequestError(f"test_views: {views} needs images, {dataset.name} has none", "set train.test_views=one")
     return dataset.objective(loss(**keys), views)
@@ -133,12 +135,12 @@ def schedule_of(recipe: Recipe) -> Callable[[int, int], float]:
 
 
 def _batches_of(
-    recipe: Recipe, dataset: TaskData, settings: Settings, device: torch.device, channels_last: bool
-) -> tuple[Batches, dict[str, Batches]]:
+    recipe: Recipe, dataset: TaskData, settings: TrainSettings, device: torch.device, channels_last: bool
+) -> tuple[BatchSource, dict[str, BatchSource]]:
     """The batches to train on, and those of the split to evaluate on meanwhile, by its name."""
     batches = dataset.batches(recipe, "train", device, True, channels_last)
     # images that grow would have every convolution tried anew for each size
-    machine.choose_kernels(settings.deterministic, benchmark=not getattr(batches, "grow_epochs", 0))
+    choose_kernels(settings.deterministic, benchmark=not getattr(batches, "grow_epochs", 0))
     evaluations = {
         split: dataset.batches(recipe, split, device, False, channels_last) for split in dataset.evaluated_splits[:1]
     }
@@ -153,16 +155,16 @@ def _batches_of(
 def _settle(training: Training) -> None:
     """Refuse what cannot work, before it is begun, and decide what the settings leave at `auto`."""
     training.schedule(0, training.total_steps)  # which refuses a warm-up that does not fit
-    footprint.require(training)
+    memory_estimate.require_step_fits(training)
     batch = next(iter(training.batches.epoch(0)))
-    last_batch.require(training, batch)
-    training.settings = plan.settle(
+    last_batch.require_usable_last_batch(training, batch)
+    training.settings = autotune.resolve_auto(
         training.settings, training.model, training.task, batch, training.device, training.total_steps
     )
-    machine.multiply_at(training.settings.precision)
+    set_matmul_precision(training.settings.precision)
 
 
-def _settled_remarks(asked: Settings, training: Training, dataset: TaskData) -> list[str]:
+def _settled_remarks(asked: TrainSettings, training: Training, dataset: TaskData) -> list[str]:
     remarks = [f"{measure} is left out: {why}" for measure, why in dataset.left_out.items()]
     precision = training.settings.precision
     if asked.precision not in ("auto", precision):
@@ -170,8 +172,8 @@ def _settled_remarks(asked: Settings, training: Training, dataset: TaskData) -> 
     return remarks
 
 
-def _decided(recipe: Recipe, settings: Settings) -> Recipe:
+def _decided(recipe: Recipe, settings: TrainSettings) -> Recipe:
     """The recipe with the settings that were decided."""
-    decided = {key: getattr(settings, key) for key in plan.DECIDED}
+    decided = {key: getattr(settings, key) for key in autotune.DECIDED}
     values = {**recipe.values, "train": {**recipe.values["train"], **decided}}
     return Recipe(recipe.name, recipe.path, values)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import DlkitError
-from dlkit.finite import require_weights
+from dlkit.finite import require_finite_weights
 from dlkit.pretrained import huggingface_files
 from dlkit.pretrained.huggingface_config import Family, architecture_of, ends_of, labels_of, read_config
 
@@ -199,7 +199,7 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
                 break
         else:
             surplus.append(name)
-    require_weights(taken, path)
+    require_finite_weights(taken, path)
     return found, surplus
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dlkit.data.text import tokenizer_files
 from dlkit.errors import DlkitError
-from dlkit.finite import require_weights
+from dlkit.finite import require_finite_weights
 from dlkit.pretrained import huggingface
 from dlkit.pretrained.huggingface import HubModel
 from dlkit.storage import run_reference
@@ -26,12 +26,12 @@ def open_weights(path: Path) -> HubModel:
             hub.ends |= tokenizer_files.ends_of(path, tokenizer_files.from_directory(path))
         return hub
     run = run_reference.resolve(str(path))
-    saved = checkpoint.load(run.choose(), files=("model", "ema"))
+    saved = checkpoint.load_checkpoint(run.choose(), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:
         raise DlkitError(f"{path} is no BERT or GPT", "model.weights takes a run of a language task")
     tensors = saved.weights
-    require_weights(tensors, path)
+    require_finite_weights(tensors, path)
     head = tensors.get("head.classifier.bias")
     return HubModel(
         path,

@@ -1,6 +1,6 @@
 """Images and rows of numbers, one class each: what they add to the components of a recipe.
 
-Batches, pretrained weights, layers that are set by the data, and the classes and columns that a checkpoint knows.
+BatchSource, pretrained weights, layers that are set by the data, and the classes and columns that a checkpoint knows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.classification import Classification
 from dlkit.tasks.task_data import TaskData, read_component
-from dlkit.train.evaluate import Batches
-from dlkit.train.settings import Views
+from dlkit.train.interfaces import BatchSource
+from dlkit.train.settings import TestViews
 from dlkit.train.weights import load_weights
 
 _WHITENING_IMAGES = 5000  # that a whitening layer is set by, as in Jordan 2024, arXiv:2404.00498
@@ -94,7 +94,7 @@ class ArrayData(TaskData):
 
     def split_batches(
         self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
-    ) -> Batches:
+    ) -> BatchSource:
         _, [(constructor, keys)] = components("data", recipe.values["data"])
         data = self.dataset
         arguments = [data.splits[split], data.mean, data.std, device, recipe.values["seed"], training]
@@ -130,7 +130,7 @@ class ArrayData(TaskData):
         source = few.batches(recipe, "train", torch.device("cpu"), training=False)
         return torch.cat([batch[0] for batch in source.epoch(0)])
 
-    def objective(self, loss: nn.Module, views: Views = "one") -> Classification:
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> Classification:
         return Classification(loss, self.classes, views)
 
 

@@ -19,7 +19,7 @@ from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_data import TextData
-from dlkit.train.settings import Views
+from dlkit.train.settings import TestViews
 
 
 class CorpusData(TextData):
@@ -90,7 +90,7 @@ class CausalCorpus(CorpusData):
             self._measured.add(split)
         return windows(self.tokens(split), device, recipe.values["seed"], training, **keys)
 
-    def objective(self, loss: nn.Module, views: Views = "one") -> CausalLM:
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> CausalLM:
         """What is learned. Bits per byte are measured where the tokens of what is evaluated give back every byte."""
         why = self.inexact
         if why:
@@ -110,7 +110,7 @@ class MaskedCorpus(CorpusData):
         special = special_tokens(self.tokenizer)
         return windows(self.tokens(split), device, recipe.values["seed"], training, special, **keys)
 
-    def objective(self, loss: nn.Module, views: Views = "one") -> MaskedLM:
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> MaskedLM:
         return MaskedLM(loss)
 
 

@@ -22,8 +22,8 @@ from dlkit.recipe.components import components
 from dlkit.tasks.task_data import read_component
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
 from dlkit.tasks.text_data import TextData
-from dlkit.train.evaluate import Task
-from dlkit.train.settings import Views
+from dlkit.train.interfaces import Task
+from dlkit.train.settings import TestViews
 
 
 class LabelledTextData(TextData):
@@ -85,7 +85,7 @@ class LabelledTextData(TextData):
         self._cut[split] = found.encoded.lost
         return found
 
-    def objective(self, loss: nn.Module, views: Views = "one") -> Task:
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
         """What is learned. Raises RequestError if the loss is not made for the data's answers."""
         if self.data.answer == "number":
             if not isinstance(loss, SquaredError):

@@ -17,8 +17,8 @@ from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.same_data import require_same
-from dlkit.train.evaluate import Batches, Task
-from dlkit.train.settings import Views
+from dlkit.train.interfaces import BatchSource, Task
+from dlkit.train.settings import TestViews
 
 _OWN_FILE = {"val": "validation_path", "test": "test_path"}  # split -> the source that it may have of its own
 
@@ -59,13 +59,13 @@ class TaskData(ABC):
         """The recipe's model with the weights that training starts from, and remarks about pretrained ones."""
 
     @abstractmethod
-    def objective(self, loss: nn.Module, views: Views = "one") -> Task:
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
         """What is learned and measured; `views` of each image are averaged in evaluation."""
 
     @abstractmethod
     def split_batches(
         self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
-    ) -> Batches:
+    ) -> BatchSource:
         """The batches of a split that exists."""
 
     @abstractmethod
@@ -85,7 +85,7 @@ class TaskData(ABC):
 
     def batches(
         self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool = False
-    ) -> Batches:
+    ) -> BatchSource:
         """The batches of a split. Raises RequestError if there is no such split."""
         self.require_split(split)
         return self.split_batches(recipe, split, device, training, channels_last)
