@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,21 @@ class Entry:
     also: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     download: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Args:
+        target: what reads its data, as `module:attribute`; see `dlkit.tasks.task_data.TaskData`.
+        help: one line.
+        inputs: of its models: only recipes on text have a tokenizer.
+    """
+
+    target: str
+    help: str
+    inputs: Literal["images", "rows", "text"]
 
 
 _IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
@@ -205,9 +220,6 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "schedule": SCHEDULES,
 }
 
-# Tasks whose inputs are tokens: only their recipes have a tokenizer.
-TEXT_TASKS = ("text-classification", "causal-lm", "masked-lm")
-
 # Where the hub keeps the models whose bare names people know.
 HUB_NAMES = {
     "gpt2": "openai-community/gpt2",
@@ -224,11 +236,13 @@ HUB_NAMES = {
 }
 
 TASKS = {
-    "image-classification": "one label an image",
-    "tabular-classification": "one label a row of numbers",
-    "text-classification": "one label a text or a pair of texts",
-    "causal-lm": "the next token of a text",
-    "masked-lm": "the masked tokens of a text",
+    "image-classification": Task("dlkit.tasks.array_data:image_data", "one label an image", "images"),
+    "tabular-classification": Task("dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows"),
+    "text-classification": Task(
+        "dlkit.tasks.labelled_text_data:LabelledTextData", "one label a text or a pair of texts", "text"
+    ),
+    "causal-lm": Task("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
+    "masked-lm": Task("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),
 }
 
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import DlkitError
+from dlkit.finite import require_finite_weights
 from dlkit.pretrained import huggingface_files
 from dlkit.pretrained.huggingface_config import Family, architecture_of, ends_of, labels_of, read_config
-from dlkit.train.finite import require_finite_weights
 
 _NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
 

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dlkit.errors import DlkitError
+from dlkit.finite import require_finite_weights
 from dlkit.storage import run_reference
 from dlkit.train import checkpoint
-from dlkit.train.finite import require_finite_weights
 
 # What stands in the place of a file that was not really downloaded, by how it begins: what it is, and what to do.
 _NO_WEIGHTS = {

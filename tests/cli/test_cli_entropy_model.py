@@ -37,10 +37,10 @@ CONTRASTS = """() => [...document.querySelectorAll('.key span')].slice(1).map(sp
 
 
 def write(folder: Path, model: Any, tokenizer: tokenizers.Tokenizer) -> Path:
-    from dlkit.assemble.language_model import Reader, write_hub
+    from dlkit.lm.language_model import LanguageModel, write_hub
 
     task = "causal-lm" if isinstance(model, GPT) else "masked-lm"
-    write_hub(Reader(folder, model, tokenizer, task, None, lambda: model), folder)
+    write_hub(LanguageModel(folder, model, tokenizer, task, None, lambda: model), folder)
     return folder
 
 

@@ -16,20 +16,21 @@ from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text import tokenizer_files
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError, RequestError
-from dlkit.models.bert import BERT
+from dlkit.finite import require_finite_weights
+from dlkit.models.bert import BERT, SequenceHead
 from dlkit.models.gpt import GPT
 from dlkit.pretrained import huggingface, huggingface_export
 from dlkit.recipe import load as load_recipe
 from dlkit.storage import run_reference
 from dlkit.storage.atomic_file import atomic_file
+from dlkit.tasks.text_data import task_of
 from dlkit.train import checkpoint
-from dlkit.train.finite import require_finite_weights
 from dlkit.train.precision import supported_precision
 from dlkit.train.weights import load_weights
 
 
 @dataclass(frozen=True)
-class Reader:
+class LanguageModel:
     """A trained language model with its tokenizer, ready to use.
 
     Args:
@@ -56,8 +57,13 @@ class Reader:
 
     @property
     def causal(self) -> bool:
-        """Whether it is a GPT."""
+        """Whether it predicts the next token: a GPT."""
         return isinstance(self.model, GPT)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it answers for whole sequences: a BERT with such a head."""
+        return isinstance(self.model, BERT) and isinstance(self.model.head, SequenceHead)
 
     def untrained(self, seed: int) -> nn.Module:
         """The same architecture with random weights, on the same device, in evaluation mode."""
@@ -67,7 +73,7 @@ class Reader:
         return made.to(next(self.model.parameters()).device).eval()
 
 
-def open_reader(reference: str, device: torch.device, checkpoint_name: str | None = None) -> Reader:
+def open_language_model(reference: str, device: torch.device, checkpoint_name: str | None = None) -> LanguageModel:
     """A run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
 
     Raises:
@@ -82,14 +88,14 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
             raise DlkitError(f"{path}: a tokenizer of {tokenizer.size} tokens, a model of {hub.vocabulary}")
         window = hub.architecture["context"]
         if hub.family == "gpt":
-            task, make = "causal-lm", functools.partial(GPT, hub.vocabulary, window, **hub.architecture)
+            make = functools.partial(GPT, hub.vocabulary, window, **hub.architecture)
         else:
-            task = "text-classification" if hub.outputs else "masked-lm"
             make = functools.partial(BERT, hub.vocabulary, window, hub.outputs, **hub.architecture)
         model = make()
         fresh = huggingface.load_into(model, hub)
+        task = task_of(hub.family, hub.outputs)
         ends = _ends(hub.ends | tokenizer_files.ends_of(path, tokenizer), tokenizer)
-        return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh), ends)
+        return LanguageModel(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh), ends)
     run = run_reference.resolve(reference)
     saved = checkpoint.load_checkpoint(run.choose(checkpoint_name), files=("model", "ema"))
     described = saved.state["data"]
@@ -99,10 +105,10 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
         )
     window, task = described["architecture"]["context"], described["task"]
     classes = tuple(described.get("classes", ()))
-    if task == "causal-lm":
+    tensors = saved.tensors["model"]
+    if "segments.weight" not in tensors:
         make = functools.partial(GPT, described["vocabulary"], window, **described["architecture"])
     else:
-        tensors = saved.tensors["model"]
         outputs = len(tensors["head.classifier.bias"]) if "head.classifier.bias" in tensors else None
         make = functools.partial(BERT, described["vocabulary"], window, outputs, **described["architecture"])
     model = make()
@@ -110,10 +116,10 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
     load_weights(model, saved.weights)
     tokenizer = tokenizers.from_json(described["tokenizer"])
     ends = _ends(set(described.get("ends", ())), tokenizer)
-    return Reader(run.path, model.to(device).eval(), tokenizer, task, saved.step, make, classes, ends=ends)
+    return LanguageModel(run.path, model.to(device).eval(), tokenizer, task, saved.step, make, classes, ends=ends)
 
 
-def weights_format(reader: Reader, device: torch.device) -> str:
+def weights_format(reader: LanguageModel, device: torch.device) -> str:
     """What the weights are held in to generate: `bf16` on a GPU for a run that was trained so, else `fp32`.
 
     A token reads every weight once, and of a GPU's memory that takes half the time at half the bytes.
@@ -130,7 +136,7 @@ def _ends(given: set[int], tokenizer: Tokenizer) -> frozenset[int]:
     return frozenset(given or {number for number in [tokenizer.separator] if number is not None})
 
 
-def write_hub(reader: Reader, directory: Path) -> int:
+def write_hub(reader: LanguageModel, directory: Path) -> int:
     """Write the tokenizer, model.safetensors and config.json for Hugging Face's libraries; returns their bytes.
 
     After an error or an interrupt they are gone again.
