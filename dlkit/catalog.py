@@ -31,7 +31,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskEntry:
     """One task.
 
     Args:
@@ -49,11 +49,11 @@ _IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
 _STREAMED = ("dlkit.data.images.streaming:StreamedImages",)
 _ROW_BATCHES = ("dlkit.data.batches:Batches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
-_WEIGHTS = ("dlkit.pretrained.vision:pretrained",)
+_WEIGHTS = ("dlkit.pretrained.vision:load_pretrained",)
 _IMAGES = ("image-classification",)
 _ROWS = ("tabular-classification",)
 _WINDOWS = ("dlkit.data.text.windows:TokenWindows", "dlkit.data.text.windows:MaskedWindows")
-_PRETRAINED = ("dlkit.pretrained.huggingface:pretrained",)
+_PRETRAINED = ("dlkit.pretrained.huggingface:LanguageStart",)
 _RUNNING_TEXT = ("causal-lm", "masked-lm")
 _CAUSAL = ("causal-lm",)
 _TEXTS = ("text-classification",)
@@ -236,13 +236,13 @@ HUB_NAMES = {
 }
 
 TASKS = {
-    "image-classification": Task("dlkit.tasks.array_data:image_data", "one label an image", "images"),
-    "tabular-classification": Task("dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows"),
-    "text-classification": Task(
+    "image-classification": TaskEntry("dlkit.tasks.array_data:image_data", "one label an image", "images"),
+    "tabular-classification": TaskEntry("dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows"),
+    "text-classification": TaskEntry(
         "dlkit.tasks.labelled_text_data:LabelledTextData", "one label a text or a pair of texts", "text"
     ),
-    "causal-lm": Task("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
-    "masked-lm": Task("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),
+    "causal-lm": TaskEntry("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
+    "masked-lm": TaskEntry("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),
 }
 
 

@@ -31,7 +31,7 @@ class CorpusData(TextData):
         (constructor, keys), _ = components("data", recipe.values["data"])
         self.corpus: Corpus = constructor(**keys)
         super().__init__(recipe, [self.corpus.splits["train"]], saved)
-        if recipe.values["model"]["new_head"] or recipe.values["model"]["labels"] is not None:
+        if self.start.new_head or self.start.labels is not None:
             raise RequestError(f"model.new_head and model.labels are for classifiers, not for {self.task}")
         self.name = self.corpus.name
         self._tokens: dict[str, Tokens] = {}

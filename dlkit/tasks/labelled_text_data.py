@@ -15,8 +15,9 @@ from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.sentences import running_text
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
-from dlkit.pretrained.huggingface import HubModel
+from dlkit.pretrained.huggingface import LanguageStart
 from dlkit.pretrained.language_head import with_classes, without_head
+from dlkit.pretrained.weights import LanguageWeights
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.task_data import read_component
@@ -42,7 +43,7 @@ class LabelledTextData(TextData):
         self.name, self.classes = self.data.name, self.data.classes
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
         if saved is None and self.weights is not None:
-            self._take_head(recipe, self.weights)
+            self._take_head(self.start, self.weights)
         if saved is not None and saved["classes"] != list(self.classes):
             raise DlkitError(
                 f"{self.name} has the classes {', '.join(self.classes)}; the model knows {', '.join(saved['classes'])}",
@@ -57,12 +58,11 @@ class LabelledTextData(TextData):
     def take_whole(self) -> None:
         self.data = dataclasses.replace(self.data, splits=whole(self.data.splits))
 
-    def _take_head(self, recipe: Recipe, weights: HubModel) -> None:
+    def _take_head(self, start: LanguageStart, weights: LanguageWeights) -> None:
         """Bring the rows of a pretrained head into the order of the data's classes, and pool as it was trained to."""
-        _, [(_, start)] = components("model", recipe.values["model"])
         if self.data.answer == "class":
-            self.weights, self.remarks = with_classes(weights, self.classes, start["labels"], start["new_head"])
-        elif weights.outputs is not None and (start["new_head"] or weights.outputs != 1):
+            self.weights, self.remarks = with_classes(weights, self.classes, start.labels, start.new_head)
+        elif weights.outputs is not None and (start.new_head or weights.outputs != 1):
             self.weights, self.remarks = without_head(weights), [f"{weights.path}: the last layer starts anew"]
         pooling = weights.architecture.get("pooling", "first")
         if self.weights is not None and self.weights.outputs is not None and self.architecture["pooling"] != pooling:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from dlkit.data.text import tokenizer as tokenizers
-from dlkit.data.text import tokenizer_files
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, MASKED, Tokenizer
 from dlkit.errors import RequestError
-from dlkit.pretrained.huggingface import HubModel
 from dlkit.pretrained.huggingface_config import Family
+from dlkit.pretrained.weights import LanguageWeights
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 
 _RECIPES = ("dropout", "attention_dropout", "pooling")  # keys that a recipe may change of a pretrained architecture
 
 
-def language_architecture(recipe: Recipe, weights: HubModel | None, family: Family) -> dict[str, Any]:
+def language_architecture(recipe: Recipe, weights: LanguageWeights | None, family: Family) -> dict[str, Any]:
     """The keywords of the model's constructor.
 
     Raises:
@@ -50,7 +48,7 @@ def language_architecture(recipe: Recipe, weights: HubModel | None, family: Fami
     return found
 
 
-def language_tokenizer(recipe: Recipe, texts: list[Text], weights: HubModel | None, family: Family) -> Tokenizer:
+def language_tokenizer(recipe: Recipe, texts: list[Text], weights: LanguageWeights | None, family: Family) -> Tokenizer:
     """The recipe's tokenizer, trained on `texts` if need be, or that of the weights.
 
     Raises:
@@ -58,7 +56,7 @@ def language_tokenizer(recipe: Recipe, texts: list[Text], weights: HubModel | No
     """
     values, causal = recipe.values["tokenizer"], family == "gpt"
     if values["name"] == "auto" and weights is not None:
-        found = _own_tokenizer(weights)
+        found = weights.tokenizer()
     else:
         section = {"name": "bpe" if causal else "wordpiece"} if values["name"] == "auto" else values
         (constructor, keys), _ = components("tokenizer", section)
@@ -70,16 +68,9 @@ def language_tokenizer(recipe: Recipe, texts: list[Text], weights: HubModel | No
             f"the tokenizer has {found.size} tokens, the model in {weights.path} knows {weights.vocabulary}",
             "leave `tokenizer` out: a checkpoint brings its own",
         )
-    has_own = weights.tokenizer or (weights.path / "tokenizer.json").is_file()
-    if has_own and _own_tokenizer(weights).fingerprint != found.fingerprint:
+    if weights.has_tokenizer and weights.tokenizer().fingerprint != found.fingerprint:
         raise RequestError(
             f"tokenizer.name is {values['name']}, whose tokens are not those that {weights.path} was trained on",
             "leave `tokenizer` out (~tokenizer): a checkpoint brings its own",
         )
     return found
-
-
-def _own_tokenizer(weights: HubModel) -> Tokenizer:
-    if weights.tokenizer:
-        return tokenizers.from_json(weights.tokenizer)
-    return tokenizer_files.from_directory(weights.path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -10,10 +9,10 @@ from torch import nn
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text
 from dlkit.errors import RequestError
-from dlkit.pretrained import huggingface
-from dlkit.pretrained.huggingface import HubModel
+from dlkit.pretrained.huggingface import LanguageStart, load_language_weights
 from dlkit.pretrained.huggingface_config import Family
-from dlkit.pretrained.language_weights import open_weights
+from dlkit.pretrained.open_weights import open_language_weights
+from dlkit.pretrained.weights import LanguageWeights
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.language_start import language_architecture, language_tokenizer
@@ -42,7 +41,9 @@ class TextData(TaskData):
     def __init__(self, recipe: Recipe, texts: list[Text], saved: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.task: str = recipe.values["task"]
-        self.weights: HubModel | None = None  # pretrained
+        _, [(start, keys)] = components("model", recipe.values["model"])
+        self.start: LanguageStart = start(**keys)
+        self.weights: LanguageWeights | None = None  # pretrained
         self.ends: set[int] = set()  # token ids that end a text, where the pretrained weights say so
         if saved is not None:
             self.tokenizer = tokenizers.from_json(saved["tokenizer"])
@@ -50,11 +51,10 @@ class TextData(TaskData):
             self.vocabulary: int = saved["vocabulary"]
             self.ends = set(saved.get("ends", ()))
             return
-        _, [(_, start)] = components("model", recipe.values["model"])
-        if start["weights"] is not None:
-            self.weights = open_weights(Path(start["weights"]))
+        if self.start.weights is not None:
+            self.weights = open_language_weights(str(self.start.weights))
             self.ends = self.weights.ends
-        elif start["new_head"] or start["labels"] is not None:
+        elif self.start.new_head or self.start.labels is not None:
             raise RequestError("model.new_head and model.labels are about model.weights, which is not set")
         self.architecture = language_architecture(recipe, self.weights, self.family)
         self.tokenizer = language_tokenizer(recipe, texts, self.weights, self.family)
@@ -77,7 +77,7 @@ class TextData(TaskData):
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
         model, remarks = self.untrained_model(recipe), list(self.remarks)
         if self.weights is not None:
-            fresh = huggingface.load_into(model, self.weights)
+            fresh = load_language_weights(model, self.weights)
             if fresh:
                 remarks.append(f"{self.weights.path} does not have {', '.join(fresh)}: they start anew")
         return model, remarks
