@@ -125,7 +125,7 @@ def train_recipe(
     from dlkit.train import run_directory
 
     if begins:
-        run_directory.refuse(path, overwrite)
+        run_directory.require_new_run(path, overwrite)
     return Work(_train(wanted, path, begins, overwrite, device, should_stop, remarks))
 
 
@@ -134,15 +134,16 @@ def _train(
     remarks: list[str],
 ) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
     from dlkit import assemble
-    from dlkit.train import machine, run_directory
+    from dlkit.train import run_directory
+    from dlkit.train.device import pick_device
 
     yield from map(Remark, remarks)
     left = False  # whoever reads the events has gone
-    built = assemble.training(recipe, machine.pick_device(device), lambda: left or should_stop())
+    built = assemble.training(recipe, pick_device(device), lambda: left or should_stop())
     yield Prepared()
     # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
     if begins or path is None:
-        path = run_directory.create(path, re.sub(r"-\d+$", "", recipe.name), overwrite)
+        path = run_directory.create_run_directory(path, re.sub(r"-\d+$", "", recipe.name), overwrite)
     with run_directory.RunDirectory(path, recipe.values["train"]["keep_checkpoints"]) as directory:
         latest = yield from _open_run(built, directory, begins)
         finished: Finished | None = None
@@ -166,7 +167,7 @@ def _open_run(
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
     from dlkit.assemble.data import require_same
-    from dlkit.train import environment, random_state
+    from dlkit.train import environment, rng
 
     training = built.training
     latest = None if begins else directory.latest()
@@ -181,10 +182,10 @@ def _open_run(
         yield Remark(f"{directory.path} has no checkpoint yet: starting at step 0")
     else:
         yield Remark(f"going on with {directory.path} at step {latest.step}")
-        if (moved := random_state.moved(latest.state["random"], training.device)) is not None:
+        if (moved := rng.note_of_move(latest.state["random"], training.device)) is not None:
             yield Remark(moved)
     if latest is None:
-        described = environment.describe(training.device, built.dataset.sources)
+        described = environment.describe_environment(training.device, built.dataset.sources)
         directory.write("environment.json", _pretty({"recipe": built.recipe.name} | described))
         directory.open_metrics()
     yield Started(
@@ -210,8 +211,8 @@ def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | 
 
 def _conclude(built: Built, directory: RunDirectory, finished: Finished) -> Generator[TrainingEvent, None, TrainedRun]:
     """Write the summary and the curves. Raises NotFiniteError, after that, if a metric is not finite."""
-    from dlkit.train import curves, run_directory
-    from dlkit.train.finite import require_metrics
+    from dlkit.train import run_directory, run_plots
+    from dlkit.train.finite import require_finite_metrics
 
     damaged = _damaged(built.training)
     count = directory.note_damaged(damaged)
@@ -229,8 +230,8 @@ def _conclude(built: Built, directory: RunDirectory, finished: Finished) -> Gene
     left_out = getattr(built.dataset, "left_out", {}) or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
-    curves.draw(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
-    require_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
+    run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
+    require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     return run
 
 

@@ -33,7 +33,7 @@ class Keep:
         steps = checkpoint.steps_in(self.folder) if self.folder is not None else []
         if self.folder is None or not steps:
             return None
-        return checkpoint.load(self.folder / checkpoint.directory_name(steps[-1]))
+        return checkpoint.load_checkpoint(self.folder / checkpoint.directory_name(steps[-1]))
 
     def due(self) -> bool:
         waited = time.monotonic() - self._saved
@@ -43,8 +43,8 @@ class Keep:
         """Save in place of the checkpoint before. Raises DlkitError if the disk refuses."""
         assert self.folder is not None
         started = time.monotonic()
-        checkpoint.save(self.folder, state)
-        checkpoint.prune(self.folder, {state.step})
+        checkpoint.save_checkpoint(self.folder, state)
+        checkpoint.prune_checkpoints(self.folder, {state.step})
         self._saved = time.monotonic()
         self._cost = self._saved - started
 

@@ -17,13 +17,14 @@ import torch
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
+from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.errors import DlkitError
 from dlkit.sweep import engines
 from dlkit.sweep import saved_stack as keeping
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, RaceEvent, Underway, grid
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 SETTINGS = [
     "model.dropout=0.2", "model.norm=batch", "model.hidden=[16]", "data.validation=0.1", "train.epochs=null",
     "train.steps=12", "train.eval_every=5 steps", "train.log_every=5", "train.precision=fp32", "train.compile=off",

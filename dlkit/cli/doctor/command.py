@@ -61,10 +61,10 @@ def doctor_command(
         require_target("--report", report, (".json",))
 
     from dlkit.doctor import machine
-    from dlkit.train import machine as settings
+    from dlkit.train.device import pick_device
 
     output = Output(as_json, quiet)
-    place = settings.pick_device(device)
+    place = pick_device(device)
     found = machine.describe(place)
     if not chosen:
         output.emit(found, found["device"], lambda: view.machine(found))
