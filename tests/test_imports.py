@@ -40,7 +40,7 @@ MAY = {
     "pretrained": {"nn", "models", "train"},  # of train, checkpoints and checks of numbers: a run as weights, verified
     "train": {"nn", "kernels", "tasks"},
     "tasks": {"train", "metrics", "kernels", "data"},
-    "vectorized": {"nn", "kernels", "train", "tasks"},
+    "vectorized": {"nn", "kernels", "train", "metrics"},
     "sweep": {"train", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "train"},

@@ -48,4 +48,4 @@ def _sample(recipe: Recipe, dataset: Dataset) -> Tensor:
     rows = slice(None, None, max(1, len(split.targets) // _SAMPLE))
     few = dataclasses.replace(dataset, splits={"train": Split(split.inputs[rows], split.targets[rows])})
     source = batches(recipe, few, "train", torch.device("cpu"), False, False)
-    return torch.cat([batch[0] for batch in source.epoch(0)])
+    return torch.cat([batch.inputs for batch in source.epoch(0)])

@@ -6,6 +6,7 @@ Legend: N examples, K classes, logits (N, K), p = softmax(logits). A higher scor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +64,8 @@ class ScoreMeter:
         self._views: TestViews = which
         self._parts: list[Tensor] = []  # each (scores, n)
 
-    def update(self, model: nn.Module, batch: tuple[Tensor, ...]) -> None:
-        logits = test_time_augmentation.averaged_logits(model, batch[0], self._views)
+    def update(self, model: nn.Module, batch: Any) -> None:
+        logits = test_time_augmentation.averaged_logits(model, batch.inputs, self._views)
         logits = logits.float() if logits.device.type == "mps" else logits.double()
         self.samples += len(logits)
         self._parts.append(torch.stack([score(logits) for score in SCORES.values()]))
