@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlkit.finite import require_finite_outputs
 from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
 from dlkit.metrics.prediction_scores import prediction_scores
-from dlkit.train.finite import require_finite_outputs
 
 Into = Callable[[Tensor, Any], Tensor]
 
