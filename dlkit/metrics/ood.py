@@ -52,8 +52,8 @@ def separation(in_distribution: Tensor, ood: Tensor) -> dict[str, float]:
     """How well a score tells (N,) in-distribution from (M,) OOD examples; ties count half.
 
     `auroc`: the probability that an in-distribution example scores higher than an OOD one. `aupr_in` and `aupr_out`:
-    mean precision over recall, with the one or the other as what is to be found. `fpr95`: the share of OOD examples that are
-    accepted where at least 95 % of the in-distribution ones are.
+    mean precision over recall, with the one or the other as what is to be found. `fpr95`: the share of OOD examples
+    that are accepted where at least 95 % of the in-distribution ones are.
 
     Raises NotFiniteError if a score is NaN, which has no rank.
     """

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from scipy.stats import entropy
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from dlkit.metrics.ood import SCORES, energy, max_logit, max_softmax, ood_measures, negative_entropy, separation
+from dlkit.metrics.ood import SCORES, energy, max_logit, max_softmax, negative_entropy, ood_measures, separation
 from dlkit.tasks.ood_scores import ScoreMeter
 
 
