@@ -7,7 +7,7 @@ import math
 _LARGEST = 700.0  # e^709 is the largest power in float64
 
 
-def perplexity(loss: float) -> float:
+def token_perplexity(loss: float) -> float:
     """e^loss: the number of equally likely tokens that would be as hard to predict."""
     return math.exp(min(loss, _LARGEST))
 

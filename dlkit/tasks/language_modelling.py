@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from dlkit.finite import require_finite_outputs
 from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
 from dlkit.metrics.accumulation import sum_dtype
-from dlkit.metrics.language import bits_per_byte, perplexity
+from dlkit.metrics.language import bits_per_byte, token_perplexity
 
 Into = Callable[[Tensor, Any], Tensor]
 
@@ -130,7 +130,7 @@ class LanguageMeter:
         require_finite_outputs(unanswered, tokens, "tokens")
         nats = self.nats.item()
         loss = nats / max(tokens, 1)
-        metrics = {"loss": loss, "perplexity": perplexity(loss), "accuracy": right / max(tokens, 1)}
+        metrics = {"loss": loss, "perplexity": token_perplexity(loss), "accuracy": right / max(tokens, 1)}
         if bytes_:
             metrics["bits_per_byte"] = bits_per_byte(nats, bytes_)
         return metrics
