@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from dlkit import recipe as recipes
 from dlkit.app.events import Remark, damaged_remarks, data_remarks
-from dlkit.catalog import SECTIONS
+from dlkit.app.measured_data import changed_sources, measured
+from dlkit.catalog import SECTIONS, TASKS
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
@@ -52,7 +53,6 @@ class EvaluationRequest:
         """Load the weights and read all data: what is wrong with any of it shows before the first forward pass."""
         from dlkit.app.evaluation import open_trained
         from dlkit.app.ood import read_ood_data
-        from dlkit.assemble.data import changed_sources, measured
         from dlkit.train.device import pick_device
 
         place = pick_device(device)
@@ -188,7 +188,7 @@ def require_ood_source(source: str) -> None:
         for name, data in recipes.schema()["$defs"].items()
         if name.startswith("data.") and not set(data["required"]) - {"name"}
     ]
-    names = [name for name in named if "image-classification" in SECTIONS["data"][name].tasks]
+    names = [name for name in named if any(TASKS[task].inputs == "images" for task in SECTIONS["data"][name].tasks)]
     if kind == "images" and colon:
         if not Path(place).expanduser().is_dir():
             raise DlkitError(f"no such folder: {place}", "--ood images:FOLDER takes every image in a folder")

@@ -15,6 +15,7 @@ where the runs are evaluated, and never in between.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from dlkit.errors import DlkitError
 from dlkit.kernels import cpu_matmul
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.training import Training
@@ -222,13 +224,23 @@ class StackedRuns:
     def _evaluate(self) -> list[dict[str, float]]:
         """Metrics of each run on the split that the trainings monitor, or else on their first one."""
         metrics, finite = self.evaluation.measure()
-        self.finite &= finite
+        self.finite &= finite & self._finite_weights()
         return metrics
+
+    def _finite_weights(self) -> Tensor:
+        """(R,) whether all weights of a run are finite."""
+        finite = torch.ones_like(self.finite)
+        for value in (*self.parameters.values(), *self.buffers.values()):
+            if value.is_floating_point() and value.numel():
+                # max |x| is finite only if each x is
+                finite &= torch.linalg.vector_norm(value.detach().flatten(1), math.inf, dim=1).isfinite()
+        return finite
 
     # ------------------------------------------------------------------ state
 
     def capture(self) -> Checkpoint:
-        """Everything that the rest of the stack depends on."""
+        """Everything that the rest of the stack depends on. A run whose weights are not finite has diverged."""
+        self.finite &= self._finite_weights()
         sums = {"summed": self.summed, "finite": self.finite}
         sums |= {f"generator.{seed}": state for seed, state in enumerate(self.masks.states)}
         optimizers = self.updates.state()
@@ -241,12 +253,21 @@ class StackedRuns:
         return Checkpoint(self.taken, tensors, {"samples": self.since})
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on exactly where `capture` was called."""
+        """Go on exactly where `capture` was called.
+
+        Raises:
+            DlkitError: the checkpoint is of another model, or of another number of runs.
+        """
         tensors, state = checkpoint.tensors, checkpoint.state
         with torch.no_grad():
-            for own, name in ((self.parameters, "parameters"), (self.buffers, "buffers")):
+            for own, file in ((self.parameters, "parameters"), (self.buffers, "buffers")):
+                held = tensors[file]
+                if {key: value.shape for key, value in own.items()} != {
+                    key: value.shape for key, value in held.items()
+                }:
+                    raise DlkitError(f"the saved stack has other {file} than the runs that it is to go on with")
                 for key, value in own.items():
-                    value.copy_(tensors[name][key])
+                    value.copy_(held[key])
         self.updates.load(tensors["optimizers"])
         self.masks.states = [tensors["sums"][f"generator.{seed}"] for seed in range(len(self.masks.states))]
         # an earlier dlkit summed the means of the batches, over steps
