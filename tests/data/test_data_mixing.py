@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dlkit.data.batch import Batch, ClassificationBatch
-from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split, imagenet_statistics, statistics
+from dlkit.data.images.image_batches import ImageBatches
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy, cross_entropy_reference
 from dlkit.tasks.classification import Classification
