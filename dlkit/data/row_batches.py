@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlkit.annotations import Count
 from dlkit.data.batch import Batch, ClassificationBatch
-from dlkit.data.dataset import Split, standardised
+from dlkit.data.dataset import Split, standardize
 from dlkit.data.epochs import Epochs, mixed_seed
 
 
@@ -80,7 +80,7 @@ class RowBatches(Epochs):
             yield batch.map(lambda values, size=size: values.unflatten(0, (count, size)))
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        return standardised(inputs, mean, std).to(self.device)
+        return standardize(inputs, mean, std).to(self.device)
 
     def _drawn(self, number: int) -> list[Tensor]:
         """The order of epoch `number` and its augmentation parameters, each (samples,), on the CPU."""

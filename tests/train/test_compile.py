@@ -14,8 +14,8 @@ import torch
 from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
 
-from dlkit import recipe
-from dlkit.assemble import assemble_training, schedules
+from dlkit import recipe, schedules
+from dlkit.assemble import assemble_training
 from dlkit.data.dataset import Split
 from dlkit.data.images.image_batches import ImageBatches
 from dlkit.losses import CrossEntropy
