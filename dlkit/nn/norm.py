@@ -171,7 +171,7 @@ class GroupNorm(nn.Module):
         return f"{self.groups}, {self.weight.numel()}, eps={self.eps}"
 
 
-def norm(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1e-5) -> nn.Module:
+def norm_layer(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1e-5) -> nn.Module:
     """The norm of that name for rows (N, F) (dims = 1) or images (N, C, H, W) (dims = 2); eps is added to the variance.
 
     "group" takes the paper's 32 groups, or as many as divide the channels and leave at least four channels in each:
