@@ -178,6 +178,8 @@ ACTIVATIONS = {
     "gelu": Entry("dlkit.nn.activations:GELU", "x Phi(x) (Hendrycks & Gimpel 2016)"),
     "gelu_tanh": Entry("dlkit.nn.activations:gelu_tanh", "GELU by a hyperbolic tangent, as GPT-2 has it"),
     "silu": Entry("dlkit.nn.activations:SiLU", "x sigmoid(x), also called swish (Ramachandran et al. 2017)"),
+    "mish": Entry("dlkit.nn.activations:Mish", "x tanh(log(1 + e^x)) (Misra 2019)"),
+    "relu_squared": Entry("dlkit.nn.activations:SquaredReLU", "max(x, 0)^2 (So et al. 2021)"),
 }
 
 LOSSES = {

@@ -49,6 +49,16 @@ def silu_reference(x: Tensor) -> Tensor:
     return x * sigmoid_reference(x)
 
 
+def mish_reference(x: Tensor) -> Tensor:
+    # mish(x) = x tanh(softplus(x)), with softplus(x) = log(1 + e^x)
+    return x * torch.logaddexp(torch.zeros_like(x), x).tanh()
+
+
+def relu_squared_reference(x: Tensor) -> Tensor:
+    # relu(x)^2 = x max(x, 0)
+    return torch.where(x <= 0, 0.0, x * x)
+
+
 def softmax_reference(x: Tensor, dim: int = -1) -> Tensor:
     # softmax(x)_i = e^(x_i - m) / sum_j e^(x_j - m). Any m gives the same value; m = max_j x_j cannot overflow.
     exponentials = (x - x.amax(dim, keepdim=True)).exp()
@@ -113,6 +123,20 @@ class SiLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(x)
+
+
+class Mish(nn.Module):
+    """x tanh(log(1 + e^x)). Any shape. Misra 2019, arXiv:1908.08681."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.mish(x)
+
+
+class SquaredReLU(nn.Module):
+    """max(x, 0)^2. Any shape. So et al. 2021, arXiv:2109.08668, for the perceptrons of transformers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).square()
 
 
 class Softmax(nn.Module):
