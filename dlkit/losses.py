@@ -36,8 +36,8 @@ def cross_entropy_reference(logits: Tensor, targets: Tensor, *, label_smoothing:
 def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:
     """lambda/2 ||theta||^2 as a scalar, lambda = l2. Its gradient, lambda theta, is weight decay (Krogh & Hertz 1991).
 
-    Erratum: the review adds lambda ||theta||, the norm itself, whose gradient lambda theta / ||theta|| keeps its length
-    however small theta gets.
+    Often misprinted as lambda ||theta||, the norm itself, whose gradient lambda theta / ||theta|| keeps its length however
+    small theta gets.
     """
     tensors = list(parameters)
     if tensors[0].device.type == "cuda" and not (torch.compiler.is_compiling() or _maps()):
@@ -86,8 +86,6 @@ def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
 class CrossEntropy(nn.Module):
     """Mean cross-entropy of logits (N, K) and targets (N,) int64, in nats, plus lambda/2 ||theta||^2 where l2 is set.
-
-    Erratum: the review penalizes lambda ||theta||, not squared; see `l2_penalty`.
 
     Args:
         label_smoothing: the part of each label that is spread evenly over all classes (Szegedy et al. 2015).
