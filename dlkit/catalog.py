@@ -244,7 +244,7 @@ TASKS = {
 }
 
 
-def resolve(target: str) -> Any:
+def import_object(target: str) -> Any:
     """The object that `module:attribute` names. Imports the module, and with it torch where it needs torch."""
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from dlkit.catalog import SECTIONS, resolve
+from dlkit.catalog import SECTIONS, import_object
 from dlkit.data.known import Known
 from dlkit.errors import DlkitError
 from dlkit.recipe import Recipe
@@ -21,7 +21,7 @@ def parts(section: str, values: dict[str, Any]) -> tuple[Part, list[Part]]:
     entry = SECTIONS[section][values["name"]]
     found: list[Part] = []
     for target in (entry.target, *entry.also):
-        constructor = resolve(target)
+        constructor = import_object(target)
         names = inspect.signature(constructor).parameters
         found.append((constructor, {key: _argument(value) for key, value in values.items() if key in names}))
     return found[0], found[1:]

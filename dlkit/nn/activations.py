@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.annotations import Choice
-from dlkit.catalog import ACTIVATIONS, resolve
+from dlkit.catalog import ACTIVATIONS, import_object
 from dlkit.errors import RequestError
 
 Activation = Annotated[str, Choice(tuple(ACTIVATIONS))]
@@ -154,5 +154,5 @@ def activation_layer(name: Activation, *, inplace: bool = False) -> nn.Module:
     """
     if name not in ACTIVATIONS:
         raise RequestError(f"no activation {name!r}", f"choose one of {', '.join(ACTIVATIONS)}")
-    kind = resolve(ACTIVATIONS[name].target)
+    kind = import_object(ACTIVATIONS[name].target)
     return kind(inplace=True) if inplace and "inplace" in inspect.signature(kind).parameters else kind()

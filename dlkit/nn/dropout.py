@@ -19,8 +19,8 @@ def dropout_reference(x: Tensor, kept: Tensor, p: float) -> Tensor:
 class Dropout(nn.Module):
     """Zero each element with probability p in training and scale the survivors by 1/(1-p). Nothing in evaluation.
 
-    Any shape. Hinton et al., arXiv:1207.0580. Srivastava et al. 2014 call p the probability that a unit is kept; here, as
-    in torch, it is the probability that a unit is dropped.
+    Any shape. Hinton et al., arXiv:1207.0580. Srivastava et al. 2014 call p the probability that a unit is
+    kept; here, as in torch, it is the probability that a unit is dropped.
 
     Args:
         p: the probability that an element is zeroed.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Optimizer, State, decayed, require, step_number
+from dlkit.optim.base import Group, Optimizer, State, decayed, require_option, step_number
 from dlkit.optim.many import Number, addcdiv_
 
 
@@ -66,7 +66,7 @@ class Adagrad(Optimizer):
     def check(self, group: Group) -> None:
         super().check(group)
         for name in ("lr_decay", "initial_accumulator_value"):
-            require(group, name, lambda value: value >= 0, ">= 0")
+            require_option(group, name, lambda value: value >= 0, ">= 0")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {

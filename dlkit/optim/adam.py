@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, require, step_number
+from dlkit.optim.base import Group, Optimizer, State, decayed, require_option, step_number
 from dlkit.optim.many import Number
 
 # Beyond it 1 - beta^t in float32 is wrong by more than 1e-4, and torch's kernel for mps, unlike those for the CPU and
@@ -96,10 +96,10 @@ class Adam(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require_option(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
         # torch saves it in the state of both its twins
         own = self.decoupled
-        require(group, "decoupled_weight_decay", lambda value: value == own, f"{own} for {type(self).__name__}")
+        require_option(group, "decoupled_weight_decay", lambda value: value == own, f"{own} for {type(self).__name__}")
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         if not super()._can_fuse(parameters, gradients, group):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, require
+from dlkit.optim.base import Group, Optimizer, State, require_option
 from dlkit.optim.many import Number, add_
 
 
@@ -56,7 +56,7 @@ class Lion(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require_option(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {"exp_avg": torch.zeros_like(parameter)}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, given, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, given, require_option
 from dlkit.optim.many import Number
 
 
@@ -60,8 +60,8 @@ class Momentum(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
-        require(group, "dampening", lambda value: value == 0, "0")
+        require_option(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require_option(group, "dampening", lambda value: value == 0, "0")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {"momentum_buffer": torch.zeros_like(parameter)}

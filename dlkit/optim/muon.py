@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
 from dlkit.errors import one_of
 from dlkit.optim.adamw import AdamW
-from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require
+from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require_option
 from dlkit.optim.many import Many, add_, many
 
 _MOST_IN_A_STACK = 1 << 26  # numbers: larger matrices keep a device busy alone, and a stack takes memory
@@ -65,7 +65,7 @@ def muon_step(
     adjust_lr_fn: Scale,
     unit_rows: bool,
 ) -> None:
-    """One step of a matrix, or of kernels (outputs, ...) taken as one, with the first moment `m`, in place; or of `Many`."""
+    """One step with the first moment `m`, in place, of a matrix, a kernel (outputs, ...) taken as one, or `Many`."""
     first = theta.tensors[0] if isinstance(theta, Many) else theta
     rows, columns = len(first), first.numel() // len(first)
     # m <- mu m + (1 - mu) g; Nesterov looks one step ahead: mu m + (1 - mu) g
@@ -175,8 +175,8 @@ class Muon(AdamW):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
-        require(group, "ns_steps", lambda value: 1 <= value < 100, "from 1 to 99")
+        require_option(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require_option(group, "ns_steps", lambda value: 1 <= value < 100, "from 1 to 99")
         one_of("adjust_lr_fn", group["adjust_lr_fn"] or "original", get_args(Scale))  # torch's twin may have None
 
     def begin(self, parameter: Tensor, group: Group) -> State:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, given, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, given, require_option
 from dlkit.optim.many import Number, add_, addcdiv_, addcmul_
 
 
@@ -88,7 +88,7 @@ class RMSprop(Optimizer):
     def check(self, group: Group) -> None:
         super().check(group)
         for name in ("alpha", "momentum"):
-            require(group, name, lambda value: 0 <= value < 1, ">= 0 and < 1")
+            require_option(group, name, lambda value: 0 <= value < 1, ">= 0 and < 1")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         state = {"step": self.new_step(parameter, group), "square_avg": torch.zeros_like(parameter)}

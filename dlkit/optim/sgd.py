@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Optimizer, State, decayed, is_vector, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, is_vector, require_option
 from dlkit.optim.many import Number
 
 
@@ -40,7 +40,7 @@ class SGD(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "momentum", lambda value: value == 0, "0 (that is the optimizer momentum)")
+        require_option(group, "momentum", lambda value: value == 0, "0 (that is the optimizer momentum)")
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         sgd_step(parameter, gradient, lr=group["lr"], weight_decay=group["weight_decay"])

@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter
 
 from dlkit.annotations import LARGEST_SEED, is_mapping
-from dlkit.catalog import SECTIONS, TASKS, resolve
+from dlkit.catalog import SECTIONS, TASKS, import_object
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 REQUIRED = ("task", "data", "model", "optimizer")
@@ -29,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def generate() -> dict[str, Any]:
+def generate_schema() -> dict[str, Any]:
     """The whole schema as plain data."""
     definitions = {"train": component("dlkit.train.settings:TrainSettings", "how to train")}
     for section, entries in SECTIONS.items():
@@ -77,7 +77,7 @@ def component(target: str, help_text: str, *also: str) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
     for part in (target, *also):
-        constructor: Any = resolve(part)
+        constructor: Any = import_object(part)
         partial = isinstance(constructor, functools.partial)
         function, bound = (constructor.func, constructor.keywords) if partial else (constructor, {})
         hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
@@ -137,4 +137,4 @@ def argument_texts(docstring: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    SCHEMA_FILE.write_text(json.dumps(generate(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    SCHEMA_FILE.write_text(json.dumps(generate_schema(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
