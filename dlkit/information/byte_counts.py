@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.information import conditional
-from dlkit.information.conditional import Integers, Order
-from dlkit.information.sequences import SequenceCounts
+from dlkit.information import conditional_entropy
+from dlkit.information.conditional_entropy import Integers, Order
+from dlkit.information.ngram_counts import SequenceCounts
 
 # Sizes of the blocks that are counted at once: what lies between is in the cache.
 _BLOCK, _TRIPLE_BLOCK, _SORTED_BLOCK = 1 << 20, 1 << 16, 1 << 22
@@ -70,7 +70,7 @@ class ByteCounts:
 
     def orders(self) -> list[Order]:
         """From 0 up."""
-        return [conditional.of_counts(0, self.counts(), np.array([self.n]))]
+        return [conditional_entropy.of_counts(0, self.counts(), np.array([self.n]))]
 
     def mean(self) -> float:
         """Mean of the bytes as numbers; that of random ones is 127.5."""
@@ -108,7 +108,7 @@ class PairCounts(ByteCounts):
 
     def orders(self) -> list[Order]:
         table = self.pair_table()
-        return [*super().orders(), conditional.of_counts(1, table.reshape(-1), table.sum(1))]
+        return [*super().orders(), conditional_entropy.of_counts(1, table.reshape(-1), table.sum(1))]
 
 
 class TripleCounts(ByteCounts):
@@ -182,8 +182,8 @@ class TripleCounts(ByteCounts):
         triples, pairs = self.triple_table(), self.pair_table()
         return [
             *super().orders(),
-            conditional.of_counts(1, pairs.reshape(-1), pairs.sum(1)),
-            conditional.of_counts(2, triples.reshape(-1), triples.sum(1, dtype=np.int64)),
+            conditional_entropy.of_counts(1, pairs.reshape(-1), pairs.sum(1)),
+            conditional_entropy.of_counts(2, triples.reshape(-1), triples.sum(1, dtype=np.int64)),
         ]
 
 
@@ -203,7 +203,7 @@ class LongByteCounts(ByteCounts):
         self.sequences.update(np.frombuffer(block, dtype=np.uint8))
 
     def orders(self) -> list[Order]:
-        return [conditional.of_counts(k, *counts) for k, counts in enumerate(self.sequences.orders())]
+        return [conditional_entropy.of_counts(k, *counts) for k, counts in enumerate(self.sequences.orders())]
 
 
 def _numbers(symbols: NDArray[np.uint8], dtype: type[np.integer]) -> NDArray[np.integer]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
-from dlkit.information import counted_lines
+from dlkit.information import uniq_counts
 
 MOST_BYTES = 1 << 28  # of a file of numbers
 
@@ -108,7 +108,7 @@ def _parse(text: str, where: str, table: bool, counts: bool) -> Rows:
         lines.pop()
     if all(line.endswith("\r") for line in lines[:-1]):
         lines = [line.removesuffix("\r") for line in lines]
-    counted = counted_lines.read(lines, where) if counts and not table and lines else None
+    counted = uniq_counts.read(lines, where) if counts and not table and lines else None
     if counted is not None:
         return Rows(
             np.array([counted[0]]),
@@ -129,7 +129,7 @@ def _parse(text: str, where: str, table: bool, counts: bool) -> Rows:
         return Rows(values, None, labels, f"a table of {rows} by {columns} numbers")
     if columns == 1:
         if labels is not None:
-            counted_lines.refuse_twice(list(labels), where)
+            uniq_counts.refuse_twice(list(labels), where)
         return Rows(values.T, labels, form=f"one distribution of {rows} numbers, one a line")
     many = "one distribution" if rows == 1 else f"{rows} distributions, one a line,"
     aside = " (counts and symbols are aligned as `uniq -c` does it)" if counts and columns == 2 and not labels else ""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.information import conditional
-from dlkit.information.conditional import Integers, Order
-from dlkit.information.sequences import SequenceCounts
+from dlkit.information import conditional_entropy
+from dlkit.information.conditional_entropy import Integers, Order
+from dlkit.information.ngram_counts import SequenceCounts
 
 _UNICODE = 0x110000
 
@@ -51,8 +51,8 @@ class SymbolCounts:
     def orders(self) -> list[Order]:
         """From 0 up."""
         if self.sequences is None:
-            return [conditional.of_counts(0, self._counts, np.array([self.n]))]
-        return [conditional.of_counts(k, *counts) for k, counts in enumerate(self.sequences.orders())]
+            return [conditional_entropy.of_counts(0, self._counts, np.array([self.n]))]
+        return [conditional_entropy.of_counts(k, *counts) for k, counts in enumerate(self.sequences.orders())]
 
     def distinct(self) -> int:
         return int(np.count_nonzero(self._counts))

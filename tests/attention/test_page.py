@@ -1,4 +1,4 @@
-"""The page: weights come back within the stated error, in their share of the page; no token breaks out of its element."""
+"""The page: weights come back within the stated error, in their share of the page; tokens stay in their elements."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dlkit.errors import RequestError
-from dlkit.information import byte_counts, sequences, streams
+from dlkit.information import byte_counts, ngram_counts, streams
 from dlkit.information.byte_counts import ByteCounts, TripleCounts
-from dlkit.information.codecs import Codecs
-from dlkit.information.sequences import SequenceCounts
+from dlkit.information.compressors import Codecs
+from dlkit.information.ngram_counts import SequenceCounts
 
 TEXT = Path(math.__doc__ and __file__).read_bytes()
 
@@ -30,8 +30,8 @@ TEXT = Path(math.__doc__ and __file__).read_bytes()
 def conditional_entropy(symbols: list[object], order: int) -> float:
     """H_k in bits, by counting in the plainest way."""
     sequences = [tuple(symbols[i : i + order + 1]) for i in range(len(symbols) - order)]
-    joint, contexts = Counter(sequences), Counter(sequence[:-1] for sequence in sequences)
-    return sum(c / len(sequences) * math.log2(contexts[s[:-1]] / c) for s, c in joint.items())
+    joint, contexts = Counter(ngram_counts), Counter(sequence[:-1] for sequence in ngram_counts)
+    return sum(c / len(ngram_counts) * math.log2(contexts[s[:-1]] / c) for s, c in joint.items())
 
 
 def in_blocks(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -135,7 +135,7 @@ def test_symbols_that_outgrow_their_numbers() -> None:
         for k, (counts, contexts) in enumerate(counter.orders()):
             sequences = Counter(tuple(symbols[i : i + k + 1]) for i in range(len(symbols) - k))
             before = Counter(tuple(symbols[i : i + k]) for i in range(len(symbols) - k))
-            assert sorted(counts.tolist()) == sorted(sequences.values())
+            assert sorted(counts.tolist()) == sorted(ngram_counts.values())
             assert sorted(contexts.tolist()) == sorted(before.values())
 
 
@@ -169,7 +169,7 @@ def test_broken_utf8_names_its_place() -> None:
 
 
 def test_too_many_sequences_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequences, "MOST_BYTES", 160)
+    monkeypatch.setattr(ngram_counts, "MOST_BYTES", 160)
     with pytest.raises(RequestError, match="some 29 different sequences of 2 symbols take more than"):
         streams.counter("words", 1).update(list("abcdefghijklmnopqrstuvwxyz0123"))
 
@@ -231,6 +231,6 @@ def test_orders_up_to_the_whole_stream(symbols: str, order: int, alphabet: str) 
     for k, found in enumerate(counter.orders()):
         sequences = Counter(tuple(data[i : i + k + 1]) for i in range(len(data) - k))
         contexts = Counter(tuple(data[i : i + k]) for i in range(len(data) - k))
-        bits = -sum(c * math.log2(c / contexts[s[:-1]]) for s, c in sequences.items())
+        bits = -sum(c * math.log2(c / contexts[s[:-1]]) for s, c in ngram_counts.items())
         assert found.entropy == pytest.approx(bits / (len(data) - k), abs=1e-12)
         assert found.contexts == len(contexts)

@@ -22,7 +22,7 @@ class Totals:
     """
 
     def __init__(self, file: Path | None, codecs: bool, prequential: bool) -> None:
-        from dlkit.information.codecs import Codecs
+        from dlkit.information.compressors import Codecs
 
         self.file, self.prequential = file, prequential
         self.bytes = 0

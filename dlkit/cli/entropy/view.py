@@ -127,7 +127,7 @@ def plot_distribution(plot: Path, table: Rows, record: dict[str, Any], base: flo
 
 def sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
     """The sizes as rows of a table."""
-    from dlkit.information.codecs import OPTIONS
+    from dlkit.information.compressors import OPTIONS
 
     def size(count: int) -> str:
         return f"{count:,} bytes, {8 * count / max(record['bytes'], 1):.4f} bits a byte"
