@@ -26,13 +26,13 @@ def require_input(file: Path | None) -> None:
 def blocks(file: Path | None, silent: bool = False) -> Iterator[bytes]:
     """The stream in blocks, with progress once it takes a while, unless it is to be silent."""
     from dlkit.cli.progress import Progress
-    from dlkit.information.streams import blocks
+    from dlkit.information.streams import stream_blocks
 
     try:
         with nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as source:
             total = file.stat().st_size if file is not None and file.is_file() else None
             with Progress("reading", total, None if silent else live_console(), plain=not silent) as progress:
-                for block in blocks(source):
+                for block in stream_blocks(source):
                     progress.advance(len(block))
                     yield block
     except OSError as error:

@@ -44,28 +44,28 @@ def text(
     totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
     measured = Measured(reader, file, context, stride, totals, ALTERNATIVES if tokens or page else 0, output.quiet)
     kept: list[dict[str, Any]] = []
-    told = tokens and not output.quiet
-    shown = view.TokenView(output) if told and page is None else None
-    with tempfile.TemporaryFile("w+", encoding="ascii") as held:  # what is to be told once the page is there
+    listed = tokens and not output.quiet
+    shown = view.TokenView(output) if listed and page is None else None
+    with tempfile.TemporaryFile("w+", encoding="ascii") as held:  # what is printed once the page is written
         for predictions in measured.read(blocks(file, silent=True)):
             if not measured.alternatives:
                 continue
             for token in measured.records(predictions):
                 if shown is not None:
                     shown.add(token)
-                elif told:
+                elif listed:
                     held.write(json.dumps(token) + "\n")
                 if page is not None and len(kept) < MOST_ON_PAGE:
                     kept.append(token)
         record = measured.record()
         if page is not None:
-            from dlkit.information import surprisal_page
+            from dlkit.information.surprisal_page import write_surprisal_page
 
-            surprisal_page.write(page, record, kept)
+            write_surprisal_page(page, record, kept)
             record["page"] = str(page)
             if len(kept) < record["n"]:
                 note(f"{page} shows the first {len(kept):,} of {record['n']:,} tokens")
-        if told and shown is None:
+        if listed and shown is None:
             held.seek(0)
             shown = view.TokenView(output)
             for line in held:
@@ -95,7 +95,7 @@ class Measured:
         self, reader: Reader, file: Path | None, context: int | None, stride: int | None, totals: Totals,
         alternatives: int, silent: bool = False,
     ) -> None:  # fmt: skip
-        from dlkit.information.bootstrap import Cells
+        from dlkit.information.bootstrap import BinnedSeries
 
         longest: int = reader.model.context  # pyright: ignore[reportAssignmentType]
         self.context = context or longest
@@ -108,7 +108,7 @@ class Measured:
             raise RequestError(f"--stride {self.stride} is more than the context of {self.context}", "lower --stride")
         self.reader, self.file, self.totals = reader, file, totals
         self.alternatives, self.silent = alternatives, silent
-        self.cells = Cells(3)  # bits, bytes, tokens
+        self.cells = BinnedSeries(3)  # bits, bytes, tokens
         self.seconds = 0.0
 
     def read(self, source: Iterator[bytes]) -> Iterator[Predictions]:

@@ -19,11 +19,11 @@ def stream(
     plot: Path | None, output: Output,
 ) -> None:  # fmt: skip
     require_input(file)
-    from dlkit.information import streams
+    from dlkit.information import byte_statistics, streams
 
-    counter: Any = streams.counter(symbols, order)
+    counter: Any = streams.make_counter(symbols, order)
     totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
-    for block in streams.SPLIT[symbols](totals.pass_on(blocks(file, silent=output.quiet))):
+    for block in streams.SYMBOLS[symbols](totals.pass_on(blocks(file, silent=output.quiet))):
         counter.update(block)
     if order and counter.n <= order:
         raise RequestError(
@@ -33,7 +33,7 @@ def stream(
     scale = math.log(base) / math.log(2)
     orders = [
         {"order": o.order, "entropy": o.entropy / scale, "corrected": o.corrected / scale, "contexts": o.contexts}
-        for o in counter.orders()
+        for o in counter.conditional_entropies()
     ]
     record: dict[str, Any] = {
         "symbols": symbols,
@@ -47,7 +47,11 @@ def stream(
         "orders": orders,
     }
     if isinstance(counter, streams.ByteCounts):
-        record |= {"mean": counter.mean(), **counter.chi_square(), "serial_correlation": counter.serial_correlation()}
+        record |= {
+            "mean": byte_statistics.byte_mean(counter),
+            **byte_statistics.chi_square(counter),
+            "serial_correlation": byte_statistics.serial_correlation(counter),
+        }
     record |= totals.record()
     if code is not None:
         names, numbers = counter.alphabet()

@@ -22,11 +22,11 @@ class Totals:
     """
 
     def __init__(self, file: Path | None, codecs: bool, prequential: bool) -> None:
-        from dlkit.information.compressors import Codecs
+        from dlkit.information.compressors import CompressedSizes
 
         self.file, self.prequential = file, prequential
         self.bytes = 0
-        self._codecs = Codecs() if codecs else None
+        self._codecs = CompressedSizes() if codecs else None
         self._kept: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY) if prequential and file is None else None  # noqa: SIM115
 
     def pass_on(self, stream: Iterator[bytes]) -> Iterator[bytes]:
@@ -54,10 +54,10 @@ class Totals:
         from dlkit.cli.entropy import input
         from dlkit.cli.progress import Progress
         from dlkit.compression.prequential import code_length
-        from dlkit.information.streams import blocks
+        from dlkit.information.streams import stream_blocks
 
         if self._kept is not None:
             self._kept.seek(0)
-        source = input.blocks(self.file, silent=True) if self._kept is None else blocks(self._kept)
+        source = input.blocks(self.file, silent=True) if self._kept is None else stream_blocks(self._kept)
         with Progress("learning", self.bytes, live_console(), plain=True) as progress:
             return code_length(source, advance=progress.advance).bits
