@@ -20,7 +20,7 @@ from dlkit.attention.page import AttentionPage
 from dlkit.attention.request import InspectionRequest, parse_indices, parse_token_range
 from dlkit.attention.tokenized_text import TokenizedText, tokenize_text
 from dlkit.errors import RequestError
-from dlkit.train import machine
+from dlkit.train.device import pick_device
 
 _LOOSE = 1e-3  # a larger reconstruction error is reported
 
@@ -67,7 +67,7 @@ def inspect_model(
         alone: a single text, for which nulls are off by default.
         keep: run the first text once more, to keep its layers for the attention matrices.
     """
-    device = machine.pick_device(request.device)
+    device = pick_device(request.device)
     reader = open_reader(reference, device, checkpoint)
     attention = attention_layers(reader.model)
     layers = parse_indices("--layers", request.layers, len(attention))

@@ -17,7 +17,7 @@ from dlkit.errors import RequestError
 from dlkit.storage import run_reference
 
 
-def inspect_attention(
+def inspect_attention_command(
     run: Annotated[
         str,
         typer.Argument(

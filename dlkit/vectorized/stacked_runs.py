@@ -15,6 +15,7 @@ where the runs are evaluated, and never in between.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,20 +25,21 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from dlkit.errors import DlkitError
 from dlkit.kernels import cpu_matmul
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.training import Training
 from dlkit.vectorized import convolution
 from dlkit.vectorized.dropout_masks import DropoutMasks
 from dlkit.vectorized.evaluation import StackEvaluation
-from dlkit.vectorized.recorded import Recorded
-from dlkit.vectorized.updates import ByGroup, ByKind
+from dlkit.vectorized.graph_replay import GraphReplay
+from dlkit.vectorized.stacked_optimizer import BatchedOptimizer, GroupwiseOptimizer
 
 Batch = tuple[Tensor, ...]  # inputs and targets first
 
 
 @dataclass
-class Members:
+class StackMembers:
     """The runs of a stack, sorted by optimizer and its options.
 
     Args:
@@ -95,17 +97,17 @@ class _Bound:
         return list(self._parameters.values())
 
 
-class Stack:
+class StackedRuns:
     """All runs of a stack, trained at once. The trainings that it is made of stay as they are."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: StackMembers) -> None:
         self.members = members
         self.first = first = members.of_seeds[0]
         self.task, self.device, self.autocast = first.task, first.device, first.autocast
         self.model = copy.deepcopy(first.model)
         on_cuda = self.device.type == "cuda"
         if on_cuda:
-            convolution.for_stacks(self.model)
+            convolution.use_batched_convolutions(self.model)
         self.seeds = torch.tensor(list(members.seeds), device=self.device)  # (R,)
         of_seeds, buffers = stack_module_state([training.model for training in members.of_seeds])  # (S, ...)
         self.parameters = {name: value.detach().index_select(0, self.seeds) for name, value in of_seeds.items()}
@@ -116,13 +118,13 @@ class Stack:
         self.taken = 0  # steps
         self._lay_out()
         owners = [_owner(training) for training in members.of_groups]
-        self.updates = (ByKind if on_cuda else ByGroup)(self.parameters, members.groups, owners)
+        self.updates = (BatchedOptimizer if on_cuda else GroupwiseOptimizer)(self.parameters, members.groups, owners)
         runs = len(members.seeds)
         self.losses = torch.zeros(runs, device=self.device)  # of the last step
         # sums of losses since they were last told, and over how many samples of each run
         self.summed, self.since = torch.zeros(runs, device=self.device), 0
         self.finite = torch.ones(runs, dtype=torch.bool, device=self.device)
-        self.stepped = Recorded(self._step, self.device, self.masks)
+        self.stepped = GraphReplay(self._step, self.device, self.masks)
         self.evaluation = StackEvaluation(self)
 
     def _lay_out(self) -> None:
@@ -189,7 +191,7 @@ class Stack:
         return self.losses.clone()
 
     def _step(self, *batch: Tensor) -> None:
-        with cpu_matmul.for_stacks(self.device):
+        with cpu_matmul.fast_batched_matmul(self.device):
             losses = self._losses(self.parameters, self.buffers, self.seeds, self.of_runs(batch, self.seeds))  # (R,)
             losses.sum().backward()
         self._clip()
@@ -222,13 +224,23 @@ class Stack:
     def _evaluate(self) -> list[dict[str, float]]:
         """Metrics of each run on the split that the trainings monitor, or else on their first one."""
         metrics, finite = self.evaluation.measure()
-        self.finite &= finite
+        self.finite &= finite & self._finite_weights()
         return metrics
+
+    def _finite_weights(self) -> Tensor:
+        """(R,) whether all weights of a run are finite."""
+        finite = torch.ones_like(self.finite)
+        for value in (*self.parameters.values(), *self.buffers.values()):
+            if value.is_floating_point() and value.numel():
+                # max |x| is finite only if each x is
+                finite &= torch.linalg.vector_norm(value.detach().flatten(1), math.inf, dim=1).isfinite()
+        return finite
 
     # ------------------------------------------------------------------ state
 
     def capture(self) -> Checkpoint:
-        """Everything that the rest of the stack depends on."""
+        """Everything that the rest of the stack depends on. A run whose weights are not finite has diverged."""
+        self.finite &= self._finite_weights()
         sums = {"summed": self.summed, "finite": self.finite}
         sums |= {f"generator.{seed}": state for seed, state in enumerate(self.masks.states)}
         optimizers = self.updates.state()
@@ -241,12 +253,21 @@ class Stack:
         return Checkpoint(self.taken, tensors, {"samples": self.since})
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on exactly where `capture` was called."""
+        """Go on exactly where `capture` was called.
+
+        Raises:
+            DlkitError: the checkpoint is of another model, or of another number of runs.
+        """
         tensors, state = checkpoint.tensors, checkpoint.state
         with torch.no_grad():
-            for own, name in ((self.parameters, "parameters"), (self.buffers, "buffers")):
+            for own, file in ((self.parameters, "parameters"), (self.buffers, "buffers")):
+                held = tensors[file]
+                if {key: value.shape for key, value in own.items()} != {
+                    key: value.shape for key, value in held.items()
+                }:
+                    raise DlkitError(f"the saved stack has other {file} than the runs that it is to go on with")
                 for key, value in own.items():
-                    value.copy_(tensors[name][key])
+                    value.copy_(held[key])
         self.updates.load(tensors["optimizers"])
         self.masks.states = [tensors["sums"][f"generator.{seed}"] for seed in range(len(self.masks.states))]
         # an earlier dlkit summed the means of the batches, over steps
