@@ -36,7 +36,7 @@ class CompressedSizes:
 
 
 class _Zstandard:
-    """zstd at level 22, which takes 800 MB for a stream of unknown length, but little for one that is known to be short."""
+    """zstd at level 22, which takes 800 MB for a stream of unknown length, but little for one known to be short."""
 
     def __init__(self) -> None:
         import zstandard  # only needed here, so not imported at the top

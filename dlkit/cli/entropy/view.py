@@ -131,6 +131,7 @@ def plot_distribution(plot: Path, table: Rows, record: dict[str, Any], base: flo
 
 def sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
     """The sizes as rows of a table."""
+    from dlkit.information.compressors import COMPRESSOR_OPTIONS
 
     def size(count: int) -> str:
         return f"{count:,} bytes, {8 * count / max(record['bytes'], 1):.4f} bits a byte"
@@ -138,7 +139,8 @@ def sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     if "prequential_bytes" in record:
         rows.append(("prequential", f"{size(record['prequential_bytes'])}, no model sent"))
-    return rows + [(f"{name} {COMPRESSOR_OPTIONS[name]}", size(count)) for name, count in record.get("codecs", {}).items()]
+    codecs: dict[str, int] = record.get("codecs", {})
+    return rows + [(f"{name} {COMPRESSOR_OPTIONS[name]}", size(count)) for name, count in codecs.items()]
 
 
 def facts_table(facts: list[tuple[str, Any]]) -> Any:
