@@ -113,7 +113,7 @@ def settings(
     from contextlib import contextmanager, nullcontext
 
     if model is None:
-        from dlkit.compression.prequential import PrequentialCodec
+        from dlkit.compression.prequential_codec import PrequentialCodec
 
         return nullcontext(PrequentialCodec(streams))
 
@@ -122,7 +122,7 @@ def settings(
 
     from dlkit.assemble.language_model import open_reader
     from dlkit.compression import environment
-    from dlkit.compression.language import LanguageCodec
+    from dlkit.compression.language_codec import LanguageCodec
     from dlkit.train.device import pick_device
 
     if recorded and recorded["device"] == "cuda" and not torch.cuda.is_available():

@@ -9,7 +9,7 @@ import torch
 
 from dlkit.compression import archive, environment
 from dlkit.compression.container import Reader
-from dlkit.compression.language import LanguageCodec
+from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench

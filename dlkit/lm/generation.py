@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dlkit import memory
 from dlkit.errors import DlkitError, RequestError
-from dlkit.lm.side_by_side import SideBySide
+from dlkit.lm.ragged_batch import SideBySide
 from dlkit.models.gpt import GPT
 
 _STEPS_AT_ONCE = 8

@@ -23,7 +23,7 @@ import torch
 
 from dlkit.compression import archive, environment
 from dlkit.compression.container import Reader
-from dlkit.compression.prequential import PrequentialCodec
+from dlkit.compression.prequential_codec import PrequentialCodec
 
 pytestmark = pytest.mark.benchmark
 RUN, FILE = os.environ.get("DLKIT_RUN"), os.environ.get("DLKIT_FILE")
@@ -69,7 +69,7 @@ def test_sizes_and_throughput() -> None:
     if RUN is None:
         return
     from dlkit.assemble.language_model import open_reader
-    from dlkit.compression.language import LanguageCodec
+    from dlkit.compression.language_codec import LanguageCodec
 
     reader: Any = open_reader(RUN, torch.device("cpu"))
     threads = torch.get_num_threads()

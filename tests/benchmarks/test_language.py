@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from dlkit.data.text.windows import TokenWindows
-from dlkit.lm.decoding import Decoder
+from dlkit.lm.eager_decoding import Decoder
 from dlkit.lm.generation import Sampling, generate
 from dlkit.losses import CrossEntropy
 from dlkit.models.gpt import GPT

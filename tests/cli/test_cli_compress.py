@@ -16,7 +16,7 @@ import torch
 
 from dlkit.cli.app import run
 from dlkit.compression import archive, environment
-from dlkit.compression import model as source
+from dlkit.compression import gpt_distributions as source
 from dlkit.compression.container import Reader, Writer
 
 pytest.importorskip("constriction")

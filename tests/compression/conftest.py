@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from dlkit.compression.language import LanguageCodec
+from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, Tokenizer

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from dlkit.compression.tokens import ByteTokens
+from dlkit.compression.byte_tokens import ByteTokens
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, Tokenizer

@@ -13,10 +13,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dlkit.compression import archive, environment, language
-from dlkit.compression import model as source
+from dlkit.compression import archive, environment, language_codec
+from dlkit.compression import gpt_distributions as source
 from dlkit.compression.container import CODED, STORED, Reader
-from dlkit.compression.language import LanguageCodec
+from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.models.gpt import GPT
@@ -93,7 +93,7 @@ def test_random_inputs_come_back(codec: Make, draw_input: Callable[[random.Rando
         made.begin(b"")
     kinds: set[int] = set()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(language, "TOKENS_PER_STREAM", 2)
+        patch.setattr(language_codec, "TOKENS_PER_STREAM", 2)
         for _ in range(count):
             data = draw_input(draw)
             made = draw.choice(codecs)
@@ -105,7 +105,7 @@ def test_random_inputs_come_back(codec: Make, draw_input: Callable[[random.Rando
             if chunk.kind == STORED and tokens is not None and len(tokens):
                 streams = made._fitting(len(tokens), made.streams or 1)
                 payload, _bits = made._encode(tokens, streams, silent, len(data))
-                coded = language.Chunk(CODED, len(data), len(tokens), streams, payload, zlib.crc32(data))
+                coded = language_codec.Chunk(CODED, len(data), len(tokens), streams, payload, zlib.crc32(data))
                 assert made.decode(coded, {}) == data
     assert kinds == {STORED, CODED} or count < 1000
 

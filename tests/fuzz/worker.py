@@ -45,7 +45,7 @@ def load() -> None:
 
     import dlkit.assemble
     import dlkit.cli.app
-    import dlkit.compression.language  # noqa: F401
+    import dlkit.compression.language_codec  # noqa: F401
 
     torch.set_num_threads(1)
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.lm import decoding
+from dlkit.lm import eager_decoding
 from dlkit.lm.generation import Sampling, TextStream, fetched, generate
-from dlkit.lm.side_by_side import SideBySide
+from dlkit.lm.ragged_batch import SideBySide
 from dlkit.lm.static_decoding import StaticDecoder
 from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.metrics import glue
@@ -414,11 +414,11 @@ def test_a_step_of_the_decoder_is_the_models(
     padding = torch.tensor([0, 4, 2]) if short else None
     # weights that fit a CPU's cache, such that do not, and such whose copy would take too much memory
     for limit, copied in ((1 << 30, 1 << 30), (0, 1 << 30), (0, 0)):
-        monkeypatch.setattr(decoding, "_FITS_THE_CACHE", limit)
-        monkeypatch.setattr(decoding, "_REORDERED", copied)
+        monkeypatch.setattr(eager_decoding, "_FITS_THE_CACHE", limit)
+        monkeypatch.setattr(eager_decoding, "_REORDERED", copied)
         with torch.inference_mode():
             expected = model(tokens, padding=padding)
-            decoder = decoding.Decoder(model, model.make_cache(3, 12))
+            decoder = eager_decoding.Decoder(model, model.make_cache(3, 12))
             model(tokens[:, :5], cache=decoder.cache, padding=padding)
             got = torch.stack([decoder.step(column, padding) for column in tokens[:, 5:].unbind(1)], 1)
         torch.testing.assert_close(got, expected[:, 5:], atol=1e-5, rtol=1e-5)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from dlkit.compression import archive, prequential
+from dlkit.compression import archive, prequential_codec
 from dlkit.compression.container import CODED, Reader
-from dlkit.compression.prequential import PrequentialCodec, code_length
+from dlkit.compression.prequential_codec import PrequentialCodec, code_length
 from dlkit.data.text.pydoc import pydoc
 from dlkit.errors import DlkitError, RequestError
 
@@ -33,7 +33,7 @@ def round_trip(data: bytes, streams: int | None = None, chunk: int | None = None
 
 
 def test_random_inputs_come_back(draw_input: Callable[[random.Random], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prequential, "_WINDOW", 1 << 12)
+    monkeypatch.setattr(prequential_codec, "_WINDOW", 1 << 12)
     draw = random.Random(0)
     for _ in range(40):
         round_trip(draw_input(draw), draw.choice((None, 1, 3, 8)))

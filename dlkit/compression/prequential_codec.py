@@ -17,9 +17,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.compression.coder import CodeError, Decoder, Encoder
 from dlkit.compression.container import CODED, STORED, Chunk
-from dlkit.compression.mixing import ONE, PACE, PACES, TABLES, Mixing, Pace
+from dlkit.compression.context_mixing import ONE, PACE, PACES, TABLES, Mixing, Pace
+from dlkit.compression.range_coder import CodeError, Decoder, Encoder
 from dlkit.errors import DlkitError, RequestError
 
 CHUNK_BYTES = 1 << 22

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dlkit.compression.coder import UNITS
+from dlkit.compression.range_coder import UNITS
 from dlkit.errors import NotFiniteError
 from dlkit.models.gpt import GPT
 

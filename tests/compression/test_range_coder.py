@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from dlkit.compression.coder import UNITS, CodeError, Decoder, Encoder
+from dlkit.compression.range_coder import UNITS, CodeError, Decoder, Encoder
 from dlkit.errors import DlkitError
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dlkit.lm.decoding import Decoder
+from dlkit.lm.eager_decoding import Decoder
 from dlkit.lm.static_decoding import StaticDecoder, Tail
 from dlkit.models.gpt import GPT
 

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 
 from dlkit.compression import environment
-from dlkit.compression import model as source
-from dlkit.compression.coder import CodeError, Decoder, Encoder
+from dlkit.compression import gpt_distributions as source
+from dlkit.compression.byte_tokens import ByteTokens
 from dlkit.compression.container import CODED, STORED, Chunk
-from dlkit.compression.tokens import ByteTokens
+from dlkit.compression.range_coder import CodeError, Decoder, Encoder
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.models.gpt import GPT
