@@ -149,7 +149,7 @@ def settings(
 def _run(data: BinaryIO, source: Path | None, out: BinaryIO, codec: Codec, verify: bool, quiet: bool) -> dict[str, Any]:
     from dlkit.cli.progress import Progress
     from dlkit.compression import archive
-    from dlkit.compression.container import Reader
+    from dlkit.compression.container import ContainerReader
 
     console = None if quiet else live_console()
     total = source.stat().st_size if source is not None and source.is_file() else None
@@ -172,7 +172,7 @@ def _run(data: BinaryIO, source: Path | None, out: BinaryIO, codec: Codec, verif
         out.seek(0)
         digest = hashlib.sha256()
         with Progress("verifying", size, console) as progress:
-            archive.decompress(Reader(out, "the result"), digest.update, codec, progress.advance)
+            archive.decompress(ContainerReader(out, "the result"), digest.update, codec, progress.advance)
         if digest.hexdigest() != written.sha256:
             raise DlkitError(
                 "the result does not decode to the input; nothing was written", "please report this, with the input"

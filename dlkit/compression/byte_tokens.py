@@ -1,4 +1,4 @@
-"""Any bytes as tokens of a byte-level vocabulary: text by its tokenizer, what is no UTF-8 byte by byte."""
+"""Any bytes as token ids of a byte-level vocabulary: UTF-8 by the tokenizer, everything else byte by byte."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import RequestError
 
-# How Python writes a byte that is no UTF-8 (PEP 383).
-_NO_TEXT = re.compile("([\udc80-\udcff]+)")
+# Bytes that are not UTF-8, as Python's "surrogateescape" decodes them (PEP 383).
+_NOT_UTF8 = re.compile("([\udc80-\udcff]+)")
 
 
 class ByteTokens:
-    """Bytes to tokens and back.
+    """Converts bytes to token ids and back, losslessly.
 
     Args:
-        tokenizer: of bytes.
+        tokenizer: a byte-level one.
 
     Raises:
-        RequestError: its tokens do not stand for bytes.
+        RequestError: the tokenizer is not byte-level.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -31,13 +31,13 @@ class ByteTokens:
                 "take a model with tokenizer.name=byte or bpe, or one of the GPT-2 family",
             )
         self._tokenizer = tokenizer
-        table = [tokenizer.bytes_of(number) for number in range(tokenizer.size)]
+        table = [tokenizer.bytes_of(token_id) for token_id in range(tokenizer.size)]
         self._bytes = table
-        self._single = {token: number for number, token in reversed(list(enumerate(table))) if len(token) == 1}
+        self._single = {token: token_id for token_id, token in reversed(list(enumerate(table))) if len(token) == 1}
 
     def encode(self, data: bytes) -> NDArray[np.int64] | None:
-        """Tokens whose bytes are the data; None where the vocabulary lacks a byte that it needs."""
-        pieces = _NO_TEXT.split(data.decode("utf-8", "surrogateescape"))  # text, no text, text, ...
+        """Token ids that spell the data, (T,); None if the vocabulary lacks one of its bytes."""
+        pieces = _NOT_UTF8.split(data.decode("utf-8", "surrogateescape"))  # UTF-8, not UTF-8, UTF-8, ...
         texts = [piece for piece in pieces[::2] if piece]
         encoded = iter(self._tokenizer.encode(texts))
         found: list[list[int]] = []
@@ -45,17 +45,17 @@ class ByteTokens:
             if not piece:
                 continue
             raw = piece.encode("utf-8", "surrogateescape")
-            numbers = next(encoded) if index % 2 == 0 else None
-            # some tokenizers tidy the text up: what does not come back is spelled out
-            if numbers is None or b"".join([self._bytes[number] for number in numbers]) != raw:
+            ids = next(encoded) if index % 2 == 0 else None
+            # some tokenizers normalize the text: if the tokens do not spell it, it goes byte by byte
+            if ids is None or b"".join([self._bytes[token_id] for token_id in ids]) != raw:
                 try:
-                    numbers = [self._single[raw[i : i + 1]] for i in range(len(raw))]
+                    ids = [self._single[raw[i : i + 1]] for i in range(len(raw))]
                 except KeyError:
                     return None
-            found.append(numbers)
-        return np.concatenate([np.asarray(numbers, dtype=np.int64) for numbers in found or [[]]])
+            found.append(ids)
+        return np.concatenate([np.asarray(ids, dtype=np.int64) for ids in found or [[]]])
 
-    def decode(self, numbers: NDArray[np.int64]) -> bytes:
-        """The bytes of tokens; of numbers beyond the vocabulary, none."""
+    def decode(self, token_ids: NDArray[np.int64]) -> bytes:
+        """The bytes that token ids spell; ids beyond the vocabulary spell none."""
         size = len(self._bytes)
-        return b"".join([self._bytes[number] for number in numbers.tolist() if number < size])
+        return b"".join([self._bytes[token_id] for token_id in token_ids.tolist() if token_id < size])

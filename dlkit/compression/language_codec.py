@@ -1,7 +1,7 @@
-"""Coding chunks of bytes with a GPT: tokens, cut into N streams side by side, under the model's distributions.
+"""Coding chunks of bytes with a GPT: as tokens in N streams, under the model's distributions.
 
-A chunk of T tokens becomes N streams of T / N neighbouring tokens each. Side by side they fill the cores, but each
-begins without context; so a short chunk gets few streams.
+A chunk of T tokens becomes N streams of T / N neighbouring tokens each, a batch that keeps all cores busy. But each
+stream begins without context, so a short chunk gets few streams.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlkit.compression import environment
-from dlkit.compression import gpt_distributions as source
+from dlkit.compression import environment, gpt_distributions
 from dlkit.compression.byte_tokens import ByteTokens
 from dlkit.compression.container import CODED, STORED, Chunk
-from dlkit.compression.range_coder import CodeError, Decoder, Encoder
+from dlkit.compression.range_coder import CodeError, RangeDecoder, RangeEncoder
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.models.gpt import GPT
@@ -25,27 +24,27 @@ from dlkit.models.gpt import GPT
 CHUNK_BYTES = 1 << 20
 MOST_STREAMS = 64
 TOKENS_PER_STREAM = 1024  # at least, where the number of streams is chosen here
-CACHE_BYTES = 1 << 30  # of keys and values, at most, where it is chosen here
+CACHE_BYTES = 1 << 30  # of keys and values, at most, where the number of streams is chosen here
 
 Advance = Callable[[int], None]
 
 
-def _nothing(_: int) -> None:
+def _ignore(_: int) -> None:
     pass
 
 
 class LanguageCodec:
-    """Codes chunks with a model. Use it within `environment.reproducible(threads)`.
+    """Codes chunks with a model. To be used within `environment.reproducible(threads)`.
 
     Args:
         model: in evaluation mode.
-        tokenizer: of it.
-        threads: that torch uses.
-        streams: at most; None chooses by the first chunk.
+        tokenizer: the model's, a byte-level one.
+        threads: how many torch uses.
+        streams: coded side by side, at most; None chooses by the first chunk.
         name: of the model, for the header.
 
     Raises:
-        RequestError: the tokenizer is not of bytes.
+        RequestError: the tokenizer is not byte-level.
     """
 
     chunk_bytes = CHUNK_BYTES
@@ -59,10 +58,10 @@ class LanguageCodec:
         self.streams = streams
         self.keep = model.context // 2
         self.first = tokenizer.separator or 0
-        self.ideal_bits = 0.0  # of the chunks that were coded, under the model itself
+        self.ideal_bits = 0.0  # of the coded chunks, under the model itself
         self.payload_bytes = 0
-        self.model_bytes = source.size(model) + len(tokenizer.to_json().encode())
-        self._identity = {"model": source.fingerprint(model), "tokenizer": tokenizer.fingerprint[:32]}
+        self.model_bytes = gpt_distributions.weight_bytes(model) + len(tokenizer.to_json().encode())
+        self._identity = {"model": gpt_distributions.model_fingerprint(model), "tokenizer": tokenizer.fingerprint[:32]}
 
     @property
     def device(self) -> torch.device:
@@ -71,21 +70,21 @@ class LanguageCodec:
     def begin(self, data: bytes) -> dict[str, Any]:
         """Choose the number of streams by the first chunk; returns the header."""
         if self.streams is None:
-            tokens = self.tokens.encode(data)
-            self.streams = self._fitting(0 if tokens is None else len(tokens), self._room())
+            token_ids = self.tokens.encode(data)
+            self.streams = self._streams_for(0 if token_ids is None else len(token_ids), self._most_streams())
         return {
             "method": "model",
             "name": self.name,
             **self._identity,
-            **environment.describe(self.threads, self.device),
+            **environment.describe_environment(self.threads, self.device),
             "context": self.model.context,
             "keep": self.keep,
             "streams": self.streams,
-            "probe": source.probe(self.model, self.first, self.streams, self.keep),
+            "probe": gpt_distributions.probe_crc(self.model, self.first, self.streams, self.keep),
         }
 
     def identify(self, header: dict[str, Any]) -> None:
-        """Raise DlkitError where a file was made with another model or tokenizer."""
+        """Raise DlkitError if a file was made with another model or tokenizer."""
         for key, words in (("model", "model"), ("tokenizer", "tokenizer")):
             if header[key] != self._identity[key]:
                 raise DlkitError(
@@ -95,38 +94,38 @@ class LanguageCodec:
                 )
 
     def check(self, header: dict[str, Any]) -> None:
-        """Take the settings of a file and see whether this model and this machine can decode it.
+        """Adopt a file's settings, if this model and this machine can decode it.
 
         Raises:
-            DlkitError: another model, tokenizer or machine.
+            DlkitError: the file was made with another model or tokenizer, or under another arithmetic.
         """
         self.identify(header)
         self.keep, self.streams = header["keep"], header["streams"]
-        if source.probe(self.model, self.first, header["streams"], self.keep) != header["probe"]:
+        if gpt_distributions.probe_crc(self.model, self.first, header["streams"], self.keep) != header["probe"]:
             raise self._cannot(header, "the first distributions")
 
-    def encode(self, data: bytes, advance: Advance = _nothing) -> Chunk:
-        """A chunk of bytes; those that the model cannot make shorter are stored as they are."""
-        crc, tokens = zlib.crc32(data), self.tokens.encode(data)
-        if tokens is not None and len(tokens):
+    def encode(self, data: bytes, advance: Advance = _ignore) -> Chunk:
+        """Encode a chunk. One that would not get shorter is stored as it is."""
+        crc, token_ids = zlib.crc32(data), self.tokens.encode(data)
+        if token_ids is not None and len(token_ids):
             assert self.streams is not None
-            streams = self._fitting(len(tokens), self.streams)
-            payload, bits = self._encode(tokens, streams, advance, len(data))
+            streams = self._streams_for(len(token_ids), self.streams)
+            payload, bits = self._encode(token_ids, streams, advance, len(data))
             if len(payload) < len(data):
                 self.ideal_bits += bits
                 self.payload_bytes += len(payload)
-                return Chunk(CODED, len(data), len(tokens), streams, payload, crc)
+                return Chunk(CODED, len(data), len(token_ids), streams, payload, crc)
         else:
             advance(len(data))
         self.ideal_bits += 8 * len(data)
         self.payload_bytes += len(data)
         return Chunk(STORED, len(data), 0, 0, data, crc)
 
-    def decode(self, chunk: Chunk, header: dict[str, Any], advance: Advance = _nothing) -> bytes:
-        """The bytes of a chunk.
+    def decode(self, chunk: Chunk, header: dict[str, Any], advance: Advance = _ignore) -> bytes:
+        """Decode a chunk.
 
         Raises:
-            DlkitError: this machine does not compute the distributions that the chunk was coded under.
+            DlkitError: this machine does not reproduce the distributions that the chunk was coded under.
         """
         if chunk.kind == STORED:
             advance(chunk.size)
@@ -140,44 +139,44 @@ class LanguageCodec:
             raise self._cannot(header, "a distribution")
         return data
 
-    def _encode(self, tokens: Any, streams: int, advance: Advance, size: int) -> tuple[bytes, float]:
-        coder, bits = Encoder(), 0.0
-        steps = source.Steps(self.model, self.first, streams, self.keep)
-        rows, lengths = _rows(tokens, streams)  # (N, L)
+    def _encode(self, token_ids: Any, streams: int, advance: Advance, size: int) -> tuple[bytes, float]:
+        coder, bits = RangeEncoder(), 0.0
+        predictor = gpt_distributions.TokenPredictor(self.model, self.first, streams, self.keep)
+        rows, shorter = _rows(token_ids, streams)  # (N, L)
         for step in range(rows.shape[1]):
-            logits = steps.logits()  # (N, V)
-            active = streams if step < lengths else len(tokens) % streams
+            logits = predictor.logits()  # (N, V)
+            active = streams if step < shorter else len(token_ids) % streams
             symbols = rows[:active, step]
-            coder.put(symbols.astype(np.int32), source.weights(logits)[:active])
-            bits += source.ideal_bits(logits[:active], symbols)
-            steps.feed(rows[:, step])
+            coder.put(symbols.astype(np.int32), gpt_distributions.coder_weights(logits)[:active])
+            bits += gpt_distributions.ideal_bits(logits[:active], symbols)
+            predictor.feed(rows[:, step])
             advance(size * (step + 1) // rows.shape[1] - size * step // rows.shape[1])
         return coder.finish(), bits
 
     def _decode(self, chunk: Chunk, advance: Advance) -> bytes:
-        coder, streams, size = Decoder(chunk.payload), chunk.streams, chunk.size
-        steps = source.Steps(self.model, self.first, streams, self.keep)
-        rows, lengths = _rows(np.zeros(chunk.tokens, dtype=np.int64), streams)
+        coder, streams, size = RangeDecoder(chunk.payload), chunk.streams, chunk.size
+        predictor = gpt_distributions.TokenPredictor(self.model, self.first, streams, self.keep)
+        rows, shorter = _rows(np.zeros(chunk.tokens, dtype=np.int64), streams)
         for step in range(rows.shape[1]):
-            active = streams if step < lengths else chunk.tokens % streams
-            rows[:active, step] = coder.take(source.weights(steps.logits())[:active])
-            steps.feed(rows[:, step])
+            active = streams if step < shorter else chunk.tokens % streams
+            rows[:active, step] = coder.take(gpt_distributions.coder_weights(predictor.logits())[:active])
+            predictor.feed(rows[:, step])
             advance(size * (step + 1) // rows.shape[1] - size * step // rows.shape[1])
         longer = chunk.tokens % streams
-        return self.tokens.decode(np.concatenate((rows[:longer].ravel(), rows[longer:, :lengths].ravel())))
+        return self.tokens.decode(np.concatenate((rows[:longer].ravel(), rows[longer:, :shorter].ravel())))
 
-    def _room(self) -> int:
-        """Streams whose keys and values fit into memory."""
+    def _most_streams(self) -> int:
+        """How many streams' keys and values fit into `CACHE_BYTES`."""
         width = self.model.tokens.weight.shape[1]
         each = len(self.model.blocks) * 2 * width * self.model.context * 4
         return max(1, min(MOST_STREAMS, CACHE_BYTES // each))
 
     @staticmethod
-    def _fitting(tokens: int, most: int) -> int:
+    def _streams_for(tokens: int, most: int) -> int:
         return max(1, min(most, tokens // TOKENS_PER_STREAM))
 
     def _cannot(self, header: dict[str, Any], what: str) -> DlkitError:
-        here = environment.differences(header, environment.describe(self.threads, self.device))
+        here = environment.environment_differences(header, environment.describe_environment(self.threads, self.device))
         return DlkitError(
             f"this machine does not reproduce {what} that the file was coded under"
             f" ({here or 'no recorded setting differs'})",
@@ -185,15 +184,15 @@ class LanguageCodec:
         )
 
 
-def _rows(tokens: Any, streams: int) -> tuple[Any, int]:
-    """Tokens in N rows of neighbours, (N, L), and the length of the shorter ones; the first T % N have one more.
+def _rows(token_ids: Any, streams: int) -> tuple[Any, int]:
+    """Token ids (T,) in N rows of neighbours, (N, L), and the length of the shorter rows.
 
-    What a shorter row lacks is 0.
+    The first T % N rows have one more; the others are padded with 0.
     """
-    shorter, longer = divmod(len(tokens), streams)
+    shorter, longer = divmod(len(token_ids), streams)
     rows = np.zeros((streams, shorter + (longer > 0)), dtype=np.int64)
     cut = longer * (shorter + 1)
     if longer:
-        rows[:longer] = tokens[:cut].reshape(longer, shorter + 1)
-    rows[longer:, :shorter] = tokens[cut:].reshape(streams - longer, shorter)
+        rows[:longer] = token_ids[:cut].reshape(longer, shorter + 1)
+    rows[longer:, :shorter] = token_ids[cut:].reshape(streams - longer, shorter)
     return rows, shorter

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from dlkit.compression import archive, environment
-from dlkit.compression.container import Reader
+from dlkit.compression.container import ContainerReader
 from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.doctor import samples
@@ -32,7 +32,7 @@ def check(bench: Bench) -> Iterator[Finding]:
             packed, found = io.BytesIO(), io.BytesIO()
             archive.compress(io.BytesIO(data), packed, coder, _ignore)
             packed.seek(0)
-            archive.decompress(Reader(packed, "the result"), found.write, decoder, _ignore)
+            archive.decompress(ContainerReader(packed, "the result"), found.write, decoder, _ignore)
         ideal = coder.ideal_bits / 8
         same = found.getvalue() == data
         got = f"{'the same' if same else 'other'} bytes, {coder.payload_bytes:,} for {ideal:,.0f} bytes of information"

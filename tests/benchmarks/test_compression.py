@@ -22,7 +22,7 @@ import pytest
 import torch
 
 from dlkit.compression import archive, environment
-from dlkit.compression.container import Reader
+from dlkit.compression.container import ContainerReader
 from dlkit.compression.prequential_codec import PrequentialCodec
 
 pytestmark = pytest.mark.benchmark
@@ -42,7 +42,7 @@ def measured(name: str, make: Any, data: bytes) -> None:
     began = time.perf_counter()
     written = archive.compress(io.BytesIO(data), out, codec, lambda n: None)
     between = time.perf_counter()
-    archive.decompress(Reader(io.BytesIO(out.getvalue()), "x"), back.write, make(), lambda n: None)
+    archive.decompress(ContainerReader(io.BytesIO(out.getvalue()), "x"), back.write, make(), lambda n: None)
     ended = time.perf_counter()
     assert back.getvalue() == data
     ideal, payload = codec.ideal_bits / 8, codec.payload_bytes

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from dlkit.compression.container import CODED, STORED, Chunk, Reader, Writer
+from dlkit.compression.container import CODED, STORED, Chunk, ContainerReader, ContainerWriter
 from dlkit.errors import DlkitError
 
 HEADER = {"method": "model", "name": "a", "threads": 2, "more": [1, None, "ü"]}
@@ -20,7 +20,7 @@ CHUNKS = [
 
 def written(chunks: list[Chunk] = CHUNKS) -> bytes:
     file = io.BytesIO()
-    writer = Writer(file, HEADER)
+    writer = ContainerWriter(file, HEADER)
     for chunk in chunks:
         writer.add(chunk)
     writer.finish()
@@ -29,7 +29,7 @@ def written(chunks: list[Chunk] = CHUNKS) -> bytes:
 
 
 def read(data: bytes) -> tuple[dict[str, object], list[Chunk]]:
-    reader = Reader(io.BytesIO(data), "x.dlk")
+    reader = ContainerReader(io.BytesIO(data), "x.dlk")
     return reader.header, list(reader.chunks())
 
 

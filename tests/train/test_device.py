@@ -141,7 +141,7 @@ def test_tf32_on_a_device_without_it_is_float32_and_said() -> None:
 def test_an_archive_is_coded_in_float32_whatever_was_before() -> None:
     set_matmul_precision("tf32")
     with compression.reproducible(1):
-        assert compression.describe(1, CPU)["products"] == describe_arithmetic()["matmul"] == "fp32"
+        assert compression.describe_environment(1, CPU)["products"] == describe_arithmetic()["matmul"] == "fp32"
         assert torch.are_deterministic_algorithms_enabled()
     assert describe_arithmetic()["matmul"] == "tf32"
 

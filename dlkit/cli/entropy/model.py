@@ -254,6 +254,6 @@ def _decoded(pieces: Iterator[bytes], name: str) -> Iterator[str]:
 
 def model_bytes(reader: Reader) -> int:
     """What a receiver needs besides the payload: the weights as they are, each once, and the tokenizer."""
-    from dlkit.compression.gpt_distributions import size
+    from dlkit.compression.gpt_distributions import weight_bytes
 
-    return size(cast(Any, reader.model)) + len(reader.tokenizer.to_json().encode())
+    return weight_bytes(cast(Any, reader.model)) + len(reader.tokenizer.to_json().encode())

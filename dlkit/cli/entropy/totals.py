@@ -53,7 +53,7 @@ class Totals:
     def _prequential_bits(self) -> float:
         from dlkit.cli.entropy import input
         from dlkit.cli.progress import Progress
-        from dlkit.compression.prequential_codec import code_length
+        from dlkit.compression.prequential_length import code_length
         from dlkit.information.streams import stream_blocks
 
         if self._kept is not None:
