@@ -21,7 +21,8 @@ from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
     from dlkit.assemble.language_model import Reader
-    from dlkit.lm.generation import Sampling, TextStream
+    from dlkit.lm.sampling import Sampling
+    from dlkit.lm.text_stream import TextStream
 
 _MOST_BYTES = 1 << 26  # of prompts
 _LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
@@ -76,7 +77,7 @@ def generate_command(
     run_reference.require(run)
 
     from dlkit.assemble.language_model import open_reader, weights_format
-    from dlkit.lm.generation import Sampling
+    from dlkit.lm.sampling import Sampling
     from dlkit.train.device import pick_device
 
     sampling = Sampling(temperature, top_k, top_p)
@@ -119,7 +120,8 @@ def _sample(
     import torch
 
     from dlkit.data.epochs import mixed_seed
-    from dlkit.lm import generation
+    from dlkit.lm.generation import rows_at_once
+    from dlkit.lm.text_stream import TextStream
 
     encoded = [numbers for numbers in _encoded(reader, prompts) for _ in range(n)]
     model: Any = reader.model
@@ -128,12 +130,12 @@ def _sample(
     marks = [zlib.crc32(repr(numbers).encode()) for numbers in encoded]
     if streams:
         _write(prompts[0], streams)
-    rows = generation.rows_at_once(model, max(map(len, encoded)) + most)
+    rows = rows_at_once(model, max(map(len, encoded)) + most)
     for begin in range(0, len(encoded), rows):  # a text does not depend on those beside it
         batch = range(begin, min(begin + rows, len(encoded)))
         generators = [torch.Generator(device).manual_seed(mixed_seed(seed, marks[i], i % n)) for i in batch]
         began = time.perf_counter()
-        texts = [generation.TextStream(stops) for _ in batch]
+        texts = [TextStream(stops) for _ in batch]
         counts = _batch(reader, encoded[begin : batch.stop], most, sampling, generators, texts, streams)
         speed = sum(counts) / (time.perf_counter() - began)
         if streams:
@@ -182,7 +184,7 @@ def _batch(
     import torch
 
     from dlkit.data.text.spelling import Spelled
-    from dlkit.lm import generation
+    from dlkit.lm.generation import fetch_tokens, generate_tokens
 
     tokenizer, model = reader.tokenizer, reader.model
     counts = [0] * len(encoded)
@@ -190,8 +192,8 @@ def _batch(
     known = None  # a model may have rows for tokens that the tokenizer does not have
     if int(tokenizer.known.sum()) < model.vocabulary:  # pyright: ignore[reportOperatorIssue]
         known = torch.tensor(tokenizer.known.nonzero()[0], device=next(model.parameters()).device)
-    steps = generation.generate(model, encoded, most, sampling, generators, known)  # pyright: ignore
-    for numbers in generation.fetched(steps):
+    steps = generate_tokens(model, encoded, most, sampling, generators, known)  # pyright: ignore
+    for numbers in fetch_tokens(steps):
         for i, number in enumerate(numbers):
             if texts[i].stopped:
                 continue

@@ -89,7 +89,7 @@ def test_they_are_for_one_sequence_pre_norm_and_activations_that_they_know() -> 
     def model(**keys: Any) -> GPT:
         return GPT(11, 8, layers=1, heads=2, width=8, **keys)
 
-    assert gpt_decode_step.suits(model(), 1)
-    assert not gpt_decode_step.suits(model(), 2)
-    assert not gpt_decode_step.suits(model(norm_first=False), 1)
-    assert not gpt_decode_step.suits(model(activation="silu"), 1)
+    assert gpt_decode_step.supports_fused_step(model(), 1)
+    assert not gpt_decode_step.supports_fused_step(model(), 2)
+    assert not gpt_decode_step.supports_fused_step(model(norm_first=False), 1)
+    assert not gpt_decode_step.supports_fused_step(model(activation="silu"), 1)

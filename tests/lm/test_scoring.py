@@ -40,7 +40,7 @@ def model(bpe: Tokenizer) -> GPT:
 
 def all_bits(model: GPT, tokens: list[int], separator: int | None, context: int, stride: int) -> np.ndarray[Any, Any]:
     chunks = np.array_split(np.array(tokens, dtype=np.int64), 5)
-    return np.concatenate([p.bits for p in scoring.predict(model, iter(chunks), separator, context, stride)])
+    return np.concatenate([p.bits for p in scoring.predict_tokens(model, iter(chunks), separator, context, stride)])
 
 
 @settings(max_examples=150, deadline=None)
@@ -52,7 +52,9 @@ def test_windows_are_those_of_evaluation(n: int, context: int, stride: int, cuts
     reference = TokenWindows(tokens, device, 0, False, batch_size=1, context=context, stride=stride)
     expected = [(x[0].tolist(), [t for t in y.tolist() if t >= 0]) for x, y in reference.epoch(0)]
     chunks = np.split(tokens.astype(np.int64), cuts)
-    found = [(w[:-1].tolist(), w[len(w) - new :].tolist()) for w, new in scoring.windows(chunks, context, stride)]
+    found = [
+        (w[:-1].tolist(), w[len(w) - new :].tolist()) for w, new in scoring.sliding_windows(chunks, context, stride)
+    ]
     assert found == expected
 
 
@@ -91,17 +93,17 @@ def test_bits_are_the_loss_of_transformers(tmp_path: Path) -> None:
 
 def test_alternatives_ranks_and_uncertainty(model: GPT, bpe: Tokenizer) -> None:
     tokens = bpe.encode([TEXT.decode()])[0][:16]
-    (found,) = scoring.predict(model, iter([np.array(tokens)]), bpe.separator, 16, 16, alternatives=4)
+    (found,) = scoring.predict_tokens(model, iter([np.array(tokens)]), bpe.separator, 16, 16, alternatives=4)
     with torch.no_grad():
         p = model(torch.tensor([[bpe.separator or 0, *tokens[:-1]]]))[0].double().softmax(-1)
     chosen = p[torch.arange(16), torch.tensor(tokens)]
     np.testing.assert_allclose(found.bits, -chosen.log2(), atol=1e-4)
-    assert found.ranks is not None and found.uncertainty is not None and found.alternatives is not None
+    assert found.ranks is not None and found.entropy is not None and found.alternatives is not None
     assert found.ranks.tolist() == ((p > chosen[:, None]).sum(1) + 1).tolist()
-    np.testing.assert_allclose(found.uncertainty, -(p * p.log2()).sum(1), atol=1e-4)
+    np.testing.assert_allclose(found.entropy, -(p * p.log2()).sum(1), atol=1e-4)
     best = p.topk(4)
     assert found.alternatives.tolist() == best.indices.tolist()
-    np.testing.assert_allclose(found.odds, best.values, atol=1e-5)
+    np.testing.assert_allclose(found.probabilities, best.values, atol=1e-5)
 
 
 def test_without_a_separator_the_first_token_costs_the_same_whatever_it_is(model: GPT) -> None:
@@ -168,7 +170,7 @@ def test_a_batch_is_launched_without_a_wait(model: GPT, alternatives: int) -> No
 def test_batches_on_their_way_come_in_order(model: GPT, monkeypatch: pytest.MonkeyPatch, alternatives: int) -> None:
     def predictions() -> list[scoring.Predictions]:
         chunks = iter([np.arange(80, dtype=np.int64)])
-        return list(scoring.predict(model, chunks, 1, 16, 5, alternatives))
+        return list(scoring.predict_tokens(model, chunks, 1, 16, 5, alternatives))
 
     monkeypatch.setitem(scoring._TOKENS_AT_ONCE, "cpu", 32)
     plain = predictions()
@@ -184,9 +186,9 @@ def test_batches_on_their_way_come_in_order(model: GPT, monkeypatch: pytest.Monk
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_finds_the_same_bits_and_waits_at_the_end(model: GPT) -> None:
     chunks = [np.arange(80, dtype=np.int64)]
-    expected = np.concatenate([p.bits for p in scoring.predict(model, iter(chunks), 1, 16, 5, 3)])
+    expected = np.concatenate([p.bits for p in scoring.predict_tokens(model, iter(chunks), 1, 16, 5, 3)])
     twin = copy.deepcopy(model).cuda()
-    found = np.concatenate([p.bits for p in scoring.predict(twin, iter(chunks), 1, 16, 5, 3)])
+    found = np.concatenate([p.bits for p in scoring.predict_tokens(twin, iter(chunks), 1, 16, 5, 3)])
     np.testing.assert_allclose(found, expected, atol=1e-4)
     torch.cuda.set_sync_debug_mode("error")
     try:

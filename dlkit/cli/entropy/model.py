@@ -133,7 +133,7 @@ class Measured:
         gpt: Any = self.reader.model
         console = None if self.silent else live_console()
         with Progress("predicting", total, console, plain=not self.silent) as progress:
-            for predictions in scoring.predict(
+            for predictions in scoring.predict_tokens(
                 gpt, chunks, tokenizer.separator, self.context, self.stride, self.alternatives
             ):
                 sizes = lengths[predictions.tokens]
@@ -162,7 +162,7 @@ class Measured:
     def records(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """One a token."""
         p, tokenizer = predictions, self.reader.tokenizer
-        columns: Any = (p.tokens, p.bits, p.ranks, p.uncertainty, p.alternatives, p.odds)
+        columns: Any = (p.tokens, p.bits, p.ranks, p.entropy, p.alternatives, p.probabilities)
         for number, bits, rank, uncertainty, others, odds in zip(*(c.tolist() for c in columns), strict=True):
             place, offset = self._place
             self._place = place + 1, offset + len(tokenizer.bytes_of(number))
