@@ -20,7 +20,7 @@ from dlkit.lines import lines
 from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
-    from dlkit.assemble.language_model import Reader
+    from dlkit.lm.language_model import LanguageModel
     from dlkit.lm.sampling import Sampling
     from dlkit.lm.text_stream import TextStream
 
@@ -76,14 +76,14 @@ def generate_command(
 
     run_reference.require(run)
 
-    from dlkit.assemble.language_model import open_reader, weights_format
+    from dlkit.lm.language_model import open_language_model, weights_format
     from dlkit.lm.sampling import Sampling
     from dlkit.train.device import pick_device
 
     sampling = Sampling(temperature, top_k, top_p)
     where = pick_device(device)
-    reader = open_reader(run, where, checkpoint)
-    if reader.task != "causal-lm":
+    reader = open_language_model(run, where, checkpoint)
+    if not reader.causal:
         raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")
     precision = weights_format(reader, where)
     if precision == "bf16":
@@ -106,7 +106,7 @@ def _prompts() -> list[str]:
 
 
 def _sample(
-    reader: Reader,
+    reader: LanguageModel,
     prompts: list[str],
     n: int,
     most: int,
@@ -123,11 +123,11 @@ def _sample(
     from dlkit.lm.generation import rows_at_once
     from dlkit.lm.text_stream import TextStream
 
-    encoded = [numbers for numbers in _encoded(reader, prompts) for _ in range(n)]
+    encoded = [token_ids for token_ids in _encoded(reader, prompts) for _ in range(n)]
     model: Any = reader.model
     device = next(model.parameters()).device
     # each sample of what the model sees of a prompt has a seed of its own, whatever prompts stand beside it
-    marks = [zlib.crc32(repr(numbers).encode()) for numbers in encoded]
+    marks = [zlib.crc32(repr(token_ids).encode()) for token_ids in encoded]
     if streams:
         _write(prompts[0], streams)
     rows = rows_at_once(model, max(map(len, encoded)) + most)
@@ -152,15 +152,15 @@ def _sample(
             }
 
 
-def _encoded(reader: Reader, prompts: list[str]) -> list[list[int]]:
+def _encoded(reader: LanguageModel, prompts: list[str]) -> list[list[int]]:
     """The tokens of each prompt that the model sees."""
     tokenizer = reader.tokenizer
     before = [] if tokenizer.separator is None else [tokenizer.separator]
     encoded: list[list[int]] = []
     room: int = reader.model.context  # pyright: ignore[reportAssignmentType]
     ends = [prompt[-room * _LONGEST_TOKEN :] for prompt in prompts]  # what can matter, of a prompt of any length
-    for prompt, end, numbers in zip(prompts, ends, tokenizer.encode(ends), strict=True):
-        whole: list[int] = [*before, *numbers]
+    for prompt, end, token_ids in zip(prompts, ends, tokenizer.encode(ends), strict=True):
+        whole: list[int] = [*before, *token_ids]
         if not whole:
             raise RequestError("an empty prompt, and the tokenizer has no token to begin with", "give a PROMPT")
         if len(whole) > room:
@@ -172,7 +172,7 @@ def _encoded(reader: Reader, prompts: list[str]) -> list[list[int]]:
 
 
 def _batch(
-    reader: Reader,
+    reader: LanguageModel,
     encoded: list[list[int]],
     most: int,
     sampling: Sampling,
@@ -183,29 +183,29 @@ def _batch(
     """Let some prompts go on side by side; the texts take in what comes. Returns the tokens of each."""
     import torch
 
-    from dlkit.data.text.spelling import Spelled
+    from dlkit.data.text.incremental_decoding import IncrementalDecoder
     from dlkit.lm.generation import fetch_tokens, generate_tokens
 
     tokenizer, model = reader.tokenizer, reader.model
     counts = [0] * len(encoded)
-    spelled = [Spelled(tokenizer, numbers) for numbers in encoded]
+    decoders = [IncrementalDecoder(tokenizer, token_ids) for token_ids in encoded]
     known = None  # a model may have rows for tokens that the tokenizer does not have
     if int(tokenizer.known.sum()) < model.vocabulary:  # pyright: ignore[reportOperatorIssue]
         known = torch.tensor(tokenizer.known.nonzero()[0], device=next(model.parameters()).device)
     steps = generate_tokens(model, encoded, most, sampling, generators, known)  # pyright: ignore
-    for numbers in fetch_tokens(steps):
-        for i, number in enumerate(numbers):
+    for token_ids in fetch_tokens(steps):
+        for i, token_id in enumerate(token_ids):
             if texts[i].stopped:
                 continue
-            if number in reader.ends:
-                _write(texts[i].push(spelled[i].finish()) + texts[i].finish(), streams)
+            if token_id in reader.ends:
+                _write(texts[i].push(decoders[i].finish()) + texts[i].finish(), streams)
                 texts[i].stopped = True
                 continue
             counts[i] += 1
-            _write(texts[i].push(spelled[i].push(number)), streams)
+            _write(texts[i].push(decoders[i].push(token_id)), streams)
         if all(text.stopped for text in texts):
             break
-    for text, spelling in zip(texts, spelled, strict=True):
+    for text, spelling in zip(texts, decoders, strict=True):
         _write(text.push(spelling.finish()) + text.finish(), streams)
     _write("\n", streams)
     return counts

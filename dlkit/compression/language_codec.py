@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlkit.compression import environment, gpt_distributions
+from dlkit.compression import gpt_distributions, numerics
 from dlkit.compression.byte_tokens import ByteTokens
 from dlkit.compression.container import CODED, STORED, Chunk
 from dlkit.compression.range_coder import CodeError, RangeDecoder, RangeEncoder
@@ -34,7 +34,7 @@ def _ignore(_: int) -> None:
 
 
 class LanguageCodec:
-    """Codes chunks with a model. To be used within `environment.reproducible(threads)`.
+    """Codes chunks with a model. To be used within `numerics.reproducible(threads)`.
 
     Args:
         model: in evaluation mode.
@@ -76,7 +76,7 @@ class LanguageCodec:
             "method": "model",
             "name": self.name,
             **self._identity,
-            **environment.describe_environment(self.threads, self.device),
+            **numerics.describe_numerics(self.threads, self.device),
             "context": self.model.context,
             "keep": self.keep,
             "streams": self.streams,
@@ -176,7 +176,7 @@ class LanguageCodec:
         return max(1, min(most, tokens // TOKENS_PER_STREAM))
 
     def _cannot(self, header: dict[str, Any], what: str) -> DlkitError:
-        here = environment.environment_differences(header, environment.describe_environment(self.threads, self.device))
+        here = numerics.numerics_differences(header, numerics.describe_numerics(self.threads, self.device))
         return DlkitError(
             f"this machine does not reproduce {what} that the file was coded under"
             f" ({here or 'no recorded setting differs'})",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from dlkit.compression import archive, environment
+from dlkit.compression import archive, numerics
 from dlkit.compression.container import ContainerReader
 from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text import tokenizer as tokenizers
@@ -27,7 +27,7 @@ def check(bench: Bench) -> Iterator[Finding]:
         torch.manual_seed(0)
         tokenizer = tokenizers.byte((), ())
         model = GPT(tokenizer.size, 64, layers=2, heads=2, width=32).to(device).eval()
-        with environment.reproducible(1):
+        with numerics.reproducible(1):
             coder, decoder = (LanguageCodec(model, tokenizer, 1) for _ in range(2))
             packed, found = io.BytesIO(), io.BytesIO()
             archive.compress(io.BytesIO(data), packed, coder, _ignore)

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit.compression import archive, environment
+from dlkit.compression import archive, numerics
 from dlkit.compression.container import ContainerReader
 from dlkit.compression.prequential_codec import PrequentialCodec
 
@@ -68,10 +68,10 @@ def test_sizes_and_throughput() -> None:
     measured("prequential", PrequentialCodec, data)
     if RUN is None:
         return
-    from dlkit.assemble.language_model import open_reader
     from dlkit.compression.language_codec import LanguageCodec
+    from dlkit.lm.language_model import open_language_model
 
-    reader: Any = open_reader(RUN, torch.device("cpu"))
+    reader: Any = open_language_model(RUN, torch.device("cpu"))
     threads = torch.get_num_threads()
-    with environment.reproducible(threads):
+    with numerics.reproducible(threads):
         measured("model", lambda: LanguageCodec(reader.model, reader.tokenizer, threads), data)

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from dlkit.cli.app import run
-from dlkit.compression import archive, environment, gpt_distributions
+from dlkit.compression import archive, gpt_distributions, numerics
 from dlkit.compression.container import ContainerReader, ContainerWriter
 
 pytest.importorskip("constriction")
@@ -60,10 +60,10 @@ def test_there_and_back_in_another_process(here: Any, program: Any, gpt: Path, t
 
 
 def test_what_a_gpu_coded_needs_a_gpu(here: Any, gpt: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    describe = environment.describe_environment
+    describe = numerics.describe_numerics
     with monkeypatch.context() as patch:
         on_a_gpu = {"device": "cuda", "processor": "a GPU"}
-        patch.setattr(environment, "describe_environment", lambda *a: describe(*a) | on_a_gpu)
+        patch.setattr(numerics, "describe_numerics", lambda *a: describe(*a) | on_a_gpu)
         assert here("compress", str(text), "--model", str(gpt), "-q").code == 0
     text.unlink()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -77,9 +77,9 @@ def test_what_a_gpu_coded_needs_a_gpu(here: Any, gpt: Path, text: Path, monkeypa
 def test_an_archive_of_another_arithmetic_is_refused(
     here: Any, gpt: Path, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe, probe = environment.describe_environment, gpt_distributions.probe_crc
+    describe, probe = numerics.describe_numerics, gpt_distributions.probe_crc
     with monkeypatch.context() as patch:
-        patch.setattr(environment, "describe_environment", lambda *a: {**describe(*a), "products": "tf32"})
+        patch.setattr(numerics, "describe_numerics", lambda *a: {**describe(*a), "products": "tf32"})
         patch.setattr(gpt_distributions, "probe_crc", lambda *a: probe(*a) ^ 1)  # as if a last bit differed
         assert here("compress", str(text), "--model", str(gpt), "-q", "--no-verify").code == 0
     result = here("decompress", f"{text}.dlk", "--model", str(gpt), "-o", str(text.with_name("back")))
@@ -87,7 +87,7 @@ def test_an_archive_of_another_arithmetic_is_refused(
     assert "products of float32 numbers: tf32 there, fp32 here" in result.err
     # an archive that does not say it is of a CPU, which had float32 only
     here_now = describe(1, torch.device("cpu"))
-    assert environment.environment_differences({k: v for k, v in here_now.items() if k != "products"}, here_now) == ""
+    assert numerics.numerics_differences({k: v for k, v in here_now.items() if k != "products"}, here_now) == ""
 
 
 @pytest.mark.cuda

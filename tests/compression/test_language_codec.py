@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dlkit.compression import archive, environment, gpt_distributions, language_codec
+from dlkit.compression import archive, gpt_distributions, language_codec, numerics
 from dlkit.compression.container import CODED, STORED, ContainerReader
 from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text.tokenizer import Tokenizer
@@ -167,7 +167,7 @@ def test_a_machine_with_other_distributions_is_named_before_the_first_chunk(
         return exact(logits + 1e-6 * torch.linspace(-1, 1, logits.shape[-1]))
 
     monkeypatch.setattr(gpt_distributions, "coder_weights", shifted)
-    monkeypatch.setattr(environment.torch, "__version__", "9.9")
+    monkeypatch.setattr(numerics.torch, "__version__", "9.9")
     with pytest.raises(DlkitError, match=r"first distributions .*torch: .* there, 9\.9 here"):
         unpacked(codec(), whole)
 
@@ -191,11 +191,11 @@ def test_threads_that_cannot_be_had_are_an_error() -> None:
     before = torch.get_num_threads()
     with (
         pytest.raises(DlkitError, match=r"needs 4096 threads.* cores are here"),
-        environment.reproducible(4096),
+        numerics.reproducible(4096),
     ):
         pass
     assert torch.get_num_threads() == before
-    with environment.reproducible(1):
+    with numerics.reproducible(1):
         assert torch.get_num_threads() == 1
         assert torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == before

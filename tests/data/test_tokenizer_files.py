@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dlkit.data.text import tokenizer, tokenizer_files
-from dlkit.data.text.spelling import Spelled
+from dlkit.data.text.incremental_decoding import IncrementalDecoder
 from dlkit.errors import DlkitError
 
 transformers = pytest.importorskip("transformers")
@@ -56,7 +56,7 @@ def assert_same(ours: tokenizer.Tokenizer, theirs: Any) -> None:
         assert got == expected, text
         told = theirs.decode(expected, clean_up_tokenization_spaces=False)
         assert ours.decode(got) == told
-        spelled = Spelled(ours, [])
+        spelled = IncrementalDecoder(ours, [])
         assert (b"".join(map(spelled.push, got)) + spelled.finish()).decode("utf-8", "replace") == told
 
 

@@ -32,7 +32,7 @@ _DESCRIPTIONS = {
 _DEFAULTS = {"products": "fp32"}  # of archives without the field: they were made on a CPU
 
 
-def describe_environment(threads: int, device: torch.device) -> dict[str, Any]:
+def describe_numerics(threads: int, device: torch.device) -> dict[str, Any]:
     """Everything on this machine that the distributions may depend on, JSON-ready."""
     return {
         "torch": torch.__version__,
@@ -46,8 +46,8 @@ def describe_environment(threads: int, device: torch.device) -> dict[str, Any]:
     }
 
 
-def environment_differences(recorded: dict[str, Any], here: dict[str, Any]) -> str:
-    """What differs between two environments, in words; empty if nothing does."""
+def numerics_differences(recorded: dict[str, Any], here: dict[str, Any]) -> str:
+    """What differs between two records of `describe_numerics`, in words; empty if nothing does."""
     recorded = dict.fromkeys(here) | _DEFAULTS | recorded
     return ", ".join(
         f"{words}: {recorded[key]} there, {here[key]} here"

@@ -9,7 +9,7 @@ from dlkit.data.text.tokenizer import Tokenizer
 _AROUND = 8  # tokens that the spelling of one may depend on
 
 
-class Spelled:
+class IncrementalDecoder:
     """The bytes of tokens that come one by one, and go on behind others.
 
     A byte-level token is its bytes. Others are spelled by the tokens around them: `##s` has no space before it, and
