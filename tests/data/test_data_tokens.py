@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from dlkit.data.text import padded_batches, token_ids, tokenizer_files, windows
 from dlkit.data.text import tokenizer as module
 from dlkit.data.text.corpus import Text
-from dlkit.data.text.labelled import Examples, texts
+from dlkit.data.text.labelled import Examples, labelled_texts
 from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.tokenizer import CAUSAL, END, MASKED, Tokenizer
 from dlkit.data.text.windows import IGNORED, MaskedWindows, Special, TokenWindows
@@ -53,7 +53,7 @@ def test_byte_level_tokens_give_the_text_back(text: str) -> None:
 def test_a_text_that_spells_a_special_token_is_a_text() -> None:
     assert BPE.separator not in BPE.encode([END])[0]
     assert PIECES.special("[MASK]") not in PIECES.encode(["[MASK]"])[0]
-    again = module.from_json(BPE.to_json())
+    again = module.tokenizer_from_json(BPE.to_json())
     assert again.separator not in again.encode([END])[0]
 
 
@@ -79,9 +79,9 @@ def test_training_is_deterministic_and_saved_whole(tmp_path: Path) -> None:
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert told == [BPE.fingerprint, PIECES.fingerprint]
-    assert module.from_json(PIECES.to_json()).fingerprint == PIECES.fingerprint
+    assert module.tokenizer_from_json(PIECES.to_json()).fingerprint == PIECES.fingerprint
     (tmp_path / "tokenizer.json").write_text(BPE.to_json())
-    assert tokenizer_files.from_directory(tmp_path).fingerprint == BPE.fingerprint
+    assert tokenizer_files.tokenizer_from_directory(tmp_path).fingerprint == BPE.fingerprint
 
 
 def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
@@ -89,33 +89,33 @@ def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
     words = [*MASKED, "the", "cat", "##s", "sat", "é", "e"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     theirs = transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
-    ours = tokenizer_files.from_directory(tmp_path)
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path)
     for text in ("The cats sat", "thé dog"):
         assert ours.encode([text])[0] == theirs(text, add_special_tokens=False)["input_ids"]
 
 
 def test_tokenizers_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(DlkitError, match="no tokenizer"):
-        tokenizer_files.from_directory(tmp_path)
+        tokenizer_files.tokenizer_from_directory(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DlkitError, match="not a tokenizer"):
-        tokenizer_files.from_directory(tmp_path)
+        tokenizer_files.tokenizer_from_directory(tmp_path)
     with pytest.raises(DlkitError, match=r"no token \[CLS\]"):
         BPE.require("[CLS]")
 
 
 def test_a_large_text_is_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    small = token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert small[0] == BPE.separator
     assert small.dtype == np.uint16
     assert not any(tmp_path.iterdir())
     monkeypatch.setattr(token_ids, "IN_MEMORY", 10)
-    mapped = token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    mapped = token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, small)
     (file,) = tmp_path.glob("*.tokens")
     before = file.stat().st_mtime_ns
-    token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert file.stat().st_mtime_ns == before
     monkeypatch.setattr(windows, "_ON_DEVICE", 0)
     a = list(TokenWindows(mapped, CPU, 0, True, batch_size=4, context=16).epoch(1))
@@ -334,7 +334,7 @@ def test_candidates_stay_together() -> None:
 def test_tables_of_texts(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("a,b,c\n" + "".join(f"text {i},pair {i},{'yes' if i % 2 else 'no'}\n" for i in range(20)))
-    data = texts(path=file, text="a", pair="b", label="c", test=0.2, validation=0.25)
+    data = labelled_texts(path=file, text="a", pair="b", label="c", test=0.2, validation=0.25)
     assert data.classes == ("no", "yes")
     assert {name: len(part.targets) for name, part in data.splits.items()} == {"train": 12, "val": 4, "test": 4}
     for part in data.splits.values():
@@ -343,15 +343,15 @@ def test_tables_of_texts(tmp_path: Path) -> None:
             assert a.split()[1] == b.split()[1]
             assert target == int(a.split()[1]) % 2
     with pytest.raises(RequestError, match="no column 'x'"):
-        texts(path=file, text="x", label="c")
+        labelled_texts(path=file, text="x", label="c")
     (tmp_path / "t.txt").write_text("x")
     with pytest.raises(RequestError, match="not a table"):
-        texts(path=tmp_path / "t.txt", text="a", label="c")
+        labelled_texts(path=tmp_path / "t.txt", text="a", label="c")
     (tmp_path / "n.jsonl").write_text('{"a": "x", "c": 1}\n{"a": null, "c": 2}\n')
     with pytest.raises(DlkitError, match="a missing text in column 'a', line 2"):
-        texts(path=tmp_path / "n.jsonl", text="a", label="c", test=0.0)
+        labelled_texts(path=tmp_path / "n.jsonl", text="a", label="c", test=0.0)
     with pytest.raises(RequestError, match="is no text"):
-        texts(path=tmp_path / "n.jsonl", text="c", label="c", test=0.0)
+        labelled_texts(path=tmp_path / "n.jsonl", text="c", label="c", test=0.0)
 
 
 def test_tokenizers_use_the_same_specials() -> None:

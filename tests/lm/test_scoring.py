@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.data.text import tokenizer as tokenizers
-from dlkit.data.text.corpus import Text, cut
+from dlkit.data.text.corpus import Text, split_into_pieces
 from dlkit.data.text.tokenizer import CAUSAL, Tokenizer
 from dlkit.data.text.windows import TokenWindows
 from dlkit.lm import scoring
@@ -117,7 +117,7 @@ def test_without_a_separator_the_first_token_costs_the_same_whatever_it_is(model
 @given(st.binary(max_size=40), st.integers(1, 9))
 def test_any_bytes_become_tokens_that_spell_them(bpe: Tokenizer, data: bytes, size: int) -> None:
     blocks = [data[i : i + size] for i in range(0, len(data), size)]
-    numbers = [n for chunk in bpe.encode_bytes(cut(blocks, 16), pytest.fail) for n in chunk.tolist()]
+    numbers = [n for chunk in bpe.encode_bytes(split_into_pieces(blocks, 16), pytest.fail) for n in chunk.tolist()]
     assert b"".join(bpe.bytes_of(n) for n in numbers) == data
     assert bpe.separator not in numbers
 
@@ -126,7 +126,7 @@ def test_text_becomes_the_tokens_that_training_gives_it(bpe: Tokenizer) -> None:
     text = TEXT.decode() * 500  # several pieces
     expected = np.concatenate(list(bpe.encode_text(Text.of(text))))
     data = text.encode()
-    found = np.concatenate(list(bpe.encode_bytes(cut([data[:70_001], data[70_001:]]), pytest.fail)))
+    found = np.concatenate(list(bpe.encode_bytes(split_into_pieces([data[:70_001], data[70_001:]]), pytest.fail)))
     assert found.tolist() == expected.tolist()
 
 

@@ -116,13 +116,13 @@ class Measured:
         import numpy as np
 
         from dlkit.cli.progress import Progress
-        from dlkit.data.text.corpus import cut
+        from dlkit.data.text.corpus import split_into_pieces
         from dlkit.lm import scoring
 
         tokenizer = self.reader.tokenizer
         lengths = np.array([len(tokenizer.bytes_of(number)) for number in range(tokenizer.size)], dtype=np.float64)
         total = self.file.stat().st_size if self.file is not None and self.file.is_file() else None
-        pieces = cut(self.totals.pass_on(source))
+        pieces = split_into_pieces(self.totals.pass_on(source))
         if tokenizer.byte_level:
             why = "the tokenizer changes the text: its tokens do not give it back"
             chunks = tokenizer.encode_bytes(pieces, lambda: self._leave_out(why))
