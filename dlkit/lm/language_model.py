@@ -1,4 +1,4 @@
-"""A trained language model with its tokenizer: opened to be used, and written for Hugging Face's libraries."""
+"""A trained language model with its tokenizer: opening one for use, and exporting it for Hugging Face's libraries."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class LanguageModel:
     Args:
         path: of the run or the directory.
         model: in evaluation mode.
-        tokenizer: of its texts.
-        task: what it was made for.
+        tokenizer: of the model.
+        task: that it was trained for.
         step: of the checkpoint; None for a Hugging Face directory.
-        make: the same model with random weights.
-        classes: names of what a classifier tells apart.
-        fresh: parameters that were not there and are random.
-        ends: tokens that end a text.
+        make: makes the same model with random weights.
+        classes: the class names of a classifier.
+        fresh: parameters that the files lacked, which are random.
+        ends: token ids that end a text.
     """
 
     path: Path
@@ -72,7 +72,7 @@ class LanguageModel:
 
 
 def open_language_model(reference: str, device: torch.device, checkpoint_name: str | None = None) -> LanguageModel:
-    """A run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
+    """Open a run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
 
     Raises:
         DlkitError: it is damaged, its tokenizer does not fit the model, or its weights are not finite.
@@ -101,9 +101,9 @@ def open_language_model(reference: str, device: torch.device, checkpoint_name: s
 
 
 def weights_format(reader: LanguageModel, device: torch.device) -> str:
-    """What the weights are held in to generate: `bf16` on a GPU for a run that was trained so, else `fp32`.
+    """The precision of weights for generation: `bf16` on a GPU if the run was trained in it, else `fp32`.
 
-    A token reads every weight once, and of a GPU's memory that takes half the time at half the bytes.
+    Every token reads all weights from memory, which takes half the time at half the bytes.
     """
     path = reader.path / "recipe.yaml"
     if device.type != "cuda" or not path.is_file():
@@ -113,9 +113,9 @@ def weights_format(reader: LanguageModel, device: torch.device) -> str:
 
 
 def write_hub(reader: LanguageModel, directory: Path) -> int:
-    """Write the tokenizer, model.safetensors and config.json for Hugging Face's libraries; returns their bytes.
+    """Write the tokenizer, model.safetensors and config.json for Hugging Face's libraries; returns their size in bytes.
 
-    After an error or an interrupt they are gone again.
+    After an error or an interrupt nothing remains.
 
     Args:
         reader: a model with its tokenizer.
@@ -146,7 +146,7 @@ def write_hub(reader: LanguageModel, directory: Path) -> int:
         "tokenizer.json": tokenizer.to_json().encode(),
         "tokenizer_config.json": (json.dumps(described, indent=2) + "\n").encode(),
         "model.safetensors": save(huggingface_export.tensors_of(model), {"format": "pt"}),
-        "config.json": (json.dumps(config, indent=2) + "\n").encode(),  # the last: by it, a directory is a model
+        "config.json": (json.dumps(config, indent=2) + "\n").encode(),  # last, since it makes a directory a model
     }
     is_new = not directory.exists()
     try:

@@ -40,25 +40,25 @@ def test_what_goes_in_comes_out() -> None:
 
 def test_every_flipped_bit_is_seen() -> None:
     data = written()
-    for place in range(len(data)):
+    for position in range(len(data)):
         for bit in range(8):
             damaged = bytearray(data)
-            damaged[place] ^= 1 << bit
+            damaged[position] ^= 1 << bit
             with pytest.raises(DlkitError):
                 read(bytes(damaged))
 
 
 def test_every_changed_missing_doubled_or_added_byte_is_seen() -> None:
     data = written()
-    for place in range(len(data)):
+    for position in range(len(data)):
         changed = bytearray(data)
-        changed[place] = 255 - changed[place]
-        for damaged in (data[:place] + data[place + 1 :], data[: place + 1] + data[place:], bytes(changed)):
+        changed[position] = 255 - changed[position]
+        for damaged in (data[:position] + data[position + 1 :], data[: position + 1] + data[position:], bytes(changed)):
             if damaged != data:
                 with pytest.raises(DlkitError):
                     read(damaged)
         with pytest.raises(DlkitError, match=r"cut off after|is empty|not a \.dlk"):
-            read(data[:place])
+            read(data[:position])
     with pytest.raises(DlkitError, match="goes on behind its end"):
         read(data + b"\0")
 

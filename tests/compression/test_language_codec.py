@@ -204,9 +204,9 @@ def test_threads_that_cannot_be_had_are_an_error() -> None:
 
 def test_every_changed_or_missing_byte_of_a_file_is_seen(codec: Make) -> None:
     whole = packed(codec(), TEXT[:40])
-    for place in range(len(whole)):
+    for position in range(len(whole)):
         changed = bytearray(whole)
-        changed[place] ^= 1 << place % 8
-        for damaged in (bytes(changed), whole[:place], whole[:place] + whole[place + 1 :]):
+        changed[position] ^= 1 << position % 8
+        for damaged in (bytes(changed), whole[:position], whole[:position] + whole[position + 1 :]):
             with pytest.raises(DlkitError):
                 list(ContainerReader(io.BytesIO(damaged), "x").chunks())

@@ -90,7 +90,7 @@ def test_it_learns_more_than_xz_finds() -> None:
 
 
 def test_the_code_is_the_same_on_every_machine() -> None:
-    """Whole numbers only: this payload must never change while `mixing.TABLES` does not."""
+    """Integers only: this payload must never change while `mixing_tables.TABLES` does not."""
     _, codec = round_trip(MANUAL[:1500], streams=2)
     codec = PrequentialCodec(2)
     codec.begin(MANUAL[:1500])

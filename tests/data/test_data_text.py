@@ -58,10 +58,10 @@ def test_no_character_is_cut_in_two(tmp_path: Path, share: float) -> None:
     file = tmp_path / "t"
     whole = "a\N{EURO SIGN}\N{GRINNING FACE}é" * 3
     file.write_text(whole, encoding="utf-8")
-    parts = read(path=file, validation=share)
-    assert "".join(parts.values()) == whole
+    splits = read(path=file, validation=share)
+    assert "".join(splits.values()) == whole
     size = len(whole.encode())
-    assert 0 <= len(parts["val"].encode()) - round(size * share) <= 3
+    assert 0 <= len(splits["val"].encode()) - round(size * share) <= 3
 
 
 def test_the_files_of_a_folder_are_joined_by_name(tmp_path: Path) -> None:

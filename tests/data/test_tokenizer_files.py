@@ -54,10 +54,10 @@ def assert_same(ours: tokenizer.Tokenizer, theirs: Any) -> None:
         expected = theirs(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         (got,) = ours.encode([text])
         assert got == expected, text
-        told = theirs.decode(expected, clean_up_tokenization_spaces=False)
-        assert ours.decode(got) == told
-        spelled = IncrementalDecoder(ours, [])
-        assert (b"".join(map(spelled.push, got)) + spelled.finish()).decode("utf-8", "replace") == told
+        expected_text = theirs.decode(expected, clean_up_tokenization_spaces=False)
+        assert ours.decode(got) == expected_text
+        decoder = IncrementalDecoder(ours, [])
+        assert (b"".join(map(decoder.push, got)) + decoder.finish()).decode("utf-8", "replace") == expected_text
 
 
 @pytest.mark.parametrize("lower", [None, True, False])

@@ -40,7 +40,7 @@ def steps(model: GPT, tokens: Tensor, known: int, **keys: Any) -> list[Tensor]:
     decoder = StaticDecoder(model, cache, lambda logits: logits, **keys)
     assert decoder._fused is not None
     model(tokens[:, :known], cache=cache)
-    return [decoder.step(tokens[:, place]).float().clone() for place in range(known, tokens.shape[1])]
+    return [decoder.step(tokens[:, position]).float().clone() for position in range(known, tokens.shape[1])]
 
 
 @runs_kernels
@@ -60,8 +60,8 @@ def test_a_step_is_the_plain_forward_pass(activation: Any, dtype: torch.dtype, m
     with torch.inference_mode():
         expected = model(tokens)
         got = steps(model.to(dtype), tokens, 66, fused=True)
-    for place, logits in zip((66, 67), got, strict=True):
-        error = (logits - expected[:, place]).abs().max() / expected.abs().max()
+    for position, logits in zip((66, 67), got, strict=True):
+        error = (logits - expected[:, position]).abs().max() / expected.abs().max()
         assert error < (1e-5 if dtype == torch.float32 else 2e-2)
 
 

@@ -66,11 +66,11 @@ def test_bits_are_those_of_each_token_by_itself(model: GPT, bpe: Tokenizer, cont
     found = all_bits(model, tokens, bpe.separator, context, stride)
     begins = [*range(0, len(whole) - context - 1, stride), len(whole) - context - 1]
     expected = []
-    for place in range(1, len(whole)):
-        begin = next(b for b in begins if place <= b + context)  # the first window that holds it
+    for position in range(1, len(whole)):
+        begin = next(b for b in begins if position <= b + context)  # the first window that holds it
         with torch.no_grad():
-            logits = model.double()(torch.tensor([whole[begin:place]]))[0, -1]
-        expected.append(-logits.log_softmax(-1)[whole[place]].item() / math.log(2))
+            logits = model.double()(torch.tensor([whole[begin:position]]))[0, -1]
+        expected.append(-logits.log_softmax(-1)[whole[position]].item() / math.log(2))
     model.float()
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -118,9 +118,9 @@ def test_without_a_separator_the_first_token_costs_the_same_whatever_it_is(model
 @given(st.binary(max_size=40), st.integers(1, 9))
 def test_any_bytes_become_tokens_that_spell_them(bpe: Tokenizer, data: bytes, size: int) -> None:
     blocks = [data[i : i + size] for i in range(0, len(data), size)]
-    numbers = [n for chunk in bpe.encode_bytes(split_into_pieces(blocks, 16), pytest.fail) for n in chunk.tolist()]
-    assert b"".join(bpe.bytes_of(n) for n in numbers) == data
-    assert bpe.separator not in numbers
+    token_ids = [n for chunk in bpe.encode_bytes(split_into_pieces(blocks, 16), pytest.fail) for n in chunk.tolist()]
+    assert b"".join(bpe.bytes_of(n) for n in token_ids) == data
+    assert bpe.separator not in token_ids
 
 
 def test_text_becomes_the_tokens_that_training_gives_it(bpe: Tokenizer) -> None:
@@ -137,14 +137,14 @@ def test_tokens_that_do_not_stand_for_the_bytes_are_told_before_they_come(bpe: T
 
     changed = Engine.from_str(bpe.to_json())
     changed.normalizer = normalizers.Lowercase()  # pyright: ignore[reportAttributeAccessIssue]
-    told: list[int] = []
-    chunks = Tokenizer(changed).encode_bytes([b"small", b"Capital"], lambda: told.append(1))
+    reported: list[int] = []
+    chunks = Tokenizer(changed).encode_bytes([b"small", b"Capital"], lambda: reported.append(1))
     next(chunks)
-    assert told == [1]
+    assert reported == [1]
 
 
 class Waits(TorchDispatchMode):
-    """Names of operators whose result has as many numbers as the device finds, or is one that the host asks for."""
+    """Names of operators whose result has a size that only the device knows, or is copied to the host."""
 
     found: list[str]
 

@@ -172,14 +172,14 @@ def _labelled_tables(data: prepared.PreparedTexts) -> dict[str, pa.Table]:
 
 
 def _hold_out(train: Examples, classes: tuple[str, ...], share: float) -> dict[str, Examples]:
-    parts = three_way(train.targets, classes, test=0.0, validation=share)
+    split_rows = three_way(train.targets, classes, test=0.0, validation=share)
     return {
         name: Examples(
             [train.first[i] for i in rows],
             [train.second[i] for i in rows] if train.second is not None else None,
             train.targets[rows],
         )
-        for name, rows in parts.items()
+        for name, rows in split_rows.items()
     }
 
 

@@ -114,13 +114,13 @@ def labelled_texts(
     found = labels_of(table, label)
     classes = known.classes if known else class_names(table, found)
     targets = class_places(table, found, classes)
-    parts = three_way(
+    split_rows = three_way(
         targets, classes, test=0.0 if test_path else test, validation=0.0 if validation_path else validation
     )
     first, second = _strings(table, text), _strings(table, pair) if pair else None
     splits = {
         name: Examples([first[i] for i in rows], [second[i] for i in rows] if second else None, targets[rows])
-        for name, rows in parts.items()
+        for name, rows in split_rows.items()
     }
     sources: dict[str, Any] = {"path": str(table.file.resolve())}
     remarks = list(found.remarks)

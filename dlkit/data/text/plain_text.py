@@ -47,11 +47,11 @@ def plain_text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpu
     begins = {"train": 0, "val": test_begin - round(whole.size * validation), "test": test_begin}
     wanted = ["train", *(["val"] if validation else []), *(["test"] if test else [])]
     cuts = [_cut(whole, begins[name]) for name in wanted] + [whole.size]
-    parts = {name: _part(whole, a, b) for name, a, b in zip(wanted, cuts, cuts[1:], strict=False)}
-    for name, part in parts.items():
+    splits = {name: _part(whole, a, b) for name, a, b in zip(wanted, cuts, cuts[1:], strict=False)}
+    for name, part in splits.items():
         if not part.size:
             raise DlkitError(f"{source}: {whole.size} bytes are too few: none is left for {name!r}")
-    return make_corpus("text", parts, path=str(source), files=len(files))
+    return make_corpus("text", splits, path=str(source), files=len(files))
 
 
 def _span(file: Path) -> Span:

@@ -51,9 +51,9 @@ def load_prepared_texts(name: str) -> PreparedTexts:
     Raises:
         DlkitError: the data set is not here (the hint is the command that downloads it), or a file is damaged.
     """
-    place, manifest = store.require(name)
-    tables = {split: _mapped(place / f"{split}.arrow") for split in manifest.splits}
-    return PreparedTexts(name, tables, dict(SETS[name].columns), {"path": str(place), **manifest.provenance()})
+    folder, manifest = store.require(name)
+    tables = {split: _mapped(folder / f"{split}.arrow") for split in manifest.splits}
+    return PreparedTexts(name, tables, dict(SETS[name].columns), {"path": str(folder), **manifest.provenance()})
 
 
 def _mapped(path: Path) -> pa.Table:
