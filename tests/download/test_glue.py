@@ -71,7 +71,7 @@ def test_rows_whose_label_is_hidden_are_left_out(hub: Any, obtain: Any, monkeypa
     hidden = whole.tables["test"]
     place = hidden.column_names.index("label")
     whole.tables["test"] = hidden.set_column(place, "label", pa.array([-1] * hidden.num_rows, hidden["label"].type))
-    monkeypatch.setattr(prepared, "load", lambda _: whole)
+    monkeypatch.setattr(prepared, "load_prepared_texts", lambda _: whole)
     assert sorted(glue.glue(config="rte").splits) == ["train", "val"]
 
 
@@ -105,7 +105,7 @@ def of_superglue(monkeypatch: pytest.MonkeyPatch, config: str, **columns: Any) -
         f"superglue/{config}", dict.fromkeys(("train", "validation"), pa.table(columns)),
         {"label": ("False", "True")} if "label" in columns else {}, {},
     )  # fmt: skip
-    monkeypatch.setattr(prepared, "load", lambda _: rows)
+    monkeypatch.setattr(prepared, "load_prepared_texts", lambda _: rows)
     return glue.superglue(config=config)  # type: ignore[arg-type]
 
 

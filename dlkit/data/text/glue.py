@@ -22,7 +22,7 @@ from dlkit.data.splits import three_way
 from dlkit.data.text import prepared
 from dlkit.data.text.labelled import Answer, Examples, LabelledTexts, make_labelled_texts
 from dlkit.errors import DlkitError, RequestError
-from dlkit.metrics.glue_benchmark import GLUE, SUPERGLUE
+from dlkit.metrics.glue import GLUE, SUPERGLUE
 
 Rows = dict[str, list[Any]]
 # From rows to their first and second texts. SuperGLUE's markers and questions become part of the text.
