@@ -1,4 +1,4 @@
-"""The file format: what goes in comes out, and no damage goes unseen."""
+"""The file format: what is written is read back, and no damage goes unnoticed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_every_changed_missing_doubled_or_added_byte_is_seen() -> None:
         read(data + b"\0")
 
 
-def test_chunks_cannot_change_places_or_get_lost() -> None:
+def test_chunks_cannot_be_reordered_or_lost() -> None:
     one, two = Chunk(STORED, 2, 0, 0, b"ab", 5), Chunk(STORED, 2, 0, 0, b"cd", 6)
     data = written([one, two])
     record = 1 + 14 + 2 + 4 + 4

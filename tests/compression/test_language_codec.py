@@ -1,4 +1,4 @@
-"""Coding with a GPT: distributions are the model's, lengths its cross-entropy, bytes come back, errors have names."""
+"""Coding with a GPT: the distributions and code lengths are the model's, bytes come back, errors name their cause."""
 
 from __future__ import annotations
 

@@ -53,6 +53,6 @@ def test_a_wrong_message_decodes_to_other_symbols_or_is_an_error() -> None:
         assert any(other.take(w[:, ::-1].copy()).tolist() != s.tolist() for w, s in zip(weights, symbols, strict=True))
 
 
-def test_weights_that_are_no_numbers_are_an_error() -> None:
+def test_weights_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(DlkitError, match="no distribution"):
         RangeEncoder().put(np.zeros(1, np.int32), np.full((1, 5), np.nan, np.float32))

@@ -1,4 +1,4 @@
-"""Text: the language reference of CPython, and one's own files."""
+"""Running text: CPython's language reference, and files of the user's own."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_divergence_is_not_negative(w: m.Array, seed: int) -> None:
 
 @given(weights.filter(lambda w: len(w) > 1), st.data())
 def test_merging_symbols_loses_information(w: m.Array, data: st.DataObject) -> None:
-    """The data-processing inequality: neither entropy nor divergence grows when outcomes are no longer told apart."""
+    """The data-processing inequality: neither entropy nor divergence grows when outcomes are merged."""
     p = as_distributions(w, counts=True)
     q = as_distributions(np.arange(1, len(p) + 1), counts=True)
     groups = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(p), max_size=len(p))))

@@ -1,4 +1,4 @@
-"""Statistics of streams against counting by hand, against `ent`, and whatever the blocks that they come in."""
+"""Statistics of streams against naive counts and `ent`, for any division into blocks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TEXT = Path(math.__doc__ and __file__).read_bytes()
 
 
 def conditional_entropy(symbols: list[object], order: int) -> float:
-    """H_k in bits, by counting in the plainest way."""
+    """H_k in bits, by naive counting."""
     ngrams = [tuple(symbols[i : i + order + 1]) for i in range(len(symbols) - order)]
     joint, contexts = Counter(ngrams), Counter(sequence[:-1] for sequence in ngrams)
     return sum(c / len(ngrams) * math.log2(contexts[s[:-1]] / c) for s, c in joint.items())
@@ -160,7 +160,7 @@ def test_constant_and_empty_streams() -> None:
     assert math.isnan(byte_statistics.serial_correlation(counter))
 
 
-def test_broken_utf8_names_its_place() -> None:
+def test_broken_utf8_names_its_position() -> None:
     with pytest.raises(RequestError, match="not UTF-8: near byte 3"):
         list(streams.stream_characters([b"abc", b"\xff"]))
     with pytest.raises(RequestError, match="not UTF-8"):
@@ -168,13 +168,13 @@ def test_broken_utf8_names_its_place() -> None:
     assert "".join(streams.stream_characters([b"\xe2", b"\x82", b"\xac"])) == "€"
 
 
-def test_too_many_sequences_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_ngrams_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ngram_counts, "MOST_BYTES", 160)
     with pytest.raises(RequestError, match="some 29 different sequences of 2 symbols take more than"):
         streams.make_counter("words", 1).update(list("abcdefghijklmnopqrstuvwxyz0123"))
 
 
-def test_codecs_are_those_of_the_libraries() -> None:
+def test_compressed_sizes_are_those_of_the_libraries() -> None:
     pytest.importorskip("zstandard")
     import bz2
     import gzip
@@ -192,7 +192,7 @@ def test_codecs_are_those_of_the_libraries() -> None:
 
 
 def real_files() -> list[Path]:
-    """Ten files of every kind that any machine with this package has."""
+    """Ten files of various kinds that every machine with this package has."""
     import sklearn
 
     folder = Path(sklearn.__file__).parent
@@ -221,8 +221,8 @@ def test_ten_real_files_against_ent() -> None:
 
 @pytest.mark.parametrize(("symbols", "order"), [("bytes", 59), ("bytes", 11), ("chars", 59), ("chars", 5)])
 @pytest.mark.parametrize("alphabet", ["ab", "a\u044f\U0001f600b"])
-def test_orders_up_to_the_whole_stream(symbols: str, order: int, alphabet: str) -> None:
-    """Against counts of every sequence, one by one."""
+def test_conditional_entropies_up_to_the_whole_stream(symbols: str, order: int, alphabet: str) -> None:
+    """Against counts of every n-gram, one by one."""
     text = "".join(random.Random(order).choices(alphabet, k=60))
     data: list[object] = list(text.encode()) if symbols == "bytes" else list(text)
     counter = streams.make_counter(symbols, order)

@@ -1,4 +1,4 @@
-"""The decoder's Triton kernels against the model's plain forward pass: as they are on a GPU, else interpreted."""
+"""The decoder's Triton kernels against the model's plain forward pass, on a GPU or in the interpreter."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_interpreter_finds_the_same() -> None:
 
 
 def steps(model: GPT, tokens: Tensor, known: int, **keys: Any) -> list[Tensor]:
-    """Logits behind each token from `known` on, those before it being read as a prompt."""
+    """The logits after each token from `known` on; those before are the prompt."""
     cache = model.make_cache(1, tokens.shape[1])
     decoder = StaticDecoder(model, cache, lambda logits: logits, **keys)
     assert decoder._fused is not None
@@ -82,7 +82,7 @@ def test_a_sequence_may_begin_at_a_later_slot() -> None:
         torch.testing.assert_close(got, model(tokens)[:, -1], rtol=1e-5, atol=1e-6)
 
 
-def test_they_are_for_one_sequence_pre_norm_and_activations_that_they_know() -> None:
+def test_supported_models() -> None:
     pytest.importorskip("triton")
     from dlkit.lm import gpt_decode_step
 

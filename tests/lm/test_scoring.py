@@ -1,4 +1,4 @@
-"""Surprisal against torch, transformers and the windows of evaluation, whatever the blocks that the text comes in."""
+"""Surprisal against torch, transformers and the windows of evaluation, for any division into blocks."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_bits_are_the_loss_of_transformers(tmp_path: Path) -> None:
     assert found.mean() * math.log(2) == pytest.approx(loss, abs=1e-5)
 
 
-def test_alternatives_ranks_and_uncertainty(model: GPT, bpe: Tokenizer) -> None:
+def test_alternatives_ranks_and_entropy(model: GPT, bpe: Tokenizer) -> None:
     tokens = bpe.encode([TEXT.decode()])[0][:16]
     (found,) = scoring.predict_tokens(model, iter([np.array(tokens)]), bpe.separator, 16, 16, alternatives=4)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_text_becomes_the_tokens_that_training_gives_it(bpe: Tokenizer) -> None:
     assert found.tolist() == expected.tolist()
 
 
-def test_tokens_that_do_not_stand_for_the_bytes_are_told_before_they_come(bpe: Tokenizer) -> None:
+def test_tokens_that_do_not_spell_the_bytes_are_reported_before_they_are_yielded(bpe: Tokenizer) -> None:
     from tokenizers import Tokenizer as Engine
     from tokenizers import normalizers
 
@@ -157,7 +157,7 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("alternatives", [0, 3])
-def test_a_batch_is_launched_without_a_wait(model: GPT, alternatives: int) -> None:
+def test_a_batch_is_launched_without_a_synchronization(model: GPT, alternatives: int) -> None:
     rows, fresh = np.arange(34, dtype=np.int64).reshape(2, 17), [16, 5]
     with Waits() as waits:
         waits.found = []
