@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit.attention.request import METRICS, InspectionRequest
 from dlkit.cli.console import Output, note, show_tables
-from dlkit.cli.inspect_attention.output import show, steps_table, write_files
+from dlkit.cli.inspect_attention.output import show_views, steps_table, write_files
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage import run_reference
 
@@ -127,7 +127,7 @@ def _tell(sides: list[InspectedModel], page: AttentionPage, request: InspectionR
     if output.quiet:
         output.line(top_head(sides[0], measure))
     elif output.tables:
-        show(sides, page, measure, request)
+        show_views(sides, page, measure, request)
     else:
         for side in sides:
             _emit(_records(side, request), output)
