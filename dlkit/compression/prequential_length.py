@@ -45,7 +45,7 @@ def code_length(
     with the data:
 
         with file.open("rb") as source, Progress("coding", total, live_console()) as progress:
-            length = code_length(stream_blocks(source), advance=progress.advance)
+            length = code_length(file_blocks(source), advance=progress.advance)
 
     Args:
         data: the bytes, or blocks of them of any sizes.

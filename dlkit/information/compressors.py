@@ -12,7 +12,7 @@ COMPRESSOR_OPTIONS = {"gzip": "-9", "bzip2": "-9", "xz": "-9e", "zstd": "-22 --u
 _SHORT = 1 << 23  # bytes of a short stream, at most
 
 
-class CompressedSizes:
+class CompressorSizes:
     """Compresses a stream with all compressors at once, and keeps only the sizes."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from dlkit.information.byte_counts import BigramCounts, ByteCounts, ByteNgramCou
 from dlkit.information.symbol_counts import CharacterCounts, ItemCounts, SymbolCounts
 
 
-def stream_blocks(file: BinaryIO, size: int = 1 << 20) -> Iterator[bytes]:
+def file_blocks(file: BinaryIO, size: int = 1 << 20) -> Iterator[bytes]:
     """The bytes of a file, in blocks as they arrive."""
     read = getattr(file, "read1", file.read)
     while block := read(size):

@@ -21,7 +21,7 @@ from scipy import stats
 from dlkit.errors import RequestError
 from dlkit.information import byte_counts, byte_statistics, ngram_counts, streams
 from dlkit.information.byte_counts import ByteCounts, TrigramCounts
-from dlkit.information.compressors import CompressedSizes
+from dlkit.information.compressors import CompressorSizes
 from dlkit.information.ngram_counts import NgramCounts
 
 TEXT = Path(math.__doc__ and __file__).read_bytes()
@@ -181,7 +181,7 @@ def test_compressed_sizes_are_those_of_the_libraries() -> None:
     import lzma
 
     data = TEXT * 3
-    codecs = CompressedSizes()
+    codecs = CompressorSizes()
     for block in in_blocks(data, [10, 1000, 1]):
         codecs.update(block)
     sizes = codecs.finish()
@@ -210,7 +210,7 @@ def test_ten_real_files_against_ent() -> None:
         out = subprocess.run(["ent", "-t", str(file)], capture_output=True, text=True, check=True).stdout
         _, size, entropy, chi, mean, _, serial = out.splitlines()[1].split(",")
         counter = ByteCounts()
-        for block in streams.stream_blocks(io.BytesIO(file.read_bytes())):
+        for block in streams.file_blocks(io.BytesIO(file.read_bytes())):
             counter.update(block)
         assert counter.n == int(size)
         assert f"{counter.conditional_entropies()[0].entropy:.6f}" == entropy

@@ -21,7 +21,7 @@ from dlkit.lm.generation import fetch_tokens, generate_tokens
 from dlkit.lm.ragged_batch import RaggedBatch
 from dlkit.lm.sampling import Sampling
 from dlkit.lm.static_decoding import StaticDecoder
-from dlkit.lm.text_stream import TextStream
+from dlkit.lm.streaming import TextStream
 from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models.gpt import GPT
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM

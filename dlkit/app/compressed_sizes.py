@@ -1,4 +1,4 @@
-"""What else a text takes: the sizes that general compressors and a prequential code make of it, while it is read."""
+"""How small general compressors and a prequential code make a stream, measured while it is read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dlkit.cli.console import live_console
+from dlkit.app.text_stream import stream_blocks
+from dlkit.progress import stage
 
 _IN_MEMORY = 1 << 26  # bytes of standard input that are kept before they go to a file
 
 
-class Totals:
-    """Takes in a stream on its way to something else.
+class CompressedSizes:
+    """Measures a stream on its way to something else.
 
     Args:
         file: where it comes from, None for standard input, which is then kept for a second reading if need be.
@@ -22,11 +23,11 @@ class Totals:
     """
 
     def __init__(self, file: Path | None, codecs: bool, prequential: bool) -> None:
-        from dlkit.information.compressors import CompressedSizes
+        from dlkit.information.compressors import CompressorSizes
 
         self.file, self.prequential = file, prequential
         self.bytes = 0
-        self._codecs = CompressedSizes() if codecs else None
+        self._codecs = CompressorSizes() if codecs else None
         self._kept: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY) if prequential and file is None else None  # noqa: SIM115
 
     def pass_on(self, stream: Iterator[bytes]) -> Iterator[bytes]:
@@ -51,13 +52,11 @@ class Totals:
         return record
 
     def _prequential_bits(self) -> float:
-        from dlkit.cli.entropy import input
-        from dlkit.cli.progress import Progress
         from dlkit.compression.prequential_length import code_length
-        from dlkit.information.streams import stream_blocks
+        from dlkit.information.streams import file_blocks
 
         if self._kept is not None:
             self._kept.seek(0)
-        source = input.blocks(self.file, silent=True) if self._kept is None else stream_blocks(self._kept)
-        with Progress("learning", self.bytes, live_console(), plain=True) as progress:
-            return code_length(source, advance=progress.advance).bits
+        source = stream_blocks(self.file, reports=False) if self._kept is None else file_blocks(self._kept)
+        with stage("learning", self.bytes) as advance:
+            return code_length(source, advance=advance).bits
