@@ -80,7 +80,9 @@ class _Loop:
         )
         # a scaler waits for the device, so its step cannot be captured
         captures = self.passes.captures and self.scaler is None
-        self.updates = OptimizerStep(optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures)
+        self.optimizer_step = OptimizerStep(
+            optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures
+        )
         self.earlier_warm_up = self.progress.warm_up  # seconds, before the run was resumed
         self.saved_step = self.progress.step if resume is not None else -1
 
@@ -179,9 +181,9 @@ class _Loop:
         self.last_batch = batches[-1]
         overflow = None
         if self.scaler is None:
-            self.updates()
+            self.optimizer_step()
         else:
-            self.updates.clip()
+            self.optimizer_step.clip()
             overflow = self.scaler.make_step(training.optimizer)
         training.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:

@@ -30,14 +30,14 @@ def activation_bytes(training: Training, model: nn.Module, batch: BatchLike) -> 
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     before = rng.device_state(training.device)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor), training.autocast():
         training.task.forward(model, batch)
     rng.set_device_state(training.device, before)
     return sum(kept.values())
