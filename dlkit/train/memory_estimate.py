@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dlkit import memory
+from dlkit.data.batch import Batch
 from dlkit.train import rng
-from dlkit.train.interfaces import BatchLike
 from dlkit.train.precision import reduced_precision
 from dlkit.train.training import Training
 
@@ -25,7 +25,7 @@ def parameter_bytes(training: Training) -> int:
     return (2 + (training.settings.ema is not None)) * weights + state_bytes()
 
 
-def activation_bytes(training: Training, model: nn.Module, batch: BatchLike) -> int:
+def activation_bytes(training: Training, model: nn.Module, batch: Batch) -> int:
     """Bytes that the forward pass of a batch saves for the backward pass. Random generators are left as they were."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}

@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.func import stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from dlkit.data.batch import Batch
 from dlkit.errors import DlkitError
 from dlkit.kernels import cpu_matmul
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.gradient_clipping import clip_stacked_gradients
-from dlkit.train.interfaces import BatchLike
 from dlkit.train.training import Training
 from dlkit.vectorized import convolution
 from dlkit.vectorized.dropout_masks import DropoutMasks
@@ -78,7 +78,7 @@ class StackedRuns:
         # "same": nothing is drawn but the masks of all seeds, of which each run takes its own
         self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="same")
         self.taken = 0  # steps
-        self.batch_of: Callable[..., BatchLike] = type(next(iter(first.batches.epoch(0))))  # made of its tensors
+        self.batch_of: Callable[..., Batch] = type(next(iter(first.batches.epoch(0))))  # made of its tensors
         self._lay_out()
         owners = [_owner(training) for training in members.of_groups]
         self.optimizer = (BatchedOptimizer if on_cuda else GroupwiseOptimizer)(self.parameters, members.groups, owners)
@@ -130,7 +130,7 @@ class StackedRuns:
                 yield StackEvaluated(done, metrics)
             yield StackStepped(done)
 
-    def batches(self) -> Iterator[tuple[int, BatchLike]]:
+    def batches(self) -> Iterator[tuple[int, Batch]]:
         """(step, a batch of tensors (S, ...), a row for each seed) from the next step on."""
         total, step = self.first.total_steps, self.taken
         sources: list[Any] = [training.batches for training in self.members.of_seeds]
@@ -143,11 +143,11 @@ class StackedRuns:
                     return
 
     @staticmethod
-    def of_runs(batch: BatchLike, seeds: Tensor) -> tuple[Tensor, ...]:
+    def of_runs(batch: Batch, seeds: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the batch that each run has, by its seed: (S, ...) to (R, ...)."""
         return tuple(values.index_select(0, seeds) for values in batch.tensors())
 
-    def take_step(self, step: int, batch: BatchLike) -> Tensor:
+    def take_step(self, step: int, batch: Batch) -> Tensor:
         """One step of every run; their losses, (R,)."""
         self.model.train()
         self.optimizer.scale(self.first.schedule(step, self.first.total_steps))
