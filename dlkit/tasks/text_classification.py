@@ -71,7 +71,7 @@ class MultipleChoice(TextClassification):
 
 
 class _TextMeter(ClassificationMeter):
-    """Adds the metrics that a matrix of confusions tells, and the share of questions that are right as a whole."""
+    """Adds the scores that follow from the confusion matrix, and the share of questions that are right as a whole."""
 
     def __init__(self, task: TextClassification, device: torch.device) -> None:
         super().__init__(task, device)
@@ -98,7 +98,7 @@ class _TextMeter(ClassificationMeter):
 
 
 class _ChoiceMeter(ClassificationMeter):
-    """Sums the credit of the chosen candidates, for examples of which several candidates are right."""
+    """Adds up the credit of each chosen candidate: where several are right, there is no one correct index."""
 
     def __init__(self, task: MultipleChoice, device: torch.device) -> None:
         super().__init__(task, device)

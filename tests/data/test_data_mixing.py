@@ -89,8 +89,7 @@ def test_the_loss_of_mixed_labels_is_that_of_blended_ones() -> None:
 
 def test_imagenets_statistics() -> None:
     split = Split(torch.full((4, 3, 2, 2), 255, dtype=torch.uint8), torch.arange(4))
-    source = ImageBatches(split, *mean_and_deviation(split.inputs), CPU, 0, False, statistics="imagenet")
-    (batch,) = source.epoch(0)
+    (batch,) = ImageBatches(split, *mean_and_deviation(split.inputs), CPU, 0, False, statistics="imagenet").epoch(0)
     images = batch.inputs
     torch.testing.assert_close(
         images[0, :, 0, 0], (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])

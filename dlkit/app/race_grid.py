@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlkit import recipe as recipes
-from dlkit.catalog import OPTIMIZERS, resolve
+from dlkit.catalog import OPTIMIZERS, import_object
 from dlkit.errors import RequestError
-from dlkit.recipe.check import check
+from dlkit.recipe.check import check_value
 from dlkit.sweep import search
 from dlkit.sweep.trials import Trial, grid, rates
 
 MOST_RUNS = 1_000_000  # more than any machine trains, and than fits into its memory as a list
 
 
-def optimizers(text: str) -> list[str]:
+def parse_optimizers(text: str) -> list[str]:
     """The names in `sgd,adam`. Raises RequestError where there is no such optimizer, or one stands twice."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
@@ -29,7 +29,7 @@ def optimizers(text: str) -> list[str]:
     return names
 
 
-def trials(
+def requested_trials(
     names: Sequence[str],
     lr: str,
     seeds: int,
@@ -61,7 +61,7 @@ def trials(
     for name, own in ranges.items():
         for given in own:
             for value in given.ends():
-                _check(name, given, value)
+                _require_in_range(name, given, value)
     whole = search.Range("lr", lrs[0], lrs[-1]) if len(lrs) > 1 else lrs[0]
     return search.random_trials(ranges, whole, trials, seed, seeds)
 
@@ -80,13 +80,13 @@ def _numbers(optimizer: str, layers: bool) -> list[str]:
     numbers = [name for name, schema in _properties(optimizer).items() if schema.get("type") == "number"]
     if layers:
         return numbers
-    own = [*inspect.signature(resolve(OPTIMIZERS[optimizer].target)).parameters, "beta1", "beta2"]
+    own = [*inspect.signature(import_object(OPTIMIZERS[optimizer].target)).parameters, "beta1", "beta2"]
     return [name for name in numbers if name in own]
 
 
-def _check(optimizer: str, given: search.Range, value: float) -> None:
+def _require_in_range(optimizer: str, given: search.Range, value: float) -> None:
     problems: list[str] = []
-    check(value, _properties(optimizer)[given.name], (), lambda _, message: problems.append(message))
+    check_value(value, _properties(optimizer)[given.name], (), lambda _, message: problems.append(message))
     if problems:
         raise RequestError(
             f"--search {given.name}: {optimizer}'s {given.name} {problems[0]}", "narrow the range to what it can be"
