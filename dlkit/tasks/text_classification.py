@@ -98,7 +98,7 @@ class _TextMeter(ClassificationMeter):
 
 
 class _ChoiceMeter(ClassificationMeter):
-    """Sums the credit of the chosen candidates, for examples of which several candidates are right."""
+    """Adds up the credit of each chosen candidate: where several are right, there is no one correct index."""
 
     def __init__(self, task: MultipleChoice, device: torch.device) -> None:
         super().__init__(task, device)
