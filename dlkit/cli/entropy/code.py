@@ -43,7 +43,7 @@ def _judged(p: list[float], lengths: list[float] | list[int], used: list[int]) -
     }
 
 
-def check(text: str, p: str | None, counts: bool, base: float, output: Output) -> None:
+def show_code_check(text: str, p: str | None, counts: bool, base: float, output: Output) -> None:
     from dlkit.information import codes, measures, rows
 
     words: dict[str, str] = {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LINES_AT_ONCE = 10_000
 
 
-def distributions(
+def show_distributions(
     p: str, q: str | None, counts: bool, joint: bool, code: str | None, plot: Path | None, base: float, output: Output
 ) -> None:
     from dlkit.information import rows
