@@ -132,10 +132,10 @@ def _emit_rows(table: Rows, lists: dict[str, list[float]], head: dict[str, Any],
             columns.insert(1, [json_text(label) for label in table.rows[part]])
         template = "{" + ", ".join(fields) + "}"
         lines = [template % values for values in zip(*columns, strict=False)]
-        for place in range(len(lines)):
-            if "null" in lines[place]:
-                record = _record(table, lists, head, start + place)
-                lines[place] = json_text(record)
+        for index in range(len(lines)):
+            if "null" in lines[index]:
+                record = _record(table, lists, head, start + index)
+                lines[index] = json_text(record)
         output.line("\n".join(lines))
 
 
