@@ -30,8 +30,9 @@ def export_run(
     run_reference.require(os.fspath(run))
     import torch
 
-    from dlkit.lm.language_model import open_language_model, write_hub
+    from dlkit.lm.export import export_to_huggingface
+    from dlkit.lm.language_model import open_language_model
 
     reader = open_language_model(os.fspath(run), torch.device("cpu"), checkpoint)
-    size = write_hub(reader, target)
+    size = export_to_huggingface(reader, target)
     return {"run": str(reader.path), "path": str(target), "bytes": size, "task": reader.task}
