@@ -55,12 +55,12 @@ class EvaluationRequest:
         from dlkit.app.ood import read_ood_data
         from dlkit.train.device import pick_device
 
-        place = pick_device(device)
+        torch_device = pick_device(device)
         own = recipes.load(str(self.run / "recipe.yaml"))
         recipe, split, whole = measured(self.recipe, own, self.split)
-        trained = open_trained(recipe, self.checkpoint, place, whole)
+        trained = open_trained(recipe, self.checkpoint, torch_device, whole)
         others = read_ood_data(recipe, trained, split, self.ood) if self.ood else []
-        return OpenedRun(self, recipe, split, trained, place, others, bool(changed_sources(recipe, own)))
+        return OpenedRun(self, recipe, split, trained, torch_device, others, bool(changed_sources(recipe, own)))
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def require_views(views: str | None) -> None:
 
 def require_ood_source(source: str) -> None:
     """Raise DlkitError unless a source of out-of-distribution data can be there."""
-    kind, colon, place = source.partition(":")
+    kind, colon, rest = source.partition(":")
     named = [
         name.removeprefix("data.")
         for name, data in recipes.schema()["$defs"].items()
@@ -190,9 +190,9 @@ def require_ood_source(source: str) -> None:
     ]
     names = [name for name in named if any(TASKS[task].inputs == "images" for task in SECTIONS["data"][name].tasks)]
     if kind == "images" and colon:
-        if not Path(place).expanduser().is_dir():
-            raise DlkitError(f"no such folder: {place}", "--ood images:FOLDER takes every image in a folder")
-    elif source != "noise" and (kind not in names or (colon and not place)):
+        if not Path(rest).expanduser().is_dir():
+            raise DlkitError(f"no such folder: {rest}", "--ood images:FOLDER takes every image in a folder")
+    elif source != "noise" and (kind not in names or (colon and not rest)):
         raise RequestError(
             f"no such data: --ood {source}{recipes.closest(kind, [*names, 'noise'])}",
             f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",

@@ -68,14 +68,14 @@ def _evaluate_each(
     from dlkit.app.evaluation import evaluate_trained, open_trained
     from dlkit.train.device import pick_device
 
-    place = pick_device(device)
+    torch_device = pick_device(device)
     results: list[glue.Result] = []
     for run, recipe, benchmark, task in chosen:
         splits, samples = dict[str, dict[str, float]](), 0
         path = run.choose(checkpoint)
-        trained = open_trained(recipe, path, place)
+        trained = open_trained(recipe, path, torch_device)
         for split in glue.splits_of(benchmark, task):
-            found = evaluate_trained(recipe, trained, split, place)
+            found = evaluate_trained(recipe, trained, split, torch_device)
             splits[split], samples = found.metrics, samples + found.samples
             yield from left_out_remarks(found)
             record = evaluation_record(run.path, path, recipe, found)

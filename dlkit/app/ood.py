@@ -156,13 +156,13 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
     shape = _shape(inside)
     if source == "noise":
         return ood_sources.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
-    kind, _, place = source.partition(":")
+    kind, _, classes = source.partition(":")
     dataset: Dataset = import_object(SECTIONS["data"][kind].target)()
     data = ArrayData(dataset)
     split = data.default_split
     images, described = dataset.splits[split].inputs, data.extent(split)
-    if place:
-        images = images[_of_classes(dataset, split, place.split(","))]
+    if classes:
+        images = images[_of_classes(dataset, split, classes.split(","))]
         described["rows"] = f"{len(images)} of {sum(len(part.targets) for part in dataset.splits.values())}"
     gain = white / WHITE.get(kind, 255)
     return ood_sources.fitted(images, shape, gain), split, described

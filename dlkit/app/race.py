@@ -157,11 +157,11 @@ def race_optimizers(
     surface = surfaces.find(what)
     if surface is None:
         refuse_misspelt_surface(what)
-    place = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
-    begun = provenance.origin(place) if surface is None else {}  # on the recipe of a race, which has its name
-    title = what if surface is not None else _title(place, begun)
+    recipe_path = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
+    begun = provenance.origin(recipe_path) if surface is None else {}  # on the recipe of a race, which has its name
+    title = what if surface is not None else _title(recipe_path, begun)
     # one that goes on by the command in its own folder has the changes that it was begun with in its recipe
-    own = begun if out is not None and os.path.realpath(place.parent) == os.path.realpath(out) else {}
+    own = begun if out is not None and os.path.realpath(recipe_path.parent) == os.path.realpath(out) else {}
     held = list(map(str, own["changes"])) if is_list(own.get("changes")) else []
     all_changes = [*held, *(change for change in changes if change not in held)]
     if surface is None:

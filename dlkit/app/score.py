@@ -167,11 +167,11 @@ class _TextScores:
         p, tokenizer = predictions, self.reader.tokenizer
         columns: Any = (p.tokens, p.bits, p.ranks, p.entropy, p.alternatives, p.probabilities)
         for token_id, bits, rank, uncertainty, others, odds in zip(*(c.tolist() for c in columns), strict=True):
-            place, offset = self._place
-            self._place = place + 1, offset + len(tokenizer.bytes_of(token_id))
+            position, offset = self._position
+            self._position = position + 1, offset + len(tokenizer.bytes_of(token_id))
             yield {
                 "kind": "token",
-                "place": place,
+                "place": position,
                 "byte": offset if self.inexact is None else None,
                 "token": token_id,
                 "text": token_text(tokenizer, token_id),
@@ -186,7 +186,7 @@ class _TextScores:
                 ],
             }
 
-    _place = (0, 0)  # tokens and bytes before the next record
+    _position = (0, 0)  # tokens and bytes before the next record
     inexact: str | None = None  # why there are no bits a byte
 
     def record(self) -> dict[str, Any]:
@@ -254,14 +254,14 @@ def token_text(tokenizer: Tokenizer, token_id: int) -> str:
 
 
 def _decoded(pieces: Iterator[bytes], name: str) -> Iterator[str]:
-    place = 0
+    offset = 0
     for piece in pieces:
         try:
             yield piece.decode()
         except UnicodeDecodeError as error:
-            what = f"byte 0x{piece[error.start]:02x} at offset {place + error.start}"
+            what = f"byte 0x{piece[error.start]:02x} at offset {offset + error.start}"
             raise DlkitError(f"{name} is not UTF-8 text: {what}", "convert it, for example with iconv") from error
-        place += len(piece)
+        offset += len(piece)
 
 
 def model_bytes(reader: LanguageModel) -> int:

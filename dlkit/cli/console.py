@@ -81,10 +81,10 @@ def show_tables(shown: Any) -> None:
     """Print tables for a person on stdout, so that no number is cut however narrow the terminal is."""
     from rich.console import Console
 
-    from dlkit.cli.narrow import fitted
+    from dlkit.cli.narrow import fit_width
 
     console = Console()
-    console.print(fitted(shown, console))
+    console.print(fit_width(shown, console))
 
 
 class Output:

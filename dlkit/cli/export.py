@@ -7,11 +7,10 @@ from typing import Annotated
 
 import typer
 
+from dlkit.app.export import export_run
 from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.options import Json, Quiet
-from dlkit.errors import RequestError
-from dlkit.storage import run_reference
 
 
 def export_command(
@@ -31,16 +30,5 @@ def export_command(
     Example:
       dlkit export runs/pydoc-gpt-1 pydoc-gpt
     """
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise RequestError(f"{directory} is there already", "export writes a new directory")
-
-    run_reference.require(run)
-    import torch
-
-    from dlkit.lm.export import export_to_huggingface
-    from dlkit.lm.language_model import open_language_model
-
-    reader = open_language_model(run, torch.device("cpu"), checkpoint)
-    size = export_to_huggingface(reader, directory)
-    record = {"run": str(reader.path), "path": str(directory), "bytes": size, "task": reader.task}
-    Output(as_json, quiet).emit(record, record["path"], lambda: f"{directory}  {size:,} bytes")
+    record = export_run(run, directory, checkpoint)
+    Output(as_json, quiet).emit(record, record["path"], lambda: f"{directory}  {record['bytes']:,} bytes")

@@ -8,13 +8,13 @@ from typing import Any
 _ANY = 1 << 16  # wider than any terminal
 
 
-def fitted(shown: Any, console: Any) -> Any:
+def fit_width(shown: Any, console: Any) -> Any:
     """A table or a group of them so that no word in it is cut: a table that is too wide becomes lines, row by row."""
     from rich.console import Group
     from rich.table import Table
 
     if isinstance(shown, Group):
-        return Group(*(fitted(part, console) for part in shown.renderables))
+        return Group(*(fit_width(part, console) for part in shown.renderables))
     if not isinstance(shown, Table):
         return shown
     wide = console.options.update(max_width=_ANY)

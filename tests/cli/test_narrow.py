@@ -13,14 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from dlkit.app.train import Started
-from dlkit.cli.narrow import bar, fitted, packed
+from dlkit.cli.narrow import bar, fit_width, packed
 from dlkit.cli.train.view import TrainingView
 from dlkit.train.events import Evaluated, StepDone
 
 
 def printed(shown: Any, width: int) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(fitted(shown, console))
+    console.print(fit_width(shown, console))
     return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -44,7 +44,7 @@ def _judged(p: list[float], lengths: list[float] | list[int], used: list[int]) -
     }
 
 
-def check(text: str, p: str | None, counts: bool, base: float, output: Output) -> None:
+def show_code_check(text: str, p: str | None, counts: bool, base: float, output: Output) -> None:
     from dlkit.information import code_properties
     from dlkit.information.distributions import as_distributions
     from dlkit.information.rows import read_rows

@@ -121,9 +121,9 @@ def entropy_command(
     if not any(distribution.values()):
         _refuse(details, "needs --p", "dlkit entropy --p 0.4,0.6 ...")
 
-        from dlkit.cli.entropy.stream import stream
+        from dlkit.cli.entropy.stream import show_stream
 
-        stream(file, symbols, order, number, codecs, prequential, code, plot, output)
+        show_stream(file, symbols, order, number, codecs, prequential, code, plot, output)
         return
     streamed = {"FILE": file is not None, "--codecs": codecs, "--prequential": prequential} | counting
     _refuse(streamed, "is about a stream, --p and --check-code are not", "give one or the other")
@@ -131,15 +131,15 @@ def entropy_command(
         drawn = {"--q": q is not None, "--joint": joint, "--code": code is not None, "--plot": plot is not None}
         _refuse(drawn, "does not go with --check-code", "dlkit entropy --p 0.5,0.5 --check-code A=0,B=1")
 
-        from dlkit.cli.entropy.code import check
+        from dlkit.cli.entropy.code import show_code_check
 
-        check(check_code, p, counts, number, output)
+        show_code_check(check_code, p, counts, number, output)
     else:
         assert p is not None
 
-        from dlkit.cli.entropy.distributions import distributions
+        from dlkit.cli.entropy.distributions import show_distributions
 
-        distributions(p, q, counts, joint, code, plot, number, output)
+        show_distributions(p, q, counts, joint, code, plot, number, output)
 
 
 def _refuse(options: dict[str, bool], why: str, hint: str) -> None:

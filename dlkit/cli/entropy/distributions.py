@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _LINES_AT_ONCE = 10_000
 
 
-def distributions(
+def show_distributions(
     p: str, q: str | None, counts: bool, joint: bool, code: str | None, plot: Path | None, base: float, output: Output
 ) -> None:
     from dlkit.information.rows import read_rows
@@ -133,10 +133,10 @@ def _emit_rows(table: Rows, lists: dict[str, list[float]], head: dict[str, Any],
             columns.insert(1, [json_text(label) for label in table.rows[part]])
         template = "{" + ", ".join(fields) + "}"
         lines = [template % values for values in zip(*columns, strict=False)]
-        for place in range(len(lines)):
-            if "null" in lines[place]:
-                record = _record(table, lists, head, start + place)
-                lines[place] = json_text(record)
+        for index in range(len(lines)):
+            if "null" in lines[index]:
+                record = _record(table, lists, head, start + index)
+                lines[index] = json_text(record)
         output.line("\n".join(lines))
 
 

@@ -16,7 +16,7 @@ from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
 
 
-def stream(
+def show_stream(
     file: Path | None, symbols: str, order: int, base: float, codecs: bool, prequential: bool, code: str | None,
     plot: Path | None, output: Output,
 ) -> None:  # fmt: skip
