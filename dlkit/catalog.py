@@ -52,7 +52,7 @@ _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _WEIGHTS = ("dlkit.pretrained.vision:load_pretrained",)
 _IMAGES = ("image-classification",)
 _ROWS = ("tabular-classification",)
-_WINDOWS = ("dlkit.data.text.windows:TokenWindows", "dlkit.data.text.windows:MaskedWindows")
+_WINDOWS = ("dlkit.data.text.windows:TokenWindows", "dlkit.data.text.masked_windows:MaskedWindows")
 _PRETRAINED = ("dlkit.pretrained.huggingface:LanguageStart",)
 _RUNNING_TEXT = ("causal-lm", "masked-lm")
 _CAUSAL = ("causal-lm",)
@@ -119,7 +119,7 @@ DATA = {
         _CAUSAL,
     ),
     "text": Entry(
-        "dlkit.data.text.plain_text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
+        "dlkit.data.text.plain_text:plain_text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
     ),
     "sentences": Entry(
         "dlkit.data.text.sentences:sentences",
@@ -135,7 +135,10 @@ DATA = {
         "dlkit.data.text.glue:superglue", "a task of SuperGLUE (download)", _SEQUENCES, _TEXTS, "superglue/{config}"
     ),
     "texts": Entry(
-        "dlkit.data.text.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
+        "dlkit.data.text.labelled:labelled_texts",
+        "your texts and their classes (CSV, JSON Lines, Parquet)",
+        _SEQUENCES,
+        _TEXTS,
     ),
 }
 

@@ -22,7 +22,8 @@ from dlkit.train.loop import fit
 from dlkit.train.settings import steps_between
 from dlkit.train.training import Training
 from dlkit.vectorized import stackable
-from dlkit.vectorized.stacked_runs import StackedRuns, StackEvaluated, StackLogged, StackMembers, StackStepped
+from dlkit.vectorized.events import StackEvaluated, StackLogged, StackStepped
+from dlkit.vectorized.stacked_runs import StackedRuns, StackMembers
 
 # How often it is looked whether workers shall stop.
 LOOK_SECONDS = 0.2

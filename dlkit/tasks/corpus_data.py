@@ -11,9 +11,10 @@ from torch import nn
 from dlkit.data.folder import data_folder
 from dlkit.data.splits import whole
 from dlkit.data.text.corpus import Corpus
-from dlkit.data.text.token_ids import Tokens, gives_back, tokens_of
+from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
+from dlkit.data.text.token_ids import Tokens, is_lossless, token_array
 from dlkit.data.text.tokenizer import Tokenizer
-from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
+from dlkit.data.text.windows import TokenWindows
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
@@ -58,7 +59,7 @@ class CorpusData(TextData):
         """The token ids of a split."""
         if split not in self._tokens:
             folder = data_folder() / "tokens"
-            self._tokens[split] = tokens_of(self.corpus.splits[split], self.tokenizer, folder, self.before)
+            self._tokens[split] = token_array(self.corpus.splits[split], self.tokenizer, folder, self.before)
         return self._tokens[split]
 
     @property
@@ -68,7 +69,7 @@ class CorpusData(TextData):
             return "the tokens do not stand for bytes"
         for split in self._measured:
             first = int(self.before is not None)
-            if not gives_back(self.corpus.splits[split], self.tokenizer, self.tokens(split)[first:]):
+            if not is_lossless(self.corpus.splits[split], self.tokenizer, self.tokens(split)[first:]):
                 return f"the tokenizer changes the text of {split}: its tokens do not give it back"
         return None
 
@@ -114,7 +115,7 @@ class MaskedCorpus(CorpusData):
         return MaskedLM(loss)
 
 
-def special_tokens(tokenizer: Tokenizer) -> Special:
+def special_tokens(tokenizer: Tokenizer) -> MaskingVocabulary:
     """The token ids that masking needs. Raises DlkitError if the tokenizer lacks one."""
     first, last, mask = (tokenizer.require(name) for name in ("[CLS]", "[SEP]", "[MASK]"))
-    return Special(first, last, mask, tokenizer.size, tokenizer.continues)
+    return MaskingVocabulary(first, last, mask, tokenizer.size, tokenizer.continues)
