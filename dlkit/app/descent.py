@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
 from dlkit.catalog import SECTIONS, import_object
 from dlkit.sweep.surfaces import Surface
-from dlkit.sweep.trials import Outcome, Trial
+from dlkit.sweep.trials import Outcome, RaceEvent, Trial
 
 
 def descend(
@@ -45,3 +45,15 @@ def descend(
     loss = math.nan if diverged else metrics["loss"]
     done = curve[-1][0] if curve else 0
     return Outcome(trial, done, loss, metrics, curve, diverged, time.perf_counter() - began)
+
+
+def descents(
+    surface: Surface, start: tuple[float, float], trials: Sequence[Trial], steps: int, should_stop: Callable[[], bool]
+) -> Iterator[RaceEvent]:
+    """The outcomes of trials on a surface, one after another, until it is asked to stop."""
+    for trial in trials:
+        if should_stop():
+            return
+        outcome = descend(surface, trial, start, steps, should_stop)
+        if outcome is not None:
+            yield outcome

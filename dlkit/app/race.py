@@ -226,9 +226,11 @@ class _Race:
             metric, events = yield from on_recipe.begin(missing, folder, self.should_stop, settle)
         else:
             assert on_surface is not None
+            from dlkit.app.descent import descents
+
             yield Prepared()
             yield from settle(None, {})
-            metric, events = "loss", _descents(*on_surface, missing, self.steps, self.should_stop)
+            metric, events = "loss", descents(*on_surface, missing, self.steps, self.should_stop)
         metric = self.metric or metric
         if folder.path is not None:
             provenance.write(folder.path, self.request, self.ask_again, folder.engine, folder.size, remarks)
@@ -262,19 +264,6 @@ class _Race:
 
         described = environment.describe_environment(device or torch.device("cpu"), sources)
         return provenance.settle(self.folder.path, self.recipe.to_yaml() if self.recipe else None, described)
-
-
-def _descents(
-    surface: Surface, start: tuple[float, float], trials: Sequence[Trial], steps: int, should_stop: Callable[[], bool]
-) -> Iterator[RaceEvent]:
-    from dlkit.app.descent import descend
-
-    for trial in trials:
-        if should_stop():
-            return
-        outcome = descend(surface, trial, start, steps, should_stop)
-        if outcome is not None:
-            yield outcome
 
 
 def refuse_misspelt_surface(what: str) -> None:
