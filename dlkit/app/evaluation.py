@@ -23,6 +23,7 @@ from dlkit.train.evaluate import evaluate_model, with_progress
 from dlkit.train.precision import autocast, set_matmul_precision, supported_precision
 from dlkit.train.settings import TestViews, TrainSettings
 from dlkit.train.weights import load_weights
+from dlkit.user_code import require_unchanged
 
 
 @dataclass
@@ -48,6 +49,7 @@ def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, wh
         DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
     """
     saved = checkpoint.load_checkpoint(checkpoint_path, files=("model", "ema"))
+    require_unchanged(recipe.own_code, saved.state["data"].get("code"))
     dataset = load_data(recipe, saved.state["data"], whole)
     model = untrained_model(recipe, dataset)
     require_finite_weights(saved.weights, checkpoint_path)

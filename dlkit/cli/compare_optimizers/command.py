@@ -18,7 +18,7 @@ from dlkit.cli.compare_optimizers import grid
 from dlkit.cli.compare_optimizers.view import RaceView
 from dlkit.cli.compare_optimizers.work import Race
 from dlkit.cli.console import Output
-from dlkit.cli.options import Device, Json, Overrides, Quiet
+from dlkit.cli.options import Device, Json, Overrides, Quiet, Trust
 from dlkit.errors import DivergedError, RequestError, VerdictError
 from dlkit.storage.atomic_file import require_target
 from dlkit.sweep import provenance, race_folder, surfaces
@@ -80,6 +80,7 @@ def compare_optimizers_command(
         Path | None, typer.Option("--from", metavar="DIR", help="Judge and draw the runs in a folder again.")
     ] = None,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -13,7 +13,7 @@ from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.eval.glue import score
 from dlkit.cli.evaluations import name_damaged, record_of, tell_taken
-from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet
+from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, Trust
 from dlkit.cli.progress import preparing
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
@@ -61,6 +61,7 @@ def eval_command(
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
