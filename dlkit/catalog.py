@@ -64,9 +64,9 @@ class TaskEntry:
     inputs: Literal["images", "rows", "text"]
 
 
-_IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
+_IMAGE_BATCHES = ("dlkit.data.images.image_batches:ImageBatches",)
 _STREAMED = ("dlkit.data.images.streaming:StreamedImages",)
-_ROW_BATCHES = ("dlkit.data.batches:Batches",)
+_ROW_BATCHES = ("dlkit.data.row_batches:RowBatches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _WEIGHTS = ("dlkit.pretrained.vision:load_pretrained",)
 _IMAGES = ("image-classification",)
@@ -138,7 +138,7 @@ DATA = {
         _CAUSAL,
     ),
     "text": Entry(
-        "dlkit.data.text.plain_text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
+        "dlkit.data.text.plain_text:plain_text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
     ),
     "sentences": Entry(
         "dlkit.data.text.sentences:sentences",
@@ -154,7 +154,10 @@ DATA = {
         "dlkit.data.text.glue:superglue", "a task of SuperGLUE (download)", _SEQUENCES, _TEXTS, "superglue/{config}"
     ),
     "texts": Entry(
-        "dlkit.data.text.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
+        "dlkit.data.text.labelled:labelled_texts",
+        "your texts and their classes (CSV, JSON Lines, Parquet)",
+        _SEQUENCES,
+        _TEXTS,
     ),
 }
 

@@ -46,11 +46,11 @@ def confusion(target: Path) -> None:
 
 def histogram(target: Path) -> None:
     scores = {"msp": torch.rand(9), "energy": torch.rand(9)}
-    ood_histogram.draw(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
+    ood_histogram.draw_ood_histogram(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
 
 
 def code_words(target: Path) -> None:
-    plots.lengths(target, NAMES, [4.0] * len(NAMES), [4] * len(NAMES), "huffman")
+    plots.plot_code_lengths(target, NAMES, [4.0] * len(NAMES), [4] * len(NAMES), "huffman")
 
 
 def race(target: Path) -> None:

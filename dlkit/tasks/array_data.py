@@ -1,7 +1,4 @@
-"""Images and rows of numbers, one class each: what they add to the components of a recipe.
-
-BatchSource, pretrained weights, layers that are set by the data, and the classes and columns that a checkpoint knows.
-"""
+"""The data of image-classification and tabular-classification: images or rows of numbers, one class each."""
 
 from __future__ import annotations
 
@@ -29,13 +26,13 @@ _WHITENING_IMAGES = 5000  # that a whitening layer is set by, as in Jordan 2024,
 
 
 def image_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
-    """The data of image-classification; a checkpoint's classes are met by name."""
+    """The data of image-classification; a checkpoint's classes are matched by name."""
     known = None if saved is None else Known(tuple(saved["classes"]))
     return ArrayData.agreeing(read_component(recipe, known), saved)
 
 
 def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
-    """The data of tabular-classification; a checkpoint's classes and columns are met by name."""
+    """The data of tabular-classification; a checkpoint's classes and columns are matched by name."""
     own = user_code.is_reference(recipe.values["data"]["name"])  # which reads the same, whatever a checkpoint knows
     known = None if saved is None or own else _known_rows(recipe, saved)
     return ArrayData.agreeing(read_component(recipe, known), saved)
@@ -130,14 +127,14 @@ class ArrayData(TaskData):
             dataclasses.replace(self.dataset, splits={"train": Split(split.inputs[rows], split.targets[rows])})
         )
         source = few.batches(recipe, "train", torch.device("cpu"), training=False)
-        return torch.cat([batch[0] for batch in source.epoch(0)])
+        return torch.cat([batch.inputs for batch in source.epoch(0)])
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Classification:
         return Classification(loss, self.classes, views)
 
 
 def _with_known_classes(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
-    """A data set with the statistics and class indices of a checkpoint; classes are met by name.
+    """A data set with the statistics and class indices of a checkpoint; classes are matched by name.
 
     Raises:
         DlkitError: it has examples of other classes, or inputs of another shape.

@@ -2,21 +2,22 @@
 
 Where all logits at once are too many, the loss and the measures take some rows of the last layer at a time.
 
-Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W numbers a token, V vocabulary.
+Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W width, V vocabulary.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.finite import require_finite_outputs
 from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
+from dlkit.metrics.accumulation import sum_dtype
+from dlkit.metrics.language import bits_per_byte, token_perplexity
+from dlkit.metrics.prediction_scores import prediction_scores
 
 Into = Callable[[Tensor, Any], Tensor]
 
@@ -38,15 +39,15 @@ class CausalLM:
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(B T, V) of the tokens after each of (B, T)."""
-        return model(batch[0]).flatten(0, -2)
+        return model(batch.token_ids).flatten(0, -2)
 
     def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
         """What `into` makes of the last layer's input, (B, T, W), and the layer: of what would give the logits."""
-        return model(batch[0], into=into)
+        return model(batch.token_ids, into=into)
 
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, on the device."""
-        targets: Tensor = batch[1]
+        targets: Tensor = batch.targets
         if not worth_chunking(len(targets), vocabulary(model), targets.device):
             return self.loss(self.logits(model, batch), targets, model.parameters()), None
         loss: Any = self.loss
@@ -64,13 +65,11 @@ class MaskedLM(CausalLM):
     """Devlin et al., arXiv:1810.04805, task 1: predict the masked tokens from all others."""
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        """(M, V) of the tokens at the chosen places."""
-        inputs, _, places, *_ = batch
-        return model(inputs, at=places)
+        """(M, V) of the masked tokens."""
+        return model(batch.token_ids, at=batch.positions)
 
     def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
-        inputs, _, places, *_ = batch
-        return model(inputs, at=places, into=into)
+        return model(batch.token_ids, at=batch.positions, into=into)
 
 
 def vocabulary(model: Any) -> int:
@@ -83,8 +82,7 @@ class LanguageMeter:
 
     def __init__(self, task: CausalLM, device: torch.device) -> None:
         self.task = task
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        self.nats = torch.zeros((), dtype=wide, device=device)
+        self.nats = torch.zeros((), dtype=sum_dtype(device), device=device)
         # tokens, right ones, bytes, tokens whose logits were not finite
         self.counts = torch.zeros(4, dtype=torch.int64, device=device)
         self.token_bytes = None if task.token_bytes is None else task.token_bytes.to(device)
@@ -96,7 +94,7 @@ class LanguageMeter:
 
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
-        targets: Tensor = batch[1]
+        targets: Tensor = batch.targets
         if not worth_chunking(len(targets), vocabulary(model), targets.device):
             self._count(self.task.logits(model, batch), targets)
             return
@@ -111,13 +109,12 @@ class LanguageMeter:
 
     def _count(self, logits: Tensor, targets: Tensor) -> None:
         logits = logits.float()  # (N, V)
-        # sum over t of -ln P(token t | ...)
-        each = F.cross_entropy(logits, targets, reduction="none")  # (N,); a target of -100 does not count
-        self.nats += each.sum(dtype=self.nats.dtype)
+        nats, correct = prediction_scores(logits, targets)  # (N,): -ln P(token t | ...), 0 for a target of -100
+        self.nats += nats.sum(dtype=self.nats.dtype)
         counted = targets >= 0
-        self.counts[3] += len(each) - each.isfinite().sum()
+        self.counts[3] += len(nats) - nats.isfinite().sum()
         self.counts[0] += counted.sum()
-        self.counts[1] += (logits.argmax(-1) == targets).sum()
+        self.counts[1] += correct.sum()
         if self.token_bytes is not None:
             self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
 
@@ -130,10 +127,9 @@ class LanguageMeter:
         require_finite_outputs(unanswered, tokens, "tokens")
         nats = self.nats.item()
         loss = nats / max(tokens, 1)
-        metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": right / max(tokens, 1)}
+        metrics = {"loss": loss, "perplexity": token_perplexity(loss), "accuracy": right / max(tokens, 1)}
         if bytes_:
-            # bits a byte = sum of -log2 P(token) / bytes of text
-            metrics["bits_per_byte"] = nats / math.log(2) / bytes_
+            metrics["bits_per_byte"] = bits_per_byte(nats, bytes_)
         return metrics
 
     def confusion_matrix(self) -> Tensor | None:

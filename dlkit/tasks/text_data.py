@@ -19,7 +19,7 @@ from dlkit.tasks.language_start import language_architecture, language_tokenizer
 from dlkit.tasks.task_data import TaskData
 
 
-def task_of(family: Family, outputs: int | None) -> str:
+def language_task(family: Family, outputs: int | None) -> str:
     """The task that a model is made for, by its family and the outputs of its head for whole sequences, if any."""
     if family == "gpt":
         return "causal-lm"
@@ -46,7 +46,7 @@ class TextData(TaskData):
         self.weights: LanguageWeights | None = None  # pretrained
         self.ends: set[int] = set()  # token ids that end a text, where the pretrained weights say so
         if saved is not None:
-            self.tokenizer = tokenizers.from_json(saved["tokenizer"])
+            self.tokenizer = tokenizers.tokenizer_from_json(saved["tokenizer"])
             self.architecture: dict[str, Any] = saved["architecture"]
             self.vocabulary: int = saved["vocabulary"]
             self.ends = set(saved.get("ends", ()))

@@ -13,10 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dlkit.data.batch import Batch, MaskedBatch
 from dlkit.data.text import padded_batches, token_ids, tokenizer_files, windows
 from dlkit.data.text import tokenizer as module
 from dlkit.data.text.corpus import Text
-from dlkit.data.text.labelled import Examples, texts
+from dlkit.data.text.labelled import Examples, labelled_texts
 from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.tokenizer import CAUSAL, END, MASKED, Tokenizer
 from dlkit.data.text.windows import IGNORED, MaskedWindows, Special, TokenWindows
@@ -44,16 +45,16 @@ def test_a_byte_is_its_own_number() -> None:
 @given(st.text())
 def test_byte_level_tokens_give_the_text_back(text: str) -> None:
     for tokenizer in (BYTE, BPE):
-        (numbers,) = tokenizer.encode([text])
-        assert tokenizer.decode(numbers) == text
-        assert b"".join(map(tokenizer.bytes_of, numbers)) == text.encode()
-        assert tokenizer.separator not in numbers
+        (token_ids,) = tokenizer.encode([text])
+        assert tokenizer.decode(token_ids) == text
+        assert b"".join(map(tokenizer.bytes_of, token_ids)) == text.encode()
+        assert tokenizer.separator not in token_ids
 
 
 def test_a_text_that_spells_a_special_token_is_a_text() -> None:
     assert BPE.separator not in BPE.encode([END])[0]
     assert PIECES.special("[MASK]") not in PIECES.encode(["[MASK]"])[0]
-    again = module.from_json(BPE.to_json())
+    again = module.tokenizer_from_json(BPE.to_json())
     assert again.separator not in again.encode([END])[0]
 
 
@@ -77,11 +78,11 @@ def test_training_is_deterministic_and_saved_whole(tmp_path: Path) -> None:
         "print(t.bpe([s], t.CAUSAL, vocab_size=300).fingerprint)\n"
         "print(t.wordpiece([s], t.MASKED, vocab_size=120).fingerprint)"
     )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert told == [BPE.fingerprint, PIECES.fingerprint]
-    assert module.from_json(PIECES.to_json()).fingerprint == PIECES.fingerprint
+    reported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert reported == [BPE.fingerprint, PIECES.fingerprint]
+    assert module.tokenizer_from_json(PIECES.to_json()).fingerprint == PIECES.fingerprint
     (tmp_path / "tokenizer.json").write_text(BPE.to_json())
-    assert tokenizer_files.from_directory(tmp_path).fingerprint == BPE.fingerprint
+    assert tokenizer_files.tokenizer_from_directory(tmp_path).fingerprint == BPE.fingerprint
 
 
 def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
@@ -89,51 +90,51 @@ def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
     words = [*MASKED, "the", "cat", "##s", "sat", "é", "e"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     theirs = transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
-    ours = tokenizer_files.from_directory(tmp_path)
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path)
     for text in ("The cats sat", "thé dog"):
         assert ours.encode([text])[0] == theirs(text, add_special_tokens=False)["input_ids"]
 
 
 def test_tokenizers_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(DlkitError, match="no tokenizer"):
-        tokenizer_files.from_directory(tmp_path)
+        tokenizer_files.tokenizer_from_directory(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DlkitError, match="not a tokenizer"):
-        tokenizer_files.from_directory(tmp_path)
+        tokenizer_files.tokenizer_from_directory(tmp_path)
     with pytest.raises(DlkitError, match=r"no token \[CLS\]"):
         BPE.require("[CLS]")
 
 
 def test_a_large_text_is_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    small = token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert small[0] == BPE.separator
     assert small.dtype == np.uint16
     assert not any(tmp_path.iterdir())
     monkeypatch.setattr(token_ids, "IN_MEMORY", 10)
-    mapped = token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    mapped = token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, small)
     (file,) = tmp_path.glob("*.tokens")
     before = file.stat().st_mtime_ns
-    token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert file.stat().st_mtime_ns == before
     monkeypatch.setattr(windows, "_ON_DEVICE", 0)
-    a = list(TokenWindows(mapped, CPU, 0, True, batch_size=4, context=16).epoch(1))
+    a = list(map(Batch.tensors, TokenWindows(mapped, CPU, 0, True, batch_size=4, context=16).epoch(1)))
     monkeypatch.undo()
-    b = list(TokenWindows(small, CPU, 0, True, batch_size=4, context=16).epoch(1))
+    b = list(map(Batch.tensors, TokenWindows(small, CPU, 0, True, batch_size=4, context=16).epoch(1)))
     assert all(torch.equal(x, y) for p, q in zip(a, b, strict=True) for x, y in zip(p, q, strict=True))
 
 
 # ---------------------------------------------------------------- windows
 
 
-def numbers(n: int) -> Any:
+def ascending(n: int) -> Any:
     return np.arange(n, dtype=np.uint16)
 
 
 def test_an_epoch_of_training_wastes_no_position() -> None:
-    data = TokenWindows(numbers(10_001), CPU, 3, True, batch_size=7, context=32)
-    batches = list(data.epoch(0))
+    data = TokenWindows(ascending(10_001), CPU, 3, True, batch_size=7, context=32)
+    batches = list(map(Batch.tensors, data.epoch(0)))
     seen = torch.cat([targets for _, targets in batches])
     assert len(seen) == data.samples * 32
     assert len(seen) > 0.98 * 10_000
@@ -146,22 +147,22 @@ def test_an_epoch_of_training_wastes_no_position() -> None:
 
 
 def test_epochs_differ_and_resume_anywhere() -> None:
-    data = TokenWindows(numbers(2_000), CPU, 3, True, batch_size=4, context=16)
-    first, second = list(data.epoch(0)), list(data.epoch(1))
+    data = TokenWindows(ascending(2_000), CPU, 3, True, batch_size=4, context=16)
+    first, second = (list(map(Batch.tensors, data.epoch(number))) for number in (0, 1))
     assert not torch.equal(first[0][0], second[0][0])
     assert {int(x) % 16 for x in torch.cat([i[:, 0] for i, _ in first])} != {
         int(x) % 16 for x in torch.cat([i[:, 0] for i, _ in second])
     }
-    for (a, _), (b, _) in zip(first[5:], data.epoch(0, 5), strict=True):
+    for (a, _), (b, _) in zip(first[5:], map(Batch.tensors, data.epoch(0, 5)), strict=True):
         assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("stride", [None, 16, 5, 1])
 @pytest.mark.parametrize("n", [2, 15, 17, 33, 100, 113])
 def test_evaluation_predicts_each_token_once(n: int, stride: int | None) -> None:
-    data = TokenWindows(numbers(n), CPU, 0, False, batch_size=3, context=16, stride=stride)
+    data = TokenWindows(ascending(n), CPU, 0, False, batch_size=3, context=16, stride=stride)
     seen: list[int] = []
-    for inputs, targets in data.epoch(0):
+    for inputs, targets in map(Batch.tensors, data.epoch(0)):
         counted = targets.view_as(inputs)
         assert torch.equal(counted[counted != IGNORED], (inputs + 1)[counted != IGNORED])
         seen += counted[counted != IGNORED].tolist()
@@ -169,17 +170,17 @@ def test_evaluation_predicts_each_token_once(n: int, stride: int | None) -> None
 
 
 def test_a_smaller_stride_gives_more_to_look_back_on() -> None:
-    data = TokenWindows(numbers(200), CPU, 0, False, batch_size=3, context=16, stride=4)
-    for inputs, targets in data.epoch(0):
-        place = (targets.view_as(inputs) != IGNORED).long().argmax(1)
-        assert ((place >= 12) | (inputs[:, 0] == 0)).all()
+    data = TokenWindows(ascending(200), CPU, 0, False, batch_size=3, context=16, stride=4)
+    for inputs, targets in map(Batch.tensors, data.epoch(0)):
+        position = (targets.view_as(inputs) != IGNORED).long().argmax(1)
+        assert ((position >= 12) | (inputs[:, 0] == 0)).all()
 
 
 def test_too_short_a_text() -> None:
     with pytest.raises(DlkitError, match="a text of 1 tokens is too short"):
-        TokenWindows(numbers(1), CPU, 0, True, context=8)
+        TokenWindows(ascending(1), CPU, 0, True, context=8)
     with pytest.raises(DlkitError, match="no room"):
-        MaskedWindows(numbers(9), CPU, 0, True, SPECIAL, context=2)
+        MaskedWindows(ascending(9), CPU, 0, True, SPECIAL, context=2)
 
 
 SPECIAL = Special(1000, 1001, 1002, 1003, np.arange(1003) % 3 == 1)  # words of two pieces: 0 1, 3 4, ...; 2, 5 alone
@@ -194,22 +195,22 @@ def test_masks_are_the_papers() -> None:
     data = masked(mask=0.15)
     kept = noise = hidden = total = 0
     for epoch in range(40):
-        for inputs, targets, places in data.epoch(epoch):
+        for inputs, targets, positions in map(Batch.tensors, data.epoch(epoch)):
             assert (inputs[:, 0] == 1000).all()
             assert (inputs[:, -1] == 1001).all()
             assert len(targets) == len(inputs) * 6  # 15 % of 40
-            row, column = places // 42, places % 42
+            row, column = positions // 42, positions % 42
             assert (torch.bincount(row) == 6).all()
             assert ((column > 0) & (column < 41)).all()
-            shown = inputs.flatten()[places]
+            shown = inputs.flatten()[positions]
             kept += int((shown == targets).sum())
             hidden += int((shown == 1002).sum())
             noise += int(((shown != targets) & (shown != 1002)).sum())
             total += len(targets)
-            rest = torch.ones(inputs.numel(), dtype=torch.bool).index_fill(0, places, False).view_as(inputs)
+            rest = torch.ones(inputs.numel(), dtype=torch.bool).index_fill(0, positions, False).view_as(inputs)
             rest[:, [0, -1]] = False
             flat = inputs.clone().flatten()
-            flat[places] = targets
+            flat[positions] = targets
             assert (flat.view_as(inputs)[:, 1:-1].diff(dim=1) == 1).all()
     assert hidden / total == pytest.approx(0.8, abs=0.02)
     assert kept / total == pytest.approx(0.1, abs=0.015)
@@ -218,20 +219,25 @@ def test_masks_are_the_papers() -> None:
 
 def test_masks_change_with_the_epoch_in_training_only() -> None:
     training, evaluation = masked(), masked(training=False)
-    assert not torch.equal(next(training.epoch(0))[2], next(training.epoch(1))[2])
-    for (a, b, c), (d, e, f) in zip(evaluation.epoch(0), masked(training=False).epoch(0), strict=True):
+    positions = [next(training.epoch(number)).tensors()[2] for number in (0, 1)]
+    assert not torch.equal(*positions)
+    for (a, b, c), (d, e, f) in zip(
+        map(Batch.tensors, evaluation.epoch(0)), map(Batch.tensors, masked(training=False).epoch(0)), strict=True
+    ):
         assert torch.equal(a, d)
         assert torch.equal(b, e)
         assert torch.equal(c, f)
-    late = list(training.epoch(3, 2))
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(list(training.epoch(3))[2:], late, strict=True))
+    late = list(map(Batch.tensors, training.epoch(3, 2)))
+    assert all(
+        torch.equal(a[0], b[0]) for a, b in zip(list(map(Batch.tensors, training.epoch(3)))[2:], late, strict=True)
+    )
 
 
 def test_whole_words_are_masked_with_all_their_pieces() -> None:
     data = masked(whole_words=True)
-    for inputs, targets, places in data.epoch(0):
-        chosen = torch.zeros(inputs.numel(), dtype=torch.bool).index_fill(0, places, True).view_as(inputs)[:, 1:-1]
-        whole = inputs.flatten().index_copy(0, places, targets).view_as(inputs)[:, 1:-1]
+    for inputs, targets, positions in map(Batch.tensors, data.epoch(0)):
+        chosen = torch.zeros(inputs.numel(), dtype=torch.bool).index_fill(0, positions, True).view_as(inputs)[:, 1:-1]
+        whole = inputs.flatten().index_copy(0, positions, targets).view_as(inputs)[:, 1:-1]
         follows = torch.from_numpy(SPECIAL.continues)[whole][:, 1:]
         assert (chosen[:, 1:] == chosen[:, :-1])[follows].all()
         assert (chosen.sum(1) <= 6).all()
@@ -243,19 +249,21 @@ def test_padded_whole_words_have_one_shape_and_the_same_loss() -> None:
     padded.padded = True  # as on another device
     shapes: set[Any] = set()
     batches = [pair for epoch in range(3) for pair in zip(plain.epoch(epoch), padded.epoch(epoch), strict=True)]
-    for (inputs, targets, places), batch in batches:
+    for whole, batch in batches:
+        assert isinstance(batch, MaskedBatch)
+        inputs, targets, positions = whole.tensors()
         count = batch.predictions
-        shapes.add((batch.inputs.shape, batch.targets.shape, batch.places.shape))
+        shapes.add((batch.token_ids.shape, batch.targets.shape, batch.positions.shape))
         assert count == len(targets)
-        assert torch.equal(inputs, batch.inputs)
+        assert torch.equal(inputs, batch.token_ids)
         assert torch.equal(targets, batch.targets[:count])
-        assert torch.equal(places, batch.places[:count])
+        assert torch.equal(positions, batch.positions[:count])
         assert (batch.targets[count:] == IGNORED).all()
         logits = torch.randn(inputs.numel(), 1003, dtype=torch.float64)
-        expected = torch.nn.functional.cross_entropy(logits[places], targets)
-        loss = CrossEntropy()(logits[batch.places], batch.targets)
+        expected = torch.nn.functional.cross_entropy(logits[positions], targets)
+        loss = CrossEntropy()(logits[batch.positions], batch.targets)
         torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
-    assert len({len(targets) for (_, targets, _), _ in batches}) > 2
+    assert len({len(whole.targets) for whole, _ in batches}) > 2
     assert len({shape for shape in shapes if shape[0][0] == plain.batch_size}) == 1
 
 
@@ -286,14 +294,16 @@ def test_each_example_is_in_an_epoch_once(training: bool) -> None:
     data = SequenceBatches(examples, PIECES, CPU, 0, training, batch_size=16, context=64)
     assert sorted(int(i) for batch in data.order(2) for i in batch) == list(range(101))
     assert len(data) == len(list(data.epoch(2))) == 7
-    for a, b in zip(list(data.epoch(2))[3:], data.epoch(2, 3), strict=True):
+    for a, b in zip(list(map(Batch.tensors, data.epoch(2)))[3:], map(Batch.tensors, data.epoch(2, 3)), strict=True):
         assert torch.equal(a[0], b[0])
 
 
 def test_pairs_are_laid_out_as_berts() -> None:
     examples = Examples(["the cat", "dog"], ["sat on the mat", ""], np.array([1, 0]))
     data = SequenceBatches(examples, PIECES, CPU, 0, False, batch_size=2, context=32)
-    (tokens_, targets, segments, real, counts, judged), *_ = data.epoch(0)
+    batch, *_ = data.epoch(0)
+    tokens_, targets, segments = batch.token_ids, batch.targets, batch.segment_ids
+    assert segments is not None
     first, last, pad = (PIECES.require(name) for name in ("[CLS]", "[SEP]", "[PAD]"))
     a, b = PIECES.encode(["the cat", "sat on the mat"])
     row = targets.tolist().index(1)
@@ -301,8 +311,8 @@ def test_pairs_are_laid_out_as_berts() -> None:
     assert tokens_[row, : len(wanted)].tolist() == wanted
     assert (tokens_[row, len(wanted) :] == pad).all()
     assert segments[row].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * (tokens_.shape[1] - len(wanted))
-    assert real.sum(1)[row] == len(wanted)
-    assert counts is None and judged is None
+    assert batch.attention_mask.sum(1)[row] == len(wanted)
+    assert batch.candidate_counts is batch.question_ids is batch.credit is None
 
 
 @pytest.mark.parametrize(
@@ -325,16 +335,14 @@ def test_candidates_stay_together() -> None:
         ["cat", "dog", "cat", "the cat sat", "dog"], ["a", "b", "c", "d", "e"], np.array([1, 2]), np.array([2, 3])
     )
     data = SequenceBatches(examples, PIECES, CPU, 0, False, batch_size=1, context=32)
-    assert [(len(batch[0]), batch[4].tolist(), batch[1].tolist()) for batch in data.epoch(0)] == [
-        (2, [2], [1]),
-        (3, [3], [2]),
-    ]
+    batches = [(len(batch), batch.candidate_counts, batch.targets) for batch in data.epoch(0)]
+    assert batches == [(2, torch.tensor([2]), torch.tensor([1])), (3, torch.tensor([3]), torch.tensor([2]))]
 
 
 def test_tables_of_texts(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("a,b,c\n" + "".join(f"text {i},pair {i},{'yes' if i % 2 else 'no'}\n" for i in range(20)))
-    data = texts(path=file, text="a", pair="b", label="c", test=0.2, validation=0.25)
+    data = labelled_texts(path=file, text="a", pair="b", label="c", test=0.2, validation=0.25)
     assert data.classes == ("no", "yes")
     assert {name: len(part.targets) for name, part in data.splits.items()} == {"train": 12, "val": 4, "test": 4}
     for part in data.splits.values():
@@ -343,15 +351,15 @@ def test_tables_of_texts(tmp_path: Path) -> None:
             assert a.split()[1] == b.split()[1]
             assert target == int(a.split()[1]) % 2
     with pytest.raises(RequestError, match="no column 'x'"):
-        texts(path=file, text="x", label="c")
+        labelled_texts(path=file, text="x", label="c")
     (tmp_path / "t.txt").write_text("x")
     with pytest.raises(RequestError, match="not a table"):
-        texts(path=tmp_path / "t.txt", text="a", label="c")
+        labelled_texts(path=tmp_path / "t.txt", text="a", label="c")
     (tmp_path / "n.jsonl").write_text('{"a": "x", "c": 1}\n{"a": null, "c": 2}\n')
     with pytest.raises(DlkitError, match="a missing text in column 'a', line 2"):
-        texts(path=tmp_path / "n.jsonl", text="a", label="c", test=0.0)
+        labelled_texts(path=tmp_path / "n.jsonl", text="a", label="c", test=0.0)
     with pytest.raises(RequestError, match="is no text"):
-        texts(path=tmp_path / "n.jsonl", text="c", label="c", test=0.0)
+        labelled_texts(path=tmp_path / "n.jsonl", text="c", label="c", test=0.0)
 
 
 def test_tokenizers_use_the_same_specials() -> None:

@@ -14,13 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dlkit.data.batch import CausalBatch, MaskedBatch, TextBatch
 from dlkit.errors import DlkitError, RequestError
-from dlkit.lm import decoding
-from dlkit.lm.generation import Sampling, TextStream, fetched, generate
-from dlkit.lm.side_by_side import SideBySide
+from dlkit.lm import eager_decoding
+from dlkit.lm.generation import fetch_tokens, generate_tokens
+from dlkit.lm.ragged_batch import RaggedBatch
+from dlkit.lm.sampling import Sampling
 from dlkit.lm.static_decoding import StaticDecoder
+from dlkit.lm.streaming import TextStream
 from dlkit.losses import CrossEntropy, SquaredError
-from dlkit.metrics import glue
 from dlkit.models.gpt import GPT
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
@@ -50,7 +52,7 @@ def test_bits_a_byte_are_the_description_length() -> None:
     targets[3] = -100
     lengths = torch.tensor([1, 2, 3, 1, 1, 4, 0])
     task = CausalLM(CrossEntropy(), lengths)
-    metrics = evaluate_model(Fixed(logits), [(torch.zeros(2, 5), targets)] * 3, task.meter(CPU)).metrics()
+    metrics = evaluate_model(Fixed(logits), [CausalBatch(torch.zeros(2, 5), targets)] * 3, task.meter(CPU)).metrics()
     each = F.cross_entropy(logits.flatten(0, 1).double(), targets, reduction="none")
     shown = targets >= 0
     assert metrics["loss"] == pytest.approx(each[shown].mean().item(), rel=1e-6)
@@ -63,7 +65,7 @@ def test_bits_a_byte_are_the_description_length() -> None:
 def test_a_uniform_model_needs_log_v_nats() -> None:
     task = CausalLM(CrossEntropy(), torch.ones(256, dtype=torch.int64))
     metrics = evaluate_model(
-        Fixed(torch.zeros(1, 9, 256)), [(torch.zeros(1, 9), torch.arange(9))], task.meter(CPU)
+        Fixed(torch.zeros(1, 9, 256)), [CausalBatch(torch.zeros(1, 9), torch.arange(9))], task.meter(CPU)
     ).metrics()
     assert metrics["loss"] == pytest.approx(math.log(256))
     assert metrics["bits_per_byte"] == pytest.approx(8)
@@ -72,56 +74,20 @@ def test_a_uniform_model_needs_log_v_nats() -> None:
 def test_losses_are_torchs() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(2, 5, 7), torch.randint(7, (10,))
-    loss, right = CausalLM(CrossEntropy()).forward(Fixed(logits), (None, targets))
+    loss, right = CausalLM(CrossEntropy()).forward(Fixed(logits), CausalBatch(torch.zeros(2, 5), targets))
     torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets))
     assert right is None
     model = Fixed(logits.flatten(0, 1))
-    loss, _ = MaskedLM(CrossEntropy()).forward(model, ("inputs", targets, "places"))
+    token_ids, positions = torch.zeros(2, 9), torch.arange(10)
+    loss, _ = MaskedLM(CrossEntropy()).forward(model, MaskedBatch(token_ids, targets, positions))
     torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets))
-    assert model.calls == [(("inputs",), {"at": "places"})]
+    assert model.calls == [((token_ids,), {"at": positions})]
 
 
-confusions = st.integers(2, 4).flatmap(
-    lambda k: st.lists(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1)), min_size=1, max_size=60).map(
-        lambda pairs: (k, pairs)
-    )
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(confusions)
-def test_scores_of_confusions_are_scikit_learns(drawn: tuple[int, list[tuple[int, int]]]) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    k, pairs = drawn
-    true, predicted = map(np.array, zip(*pairs, strict=True))
-    matrix = metrics.confusion_matrix(true, predicted, labels=range(k))
-    if len({*true, *predicted}) == 1:
-        return  # scikit-learn warns and says 0 or 1
-    assert glue.matthews(matrix) == pytest.approx(metrics.matthews_corrcoef(true, predicted), abs=1e-12)
-    expected = metrics.f1_score(true, predicted, labels=range(k), average="macro", zero_division=0)
-    assert glue.macro_f1(matrix) == pytest.approx(expected, abs=1e-12)
-    expected = metrics.f1_score(true, predicted, labels=[k - 1], average="macro", zero_division=0)
-    assert glue.f1(matrix) == pytest.approx(expected, abs=1e-12)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2, max_size=40))
-def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
-    from scipy import stats
-
-    x, y = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
-    if len(set(x)) == 1 or len(set(y)) == 1:
-        assert math.isnan(glue.pearson(x, y))
-        assert math.isnan(glue.spearman(x, y))
-        return
-    assert glue.pearson(x, y) == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-9)
-    assert glue.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-9)
-
-
-def batch_of(targets: Tensor, counts: Tensor | None = None, judged: Tensor | None = None) -> Any:
+def batch_of(targets: Tensor, counts: Tensor | None = None, **judged: Tensor) -> TextBatch:
     rows = len(targets) if counts is None else int(counts.sum())
     tokens = torch.zeros(rows, 3, dtype=torch.int64)
-    return tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts, judged
+    return TextBatch(tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts, **judged)
 
 
 def test_text_classification_reports_its_metrics() -> None:
@@ -160,7 +126,7 @@ def test_exact_match_counts_whole_questions() -> None:
     meter = task.meter(CPU)
     for part in (slice(0, 3), slice(3, 6)):  # question 3 stands in both
         logits = F.one_hot(predicted[part], 2).float()
-        meter.update(Fixed(logits), batch_of(targets[part], judged=questions[part]))
+        meter.update(Fixed(logits), batch_of(targets[part], question_ids=questions[part]))
     found = meter.metrics()
     assert found["exact_match"] == pytest.approx(1 / 3)
     assert found["f1"] == pytest.approx(2 * 2 / (2 * 2 + 2))  # 2 hits, 2 misses, no false alarm
@@ -172,8 +138,8 @@ def test_a_chosen_candidate_earns_its_credit() -> None:
     task = MultipleChoice(CrossEntropy(), ("0", "1", "2"), ("f1", "exact_match"))
     assert task.main_metric == "f1"
     meter = task.meter(CPU)
-    meter.update(Fixed(each), batch_of(torch.tensor([1, 2]), counts, credit))  # chooses rows 1 and 3
-    meter.update(Fixed(each[:2].flip(0)), batch_of(torch.tensor([1]), counts[:1], credit[:2]))  # chooses row 0
+    meter.update(Fixed(each), batch_of(torch.tensor([1, 2]), counts, credit=credit))  # chooses rows 1 and 3
+    meter.update(Fixed(each[:2].flip(0)), batch_of(torch.tensor([1]), counts[:1], credit=credit[:2]))  # chooses row 0
     found = meter.metrics()
     assert found.keys() == {"loss", "f1", "exact_match"}  # where several are right, accuracy says nothing
     assert found["f1"] == pytest.approx((1 + 0.4 + 0.5) / 3)
@@ -206,7 +172,7 @@ def sample(
     model: GPT, prompts: list[list[int]], most: int, sampling: Sampling, seed: int = 0, **keys: Any
 ) -> list[list[int]]:
     generators = [torch.Generator().manual_seed(seed + row) for row in range(len(prompts))]
-    return torch.stack(list(generate(model, prompts, most, sampling, generators, **keys)), 1).tolist()
+    return torch.stack(list(generate_tokens(model, prompts, most, sampling, generators, **keys)), 1).tolist()
 
 
 def test_greedy_is_the_likeliest_token_each_time() -> None:
@@ -282,19 +248,19 @@ def test_on_a_gpu_a_recorded_step_writes_the_text_of_a_plain_one() -> None:
         texts: list[Tensor] = []
         for static in (True, False):
             generators = [torch.Generator("cuda").manual_seed(row) for row in range(3)]
-            texts.append(torch.stack(list(generate(model, prompts, 21, sampling, generators, static=static))))
+            texts.append(torch.stack(list(generate_tokens(model, prompts, 21, sampling, generators, static=static))))
         assert texts[0].tolist() == texts[1].tolist()
 
 
 def test_rounding_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, prompts = small_gpt(8), [[3, 1, 4, 1, 5], [9], [2, 6]]
-    original = SideBySide.next
+    original = RaggedBatch.next
 
-    def rounded(self: SideBySide) -> Tensor:  # as if a batch had other sums, by less than what is looked out for
+    def rounded(self: RaggedBatch) -> Tensor:  # as if a batch had other sums, by less than what is looked out for
         logits = original(self)
         return logits + 2e-6 * logits.abs().amax() * torch.randn_like(logits).clamp(-2, 2)
 
-    monkeypatch.setattr(SideBySide, "next", rounded)
+    monkeypatch.setattr(RaggedBatch, "next", rounded)
     # two tokens that are equally likely up to rounding, at every step
     model.head.weight.data[25:] = model.head.weight.data[:25]
     twins = [sample(model, prompts, 20, Sampling(0)) for _ in range(3)]
@@ -305,7 +271,7 @@ def test_tokens_that_the_tokenizer_lacks_are_never_drawn() -> None:
     model, known = small_gpt(), torch.tensor([1, 2, 3, 5, 8, 13])
     for sampling in (Sampling(0), Sampling(5.0), Sampling(5.0, 40), Sampling(5.0, 0, 0.99)):
         generators = [torch.Generator().manual_seed(row) for row in range(2)]
-        steps = list(generate(model, [[1, 2], [3]], 40, sampling, generators, known))
+        steps = list(generate_tokens(model, [[1, 2], [3]], 40, sampling, generators, known))
         assert set(torch.stack(steps).flatten().tolist()) <= set(known.tolist())
 
 
@@ -353,9 +319,9 @@ def test_scores_that_are_no_numbers_are_refused(keys: dict[str, Any]) -> None:
     model = small_gpt()
     if keys.get("temperature") != 1e-45:  # which float32 cannot divide by
         model.norm.weight.data.fill_(math.nan)
-    steps = generate(model, [[3, 1], [2]], 4, Sampling(**keys), [torch.Generator()] * 2)
+    steps = generate_tokens(model, [[3, 1], [2]], 4, Sampling(**keys), [torch.Generator()] * 2)
     with pytest.raises(DlkitError, match="no probabilities"):
-        list(fetched(steps, 4))
+        list(fetch_tokens(steps, 4))
 
 
 @pytest.mark.parametrize(
@@ -393,13 +359,13 @@ def test_tokens_are_fetched_several_steps_at_once() -> None:
             asked.append(i)
             yield torch.tensor([i, 99 - i])
 
-    assert list(fetched(steps())) == [[i, 99 - i] for i in range(19)]
-    assert list(fetched(steps(), 8)) == [[i, 99 - i] for i in range(19)]
+    assert list(fetch_tokens(steps())) == [[i, 99 - i] for i in range(19)]
+    assert list(fetch_tokens(steps(), 8)) == [[i, 99 - i] for i in range(19)]
     asked.clear()
-    assert next(fetched(steps())) == [0, 99]  # on a CPU a token is there at once
+    assert next(fetch_tokens(steps())) == [0, 99]  # on a CPU a token is there at once
     assert asked == [0]
     asked.clear()
-    assert next(fetched(steps(), 8)) == [0, 99]
+    assert next(fetch_tokens(steps(), 8)) == [0, 99]
     assert asked == list(range(8))
 
 
@@ -414,11 +380,11 @@ def test_a_step_of_the_decoder_is_the_models(
     padding = torch.tensor([0, 4, 2]) if short else None
     # weights that fit a CPU's cache, such that do not, and such whose copy would take too much memory
     for limit, copied in ((1 << 30, 1 << 30), (0, 1 << 30), (0, 0)):
-        monkeypatch.setattr(decoding, "_FITS_THE_CACHE", limit)
-        monkeypatch.setattr(decoding, "_REORDERED", copied)
+        monkeypatch.setattr(eager_decoding, "_FITS_THE_CACHE", limit)
+        monkeypatch.setattr(eager_decoding, "_REORDERED", copied)
         with torch.inference_mode():
             expected = model(tokens, padding=padding)
-            decoder = decoding.Decoder(model, model.make_cache(3, 12))
+            decoder = eager_decoding.EagerDecoder(model, model.make_cache(3, 12))
             model(tokens[:, :5], cache=decoder.cache, padding=padding)
             got = torch.stack([decoder.step(column, padding) for column in tokens[:, 5:].unbind(1)], 1)
         torch.testing.assert_close(got, expected[:, 5:], atol=1e-5, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Batches of texts that differ in length: rows of similar length go together, and are padded to the longest of them.
+"""Batches of texts of different lengths: rows of similar length share a batch and are padded to its longest row.
 
 Shapes: R rows (texts or pairs) a batch, N examples (of one row each, or one row a candidate), T tokens.
 """
@@ -7,34 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlkit.annotations import Count
+from dlkit.data.batch import TextBatch
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.text.labelled import Examples
 from dlkit.data.text.tokenizer import Tokenizer
 
 _POOL = 50  # batches whose examples are sorted by length together
-_MULTIPLE = 8  # T is a multiple of it, which fits the kernels and repeats shapes
+_MULTIPLE = 8  # T is a multiple of it, which suits the kernels and repeats shapes
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The rows of a split as tokens: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
+    """The rows of a split as token ids: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
 
     Args:
-        tokens: all rows end to end.
-        starts: (rows + 1,) where each begins.
-        second: (rows,) where the second text begins within its row; the row's length where there is none.
-        cut: tokens that did not fit.
+        token_ids: all rows, concatenated.
+        starts: (rows + 1,) offset of each row.
+        second: (rows,) position of the second text in its row; the row's length if it has none.
+        cut: how many tokens did not fit.
     """
 
-    tokens: NDArray[np.int32]
+    token_ids: NDArray[np.int32]
     starts: NDArray[np.int64]
     second: NDArray[np.int64]
     cut: int
@@ -42,11 +41,14 @@ class Encoded:
     @property
     def lost(self) -> float:
         """Share of the tokens that did not fit."""
-        return self.cut / max(1, len(self.tokens) + self.cut)
+        return self.cut / max(1, len(self.token_ids) + self.cut)
 
 
 def encode(examples: Examples, tokenizer: Tokenizer, context: int) -> Encoded:
-    """Encode rows, at most `context` tokens each: what is too long loses its end, of a pair the longer text first."""
+    """Encode rows, at most `context` tokens each.
+
+    A text that is too long loses its end; of a pair, the longer one is cut first.
+    """
     begin, end = tokenizer.require("[CLS]"), tokenizer.require("[SEP]")
     firsts = tokenizer.encode(examples.first)
     seconds = tokenizer.encode(examples.second) if examples.second is not None else None
@@ -56,16 +58,16 @@ def encode(examples: Examples, tokenizer: Tokenizer, context: int) -> Encoded:
     for i, first in enumerate(firsts):
         second = seconds[i] if seconds is not None else []
         room = context - (2 if seconds is None else 3)
-        keep = _shares(len(first), len(second), room)
-        cut += len(first) + len(second) - sum(keep)
-        row = [begin, *first[: keep[0]], end]
+        kept = _shares(len(first), len(second), room)
+        cut += len(first) + len(second) - sum(kept)
+        row = [begin, *first[: kept[0]], end]
         borders.append(len(row))
         if seconds is not None:
-            row += [*second[: keep[1]], end]
+            row += [*second[: kept[1]], end]
         rows.append(row)
     starts = np.cumsum([0, *map(len, rows)])
-    tokens = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))
-    return Encoded(tokens, starts, np.array(borders, dtype=np.int64), cut)
+    token_ids = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))
+    return Encoded(token_ids, starts, np.array(borders, dtype=np.int64), cut)
 
 
 def _shares(first: int, second: int, room: int) -> tuple[int, int]:
@@ -81,10 +83,7 @@ def _shares(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 class SequenceBatches(Epochs):
-    """(tokens (R, T), targets (N,), segments (R, T), real (R, T), counts (N,), judged), on the device.
-
-    What the examples do not have is None: segments without second texts, counts without candidates, and `judged`, which
-    is the question (N,) of each example or the credit (R, 2) of each candidate, without such metrics.
+    """Texts, padded to the longest row of their batch, as `TextBatch`es on the device.
 
     Training shuffles, sorts pools of 50 batches by length, and shuffles the batches; evaluation sorts by length.
 
@@ -135,20 +134,19 @@ class SequenceBatches(Epochs):
 
     def padding(self, number: int = 0) -> float:
         """Share of the positions of an epoch that hold padding."""
-        real = total = 0
+        tokens = total = 0
         for chosen in self.order(number):
-            tokens, _, _, mask, *_ = self._make(chosen)
-            real, total = real + int(mask.sum()), total + tokens.numel()
-        return 1 - real / total
+            mask = self._make(chosen).attention_mask
+            tokens, total = tokens + int(mask.sum()), total + mask.numel()
+        return 1 - tokens / total
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[TextBatch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
         for chosen in self.order(number)[start:]:
-            yield tuple(part if part is None else self.send(part) for part in self._make(chosen))
+            yield self._make(chosen).map(self.send)
 
-    def _make(
-        self, chosen: NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor, *tuple[Tensor | None, ...]]:
+    def _make(self, chosen: NDArray[np.int64]) -> TextBatch:
+        """The batch of these examples, on the CPU."""
         encoded, examples = self.encoded, self.examples
         rows = (
             chosen
@@ -157,16 +155,19 @@ class SequenceBatches(Epochs):
         )
         begins, lengths = encoded.starts[rows], np.diff(encoded.starts)[rows]
         width = -(-int(lengths.max()) // _MULTIPLE) * _MULTIPLE
-        place = np.arange(width)
-        real = place < lengths[:, None]  # (R, T)
-        tokens = np.full((len(rows), width), self._pad, dtype=np.int64)
-        tokens[real] = np.concatenate([encoded.tokens[a : a + n] for a, n in zip(begins, lengths, strict=True)])
-        segments = None
+        position = np.arange(width)
+        mask = position < lengths[:, None]  # (R, T)
+        token_ids = np.full((len(rows), width), self._pad, dtype=np.int64)
+        token_ids[mask] = np.concatenate([encoded.token_ids[a : a + n] for a, n in zip(begins, lengths, strict=True)])
+        segment_ids = None
         if examples.second is not None:
-            segments = torch.from_numpy(((place >= encoded.second[rows][:, None]) & real).astype(np.int64))
-        counts = None if examples.counts is None else torch.from_numpy(examples.counts[chosen])
-        targets = torch.from_numpy(examples.targets[chosen])
-        judged = None if examples.groups is None else torch.from_numpy(examples.groups[chosen])
-        if examples.credit is not None:
-            judged = torch.from_numpy(examples.credit[rows])
-        return torch.from_numpy(tokens), targets, segments, torch.from_numpy(real), counts, judged
+            segment_ids = torch.from_numpy(((position >= encoded.second[rows][:, None]) & mask).astype(np.int64))
+        return TextBatch(
+            token_ids=torch.from_numpy(token_ids),
+            targets=torch.from_numpy(examples.targets[chosen]),
+            segment_ids=segment_ids,
+            attention_mask=torch.from_numpy(mask),
+            candidate_counts=None if examples.counts is None else torch.from_numpy(examples.counts[chosen]),
+            question_ids=None if examples.groups is None else torch.from_numpy(examples.groups[chosen]),
+            credit=None if examples.credit is None else torch.from_numpy(examples.credit[rows]),
+        )
