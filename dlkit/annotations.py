@@ -45,13 +45,14 @@ class Pattern:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """One of some names, which a table such as the catalog lists."""
+class NameOr:
+    """One of some names, which a table such as the catalog lists; or text of a pattern, such as FILE.py:NAME."""
 
     names: tuple[str, ...]
+    other: Pattern
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        return {"enum": list(self.names)}
+        return {"anyOf": [{"enum": list(self.names)}, self.other.__get_pydantic_json_schema__(core, handler)]}
 
 
 # What a 32-bit integer holds, and a float32 without becoming infinite: no bound that an honest value could meet.

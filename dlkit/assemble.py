@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from dlkit import user_code
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
@@ -83,7 +84,7 @@ def assemble_training(
         device=device,
         should_stop=should_stop,
         monitored="val" if "val" in evaluations else None,
-        description=dataset.description,
+        description=dataset.description | ({"code": hashes} if (hashes := recipe.code_sha256()) else {}),
     )
     _settle(training)
     remarks += _settled_remarks(settings, training, dataset)
@@ -125,6 +126,10 @@ def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     groups = grouping(model, **grouping_keys)
     for divide, divide_keys in divisions:  # Muon's matrices apart from the rest
         groups = divide(model, groups, **divide_keys)
+    if user_code.is_reference(recipe.values["optimizer"]["name"]):  # which may be torch's, and knows no factors
+        for group in groups:
+            if "lr_factor" in group:
+                group["lr"] = keys["lr"] * group.pop("lr_factor")
     return optimizer(groups, **keys)
 
 

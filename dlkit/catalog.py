@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
+from dlkit import user_code
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -28,6 +30,23 @@ class Entry:
     also: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     download: str = ""
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a component of the user's own must be, which a recipe names as FILE.py:NAME.
+
+    Args:
+        call: how it is called and what it returns. Parameters behind those that come from dlkit are keys of the recipe.
+        supplied: how many positional arguments come from dlkit.
+        example: of a name.
+        base: what it must be a subclass of, as `module:attribute`; else it is a function.
+    """
+
+    call: str
+    supplied: int
+    example: str
+    base: str = ""
 
 
 @dataclass(frozen=True)
@@ -261,7 +280,56 @@ TASKS = {
 }
 
 
+CONTRACTS = {
+    "data": Contract(
+        "a function NAME(**keys) -> dlkit.data.dataset.Dataset, of images (N, C, H, W) uint8 or rows (N, F) float64",
+        0,
+        "my_data.py:rings",
+    ),
+    "model": Contract(
+        "a torch.nn.Module, NAME(input_shape, num_classes, **keys), from (N, *input_shape) to logits (N, K)",
+        2,
+        "my_models.py:TinyNet",
+        "torch.nn:Module",
+    ),
+    "loss": Contract(
+        "a torch.nn.Module, NAME(**keys), whose forward(logits, targets, parameters) gives a scalar",
+        0,
+        "my_losses.py:FocalLoss",
+        "torch.nn:Module",
+    ),
+    "optimizer": Contract(
+        "a dlkit.optim.base.Optimizer or another torch.optim.Optimizer, NAME(params, **keys), with a key lr",
+        1,
+        "my_optimizers.py:SignDescent",
+        "torch.optim:Optimizer",
+    ),
+    "schedule": Contract(
+        "a function NAME(step, total_steps, **keys) -> the factor of the learning rate", 2, "my_schedules.py:sawtooth"
+    ),
+    "activation": Contract(
+        "a torch.nn.Module, NAME(), that maps a tensor to one of the same shape", 0, "my_layers.py:Swish",
+        "torch.nn:Module",
+    ),
+}  # fmt: skip
+
+
+def find_entry(section: str, name: str, task: str = "") -> Entry:
+    """The entry of a component: of the catalog, or of the user's own, for a task."""
+    if not user_code.is_reference(name):
+        return SECTIONS[section][name]
+    batches = _IMAGE_BATCHES if task == "image-classification" else _ROW_BATCHES
+    also = {"data": batches, "optimizer": _GROUPS}
+    return Entry(name, f"a {section} of your own", also.get(section, ()))
+
+
 def import_object(target: str) -> Any:
-    """The object that `module:attribute` names. Imports the module, and with it torch where it needs torch."""
+    """The object that `module:attribute` or FILE.py:NAME names. Imports the module, and torch where that needs torch.
+
+    Raises:
+        RequestError: of a file of the user's own, what `user_code.load_object` raises.
+    """
+    if user_code.is_reference(target):
+        return user_code.load_object(target)
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)

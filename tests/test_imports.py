@@ -24,6 +24,7 @@ LEAVES = {
     "strict_json": {"annotations"},
     "storage": {"errors", "lines", "text_input"},
     "text_input": {"annotations", "errors"},
+    "user_code": {"errors", "text_input"},
 }
 RECIPE = {"catalog", "recipe", "schedules"}
 # What each part may import from dlkit at module level or inside functions, besides itself and the leaves.
@@ -90,6 +91,7 @@ TORCH_FREE = [
     "catalog",
     "recipe",
     "schedules",
+    "user_code",
     "train.settings",
     "train.events",
     "information.streams",

@@ -15,6 +15,7 @@ from multiprocessing.synchronize import Event
 
 import torch
 
+from dlkit import user_code
 from dlkit.assemble import assemble_training
 from dlkit.recipe import Recipe
 from dlkit.sweep import engines
@@ -60,15 +61,16 @@ class Contest:
     def workers(self, trials: list[Trial], processes: int) -> Iterator[RaceEvent]:
         """Run the trials in processes of one thread, as they finish."""
         fresh = Contest(self.recipes, self.device)  # without the data: each process loads its own
-        prepare = functools.partial(_join_contest, fresh)
+        prepare = functools.partial(_join_contest, fresh, user_code.is_trusted())
         yield from engines.workers(trials, _run_trial, prepare, processes, self.should_stop)
 
 
 _contest: Contest | None = None  # of a worker process
 
 
-def _join_contest(contest: Contest, stop: Event) -> None:
+def _join_contest(contest: Contest, trust: bool, stop: Event) -> None:
     global _contest
+    user_code.set_trust(trust)
     for number in (
         signal.SIGINT,
         signal.SIGTERM,

@@ -23,6 +23,7 @@ from dlkit.train.evaluate import evaluate_model, with_progress
 from dlkit.train.precision import autocast, set_matmul_precision, supported_precision
 from dlkit.train.settings import TestViews, TrainSettings
 from dlkit.train.weights import load_weights
+from dlkit.user_code import require_unchanged
 
 
 @dataclass
@@ -49,6 +50,7 @@ def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, wh
     """
     saved = read_checkpoint(checkpoint_path)
     assert saved.step is not None
+    require_unchanged(recipe.own_code, saved.description.get("code"))
     dataset = load_data(recipe, saved.description, whole)
     model = untrained_model(recipe, dataset)
     load_weights(model, saved.tensors)

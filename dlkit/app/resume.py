@@ -12,6 +12,7 @@ from dlkit import recipe as recipes
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
+from dlkit.user_code import same_value
 
 RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
 DECIDED = ("precision", "compile", "cuda_graph", "channels_last")  # keys of `train` that a run has settled
@@ -46,7 +47,7 @@ def resumed_recipe(wanted: Recipe, run_dir: Path) -> tuple[Recipe, list[str]]:
             continue
         for key in sorted({*old, *new}):
             a, b = old.get(key), new.get(key)
-            if a == b or (section == "train" and key in DECIDED and b == "auto"):
+            if same_value(a, b) or (section == "train" and key in DECIDED and b == "auto"):
                 continue
             if section == "train" and key in MOVABLE:
                 remarks.append(f"train.{key} was {a} in this run, now {b}: the last bits of its numbers may differ")

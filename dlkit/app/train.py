@@ -15,6 +15,7 @@ from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.strict_json import json_text
 from dlkit.train.events import Checkpointed, Event, Finished
+from dlkit.user_code import read_code, require_unchanged
 
 if TYPE_CHECKING:
     from dlkit.assemble import Assembled
@@ -162,16 +163,21 @@ def _open_run(
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
     from dlkit.train import environment, rng
+    from dlkit.train.run_directory import CODE
 
     training = built.training
     latest = None if begins else directory.latest()
     if latest is not None:
+        require_unchanged(built.recipe.own_code, latest.state["data"].get("code"))
         built.dataset.require_same(latest.state["data"])
         directory.open_metrics(latest)
     if begins:
         yield from data_remarks(built.dataset.sources)
         yield from map(Remark, built.remarks)
-        directory.write("recipe.yaml", built.recipe.to_yaml())  # a run that is killed from here on can be resumed
+        saved = built.recipe.with_code_in(CODE) if built.recipe.own_code else built.recipe
+        for path in built.recipe.own_code:
+            directory.write_code(path.name, read_code(path))
+        directory.write("recipe.yaml", saved.to_yaml())  # a run that is killed from here on can be resumed
     elif latest is None:
         yield Remark(f"{directory.path} has no checkpoint yet: starting at step 0")
     else:
@@ -180,7 +186,8 @@ def _open_run(
             yield Remark(moved)
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
-        directory.write("environment.json", _pretty({"recipe": built.recipe.name} | described))
+        code = {"code": hashes} if (hashes := built.recipe.code_sha256()) else {}
+        directory.write("environment.json", _pretty({"recipe": built.recipe.name} | described | code))
         directory.open_metrics()
     yield Started(
         directory.path, built.recipe.name, str(training.device), training.settings.precision, built.parameters,

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dlkit import __version__, memory, tried_import
+from dlkit import __version__, memory, tried_import, user_code
 from dlkit.cli import console, signals
 from dlkit.cli.lazy import LazyCommands, lazy_group
 from dlkit.errors import DlkitError, RequestError
@@ -85,6 +85,7 @@ def run(arguments: Sequence[str]) -> int:
     if not debug:
         warnings.simplefilter("ignore")
     tried_import.install()
+    user_code.set_trust(False)
     try:
         with signals.unwinding():
             code = _run([argument for argument in arguments if argument != "--debug"], debug)
@@ -94,9 +95,10 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # what a library raised, or the last flush
         if debug:
             raise
+        blamed = user_code.blamed(error)
         error.__traceback__ = None  # whose frames hold what took the memory
         try:
-            failure = _unexpected(error)
+            failure = blamed or _unexpected(error)
             console.report(failure)
             code = failure.exit_code
         except MemoryError:

@@ -42,6 +42,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the value
 Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")
 ]
+
+
+def _trust(value: bool) -> bool:
+    from dlkit import user_code
+
+    user_code.set_trust(value)
+    return value
+
+
+Trust = Annotated[
+    bool, typer.Option("--trust", callback=_trust, help="Run components of your own, FILE.py:NAME in the recipe.")
+]
 RecipeName = Annotated[
     str,
     typer.Argument(

@@ -10,8 +10,8 @@ import typer
 
 from dlkit import recipe, text_input
 from dlkit.cli import completion
-from dlkit.cli.console import Output, is_plain
-from dlkit.cli.options import Json, Overrides, Quiet, RecipeName
+from dlkit.cli.console import Output, is_plain, note
+from dlkit.cli.options import Json, Overrides, Quiet, RecipeName, Trust
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.storage.atomic_file import write_text
@@ -59,7 +59,7 @@ def show_recipe(
 
     Example: dlkit recipes show digits-resnet20
     """
-    text = recipe.load(name, overrides or ()).to_yaml() if resolved or overrides else _text(name)
+    text = recipe.load(name, overrides or (), unchecked_code=True).to_yaml() if resolved or overrides else _text(name)
     if is_plain(sys.stdout):
         Output().line(text.removesuffix("\n"))
         return
@@ -105,13 +105,18 @@ def _text(name: str) -> str:
 
 
 @app.command("check")
-def check_recipe(name: RecipeName, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+def check_recipe(
+    name: RecipeName, overrides: Overrides = None, trust: Trust = False, as_json: Json = False, quiet: Quiet = False
+) -> None:
     """Check a recipe: every problem with its line.
 
     Example: dlkit recipes check mine.yaml
     """
-    checked = recipe.load(name, overrides or ())
-    record = {"recipe": checked.name, "path": str(checked.path), "status": "ok"}
+    checked = recipe.load(name, overrides or (), unchecked_code=not trust)
+    record: dict[str, Any] = {"recipe": checked.name, "path": str(checked.path), "status": "ok"}
+    if checked.own_code and not trust:
+        record["unchecked"] = [str(path) for path in checked.own_code]
+        note(f"keys of components in {', '.join(record['unchecked'])} are not checked: that would run code (--trust)")
     Output(as_json, quiet).emit(record, None, lambda: f"{checked.path}: ok")
 
 

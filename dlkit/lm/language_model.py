@@ -103,5 +103,5 @@ def weights_format(opened: LanguageModel, device: torch.device) -> str:
     path = opened.path / "recipe.yaml"
     if device.type != "cuda" or not path.is_file():
         return "fp32"
-    trained = load_recipe(str(path)).values["train"]["precision"]
+    trained = load_recipe(str(path), unchecked_code=True).values["train"]["precision"]
     return "bf16" if supported_precision(trained, device) == "bf16" else "fp32"

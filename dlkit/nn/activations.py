@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.annotations import Choice
-from dlkit.catalog import ACTIVATIONS, import_object
+from dlkit import user_code
+from dlkit.annotations import NameOr, Pattern
+from dlkit.catalog import ACTIVATIONS, CONTRACTS, import_object
 from dlkit.errors import RequestError
 
-Activation = Annotated[str, Choice(tuple(ACTIVATIONS))]
+Activation = Annotated[str, NameOr(tuple(ACTIVATIONS), Pattern(user_code.PATTERN, (CONTRACTS["activation"].example,)))]
 
 
 def sigmoid_reference(x: Tensor) -> Tensor:
@@ -147,12 +148,12 @@ class Softmax(nn.Module):
 
 
 def activation_layer(name: Activation, *, inplace: bool = False) -> nn.Module:
-    """The activation of that name in the catalog. Raises RequestError where there is none.
+    """The activation of that name in the catalog, or of the user's own. Raises RequestError where there is none.
 
     `inplace` lets it overwrite its input, where it can (`relu`: its gradient does not need the input): for blocks whose
     input comes straight from a linear layer, a convolution, a norm or a sum, none of which keeps its output.
     """
-    if name not in ACTIVATIONS:
-        raise RequestError(f"no activation {name!r}", f"choose one of {', '.join(ACTIVATIONS)}")
-    kind = import_object(ACTIVATIONS[name].target)
+    if name not in ACTIVATIONS and not user_code.is_reference(name):
+        raise RequestError(f"no activation {name!r}", f"choose one of {', '.join(ACTIVATIONS)}, or FILE.py:NAME")
+    kind = import_object(ACTIVATIONS[name].target if name in ACTIVATIONS else name)
     return kind(inplace=True) if inplace and "inplace" in inspect.signature(kind).parameters else kind()

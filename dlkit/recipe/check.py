@@ -62,6 +62,8 @@ def _bound(number: float) -> str:
 
 def describe_schema(schema: Schema) -> str:
     """What the schema wants, in words: `a number > 0`, `one of a, b`, `a list of whole numbers >= 1`."""
+    if not schema:
+        return "anything"
     if "anyOf" in schema:
         return " or ".join(describe_schema(option) for option in schema["anyOf"])
     if "const" in schema:
@@ -89,7 +91,7 @@ def check_value(value: Any, schema: Schema, path: KeyPath, report: Report) -> No
     if message is not None:
         report(path, message)
         return
-    if is_list(value) and "anyOf" not in schema:
+    if is_list(value) and "type" in schema:
         _check_list(value, schema, path, report)
     if is_mapping(value) and "properties" in schema:
         _check_mapping(value, schema, path, report)
@@ -99,11 +101,15 @@ def _mismatch(value: Any, schema: Schema) -> str | None:
     """Why the value itself is wrong (what lies inside it apart), or None."""
     if isinstance(value, AmbiguousWord) and not _lists(schema, value):
         return f"an unquoted {str(value)!r} is a boolean to some and text to others: write true, false or quotes"
+    if not schema:
+        return None
     if "anyOf" in schema:
         if any(_fits(value, option) for option in schema["anyOf"]):
             return None
         too_large = [_mismatch(value, option) for option in schema["anyOf"] if _untold(value, option)]
-        return too_large[0] if too_large else _expected(value, schema)
+        names = [name for option in schema["anyOf"] for name in option.get("enum", ())]
+        near = closest(value, names) if isinstance(value, str) else ""
+        return too_large[0] if too_large else _expected(value, schema) + near
     if "const" in schema:
         return None if value == schema["const"] else _expected(value, schema)
     if "enum" in schema:

@@ -7,22 +7,25 @@ from collections.abc import Callable
 from typing import Any
 
 from dlkit.annotations import is_list
-from dlkit.catalog import SECTIONS, import_object
+from dlkit.catalog import find_entry, import_object
+from dlkit.recipe.own_component import calling
 
 Component = tuple[Callable[..., Any], dict[str, Any]]
 
 
-def components(section: str, values: dict[str, Any]) -> tuple[Component, list[Component]]:
+def components(section: str, values: dict[str, Any], task: str = "") -> tuple[Component, list[Component]]:
     """The constructor that a section names and those that share its keys, each with the keys that it takes.
 
     `components("optimizer", {"name": "sgd", "lr": 0.1, "decay_norm": False})` is `SGD` with `lr`, and
-    `parameter_groups` with `decay_norm`.
+    `parameter_groups` with `decay_norm`. The task matters to data of the user's own, which is batched by it.
     """
-    entry = SECTIONS[section][values["name"]]
+    entry = find_entry(section, values["name"], task)
     found: list[Component] = []
     for target in (entry.target, *entry.also):
         constructor = import_object(target)
         names = inspect.signature(constructor).parameters
+        if target == values["name"]:
+            constructor = calling(section, target, constructor)
         found.append((constructor, {key: _argument(value) for key, value in values.items() if key in names}))
     return found[0], found[1:]
 

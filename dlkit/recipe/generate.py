@@ -6,17 +6,14 @@ The result is shipped as `schema.json`, so that checking a recipe imports neithe
 
 from __future__ import annotations
 
-import functools
-import inspect
 import json
-import re
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from pydantic import TypeAdapter
-
-from dlkit.annotations import LARGEST_SEED, is_mapping
-from dlkit.catalog import SECTIONS, TASKS, import_object
+from dlkit import user_code
+from dlkit.annotations import LARGEST_SEED
+from dlkit.catalog import CONTRACTS, SECTIONS, TASKS
+from dlkit.recipe.signature import component_schema
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 REQUIRED = ("task", "data", "model", "optimizer")
@@ -31,10 +28,10 @@ DEFAULTS: dict[str, Any] = {
 
 def generate_schema() -> dict[str, Any]:
     """The whole schema as plain data."""
-    definitions = {"train": component("dlkit.train.settings:TrainSettings", "how to train")}
+    definitions = {"train": component_schema("dlkit.train.settings:TrainSettings", "how to train")}
     for section, entries in SECTIONS.items():
         for name, entry in entries.items():
-            definition = component(entry.target, entry.help, *entry.also)
+            definition = component_schema(entry.target, entry.help, *entry.also)
             definition["properties"] = {"name": {"const": name}, **definition["properties"]}
             definition["required"] = ["name", *definition["required"]]
             definitions[f"{section}.{name}"] = definition
@@ -59,6 +56,14 @@ def generate_schema() -> dict[str, Any]:
     }
 
 
+def _name(section: str, names: list[str]) -> dict[str, Any]:
+    """A name from the catalog, or FILE.py:NAME where a component may be the user's own."""
+    if section not in CONTRACTS:
+        return {"enum": names}
+    own = {"type": "string", "pattern": user_code.PATTERN, "examples": [CONTRACTS[section].example]}
+    return {"anyOf": [{"enum": names}, own]}
+
+
 def _choice(section: str, names: list[str]) -> dict[str, Any]:
     def case(name: str) -> dict[str, Any]:
         named = {"required": ["name"], "properties": {"name": {"const": name}}}
@@ -67,73 +72,9 @@ def _choice(section: str, names: list[str]) -> dict[str, Any]:
     return {
         "type": "object",
         "description": f"the {section}: a name from the catalog, and its options",
-        "properties": {"name": {"enum": names}},
+        "properties": {"name": _name(section, names)},
         "allOf": [case(name) for name in names],
     }
-
-
-def component(target: str, help_text: str, *also: str) -> dict[str, Any]:
-    """The mapping that sets the keyword-only parameters of one or more constructors."""
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    for part in (target, *also):
-        constructor: Any = import_object(part)
-        partial = isinstance(constructor, functools.partial)
-        function, bound = (constructor.func, constructor.keywords) if partial else (constructor, {})
-        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
-        texts = argument_texts(inspect.getdoc(function) or "")
-        for parameter in inspect.signature(constructor).parameters.values():
-            if parameter.kind is not parameter.KEYWORD_ONLY or parameter.name in bound:
-                continue
-            if parameter.name not in texts:
-                raise ValueError(f"{target}: no description of {parameter.name!r} in the Args of its docstring")
-            properties[parameter.name] = {
-                **simplified(TypeAdapter(hints[parameter.name]).json_schema()),
-                "description": texts[parameter.name],
-            }
-            if parameter.default is parameter.empty:
-                required.append(parameter.name)
-            else:
-                properties[parameter.name]["default"] = json.loads(json.dumps(parameter.default))
-    return {
-        "type": "object",
-        "description": help_text,
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
-
-
-def simplified(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same schema without what says nothing here: titles, and the type beside a list of choices."""
-    result: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key == "title" or (key == "type" and ("enum" in schema or "const" in schema)):
-            continue
-        if key == "items" and is_mapping(value):
-            result[key] = simplified(value)
-        elif key in ("anyOf", "prefixItems"):
-            result[key] = [simplified(item) for item in value]
-        else:
-            result[key] = value
-    return result
-
-
-def argument_texts(docstring: str) -> dict[str, str]:
-    """The `Args:` block of a docstring: parameter name -> its text on one line."""
-    texts: dict[str, str] = {}
-    name, inside = "", False
-    for line in docstring.splitlines():
-        if line.strip() == "Args:":
-            inside = True
-        elif inside and re.match(r"\S", line):
-            inside = False
-        elif inside and (match := re.match(r" {4}(\w+): (.*)", line)):
-            name = match[1]
-            texts[name] = match[2].strip()
-        elif inside and name and line.strip():
-            texts[name] += " " + line.strip()
-    return texts
 
 
 if __name__ == "__main__":

@@ -12,7 +12,11 @@ from dlkit.recipe.load import load, schema
 def _names(source: str) -> dict[str, str]:
     """Section -> the component that the recipe uses there."""
     try:
-        return {key: value.get("name", "") for key, value in load(source).values.items() if is_mapping(value)}
+        return {
+            key: value.get("name", "")
+            for key, value in load(source, unchecked_code=True).values.items()
+            if is_mapping(value)
+        }
     except DlkitError:
         return {}
 

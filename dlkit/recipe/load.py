@@ -14,12 +14,15 @@ from typing import Any
 
 import yaml
 
+from dlkit import user_code
 from dlkit.annotations import is_list, is_mapping
-from dlkit.catalog import DATA, HUB_NAMES, SECTIONS, TASKS
+from dlkit.catalog import CONTRACTS, HUB_NAMES, SECTIONS, TASKS, find_entry
 from dlkit.errors import DlkitError, RecipeError, RequestError
 from dlkit.recipe.check import check_value, closest, quoted
 from dlkit.recipe.find import locate
 from dlkit.recipe.merge import COMMAND_LINE, Merge, override, read_chain
+from dlkit.recipe.own_component import own_schema, require_kind
+from dlkit.recipe.strict_yaml import dotted
 from dlkit.text_input import opened_by_shell, special
 
 
@@ -34,7 +37,7 @@ class Recipe:
     def require_data(self) -> None:
         """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
         data = self.values["data"]
-        needed = DATA[data["name"]].download.format_map(data)
+        needed = find_entry("data", data["name"]).download.format_map(data)
         if needed:
             from dlkit.data import store
 
@@ -58,9 +61,37 @@ class Recipe:
         if path is not None and (kind := special(Path(path))):
             raise RequestError(f"{section}.{key}: {path} is {kind}, neither a file nor a folder", "give a path of one")
 
+    @property
+    def own_code(self) -> list[Path]:
+        """The files of components of the user's own, which run where the recipe does."""
+        return list(dict.fromkeys(user_code.split_reference(name)[0] for _, name in _references(self.values)))
+
+    def code_sha256(self) -> dict[str, str]:
+        """File name -> sha256 of those files. Raises RequestError if one cannot be read, or two have one name."""
+        hashes = {path.name: user_code.sha256_of(path) for path in self.own_code}
+        if len(hashes) < len(self.own_code):
+            raise RequestError("two files of your own code have one name", "rename one: a run keeps a copy of each")
+        return hashes
+
+    def with_code_in(self, folder: str) -> Recipe:
+        """The recipe with those files in another folder, under the names that they have."""
+        values = copy.deepcopy(self.values)
+        for (section, key), name in _references(values):
+            path, attribute = user_code.split_reference(name)
+            values[section][key] = f"{folder}/{path.name}:{attribute}"
+        return Recipe(self.name, self.path, values)
+
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
         return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _references(values: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
+    """(section, key) and name of each component of the user's own."""
+    keys = [*((section, "name") for section in CONTRACTS if section != "activation"), ("model", "activation")]
+    sections = [(section, key, values.get(section)) for section, key in keys]
+    named = [((section, key), held[key]) for section, key, held in sections if is_mapping(held) and key in held]
+    return [(place, name) for place, name in named if user_code.is_reference(name)]
 
 
 # Keys of `data` that say how an example becomes the input of a model, whatever it is read from.
@@ -78,7 +109,7 @@ class WrittenRecipe:
     path: Path
     written: Merge
 
-    def load(self, overrides: Sequence[str] = (), same_inputs: bool = False) -> Recipe:
+    def load(self, overrides: Sequence[str] = (), same_inputs: bool = False, unchecked_code: bool = False) -> Recipe:
         """Override, check and complete it; see `load` and `load_run`."""
         merge = copy.deepcopy(self.written)
         readable = not merge.problems
@@ -90,16 +121,21 @@ class WrittenRecipe:
             override(text, merge)
         now = merge.values.get("data")
         if is_mapping(now) and now.get("name") != before.get("name"):
-            taken = (_section_schema("data", now) or {}).get("properties", {})
+            taken = (_section_schema("data", now, merge) or {}).get("properties", {})
             now.update({key: before[key] for key in _INPUTS if key in before and key in taken and key not in now})
         for text in overrides:
             if text not in named:
                 override(text, merge)
         merge.displace(lambda key: merge.places.get(("train", key)) == COMMAND_LINE)
+        merge.runs_code = user_code.is_trusted() and not unchecked_code
+        _find_code(merge)
         if readable or merge.values:
             _check(merge)
         if merge.problems:
             raise RecipeError(merge.problems)
+        if not merge.runs_code and not unchecked_code:
+            for place, name in _references(merge.values):
+                raise user_code.refusal(name, f"{dotted(place)}: ")
         return Recipe(self.name, self.path, _complete(merge))
 
 
@@ -126,19 +162,21 @@ def read_recipe(source: str) -> WrittenRecipe:
     return WrittenRecipe("stdin" if source == "-" or opened_by_shell(path) else name, path, written)
 
 
-def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
+def load(source: str, overrides: Sequence[str] = (), *, unchecked_code: bool = False) -> Recipe:
     """Load, merge, override, check and complete a recipe.
 
     Args:
         source: as `read_recipe` takes it.
         overrides: `dotted.key=VALUE` with a YAML value, or `~dotted.key` to remove one.
+        unchecked_code: take components of the user's own as they are named: nothing of them runs, so their keys are not
+            checked. Else they are refused where they are not trusted.
 
     Raises:
         RecipeError: with every problem found, as `file.yaml:LINE: dotted.key: message`.
         RequestError: there is no such recipe.
         DlkitError: the file cannot be read.
     """
-    return read_recipe(source).load(overrides)
+    return read_recipe(source).load(overrides, unchecked_code=unchecked_code)
 
 
 def load_run(source: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -150,9 +188,31 @@ def load_run(source: str, overrides: Sequence[str] = ()) -> Recipe:
     return read_recipe(source).load(overrides, same_inputs=True)
 
 
-def _section_schema(section: str, values: dict[str, Any]) -> dict[str, Any] | None:
+def _section_schema(section: str, values: dict[str, Any], merge: Merge) -> dict[str, Any] | None:
+    """The schema of a section; None where the catalog does not know its name."""
+    name = values.get("name")
+    if section in CONTRACTS and user_code.is_reference(name):
+        if merge.runs_code:
+            return own_schema(section, str(name), str(merge.values.get("task")))
+        return {"type": "object", "properties": {key: {} for key in values}}
     key = "train" if section == "train" else f"{section}.{values.get('name')}"
     return schema()["$defs"].get(key)
+
+
+def _find_code(merge: Merge) -> None:
+    """Make the paths of the user's own code absolute, and check what is not a section: an activation."""
+    for (section, key), name in _references(merge.values):
+        path, attribute = user_code.split_reference(name)
+        folder = merge.folders.get((section, key), Path.cwd())
+        reference = f"{(folder / path.expanduser()).absolute()}:{attribute}"
+        merge.values[section][key] = reference
+        task = merge.values.get("task")
+        if section in ("data", "model") and isinstance(task, str) and task in TASKS and TASKS[task].inputs == "text":
+            what = "an activation" if key == "activation" else f"a {section}" if section == "model" else "data"
+            fitting = ", ".join(other for other, entry in TASKS.items() if entry.inputs != "text")
+            merge.report((section, key), f"{what} of your own is for {fitting}, not for {task}")
+        elif key == "activation" and merge.runs_code:
+            require_kind("activation", reference)
 
 
 def _check(merge: Merge) -> None:
@@ -170,7 +230,7 @@ def _check(merge: Merge) -> None:
         if "$ref" not in properties[key] and "allOf" not in properties[key]:
             check_value(value, properties[key], (key,), merge.report)
         elif not is_mapping(value):
-            known = properties[key].get("properties", {}).get("name", {}).get("enum", ())
+            known = list(SECTIONS.get(key, ()))
             hint = f": write {key}: {{name: {value}}}" if value in known else ""
             merge.report((key,), f"expected a mapping, got {quoted(value)}{hint}")
         else:
@@ -204,10 +264,10 @@ def _check_section(section: str, values: dict[str, Any], choice: dict[str, Any],
     if section != "train" and "name" not in values:
         default = choice.get("default", {}).get("name")
         if default is None:
-            merge.report((section, "name"), "missing: " + ", ".join(choice["properties"]["name"]["enum"]))
+            merge.report((section, "name"), "missing: " + ", ".join(SECTIONS[section]))
             return
         values = {"name": default, **values}
-    section_schema = _section_schema(section, values)
+    section_schema = _section_schema(section, values, merge)
     if section_schema is None:
         check_value(values["name"], choice["properties"]["name"], (section, "name"), merge.report)
     else:
@@ -223,7 +283,7 @@ def _complete(merge: Merge) -> dict[str, Any]:
         value = merge.values.get(key, described.get("default"))
         if is_mapping(value):
             given: dict[str, Any] = {**described.get("default", {}), **value}
-            properties = (_section_schema(key, given) or {})["properties"]
+            properties = (_section_schema(key, given, merge) or {})["properties"]
             value = {name: given.get(name, copy.deepcopy(item.get("default"))) for name, item in properties.items()}
             value["name"] = given.get("name")
             for name in [name for name, item in properties.items() if _is_path(item) and value[name] is not None]:

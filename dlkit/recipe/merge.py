@@ -27,6 +27,7 @@ class Merge:
     places: dict[KeyPath, str] = field(default_factory=dict[KeyPath, str])
     folders: dict[KeyPath, Path] = field(default_factory=dict[KeyPath, Path])
     problems: list[Problem] = field(default_factory=list[Problem])
+    runs_code: bool = False  # whether to check keys of the user's own components, which runs their code
 
     def report(self, path: KeyPath, message: str) -> None:
         place = next((self.places[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.places), "")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlkit import user_code
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.known import Known
 from dlkit.data.splits import whole
@@ -32,7 +33,8 @@ def image_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
 
 def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
     """The data of tabular-classification; a checkpoint's classes and columns are matched by name."""
-    known = None if saved is None else _known_rows(recipe, saved)
+    own = user_code.is_reference(recipe.values["data"]["name"])  # which reads the same, whatever a checkpoint knows
+    known = None if saved is None or own else _known_rows(recipe, saved)
     return ArrayData.agreeing(read_component(recipe, known), saved)
 
 
@@ -92,7 +94,7 @@ class ArrayData(TaskData):
     def split_batches(
         self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
     ) -> BatchSource:
-        _, [(constructor, keys)] = components("data", recipe.values["data"])
+        _, [(constructor, keys)] = components("data", recipe.values["data"], recipe.values["task"])
         data = self.dataset
         arguments = [data.splits[split], data.mean, data.std, device, recipe.values["seed"], training]
         if channels_last:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.storage.atomic_file import unfinished, write_text
+from dlkit.storage.atomic_file import atomic_file, unfinished, write_text
 from dlkit.storage.lock import LOCK, lock_folder
 from dlkit.storage.run_reference import directory_name, require_inside, step_folders
 from dlkit.text_input import ordinary
@@ -26,6 +26,7 @@ DAMAGED = "damaged.txt"  # a line for each image that was left out
 # in the order of deletion: RECIPE, last, is what makes a directory a run
 _FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
+CODE = "code"  # copies of the user's own components
 LAST, BEST = "last", "best"
 
 
@@ -66,6 +67,12 @@ class RunDirectory:
     def write(self, name: str, text: str) -> None:
         """Write a file of the run whole or not at all."""
         write_text(self.path / name, text)
+
+    def write_code(self, name: str, content: bytes) -> None:
+        """Write a copy of a file of the user's own code, whole or not at all."""
+        (self.path / CODE).mkdir(exist_ok=True)
+        with atomic_file(self.path / CODE / name) as file:
+            file.write(content)
 
     def open_metrics(self, latest: Checkpoint | None = None) -> None:
         """Open metrics.jsonl to append behind what it held at a checkpoint; what a killed run wrote later is dropped.
@@ -169,7 +176,7 @@ class RunDirectory:
             DlkitError: it is damaged or has been deleted, some file of the run is a link that leads out of the
                 directory, or the pointers cannot be written.
         """
-        for part in (*_FILES, TENSORBOARD, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
+        for part in (*_FILES, TENSORBOARD, CODE, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
             require_inside(self.path, self.path / part)
         folders = step_folders(self.checkpoints)
         steps = [step for step, whole in folders.items() if whole]
@@ -248,7 +255,7 @@ def _clear(path: Path) -> None:
     """Delete an earlier run's files, and only those that a run makes."""
     with RunDirectory(path):
         checkpoints.clear_checkpoints(path / CHECKPOINTS, (LAST, BEST))
-        for name in (TENSORBOARD, *_FILES):
+        for name in (TENSORBOARD, CODE, *_FILES):
             checkpoints.remove_path(path / name)
 
 

@@ -48,7 +48,7 @@ def test_every_activation_of_the_catalog_goes_element_by_element(name):
 
 def test_the_names_that_a_recipe_may_set_are_those_of_the_catalog():
     properties = schema()["$defs"]["model.mlp"]["properties"]
-    assert properties["activation"]["enum"] == list(ACTIVATIONS)
+    assert properties["activation"]["anyOf"][0]["enum"] == list(ACTIVATIONS)
     assert override_values("digits-mlp", "model.activation") == list(ACTIVATIONS)
 
 

@@ -17,7 +17,8 @@ from dlkit.recipe import check
 jsonschema: Any = pytest.importorskip("jsonschema")
 pytest.importorskip("pydantic")
 
-from dlkit.recipe.generate import SCHEMA_FILE, argument_texts, generate_schema  # noqa: E402  it needs pydantic
+from dlkit.recipe.generate import SCHEMA_FILE, generate_schema  # noqa: E402  it needs pydantic
+from dlkit.recipe.signature import argument_texts  # noqa: E402
 
 DEFINITIONS = recipe.schema()["$defs"]
 

@@ -25,7 +25,7 @@ from dlkit.cli import completion
 from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.compare_optimizers.view import RaceView
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import Device, Json, Overrides, Quiet
+from dlkit.cli.options import Device, Json, Overrides, Quiet, Trust
 from dlkit.cli.progress import preparing
 from dlkit.cli.signals import GracefulStop
 from dlkit.errors import DivergedError, RequestError, VerdictError
@@ -86,6 +86,7 @@ def compare_optimizers_command(
         Path | None, typer.Option("--from", metavar="DIR", help="Judge and draw the runs in a folder again.")
     ] = None,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

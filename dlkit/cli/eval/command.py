@@ -13,7 +13,7 @@ from dlkit.app.glue import score_glue
 from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.eval.glue import show_glue
-from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet
+from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, Trust
 from dlkit.cli.progress import preparing
 from dlkit.errors import RequestError
 from dlkit.plotting import require_figure
@@ -58,6 +58,7 @@ def eval_command(
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

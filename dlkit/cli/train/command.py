@@ -16,7 +16,7 @@ from dlkit.app.events import Prepared, Remark, Work
 from dlkit.app.resume import require_run
 from dlkit.app.train import Started, TrainedRun, TrainingEvent, train_recipe
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName
+from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName, Trust
 from dlkit.cli.progress import preparing
 from dlkit.cli.signals import GracefulStop
 from dlkit.cli.train.view import TrainingView
@@ -35,6 +35,7 @@ def train_command(
     data_dir: DataDir = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Shorthand for seed=N.")] = None,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
