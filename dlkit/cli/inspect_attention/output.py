@@ -37,7 +37,7 @@ def write_files(request: InspectionRequest, sides: list[InspectedModel], page: A
             draw_attention(path, page, weights, request.measure)
 
 
-def show_views(sides: list[InspectedModel], page: AttentionPage, measure: str, request: InspectionRequest) -> None:
+def show_inspection(sides: list[InspectedModel], page: AttentionPage, measure: str, request: InspectionRequest) -> None:
     from rich.console import Group
     from rich.text import Text
 
@@ -50,7 +50,7 @@ def show_views(sides: list[InspectedModel], page: AttentionPage, measure: str, r
         start = first.tokens[0]
         (weights,) = page_matrices(request, sides, start, start + len(page.tokens))
         views.append(
-            view.single_head(page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split, start)
+            view.head_rows(page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split, start)
         )
         views.append(_facts({name: float(values[0, 0, 0]) for name, values in page.scores.items()}))
     else:
