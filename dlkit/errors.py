@@ -65,7 +65,7 @@ class RecipeError(RequestError):
         self.problems = problems
 
 
-def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
+def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise RequestError unless an option is one of its choices."""
     if value not in choices:
         raise RequestError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -8,7 +8,7 @@ from typing import BinaryIO
 _MARK = b"\xef\xbb\xbf"  # of a UTF-8 file of Windows; it is no text
 
 
-def lines(stream: BinaryIO, errors: str = "strict") -> Iterator[str]:
+def decode_lines(stream: BinaryIO, errors: str = "strict") -> Iterator[str]:
     r"""Lines without their ends: a line ends at \n, before which a \r belongs to the end, and nowhere else.
 
     A form feed, a line separator of Unicode or a lone \r is a character like any other, as for `grep` and `wc -l`.

@@ -37,7 +37,7 @@ def size_text(size: float) -> str:
     return f"{size:.3g} EB"
 
 
-def free(device: str = "cpu") -> int | None:
+def free_memory(device: str = "cpu") -> int | None:
     """Bytes that a process here can still take, or None where the system does not say."""
     if device.startswith("cuda"):
         cuda: Any = sys.modules["torch"].cuda
@@ -48,7 +48,7 @@ def free(device: str = "cpu") -> int | None:
     return min(_limits(), default=None)
 
 
-def give_back() -> None:
+def release_memory() -> None:
     """Free what nothing refers to any more, and let torch hand back what it holds of a GPU without using it."""
     gc.collect()
     torch: Any = sys.modules.get("torch")
@@ -56,14 +56,14 @@ def give_back() -> None:
         torch.cuda.empty_cache()
 
 
-def require(size: int, what: str, hint: str, device: str = "cpu") -> None:
+def require_memory(size: int, what: str, hint: str, device: str = "cpu") -> None:
     """Raise DlkitError if `what` takes more bytes than are free."""
-    room = free(device)
+    room = free_memory(device)
     if room is not None and size > room:
         raise DlkitError(f"{what} needs about {size_text(size)} of memory, {size_text(max(0, room))} are free", hint)
 
 
-def exhausted(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is used up, whoever raised it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
@@ -73,7 +73,7 @@ def exhausted(error: BaseException) -> bool:
     return isinstance(error, (RuntimeError, ImportError, ValueError)) and any(sign in text for sign in _SIGNS)
 
 
-def wanted(text: str) -> str:
+def allocation_remark(text: str) -> str:
     """Of an allocator's message what a person wants to know: ` (4.3 TB wanted)`, or nothing."""
     match = re.search(r"tried to allocate (\d+) bytes", text)
     return f" ({size_text(int(match[1]))} wanted)" if match else ""

@@ -18,7 +18,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PINK = (
 )  # fmt: skip
 
 
-def axes(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+def make_axes(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
     """A figure of this size in inches, and its axes: one, or an array of several side by side."""
     from matplotlib.figure import Figure
 
@@ -36,7 +36,7 @@ def require_figure(option: str, path: Path | None) -> None:
         require_target(option, path, tuple(f".{kind}" for kind in _REMARKS))
 
 
-def save(figure: Any, target: Path) -> None:
+def save_figure(figure: Any, target: Path) -> None:
     """Write a figure as SVG, PNG or PDF, by the suffix, the same every time: without the date, with ids that stay.
 
     All its texts are drawn as they are; characters that no font here has are shown as boxes.
@@ -68,11 +68,11 @@ def _take_texts_as_they_are(figure: Any) -> None:
     for text in figure.findobj(Text):
         if id(text) not in numbers:
             text.set_parse_math(False)
-            text.set_text(writable(text.get_text()))
+            text.set_text(drawable_text(text.get_text()))
         text.set_usetex(False)
 
 
-def writable(text: str) -> str:
+def drawable_text(text: str) -> str:
     """A text with what no figure file can hold spelled out: control characters and halves of surrogate pairs.
 
     `save` does it to all texts but the names along axes, which matplotlib takes afresh from where they were given.

@@ -13,7 +13,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def listened_by(listener: Listener) -> Generator[None]:
+def report_to(listener: Listener) -> Generator[None]:
     """Report every `stage` of the body to `listener`."""
     before = _listener.set(listener)
     try:

@@ -26,16 +26,16 @@ _KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device", stat.S_IFBLK: "a dev
 _DESCRIPTORS = re.compile(r"/dev/fd|/proc/[0-9]+/fd")
 
 
-def ordinary(path: Path) -> Path:
+def ordinary_file(path: Path) -> Path:
     """The path of a file. Raises OSError if there is none: a pipe would be waited for, and a device never ends."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    if kind := special(path):
+    if kind := special_kind(path):
         raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))
     return path
 
 
-def special(path: Path) -> str | None:
+def special_kind(path: Path) -> str | None:
     """What stands at a path, if it is neither a file nor a folder. Raises OSError if nothing does."""
     return _KINDS.get(stat.S_IFMT(path.stat().st_mode))
 
@@ -46,7 +46,7 @@ def opened_by_shell(path: Path) -> bool:
     return path.is_fifo() and bool(_DESCRIPTORS.fullmatch(os.path.realpath(place.parent)))
 
 
-def read_most(source: Path | None, most: int) -> bytes:
+def read_start(source: Path | None, most: int) -> bytes:
     """What a file, or standard input for None, begins with; of pipes only those that the shell has opened are read.
 
     Args:
@@ -58,7 +58,7 @@ def read_most(source: Path | None, most: int) -> bytes:
     """
     if source is None:
         return sys.stdin.buffer.read(most)
-    with (source if opened_by_shell(source) else ordinary(source)).open("rb") as file:
+    with (source if opened_by_shell(source) else ordinary_file(source)).open("rb") as file:
         return file.read(most)
 
 
@@ -74,23 +74,23 @@ def read_bytes(source: Path | None, most: int, what: str) -> bytes:
         RequestError: there is more.
         OSError: it cannot be read.
     """
-    data = read_most(source, most + 1)
+    data = read_start(source, most + 1)
     if len(data) > most:
-        raise RequestError(f"{name_of(source)} is larger than {most:,} bytes: not {what}", "give less at once")
+        raise RequestError(f"{source_name(source)} is larger than {most:,} bytes: not {what}", "give less at once")
     return data
 
 
-def name_of(source: Path | None) -> str:
+def source_name(source: Path | None) -> str:
     """For messages."""
     return "standard input" if source is None else str(source)
 
 
-def encoding_of(data: bytes) -> str:
+def detect_encoding(data: bytes) -> str:
     """UTF-8, or what a byte-order mark of another encoding says."""
     return next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "UTF-8")
 
 
-def decoded(data: bytes, name: str, errors: str = "strict") -> str:
+def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
     """Bytes as text, without the byte-order mark that some editors put before it.
 
     Args:
@@ -101,7 +101,7 @@ def decoded(data: bytes, name: str, errors: str = "strict") -> str:
     Raises:
         RequestError: it is no UTF-8, or holds bytes of value 0, as no text does.
     """
-    if (encoding := encoding_of(data)) != "UTF-8":
+    if (encoding := detect_encoding(data)) != "UTF-8":
         raise RequestError(f"{name} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
     if (place := data.find(b"\0")) >= 0:
         raise RequestError(f"{name} is no text: byte {place} is 0", "give lines of text")
@@ -112,10 +112,10 @@ def decoded(data: bytes, name: str, errors: str = "strict") -> str:
         raise RequestError(f"{name} is not UTF-8: {wrong}", "convert it, for example with iconv") from error
 
 
-def json_mapping(file: Path, hint: str) -> dict[str, Any]:
+def read_json_mapping(file: Path, hint: str) -> dict[str, Any]:
     """The mapping that a JSON file holds. Raises DlkitError with the hint where there is none that can be read."""
     try:
-        found = json.loads(ordinary(file).read_text(encoding="utf-8-sig"))
+        found = json.loads(ordinary_file(file).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DlkitError(f"cannot read {file}: {error.strerror}", hint) from error
     except (ValueError, RecursionError) as error:

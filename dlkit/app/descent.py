@@ -11,7 +11,7 @@ import torch
 
 from dlkit.catalog import SECTIONS, resolve
 from dlkit.sweep.surfaces import Surface
-from dlkit.sweep.trials import Outcome, Trial
+from dlkit.sweep.trials import Trial, TrialResult
 
 
 def descend(
@@ -20,7 +20,7 @@ def descend(
     start: tuple[float, float],
     steps: int,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Outcome | None:
+) -> TrialResult | None:
     """Run a trial on a surface; each point of its way is a metric of the curve. None if it is asked to stop."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = resolve(SECTIONS["optimizer"][trial.optimizer].target)
@@ -44,4 +44,4 @@ def descend(
     metrics = {} if diverged else curve[-1][1]
     loss = math.nan if diverged else metrics["loss"]
     done = curve[-1][0] if curve else 0
-    return Outcome(trial, done, loss, metrics, curve, diverged, time.perf_counter() - began)
+    return TrialResult(trial, done, loss, metrics, curve, diverged, time.perf_counter() - began)

@@ -12,10 +12,10 @@ import torch
 from dlkit.assemble.components import read_data
 from dlkit.assemble.language import CorpusData, LabelledData, LanguageData
 from dlkit.catalog import TEXT_TASKS
+from dlkit.data.data_folder import data_folder
 from dlkit.data.dataset import Dataset, Split
-from dlkit.data.folder import data_folder
-from dlkit.data.splits import whole as whole_splits
-from dlkit.data.tables.table_file import shortened
+from dlkit.data.splits import name_unsplit as whole_splits
+from dlkit.data.tables.table_file import join_names
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 
@@ -60,8 +60,8 @@ def _as_known(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
     strange = [name for name, some in zip(dataset.classes, rows, strict=True) if some and name not in known]
     if strange or shape != saved["input_shape"]:
         raise DlkitError(
-            f"{dataset.name} has inputs of {tuple(shape)} and the classes {shortened(dataset.classes)}; the model was "
-            f"trained on inputs of {tuple(saved['input_shape'])} and the classes {shortened(saved['classes'])}",
+            f"{dataset.name} has inputs of {tuple(shape)} and the classes {join_names(dataset.classes)}; the model was "
+            f"trained on inputs of {tuple(saved['input_shape'])} and the classes {join_names(saved['classes'])}",
             "classes must have the same names; give the data that the run was trained on",
         )
     classes = tuple(saved["classes"])
@@ -110,13 +110,13 @@ def require_same(dataset: Dataset | LanguageData, saved: dict[str, Any]) -> None
 
 def _difference(key: str, before: Any, now: Any) -> str:
     if key == "columns":
-        before, now = (shortened(f"{one['name']} ({one['type']})" for one in columns) for columns in (before, now))
+        before, now = (join_names(f"{one['name']} ({one['type']})" for one in columns) for columns in (before, now))
     elif key == "content" and before.get("rows") == now.get("rows"):
         return "it has other content in as many rows" if "rows" in now else "it has other content"
     elif key == "content":
         key, (before, now) = "rows", (_counts(content["rows"]) for content in (before, now))
     elif key == "classes":
-        before, now = shortened(before), shortened(now)
+        before, now = join_names(before), join_names(now)
     else:
         return "it has other content"
     return f"{key} before: {before}; now: {now}"

@@ -12,7 +12,7 @@ from torch import nn
 from dlkit.assemble import pretrained
 from dlkit.assemble.components import parts, read_data
 from dlkit.assemble.labels import with_classes, without_head
-from dlkit.data.splits import whole
+from dlkit.data.splits import name_unsplit
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Corpus, Text
 from dlkit.data.text.labelled import LabelledTexts
@@ -127,7 +127,7 @@ class CorpusData(LanguageData):
         self._measured: set[str] = set()  # splits that are evaluated
 
     def take_whole(self) -> None:
-        self.corpus = dataclasses.replace(self.corpus, splits=whole(self.corpus.splits))
+        self.corpus = dataclasses.replace(self.corpus, splits=name_unsplit(self.corpus.splits))
         self.splits = list(self.corpus.splits)
 
     @property
@@ -204,7 +204,7 @@ class LabelledData(LanguageData):
         self._encoded: dict[str, float] = {}
 
     def take_whole(self) -> None:
-        self.data = dataclasses.replace(self.data, splits=whole(self.data.splits))
+        self.data = dataclasses.replace(self.data, splits=name_unsplit(self.data.splits))
         self.splits = list(self.data.splits)
 
     def _take_head(self, recipe: Recipe, hub: HubModel) -> None:

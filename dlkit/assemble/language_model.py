@@ -89,7 +89,7 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
         fresh = huggingface.load_into(model, hub)
         ends = _ends(hub.ends | tokenizer_files.ends_of(path, tokenizer), tokenizer)
         return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh), ends)
-    run = run_reference.resolve(reference)
+    run = run_reference.resolve_run(reference)
     saved = checkpoint.load(run.choose(checkpoint_name), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:

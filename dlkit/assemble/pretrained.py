@@ -32,7 +32,7 @@ def open_weights(path: Path) -> HubModel:
         if hub.family == "gpt":
             hub.ends |= tokenizer_files.ends_of(path, tokenizer_files.from_directory(path))
         return hub
-    run = run_reference.resolve(str(path))
+    run = run_reference.resolve_run(str(path))
     saved = checkpoint.load(run.choose(), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:

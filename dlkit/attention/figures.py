@@ -11,7 +11,7 @@ import numpy as np
 
 from dlkit.attention.labels import prose, visible
 from dlkit.attention.page import Page, thumbnail
-from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, save
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, save_figure
 
 MOST_LABELS = 80  # tokens whose names still fit along a matrix
 _MANY = 192  # rows of a small matrix in a grid
@@ -27,7 +27,7 @@ def draw(path: Path, page: Page, weights: Iterable[np.ndarray], measure: str | N
         measure: the score that is written over each matrix and colours its frame, or None.
     """
     form = _single if page.shape[1:] == (1, 1) else _grid
-    save(form(page, weights, measure), path)
+    save_figure(form(page, weights, measure), path)
 
 
 def draw_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
@@ -61,7 +61,7 @@ def draw_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray
             axis.margins(x=0.02)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=9)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _figure(width: float, height: float) -> Any:

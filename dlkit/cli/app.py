@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dlkit import __version__, memory, tried_import
+from dlkit import __version__, guarded_import, memory
 from dlkit.cli import compress, console, decompress, export, generate, recipes, signals
 from dlkit.cli.compare_optimizers import command as compare
 from dlkit.cli.doctor import command as doctor
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments or os.environ.get("DLKIT_DEBUG", "") not in ("", "0")
     if not debug:
         warnings.simplefilter("ignore")
-    tried_import.install()
+    guarded_import.guard_large_imports()
     try:
         with signals.unwinding():
             code = _run([argument for argument in arguments if argument != "--debug"], debug)
@@ -141,9 +141,12 @@ def _usage(error: typer.TyperException) -> int:
 
 def _unexpected(error: Exception) -> DlkitError:
     kind, text = type(error).__name__, str(error).strip().split("\n")[0]
-    if memory.exhausted(error):
-        return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", _LESS)
-    if isinstance(error, ModuleNotFoundError) and (package := tried_import.package_of(error.name)) is not None:
+    if memory.is_out_of_memory(error):
+        return DlkitError(f"out of memory{memory.allocation_remark(text) or f': {text or kind}'}", _LESS)
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and (package := guarded_import.package_to_install(error.name)) is not None
+    ):
         return RequestError(f"this needs {package}, which is not installed", f"pip install {package}")
     if isinstance(error, RuntimeError) and (operation := _NOT_DETERMINISTIC.search(text)) is not None:
         return RequestError(

@@ -14,7 +14,7 @@ from dlkit.cli.binary import binary_input, binary_output, refuse
 from dlkit.cli.console import Output, live_console, note
 from dlkit.cli.options import Device, Json, Quiet
 from dlkit.errors import DlkitError, RequestError
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def settings(
 
         return nullcontext(PrequentialCodec(streams))
 
-    run_reference.require(model)
+    run_reference.require_run(model)
     import torch
 
     from dlkit.assemble.language_model import open_reader
@@ -133,7 +133,7 @@ def settings(
     reader = open_reader(model, machine.pick_device(recorded["device"] if recorded else device))
     if reader.task != "causal-lm":
         raise RequestError(f"{reader.path} is a model for {reader.task}, which predicts no next token", "give a GPT")
-    count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), cores())
+    count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), usable_cores())
     codec = LanguageCodec(cast(Any, reader.model), reader.tokenizer, count, streams, str(reader.path))
     if recorded:
         codec.identify(recorded)  # a wrong model is named before a wrong machine

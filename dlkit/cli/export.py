@@ -34,7 +34,7 @@ def export(
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise RequestError(f"{directory} is there already", "export writes a new directory")
 
-    run_reference.require(run)
+    run_reference.require_run(run)
     import torch
 
     from dlkit.assemble.language_model import open_reader, write_hub

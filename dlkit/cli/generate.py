@@ -16,7 +16,7 @@ from dlkit.cli import completion
 from dlkit.cli.console import Output, note, printable
 from dlkit.cli.options import Device, Json, Quiet
 from dlkit.errors import DlkitError, RequestError
-from dlkit.lines import lines
+from dlkit.lines import decode_lines
 from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def generate(
         raise RequestError("PROMPT is not UTF-8 text", "convert it, for example with iconv")
     prompts = _prompts() if piped else [prompt or ""]
 
-    run_reference.require(run)
+    run_reference.require_run(run)
 
     from dlkit.assemble.language_model import open_reader, weights_format
     from dlkit.lm.generation import Sampling
@@ -96,7 +96,7 @@ def generate(
 
 def _prompts() -> list[str]:
     try:
-        found = list(lines(io.BytesIO(text_input.read_bytes(None, _MOST_BYTES, "a list of prompts"))))
+        found = list(decode_lines(io.BytesIO(text_input.read_bytes(None, _MOST_BYTES, "a list of prompts"))))
     except UnicodeDecodeError as error:
         raise DlkitError(f"the prompts on standard input are not UTF-8: byte {error.start}") from error
     if not found:
@@ -118,7 +118,7 @@ def _sample(
     """Records, prompt by prompt; with `streams` the text is also written as it comes."""
     import torch
 
-    from dlkit.data.epochs import mixed_seed
+    from dlkit.data.epochs import hashed_seed
     from dlkit.lm import generation
 
     encoded = [numbers for numbers in _encoded(reader, prompts) for _ in range(n)]
@@ -131,7 +131,7 @@ def _sample(
     rows = generation.rows_at_once(model, max(map(len, encoded)) + most)
     for begin in range(0, len(encoded), rows):  # a text does not depend on those beside it
         batch = range(begin, min(begin + rows, len(encoded)))
-        generators = [torch.Generator(device).manual_seed(mixed_seed(seed, marks[i], i % n)) for i in batch]
+        generators = [torch.Generator(device).manual_seed(hashed_seed(seed, marks[i], i % n)) for i in batch]
         began = time.perf_counter()
         texts = [generation.TextStream(stops) for _ in batch]
         counts = _batch(reader, encoded[begin : batch.stop], most, sampling, generators, texts, streams)

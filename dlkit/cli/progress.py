@@ -71,7 +71,7 @@ class Progress:
 
 def preparing(quiet: bool) -> AbstractContextManager[None]:
     """Within this context, slow preparation of data and evaluation are seen to go on."""
-    return nullcontext() if quiet else progress.listened_by(_bar)
+    return nullcontext() if quiet else progress.report_to(_bar)
 
 
 @contextmanager

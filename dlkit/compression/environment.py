@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from dlkit.errors import DlkitError
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 from dlkit.train import machine
 from dlkit.train.environment import processor
 
@@ -65,12 +65,12 @@ def reproducible(threads: int) -> Iterator[None]:
     """
     before, arithmetic = torch.get_num_threads(), machine.arithmetic()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", machine.WORKSPACE)  # which cuBLAS needs for it
-    if threads <= cores():
+    if threads <= usable_cores():
         torch.set_num_threads(threads)
     try:
         if torch.get_num_threads() != threads:
             raise DlkitError(
-                f"the file needs {threads} threads, whose sums it is coded for; {cores()} cores are here",
+                f"the file needs {threads} threads, whose sums it is coded for; {usable_cores()} cores are here",
                 f"decompress it on a machine with {threads} cores; `compress --threads 1` makes files for any",
             )
         machine.multiply_at("fp32")

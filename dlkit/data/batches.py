@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlkit.annotations import Count, Natural, NonNegative
 from dlkit.data.dataset import Split, imagenet_statistics, standardised
-from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.images import augmentation
 from dlkit.errors import RequestError
 
@@ -94,7 +94,7 @@ class Batches(Epochs):
 
     def _drawn(self, number: int) -> list[Tensor]:
         """The order of epoch `number` and what else is drawn for it, each (samples,), on the CPU."""
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        generator = torch.Generator().manual_seed(hashed_seed(self.seed, number))
         order = torch.randperm(self.samples, generator=generator)
         return [order, *self._draw(generator, order, number)]
 
@@ -219,13 +219,13 @@ class ImageBatches(Batches):
         row = torch.randint(self._height, (self.samples,), generator=generator)
         column = torch.randint(self._width, (self.samples,), generator=generator)
         if self.flip == "alternating":
-            first = torch.Generator().manual_seed(mixed_seed(self.seed))
+            first = torch.Generator().manual_seed(hashed_seed(self.seed))
             mirrored = augmentation.alternating(torch.rand(self.samples, generator=first) < 0.5, number)[order]
         down, right = move
         places = (mirrored, down, right)
         if self._gathers:
             seen = mirrored if self.flip else torch.zeros_like(mirrored)
-            places = augmentation.crop_places(seen, down, right, self.shift, self._width)
+            places = augmentation.crop_corners(seen, down, right, self.shift, self._width)
         parameters = [*places, row, column]
         if self.mixup or self.cutmix:
             # the first of a batch's counts for all of it

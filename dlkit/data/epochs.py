@@ -49,6 +49,6 @@ class Epochs:
         return values.to(self.device)
 
 
-def mixed_seed(seed: int, *numbers: int) -> int:
+def hashed_seed(seed: int, *numbers: int) -> int:
     """A generator's seed for one epoch, or a batch of it: a hash, so that neighbouring ones share nothing."""
     return int.from_bytes(hashlib.blake2b(" ".join(map(str, (seed, *numbers))).encode(), digest_size=8).digest(), "big")

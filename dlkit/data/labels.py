@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.data.tables.table_file import Table, shortened
+from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError, RequestError
 
 _TEXT = (pa.types.is_string, pa.types.is_large_string)
@@ -157,10 +157,10 @@ def class_places(table: Table, labels: Labels, classes: tuple[str, ...]) -> NDAr
     targets = of_value[labels.places]
     if (targets < 0).any():
         row = int((targets < 0).argmax())
-        there = shortened(str(name) for name in sorted(set(labels.written)))
+        there = join_names(str(name) for name in sorted(set(labels.written)))
         raise DlkitError(
             f"{table.file}: class {labels.written[labels.places[row]]!r}, {table.place(row)}, is not in the training "
-            f"rows' data, which has {shortened(classes)}",
+            f"rows' data, which has {join_names(classes)}",
             f"the label {labels.column!r} of {table.file} has {there}; classes are met by their names",
         )
     return targets
@@ -202,4 +202,4 @@ def _look(name: str) -> str:
 
 
 def _quoted(names: list[str]) -> str:
-    return shortened((repr(name) for name in names), 4)
+    return join_names((repr(name) for name in names), 4)

@@ -32,7 +32,7 @@ class Archive:
 
 
 @dataclass(frozen=True, eq=False)
-class DataSet:
+class DatasetInfo:
     """One data set.
 
     Args:
@@ -111,7 +111,7 @@ def _splits(train: int, validation: int, test: int) -> dict[str, int]:
 
 
 _IMAGES = (
-    DataSet(
+    DatasetInfo(
         "cifar10", "60,000 colour images of 32x32 pixels in 10 classes (Krizhevsky 2009)", _IMAGE, "images",
         {"train": 50_000, "test": 10_000}, {"img": "image", "label": CIFAR10_CLASSES}, 143_646_105, "unknown",
         "uoft-cs/cifar10", "plain_text",
@@ -123,7 +123,7 @@ _IMAGES = (
             },
         ),
     ),
-    DataSet(
+    DatasetInfo(
         "cifar100", "60,000 colour images of 32x32 pixels in 100 classes and 20 superclasses", _IMAGE, "images",
         {"train": 50_000, "test": 10_000},
         {"img": "image", "fine_label": CIFAR100_CLASSES, "coarse_label": CIFAR100_SUPERCLASSES},
@@ -133,13 +133,13 @@ _IMAGES = (
             {"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)},
         ),
     ),
-    DataSet(
+    DatasetInfo(
         # The size: the official archives of train, validation and test have 148, 6.7 and 13 GB.
         "imagenet1k", "ILSVRC 2012: 1.28 million photographs in 1,000 classes", _IMAGE, "shards",
         _splits(1_281_167, 50_000, 100_000), {"image": "image", "label": "int64"}, 167_000_000_000,
         "ImageNet terms of access", "ILSVRC/imagenet-1k", "data", gated=True, exact_size=False,
     ),
-    DataSet(
+    DatasetInfo(
         # Its card gives 14,146,391 samples in 4,608 shards; the size is that of its WebP twin (646 GB) at the ratio
         # stated there.
         "imagenet22k", "all of ImageNet (fall 2011): 14 million photographs in 21,841 classes", _IMAGE, "archives",
@@ -149,12 +149,12 @@ _IMAGES = (
 )  # fmt: skip
 
 _SENTIMENT = (
-    DataSet(
+    DatasetInfo(
         "sst2", "sentences of film reviews, negative or positive (Socher et al. 2013)", _TEXT, "texts",
         _splits(67_349, 872, 1_821), {"idx": "int32", "sentence": "string", "label": ("negative", "positive")},
         3_331_058, "unknown", "stanfordnlp/sst2", "data",
     ),
-    DataSet(
+    DatasetInfo(
         "imdb", "whole film reviews, negative or positive (Maas et al. 2011)", _TEXT, "texts",
         {"train": 25_000, "test": 25_000, "unsupervised": 50_000}, {"text": "string", "label": ("neg", "pos")},
         83_446_840, "other", "stanfordnlp/imdb", "plain_text",
@@ -162,9 +162,9 @@ _SENTIMENT = (
 )  # fmt: skip
 
 
-def _glue(config: str, help: str, rows: dict[str, int], size: int, *texts: str, label: Column) -> DataSet:
+def _glue(config: str, help: str, rows: dict[str, int], size: int, *texts: str, label: Column) -> DatasetInfo:
     columns = {**dict.fromkeys(texts, "string"), "label": label, "idx": "int32"}
-    return DataSet(f"glue/{config}", help, _TEXT, "texts", rows, columns, size, "other", "nyu-mll/glue", config)
+    return DatasetInfo(f"glue/{config}", help, _TEXT, "texts", rows, columns, size, "other", "nyu-mll/glue", config)
 
 
 _TWO = ("sentence1", "sentence2")
@@ -189,8 +189,8 @@ _GLUE = (
 )  # fmt: skip
 
 
-def _superglue(config: str, help: str, rows: dict[str, int], size: int, columns: dict[str, Column]) -> DataSet:
-    return DataSet(
+def _superglue(config: str, help: str, rows: dict[str, int], size: int, columns: dict[str, Column]) -> DatasetInfo:
+    return DatasetInfo(
         f"superglue/{config}", help, _TEXT, "texts", rows, columns, size, "other", "aps/super_glue", config,
         revisions=("refs/convert/parquet", "main"), exact_size=False,
     )  # fmt: skip
@@ -224,33 +224,24 @@ _SUPERGLUE = (
 )  # fmt: skip
 
 _EMBEDDED = (
-    DataSet("digits", "1,797 handwritten digits of 8x8 pixels", _IMAGE, "embedded", {"train": 1_437, "test": 360},
+    DatasetInfo("digits", "1,797 handwritten digits of 8x8 pixels", _IMAGE, "embedded", {"train": 1_437, "test": 360},
             {}, 0, "that of scikit-learn's copy"),
-    DataSet("pydoc", "the language reference that comes with Python", "language modelling", "embedded", {}, {}, 0,
+    DatasetInfo("pydoc", "the language reference that comes with Python", "language modelling", "embedded", {}, {}, 0,
             "PSF"),
 )  # fmt: skip
 
-SETS: dict[str, DataSet] = {s.name: s for s in (*_EMBEDDED, *_IMAGES, *_SENTIMENT, *_GLUE, *_SUPERGLUE)}
+DATASETS: dict[str, DatasetInfo] = {s.name: s for s in (*_EMBEDDED, *_IMAGES, *_SENTIMENT, *_GLUE, *_SUPERGLUE)}
 GROUPS: dict[str, tuple[str, ...]] = {
-    group: tuple(name for name in SETS if name.startswith(f"{group}/")) for group in ("glue", "superglue")
+    group: tuple(name for name in DATASETS if name.startswith(f"{group}/")) for group in ("glue", "superglue")
 }
 
 
-def named(name: str) -> list[DataSet]:
+def datasets_named(name: str) -> list[DatasetInfo]:
     """The data sets that a name stands for: one, or all of a group. Raises RequestError if there is none."""
     if name in GROUPS:
-        return [SETS[member] for member in GROUPS[name]]
-    if name in SETS:
-        return [SETS[name]]
-    near = difflib.get_close_matches(name, [*SETS, *GROUPS], n=1)
+        return [DATASETS[member] for member in GROUPS[name]]
+    if name in DATASETS:
+        return [DATASETS[name]]
+    near = difflib.get_close_matches(name, [*DATASETS, *GROUPS], n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
     raise RequestError(f"no data set named {name!r}{meant}", "`dlkit download --list` shows them all")
-
-
-def size_text(size: float) -> str:
-    """`143646105` as `144 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}" if unit != "B" else f"{size:.0f} B"
-        size /= 1000
-    return f"{size:.3g} TB"

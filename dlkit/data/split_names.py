@@ -42,7 +42,7 @@ def split_of_file(file: Path) -> str | None:
     return found.pop() if found else None
 
 
-def one_each(places: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+def one_folder_each(places: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     """The folder of each split. Raises DlkitError where two are called after one."""
     result: dict[str, Path] = {}
     for split, place in places:

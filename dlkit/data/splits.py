@@ -16,7 +16,7 @@ _TEST_SEED, _VALIDATION_SEED = 1, 2
 Part = TypeVar("Part")
 
 
-def three_way(
+def split_three_ways(
     labels: NDArray[np.int64], classes: tuple[str, ...], *, test: float, validation: float
 ) -> dict[str, NDArray[np.int64]]:
     """Rows of "train", of "val" if `validation` > 0 and of "test" if `test` > 0, each in ascending order.
@@ -48,7 +48,7 @@ def three_way(
     return {"train": train, **rows}
 
 
-def whole(splits: dict[str, Part]) -> dict[str, Part]:
+def name_unsplit(splits: dict[str, Part]) -> dict[str, Part]:
     """The splits of data of which nothing was held out: all of it, unless the data itself sets some of it apart."""
     return {"all": splits["train"]} if list(splits) == ["train"] else splits
 

@@ -18,9 +18,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlkit.data.folder import data_folder
-from dlkit.data.registry import SETS, DataSet, size_text
+from dlkit.data.data_folder import data_folder
+from dlkit.data.registry import DATASETS, DatasetInfo
 from dlkit.errors import DlkitError
+from dlkit.memory import size_text
 
 # The prepared form's version: raise it when preparation writes something else, and old copies count as absent.
 FORMAT = 1
@@ -31,7 +32,7 @@ _BLOCK = 1 << 20
 _chosen: Path | None = None  # by an option of this command
 
 
-def choose(path: Path) -> None:
+def choose_data_folder(path: Path) -> None:
     """Set the data directory for this process and those that it starts."""
     global _chosen
     _chosen = path.absolute()
@@ -39,7 +40,7 @@ def choose(path: Path) -> None:
 
 
 @dataclass(frozen=True)
-class File:
+class StoredFile:
     """A file of a data set: `path` is relative, `sha256` is hexadecimal."""
 
     path: str
@@ -65,8 +66,8 @@ class Manifest:
 
     name: str
     source: dict[str, Any]
-    sources: list[File]
-    files: list[File]
+    sources: list[StoredFile]
+    files: list[StoredFile]
     splits: dict[str, int]
     mismatch: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     features: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -103,8 +104,8 @@ class Manifest:
             if values.pop("checksum") != _checksum(values):
                 raise ValueError("its checksum does not match")
             values.pop("sha256")
-            sources = [File(**file) for file in values.pop("sources")]
-            return Manifest(sources=sources, files=[File(**file) for file in values.pop("files")], **values)
+            sources = [StoredFile(**file) for file in values.pop("sources")]
+            return Manifest(sources=sources, files=[StoredFile(**file) for file in values.pop("files")], **values)
         except FileNotFoundError:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -115,24 +116,24 @@ def _checksum(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def folder(name: str, root: Path | None = None) -> Path:
+def dataset_folder(name: str, root: Path | None = None) -> Path:
     """Where a data set lies, or would."""
     return (root or data_folder()) / name
 
 
-def find(name: str, root: Path | None = None) -> Manifest | None:
+def find_manifest(name: str, root: Path | None = None) -> Manifest | None:
     """The manifest of a data set whose files are all there with their sizes; None if it is absent or not whole."""
-    place = folder(name, root)
+    place = dataset_folder(name, root)
     try:
         manifest = Manifest.read(place / MANIFEST)
         if manifest.format != FORMAT:
             return None
     except (OSError, DlkitError):
         return None
-    return manifest if all(sized(place, file) for file in manifest.files) else None
+    return manifest if all(has_size(place, file) for file in manifest.files) else None
 
 
-def sized(place: Path, file: File) -> bool:
+def has_size(place: Path, file: StoredFile) -> bool:
     """Whether a file is there and as long as it should be."""
     try:
         return (place / file.path).stat().st_size == file.size
@@ -140,10 +141,10 @@ def sized(place: Path, file: File) -> bool:
         return False
 
 
-def absent(dataset: DataSet, root: Path | None = None) -> DlkitError:
+def missing_dataset(dataset: DatasetInfo, root: Path | None = None) -> DlkitError:
     """The error for a data set that is not there: what is missing, its size, the exact command."""
     about = "" if dataset.exact_size else "about "
-    place = folder(dataset.name, root)
+    place = dataset_folder(dataset.name, root)
     why = "is not whole" if (place / MANIFEST).exists() else "is not here"
     repair = " --verify" if (place / MANIFEST).exists() else ""
     option = f" --data-dir {shlex.quote(str(_chosen))}" if _chosen is not None and data_folder() == _chosen else ""
@@ -153,21 +154,21 @@ def absent(dataset: DataSet, root: Path | None = None) -> DlkitError:
     )
 
 
-def require(name: str, root: Path | None = None) -> tuple[Path, Manifest]:
+def require_dataset(name: str, root: Path | None = None) -> tuple[Path, Manifest]:
     """The folder and the manifest of a data set. Raises DlkitError, which names the command, if it is absent."""
-    manifest = find(name, root)
+    manifest = find_manifest(name, root)
     if manifest is None:
-        raise absent(SETS[name], root)
-    return folder(name, root), manifest
+        raise missing_dataset(DATASETS[name], root)
+    return dataset_folder(name, root), manifest
 
 
-def damaged(place: Path, manifest: Manifest, progress: Callable[[int], None] = lambda _: None) -> list[str]:
+def damaged_files(place: Path, manifest: Manifest, progress: Callable[[int], None] = lambda _: None) -> list[str]:
     """Files whose content is no longer what the manifest says, or that are gone."""
     broken: list[str] = []
     for file in manifest.files:
         digest = hashlib.sha256()
         try:
-            for block in blocks(place / file.path):
+            for block in read_blocks(place / file.path):
                 digest.update(block)
                 progress(len(block))
         except OSError:
@@ -178,17 +179,17 @@ def damaged(place: Path, manifest: Manifest, progress: Callable[[int], None] = l
     return broken
 
 
-def blocks(path: Path) -> Iterator[bytes]:
+def read_blocks(path: Path) -> Iterator[bytes]:
     """A file in blocks of 1 MiB."""
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             yield block
 
 
-def hashed(root: Path, path: str) -> File:
+def hash_file(root: Path, path: str) -> StoredFile:
     """A file with its size and sha256."""
     digest, size = hashlib.sha256(), 0
-    for block in blocks(root / path):
+    for block in read_blocks(root / path):
         digest.update(block)
         size += len(block)
-    return File(path, size, digest.hexdigest())
+    return StoredFile(path, size, digest.hexdigest())

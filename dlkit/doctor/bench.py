@@ -48,7 +48,7 @@ class Bench:
 _BARE = ("train.log_every=1", "train.eval_every=never", "train.checkpoint_every=never", "schedule.name=constant")
 
 
-def loaded(name: str, overrides: Sequence[str], *, steps: int, precision: str = "fp32") -> Recipe:
+def bench_recipe(name: str, overrides: Sequence[str], *, steps: int, precision: str = "fp32") -> Recipe:
     """A shipped recipe for so many plain steps, changed by overrides."""
     usual = [f"train.steps={steps}", f"train.precision={precision}", "train.compile=off", *_BARE]
     return recipes.load(name, [*usual, *overrides])

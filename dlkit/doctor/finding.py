@@ -38,7 +38,7 @@ def skipped(subject: str, expected: str, why: str) -> Finding:
 
 
 @dataclass(frozen=True)
-class Examined:
+class CheckedFinding:
     """A finding, the check that it belongs to, and the seconds since the one before."""
 
     check: str

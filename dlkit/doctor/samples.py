@@ -14,12 +14,12 @@ CLASSES = ("left", "right")
 _WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "seven", "wizards", "box"]
 
 
-def files(folder: Path) -> dict[str, Path]:
+def write_samples(folder: Path) -> dict[str, Path]:
     """Every file by name, written where it is not there yet."""
-    return {make.__name__: make(folder) for make in (rows, texts, corpus, photographs)}
+    return {make.__name__: make(folder) for make in (write_rows, write_texts, write_corpus, write_photographs)}
 
 
-def corpus(folder: Path, lines: int = 2500) -> Path:
+def write_corpus(folder: Path, lines: int = 2500) -> Path:
     """A text of random words."""
     path = folder / "corpus.txt"
     if not path.exists():
@@ -28,13 +28,13 @@ def corpus(folder: Path, lines: int = 2500) -> Path:
     return path
 
 
-def rows(folder: Path, count: int = 90) -> Path:
+def write_rows(folder: Path, count: int = 90) -> Path:
     """A CSV file of four numbers and a class."""
     values = np.random.default_rng(0).normal(size=(count, 4))
     return _table(folder / "rows.csv", "abcd", ([*row, CLASSES[int(row[0] > row[1])]] for row in values))
 
 
-def texts(folder: Path, count: int = 90) -> Path:
+def write_texts(folder: Path, count: int = 90) -> Path:
     """A CSV file of sentences of various lengths and a class."""
     random = np.random.default_rng(0)
     sentences = (" ".join(random.choice(_WORDS, random.integers(3, 30))) for _ in range(count))
@@ -50,7 +50,7 @@ def _table(path: Path, columns: Iterable[str], rows: Iterable[list[Any]]) -> Pat
     return path
 
 
-def photographs(folder: Path, side: int = 40, count: int = 12) -> Path:
+def write_photographs(folder: Path, side: int = 40, count: int = 12) -> Path:
     """Folders of smooth JPEG images, one a class."""
     random = np.random.default_rng(0)
     if (folder / "photographs").exists():

@@ -45,7 +45,7 @@ class _Limited:
         return self.stream.tell()
 
 
-def members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEMBER) -> Iterator[bytes]:
+def read_members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEMBER) -> Iterator[bytes]:
     """The content of the wanted members, in the order of `wanted`.
 
     Raises:
@@ -75,7 +75,7 @@ def _index(archive: tarfile.TarFile, name: str, largest: int) -> dict[str, tarfi
     found: dict[str, tarfile.TarInfo] = {}
     whole = 0
     for member in archive:
-        check(member, name, largest)
+        check_member(member, name, largest)
         whole += member.size
         if whole > LARGEST_WHOLE or len(found) >= MOST_MEMBERS:
             raise DlkitError(f"{name} unpacks to too much: {whole:,} bytes in {len(found)} members")
@@ -84,7 +84,7 @@ def _index(archive: tarfile.TarFile, name: str, largest: int) -> dict[str, tarfi
     return found
 
 
-def check(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_MEMBER) -> None:
+def check_member(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_MEMBER) -> None:
     """Raise DlkitError for a member that no archive of data has: a link, a device, a path out of it, a giant."""
     place = PurePosixPath(member.name.replace("\\", "/"))
     if not place.parts or place.is_absolute() or ".." in place.parts or ":" in place.parts[0]:
@@ -99,7 +99,7 @@ def check(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_MEMBER) 
         )
 
 
-def samples(path: Path, shard: int) -> NDArray[Any]:
+def index_shard(path: Path, shard: int) -> NDArray[Any]:
     """The index of a WebDataset shard: where each image lies, and its class; the images are not read.
 
     Returns (n,) of shard, offset and size in bytes, label.
@@ -113,7 +113,7 @@ def samples(path: Path, shard: int) -> NDArray[Any]:
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                check(member, path.name)
+                check_member(member, path.name)
                 archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # a shard has thousands; none is needed again
                 key, _, kind = member.name.rpartition(".")
                 if kind == "jpg":

@@ -47,7 +47,7 @@ class FetchError(Exception):
         return self.reason
 
 
-def failure(error: BaseException) -> FetchError:
+def as_fetch_error(error: BaseException) -> FetchError:
     """What an exception of urllib, http.client or a socket means. Errors of the local disk are not among these."""
     if isinstance(error, FetchError):
         return error
@@ -56,7 +56,7 @@ def failure(error: BaseException) -> FetchError:
     if isinstance(error, urllib.error.URLError):
         reason = error.reason
         if isinstance(reason, BaseException):
-            inner = failure(reason)
+            inner = as_fetch_error(reason)
             inner.reached = inner.reached and isinstance(reason, ssl.SSLError)
             return inner
         return FetchError(str(reason), transient=False, reached=False)
@@ -76,7 +76,7 @@ def failure(error: BaseException) -> FetchError:
         return FetchError(f"the server's answer is not HTTP ({type(error).__name__})")
     if isinstance(error, OSError):
         tunnel = (error.strerror or str(error)).partition("Tunnel connection failed: ")[2]
-        return through_proxy(tunnel) if tunnel else FetchError(error.strerror or str(error), reached=False)
+        return proxy_error(tunnel) if tunnel else FetchError(error.strerror or str(error), reached=False)
     if isinstance(error, ValueError):
         return FetchError(f"not a web address: {error}", transient=False, reached=False)
     return FetchError(f"{type(error).__name__}: {error}", transient=False)
@@ -93,7 +93,7 @@ def _certificate(error: ssl.SSLCertVerificationError) -> FetchError:
     return FetchError(reason, transient=False, hint=hint)
 
 
-def through_proxy(answer: str) -> FetchError:
+def proxy_error(answer: str) -> FetchError:
     """A proxy's refusal to make a tunnel: `407 Proxy Authentication Required`."""
     hint = "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT names a user" if answer.startswith("407") else ""
     passing = answer[:3].isdigit() and int(answer[:3]) in TRANSIENT
@@ -110,13 +110,13 @@ def _from_status(error: urllib.error.HTTPError) -> FetchError:
         f"HTTP {error.code} {http.client.responses.get(error.code, '')}".strip(),
         transient=error.code in TRANSIENT,
         status=error.code,
-        retry_after=retry_after(error.headers.get("Retry-After"), error.headers.get("Date")),
+        retry_after=parse_retry_after(error.headers.get("Retry-After"), error.headers.get("Date")),
         url=error.url or "",
         code=error.headers.get("X-Error-Code") or "",
     )
 
 
-def retry_after(value: str | None, now: str | None = None) -> float | None:
+def parse_retry_after(value: str | None, now: str | None = None) -> float | None:
     """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3).
 
     `now` is the response's Date: a date is measured by the server's clock, since this machine's may be wrong.

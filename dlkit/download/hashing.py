@@ -18,14 +18,14 @@ class Hash(Protocol):
     def hexdigest(self) -> str: ...
 
 
-def hasher(algorithm: str, size: int | None) -> Hash:
+def new_hash(algorithm: str, size: int | None) -> Hash:
     """A hash of the named algorithm; git's is that of a blob: sha1 of a header and the content."""
     if algorithm == "git":
         return hashlib.sha1(b"blob %d\0" % (size or 0), usedforsecurity=False)
     return hashlib.new(algorithm, usedforsecurity=False)
 
 
-class Hashing:
+class HashingThread:
     """Several hashes of one stream, in a thread of their own. Use `finish` or `drop` to end it.
 
     Args:
@@ -34,7 +34,7 @@ class Hashing:
     """
 
     def __init__(self, algorithms: Sequence[str], size: int | None) -> None:
-        self._hashes = {algorithm: hasher(algorithm, size) for algorithm in algorithms}
+        self._hashes = {algorithm: new_hash(algorithm, size) for algorithm in algorithms}
         self._blocks: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         self._dropped = False
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from dlkit.data.images.class_folders import Examples, class_files, split_folders
+from dlkit.data.images.class_folders import Examples, find_class_images, split_folders
 from dlkit.download import archives
-from dlkit.download.prepare import Step
+from dlkit.download.image_arrays import Step
 from dlkit.errors import DlkitError
 
 TRAIN, VALIDATION, KIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
@@ -34,7 +34,7 @@ _SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.st
 Example = tuple[str, bytes, int]  # name, encoded image, class
 
 
-def write(own: Path, target: Path, step: Step) -> tuple[dict[str, int], Counter[str]]:
+def write_imagenet_shards(own: Path, target: Path, step: Step) -> tuple[dict[str, int], Counter[str]]:
     """Write `target`/data/SPLIT-*.parquet and return the rows of each split, and which files were left out.
 
     Raises:
@@ -45,7 +45,7 @@ def write(own: Path, target: Path, step: Step) -> tuple[dict[str, int], Counter[
         ids, truth = _kit(own / KIT)
         splits = {"train": _train(own / TRAIN, ids), "validation": _validation(own / VALIDATION, truth)}
     elif {"train", "val"} <= (folders := split_folders(own, complete=False)).keys():
-        found, _, tally = class_files(own, splits=("train", "val"))
+        found, _, tally = find_class_images(own, splits=("train", "val"))
         splits = {"train": _files(found["train"]), "validation": _files(found["val"])}
         # the labels of ImageNet's test images are secret
         left_out = tally.left_out + Counter(f"folder {name}" for name in folders if name == "test")
@@ -98,7 +98,7 @@ def _kit(path: Path) -> tuple[list[str], list[int]]:
     """The WordNet ids, sorted, and the class of each validation image in the order of their names."""
     from scipy.io import loadmat
 
-    meta, truth = archives.members(path, (_META, _TRUTH))
+    meta, truth = archives.read_members(path, (_META, _TRUTH))
     names: dict[int, str] = {}
     for row in loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]:
         if int(row["num_children"]) == 0:  # the thousand classes are leaves; the others are above them
@@ -113,7 +113,7 @@ def _kit(path: Path) -> tuple[list[str], list[int]]:
 
 def _images(stream: tarfile.TarFile, name: str) -> Iterator[tuple[str, bytes]]:
     for member in stream:
-        archives.check(member, name)
+        archives.check_member(member, name)
         if member.isfile():
             content = stream.extractfile(member)
             assert content is not None
@@ -126,7 +126,7 @@ def _train(path: Path, ids: list[str]) -> Iterator[Example]:
     try:
         with tarfile.open(path, "r:") as outer:
             for member in outer:
-                archives.check(member, path.name, _LARGEST_CLASS)
+                archives.check_member(member, path.name, _LARGEST_CLASS)
                 wordnet = member.name.removesuffix(".tar")
                 if wordnet not in ids:
                     raise DlkitError(f"{path.name}: {member.name!r} is none of the classes")

@@ -15,7 +15,7 @@ from dlkit.download.failures import FetchError
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def trust() -> ssl.SSLContext:
+def ssl_context() -> ssl.SSLContext:
     """The certificate authorities to believe: those that the environment names, else the system's.
 
     Raises:
@@ -61,7 +61,7 @@ def proxies() -> dict[str, str]:
     return {scheme: address for scheme, address in chosen.items() if address}
 
 
-def way(url: str) -> str:
+def proxy_remark(url: str) -> str:
     """` (through the proxy HOST:PORT)` where one stands between here and a web address, else nothing."""
     parts = urlsplit(url)
     address = proxies().get(parts.scheme, "")

@@ -8,31 +8,31 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlkit.data.registry import DataSet
-from dlkit.data.store import File
+from dlkit.data.registry import DatasetInfo
+from dlkit.data.store import StoredFile
 from dlkit.download import hub, web
 from dlkit.download.failures import FetchError
-from dlkit.download.files import RemoteFile
-from dlkit.download.order import Order, Reporter
-from dlkit.download.transfer import Monitor, fetch
+from dlkit.download.remote_files import RemoteFile
+from dlkit.download.request import DownloadRequest, Reporter
+from dlkit.download.transfer import TransferMonitor, fetch_file
 
 
-def fetch_all(
-    dataset: DataSet, wanted: Sequence[RemoteFile], raw: Path, order: Order, reporter: Reporter
-) -> dict[str, File]:
+def fetch_files(
+    dataset: DatasetInfo, wanted: Sequence[RemoteFile], raw: Path, order: DownloadRequest, reporter: Reporter
+) -> dict[str, StoredFile]:
     """Bring all files to the folder `raw`; path -> size and sha256. The first error ends the others.
 
     Raises:
         FetchError, DlkitError, CancelledError: as `fetch` does.
     """
     halt = threading.Event()
-    monitor = Monitor(reporter.at, reporter.note, halt)
+    monitor = TransferMonitor(reporter.at, reporter.note, halt)
     tasks: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
     for file in wanted:
         tasks.put(file)
-    results: queue.SimpleQueue[tuple[RemoteFile, File | BaseException]] = queue.SimpleQueue()
-    base = hub.endpoint(order.mirror) if order.directory is None else ""
-    secret = hub.token() if base else None
+    results: queue.SimpleQueue[tuple[RemoteFile, StoredFile | BaseException]] = queue.SimpleQueue()
+    base = hub.hub_endpoint(order.mirror) if order.directory is None else ""
+    secret = hub.hub_token() if base else None
 
     def work() -> None:
         while not halt.is_set():
@@ -40,9 +40,9 @@ def fetch_all(
                 file = tasks.get_nowait()
             except queue.Empty:
                 return
-            own = bool(file.url) and web.origin(file.url) == web.origin(base)
+            own = bool(file.url) and web.url_origin(file.url) == web.url_origin(base)
             try:
-                results.put((file, fetch(file, raw, secret if own else None, order.patience, monitor)))
+                results.put((file, fetch_file(file, raw, secret if own else None, order.patience, monitor)))
             except BaseException as error:
                 results.put((file, error))
                 return
@@ -50,7 +50,7 @@ def fetch_all(
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(order.jobs, len(wanted)))]
     for thread in threads:
         thread.start()
-    fetched: dict[str, File] = {}
+    fetched: dict[str, StoredFile] = {}
     try:
         while len(fetched) < len(wanted):
             order.check()
@@ -59,7 +59,7 @@ def fetch_all(
             except queue.Empty:
                 continue
             if isinstance(result, FetchError):
-                raise hub.refused(dataset, result, base, secret, file.path) or result
+                raise hub.refusal_error(dataset, result, base, secret, file.path) or result
             if isinstance(result, BaseException):
                 raise result
             fetched[file.path] = result

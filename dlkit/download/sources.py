@@ -8,27 +8,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dlkit.data.registry import DataSet
-from dlkit.download import files, hub
+from dlkit.data.registry import DatasetInfo
+from dlkit.download import hub, remote_files
 from dlkit.download.failures import FetchError
-from dlkit.download.files import Listing
-from dlkit.download.order import Order, Reporter
+from dlkit.download.remote_files import Listing
+from dlkit.download.request import DownloadRequest, Reporter
 from dlkit.download.transfer import CancelledError
 from dlkit.errors import DlkitError
 
 
 @contextmanager
-def web_errors(dataset: DataSet, order: Order) -> Iterator[None]:
+def web_errors(dataset: DatasetInfo, order: DownloadRequest) -> Iterator[None]:
     """A failure of the network as an error for the user."""
     try:
         yield
     except FetchError as failure:
-        place = order.mirror or hub.endpoint(None)
+        place = order.mirror or hub.hub_endpoint(None)
         hint = failure.hint or "check the network, the proxy and --mirror; giving the command again goes on from here"
         raise DlkitError(f"cannot fetch {dataset.name} from {place}: {failure.reason}", hint) from failure
 
 
-def listing(dataset: DataSet, order: Order, reporter: Reporter) -> Listing:
+def list_remote_files(dataset: DatasetInfo, order: DownloadRequest, reporter: Reporter) -> Listing:
     """The files to fetch, from the mirror or the hub; the authors' archive where the hub fails.
 
     Raises:
@@ -37,27 +37,27 @@ def listing(dataset: DataSet, order: Order, reporter: Reporter) -> Listing:
     """
     if order.directory is not None:
         return _in_directory(dataset, order.directory)
-    base, secret = hub.endpoint(order.mirror), hub.token()
+    base, secret = hub.hub_endpoint(order.mirror), hub.hub_token()
     try:
-        return _patiently(lambda: hub.listing(dataset, base, secret, order.patience.timeout), base, order, reporter)
+        return _patiently(lambda: hub.list_hub(dataset, base, secret, order.patience.timeout), base, order, reporter)
     except (FetchError, DlkitError) as error:
         if dataset.archive is None or order.mirror:
             raise
         reporter.note(f"{base}: {error}; taking the authors' archive from {dataset.archive.url}")
-        return files.of_archive(dataset.archive)
+        return remote_files.list_archive(dataset.archive)
 
 
-def _in_directory(dataset: DataSet, mirror: Path) -> Listing:
-    listing = files.of_directory(dataset, mirror)
+def _in_directory(dataset: DatasetInfo, mirror: Path) -> Listing:
+    listing = remote_files.list_directory(dataset, mirror)
     if listing is None:
         raise DlkitError(f"{mirror} has nothing of {dataset.name}", f"expected {mirror}/{dataset.source}/*.parquet")
-    lack = files.missing(dataset, [file.path for file in listing.files if file.split])
+    lack = remote_files.missing_files(dataset, [file.path for file in listing.files if file.split])
     if lack and any(file.split for file in listing.files):
         raise DlkitError(f"{mirror} has not all of {dataset.name}: {lack}", f"in {dataset.source}")
     return listing
 
 
-def _patiently(ask: Callable[[], Listing], base: str, order: Order, reporter: Reporter) -> Listing:
+def _patiently(ask: Callable[[], Listing], base: str, order: DownloadRequest, reporter: Reporter) -> Listing:
     """Ask until there is an answer or patience ends. In a thread of its own, so that it can be stopped."""
     tries = 0
     while True:
@@ -71,7 +71,7 @@ def _patiently(ask: Callable[[], Listing], base: str, order: Order, reporter: Re
                 raise CancelledError from failure
 
 
-def _stoppable(ask: Callable[[], Listing], order: Order) -> Listing:
+def _stoppable(ask: Callable[[], Listing], order: DownloadRequest) -> Listing:
     answers: queue.SimpleQueue[Listing | BaseException] = queue.SimpleQueue()
 
     def run() -> None:

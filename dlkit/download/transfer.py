@@ -16,13 +16,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dlkit.data.registry import size_text
-from dlkit.data.store import File
+from dlkit.data.store import StoredFile
 from dlkit.download import failures, web
 from dlkit.download.failures import FetchError
-from dlkit.download.files import RemoteFile
-from dlkit.download.hashing import Hashing
+from dlkit.download.hashing import HashingThread
+from dlkit.download.remote_files import RemoteFile
 from dlkit.errors import DlkitError
+from dlkit.memory import size_text
 
 _BLOCK = 1 << 18  # read, written and hashed at once: a block that stays in the processor's cache
 _PROGRESS_BYTES = 1 << 16  # a try that brought less than this counts as one that brought nothing
@@ -35,7 +35,7 @@ class CancelledError(Exception):
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How much to put up with.
 
     Args:
@@ -64,7 +64,7 @@ class Patience:
 
 
 @dataclass
-class Monitor:
+class TransferMonitor:
     """What a transfer tells, from its own thread, and what it listens to.
 
     Args:
@@ -86,7 +86,9 @@ class Monitor:
             raise CancelledError
 
 
-def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience, monitor: Monitor) -> File:
+def fetch_file(
+    file: RemoteFile, folder: Path, token: str | None, patience: RetryPolicy, monitor: TransferMonitor
+) -> StoredFile:
     """Bring a file to `folder`/`file.path` and return its size and sha256.
 
     Raises:
@@ -120,7 +122,7 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
             seconds = patience.wait(failure, tries)
             monitor.note(f"{file.path}: {failure.reason}; trying again in {seconds:.1f} s")
             monitor.sleep(seconds)
-    done = File(file.path, partial.stat().st_size, digests)
+    done = StoredFile(file.path, partial.stat().st_size, digests)
     try:
         _write(seal, json.dumps({"identity": identity, "size": done.size, "sha256": done.sha256}))
         partial.replace(target)
@@ -129,12 +131,12 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
     return done
 
 
-def _sealed(path: str, target: Path, seal: Path, identity: str) -> File | None:
+def _sealed(path: str, target: Path, seal: Path, identity: str) -> StoredFile | None:
     """The file, if an earlier process completed it."""
     try:
         values = json.loads(seal.read_bytes())
         if values["identity"] == identity and target.stat().st_size == values["size"]:
-            return File(path, values["size"], values["sha256"])
+            return StoredFile(path, values["size"], values["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
@@ -149,11 +151,13 @@ def _write(path: Path, text: str) -> None:
 class _Attempt:
     """One try: whatever the partial file holds, then the rest from the source, then the check."""
 
-    def __init__(self, file: RemoteFile, partial: Path, token: str | None, timeout: float, monitor: Monitor) -> None:
+    def __init__(
+        self, file: RemoteFile, partial: Path, token: str | None, timeout: float, monitor: TransferMonitor
+    ) -> None:
         self.file, self.partial, self.token, self.timeout, self.monitor = file, partial, token, timeout, monitor
         self.received = 0  # bytes that this try brought
         self.offset = 0  # bytes of the file that are hashed and on the disk
-        self.hashing: Hashing | None = None
+        self.hashing: HashingThread | None = None
         self.output: int = -1
 
     def run(self) -> str:
@@ -176,7 +180,7 @@ class _Attempt:
     def _begin(self) -> None:
         self._drop()
         algorithms = dict.fromkeys(["sha256", *(self.file.check or ())[:1]])
-        self.hashing, self.offset = Hashing(list(algorithms), self.file.size), 0
+        self.hashing, self.offset = HashingThread(list(algorithms), self.file.size), 0
 
     def _drop(self) -> None:
         if self.hashing is not None:
@@ -231,12 +235,12 @@ class _Attempt:
     def _receive(self) -> None:
         self.monitor.check()
         try:
-            response = web.get(self.file.url, self.token, self.timeout, self.offset)
+            response = web.http_get(self.file.url, self.token, self.timeout, self.offset)
         except FetchError as failure:
             if failure.status == 416:  # the server's file is shorter than what is here
                 self._forget()
                 failure.transient = True
-            if failure.status == 403 and web.origin(failure.url) != web.origin(self.file.url):
+            if failure.status == 403 and web.url_origin(failure.url) != web.url_origin(self.file.url):
                 failure.transient, failure.most = True, 2  # a signed address that expired: the hub gives a new one
             raise
         with response:
@@ -246,7 +250,7 @@ class _Attempt:
                 try:
                     block = response.read1(_BLOCK)
                 except Exception as error:
-                    raise failures.failure(error) from error
+                    raise failures.as_fetch_error(error) from error
                 if not block:
                     break
                 self.monitor.check()

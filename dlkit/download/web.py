@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from dlkit import __version__
 from dlkit.download import network
-from dlkit.download.failures import failure
+from dlkit.download.failures import as_fetch_error
 
 _MOST_REDIRECTS = 10
 
@@ -28,12 +28,12 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         target = urljoin(req.full_url, newurl)
         new = urllib.request.Request(target, headers=dict(req.headers), method=req.get_method())
-        if origin(target) == origin(req.full_url) and (token := req.get_header("Authorization")):
+        if url_origin(target) == url_origin(req.full_url) and (token := req.get_header("Authorization")):
             new.add_unredirected_header("Authorization", token)
         return new
 
 
-def origin(url: str) -> tuple[str, str, int]:
+def url_origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port."""
     parts = urlsplit(url)
     return parts.scheme, (parts.hostname or "").lower(), parts.port or (443 if parts.scheme == "https" else 80)
@@ -56,7 +56,7 @@ def _opener(proxies: tuple[tuple[str, str], ...], context: ssl.SSLContext) -> ur
     return opener
 
 
-def get(url: str, token: str | None, timeout: float, start: int = 0) -> http.client.HTTPResponse:
+def http_get(url: str, token: str | None, timeout: float, start: int = 0) -> http.client.HTTPResponse:
     """GET a resource, from byte `start` on. `timeout` is that of each wait for the network, in seconds.
 
     Raises:
@@ -67,11 +67,11 @@ def get(url: str, token: str | None, timeout: float, start: int = 0) -> http.cli
         request.add_header("Range", f"bytes={start}-")
     if token:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
-    opener = _opener(tuple(sorted(network.proxies().items())), network.trust())
+    opener = _opener(tuple(sorted(network.proxies().items())), network.ssl_context())
     try:
         return opener.open(request, timeout=timeout)
     except Exception as error:
-        found = failure(error)
+        found = as_fetch_error(error)
         if not found.reached:
-            found.reason += network.way(url)
+            found.reason += network.proxy_remark(url)
         raise found from error

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from dlkit.information import measures
-from dlkit.plotting import BLUE, VERMILION, axes, save
+from dlkit.plotting import BLUE, VERMILION, make_axes, save_figure
 
 MOST_BARS = 64
 
 
 def bernoulli(target: Path, p: float, unit: str, base: float) -> None:
     """The entropy of a coin that shows heads with each probability, and that of the user's coin."""
-    figure, axis = axes(5.0, 3.6)
+    figure, axis = make_axes(5.0, 3.6)
     heads = np.linspace(0, 1, 401)
     axis.plot(heads, measures.entropy(np.stack([heads, 1 - heads], axis=-1), base), color=BLUE)
     mine = float(measures.entropy(np.array([p, 1 - p]), base))
@@ -24,13 +24,13 @@ def bernoulli(target: Path, p: float, unit: str, base: float) -> None:
     axis.set_xlabel("probability of the first outcome")
     axis.set_ylabel(f"entropy ({unit})")
     axis.set_title("entropy of a Bernoulli random variable")
-    save(figure, target)
+    save_figure(figure, target)
 
 
 def lengths(target: Path, symbols: Sequence[str], ideal: Sequence[float], words: Sequence[float], code: str) -> None:
     """Bars: the length of each symbol's word beside the ideal length -log2 p, the likeliest first."""
     order = sorted(range(len(symbols)), key=lambda index: ideal[index])[:MOST_BARS]
-    figure, axis = axes(max(4.5, 0.28 * len(order) + 2), 3.6)
+    figure, axis = make_axes(max(4.5, 0.28 * len(order) + 2), 3.6)
     places = np.arange(len(order))
     axis.bar(places - 0.2, [ideal[index] for index in order], 0.4, color=BLUE, label="ideal: -log2 p")
     if code:
@@ -42,12 +42,12 @@ def lengths(target: Path, symbols: Sequence[str], ideal: Sequence[float], words:
     )
     axis.set_title("length of code words")
     axis.legend(frameon=False)
-    save(figure, target)
+    save_figure(figure, target)
 
 
 def orders(target: Path, entropies: Sequence[float], corrected: Sequence[float], what: str, unit: str) -> None:
     """Entropy of a symbol by how many symbols before it are known."""
-    figure, axis = axes(5.0, 3.6)
+    figure, axis = make_axes(5.0, 3.6)
     places = range(len(entropies))
     axis.plot(places, entropies, "o-", color=BLUE, label="plug-in")
     axis.plot(places, corrected, "s--", color=VERMILION, label="Miller-Madow", markersize=4)
@@ -57,7 +57,7 @@ def orders(target: Path, entropies: Sequence[float], corrected: Sequence[float],
     axis.set_ylabel(f"entropy ({unit} each)")
     axis.set_title(f"entropy of {what}")
     axis.legend(frameon=False)
-    save(figure, target)
+    save_figure(figure, target)
 
 
 def _shown(symbol: str) -> str:

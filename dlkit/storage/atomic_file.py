@@ -77,7 +77,7 @@ def require_target(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
         raise DlkitError(f"{option} {path}: cannot write into {path.parent}: {error.strerror}") from error
 
 
-def unfinished(path: Path) -> list[Path]:
+def unfinished_files(path: Path) -> list[Path]:
     """What processes that were killed while they wrote `path` left beside it."""
     return list(path.parent.glob(f".{path.name}.*.tmp"))
 

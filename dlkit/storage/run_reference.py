@@ -17,7 +17,7 @@ _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
 MANIFEST = "manifest.json"
 
 
-def directory_name(step: int) -> str:
+def checkpoint_name(step: int) -> str:
     """Of the checkpoint of a step."""
     return f"step-{step:08d}"
 
@@ -39,7 +39,7 @@ def step_folders(folder: Path) -> dict[int, bool]:
         return {}
     found = {int(match[1]): path for path in folder.iterdir() if (match := re.fullmatch(r"step-(\d{8,18})", path.name))}
     own = {step: path for step, path in found.items() if path.is_dir() and not path.is_symlink()}
-    return {step: (own[step] / MANIFEST).is_file() for step in sorted(own) if own[step].name == directory_name(step)}
+    return {step: (own[step] / MANIFEST).is_file() for step in sorted(own) if own[step].name == checkpoint_name(step)}
 
 
 def require_inside(run: Path, path: Path) -> None:
@@ -75,7 +75,7 @@ class Run:
             if self.checkpoint is not None:
                 return self.checkpoint
             name = "best" if os.path.lexists(folder / "best") else "last"
-        path = folder / (directory_name(int(name)) if re.fullmatch("[0-9]{1,18}", name) else name)
+        path = folder / (checkpoint_name(int(name)) if re.fullmatch("[0-9]{1,18}", name) else name)
         require_inside(self.path, path)
         if not path.is_dir() or os.path.realpath(path.joinpath("..")) != os.path.realpath(folder):
             there = [entry.name for entry in sorted(folder.glob("[!.]*")) if (entry / MANIFEST).is_file()]
@@ -84,13 +84,13 @@ class Run:
         return path
 
 
-def require(reference: str) -> None:
+def require_run(reference: str) -> None:
     """Raise DlkitError where there is nothing at a path; `-` is none. Cheap, to be asked before torch is imported."""
     if reference != "-" and not Path(reference).exists():
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
 
 
-def resolve(reference: str) -> Run:
+def resolve_run(reference: str) -> Run:
     """Find the run that a RUN argument names.
 
     Args:
@@ -102,7 +102,7 @@ def resolve(reference: str) -> Run:
     """
     if reference == "-":
         reference = _from_stdin()
-    require(reference)
+    require_run(reference)
     path = Path(reference)
     if (path / "recipe.yaml").is_file():
         return Run(path)
@@ -117,7 +117,7 @@ def resolve(reference: str) -> Run:
 
 
 def _from_stdin() -> str:
-    line = text_input.decoded(sys.stdin.buffer.readline(_LONGEST + 1), "standard input", "surrogateescape").strip()
+    line = text_input.decode_text(sys.stdin.buffer.readline(_LONGEST + 1), "standard input", "surrogateescape").strip()
     if not line:
         raise RequestError("no run on standard input", _PIPE)
     if len(line) > (_LONGEST if line.startswith("{") else _LONGEST_PATH):

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, axes, save
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_axes, save_figure
 from dlkit.storage.atomic_file import atomic_file
+from dlkit.sweep.statistics import OptimizerSummary, bootstrap_interval
 from dlkit.sweep.surfaces import Surface
-from dlkit.sweep.trials import Outcome
-from dlkit.sweep.verdict import Summary, interval
+from dlkit.sweep.trials import TrialResult
 
 # Markers and dashes tell them apart in grey as well.
 STYLES = {
@@ -27,9 +27,9 @@ STYLES = {
 _OTHER = (BLUE, "X", "-")
 
 
-def sensitivity(target: Path, summaries: Sequence[Summary], metric: str, title: str) -> None:
+def draw_sensitivity(target: Path, summaries: Sequence[OptimizerSummary], metric: str, title: str) -> None:
     """Final loss by learning rate: the mean over seeds, and the range of seeds."""
-    figure, axis = axes(6.4, 4.0)
+    figure, axis = make_axes(6.4, 4.0)
     for summary in summaries:
         colour, marker, dashes = STYLES.get(summary.optimizer, _OTHER)
         if summary.searched:  # neighbours in the learning rate differ in other options as well
@@ -55,9 +55,11 @@ def sensitivity(target: Path, summaries: Sequence[Summary], metric: str, title: 
     _save(figure, target)
 
 
-def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcome], metric: str, title: str) -> None:
+def draw_curves(
+    target: Path, summaries: Sequence[OptimizerSummary], outcomes: Sequence[TrialResult], metric: str, title: str
+) -> None:
     """The metric over steps at each optimizer's best learning rate: mean and 95 % interval over seeds."""
-    figure, axis = axes(6.4, 4.0)
+    figure, axis = make_axes(6.4, 4.0)
     seen: list[float] = []
     for summary in summaries:
         if summary.best is None:
@@ -71,7 +73,7 @@ def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcom
         label = f"{summary.optimizer}, lr {lr:.3g}"
         axis.plot(steps, values.mean(0), color=colour, linestyle=dashes, label=label, linewidth=1.4)
         if len(values) > 1:
-            bounds = np.array([interval(column) for column in values.T])
+            bounds = np.array([bootstrap_interval(column) for column in values.T])
             axis.fill_between(steps, bounds[:, 0], bounds[:, 1], color=colour, alpha=0.15, linewidth=0)
         seen += values.ravel().tolist()
     _log_if_positive(axis, seen)
@@ -82,9 +84,9 @@ def curves(target: Path, summaries: Sequence[Summary], outcomes: Sequence[Outcom
     _save(figure, target)
 
 
-def tuning(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
+def draw_tuning_effort(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
     """Expected best loss by how many settings are tried at random."""
-    figure, axis = axes(6.4, 4.0)
+    figure, axis = make_axes(6.4, 4.0)
     seen: list[float] = []
     for record in records:
         effort = record["tuning_effort"]
@@ -103,9 +105,9 @@ def tuning(target: Path, records: Sequence[dict[str, Any]], metric: str, title: 
     _save(figure, target)
 
 
-def profile(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
+def draw_performance_profile(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
     """Share of seeds on which an optimizer's loss is within a factor of the best one's there (Dolan & Moré 2002)."""
-    figure, axis = axes(6.4, 4.0)
+    figure, axis = make_axes(6.4, 4.0)
     largest = max((tau for record in records for tau, _ in record["profile"]), default=1.0)
     end = 1 + (largest - 1) * 1.1 if largest > 1 else 2.0
     for record in records:
@@ -137,9 +139,9 @@ def _plain_ticks(axis: Any, end: float) -> None:
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
-def contours(target: Path, surface: Surface, best: Sequence[Outcome], title: str) -> None:
+def draw_trajectories(target: Path, surface: Surface, best: Sequence[TrialResult], title: str) -> None:
     """The surface from above with each optimizer's way at its best learning rate."""
-    figure, axis = axes(6.4, 5.0)
+    figure, axis = make_axes(6.4, 5.0)
     _draw_surface(axis, surface)
     for outcome in best:
         x, y = _way(outcome)
@@ -152,12 +154,14 @@ def contours(target: Path, surface: Surface, best: Sequence[Outcome], title: str
     _save(figure, target)
 
 
-def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str, frames: int = 90) -> None:
+def animate_trajectories(
+    target: Path, surface: Surface, best: Sequence[TrialResult], title: str, frames: int = 90
+) -> None:
     """The same as a GIF: all optimizers walk at the pace of one step after the other."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    figure, axis = axes(6.4, 5.0)
+    figure, axis = make_axes(6.4, 5.0)
     figure.set_dpi(80)
     _draw_surface(axis, surface)
     lines: list[Any] = []
@@ -196,11 +200,11 @@ def animate(target: Path, surface: Surface, best: Sequence[Outcome], title: str,
 
 def _save(figure: Any, target: Path) -> None:
     """As SVG for pages, and as PNG beside it for wherever SVG is not taken."""
-    save(figure, target)
-    save(figure, target.with_suffix(".png"))
+    save_figure(figure, target)
+    save_figure(figure, target.with_suffix(".png"))
 
 
-def _way(outcome: Outcome) -> tuple[list[float], list[float]]:
+def _way(outcome: TrialResult) -> tuple[list[float], list[float]]:
     return [m["x"] for _, m in outcome.curve], [m["y"] for _, m in outcome.curve]
 
 

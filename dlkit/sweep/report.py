@@ -23,7 +23,7 @@ pre { overflow-x: auto; }
 """
 
 
-def write(
+def write_report(
     target: Path,
     title: str,
     verdict: str,

@@ -20,7 +20,7 @@ _HINT = "write --search weight_decay=1e-6:1e-1, --search 1-beta2=1e-4:0.1 or --s
 
 
 @dataclass(frozen=True)
-class Range:
+class LogUniform:
     """Where an option is drawn from, evenly in the logarithm.
 
     Args:
@@ -47,7 +47,7 @@ class Range:
         return self.at(0), self.at(1)
 
 
-def parse(text: str) -> Range:
+def parse_search_range(text: str) -> LogUniform:
     """A range from `lr=1e-4:1`, `1-momentum=1e-3:0.5` or `adam.eps=1e-9:1e-3`. Raises RequestError if it is none."""
     match = _RANGE.match(text.replace(" ", ""))
     if match is None:
@@ -60,10 +60,12 @@ def parse(text: str) -> Range:
     if not 0 < low < high < math.inf or (one_minus and high > 1):
         limit = "0 < low < high <= 1" if one_minus else "0 < low < high"
         raise RequestError(f"--search {text}: the range must be {limit}, evenly in the logarithm", _HINT)
-    return Range(name, low, high, bool(one_minus), optimizer)
+    return LogUniform(name, low, high, bool(one_minus), optimizer)
 
 
-def assign(ranges: Sequence[Range], options: Mapping[str, Sequence[str]]) -> dict[str, list[Range]]:
+def ranges_by_optimizer(
+    ranges: Sequence[LogUniform], options: Mapping[str, Sequence[str]]
+) -> dict[str, list[LogUniform]]:
     """The ranges of each optimizer; one that names it comes before one for all.
 
     Args:
@@ -73,7 +75,7 @@ def assign(ranges: Sequence[Range], options: Mapping[str, Sequence[str]]) -> dic
     Raises:
         RequestError: a range that no optimizer has, that is for one that does not race, or that stands twice.
     """
-    result: dict[str, dict[str, Range]] = {name: {} for name in options}
+    result: dict[str, dict[str, LogUniform]] = {name: {} for name in options}
     for given in sorted(ranges, key=lambda r: r.optimizer is not None):
         if given.optimizer is not None and given.optimizer not in options:
             raise RequestError(f"--search {given.optimizer}.{given.name}: {given.optimizer} does not run", _HINT)
@@ -93,7 +95,7 @@ def assign(ranges: Sequence[Range], options: Mapping[str, Sequence[str]]) -> dic
 
 
 def random_trials(
-    ranges: Mapping[str, Sequence[Range]], lr: Range | float, count: int, seed: int, seeds: int
+    ranges: Mapping[str, Sequence[LogUniform]], lr: LogUniform | float, count: int, seed: int, seeds: int
 ) -> list[Trial]:
     """`count` random settings of each optimizer, each run from every seed, side by side.
 
@@ -111,7 +113,7 @@ def random_trials(
     for optimizer, own in ranges.items():
         drawn = {given.name: _stream(given, seed, count) for given in own}
         if "lr" not in drawn:
-            drawn["lr"] = _stream(lr, seed, count) if isinstance(lr, Range) else [lr] * count
+            drawn["lr"] = _stream(lr, seed, count) if isinstance(lr, LogUniform) else [lr] * count
         rates = drawn.pop("lr")
         names = sorted(drawn)
         for index in range(count):
@@ -120,6 +122,6 @@ def random_trials(
     return list(dict.fromkeys(trials))  # where nothing is drawn for an optimizer, all its trials are one
 
 
-def _stream(given: Range, seed: int, count: int) -> list[float]:
+def _stream(given: LogUniform, seed: int, count: int) -> list[float]:
     generator = random.Random(f"{seed} {given.name}")
     return [given.at(generator.random()) for _ in range(count)]

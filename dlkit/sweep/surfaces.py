@@ -93,7 +93,7 @@ SURFACES: dict[str, Surface] = {
 }
 
 
-def find(name: str) -> Surface | None:
+def find_surface(name: str) -> Surface | None:
     """The surface of this name, `quadratic:CONDITION` among them, or None. Raises RequestError on a bad condition."""
     kind, colon, text = name.partition(":")
     if kind != "quadratic" or not colon:

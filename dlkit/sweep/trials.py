@@ -42,7 +42,7 @@ class Trial:
 
 
 @dataclass
-class Outcome:
+class TrialResult:
     """How a run went.
 
     Args:
@@ -64,7 +64,7 @@ class Outcome:
     seconds_share: float = 0.0
 
     @classmethod
-    def begin(cls, trial: Trial, steps: int) -> Outcome:
+    def begin(cls, trial: Trial, steps: int) -> TrialResult:
         """Of a run that is about to take so many steps."""
         return cls(trial, steps, math.nan, {})
 
@@ -86,7 +86,7 @@ class Outcome:
         }
 
     @classmethod
-    def of_record(cls, record: dict[str, Any]) -> Outcome:
+    def of_record(cls, record: dict[str, Any]) -> TrialResult:
         """The outcome that a line of runs.jsonl tells. Raises RequestError if it is none."""
         try:
             return cls(
@@ -110,7 +110,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Underway:
+class TrialsAdvanced:
     """Runs that are not finished, and what is known of them so far; the engine goes on changing these outcomes.
 
     Args:
@@ -119,11 +119,11 @@ class Underway:
     """
 
     step: int
-    outcomes: Sequence[Outcome]
+    outcomes: Sequence[TrialResult]
 
 
 @dataclass(frozen=True)
-class Smaller:
+class StackHalved:
     """A stack of `runs` did not fit into memory: it begins again, in stacks of no more than `size`."""
 
     runs: int
@@ -131,14 +131,14 @@ class Smaller:
 
 
 @dataclass(frozen=True)
-class Unrecorded:
+class StackNotRecorded:
     """The steps of a stack cannot be recorded as a CUDA graph, and why: they are launched one kernel at a time."""
 
     why: str
 
 
 # What an engine tells: that a run has finished, where the others stand, or that it goes on in another way.
-RaceEvent = Outcome | Underway | Smaller | Unrecorded
+SweepEvent = TrialResult | TrialsAdvanced | StackHalved | StackNotRecorded
 
 
 def _finite(value: float) -> float | None:
@@ -150,7 +150,7 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def rates(text: str) -> list[float]:
+def parse_learning_rates(text: str) -> list[float]:
     """Learning rates from `1e-4:1:9`, nine evenly spaced in the logarithm, or from `0.1,0.3`.
 
     Raises:
@@ -176,6 +176,6 @@ def rates(text: str) -> list[float]:
     return sorted(values)
 
 
-def grid(optimizers: list[str], lrs: list[float], seeds: int) -> list[Trial]:
+def trial_grid(optimizers: list[str], lrs: list[float], seeds: int) -> list[Trial]:
     """Every optimizer with every learning rate from every seed, those of one optimizer and rate side by side."""
     return [Trial(name, lr, seed) for name in optimizers for lr in lrs for seed in range(seeds)]

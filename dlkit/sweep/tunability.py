@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.sweep.trials import Outcome
-from dlkit.sweep.verdict import Summary, interval, rank
+from dlkit.sweep.statistics import OptimizerSummary, bootstrap_interval, rank_optimizers
+from dlkit.sweep.trials import TrialResult
 
 SLACK = 0.1  # a learning rate is good enough within 10 % of the best loss
 
 
-def basin_decades(summary: Summary) -> float:
+def basin_decades(summary: OptimizerSummary) -> float:
     """Decades of learning rates around the best one whose mean loss is within 10 % of its own.
 
     Between two learning rates of the grid the loss is taken as straight over log lr, and beyond its ends as too large;
@@ -43,7 +43,7 @@ def _reach(logs: Sequence[float], means: Sequence[float], limit: float) -> float
     return logs[-1]
 
 
-def tuning_effort(summary: Summary, worst: float) -> list[float]:
+def tuning_effort(summary: OptimizerSummary, worst: float) -> list[float]:
     """Expected best mean loss after k = 1, 2, ... settings drawn at random from those tried, with replacement.
 
     Dodge et al. 2019, arXiv:1909.03004.
@@ -61,7 +61,7 @@ def tuning_effort(summary: Summary, worst: float) -> list[float]:
     return [float((values * (shares[:-1] ** k - shares[1:] ** k)).sum()) for k in range(1, n + 1)]
 
 
-def steps_to(outcomes: Sequence[Outcome], metric: str, target: float, rising: bool) -> list[float]:
+def steps_to(outcomes: Sequence[TrialResult], metric: str, target: float, rising: bool) -> list[float]:
     """For each run the first evaluated step at which the metric reaches the target, inf if it never does."""
     reached: list[float] = []
     for outcome in outcomes:
@@ -74,7 +74,7 @@ def steps_to(outcomes: Sequence[Outcome], metric: str, target: float, rising: bo
     return reached
 
 
-def profile(summaries: Sequence[Summary]) -> dict[str, list[tuple[float, float]]]:
+def performance_profiles(summaries: Sequence[OptimizerSummary]) -> dict[str, list[tuple[float, float]]]:
     """Performance profiles: for each optimizer (tau, share of seeds on which its loss is within tau times the best's).
 
     Each seed is a problem, solved at the best setting; pairs stand where the share steps up, from tau = 1 on. Empty
@@ -94,15 +94,15 @@ def profile(summaries: Sequence[Summary]) -> dict[str, list[tuple[float, float]]
     return curves
 
 
-def records(
-    summaries: Sequence[Summary], outcomes: Sequence[Outcome], metric: str, worst: float
+def optimizer_records(
+    summaries: Sequence[OptimizerSummary], outcomes: Sequence[TrialResult], metric: str, worst: float
 ) -> list[dict[str, Any]]:
     """A record for each optimizer, the best first."""
     result: list[dict[str, Any]] = []
-    profiles = profile(summaries)
-    for place, summary in enumerate(rank(summaries), start=1):
+    profiles = performance_profiles(summaries)
+    for place, summary in enumerate(rank_optimizers(summaries), start=1):
         values = summary.at_best
-        low, high = interval(values) if values is not None and len(values) > 1 else (math.nan, math.nan)
+        low, high = bootstrap_interval(values) if values is not None and len(values) > 1 else (math.nan, math.nan)
         mine = [o for o in outcomes if o.trial.optimizer == summary.optimizer]
         lr, options = (None, ()) if summary.best is None else summary.settings[summary.best]
         result.append(

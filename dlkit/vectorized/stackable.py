@@ -37,7 +37,7 @@ def bytes_of_run(training: Training) -> int:
 def runs_at_once(training: Training) -> int:
     """How many runs of this kind fit into memory."""
     if training.device.type == "cuda":
-        room = memory.free(str(training.device))
+        room = memory.free_memory(str(training.device))
         assert room is not None
         return max(1, int(SHARE * room) // bytes_of_run(training))
     return max(1, MOST_BYTES // bytes_of_run(training))
@@ -50,12 +50,12 @@ def _measured(training: Training) -> int:
         try:
             heights.append(_height(training, runs))
         except RuntimeError as error:
-            if not memory.exhausted(error):
+            if not memory.is_out_of_memory(error):
                 raise
             break
-    memory.give_back()
+    memory.release_memory()
     if not heights:  # not even a few fit: a stack of one run may
-        return memory.free(str(training.device)) or 1
+        return memory.free_memory(str(training.device)) or 1
     return max(1, (heights[1] - heights[0]) // (MORE - FEW) if len(heights) > 1 else heights[0] // FEW)
 
 

@@ -23,7 +23,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are empty, for tests of what is written beside them."""
-    monkeypatch.setattr("dlkit.sweep.figures.save", lambda figure, target: target.write_text("<svg></svg>"))
+    monkeypatch.setattr("dlkit.sweep.figures.save_figure", lambda figure, target: target.write_text("<svg></svg>"))
 
 
 def lines(result: Any) -> list[dict[str, Any]]:

@@ -9,28 +9,29 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dlkit.sweep import conclusion, engines, tunability, verdict
-from dlkit.sweep.conclusion import Conclusion
-from dlkit.sweep.trials import Outcome, Trial
+from dlkit.sweep import statistics, tunability, verdict
+from dlkit.sweep.engines import stacked
+from dlkit.sweep.trials import Trial, TrialResult
+from dlkit.sweep.verdict import Verdict
 from dlkit.vectorized.stack import StackEvaluated, StackLogged
 
 INF = math.inf
 Table = dict[str, dict[float, list[float]]]
 
 
-def outcomes(table: Table) -> list[Outcome]:
+def outcomes(table: Table) -> list[TrialResult]:
     """Runs from optimizer -> learning rate -> final losses by seed; inf is a run that diverged."""
     return [
-        Outcome(Trial(name, lr, seed), 10, loss, {}, [(0, {"loss": 10.0})], diverged=math.isinf(loss))
+        TrialResult(Trial(name, lr, seed), 10, loss, {}, [(0, {"loss": 10.0})], diverged=math.isinf(loss))
         for name, grid in table.items()
         for lr, losses in grid.items()
         for seed, loss in enumerate(losses)
     ]
 
 
-def concluded(table: Table, exact: bool = False, began: float | None = None) -> Conclusion:
-    summaries = verdict.summarize(outcomes(table), "loss")
-    return conclusion.conclude(summaries, verdict.compare(summaries, exact), "loss", exact, began)
+def concluded(table: Table, exact: bool = False, began: float | None = None) -> Verdict:
+    summaries = statistics.summarize(outcomes(table), "loss")
+    return verdict.reach_verdict(summaries, statistics.paired_differences(summaries, exact), "loss", exact, began)
 
 
 def grid(middle: list[float], worse: float = 9.0) -> dict[float, list[float]]:
@@ -49,8 +50,8 @@ def test_one_run_each_has_no_interval() -> None:
     found = concluded(table, exact=True, began=10.0)
     assert (found.winner, found.basis) == ("adam", "one run each")
     assert found.text == "adam ends lowest of one run each: loss 1, then sgd 3"
-    summaries = verdict.summarize(outcomes(table), "loss")
-    record = tunability.records(summaries, outcomes(table), "loss", 9.0)[0]
+    summaries = statistics.summarize(outcomes(table), "loss")
+    record = tunability.optimizer_records(summaries, outcomes(table), "loss", 9.0)[0]
     assert math.isnan(record["low"])
     assert math.isnan(record["high"])
 
@@ -87,23 +88,23 @@ def test_edges_are_part_of_the_conclusion() -> None:
     found = concluded(table)
     assert found.edges == {"sgd": "low", "momentum": "high"}
     assert found.text.endswith("beyond those tried of sgd (lr 0.01, the least), momentum (lr 0.1, the largest)")
-    records = tunability.records(verdict.summarize(outcomes(table), "loss"), outcomes(table), "loss", 5.0)
+    records = tunability.optimizer_records(statistics.summarize(outcomes(table), "loss"), outcomes(table), "loss", 5.0)
     assert {r["optimizer"]: r["edge"] for r in records} == {
         "sgd": "low", "momentum": "high", "adam": None, "adamw": None,
     }  # fmt: skip
 
 
 def test_of_equal_rates_the_best_is_the_one_farthest_from_the_edge() -> None:
-    (plateau,) = verdict.summarize(outcomes({"sgd": {0.1: [1.0], 0.2: [1.0], 0.3: [1.0], 0.4: [2.0]}}), "loss")
+    (plateau,) = statistics.summarize(outcomes({"sgd": {0.1: [1.0], 0.2: [1.0], 0.3: [1.0], 0.4: [2.0]}}), "loss")
     assert (plateau.best, plateau.edge) == (1, None)
 
 
 def test_edges_of_searched_options() -> None:
     runs = [
-        Outcome(Trial("adam", lr, 0, (("beta2", beta),)), 10, loss, {})
+        TrialResult(Trial("adam", lr, 0, (("beta2", beta),)), 10, loss, {})
         for lr, beta, loss in ((0.1, 0.9, 3.0), (0.2, 0.99, 1.0), (0.3, 0.95, 2.0))
     ]
-    (summary,) = verdict.summarize(runs, "loss")
+    (summary,) = statistics.summarize(runs, "loss")
     assert (summary.edge, summary.option_edges) == (None, {"beta2": "high"})
 
 
@@ -131,25 +132,25 @@ def test_an_assertion_rests_on_no_edge(claim: Any, allowed: bool, words: str | N
         "lost": {0.1: [INF] * 3},
         "gone": {0.1: [INF] * 3},
     }
-    summaries = verdict.summarize(outcomes(table), "loss")
-    why = conclusion.objection(claim, summaries, verdict.compare(summaries), allowed)
+    summaries = statistics.summarize(outcomes(table), "loss")
+    why = verdict.assertion_objection(claim, summaries, statistics.paired_differences(summaries), allowed)
     assert (why is None) == (words is None)
     assert words is None or (why is not None and words in why[0])
 
 
 def test_the_start_counts_where_all_runs_know_it() -> None:
     runs = outcomes({"sgd": {0.1: [1.0]}, "adam": {0.1: [2.0]}})
-    assert conclusion.start_of(runs, "loss") == 10.0
-    assert conclusion.start_of(runs, "distance") is None
+    assert verdict.initial_value(runs, "loss") == 10.0
+    assert verdict.initial_value(runs, "distance") is None
     runs[0].curve[0] = (5, {"loss": 3.0})
-    assert conclusion.start_of(runs, "loss") is None
+    assert verdict.initial_value(runs, "loss") is None
 
 
 def test_intervals_of_pairs_hold_students_together() -> None:
     generator = np.random.default_rng(0)
     table: Table = {name: {0.1: generator.normal(size=6).tolist()} for name in ("sgd", "adam", "adamw")}
     values = {name: np.array(grid[0.1]) for name, grid in table.items()}
-    for pair in verdict.compare(verdict.summarize(outcomes(table), "loss")):
+    for pair in statistics.paired_differences(statistics.summarize(outcomes(table), "loss")):
         differences = values[pair.a] - values[pair.b]
         t = stats.ttest_1samp(differences, 0.0).confidence_interval(1 - 0.05 / 3)  # three pairs
         assert pair.low <= t.low < t.high <= pair.high
@@ -158,7 +159,7 @@ def test_intervals_of_pairs_hold_students_together() -> None:
 
 def test_a_run_whose_metric_is_no_number_has_diverged() -> None:
     """Though its last training loss, taken before the step that broke it, is finite."""
-    outcome = Outcome.begin(Trial("sgd", 0.1, 0), 10)
-    engines._note([outcome], StackLogged(10, [2.0], [True]))
-    engines._note([outcome], StackEvaluated(10, [{"val/loss": math.nan, "val/accuracy": 0.1}]))
+    outcome = TrialResult.begin(Trial("sgd", 0.1, 0), 10)
+    stacked._note([outcome], StackLogged(10, [2.0], [True]))
+    stacked._note([outcome], StackEvaluated(10, [{"val/loss": math.nan, "val/accuracy": 0.1}]))
     assert (outcome.diverged, outcome.metrics, outcome.curve) == (True, {}, [])

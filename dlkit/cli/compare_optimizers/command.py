@@ -21,7 +21,7 @@ from dlkit.cli.console import Output
 from dlkit.cli.options import Device, Json, Overrides, Quiet
 from dlkit.errors import DivergedError, RequestError, VerdictError
 from dlkit.storage.atomic_file import require_target
-from dlkit.sweep import provenance, race_folder, surfaces
+from dlkit.sweep import provenance, surfaces, sweep_folder
 from dlkit.text_input import opened_by_shell
 
 
@@ -107,16 +107,18 @@ def compare_optimizers(
     if source is not None:
         if what is not None or out is not None:
             raise RequestError("--from judges finished runs and takes no recipe and no --out", "give one or the other")
-        title, kind, outcomes = race_folder.read(source)
-        surface, folder = surfaces.find(title), source
+        title, kind, outcomes = sweep_folder.read_finished_sweep(source)
+        surface, folder = surfaces.find_surface(title), source
     elif what is None:
         raise RequestError("nothing to race on", f"give a recipe, or a surface: {', '.join(surfaces.SURFACES)}")
     else:
-        surface, folder = surfaces.find(what), out
+        surface, folder = surfaces.find_surface(what), out
         if surface is None:
             _mistyped(what)
         place = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
-        begun = provenance.origin(place) if surface is None else {}  # on the recipe of a race, which has its name
+        begun = (
+            provenance.origin_of_recipe(place) if surface is None else {}
+        )  # on the recipe of a race, which has its name
         title = what if surface is not None else _title(place, begun)
         # one that goes on by the command in its own folder has the changes that it was begun with in its recipe
         own = begun if out is not None and os.path.realpath(place.parent) == os.path.realpath(out) else {}
@@ -140,12 +142,12 @@ def compare_optimizers(
         race = Race(what, overrides or [], asked, chosen, engine.value, stack, _point(start), output)
         if claim:
             _check_claim(claim, names)
-        kind, outcomes = race.run(surface, functools.partial(race_folder.Folder, folder, resume, facts), metric)
-    from dlkit.sweep import conclusion, verdict
+        kind, outcomes = race.run(surface, functools.partial(sweep_folder.SweepFolder, folder, resume, facts), metric)
+    from dlkit.sweep import statistics, verdict
 
-    summaries, exact = verdict.summarize(outcomes, kind), surface is not None
-    wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
-    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, exact), target, exact)
+    summaries, exact = statistics.summarize(outcomes, kind), surface is not None
+    wanted = statistics.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
+    result = RaceView(title, kind, outcomes, summaries, statistics.paired_differences(summaries, exact), target, exact)
     if folder is not None:
         result.write(folder, surface)
     if animate is not None:
@@ -153,9 +155,9 @@ def compare_optimizers(
             raise RequestError(f"--animate is about a surface, and {title} is none", "leave it out")
         from dlkit.sweep import figures
 
-        figures.animate(animate, surface, result.best_runs(), title)
+        figures.animate_trajectories(animate, surface, result.best_runs(), title)
     result.emit(output)
-    why = conclusion.objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
+    why = verdict.assertion_objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
     if why is not None:
         raise VerdictError(*why)
     if all(summary.best is None for summary in summaries):
@@ -177,9 +179,9 @@ def _refuse(given: dict[str, bool], why: str) -> None:
 
 def _check_claim(claim: str, names: list[str]) -> None:
     """Before anything is run."""
-    from dlkit.sweep import verdict
+    from dlkit.sweep import statistics
 
-    verdict.parse_assertion(claim, names)
+    statistics.parse_assertion(claim, names)
 
 
 def _point(text: str | None) -> tuple[float, float] | None:

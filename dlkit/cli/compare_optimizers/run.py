@@ -11,15 +11,15 @@ from dlkit.cli.console import Output
 from dlkit.cli.evaluations import tell_taken
 from dlkit.cli.progress import preparing
 from dlkit.errors import RequestError
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
-from dlkit.sweep.trials import RaceEvent, Trial
+from dlkit.sweep.trials import SweepEvent, Trial
 
 if TYPE_CHECKING:
     import torch
 
-    from dlkit.sweep.race_folder import Folder
     from dlkit.sweep.surfaces import Surface
+    from dlkit.sweep.sweep_folder import SweepFolder
 
 _HELD_OUT = 0.1
 
@@ -27,7 +27,7 @@ _HELD_OUT = 0.1
 def on_surface(
     surface: Surface, trials: Sequence[Trial], start: tuple[float, float], steps: int,
     should_stop: Callable[[], bool],
-) -> Iterator[RaceEvent]:  # fmt: skip
+) -> Iterator[SweepEvent]:  # fmt: skip
     from dlkit.app.descent import descend
 
     for trial in trials:
@@ -60,17 +60,19 @@ class OnRecipe:
     def begin(
         self,
         trials: Sequence[Trial],
-        folder: Folder,
+        folder: SweepFolder,
         should_stop: Callable[[], bool],
         recorded: Callable[[torch.device, dict[str, Any]], None],
-    ) -> tuple[str, Iterator[RaceEvent]]:
+    ) -> tuple[str, Iterator[SweepEvent]]:
         """The name of the loss to judge by, and the runs as they finish.
 
         `recorded` is called with the device and with where the data is from, before anything is run.
         """
         from dlkit.app.contest import Contest
-        from dlkit.sweep import engine_choice, engines
-        from dlkit.sweep.saved_stack import Keep
+        from dlkit.sweep.engines import engine_choice
+        from dlkit.sweep.engines.loop import run_in_loop
+        from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
+        from dlkit.sweep.engines.stacked import run_stacked
         from dlkit.train import machine
         from dlkit.vectorized import stackable
 
@@ -82,14 +84,14 @@ class OnRecipe:
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not trials:
             return judged_by, iter(())
-        if self.engine == "stacked" and (why := engine_choice.obstacle(trials, contest.training)) is not None:
+        if self.engine == "stacked" and (why := engine_choice.stacking_obstacle(trials, contest.training)) is not None:
             raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
-        processes = cores() if first.device.type == "cpu" else 1
+        processes = usable_cores() if first.device.type == "cpu" else 1
         engine, size = self.engine, self.size
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
         if engine == "auto" and len(trials) > 1:
-            choice = engine_choice.fastest(trials, contest.training, processes)
+            choice = engine_choice.fastest_engine(trials, contest.training, processes)
             engine, size, estimates = choice.engine, choice.size, choice.estimates
             told = ", ".join(
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
@@ -100,15 +102,15 @@ class OnRecipe:
                 f"taking {engine}, {ratio:.1f} times as fast as the loop"
             )
         if engine == "stacked":
-            size = size or engine_choice.best_size(trials, contest.training)
+            size = size or engine_choice.best_stack_size(trials, contest.training)
             self.output.say(f"stacks of {size} runs, about {size * stackable.bytes_of_run(first) / 2**20:.0f} MiB each")
         engine = "loop" if engine == "auto" else engine
         folder.choose(engine, size if engine == "stacked" else None)
-        keep = Keep(folder.path, should_stop)
-        ways: dict[str, Callable[[], Iterator[RaceEvent]]] = {
-            "stacked": lambda: engines.stack(trials, contest.training, keep, size),
+        keep = StackCheckpoints(folder.path, should_stop)
+        ways: dict[str, Callable[[], Iterator[SweepEvent]]] = {
+            "stacked": lambda: run_stacked(trials, contest.training, keep, size),
             "workers": lambda: contest.workers(list(trials), processes),
-            "loop": lambda: engines.loop(trials, contest.training),
+            "loop": lambda: run_in_loop(trials, contest.training),
         }
         return judged_by, ways[engine]()
 

@@ -14,8 +14,8 @@ from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.console import Output, note
 from dlkit.cli.signals import GracefulStop
 from dlkit.recipe import Recipe
-from dlkit.sweep import provenance, race_folder, surfaces
-from dlkit.sweep.trials import Outcome, Smaller, Trial, Unrecorded
+from dlkit.sweep import provenance, surfaces, sweep_folder
+from dlkit.sweep.trials import StackHalved, StackNotRecorded, Trial, TrialResult
 
 if TYPE_CHECKING:
     import torch
@@ -46,8 +46,8 @@ class Race:
     output: Output
 
     def run(
-        self, surface: surfaces.Surface | None, opened: Callable[[], race_folder.Folder], metric: str | None
-    ) -> tuple[str, list[Outcome]]:
+        self, surface: surfaces.Surface | None, opened: Callable[[], sweep_folder.SweepFolder], metric: str | None
+    ) -> tuple[str, list[TrialResult]]:
         """Run what the folder does not hold yet; the metric to judge by, and all outcomes in the order of the grid.
 
         Raises:
@@ -82,18 +82,18 @@ class Race:
                     on = [str(folder.path / provenance.RECIPE), *changes]
                 kind = metric or judged_by
             if folder.path is not None:
-                provenance.write(folder.path, self.asked, on, folder.engine, folder.size, remarks)
+                provenance.write_race_record(folder.path, self.asked, on, folder.engine, folder.size, remarks)
             with RaceProgress(len(missing), steps, kind, self.output.console(), self.output.say) as progress:
                 for event in told:
-                    if isinstance(event, Smaller):
+                    if isinstance(event, StackHalved):
                         note(f"a stack of {event.runs} runs does not fit into memory: stacks of {event.size} runs")
                         folder.choose("stacked", event.size)
                         continue
-                    if isinstance(event, Unrecorded):
+                    if isinstance(event, StackNotRecorded):
                         note(f"a step of a stack was no CUDA graph, and so slower than it could be: {event.why}")
                         continue
                     progress.update(event)
-                    if isinstance(event, Outcome):
+                    if isinstance(event, TrialResult):
                         folder.add(event)
         order = {trial: place for place, trial in enumerate(self.trials)}
         outcomes = sorted((o for o in folder.outcomes if o.trial in order), key=lambda o: order[o.trial])
@@ -104,7 +104,11 @@ class Race:
         return kind, outcomes
 
     def _settle(
-        self, folder: race_folder.Folder, recipe: Recipe | None, device: torch.device | None, sources: dict[str, Any]
+        self,
+        folder: sweep_folder.SweepFolder,
+        recipe: Recipe | None,
+        device: torch.device | None,
+        sources: dict[str, Any],
     ) -> list[str]:
         """Write down how the race came about, or tell what is different from when it was begun."""
         if folder.path is None:
@@ -114,7 +118,7 @@ class Race:
         from dlkit.train import environment
 
         described = environment.describe(device or torch.device("cpu"), sources)
-        remarks = provenance.settle(folder.path, recipe.to_yaml() if recipe else None, described)
+        remarks = provenance.record_or_compare(folder.path, recipe.to_yaml() if recipe else None, described)
         for remark in remarks:
             note(f"the numbers of further runs may differ from those in {folder.path}: {remark}")
         return remarks

@@ -100,7 +100,7 @@ def evaluate(
         with preparing(quiet):
             score([run, *more], checkpoint, overrides, device, Output(as_json, quiet))
         return
-    reference = run_reference.resolve(run)
+    reference = run_reference.resolve_run(run)
     chosen = reference.choose(checkpoint)
     loaded = recipes.load_run(str(reference.recipe), overrides)
     loaded.require_data()
@@ -169,7 +169,7 @@ def _check_source(source: str) -> None:
             f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
         )
     elif source != "noise" and SECTIONS["data"][kind].download:
-        store.require(SECTIONS["data"][kind].download)
+        store.require_dataset(SECTIONS["data"][kind].download)
 
 
 def _is_images(name: str) -> bool:

@@ -25,7 +25,7 @@ def score(
     """
     chosen: list[tuple[run_reference.Run, recipes.Recipe, str, str]] = []
     for reference in references:
-        run = run_reference.resolve(reference)
+        run = run_reference.resolve_run(reference)
         recipe = recipes.load_run(str(run.recipe), overrides)
         found = glue_benchmark.task_of(recipe.values["data"])
         if found is None:

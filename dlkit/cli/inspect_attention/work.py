@@ -50,10 +50,10 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
     for option in ("--html", "--npz"):
         if option in request.files:
             raise RequestError(f"{option} is for one checkpoint, not for --steps", "draw the steps with --png or --svg")
-    run = run_reference.resolve(request.run)
+    run = run_reference.resolve_run(request.run)
     folder = run.path / "checkpoints"
     found = [
-        folder / run_reference.directory_name(step)
+        folder / run_reference.checkpoint_name(step)
         for step, whole in run_reference.step_folders(folder).items()
         if whole
     ]

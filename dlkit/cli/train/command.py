@@ -173,7 +173,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     finished: Finished | None = None
     console, unit = output.console(), job.task.unit
     view = TrainingView(title, job.total_steps, job.steps_per_epoch, first, console, output.say, unit)
-    with view, progress.listened_by(view.follow):
+    with view, progress.report_to(view.follow):
         for event in fit(job, directory, latest):
             directory.record(event)
             view.update(event)

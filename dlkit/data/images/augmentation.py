@@ -60,7 +60,9 @@ def padded(images: Tensor, limit: int, *, mirrored: bool = False) -> Tensor:
     return images.index_select(2, rows).index_select(3, columns)
 
 
-def crop_places(mirrored: Tensor, down: Tensor, right: Tensor, limit: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
+def crop_corners(
+    mirrored: Tensor, down: Tensor, right: Tensor, limit: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
     """Where `crops` finds what `flip` and then `shift` would make: (top, left, step), each (N,) int64.
 
     Row h is row top + h of the padded image, column w its column left + step w.

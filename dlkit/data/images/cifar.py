@@ -12,7 +12,7 @@ from dlkit.annotations import Count, Natural, Rate
 from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, assemble
 from dlkit.data.registry import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
-from dlkit.data.splits import three_way
+from dlkit.data.splits import split_three_ways
 from dlkit.data.subset import subset
 
 
@@ -64,7 +64,7 @@ def cifar100(
 
 
 def _load(name: str, label: str, classes: tuple[str, ...], validation: float) -> Dataset:
-    place, manifest = store.require(name)
+    place, manifest = store.require_dataset(name)
 
     def mapped(split: str, what: str) -> Tensor:
         # copy on write: the pages are those of the file until somebody writes
@@ -76,7 +76,7 @@ def _load(name: str, label: str, classes: tuple[str, ...], validation: float) ->
         mean, std = (torch.tensor(manifest.statistics[key], dtype=torch.float32) for key in ("mean", "std"))
         return Dataset(name, splits, classes, mean, std, sources)
     train = splits["train"]
-    parts = three_way(train.targets.numpy(), classes, test=0.0, validation=validation)
+    parts = split_three_ways(train.targets.numpy(), classes, test=0.0, validation=validation)
     held = {part: Split(train.inputs[rows], train.targets[rows]) for part, rows in parts.items()}
     content = {key: value for key, value in sources.items() if key not in ("name", "rows", "sha256")}
     whole = assemble(name, {**held, "test": splits["test"]}, classes, **content)

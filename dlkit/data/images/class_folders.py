@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlkit.data.images.decoding import SUFFIXES
-from dlkit.data.split_names import HINT, one_each, split_of_folder
+from dlkit.data.split_names import HINT, one_folder_each, split_of_folder
 from dlkit.errors import DlkitError
 from dlkit.progress import stage
 
@@ -21,7 +21,7 @@ Examples = list[tuple[Path, int]]  # files and their classes
 
 
 @dataclass
-class Tally:
+class FileTally:
     """How many files were taken as images, and how many were not, by suffix."""
 
     taken: Counter[str] = field(default_factory=Counter[str])
@@ -31,18 +31,18 @@ class Tally:
         """What was taken and what was left out, for the user."""
         names = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
         of_classes = f"{len(classes)} class{'es' if len(classes) > 1 else ''} ({names}), " if classes else ""
-        line = f"{where}: {of_classes}{counted(self.taken)}"
-        return f"{line}; left out: {counted(self.left_out)}" if self.left_out else line
+        line = f"{where}: {of_classes}{file_counts(self.taken)}"
+        return f"{line}; left out: {file_counts(self.left_out)}" if self.left_out else line
 
 
-def counted(counter: Counter[str]) -> str:
+def file_counts(counter: Counter[str]) -> str:
     """How many files, and of which kinds."""
     parts = ", ".join(f"{kind} {count:,}" for kind, count in counter.most_common(8))
     total = counter.total()
     return f"{total:,} file{'s' if total != 1 else ''} ({parts}{', ...' if len(counter) > 8 else ''})"
 
 
-def image_files(folder: Path) -> tuple[list[Path], Tally]:
+def find_images(folder: Path) -> tuple[list[Path], FileTally]:
     """The image files in a folder, at any depth, sorted, and what was left out.
 
     Raises:
@@ -50,16 +50,16 @@ def image_files(folder: Path) -> tuple[list[Path], Tally]:
     """
     if not folder.is_dir():
         raise DlkitError(f"no such folder: {folder}")
-    tally = Tally()
+    tally = FileTally()
     files = sorted(_image_files(folder, tally))
     if not files:
         raise DlkitError(f"no images in {folder}", _instead(tally))
     return files, tally
 
 
-def class_files(
+def find_class_images(
     root: Path, complete: bool = True, splits: Collection[str] = ("train", "val", "test")
-) -> tuple[dict[str, Examples], tuple[str, ...], Tally]:
+) -> tuple[dict[str, Examples], tuple[str, ...], FileTally]:
     """The image files of each split's class folders, with their classes; the names of the classes; what was left out.
 
     Args:
@@ -81,7 +81,7 @@ def class_files(
         deeper = any(split_of_folder(folder.name) for folder in inside)
         hint = f"its splits lie one level down: data.path={shlex.quote(str(place / classes[0]))}" if deeper else LAYOUT
         raise DlkitError(f"{place}: {found}", hint)
-    tally = Tally()
+    tally = FileTally()
     for place in {root, *folders.values()}:
         _count_strays(place, tally)
     with stage("looking for images") as advance:
@@ -111,7 +111,7 @@ def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
         raise DlkitError(f"{root}: {names} are called after splits, and hold no class folders", LAYOUT)
     if others:
         raise DlkitError(f"{others[0]} is not a split, and {nested[0]} is called after one: classes, or splits?", HINT)
-    splits = one_each((split, folder) for folder, split in called.items())
+    splits = one_folder_each((split, folder) for folder, split in called.items())
     if complete and "train" not in splits:
         raise DlkitError(f"{root}: {', '.join(folder.name for folder in called)}, but no folder of train", LAYOUT)
     return {name: splits[name] for name in ("test", "train", "val") if name in splits}
@@ -150,13 +150,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _scan(folder: Path, classes: tuple[str, ...], tally: Tally, advance: Callable[[int], None]) -> Examples:
+def _scan(folder: Path, classes: tuple[str, ...], tally: FileTally, advance: Callable[[int], None]) -> Examples:
     """The images of one split, sorted by class and path."""
     examples: Examples = []
     for entry in _subfolders(folder):
         if entry.name not in classes:
             raise DlkitError(f"{entry}: the class {entry.name!r} is not in train", f"classes: {', '.join(classes)}")
-        own = Tally()
+        own = FileTally()
         files = sorted(_image_files(entry, own))
         if not files:
             raise DlkitError(f"class folder without images: {entry}", _instead(own))
@@ -169,7 +169,7 @@ def _scan(folder: Path, classes: tuple[str, ...], tally: Tally, advance: Callabl
     return examples
 
 
-def _image_files(folder: Path, tally: Tally, above: tuple[str, ...] = ()) -> list[Path]:
+def _image_files(folder: Path, tally: FileTally, above: tuple[str, ...] = ()) -> list[Path]:
     """The image files in a folder, at any depth, in no order; `above` are the real paths of the folders it lies in."""
     real = os.path.realpath(folder)
     if real in above:
@@ -187,7 +187,7 @@ def _image_files(folder: Path, tally: Tally, above: tuple[str, ...] = ()) -> lis
     return files
 
 
-def _count_strays(folder: Path, tally: Tally) -> None:
+def _count_strays(folder: Path, tally: FileTally) -> None:
     """Count the files that lie beside class folders or split folders."""
     for entry in _list(folder):
         if not _is_folder(entry):
@@ -203,5 +203,5 @@ def _kind(name: str) -> str:
     return f".{suffix}" if stem and dot else "no suffix"
 
 
-def _instead(tally: Tally) -> str:
-    return f"it holds {counted(tally.left_out)}; {_READ}" if tally.left_out else _READ
+def _instead(tally: FileTally) -> str:
+    return f"it holds {file_counts(tally.left_out)}; {_READ}" if tally.left_out else _READ

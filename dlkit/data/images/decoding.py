@@ -64,15 +64,15 @@ class DamagedImageError(Exception):
     """An image that cannot be decoded: its name, and why."""
 
 
-def decoded(data: bytes | Path, name: str) -> Image.Image:
+def decode_image(data: bytes | Path, name: str) -> Image.Image:
     """An RGB image of a file or its bytes. Raises DamagedImageError."""
     try:
-        return upright(data, "RGB")
+        return open_upright(data, "RGB")
     except Exception as error:
-        raise DamagedImageError(f"{name}: {why(error)}") from error
+        raise DamagedImageError(f"{name}: {decoding_failure(error)}") from error
 
 
-def upright(data: bytes | Path, mode: str) -> Image.Image:
+def open_upright(data: bytes | Path, mode: str) -> Image.Image:
     """The image of a file or its bytes in a `mode`, RGB or L, turned as it says; of an animation the first frame.
 
     Raises:
@@ -82,7 +82,7 @@ def upright(data: bytes | Path, mode: str) -> Image.Image:
     return _turned(whole, orientation)
 
 
-def square(data: bytes | Path, mode: str, size: int) -> Image.Image:
+def open_square(data: bytes | Path, mode: str, size: int) -> Image.Image:
     """The same, (size, size): the shorter side resized to it (antialiased), the centre cropped. Raises as `upright`."""
     whole, (width, height), orientation = _opened(data, mode, near=2 * size)
     # Resizing the shorter side and cropping the centre, in one step: the centre square is resized.
@@ -97,11 +97,11 @@ def _opened(data: bytes | Path, mode: str, near: int | None = None) -> tuple[Ima
 
     With `near`, a large JPEG is decoded at 1/2, 1/4 or 1/8 of its size, and then ends at a fraction of a pixel.
     """
-    with Image.open(regular(data) if isinstance(data, Path) else io.BytesIO(data)) as image:
+    with Image.open(require_regular(data) if isinstance(data, Path) else io.BytesIO(data)) as image:
         reduced = image.draft(None, (near, near)) if near else None
         image.load()
         # asked only now: Pillow turns a TIFF itself, as it loads it, and PNG may have its EXIF behind the pixels
-        return flat(image, mode), reduced[1][2:] if reduced else image.size, _orientation(image)
+        return to_eight_bits(image, mode), reduced[1][2:] if reduced else image.size, _orientation(image)
 
 
 def _turned(image: Image.Image, orientation: int | None) -> Image.Image:
@@ -109,14 +109,14 @@ def _turned(image: Image.Image, orientation: int | None) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def regular(file: Path) -> Path:
+def require_regular(file: Path) -> Path:
     """The file itself. Raises OSError if it is none: a pipe would be waited for."""
     if not stat.S_ISREG(file.stat().st_mode):
         raise OSError("not a regular file")
     return file
 
 
-def why(error: Exception) -> str:
+def decoding_failure(error: Exception) -> str:
     """The reason in one line: PIL raises a dozen kinds for a damaged file, SyntaxError and struct.error among them."""
     return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
 
@@ -132,7 +132,7 @@ def _orientation(image: Image.Image) -> int | None:
 # ---------------------------------------------------------------------- numbers
 
 
-def flat(image: Image.Image, mode: str) -> Image.Image:
+def to_eight_bits(image: Image.Image, mode: str) -> Image.Image:
     """A loaded image in a mode of 8 bits a channel, L or RGB; transparent pixels are laid on white.
 
     Raises:

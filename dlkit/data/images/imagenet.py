@@ -13,10 +13,10 @@ import torch
 from dlkit.annotations import Side
 from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, imagenet_statistics
-from dlkit.data.images.class_folders import Examples, class_files
-from dlkit.data.images.encoded import Cached, Files, Source
-from dlkit.data.images.parquet_shards import read_shards, shards_in
-from dlkit.data.images.tars import Tars
+from dlkit.data.images.class_folders import Examples, find_class_images
+from dlkit.data.images.image_sources import ImageCache, ImageFiles, ImageSource
+from dlkit.data.images.parquet_shards import find_shards, read_shards
+from dlkit.data.images.tar_shards import TarImages
 from dlkit.data.known import Known
 from dlkit.errors import DlkitError
 
@@ -44,7 +44,7 @@ def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cac
     root = Path(path)
     if not root.is_dir():
         raise DlkitError(f"no such folder: {root}", "data.path says where the data is")
-    shards, left_out = shards_in(root)
+    shards, left_out = find_shards(root)
     taken, remarks = "", list[str]()
     if any((root / f"{split}-index.npy").is_file() for split in _INDEXED):
         found, classes = _from_tars(root, size)
@@ -55,12 +55,12 @@ def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cac
         taken = f"{root}: {len(classes)} classes, {sum(map(len, shards.values()))} Parquet files"
         taken += "".join(f"; left out: {count} {what}" for what, count in left_out.items())
     else:
-        examples, classes, tally = class_files(root, known is None)
+        examples, classes, tally = find_class_images(root, known is None)
         found, left_out = _from_folders(examples, size), tally.left_out
         taken = tally.line(root, classes)
     splits: dict[str, Split] = {}
     for name, (source, labels) in found.items():
-        inputs: Any = Cached(source, Path(cache)) if cache is not None else source
+        inputs: Any = ImageCache(source, Path(cache)) if cache is not None else source
         splits[name] = Split(inputs, torch.from_numpy(labels))
     mean, std = imagenet_statistics(3)
     training: Any = next(splits[name] for name in ("train", *splits) if name in splits).inputs
@@ -76,7 +76,7 @@ def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cac
     return Dataset(root.resolve().name, splits, classes, mean, std, sources)
 
 
-def downloaded(name: str, /, *, size: Side = 224, cache: Path | None = None) -> Dataset:
+def downloaded_imagenet(name: str, /, *, size: Side = 224, cache: Path | None = None) -> Dataset:
     """ImageNet as `dlkit download` has it: ILSVRC 2012, or all of it; streamed as `imagenet` does.
 
     Args:
@@ -86,16 +86,16 @@ def downloaded(name: str, /, *, size: Side = 224, cache: Path | None = None) -> 
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
     """
-    place, manifest = store.require(name)
+    place, manifest = store.require_dataset(name)
     data = imagenet(path=place, size=size, cache=cache)
     return replace(data, name=name, sources={**data.sources, "path": str(place), **manifest.provenance()})
 
 
-imagenet1k = partial(downloaded, "imagenet1k")  # 1.28 million photographs in 1,000 classes
-imagenet22k = partial(downloaded, "imagenet22k")  # 14 million photographs in 21,841 classes
+imagenet1k = partial(downloaded_imagenet, "imagenet1k")  # 1.28 million photographs in 1,000 classes
+imagenet22k = partial(downloaded_imagenet, "imagenet22k")  # 14 million photographs in 21,841 classes
 
 _INDEXED = {"train": "train", "validation": "val"}  # of tars: split in the names of files -> split
-Found = dict[str, tuple[Source, np.ndarray]]
+Found = dict[str, tuple[ImageSource, np.ndarray]]
 
 
 def _from_tars(root: Path, size: int) -> tuple[Found, tuple[str, ...]]:
@@ -103,7 +103,7 @@ def _from_tars(root: Path, size: int) -> tuple[Found, tuple[str, ...]]:
     for split, name in _INDEXED.items():
         index = root / f"{split}-index.npy"
         if index.is_file():
-            source = Tars([str(path) for path in sorted(root.glob(f"*{split}-*.tar"))], index, size)
+            source = TarImages([str(path) for path in sorted(root.glob(f"*{split}-*.tar"))], index, size)
             found[name] = source, source.labels
     most = int(max(labels.max() for _, labels in found.values())) + 1
     return found, tuple(str(number) for number in range(most))
@@ -113,5 +113,5 @@ def _from_folders(examples: dict[str, Examples], size: int) -> Found:
     found: Found = {}
     for split, files in examples.items():
         labels = np.array([label for _, label in files], dtype=np.int64)
-        found[split] = Files([str(path) for path, _ in files], size), labels
+        found[split] = ImageFiles([str(path) for path, _ in files], size), labels
     return found

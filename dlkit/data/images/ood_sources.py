@@ -8,31 +8,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlkit.data.images.class_folders import Tally
-from dlkit.data.images.folder import every_image
+from dlkit.data.images.class_folders import FileTally
+from dlkit.data.images.image_folder import load_all_images
 
 # Y' of ITU-R BT.601, as PIL's conversion to grey.
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def noise(count: int, shape: tuple[int, int, int], white: int, seed: int) -> Tensor:
+def uniform_noise(count: int, shape: tuple[int, int, int], white: int, seed: int) -> Tensor:
     """Images (count, C, H, W) uint8 whose numbers are drawn from 0..white, each by itself."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, white + 1, (count, *shape), generator=generator, dtype=torch.uint8)
 
 
-def folder(path: Path, shape: tuple[int, int, int], gain: float) -> tuple[Tensor, Tally]:
+def ood_folder(path: Path, shape: tuple[int, int, int], gain: float) -> tuple[Tensor, FileTally]:
     """Every image in a folder, at any depth, `fitted`: (N, C, H, W) uint8; what was left out.
 
     Raises:
         DlkitError: there is none, or one cannot be decoded.
     """
     channels, height, width = shape
-    pictures, tally = every_image(path, max(height, width), 1 if channels == 1 else 3)
-    return fitted(pictures, shape, gain), tally
+    pictures, tally = load_all_images(path, max(height, width), 1 if channels == 1 else 3)
+    return fit_images(pictures, shape, gain), tally
 
 
-def fitted(images: Tensor, shape: tuple[int, int, int], gain: float) -> Tensor:
+def fit_images(images: Tensor, shape: tuple[int, int, int], gain: float) -> Tensor:
     """Images (N, C', H', W') uint8 in another shape, (N, C, H, W) uint8, their numbers multiplied by `gain`.
 
     Grey becomes colour by repetition, colour grey by its luma; sizes change bilinearly, with antialiasing.

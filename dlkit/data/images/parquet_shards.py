@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dlkit.data.images.decoding import DamagedImageError, decoded
-from dlkit.data.images.shard_labels import ShardLabels, classes_of, labels_of, places_of
-from dlkit.data.images.stream_order import mixed_order, randomness
+from dlkit.data.images.decoding import DamagedImageError, decode_image
+from dlkit.data.images.shard_labels import ShardLabels, merge_classes, read_shard_labels, shard_class_indices
+from dlkit.data.images.stream_order import describe_shuffle, windowed_shuffle
 from dlkit.data.split_names import split_of_file, split_of_folder
 from dlkit.errors import DlkitError
 
@@ -24,7 +24,7 @@ _KEPT_FOOTERS = 16
 _IMAGES, _LABELS = ("image", "img"), ("label", "fine_label", "labels")
 
 
-class Shards:
+class ParquetImages:
     """Rows of Parquet files with a column of encoded images, read one row group at a time.
 
     Args:
@@ -77,14 +77,14 @@ class Shards:
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise DamagedImageError(f"{self.name(row)}: no bytes of an image")
-        return decoded(data, self.name(row))
+        return decode_image(data, self.name(row))
 
     def order(self, generator: torch.Generator) -> Tensor:
         """All rows, each once, `mixed_order` of the row groups. (N,)"""
-        return mixed_order([rows for _, _, rows in self.counts], self.window, generator)
+        return windowed_shuffle([rows for _, _, rows in self.counts], self.window, generator)
 
     def randomness(self) -> str:
-        return randomness(self.shape[0], self.window)
+        return describe_shuffle(self.shape[0], self.window)
 
 
 def _metadata(file: str) -> Any:
@@ -96,7 +96,7 @@ def _metadata(file: str) -> Any:
 # ---------------------------------------------------------------------- which files, which classes
 
 
-def shards_in(root: Path) -> tuple[dict[str, list[Path]], Counter[str]]:
+def find_shards(root: Path) -> tuple[dict[str, list[Path]], Counter[str]]:
     """The shards of each split: files of a folder, of `data` in it, or of folders that are called after the splits.
 
     Also returns how many Parquet files there are that are called after no split. Raises DlkitError where a name is
@@ -162,17 +162,20 @@ def read_shards(
                 "remove them",
             )
         found[split], labels[split] = source, columns
-    classes = classes_of(labels, remarks, complete)
+    classes = merge_classes(labels, remarks, complete)
     if complete and len(classes) < 2:
         raise DlkitError(f"{groups['train'][0].parent}: only one class, {', '.join(map(repr, classes))}")
     number = {name: place for place, name in enumerate(classes)}
     result: dict[str, Any] = {}
     for split, columns in labels.items():
-        result[split] = found[split], np.concatenate([places_of(column, classes, number) for column in columns])
+        result[split] = (
+            found[split],
+            np.concatenate([shard_class_indices(column, classes, number) for column in columns]),
+        )
     return result, classes, remarks
 
 
-def _open(files: Sequence[Path], size: int) -> tuple[Shards, list[ShardLabels]]:
+def _open(files: Sequence[Path], size: int) -> tuple[ParquetImages, list[ShardLabels]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -189,7 +192,7 @@ def _open(files: Sequence[Path], size: int) -> tuple[Shards, list[ShardLabels]]:
             if column not in ("", image):
                 raise DlkitError(f"{file} has its images in {image!r}, {files[0]} in {column!r}")
             column = image
-            labels.append(labels_of(file, shard.read(columns=[label]).column(0), schema.metadata, label))
+            labels.append(read_shard_labels(file, shard.read(columns=[label]).column(0), schema.metadata, label))
             for group in range(shard.metadata.num_row_groups):
                 part = shard.metadata.row_group(group)
                 counts.append((number, group, part.num_rows))
@@ -199,4 +202,4 @@ def _open(files: Sequence[Path], size: int) -> tuple[Shards, list[ShardLabels]]:
             raise DlkitError(f"cannot read {file}: {' '.join(str(error).split())[:200]}", "is it whole?") from error
     rows = sum(count for _, _, count in counts)
     window = max(_WINDOW_BYTES * rows // max(total, 1), max((count for _, _, count in counts), default=1))
-    return Shards([str(file) for file in files], column, counts or [(0, 0, 0)], size, window), labels
+    return ParquetImages([str(file) for file in files], column, counts or [(0, 0, 0)], size, window), labels

@@ -33,7 +33,7 @@ class ShardLabels:
     text: bool = False
 
 
-def labels_of(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, name: str) -> ShardLabels:
+def read_shard_labels(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, name: str) -> ShardLabels:
     """The labels of a shard, -1 where there is none. Raises DlkitError where they can be no classes."""
     import pyarrow as pa
 
@@ -63,7 +63,7 @@ def labels_of(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, n
     return ShardLabels(file, np.maximum(numbers, -1), names or None)
 
 
-def classes_of(
+def merge_classes(
     labels: Mapping[str, Sequence[ShardLabels]], remarks: list[str], complete: bool = True
 ) -> tuple[str, ...]:
     """The names of all classes, in the order in which the training shards list them; those of text sorted.
@@ -91,7 +91,7 @@ def classes_of(
     return tuple(dict.fromkeys((*lists, *texts))) or named[0].names or ()
 
 
-def places_of(column: ShardLabels, classes: tuple[str, ...], number: Mapping[str, int]) -> NDArray[np.int64]:
+def shard_class_indices(column: ShardLabels, classes: tuple[str, ...], number: Mapping[str, int]) -> NDArray[np.int64]:
     """The class of every row of a shard, (N,), as its place in `classes`."""
     names = classes if column.names is None else column.names
     if column.numbers.max(initial=-1) >= len(names):

@@ -15,7 +15,7 @@ from torch import Tensor
 UNIFORM = "each epoch in a uniformly random order"
 
 
-def mixed_order(counts: Sequence[int], window: int, generator: torch.Generator) -> Tensor:
+def windowed_shuffle(counts: Sequence[int], window: int, generator: torch.Generator) -> Tensor:
     """All rows, (N,) int64, each once: groups in random order, and each row moved by a random part of a window.
 
     A row at place p of the random order of groups comes by the key (p + W U) mod N, with U uniform in [0, 1) and W the
@@ -40,7 +40,7 @@ def mixed_order(counts: Sequence[int], window: int, generator: torch.Generator) 
     return rows[torch.argsort(keys, stable=True)]
 
 
-def randomness(total: int, window: int) -> str:
+def describe_shuffle(total: int, window: int) -> str:
     """What chance `mixed_order` leaves to an epoch, in words."""
     if window >= total:
         return UNIFORM

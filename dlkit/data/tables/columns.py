@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.data.tables.table_file import Table, shortened
+from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError, RequestError
 
 _WHOLE = 2**53  # from here on, float64 does not hold every whole number
@@ -47,7 +47,7 @@ def feature_columns(
     if known is not None:
         if columns is not None and set(columns) != set(known):
             raise RequestError(
-                f"data.columns is {shortened(columns)}; the model was trained on {shortened(known)}",
+                f"data.columns is {join_names(columns)}; the model was trained on {join_names(known)}",
                 "leave data.columns out: columns are read by the names that the run knows",
             )
         _require(known, table, label)
@@ -88,7 +88,7 @@ def require_column(name: str, table: Table) -> None:
 def _require(known: Mapping[str, str], table: Table, label: str) -> None:
     """Raise RequestError, with what there is and what is needed, unless the known columns are there as they were."""
     gone = [repr(name) for name in known if name not in table.rows.column_names]
-    faults = [f"has no column {shortened(gone, 3)}"] if gone else []
+    faults = [f"has no column {join_names(gone, 3)}"] if gone else []
     for name, kind in known.items():
         if name == label:
             faults.append(f"has {name!r} as its label, a feature in training")
@@ -96,9 +96,9 @@ def _require(known: Mapping[str, str], table: Table, label: str) -> None:
             given = table.rows.schema.field(name).type
             faults.append(f"has column {name!r} as {given}, which was a {kind} in training")
     if faults:
-        needed = shortened(f"{name} ({kind})" for name, kind in known.items())
+        needed = join_names(f"{name} ({kind})" for name, kind in known.items())
         raise RequestError(
-            f"{table.file} {shortened(faults, 3)}; its columns are {table.described()}; those trained on {needed}",
+            f"{table.file} {join_names(faults, 3)}; its columns are {table.described()}; those trained on {needed}",
             "columns are read by their names, and must be of the same types as in training",
         )
 

@@ -107,10 +107,10 @@ class Table:
     def described(self) -> str:
         """Its columns, with the types that they have."""
         types = {field.name: f" ({field.type})" for field in self.rows.schema if field.name not in self.written}
-        return shortened(name + types.get(name, "") for name in self.rows.column_names)
+        return join_names(name + types.get(name, "") for name in self.rows.column_names)
 
 
-def shortened(names: Collection[str] | Iterator[str], most: int = 12) -> str:
+def join_names(names: Collection[str] | Iterator[str], most: int = 12) -> str:
     """Names for a message, the first of them where they are many."""
     listed = list(names)
     rest = f" and {len(listed) - most} more" if len(listed) > most else ""

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from dlkit.data import store
-from dlkit.data.registry import SETS, Column
+from dlkit.data.registry import DATASETS, Column
 from dlkit.errors import DlkitError
 
 
@@ -51,9 +51,9 @@ def load(name: str) -> PreparedTexts:
     Raises:
         DlkitError: it is not here (the hint is the command that downloads it), or a file is damaged.
     """
-    place, manifest = store.require(name)
+    place, manifest = store.require_dataset(name)
     tables = {split: _mapped(place / f"{split}.arrow") for split in manifest.splits}
-    return PreparedTexts(name, tables, dict(SETS[name].columns), {"path": str(place), **manifest.provenance()})
+    return PreparedTexts(name, tables, dict(DATASETS[name].columns), {"path": str(place), **manifest.provenance()})
 
 
 def _mapped(path: Path) -> pa.Table:

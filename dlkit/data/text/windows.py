@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlkit.annotations import Count, Fraction
-from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.text.token_ids import Tokens
 from dlkit.errors import DlkitError
 
@@ -99,7 +99,7 @@ class TokenWindows(Epochs):
         """Where the windows of an epoch begin, (samples,), on the CPU."""
         if not self.training:
             return (torch.arange(self.samples) * self.stride).clamp(max=self._length - self._span)
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        generator = torch.Generator().manual_seed(hashed_seed(self.seed, number))
         slack = self._length - self._span - (self.samples - 1) * self.window
         offset = torch.randint(slack + 1, (), generator=generator)
         return offset + self.window * torch.randperm(self.samples, generator=generator)
@@ -196,7 +196,7 @@ class MaskedWindows(TokenWindows):
 
     def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> tuple[Any, ...]:
         special, device = self.special, self.device
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed if self.training else 0, number, batch))
+        generator = torch.Generator().manual_seed(hashed_seed(self.seed if self.training else 0, number, batch))
         windows = self._take(begins)  # (B, T - 2)
         # all that is drawn, and what follows from it alone, is made on the host, where no shape is waited for
         row, column = self._choose(begins, generator)  # (M,), (M,)

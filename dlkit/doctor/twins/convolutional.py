@@ -11,7 +11,7 @@ from torch import Tensor, nn
 Norm = Callable[[int], nn.Module]
 
 
-def mlp(features: int, hidden: Sequence[int], classes: int) -> nn.Module:
+def plain_mlp(features: int, hidden: Sequence[int], classes: int) -> nn.Module:
     """Flatten, then linear layers with ReLU between them."""
     layers: list[nn.Module] = [nn.Flatten()]
     for width in hidden:
@@ -20,7 +20,7 @@ def mlp(features: int, hidden: Sequence[int], classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(features, classes))
 
 
-def cnn(channels: int, widths: Sequence[int], classes: int) -> nn.Module:
+def plain_cnn(channels: int, widths: Sequence[int], classes: int) -> nn.Module:
     """Convolution, batch norm, ReLU and pooling; the mean over pixels; a linear layer."""
     layers: list[nn.Module] = []
     for width in widths:
@@ -68,7 +68,7 @@ class _Residual(nn.Module):
         return F.relu(y + self.shortcut(x), inplace=True)
 
 
-class ResNet(nn.Module):
+class PlainResNet(nn.Module):
     """He et al., arXiv:1512.03385: with a stem for large images, the bottleneck's stride in its 3x3 convolution."""
 
     def __init__(
@@ -132,7 +132,7 @@ class _ConvNeXtBlock(nn.Module):
         return x + self.scale(self.down(F.gelu(self.up(y)))).permute(0, 3, 1, 2)
 
 
-class ConvNeXt(nn.Module):
+class PlainConvNeXt(nn.Module):
     """Liu et al., arXiv:2201.03545."""
 
     def __init__(
@@ -166,7 +166,7 @@ class _Group(nn.Module):
         return F.gelu(self.norm2(self.conv2(x)))
 
 
-class FastCNN(nn.Module):
+class PlainFastCNN(nn.Module):
     """The network of airbench94: Jordan 2024, arXiv:2404.00498, section 3."""
 
     def __init__(self, widths: Sequence[int], classes: int, *, channels: int = 3) -> None:

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlkit.doctor.twins.transformer import GPT
+from dlkit.doctor.twins.transformer import PlainGPT
 
 
-class Decoder:
+class PlainDecoder:
     """Greedy generation of one sequence.
 
     Args:
@@ -25,7 +25,7 @@ class Decoder:
         compiled: whether the step becomes one graph.
     """
 
-    def __init__(self, model: GPT, capacity: int, compiled: bool) -> None:
+    def __init__(self, model: PlainGPT, capacity: int, compiled: bool) -> None:
         self.model = model.eval()
         weight = model.wte.weight
         first: Any = model.h[0]

@@ -45,7 +45,7 @@ def training_step(
     return step
 
 
-def cropped(images: Tensor, pad: int, mirrors: bool = True) -> Tensor:
+def random_crops(images: Tensor, pad: int, mirrors: bool = True) -> Tensor:
     """Each of (N, C, H, W) images moved by up to `pad` pixels and perhaps mirrored, on its own device."""
     count, _, height, width = images.shape
     padded = F.pad(images, (pad,) * 4, "reflect")
@@ -60,7 +60,7 @@ def cropped(images: Tensor, pad: int, mirrors: bool = True) -> Tensor:
     return moved.permute(0, 3, 1, 2)  # channels last in memory
 
 
-def image_batches(images: Tensor, targets: Tensor, size: int, pad: int) -> Callable[[], Batch]:
+def random_image_batches(images: Tensor, targets: Tensor, size: int, pad: int) -> Callable[[], Batch]:
     """Shuffled batches of images that lie on the device, moved and mirrored where `pad` is not 0."""
     order = torch.randperm(len(images), device=images.device)
     place = 0
@@ -71,12 +71,12 @@ def image_batches(images: Tensor, targets: Tensor, size: int, pad: int) -> Calla
             order, place = torch.randperm(len(images), device=images.device), 0
         rows = order[place : place + size]
         place += size
-        return (cropped(images[rows], pad) if pad else images[rows]), targets[rows]
+        return (random_crops(images[rows], pad) if pad else images[rows]), targets[rows]
 
     return batch
 
 
-def windows(tokens: Tensor, rows: int, context: int) -> Callable[[], Batch]:
+def random_windows(tokens: Tensor, rows: int, context: int) -> Callable[[], Batch]:
     """Random windows of a text, each with the tokens behind its own."""
     steps = torch.arange(context + 1, device=tokens.device)
 
@@ -88,9 +88,11 @@ def windows(tokens: Tensor, rows: int, context: int) -> Callable[[], Batch]:
     return batch
 
 
-def masked_windows(tokens: Tensor, rows: int, context: int, mask: int, share: float = 0.15) -> Callable[[], Batch]:
+def random_masked_windows(
+    tokens: Tensor, rows: int, context: int, mask: int, share: float = 0.15
+) -> Callable[[], Batch]:
     """Windows of which a share of the tokens is masked and predicted; the loss is taken over all places."""
-    plain = windows(tokens, rows, context)
+    plain = random_windows(tokens, rows, context)
 
     def batch() -> Batch:
         inputs, _ = plain()

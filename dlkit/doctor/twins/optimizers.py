@@ -20,16 +20,16 @@ TWINS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], tuple[str, .
 }
 
 
-def loop(name: str, parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
+def looped_optimizer(name: str, parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
     """torch's plain loop over tensors."""
     constructor, options, forms = TWINS[name]
     plain = dict.fromkeys(forms, False)
     return constructor(parameters, lr=lr, **options, **plain)  # pyright: ignore[reportCallIssue]
 
 
-def fast_forms(name: str, parameters: list[Tensor], lr: float) -> dict[str, torch.optim.Optimizer]:
+def fast_optimizers(name: str, parameters: list[Tensor], lr: float) -> dict[str, torch.optim.Optimizer]:
     """The same by torch's kernels over lists of tensors, and by its fused ones; the loop where there are none."""
     constructor, options, forms = TWINS[name]
     if not forms:
-        return {"loop": loop(name, parameters, lr)}
+        return {"loop": looped_optimizer(name, parameters, lr)}
     return {form: constructor(parameters, lr=lr, **options, **{form: True}) for form in forms}  # pyright: ignore[reportCallIssue]

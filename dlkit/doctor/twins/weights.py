@@ -9,7 +9,7 @@ from torch import nn
 
 
 @torch.no_grad()
-def copied(model: nn.Module, twin: nn.Module) -> nn.Module:
+def with_weights_of(model: nn.Module, twin: nn.Module) -> nn.Module:
     """The twin with the model's values, in the model's type and on its device; what is not trained stays so.
 
     Raises:

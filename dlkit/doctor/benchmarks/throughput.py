@@ -1,0 +1,77 @@
+"""Training beside a loop in bare torch: what benchmarks of images and of text share.
+
+dlkit's time is that of its own loop, data included; the twin has its data on the device. Data is random but for texts:
+how fast a step is does not depend on what is learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from dlkit import assemble
+from dlkit.doctor.bench import Bench
+from dlkit.doctor.benchmarks.timing import Work
+from dlkit.recipe import Recipe
+from dlkit.train import plan
+from dlkit.train.events import StepDone
+from dlkit.train.loop import fit
+from dlkit.train.training import AUTOCAST, Training
+
+ENDLESS = 10**6  # steps: more than are ever taken
+GOAL = 0.95  # of the twin's speed
+
+
+def dlkit_steps(bench: Bench, recipe: Recipe, data: Any, steps: int) -> Callable[[], Work]:
+    """dlkit's own loop, so many steps a call."""
+
+    def make() -> Work:
+        job: Training = assemble.training(recipe, bench.device, dataset=data).training
+        job.evaluations, job.monitored = {}, None
+        events = fit(job)
+
+        def work() -> None:
+            left = steps
+            while left:
+                left -= isinstance(next(events), StepDone)
+
+        return work
+
+    return make
+
+
+def repeat_step(make: Callable[[], Work], times: int) -> Callable[[], Work]:
+    """So many of the steps that `make` builds a call."""
+
+    def built() -> Work:
+        step = make()
+
+        def work() -> None:
+            for _ in range(times):
+                step()
+
+        return work
+
+    return built
+
+
+def quiet_logging() -> list[str]:
+    """No step is logged, so that none waits."""
+    return [f"train.log_every={ENDLESS}"]
+
+
+def benchmark_precision(bench: Bench) -> str:
+    """The precision of benchmarks: 16 bits on a GPU."""
+    return plan.reduced_precision(bench.device) or "fp32" if bench.on_gpu else "fp32"
+
+
+def benchmark_dtype(bench: Bench) -> torch.dtype | None:
+    """The same as torch calls it; None for float32."""
+    return AUTOCAST.get(benchmark_precision(bench))
+
+
+def timing_rounds(bench: Bench) -> int:
+    """How often each is timed."""
+    return 3 if bench.quick else bench.sized(gpu=7, cpu=5)

@@ -1,0 +1,51 @@
+"""Runs that are trained at once as a stack end as runs that are trained one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dlkit.app.contest import Contest
+from dlkit.doctor.bench import Bench, bench_recipe
+from dlkit.doctor.finding import Finding, judged
+from dlkit.recipe import Recipe
+from dlkit.sweep.engines.loop import run_in_loop
+from dlkit.sweep.engines.stacked import run_stacked
+from dlkit.sweep.trials import SweepEvent, Trial, TrialResult, trial_grid
+
+MOST = 2e-3  # between two losses, as a share
+_RATES, _SEEDS = [0.01, 0.03], 2
+# These begin with steps along the sign of a gradient, which rounding may turn: their rates are small.
+_SMALL_RATES = {"adagrad", "rmsprop", "adam", "adamw"}
+_STEPS = 6
+OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw")  # which can be stacked
+
+
+def check_stacks(bench: Bench) -> Iterator[Finding]:
+    """A finding for each optimizer whose runs can be stacked."""
+    for name in OPTIMIZERS:
+        rates = [rate / 10 for rate in _RATES] if name in _SMALL_RATES else _RATES
+        trials = trial_grid([name], rates, _SEEDS)
+        contest = Contest({name: trial_recipe(name)}, bench.device)
+        alone = _losses(run_in_loop(trials, contest.training))
+        together = _losses(run_stacked(trials, contest.training))
+        worst = max(abs(together[who] / alone[who] - 1) for who in trials)
+        yield judged(
+            f"{name}, {len(trials)} runs",
+            f"the same losses within {MOST:g}",
+            f"{worst:.1e}",
+            worst < MOST,
+            difference=worst,
+            losses=list(together.values()),
+            expected_losses=list(alone.values()),
+        )
+
+
+def trial_recipe(optimizer: str, *changes: str, steps: int = _STEPS) -> Recipe:
+    """What a trial runs, but for its learning rate and seed."""
+    own = ["data.validation=0.1", f"train.eval_every={steps} steps", "model.hidden=[32]", f"optimizer.name={optimizer}"]
+    return bench_recipe("digits-mlp", [*own, *changes], steps=steps)
+
+
+def _losses(told: Iterator[SweepEvent]) -> dict[Trial, float]:
+    """The validation loss of each run."""
+    return {one.trial: one.metrics["val/loss"] for one in told if isinstance(one, TrialResult)}

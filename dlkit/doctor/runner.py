@@ -1,0 +1,62 @@
+"""Run checks one after the other; one that raises has failed, and the others go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import torch
+
+from dlkit.catalog import resolve
+from dlkit.doctor.bench import Bench
+from dlkit.doctor.finding import CheckedFinding, Finding, skipped
+from dlkit.doctor.registry import Check
+from dlkit.doctor.system import PACKAGES
+from dlkit.guarded_import import package_to_install
+from dlkit.train import machine
+
+
+def run_checks(
+    checks: Mapping[str, Check], bench: Bench, begin: Callable[[str], None] = lambda _: None
+) -> Iterator[CheckedFinding]:
+    """What each check finds, as it is found. `begin` hears of each check before it runs.
+
+    A check may leave the device unusable; those behind it then fail, and say so.
+    """
+    for name, entry in checks.items():
+        begin(name)
+        started = time.perf_counter()
+        for finding in _guarded(entry, bench):
+            now = time.perf_counter()
+            yield CheckedFinding(name, finding, now - started)
+            started = now
+        _tidy(bench)
+
+
+def _guarded(entry: Check, bench: Bench) -> Iterator[Finding]:
+    try:
+        found: Iterable[Finding] = resolve(entry.target)(bench)
+        yield from found
+    except Exception as error:  # whatever a kernel, a compiler or a driver raises is a finding
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        package = package_to_install(absent)
+        if package is not None and absent in PACKAGES:
+            yield skipped("", entry.help, f"{package} is not installed: pip install {package}")
+        else:
+            yield Finding("", entry.help, f"{type(error).__name__}: {first_line(error)}", "fail")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else "no message"
+
+
+def _tidy(bench: Bench) -> None:
+    """Leave nothing to the next check: compiled code, cached memory, switches of the process."""
+    torch.compiler.reset()
+    torch.set_flush_denormal(False)
+    machine.multiply_at("fp32")
+    machine.choose_kernels(deterministic=False, benchmark=False)
+    if bench.on_gpu:
+        torch.cuda.empty_cache()

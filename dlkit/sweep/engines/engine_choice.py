@@ -1,0 +1,177 @@
+"""Which engine is the fastest here: a few steps of each, in turns, so that whatever else runs slows them all."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dlkit import memory
+from dlkit.sweep.engines.loop import BuildTrial
+from dlkit.sweep.engines.step_times import lone_step_times, stacked_step_times
+from dlkit.sweep.trials import Trial
+from dlkit.vectorized import recorded, stackable
+
+# Each engine warms up, and is then timed by the best of some rounds of a few steps each.
+WARM_UP, ROUNDS, STEPS = 2, 5, {"loop": 4, "workers": 4, "stacked": 1}
+# Timing ends where it has taken this share of what the whole race would take by the fastest engine so far, and a larger
+# stack is not tried where that alone would take so much.
+SHARE = 0.04
+# Stacks and processes must be faster than the loop by this factor: they take time to begin, too.
+MARGIN = 0.9
+# Stacks of fewer runs are not tried where more fit.
+SMALLEST_STACK = 8
+# Steps of a stack that run as they are before it is recorded, which is done in the last of them.
+RECORDED_FROM = recorded.WARM_UP
+# A learning rate at which no run diverges; a step takes as long at any.
+HARMLESS = 1e-9
+# A race that the loop runs in so many seconds is not worth timing.
+SHORTEST = 2.0
+# Seconds until a worker process has imported torch; and two runs at once slow each other, since they share memory.
+WORKERS_START, WORKERS_SLOWER = 4.0, 1.15
+
+Candidate = tuple[str, int]  # an engine, and how many runs it trains at once
+StepTimes = dict[Candidate, Iterator[float]]  # the seconds of one step after the other
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The fastest engine, how many runs its stacks have, and the seconds that each engine would take for everything."""
+
+    engine: str
+    size: int | None
+    estimates: dict[str, float]
+
+
+def fastest_engine(
+    trials: Sequence[Trial], build: BuildTrial, processes: int, shortest: float = SHORTEST
+) -> EngineChoice:
+    """Time a few steps of each engine.
+
+    Args:
+        trials: the runs; one in their middle stands for all where runs are timed alone.
+        build: makes a run of a trial.
+        processes: of the engine `workers`, which is timed as the loop with one thread.
+        shortest: seconds below which the loop is taken without a look at the others.
+    """
+    example = dataclasses.replace(trials[len(trials) // 2], lr=HARMLESS)
+    training = build(example)
+    device, total = training.device, training.total_steps * len(trials)
+    ways: StepTimes = {("loop", 1): lone_step_times(build, example, torch.get_num_threads())}
+    loop = _taken(ways["loop", 1], "loop", 1, WARM_UP)
+    if loop * total < shortest:
+        return EngineChoice("loop", None, {"loop": loop * total})
+    if processes > 1:
+        ways["workers", 1] = lone_step_times(build, example, 1)
+    if stacking_obstacle(trials, build) is None:
+        ways |= _stacks(trials, build)
+    best, begun = _rounds(ways, total, device)
+    ways.clear()  # and with them the stacks
+    estimates: dict[str, float] = {}
+    for (name, size), seconds in best.items():
+        estimate = seconds * total
+        if device.type == "cuda":  # there what comes before the first steps is a large part of a race
+            count = math.ceil(len(trials) / size)
+            estimate += count * (begun if name == "stacked" else _building(build, example))
+        estimates[name] = min(estimate, estimates.get(name, math.inf))
+    if "workers" in estimates:
+        estimates["workers"] = WORKERS_START + WORKERS_SLOWER * estimates["workers"] / processes
+    engine = min(estimates, key=lambda name: estimates[name] * (MARGIN if name == "loop" else 1))
+    if device.type == "cuda":
+        memory.release_memory()
+    return EngineChoice(engine, _size(best), estimates)
+
+
+def stacking_obstacle(trials: Sequence[Trial], build: BuildTrial) -> str | None:
+    """Why these runs cannot all be stacked, or None: one run of each optimizer is looked at."""
+    training = build(trials[0])
+    for trial in {trial.optimizer: trial for trial in trials}.values():
+        if not getattr(training.optimizer, "elementwise", False):
+            break  # the one that cannot; in all else they are alike
+        training = build(trial)
+    return stackable.unsupported(training)
+
+
+def best_stack_size(trials: Sequence[Trial], build: BuildTrial) -> int:
+    """How many runs a stack should have.
+
+    Small models want large stacks, whose kernels then have enough to do; those of larger ones outgrow the caches.
+    """
+    ways = _stacks(trials, build)
+    if len(ways) == 1:
+        return next(iter(ways))[1]
+    training = build(trials[0])
+    size = _size(_rounds(ways, training.total_steps * len(trials), training.device)[0])
+    assert size is not None
+    return size
+
+
+def _building(build: BuildTrial, trial: Trial) -> float:
+    """Seconds until a run is ready to go."""
+    started = time.perf_counter()
+    build(trial)
+    return time.perf_counter() - started
+
+
+def _size(best: dict[Candidate, float]) -> int | None:
+    stacks = {size: seconds for (name, size), seconds in best.items() if name == "stacked"}
+    return min(stacks, key=lambda size: stacks[size]) if stacks else None
+
+
+def _rounds(ways: StepTimes, total: int, device: torch.device) -> tuple[dict[Candidate, float], float]:
+    """The least seconds a step and run of each way, which take turns; what else runs here only ever adds to a time.
+
+    Second, the seconds until the last stack was under way: built, warm and recorded. A stack that does not fit into
+    memory is left out.
+    """
+    started, begun = time.perf_counter(), 0.0
+    best: dict[Candidate, float] = {}
+    for name, size in ways:
+        smaller = [seconds for (other, _), seconds in best.items() if other == "stacked"]
+        if name == "stacked" and smaller:
+            cost = (WARM_UP + 1) * size * min(smaller)
+            if cost > SHARE * total * min(best.values()):
+                continue
+        unrecorded = RECORDED_FROM if name == "stacked" and device.type == "cuda" else 0
+        began = time.perf_counter()
+        try:
+            best[name, size] = _taken(ways[name, size], name, size, WARM_UP + unrecorded)
+        except (RuntimeError, MemoryError) as error:
+            if not memory.is_out_of_memory(error):
+                raise
+        if name == "stacked":
+            begun = time.perf_counter() - began
+    for _ in range(ROUNDS - 1):
+        if time.perf_counter() - started > SHARE * total * min(best.values()):
+            break
+        for (name, size), seconds in best.items():
+            best[name, size] = min(seconds, _taken(ways[name, size], name, size))
+    return best, begun
+
+
+def _taken(steps: Iterator[float], name: str, size: int, warm_up: int = 0) -> float:
+    """The least seconds a step and run of a few steps."""
+    for _ in range(warm_up):
+        next(steps)
+    return min(next(steps) for _ in range(STEPS[name])) / size
+
+
+def _stacks(trials: Sequence[Trial], build: BuildTrial) -> StepTimes:
+    """Stacks of several sizes, the smallest first: as many runs as memory allows, a third of them, and so on.
+
+    On CUDA only the first: a larger stack has the same number of kernels, and no cache that it could outgrow. Its runs
+    are spread evenly.
+    """
+    training = build(trials[0])
+    most, runs = stackable.runs_at_once(training), len(trials)
+    if training.device.type == "cuda":
+        sizes = [math.ceil(runs / math.ceil(runs / most))]
+    else:
+        sizes = [min(runs, most)]
+        while sizes[-1] // 3 >= SMALLEST_STACK:
+            sizes.append(sizes[-1] // 3)
+    return {("stacked", size): stacked_step_times(trials[:size], build) for size in reversed(sizes)}
