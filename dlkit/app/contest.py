@@ -23,7 +23,7 @@ from dlkit.recipe import Recipe
 from dlkit.sweep.engines.loop import run_trial
 from dlkit.sweep.engines.workers import run_in_workers
 from dlkit.sweep.trials import SweepEvent, Trial, TrialResult
-from dlkit.train import machine
+from dlkit.train.device import pick_device
 from dlkit.train.training import Training
 
 
@@ -80,7 +80,7 @@ def _join_contest(contest: Contest, stop: Event) -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    machine.pick_device(str(contest.device))  # which sets up the process for it
+    pick_device(str(contest.device))  # which sets up the process for it
     contest.should_stop = stop.is_set
     _contest = contest
 

@@ -22,15 +22,16 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
-from dlkit.data.batches import ImageBatches, mixed_seed
+from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
 from dlkit.data.dataset import statistics as statistics_of
+from dlkit.data.epochs import hashed_seed
 from dlkit.models.resnet import ResNet, resnet20
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
 from dlkit.pretrained.vision import translate
-from dlkit.train.machine import keep_freed_memory
-from dlkit.train.training import autocast
+from dlkit.train.device import keep_freed_memory
+from dlkit.train.precision import autocast
 from dlkit.train.weights import load_weights
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
@@ -86,7 +87,7 @@ def assert_same_crops(source: ImageBatches, split: Split, normalise: Any) -> Non
     numbered = copy.copy(source)
     numbered._targets = torch.arange(source.samples)
     (inputs, rows) = next(numbered.epoch(0))
-    generator.manual_seed(mixed_seed(source.seed, 0))
+    generator.manual_seed(hashed_seed(source.seed, 0))
     order = torch.randperm(source.samples, generator=generator)
     mirrored, down, right, *_ = source._draw(generator, order, 0)
     assert torch.equal(rows, order[: len(rows)])

@@ -31,8 +31,8 @@ from dlkit.sweep.engines.stack_members import stack_members
 from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.engines.step_times import stacked_step_times
 from dlkit.sweep.trials import Trial, TrialResult, parse_learning_rates, trial_grid
-from dlkit.train.machine import keep_freed_memory
-from dlkit.vectorized.stack import Stack
+from dlkit.train.device import keep_freed_memory
+from dlkit.vectorized.stacked_runs import StackedRuns
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 9
@@ -93,7 +93,7 @@ def plain_loop(contest: Contest, trial: Trial) -> Iterator[tuple[float, float]]:
 def check_equal(contest: Contest) -> None:
     """A dozen steps of a run of each optimizer, stacked and alone."""
     trials = trial_grid(OPTIMIZERS, [1e-3], 1)
-    stack = Stack(stack_members(trials, contest.training))
+    stack = StackedRuns(stack_members(trials, contest.training))
     together = torch.stack([stack.take_step(step, batch) for step, batch in itertools.islice(stack.batches(), 12)])
     for column, trial in enumerate(trials):
         alone = [loss for _, loss in itertools.islice(plain_loop(contest, trial), 12)]

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from dlkit.data.batches import Batches
 from dlkit.data.dataset import Split, standardised, statistics
 from dlkit.data.known import Known
-from dlkit.data.tables import table_dataset as tables
+from dlkit.data.tables import table_data as tables
 from dlkit.data.text.labelled import texts
 from dlkit.errors import DlkitError, RequestError
 

@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from dlkit.data.tables import table_dataset as tables
+from dlkit.data.tables import table_data as tables
 from dlkit.errors import DlkitError, RequestError
 
 Columns = dict[str, list[Any]]

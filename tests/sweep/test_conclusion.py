@@ -13,7 +13,7 @@ from dlkit.sweep import statistics, tunability, verdict
 from dlkit.sweep.engines import stacked
 from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.sweep.verdict import Verdict
-from dlkit.vectorized.stack import StackEvaluated, StackLogged
+from dlkit.vectorized.stacked_runs import StackEvaluated, StackLogged
 
 INF = math.inf
 Table = dict[str, dict[float, list[float]]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,14 +18,18 @@ import torch
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
-from dlkit.errors import DlkitError
+from dlkit.doctor.checks.stacks import stackable_optimizers
+from dlkit.errors import DlkitError, NotFiniteError
+from dlkit.storage.run_reference import checkpoint_name
 from dlkit.sweep.engines import stack_checkpoints as keeping
 from dlkit.sweep.engines.loop import run_in_loop
 from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
 from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.trials import SweepEvent, TrialResult, TrialsAdvanced, trial_grid
+from dlkit.train import checkpoint
+from dlkit.train.checkpoint import Checkpoint
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 SETTINGS = [
     "model.dropout=0.2", "model.norm=batch", "model.hidden=[16]", "data.validation=0.1", "train.epochs=null",
     "train.steps=12", "train.eval_every=5 steps", "train.log_every=5", "train.precision=fp32", "train.compile=off",
@@ -83,6 +88,61 @@ def test_a_damaged_stack_is_named(contest: Contest, tmp_path: Path) -> None:
     data[-1] ^= 1
     file.write_bytes(data)
     with pytest.raises(DlkitError, match=r"damaged checkpoint: .*parameters\.safetensors"):
+        next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
+
+
+def _rewritten(folder: Path, change: Callable[[Checkpoint], None]) -> None:
+    """Change a stack on the disk as its own writer would, hashes and all."""
+    (step,) = checkpoint.steps_in(folder / "stack")
+    saved = checkpoint.load_checkpoint(folder / "stack" / checkpoint_name(step))
+    change(saved)
+    checkpoint.save_checkpoint(folder / "stack", saved)
+
+
+def test_a_saved_stack_whose_weights_are_not_finite_is_named(contest: Contest, tmp_path: Path) -> None:
+    trials = trial_grid(["sgd"], [1e-2], 2)
+    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
+
+    def spoil(saved: Checkpoint) -> None:
+        saved.tensors["parameters"]["mlp.0.weight"][1, 0, 0] = torch.inf
+
+    _rewritten(tmp_path, spoil)
+    with pytest.raises(NotFiniteError, match=r"step-\d+: mlp.0.weight holds numbers that are not finite"):
+        next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
+
+
+def test_a_run_that_has_diverged_may_be_saved_and_stays_diverged(contest: Contest, tmp_path: Path) -> None:
+    trials = trial_grid(["sgd"], [1e-2, 1e30], 1)
+    whole = bare(run_stacked(trials, contest.training))
+    assert [outcome.diverged for outcome in whole] == [False, True]
+    assert (
+        bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(1)))) == []
+    )  # before a loss shows it
+    assert bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))) == whole
+
+
+def test_the_saved_stack_of_another_race_is_refused(contest: Contest, tmp_path: Path) -> None:
+    trials = trial_grid(["sgd"], [1e-2], 2)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text(f"seed: {name}\n")
+        list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path / name, after(3))))
+    shutil.rmtree(tmp_path / "b" / "stack")
+    shutil.copytree(tmp_path / "a" / "stack", tmp_path / "b" / "stack")
+    assert StackCheckpoints(tmp_path / "a").load() is not None
+    with pytest.raises(DlkitError, match="is of another race"):
+        StackCheckpoints(tmp_path / "b").load()
+
+
+def test_a_saved_stack_of_another_model_is_refused(contest: Contest, tmp_path: Path) -> None:
+    trials = trial_grid(["sgd"], [1e-2], 2)
+    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
+
+    def spoil(saved: Checkpoint) -> None:
+        saved.tensors["parameters"]["mlp.0.weight"] = torch.zeros(2, 3, 3)
+
+    _rewritten(tmp_path, spoil)
+    with pytest.raises(DlkitError, match="other parameters"):
         next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
 
 

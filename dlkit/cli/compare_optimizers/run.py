@@ -73,10 +73,10 @@ class OnRecipe:
         from dlkit.sweep.engines.loop import run_in_loop
         from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
         from dlkit.sweep.engines.stacked import run_stacked
-        from dlkit.train import machine
+        from dlkit.train.device import pick_device
         from dlkit.vectorized import stackable
 
-        contest = Contest(self.prepared, machine.pick_device(self.device), should_stop)
+        contest = Contest(self.prepared, pick_device(self.device), should_stop)
         with preparing(self.output.quiet):
             first = contest.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
         recorded(first.device, contest.dataset.sources)

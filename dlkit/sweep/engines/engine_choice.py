@@ -14,7 +14,7 @@ from dlkit import memory
 from dlkit.sweep.engines.loop import BuildTrial
 from dlkit.sweep.engines.step_times import lone_step_times, stacked_step_times
 from dlkit.sweep.trials import Trial
-from dlkit.vectorized import recorded, stackable
+from dlkit.vectorized import graph_replay, stackable
 
 # Each engine warms up, and is then timed by the best of some rounds of a few steps each.
 WARM_UP, ROUNDS, STEPS = 2, 5, {"loop": 4, "workers": 4, "stacked": 1}
@@ -26,7 +26,7 @@ MARGIN = 0.9
 # Stacks of fewer runs are not tried where more fit.
 SMALLEST_STACK = 8
 # Steps of a stack that run as they are before it is recorded, which is done in the last of them.
-RECORDED_FROM = recorded.WARM_UP
+RECORDED_FROM = graph_replay.WARM_UP
 # A learning rate at which no run diverges; a step takes as long at any.
 HARMLESS = 1e-9
 # A race that the loop runs in so many seconds is not worth timing.
@@ -93,7 +93,7 @@ def stacking_obstacle(trials: Sequence[Trial], build: BuildTrial) -> str | None:
         if not getattr(training.optimizer, "elementwise", False):
             break  # the one that cannot; in all else they are alike
         training = build(trial)
-    return stackable.unsupported(training)
+    return stackable.why_not_stackable(training)
 
 
 def best_stack_size(trials: Sequence[Trial], build: BuildTrial) -> int:

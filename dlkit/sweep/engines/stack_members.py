@@ -8,12 +8,12 @@ from torch import Tensor
 
 from dlkit.sweep.engines.loop import BuildTrial
 from dlkit.sweep.trials import Trial
-from dlkit.train import random_state
+from dlkit.train import rng
 from dlkit.train.training import Training
-from dlkit.vectorized.stack import Members
+from dlkit.vectorized.stacked_runs import StackMembers
 
 
-def stack_members(trials: Sequence[Trial], build: BuildTrial) -> Members:
+def stack_members(trials: Sequence[Trial], build: BuildTrial) -> StackMembers:
     """The runs of a stack; those of one optimizer and setting stand side by side.
 
     Runs of one seed begin with the same weights and batches, those of one setting with the same optimizer: one of each
@@ -33,13 +33,13 @@ def stack_members(trials: Sequence[Trial], build: BuildTrial) -> Members:
                 continue
         training = build(trial)
         # a lone run would start now, with the generator in this state
-        generators.setdefault(trial.seed, random_state.of_device(training.device))
+        generators.setdefault(trial.seed, rng.device_state(training.device))
         first = of_seeds.setdefault(trial.seed, training)
         training.batches, training.evaluations = first.batches, first.evaluations  # one copy of the data a seed
         if not known:
             groups.append((index, index + 1))
             of_groups.append(training)
-    return Members(
+    return StackMembers(
         [seeds.index(c.seed) for c in trials],
         groups,
         [of_seeds[seed] for seed in seeds],

@@ -14,7 +14,7 @@ from dlkit.sweep.trials import StackHalved, StackNotRecorded, SweepEvent, Trial,
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.settings import steps_between
 from dlkit.vectorized import stackable
-from dlkit.vectorized.stack import Stack, StackEvaluated, StackLogged, StackStepped
+from dlkit.vectorized.stacked_runs import StackedRuns, StackEvaluated, StackLogged, StackStepped
 
 
 def run_stacked(
@@ -70,7 +70,7 @@ def _one_stack(
     first = members.of_seeds[0]
     total = first.total_steps
     outcomes = list(begun) or [TrialResult.begin(trial, total) for trial in trials]
-    underway = Stack(members)
+    underway = StackedRuns(members)
     before = 0.0
     if saved is not None:
         underway.restore(saved)

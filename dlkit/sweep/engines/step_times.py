@@ -12,14 +12,14 @@ from dlkit.sweep.engines.stack_members import stack_members
 from dlkit.sweep.trials import Trial
 from dlkit.train.events import StepDone
 from dlkit.train.loop import fit
-from dlkit.vectorized.stack import Stack
+from dlkit.vectorized.stacked_runs import StackedRuns
 
 
 def stacked_step_times(trials: Sequence[Trial], build: BuildTrial) -> Iterator[float]:
     """Wall time of one step of all these runs after the other, without end."""
     members = stack_members(trials, build)
     while True:
-        stack = Stack(members)
+        stack = StackedRuns(members)
         batches = stack.batches()
         while True:
             started = time.perf_counter()
