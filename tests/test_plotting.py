@@ -18,7 +18,7 @@ from dlkit.information import plots
 from dlkit.metrics import ood_histogram
 from dlkit.plotting import make_axes, require_figure, save_figure
 from dlkit.sweep import figures
-from dlkit.sweep.statistics import summarize
+from dlkit.sweep.summary import summarize
 from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.train import run_plots
 

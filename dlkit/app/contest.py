@@ -22,7 +22,8 @@ from dlkit.data.dataset import Dataset
 from dlkit.recipe import Recipe
 from dlkit.sweep.engines.loop import run_trial
 from dlkit.sweep.engines.workers import run_in_workers
-from dlkit.sweep.trials import SweepEvent, Trial, TrialResult
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.train.device import pick_device
 from dlkit.train.training import Training
 

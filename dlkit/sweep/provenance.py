@@ -1,7 +1,7 @@
-"""How a race came about, in its folder: its recipe, where it was run, what was asked for, and how to repeat it.
+"""The provenance of a sweep, kept in its folder: recipe, environment, options, and the command that repeats it.
 
-    recipe.yaml       the recipe with every default written out; a surface has none
-    environment.json  versions, hardware, command line and the data's hashes, as `train` writes them
+    recipe.yaml       the recipe with every default written out (none for a surface)
+    environment.json  versions, hardware, command line and hashes of the data, as `train` writes them
     race.json         optimizers, learning rates, seeds, engine; and the command that repeats the race
 
 Free of torch.
@@ -20,18 +20,18 @@ from dlkit.storage.atomic_file import write_text
 from dlkit.text_input import ordinary_file, read_json_mapping
 
 RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
-# Options of the command that a repetition gives again, where they were given.
+# Options that the repeating command passes again if they were given.
 _OPTIONS = ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed", "metric", "target", "start", "device")
 
 
 def record_or_compare(folder: Path, recipe: str | None, environment: Mapping[str, Any]) -> list[str]:
-    """Write the recipe and the environment, or compare them with those that the race was begun with.
+    """Write the recipe and the environment of a new sweep, or compare them with those it was started with.
 
     Returns:
-        What is different now and may change the numbers of the runs that are missing: versions, hardware.
+        Differences that may change the numbers of the remaining runs: versions, hardware.
 
     Raises:
-        RequestError: it was begun with another recipe, or on other data.
+        RequestError: the sweep was started with another recipe or on other data.
         DlkitError: a file cannot be read or written.
     """
     saved = folder / RECIPE
@@ -53,13 +53,13 @@ def record_or_compare(folder: Path, recipe: str | None, environment: Mapping[str
 
 
 def read_record(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON file of a race; empty if there is none, as in folders of earlier versions."""
+    """A JSON file of a sweep; empty if absent, as in folders of earlier versions."""
     path = folder / name
     return read_json_mapping(path, "race again in another folder") if path.exists() else {}
 
 
 def origin_of_recipe(recipe: Path) -> dict[str, Any]:
-    """race.json of the race in whose folder a recipe lies; empty where it is of none."""
+    """race.json of the sweep to whose folder a recipe belongs; empty if it belongs to none."""
     return read_record(recipe.parent, RACE) if recipe.name == RECIPE else {}
 
 
@@ -69,12 +69,13 @@ def write_race_record(
     """Write race.json.
 
     Args:
-        folder: of the race.
-        asked: the options that it was asked for with.
-        on: arguments of the command that repeats it: the recipe in the folder, and its changes; or the surface.
-        engine: by which it is run; None on a surface.
-        size: of its stacks.
-        remarks: what is different from when it was begun.
+        folder: of the sweep.
+        asked: the options of the command.
+        on: positional arguments of the command that repeats it: the recipe in the folder and its overrides, or the
+            surface.
+        engine: the engine; None on a surface.
+        size: runs per stack.
+        remarks: differences from the environment it was started in.
     """
     earlier = read_record(folder, RACE).get("resumed", [])
     command = ["dlkit", "compare-optimizers", *on]
@@ -91,7 +92,7 @@ def write_race_record(
 
 
 def provenance_rows(folder: Path) -> list[tuple[str, str]]:
-    """How a race came about, to be shown: name and text. Empty for folders of earlier versions."""
+    """Rows (name, value) for the report; empty for folders of earlier versions."""
     race, environment = read_record(folder, RACE), read_record(folder, ENVIRONMENT)
     if not race or not environment:
         return []

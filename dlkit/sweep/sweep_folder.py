@@ -1,4 +1,4 @@
-"""The folder of a race: its runs as lines, written as they finish, and its summary. Free of torch."""
+"""The folder of a sweep: runs.jsonl, which grows as trials finish, and what is made of it. Free of torch."""
 
 from __future__ import annotations
 
@@ -18,15 +18,25 @@ from dlkit.text_input import ordinary_file
 RUNS, SUMMARY, PAGE, STACK = "runs.jsonl", "summary.json", "report.html", "stack"
 _DRAWN = ("surface", "sensitivity", "curves", "tuning", "profile")
 _FIGURES = tuple(f"{name}.{kind}" for name in _DRAWN for kind in ("svg", "png"))
-# all that a race writes into its folder
+# everything that a sweep writes into its folder
 FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, provenance.RECIPE, provenance.ENVIRONMENT, provenance.RACE, *_FIGURES)
 
 
 class SweepFolder:
-    """The finished runs, and where they are written as they come: each line is on the disk before the next run ends."""
+    """The finished trials of a sweep. Each is appended to runs.jsonl before the next one finishes.
 
-    engine: str | None  # by which the race is run
-    size: int | None  # of its stacks
+    Args:
+        path: of the folder, which is created and locked; None keeps nothing on disk.
+        resume: go on with the sweep in the folder.
+        facts: what identifies the sweep, as the first line of runs.jsonl holds it.
+
+    Raises:
+        RequestError: the folder holds a sweep and `resume` is not set, or that of other facts; or it is a file.
+        DlkitError: the folder cannot be written, is in use, or its runs.jsonl is damaged.
+    """
+
+    engine: str | None  # that runs the trials
+    size: int | None  # runs per stack
 
     def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
         self.path, self.outcomes, self.engine, self.size = path, list[TrialResult](), None, None
@@ -42,7 +52,7 @@ class SweepFolder:
         require_own_files(path)
         self._lock = lock_folder(path, "--out")
         text = ordinary_file(runs).read_bytes() if runs.exists() else b""
-        if _line(head).startswith(text):  # nothing, or what a kill left of the first line
+        if _line(head).startswith(text):  # empty, or a first line cut short by a kill
             runs.unlink(missing_ok=True)
             self._append(head)
             return
@@ -57,12 +67,13 @@ class SweepFolder:
             os.truncate(runs, text.rfind(b"\n") + 1)
 
     def add(self, outcome: TrialResult) -> None:
+        """Record a finished trial."""
         self.outcomes.append(outcome)
         if self.path is not None:
             self._append(outcome.record())
 
     def choose(self, engine: str, size: int | None) -> None:
-        """Note by which engine the race is run, and how large its stacks are, so that it goes on by the same."""
+        """Record the engine and its stack size, so that a resumed sweep uses the same."""
         if self.path is not None and (engine, size) != (self.engine, self.size):
             self._append({"kind": "engine", "engine": engine, "size": size})
         self.engine, self.size = engine, size
@@ -82,7 +93,7 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def identity(folder: Path) -> str:
-    """A sha256 of what makes a race this race and no other: what was asked for, its recipe and its data."""
+    """A sha256 that identifies a sweep: over its options, its recipe and the hashes of its data."""
     head, recipe = b"", b""
     if (folder / RUNS).exists():
         with ordinary_file(folder / RUNS).open("rb") as runs:
@@ -94,15 +105,18 @@ def identity(folder: Path) -> str:
 
 
 def require_own_files(folder: Path) -> None:
-    """Raise DlkitError if a part of a race is a link that leads out of its folder: what is there is not the race's."""
+    """Raise DlkitError if one of the sweep's files is a link that leads out of its folder."""
     for name in FILES:
         require_inside(folder, folder / name)
 
 
 def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str | None, int | None]]:
-    """The first line of runs.jsonl, its outcomes, and the last engine with the size of its stacks.
+    """The first line of runs.jsonl, the results, and the latest (engine, stack size).
 
-    A last line that a kill cut short is left out.
+    A last line that a kill cut short is ignored.
+
+    Raises:
+        DlkitError: the file cannot be read or is damaged.
     """
     try:
         lines = ordinary_file(path).read_text(encoding="utf-8").split("\n")
@@ -111,7 +125,7 @@ def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str 
     except UnicodeDecodeError as error:
         raise DlkitError(f"{path} is damaged: {error}", "race again in another folder") from error
     records: list[dict[str, Any]] = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break was never finished
+    for number, line in enumerate(lines[:-1], start=1):  # text after the last line break is an unfinished line
         try:
             record = json.loads(line)
         except ValueError as error:
@@ -131,7 +145,7 @@ def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str 
 
 
 def read_finished_sweep(folder: Path) -> tuple[str, str, list[TrialResult]]:
-    """The title of a finished race, the loss that it was judged by, and its runs. Raises DlkitError if it is none."""
+    """The title of a finished sweep, the loss it was judged by, and its results. Raises DlkitError if it is not one."""
     require_own_files(folder)
     head, outcomes, _ = load_runs(folder / RUNS)
     if not outcomes:

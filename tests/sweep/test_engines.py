@@ -19,7 +19,8 @@ from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
 from dlkit.sweep.engines.stack_members import stack_members
 from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.engines.step_times import stacked_step_times
-from dlkit.sweep.trials import SweepEvent, Trial, TrialResult, trial_grid
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial, TrialResult, trial_grid
 from dlkit.vectorized import stackable
 from dlkit.vectorized.stacked_runs import StackedRuns
 

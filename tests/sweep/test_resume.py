@@ -25,7 +25,8 @@ from dlkit.sweep.engines import stack_checkpoints as keeping
 from dlkit.sweep.engines.loop import run_in_loop
 from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
 from dlkit.sweep.engines.stacked import run_stacked
-from dlkit.sweep.trials import SweepEvent, TrialResult, TrialsAdvanced, trial_grid
+from dlkit.sweep.events import SweepEvent, TrialsAdvanced
+from dlkit.sweep.trials import TrialResult, trial_grid
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 

@@ -13,6 +13,7 @@ from scipy import stats
 from dlkit.errors import RequestError
 from dlkit.sweep import search, statistics, tunability
 from dlkit.sweep.search import LogUniform
+from dlkit.sweep.summary import summarize
 from dlkit.sweep.trials import Trial, TrialResult
 
 OPTIONS = {"momentum": ["lr", "weight_decay", "momentum"], "adam": ["lr", "weight_decay", "eps", "beta1", "beta2"]}
@@ -97,7 +98,7 @@ def runs(table: dict[str, list[float]]) -> list[TrialResult]:
 
 def test_performance_profiles_against_their_definition() -> None:
     table = {"sgd": [2.0, 3.0, 1.0, 4.0], "adam": [1.0, 3.0, 2.0, 1.0], "adamw": [4.0, 4.0, 4.0, 1.1]}
-    curves = tunability.performance_profiles(statistics.summarize(runs(table), "val/loss"))
+    curves = tunability.performance_profiles(summarize(runs(table), "val/loss"))
     best = [min(column) for column in zip(*table.values(), strict=True)]
     for name, losses in table.items():
         for tau, share in curves[name]:
@@ -105,11 +106,9 @@ def test_performance_profiles_against_their_definition() -> None:
         assert curves[name][0][0] == 1.0
         assert curves[name][-1][1] == 1.0
     assert curves["sgd"][0] == (1.0, 0.5)
-    always = tunability.performance_profiles(
-        statistics.summarize(runs({"sgd": [math.inf] * 2, "adam": [1.0, 2.0]}), "val/loss")
-    )
+    always = tunability.performance_profiles(summarize(runs({"sgd": [math.inf] * 2, "adam": [1.0, 2.0]}), "val/loss"))
     assert always == {"sgd": [(1.0, 0.0)], "adam": [(1.0, 1.0)]}
-    assert tunability.performance_profiles(statistics.summarize(runs({"sgd": [-1.0], "adam": [1.0]}), "val/loss")) == {}
+    assert tunability.performance_profiles(summarize(runs({"sgd": [-1.0], "adam": [1.0]}), "val/loss")) == {}
 
 
 def test_equals_are_seldom_told_apart() -> None:

@@ -21,7 +21,8 @@ from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
 from dlkit.sweep.engines.stack_members import stack_members
 from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.engines.step_times import lone_step_times
-from dlkit.sweep.trials import StackHalved, StackNotRecorded, Trial, TrialResult, trial_grid
+from dlkit.sweep.events import StackHalved, StackNotRecorded
+from dlkit.sweep.trials import Trial, TrialResult, trial_grid
 from dlkit.train.events import StepDone
 from dlkit.train.loop import Training
 from dlkit.vectorized import convolution, stackable
@@ -259,7 +260,7 @@ def test_what_comes_before_the_steps_counts_on_cuda(
     monkeypatch.setattr(engine_choice, "lone_step_times", lambda build, trial, threads: itertools.repeat(1e-3))
     monkeypatch.setattr(engine_choice, "_stacks", lambda trials, build: {("stacked", 10): itertools.repeat(1e-4)})
     monkeypatch.setattr(engine_choice, "stacking_obstacle", lambda trials, build: None)
-    monkeypatch.setattr(engine_choice, "_building", lambda build, trial: 0.1)
+    monkeypatch.setattr(engine_choice, "_build_seconds", lambda build, trial: 0.1)
     monkeypatch.setattr(engine_choice, "_rounds", lambda *_: ({("loop", 1): 1e-3, ("stacked", 10): 1e-5}, 5.0))
     choice = engine_choice.fastest_engine(trials, on_cuda, 1)
     total = 50 * steps

@@ -143,21 +143,23 @@ def compare_optimizers_command(
         if claim:
             _check_claim(claim, names)
         kind, outcomes = race.run(surface, functools.partial(sweep_folder.SweepFolder, folder, resume, facts), metric)
-    from dlkit.sweep import statistics, verdict
+    from dlkit.sweep.assertion import assertion_objection, parse_assertion
+    from dlkit.sweep.statistics import paired_differences
+    from dlkit.sweep.summary import summarize
 
-    summaries, exact = statistics.summarize(outcomes, kind), surface is not None
-    wanted = statistics.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
-    result = RaceView(title, kind, outcomes, summaries, statistics.paired_differences(summaries, exact), target, exact)
+    summaries, exact = summarize(outcomes, kind), surface is not None
+    wanted = parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
+    result = RaceView(title, kind, outcomes, summaries, paired_differences(summaries, exact), target, exact)
     if folder is not None:
         result.write(folder, surface)
     if animate is not None:
         if surface is None:
             raise RequestError(f"--animate is about a surface, and {title} is none", "leave it out")
-        from dlkit.sweep import figures
+        from dlkit.sweep import trajectories
 
-        figures.animate_trajectories(animate, surface, result.best_runs(), title)
+        trajectories.animate_trajectories(animate, surface, result.best_runs(), title)
     result.emit(output)
-    why = verdict.assertion_objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
+    why = assertion_objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
     if why is not None:
         raise VerdictError(*why)
     if all(summary.best is None for summary in summaries):
@@ -179,9 +181,9 @@ def _refuse(given: dict[str, bool], why: str) -> None:
 
 def _check_claim(claim: str, names: list[str]) -> None:
     """Before anything is run."""
-    from dlkit.sweep import statistics
+    from dlkit.sweep.assertion import parse_assertion
 
-    statistics.parse_assertion(claim, names)
+    parse_assertion(claim, names)
 
 
 def _point(text: str | None) -> tuple[float, float] | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from dlkit.cli.narrow import bar, packed
 from dlkit.cli.train.view import duration
-from dlkit.sweep.trials import Trial, TrialResult, TrialsAdvanced
+from dlkit.sweep.events import TrialsAdvanced
+from dlkit.sweep.trials import Trial, TrialResult
 
 _LINE_EVERY_SECONDS = 10.0
 _SHOWN_AFTER_SECONDS = 0.5

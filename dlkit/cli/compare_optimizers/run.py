@@ -13,7 +13,8 @@ from dlkit.cli.progress import preparing
 from dlkit.errors import RequestError
 from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
-from dlkit.sweep.trials import SweepEvent, Trial
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial
 
 if TYPE_CHECKING:
     import torch

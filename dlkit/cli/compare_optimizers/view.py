@@ -14,7 +14,8 @@ from dlkit.sweep.sweep_folder import PAGE, SUMMARY
 from dlkit.sweep.trials import TrialResult
 
 if TYPE_CHECKING:
-    from dlkit.sweep.statistics import OptimizerSummary, PairedDifference
+    from dlkit.sweep.statistics import PairedDifference
+    from dlkit.sweep.summary import OptimizerSummary
     from dlkit.sweep.surfaces import Surface
 
 
@@ -46,7 +47,8 @@ class RaceView:
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""
-        from dlkit.sweep import statistics, tunability
+        from dlkit.sweep import tunability
+        from dlkit.sweep.summary import rank_optimizers
 
         name, _, text = target.partition("=")
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
@@ -57,7 +59,7 @@ class RaceView:
             raise RequestError(f"--target {target}: no number", "write --target loss=0.2") from None
         if full is None:
             raise RequestError(f"--target {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
-        for record, summary in zip(self.records, statistics.rank_optimizers(self.summaries), strict=True):
+        for record, summary in zip(self.records, rank_optimizers(self.summaries), strict=True):
             mine = summary.best_outcomes(self.outcomes)
             steps = tunability.steps_to(mine, full, value, full.endswith("accuracy"))
             # the time that a run takes in this race is spread evenly over its steps
@@ -173,7 +175,7 @@ class RaceView:
         return Group(table, Text(self.conclusion.text, style="green"))
 
     def write(self, folder: Path, surface: Surface | None) -> None:
-        from dlkit.sweep import figures, provenance, report
+        from dlkit.sweep import figures, provenance, report, trajectories
 
         drawn = [folder / f"{name}.svg" for name in ("sensitivity", "curves", "tuning")]
         figures.draw_sensitivity(drawn[0], self.summaries, self.metric, self.title)
@@ -187,7 +189,7 @@ class RaceView:
             about.append("No performance profile: a loss is not above 0, and ratios to it say nothing.")
         if surface is not None:
             drawn.insert(0, folder / "surface.svg")
-            figures.draw_trajectories(drawn[0], surface, self.best_runs(), self.title)
+            trajectories.draw_trajectories(drawn[0], surface, self.best_runs(), self.title)
         summary = {"optimizers": self.records, "verdict": self.verdict()}
         text = json.dumps(finite(summary), indent=1, allow_nan=False)
         write_text(folder / SUMMARY, text + "\n")

@@ -15,7 +15,8 @@ from dlkit.cli.console import Output, note
 from dlkit.cli.signals import GracefulStop
 from dlkit.recipe import Recipe
 from dlkit.sweep import provenance, surfaces, sweep_folder
-from dlkit.sweep.trials import StackHalved, StackNotRecorded, Trial, TrialResult
+from dlkit.sweep.events import StackHalved, StackNotRecorded
+from dlkit.sweep.trials import Trial, TrialResult
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,8 @@ from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
 from dlkit.sweep.engines.loop import run_in_loop
 from dlkit.sweep.engines.stacked import run_stacked
-from dlkit.sweep.trials import SweepEvent, Trial, TrialResult, trial_grid
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial, TrialResult, trial_grid
 
 MOST = 2e-3  # between two losses, as a share
 # Learning rates as shares of the default: small ones, since many rules begin with steps along the sign of a gradient,

@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from dlkit.errors import DivergedError
-from dlkit.sweep.trials import SweepEvent, Trial, TrialResult, TrialsAdvanced
+from dlkit.sweep.events import SweepEvent, TrialsAdvanced
+from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.train.events import Evaluated, Finished, StepDone
 from dlkit.train.loop import fit
 from dlkit.train.training import Training
@@ -16,7 +17,7 @@ BuildTrial = Callable[[Trial], Training]
 
 
 def run_trial(training: Training, trial: Trial) -> Iterator[SweepEvent]:
-    """One run on its own; its outcome comes last, unless it is asked to stop."""
+    """Train one trial. Its result comes last, unless it was asked to stop."""
     outcome, started = TrialResult.begin(trial, 0), time.perf_counter()
     try:
         for event in fit(training):
@@ -40,10 +41,10 @@ def run_trial(training: Training, trial: Trial) -> Iterator[SweepEvent]:
 
 
 def run_in_loop(trials: Sequence[Trial], build: BuildTrial) -> Iterator[SweepEvent]:
-    """One after the other, in this process."""
+    """Train the trials one after another."""
     for trial in trials:
-        told: SweepEvent | None = None
-        for told in run_trial(build(trial), trial):
-            yield told
-        if not isinstance(told, TrialResult):  # asked to stop
+        event: SweepEvent | None = None
+        for event in run_trial(build(trial), trial):
+            yield event
+        if not isinstance(event, TrialResult):  # asked to stop
             return

@@ -1,4 +1,4 @@
-"""The state of a stack that is underway, on the disk: what a kill takes from a race is bounded."""
+"""Checkpoints of an unfinished stack, so that a killed sweep loses a bounded amount of work."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.finite import require_finite_weights
 
-# A kill loses no more than so much of a stack's work; where saving is slow, than so many times what a save takes.
+# A stack is saved every 15 seconds or, if saving is slow, after 20 times the duration of a save.
 SECONDS, SAVES = 15.0, 20.0
 
 
 class StackCheckpoints:
-    """Saves checkpoints of a stack in a folder, every now and then and whenever the race is asked to stop.
+    """The latest checkpoint of a stack, saved at intervals and when the sweep is asked to stop.
 
     Args:
-        folder: of the race; None keeps nothing.
-        should_stop: whether the race is asked to stop.
+        folder: of the sweep; None saves nothing.
+        should_stop: whether the sweep was asked to stop.
     """
 
     def __init__(self, folder: Path | None = None, should_stop: Callable[[], bool] = lambda: False) -> None:
@@ -32,10 +32,10 @@ class StackCheckpoints:
         self._saved, self._cost = time.monotonic(), 0.0
 
     def load(self) -> Checkpoint | None:
-        """The last checkpoint.
+        """The latest checkpoint, or None.
 
         Raises:
-            DlkitError: it is damaged, no checkpoint of a stack, or that of another race.
+            DlkitError: it is damaged, not a checkpoint of a stack, or that of another sweep.
             NotFiniteError: weights of a run that had not diverged are NaN or infinite.
         """
         steps = checkpoint.steps_in(self.folder) if self.folder is not None else []
@@ -55,11 +55,12 @@ class StackCheckpoints:
         return saved
 
     def due(self) -> bool:
+        """Whether it is time to save."""
         waited = time.monotonic() - self._saved
         return self.folder is not None and (waited >= max(SECONDS, SAVES * self._cost) or self.should_stop())
 
     def save(self, state: Checkpoint) -> None:
-        """Save in place of the checkpoint before. Raises DlkitError if the disk refuses."""
+        """Replace the previous checkpoint. Raises DlkitError if it cannot be written."""
         assert self.folder is not None
         started = time.monotonic()
         state.state["race"] = sweep_folder.identity(self.folder.parent)
@@ -69,6 +70,6 @@ class StackCheckpoints:
         self._cost = self._saved - started
 
     def clear(self) -> None:
-        """The stack has finished."""
+        """Delete the checkpoint, once the stack has finished."""
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -14,10 +14,10 @@ from dlkit.vectorized.stacked_runs import StackMembers
 
 
 def stack_members(trials: Sequence[Trial], build: BuildTrial) -> StackMembers:
-    """The runs of a stack; those of one optimizer and setting stand side by side.
+    """The runs of a stack; those of one optimizer and setting are adjacent.
 
-    Runs of one seed begin with the same weights and batches, those of one setting with the same optimizer: one of each
-    is built, not every run.
+    Runs of one seed start from the same weights and see the same batches, and runs of one setting have the same
+    optimizer options: one training is built for each seed and each setting, not for every run.
     """
     seeds = list(dict.fromkeys(trial.seed for trial in trials))
     groups: list[tuple[int, int]] = []
@@ -32,15 +32,15 @@ def stack_members(trials: Sequence[Trial], build: BuildTrial) -> StackMembers:
             if trial.seed in of_seeds:
                 continue
         training = build(trial)
-        # a lone run would start now, with the generator in this state
+        # the state of the generator in which a lone run would start
         generators.setdefault(trial.seed, rng.device_state(training.device))
         first = of_seeds.setdefault(trial.seed, training)
-        training.batches, training.evaluations = first.batches, first.evaluations  # one copy of the data a seed
+        training.batches, training.evaluations = first.batches, first.evaluations  # one copy of the data per seed
         if not known:
             groups.append((index, index + 1))
             of_groups.append(training)
     return StackMembers(
-        [seeds.index(c.seed) for c in trials],
+        [seeds.index(trial.seed) for trial in trials],
         groups,
         [of_seeds[seed] for seed in seeds],
         of_groups,

@@ -1,4 +1,4 @@
-"""Run the whole grid of a race by one of three engines: stacked, workers or loop. Results come as they finish."""
+"""The stacked engine: many runs of one architecture trained at once, as one batched computation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from dlkit import memory
 from dlkit.sweep.engines.loop import BuildTrial
 from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
 from dlkit.sweep.engines.stack_members import stack_members
-from dlkit.sweep.trials import StackHalved, StackNotRecorded, SweepEvent, Trial, TrialResult, TrialsAdvanced
+from dlkit.sweep.events import StackHalved, StackNotRecorded, SweepEvent, TrialsAdvanced
+from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.settings import steps_between
 from dlkit.vectorized import stackable
@@ -18,101 +19,107 @@ from dlkit.vectorized.stacked_runs import StackedRuns, StackEvaluated, StackLogg
 
 
 def run_stacked(
-    trials: Sequence[Trial], build: BuildTrial, keep: StackCheckpoints | None = None, size: int | None = None
+    trials: Sequence[Trial], build: BuildTrial, checkpoints: StackCheckpoints | None = None, size: int | None = None
 ) -> Iterator[SweepEvent]:
-    """`size` runs at once, or as many as memory allows; a stack's outcomes come together.
+    """Train the trials in stacks of `size` runs, or of as many as fit into memory. A stack's results come together.
 
-    Goes on with the stack that `keep` holds. Where a stack turns out not to fit into memory, its runs begin again in
-    stacks of half the size.
+    Resumes the stack saved in `checkpoints`. If a stack turns out not to fit into memory, its runs restart in stacks of
+    half the size.
+
+    Args:
+        trials: the runs.
+        build: makes the training of a trial.
+        checkpoints: where stacks are saved on the way; by default nowhere.
+        size: runs per stack.
     """
-    keep = keep or StackCheckpoints()
+    checkpoints = checkpoints or StackCheckpoints()
     left = list(trials)
-    saved = keep.load()
+    saved = checkpoints.load()
     if saved is not None:
-        begun = [TrialResult.of_record(record) for record in saved.state["outcomes"]]
-        held = {outcome.trial for outcome in begun}
-        wanted, left = held & set(left), [trial for trial in left if trial not in held]
+        resumed = [TrialResult.of_record(record) for record in saved.state["outcomes"]]
+        stacked = {result.trial for result in resumed}
+        wanted, left = stacked & set(left), [trial for trial in left if trial not in stacked]
         if wanted:
-            # the whole stack as it was, so that its numbers come out as they would have
-            for told in _one_stack([outcome.trial for outcome in begun], build, keep, saved, begun):
-                if not isinstance(told, TrialResult) or told.trial in wanted:
-                    yield told
-    if not left or keep.should_stop():
+            # the whole stack as it was, so that the numbers are those of an uninterrupted run
+            for event in _one_stack([result.trial for result in resumed], build, checkpoints, saved, resumed):
+                if not isinstance(event, TrialResult) or event.trial in wanted:
+                    yield event
+    if not left or checkpoints.should_stop():
         return
     size = size or stackable.runs_at_once(build(left[0]))
     while left:
         together, failure = left[:size], None
         try:
-            yield from _one_stack(together, build, keep)
+            yield from _one_stack(together, build, checkpoints)
         except (RuntimeError, MemoryError) as error:
             if len(together) == 1 or not memory.is_out_of_memory(error):
                 raise
             failure = str(error)
         if failure is None:
             left = left[len(together) :]
-            if keep.should_stop():
+            if checkpoints.should_stop():
                 return
             continue
-        size = len(together) // 2  # outside of the handler, whose traceback holds the stack
+        size = len(together) // 2  # outside the handler, whose traceback keeps the stack alive
         memory.release_memory()
-        keep.clear()
+        checkpoints.clear()
         yield StackHalved(len(together), size)
 
 
 def _one_stack(
     trials: Sequence[Trial],
     build: BuildTrial,
-    keep: StackCheckpoints,
+    checkpoints: StackCheckpoints,
     saved: Checkpoint | None = None,
-    begun: Sequence[TrialResult] = (),
+    resumed: Sequence[TrialResult] = (),
 ) -> Iterator[SweepEvent]:
     members = stack_members(trials, build)
     first = members.of_seeds[0]
     total = first.total_steps
-    outcomes = list(begun) or [TrialResult.begin(trial, total) for trial in trials]
-    underway = StackedRuns(members)
+    results = list(resumed) or [TrialResult.begin(trial, total) for trial in trials]
+    stack = StackedRuns(members)
     before = 0.0
     if saved is not None:
-        underway.restore(saved)
+        stack.restore(saved)
         before = saved.state["seconds"]
     started = time.perf_counter()
     every = steps_between(first.settings.eval_every, first.steps_per_epoch) or total
-    for event in underway.run(every):
+    for event in stack.run(every):
         if isinstance(event, StackStepped):
-            yield TrialsAdvanced(event.step, outcomes)
-            if event.step < total and keep.due():
-                state = underway.capture()
+            yield TrialsAdvanced(event.step, results)
+            if event.step < total and checkpoints.due():
+                state = stack.capture()
                 state.state |= {
-                    "outcomes": [outcome.record() for outcome in outcomes],
+                    "outcomes": [result.record() for result in results],
                     "seconds": before + time.perf_counter() - started,
                 }
-                keep.save(state)
-            if event.step < total and keep.should_stop():
+                checkpoints.save(state)
+            if event.step < total and checkpoints.should_stop():
                 return
         else:
-            _note(outcomes, event)
-    if (why := underway.stepped.obstacle or underway.evaluation.added.obstacle) is not None:
+            _update(results, event)
+    if (why := stack.stepped.obstacle or stack.evaluation.added.obstacle) is not None:
         yield StackNotRecorded(why)
     share = (before + time.perf_counter() - started) / len(trials)
-    for outcome in outcomes:
-        outcome.seconds_share = share
-        if outcome.diverged:
-            outcome.loss, outcome.metrics = math.nan, {}
-    yield from outcomes
-    keep.clear()
+    for result in results:
+        result.seconds_share = share
+        if result.diverged:
+            result.loss, result.metrics = math.nan, {}
+    yield from results
+    checkpoints.clear()
 
 
-def _note(outcomes: Sequence[TrialResult], event: StackLogged | StackEvaluated) -> None:
-    """Write into the outcomes where the runs of a stack stand."""
+def _update(results: Sequence[TrialResult], event: StackLogged | StackEvaluated) -> None:
+    """Take the losses or metrics of all runs of a stack into their results."""
     if isinstance(event, StackLogged):
-        for outcome, loss, finite in zip(outcomes, event.losses, event.finite, strict=True):
-            if not finite and not outcome.diverged:
-                outcome.diverged, outcome.steps = True, event.step
-            outcome.loss = loss
+        for result, loss, finite in zip(results, event.losses, event.finite, strict=True):
+            if not finite and not result.diverged:
+                result.diverged, result.steps = True, event.step
+            result.loss = loss
     elif event.step:
-        for outcome, metrics in zip(outcomes, event.metrics, strict=True):
-            if not outcome.diverged and not all(map(math.isfinite, metrics.values())):
-                outcome.diverged, outcome.steps = True, event.step  # by the step behind its last loss
-            if not outcome.diverged:
-                outcome.curve.append((event.step, metrics))
-                outcome.metrics = metrics
+        for result, metrics in zip(results, event.metrics, strict=True):
+            if not result.diverged and not all(map(math.isfinite, metrics.values())):
+                result.diverged, result.steps = True, event.step  # in the step after its last finite loss
+            if not result.diverged:
+                result.curve.append((event.step, metrics))
+                result.metrics = metrics

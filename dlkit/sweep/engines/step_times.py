@@ -16,7 +16,7 @@ from dlkit.vectorized.stacked_runs import StackedRuns
 
 
 def stacked_step_times(trials: Sequence[Trial], build: BuildTrial) -> Iterator[float]:
-    """Wall time of one step of all these runs after the other, without end."""
+    """Wall time of each step of a stack of these runs, endlessly; the stack restarts when it is finished."""
     members = stack_members(trials, build)
     while True:
         stack = StackedRuns(members)
@@ -26,12 +26,12 @@ def stacked_step_times(trials: Sequence[Trial], build: BuildTrial) -> Iterator[f
             following = next(batches, None)
             if following is None:
                 break
-            stack.take_step(*following)[0].item()  # which waits for the device, and all that it was given before
+            stack.take_step(*following)[0].item()  # waits for the device
             yield time.perf_counter() - started
 
 
 def lone_step_times(build: BuildTrial, trial: Trial, threads: int) -> Iterator[float]:
-    """Wall time of one step of a lone run after the other, without end, with so many threads."""
+    """Wall time of each step of a lone run on `threads` threads, endlessly; the run restarts when it is finished."""
     usual = torch.get_num_threads()
     while True:
         training = build(trial)
@@ -41,7 +41,7 @@ def lone_step_times(build: BuildTrial, trial: Trial, threads: int) -> Iterator[f
             started = time.perf_counter()
             event = next(events, None)
             if training.device.type == "cuda":
-                torch.cuda.synchronize(training.device)  # the step was only launched
+                torch.cuda.synchronize(training.device)  # the step has only been launched
             seconds = time.perf_counter() - started
             torch.set_num_threads(usual)
             if event is None:

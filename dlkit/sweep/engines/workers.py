@@ -7,7 +7,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
-from dlkit.sweep.trials import SweepEvent, Trial, TrialResult
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial, TrialResult
 
 POLL_SECONDS = 0.2  # how often the parent checks whether it should stop
 
@@ -19,14 +20,14 @@ def run_in_workers(
     count: int,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[SweepEvent]:
-    """One run at a time in each of `count` processes of one thread.
+    """Train the trials in `count` processes of one thread each.
 
     Args:
         trials: the runs.
-        task: runs one of them, to nothing if it is stopped; it must pickle.
-        prepare: called once in each process with an event that is set when runs shall stop.
-        count: of processes.
-        should_stop: whether the race is asked to stop.
+        task: trains one trial, and returns None if it was stopped; must be picklable.
+        prepare: called once in each process, with an event that is set when runs are to stop.
+        count: number of processes.
+        should_stop: whether the sweep was asked to stop.
     """
     context = get_context("spawn")
     stop = context.Event()
@@ -43,4 +44,4 @@ def run_in_workers(
                         yield outcome
         finally:
             stop.set()
-            pool.shutdown(cancel_futures=True)  # copes with workers that the same signal has ended, unlike cancel()
+            pool.shutdown(cancel_futures=True)  # unlike cancel(), survives workers killed by the same signal
