@@ -1,4 +1,4 @@
-"""Make the folder that is published: from a listing, from the good part of a broken copy, from the user's own copy."""
+"""Build a data set: by a download, by repair of a damaged copy, or from the user's own copy."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from dlkit.errors import DlkitError
 
 
 def build_dataset(
-    dataset: DatasetInfo, listing: Listing, work: Path, order: DownloadRequest, reporter: Reporter
+    dataset: DatasetInfo, listing: Listing, work: Path, request: DownloadRequest, reporter: Reporter
 ) -> Manifest:
-    """Fetch and prepare into `work`/new; returns its manifest, which is written."""
+    """Fetch and prepare a data set into `work`/new, and return its manifest, which is written there, too."""
     from dlkit.download import prepare
 
     raw = work / "raw"
-    with _making(work) as new:
-        space.require_space_for_download(dataset, listing.files, dataset.total_rows, raw, order.root)
+    with _new_folder(work) as new:
+        space.require_space_for_download(dataset, listing.files, dataset.total_rows, raw, request.root)
         reporter.begin(dataset.name, {file.path: file.size for file in listing.files})
-        with web_errors(dataset, order):
-            fetched = fetch_files(dataset, listing.files, raw, order, reporter)
-        step = cancellable_step(order, reporter)
+        with web_errors(dataset, request):
+            fetched = fetch_files(dataset, listing.files, raw, request, reporter)
+        step = cancellable_step(request, reporter)
         new.mkdir(parents=True)
         manifest = prepare.prepare_dataset(
-            dataset, listing, fetched, raw, new, order.allow_mismatch, reporter.phase, step
+            dataset, listing, fetched, raw, new, request.allow_mismatch, reporter.phase, step
         )
         _write(manifest, new)
     return manifest
@@ -47,14 +47,14 @@ def repair_dataset(
     listing: Listing,
     known: Manifest,
     broken: list[str],
-    place: Path,
+    folder: Path,
     work: Path,
-    order: DownloadRequest,
+    request: DownloadRequest,
     reporter: Reporter,
 ) -> Manifest | None:
-    """Fetch and prepare only the splits with a broken file into `work`/new; the other files are linked.
+    """Fetch and prepare only the splits that have a damaged file into `work`/new; the other files are linked.
 
-    None where that cannot be: an archive of all, or a source that has other files now than the copy was made of.
+    Returns None if that is impossible: all splits come from one archive, or the files of the source have changed.
     """
     from dlkit.download import prepare
 
@@ -65,39 +65,41 @@ def repair_dataset(
     wanted = [file for file in listing.files if file.split in splits]
     if not wanted or any(file.check not in (None, ("sha256", then[file.path])) for file in wanted):
         return None
-    with _making(work) as new:
-        space.require_space_for_download(dataset, wanted, sum(known.splits[split] for split in splits), raw, order.root)
+    with _new_folder(work) as new:
+        space.require_space_for_download(
+            dataset, wanted, sum(known.splits[split] for split in splits), raw, request.root
+        )
         reporter.begin(dataset.name, {file.path: file.size for file in wanted})
-        with web_errors(dataset, order):
-            fetched = fetch_files(dataset, wanted, raw, order, reporter)
+        with web_errors(dataset, request):
+            fetched = fetch_files(dataset, wanted, raw, request, reporter)
         if any(file.sha256 != then[path] for path, file in fetched.items()):
             return None
         new.mkdir(parents=True)
         manifest = prepare.prepare_splits_again(
-            dataset, listing, known, splits, raw, place, new, reporter.phase, cancellable_step(order, reporter)
+            dataset, listing, known, splits, raw, folder, new, reporter.phase, cancellable_step(request, reporter)
         )
         _write(manifest, new)
     return manifest
 
 
 def build_from_own_copy(
-    dataset: DatasetInfo, own: Path, work: Path, order: DownloadRequest, reporter: Reporter
+    dataset: DatasetInfo, own: Path, work: Path, request: DownloadRequest, reporter: Reporter
 ) -> Manifest:
-    """The data set from the user's own copy, in `work`/new; it has no test split."""
+    """Convert the user's own copy into `work`/new; there is no test split."""
     from dlkit.download import imagenet, prepare
 
     published = {split: rows for split, rows in dataset.rows.items() if split != "test"}
-    with _making(work) as new:
-        space.require_space_for_copy(dataset, own, order.root)
+    with _new_folder(work) as new:
+        space.require_space_for_copy(dataset, own, request.root)
         reporter.phase(dataset.name, "converting", sum(published.values()))
         new.mkdir(parents=True)
         try:
-            rows, left_out = imagenet.write_imagenet_shards(own, new, cancellable_step(order, reporter))
+            rows, left_out = imagenet.write_imagenet_shards(own, new, cancellable_step(request, reporter))
         except OSError as error:
             if own.resolve() in Path(error.filename or "/").resolve().parents:
                 raise DlkitError(f"cannot read {error.filename}: {error.strerror}") from error
             raise
-        mismatch = prepare.check_row_counts(dataset, published, rows, order.allow_mismatch)
+        mismatch = prepare.check_row_counts(dataset, published, rows, request.allow_mismatch)
         paths = sorted(path.relative_to(new).as_posix() for path in new.rglob("*.parquet"))
         files = [store.hash_file(new, path) for path in paths]
         source: dict[str, Any] = {"kind": "own", "place": str(own.resolve())}
@@ -110,8 +112,8 @@ def build_from_own_copy(
 
 
 @contextmanager
-def _making(work: Path) -> Iterator[Path]:
-    """The folder `work`/new, which is not there yet. What the disk refuses meanwhile becomes a DlkitError."""
+def _new_folder(work: Path) -> Iterator[Path]:
+    """The path of `work`/new, which does not exist yet. OSErrors of the body become DlkitErrors."""
     new = work / "new"
     try:
         shutil.rmtree(new, ignore_errors=True)
@@ -121,7 +123,7 @@ def _making(work: Path) -> Iterator[Path]:
 
 
 def _write(manifest: Manifest, new: Path) -> None:
-    """Write the manifest, and see to it that everything is on the disk."""
+    """Write the manifest, and flush all files to the disk."""
     (new / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     for path in new.rglob("*"):
         if path.is_file():

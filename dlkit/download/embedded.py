@@ -1,4 +1,4 @@
-"""The data sets that come with dlkit's dependencies: where they are, for the list and the record. No torch."""
+"""Data sets that come with dlkit's dependencies: their files and manifests. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dlkit.errors import DlkitError
 
 
 def find_embedded(name: str) -> tuple[Path, Manifest]:
-    """The file of an embedded data set, and a manifest for it. Raises DlkitError if this installation lacks it."""
+    """The file of an embedded data set and its manifest. Raises DlkitError if this installation lacks it."""
     path = embedded_file(name)
     if path is None:
         raise DlkitError(f"the file of {name} is not in this installation", "reinstall scikit-learn, or a full Python")
@@ -21,7 +21,7 @@ def find_embedded(name: str) -> tuple[Path, Manifest]:
 
 
 def embedded_file(name: str) -> Path | None:
-    """The file of an embedded data set."""
+    """The file of an embedded data set, or None."""
     if name == "pydoc":
         topics = find_spec("pydoc_data.topics") if find_spec("pydoc_data") else None
         return Path(topics.origin) if topics and topics.origin else None

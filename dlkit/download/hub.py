@@ -1,4 +1,4 @@
-"""What a hub has of a data set, asked with the hub's own client: one request for the revision and its files."""
+"""The files of a data set on the Hugging Face hub or a mirror of it, by one request of the hub's own client."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ PUBLIC = "https://huggingface.co"
 
 
 def hub_endpoint(mirror: str | None) -> str:
-    """The hub to ask: the mirror, `$HF_ENDPOINT`, or the public one."""
+    """The address of the hub: the mirror, `$HF_ENDPOINT`, or the public hub."""
     return (mirror or os.environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
 
 
 def hub_is_offline() -> bool:
-    """Whether the environment forbids the hub."""
+    """Whether the environment forbids use of the hub."""
     names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
 def hub_token() -> str | None:
-    """`$HF_TOKEN`, or that of the hub's login."""
+    """The token of `$HF_TOKEN`, or of `hf auth login`."""
     from huggingface_hub import get_token
 
     return get_token()
@@ -43,8 +43,8 @@ def list_hub(dataset: DatasetInfo, base: str, secret: str | None, timeout: float
     """The files of a data set on a hub.
 
     Raises:
-        FetchError: the hub was not reached, or did not answer well.
-        DlkitError: it has no such data set, not all of its files, or does not let us.
+        FetchError: the hub was not reached, or its answer is invalid.
+        DlkitError: the hub lacks the data set or some of its files, or refuses access.
     """
     lacking = ""
     for revision in dataset.revisions:
@@ -75,8 +75,8 @@ def _repository(
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
-    network.proxies()  # an unusable one is told now
-    _believe(network.ssl_context())
+    network.proxies()  # an unusable proxy raises here
+    _use_certificates(network.ssl_context())
     http = _http()
     client = HfApi(endpoint=base, token=secret or False, library_name="dlkit")
     try:
@@ -118,28 +118,28 @@ def _file(dataset: DatasetInfo, base: str, commit: str, sibling: Any) -> RemoteF
     path: str = sibling.rfilename
     check = ("sha256", sibling.lfs.sha256) if sibling.lfs else ("git", sibling.blob_id) if sibling.blob_id else None
     url = f"{base}/datasets/{dataset.repo}/resolve/{commit}/{quote(path)}"
-    identity = f"{path} {check or commit}"  # the same content under another commit is as good
+    identity = f"{path} {check or commit}"  # the same content counts under any commit
     return RemoteFile(path, split_of_remote_path(dataset, path) or "", sibling.size, check, identity, url=url)
 
 
 @functools.cache
 def _http() -> Any:
-    """The library that the hub's client speaks HTTP with: httpx2, before huggingface_hub 2 httpx."""
+    """The HTTP library of the hub's client: httpx2, or httpx before huggingface_hub 2."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return importlib.import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
 
 
 @functools.cache
-def _believe(context: ssl.SSLContext) -> None:
-    """Make the hub's client believe the same authorities as the transfer of the files. Once: it ends its session."""
+def _use_certificates(context: ssl.SSLContext) -> None:
+    """Make the hub's client trust the same authorities as file transfers do. Cached, since it ends its session."""
     from huggingface_hub import set_client_factory
 
     set_client_factory(lambda: _http().Client(follow_redirects=True, timeout=None, verify=context))
 
 
 def _failure(error: Exception, base: str) -> FetchError:
-    """What an error of the client's transport means; the system's own error is somewhere behind it."""
+    """The FetchError for a transport error of the client, whose cause is an error of the operating system."""
     http = _http()
     if isinstance(error, http.UnsupportedProtocol):
         return FetchError(f"not a web address: {error}", transient=False, reached=False)
@@ -160,11 +160,10 @@ def _failure(error: Exception, base: str) -> FetchError:
 def refusal_error(
     dataset: DatasetInfo, failure: FetchError, base: str, secret: str | None, path: str = ""
 ) -> DlkitError | None:
-    """The error for an answer that says no, whichever way it is asked: 401, 403, 404; None for any other.
+    """The error for a refusal (401, 403 or 404); None for any other failure.
 
-    `path` is the file that was asked for, which the hub has listed, or "" for the list itself.
-
-    A storage host that refuses a signed address has only let it expire.
+    `path` is the requested file, which the hub has listed, or "" for the listing itself. A refusal by a storage host
+    only means that a signed address has expired.
     """
     if failure.url and url_origin(failure.url) != url_origin(base):
         return None

@@ -1,4 +1,4 @@
-"""Several files at once, each in a thread of its own."""
+"""Transfer several files at once, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from dlkit.download import hub, web
 from dlkit.download.failures import FetchError
 from dlkit.download.remote_files import RemoteFile
 from dlkit.download.request import DownloadRequest, Reporter
-from dlkit.download.transfer import TransferMonitor, fetch_file
+from dlkit.download.retries import TransferMonitor
+from dlkit.download.transfer import fetch_file
 
 
 def fetch_files(
-    dataset: DatasetInfo, wanted: Sequence[RemoteFile], raw: Path, order: DownloadRequest, reporter: Reporter
+    dataset: DatasetInfo, wanted: Sequence[RemoteFile], raw: Path, request: DownloadRequest, reporter: Reporter
 ) -> dict[str, StoredFile]:
-    """Bring all files to the folder `raw`; path -> size and sha256. The first error ends the others.
+    """Fetch all files into the folder `raw`; returns path -> size and sha256. The first error cancels the others.
 
     Raises:
-        FetchError, DlkitError, CancelledError: as `fetch` does.
+        FetchError, DlkitError, CancelledError: as `fetch_file` does.
     """
     halt = threading.Event()
     monitor = TransferMonitor(reporter.at, reporter.note, halt)
@@ -31,7 +32,7 @@ def fetch_files(
     for file in wanted:
         tasks.put(file)
     results: queue.SimpleQueue[tuple[RemoteFile, StoredFile | BaseException]] = queue.SimpleQueue()
-    base = hub.hub_endpoint(order.mirror) if order.directory is None else ""
+    base = hub.hub_endpoint(request.mirror) if request.directory is None else ""
     secret = hub.hub_token() if base else None
 
     def work() -> None:
@@ -42,18 +43,18 @@ def fetch_files(
                 return
             own = bool(file.url) and web.url_origin(file.url) == web.url_origin(base)
             try:
-                results.put((file, fetch_file(file, raw, secret if own else None, order.patience, monitor)))
+                results.put((file, fetch_file(file, raw, secret if own else None, request.retry_policy, monitor)))
             except BaseException as error:
                 results.put((file, error))
                 return
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(order.jobs, len(wanted)))]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(request.jobs, len(wanted)))]
     for thread in threads:
         thread.start()
     fetched: dict[str, StoredFile] = {}
     try:
         while len(fetched) < len(wanted):
-            order.check()
+            request.check()
             try:
                 file, result = results.get(timeout=0.1)
             except queue.Empty:
@@ -65,7 +66,7 @@ def fetch_files(
             fetched[file.path] = result
     finally:
         halt.set()
-        deadline = time.monotonic() + 0.5  # a thread that waits for the network may need longer: it is a daemon
+        deadline = time.monotonic() + 0.5  # threads that wait for the network may take longer; they are daemons
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
     return fetched

@@ -1,4 +1,4 @@
-"""From fetched files to the folder that is published, and its manifest."""
+"""From fetched files to the prepared data set and its manifest."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from dlkit.data import store
 from dlkit.data.registry import DatasetInfo
 from dlkit.data.store import Manifest, StoredFile
-from dlkit.download import archives, image_arrays
+from dlkit.download import archives, image_arrays, parquet_files, text_tables
 from dlkit.download.remote_files import Listing
+from dlkit.download.request import Step
 from dlkit.errors import DlkitError
 
 Phase = Callable[[str, str, int], None]
@@ -29,12 +30,12 @@ def prepare_dataset(
     new: Path,
     allow_mismatch: bool,
     phase: Phase,
-    step: image_arrays.Step,
+    step: Step,
 ) -> Manifest:
-    """Check and prepare the files in `raw` into the folder `new`.
+    """Check the files in `raw`, and write the prepared data set into the folder `new`.
 
     Raises:
-        DlkitError: rows are not those that are published, or a file is damaged or of another data set.
+        DlkitError: the row counts are not the published ones, or a file is damaged or belongs to another data set.
     """
     by_split = {s: [raw / f.path for f in listing.files if f.split == s] for s in dataset.rows}
     indices: dict[str, NDArray[Any]] = {}
@@ -47,7 +48,7 @@ def prepare_dataset(
         indices = {s: _indexed(paths, step) for s, paths in by_split.items()}
         rows = {s: len(index) for s, index in indices.items()}
     else:
-        rows = image_arrays.count_rows(dataset, [(s, path) for s, paths in by_split.items() for path in paths])
+        rows = parquet_files.count_rows(dataset, [(s, path) for s, paths in by_split.items() for path in paths])
     mismatch = check_row_counts(dataset, dataset.rows, rows, allow_mismatch)
     if dataset.form in ("shards", "archives"):
         for file in listing.files:
@@ -69,7 +70,7 @@ def prepare_dataset(
         elif dataset.form == "images":
             histograms[split] = image_arrays.write_image_arrays(dataset, split, rows[split], paths, new, step)
         else:
-            image_arrays.write_arrow_table(dataset, split, paths, new, step)
+            text_tables.write_arrow_table(dataset, split, paths, new, step)
     statistics = image_arrays.channel_statistics(histograms["train"]) if histograms else {}
     prepared = [store.hash_file(new, path.name) for path in sorted(new.iterdir())]
     sources = [fetched[file.path] for file in listing.files]
@@ -82,12 +83,12 @@ def prepare_splits_again(
     known: Manifest,
     splits: list[str],
     raw: Path,
-    place: Path,
+    folder: Path,
     new: Path,
     phase: Phase,
-    step: image_arrays.Step,
+    step: Step,
 ) -> Manifest:
-    """Prepare some splits again, from the same files in `raw` as before; the others are linked from `place`.
+    """Prepare `splits` again from the files in `raw`, and link the files of all other splits from `folder`.
 
     Raises:
         DlkitError: a file is damaged.
@@ -98,45 +99,47 @@ def prepare_splits_again(
         if dataset.form == "images":
             image_arrays.write_image_arrays(dataset, split, known.splits[split], paths, new, step)
         else:
-            image_arrays.write_arrow_table(dataset, split, paths, new, step)
+            text_tables.write_arrow_table(dataset, split, paths, new, step)
     made = {path.name for path in new.iterdir()}
     for file in known.files:
         if file.path not in made:
-            link_or_move(place / file.path, new / file.path)
+            link_or_move(folder / file.path, new / file.path)
     files = [store.hash_file(new, file.path) if file.path in made else file for file in known.files]
     return replace(known, files=files)
 
 
 def link_or_move(path: Path, target: Path) -> None:
-    """The same file under a second name, so that a kill in between loses neither; renamed where that cannot be."""
+    """Hard-link a file, so that a kill in between loses neither name; rename it where links are not supported."""
     try:
         os.link(path, target)
     except OSError:
         path.rename(target)
 
 
-def _indexed(paths: list[Path], step: image_arrays.Step) -> NDArray[Any]:
-    """The index of a split's archives."""
-    parts: list[NDArray[Any]] = []
+def _indexed(paths: list[Path], step: Step) -> NDArray[Any]:
+    """The index of all archives of a split."""
+    shards: list[NDArray[Any]] = []
     for shard, path in enumerate(paths):
-        parts.append(archives.index_shard(path, shard))
+        shards.append(archives.index_shard(path, shard))
         step(1)
-    return np.concatenate(parts)
+    return np.concatenate(shards)
 
 
 def check_row_counts(
     dataset: DatasetInfo, wanted: dict[str, int], rows: dict[str, int], allow: bool
 ) -> dict[str, dict[str, int]]:
-    """Splits whose rows are not the published ones. Raises DlkitError unless that is allowed."""
+    """Splits whose row counts are not the published ones. Raises DlkitError if there are any, unless `allow` is set."""
     mismatch = {
         split: {"published": published, "found": rows[split]}
         for split, published in wanted.items()
         if rows[split] != published
     }
     if mismatch and not allow:
-        told = ", ".join(f"{s} has {m['found']:,} rows, {m['published']:,} are published" for s, m in mismatch.items())
+        details = ", ".join(
+            f"{s} has {m['found']:,} rows, {m['published']:,} are published" for s, m in mismatch.items()
+        )
         raise DlkitError(
-            f"this is not the published {dataset.name}: {told}",
+            f"this is not the published {dataset.name}: {details}",
             "--allow-mismatch takes it anyway, and every run will say so",
         )
     return mismatch

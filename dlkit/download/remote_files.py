@@ -1,4 +1,4 @@
-"""What is to be fetched, and the places that it can come from: a hub, a directory in the hub's layout, an archive."""
+"""The files of a data set at a source: a hub, a local directory in the hub's layout, or the authors' archive."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class RemoteFile:
 
     Args:
         path: in the repository.
-        split: that it belongs to, or "" for an archive of all.
-        size: in bytes, or None where the source does not say.
-        check: algorithm and hexadecimal digest that the source states: sha256, md5 or git (blob sha1); or None.
-        url: to get it from, or
-        local: its place on this machine.
-        identity: what partial copies are recognised by: another identity is another content.
+        split: the split it belongs to; "" for an archive of all splits.
+        size: in bytes; None if the source does not say.
+        check: (algorithm, hexadecimal digest) stated by the source: sha256, md5 or git (blob sha1); or None.
+        identity: identifies the content, so that a partial copy is not continued with another.
+        url: its address, or
+        local: its path on this machine.
     """
 
     path: str
@@ -35,15 +35,18 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """The files of a data set at one source. `source` is what the manifest records of it."""
+    """The files of a data set at one source. `source` is recorded in the manifest."""
 
     files: list[RemoteFile]
     source: dict[str, Any]
 
 
 def split_of_remote_path(dataset: DatasetInfo, path: str) -> str | None:
-    """The split that a file of the repository belongs to, or None: `folder/train-00000-of-00001.parquet` as it is
-    uploaded, `folder/train/0000.parquet` as the hub converts it, `stem-train-0000.tar`."""
+    """The split that a file of the repository belongs to, or None.
+
+    Names are `folder/train-00000-of-00001.parquet` as uploaded, `folder/train/0000.parquet` as converted by the hub, or
+    `stem-train-0000.tar`.
+    """
     suffix = "tar" if dataset.form == "archives" else "parquet"
     prefix = f"{dataset.folder}/" if dataset.folder else ""
     for split in dataset.rows:
@@ -54,7 +57,7 @@ def split_of_remote_path(dataset: DatasetInfo, path: str) -> str | None:
 
 
 def missing_files(dataset: DatasetInfo, paths: list[str]) -> str | None:
-    """What is missing of a list of files, for a message: a split without a file, or a shard of the `-of-N`."""
+    """What a list of files lacks, for a message: a split, or shards of `-of-N`; None if it is complete."""
     found: dict[str, list[str]] = {split: [] for split in dataset.rows}
     for path in paths:
         split = split_of_remote_path(dataset, path)
@@ -70,9 +73,9 @@ def missing_files(dataset: DatasetInfo, paths: list[str]) -> str | None:
 
 
 def list_directory(dataset: DatasetInfo, root: Path) -> Listing | None:
-    """The files of a directory in the hub's layout, `ROOT/<org>/<dataset>/<path>`; None if it has none of them.
+    """The files of a directory in the hub's layout, `ROOT/<org>/<dataset>/<path>`, or the authors' archive in it.
 
-    Where it has the authors' own archive instead, that.
+    Returns None if it has neither.
     """
     repository = root / dataset.repo
     suffix = "*.tar" if dataset.form == "archives" else "*.parquet"
@@ -97,6 +100,6 @@ def _local(place: Path, path: str, split: str, check: tuple[str, str] | None) ->
 
 
 def list_archive(archive: Archive) -> Listing:
-    """The authors' own archive, from their site."""
+    """The authors' archive, from their site."""
     file = RemoteFile(archive.name, "", archive.size, ("md5", archive.md5), archive.md5, url=archive.url)
     return Listing([file], {"kind": "archive", "place": archive.url, "md5": archive.md5})

@@ -1,4 +1,4 @@
-"""What is asked of a download, who is told of it, and what became of it."""
+"""A download request, the reporter of its progress, and its result."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from dlkit.data.store import Manifest
-from dlkit.download.transfer import CancelledError, RetryPolicy
+from dlkit.download.retries import CancelledError, RetryPolicy
 
 
 class Reporter(Protocol):
-    """Who is told of progress. Methods may be called from several threads."""
+    """Receives progress. Methods may be called from several threads."""
 
     def begin(self, name: str, sizes: dict[str, int | None]) -> None: ...
     def at(self, path: str, offset: int) -> None: ...
@@ -24,19 +24,19 @@ class Reporter(Protocol):
 
 @dataclass
 class DownloadRequest:
-    """How to fetch.
+    """How to obtain data sets.
 
     Args:
         root: the data directory.
-        mirror: a hub's address or a directory, or None for the public hub or $HF_ENDPOINT.
-        verify: check the content of what is here, and repair it.
-        force: fetch even what is here.
-        allow_mismatch: accept other row counts than the published ones.
+        mirror: address of a hub, or a local directory; None for the public hub or $HF_ENDPOINT.
+        verify: hash the files that are here, and repair damaged ones.
+        force: fetch again even if it is here.
+        allow_mismatch: accept row counts other than the published ones.
         offline: do not use the network.
-        jobs: files at once.
-        patience: with the network.
-        stop: set to end everything.
-        own: the user's own copy of ImageNet, to take instead.
+        jobs: files to transfer at once.
+        retry_policy: of requests over the network.
+        stop: set it to cancel.
+        own: the user's own copy of ImageNet, to convert instead of downloading.
     """
 
     root: Path
@@ -46,13 +46,13 @@ class DownloadRequest:
     allow_mismatch: bool = False
     offline: bool = False
     jobs: int = 4
-    patience: RetryPolicy = field(default_factory=RetryPolicy)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
     stop: threading.Event = field(default_factory=threading.Event)
     own: Path | None = None
 
     @property
     def directory(self) -> Path | None:
-        """The mirror, if it is a directory."""
+        """The mirror, if it is a local directory."""
         return Path(self.mirror).expanduser() if self.mirror and "://" not in self.mirror else None
 
     def check(self) -> None:
@@ -63,7 +63,7 @@ class DownloadRequest:
 
 @dataclass
 class DownloadResult:
-    """What became of it: status is "downloaded", "built" or "present"; `repaired` names files that were broken."""
+    """A data set that is here now. `status` is "downloaded", "built" or "present"; `repaired` lists damaged files."""
 
     manifest: Manifest
     path: Path
@@ -71,11 +71,14 @@ class DownloadResult:
     repaired: list[str]
 
 
-def cancellable_step(order: DownloadRequest, reporter: Reporter) -> Callable[[int], None]:
-    """Progress of a phase that ends once `order.stop` is set."""
+Step = Callable[[int], None]  # called with the number of rows or bytes that were processed; may raise to stop
+
+
+def cancellable_step(request: DownloadRequest, reporter: Reporter) -> Step:
+    """A callback that reports progress, and raises CancelledError once `request.stop` is set."""
 
     def step(count: int) -> None:
-        order.check()
+        request.check()
         reporter.step(count)
 
     return step

@@ -1,4 +1,4 @@
-"""Whether the disk can take it, before the first byte."""
+"""Disk space, checked before the first byte is fetched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TEXT_GROWTH = 4  # an uncompressed Arrow file beside its Parquet file
 def require_space_for_download(
     dataset: DatasetInfo, wanted: Sequence[RemoteFile], rows: int, raw: Path, root: Path
 ) -> None:
-    """Raise DlkitError if the disk of `root` cannot take what is still to come to `raw`, and what is made of it."""
+    """Raise DlkitError if the disk of `root` lacks room for the files not yet in `raw` and for their prepared form."""
     download = sum(file.size or 0 for file in wanted)
     prepared = {"images": rows * _IMAGE_BYTES, "texts": _TEXT_GROWTH * download}.get(dataset.form, 0)
     here = sum(_sizes(raw)) if raw.exists() else 0
@@ -28,7 +28,7 @@ def require_space_for_download(
 
 
 def require_space_for_copy(dataset: DatasetInfo, own: Path, root: Path) -> None:
-    """Raise DlkitError if the disk of `root` cannot take a copy of the folder `own`."""
+    """Raise DlkitError if the disk of `root` lacks room for a copy of the folder `own`."""
     try:
         size = sum(_sizes(own))
     except OSError as error:
@@ -37,7 +37,7 @@ def require_space_for_copy(dataset: DatasetInfo, own: Path, root: Path) -> None:
 
 
 def _sizes(folder: Path) -> Iterator[int]:
-    """Of each file at any depth, in bytes. Raises OSError for a folder that cannot be read."""
+    """Bytes of each file at any depth. Raises OSError for a folder that cannot be read."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

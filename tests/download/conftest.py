@@ -27,9 +27,9 @@ from pyarrow import parquet
 from dlkit.data import store
 from dlkit.data.registry import DATASETS, DatasetInfo
 from dlkit.download import obtain_dataset
-from dlkit.download.image_arrays import arrow_type
 from dlkit.download.request import DownloadRequest, DownloadResult
-from dlkit.download.transfer import RetryPolicy
+from dlkit.download.retries import RetryPolicy
+from dlkit.download.text_tables import arrow_type
 
 ROWS = 6
 COMMIT = "c0ffee" + "0" * 34
@@ -334,7 +334,7 @@ def obtain(hub: Hub, tmp_path: Path) -> Callable[..., DownloadResult]:
     """Obtain a data set from the hub into a folder of this test, with little patience."""
 
     def call(name: str, reporter: Any = None, **options: Any) -> DownloadResult:
-        options = {"root": tmp_path / "data", "allow_mismatch": True, "patience": impatient(), **options}
+        options = {"root": tmp_path / "data", "allow_mismatch": True, "retry_policy": impatient(), **options}
         return obtain_dataset.obtain_dataset(DATASETS[name], DownloadRequest(**options), reporter or Silent())
 
     return call

@@ -22,7 +22,8 @@ from dlkit.data.registry import DATASETS
 from dlkit.download.failures import FetchError, parse_retry_after
 from dlkit.download.remote_files import RemoteFile
 from dlkit.download.request import DownloadResult
-from dlkit.download.transfer import CancelledError, RetryPolicy, TransferMonitor, fetch_file
+from dlkit.download.retries import CancelledError, RetryPolicy, TransferMonitor
+from dlkit.download.transfer import fetch_file
 from dlkit.errors import DlkitError
 
 CHUNK = 1 << 20  # after a cut, less than this may come twice
@@ -138,7 +139,7 @@ def test_a_lasting_fault_ends_with_one_clear_line(hub: Any, obtain: Any, where: 
     hub.add(NAME)
     hub.always[where] = fault
     with pytest.raises(DlkitError) as caught:
-        obtain(NAME, patience=impatient(retries=2, timeout=0.25))
+        obtain(NAME, retry_policy=impatient(retries=2, timeout=0.25))
     said = {"html": "web page", "corrupt": "damaged", "length": "announces"}.get(fault[0], said)
     assert caught.value.message.startswith(f"cannot fetch {NAME} from {hub.url}: ")
     assert said in caught.value.message
@@ -324,7 +325,7 @@ def test_stopping_keeps_what_has_come(hub: Any, obtain: Any) -> None:
     threading.Timer(0.5, halt.set).start()
     began = time.monotonic()
     with pytest.raises(CancelledError):
-        obtain("cifar10", stop=halt, patience=impatient(timeout=5.0))
+        obtain("cifar10", stop=halt, retry_policy=impatient(timeout=5.0))
     assert time.monotonic() - began < 3
     hub.always.clear()
     served = sum(hub.served.values())

@@ -23,7 +23,8 @@ from dlkit.data import store
 from dlkit.data.registry import DATASETS
 from dlkit.download.failures import FetchError
 from dlkit.download.remote_files import RemoteFile
-from dlkit.download.transfer import RetryPolicy, TransferMonitor, fetch_file
+from dlkit.download.retries import RetryPolicy, TransferMonitor
+from dlkit.download.transfer import fetch_file
 from dlkit.errors import DlkitError
 
 NAME = "glue/cola"
@@ -171,7 +172,7 @@ def test_a_server_that_cannot_be_reached(
         root = tmp_path / str(number)
         hub.cdn, hub.faults["cdn"] = cdn, [("truncate", dice.randrange(least))]
         with pytest.raises(DlkitError, match="too early"):
-            obtain("imdb", root=root, jobs=1, patience=impatient(retries=0))
+            obtain("imdb", root=root, jobs=1, retry_policy=impatient(retries=0))
         hub.cdn = place
         with pytest.raises(DlkitError) as caught:
             obtain("imdb", root=root)
@@ -308,7 +309,7 @@ def test_a_disk_that_turns_read_only(hub: Any, obtain: Any, mounted: Path, times
         hub.served.clear()
         hub.faults["cdn"] = [("no fault",)] * dice.randrange(3) + [("truncate", dice.randrange(min(sizes)))]
         with pytest.raises(DlkitError, match="too early"):
-            obtain("imdb", root=root, jobs=1, patience=impatient(retries=0))
+            obtain("imdb", root=root, jobs=1, retry_policy=impatient(retries=0))
         remount(mounted, "ro")
         with pytest.raises(DlkitError) as caught:
             obtain("imdb", root=root)

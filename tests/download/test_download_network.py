@@ -111,7 +111,7 @@ def forget() -> None:
     from huggingface_hub import close_session
 
     network._context.cache_clear()
-    hub_client._believe.cache_clear()
+    hub_client._use_certificates.cache_clear()
     close_session()
 
 

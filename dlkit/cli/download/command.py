@@ -71,10 +71,10 @@ def download_command(
     from dlkit.cli.download.view import DownloadView
     from dlkit.download import hub
     from dlkit.download.request import DownloadRequest
-    from dlkit.download.transfer import CancelledError, RetryPolicy
+    from dlkit.download.retries import CancelledError, RetryPolicy
 
     halt = threading.Event()
-    order = DownloadRequest(
+    request = DownloadRequest(
         data_folder(),
         mirror,
         verify,
@@ -94,7 +94,7 @@ def download_command(
         ):
             for dataset in wanted:
                 try:
-                    record = _embedded(dataset) if dataset.form == "embedded" else _obtain(dataset, order, view)
+                    record = _embedded(dataset) if dataset.form == "embedded" else _obtain(dataset, request, view)
                 except CancelledError:
                     note(f"stopped; give the command again to go on with {dataset.name}")
                     raise typer.Exit(128 + (stop.requested or 2)) from None
@@ -119,18 +119,18 @@ def _check(mirror: str | None, own: Path | None, wanted: list[DatasetInfo]) -> N
         raise RequestError(f"--from {own}: no such directory", "give the folder of the archives, or of train/ and val/")
 
 
-def _obtain(dataset: DatasetInfo, order: DownloadRequest, view: Any) -> dict[str, Any]:
+def _obtain(dataset: DatasetInfo, request: DownloadRequest, view: Any) -> dict[str, Any]:
     from dlkit.download import obtain_dataset
 
-    outcome = obtain_dataset.obtain_dataset(dataset, order, view)
-    record = _record(dataset, outcome.path, outcome.manifest, outcome.status)
-    record |= {"source": outcome.manifest.source}
-    if "left_out" in outcome.manifest.source:
-        record["left_out"] = outcome.manifest.source["left_out"]
-    if outcome.manifest.mismatch:
-        record["mismatch"] = outcome.manifest.mismatch
-    if order.verify:
-        record |= {"verified": True, "repaired": outcome.repaired}
+    result = obtain_dataset.obtain_dataset(dataset, request, view)
+    record = _record(dataset, result.path, result.manifest, result.status)
+    record |= {"source": result.manifest.source}
+    if "left_out" in result.manifest.source:
+        record["left_out"] = result.manifest.source["left_out"]
+    if result.manifest.mismatch:
+        record["mismatch"] = result.manifest.mismatch
+    if request.verify:
+        record |= {"verified": True, "repaired": result.repaired}
     return record
 
 
