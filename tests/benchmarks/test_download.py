@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from dlkit.download.remote_files import RemoteFile
+from dlkit.download.retries import RetryPolicy, TransferMonitor
 from dlkit.download.transfer import fetch_file
-from dlkit.download.retries import TransferMonitor
-from dlkit.download.retries import RetryPolicy
 
 SIZE, ROUNDS = 500_000_000, 7
 # A server of its own process, so that it takes nothing from the interpreter that is measured.

@@ -29,7 +29,6 @@ from dlkit.vectorized import convolution, stackable
 from dlkit.vectorized import stacked_runs as stacks
 from dlkit.vectorized.graph_replay import GraphReplay
 from dlkit.vectorized.stacked_optimizer import BatchedOptimizer
-from dlkit.vectorized.stacked_runs import StackedRuns
 
 OPTIMIZERS = list(stackable_optimizers())
 ContestOf = Callable[..., Contest]
@@ -97,7 +96,7 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
     race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
-    stack = StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     batches = stack.batches()
     for _ in range(2):
         stack.take_step(*next(batches))

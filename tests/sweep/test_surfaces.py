@@ -101,7 +101,7 @@ def test_the_condition_of_a_quadratic() -> None:
     assert surfaces.find_surface("quadratic") is None
     assert surfaces.find_surface("digits-mlp") is None
     for text in ("quadratic:x", "quadratic:0.5", "quadratic:inf", "quadratic:"):
-        with pytest.raises(RequestError, match="the condition is a number of at least 1"):
+        with pytest.raises(RequestError, match="the condition number must be at least 1"):
             surfaces.find_surface(text)
 
 

@@ -16,6 +16,7 @@ from dlkit.doctor.finding import Finding
 from dlkit.doctor.twins import loops
 from dlkit.doctor.twins.convolutional import PlainFastCNN, PlainResNet
 from dlkit.recipe import Recipe
+from dlkit.tasks.array_data import ArrayData
 
 
 def benchmark_resnet18(bench: Bench) -> Iterator[Finding]:
@@ -101,7 +102,7 @@ def _images(
         return loops.training_step(model, optimizer, batches, dtype=throughput.benchmark_dtype(bench), smoothing=0.1)
 
     ways = {
-        "dlkit": throughput.dlkit_steps(bench, recipe, data, steps),
+        "dlkit": throughput.dlkit_steps(bench, recipe, ArrayData(data), steps),
         "bare torch": throughput.repeat_step(twin, steps),
     }
     times = time_in_turns(ways, bench.device, throughput.timing_rounds(bench), warm_up=1 if calls else 3)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dlkit import assemble
+from dlkit.assemble import load_data
 from dlkit.doctor import samples
 from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.benchmarks import throughput
@@ -33,7 +33,7 @@ def benchmark_gpt2(bench: Bench) -> Iterator[Finding]:
         steps=throughput.ENDLESS,
         precision=throughput.benchmark_precision(bench),
     )
-    data: Any = assemble.load_data(recipe)
+    data: Any = load_data(recipe)
     data.vocabulary = vocabulary
     compiled = autotune.can_compile(bench.device) and bench.on_gpu
     recipe.values["train"]["compile"] = "on" if compiled else "off"
@@ -91,7 +91,7 @@ def benchmark_bert(bench: Bench) -> Iterator[Finding]:
     recipe = bench_recipe(
         "pydoc-bert", changes, steps=throughput.ENDLESS, precision=throughput.benchmark_precision(bench)
     )
-    data: Any = assemble.load_data(recipe)
+    data: Any = load_data(recipe)
     data.vocabulary = vocabulary
     tokens = torch.from_numpy(data.tokens("train").astype("int64")).to(bench.device)
 
