@@ -1,4 +1,4 @@
-"""How many kernels a piece of work launches on a GPU; on a CPU, how many operators it calls."""
+"""The number of kernels launched on a GPU; on a CPU, the number of operators called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LAUNCHES = ("cudaLaunchKernel", "cuLaunchKernel", "cudaGraphLaunch", "cudaMemcp
 
 
 class RecordedOperators(TorchDispatchMode):
-    """Within this context, `called` gets name and arguments of every operator but views, which cost nothing."""
+    """A context that records name and arguments of every called operator in `called`, except for views."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class RecordedOperators(TorchDispatchMode):
 
 
 def kernel_launches(work: Callable[[], object], device: torch.device) -> int:
-    """Of one call, behind one that warms up."""
+    """Launches of one call, after a warm-up call."""
     work()
     if device.type != "cuda":
         with RecordedOperators() as operators:

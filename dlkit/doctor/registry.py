@@ -1,4 +1,4 @@
-"""Every check and benchmark by name: where it is, and what it looks at. Free of torch."""
+"""All checks and benchmarks by name. Free of torch."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Check:
-    """A check.
+    """A check or a benchmark.
 
     Args:
-        target: its function, as `module:attribute`.
+        target: the function, as `module:attribute`.
         help: one line.
     """
 
@@ -18,7 +18,7 @@ class Check:
     help: str
 
 
-# What must come out equal, in the order in which it is run: what the rest builds on comes first.
+# Results that must agree with a reference. They run in this order: foundations first.
 CHECKS = {
     "optimizers": Check(
         "dlkit.doctor.checks.optimizers:check_optimizers", "20 steps of each optimizer against torch's, and its kernels"
@@ -43,7 +43,7 @@ CHECKS = {
     ),
 }
 
-# What should be fast, beside a twin in bare torch: what compiles nothing comes first.
+# Speeds beside a twin in bare torch. They run in this order: those that compile nothing first.
 BENCHMARKS = {
     "optimizer-steps": Check(
         "dlkit.doctor.benchmarks.optimizer_steps:benchmark_optimizer_steps",

@@ -1,4 +1,4 @@
-"""Run checks one after the other; one that raises has failed, and the others go on."""
+"""Run checks one after another. One that raises counts as failed, and the others still run."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from dlkit.train.precision import set_matmul_precision
 def run_checks(
     checks: Mapping[str, Check], bench: Bench, begin: Callable[[str], None] = lambda _: None
 ) -> Iterator[CheckedFinding]:
-    """What each check finds, as it is found. `begin` hears of each check before it runs.
+    """Findings as they come. `begin` is called with the name of each check before it runs.
 
-    A check may leave the device unusable; those behind it then fail, and say so.
+    A check may leave the device unusable; later checks then fail.
     """
     for name, entry in checks.items():
         begin(name)
@@ -38,7 +38,7 @@ def _guarded(entry: Check, bench: Bench) -> Iterator[Finding]:
     try:
         found: Iterable[Finding] = resolve(entry.target)(bench)
         yield from found
-    except Exception as error:  # whatever a kernel, a compiler or a driver raises is a finding
+    except Exception as error:  # whatever a kernel, a compiler or a driver raises
         absent = error.name if isinstance(error, ModuleNotFoundError) else None
         package = package_to_install(absent)
         if package is not None and absent in PACKAGES:
@@ -48,13 +48,13 @@ def _guarded(entry: Check, bench: Bench) -> Iterator[Finding]:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error that says something."""
+    """The first non-empty line of an error's message, at most 300 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:300] if lines else "no message"
 
 
 def _tidy(bench: Bench) -> None:
-    """Leave nothing to the next check: compiled code, cached memory, switches of the process."""
+    """Reset compiled code, cached memory and global switches before the next check."""
     torch.compiler.reset()
     torch.set_flush_denormal(False)
     set_matmul_precision("fp32")

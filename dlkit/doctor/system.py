@@ -1,4 +1,4 @@
-"""What this machine can do, without trying: versions, device, threads, precision, data folder, absent packages."""
+"""The system as dlkit sees it: versions, device, threads, precision, data folder, missing packages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dlkit.guarded_import import package_to_install
 from dlkit.train import autotune, environment
 from dlkit.train.precision import reduced_precision
 
-# Packages without which the rest of dlkit works: module -> what needs it.
+# Optional packages: module -> the feature that needs it.
 PACKAGES = {
     "torchvision": "streamed images and their augmentation",
     "tokenizers": "models of text",
@@ -36,7 +36,7 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def describe_system(device: torch.device) -> dict[str, Any]:
-    """JSON-ready."""
+    """The `machine` record."""
     known = environment.describe_environment(device, {})
     folder = data_folder()
     reduced = reduced_precision(device)
@@ -55,7 +55,7 @@ def describe_system(device: torch.device) -> dict[str, Any]:
 
 
 def _gpu(device: torch.device) -> dict[str, Any]:
-    """The card, its driver and the libraries that torch was built with; nothing on a CPU."""
+    """The GPU, its driver and the libraries that torch was built with; empty on a CPU."""
     if device.type != "cuda":
         return {}
     card = torch.cuda.get_device_properties(device)
@@ -71,7 +71,7 @@ def _gpu(device: torch.device) -> dict[str, Any]:
 
 
 def _driver() -> str | None:
-    """The version of NVIDIA's driver, as the kernel says it or else its own program."""
+    """The version of NVIDIA's driver, from the kernel or else from nvidia-smi."""
     try:
         found = re.search(r"Kernel Module\D+(\d+(?:\.\d+)+)", _DRIVER.read_text(encoding="utf-8"))
         if found:
@@ -87,5 +87,5 @@ def _driver() -> str | None:
 
 
 def _existing(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(place for place in (path, *path.parents) if place.exists())
+    """The folder, or its nearest existing ancestor."""
+    return next(folder for folder in (path, *path.parents) if folder.exists())

@@ -1,7 +1,7 @@
 """Whole runs on CIFAR-10 by the recipe `cifar10-fast`, beside airbench94 in bare torch: accuracy and seconds.
 
-A run's time is that of its steps and of its evaluation with six views. What comes before (reading the images, and a
-first run of an epoch, in which kernels are chosen) is its warm-up, and is told apart.
+The time of a run is that of its steps and of the evaluation with six views. Reading the images, and a first run of one
+epoch that selects kernels, are reported separately as warm-up.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from dlkit.tasks.array_data import ArrayData
 from dlkit.train.events import Finished
 from dlkit.train.loop import fit
 
-SLOWER, WORSE = 1.1, 0.005  # than airbench94, at most: in time, and in mean accuracy
+SLOWER, WORSE = 1.1, 0.005  # at most this factor slower than airbench94, and this much worse in mean accuracy
 _SUBJECT, _EXPECTED = "whole runs", f"<= {SLOWER:g} of airbench94's time, accuracy within {WORSE:g}"
 
-TimedRun = Callable[[int], tuple[float, float]]  # a seed to seconds and accuracy
+TimedRun = Callable[[int], tuple[float, float]]  # seed -> seconds, accuracy
 
 
 def benchmark_cifar10(bench: Bench) -> Iterator[Finding]:
-    """One finding, of some runs of each, which take turns."""
+    """One finding, from a few runs of each, alternating."""
     if not bench.on_gpu:
         yield skipped(_SUBJECT, _EXPECTED, "a whole run takes a CPU minutes")
     elif store.find_manifest("cifar10") is None:
@@ -44,23 +44,23 @@ def benchmark_cifar10(bench: Bench) -> Iterator[Finding]:
 
 
 def compare_runs(bench: Bench, data: Dataset, runs: int) -> Finding:
-    """Runs of both on a data set with a test split."""
+    """Compare runs of both on a data set with a test split."""
     begun = time.perf_counter()
-    ways: dict[str, TimedRun] = {"dlkit": _ours(bench, data), "airbench94": _theirs(bench, data)}
+    programs: dict[str, TimedRun] = {"dlkit": _ours(bench, data), "airbench94": _theirs(bench, data)}
     _ours(bench, data, epochs=1)(0)
     _theirs(bench, data, epochs=1)(0)
     warm_up = time.perf_counter() - begun
-    told: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for seed in range(runs):
-        for name, run in ways.items():
-            told[name].append(run(seed))
-    seconds = {name: statistics.median(s for s, _ in each) for name, each in told.items()}
-    accuracy = {name: statistics.fmean(a for _, a in each) for name, each in told.items()}
+        for name, run in programs.items():
+            results[name].append(run(seed))
+    seconds = {name: statistics.median(s for s, _ in each) for name, each in results.items()}
+    accuracy = {name: statistics.fmean(a for _, a in each) for name, each in results.items()}
     ratio, worse = seconds["dlkit"] / seconds["airbench94"], accuracy["airbench94"] - accuracy["dlkit"]
-    got = ", ".join(f"{name} {accuracy[name]:.4f} in {seconds[name]:.3g} s" for name in ways)
+    got = ", ".join(f"{name} {accuracy[name]:.4f} in {seconds[name]:.3g} s" for name in programs)
     return judged(
         f"{runs} {_SUBJECT}", _EXPECTED, got, ratio <= SLOWER and worse <= WORSE,
-        ratio=ratio, seconds_of_run=seconds, accuracy=accuracy, runs=told, n=runs, warm_up_seconds=warm_up,
+        ratio=ratio, seconds_of_run=seconds, accuracy=accuracy, runs=results, n=runs, warm_up_seconds=warm_up,
     )  # fmt: skip
 
 
@@ -68,10 +68,10 @@ def _ours(bench: Bench, data: Dataset, epochs: int | None = None) -> TimedRun:
     def run(seed: int) -> tuple[float, float]:
         length = [] if epochs is None else [f"train.epochs={epochs}", "data.grow_epochs=0"]
         recipe = recipes.load("cifar10-fast", [f"seed={seed}", "train.precision=bf16", *length])
-        job = assemble_training(recipe, bench.device, dataset=ArrayData(data)).training
+        training = assemble_training(recipe, bench.device, dataset=ArrayData(data)).training
         synchronize(bench.device)
         started = time.perf_counter()
-        (end,) = (event for event in fit(job) if isinstance(event, Finished))
+        (end,) = (event for event in fit(training) if isinstance(event, Finished))
         synchronize(bench.device)
         return time.perf_counter() - started - end.warm_up, end.metrics["test/accuracy"]
 

@@ -1,4 +1,4 @@
-"""A benchmark's finding: dlkit beside its twin, and whether it is fast enough."""
+"""The finding of a benchmark: dlkit's speed beside that of its twin."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ GB = 1e9
 def compare_with_twin(
     bench: Bench, subject: str, times: dict[str, Timing], amount: float, unit: str, goal: float, **numbers: Any
 ) -> Finding:
-    """The finding of work that does `amount` of `unit` in a call.
+    """The finding for work that processes `amount` of `unit` per call.
 
     Args:
-        times: of "dlkit" and of its twins; the fastest of these counts.
-        goal: the least share of the twin's speed; it is set for GPUs, and on a CPU nothing is promised.
+        bench: on which it was measured.
+        subject: of the finding.
+        times: of "dlkit" and of its twins; dlkit is compared with the fastest twin.
+        amount: per call.
+        unit: of the speed, such as images/s.
+        goal: the least acceptable share of the twin's speed on a GPU; on a CPU there is no goal.
+        numbers: more fields of the record; MFU is also shown.
     """
     speeds = {name: 1e3 * amount / each.median for name, each in times.items()}
     best = max((name for name in speeds if name != "dlkit"), key=lambda name: speeds[name])

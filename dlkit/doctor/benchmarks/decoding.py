@@ -1,4 +1,4 @@
-"""Generating with GPT-2 small beside a decoder in plain torch whose step is one compiled graph."""
+"""Generation with GPT-2 small beside a decoder in plain torch whose step is one compiled graph."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from dlkit.models.gpt import GPT
 from dlkit.train import autotune
 
 GOAL = 0.9  # of the twin's speed
-_FIRST = 1  # the token that the text begins with
+_FIRST = 1  # the first token id
 
 
 def benchmark_decoding(bench: Bench) -> Iterator[Finding]:
-    """Greedy tokens of one sequence: the same as the twin's in float32, then tokens a second, in bf16 on a GPU."""
+    """Greedy decoding of one sequence: the same tokens as the twin in float32; tokens per second, in bf16 on a GPU."""
     layers, heads, width, vocabulary, context = bench.sized(gpu=(12, 12, 768, 50_257, 1024), cpu=(2, 2, 64, 512, 128))
     count, compared = bench.sized(gpu=256, cpu=64), 64
     torch.manual_seed(0)
@@ -50,6 +50,6 @@ def benchmark_decoding(bench: Bench) -> Iterator[Finding]:
 
 
 def generate_greedily(model: GPT, count: int) -> list[Tensor]:
-    """So many tokens behind the first, each (1,)."""
+    """`count` token ids after the first one, each (1,)."""
     generator = torch.Generator(model.tokens.weight.device)
     return list(generation.generate(model, [[_FIRST]], count, generation.Sampling(temperature=0), [generator]))

@@ -1,4 +1,4 @@
-"""Training image classifiers beside twins in bare torch: ResNet-18, ResNet-50, the network of airbench94."""
+"""Training speed of image classifiers beside twins in bare torch: ResNet-18, ResNet-50, the network of airbench94."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dlkit.tasks.array_data import ArrayData
 
 
 def benchmark_resnet18(bench: Bench) -> Iterator[Finding]:
-    """ResNet-18 on CIFAR-10's shape, with crops and flips."""
+    """ResNet-18 on images of CIFAR-10's shape, with crops and flips."""
     batch, images = bench.sized(gpu=(512, 10_000), cpu=(8, 64))
     depths, widths = (2, 2, 2, 2), bench.sized(gpu=(64, 128, 256, 512), cpu=(8, 16, 16, 32))
     changes = [f"data.batch_size={batch}", f"model.widths={list(widths)}", *throughput.quiet_logging()]
@@ -34,7 +34,7 @@ def benchmark_resnet18(bench: Bench) -> Iterator[Finding]:
 
 
 def benchmark_fast_cnn(bench: Bench) -> Iterator[Finding]:
-    """The network, batch and optimizer of airbench94, an epoch of 50,000 images a call."""
+    """Network, batch size and optimizer of airbench94; a call is an epoch of 50,000 images."""
     batch, images = bench.sized(gpu=(1024, 50_000), cpu=(32, 64))
     widths = bench.sized(gpu=(64, 256, 256), cpu=(8, 16, 16))
     changes = ["data.name=cifar10", f"data.batch_size={batch}", "data.flip=true", "data.shift=2", "data.border=mirror"]
@@ -57,7 +57,7 @@ def benchmark_fast_cnn(bench: Bench) -> Iterator[Finding]:
 
 
 def benchmark_resnet50(bench: Bench) -> Iterator[Finding]:
-    """ResNet-50 on ImageNet's shape."""
+    """ResNet-50 on images of ImageNet's shape."""
     batch, side, images = bench.sized(gpu=(256, 224, 1024), cpu=(2, 64, 16))
     depths, widths = (3, 4, 6, 3), bench.sized(gpu=(64, 128, 256, 512), cpu=(8, 16, 16, 32))
     changes = ["data.name=cifar10", f"data.batch_size={batch}", "model.name=resnet", *throughput.quiet_logging()]
@@ -88,7 +88,7 @@ def _images(
     unit: str = "images/s",
     amount: float | None = None,
 ) -> Finding:
-    """An image classifier beside a twin with SGD and Nesterov's momentum."""
+    """An image classifier beside a twin, trained by SGD with Nesterov momentum."""
     steps = calls or bench.sized(gpu=10, cpu=1)
     batch: int = recipe.values["data"]["batch_size"]
     split = data.splits["train"]
@@ -110,15 +110,15 @@ def _images(
 
 
 def normalised_images(images: Tensor, data: Dataset, bench: Bench) -> Tensor:
-    """(N, C, H, W) on the device, half as many bytes a number on a GPU, channels last."""
+    """Normalised images (N, C, H, W) on the device, channels last; half precision on a GPU."""
     mean, std = (value.view(1, -1, 1, 1).to(bench.device) for value in (data.mean, data.std))
     dtype = torch.half if bench.device.type == "cuda" else torch.float
-    parts = [((part.to(bench.device) - mean) / std).to(dtype) for part in images.split(4096)]
-    return torch.cat(parts).contiguous(memory_format=torch.channels_last)
+    chunks = [((chunk.to(bench.device) - mean) / std).to(dtype) for chunk in images.split(4096)]
+    return torch.cat(chunks).contiguous(memory_format=torch.channels_last)
 
 
 def random_images(count: int, side: int, classes: int) -> Dataset:
-    """A data set of noise."""
+    """A data set of random images (N, 3, side, side) and targets."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
     targets = torch.randint(classes, (count,), generator=generator)

@@ -1,4 +1,4 @@
-"""Training language models beside twins in bare torch: GPT-2 small, and BERT-base on masked tokens."""
+"""Training speed of language models beside twins in bare torch: GPT-2 small, and BERT-base on masked tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dlkit.doctor.twins import loops
 from dlkit.doctor.twins.transformer import PlainBERT, PlainGPT
 from dlkit.train import autotune
 
-PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense, 16 bits, as the maker states them
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense, 16 bits, as stated by the manufacturer
 
 
 def benchmark_gpt2(bench: Bench) -> Iterator[Finding]:
@@ -62,7 +62,7 @@ def benchmark_gpt2(bench: Bench) -> Iterator[Finding]:
         throughput.timing_rounds(bench),
     )
     parameters = sum(p.numel() for p in PlainGPT(vocabulary, context, layers, heads, width).to("meta").parameters())
-    # 6 N + 12 layers width T operations a token, forward and backward (Chowdhery et al., arXiv:2204.02311, appendix B)
+    # 6 N + 12 layers width T FLOPs per token, forward and backward (Chowdhery et al., arXiv:2204.02311, appendix B)
     flops = 6 * parameters + 12 * layers * width * context
     speed = 1e3 * steps * rows * context / times["dlkit"].median
     peak = _peak(bench)
@@ -80,7 +80,7 @@ def benchmark_gpt2(bench: Bench) -> Iterator[Finding]:
 
 
 def benchmark_bert(bench: Bench) -> Iterator[Finding]:
-    """BERT-base on masked tokens; the twin takes the logits of all places, as transformers does."""
+    """BERT-base on masked tokens; the twin computes logits at all positions, as transformers does."""
     rows, context, vocabulary = bench.sized(gpu=(64, 128, 30_522), cpu=(2, 64, 512))
     layers, heads, width = bench.sized(gpu=(12, 12, 768), cpu=(2, 2, 64))
     files = samples.write_samples(bench.folder)
@@ -116,7 +116,7 @@ def benchmark_bert(bench: Bench) -> Iterator[Finding]:
 
 
 def _peak(bench: Bench) -> float | None:
-    """Operations a second that the card can do at 16 bits, where that is known."""
+    """Peak FLOP/s of the GPU at 16 bits, if known."""
     if not bench.on_gpu:
         return None
     name = torch.cuda.get_device_name(bench.device)

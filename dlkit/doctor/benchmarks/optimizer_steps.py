@@ -1,4 +1,4 @@
-"""A step of every optimizer on the tensors of GPT-2 small, beside torch's in each of its forms: launches and time."""
+"""One step of every optimizer on the tensors of GPT-2 small, beside torch's implementations: launches and time."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from dlkit.doctor.kernel_launches import kernel_launches
 from dlkit.doctor.twins import optimizers as twins
 from dlkit.doctor.twins.transformer import PlainGPT
 
-GOAL = 1.05  # times torch's best, at most
-_LR = 1e-9  # so that the numbers stay as they are
+GOAL = 1.05  # times the fastest of torch's, at most
+_LR = 1e-9  # leaves the weights practically unchanged
 
 
 def benchmark_optimizer_steps(bench: Bench) -> Iterator[Finding]:
-    """A finding for each optimizer that torch has too."""
+    """One finding per optimizer that torch has, too."""
     layers, width, vocabulary = bench.sized(gpu=(12, 768, 50_304), cpu=(2, 64, 512))
     shapes = [tuple(p.shape) for p in PlainGPT(vocabulary, width, layers, width // 64, width).to("meta").parameters()]
     for name in twins.TWINS:
         chosen = [shape for shape in shapes if len(shape) == 2] if name == "muon" else shapes
         make = resolve(OPTIMIZERS[name].target)
-        # ours first; the twins' tensors are their own, so that all lie in memory side by side
-        ways: dict[str, Callable[[], Work]] = {
+        # each has tensors of its own, allocated side by side
+        builders: dict[str, Callable[[], Work]] = {
             "dlkit": _stepping(bench, chosen, lambda ps, make=make: make(ps, lr=_LR))
         }
         for form in twins.TWINS[name][2] or ("loop",):
-            ways[form] = _stepping(
+            builders[form] = _stepping(
                 bench, chosen, lambda ps, name=name, form=form: twins.fast_optimizers(name, ps, _LR)[form]
             )
-        times = time_in_turns(ways, bench.device, rounds=5 if bench.quick else 15)
-        counts = {form: kernel_launches(way(), bench.device) for form, way in ways.items()}
+        times = time_in_turns(builders, bench.device, rounds=5 if bench.quick else 15)
+        counts = {form: kernel_launches(way(), bench.device) for form, way in builders.items()}
         best = min((form for form in times if form != "dlkit"), key=lambda form: times[form].median)
         ratio = times["dlkit"].median / times[best].median
         kind = "launches" if bench.on_gpu else "operators"

@@ -1,4 +1,4 @@
-"""A race of 270 runs: by dlkit's stacks, by its loop, and by a loop in bare torch; runs a second."""
+"""Runs per second of a sweep of 270 runs: by dlkit's stacks, by its loop, and by a loop in bare torch."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dlkit.vectorized.stackable import runs_at_once
 OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw")  # always these, so that speeds compare
 RATES, SEEDS = 9, 5
 GOAL = 10.0  # times the speed of the loop in bare torch
-_HARMLESS = 1e-9  # learning rates at which nothing diverges
-_STEPS = 200  # of a run
+_HARMLESS = 1e-9  # a learning rate at which nothing diverges
+_STEPS = 200  # per run
 
 
 def benchmark_sweep(bench: Bench) -> Iterator[Finding]:
-    """Seconds a step and run of the largest stack that fits, and of a run alone."""
+    """One finding, from the time per step of the largest stack that fits, and of lone runs."""
     hidden, batch = (256, 128), 64
     changes = [
         "data.validation=0.1",
@@ -57,7 +57,7 @@ def benchmark_sweep(bench: Bench) -> Iterator[Finding]:
         rounds,
         warm_up=5,
     )
-    # runs a second: a run has so many steps, and a stack makes one of each of its runs at once
+    # runs per second: a run has _STEPS steps, and a stack takes one of each of its runs at once
     speeds = {name: 1e3 / (_STEPS * each.median) for name, each in times.items()}
     speeds["stack"] *= size
     ratio = speeds["stack"] / speeds["bare loop"]

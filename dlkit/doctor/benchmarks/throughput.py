@@ -1,7 +1,7 @@
-"""Training beside a loop in bare torch: what benchmarks of images and of text share.
+"""What the training benchmarks of images and of text share.
 
-dlkit's time is that of its own loop, data included; the twin has its data on the device. Data is random but for texts:
-how fast a step is does not depend on what is learned.
+dlkit is timed with its own loop and loader; the twin has its data on the device. Images are random: the speed of a step
+does not depend on what is learned.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from dlkit.train.loop import fit
 from dlkit.train.precision import AUTOCAST, reduced_precision
 from dlkit.train.training import Training
 
-ENDLESS = 10**6  # steps: more than are ever taken
+ENDLESS = 10**6  # more steps than are ever taken
 GOAL = 0.95  # of the twin's speed
 
 
 def dlkit_steps(bench: Bench, recipe: Recipe, data: Any, steps: int) -> Callable[[], Work]:
-    """dlkit's own loop, so many steps a call."""
+    """A builder of work: `steps` steps of dlkit's training loop per call."""
 
     def make() -> Work:
-        job: Training = assemble_training(recipe, bench.device, dataset=data).training
-        job.evaluations, job.monitored = {}, None
-        events = fit(job)
+        training: Training = assemble_training(recipe, bench.device, dataset=data).training
+        training.evaluations, training.monitored = {}, None
+        events = fit(training)
 
         def work() -> None:
             left = steps
@@ -43,7 +43,7 @@ def dlkit_steps(bench: Bench, recipe: Recipe, data: Any, steps: int) -> Callable
 
 
 def repeat_step(make: Callable[[], Work], times: int) -> Callable[[], Work]:
-    """So many of the steps that `make` builds a call."""
+    """A builder of work: `times` of the steps that `make` builds per call."""
 
     def built() -> Work:
         step = make()
@@ -58,20 +58,20 @@ def repeat_step(make: Callable[[], Work], times: int) -> Callable[[], Work]:
 
 
 def quiet_logging() -> list[str]:
-    """No step is logged, so that none waits."""
+    """Overrides by which no step is logged, so that none waits for the device."""
     return [f"train.log_every={ENDLESS}"]
 
 
 def benchmark_precision(bench: Bench) -> str:
-    """The precision of benchmarks: 16 bits on a GPU."""
+    """The precision of the benchmarks: 16 bits on a GPU, float32 on a CPU."""
     return reduced_precision(bench.device) or "fp32" if bench.on_gpu else "fp32"
 
 
 def benchmark_dtype(bench: Bench) -> torch.dtype | None:
-    """The same as torch calls it; None for float32."""
+    """The dtype of that precision for autocast; None for float32."""
     return AUTOCAST.get(benchmark_precision(bench))
 
 
 def timing_rounds(bench: Bench) -> int:
-    """How often each is timed."""
+    """Timed rounds per program."""
     return 3 if bench.quick else bench.sized(gpu=7, cpu=5)

@@ -1,7 +1,7 @@
-"""Time of work and of its twin, in turns, so that whatever else the machine does slows both; and the memory of each.
+"""Time and memory of work and its twin, measured in turns, so that other load slows both alike.
 
-On a GPU the time is that between two events in its own queue; on a CPU that of the clock. What comes before the first
-measurement (building, compiling, choosing kernels) is timed apart, as warm-up.
+On a GPU time is measured between two events of its stream, on a CPU by the clock. Everything before the first
+measurement (building, compiling, selecting kernels) is timed separately, as warm-up.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Work = Callable[[], object]
 
 @dataclass
 class Timing:
-    """Milliseconds of each call, and what else was measured.
+    """Measurements of one piece of work.
 
     Args:
-        milliseconds: one for each round.
+        milliseconds: of each round.
         warm_up_seconds: until the work was ready to be timed.
-        peak_bytes: of memory on the device, its own tensors and what its CUDA graphs keep included; None on a CPU.
+        peak_bytes: peak memory on the device, including its own tensors and its CUDA graphs' pools; None on a CPU.
     """
 
     milliseconds: list[float]
@@ -37,11 +37,11 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """From the least to the greatest, as a share of the median."""
+        """The range of the times, relative to the median."""
         return (max(self.milliseconds) - min(self.milliseconds)) / self.median
 
     def numbers(self) -> dict[str, Any]:
-        """As fields of a record."""
+        """Fields of the record."""
         return {
             "milliseconds": round(self.median, 4),
             "n": len(self.milliseconds),
@@ -52,20 +52,21 @@ class Timing:
 
 
 def time_in_turns(
-    ways: dict[str, Callable[[], Work]], device: torch.device, rounds: int, warm_up: int = 3
+    builders: dict[str, Callable[[], Work]], device: torch.device, rounds: int, warm_up: int = 3
 ) -> dict[str, Timing]:
-    """Build each piece of work, warm it up, then let all take turns.
+    """Build and warm up each piece of work, then time them in turns.
 
     Args:
-        ways: name -> what builds the work of one round.
-        rounds: of each.
-        warm_up: calls that are not timed.
+        builders: name -> function that builds the work of one round.
+        device: on which it runs.
+        rounds: timed calls of each.
+        warm_up: untimed calls of each.
     """
     on_gpu = device.type == "cuda"
     ready: dict[str, Work] = {}
     found: dict[str, Timing] = {}
     own: dict[str, int] = {}
-    for name, build in ways.items():
+    for name, build in builders.items():
         before = torch.cuda.memory_allocated(device) + graph_bytes(device) if on_gpu else 0
         started = time.perf_counter()
         work = ready[name] = build()
@@ -90,13 +91,13 @@ def time_in_turns(
 
 
 def synchronize(device: torch.device) -> None:
-    """Until all that the device was given is done."""
+    """Wait until the device is idle."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def graph_bytes(device: torch.device) -> int:
-    """Bytes that CUDA graphs of this process need in a replay and lend to nobody in between, which torch calls free."""
+    """Bytes in the private pools of this process's CUDA graphs that torch counts as free, but only a replay can use."""
     index = device.index or 0
     segments: list[Any] = torch.cuda.memory_snapshot()
     private = [s for s in segments if s["device"] == index and tuple(s["segment_pool_id"]) != (0, 0)]

@@ -1,6 +1,6 @@
-"""Recorded attention against the equation in float64, and against what the layer's fused kernel gave.
+"""Captured attention weights against the equation in float64, and the layer's output against its fused kernel.
 
-A = softmax(Q K^T / sqrt(D)), masked; the layer's output is A V, projected
+A = softmax(Q K^T / sqrt(D)), masked; the layer's output is the projection of A V.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from dlkit.train.precision import autocast
 
 V, T, LAYERS, HEADS, W = 40, 48, 2, 4, 64
 _SIZES: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "width": W}
-# Largest difference of a weight, and of an output of a layer.
+# The largest allowed differences of a weight and of a layer's output.
 MOST = {"fp32": (1e-4, 1e-3), "bf16": (3e-2, 1e-1)}
 
 
 def check_attention(bench: Bench) -> Iterator[Finding]:
-    """A finding for each model and precision."""
+    """One finding per model and precision."""
     torch.manual_seed(0)
     models: dict[str, tuple[nn.Module, nn.Module]] = {
         "gpt": (GPT(V, T, **_SIZES), plain.PlainGPT(V, T, LAYERS, HEADS, W)),
@@ -41,7 +41,7 @@ def check_attention(bench: Bench) -> Iterator[Finding]:
     tokens = torch.randint(V, (2, T), generator=torch.Generator().manual_seed(0))
     for name, (model, twin) in models.items():
         for parameter in model.parameters():
-            parameter.data.mul_(3)  # sharper than at the start, where all weights are about 1 / T
+            parameter.data.mul_(3)  # sharper than at initialisation, where all weights are about 1 / T
         model = model.eval()
         wanted = weights_by_equation(with_weights_of(copy.deepcopy(model).double(), twin.double()), tokens)
         model = model.to(bench.device)
@@ -62,7 +62,7 @@ def check_attention(bench: Bench) -> Iterator[Finding]:
 
 @torch.no_grad()
 def output_difference(model: nn.Module, tokens: Tensor) -> float:
-    """Between a layer's output and that of the recorded weights, at most, as a share of its largest number."""
+    """Largest difference between a layer's output and that of its captured weights, relative to the largest output."""
     worst = 0.0
 
     def visit(layer: CapturedLayer) -> None:
@@ -79,10 +79,10 @@ def output_difference(model: nn.Module, tokens: Tensor) -> float:
 
 @torch.no_grad()
 def weights_by_equation(twin: nn.Module, tokens: Tensor) -> list[Tensor]:
-    """(B, H, T, T) of each layer of a twin, of what goes into its attention."""
+    """Attention weights by the equation, (B, H, T, T) for each layer, from the inputs of a twin's attention layers."""
     found: list[Tensor] = []
 
-    def look(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+    def record(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, plain.PlainAttention)
         x = arguments[0]
         q, k, _ = layer.c_attn(x).split(x.shape[2], dim=2)  # (B, T, W) each
@@ -93,7 +93,9 @@ def weights_by_equation(twin: nn.Module, tokens: Tensor) -> list[Tensor]:
         found.append(scores.softmax(-1))
 
     handles = [
-        module.register_forward_pre_hook(look) for module in twin.modules() if isinstance(module, plain.PlainAttention)
+        module.register_forward_pre_hook(record)
+        for module in twin.modules()
+        if isinstance(module, plain.PlainAttention)
     ]
     twin.eval()(tokens)
     for handle in handles:

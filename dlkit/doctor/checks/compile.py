@@ -1,6 +1,6 @@
-"""A compiled run is compiled once, behind which no step compiles again; one replayed from CUDA graphs, not at all.
+"""A compiled run compiles once and no later step recompiles; a run replayed from CUDA graphs matches, too.
 
-Both end as the plain run does.
+Both have the losses of the plain run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dlkit.train.events import StepDone
 from dlkit.train.loop import fit
 from dlkit.train.training import Training
 
-MOST = 2e-3  # between two losses, as a share
+MOST = 2e-3  # relative difference of two losses
 _STEPS, _WARM_UP = 8, 2
 _TEXT = (
     "model.layers=2",
@@ -39,7 +39,7 @@ RUNS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def check_compile(bench: Bench) -> Iterator[Finding]:
-    """A finding for each model; the smallest alone on a CPU, whose compiler takes half a minute for the others."""
+    """One finding per model; on a CPU only the smallest, since compiling the others takes half a minute each."""
     expected = f"no graph behind step {_WARM_UP}, losses within {MOST:g}"
     for name, (recipe, changes) in RUNS.items():
         if not bench.on_gpu and name != "mlp":
@@ -73,7 +73,7 @@ def check_compile(bench: Bench) -> Iterator[Finding]:
 
 
 def trace_run(training: Training) -> tuple[list[float], list[int], float]:
-    """The loss of each step, the graphs that were compiled up to each, and the seconds of the first."""
+    """The loss of each step, the number of graphs compiled up to it, and the seconds of the first step."""
     from torch._dynamo.utils import counters
 
     begun, losses, graphs, seconds = counters["stats"]["unique_graphs"], list[float](), list[int](), 0.0

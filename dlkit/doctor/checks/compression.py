@@ -1,4 +1,4 @@
-"""A text that a model compresses decodes to its bytes, in about the bits that the model's probabilities ask for."""
+"""A text compressed by a model decodes to the same bytes, at about the model's cross-entropy."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dlkit.doctor.finding import Finding, judged
 from dlkit.models.gpt import GPT
 
 BYTES = 6000
-SLACK = 1.02  # of the ideal length, for what the coder rounds
+SLACK = 1.02  # of the ideal length, for rounding in the coder
 
 
 def check_compression(bench: Bench) -> Iterator[Finding]:
-    """A finding for the CPU, where `dlkit compress` codes; and one for a GPU."""
+    """A finding for the CPU, on which `dlkit compress` codes, and one for a GPU."""
     data = samples.write_corpus(bench.folder).read_bytes()[:BYTES]
     for device in dict.fromkeys((CPU, bench.device)):
         torch.manual_seed(0)

@@ -1,7 +1,7 @@
-"""Every loader: the batches that it makes on the device are those of another one on the CPU, whole epochs of them.
+"""Every loader: its batches on the device equal those of a second loader on the CPU.
 
-On a CPU too: an order, a mask or an augmentation that is not a function of seed and epoch alone shows there. An epoch
-that is entered in its middle must go on as the whole one does, and each example must come once.
+On a CPU, too, this reveals orders, masks and augmentations that depend on more than seed and epoch. An epoch entered in
+the middle must go on like the whole one, and each example must come once.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dlkit.doctor.bench import CPU, Bench, bench_recipe
 from dlkit.doctor.finding import Finding, judged
 from dlkit.train.interfaces import BatchSource
 
-MOST = 1e-4  # between two pixels or features, which have a deviation of about 1
-_EPOCHS, _BATCHES = (0, 1), 6  # of which so many first batches are looked at
+MOST = 1e-4  # difference of two pixels or features, whose standard deviation is about 1
+_EPOCHS, _BATCHES = (0, 1), 6  # epochs, and the number of their first batches, that are compared
 _MASKED = ("data.name=text", "data.path={corpus}", "tokenizer.vocab_size=100", "data.context=64")
 
 
 @dataclass(frozen=True)
 class LoaderCheck:
-    """A recipe's data, and whether each example stands in an epoch once, with its target."""
+    """The data of a recipe, and whether an epoch has each example once, with its target."""
 
     recipe: str
     changes: tuple[str, ...]
@@ -64,7 +64,7 @@ LOADERS = {
 
 
 def check_loaders(bench: Bench) -> Iterator[Finding]:
-    """A finding for each loader."""
+    """One finding per loader."""
     files = samples.write_samples(bench.folder)
     for name, loader in LOADERS.items():
         recipe = bench_recipe(loader.recipe, [change.format_map(files) for change in loader.changes], steps=1)
@@ -84,7 +84,7 @@ def check_loaders(bench: Bench) -> Iterator[Finding]:
 
 
 def epoch_differences(there: BatchSource, here: BatchSource, epoch: int) -> tuple[list[str], float]:
-    """What is wrong with the first batches of an epoch, and the largest difference of a number in them."""
+    """Faults of the first batches of an epoch, and the largest difference of their values."""
     faults, worst = list[str](), 0.0
     if len(there) != len(here):
         return [f"{len(there)} batches, not {len(here)}"], worst
@@ -106,15 +106,15 @@ def epoch_differences(there: BatchSource, here: BatchSource, epoch: int) -> tupl
 
 
 def batch_difference(one: Any, other: Any) -> tuple[str, float]:
-    """What is wrong with a batch as a whole, if anything, and the largest difference of its numbers."""
+    """A fault of a batch as a whole, or an empty string, and the largest difference of its values."""
     worst = 0.0
     one = without_padding(one)
     if other is None or len(one) != len(other):
-        return "has other parts", worst
+        return "has other components", worst
     for mine, theirs in zip(one, other, strict=True):
         if not isinstance(mine, Tensor) or not isinstance(theirs, Tensor):
             if mine is not theirs:
-                return "has other parts", worst
+                return "has other components", worst
             continue
         if mine.shape != theirs.shape or mine.dtype is not theirs.dtype:
             return f"is {tuple(mine.shape)} {mine.dtype}, not {tuple(theirs.shape)} {theirs.dtype}", worst
@@ -128,7 +128,7 @@ def batch_difference(one: Any, other: Any) -> tuple[str, float]:
 
 
 def without_padding(batch: Any) -> Any:
-    """A batch without what it was filled up with, which is to be left out by the loss."""
+    """A batch without its padding, after checking that the loss ignores it."""
     count = getattr(batch, "predictions", None)
     if count is None:
         return batch
@@ -139,12 +139,12 @@ def without_padding(batch: Any) -> Any:
 
 
 def same_examples(batches: BatchSource, epoch: int, targets: Tensor) -> bool:
-    """Whether the targets of an epoch are those of the data, in whatever order."""
+    """Whether the targets of an epoch are those of the data, in any order."""
     found = torch.cat([batch[1].to(CPU) for batch in batches.epoch(epoch)])
     return torch.equal(found.sort().values, targets.sort().values)
 
 
 def _targets(data: Any, split: str) -> Tensor:
-    """The targets as they stand in the data."""
+    """The targets in the data."""
     examples = (data.data if hasattr(data, "data") else data.dataset).splits[split]
     return torch.as_tensor(examples.targets)

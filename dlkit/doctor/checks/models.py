@@ -1,7 +1,7 @@
-"""Every model at every precision: three steps of dlkit's own loop against a twin in float64 on the CPU.
+"""Every model at every precision: three steps of dlkit's training loop against a twin in float64 on the CPU.
 
-With theta_0 the weights that both start from, theta what dlkit makes of them on the device, and theta* what a loop in
-bare torch makes of them in float64 on the same batches, the error is that of the way that was gone:
+Both start from theta_0. With theta the weights after dlkit's steps on the device, and theta* those after the same
+batches in bare torch and float64, the error is that of the update:
 
     ||theta - theta*|| / ||theta* - theta_0||
 """
@@ -34,7 +34,7 @@ from dlkit.train.settings import TrainSettings
 from dlkit.train.training import Training
 
 STEPS, LR = 3, 0.1
-# The most that the error may be, and the least that it must be: a 16-bit run as exact as float32 was not in 16 bits.
+# Bounds on the error. The lower one is positive for reduced precision: a run as exact as float32 did not use it.
 ERRORS = {"fp32": (0.0, 1e-3), "tf32": (2e-5, 1.5e-1), "fp16": (2e-5, 1.5e-1), "bf16": (5e-4, 3.5e-1)}
 _CPU_FORMATS = ("fp32", "bf16")
 _SMALL_TEXT = ("data.context=32", "data.batch_size=4", "model.layers=2", "model.heads=2", "model.width=32")
@@ -43,7 +43,7 @@ _NO_DROPOUT = ("model.dropout=0", "model.attention_dropout=0", "train.clip_norm=
 
 @dataclass(frozen=True)
 class ModelCheck:
-    """A small model, by a shipped recipe and what is changed of it, and its twin for some data."""
+    """A small model, given by a shipped recipe with overrides, and a function from its data to its twin."""
 
     recipe: str
     changes: tuple[str, ...]
@@ -51,7 +51,7 @@ class ModelCheck:
 
 
 def _pixels(data: Any) -> tuple[int, int, int]:
-    """Channels, numbers an image, classes."""
+    """Channels, values per image, classes."""
     return data.input_shape[0], math.prod(data.input_shape), len(data.classes)
 
 
@@ -121,7 +121,7 @@ MODELS = {
 
 
 def check_models(bench: Bench) -> Iterator[Finding]:
-    """A finding for each family and precision."""
+    """One finding per model and precision."""
     files = samples.write_samples(bench.folder)
     for name, family in MODELS.items():
         changes = [*(change.format_map(files) for change in family.changes), "optimizer.name=sgd", f"optimizer.lr={LR}"]
@@ -137,7 +137,7 @@ def check_models(bench: Bench) -> Iterator[Finding]:
 
 
 def feasible_precisions(bench: Bench) -> list[str]:
-    """Every format that a recipe can ask for and that makes sense on the device."""
+    """The precisions that a recipe can ask for and that the device supports."""
     known = [name for name in get_args(get_type_hints(TrainSettings)["precision"]) if name != "auto"]
     if not bench.on_gpu:
         return [name for name in known if name in _CPU_FORMATS]
@@ -145,7 +145,7 @@ def feasible_precisions(bench: Bench) -> list[str]:
 
 
 def error_against_twin(training: Training, twin: nn.Module) -> tuple[float, dict[str, list[float]]]:
-    """The error of the weights behind a run, and the losses of both."""
+    """The update error of a run against its twin, and the losses of both."""
     training.evaluations, training.monitored = {}, None
     batches = list(itertools.islice(training.batches.epoch(0), STEPS))
     before = copy.deepcopy(training.model).to(CPU).double()
@@ -161,7 +161,7 @@ def error_against_twin(training: Training, twin: nn.Module) -> tuple[float, dict
 
 
 def train_twin(twin: nn.Module, batches: list[Any], smoothing: float, skips: int = 0) -> tuple[nn.Module, list[float]]:
-    """A twin behind a few steps of gradient descent, in its own precision; the first `skips` steps are not made."""
+    """Train a twin by gradient descent on the batches, in its own precision; the first `skips` updates are skipped."""
     optimizer = torch.optim.SGD([p for p in twin.parameters() if p.requires_grad], lr=LR, foreach=False)
     losses: list[float] = []
     for step, batch in enumerate(batches):
@@ -175,7 +175,7 @@ def train_twin(twin: nn.Module, batches: list[Any], smoothing: float, skips: int
 
 
 def twin_loss(twin: nn.Module, batch: list[Any], smoothing: float) -> Tensor:
-    """The cross-entropy of a batch of dlkit's."""
+    """The cross-entropy of a twin on one of dlkit's batches."""
     inputs, targets = batch[:2]
     if isinstance(twin, PlainGPT):
         logits = twin(inputs).flatten(0, 1)

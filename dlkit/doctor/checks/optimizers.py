@@ -1,7 +1,7 @@
-"""Every optimizer: 20 steps against torch's loop over tensors in float64 on the CPU, and how many kernels a step takes.
+"""Every optimizer: 20 steps against torch's for-loop implementation in float64 on the CPU, and its kernels per step.
 
-The error is that of `update_error`. Muon multiplies in bf16, and so does torch's: there the twin runs on the same
-device and in the same types.
+The error is `update_error`. Muon multiplies in bf16, and so does torch's: its twin runs on the same device and in the
+same types.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dlkit.doctor.kernel_launches import kernel_launches
 from dlkit.doctor.twins import optimizers as twins
 
 STEPS, LR = 20, 0.01
-SHAPES = [(64, 32), (32, 64), (48, 48), (48, 48), (17, 5)]  # matrices, which every optimizer takes
+SHAPES = [(64, 32), (32, 64), (48, 48), (48, 48), (17, 5)]  # matrices, which all optimizers accept
 MOST, MOST_OF_MUON = 1e-4, 5e-2
-# A step may launch this many times as many kernels as the best of torch's, and a few more.
+# A step may launch TIMES as many kernels as the best of torch's implementations, plus MORE.
 TIMES, MORE = 2, 8
 
 
 def check_optimizers(bench: Bench) -> Iterator[Finding]:
-    """A finding for each optimizer that a recipe can name."""
+    """One finding per optimizer of the catalog."""
     for name, entry in OPTIMIZERS.items():
         most = MOST_OF_MUON if name == "muon" else MOST
         expected = f"error < {most:g}"
@@ -47,9 +47,9 @@ def check_optimizers(bench: Bench) -> Iterator[Finding]:
 
 
 def optimizer_error(name: str, kind: Any, device: torch.device) -> float:
-    """How far 20 steps of dlkit's optimizer end from those of torch's."""
-    place, dtype = (device, torch.float32) if name == "muon" else (CPU, torch.float64)
-    start, mine, theirs = random_tensors(0), random_tensors(0, device), random_tensors(0, place, dtype)
+    """The update error of 20 steps of dlkit's optimizer against torch's."""
+    twin_device, dtype = (device, torch.float32) if name == "muon" else (CPU, torch.float64)
+    start, mine, theirs = random_tensors(0), random_tensors(0, device), random_tensors(0, twin_device, dtype)
     ours, twin = kind(mine, lr=LR), twins.looped_optimizer(name, theirs, LR)
     for step in range(STEPS):
         for a, b, gradient in zip(mine, theirs, random_tensors(1 + step), strict=True):
@@ -60,7 +60,7 @@ def optimizer_error(name: str, kind: Any, device: torch.device) -> float:
 
 
 def count_launches(name: str, kind: Any, device: torch.device) -> dict[str, int]:
-    """Kernels a step: dlkit's, and each of torch's forms."""
+    """Kernels per step of dlkit's optimizer, and of each of torch's implementations."""
 
     def of(make: Any) -> int:
         parameters = random_tensors(0, device)
@@ -75,6 +75,6 @@ def count_launches(name: str, kind: Any, device: torch.device) -> dict[str, int]
 
 
 def random_tensors(seed: int, device: torch.device = CPU, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """Random numbers of the shapes, the same on every device."""
+    """Random tensors of `SHAPES`, the same on every device."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=generator).to(device, dtype).requires_grad_() for shape in SHAPES]

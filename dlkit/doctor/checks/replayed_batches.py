@@ -1,4 +1,4 @@
-"""Batches that were made before, again and again: a loop without its loader."""
+"""Batches made in advance and replayed: a training loop without its loader."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlkit.train.interfaces import BatchSource
 
 
 class ReplayedBatches:
-    """The first batches of a source, each epoch the same; `count` makes an epoch."""
+    """Cycles through the first `held` batches of a source; an epoch has `count` batches."""
 
     def __init__(self, source: BatchSource, held: int, count: int) -> None:
         self.held: list[Any] = list(itertools.islice(source.epoch(0), held))

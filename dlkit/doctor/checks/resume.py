@@ -1,4 +1,4 @@
-"""A run that is interrupted and goes on from its checkpoint ends with the bits of one that never stopped."""
+"""An interrupted run that resumes from its checkpoint ends bit for bit like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RUNS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 def check_resume(bench: Bench) -> Iterator[Finding]:
-    """A finding for each run."""
+    """One finding per run."""
     files = samples.write_samples(bench.folder)
     for number, (name, (recipe, precision, changes)) in enumerate(RUNS.items()):
         values = bench_recipe(
@@ -59,12 +59,12 @@ def check_resume(bench: Bench) -> Iterator[Finding]:
 
 
 def _finished(recipe: Recipe, bench: Bench, folder: Path, stop: bool = False) -> Checkpoint:
-    """The last checkpoint of a run, which goes on from that in the folder; where it is to stop, its first."""
-    job = assemble_training(recipe, bench.device).training
-    job.evaluations, job.monitored = {}, None
+    """Resume a run from the checkpoint in the folder, if any; returns its last checkpoint, or with `stop` its first."""
+    training = assemble_training(recipe, bench.device).training
+    training.evaluations, training.monitored = {}, None
     there = checkpoint.steps_in(folder) if folder.exists() else []
     begun = checkpoint.load_checkpoint(_step(folder, there[-1])) if there else None
-    events = fit(job, _Store(folder), begun)
+    events = fit(training, _Store(folder), begun)
     saved = (event.path for event in events if isinstance(event, Checkpointed))
     last = next(saved)
     if not stop:
@@ -74,7 +74,7 @@ def _finished(recipe: Recipe, bench: Bench, folder: Path, stop: bool = False) ->
 
 
 class _Store:
-    """Keeps the checkpoints of a run."""
+    """Stores the checkpoints of a run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -88,7 +88,7 @@ def _step(folder: Path, step: int) -> Path:
 
 
 def differing_tensors(one: Checkpoint, other: Checkpoint) -> list[str]:
-    """The tensors that are not the same to the last bit."""
+    """Names of the tensors that differ in any bit."""
     return [
         f"{file}/{name}"
         for file, held in one.tensors.items()

@@ -1,4 +1,4 @@
-"""Runs that are trained at once as a stack end as runs that are trained one after the other."""
+"""Runs trained at once as a stack end like runs trained one after another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.events import SweepEvent
 from dlkit.sweep.trials import Trial, TrialResult, trial_grid
 
-MOST = 2e-3  # between two losses, as a share
+MOST = 2e-3  # relative difference of two losses
 # Learning rates as shares of the default: small ones, since many rules begin with steps along the sign of a gradient,
 # which rounding may turn.
 _SHARES, _SEEDS = [0.1, 0.3], 2
@@ -30,14 +30,14 @@ def stackable_optimizers() -> dict[str, Any]:
 
 
 def check_stacks(bench: Bench) -> Iterator[Finding]:
-    """A finding for each optimizer whose runs can be stacked."""
+    """One finding per optimizer whose runs can be stacked."""
     for name, kind in stackable_optimizers().items():
         default = inspect.signature(kind).parameters["lr"].default
         trials = trial_grid([name], [share * default for share in _SHARES], _SEEDS)
         contest = Contest({name: trial_recipe(name)}, bench.device)
         alone = _losses(run_in_loop(trials, contest.training))
         together = _losses(run_stacked(trials, contest.training))
-        worst = max(abs(together[who] / alone[who] - 1) for who in trials)
+        worst = max(abs(together[trial] / alone[trial] - 1) for trial in trials)
         yield judged(
             f"{name}, {len(trials)} runs",
             f"the same losses within {MOST:g}",
@@ -50,11 +50,11 @@ def check_stacks(bench: Bench) -> Iterator[Finding]:
 
 
 def trial_recipe(optimizer: str, *changes: str, steps: int = _STEPS) -> Recipe:
-    """What a trial runs, but for its learning rate and seed."""
+    """The recipe of a trial, except for learning rate and seed."""
     own = ["data.validation=0.1", f"train.eval_every={steps} steps", "model.hidden=[32]", f"optimizer.name={optimizer}"]
     return bench_recipe("digits-mlp", [*own, *changes], steps=steps)
 
 
-def _losses(told: Iterator[SweepEvent]) -> dict[Trial, float]:
+def _losses(events: Iterator[SweepEvent]) -> dict[Trial, float]:
     """The validation loss of each run."""
-    return {one.trial: one.metrics["val/loss"] for one in told if isinstance(one, TrialResult)}
+    return {event.trial: event.metrics["val/loss"] for event in events if isinstance(event, TrialResult)}

@@ -1,4 +1,4 @@
-"""How far training has gone astray, as a share of the way that it should have gone."""
+"""The relative error of the update that training made to the weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def update_error(start: Sequence[Tensor], end: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
-    """||end - wanted|| / ||wanted - start|| of all numbers of some tensors, in float64 on the CPU."""
+    """||end - wanted|| / ||wanted - start||, over all elements of lists of tensors, in float64 on the CPU."""
     # theta_0, theta_T, and theta_T of the reference
     before, after, reference = (
         torch.cat([x.detach().to("cpu", torch.float64).flatten() for x in each]) for each in (start, end, wanted)

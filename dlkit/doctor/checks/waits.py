@@ -1,6 +1,7 @@
-"""No step waits for the device: on a GPU torch itself says where one does; on a CPU the operators that would.
+"""No training step synchronizes with the device.
 
-A logged step asks for the loss, and so may wait; the steps here are not logged.
+On a GPU torch reports where a step does; on a CPU the operators that would are counted. A logged step reads the loss
+and so may wait; these steps are not logged.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dlkit.train.loop import fit
 from dlkit.train.training import Training
 
 _WARM_UP, _STEPS = 2, 4
-# Operators whose answer, or whose size, the host must know.
+# Operators whose result, or its size, the host must know.
 _WAIT = (
     "aten._local_scalar_dense",
     "aten.nonzero",
@@ -54,22 +55,22 @@ TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def check_waits(bench: Bench) -> Iterator[Finding]:
-    """A finding for each task."""
+    """One finding per task."""
     files = samples.write_samples(bench.folder)
     for name, (recipe, changes) in TASKS.items():
         plain = [change.format_map(files) for change in changes]
         precise = [change for change in plain if change.startswith("train.precision")] or ["train.precision=fp32"]
         steps = _WARM_UP + _STEPS + 10
-        job = assemble_training(
+        training = assemble_training(
             bench_recipe(recipe, ["train.log_every=1000", *plain, *precise], steps=steps), bench.device
         ).training
-        found = find_waits(job)
+        found = find_waits(training)
         got = ", ".join(f"{where} {count}x" for where, count in found.items()) or "none"
         yield judged(name, f"no wait in {_STEPS} steps", got, not found, waits=found)
 
 
 def find_waits(training: Training) -> dict[str, int]:
-    """Where a few steps of a run wait for the device, and how often. A CPU's loader, which is the host, is left out."""
+    """Where a few steps of a run synchronize, and how often. On a CPU the loader, a part of the host, is excluded."""
     on_gpu = training.device.type == "cuda"
     if not on_gpu:
         training.batches = ReplayedBatches(training.batches, _WARM_UP + _STEPS, training.total_steps)
@@ -80,20 +81,20 @@ def find_waits(training: Training) -> dict[str, int]:
 
 
 def _by_driver(events: Iterator[Any]) -> dict[str, int]:
-    """What torch warns of, by file and line."""
+    """Synchronizations that torch warns of, by file and line."""
     torch.cuda.synchronize()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")  # which warns of itself, too
+        torch.cuda.set_sync_debug_mode("warn")  # this call itself warns
         try:
             for _ in itertools.islice(events, _STEPS):
                 pass
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    places = (
+    locations = (
         f"{'/'.join(warned.filename.split('/')[-2:])}:{warned.lineno}" for warned in caught if _synchronizes(warned)
     )
-    return dict(collections.Counter(places))
+    return dict(collections.Counter(locations))
 
 
 def _synchronizes(warned: warnings.WarningMessage) -> bool:
@@ -101,7 +102,7 @@ def _synchronizes(warned: warnings.WarningMessage) -> bool:
 
 
 def _by_operators(events: Iterator[Any]) -> dict[str, int]:
-    """Operators that would wait on a GPU, by name."""
+    """Operators that would synchronize on a GPU, by name."""
     with RecordedOperators() as operators:
         for _ in itertools.islice(events, _STEPS):
             pass
@@ -110,7 +111,7 @@ def _by_operators(events: Iterator[Any]) -> dict[str, int]:
 
 
 def _by_mask(name: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether it picks elements by a mask, whose number the host must know."""
+    """Whether it indexes by a mask, so that the host must know the number of elements."""
     if not name.startswith("aten.index.Tensor"):
         return False
     return any(isinstance(index, Tensor) and index.dtype in (torch.bool, torch.uint8) for index in arguments[1])

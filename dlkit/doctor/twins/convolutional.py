@@ -1,4 +1,4 @@
-"""Perceptrons and convolutional networks in plain torch.nn: MLP, CNN, ResNet, ConvNeXt, and airbench94's."""
+"""MLP, CNN, ResNet, ConvNeXt and airbench94's network in plain torch.nn."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plain_cnn(channels: int, widths: Sequence[int], classes: int) -> nn.Module:
 
 
 class _Pad(nn.Module):
-    """Every other pixel, with channels of zeros behind: shortcut A of He et al., arXiv:1512.03385."""
+    """Subsampled pixels padded with zero channels: shortcut A of He et al., arXiv:1512.03385."""
 
     def __init__(self, extra: int, stride: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Pad(nn.Module):
 
 
 class _Residual(nn.Module):
-    """relu(x + f(x)), f two 3x3 convolutions or a bottleneck."""
+    """relu(x + f(x)), where f is two 3x3 convolutions or a bottleneck."""
 
     def __init__(self, before: int, width: int, stride: int, norm: Norm, bottleneck: bool, project: bool) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class _Residual(nn.Module):
 
 
 class PlainResNet(nn.Module):
-    """He et al., arXiv:1512.03385: with a stem for large images, the bottleneck's stride in its 3x3 convolution."""
+    """He et al., arXiv:1512.03385, with the stride of a bottleneck in its 3x3 convolution."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class _ChannelNorm(nn.LayerNorm):
 
 
 class _Scale(nn.Module):
-    """A learned factor of each channel, the last dimension."""
+    """A learned factor per channel, the last dimension."""
 
     def __init__(self, width: int, value: float) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """GPT and BERT in plain torch.nn: one linear layer for queries, keys and values, and torch's fused attention.
 
-Shapes: B sequences, T tokens, W numbers a token, H heads, V vocabulary.
+Shapes: B sequences, T tokens, W width, H heads, V vocabulary.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class PlainAttention(nn.Module):
 
 
 class PlainBlock(nn.Module):
-    """Attention and a perceptron, each around a shortcut."""
+    """Attention and an MLP, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, *, causal: bool, norm_first: bool, gelu: str, eps: float) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class PlainGPT(nn.Module):
 
 
 class PlainBERT(nn.Module):
-    """Tokens (B, T) to logits: of every token, (B, T, V), or of each sequence where there are classes."""
+    """Tokens (B, T) to logits (B, T, V), or with `classes` to logits (B, classes)."""
 
     def __init__(
         self,
@@ -105,11 +105,11 @@ class PlainBERT(nn.Module):
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
-        places = torch.arange(tokens.shape[1], device=tokens.device)
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
         kinds = torch.zeros_like(tokens)
-        x = self.norm(self.word(tokens) + self.position(places) + self.segment(kinds))
-        mask = None if real is None else real[:, None, None, :]
+        x = self.norm(self.word(tokens) + self.position(positions) + self.segment(kinds))
+        mask = None if attention_mask is None else attention_mask[:, None, None, :]
         for layer in self.layers:
             x = layer(x, mask)
         x = self.last_norm(x)
