@@ -52,7 +52,7 @@ def read_batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
     """Batches of `BATCH_ROWS` rows of a Parquet file. Raises DlkitError if it is damaged."""
     with _open(path) as file:
         try:
-            yield from file.iterread_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
+            yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
             raise DlkitError(f"{path.name} is damaged: {error_line(error)}", "try another --mirror") from error
 
