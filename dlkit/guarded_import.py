@@ -1,6 +1,6 @@
-"""Imports that may fail: of a package that is not installed, or of one that is too large.
+"""Imports that may fail, because a package is not installed or too large for the address space.
 
-Under `ulimit -v`, loading torch or numpy may end in C, where no exception is raised: a child process tries first.
+Under `ulimit -v`, loading torch or numpy may crash in C without an exception, so a child process tries first.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Any
 
 from dlkit import memory
 
-# Bytes that must be left behind each: beside torch, for threads, other libraries and a step of training.
+# Bytes that must remain free after the import: with torch, for threads, other libraries and a training step.
 _LARGE = {"numpy": 0, "torch": 1 << 29}
 _ABSENT = 3
-# What pip calls a package, where that is not the name of its module.
+# Package names that differ from their modules.
 _PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 
 
 def package_to_install(module: str | None) -> str | None:
-    """The package to install for a module that is not there; None for a part of one that is, or of dlkit itself."""
+    """The package to install for a missing module; None for a submodule of an installed one, or of dlkit itself."""
     top = (module or "dlkit").partition(".")[0]
     if top == "dlkit" or sys.modules.get(top) is not None:
         return None
     return _PACKAGES.get(top, top.replace("_", "-"))
 
 
-class _Trial(importlib.abc.MetaPathFinder):
-    """Finds no module, but has a child process load each of the large ones before this process does."""
+class _GuardedFinder(importlib.abc.MetaPathFinder):
+    """Finds no module, but lets a child process import each of the large ones before this process does."""
 
     def __init__(self) -> None:
         self.left = _LARGE.keys() - sys.modules.keys()
@@ -41,7 +41,7 @@ class _Trial(importlib.abc.MetaPathFinder):
                 raise MemoryError(f"loading {fullname}")
 
     def loads(self, name: str) -> bool:
-        """Whether a child imports the module and has room left; or it is absent, as this process will then find too."""
+        """Whether a child imports the module with memory to spare, or finds it absent, as this process will, too."""
         child = os.fork()
         if child == 0:
             self.left.clear()
@@ -60,10 +60,10 @@ class _Trial(importlib.abc.MetaPathFinder):
 
 
 def guard_large_imports() -> None:
-    """Try large imports in a child process where the address space is limited; else do nothing."""
+    """Try large imports in a child process if the address space is limited; else do nothing."""
     if sys.platform == "win32":
         return
     import resource
 
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
-        sys.meta_path.insert(0, _Trial())
+        sys.meta_path.insert(0, _GuardedFinder())

@@ -1,4 +1,4 @@
-"""How many processors there are to work with."""
+"""The number of usable processor cores."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import os
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: fewer than the machine has where a scheduler or a container says so."""
+    """Cores that this process may use, which a scheduler or container may limit."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""What all sources of batches share: how many batches an epoch has, where they begin, what chance is drawn from."""
+"""Epochs: what all sources of batches share. Batch counts, batch starts, and seeds of an epoch's randomness."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 
 class Epochs:
-    """An epoch is `samples` examples, `batch_size` a batch, the last batch smaller where they do not divide."""
+    """An epoch of `samples` examples in batches of `batch_size`; the last batch may be smaller."""
 
     samples: int
     batch_size: int
     device: torch.device
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-self.samples // self.batch_size)
 
     def begins(self, start: int) -> range:
-        """The first examples of batches `start`, `start` + 1, ...; ValueError if there are fewer than `start`."""
+        """First example of batches `start`, `start` + 1, ... Raises ValueError if `start` is out of range."""
         if not 0 <= start <= len(self):
             raise ValueError(f"start={start} is not in 0..{len(self)}, the batches of an epoch")
         return range(start * self.batch_size, self.samples, self.batch_size)
@@ -32,23 +32,25 @@ class Epochs:
         raise NotImplementedError
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """The same of S sources at once, this one among them, that differ in nothing but their seed: (S, n, ...)."""
+        """Batches of S sources at once, stacked to (S, n, ...). They include this one and differ only in their seed."""
         for batches in zip(*(source.epoch(number, start) for source in sources), strict=True):
             yield tuple(torch.stack(list(part)) for part in zip(*batches, strict=True))
 
     def laid_out(self, values: Sequence[Tensor]) -> Tensor:
-        """What S sources drew for an epoch, each (samples,), on the device, (S samples,): batch by batch, and within a
-        batch source by source. So each batch is one block, which nothing needs to be gathered for."""
+        """Concatenate the draws of S sources for an epoch, each (samples,), to (S samples,) on the device.
+
+        They are ordered by batch, then by source, so that each batch is a contiguous block.
+        """
         begins = range(0, self.samples, self.batch_size)
         return self.send(torch.cat([drawn[begin : begin + self.batch_size] for begin in begins for drawn in values]))
 
     def send(self, values: Tensor) -> Tensor:
-        """The values on the device, without waiting for them to get there."""
+        """Copy values to the device asynchronously."""
         if self.device.type == "cuda":
             return values.pin_memory().to(self.device, non_blocking=True)
         return values.to(self.device)
 
 
 def hashed_seed(seed: int, *numbers: int) -> int:
-    """A generator's seed for one epoch, or a batch of it: a hash, so that neighbouring ones share nothing."""
+    """The seed of a generator for an epoch, or for a batch of it, by a hash, so that neighbours are independent."""
     return int.from_bytes(hashlib.blake2b(" ".join(map(str, (seed, *numbers))).encode(), digest_size=8).digest(), "big")

@@ -1,7 +1,7 @@
-"""What can be downloaded: names, sources, splits with their published rows, columns. Facts only, read without network.
+"""The registry of downloadable data sets: sources, splits with their published row counts, columns. Facts only.
 
-Rows, columns and class names are those of the data sets' cards on the hub. `size` is that of a download in bytes; it is
-what the card says where `exact_size`, else an estimate.
+Row counts, columns and class names are those of the data set cards on the hub. `size` is that of the download in bytes:
+as stated by the card if `exact_size`, else an estimate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Column = str | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Archive:
-    """The authors' own archive: `records` maps a split to its members, in order."""
+    """The authors' own archive. `records` maps a split to the names of its members, in order."""
 
     url: str
     size: int
@@ -33,23 +33,24 @@ class Archive:
 
 @dataclass(frozen=True, eq=False)
 class DatasetInfo:
-    """One data set.
+    """A downloadable data set.
 
     Args:
-        name: what the user types; `group/config` for a part of a benchmark.
+        name: as the user types it; `group/config` for a part of a benchmark.
         help: one line.
-        task: what it is for.
-        form: what becomes of it. images: one uint8 array a split; texts: one Arrow table a split; shards and archives:
-            the hub's own parquet or tar files; embedded: it comes with a dependency.
-        rows: published rows of each split.
+        task: the task it is for.
+        form: the prepared form. images: one uint8 array per split; texts: one Arrow table per split; shards and
+            archives: the hub's Parquet or tar files; embedded: it comes with a dependency.
+        rows: published row count of each split.
         columns: name -> type.
         size: bytes of the download.
-        licence: as its card says.
-        repo: on the hub.
+        licence: as stated by its card.
+        repo: repository on the hub.
         folder: in the repository.
-        revisions: to look in, in this order.
-        stem: what the names of its files begin with, before the split's name.
-        gated: whether the hub asks for a token.
+        revisions: to try, in this order.
+        stem: prefix of its file names before the split's name.
+        gated: whether the hub requires a token.
+        exact_size: whether `size` is exact.
         archive: the authors' own archive.
     """
 
@@ -196,7 +197,7 @@ def _superglue(config: str, help: str, rows: dict[str, int], size: int, columns:
     )  # fmt: skip
 
 
-# Sizes: of the uncompressed rows, which the cards state; the files are smaller.
+# Sizes are those of the uncompressed rows, as stated by the cards; the files are smaller.
 _SUPERGLUE = (
     _superglue("boolq", "yes or no questions on a passage", _splits(9_427, 3_270, 3_245), 10_405_708,
                {"question": "string", "passage": "string", "idx": "int32", "label": _BOOLEAN}),
@@ -237,7 +238,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 
 
 def datasets_named(name: str) -> list[DatasetInfo]:
-    """The data sets that a name stands for: one, or all of a group. Raises RequestError if there is none."""
+    """The data set of this name, or all of the group of this name. Raises RequestError if there is neither."""
     if name in GROUPS:
         return [DATASETS[member] for member in GROUPS[name]]
     if name in DATASETS:

@@ -1,4 +1,4 @@
-"""What a RUN argument refers to: a run directory, a checkpoint in one, or one read from standard input. No torch."""
+"""RUN arguments: a run directory, a checkpoint in one, or a reference on standard input. Free of torch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MANIFEST = "manifest.json"
 
 
 def checkpoint_name(step: int) -> str:
-    """Of the checkpoint of a step."""
+    """The folder name of the checkpoint of a step."""
     return f"step-{step:08d}"
 
 
 def step_folders(folder: Path) -> dict[int, bool]:
-    """Steps of the checkpoints in a folder, in ascending order: whether each is whole, and so has its manifest.
+    """The checkpoints in a folder: step -> whether it is complete, that is, has a manifest; steps ascend.
 
-    Whatever else lies there is none of a run's: other names, files, and links, which may lead to another run.
+    Anything else is ignored: other names, files, and links, which may lead to another run.
 
     Raises:
         DlkitError: the folder itself is a link.
@@ -43,7 +43,7 @@ def step_folders(folder: Path) -> dict[int, bool]:
 
 
 def require_inside(run: Path, path: Path) -> None:
-    """Raise DlkitError if `path`, of a run, leads out of it."""
+    """Raise DlkitError if `path` resolves to outside of the run."""
     target = Path(os.path.realpath(path))
     if not target.is_relative_to(os.path.realpath(run)):
         raise DlkitError(
@@ -53,7 +53,7 @@ def require_inside(run: Path, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A run and the checkpoint of it that is meant, None where the user named none."""
+    """A run, and the checkpoint that the user named, if any."""
 
     path: Path
     checkpoint: Path | None = None
@@ -63,9 +63,9 @@ class Run:
         return self.path / "recipe.yaml"
 
     def choose(self, name: str | None = None) -> Path:
-        """The checkpoint to use: `last`, `best`, a step, or by default the one given, else the best, else the last.
+        """The checkpoint of a name: `last`, `best` or a step; by default the one given, else the best, else the last.
 
-        `best` exists only where validation data picked it; nothing is ever picked by a test split.
+        `best` exists only if there was validation data; no checkpoint is ever selected on a test split.
 
         Raises:
             DlkitError: there is no such checkpoint.
@@ -85,20 +85,20 @@ class Run:
 
 
 def require_run(reference: str) -> None:
-    """Raise DlkitError where there is nothing at a path; `-` is none. Cheap, to be asked before torch is imported."""
+    """Raise DlkitError if a path does not exist, unless it is `-`. To be called before torch is imported."""
     if reference != "-" and not Path(reference).exists():
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
 
 
 def resolve_run(reference: str) -> Run:
-    """Find the run that a RUN argument names.
+    """The run that a RUN argument refers to.
 
     Args:
         reference: a path, or `-` for a path or a JSON record with a `run` field on the first line of standard input.
 
     Raises:
-        RequestError: the path is neither a run nor a checkpoint, or standard input holds neither.
-        DlkitError: there is nothing at the path.
+        RequestError: the path is neither a run nor a checkpoint, or standard input does not name one.
+        DlkitError: the path does not exist.
     """
     if reference == "-":
         reference = _from_stdin()

@@ -17,7 +17,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from dlkit.data.dataset import Dataset
-from dlkit.data.images.image_sources import DamagedImageError
+from dlkit.data.images.decoding import DamagedImageError
 from dlkit.data.images.imagenet import imagenet
 from dlkit.data.images.streaming import StreamedImages
 from dlkit.errors import DlkitError, RequestError

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dlkit.data.dataset import Split
-from dlkit.data.images.image_sources import DamagedImageError
+from dlkit.data.images.decoding import DamagedImageError
 from dlkit.data.images.streaming import StreamedImages
 from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy

@@ -1,4 +1,4 @@
-"""Which files a folder of images holds: its splits, its classes, and what is no image. No file is opened, no torch."""
+"""The splits, classes and image files of a folder, by names alone: no file is opened. Free of torch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Examples = list[tuple[Path, int]]  # files and their classes
 
 @dataclass
 class FileTally:
-    """How many files were taken as images, and how many were not, by suffix."""
+    """Numbers of files taken as images, and of files left out, by suffix."""
 
     taken: Counter[str] = field(default_factory=Counter[str])
     left_out: Counter[str] = field(default_factory=Counter[str])
 
     def line(self, where: Path, classes: tuple[str, ...]) -> str:
-        """What was taken and what was left out, for the user."""
+        """A line for the user: what was taken and what was left out."""
         names = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
         of_classes = f"{len(classes)} class{'es' if len(classes) > 1 else ''} ({names}), " if classes else ""
         line = f"{where}: {of_classes}{file_counts(self.taken)}"
@@ -37,17 +37,17 @@ class FileTally:
 
 
 def file_counts(counter: Counter[str]) -> str:
-    """How many files, and of which kinds."""
+    """The number of files, in all and by suffix, as text."""
     parts = ", ".join(f"{kind} {count:,}" for kind, count in counter.most_common(8))
     total = counter.total()
     return f"{total:,} file{'s' if total != 1 else ''} ({parts}{', ...' if len(counter) > 8 else ''})"
 
 
 def find_images(folder: Path) -> tuple[list[Path], FileTally]:
-    """The image files in a folder, at any depth, sorted, and what was left out.
+    """All image files in a folder, at any depth, sorted; and the tally of files.
 
     Raises:
-        DlkitError: there is no folder, or no image.
+        DlkitError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise DlkitError(f"no such folder: {folder}")
@@ -61,16 +61,16 @@ def find_images(folder: Path) -> tuple[list[Path], FileTally]:
 def find_class_images(
     root: Path, complete: bool = True, splits: Collection[str] = ("train", "val", "test")
 ) -> tuple[dict[str, Examples], tuple[str, ...], FileTally]:
-    """The image files of each split's class folders, with their classes; the names of the classes; what was left out.
+    """The image files of each split with their class indices, the class names, and the tally of files.
 
     Args:
         root: the folder.
-        complete: whether there must be a split to train on, of at least two classes, which has all of them.
-        splits: those to look into.
+        complete: require a training split that has all of the classes, at least two.
+        splits: the splits to read.
 
     Raises:
-        DlkitError: no such folder, one that cannot be read or leads to itself; folders of which it is not clear
-            whether they are splits or classes; a single class, one without images, or one that is not in train.
+        DlkitError: there is no such folder, or it cannot be read or contains itself; it is unclear whether folders are
+            splits or classes; there is a single class, a class without images, or a class that is not in train.
     """
     folders = {split: folder for split, folder in split_folders(root, complete).items() if split in splits}
     places = [folders["train"]] if complete else folders.values()
@@ -91,10 +91,10 @@ def find_class_images(
 
 
 def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
-    """Folder of each split; that of "train" is `root` itself where the splits have none.
+    """The folder of each split; "train" is `root` itself if there are no split folders.
 
-    A folder is a split's by its name, in any case and spelling, where it holds class folders: a class may be called
-    train. Raises DlkitError where that is not clear, or there is none of train and data is to be `complete`.
+    A folder with the name of a split, in any case and spelling, is one if it holds class folders: a class may be called
+    train. Raises DlkitError if that is unclear, or if data must be `complete` and there is no training split.
     """
     if not root.exists():
         raise DlkitError(f"no such folder: {root}")
@@ -119,7 +119,7 @@ def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
 
 
 def _refuse_alike(folders: list[Path]) -> None:
-    """Raise DlkitError where two or three folders hold the same folders and no images: splits, in another language."""
+    """Raise DlkitError if two or three folders hold the same folders and no images: splits in another language."""
     if not 2 <= len(folders) <= 3:
         return
     inside = [{place.name for place in _subfolders(folder)} for folder in folders]
@@ -147,12 +147,12 @@ def _list(folder: Path) -> list[os.DirEntry[str]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself; opening it will say so
+    except OSError:  # a link to itself; opening it raises
         return False
 
 
 def _scan(folder: Path, classes: tuple[str, ...], tally: FileTally, advance: Callable[[int], None]) -> Examples:
-    """The images of one split, sorted by class and path."""
+    """The examples of one split, sorted by class and path."""
     examples: Examples = []
     for entry in _subfolders(folder):
         if entry.name not in classes:
@@ -173,7 +173,7 @@ def _scan(folder: Path, classes: tuple[str, ...], tally: FileTally, advance: Cal
 
 
 def _image_files(folder: Path, tally: FileTally, above: tuple[str, ...] = ()) -> list[Path]:
-    """The image files in a folder, at any depth, in no order; `above` are the real paths of the folders it lies in."""
+    """Image files in a folder, at any depth, unsorted; `above` are the real paths of its ancestors."""
     real = os.path.realpath(folder)
     if real in above:
         raise DlkitError(f"{folder} leads back to {real}, in which it lies", "remove the link")
@@ -191,7 +191,7 @@ def _image_files(folder: Path, tally: FileTally, above: tuple[str, ...] = ()) ->
 
 
 def _count_strays(folder: Path, tally: FileTally) -> None:
-    """Count the files that lie beside class folders or split folders."""
+    """Count files beside class folders or split folders."""
     for entry in _list(folder):
         if not _is_folder(entry):
             kind = _kind(entry.name)
@@ -199,7 +199,7 @@ def _count_strays(folder: Path, tally: FileTally) -> None:
 
 
 def _kind(name: str) -> str:
-    """The suffix of a file's name in lower case, or what it is instead."""
+    """The suffix of a file name in lower case, or "hidden" or "no suffix"."""
     if name.startswith("."):
         return "hidden"
     stem, dot, suffix = name.lower().rpartition(".")

@@ -1,4 +1,4 @@
-"""The handwritten digits of scikit-learn, 8x8 pixels: real data that is on every machine, without a download."""
+"""The handwritten digits of scikit-learn, 8x8 pixels: real data without a download."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def digits(
 
 def _read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pixels (1797, 64) and labels (1797,)."""
-    package = find_spec("sklearn")  # finds the package without importing it, which takes seconds
+    package = find_spec("sklearn")  # without importing the package, which takes seconds
     for folder in (package.submodule_search_locations or []) if package else []:
         file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():

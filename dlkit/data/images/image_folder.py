@@ -1,4 +1,4 @@
-"""Your own images, one folder a class."""
+"""A folder of the user's images, with one folder per class."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def image_folder(
     per_class: Count | None = None,
     draw: Natural = 0,
 ) -> Dataset:
-    """A folder of class folders of images, at any depth inside these: images (N, channels, size, size) uint8.
+    """Class folders of images, at any depth inside these: images (N, channels, size, size) uint8.
 
     If `path`/train holds class folders, `path`/train, `path`/val and `path`/test are the splits, in any case and
-    spelling (Training, valid, dev, ...); a split that is not there is held out of train by its share. Names that begin
-    with a dot and files with another suffix than an image's are left out, and counted. Of an animation the first
-    frame is taken; the camera's orientation (EXIF) is applied; transparent pixels are laid on white. For a model that
-    is known, a single class or split will do.
+    spelling (Training, valid, dev, ...); a missing split is held out of train by its share. Names that begin with a dot
+    and files without the suffix of an image are left out, and counted. Of an animation the first frame is taken; EXIF
+    orientation is applied; transparent images are composited onto white. For a known model, a single class or split is
+    enough.
 
     Args:
         path: the folder, relative to the current directory.
@@ -55,8 +55,8 @@ def image_folder(
         draw: which of the possible choices of per_class examples.
 
     Raises:
-        DlkitError: what `class_files` raises; an image that cannot be decoded.
-        RequestError: `validation` is given and there is a val folder; a class that is not there.
+        DlkitError: as `find_class_images`; an image cannot be decoded.
+        RequestError: `validation` is given and there is a val folder; there is no such class.
     """
     root = Path(path)
     folders = split_folders(root, known is None)
@@ -65,9 +65,9 @@ def image_folder(
     examples, found, tally = find_class_images(root, known is None)
     if "train" in examples:
         labels = np.array([label for _, label in examples["train"]], dtype=np.int64)
-        parts = split_three_ways(labels, found, test=0.0 if "test" in folders else test, validation=validation)
-        examples |= {split: [examples["train"][row] for row in rows] for split, rows in parts.items()}
-    if known and classes:  # of those that were kept, there may be some
+        rows_of = split_three_ways(labels, found, test=0.0 if "test" in folders else test, validation=validation)
+        examples |= {split: [examples["train"][row] for row in rows] for split, rows in rows_of.items()}
+    if known and classes:  # some of them may be missing here
         classes = tuple(name for name in classes if name in found) or classes
     splits = {
         split: _decode(examples[split], size, channels) for split in ("train", "val", "test") if split in examples
@@ -79,10 +79,10 @@ def image_folder(
 
 
 def load_all_images(folder: Path, size: int, channels: Literal[1, 3]) -> tuple[torch.Tensor, FileTally]:
-    """All `image_files` of a folder: (N, channels, size, size) uint8, cut as by `images`; what was left out.
+    """All images in a folder, (N, channels, size, size) uint8, cropped as by `image_folder`; and the tally of files.
 
     Raises:
-        DlkitError: what `image_files` raises; an image that cannot be decoded.
+        DlkitError: as `find_images`; an image cannot be decoded.
     """
     files, tally = find_images(folder)
     return _decode([(file, 0) for file in files], size, channels).inputs, tally
@@ -96,7 +96,7 @@ def _decode(examples: Examples, size: int, channels: Literal[1, 3]) -> Split:
     def decode(row: int) -> None:
         pixels[row] = _load(examples[row][0], size, channels)
 
-    # PIL works outside Python's lock; the first failure, in the order of the files, cancels the rest.
+    # PIL releases the GIL; the first failure, in the order of the files, cancels the rest
     with stage("reading images", len(examples)) as advance, ThreadPoolExecutor(torch.get_num_threads()) as pool:
         for _ in pool.map(decode, range(len(examples))):
             advance(1)

@@ -1,7 +1,7 @@
-"""Images in tar archives, read where they lie: WebDataset shards, and the index that `dlkit download` makes of them.
+"""Images in tar archives, read in place: WebDataset shards, with the index that `dlkit download` makes.
 
 DIR/imagenet22k-train-0000.tar ...     members KEY.jpg, KEY.cls and more
-DIR/train-index.npy                    for each image: its shard, offset and size in bytes, class
+DIR/train-index.npy                    shard, offset in bytes, size in bytes and class of each image
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dlkit.data.images.decoding import DamagedImageError, decode_image
 from dlkit.data.images.stream_order import describe_shuffle, windowed_shuffle
 from dlkit.errors import DlkitError
 
-_WINDOW = 65_536  # images among which each is mixed: 7 GB of archives, which stay in the system's memory
+_WINDOW = 65_536  # images among which each is shuffled: 7 GB of archives, which fit into the page cache
 
 
 class TarImages:
@@ -26,8 +26,8 @@ class TarImages:
 
     Args:
         files: the shards, in the order of the index.
-        index: the file of the index, mapped into memory: fourteen million images are 280 MB.
-        size: as in `shape`.
+        index: the index file, which is mapped into memory: 280 MB for fourteen million images.
+        size: side of the images, as in `shape`.
     """
 
     def __init__(self, files: list[str], index: Path, size: int) -> None:
@@ -38,12 +38,12 @@ class TarImages:
             raise DlkitError(f"cannot read {index}: {error}", "dlkit download NAME --verify repairs it") from error
         self.shape = (len(self._rows), 3, size, size)
 
-    def __reduce__(self) -> Any:  # each worker maps the index itself
+    def __reduce__(self) -> Any:  # each worker process maps the index itself
         return type(self), (self.files, self.index, self.size)
 
     @property
     def labels(self) -> np.ndarray:
-        """Class of each image, (N,) int64."""
+        """Class index of each image, (N,) int64."""
         return self._rows["label"].astype(np.int64)
 
     def name(self, row: int) -> str:
@@ -59,7 +59,7 @@ class TarImages:
             raise DamagedImageError(f"{self.name(row)}: {error.strerror}") from error
 
     def order(self, generator: torch.Generator) -> Tensor:
-        """All images, each once, `mixed_order` of the shards: the disk reads a part of the archives at a time. (N,)"""
+        """A `windowed_shuffle` of all images, (N,), so that only a part of the archives is read at a time."""
         counts = np.bincount(self._rows["shard"], minlength=len(self.files)).tolist()
         return windowed_shuffle(counts, _WINDOW, generator)
 

@@ -1,4 +1,4 @@
-"""Your own rows: numeric columns and a label, from CSV, JSON Lines or Parquet."""
+"""The user's own rows: numeric columns and a label, from CSV, JSON Lines or Parquet."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ def table_dataset(
 ) -> Dataset:
     """Rows of a file: features (N, F) float64 and the classes of the label, sorted.
 
-    A label is text, an integer, a boolean or a whole number, without the spaces around it. Booleans among the features
-    become 0 and 1. A model that is known reads its own columns, by their names, and its own classes. What was taken of
-    the file and what was left out is among the sources.
+    A label is text, an integer, a boolean or a whole number, stripped of surrounding spaces. Boolean features become 0
+    and 1. For a known model, columns are read by its names and labels by its classes. What was taken of the file and
+    what was left out is recorded in the sources.
 
     Args:
         path: the file, relative to the current directory.
         label: the column that holds the class; of JSON Lines the key.
-        columns: the feature columns; by default all but the label and an index that pandas wrote; all are numeric.
+        columns: the feature columns, all numeric; by default all but the label and an index written by pandas.
         test_path: a second file with the rows of "test".
         test: share of the rows that is held out as "test", where there is no test_path.
         validation: share of the training rows that is held out as "val".
 
     Raises:
-        RequestError: a column that is not there, is there twice, has no name, or is not of the type that is needed.
-        DlkitError: a missing, empty or damaged file, missing or infinite values, a single class, a class that is
-            only in the test file or too small to be split.
+        RequestError: a column is missing, duplicated, unnamed, or of the wrong type.
+        DlkitError: a file is missing, empty or damaged; a value is missing or infinite; there is a single class, or a
+            class that is only in the test file or too small to be split.
     """
     rows, tested = read_table(format, Path(path), (label,)), None
     features, left_out = feature_columns(rows, label, columns, known.columns if known else None)
@@ -57,12 +57,12 @@ def table_dataset(
     classes = known.classes if known else class_names(rows, found)
     labels = class_places(rows, found, classes)
     for name in features:
-        column_values(rows, name)  # what is wrong with a value is said before what is wrong with their number
-    parts = split_three_ways(labels, classes, test=0.0 if test_path else test, validation=validation)
-    inputs = feature_values(rows, features, parts)
-    splits = {name: _split(inputs[name], labels[chosen]) for name, chosen in parts.items()}
+        column_values(rows, name)  # errors in values are reported before errors in their number
+    rows_of = split_three_ways(labels, classes, test=0.0 if test_path else test, validation=validation)
+    inputs = feature_values(rows, features, rows_of)
+    splits = {name: _split(inputs[name], labels[chosen]) for name, chosen in rows_of.items()}
     sources: dict[str, Any] = {"path": str(rows.file.resolve()), "label": label, "columns": list(features)}
-    files, remarks = [(rows, parts)], list(found.remarks)
+    files, remarks = [(rows, rows_of)], list(found.remarks)
     if test_path:
         tested = read_table(format, Path(test_path), (label,))
         _, more = feature_columns(tested, label, None, features)
@@ -86,14 +86,14 @@ def table_dataset(
     if known and known.mean is not None and known.std is not None:
         dataset = replace(dataset, mean=known.mean, std=known.std)
     for source, there in files:
-        for part, chosen in there.items():
+        for split, chosen in there.items():
             require_range(
-                source, features, splits[part].inputs.numpy(), chosen, dataset.mean.numpy(), dataset.std.numpy()
+                source, features, splits[split].inputs.numpy(), chosen, dataset.mean.numpy(), dataset.std.numpy()
             )
     return dataset
 
 
-# The first line of CSV names the columns; JSON Lines has an object a line.
+# The first line of CSV has the column names; JSON Lines has one object per line.
 csv = functools.partial(table_dataset, CSV)
 jsonl = functools.partial(table_dataset, JSONL)
 parquet = functools.partial(table_dataset, PARQUET)
