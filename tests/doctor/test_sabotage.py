@@ -105,7 +105,7 @@ def test_an_optimizer_of_many_kernels(bench: Bench, monkeypatch: Patch) -> None:
     ("precision", "formats"), [("fp32", {"fp32": torch.bfloat16}), ("bf16", {}), ("bf16", {"bf16": torch.float16})]
 )
 def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: Any) -> None:
-    only(monkeypatch, models, "FAMILIES", "mlp")
+    only(monkeypatch, models, "MODELS", "mlp")
     monkeypatch.setattr(models, "feasible_precisions", lambda _: [precision])
     assert verdicts(models.check_models(bench)) == {"pass"}
     monkeypatch.setattr("dlkit.train.precision.AUTOCAST", formats)
@@ -118,7 +118,7 @@ def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: An
 def test_models(bench: Bench, monkeypatch: Patch, name: str, change: str) -> None:
     family = models.MODELS[name]
     wrong = models.ModelCheck(family.recipe, (*family.changes, change), family.twin)
-    only(monkeypatch, models, "FAMILIES", name)
+    only(monkeypatch, models, "MODELS", name)
     monkeypatch.setattr(models, "feasible_precisions", lambda _: ["fp32"])
     assert verdicts(models.check_models(bench)) == {"pass"}
     monkeypatch.setitem(models.MODELS, name, wrong)

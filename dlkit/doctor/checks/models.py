@@ -166,7 +166,7 @@ def train_twin(twin: nn.Module, batches: list[Any], smoothing: float, skips: int
     losses: list[float] = []
     for step, batch in enumerate(batches):
         optimizer.zero_grad()
-        loss = twin_loss(twin, [part.to(CPU) if isinstance(part, Tensor) else part for part in batch], smoothing)
+        loss = twin_loss(twin, batch.map(lambda x: x.to(CPU)), smoothing)
         loss.backward()
         if step >= skips:
             optimizer.step()
@@ -174,15 +174,14 @@ def train_twin(twin: nn.Module, batches: list[Any], smoothing: float, skips: int
     return twin, losses
 
 
-def twin_loss(twin: nn.Module, batch: list[Any], smoothing: float) -> Tensor:
+def twin_loss(twin: nn.Module, batch: Any, smoothing: float) -> Tensor:
     """The cross-entropy of a twin on one of dlkit's batches."""
-    inputs, targets = batch[:2]
     if isinstance(twin, PlainGPT):
-        logits = twin(inputs).flatten(0, 1)
+        logits = twin(batch.token_ids).flatten(0, 1)
     elif isinstance(twin, PlainBERT) and twin.classes is None:
-        logits = twin(inputs).flatten(0, 1)[batch[2]]
+        logits = twin(batch.token_ids).flatten(0, 1)[batch.positions]
     elif isinstance(twin, PlainBERT):
-        logits = twin(inputs, batch[3])
+        logits = twin(batch.token_ids, batch.attention_mask)
     else:
-        logits = twin(inputs.double())
-    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        logits = twin(batch.inputs.double())
+    return F.cross_entropy(logits, batch.targets, label_smoothing=smoothing)

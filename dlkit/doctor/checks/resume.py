@@ -12,7 +12,6 @@ from dlkit.doctor import samples
 from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
-from dlkit.storage.run_reference import checkpoint_name
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint, save_checkpoint
 from dlkit.train.events import Checkpointed
@@ -60,11 +59,11 @@ def check_resume(bench: Bench) -> Iterator[Finding]:
 
 def _finished(recipe: Recipe, bench: Bench, folder: Path, stop: bool = False) -> Checkpoint:
     """Resume a run from the checkpoint in the folder, if any; returns its last checkpoint, or with `stop` its first."""
-    training = assemble_training(recipe, bench.device).training
-    training.evaluations, training.monitored = {}, None
+    run = assemble_training(recipe, bench.device).training
+    run.evaluations, run.monitored = {}, None
     there = checkpoint.steps_in(folder) if folder.exists() else []
     begun = checkpoint.load_checkpoint(_step(folder, there[-1])) if there else None
-    events = fit(training, _Store(folder), begun)
+    events = fit(run, _Store(folder), begun)
     saved = (event.path for event in events if isinstance(event, Checkpointed))
     last = next(saved)
     if not stop:
@@ -84,7 +83,7 @@ class _Store:
 
 
 def _step(folder: Path, step: int) -> Path:
-    return folder / checkpoint_name(step)
+    return folder / checkpoint.directory_name(step)
 
 
 def differing_tensors(one: Checkpoint, other: Checkpoint) -> list[str]:
