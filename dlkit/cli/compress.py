@@ -117,7 +117,7 @@ def settings(
 
         return nullcontext(PrequentialCodec(streams))
 
-    run_reference.require_run(model)
+    run_reference.require_reference(model)
     import torch
 
     from dlkit.compression import environment

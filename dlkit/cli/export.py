@@ -34,7 +34,7 @@ def export_command(
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise RequestError(f"{directory} is there already", "export writes a new directory")
 
-    run_reference.require_run(run)
+    run_reference.require_reference(run)
     import torch
 
     from dlkit.lm.language_model import open_language_model, write_hub

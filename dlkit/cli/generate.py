@@ -73,7 +73,7 @@ def generate_command(
         raise RequestError("PROMPT is not UTF-8 text", "convert it, for example with iconv")
     prompts = _prompts() if piped else [prompt or ""]
 
-    run_reference.require_run(run)
+    run_reference.require_reference(run)
 
     from dlkit.lm.generation import Sampling
     from dlkit.lm.language_model import open_language_model, weights_format

@@ -84,7 +84,7 @@ class Run:
         return path
 
 
-def require_run(reference: str) -> None:
+def require_reference(reference: str) -> None:
     """Raise DlkitError if a path does not exist, unless it is `-`. To be called before torch is imported."""
     if reference != "-" and not Path(reference).exists():
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
@@ -102,7 +102,7 @@ def resolve_run(reference: str) -> Run:
     """
     if reference == "-":
         reference = _from_stdin()
-    require_run(reference)
+    require_reference(reference)
     path = Path(reference)
     if (path / "recipe.yaml").is_file():
         return Run(path)
