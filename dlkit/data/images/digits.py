@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlkit.annotations import Count, Natural, Rate
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.splits import split_three_ways
 from dlkit.data.subset import subset
 
@@ -41,9 +41,9 @@ def digits(
     pixels, labels = _read()
     images = torch.from_numpy(pixels).view(-1, 1, 8, 8)  # (N, 1, 8, 8)
     targets = torch.from_numpy(labels)
-    parts = split_three_ways(labels, _CLASSES, test=0.2, validation=validation)
-    splits = {name: Split(images[rows], targets[rows]) for name, rows in parts.items()}
-    whole = assemble("digits", splits, _CLASSES, path="sklearn.datasets.load_digits")
+    rows_of = split_three_ways(labels, _CLASSES, test=0.2, validation=validation)
+    splits = {name: Split(images[rows], targets[rows]) for name, rows in rows_of.items()}
+    whole = make_dataset("digits", splits, _CLASSES, path="sklearn.datasets.load_digits")
     return subset(whole, classes, per_class, draw)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.benchmarks import throughput
 from dlkit.doctor.benchmarks.comparison import compare_with_twin
@@ -122,4 +122,4 @@ def random_images(count: int, side: int, classes: int) -> Dataset:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
     targets = torch.randint(classes, (count,), generator=generator)
-    return assemble("noise", {"train": Split(inputs, targets)}, tuple(str(i) for i in range(classes)))
+    return make_dataset("noise", {"train": Split(inputs, targets)}, tuple(str(i) for i in range(classes)))
