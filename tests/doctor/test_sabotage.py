@@ -22,6 +22,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.tasks import classification
+from dlkit.train import precision as precision_module
 from dlkit.train import rng
 from dlkit.vectorized.stacked_runs import StackedRuns
 
@@ -105,10 +106,10 @@ def test_an_optimizer_of_many_kernels(bench: Bench, monkeypatch: Patch) -> None:
     ("precision", "formats"), [("fp32", {"fp32": torch.bfloat16}), ("bf16", {}), ("bf16", {"bf16": torch.float16})]
 )
 def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: Any) -> None:
-    only(monkeypatch, models, "MODELS", "mlp")
+    only(monkeypatch, models, "FAMILIES", "mlp")
     monkeypatch.setattr(models, "feasible_precisions", lambda _: [precision])
     assert verdicts(models.check_models(bench)) == {"pass"}
-    monkeypatch.setattr("dlkit.train.precision.AUTOCAST", formats)
+    monkeypatch.setattr(precision_module, "AUTOCAST", formats)
     assert verdicts(models.check_models(bench)) == {"fail"}
 
 
@@ -118,7 +119,7 @@ def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: An
 def test_models(bench: Bench, monkeypatch: Patch, name: str, change: str) -> None:
     family = models.MODELS[name]
     wrong = models.ModelCheck(family.recipe, (*family.changes, change), family.twin)
-    only(monkeypatch, models, "MODELS", name)
+    only(monkeypatch, models, "FAMILIES", name)
     monkeypatch.setattr(models, "feasible_precisions", lambda _: ["fp32"])
     assert verdicts(models.check_models(bench)) == {"pass"}
     monkeypatch.setitem(models.MODELS, name, wrong)

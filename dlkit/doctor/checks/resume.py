@@ -12,6 +12,7 @@ from dlkit.doctor import samples
 from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
+from dlkit.storage.run_reference import checkpoint_name
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint, save_checkpoint
 from dlkit.train.events import Checkpointed
@@ -83,7 +84,7 @@ class _Store:
 
 
 def _step(folder: Path, step: int) -> Path:
-    return folder / checkpoint.directory_name(step)
+    return folder / checkpoint_name(step)
 
 
 def differing_tensors(one: Checkpoint, other: Checkpoint) -> list[str]:
