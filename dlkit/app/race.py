@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -25,6 +26,10 @@ from dlkit.text_input import opened_by_shell
 if TYPE_CHECKING:
     import torch
 
+    from dlkit.sweep.statistics import PairedDifference
+    from dlkit.sweep.summary import OptimizerSummary
+    from dlkit.sweep.verdict import Verdict
+
 OPTIMIZERS = "sgd,momentum,adagrad,rmsprop,adam,adamw"
 
 
@@ -40,7 +45,7 @@ class RaceStarted:
 RaceProgressEvent = Remark | Prepared | RaceStarted | TrialResult | TrialsAdvanced
 
 
-@dataclass(frozen=True)
+@dataclass
 class FinishedRace:
     """The runs of a race, in the order of its grid, and the metric to judge them by.
 
@@ -57,6 +62,38 @@ class FinishedRace:
     @property
     def stopped(self) -> bool:
         return len(self.outcomes) < self.planned
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is random, so that one run says all."""
+        return self.surface is not None
+
+    @functools.cached_property
+    def summaries(self) -> list[OptimizerSummary]:
+        """Each optimizer at its best setting, with an interval over seeds."""
+        from dlkit.sweep.summary import summarize
+
+        return summarize(self.outcomes, self.metric)
+
+    @functools.cached_property
+    def pairs(self) -> list[PairedDifference]:
+        """Which two optimizers can be told apart."""
+        from dlkit.sweep.statistics import paired_differences
+
+        return paired_differences(self.summaries, self.exact)
+
+    @functools.cached_property
+    def conclusion(self) -> Verdict:
+        """The winner, or the tied ones, and why."""
+        from dlkit.sweep import verdict
+
+        start = verdict.initial_value(self.outcomes, self.metric) if self.exact else None
+        return verdict.reach_verdict(self.summaries, self.pairs, self.metric, self.exact, start)
+
+    @property
+    def winner(self) -> str | None:
+        """The best optimizer's name, `tie`, or None where every run diverged."""
+        return self.conclusion.winner
 
 
 def _never() -> bool:

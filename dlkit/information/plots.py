@@ -1,4 +1,4 @@
-"""Figures of entropy: the Bernoulli curve (the review's figure 13), lengths of code words, entropy by order."""
+"""Figures of entropy: the entropy of a coin by its bias, lengths of code words, entropy by order."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Two-dimensional test functions of optimization, on which the trajectories of optimizers can be drawn.
+"""Functions of two numbers, on which the path of an optimizer can be seen.
 
-Each is a function of x and y for numbers, arrays and tensors alike.
+Each is a function of x and y that works on numbers, arrays and tensors alike.
 """
 
 from __future__ import annotations

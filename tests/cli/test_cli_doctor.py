@@ -64,7 +64,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
         yield judged("good", "1", "1", True, seconds_of=2.0)
         yield judged("bad", "1", "2", False, error=float("nan"))
 
-    monkeypatch.setattr(runner, "resolve", lambda target: check)
+    monkeypatch.setattr(runner, "import_object", lambda target: check)
 
 
 @pytest.mark.usefixtures("two")
@@ -99,7 +99,7 @@ def test_an_interrupt_keeps_what_was_measured(here: Here, tmp_path: Path, monkey
         yield judged("good", "1", "1", True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner, "resolve", lambda target: check)
+    monkeypatch.setattr(runner, "import_object", lambda target: check)
     report = tmp_path / "r.json"
     result = here("doctor", "--device", "cpu", "--check", "--report", str(report))
     verdict = json.loads(result.out.splitlines()[-1])

@@ -37,10 +37,11 @@ CONTRASTS = """() => [...document.querySelectorAll('.key span')].slice(1).map(sp
 
 
 def write(folder: Path, model: Any, tokenizer: tokenizers.Tokenizer) -> Path:
-    from dlkit.lm.language_model import LanguageModel, write_hub
+    from dlkit.lm.export import export_to_huggingface
+    from dlkit.lm.language_model import LanguageModel
 
     task = "causal-lm" if isinstance(model, GPT) else "masked-lm"
-    write_hub(LanguageModel(folder, model, tokenizer, task, None, lambda: model), folder)
+    export_to_huggingface(LanguageModel(folder, model, tokenizer, task, None, lambda: model), folder)
     return folder
 
 

@@ -13,9 +13,9 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from dlkit.data.batch import Batch
-from dlkit.data.batches import Batches
 from dlkit.data.dataset import Split, mean_and_deviation, standardize
 from dlkit.data.known import Known
+from dlkit.data.row_batches import RowBatches
 from dlkit.data.tables import table_data as tables
 from dlkit.data.text.labelled import texts
 from dlkit.errors import DlkitError, RequestError
@@ -193,7 +193,7 @@ def test_rows_are_standardised_as_by_scikit_learn() -> None:
         split = Split(torch.from_numpy(values), torch.arange(len(values)))
         expected = scaler.transform(values).astype(np.float32)
         for training in (False, True):
-            batches = Batches(split, mean, std, torch.device("cpu"), 0, training, batch_size=64)
+            batches = RowBatches(split, mean, std, torch.device("cpu"), 0, training, batch_size=64)
             seen = [(x, y) for x, y in map(Batch.tensors, batches.epoch(0))]
             x, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
             assert x.dtype == torch.float32

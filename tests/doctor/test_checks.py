@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlkit.catalog import MODELS, OPTIMIZERS, TASKS, resolve
+from dlkit.catalog import MODELS, OPTIMIZERS, TASKS, import_object
 from dlkit.data.batch import MaskedBatch
 from dlkit.data.dataset import Split, make_dataset
 from dlkit.doctor import kernel_launches, runner
@@ -25,7 +25,7 @@ from dlkit.doctor.twins.optimizers import TWINS
 
 
 def test_each_entry_is_a_function() -> None:
-    assert all(callable(resolve(entry.target)) for entry in ALL.values())
+    assert all(callable(import_object(entry.target)) for entry in ALL.values())
     assert not CHECKS.keys() & BENCHMARKS.keys()
 
 
@@ -83,7 +83,7 @@ def test_a_check_that_raises_has_failed_and_the_others_go_on(bench: Bench, monke
     def whole(_: Bench) -> Iterator[Finding]:
         yield judged("second", "1", "1", True)
 
-    monkeypatch.setattr(runner, "resolve", {CHECKS["loaders"].target: broken, CHECKS["waits"].target: whole}.get)
+    monkeypatch.setattr(runner, "import_object", {CHECKS["loaders"].target: broken, CHECKS["waits"].target: whole}.get)
     heard: list[str] = []
     chosen = {name: CHECKS[name] for name in ("loaders", "waits")}
     found = list(runner.run_checks(chosen, bench, heard.append))
@@ -151,7 +151,7 @@ def test_what_an_absent_package_keeps_from_being_checked_is_skipped(
         raise ModuleNotFoundError("No module named 'constriction'", name="constriction")
         yield
 
-    monkeypatch.setattr(runner, "resolve", lambda target: check)
+    monkeypatch.setattr(runner, "import_object", lambda target: check)
     monkeypatch.delitem(sys.modules, "constriction", raising=False)
     (found,) = runner.run_checks({"compress": CHECKS["compress"]}, bench)
     assert found.finding.verdict == "skipped"

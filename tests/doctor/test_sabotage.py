@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlkit.attention.capture import CapturedLayer
 from dlkit.compression import archive
-from dlkit.data.batches import Batches
+from dlkit.data.row_batches import RowBatches
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.checks import attention, compile, compression, loaders, models, optimizers, resume, stacks, waits
 from dlkit.doctor.finding import Finding
@@ -73,7 +73,7 @@ class Crooked(Muon):
 def test_optimizers(bench: Bench, monkeypatch: Patch, name: str, wrong: Any) -> None:
     only(monkeypatch, optimizers, "OPTIMIZERS", name)
     assert verdicts(optimizers.check_optimizers(bench)) == {"pass"}
-    monkeypatch.setattr(optimizers, "resolve", lambda target: wrong)
+    monkeypatch.setattr(optimizers, "import_object", lambda target: wrong)
     assert verdicts(optimizers.check_optimizers(bench)) == {"fail"}
 
 
@@ -95,7 +95,7 @@ def test_an_optimizer_of_many_kernels(bench: Bench, monkeypatch: Patch) -> None:
     only(monkeypatch, optimizers, "OPTIMIZERS", "momentum")
     monkeypatch.setattr(Bench, "on_gpu", True)
     assert verdicts(optimizers.check_optimizers(bench)) == {"pass"}
-    monkeypatch.setattr(optimizers, "resolve", lambda target: Slow)
+    monkeypatch.setattr(optimizers, "import_object", lambda target: Slow)
     assert verdicts(optimizers.check_optimizers(bench)) == {"fail"}
 
 
@@ -106,7 +106,7 @@ def test_an_optimizer_of_many_kernels(bench: Bench, monkeypatch: Patch) -> None:
     ("precision", "formats"), [("fp32", {"fp32": torch.bfloat16}), ("bf16", {}), ("bf16", {"bf16": torch.float16})]
 )
 def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: Any) -> None:
-    only(monkeypatch, models, "FAMILIES", "mlp")
+    only(monkeypatch, models, "MODELS", "mlp")
     monkeypatch.setattr(models, "feasible_precisions", lambda _: [precision])
     assert verdicts(models.check_models(bench)) == {"pass"}
     monkeypatch.setattr(precision_module, "AUTOCAST", formats)
@@ -119,7 +119,7 @@ def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: An
 def test_models(bench: Bench, monkeypatch: Patch, name: str, change: str) -> None:
     family = models.MODELS[name]
     wrong = models.ModelCheck(family.recipe, (*family.changes, change), family.twin)
-    only(monkeypatch, models, "FAMILIES", name)
+    only(monkeypatch, models, "MODELS", name)
     monkeypatch.setattr(models, "feasible_precisions", lambda _: ["fp32"])
     assert verdicts(models.check_models(bench)) == {"pass"}
     monkeypatch.setitem(models.MODELS, name, wrong)
@@ -163,7 +163,7 @@ def twice(epoch: Epoch) -> Epoch:
 def test_loaders(bench: Bench, monkeypatch: Patch, sabotage: Callable[[Epoch], Epoch]) -> None:
     only(monkeypatch, loaders, "LOADERS", "rows")
     assert verdicts(loaders.check_loaders(bench)) == {"pass"}
-    monkeypatch.setattr(Batches, "epoch", sabotage(Batches.epoch))
+    monkeypatch.setattr(RowBatches, "epoch", sabotage(RowBatches.epoch))
     assert verdicts(loaders.check_loaders(bench)) == {"fail"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.catalog import OPTIMIZERS, resolve
+from dlkit.catalog import OPTIMIZERS, import_object
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.benchmarks.timing import Work, time_in_turns
 from dlkit.doctor.finding import Finding
@@ -26,17 +26,17 @@ def benchmark_optimizer_steps(bench: Bench) -> Iterator[Finding]:
     shapes = [tuple(p.shape) for p in PlainGPT(vocabulary, width, layers, width // 64, width).to("meta").parameters()]
     for name in twins.TWINS:
         chosen = [shape for shape in shapes if len(shape) == 2] if name == "muon" else shapes
-        make = resolve(OPTIMIZERS[name].target)
+        make = import_object(OPTIMIZERS[name].target)
         # each has tensors of its own, allocated side by side
-        builders: dict[str, Callable[[], Work]] = {
+        ways: dict[str, Callable[[], Work]] = {
             "dlkit": _stepping(bench, chosen, lambda ps, make=make: make(ps, lr=_LR))
         }
         for form in twins.TWINS[name][2] or ("loop",):
-            builders[form] = _stepping(
+            ways[form] = _stepping(
                 bench, chosen, lambda ps, name=name, form=form: twins.fast_optimizers(name, ps, _LR)[form]
             )
-        times = time_in_turns(builders, bench.device, rounds=5 if bench.quick else 15)
-        counts = {form: kernel_launches(way(), bench.device) for form, way in builders.items()}
+        times = time_in_turns(ways, bench.device, rounds=5 if bench.quick else 15)
+        counts = {form: kernel_launches(way(), bench.device) for form, way in ways.items()}
         best = min((form for form in times if form != "dlkit"), key=lambda form: times[form].median)
         ratio = times["dlkit"].median / times[best].median
         kind = "launches" if bench.on_gpu else "operators"

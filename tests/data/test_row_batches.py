@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dlkit.data import batches as module
 from dlkit.data.batch import Batch
-from dlkit.data.batches import Batches, ImageBatches
 from dlkit.data.dataset import Split, make_dataset, mean_and_deviation
 from dlkit.data.epochs import hashed_seed
+from dlkit.data.images import image_batches as module
+from dlkit.data.images.image_batches import ImageBatches
+from dlkit.data.row_batches import RowBatches
 from dlkit.errors import RequestError
 
 CPU = torch.device("cpu")
@@ -35,11 +36,11 @@ def image_batches(split: Split, *, seed: int = 0, training: bool = True, last: b
     return ImageBatches(split, *mean_and_deviation(split.inputs), CPU, seed, training, last, **keys)
 
 
-def row_batches(split: Split, *, seed: int = 0, training: bool = True, **keys: Any) -> Batches:
-    return Batches(split, *mean_and_deviation(split.inputs), CPU, seed, training, **keys)
+def row_batches(split: Split, *, seed: int = 0, training: bool = True, **keys: Any) -> RowBatches:
+    return RowBatches(split, *mean_and_deviation(split.inputs), CPU, seed, training, **keys)
 
 
-def bytes_of(batches: Batches, epoch: int, start: int = 0) -> list[tuple[bytes, bytes]]:
+def bytes_of(batches: RowBatches, epoch: int, start: int = 0) -> list[tuple[bytes, bytes]]:
     return [
         (x.contiguous().numpy().tobytes(), y.numpy().tobytes())
         for x, y in map(Batch.tensors, batches.epoch(epoch, start))
