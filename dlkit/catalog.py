@@ -129,7 +129,7 @@ DATA = {
         _CAUSAL,
     ),
     "text": Entry(
-        "dlkit.data.text.plain_text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
+        "dlkit.data.text.plain_text:plain_text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
     ),
     "sentences": Entry(
         "dlkit.data.text.sentences:sentences",
@@ -145,7 +145,10 @@ DATA = {
         "dlkit.data.text.glue:superglue", "a task of SuperGLUE (download)", _SEQUENCES, _TEXTS, "superglue/{config}"
     ),
     "texts": Entry(
-        "dlkit.data.text.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
+        "dlkit.data.text.labelled:labelled_texts",
+        "your texts and their classes (CSV, JSON Lines, Parquet)",
+        _SEQUENCES,
+        _TEXTS,
     ),
 }
 

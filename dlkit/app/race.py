@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dlkit import recipe as recipes
 from dlkit.annotations import is_list
 from dlkit.app.events import Prepared, Remark, Work
+from dlkit.app.finished_race import FinishedRace
 from dlkit.app.race_grid import parse_optimizers, requested_trials
 from dlkit.app.recipe_race import RecipeRace, recipes_of_optimizers
 from dlkit.errors import RequestError
@@ -25,10 +25,6 @@ from dlkit.text_input import opened_by_shell
 
 if TYPE_CHECKING:
     import torch
-
-    from dlkit.sweep.statistics import PairedDifference
-    from dlkit.sweep.summary import OptimizerSummary
-    from dlkit.sweep.verdict import Verdict
 
 OPTIMIZERS = "sgd,momentum,adagrad,rmsprop,adam,adamw"
 
@@ -45,65 +41,8 @@ class RaceStarted:
 RaceProgressEvent = Remark | Prepared | RaceStarted | TrialResult | TrialsAdvanced
 
 
-@dataclass
-class FinishedRace:
-    """The runs of a race, in the order of its grid, and the metric to judge them by.
-
-    `planned` runs were asked for: there are fewer outcomes where it was stopped. `surface` is None on a recipe.
-    """
-
-    title: str
-    metric: str
-    outcomes: list[TrialResult]
-    surface: Surface | None
-    folder: Path | None
-    planned: int
-
-    @property
-    def stopped(self) -> bool:
-        return len(self.outcomes) < self.planned
-
-    @property
-    def exact(self) -> bool:
-        """Whether nothing is random, so that one run says all."""
-        return self.surface is not None
-
-    @functools.cached_property
-    def summaries(self) -> list[OptimizerSummary]:
-        """Each optimizer at its best setting, with an interval over seeds."""
-        from dlkit.sweep.summary import summarize
-
-        return summarize(self.outcomes, self.metric)
-
-    @functools.cached_property
-    def pairs(self) -> list[PairedDifference]:
-        """Which two optimizers can be told apart."""
-        from dlkit.sweep.statistics import paired_differences
-
-        return paired_differences(self.summaries, self.exact)
-
-    @functools.cached_property
-    def conclusion(self) -> Verdict:
-        """The winner, or the tied ones, and why."""
-        from dlkit.sweep import verdict
-
-        start = verdict.initial_value(self.outcomes, self.metric) if self.exact else None
-        return verdict.reach_verdict(self.summaries, self.pairs, self.metric, self.exact, start)
-
-    @property
-    def winner(self) -> str | None:
-        """The best optimizer's name, `tie`, or None where every run diverged."""
-        return self.conclusion.winner
-
-
 def _never() -> bool:
     return False
-
-
-def read_race(folder: Path) -> FinishedRace:
-    """The finished runs in the folder of a race."""
-    title, metric, outcomes = sweep_folder.read_finished_sweep(folder)
-    return FinishedRace(title, metric, outcomes, surfaces.find_surface(title), folder, len(outcomes))
 
 
 def race_optimizers(

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.data.class_spelling import is_number, quoted, remarks_on, visible
+from dlkit.data.class_spelling import is_number, quoted_name, remarks_on, visible
 from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError, RequestError
 
@@ -157,7 +157,7 @@ def class_indices(table: Table, labels: LabelColumn, classes: tuple[str, ...]) -
     if (targets < 0).any():
         row = int((targets < 0).argmax())
         there = join_names(str(name) for name in sorted(set(labels.written)))
-        strange = quoted(labels.written[labels.codes[row]])
+        strange = quoted_name(labels.written[labels.codes[row]])
         raise DlkitError(
             f"{table.file}: class {strange}, {table.place(row)}, is not in the training rows' data, "
             f"which has {join_names(classes)}",
@@ -191,4 +191,4 @@ def _merged(label: str, names: Sequence[Name], values: list[object]) -> Iterable
 
 
 def _quoted(names: list[str]) -> str:
-    return join_names(map(quoted, names), 4)
+    return join_names(map(quoted_name, names), 4)

@@ -29,12 +29,12 @@ class LanguageModel:
     Args:
         path: of the run or the directory.
         model: in evaluation mode.
-        tokenizer: of its texts.
+        tokenizer: of the model.
         task: that it was trained for.
         step: of the checkpoint; None for a Hugging Face directory.
-        make: the same model with random weights.
-        classes: names of a classifier's outputs.
-        fresh: parameters that the weights lack, and that are random.
+        make: makes the same model with random weights.
+        classes: the class names of a classifier.
+        fresh: parameters that the files lacked, which are random.
         ends: token ids that end a text.
     """
 
@@ -67,7 +67,7 @@ class LanguageModel:
 
 
 def open_language_model(reference: str, device: torch.device, checkpoint_name: str | None = None) -> LanguageModel:
-    """A run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
+    """Open a run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
 
     Raises:
         DlkitError: it is damaged, its tokenizer does not fit the model, or its weights are not finite.
@@ -96,9 +96,9 @@ def open_language_model(reference: str, device: torch.device, checkpoint_name: s
 
 
 def weights_format(opened: LanguageModel, device: torch.device) -> str:
-    """The number format of the weights in generation: `bf16` on a GPU for a run that was trained in it, else `fp32`.
+    """The precision of weights for generation: `bf16` on a GPU if the run was trained in it, else `fp32`.
 
-    Each token reads every weight once, and half the bytes take half the time.
+    Every token reads all weights from memory, which takes half the time at half the bytes.
     """
     path = opened.path / "recipe.yaml"
     if device.type != "cuda" or not path.is_file():

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dlkit.data.class_spelling import look_alikes, quoted, visible
+from dlkit.data.class_spelling import look_alikes, quoted_name, visible
 from dlkit.data.images.image_folder import image_folder
 from dlkit.data.images.imagenet import imagenet
 from dlkit.data.tables.table_data import csv, jsonl, parquet
-from dlkit.data.text.labelled import texts
+from dlkit.data.text.labelled import labelled_texts
 from dlkit.errors import DlkitError
 
 ALIKE = {
@@ -38,14 +38,14 @@ ALIKE = {
 @pytest.mark.parametrize(("name", "shown"), ALIKE.values(), ids=ALIKE)
 def test_what_looks_like_a_cat(name: str, shown: str) -> None:
     assert look_alikes(["cat", "dog", name]) == [sorted(["cat", name])]
-    assert quoted(name) == shown
+    assert quoted_name(name) == shown
 
 
 def test_accents_have_two_codings() -> None:
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     assert look_alikes([composed, apart]) == [sorted([composed, apart])]
-    assert quoted(composed) == "'café'"
-    assert quoted(apart) == r"'cafe\u0301'"
+    assert quoted_name(composed) == "'café'"
+    assert quoted_name(apart) == r"'cafe\u0301'"
 
 
 def test_what_is_seen_to_differ_differs() -> None:
@@ -72,7 +72,7 @@ def _parquet(file: Path, labels: list[str]) -> Any:
 
 def _texts(file: Path, labels: list[str]) -> Any:
     file.write_text("".join(json.dumps({"text": f"t{i}", "label": name}) + "\n" for i, name in enumerate(labels)))
-    return texts(path=file.rename(file.with_suffix(".jsonl")), text="text", label="label")
+    return labelled_texts(path=file.rename(file.with_suffix(".jsonl")), text="text", label="label")
 
 
 @pytest.mark.parametrize("read", [_csv, _jsonl, _parquet, _texts])

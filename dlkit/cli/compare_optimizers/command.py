@@ -11,15 +11,8 @@ import typer
 
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.app.events import Prepared, Remark, Work
-from dlkit.app.race import (
-    OPTIMIZERS,
-    FinishedRace,
-    RaceProgressEvent,
-    RaceStarted,
-    race_optimizers,
-    read_race,
-    refuse_misspelt_surface,
-)
+from dlkit.app.finished_race import FinishedRace, read_race
+from dlkit.app.race import OPTIMIZERS, RaceProgressEvent, RaceStarted, race_optimizers, refuse_misspelt_surface
 from dlkit.app.race_grid import parse_optimizers
 from dlkit.cli import completion
 from dlkit.cli.compare_optimizers.progress import RaceProgress

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.app.race import FinishedRace
+from dlkit.app.finished_race import FinishedRace
 from dlkit.cli.console import Output, note
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text

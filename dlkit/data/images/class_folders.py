@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dlkit.data.class_spelling import quoted
+from dlkit.data.class_spelling import quoted_name
 from dlkit.data.images.decoding import SUFFIXES
 from dlkit.data.split_names import HINT, one_folder_each, split_of_folder
 from dlkit.errors import DlkitError
@@ -157,7 +157,7 @@ def _scan(folder: Path, classes: tuple[str, ...], tally: FileTally, advance: Cal
     for entry in _subfolders(folder):
         if entry.name not in classes:
             raise DlkitError(
-                f"{entry}: the class {quoted(entry.name)} is not in train", f"classes: {', '.join(classes)}"
+                f"{entry}: the class {quoted_name(entry.name)} is not in train", f"classes: {', '.join(classes)}"
             )
         own = FileTally()
         files = sorted(_image_files(entry, own))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.data.class_spelling import quoted
+from dlkit.data.class_spelling import quoted_name
 from dlkit.errors import DlkitError
 
 _MOST_CLASSES = 1_000_000  # unnamed integers beyond that are not classes
@@ -104,7 +104,7 @@ def shard_class_indices(
     if (indices < 0).any():
         row = int((indices < 0).argmax())
         raise DlkitError(
-            f"{column.file}: the class {quoted(names[column.indices[row]])} is not in train",
+            f"{column.file}: the class {quoted_name(names[column.indices[row]])} is not in train",
             f"classes: {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}",
         )
     return indices
