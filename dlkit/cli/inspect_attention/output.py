@@ -50,9 +50,7 @@ def show_inspection(sides: list[InspectedModel], page: AttentionPage, measure: s
         start = first.tokens[0]
         (weights,) = page_matrices(request, sides, start, start + len(page.tokens))
         views.append(
-            view.head_table_rows(
-                page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split, start
-            )
+            view.attention_rows(page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split, start)
         )
         views.append(_facts({name: float(values[0, 0, 0]) for name, values in page.scores.items()}))
     else:

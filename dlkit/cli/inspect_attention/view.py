@@ -30,7 +30,7 @@ def head_grid(page: AttentionPage, measure: str) -> Any:
     return _Grid(page, measure)
 
 
-def head_table_rows(
+def attention_rows(
     tokens: Sequence[str], weights: np.ndarray, title: str = "", split: int | None = None, start: int = 0
 ) -> Any:
     """One head: a row for each token with its weights as blocks, its name, and the tokens that it attends to most.
