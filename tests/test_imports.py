@@ -40,9 +40,9 @@ MAY = {
     "models": {"nn"},
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "train", "pretrained", "tasks"},
     "pretrained": {"nn", "models", "data", "train"},  # of train, checkpoints: a run as weights, verified
-    "train": {"nn", "kernels"},
+    "train": {"nn", "kernels", "data"},
     "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "train", "pretrained"},
-    "vectorized": {"nn", "kernels", "train", "metrics"},
+    "vectorized": {"nn", "kernels", "data", "train", "metrics"},
     "sweep": {"train", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "train"},

@@ -11,9 +11,10 @@ from torch import nn
 from dlkit.data.data_folder import data_folder
 from dlkit.data.splits import name_unsplit
 from dlkit.data.text.corpus import Corpus
+from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
 from dlkit.data.text.token_ids import Tokens, is_lossless, token_array
 from dlkit.data.text.tokenizer import Tokenizer
-from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
+from dlkit.data.text.windows import TokenWindows
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
@@ -114,7 +115,7 @@ class MaskedCorpus(CorpusData):
         return MaskedLM(loss)
 
 
-def special_tokens(tokenizer: Tokenizer) -> Special:
+def special_tokens(tokenizer: Tokenizer) -> MaskingVocabulary:
     """The token ids that masking needs. Raises DlkitError if the tokenizer lacks one."""
     first, last, mask = (tokenizer.require(name) for name in ("[CLS]", "[SEP]", "[MASK]"))
-    return Special(first, last, mask, tokenizer.size, tokenizer.continues)
+    return MaskingVocabulary(first, last, mask, tokenizer.size, tokenizer.continues)

@@ -1,6 +1,6 @@
 """Language modelling: predict the next token (GPT) or the masked ones (BERT), and measure how well.
 
-Where all logits at once are too many, the loss and the measures take some rows of the last layer at a time.
+Where all logits would take too much memory, losses and metrics take the last layer in chunks of rows.
 
 Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W width, V vocabulary.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlkit.data.batch import MaskedBatch
 from dlkit.finite import require_finite_outputs
 from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
 from dlkit.metrics.accumulation import sum_dtype
@@ -27,7 +28,7 @@ class CausalLM:
 
     Args:
         loss: maps logits (N, V), targets (N,) and the parameters to a scalar.
-        token_bytes: (V,) bytes of text that each token stands for, or None where that is not a number of its own.
+        token_bytes: (V,) bytes of text that each token stands for, or None where tokens do not stand for whole bytes.
     """
 
     unit = "tokens"
@@ -42,7 +43,7 @@ class CausalLM:
         return model(batch.token_ids).flatten(0, -2)
 
     def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
-        """What `into` makes of the last layer's input, (B, T, W), and the layer: of what would give the logits."""
+        """`into` of the last layer's input, (B, T, W), and the layer, instead of the logits."""
         return model(batch.token_ids, into=into)
 
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
@@ -64,11 +65,11 @@ class CausalLM:
 class MaskedLM(CausalLM):
     """Devlin et al., arXiv:1810.04805, task 1: predict the masked tokens from all others."""
 
-    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+    def logits(self, model: nn.Module, batch: MaskedBatch) -> Tensor:
         """(M, V) of the masked tokens."""
         return model(batch.token_ids, at=batch.positions)
 
-    def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
+    def last(self, model: nn.Module, batch: MaskedBatch, into: Into) -> Tensor:
         return model(batch.token_ids, at=batch.positions, into=into)
 
 

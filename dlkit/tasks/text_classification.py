@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dlkit.data.batch import TextBatch
 from dlkit.finite import require_finite_outputs
 from dlkit.metrics.classification import FROM_CONFUSION, exact_match
 from dlkit.metrics.correlation import pearson, spearman
@@ -36,13 +36,13 @@ class TextClassification(Classification):
         self.metrics = metrics
         self.main_metric = metrics[0]
 
-    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+    def logits(self, model: nn.Module, batch: TextBatch) -> Tensor:
         return model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (R, K)
 
-    def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
+    def evaluated_logits(self, model: nn.Module, batch: TextBatch) -> Tensor:
         return self.logits(model, batch)
 
-    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
+    def forward(self, model: nn.Module, batch: TextBatch) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, and how many of its examples are correct; both stay on the device."""
         logits = self.logits(model, batch)  # (N, K)
         correct = (logits.detach().argmax(dim=1) == batch.targets).sum()
@@ -55,8 +55,9 @@ class TextClassification(Classification):
 class MultipleChoice(TextClassification):
     """The right candidate of each example: candidate c has the probability softmax(scores)_c."""
 
-    def logits(self, model: nn.Module, batch: Any) -> Tensor:
+    def logits(self, model: nn.Module, batch: TextBatch) -> Tensor:
         counts = batch.candidate_counts
+        assert counts is not None
         each = super().logits(model, batch)[:, 0]  # (R,)
         candidate = torch.arange(len(self.classes), device=each.device)  # (C,)
         # candidate c of example n is row counts_1 + ... + counts_(n-1) + c
@@ -78,8 +79,9 @@ class _TextMeter(ClassificationMeter):
         self.questions: list[Tensor] = []
         self.right: list[Tensor] = []
 
-    def judge(self, logits: Tensor, batch: Any) -> None:
+    def judge(self, logits: Tensor, batch: TextBatch) -> None:
         if "exact_match" in self.names:
+            assert batch.question_ids is not None
             self.questions.append(batch.question_ids)
             self.right.append(logits.argmax(1) == batch.targets)
 
@@ -102,8 +104,9 @@ class _ChoiceMeter(ClassificationMeter):
         super().__init__(task, device)
         self.credit = torch.zeros(2, dtype=self.loss.dtype, device=device)  # F1, exact match
 
-    def judge(self, logits: Tensor, batch: Any) -> None:
+    def judge(self, logits: Tensor, batch: TextBatch) -> None:
         counts, credit = batch.candidate_counts, batch.credit  # (N,), (R, 2)
+        assert counts is not None and credit is not None
         chosen = counts.cumsum(0) - counts + logits.argmax(1)  # (N,) rows
         self.credit += credit[chosen].sum(0)
 
@@ -129,7 +132,7 @@ class Regression:
     def __init__(self, loss: nn.Module) -> None:
         self.loss = loss
 
-    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
+    def forward(self, model: nn.Module, batch: TextBatch) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, on the device."""
         outputs = model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (N, 1)
         return self.loss(outputs, batch.targets, model.parameters()), None
@@ -150,7 +153,7 @@ class RegressionMeter:
         return sum(map(len, self.targets))
 
     @torch.no_grad()
-    def update(self, model: nn.Module, batch: Any) -> None:
+    def update(self, model: nn.Module, batch: TextBatch) -> None:
         outputs = model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (N, 1)
         self.outputs.append(outputs[:, 0].float())
         self.targets.append(batch.targets)

@@ -19,10 +19,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlkit.data.batch import Batch
 from dlkit.errors import RequestError
 from dlkit.train import rng
 from dlkit.train.forward_backward import WARM_UP, ForwardBackward, Pass
-from dlkit.train.interfaces import BatchLike, Task
+from dlkit.train.interfaces import Task
 from dlkit.train.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
 from dlkit.train.settings import TrainSettings
 
@@ -62,7 +63,7 @@ def choose_layout(settings: TrainSettings, model: nn.Module, device: torch.devic
 
 
 def resolve_auto(
-    settings: TrainSettings, model: nn.Module, task: Task, batch: BatchLike, device: torch.device, steps: int
+    settings: TrainSettings, model: nn.Module, task: Task, batch: Batch, device: torch.device, steps: int
 ) -> TrainSettings:
     """The settings with every `auto` replaced by a choice.
 
@@ -111,7 +112,7 @@ def resolve_auto(
 
 
 def step_seconds(
-    model: nn.Module, task: Task, batch: BatchLike, device: torch.device, precisions: Sequence[str], enough: float = 1.5
+    model: nn.Module, task: Task, batch: Batch, device: torch.device, precisions: Sequence[str], enough: float = 1.5
 ) -> dict[str, float]:
     """Seconds of a forward and backward pass at each precision, on a copy of the model.
 
@@ -162,9 +163,7 @@ def _seconds(first: Any, last: Any) -> float:
     return first.elapsed_time(last) / 1e3
 
 
-def replay_seconds(
-    model: nn.Module, task: Task, batch: BatchLike, device: torch.device, precision: str
-) -> float | None:
+def replay_seconds(model: nn.Module, task: Task, batch: Batch, device: torch.device, precision: str) -> float | None:
     """Seconds of a pass replayed from a CUDA graph, on a copy of the model; None if the pass waits for the device.
 
     Random generators are left as they were.
@@ -173,7 +172,7 @@ def replay_seconds(
     twin = copy.deepcopy(model).train()
     set_matmul_precision(precision)
 
-    def forward(batch: BatchLike) -> Pass:
+    def forward(batch: Batch) -> Pass:
         with autocast(precision, device):
             return task.forward(twin, batch)
 

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from dlkit.data.batch import Batch
 from dlkit.progress import stage
-from dlkit.train.interfaces import BatchLike, BatchSource, Meter, Task
+from dlkit.train.interfaces import BatchSource, Meter, Task
 
 M = TypeVar("M", bound=Meter)
 
@@ -42,7 +43,7 @@ def evaluate_model(
 
 
 def evaluation_loss(
-    model: nn.Module, task: Task, batch: BatchLike, autocast: Callable[[], AbstractContextManager[Any]]
+    model: nn.Module, task: Task, batch: Batch, autocast: Callable[[], AbstractContextManager[Any]]
 ) -> float:
     """The loss of a training batch in evaluation mode, without gradient or dropout. Waits for the device."""
     model.eval()

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dlkit.data.batch import Batch
 from dlkit.errors import DlkitError
 from dlkit.kernels import cuda_graphs
-from dlkit.train.interfaces import BatchLike
 
 MOST_SHAPES = 64  # batch shapes to compile for; torch's own limit of 8 would leave images that grow uncompiled
 MOST_GRAPHS = 16  # each keeps its inputs and gradients in memory
@@ -28,7 +28,7 @@ MOST_GRAPHS = 16  # each keeps its inputs and gradients in memory
 WARM_UP = 3
 
 Pass = tuple[Tensor, Tensor | None]  # the mean loss of a batch, and how many of its predictions are correct
-Forward = Callable[[BatchLike], Pass]
+Forward = Callable[[Batch], Pass]
 
 
 def compile_forward(forward: Forward) -> Forward:
@@ -73,7 +73,7 @@ class ForwardBackward:
         # each replay overwrites the last one's gradients, so their sum over a step's batches has its own memory
         self.sums = {id(p): torch.zeros_like(p) for p in parameters} if captures and accumulate > 1 else {}
 
-    def __call__(self, batch: BatchLike, share: float) -> Pass:
+    def __call__(self, batch: Batch, share: float) -> Pass:
         """The loss of a batch and its correct predictions; adds the gradient of `share` times the loss to `.grad`."""
         self.held = None
         if len(batch) != self.full:
@@ -95,7 +95,7 @@ class ForwardBackward:
                 graph = self.graphs[shapes] = self._captured(batch)
         return self._replayed(graph, batch, share)
 
-    def _run(self, forward: Forward, batch: BatchLike, share: float | Tensor) -> Pass:
+    def _run(self, forward: Forward, batch: Batch, share: float | Tensor) -> Pass:
         loss, right = forward(batch)
         part = loss * share if isinstance(share, Tensor) or share != 1 else loss
         (self.scaler.scale(part) if self.scaler else part).backward()
@@ -131,14 +131,14 @@ class ForwardBackward:
         """The memory pool that all graphs share, as no two of them run at once."""
         return torch.cuda.graph_pool_handle()
 
-    def _warm(self, batch: BatchLike, share: float) -> Pass:
+    def _warm(self, batch: Batch, share: float) -> Pass:
         """An eager pass on a side stream, since what it left on the main stream would disturb a later capture."""
         if not self.captures:
             return self._run(self.forward, batch, share)
         with cuda_graphs.on_side_stream(self.stream):
             return self._run(self.forward, batch, share)
 
-    def _captured(self, batch: BatchLike) -> PassGraph:
+    def _captured(self, batch: Batch) -> PassGraph:
         """Capture the pass of a batch, without running it. `.grad` stays as it is."""
         before = [parameter.grad for parameter in self.parameters]
         for parameter in self.parameters:
@@ -153,7 +153,7 @@ class ForwardBackward:
             graph.held = [self.sums[id(parameter)] for parameter in graph.parameters]
         return graph
 
-    def _replayed(self, graph: PassGraph, batch: BatchLike, share: float) -> Pass:
+    def _replayed(self, graph: PassGraph, batch: Batch, share: float) -> Pass:
         earlier = graph.parameters[0].grad
         result = graph.replay(batch, share)
         held = graph.held
@@ -192,8 +192,8 @@ class PassGraph:
 
     def __init__(
         self,
-        run: Callable[[BatchLike], Pass],
-        batch: BatchLike,
+        run: Callable[[Batch], Pass],
+        batch: Batch,
         parameters: list[Tensor],
         share: Tensor | float,
         home: list[Tensor] | None,
@@ -213,7 +213,7 @@ class PassGraph:
         self.parameters, self.gradients = learned, home or gradients
         self.held = self.gradients
 
-    def replay(self, batch: BatchLike, share: float) -> Pass:
+    def replay(self, batch: Batch, share: float) -> Pass:
         """Run the pass on another batch of the same shapes. The next replay overwrites the gradients."""
         for own, new in zip(self.inputs, batch.tensors(), strict=True):
             own.copy_(new)

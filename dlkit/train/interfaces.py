@@ -1,39 +1,12 @@
-"""What the training loop asks of a batch, of a source of batches, of a task and of its meter."""
+"""What the training loop asks of a source of batches, of a task and of its meter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, Self
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-
-
-class BatchLike(Protocol):
-    """Tensors that go through the model together, such as `dlkit.data.batch` defines for each family of tasks."""
-
-    targets: Tensor
-
-    def __len__(self) -> int:
-        """Rows of the model's input."""
-        ...
-
-    @property
-    def predictions(self) -> int:
-        """How many targets count in the loss."""
-        ...
-
-    def tensors(self) -> tuple[Tensor, ...]:
-        """The tensors, always in the same order."""
-        ...
-
-    def with_tensors(self, tensors: Iterable[Tensor]) -> Self:
-        """A batch like this one with other tensors, in the order of `tensors()`."""
-        ...
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        """A batch with `function` of each tensor."""
-        ...
 
 
 class BatchSource(Protocol):

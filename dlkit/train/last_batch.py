@@ -6,14 +6,14 @@ import copy
 
 import torch
 
+from dlkit.data.batch import Batch
 from dlkit.errors import DlkitError, RequestError
 from dlkit.nn.norm import BatchNorm
 from dlkit.train import rng
-from dlkit.train.interfaces import BatchLike
 from dlkit.train.training import Training
 
 
-def require_usable_last_batch(training: Training, batch: BatchLike) -> None:
+def require_usable_last_batch(training: Training, batch: Batch) -> None:
     """Raise RequestError if the last batch has one example, and a batch norm of this model needs more.
 
     Args:

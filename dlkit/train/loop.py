@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from dlkit.data.batch import Batch
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.finite import all_finite, first_not_finite
 from dlkit.train.checkpoint import Checkpoint
@@ -25,7 +26,6 @@ from dlkit.train.evaluate import evaluate_model, evaluation_loss, with_progress
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.train.forward_backward import ForwardBackward
 from dlkit.train.grad_scaler import GradScaler
-from dlkit.train.interfaces import BatchLike
 from dlkit.train.optimizer_step import OptimizerStep
 from dlkit.train.running_metrics import RunningMetrics
 from dlkit.train.settings import steps_between
@@ -60,7 +60,7 @@ class _Loop:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.buffers = Snapshot(list(training.model.buffers())) if settings.on_nan == "skip" else None
         self.sums = RunningMetrics(device)
-        self.last_batch: BatchLike | None = None  # of the last step that was not skipped
+        self.last_batch: Batch | None = None  # of the last step that was not skipped
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
         self.scaler = GradScaler(device) if settings.precision == "fp16" else None
         self.compilations = CompileCounter(settings.compile == "on")
@@ -80,7 +80,9 @@ class _Loop:
         )
         # a scaler waits for the device, so its step cannot be captured
         captures = self.passes.captures and self.scaler is None
-        self.updates = OptimizerStep(optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures)
+        self.optimizer_step = OptimizerStep(
+            optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures
+        )
         self.earlier_warm_up = self.progress.warm_up  # seconds, before the run was resumed
         self.saved_step = self.progress.step if resume is not None else -1
 
@@ -132,7 +134,7 @@ class _Loop:
         self.progress.warm_up = self.earlier_warm_up + self.passes.seconds
         self.progress.seconds = time.perf_counter() - started - self.passes.seconds
 
-    def _steps(self, first: int, total: int) -> Iterator[tuple[int, list[BatchLike]]]:
+    def _steps(self, first: int, total: int) -> Iterator[tuple[int, list[Batch]]]:
         """(step, its micro-batches) from step `first` on; keeps the position in the data in `progress`."""
         training, progress, step = self.training, self.progress, first
         while step < total:
@@ -155,7 +157,7 @@ class _Loop:
             group["lr"] = base * factor
         return base_lrs[0] * factor
 
-    def _step(self, batches: list[BatchLike]) -> int:
+    def _step(self, batches: list[Batch]) -> int:
         training = self.training
         counts = [batch.predictions for batch in batches]
         samples = sum(counts)
@@ -179,9 +181,9 @@ class _Loop:
         self.last_batch = batches[-1]
         overflow = None
         if self.scaler is None:
-            self.updates()
+            self.optimizer_step()
         else:
-            self.updates.clip()
+            self.optimizer_step.clip()
             overflow = self.scaler.make_step(training.optimizer)
         training.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dlkit import memory
+from dlkit.data.batch import Batch
 from dlkit.train import rng
-from dlkit.train.interfaces import BatchLike
 from dlkit.train.precision import reduced_precision
 from dlkit.train.training import Training
 
@@ -25,19 +25,19 @@ def parameter_bytes(training: Training) -> int:
     return (2 + (training.settings.ema is not None)) * weights + state_bytes()
 
 
-def activation_bytes(training: Training, model: nn.Module, batch: BatchLike) -> int:
+def activation_bytes(training: Training, model: nn.Module, batch: Batch) -> int:
     """Bytes that the forward pass of a batch saves for the backward pass. Random generators are left as they were."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def save(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     before = rng.device_state(training.device)
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
+    with torch.autograd.graph.saved_tensors_hooks(save, lambda tensor: tensor), training.autocast():
         training.task.forward(model, batch)
     rng.set_device_state(training.device, before)
     return sum(kept.values())

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlkit.data.batch import Batch
 from dlkit.train import forward_backward, precision
 from dlkit.train.forward_backward import Forward, Pass
-from dlkit.train.interfaces import BatchLike, BatchSource, Task
+from dlkit.train.interfaces import BatchSource, Task
 from dlkit.train.settings import TrainSettings
 
 
@@ -34,7 +35,7 @@ class Training:
     monitored: str | None = None  # the split by which patience and the best checkpoint are decided; never a test split
     description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved with each checkpoint
 
-    def forward(self, batch: BatchLike) -> Pass:
+    def forward(self, batch: Batch) -> Pass:
         """The loss of a training batch and its correct predictions, computed at the precision of the run."""
         with self.autocast():
             return self.task.forward(self.model, batch)

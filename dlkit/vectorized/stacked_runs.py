@@ -21,19 +21,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
+from torch import Tensor
+from torch.func import stack_module_state, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from dlkit.data.batch import Batch
 from dlkit.errors import DlkitError
 from dlkit.kernels import cpu_matmul
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.gradient_clipping import clip_stacked_gradients
-from dlkit.train.interfaces import BatchLike
 from dlkit.train.training import Training
 from dlkit.vectorized import convolution
 from dlkit.vectorized.dropout_masks import DropoutMasks
 from dlkit.vectorized.evaluation import StackEvaluation
+from dlkit.vectorized.events import StackEvaluated, StackLogged, StackStepped
+from dlkit.vectorized.functional_model import FunctionalModel
 from dlkit.vectorized.graph_replay import GraphReplay
 from dlkit.vectorized.stacked_optimizer import BatchedOptimizer, GroupwiseOptimizer
 
@@ -57,46 +59,6 @@ class StackMembers:
     generators: Sequence[Tensor]
 
 
-@dataclass
-class StackStepped:
-    """Every run took a step."""
-
-    step: int
-
-
-@dataclass
-class StackLogged:
-    """(R,) mean training losses since the last such event, and for which runs all losses so far were finite."""
-
-    step: int
-    losses: list[float]
-    finite: list[bool]
-
-
-@dataclass
-class StackEvaluated:
-    """Metrics of each run on the evaluation split."""
-
-    step: int
-    metrics: list[dict[str, float]]
-
-
-class _Bound:
-    """A model with given parameters and buffers, as far as a task needs one.
-
-    It has no `vocabulary`, so that language models compute all logits at once; the size of a stack allows for that.
-    """
-
-    def __init__(self, model: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
-        self._model, self._parameters, self._buffers = model, parameters, buffers
-
-    def __call__(self, inputs: Tensor) -> Tensor:
-        return functional_call(self._model, (self._parameters, self._buffers), (inputs,))
-
-    def parameters(self) -> list[Tensor]:
-        return list(self._parameters.values())
-
-
 class StackedRuns:
     """R runs, trained at once. The `Training`s that they come from are left as they are."""
 
@@ -116,10 +78,10 @@ class StackedRuns:
         # "same": nothing is drawn but the masks of all seeds, of which each run takes its own
         self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="same")
         self.taken = 0  # steps
-        self.batch_of: Callable[..., BatchLike] = type(next(iter(first.batches.epoch(0))))  # made of its tensors
+        self.batch_of: Callable[..., Batch] = type(next(iter(first.batches.epoch(0))))  # made of its tensors
         self._lay_out()
         owners = [_owner(training) for training in members.of_groups]
-        self.updates = (BatchedOptimizer if on_cuda else GroupwiseOptimizer)(self.parameters, members.groups, owners)
+        self.optimizer = (BatchedOptimizer if on_cuda else GroupwiseOptimizer)(self.parameters, members.groups, owners)
         runs = len(members.seeds)
         self.losses = torch.zeros(runs, device=self.device)  # of the last step
         # sums of losses since they were last reported, and over how many samples of each run
@@ -168,7 +130,7 @@ class StackedRuns:
                 yield StackEvaluated(done, metrics)
             yield StackStepped(done)
 
-    def batches(self) -> Iterator[tuple[int, BatchLike]]:
+    def batches(self) -> Iterator[tuple[int, Batch]]:
         """(step, a batch of tensors (S, ...), a row for each seed) from the next step on."""
         total, step = self.first.total_steps, self.taken
         sources: list[Any] = [training.batches for training in self.members.of_seeds]
@@ -181,14 +143,14 @@ class StackedRuns:
                     return
 
     @staticmethod
-    def of_runs(batch: BatchLike, seeds: Tensor) -> tuple[Tensor, ...]:
+    def of_runs(batch: Batch, seeds: Tensor) -> tuple[Tensor, ...]:
         """The tensors of the batch that each run has, by its seed: (S, ...) to (R, ...)."""
         return tuple(values.index_select(0, seeds) for values in batch.tensors())
 
-    def take_step(self, step: int, batch: BatchLike) -> Tensor:
+    def take_step(self, step: int, batch: Batch) -> Tensor:
         """One step of every run; their losses, (R,)."""
         self.model.train()
-        self.updates.scale(self.first.schedule(step, self.first.total_steps))
+        self.optimizer.scale(self.first.schedule(step, self.first.total_steps))
         self.stepped(*batch.tensors())
         return self.losses.clone()
 
@@ -198,7 +160,7 @@ class StackedRuns:
             losses = self._losses(self.parameters, self.buffers, self.seeds, *self.of_runs(batch, self.seeds))  # (R,)
             losses.sum().backward()
         self._clip()
-        self.updates.step()
+        self.optimizer.step()
         self.losses.copy_(losses.detach())
         self.summed.add_(losses.detach(), alpha=batch.targets.shape[1])  # a small last batch weighs less
         self.finite &= losses.isfinite()
@@ -213,12 +175,12 @@ class StackedRuns:
 
     def bound(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
         """The model with these parameters and buffers, as far as a task needs one."""
-        return _Bound(self.model, parameters, buffers)
+        return FunctionalModel(self.model, parameters, buffers)
 
     def _clip(self) -> None:
         """Clip the gradient of each run to the norm that the recipe allows."""
         if self.first.settings.clip_norm is not None:
-            gradients = [g for name in self.updates.learned if (g := self.parameters[name].grad) is not None]
+            gradients = [g for name in self.optimizer.learned if (g := self.parameters[name].grad) is not None]
             clip_stacked_gradients(gradients, self.first.settings.clip_norm)
 
     def _evaluate(self) -> list[dict[str, float]]:
@@ -243,7 +205,7 @@ class StackedRuns:
         self.finite &= self._finite_weights()
         sums = {"summed": self.summed, "finite": self.finite}
         sums |= {f"generator.{seed}": state for seed, state in enumerate(self.masks.states)}
-        optimizers = self.updates.state()
+        optimizers = self.optimizer.state()
         files = {"parameters": self.parameters, "buffers": self.buffers, "optimizers": optimizers, "sums": sums}
         # copies: the stack goes on changing its own
         tensors = {
@@ -268,7 +230,7 @@ class StackedRuns:
                     raise DlkitError(f"the saved stack has other {file} than the runs that it is to go on with")
                 for key, value in own.items():
                     value.copy_(held[key])
-        self.updates.load(tensors["optimizers"])
+        self.optimizer.load(tensors["optimizers"])
         self.masks.states = [tensors["sums"][f"generator.{seed}"] for seed in range(len(self.masks.states))]
         # earlier versions summed the means of the batches, over steps
         size = 1 if "samples" in state else self.first.batches.batch_size

@@ -18,9 +18,10 @@ from dlkit.data.text import padded_batches, token_ids, tokenizer_files, windows
 from dlkit.data.text import tokenizer as module
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.labelled import Examples, labelled_texts
+from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
 from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.tokenizer import CAUSAL, END, MASKED, Tokenizer
-from dlkit.data.text.windows import IGNORED, MaskedWindows, Special, TokenWindows
+from dlkit.data.text.windows import IGNORED, TokenWindows
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import CrossEntropy
 
@@ -183,7 +184,7 @@ def test_too_short_a_text() -> None:
         MaskedWindows(ascending(9), CPU, 0, True, SPECIAL, context=2)
 
 
-SPECIAL = Special(1000, 1001, 1002, 1003, np.arange(1003) % 3 == 1)  # words of two pieces: 0 1, 3 4, ...; 2, 5 alone
+SPECIAL = MaskingVocabulary(1000, 1001, 1002, 1003, np.arange(1003) % 3 == 1)  # words 0 1, 3 4, ...; 2, 5 alone
 
 
 def masked(**keys: Any) -> MaskedWindows:

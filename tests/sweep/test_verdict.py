@@ -15,7 +15,7 @@ from dlkit.sweep.engines import stacked
 from dlkit.sweep.summary import summarize
 from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.sweep.verdict import Verdict
-from dlkit.vectorized.stacked_runs import StackEvaluated, StackLogged
+from dlkit.vectorized.events import StackEvaluated, StackLogged
 
 INF = math.inf
 Table = dict[str, dict[float, list[float]]]

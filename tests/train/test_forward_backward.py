@@ -115,7 +115,7 @@ def ended(
             captures=captures,
         )
         captures_too = captures and made.scaler is None
-        made.updates = OptimizerStep(
+        made.optimizer_step = OptimizerStep(
             run.optimizer, made.parameters, made.passes, run.settings.clip_norm, captures=captures_too
         )
         return run, made
@@ -163,7 +163,7 @@ def test_a_replayed_run_is_the_run(kind: list[str], taped: None) -> None:
     batches = len(replayed[2].training.batches)
     # every full batch but the first, and their updates: one for each graph
     assert Tape.replays > replayed[2].training.settings.epochs * (batches - 1) - forward_backward.WARM_UP
-    assert len(replayed[2].updates.graphs) == 1
+    assert len(replayed[2].optimizer_step.graphs) == 1
     assert len(replayed[2].passes.graphs) == 1
     assert replayed[2].progress.warm_up > 0 == plain[2].progress.warm_up
     assert_same(replayed, plain)
@@ -173,7 +173,7 @@ def test_images_that_grow_are_captured_once_a_size(taped: None) -> None:
     grow = ["data={name: digits, batch_size: 256, start_size: 4, grow_epochs: 1}", "optimizer.lr=0.125", RESNET]
     replayed = ended([*grow, "train.epochs=3"], captures=True)
     assert len(replayed[2].passes.graphs) == 2
-    assert len(replayed[2].updates.graphs) == 1
+    assert len(replayed[2].optimizer_step.graphs) == 1
     assert_same(replayed, ended([*grow, "train.epochs=3"]))
 
 

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from dlkit import schedules
 from dlkit.data.batch import Batch, ClassificationBatch
-from dlkit.data.text.windows import MaskedWindows, Special
+from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
 from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
 from dlkit.optim.adamw import AdamW
@@ -253,7 +253,7 @@ def test_the_loss_of_a_masked_language_model_is_a_mean_over_predictions(padded: 
     torch.manual_seed(0)
     model = Guess().double()
     tokens = np.random.default_rng(0).integers(4, 50, 1000).astype(np.uint16)
-    special = Special(0, 1, 2, 50, np.arange(50) % 3 == 0)
+    special = MaskingVocabulary(0, 1, 2, 50, np.arange(50) % 3 == 0)
     windows = MaskedWindows(tokens, CPU, 0, True, special, batch_size=7, context=14, mask=0.4, whole_words=True)
     batches = [batch.tensors() for epoch in range(2) for batch in windows.epoch(epoch)]
     sizes = [len(targets) for _, targets, _ in batches]

@@ -22,8 +22,9 @@ from dlkit.data.row_batches import RowBatches
 from dlkit.data.text import tokenizer
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.labelled import Examples
+from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
 from dlkit.data.text.padded_batches import SequenceBatches
-from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
+from dlkit.data.text.windows import TokenWindows
 from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models.bert import BERT
 from dlkit.models.cnn import CNN
@@ -106,7 +107,7 @@ def causal(device: torch.device) -> Training:
 
 def masked(**data: Any) -> Job:
     def run(device: torch.device) -> Training:
-        special = Special(17, 18, 19, 20, np.arange(20) % 3 == 0)
+        special = MaskingVocabulary(17, 18, 19, 20, np.arange(20) % 3 == 0)
         tokens = np.arange(600, dtype=np.uint16) % 17
         batches = MaskedWindows(tokens, device, 0, True, special, batch_size=4, context=12, mask=0.3, **data)
         model = BERT(20, 12, None, layers=1, heads=2, width=8)

@@ -15,7 +15,8 @@ from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.settings import steps_between
 from dlkit.vectorized import stackable
-from dlkit.vectorized.stacked_runs import StackedRuns, StackEvaluated, StackLogged, StackStepped
+from dlkit.vectorized.events import StackEvaluated, StackLogged, StackStepped
+from dlkit.vectorized.stacked_runs import StackedRuns
 
 
 def run_stacked(
