@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from dlkit.app.evaluate import evaluate_run as evaluate
     from dlkit.app.evaluation import Evaluation
     from dlkit.app.events import Prepared, Remark, Work
+    from dlkit.app.finished_race import FinishedRace
     from dlkit.app.generate import GeneratedText
     from dlkit.app.generate import generate_texts as generate
     from dlkit.app.inspect import inspect_attention
-    from dlkit.app.race import FinishedRace, RaceStarted
+    from dlkit.app.race import RaceStarted
     from dlkit.app.race import race_optimizers as compare_optimizers
     from dlkit.app.recipes import load_recipe as load
     from dlkit.app.score import ScoredToken
@@ -54,7 +55,7 @@ _HOMES = {
     "Evaluated": "dlkit.train.events:Evaluated",
     "Evaluation": "dlkit.app.evaluation:Evaluation",
     "Finished": "dlkit.train.events:Finished",
-    "FinishedRace": "dlkit.app.race:FinishedRace",
+    "FinishedRace": "dlkit.app.finished_race:FinishedRace",
     "GeneratedText": "dlkit.app.generate:GeneratedText",
     "Prepared": "dlkit.app.events:Prepared",
     "RaceStarted": "dlkit.app.race:RaceStarted",

@@ -97,7 +97,9 @@ DATA = {
         _IMAGES,
         "cifar100",
     ),
-    "images": Entry("dlkit.data.images.folder:images", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES),
+    "images": Entry(
+        "dlkit.data.images.image_folder:image_folder", "your images, one folder a class", _IMAGE_BATCHES, _IMAGES
+    ),
     "imagenet": Entry(
         "dlkit.data.images.imagenet:imagenet",
         "class folders or Parquet shards of any size, streamed",
@@ -118,12 +120,20 @@ DATA = {
         _IMAGES,
         "imagenet22k",
     ),
-    "csv": Entry("dlkit.data.tables.rows:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS),
+    "csv": Entry(
+        "dlkit.data.tables.table_data:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS
+    ),
     "jsonl": Entry(
-        "dlkit.data.tables.rows:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
+        "dlkit.data.tables.table_data:jsonl",
+        "your rows: numeric columns and a label (JSON Lines)",
+        _ROW_BATCHES,
+        _ROWS,
     ),
     "parquet": Entry(
-        "dlkit.data.tables.rows:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
+        "dlkit.data.tables.table_data:parquet",
+        "your rows: numeric columns and a label (Parquet)",
+        _ROW_BATCHES,
+        _ROWS,
     ),
     "pydoc": Entry(
         "dlkit.data.text.pydoc:pydoc",

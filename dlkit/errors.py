@@ -1,4 +1,4 @@
-"""The errors that a user sees. Each carries the exit code that the command line turns it into."""
+"""The errors that a user sees, each with its exit code."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DivergedError(DlkitError):
 
 
 class NotFiniteError(DlkitError):
-    """A weight, an answer or a metric is NaN or infinite. Exit code 1."""
+    """A weight, an output or a metric is NaN or infinite. Exit code 1."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         usual = "the weights or the data hold numbers that are not finite: use an earlier checkpoint, or train anew"
@@ -47,7 +47,7 @@ class VerdictError(DlkitError):
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """One thing wrong with a recipe: `where` is `file.yaml:LINE` or the override, `key` is dotted."""
+    """One problem of a recipe: `where` is `file.yaml:LINE` or the override, `key` is dotted."""
 
     where: str
     key: str
@@ -58,14 +58,14 @@ class Problem:
 
 
 class RecipeError(RequestError):
-    """A recipe that cannot be used, with every problem that it has."""
+    """A recipe is invalid; `problems` lists everything that is wrong with it."""
 
     def __init__(self, problems: list[Problem], hint: str | None = None) -> None:
         super().__init__("\n".join(str(problem) for problem in problems), hint)
         self.problems = problems
 
 
-def one_of(name: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise RequestError unless an option is one of its choices."""
+def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise RequestError unless the value of an option is one of its choices."""
     if value not in choices:
         raise RequestError(f"{name} must be one of {', '.join(choices)}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Whether memory can take something, asked before it is taken; and which errors say that it could not."""
+"""Free memory, checked before it is allocated, and recognition of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from dlkit.errors import DlkitError
 
 _GROUPS = Path("/sys/fs/cgroup")
-# What torch, its allocators, the loader of shared libraries and the C++ library say where memory is used up.
+# Out-of-memory messages of torch, its allocators, the dynamic loader and the C++ library.
 _SIGNS = (
     "can't allocate memory",
     "not enough memory",
@@ -29,7 +29,7 @@ _SIGNS = (
 
 
 def size_text(size: float) -> str:
-    """Bytes as a person writes them: `4300000000000` as `4.3 TB`."""
+    """Bytes in decimal units: `4300000000000` as `4.3 TB`."""
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if size < 999.5:
             return f"{size:.0f} B" if unit == "B" else f"{size:.3g} {unit}"
@@ -37,34 +37,34 @@ def size_text(size: float) -> str:
     return f"{size:.3g} EB"
 
 
-def free(device: str = "cpu") -> int | None:
-    """Bytes that a process here can still take, or None where the system does not say."""
+def free_memory(device: str = "cpu") -> int | None:
+    """Bytes that this process can still allocate; None if the system does not say."""
     if device.startswith("cuda"):
         cuda: Any = sys.modules["torch"].cuda
-        # what torch holds of the device without using it is there to be taken, too
+        # memory that torch has reserved without using it is available, too
         return cuda.mem_get_info(device)[0] + cuda.memory_reserved(device) - cuda.memory_allocated(device)
     if device != "cpu":
         return None
     return min(_limits(), default=None)
 
 
-def give_back() -> None:
-    """Free what nothing refers to any more, and let torch hand back what it holds of a GPU without using it."""
+def release_memory() -> None:
+    """Collect garbage, and return torch's unused cache to the GPU."""
     gc.collect()
     torch: Any = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.empty_cache()
 
 
-def require(size: int, what: str, hint: str, device: str = "cpu") -> None:
-    """Raise DlkitError if `what` takes more bytes than are free."""
-    room = free(device)
+def require_memory(size: int, what: str, hint: str, device: str = "cpu") -> None:
+    """Raise DlkitError if `what` needs more bytes than are free."""
+    room = free_memory(device)
     if room is not None and size > room:
         raise DlkitError(f"{what} needs about {size_text(size)} of memory, {size_text(max(0, room))} are free", hint)
 
 
-def exhausted(error: BaseException) -> bool:
-    """Whether an error says that memory is used up, whoever raised it."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory is exhausted, whoever raised it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError):
@@ -73,14 +73,14 @@ def exhausted(error: BaseException) -> bool:
     return isinstance(error, (RuntimeError, ImportError, ValueError)) and any(sign in text for sign in _SIGNS)
 
 
-def wanted(text: str) -> str:
-    """Of an allocator's message what a person wants to know: ` (4.3 TB wanted)`, or nothing."""
+def allocation_remark(text: str) -> str:
+    """The size in an allocator's message, as ` (4.3 TB wanted)`, or an empty string."""
     match = re.search(r"tried to allocate (\d+) bytes", text)
     return f" ({size_text(int(match[1]))} wanted)" if match else ""
 
 
 def _limits() -> Iterator[int]:
-    """What each of the things that set a limit still allows."""
+    """Bytes left under each limit that applies: physical memory, control groups, address space."""
     values = _numbers(Path("/proc/meminfo"), ":")
     if "MemAvailable" in values:
         yield values["MemAvailable"] * 1024
@@ -90,7 +90,7 @@ def _limits() -> Iterator[int]:
         for folder in (group, *group.parents):
             most, used = _number(folder / "memory.max"), _number(folder / "memory.current")
             if most is not None and used is not None:
-                # pages of files that nobody uses just now are given back when they are wanted
+                # inactive pages of the file cache are reclaimed on demand
                 yield most - used + _numbers(folder / "memory.stat", " ").get("inactive_file", 0)
             if folder == _GROUPS:
                 break

@@ -1,4 +1,4 @@
-"""What all figures share: axes, colours that colour-blind readers tell apart, files that are the same every time."""
+"""Shared by all figures: axes, a colour-blind safe palette, reproducible files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from dlkit.storage.atomic_file import atomic_file, require_target
 
-# What a figure can be written as, and which of matplotlib's remarks in it would differ from one time to the next.
-_REMARKS = {"svg": ("Date",), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
+# Figure formats, and the metadata by which matplotlib would make two equal figures differ.
+_METADATA = {"svg": ("Date",), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 
 # Okabe & Ito 2008, "Color Universal Design".
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PINK = (
@@ -18,8 +18,8 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PINK = (
 )  # fmt: skip
 
 
-def axes(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
-    """A figure of this size in inches, and its axes: one, or an array of several side by side."""
+def make_axes(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
+    """A figure of `width` x `height` inches, and its axes: one, or an array of `columns` side by side."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -31,51 +31,51 @@ def axes(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
 
 
 def require_figure(option: str, path: Path | None) -> None:
-    """Raise before the work where the figure that an option asks for could not be written, as `require_target` does."""
+    """Check before the work that the figure of an option can be written; raises as `require_target` does."""
     if path is not None:
-        require_target(option, path, tuple(f".{kind}" for kind in _REMARKS))
+        require_target(option, path, tuple(f".{kind}" for kind in _METADATA))
 
 
-def save(figure: Any, target: Path) -> None:
-    """Write a figure as SVG, PNG or PDF, by the suffix, the same every time: without the date, with ids that stay.
+def save_figure(figure: Any, target: Path) -> None:
+    """Write a figure reproducibly as SVG, PNG or PDF, by the suffix: without dates, with fixed ids.
 
-    All its texts are drawn as they are; characters that no font here has are shown as boxes.
+    Texts are drawn literally; characters that no font has are shown as boxes.
     """
     from matplotlib import rc_context
 
     kind = target.suffix.lower().removeprefix(".")
-    _take_texts_as_they_are(figure)
+    _draw_texts_literally(figure)
     with rc_context({"svg.hashsalt": "dlkit"}), warnings.catch_warnings(), atomic_file(target) as file:
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
-        figure.savefig(file, format=kind, metadata=dict.fromkeys(_REMARKS[kind]), dpi=150)
+        figure.savefig(file, format=kind, metadata=dict.fromkeys(_METADATA[kind]), dpi=150)
 
 
-def _take_texts_as_they_are(figure: Any) -> None:
-    """Make no text of a figure a formula (`$x^$` may be the name of a run), but for the numbers along its axes."""
+def _draw_texts_literally(figure: Any) -> None:
+    """Disable mathtext in all texts (`$x^$` may be the name of a run), except for tick labels."""
     from matplotlib.axis import Axis
     from matplotlib.text import Text
     from matplotlib.ticker import LogFormatter, ScalarFormatter
 
-    numbers: set[int] = set()
+    ticks_drawn: set[int] = set()
     for axis in figure.findobj(Axis):
-        numbers.add(id(axis.get_offset_text()))
+        ticks_drawn.add(id(axis.get_offset_text()))
         major = axis.get_major_formatter(), axis.get_major_ticks()
         minor = axis.get_minor_formatter(), axis.get_minor_ticks()
         for formatter, ticks in (major, minor):
             if isinstance(formatter, (LogFormatter, ScalarFormatter)):
-                numbers |= {id(label) for tick in ticks for label in (tick.label1, tick.label2)}
+                ticks_drawn |= {id(label) for tick in ticks for label in (tick.label1, tick.label2)}
     for text in figure.findobj(Text):
-        if id(text) not in numbers:
+        if id(text) not in ticks_drawn:
             text.set_parse_math(False)
-            text.set_text(writable(text.get_text()))
+            text.set_text(drawable_text(text.get_text()))
         text.set_usetex(False)
 
 
-def writable(text: str) -> str:
-    """A text with what no figure file can hold spelled out: control characters and halves of surrogate pairs.
+def drawable_text(text: str) -> str:
+    """A text with characters that no figure file can hold escaped: control characters and lone surrogates.
 
-    `save` does it to all texts but the names along axes, which matplotlib takes afresh from where they were given.
+    `save_figure` does this to all texts but categorical tick labels, which matplotlib sets anew from their data.
     """
     hidden = ("Cc", "Cs", "Cn")
     return "".join(

@@ -1,4 +1,4 @@
-"""How far slow work on a whole data set has come, reported to whoever listens: a command draws a progress bar."""
+"""Progress of slow work on a whole data set, reported to a listener: commands draw a progress bar."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
-# of a title and of how many things there are, None where nobody knows: a function that hears of each few more
+# (title, number of items or None) -> context manager of a function that is called with each number of further items
 Listener = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
-def listened_by(listener: Listener) -> Generator[None]:
-    """Report every `stage` of the body to `listener`."""
+def report_to(listener: Listener) -> Generator[None]:
+    """Report every `stage` in the block to `listener`."""
     before = _listener.set(listener)
     try:
         yield
@@ -23,10 +23,10 @@ def listened_by(listener: Listener) -> Generator[None]:
 
 
 def stage(title: str, total: int | None = None) -> AbstractContextManager[Callable[[int], None]]:
-    """A part of the work; the function that it gives is called with how many more things are done."""
+    """A stage of the work; call the function that it yields with the number of further items done."""
     listener = _listener.get()
-    return nullcontext(_unheard) if listener is None else listener(title, total)
+    return nullcontext(_ignore) if listener is None else listener(title, total)
 
 
-def _unheard(count: int) -> None:
+def _ignore(count: int) -> None:
     pass

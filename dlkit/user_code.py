@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.text_input import ordinary
+from dlkit.text_input import ordinary_file
 
 PATTERN = r"^.*\.py:[A-Za-z_][A-Za-z0-9_]*$"
 _trust = False
@@ -52,7 +52,7 @@ def refusal(reference: str, where: str = "") -> RequestError:
 def read_code(path: Path) -> bytes:
     """The contents of a file of code. Raises RequestError if it cannot be read."""
     try:
-        return ordinary(path).read_bytes()
+        return ordinary_file(path).read_bytes()
     except OSError as error:
         hint = "a path is relative to the recipe's file; on the command line, to the working directory"
         missing = isinstance(error, FileNotFoundError)

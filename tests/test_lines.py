@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.lines import lines
+from dlkit.lines import decode_lines
 
 
 @pytest.mark.parametrize(
@@ -27,18 +27,18 @@ from dlkit.lines import lines
     ],
 )
 def test_a_line_ends_at_a_line_feed_and_nowhere_else(data: bytes, expected: list[str]) -> None:
-    assert list(lines(io.BytesIO(data))) == expected
+    assert list(decode_lines(io.BytesIO(data))) == expected
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r\ufeff", exclude_categories=["Cs"]))))
 def test_lines_come_back(texts: list[str]) -> None:
-    assert list(lines(io.BytesIO("".join(f"{text}\n" for text in texts).encode()))) == texts
+    assert list(decode_lines(io.BytesIO("".join(f"{text}\n" for text in texts).encode()))) == texts
 
 
 @pytest.mark.parametrize(("data", "place"), [(b"\xff", 0), (b"ab\ncd\xff\n", 5), (b"\xef\xbb\xbfa\xff\n", 4)])
 def test_the_first_byte_that_is_no_utf_8_is_told(data: bytes, place: int) -> None:
     with pytest.raises(UnicodeDecodeError) as caught:
-        list(lines(io.BytesIO(data)))
+        list(decode_lines(io.BytesIO(data)))
     assert caught.value.start == place
     assert data[place] == 0xFF

@@ -29,7 +29,7 @@ from dlkit import memory
 limit = 1 << 30
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 used = int(Path("/proc/self/status").read_text().partition("VmSize:")[2].split()[0]) * 1024
-print(memory.free() - (limit - used))
+print(memory.free_memory() - (limit - used))
 """
 
 
@@ -37,7 +37,7 @@ print(memory.free() - (limit - used))
 def test_free_memory_is_what_the_limits_leave() -> None:
     done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True)
     assert abs(int(done.stdout)) < 16 << 20
-    free = memory.free()
+    free = memory.free_memory()
     physical = resource.getpagesize() * int(subprocess.check_output(["getconf", "_PHYS_PAGES"]))
     assert free is not None
     assert 0 < free <= physical
@@ -63,14 +63,14 @@ def system_call() -> Any:
 def test_errors_of_every_allocator_are_out_of_memory(allocate: Any) -> None:
     with pytest.raises(Exception) as caught:
         allocate()
-    assert memory.exhausted(caught.value)
+    assert memory.is_out_of_memory(caught.value)
 
 
 @pytest.mark.parametrize(
     "error", [ValueError("no such memory"), RuntimeError("shapes differ"), OSError(errno.ENOENT, "")]
 )
 def test_other_errors_are_not(error: Exception) -> None:
-    assert not memory.exhausted(error)
+    assert not memory.is_out_of_memory(error)
 
 
 def test_a_model_is_measured_without_being_made() -> None:
@@ -123,7 +123,7 @@ def test_what_cannot_be_trained_is_refused_before_a_run_folder_is_made(
 def test_a_batch_is_measured_by_one_example(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(memory, "free", lambda device="cpu": 100 << 20)
+    monkeypatch.setattr(memory, "free_memory", lambda device="cpu": 100 << 20)
     # 1,437 images, each of which keeps 19 activations of 16 x 8 x 8 numbers of 4 bytes and more
     line = [
         "train",

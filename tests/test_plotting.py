@@ -16,10 +16,10 @@ from PIL import Image
 from dlkit.errors import DlkitError, RequestError
 from dlkit.information import plots
 from dlkit.metrics import ood_histogram
-from dlkit.plotting import axes, require_figure, save
+from dlkit.plotting import make_axes, require_figure, save_figure
 from dlkit.sweep import figures
-from dlkit.sweep.trials import Outcome, Trial
-from dlkit.sweep.verdict import summarize
+from dlkit.sweep.summary import summarize
+from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.train import run_plots
 
 # what matplotlib would take for a formula, or for a broken one, and what no XML can hold
@@ -55,8 +55,8 @@ def code_words(target: Path) -> None:
 
 def race(target: Path) -> None:
     who = (Trial("sgd", 0.1, 0), Trial("sgd", 1.0, 0))
-    outcomes = [Outcome(each, 5, 1.0, {"m": 1.0}, [(1, {"m": 2.0}), (5, {"m": 1.0})]) for each in who]
-    figures.curves(target, summarize(outcomes, "m"), outcomes, "m", NAMES[0])
+    outcomes = [TrialResult(each, 5, 1.0, {"m": 1.0}, [(1, {"m": 2.0}), (5, {"m": 1.0})]) for each in who]
+    figures.draw_curves(target, summarize(outcomes, "m"), outcomes, "m", NAMES[0])
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_every_text_is_drawn_as_it_is(draw: Any, names: list[str], tmp_path: Pat
 
 
 def test_numbers_along_axes_stay_powers_of_ten(tmp_path: Path) -> None:
-    figure, axis = axes(4, 3)
+    figure, axis = make_axes(4, 3)
     axis.plot([1e-4, 1.0], [1.0, 2.0])
     axis.set_xscale("log")
-    save(figure, tmp_path / "figure.svg")
+    save_figure(figure, tmp_path / "figure.svg")
     assert r"$\mathdefault{10^{-3}}$" in texts(tmp_path / "figure.svg")
 
 
@@ -85,9 +85,9 @@ def test_numbers_along_axes_stay_powers_of_ten(tmp_path: Path) -> None:
 def test_the_suffix_decides_and_the_bytes_stay_the_same(suffix: str, begins: bytes, tmp_path: Path) -> None:
     written: list[bytes] = []
     for name in ("a", "b"):
-        figure, axis = axes(2, 2)
+        figure, axis = make_axes(2, 2)
         axis.plot([0, 1], [0, 1])
-        save(figure, tmp_path / f"{name}{suffix}")
+        save_figure(figure, tmp_path / f"{name}{suffix}")
         written.append((tmp_path / f"{name}{suffix}").read_bytes())
     assert written[0] == written[1]
     assert written[0].startswith(begins)

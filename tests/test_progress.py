@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlkit.data.images.folder import images
+from dlkit.data.images.image_folder import image_folder
 from dlkit.data.images.imagenet import imagenet
 from dlkit.data.text.plain_text import plain_text
 from dlkit.data.text.token_ids import token_array
 from dlkit.data.text.tokenizer import bpe, wordpiece
-from dlkit.progress import listened_by, stage
+from dlkit.progress import report_to, stage
 
 Heard = list[tuple[str, int | None, int]]  # of each stage: its title, its total, how much it told of
 
@@ -30,7 +30,7 @@ def listening() -> Generator[Heard]:
         yield told.append
         heard.append((title, total, sum(told)))
 
-    with listened_by(listener):
+    with report_to(listener):
         yield heard
 
 
@@ -47,7 +47,7 @@ def tree(tmp_path: Path) -> Path:
 
 def test_images_that_are_found_read_and_cached(tree: Path, tmp_path: Path) -> None:
     with listening() as heard:
-        images(path=tree, size=8, test=0.2)
+        image_folder(path=tree, size=8, test=0.2)
     # a fifth of the 10 images in train is held out as "test"
     assert heard == [("looking for images", None, 14), *(("reading images", n, n) for n in (8, 4, 2))]
     with listening() as heard:

@@ -42,7 +42,7 @@ def test_a_byte_order_mark_and_carriage_returns_change_no_recipe(tmp_path: Path)
 def test_a_run_is_read_from_any_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str, mark: bytes) -> None:
     (tmp_path / "recipe.yaml").write_text(RECIPE)
     feed(monkeypatch, mark + form.format(path=tmp_path).encode() + b"\r\n")
-    assert run_reference.resolve("-").path == tmp_path
+    assert run_reference.resolve_run("-").path == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_run_is_read_from_any_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_is_no_run_is_refused(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     feed(monkeypatch, data)
     with pytest.raises(RequestError) as error:
-        run_reference.resolve("-")
+        run_reference.resolve_run("-")
     assert "standard input" in error.value.message
     assert len(error.value.message) < 200
     assert error.value.hint
@@ -86,7 +86,7 @@ def test_only_ordinary_files_are_read(tmp_path: Path) -> None:
         listener.bind(str(tmp_path / "socket"))
         for path in (tmp_path / "pipe.yaml", Path(os.devnull), tmp_path / "socket", tmp_path):
             with pytest.raises(OSError, match=r"it is a (pipe|device|socket), not a file|directory"):
-                text_input.read_most(path, 10)
+                text_input.read_start(path, 10)
 
 
 def test_a_pipe_that_the_shell_opened_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

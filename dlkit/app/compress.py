@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 from dlkit.progress import stage
 from dlkit.storage import run_reference
 
@@ -41,7 +41,7 @@ def open_codec(
 
         return nullcontext(PrequentialCodec(streams))
 
-    run_reference.require(model)
+    run_reference.require_reference(model)
     import torch
 
     from dlkit.compression import numerics
@@ -57,7 +57,7 @@ def open_codec(
     reader = open_language_model(model, pick_device(recorded["device"] if recorded else device))
     if not reader.causal:
         raise RequestError(f"{reader.path} is a model for {reader.task}, which predicts no next token", "give a GPT")
-    count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), cores())
+    count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), usable_cores())
     codec = LanguageCodec(cast(Any, reader.model), reader.tokenizer, count, streams, str(reader.path))
     if recorded:
         codec.identify(recorded)  # a wrong model is named before a wrong machine

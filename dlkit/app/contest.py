@@ -18,8 +18,10 @@ import torch
 from dlkit import user_code
 from dlkit.assemble import assemble_training
 from dlkit.recipe import Recipe
-from dlkit.sweep import engines
-from dlkit.sweep.trials import Outcome, RaceEvent, Trial
+from dlkit.sweep.engines.loop import run_trial
+from dlkit.sweep.engines.workers import run_in_workers
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.train.device import pick_device
 from dlkit.train.training import Training
@@ -58,11 +60,11 @@ class Contest:
         changed = Recipe(recipe.name, recipe.path, values)
         return assemble_training(changed, self.device, self.should_stop, self.dataset).training
 
-    def workers(self, trials: list[Trial], processes: int) -> Iterator[RaceEvent]:
+    def workers(self, trials: list[Trial], processes: int) -> Iterator[SweepEvent]:
         """Run the trials in processes of one thread, as they finish."""
         fresh = Contest(self.recipes, self.device)  # without the data: each process loads its own
         prepare = functools.partial(_join_contest, fresh, user_code.is_trusted())
-        yield from engines.workers(trials, _run_trial, prepare, processes, self.should_stop)
+        yield from run_in_workers(trials, _run_trial, prepare, processes, self.should_stop)
 
 
 _contest: Contest | None = None  # of a worker process
@@ -92,7 +94,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _run_trial(trial: Trial) -> Outcome | None:
+def _run_trial(trial: Trial) -> TrialResult | None:
     assert _contest is not None
-    (last,) = collections.deque(engines.run_one(_contest.training(trial), trial), maxlen=1)
-    return last if isinstance(last, Outcome) else None
+    (last,) = collections.deque(run_trial(_contest.training(trial), trial), maxlen=1)
+    return last if isinstance(last, TrialResult) else None

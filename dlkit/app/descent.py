@@ -11,7 +11,7 @@ import torch
 
 from dlkit.catalog import SECTIONS, import_object
 from dlkit.sweep.surfaces import Surface
-from dlkit.sweep.trials import Outcome, RaceEvent, Trial
+from dlkit.sweep.trials import Trial, TrialResult
 
 
 def descend(
@@ -20,7 +20,7 @@ def descend(
     start: tuple[float, float],
     steps: int,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Outcome | None:
+) -> TrialResult | None:
     """Run a trial on a surface; each point of its way is a metric of the curve. None if it is asked to stop."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     constructor = import_object(SECTIONS["optimizer"][trial.optimizer].target)
@@ -44,16 +44,16 @@ def descend(
     metrics = {} if diverged else curve[-1][1]
     loss = math.nan if diverged else metrics["loss"]
     done = curve[-1][0] if curve else 0
-    return Outcome(trial, done, loss, metrics, curve, diverged, time.perf_counter() - began)
+    return TrialResult(trial, done, loss, metrics, curve, diverged, time.perf_counter() - began)
 
 
 def descents(
     surface: Surface, start: tuple[float, float], trials: Sequence[Trial], steps: int, should_stop: Callable[[], bool]
-) -> Iterator[RaceEvent]:
-    """The outcomes of trials on a surface, one after another, until it is asked to stop."""
+) -> Iterator[TrialResult]:
+    """The results of trials on a surface, one after another, until it is asked to stop."""
     for trial in trials:
         if should_stop():
             return
-        outcome = descend(surface, trial, start, steps, should_stop)
-        if outcome is not None:
-            yield outcome
+        result = descend(surface, trial, start, steps, should_stop)
+        if result is not None:
+            yield result

@@ -160,7 +160,7 @@ def request_evaluation(
     for source in ood:
         require_ood_source(source)
     require_data_changes(changes)
-    reference = run_reference.resolve(os.fspath(run))
+    reference = run_reference.resolve_run(os.fspath(run))
     chosen = reference.choose(checkpoint)
     recipe = recipes.load_run(str(reference.recipe), changes)
     recipe.require_data()
@@ -198,7 +198,7 @@ def require_ood_source(source: str) -> None:
             f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
         )
     elif source != "noise" and SECTIONS["data"][kind].download:
-        store.require(SECTIONS["data"][kind].download)
+        store.require_dataset(SECTIONS["data"][kind].download)
 
 
 def evaluate_run(

@@ -27,7 +27,7 @@ def export_run(
     target = Path(directory)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise RequestError(f"{target} is there already", "export writes a new directory")
-    run_reference.require(os.fspath(run))
+    run_reference.require_reference(os.fspath(run))
     import torch
 
     from dlkit.lm.export import export_to_huggingface

@@ -86,7 +86,7 @@ def generate_texts(
         RequestError: there is no such run, or it is no GPT; an option is out of its range.
         DlkitError: the weights are damaged.
     """
-    run_reference.require(os.fspath(run))
+    run_reference.require_reference(os.fspath(run))
 
     from dlkit.lm.language_model import open_language_model, weights_format
     from dlkit.lm.sampling import Sampling
@@ -109,7 +109,7 @@ def _sample(
 ) -> Generator[GenerationEvent, None, list[GeneratedText]]:  # fmt: skip
     import torch
 
-    from dlkit.data.epochs import mixed_seed
+    from dlkit.data.epochs import hashed_seed
     from dlkit.lm.generation import rows_at_once
     from dlkit.lm.streaming import TextStream
 
@@ -125,7 +125,7 @@ def _sample(
     rows = rows_at_once(model, max(map(len, encoded)) + most)
     for begin in range(0, len(encoded), rows):
         batch = range(begin, min(begin + rows, len(encoded)))
-        generators = [torch.Generator(device).manual_seed(mixed_seed(seed, checksums[i], i % n)) for i in batch]
+        generators = [torch.Generator(device).manual_seed(hashed_seed(seed, checksums[i], i % n)) for i in batch]
         began = time.perf_counter()
         texts = [TextStream(stops) for _ in batch]
         counts = [0] * len(texts)

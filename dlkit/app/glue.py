@@ -46,7 +46,7 @@ def score_glue(
     require_data_changes(changes)
     chosen: list[tuple[Run, Recipe, str, str]] = []
     for reference in references:
-        run = run_reference.resolve(reference)
+        run = run_reference.resolve_run(reference)
         recipe = recipes.load_run(str(run.recipe), changes)
         found = glue.task_of(recipe.values["data"])
         if found is None:

@@ -62,7 +62,7 @@ def inspect_attention(
         None, False, checkpoint, {}, cut, seed, device,
     )  # fmt: skip
     request.check()
-    run_reference.require(os.fspath(run))
+    run_reference.require_reference(os.fspath(run))
 
     from dlkit.app.attention import inspect_model
     from dlkit.app.attention_records import inspection_records
@@ -78,10 +78,10 @@ def kept_checkpoints(request: InspectionRequest) -> list[Path]:
         RequestError: the metric cannot be followed over steps.
         DlkitError: the run has kept fewer than two.
     """
-    run = run_reference.resolve(request.run)
+    run = run_reference.resolve_run(request.run)
     folder = run.path / "checkpoints"
     found = [
-        folder / run_reference.directory_name(step)
+        folder / run_reference.checkpoint_name(step)
         for step, whole in run_reference.step_folders(folder).items()
         if whole
     ]

@@ -17,8 +17,8 @@ from dlkit.app.evaluation import Trained
 from dlkit.catalog import SECTIONS, import_object
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.images import ood_sources
-from dlkit.data.images.class_folders import Tally, image_files
-from dlkit.data.images.encoded import Files, Pixels
+from dlkit.data.images.class_folders import FileTally, find_images
+from dlkit.data.images.image_sources import ImageArray, ImageFiles
 from dlkit.errors import RequestError
 from dlkit.metrics import ood
 from dlkit.recipe import Recipe
@@ -85,16 +85,16 @@ def read_ood_data(recipe: Recipe, found: Trained, split: str | None, sources: Se
         folder = Path(source.removeprefix("images:")).expanduser() if source.startswith("images:") else None
         if folder is not None and streamed:
             # decoded when needed, and cut as the run's own images are
-            files, tally = image_files(folder)
-            pictures: Any = Files([str(file) for file in files], inside.input_shape[-1])
+            files, tally = find_images(folder)
+            pictures: Any = ImageFiles([str(file) for file in files], inside.input_shape[-1])
             others.append(_of_folder(source, folder, pictures, tally))
             continue
         if folder is not None:
-            images, tally = ood_sources.folder(folder, _shape(inside), white / 255)
+            images, tally = ood_sources.ood_folder(folder, _shape(inside), white / 255)
             others.append(_of_folder(source, folder, images, tally))
             continue
         images, part, extent = _pixels(source, inside, white, count, recipe.values["seed"])
-        others.append(OODData(source, part, extent, Pixels(images) if streamed else images))
+        others.append(OODData(source, part, extent, ImageArray(images) if streamed else images))
     return others
 
 
@@ -140,7 +140,7 @@ def evaluate_ood(
     return inside, results
 
 
-def _of_folder(source: str, folder: Path, images: Any, tally: Tally) -> OODData:
+def _of_folder(source: str, folder: Path, images: Any, tally: FileTally) -> OODData:
     left_out = {"left_out": dict(tally.left_out)} if tally.left_out else {}
     extent = {"path": str(folder.resolve()), "rows": "all", **left_out}
     return OODData(source, "all", extent, images, tally.line(folder, ()))
@@ -155,7 +155,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
     """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and what they are of it."""
     shape = _shape(inside)
     if source == "noise":
-        return ood_sources.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
+        return ood_sources.uniform_noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
     kind, _, classes = source.partition(":")
     dataset: Dataset = import_object(SECTIONS["data"][kind].target)()
     data = ArrayData(dataset)
@@ -165,7 +165,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
         images = images[_of_classes(dataset, split, classes.split(","))]
         described["rows"] = f"{len(images)} of {sum(len(part.targets) for part in dataset.splits.values())}"
     gain = white / WHITE.get(kind, 255)
-    return ood_sources.fitted(images, shape, gain), split, described
+    return ood_sources.fit_images(images, shape, gain), split, described
 
 
 def _of_classes(dataset: Dataset, split: str, names: list[str]) -> Tensor:

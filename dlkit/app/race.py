@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,20 +12,19 @@ from typing import TYPE_CHECKING, Any
 from dlkit import recipe as recipes
 from dlkit.annotations import is_list
 from dlkit.app.events import Prepared, Remark, Work
+from dlkit.app.finished_race import FinishedRace
 from dlkit.app.race_grid import parse_optimizers, requested_trials
 from dlkit.app.recipe_race import RecipeRace, recipes_of_optimizers
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
-from dlkit.sweep import provenance, race_folder, surfaces
+from dlkit.sweep import provenance, surfaces, sweep_folder
+from dlkit.sweep.events import StackHalved, StackNotRecorded, SweepEvent, TrialsAdvanced
 from dlkit.sweep.surfaces import Surface
-from dlkit.sweep.trials import Outcome, RaceEvent, Smaller, Trial, Underway, Unrecorded
+from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.text_input import opened_by_shell
 
 if TYPE_CHECKING:
     import torch
-
-    from dlkit.sweep.conclusion import Conclusion
-    from dlkit.sweep.verdict import Pair, Summary
 
 OPTIMIZERS = "sgd,momentum,adagrad,rmsprop,adam,adamw"
 
@@ -40,68 +38,11 @@ class RaceStarted:
     metric: str
 
 
-RaceProgressEvent = Remark | Prepared | RaceStarted | Outcome | Underway
-
-
-@dataclass
-class FinishedRace:
-    """The runs of a race, in the order of its grid, and the metric to judge them by.
-
-    `planned` runs were asked for: there are fewer outcomes where it was stopped. `surface` is None on a recipe.
-    """
-
-    title: str
-    metric: str
-    outcomes: list[Outcome]
-    surface: Surface | None
-    folder: Path | None
-    planned: int
-
-    @property
-    def stopped(self) -> bool:
-        return len(self.outcomes) < self.planned
-
-    @property
-    def exact(self) -> bool:
-        """Whether nothing is random, so that one run says all."""
-        return self.surface is not None
-
-    @functools.cached_property
-    def summaries(self) -> list[Summary]:
-        """Each optimizer at its best setting, with an interval over seeds."""
-        from dlkit.sweep.verdict import summarize
-
-        return summarize(self.outcomes, self.metric)
-
-    @functools.cached_property
-    def pairs(self) -> list[Pair]:
-        """Which two optimizers can be told apart."""
-        from dlkit.sweep.verdict import compare
-
-        return compare(self.summaries, self.exact)
-
-    @functools.cached_property
-    def conclusion(self) -> Conclusion:
-        """The winner, or the tied ones, and why."""
-        from dlkit.sweep import conclusion
-
-        start = conclusion.start_of(self.outcomes, self.metric) if self.exact else None
-        return conclusion.conclude(self.summaries, self.pairs, self.metric, self.exact, start)
-
-    @property
-    def winner(self) -> str | None:
-        """The best optimizer's name, `tie`, or None where every run diverged."""
-        return self.conclusion.winner
+RaceProgressEvent = Remark | Prepared | RaceStarted | TrialResult | TrialsAdvanced
 
 
 def _never() -> bool:
     return False
-
-
-def read_race(folder: Path) -> FinishedRace:
-    """The finished runs in the folder of a race."""
-    title, metric, outcomes = race_folder.read(folder)
-    return FinishedRace(title, metric, outcomes, surfaces.find(title), folder, len(outcomes))
 
 
 def race_optimizers(
@@ -154,11 +95,12 @@ def race_optimizers(
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
     names = parse_optimizers(optimizers)
-    surface = surfaces.find(what)
+    surface = surfaces.find_surface(what)
     if surface is None:
         refuse_misspelt_surface(what)
     recipe_path = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
-    begun = provenance.origin(recipe_path) if surface is None else {}  # on the recipe of a race, which has its name
+    # on the recipe of a race, which has its name
+    begun = provenance.origin_of_recipe(recipe_path) if surface is None else {}
     title = what if surface is not None else _title(recipe_path, begun)
     # one that goes on by the command in its own folder has the changes that it was begun with in its recipe
     own = begun if out is not None and os.path.realpath(recipe_path.parent) == os.path.realpath(out) else {}
@@ -189,7 +131,7 @@ def race_optimizers(
         if out is not None:
             ask_again = [str(out / provenance.RECIPE), *kept_auto]
     facts = {"title": title, "steps": steps, "changes": all_changes, "start": start, "metric": metric}
-    folder = race_folder.Folder(out, resume, facts)  # only now that nothing is wrong with the recipe
+    folder = sweep_folder.SweepFolder(out, resume, facts)  # only now that nothing is wrong with the recipe
     race = _Race(title, chosen, steps, metric, request, ask_again, folder, plain, should_stop)
     if recipe_race is not None:
         return Work(race.run(None, recipe_race))
@@ -205,7 +147,7 @@ class _Race:
     metric: str | None
     request: dict[str, Any]  # as its folder tells it
     ask_again: list[str]
-    folder: race_folder.Folder
+    folder: sweep_folder.SweepFolder
     recipe: Recipe | None
     should_stop: Callable[[], bool]
 
@@ -233,7 +175,7 @@ class _Race:
             metric, events = "loss", descents(*on_surface, missing, self.steps, self.should_stop)
         metric = self.metric or metric
         if folder.path is not None:
-            provenance.write(folder.path, self.request, self.ask_again, folder.engine, folder.size, remarks)
+            provenance.write_race_record(folder.path, self.request, self.ask_again, folder.engine, folder.size, remarks)
         yield RaceStarted(len(missing), self.steps, metric)
         yield from self._recorded(events)
         order = {trial: index for index, trial in enumerate(self.trials)}
@@ -241,16 +183,16 @@ class _Race:
         surface = None if on_surface is None else on_surface[0]
         return FinishedRace(self.title, metric, outcomes, surface, folder.path, len(order))
 
-    def _recorded(self, events: Iterator[RaceEvent]) -> Iterator[Remark | Outcome | Underway]:
+    def _recorded(self, events: Iterator[SweepEvent]) -> Iterator[Remark | TrialResult | TrialsAdvanced]:
         """The events of the runs; one that has finished is in the folder by then."""
         for event in events:
-            if isinstance(event, Smaller):
+            if isinstance(event, StackHalved):
                 yield Remark(f"a stack of {event.runs} runs does not fit into memory: stacks of {event.size} runs")
                 self.folder.choose("stacked", event.size)
-            elif isinstance(event, Unrecorded):
+            elif isinstance(event, StackNotRecorded):
                 yield Remark(f"a step of a stack was no CUDA graph, and so slower than it could be: {event.why}")
             else:
-                if isinstance(event, Outcome):
+                if isinstance(event, TrialResult):
                     self.folder.add(event)
                 yield event
 
@@ -263,7 +205,7 @@ class _Race:
         from dlkit.train import environment
 
         described = environment.describe_environment(device or torch.device("cpu"), sources)
-        return provenance.settle(self.folder.path, self.recipe.to_yaml() if self.recipe else None, described)
+        return provenance.record_or_compare(self.folder.path, self.recipe.to_yaml() if self.recipe else None, described)
 
 
 def refuse_misspelt_surface(what: str) -> None:

@@ -11,7 +11,7 @@ from dlkit.catalog import OPTIMIZERS, import_object
 from dlkit.errors import RequestError
 from dlkit.recipe.check import check_value
 from dlkit.sweep import search
-from dlkit.sweep.trials import Trial, grid, rates
+from dlkit.sweep.trials import Trial, parse_learning_rates, trial_grid
 
 MOST_RUNS = 1_000_000  # more than any machine trains, and than fits into its memory as a list
 
@@ -49,20 +49,22 @@ def requested_trials(
         seed: of the trials.
         layers: whether what is trained has layers, which may learn at rates of their own; a surface has none.
     """
-    lrs = rates(lr)
+    lrs = parse_learning_rates(lr)
     runs = len(names) * (trials or len(lrs)) * seeds
     if runs > MOST_RUNS:
         raise RequestError(f"{runs:,} runs are more than {MOST_RUNS:,}", "lower --seeds, --trials or the count in --lr")
     if trials is None:
         if searched:
             raise RequestError(f"--search {searched[0]} needs a budget", "add --trials N")
-        return grid(list(names), lrs, seeds)
-    ranges = search.assign([search.parse(text) for text in searched], {name: _numbers(name, layers) for name in names})
+        return trial_grid(list(names), lrs, seeds)
+    ranges = search.ranges_by_optimizer(
+        [search.parse_search_range(text) for text in searched], {name: _numbers(name, layers) for name in names}
+    )
     for name, own in ranges.items():
         for given in own:
             for value in given.ends():
                 _require_in_range(name, given, value)
-    whole = search.Range("lr", lrs[0], lrs[-1]) if len(lrs) > 1 else lrs[0]
+    whole = search.LogUniform("lr", lrs[0], lrs[-1]) if len(lrs) > 1 else lrs[0]
     return search.random_trials(ranges, whole, trials, seed, seeds)
 
 
@@ -84,7 +86,7 @@ def _numbers(optimizer: str, layers: bool) -> list[str]:
     return [name for name in numbers if name in own]
 
 
-def _require_in_range(optimizer: str, given: search.Range, value: float) -> None:
+def _require_in_range(optimizer: str, given: search.LogUniform, value: float) -> None:
     problems: list[str] = []
     check_value(value, _properties(optimizer)[given.name], (), lambda _, message: problems.append(message))
     if problems:

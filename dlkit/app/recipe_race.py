@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from dlkit import recipe as recipes
 from dlkit.app.events import Prepared, Remark, data_remarks
 from dlkit.errors import RequestError
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
-from dlkit.sweep.trials import RaceEvent, Trial
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial
 
 if TYPE_CHECKING:
     import torch
 
-    from dlkit.sweep.race_folder import Folder
+    from dlkit.sweep.sweep_folder import SweepFolder
 
 _HELD_OUT = 0.1
 
@@ -42,17 +43,19 @@ class RecipeRace:
     def begin(
         self,
         trials: Sequence[Trial],
-        folder: Folder,
+        folder: SweepFolder,
         should_stop: Callable[[], bool],
         settle: Callable[[torch.device, dict[str, Any]], Iterator[Remark]],
-    ) -> Generator[Remark | Prepared, None, tuple[str, Iterator[RaceEvent]]]:
+    ) -> Generator[Remark | Prepared, None, tuple[str, Iterator[SweepEvent]]]:
         """Choose an engine; returns the name of the loss to judge by, and the runs as they finish.
 
         `settle` is called with the device and the sources of the data, before anything is run.
         """
         from dlkit.app.contest import Contest
-        from dlkit.sweep import engine_choice, engines
-        from dlkit.sweep.saved_stack import Keep
+        from dlkit.sweep.engines import engine_choice
+        from dlkit.sweep.engines.loop import run_in_loop
+        from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
+        from dlkit.sweep.engines.stacked import run_stacked
         from dlkit.train.device import pick_device
         from dlkit.vectorized import stackable
 
@@ -64,14 +67,14 @@ class RecipeRace:
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not trials:
             return judged_by, iter(())
-        if self.engine == "stacked" and (why := engine_choice.obstacle(trials, contest.training)) is not None:
+        if self.engine == "stacked" and (why := engine_choice.stacking_obstacle(trials, contest.training)) is not None:
             raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
-        processes = cores() if first.device.type == "cpu" else 1
+        processes = usable_cores() if first.device.type == "cpu" else 1
         engine, size = self.engine, self.size
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
         if engine == "auto" and len(trials) > 1:
-            choice = engine_choice.fastest(trials, contest.training, processes)
+            choice = engine_choice.fastest_engine(trials, contest.training, processes)
             engine, size, estimates = choice.engine, choice.size, choice.estimates
             times = ", ".join(
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
@@ -80,16 +83,16 @@ class RecipeRace:
             taking = f"taking {engine}, {ratio:.1f} times as fast as the loop"
             yield Remark(f"{len(trials)} runs of {self.steps} steps: {times}; {taking}", routine=True)
         if engine == "stacked":
-            size = size or engine_choice.best_size(trials, contest.training)
+            size = size or engine_choice.best_stack_size(trials, contest.training)
             memory = size * stackable.bytes_of_run(first) / 2**20
             yield Remark(f"stacks of {size} runs, about {memory:.0f} MiB each", routine=True)
         engine = "loop" if engine == "auto" else engine
         folder.choose(engine, size if engine == "stacked" else None)
-        keep = Keep(folder.path, should_stop)
-        ways: dict[str, Callable[[], Iterator[RaceEvent]]] = {
-            "stacked": lambda: engines.stack(trials, contest.training, keep, size),
+        keep = StackCheckpoints(folder.path, should_stop)
+        ways: dict[str, Callable[[], Iterator[SweepEvent]]] = {
+            "stacked": lambda: run_stacked(trials, contest.training, keep, size),
             "workers": lambda: contest.workers(list(trials), processes),
-            "loop": lambda: engines.loop(trials, contest.training),
+            "loop": lambda: run_in_loop(trials, contest.training),
         }
         return judged_by, ways[engine]()
 

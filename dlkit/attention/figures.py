@@ -11,7 +11,7 @@ import numpy as np
 
 from dlkit.attention.page import AttentionPage, thumbnail
 from dlkit.attention.token_display import display_line, display_token
-from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, save
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, save_figure
 
 MOST_LABELS = 80  # as many tokens can be named along a matrix
 _THUMBNAIL_ROWS = 192  # of a matrix in the grid, at most
@@ -29,7 +29,7 @@ def draw_attention(path: Path, page: AttentionPage, weights: Iterable[np.ndarray
         measure: the score that colours each matrix's frame and is written below it; None for none.
     """
     form = _single if page.shape[1:] == (1, 1) else _grid
-    save(form(page, weights, measure), path)
+    save_figure(form(page, weights, measure), path)
 
 
 def draw_scores_over_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
@@ -64,7 +64,7 @@ def draw_scores_over_steps(path: Path, steps: Sequence[int], scores: Mapping[str
             axis.margins(x=0.02)
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=9)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def _figure(width: float, height: float) -> Any:

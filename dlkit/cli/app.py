@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dlkit import __version__, memory, tried_import, user_code
+from dlkit import __version__, guarded_import, memory, user_code
 from dlkit.cli import console, signals
 from dlkit.cli.lazy import LazyCommands, lazy_group
 from dlkit.errors import DlkitError, RequestError
@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments or os.environ.get("DLKIT_DEBUG", "") not in ("", "0")
     if not debug:
         warnings.simplefilter("ignore")
-    tried_import.install()
+    guarded_import.guard_large_imports()
     user_code.set_trust(False)
     try:
         with signals.unwinding():
@@ -143,9 +143,12 @@ def _usage(error: typer.TyperException) -> int:
 
 def _unexpected(error: Exception) -> DlkitError:
     kind, text = type(error).__name__, str(error).strip().split("\n")[0]
-    if memory.exhausted(error):
-        return DlkitError(f"out of memory{memory.wanted(text) or f': {text or kind}'}", _LESS)
-    if isinstance(error, ModuleNotFoundError) and (package := tried_import.package_of(error.name)) is not None:
+    if memory.is_out_of_memory(error):
+        return DlkitError(f"out of memory{memory.allocation_remark(text) or f': {text or kind}'}", _LESS)
+    if (
+        isinstance(error, ModuleNotFoundError)
+        and (package := guarded_import.package_to_install(error.name)) is not None
+    ):
         return RequestError(f"this needs {package}, which is not installed", f"pip install {package}")
     if isinstance(error, RuntimeError) and (operation := _NOT_DETERMINISTIC.search(text)) is not None:
         return RequestError(

@@ -57,9 +57,9 @@ def runs(incomplete: str) -> list[str]:
 
 def data_sets(incomplete: str) -> list[tuple[str, str]]:
     """Names of data sets and groups that can be downloaded."""
-    from dlkit.data.registry import GROUPS, SETS
+    from dlkit.data.registry import DATASETS, GROUPS
 
-    names = [(name, s.help) for name, s in SETS.items()] + [(name, "all of it") for name in GROUPS]
+    names = [(name, s.help) for name, s in DATASETS.items()] + [(name, "all of it") for name in GROUPS]
     return [(name, help) for name, help in names if name.startswith(incomplete)]
 
 

@@ -16,7 +16,7 @@ from dlkit.cli import completion
 from dlkit.cli.console import Output, note, printable
 from dlkit.cli.options import Device, Json, Quiet
 from dlkit.errors import DlkitError, RequestError
-from dlkit.lines import lines
+from dlkit.lines import decode_lines
 
 _MOST_BYTES = 1 << 26  # of prompts
 
@@ -87,7 +87,7 @@ def generate_command(
 
 def _prompts() -> list[str]:
     try:
-        found = list(lines(io.BytesIO(text_input.read_bytes(None, _MOST_BYTES, "a list of prompts"))))
+        found = list(decode_lines(io.BytesIO(text_input.read_bytes(None, _MOST_BYTES, "a list of prompts"))))
     except UnicodeDecodeError as error:
         raise DlkitError(f"the prompts on standard input are not UTF-8: byte {error.start}") from error
     if not found:

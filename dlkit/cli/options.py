@@ -24,7 +24,7 @@ def _data_dir(value: Path | None) -> Path | None:
             raise RequestError(f"--data-dir {value} is a file", "give a folder")
         from dlkit.data import store
 
-        store.choose(value)
+        store.choose_data_folder(value)
     return value
 
 

@@ -71,7 +71,7 @@ class ProgressBar:
 
 def preparing(quiet: bool) -> AbstractContextManager[None]:
     """Within this context, slow preparation of data and evaluation are seen to go on: things are counted."""
-    return nullcontext() if quiet else progress.listened_by(_count_bar)
+    return nullcontext() if quiet else progress.report_to(_count_bar)
 
 
 def reading(quiet: bool, plain: bool = True) -> AbstractContextManager[None]:
@@ -82,7 +82,7 @@ def reading(quiet: bool, plain: bool = True) -> AbstractContextManager[None]:
         with ProgressBar(title, total, live_console(), plain=plain) as bar:
             yield bar.advance
 
-    return nullcontext() if quiet else progress.listened_by(byte_bar)
+    return nullcontext() if quiet else progress.report_to(byte_bar)
 
 
 @contextmanager

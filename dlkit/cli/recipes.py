@@ -101,7 +101,7 @@ def _text(name: str) -> str:
         data = text_input.read_bytes(path, strict_yaml.MAX_BYTES, "a recipe")
     except OSError as error:
         raise DlkitError(f"cannot read {path}: {error.strerror}") from error
-    return text_input.decoded(data, str(path))
+    return text_input.decode_text(data, str(path))
 
 
 @app.command("check")

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from dlkit.errors import DlkitError
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 from dlkit.train.device import CUBLAS_WORKSPACE, choose_kernels, describe_arithmetic
 from dlkit.train.environment import processor
 from dlkit.train.precision import set_matmul_precision
@@ -65,12 +65,12 @@ def reproducible(threads: int) -> Iterator[None]:
     """
     before, arithmetic = torch.get_num_threads(), describe_arithmetic()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)  # cuBLAS is deterministic only with it
-    if threads <= cores():
+    if threads <= usable_cores():
         torch.set_num_threads(threads)
     try:
         if torch.get_num_threads() != threads:
             raise DlkitError(
-                f"the file needs {threads} threads, whose sums it is coded for; {cores()} cores are here",
+                f"the file needs {threads} threads, whose sums it is coded for; {usable_cores()} cores are here",
                 f"decompress it on a machine with {threads} cores; `compress --threads 1` makes files for any",
             )
         set_matmul_precision("fp32")

@@ -1,1 +1,1 @@
-"""What every data set is: examples in splits, labels by name, batches; and where downloaded ones are kept."""
+"""Data sets: splits, labels, batches, and the store of downloaded data."""

@@ -37,7 +37,7 @@ def look_alikes(names: Iterable[str]) -> list[list[str]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def quoted(name: str) -> str:
+def quoted_name(name: str) -> str:
     """The name in quotes, with what cannot be seen in it written as \\u200b is."""
     plain = visible(name) == name.strip(" ") and unicodedata.is_normalized("NFC", name)
     return repr(name) if plain else ascii(name)
@@ -49,7 +49,7 @@ def remarks_on(what: str, names: Iterable[str], most: int = 4) -> list[str]:
     for group in look_alikes(names):
         rest = f" and {len(group) - most} more" if len(group) > most else ""
         lines.append(
-            f"{what}: {', '.join(map(quoted, group[:most]))}{rest} are {len(group)} classes, as they are written"
+            f"{what}: {', '.join(map(quoted_name, group[:most]))}{rest} are {len(group)} classes, as they are written"
         )
     return lines
 

@@ -13,18 +13,18 @@ from dlkit.data.batch import Batch
 
 
 class Epochs:
-    """An epoch is `samples` examples, `batch_size` a batch, the last batch smaller where they do not divide."""
+    """An epoch of `samples` examples in batches of `batch_size`; the last batch may be smaller."""
 
     samples: int
     batch_size: int
     device: torch.device
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-self.samples // self.batch_size)
 
     def begins(self, start: int) -> range:
-        """The first examples of batches `start`, `start` + 1, ...; ValueError if there are fewer than `start`."""
+        """First example of batches `start`, `start` + 1, ... Raises ValueError if `start` is out of range."""
         if not 0 <= start <= len(self):
             raise ValueError(f"start={start} is not in 0..{len(self)}, the batches of an epoch")
         return range(start * self.batch_size, self.samples, self.batch_size)
@@ -54,6 +54,6 @@ class Epochs:
         return values.to(self.device)
 
 
-def mixed_seed(seed: int, *numbers: int) -> int:
+def hashed_seed(seed: int, *numbers: int) -> int:
     """The seed of the generator of an epoch, or of a batch of it: a hash, so that neighbours are unrelated."""
     return int.from_bytes(hashlib.blake2b(" ".join(map(str, (seed, *numbers))).encode(), digest_size=8).digest(), "big")

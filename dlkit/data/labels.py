@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.data.class_spelling import is_number, quoted, remarks_on, visible
-from dlkit.data.tables.table_file import Table, shortened
+from dlkit.data.class_spelling import is_number, quoted_name, remarks_on, visible
+from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError, RequestError
 
 _TEXT = (pa.types.is_string, pa.types.is_large_string)
@@ -156,11 +156,11 @@ def class_indices(table: Table, labels: LabelColumn, classes: tuple[str, ...]) -
     targets = of_value[labels.codes]
     if (targets < 0).any():
         row = int((targets < 0).argmax())
-        there = shortened(str(name) for name in sorted(set(labels.written)))
-        strange = quoted(labels.written[labels.codes[row]])
+        there = join_names(str(name) for name in sorted(set(labels.written)))
+        strange = quoted_name(labels.written[labels.codes[row]])
         raise DlkitError(
             f"{table.file}: class {strange}, {table.place(row)}, is not in the training rows' data, "
-            f"which has {shortened(classes)}",
+            f"which has {join_names(classes)}",
             f"the label {labels.column!r} of {table.file} has {there}; classes are matched by name",
         )
     return targets
@@ -191,4 +191,4 @@ def _merged(label: str, names: Sequence[Name], values: list[object]) -> Iterable
 
 
 def _quoted(names: list[str]) -> str:
-    return shortened(map(quoted, names), 4)
+    return join_names(map(quoted_name, names), 4)

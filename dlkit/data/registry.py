@@ -1,7 +1,7 @@
-"""What can be downloaded: names, sources, splits with their published rows, columns. Facts only, read without network.
+"""The registry of downloadable data sets: sources, splits with their published row counts, columns. Facts only.
 
-Rows, columns and class names are those of the data sets' cards on the hub. `size` is that of a download in bytes; it is
-what the card says where `exact_size`, else an estimate.
+Row counts, columns and class names are those of the data set cards on the hub. `size` is that of the download in bytes:
+as stated by the card if `exact_size`, else an estimate.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Column = str | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Archive:
-    """The authors' own archive: `records` maps a split to its members, in order."""
+    """The authors' own archive. `records` maps a split to the names of its members, in order."""
 
     url: str
     size: int
@@ -32,24 +32,25 @@ class Archive:
 
 
 @dataclass(frozen=True, eq=False)
-class DataSet:
-    """One data set.
+class DatasetInfo:
+    """A downloadable data set.
 
     Args:
-        name: what the user types; `group/config` for a part of a benchmark.
+        name: as the user types it; `group/config` for a part of a benchmark.
         help: one line.
-        task: what it is for.
-        form: what becomes of it. images: one uint8 array a split; texts: one Arrow table a split; shards and archives:
-            the hub's own parquet or tar files; embedded: it comes with a dependency.
-        rows: published rows of each split.
+        task: the task it is for.
+        form: the prepared form. images: one uint8 array per split; texts: one Arrow table per split; shards and
+            archives: the hub's Parquet or tar files; embedded: it comes with a dependency.
+        rows: published row count of each split.
         columns: name -> type.
         size: bytes of the download.
-        licence: as its card says.
-        repo: on the hub.
+        licence: as stated by its card.
+        repo: repository on the hub.
         folder: in the repository.
-        revisions: to look in, in this order.
-        stem: what the names of its files begin with, before the split's name.
-        gated: whether the hub asks for a token.
+        revisions: to try, in this order.
+        stem: prefix of its file names before the split's name.
+        gated: whether the hub requires a token.
+        exact_size: whether `size` is exact.
         archive: the authors' own archive.
     """
 
@@ -111,7 +112,7 @@ def _splits(train: int, validation: int, test: int) -> dict[str, int]:
 
 
 _IMAGES = (
-    DataSet(
+    DatasetInfo(
         "cifar10", "60,000 colour images of 32x32 pixels in 10 classes (Krizhevsky 2009)", _IMAGE, "images",
         {"train": 50_000, "test": 10_000}, {"img": "image", "label": CIFAR10_CLASSES}, 143_646_105, "unknown",
         "uoft-cs/cifar10", "plain_text",
@@ -123,7 +124,7 @@ _IMAGES = (
             },
         ),
     ),
-    DataSet(
+    DatasetInfo(
         "cifar100", "60,000 colour images of 32x32 pixels in 100 classes and 20 superclasses", _IMAGE, "images",
         {"train": 50_000, "test": 10_000},
         {"img": "image", "fine_label": CIFAR100_CLASSES, "coarse_label": CIFAR100_SUPERCLASSES},
@@ -133,13 +134,13 @@ _IMAGES = (
             {"train": ("cifar-100-binary/train.bin",), "test": ("cifar-100-binary/test.bin",)},
         ),
     ),
-    DataSet(
+    DatasetInfo(
         # The size: the official archives of train, validation and test have 148, 6.7 and 13 GB.
         "imagenet1k", "ILSVRC 2012: 1.28 million photographs in 1,000 classes", _IMAGE, "shards",
         _splits(1_281_167, 50_000, 100_000), {"image": "image", "label": "int64"}, 167_000_000_000,
         "ImageNet terms of access", "ILSVRC/imagenet-1k", "data", gated=True, exact_size=False,
     ),
-    DataSet(
+    DatasetInfo(
         # Its card gives 14,146,391 samples in 4,608 shards; the size is that of its WebP twin (646 GB) at the ratio
         # stated there.
         "imagenet22k", "all of ImageNet (fall 2011): 14 million photographs in 21,841 classes", _IMAGE, "archives",
@@ -149,12 +150,12 @@ _IMAGES = (
 )  # fmt: skip
 
 _SENTIMENT = (
-    DataSet(
+    DatasetInfo(
         "sst2", "sentences of film reviews, negative or positive (Socher et al. 2013)", _TEXT, "texts",
         _splits(67_349, 872, 1_821), {"idx": "int32", "sentence": "string", "label": ("negative", "positive")},
         3_331_058, "unknown", "stanfordnlp/sst2", "data",
     ),
-    DataSet(
+    DatasetInfo(
         "imdb", "whole film reviews, negative or positive (Maas et al. 2011)", _TEXT, "texts",
         {"train": 25_000, "test": 25_000, "unsupervised": 50_000}, {"text": "string", "label": ("neg", "pos")},
         83_446_840, "other", "stanfordnlp/imdb", "plain_text",
@@ -162,9 +163,9 @@ _SENTIMENT = (
 )  # fmt: skip
 
 
-def _glue(config: str, help: str, rows: dict[str, int], size: int, *texts: str, label: Column) -> DataSet:
+def _glue(config: str, help: str, rows: dict[str, int], size: int, *texts: str, label: Column) -> DatasetInfo:
     columns = {**dict.fromkeys(texts, "string"), "label": label, "idx": "int32"}
-    return DataSet(f"glue/{config}", help, _TEXT, "texts", rows, columns, size, "other", "nyu-mll/glue", config)
+    return DatasetInfo(f"glue/{config}", help, _TEXT, "texts", rows, columns, size, "other", "nyu-mll/glue", config)
 
 
 _TWO = ("sentence1", "sentence2")
@@ -189,14 +190,14 @@ _GLUE = (
 )  # fmt: skip
 
 
-def _superglue(config: str, help: str, rows: dict[str, int], size: int, columns: dict[str, Column]) -> DataSet:
-    return DataSet(
+def _superglue(config: str, help: str, rows: dict[str, int], size: int, columns: dict[str, Column]) -> DatasetInfo:
+    return DatasetInfo(
         f"superglue/{config}", help, _TEXT, "texts", rows, columns, size, "other", "aps/super_glue", config,
         revisions=("refs/convert/parquet", "main"), exact_size=False,
     )  # fmt: skip
 
 
-# Sizes: of the uncompressed rows, which the cards state; the files are smaller.
+# Sizes are those of the uncompressed rows, as stated by the cards; the files are smaller.
 _SUPERGLUE = (
     _superglue("boolq", "yes or no questions on a passage", _splits(9_427, 3_270, 3_245), 10_405_708,
                {"question": "string", "passage": "string", "idx": "int32", "label": _BOOLEAN}),
@@ -224,33 +225,24 @@ _SUPERGLUE = (
 )  # fmt: skip
 
 _EMBEDDED = (
-    DataSet("digits", "1,797 handwritten digits of 8x8 pixels", _IMAGE, "embedded", {"train": 1_437, "test": 360},
+    DatasetInfo("digits", "1,797 handwritten digits of 8x8 pixels", _IMAGE, "embedded", {"train": 1_437, "test": 360},
             {}, 0, "that of scikit-learn's copy"),
-    DataSet("pydoc", "the language reference that comes with Python", "language modelling", "embedded", {}, {}, 0,
+    DatasetInfo("pydoc", "the language reference that comes with Python", "language modelling", "embedded", {}, {}, 0,
             "PSF"),
 )  # fmt: skip
 
-SETS: dict[str, DataSet] = {s.name: s for s in (*_EMBEDDED, *_IMAGES, *_SENTIMENT, *_GLUE, *_SUPERGLUE)}
+DATASETS: dict[str, DatasetInfo] = {s.name: s for s in (*_EMBEDDED, *_IMAGES, *_SENTIMENT, *_GLUE, *_SUPERGLUE)}
 GROUPS: dict[str, tuple[str, ...]] = {
-    group: tuple(name for name in SETS if name.startswith(f"{group}/")) for group in ("glue", "superglue")
+    group: tuple(name for name in DATASETS if name.startswith(f"{group}/")) for group in ("glue", "superglue")
 }
 
 
-def named(name: str) -> list[DataSet]:
-    """The data sets that a name stands for: one, or all of a group. Raises RequestError if there is none."""
+def datasets_named(name: str) -> list[DatasetInfo]:
+    """The data set of this name, or all of the group of this name. Raises RequestError if there is neither."""
     if name in GROUPS:
-        return [SETS[member] for member in GROUPS[name]]
-    if name in SETS:
-        return [SETS[name]]
-    near = difflib.get_close_matches(name, [*SETS, *GROUPS], n=1)
+        return [DATASETS[member] for member in GROUPS[name]]
+    if name in DATASETS:
+        return [DATASETS[name]]
+    near = difflib.get_close_matches(name, [*DATASETS, *GROUPS], n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
     raise RequestError(f"no data set named {name!r}{meant}", "`dlkit download --list` shows them all")
-
-
-def size_text(size: float) -> str:
-    """`143646105` as `144 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}" if unit != "B" else f"{size:.0f} B"
-        size /= 1000
-    return f"{size:.3g} TB"

@@ -15,7 +15,7 @@ from torch import Tensor
 from dlkit.annotations import Count
 from dlkit.data.batch import Batch, ClassificationBatch
 from dlkit.data.dataset import Split, standardize
-from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.epochs import Epochs, hashed_seed
 
 
 class RowBatches(Epochs):
@@ -84,7 +84,7 @@ class RowBatches(Epochs):
 
     def _drawn(self, number: int) -> list[Tensor]:
         """The order of epoch `number` and its augmentation parameters, each (samples,), on the CPU."""
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        generator = torch.Generator().manual_seed(hashed_seed(self.seed, number))
         order = torch.randperm(self.samples, generator=generator)
         return [order, *self._draw(generator, order, number)]
 

@@ -1,6 +1,6 @@
-"""What folders and files are called that hold the splits of a data set: in any case, and as others spell it.
+"""Names of folders and files of splits, in any case and in common spellings.
 
-The words are those of torchvision, Hugging Face's `datasets` and Ultralytics. No torch.
+The spellings are those of torchvision, Hugging Face's `datasets` and Ultralytics. Free of torch.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ _SPELLINGS = {
     "test": ("test", "testing", "tst", "eval", "evaluation"),
 }
 _SPLIT_OF = {word: split for split, words in _SPELLINGS.items() for word in words}
-# What may stand beside such a word in the name of a folder that is no class: train_images, Testing Data, train2017, ...
+# Words that may accompany the name of a split in that of a folder: train_images, Testing Data, train2017, ...
 _BESIDE = {"", "set", "data", "dataset", "split", "folder", "images", "image", "imgs", "img", "ilsvrc", "seg"}
 _FUSED = re.compile(r"(set|data|images|imgs)$")
 HINT = "call the splits train, val and test"
 
 
 def split_of_folder(name: str) -> str | None:
-    """The split that a folder is called after: train, val or test; None for any other name."""
+    """The split named by a folder, train, val or test; None for any other name."""
     words = [_split_of_word(word) or word for word in _words(name)]
     found = {word for word in words if word in _SPELLINGS}
     return found.pop() if len(found) == 1 and set(words) <= {*_BESIDE, *_SPELLINGS} else None
 
 
 def split_of_file(file: Path) -> str | None:
-    """The split that a file of rows is called after, wherever in its name: train-00000-of-00002, my_dev, ...
+    """The split named anywhere in the name of a file: train-00000-of-00002, my_dev, ...; or None.
 
     Raises:
-        DlkitError: it is called after two.
+        DlkitError: it names two splits.
     """
     found = {split for word in _words(file.stem) if (split := _split_of_word(word))}
     if len(found) > 1:
@@ -42,13 +42,13 @@ def split_of_file(file: Path) -> str | None:
     return found.pop() if found else None
 
 
-def one_each(places: Iterable[tuple[str, Path]]) -> dict[str, Path]:
-    """The folder of each split. Raises DlkitError where two are called after one."""
+def one_folder_each(folders: Iterable[tuple[str, Path]]) -> dict[str, Path]:
+    """The folder of each split. Raises DlkitError if two folders are named after the same split."""
     result: dict[str, Path] = {}
-    for split, place in places:
+    for split, folder in folders:
         if split in result:
-            raise DlkitError(f"{place} is not a split of its own: {result[split]} is {split!r} too", HINT)
-        result[split] = place
+            raise DlkitError(f"{folder} is not a split of its own: {result[split]} is {split!r} too", HINT)
+        result[split] = folder
     return result
 
 

@@ -1,4 +1,4 @@
-"""The fixed stratified split: which rows are held out depends on the labels and the share, and on nothing else."""
+"""A fixed stratified split: the held-out rows are a function of the labels and the share alone."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from dlkit.errors import DlkitError
 
 _TEST_SEED, _VALIDATION_SEED = 1, 2
 
-Part = TypeVar("Part")
+T = TypeVar("T")
 
 
-def three_way(
+def split_three_ways(
     labels: NDArray[np.int64], classes: tuple[str, ...], *, test: float, validation: float
 ) -> dict[str, NDArray[np.int64]]:
-    """Rows of "train", of "val" if `validation` > 0 and of "test" if `test` > 0, each in ascending order.
+    """Ascending row indices of "train", of "val" if `validation` > 0, and of "test" if `test` > 0.
 
     Args:
-        labels: class of each row, (N,), from 0 to len(classes) - 1.
-        classes: names of the classes, for messages.
-        test: share of all rows that is held out as "test".
-        validation: share of the other rows that is held out as "val".
+        labels: class index of each row, (N,).
+        classes: class names, for messages.
+        test: share of all rows to hold out as "test".
+        validation: share of the remaining rows to hold out as "val".
 
     Raises:
         DlkitError: a class has too few rows to be split.
@@ -40,29 +40,29 @@ def three_way(
     train, held = hold_out(labels, test, _TEST_SEED)
     rows = {"test": held} if test > 0 else {}
     if validation > 0:
-        train_part, validation_part = hold_out(labels[train], validation, _VALIDATION_SEED)
-        if len(validation_part) == 0:
+        kept, held_out = hold_out(labels[train], validation, _VALIDATION_SEED)
+        if len(held_out) == 0:
             raise DlkitError(f"{len(train)} training rows of {len(classes)} classes are too few to hold out validation")
-        rows = {"val": train[validation_part], **rows}
-        train = train[train_part]
+        rows = {"val": train[held_out], **rows}
+        train = train[kept]
     return {"train": train, **rows}
 
 
-def whole(splits: dict[str, Part]) -> dict[str, Part]:
-    """The splits of data of which nothing was held out: all of it, unless the data itself sets some of it apart."""
+def name_unsplit(splits: dict[str, T]) -> dict[str, T]:
+    """The splits by name, where a lone "train", from which nothing was held out, is called "all"."""
     return {"all": splits["train"]} if list(splits) == ["train"] else splits
 
 
 def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows that are kept and those held out, as ascending indices; proportions per class are those of the whole.
+    """Ascending indices of the rows that are kept and of those held out, with the class proportions of the whole.
 
-    Within a class, rows are taken in the order of random keys from PCG64, whose raw stream numpy keeps the same on
-    every machine and in every version (it promises no such thing of its shuffles).
+    Within a class, rows are held out in the order of random keys from PCG64, whose raw stream numpy guarantees to be
+    the same on every machine and in every version, unlike its shuffles.
     """
     counts = np.bincount(labels)
     keys = np.random.PCG64(seed).random_raw(len(labels))
     order = np.lexsort((keys, labels))  # by class, then by key
-    first = np.repeat(np.cumsum(counts) - counts, counts)  # where the class of each entry of `order` begins
+    first = np.repeat(np.cumsum(counts) - counts, counts)  # start of the class of each entry of `order`
     rank = np.arange(len(labels)) - first
     held = np.zeros(len(labels), dtype=bool)
     held[order] = rank < np.repeat(held_out_counts(counts, share), counts)
@@ -70,12 +70,12 @@ def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArra
 
 
 def held_out_counts(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:
-    """Rows to hold out of each class: ceil(share N) in all, by the method of the largest remainder.
+    """Rows to hold out of each class, ceil(share N) in total, by the largest remainder method.
 
-    Each class gives share * n, rounded up or down. No class gives its last row: the total is smaller where
-    that leaves no other choice.
+    Of a class with n rows, share * n are held out, rounded up or down, but never the last one: the total is smaller if
+    there is no other choice.
     """
-    exact = Fraction(str(share))  # 0.2 is meant as 1/5, not as the nearest binary fraction
+    exact = Fraction(str(share))  # 0.2 means 1/5, not the nearest binary fraction
     quotas = [int(count) * exact for count in counts]
     held = [math.floor(quota) for quota in quotas]
     missing = math.ceil(sum(quotas)) - sum(held)

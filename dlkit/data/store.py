@@ -1,10 +1,10 @@
-"""Where downloaded data lies, and how to tell that it is whole: a manifest beside the files, written last.
+"""The store of downloaded data sets. A manifest beside the files, written last, tells whether a copy is complete.
 
-A data set is a folder of the data directory. It is published by one rename, so that it is complete or absent:
+A data set is a folder of the data directory, and is published by one rename, so that it is complete or absent:
 
     DATA_DIR/cifar10/manifest.json          source, rows, and the size and sha256 of every file
     DATA_DIR/cifar10/train-images.npy ...   the prepared form
-    DATA_DIR/.work/cifar10/                 what a download has so far; its lock is beside it
+    DATA_DIR/.work/cifar10/                 an unfinished download; its lock is beside it
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlkit.data.folder import data_folder
-from dlkit.data.registry import SETS, DataSet, size_text
+from dlkit.data.data_folder import data_folder
+from dlkit.data.registry import DATASETS, DatasetInfo
 from dlkit.errors import DlkitError
+from dlkit.memory import size_text
 
-# The prepared form's version: raise it when preparation writes something else, and old copies count as absent.
+# Version of the prepared form: raise it when preparation changes, and older copies count as absent.
 FORMAT = 1
 MANIFEST = "manifest.json"
 _BLOCK = 1 << 20
 
 
-_chosen: Path | None = None  # by an option of this command
+_chosen: Path | None = None  # by --data-dir of this command
 
 
-def choose(path: Path) -> None:
-    """Set the data directory for this process and those that it starts."""
+def choose_data_folder(path: Path) -> None:
+    """Set the data directory of this process and of its child processes."""
     global _chosen
     _chosen = path.absolute()
     os.environ["DLKIT_DATA"] = str(_chosen)
 
 
 @dataclass(frozen=True)
-class File:
-    """A file of a data set: `path` is relative, `sha256` is hexadecimal."""
+class StoredFile:
+    """A file of a data set; `path` is relative to its folder, `sha256` is hexadecimal."""
 
     path: str
     size: int
@@ -49,24 +50,24 @@ class File:
 
 @dataclass
 class Manifest:
-    """What is known of a data set's local copy.
+    """The manifest of a data set's local copy.
 
     Args:
         name: of the data set.
         source: where it came from: kind, place, revision.
-        sources: the files as they were fetched.
-        files: the files as they lie here.
+        sources: the files as fetched.
+        files: the files of the prepared form.
         splits: split -> rows.
-        mismatch: split -> {"published": rows, "found": rows} where they differ.
-        features: column -> type, or the names of its classes.
+        mismatch: split -> {"published": rows, "found": rows}, where they differ.
+        features: column -> type, or its class names.
         statistics: mean and std of images, per channel.
         format: version of the prepared form.
     """
 
     name: str
     source: dict[str, Any]
-    sources: list[File]
-    files: list[File]
+    sources: list[StoredFile]
+    files: list[StoredFile]
     splits: dict[str, int]
     mismatch: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
     features: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -80,7 +81,7 @@ class Manifest:
 
     @property
     def sha256(self) -> str:
-        """The key of the content: a hash of the paths and hashes of its files."""
+        """A hash of the content: of the paths and hashes of its files."""
         digest = hashlib.sha256()
         for file in sorted(self.files, key=lambda file: file.path):
             digest.update(f"{file.path}\0{file.sha256}\n".encode())
@@ -97,14 +98,14 @@ class Manifest:
 
     @staticmethod
     def read(path: Path) -> Manifest:
-        """Raises DlkitError if the manifest is damaged, FileNotFoundError if there is none."""
+        """Read a manifest. Raises DlkitError if it is damaged, FileNotFoundError if there is none."""
         try:
             values = json.loads(path.read_bytes())
             if values.pop("checksum") != _checksum(values):
                 raise ValueError("its checksum does not match")
             values.pop("sha256")
-            sources = [File(**file) for file in values.pop("sources")]
-            return Manifest(sources=sources, files=[File(**file) for file in values.pop("files")], **values)
+            sources = [StoredFile(**file) for file in values.pop("sources")]
+            return Manifest(sources=sources, files=[StoredFile(**file) for file in values.pop("files")], **values)
         except FileNotFoundError:
             raise
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -115,59 +116,59 @@ def _checksum(values: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def folder(name: str, root: Path | None = None) -> Path:
-    """Where a data set lies, or would."""
+def dataset_folder(name: str, root: Path | None = None) -> Path:
+    """The folder of a data set, whether it exists or not."""
     return (root or data_folder()) / name
 
 
-def find(name: str, root: Path | None = None) -> Manifest | None:
-    """The manifest of a data set whose files are all there with their sizes; None if it is absent or not whole."""
-    place = folder(name, root)
+def find_manifest(name: str, root: Path | None = None) -> Manifest | None:
+    """The manifest of a data set whose files all exist with the right sizes; None if it is absent or incomplete."""
+    folder = dataset_folder(name, root)
     try:
-        manifest = Manifest.read(place / MANIFEST)
+        manifest = Manifest.read(folder / MANIFEST)
         if manifest.format != FORMAT:
             return None
     except (OSError, DlkitError):
         return None
-    return manifest if all(sized(place, file) for file in manifest.files) else None
+    return manifest if all(has_size(folder, file) for file in manifest.files) else None
 
 
-def sized(place: Path, file: File) -> bool:
-    """Whether a file is there and as long as it should be."""
+def has_size(folder: Path, file: StoredFile) -> bool:
+    """Whether a file exists and has the right size."""
     try:
-        return (place / file.path).stat().st_size == file.size
+        return (folder / file.path).stat().st_size == file.size
     except OSError:
         return False
 
 
-def absent(dataset: DataSet, root: Path | None = None) -> DlkitError:
-    """The error for a data set that is not there: what is missing, its size, the exact command."""
+def missing_dataset(dataset: DatasetInfo, root: Path | None = None) -> DlkitError:
+    """The error for a missing data set, with its size and the command that downloads it."""
     about = "" if dataset.exact_size else "about "
-    place = folder(dataset.name, root)
-    why = "is not whole" if (place / MANIFEST).exists() else "is not here"
-    repair = " --verify" if (place / MANIFEST).exists() else ""
+    folder = dataset_folder(dataset.name, root)
+    why = "is not whole" if (folder / MANIFEST).exists() else "is not here"
+    repair = " --verify" if (folder / MANIFEST).exists() else ""
     option = f" --data-dir {shlex.quote(str(_chosen))}" if _chosen is not None and data_folder() == _chosen else ""
     return DlkitError(
-        f"the data set {dataset.name} {why}: nothing whole in {place} (download: {about}{size_text(dataset.size)})",
+        f"the data set {dataset.name} {why}: nothing whole in {folder} (download: {about}{size_text(dataset.size)})",
         f"dlkit download {dataset.name}{repair}{option}",
     )
 
 
-def require(name: str, root: Path | None = None) -> tuple[Path, Manifest]:
-    """The folder and the manifest of a data set. Raises DlkitError, which names the command, if it is absent."""
-    manifest = find(name, root)
+def require_dataset(name: str, root: Path | None = None) -> tuple[Path, Manifest]:
+    """The folder and the manifest of a data set. Raises DlkitError, naming the download command, if it is missing."""
+    manifest = find_manifest(name, root)
     if manifest is None:
-        raise absent(SETS[name], root)
-    return folder(name, root), manifest
+        raise missing_dataset(DATASETS[name], root)
+    return dataset_folder(name, root), manifest
 
 
-def damaged(place: Path, manifest: Manifest, progress: Callable[[int], None] = lambda _: None) -> list[str]:
-    """Files whose content is no longer what the manifest says, or that are gone."""
+def damaged_files(folder: Path, manifest: Manifest, progress: Callable[[int], None] = lambda _: None) -> list[str]:
+    """Files that are missing, or whose content differs from the manifest."""
     broken: list[str] = []
     for file in manifest.files:
         digest = hashlib.sha256()
         try:
-            for block in blocks(place / file.path):
+            for block in read_blocks(folder / file.path):
                 digest.update(block)
                 progress(len(block))
         except OSError:
@@ -178,17 +179,17 @@ def damaged(place: Path, manifest: Manifest, progress: Callable[[int], None] = l
     return broken
 
 
-def blocks(path: Path) -> Iterator[bytes]:
+def read_blocks(path: Path) -> Iterator[bytes]:
     """A file in blocks of 1 MiB."""
     with path.open("rb", buffering=0) as file:
         while block := file.read(_BLOCK):
             yield block
 
 
-def hashed(root: Path, path: str) -> File:
-    """A file with its size and sha256."""
+def hash_file(root: Path, path: str) -> StoredFile:
+    """The size and sha256 of a file."""
     digest, size = hashlib.sha256(), 0
-    for block in blocks(root / path):
+    for block in read_blocks(root / path):
         digest.update(block)
         size += len(block)
-    return File(path, size, digest.hexdigest())
+    return StoredFile(path, size, digest.hexdigest())

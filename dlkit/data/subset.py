@@ -1,4 +1,4 @@
-"""A part of a data set: some of its classes, and some of the training examples of each."""
+"""A subset of a data set: some of its classes, and some training examples of each."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dlkit.errors import RequestError
 
 
 def subset(dataset: Dataset, classes: tuple[str, ...] | None, per_class: int | None, draw: int = 0) -> Dataset:
-    """The data set itself, or the part that is asked for, with the statistics of its own training examples.
+    """A subset with the statistics of its own training examples; the data set itself if nothing is left out.
 
     Args:
         dataset: in memory.
         classes: those to keep, numbered in this order; None for all.
         per_class: training examples to keep of each class, at most; None for all. Other splits stay whole.
-        draw: which of the possible choices of `per_class` examples: a function of the labels and this number alone.
+        draw: seed of the choice of `per_class` examples, which depends on the labels and this number alone.
 
     Raises:
-        RequestError: a class that the data set does not have, or has been given twice; fewer than two of more.
+        RequestError: the data set lacks a class, a class is given twice, or only one of several is kept.
     """
     if classes is None and per_class is None:
         return dataset
@@ -31,12 +31,12 @@ def subset(dataset: Dataset, classes: tuple[str, ...] | None, per_class: int | N
         raise RequestError(f"{dataset.name} has no class {strange[0]!r}", f"data.classes takes {shown}")
     if len(set(names)) < max(min(2, len(dataset.classes)), len(names)):
         raise RequestError(f"data.classes = {', '.join(names)}", "give at least two classes, each once")
-    number = torch.full((len(dataset.classes),), -1)
+    new_index = torch.full((len(dataset.classes),), -1)
     for new, name in enumerate(names):
-        number[dataset.classes.index(name)] = new
+        new_index[dataset.classes.index(name)] = new
     splits: dict[str, Split] = {}
     for name, split in dataset.splits.items():
-        targets = number[split.targets]  # (N,), -1 for what is left out
+        targets = new_index[split.targets]  # (N,), -1 for what is left out
         rows = (targets >= 0).nonzero().squeeze(1)
         if name == "train" and per_class is not None:
             rows = rows[_some(targets[rows], per_class, draw)]
@@ -47,7 +47,7 @@ def subset(dataset: Dataset, classes: tuple[str, ...] | None, per_class: int | N
 
 
 def _some(targets: Tensor, per_class: int, draw: int) -> Tensor:
-    """Ascending rows of `per_class` examples of each class, or of all where there are fewer."""
+    """Ascending indices of `per_class` examples of each class, or of all if there are fewer."""
     keys = np.random.PCG64((draw, 3)).random_raw(len(targets))  # its raw stream is the same in every version of numpy
     order = torch.from_numpy(np.lexsort((keys, targets.numpy())))  # by class, then by key
     counts = torch.bincount(targets)

@@ -1,5 +1,5 @@
-"""Whether dlkit computes here what it should, and how fast: each check compares with a twin in bare torch.
+"""`dlkit doctor`: whether dlkit computes correctly on this machine, and how fast, beside twins in bare torch.
 
-A check is a function from a `Bench` to findings, one a file, named in `dlkit.doctor.registry`. The twins are written in
-plain torch.nn, as people write them by hand: they are the reference of what is right and of how fast it can be.
+A check or benchmark is a function from a `Bench` to findings, named in `dlkit.doctor.registry`. The twins are written
+in plain torch.nn, as one would by hand: they are the reference for correctness and for speed.
 """

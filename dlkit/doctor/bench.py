@@ -1,4 +1,4 @@
-"""Where a check is run."""
+"""The bench on which a check runs: a device, a scratch folder, and the recipes that it runs there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Bench:
-    """A device, and a folder for the files that a check needs.
+    """A device, and a scratch folder.
 
     Args:
-        device: what is examined.
-        folder: empty at first; it is removed behind the last check.
+        device: the device under examination.
+        folder: for files of the checks; empty at first, and removed after the last check.
         quick: fewer cases and shorter measurements.
     """
 
@@ -36,19 +36,19 @@ class Bench:
 
     @property
     def small(self) -> str:
-        """A word before the names of models that are smaller on a CPU."""
+        """`small `, to prefix the names of models that are smaller on a CPU; empty on a GPU."""
         return self.sized(gpu="", cpu="small ")
 
     def sized(self, *, gpu: T, cpu: T) -> T:
-        """Large models and batches for a GPU, small ones for a CPU."""
+        """One of two sizes of a model or batch: large for a GPU, small for a CPU."""
         return gpu if self.on_gpu else cpu
 
 
-# A run that is over after its last step: nothing is evaluated or saved, and every step is logged.
+# A bare run: no evaluation, no checkpoint, every step logged.
 _BARE = ("train.log_every=1", "train.eval_every=never", "train.checkpoint_every=never", "schedule.name=constant")
 
 
-def loaded(name: str, overrides: Sequence[str], *, steps: int, precision: str = "fp32") -> Recipe:
-    """A shipped recipe for so many plain steps, changed by overrides."""
+def bench_recipe(name: str, overrides: Sequence[str], *, steps: int, precision: str = "fp32") -> Recipe:
+    """A shipped recipe for `steps` steps of a bare run, with overrides."""
     usual = [f"train.steps={steps}", f"train.precision={precision}", "train.compile=off", *_BARE]
     return recipes.load(name, [*usual, *overrides])

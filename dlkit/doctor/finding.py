@@ -1,4 +1,4 @@
-"""A line of the doctor's table. Free of torch."""
+"""Findings: the lines of the doctor's table. Free of torch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ Verdict = Literal["pass", "fail", "measured", "skipped"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, what should have come out, and what did.
+    """One result of a check or benchmark.
 
     Args:
-        subject: of the check: a model, a loader, an optimizer.
-        expected: in words.
-        got: in words.
-        verdict: measured where nothing is promised, skipped where it cannot be looked at here.
-        numbers: behind the words: times in milliseconds unless named otherwise, memory in bytes.
+        subject: what was examined: a model, a loader, an optimizer.
+        expected: the expectation, in words.
+        got: the outcome, in words.
+        verdict: pass or fail; measured if there is no expectation, skipped if it cannot be examined here.
+        numbers: the numbers behind the words: times in milliseconds unless named otherwise, memory in bytes.
     """
 
     subject: str
@@ -28,25 +28,25 @@ class Finding:
 
 
 def judged(subject: str, expected: str, got: str, holds: bool, **numbers: Any) -> Finding:
-    """A finding that holds or does not."""
+    """A finding that passes if `holds`, and fails otherwise."""
     return Finding(subject, expected, got, "pass" if holds else "fail", numbers)
 
 
 def skipped(subject: str, expected: str, why: str) -> Finding:
-    """What cannot be looked at here."""
+    """A finding for what cannot be examined here."""
     return Finding(subject, expected, why, "skipped")
 
 
 @dataclass(frozen=True)
-class Examined:
-    """A finding, the check that it belongs to, and the seconds since the one before."""
+class CheckedFinding:
+    """A finding, the name of its check, and the seconds since the previous finding."""
 
     check: str
     finding: Finding
     seconds: float
 
     def record(self) -> dict[str, Any]:
-        """As a line of JSON Lines."""
+        """The JSON record of the finding."""
         found = self.finding
         words = {"subject": found.subject, "expected": found.expected, "got": found.got, "verdict": found.verdict}
         return {"kind": "check", "check": self.check, **words, "seconds": round(self.seconds, 3), **found.numbers}

@@ -1,1 +1,1 @@
-"""Fetching data sets: the only part of dlkit that uses the network. No torch."""
+"""Downloading data sets: the only part of dlkit that uses the network. Free of torch."""

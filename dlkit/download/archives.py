@@ -1,6 +1,6 @@
-"""Tar archives of strangers: members are read in memory, one by one; nothing is ever unpacked to where it wants to go.
+"""Untrusted tar archives: members are read into memory one by one, and never extracted to paths of their choosing.
 
-Paths that leave the archive, links, devices and bombs are refused before a byte of them is read.
+Paths that leave the archive, links, devices and decompression bombs are refused before a byte of them is read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INDEX = np.dtype([("shard", "<i4"), ("offset", "<i8"), ("size", "<i4"), ("label"
 
 
 class _Limited:
-    """A stream that refuses to be read in giant pieces or without end: tarfile takes headers of any length in one."""
+    """A stream with limits on each read and on the total: tarfile reads headers of any length at once."""
 
     def __init__(self, stream: Any, name: str) -> None:
         self.stream, self.name, self.read_bytes = stream, name, 0
@@ -38,18 +38,18 @@ class _Limited:
             raise DlkitError(f"{self.name} unpacks to too much: more than {self.read_bytes:,} bytes")
         return data
 
-    def seek(self, place: int) -> int:
-        return self.stream.seek(place)
+    def seek(self, offset: int) -> int:
+        return self.stream.seek(offset)
 
     def tell(self) -> int:
         return self.stream.tell()
 
 
-def members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEMBER) -> Iterator[bytes]:
-    """The content of the wanted members, in the order of `wanted`.
+def read_members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEMBER) -> Iterator[bytes]:
+    """The contents of the members `wanted`, in that order.
 
     Raises:
-        DlkitError: the archive is damaged or lacks one of them, or any member is one to refuse.
+        DlkitError: the archive is damaged, lacks one of them, or has an unsafe member.
     """
     try:
         compressed = path.suffix == ".gz"
@@ -58,7 +58,7 @@ def members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEMBER) 
             tarfile.open(fileobj=_Limited(stream, path.name), mode="r:") as archive,  # pyright: ignore[reportCallIssue, reportArgumentType]
         ):
             found = _index(archive, path.name, largest)
-            while stream.read(1 << 20):  # to the end, where gzip has its checksum
+            while stream.read(1 << 20):  # to the end, where gzip keeps its checksum
                 pass
             for name in wanted:
                 if name not in found:
@@ -71,11 +71,11 @@ def members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEMBER) 
 
 
 def _index(archive: tarfile.TarFile, name: str, largest: int) -> dict[str, tarfile.TarInfo]:
-    """Every member by its name, each checked."""
+    """All members by name, each of them checked."""
     found: dict[str, tarfile.TarInfo] = {}
     whole = 0
     for member in archive:
-        check(member, name, largest)
+        check_member(member, name, largest)
         whole += member.size
         if whole > LARGEST_WHOLE or len(found) >= MOST_MEMBERS:
             raise DlkitError(f"{name} unpacks to too much: {whole:,} bytes in {len(found)} members")
@@ -84,10 +84,10 @@ def _index(archive: tarfile.TarFile, name: str, largest: int) -> dict[str, tarfi
     return found
 
 
-def check(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_MEMBER) -> None:
-    """Raise DlkitError for a member that no archive of data has: a link, a device, a path out of it, a giant."""
-    place = PurePosixPath(member.name.replace("\\", "/"))
-    if not place.parts or place.is_absolute() or ".." in place.parts or ":" in place.parts[0]:
+def check_member(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_MEMBER) -> None:
+    """Raise DlkitError for an unsafe member: a link, a device, a path out of the archive, an oversized file."""
+    path = PurePosixPath(member.name.replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise DlkitError(f"{archive}: the member {member.name!r} points out of the archive")
     if member.issym() or member.islnk():
         raise DlkitError(f"{archive}: the member {member.name!r} is a link")
@@ -99,13 +99,11 @@ def check(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_MEMBER) 
         )
 
 
-def samples(path: Path, shard: int) -> NDArray[Any]:
-    """The index of a WebDataset shard: where each image lies, and its class; the images are not read.
-
-    Returns (n,) of shard, offset and size in bytes, label.
+def index_shard(path: Path, shard: int) -> NDArray[Any]:
+    """The index of a WebDataset shard, (n,) of (shard, offset in bytes, size in bytes, label), without reading images.
 
     Raises:
-        DlkitError: it is no tar archive, has a member to refuse, or an image without a class.
+        DlkitError: it is no tar archive, has an unsafe member, or an image without a class.
     """
     rows: list[tuple[int, int, int, int]] = []
     image: dict[str, tuple[int, int]] = {}  # key -> offset and size
@@ -113,8 +111,8 @@ def samples(path: Path, shard: int) -> NDArray[Any]:
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                check(member, path.name)
-                archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # a shard has thousands; none is needed again
+                check_member(member, path.name)
+                archive.members = []  # pyright: ignore[reportAttributeAccessIssue]  # tarfile would keep thousands
                 key, _, kind = member.name.rpartition(".")
                 if kind == "jpg":
                     image[key] = (member.offset_data, member.size)

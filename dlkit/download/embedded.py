@@ -1,4 +1,4 @@
-"""The data sets that come with dlkit's dependencies: where they are, for the list and the record. No torch."""
+"""Data sets that come with dlkit's dependencies: their files and manifests. Free of torch."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
-from dlkit.data.store import File, Manifest, hashed
+from dlkit.data.store import Manifest, StoredFile, hash_file
 from dlkit.errors import DlkitError
 
 
-def find(name: str) -> tuple[Path, Manifest]:
-    """The file of an embedded data set, and a manifest for it. Raises DlkitError if this installation lacks it."""
-    path = place(name)
+def find_embedded(name: str) -> tuple[Path, Manifest]:
+    """The file of an embedded data set and its manifest. Raises DlkitError if this installation lacks it."""
+    path = embedded_file(name)
     if path is None:
         raise DlkitError(f"the file of {name} is not in this installation", "reinstall scikit-learn, or a full Python")
-    known: File = hashed(path.parent, path.name)
+    known: StoredFile = hash_file(path.parent, path.name)
     splits = {"train": 1_437, "test": 360} if name == "digits" else _topics()
     return path, Manifest(name, {"kind": "embedded", "place": str(path)}, [known], [known], splits)
 
 
-def place(name: str) -> Path | None:
-    """The file of an embedded data set."""
+def embedded_file(name: str) -> Path | None:
+    """The file of an embedded data set, or None."""
     if name == "pydoc":
         topics = find_spec("pydoc_data.topics") if find_spec("pydoc_data") else None
         return Path(topics.origin) if topics and topics.origin else None

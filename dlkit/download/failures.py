@@ -1,4 +1,4 @@
-"""What goes wrong on the way, in words: failures of the network, of a server, of the local disk."""
+"""Failures of the network, of a server or of the local disk, as errors that say what happened."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class FetchError(Exception):
     """A request that did not succeed.
 
     Args:
-        reason: what happened, for a person.
-        transient: whether another try may succeed.
-        status: of the response, where there was one.
-        retry_after: seconds that the server asked to wait.
-        reached: whether a server was reached at all.
-        url: what was asked for in the end, after redirects.
-        code: the hub's own name for the error (X-Error-Code).
-        most: retries that make sense, whatever the patience.
-        hint: what to do, where it is known.
+        reason: what happened, for the user.
+        transient: whether a retry may succeed.
+        status: of the response, if there was one.
+        retry_after: seconds to wait, as the server asked.
+        reached: whether any server was reached.
+        url: the address after redirects.
+        code: the hub's name for the error (X-Error-Code).
+        most: the number of retries worth making, whatever the retry policy.
+        hint: what to do, if known.
     """
 
     reason: str
@@ -47,8 +47,8 @@ class FetchError(Exception):
         return self.reason
 
 
-def failure(error: BaseException) -> FetchError:
-    """What an exception of urllib, http.client or a socket means. Errors of the local disk are not among these."""
+def as_fetch_error(error: BaseException) -> FetchError:
+    """An exception of urllib, http.client or a socket as a FetchError. Not for errors of the local disk."""
     if isinstance(error, FetchError):
         return error
     if isinstance(error, urllib.error.HTTPError):
@@ -56,7 +56,7 @@ def failure(error: BaseException) -> FetchError:
     if isinstance(error, urllib.error.URLError):
         reason = error.reason
         if isinstance(reason, BaseException):
-            inner = failure(reason)
+            inner = as_fetch_error(reason)
             inner.reached = inner.reached and isinstance(reason, ssl.SSLError)
             return inner
         return FetchError(str(reason), transient=False, reached=False)
@@ -76,14 +76,14 @@ def failure(error: BaseException) -> FetchError:
         return FetchError(f"the server's answer is not HTTP ({type(error).__name__})")
     if isinstance(error, OSError):
         tunnel = (error.strerror or str(error)).partition("Tunnel connection failed: ")[2]
-        return through_proxy(tunnel) if tunnel else FetchError(error.strerror or str(error), reached=False)
+        return proxy_error(tunnel) if tunnel else FetchError(error.strerror or str(error), reached=False)
     if isinstance(error, ValueError):
         return FetchError(f"not a web address: {error}", transient=False, reached=False)
     return FetchError(f"{type(error).__name__}: {error}", transient=False)
 
 
 def _certificate(error: ssl.SSLCertVerificationError) -> FetchError:
-    """An expired certificate may be a wrong clock; an unknown issuer may be a proxy that reads along."""
+    """An expired certificate may mean a wrong clock, an unknown issuer an intercepting proxy."""
     hint = ""
     if "expired" in error.verify_message or "not yet valid" in error.verify_message:
         hint = f"is this machine's clock right? It says {time.strftime('%Y-%m-%d %H:%M')}"
@@ -93,8 +93,8 @@ def _certificate(error: ssl.SSLCertVerificationError) -> FetchError:
     return FetchError(reason, transient=False, hint=hint)
 
 
-def through_proxy(answer: str) -> FetchError:
-    """A proxy's refusal to make a tunnel: `407 Proxy Authentication Required`."""
+def proxy_error(answer: str) -> FetchError:
+    """A proxy's refusal to open a tunnel, such as `407 Proxy Authentication Required`."""
     hint = "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT names a user" if answer.startswith("407") else ""
     passing = answer[:3].isdigit() and int(answer[:3]) in TRANSIENT
     return FetchError(f"the proxy refuses: {answer}", transient=passing, reached=False, hint=hint)
@@ -110,16 +110,16 @@ def _from_status(error: urllib.error.HTTPError) -> FetchError:
         f"HTTP {error.code} {http.client.responses.get(error.code, '')}".strip(),
         transient=error.code in TRANSIENT,
         status=error.code,
-        retry_after=retry_after(error.headers.get("Retry-After"), error.headers.get("Date")),
+        retry_after=parse_retry_after(error.headers.get("Retry-After"), error.headers.get("Date")),
         url=error.url or "",
         code=error.headers.get("X-Error-Code") or "",
     )
 
 
-def retry_after(value: str | None, now: str | None = None) -> float | None:
-    """Seconds that a Retry-After header asks for: a number, or a date (RFC 9110, 10.2.3).
+def parse_retry_after(value: str | None, now: str | None = None) -> float | None:
+    """Seconds that a Retry-After header asks for, as a number or a date (RFC 9110, 10.2.3).
 
-    `now` is the response's Date: a date is measured by the server's clock, since this machine's may be wrong.
+    `now` is the response's Date header: dates are relative to the server's clock, since the local one may be wrong.
     """
     if not value:
         return None
@@ -137,7 +137,7 @@ def retry_after(value: str | None, now: str | None = None) -> float | None:
 
 
 def disk_error(error: OSError, path: object) -> DlkitError:
-    """The error for a write that failed."""
+    """The error for a failed write."""
     if error.errno in _NO_SPACE:
         return DlkitError(
             f"the disk is full: cannot write {path}", "free some space and give the command again: it goes on from here"

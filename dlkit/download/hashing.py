@@ -1,4 +1,4 @@
-"""Hashes of what arrives, computed beside it: hashlib lets go of the interpreter, so that another core can do it."""
+"""Hashing in a thread beside the transfer: hashlib releases the GIL, so another core does the work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-_WAITING = 16  # blocks that may wait to be hashed: it is faster than most networks, and memory has its price
+_WAITING = 16  # blocks in the queue; hashing is faster than most networks, so few are needed
 
 
 class Hash(Protocol):
@@ -18,23 +18,23 @@ class Hash(Protocol):
     def hexdigest(self) -> str: ...
 
 
-def hasher(algorithm: str, size: int | None) -> Hash:
-    """A hash of the named algorithm; git's is that of a blob: sha1 of a header and the content."""
+def new_hash(algorithm: str, size: int | None) -> Hash:
+    """A new hash. `git` is the sha1 of a blob: of a header and the content, of `size` bytes."""
     if algorithm == "git":
         return hashlib.sha1(b"blob %d\0" % (size or 0), usedforsecurity=False)
     return hashlib.new(algorithm, usedforsecurity=False)
 
 
-class Hashing:
-    """Several hashes of one stream, in a thread of their own. Use `finish` or `drop` to end it.
+class HashingThread:
+    """Hashes one stream by several algorithms, in a thread of its own. End it by `finish` or `drop`.
 
     Args:
-        algorithms: as `hasher` knows them.
-        size: of the whole in bytes, where it is known.
+        algorithms: as in `new_hash`.
+        size: of the stream in bytes, if known.
     """
 
     def __init__(self, algorithms: Sequence[str], size: int | None) -> None:
-        self._hashes = {algorithm: hasher(algorithm, size) for algorithm in algorithms}
+        self._hashes = {algorithm: new_hash(algorithm, size) for algorithm in algorithms}
         self._blocks: queue.Queue[bytes | None] = queue.Queue(_WAITING)
         self._dropped = False
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -47,11 +47,11 @@ class Hashing:
                     digest.update(block)
 
     def update(self, block: bytes) -> None:
-        """The next bytes; waits if too many are not hashed yet."""
+        """Add the next bytes; waits while the queue is full."""
         self._blocks.put(block)
 
     def finish(self) -> dict[str, str]:
-        """Algorithm -> hexadecimal digest of all that came."""
+        """Algorithm -> hexadecimal digest of the stream."""
         self._blocks.put(None)
         self._thread.join()
         return {algorithm: digest.hexdigest() for algorithm, digest in self._hashes.items()}

@@ -1,4 +1,4 @@
-"""What a hub has of a data set, asked with the hub's own client: one request for the revision and its files."""
+"""The files of a data set on the Hugging Face hub or a mirror of it, by one request of the hub's own client."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ import ssl
 from typing import Any
 from urllib.parse import quote
 
-from dlkit.data.registry import DataSet
+from dlkit.data.registry import DatasetInfo
 from dlkit.download import network
-from dlkit.download.failures import TRANSIENT, FetchError, failure, retry_after, through_proxy
-from dlkit.download.files import Listing, RemoteFile, missing, split_of
-from dlkit.download.web import origin
+from dlkit.download.failures import TRANSIENT, FetchError, as_fetch_error, parse_retry_after, proxy_error
+from dlkit.download.remote_files import Listing, RemoteFile, missing_files, split_of_remote_path
+from dlkit.download.web import url_origin
 from dlkit.errors import DlkitError
 
 PUBLIC = "https://huggingface.co"
 
 
-def endpoint(mirror: str | None) -> str:
-    """The hub to ask: the mirror, `$HF_ENDPOINT`, or the public one."""
+def hub_endpoint(mirror: str | None) -> str:
+    """The address of the hub: the mirror, `$HF_ENDPOINT`, or the public hub."""
     return (mirror or os.environ.get("HF_ENDPOINT") or PUBLIC).rstrip("/")
 
 
-def offline() -> bool:
-    """Whether the environment forbids the hub."""
+def hub_is_offline() -> bool:
+    """Whether the environment forbids use of the hub."""
     names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
     return any(os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in names)
 
 
-def token() -> str | None:
-    """`$HF_TOKEN`, or that of the hub's login."""
+def hub_token() -> str | None:
+    """The token of `$HF_TOKEN`, or of `hf auth login`."""
     from huggingface_hub import get_token
 
     return get_token()
 
 
-def listing(dataset: DataSet, base: str, secret: str | None, timeout: float) -> Listing:
+def list_hub(dataset: DatasetInfo, base: str, secret: str | None, timeout: float) -> Listing:
     """The files of a data set on a hub.
 
     Raises:
-        FetchError: the hub was not reached, or did not answer well.
-        DlkitError: it has no such data set, not all of its files, or does not let us.
+        FetchError: the hub was not reached, or its answer is invalid.
+        DlkitError: the hub lacks the data set or some of its files, or refuses access.
     """
     lacking = ""
     for revision in dataset.revisions:
@@ -54,7 +54,7 @@ def listing(dataset: DataSet, base: str, secret: str | None, timeout: float) -> 
             lacking = lacking or f"no revision {revision!r}"
             continue
         chosen = [file for file in files if file.split]
-        lack = missing(dataset, [file.path for file in chosen])
+        lack = missing_files(dataset, [file.path for file in chosen])
         if lack is None:
             source = {"kind": "hub", "place": base, "repo": dataset.repo, "revision": revision, "commit": commit}
             return Listing(sorted(chosen, key=lambda file: file.path), source)
@@ -67,7 +67,7 @@ class _NoRevisionError(Exception):
 
 
 def _repository(
-    dataset: DataSet, base: str, revision: str, secret: str | None, timeout: float
+    dataset: DatasetInfo, base: str, revision: str, secret: str | None, timeout: float
 ) -> tuple[str, list[RemoteFile]]:
     """The commit of a revision, and its files."""
     from huggingface_hub import HfApi
@@ -75,8 +75,8 @@ def _repository(
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
-    network.proxies()  # an unusable one is told now
-    _believe(network.trust())
+    network.proxies()  # an unusable proxy raises here
+    _use_certificates(network.ssl_context())
     http = _http()
     client = HfApi(endpoint=base, token=secret or False, library_name="dlkit")
     try:
@@ -90,16 +90,16 @@ def _repository(
             f"HTTP {response.status_code}",
             response.status_code in TRANSIENT,
             response.status_code,
-            retry_after(response.headers.get("Retry-After"), response.headers.get("Date")),
+            parse_retry_after(response.headers.get("Retry-After"), response.headers.get("Date")),
             url=str(response.url),
             code=code,
         )
-        refusal = refused(dataset, found, base, secret)
+        refusal = refusal_error(dataset, found, base, secret)
         raise (refusal or found) from error
     except http.TooManyRedirects as error:
         raise FetchError("redirected in a circle", transient=False) from error
     except http.ProxyError as error:
-        raise through_proxy(str(error)) from error
+        raise proxy_error(str(error)) from error
     except http.TransportError as error:
         raise _failure(error, base) from error
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
@@ -114,32 +114,32 @@ def _repository(
     return commit, [_file(dataset, base, commit, sibling) for sibling in info.siblings]
 
 
-def _file(dataset: DataSet, base: str, commit: str, sibling: Any) -> RemoteFile:
+def _file(dataset: DatasetInfo, base: str, commit: str, sibling: Any) -> RemoteFile:
     path: str = sibling.rfilename
     check = ("sha256", sibling.lfs.sha256) if sibling.lfs else ("git", sibling.blob_id) if sibling.blob_id else None
     url = f"{base}/datasets/{dataset.repo}/resolve/{commit}/{quote(path)}"
-    identity = f"{path} {check or commit}"  # the same content under another commit is as good
-    return RemoteFile(path, split_of(dataset, path) or "", sibling.size, check, identity, url=url)
+    identity = f"{path} {check or commit}"  # the same content counts under any commit
+    return RemoteFile(path, split_of_remote_path(dataset, path) or "", sibling.size, check, identity, url=url)
 
 
 @functools.cache
 def _http() -> Any:
-    """The library that the hub's client speaks HTTP with: httpx2, before huggingface_hub 2 httpx."""
+    """The HTTP library of the hub's client: httpx2, or httpx before huggingface_hub 2."""
     from huggingface_hub.errors import HfHubHTTPError
 
     return importlib.import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
 
 
 @functools.cache
-def _believe(context: ssl.SSLContext) -> None:
-    """Make the hub's client believe the same authorities as the transfer of the files. Once: it ends its session."""
+def _use_certificates(context: ssl.SSLContext) -> None:
+    """Make the hub's client trust the same authorities as file transfers do. Cached, since it ends its session."""
     from huggingface_hub import set_client_factory
 
     set_client_factory(lambda: _http().Client(follow_redirects=True, timeout=None, verify=context))
 
 
 def _failure(error: Exception, base: str) -> FetchError:
-    """What an error of the client's transport means; the system's own error is somewhere behind it."""
+    """The FetchError for a transport error of the client, whose cause is an error of the operating system."""
     http = _http()
     if isinstance(error, http.UnsupportedProtocol):
         return FetchError(f"not a web address: {error}", transient=False, reached=False)
@@ -150,21 +150,22 @@ def _failure(error: Exception, base: str) -> FetchError:
     if isinstance(error, http.TimeoutException):
         found = FetchError("the server fell silent")
     else:
-        found = failure(cause) if cause is not None else FetchError("the connection broke")
+        found = as_fetch_error(cause) if cause is not None else FetchError("the connection broke")
     found.reached = not connecting or isinstance(cause, ssl.SSLError)
     if not found.reached:
-        found.reason += network.way(base)
+        found.reason += network.proxy_remark(base)
     return found
 
 
-def refused(dataset: DataSet, failure: FetchError, base: str, secret: str | None, path: str = "") -> DlkitError | None:
-    """The error for an answer that says no, whichever way it is asked: 401, 403, 404; None for any other.
+def refusal_error(
+    dataset: DatasetInfo, failure: FetchError, base: str, secret: str | None, path: str = ""
+) -> DlkitError | None:
+    """The error for a refusal (401, 403 or 404); None for any other failure.
 
-    `path` is the file that was asked for, which the hub has listed, or "" for the list itself.
-
-    A storage host that refuses a signed address has only let it expire.
+    `path` is the requested file, which the hub has listed, or "" for the listing itself. A refusal by a storage host
+    only means that a signed address has expired.
     """
-    if failure.url and origin(failure.url) != origin(base):
+    if failure.url and url_origin(failure.url) != url_origin(base):
         return None
     page = f"{base}/datasets/{dataset.repo}"
     if failure.status == 401 and secret:

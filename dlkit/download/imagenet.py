@@ -1,10 +1,10 @@
-"""ImageNet-1k from the user's own copy: the official archives, or a folder a class; written as Parquet like the hub's.
+"""ImageNet-1k from the user's own copy, the official archives or class folders, converted to Parquet like the hub's.
 
     DIR/ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz      (image-net.org)
     DIR/train/n01440764/*.JPEG, DIR/val/n01440764/*.JPEG, at any depth, the splits in any spelling
 
-A class is the place of its WordNet id among all, sorted, as on the hub. In the official archives the validation images
-are unlabelled; the development kit has their ground truth, in ids of its own.
+A class index is the position of the WordNet id among all of them, sorted, as on the hub. In the official archives the
+validation images are unlabelled; the development kit has their ground truth, in ids of its own.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import parquet
 
-from dlkit.data.images.class_folders import Examples, class_files, split_folders
+from dlkit.data.images.class_folders import Examples, find_class_images, split_folders
 from dlkit.download import archives
-from dlkit.download.prepare import Step
+from dlkit.download.request import Step
 from dlkit.errors import DlkitError
 
 TRAIN, VALIDATION, KIT = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar", "ILSVRC2012_devkit_t12.tar.gz"
@@ -34,18 +34,18 @@ _SCHEMA = pa.schema([("image", pa.struct([("bytes", pa.binary()), ("path", pa.st
 Example = tuple[str, bytes, int]  # name, encoded image, class
 
 
-def write(own: Path, target: Path, step: Step) -> tuple[dict[str, int], Counter[str]]:
-    """Write `target`/data/SPLIT-*.parquet and return the rows of each split, and which files were left out.
+def write_imagenet_shards(own: Path, target: Path, step: Step) -> tuple[dict[str, int], Counter[str]]:
+    """Write `target`/data/SPLIT-*.parquet; returns the rows of each split, and the files left out by suffix.
 
     Raises:
-        DlkitError: neither the archives nor the folders are there, or an archive is damaged or has what it must not.
+        DlkitError: there are neither archives nor folders, or an archive is damaged or has an unsafe member.
     """
     left_out: Counter[str] = Counter()
     if (own / TRAIN).is_file() and (own / VALIDATION).is_file() and (own / KIT).is_file():
         ids, truth = _kit(own / KIT)
         splits = {"train": _train(own / TRAIN, ids), "validation": _validation(own / VALIDATION, truth)}
     elif {"train", "val"} <= (folders := split_folders(own, complete=False)).keys():
-        found, _, tally = class_files(own, splits=("train", "val"))
+        found, _, tally = find_class_images(own, splits=("train", "val"))
         splits = {"train": _files(found["train"]), "validation": _files(found["val"])}
         # the labels of ImageNet's test images are secret
         left_out = tally.left_out + Counter(f"folder {name}" for name in folders if name == "test")
@@ -58,7 +58,7 @@ def write(own: Path, target: Path, step: Step) -> tuple[dict[str, int], Counter[
 
 
 def _shards(folder: Path, split: str, examples: Iterator[Example], step: Step) -> int:
-    """Parquet files of about 400 MB, named as the hub's."""
+    """Write Parquet files of about 400 MB, named like the hub's; returns the number of rows."""
     folder.mkdir(parents=True, exist_ok=True)
     shards: list[Path] = []
     writer, size, rows = None, 0, 0
@@ -95,25 +95,25 @@ def _flush(writer: parquet.ParquetWriter, batch: list[Example]) -> None:
 
 
 def _kit(path: Path) -> tuple[list[str], list[int]]:
-    """The WordNet ids, sorted, and the class of each validation image in the order of their names."""
+    """The sorted WordNet ids, and the class index of each validation image in the order of file names."""
     from scipy.io import loadmat
 
-    meta, truth = archives.members(path, (_META, _TRUTH))
+    meta, truth = archives.read_members(path, (_META, _TRUTH))
     names: dict[int, str] = {}
     for row in loadmat(io.BytesIO(meta), squeeze_me=True)["synsets"]:
-        if int(row["num_children"]) == 0:  # the thousand classes are leaves; the others are above them
+        if int(row["num_children"]) == 0:  # the thousand classes are the leaves of the hierarchy
             names[int(row["ILSVRC2012_ID"])] = str(row["WNID"])
     ids = sorted(names.values())
-    place = {name: number for number, name in enumerate(ids)}
+    class_index = {name: index for index, name in enumerate(ids)}
     try:
-        return ids, [place[names[int(line)]] for line in truth.split()]
+        return ids, [class_index[names[int(line)]] for line in truth.split()]
     except (KeyError, ValueError) as error:
         raise DlkitError(f"{path.name}: the ground truth has {error}, which is no class") from error
 
 
 def _images(stream: tarfile.TarFile, name: str) -> Iterator[tuple[str, bytes]]:
     for member in stream:
-        archives.check(member, name)
+        archives.check_member(member, name)
         if member.isfile():
             content = stream.extractfile(member)
             assert content is not None
@@ -122,11 +122,11 @@ def _images(stream: tarfile.TarFile, name: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _train(path: Path, ids: list[str]) -> Iterator[Example]:
-    """An archive of archives, one a class."""
+    """The training images: an archive of archives, one a class."""
     try:
         with tarfile.open(path, "r:") as outer:
             for member in outer:
-                archives.check(member, path.name, _LARGEST_CLASS)
+                archives.check_member(member, path.name, _LARGEST_CLASS)
                 wordnet = member.name.removesuffix(".tar")
                 if wordnet not in ids:
                     raise DlkitError(f"{path.name}: {member.name!r} is none of the classes")

@@ -1,4 +1,4 @@
-"""What the environment says of the way to the network: proxies, and the authorities to believe."""
+"""Network settings of the environment: proxies and certificate authorities."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 from dlkit.download.failures import FetchError
 
-# OpenSSL's own two, then those of requests and curl.
+# OpenSSL's two variables, then those of requests and curl.
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def trust() -> ssl.SSLContext:
-    """The certificate authorities to believe: those that the environment names, else the system's.
+def ssl_context() -> ssl.SSLContext:
+    """A context that trusts the certificate authorities named by the environment, else the system's.
 
     Raises:
-        FetchError: what it names is not there, or has no certificates.
+        FetchError: the named file or folder does not exist, or has no certificates.
     """
     named = next(((name, os.environ[name]) for name in _AUTHORITIES if os.environ.get(name)), ("", ""))
     return _context(*named)
@@ -27,7 +27,7 @@ def trust() -> ssl.SSLContext:
 
 @functools.cache
 def _context(variable: str, place: str) -> ssl.SSLContext:
-    """Made once: it reads certificates."""
+    """Cached, since it reads certificates."""
     try:
         folder = Path(place).is_dir()
         return ssl.create_default_context(
@@ -41,10 +41,10 @@ def _context(variable: str, place: str) -> ssl.SSLContext:
 
 
 def proxies() -> dict[str, str]:
-    """Scheme -> the proxy's address: $HTTP_PROXY, $HTTPS_PROXY or $ALL_PROXY, or the system's settings.
+    """Scheme -> address of its proxy, by $HTTP_PROXY, $HTTPS_PROXY and $ALL_PROXY, or the system's settings.
 
     Raises:
-        FetchError: a proxy that does not speak HTTP.
+        FetchError: a proxy is not an HTTP proxy.
     """
     found = urllib.request.getproxies()
     chosen = {scheme: found.get(scheme) or found.get("all", "") for scheme in ("http", "https")}
@@ -61,8 +61,8 @@ def proxies() -> dict[str, str]:
     return {scheme: address for scheme, address in chosen.items() if address}
 
 
-def way(url: str) -> str:
-    """` (through the proxy HOST:PORT)` where one stands between here and a web address, else nothing."""
+def proxy_remark(url: str) -> str:
+    """` (through the proxy HOST:PORT)` if a proxy is used for an address, else an empty string."""
     parts = urlsplit(url)
     address = proxies().get(parts.scheme, "")
     if not address or urllib.request.proxy_bypass(parts.netloc):

@@ -1,4 +1,4 @@
-"""Several files at once, each in a thread of its own."""
+"""Transfer several files at once, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -8,31 +8,32 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlkit.data.registry import DataSet
-from dlkit.data.store import File
+from dlkit.data.registry import DatasetInfo
+from dlkit.data.store import StoredFile
 from dlkit.download import hub, web
 from dlkit.download.failures import FetchError
-from dlkit.download.files import RemoteFile
-from dlkit.download.order import Order, Reporter
-from dlkit.download.transfer import Monitor, fetch
+from dlkit.download.remote_files import RemoteFile
+from dlkit.download.request import DownloadRequest, Reporter
+from dlkit.download.retries import TransferMonitor
+from dlkit.download.transfer import fetch_file
 
 
-def fetch_all(
-    dataset: DataSet, wanted: Sequence[RemoteFile], raw: Path, order: Order, reporter: Reporter
-) -> dict[str, File]:
-    """Bring all files to the folder `raw`; path -> size and sha256. The first error ends the others.
+def fetch_files(
+    dataset: DatasetInfo, wanted: Sequence[RemoteFile], raw: Path, request: DownloadRequest, reporter: Reporter
+) -> dict[str, StoredFile]:
+    """Fetch all files into the folder `raw`; returns path -> size and sha256. The first error cancels the others.
 
     Raises:
-        FetchError, DlkitError, CancelledError: as `fetch` does.
+        FetchError, DlkitError, CancelledError: as `fetch_file` does.
     """
     halt = threading.Event()
-    monitor = Monitor(reporter.at, reporter.note, halt)
+    monitor = TransferMonitor(reporter.at, reporter.note, halt)
     tasks: queue.SimpleQueue[RemoteFile] = queue.SimpleQueue()
     for file in wanted:
         tasks.put(file)
-    results: queue.SimpleQueue[tuple[RemoteFile, File | BaseException]] = queue.SimpleQueue()
-    base = hub.endpoint(order.mirror) if order.directory is None else ""
-    secret = hub.token() if base else None
+    results: queue.SimpleQueue[tuple[RemoteFile, StoredFile | BaseException]] = queue.SimpleQueue()
+    base = hub.hub_endpoint(request.mirror) if request.directory is None else ""
+    secret = hub.hub_token() if base else None
 
     def work() -> None:
         while not halt.is_set():
@@ -40,32 +41,32 @@ def fetch_all(
                 file = tasks.get_nowait()
             except queue.Empty:
                 return
-            own = bool(file.url) and web.origin(file.url) == web.origin(base)
+            own = bool(file.url) and web.url_origin(file.url) == web.url_origin(base)
             try:
-                results.put((file, fetch(file, raw, secret if own else None, order.patience, monitor)))
+                results.put((file, fetch_file(file, raw, secret if own else None, request.retry_policy, monitor)))
             except BaseException as error:
                 results.put((file, error))
                 return
 
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(order.jobs, len(wanted)))]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(request.jobs, len(wanted)))]
     for thread in threads:
         thread.start()
-    fetched: dict[str, File] = {}
+    fetched: dict[str, StoredFile] = {}
     try:
         while len(fetched) < len(wanted):
-            order.check()
+            request.check()
             try:
                 file, result = results.get(timeout=0.1)
             except queue.Empty:
                 continue
             if isinstance(result, FetchError):
-                raise hub.refused(dataset, result, base, secret, file.path) or result
+                raise hub.refusal_error(dataset, result, base, secret, file.path) or result
             if isinstance(result, BaseException):
                 raise result
             fetched[file.path] = result
     finally:
         halt.set()
-        deadline = time.monotonic() + 0.5  # a thread that waits for the network may need longer: it is a daemon
+        deadline = time.monotonic() + 0.5  # threads that wait for the network may take longer; they are daemons
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
     return fetched

@@ -1,4 +1,4 @@
-"""Where a data set comes from: the files that the mirror or the hub has of it, asked for with patience."""
+"""Find the files of a data set: in a mirror directory, on the hub, or in the authors' archive."""
 
 from __future__ import annotations
 
@@ -8,70 +8,73 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dlkit.data.registry import DataSet
-from dlkit.download import files, hub
+from dlkit.data.registry import DatasetInfo
+from dlkit.download import hub, remote_files
 from dlkit.download.failures import FetchError
-from dlkit.download.files import Listing
-from dlkit.download.order import Order, Reporter
-from dlkit.download.transfer import CancelledError
+from dlkit.download.remote_files import Listing
+from dlkit.download.request import DownloadRequest, Reporter
+from dlkit.download.retries import CancelledError
 from dlkit.errors import DlkitError
 
 
 @contextmanager
-def web_errors(dataset: DataSet, order: Order) -> Iterator[None]:
-    """A failure of the network as an error for the user."""
+def web_errors(dataset: DatasetInfo, request: DownloadRequest) -> Iterator[None]:
+    """Turn network failures into errors for the user."""
     try:
         yield
     except FetchError as failure:
-        place = order.mirror or hub.endpoint(None)
+        place = request.mirror or hub.hub_endpoint(None)
         hint = failure.hint or "check the network, the proxy and --mirror; giving the command again goes on from here"
         raise DlkitError(f"cannot fetch {dataset.name} from {place}: {failure.reason}", hint) from failure
 
 
-def listing(dataset: DataSet, order: Order, reporter: Reporter) -> Listing:
-    """The files to fetch, from the mirror or the hub; the authors' archive where the hub fails.
+def list_remote_files(dataset: DatasetInfo, request: DownloadRequest, reporter: Reporter) -> Listing:
+    """The files to fetch, from the mirror or the hub, or the authors' archive if the hub fails.
 
     Raises:
-        FetchError: the hub was not reached, or did not answer well.
-        DlkitError: the source has not all of it.
+        FetchError: the hub was not reached, or its answer is invalid.
+        DlkitError: the source lacks some of the files.
     """
-    if order.directory is not None:
-        return _in_directory(dataset, order.directory)
-    base, secret = hub.endpoint(order.mirror), hub.token()
+    if request.directory is not None:
+        return _in_directory(dataset, request.directory)
+    base, secret = hub.hub_endpoint(request.mirror), hub.hub_token()
     try:
-        return _patiently(lambda: hub.listing(dataset, base, secret, order.patience.timeout), base, order, reporter)
+        return _with_retries(
+            lambda: hub.list_hub(dataset, base, secret, request.retry_policy.timeout), base, request, reporter
+        )
     except (FetchError, DlkitError) as error:
-        if dataset.archive is None or order.mirror:
+        if dataset.archive is None or request.mirror:
             raise
         reporter.note(f"{base}: {error}; taking the authors' archive from {dataset.archive.url}")
-        return files.of_archive(dataset.archive)
+        return remote_files.list_archive(dataset.archive)
 
 
-def _in_directory(dataset: DataSet, mirror: Path) -> Listing:
-    listing = files.of_directory(dataset, mirror)
+def _in_directory(dataset: DatasetInfo, mirror: Path) -> Listing:
+    listing = remote_files.list_directory(dataset, mirror)
     if listing is None:
         raise DlkitError(f"{mirror} has nothing of {dataset.name}", f"expected {mirror}/{dataset.source}/*.parquet")
-    lack = files.missing(dataset, [file.path for file in listing.files if file.split])
+    lack = remote_files.missing_files(dataset, [file.path for file in listing.files if file.split])
     if lack and any(file.split for file in listing.files):
         raise DlkitError(f"{mirror} has not all of {dataset.name}: {lack}", f"in {dataset.source}")
     return listing
 
 
-def _patiently(ask: Callable[[], Listing], base: str, order: Order, reporter: Reporter) -> Listing:
-    """Ask until there is an answer or patience ends. In a thread of its own, so that it can be stopped."""
+def _with_retries(ask: Callable[[], Listing], base: str, request: DownloadRequest, reporter: Reporter) -> Listing:
+    """Ask until there is an answer or the retry policy gives up."""
     tries = 0
     while True:
         try:
-            return _stoppable(ask, order)
+            return _cancellable(ask, request)
         except FetchError as failure:
             tries += 1
-            seconds = order.patience.wait(failure, tries)
+            seconds = request.retry_policy.wait(failure, tries)
             reporter.note(f"{base}: {failure.reason}; trying again in {seconds:.1f} s")
-            if order.stop.wait(seconds):
+            if request.stop.wait(seconds):
                 raise CancelledError from failure
 
 
-def _stoppable(ask: Callable[[], Listing], order: Order) -> Listing:
+def _cancellable(ask: Callable[[], Listing], request: DownloadRequest) -> Listing:
+    """Ask in a thread of its own, so that it can be cancelled."""
     answers: queue.SimpleQueue[Listing | BaseException] = queue.SimpleQueue()
 
     def run() -> None:
@@ -82,7 +85,7 @@ def _stoppable(ask: Callable[[], Listing], order: Order) -> Listing:
 
     threading.Thread(target=run, daemon=True).start()
     while True:
-        order.check()
+        request.check()
         try:
             answer = answers.get(timeout=0.1)
         except queue.Empty:

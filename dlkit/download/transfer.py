@@ -1,7 +1,8 @@
-"""Fetch one file so that nothing that has arrived is fetched again: appended to a partial file, hashed on the way.
+"""Fetch one file, resumably: bytes are appended to a partial file and hashed on the way.
 
-A partial file is named by the identity of its content. It survives kills; the next process hashes what is there and
-asks for the rest by a ranged request. The file gets its name only once its size and hash are right.
+A partial file is named by the identity of its content and survives kills: the next process hashes what is there, and
+requests the rest by a range. The file gets its final name once its size and hash are right. A `.seal` beside it then
+records identity, size and sha256.
 """
 
 from __future__ import annotations
@@ -9,90 +10,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from dlkit.data.registry import size_text
-from dlkit.data.store import File
+from dlkit.data.store import StoredFile
 from dlkit.download import failures, web
 from dlkit.download.failures import FetchError
-from dlkit.download.files import RemoteFile
-from dlkit.download.hashing import Hashing
+from dlkit.download.hashing import HashingThread
+from dlkit.download.remote_files import RemoteFile
+from dlkit.download.retries import RetryPolicy, TransferMonitor
 from dlkit.errors import DlkitError
+from dlkit.memory import size_text
 
-_BLOCK = 1 << 18  # read, written and hashed at once: a block that stays in the processor's cache
-_PROGRESS_BYTES = 1 << 16  # a try that brought less than this counts as one that brought nothing
-_SLOWEST, _SLOW_SECONDS = 512, 60.0  # fewer bytes a second than this, for so long, is a stall
-_LONGEST_WAIT = 30.0
-
-
-class CancelledError(Exception):
-    """Somebody asked to stop."""
+_BLOCK = 1 << 18  # bytes read, written and hashed at once; they stay in the processor's cache
+_PROGRESS_BYTES = 1 << 16  # a try that brought fewer counts as one without progress
+_SLOWEST, _SLOW_SECONDS = 512, 60.0  # a stall: fewer bytes per second, for this long
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How much to put up with.
-
-    Args:
-        retries: tries in a row that bring nothing, after the first.
-        timeout: seconds to wait for the network each time.
-        first_wait: seconds before the first retry; each later one waits twice as long, up to 30 s.
-        longest_request: seconds that a server may ask to wait (Retry-After).
-    """
-
-    retries: int = 5
-    timeout: float = 20.0
-    first_wait: float = 0.5
-    longest_request: float = 300.0
-
-    def wait(self, failure: FetchError, tries: int) -> float:
-        """Seconds to wait after so many failed tries in a row. Raises the failure if patience is at an end."""
-        limit = min(self.retries, failure.most if failure.reached else 2)
-        asked = failure.retry_after
-        if not failure.transient or tries > limit:
-            raise failure
-        if asked is not None and asked > self.longest_request:
-            failure.reason += f"; the server asks to wait {asked:.0f} s"
-            raise failure
-        wait = min(_LONGEST_WAIT, self.first_wait * 2 ** (tries - 1)) * random.uniform(0.75, 1.25)
-        return max(wait, asked or 0.0)
-
-
-@dataclass
-class Monitor:
-    """What a transfer tells, from its own thread, and what it listens to.
-
-    Args:
-        at: called with a file's path and how many of its bytes are here.
-        note: called with a remark.
-        stop: set to make every transfer end.
-    """
-
-    at: Callable[[str, int], None]
-    note: Callable[[str], None]
-    stop: threading.Event
-
-    def sleep(self, seconds: float) -> None:
-        if self.stop.wait(seconds):
-            raise CancelledError
-
-    def check(self) -> None:
-        if self.stop.is_set():
-            raise CancelledError
-
-
-def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience, monitor: Monitor) -> File:
-    """Bring a file to `folder`/`file.path` and return its size and sha256.
+def fetch_file(
+    file: RemoteFile, folder: Path, token: str | None, policy: RetryPolicy, monitor: TransferMonitor
+) -> StoredFile:
+    """Fetch a file to `folder`/`file.path`, with retries; returns its size and sha256.
 
     Raises:
         FetchError: the server cannot be reached, or does not deliver what it announced.
         DlkitError: the disk is full or read-only, or a local source cannot be read.
-        CancelledError: `monitor.stop` was set; what has arrived stays.
+        CancelledError: `monitor.stop` was set; the partial file is kept.
     """
     target = folder / file.path
     identity = hashlib.sha256(file.identity.encode()).hexdigest()[:16]
@@ -111,16 +54,16 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
         raise failures.disk_error(error, target) from error
     tries = 0
     while True:
-        attempt = _Attempt(file, partial, token, patience.timeout, monitor)
+        attempt = _Attempt(file, partial, token, policy.timeout, monitor)
         try:
             digests = attempt.run()
             break
         except FetchError as failure:
             tries = 1 if attempt.received >= _PROGRESS_BYTES and failure.transient else tries + 1
-            seconds = patience.wait(failure, tries)
+            seconds = policy.wait(failure, tries)
             monitor.note(f"{file.path}: {failure.reason}; trying again in {seconds:.1f} s")
             monitor.sleep(seconds)
-    done = File(file.path, partial.stat().st_size, digests)
+    done = StoredFile(file.path, partial.stat().st_size, digests)
     try:
         _write(seal, json.dumps({"identity": identity, "size": done.size, "sha256": done.sha256}))
         partial.replace(target)
@@ -129,12 +72,12 @@ def fetch(file: RemoteFile, folder: Path, token: str | None, patience: Patience,
     return done
 
 
-def _sealed(path: str, target: Path, seal: Path, identity: str) -> File | None:
-    """The file, if an earlier process completed it."""
+def _sealed(path: str, target: Path, seal: Path, identity: str) -> StoredFile | None:
+    """The file, if an earlier process has completed it."""
     try:
         values = json.loads(seal.read_bytes())
         if values["identity"] == identity and target.stat().st_size == values["size"]:
-            return File(path, values["size"], values["sha256"])
+            return StoredFile(path, values["size"], values["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     return None
@@ -147,17 +90,19 @@ def _write(path: Path, text: str) -> None:
 
 
 class _Attempt:
-    """One try: whatever the partial file holds, then the rest from the source, then the check."""
+    """One try: hash what the partial file holds, receive the rest, check the digest."""
 
-    def __init__(self, file: RemoteFile, partial: Path, token: str | None, timeout: float, monitor: Monitor) -> None:
+    def __init__(
+        self, file: RemoteFile, partial: Path, token: str | None, timeout: float, monitor: TransferMonitor
+    ) -> None:
         self.file, self.partial, self.token, self.timeout, self.monitor = file, partial, token, timeout, monitor
-        self.received = 0  # bytes that this try brought
-        self.offset = 0  # bytes of the file that are hashed and on the disk
-        self.hashing: Hashing | None = None
+        self.received = 0  # bytes received in this try
+        self.offset = 0  # bytes of the file that are on the disk and hashed
+        self.hashing: HashingThread | None = None
         self.output: int = -1
 
     def run(self) -> str:
-        """The sha256 of the whole file, which is what was announced."""
+        """Complete the partial file; returns its sha256, after comparing it with the announced digest."""
         try:
             self.output = os.open(self.partial, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
         except OSError as error:
@@ -167,7 +112,7 @@ class _Attempt:
             self._recover()
             if self.file.size is None or self.offset < self.file.size:
                 self._receive_local() if self.file.local else self._receive()
-            os.fsync(self.output)  # while the last blocks are hashed
+            os.fsync(self.output)  # while the last blocks are being hashed
             return self._checked()
         finally:
             self._drop()
@@ -176,7 +121,7 @@ class _Attempt:
     def _begin(self) -> None:
         self._drop()
         algorithms = dict.fromkeys(["sha256", *(self.file.check or ())[:1]])
-        self.hashing, self.offset = Hashing(list(algorithms), self.file.size), 0
+        self.hashing, self.offset = HashingThread(list(algorithms), self.file.size), 0
 
     def _drop(self) -> None:
         if self.hashing is not None:
@@ -184,7 +129,7 @@ class _Attempt:
             self.hashing = None
 
     def _recover(self) -> None:
-        """Hash what an earlier try left."""
+        """Hash what earlier tries have left."""
         size = os.fstat(self.output).st_size
         if self.file.size is not None and size > self.file.size:
             os.ftruncate(self.output, 0)
@@ -199,8 +144,8 @@ class _Attempt:
         self.hashing.update(block)
         self.offset += len(block)
 
-    def _forget(self) -> None:
-        """Start from nothing."""
+    def _restart(self) -> None:
+        """Discard the partial file's content."""
         os.ftruncate(self.output, 0)
         os.lseek(self.output, 0, os.SEEK_SET)
         self._begin()
@@ -231,13 +176,13 @@ class _Attempt:
     def _receive(self) -> None:
         self.monitor.check()
         try:
-            response = web.get(self.file.url, self.token, self.timeout, self.offset)
+            response = web.http_get(self.file.url, self.token, self.timeout, self.offset)
         except FetchError as failure:
-            if failure.status == 416:  # the server's file is shorter than what is here
-                self._forget()
+            if failure.status == 416:  # the server's file is shorter than the partial one
+                self._restart()
                 failure.transient = True
-            if failure.status == 403 and web.origin(failure.url) != web.origin(self.file.url):
-                failure.transient, failure.most = True, 2  # a signed address that expired: the hub gives a new one
+            if failure.status == 403 and web.url_origin(failure.url) != web.url_origin(self.file.url):
+                failure.transient, failure.most = True, 2  # an expired signed address; the hub issues a new one
             raise
         with response:
             self._announced(response.status, response.headers)
@@ -246,12 +191,12 @@ class _Attempt:
                 try:
                     block = response.read1(_BLOCK)
                 except Exception as error:
-                    raise failures.failure(error) from error
+                    raise failures.as_fetch_error(error) from error
                 if not block:
                     break
                 self.monitor.check()
                 if self.file.size is not None and self.offset + len(block) > self.file.size:
-                    self._forget()
+                    self._restart()
                     raise FetchError(
                         f"the server sent more than the {self.file.size} bytes that were announced", most=2
                     )
@@ -265,7 +210,7 @@ class _Attempt:
             raise FetchError(f"the transfer ended {size_text(self.file.size - self.offset)} too early")
 
     def _announced(self, status: int, headers: object) -> None:
-        """Compare what the response announces with what was asked for."""
+        """Compare the response's headers with the request."""
         get = headers.get  # pyright: ignore[reportAttributeAccessIssue]
         length, kind = get("Content-Length"), (get("Content-Type") or "").partition(";")[0].strip().lower()
         if kind == "text/html":
@@ -274,24 +219,24 @@ class _Attempt:
             begin, _, total = (get("Content-Range") or "").removeprefix("bytes ").replace("-", "/").partition("/")
             total = total.rpartition("/")[2]
             if begin != str(self.offset):
-                self._forget()
+                self._restart()
                 raise FetchError("the server sent another range than was asked for")
         else:
-            if self.offset:  # it does not know ranges: all from the start
-                self._forget()
+            if self.offset:  # the server ignores ranges and sends everything
+                self._restart()
             total = length
         size = self.file.size
         if size is not None and total and total.isdigit() and int(total) != size:
             raise FetchError(f"the server announces {int(total):,} bytes, {size:,} were expected", most=2)
 
     def _checked(self) -> str:
-        """The sha256. Raises FetchError, and forgets what is there, if the hash is not the one that was stated."""
+        """The sha256. If the stated digest differs, discards the content and raises FetchError."""
         assert self.hashing is not None
         digests, self.hashing = self.hashing.finish(), None
         if self.file.check is not None:
             algorithm, expected = self.file.check
             if digests[algorithm] != expected:
-                self._forget()
+                self._restart()
                 self.received = 0
                 raise FetchError(
                     f"what arrived is damaged: {algorithm} {digests[algorithm][:12]}..., {expected[:12]}... expected",

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from dlkit.information import measures
-from dlkit.plotting import BLUE, VERMILION, axes, save
+from dlkit.plotting import BLUE, VERMILION, make_axes, save_figure
 
 MOST_BARS = 64
 
 
 def plot_bernoulli_entropy(target: Path, p: float, unit: str, base: float) -> None:
     """Plot the entropy of a Bernoulli variable over its probability, and mark that of p."""
-    figure, axis = axes(5.0, 3.6)
+    figure, axis = make_axes(5.0, 3.6)
     heads = np.linspace(0, 1, 401)
     axis.plot(heads, measures.shannon_entropy(np.stack([heads, 1 - heads], axis=-1), base), color=BLUE)
     mine = float(measures.shannon_entropy(np.array([p, 1 - p]), base))
@@ -24,7 +24,7 @@ def plot_bernoulli_entropy(target: Path, p: float, unit: str, base: float) -> No
     axis.set_xlabel("probability of the first outcome")
     axis.set_ylabel(f"entropy ({unit})")
     axis.set_title("entropy of a Bernoulli random variable")
-    save(figure, target)
+    save_figure(figure, target)
 
 
 def plot_code_lengths(
@@ -32,7 +32,7 @@ def plot_code_lengths(
 ) -> None:
     """Plot the length of each symbol's code word beside the ideal length -log2 p, most likely symbols first."""
     likeliest = sorted(range(len(symbols)), key=lambda index: ideal[index])[:MOST_BARS]
-    figure, axis = axes(max(4.5, 0.28 * len(likeliest) + 2), 3.6)
+    figure, axis = make_axes(max(4.5, 0.28 * len(likeliest) + 2), 3.6)
     x = np.arange(len(likeliest))
     axis.bar(x - 0.2, [ideal[index] for index in likeliest], 0.4, color=BLUE, label="ideal: -log2 p")
     if code:
@@ -44,14 +44,14 @@ def plot_code_lengths(
     )
     axis.set_title("length of code words")
     axis.legend(frameon=False)
-    save(figure, target)
+    save_figure(figure, target)
 
 
 def plot_entropy_by_order(
     target: Path, entropies: Sequence[float], corrected: Sequence[float], what: str, unit: str
 ) -> None:
     """Plot the conditional entropy of a symbol over the order: how many preceding symbols are known."""
-    figure, axis = axes(5.0, 3.6)
+    figure, axis = make_axes(5.0, 3.6)
     k = range(len(entropies))
     axis.plot(k, entropies, "o-", color=BLUE, label="plug-in")
     axis.plot(k, corrected, "s--", color=VERMILION, label="Miller-Madow", markersize=4)
@@ -61,7 +61,7 @@ def plot_entropy_by_order(
     axis.set_ylabel(f"entropy ({unit} each)")
     axis.set_title(f"entropy of {what}")
     axis.legend(frameon=False)
-    save(figure, target)
+    save_figure(figure, target)
 
 
 def _printable(symbol: str) -> str:

@@ -70,13 +70,13 @@ def read_rows(text: str, name: str, table: bool = False, counts: bool = False) -
     path = None if text == "-" else Path(text)
     if path is not None and not path.exists():
         raise RequestError(f"--{name} {text}: neither numbers nor a file", f"dlkit entropy --{name} 0.4,0.4,0.2")
-    where = text_input.name_of(path)
+    where = text_input.source_name(path)
     try:
         data = text_input.read_bytes(path, MOST_BYTES, "a list of numbers")
     except OSError as error:
         raise DlkitError(f"cannot read {where}: {error.strerror}") from error
     # a symbol may hold any bytes; in place of a number, invalid ones are reported as no number
-    return _parse(text_input.decoded(data, where, "surrogateescape"), where, table, counts)
+    return _parse(text_input.decode_text(data, where, "surrogateescape"), where, table, counts)
 
 
 def _looks_like_numbers(text: str) -> bool:

@@ -28,7 +28,7 @@ def rows_at_once(model: GPT, longest: int) -> int:
     # keys and values of each layer, twice, since they may have to be moved
     cache = 2 * len(model.blocks) * 2 * width * slots
     one = cache + _PREFILL * width * min(longest, model.context) + _SAMPLING * model.vocabulary
-    room = memory.free(str(model.tokens.weight.device))
+    room = memory.free_memory(str(model.tokens.weight.device))
     most = _BATCH_BYTES if room is None else min(_BATCH_BYTES, room // 2)
     return max(1, most // (one * model.tokens.weight.element_size()))
 

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from dlkit.metrics.ood import separation
-from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, axes, save
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_axes, save_figure
 
 _NAMES = {
     "msp": "maximum softmax probability",
@@ -32,7 +32,7 @@ def draw_ood_histogram(
         target: the file.
         title: of the figure.
     """
-    figure, panels = axes(3.6 * len(in_distribution), 3.8, columns=len(in_distribution))
+    figure, panels = make_axes(3.6 * len(in_distribution), 3.8, columns=len(in_distribution))
     for axis, (score, values) in zip(panels, in_distribution.items(), strict=True):
         everything = np.concatenate([values.numpy(), *(scores[score].numpy() for scores in ood.values())])
         low, high = float(everything.min()), float(everything.max())
@@ -50,4 +50,4 @@ def draw_ood_histogram(
         axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
     panels[0].set_ylabel("share of the examples")
     figure.suptitle(title)
-    save(figure, target)
+    save_figure(figure, target)

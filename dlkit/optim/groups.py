@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from torch import nn
 
 from dlkit.annotations import Gt, Le, Positive
-from dlkit.errors import RequestError, one_of
+from dlkit.errors import RequestError, require_choice
 
 Decay = Literal["weights", "all"]
 
@@ -36,7 +36,7 @@ def parameter_groups(
         RequestError: layer_decay or head_factor is set, and the model does not say what its layers are; an
             unknown decay.
     """
-    one_of("decay", decay, get_args(Decay))
+    require_choice("decay", decay, get_args(Decay))
     layers = _layers(model)
     if not layers and (layer_decay != 1 or head_factor != 1):
         raise RequestError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
-from dlkit.errors import one_of
+from dlkit.errors import require_choice
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require_option
 from dlkit.optim.many import Many, add_, many
@@ -177,7 +177,9 @@ class Muon(AdamW):
         super().check(group)
         require_option(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
         require_option(group, "ns_steps", lambda value: 1 <= value < 100, "from 1 to 99")
-        one_of("adjust_lr_fn", group["adjust_lr_fn"] or "original", get_args(Scale))  # torch's twin may have None
+        require_choice(
+            "adjust_lr_fn", group["adjust_lr_fn"] or "original", get_args(Scale)
+        )  # torch's twin may have None
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         if _goes_by_adamw(parameter, group):

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError
-from dlkit.text_input import json_mapping, ordinary
+from dlkit.text_input import ordinary_file, read_json_mapping
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A mapping. Raises DlkitError where there is none, or none that can be read."""
-    return json_mapping(file, "is the download whole?")
+    return read_json_mapping(file, "is the download whole?")
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -47,6 +47,6 @@ def _read(file: Path) -> dict[str, Tensor]:
         why = f"; {old[0]} is a pickle, which dlkit does not open" if old else ""
         raise DlkitError(f"no such file: {file}{why}", "save the model with safe serialization")
     try:
-        return load_file(ordinary(file))
+        return load_file(ordinary_file(file))
     except (SafetensorError, OSError) as error:
         raise DlkitError(f"{file} is damaged: {error}") from error

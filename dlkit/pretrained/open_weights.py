@@ -44,7 +44,7 @@ def open_language_weights(reference: str, checkpoint_name: str | None = None) ->
         if weights.family == "gpt":
             weights.ends |= tokenizer_files.end_token_ids(path, weights.tokenizer())
         return weights
-    run = run_reference.resolve(reference)
+    run = run_reference.resolve_run(reference)
     saved = read_checkpoint(run.choose(checkpoint_name), run.path)
     known = saved.description
     if "architecture" not in known:

@@ -23,7 +23,7 @@ from dlkit.recipe.find import locate
 from dlkit.recipe.merge import COMMAND_LINE, Merge, override, read_chain
 from dlkit.recipe.own_component import own_schema, require_kind
 from dlkit.recipe.strict_yaml import dotted
-from dlkit.text_input import opened_by_shell, special
+from dlkit.text_input import opened_by_shell, special_kind
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Recipe:
         if needed:
             from dlkit.data import store
 
-            store.require(needed)
+            store.require_dataset(needed)
         self._require("data", "path", "data.path says where the data is")
 
     def require_weights(self) -> None:
@@ -58,7 +58,7 @@ class Recipe:
         path = self.values[section].get(key)
         if path is not None and not Path(path).exists():
             raise DlkitError(f"no such file or folder: {path}", hint)
-        if path is not None and (kind := special(Path(path))):
+        if path is not None and (kind := special_kind(Path(path))):
             raise RequestError(f"{section}.{key}: {path} is {kind}, neither a file nor a folder", "give a path of one")
 
     @property

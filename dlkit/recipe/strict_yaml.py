@@ -67,7 +67,7 @@ def dotted(path: KeyPath) -> str:
 
 def read_yaml(path: Path | None, where: str) -> Document:
     """Read a file, or standard input for None; `where` is how messages name it. Raises OSError if it cannot be read."""
-    return parse_yaml(text_input.read_most(path, MAX_BYTES + 1), where)
+    return parse_yaml(text_input.read_start(path, MAX_BYTES + 1), where)
 
 
 def parse_yaml(data: bytes, where: str) -> Document:

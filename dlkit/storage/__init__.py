@@ -1,1 +1,1 @@
-"""What lies on disk: files that are whole or absent, folders that one process works in, and references to runs."""
+"""Storage: atomic files, locked folders, and references to runs."""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: written beside their final name, synced, then renamed."""
+"""Atomic files: written under a temporary name, synced, then renamed, so that they are complete or absent."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dlkit.errors import DlkitError, RequestError
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Generator[BinaryIO]:
-    """A binary file, to write and to read again, that takes its name at the end of the block. A link is followed.
+    """A binary file, open for writing and reading, that replaces `path` at the end of the block. Links are followed.
 
-    After an error or an interrupt, whatever had that name is as it was.
+    After an error or an interrupt, `path` is unchanged.
 
     Raises:
-        DlkitError: it cannot be written, or the name is that of something else than an ordinary file.
+        DlkitError: it cannot be written, or `path` is not an ordinary file.
     """
-    target = Path(os.path.realpath(path))  # Path.resolve raises an error of its own for links in a circle
+    target = Path(os.path.realpath(path))  # Path.resolve raises for circular links
     if target.exists() and not target.is_file():
         raise DlkitError(f"{path} is no ordinary file", "give the output a name of its own")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -44,15 +44,15 @@ def atomic_file(path: Path) -> Generator[BinaryIO]:
 
 
 def require_target(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
-    """Raise where the file that an option asks for could not be written: before the work is done, and not after.
+    """Check, before the work, that the output file of an option can be written after it.
 
     Args:
-        option: in whose words the errors are.
+        option: named in the errors.
         path: of the file.
-        suffixes: one of which it must end in.
+        suffixes: those allowed.
 
     Raises:
-        RequestError: another suffix, a folder, or a place in a folder that is not there.
+        RequestError: it has another suffix, is a folder, or its folder does not exist.
         DlkitError: the folder or the file cannot be written.
     """
     if path.is_dir():
@@ -77,13 +77,13 @@ def require_target(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
         raise DlkitError(f"{option} {path}: cannot write into {path.parent}: {error.strerror}") from error
 
 
-def unfinished(path: Path) -> list[Path]:
-    """What processes that were killed while they wrote `path` left beside it."""
+def unfinished_files(path: Path) -> list[Path]:
+    """Temporary files left by processes that were killed while they wrote `path`."""
     return list(path.parent.glob(f".{path.name}.*.tmp"))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8; what is no text, as a byte in a file's name may be, is spelled out.
+    """Write a text in UTF-8; surrogates, such as undecodable bytes of file names, are escaped.
 
     Raises:
         DlkitError: as `atomic_file`.
@@ -93,7 +93,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """See to it that the names in a folder are on the disk."""
+    """Flush a folder's directory entries to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""A folder that one process at a time works in."""
+"""Locking of a folder, so that one process at a time works in it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ LOCK = ".lock"
 
 
 def lock_folder(folder: Path, option: str) -> FileLock:
-    """Lock a folder until the lock is released, or the process has ended.
+    """Lock a folder until the lock is released or the process ends.
 
     Args:
-        folder: is there.
-        option: of the command line, by which another folder is chosen.
+        folder: an existing folder.
+        option: the command-line option that chooses another one.
 
     Raises:
-        DlkitError: another process has it, or it cannot be written.
+        DlkitError: another process holds the lock, or the folder cannot be written.
     """
     lock = FileLock(folder / LOCK)
     try:

@@ -1,4 +1,4 @@
-"""What a RUN argument refers to: a run directory, a checkpoint in one, or one read from standard input. No torch."""
+"""RUN arguments: a run directory, a checkpoint in one, or a reference on standard input. Free of torch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
 MANIFEST = "manifest.json"
 
 
-def directory_name(step: int) -> str:
-    """Of the checkpoint of a step."""
+def checkpoint_name(step: int) -> str:
+    """The folder name of the checkpoint of a step."""
     return f"step-{step:08d}"
 
 
 def step_folders(folder: Path) -> dict[int, bool]:
-    """Steps of the checkpoints in a folder, in ascending order: whether each is whole, and so has its manifest.
+    """The checkpoints in a folder: step -> whether it is complete, that is, has a manifest; steps ascend.
 
-    Whatever else lies there is none of a run's: other names, files, and links, which may lead to another run.
+    Anything else is ignored: other names, files, and links, which may lead to another run.
 
     Raises:
         DlkitError: the folder itself is a link.
@@ -39,11 +39,11 @@ def step_folders(folder: Path) -> dict[int, bool]:
         return {}
     found = {int(match[1]): path for path in folder.iterdir() if (match := re.fullmatch(r"step-(\d{8,18})", path.name))}
     own = {step: path for step, path in found.items() if path.is_dir() and not path.is_symlink()}
-    return {step: (own[step] / MANIFEST).is_file() for step in sorted(own) if own[step].name == directory_name(step)}
+    return {step: (own[step] / MANIFEST).is_file() for step in sorted(own) if own[step].name == checkpoint_name(step)}
 
 
 def require_inside(run: Path, path: Path) -> None:
-    """Raise DlkitError if `path`, of a run, leads out of it."""
+    """Raise DlkitError if `path` resolves to outside of the run."""
     target = Path(os.path.realpath(path))
     if not target.is_relative_to(os.path.realpath(run)):
         raise DlkitError(
@@ -53,7 +53,7 @@ def require_inside(run: Path, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A run and the checkpoint of it that is meant, None where the user named none."""
+    """A run, and the checkpoint that the user named, if any."""
 
     path: Path
     checkpoint: Path | None = None
@@ -63,9 +63,9 @@ class Run:
         return self.path / "recipe.yaml"
 
     def choose(self, name: str | None = None) -> Path:
-        """The checkpoint to use: `last`, `best`, a step, or by default the one given, else the best, else the last.
+        """The checkpoint of a name: `last`, `best` or a step; by default the one given, else the best, else the last.
 
-        `best` exists only where validation data picked it; nothing is ever picked by a test split.
+        `best` exists only if there was validation data; no checkpoint is ever selected on a test split.
 
         Raises:
             DlkitError: there is no such checkpoint.
@@ -75,7 +75,7 @@ class Run:
             if self.checkpoint is not None:
                 return self.checkpoint
             name = "best" if os.path.lexists(folder / "best") else "last"
-        path = folder / (directory_name(int(name)) if re.fullmatch("[0-9]{1,18}", name) else name)
+        path = folder / (checkpoint_name(int(name)) if re.fullmatch("[0-9]{1,18}", name) else name)
         require_inside(self.path, path)
         if not path.is_dir() or os.path.realpath(path.joinpath("..")) != os.path.realpath(folder):
             there = [entry.name for entry in sorted(folder.glob("[!.]*")) if (entry / MANIFEST).is_file()]
@@ -84,25 +84,25 @@ class Run:
         return path
 
 
-def require(reference: str) -> None:
-    """Raise DlkitError where there is nothing at a path; `-` is none. Cheap, to be asked before torch is imported."""
+def require_reference(reference: str) -> None:
+    """Raise DlkitError if a path does not exist, unless it is `-`. To be called before torch is imported."""
     if reference != "-" and not Path(reference).exists():
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
 
 
-def resolve(reference: str) -> Run:
-    """Find the run that a RUN argument names.
+def resolve_run(reference: str) -> Run:
+    """The run that a RUN argument refers to.
 
     Args:
         reference: a path, or `-` for a path or a JSON record with a `run` field on the first line of standard input.
 
     Raises:
-        RequestError: the path is neither a run nor a checkpoint, or standard input holds neither.
-        DlkitError: there is nothing at the path.
+        RequestError: the path is neither a run nor a checkpoint, or standard input does not name one.
+        DlkitError: the path does not exist.
     """
     if reference == "-":
         reference = _from_stdin()
-    require(reference)
+    require_reference(reference)
     path = Path(reference)
     if (path / "recipe.yaml").is_file():
         return Run(path)
@@ -117,7 +117,7 @@ def resolve(reference: str) -> Run:
 
 
 def _from_stdin() -> str:
-    line = text_input.decoded(sys.stdin.buffer.readline(_LONGEST + 1), "standard input", "surrogateescape").strip()
+    line = text_input.decode_text(sys.stdin.buffer.readline(_LONGEST + 1), "standard input", "surrogateescape").strip()
     if not line:
         raise RequestError("no run on standard input", _PIPE)
     if len(line) > (_LONGEST if line.startswith("{") else _LONGEST_PATH):

@@ -1,1 +1,1 @@
-"""Comparing optimizers: trials, engines that run them, the verdict over many runs, and its figures."""
+"""Sweeps: optimizers compared over learning rates, options and seeds."""

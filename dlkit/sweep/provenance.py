@@ -1,7 +1,7 @@
-"""How a race came about, in its folder: its recipe, where it was run, what was asked for, and how to repeat it.
+"""The provenance of a sweep, kept in its folder: recipe, environment, options, and the command that repeats it.
 
-    recipe.yaml       the recipe with every default written out; a surface has none
-    environment.json  versions, hardware, command line and the data's hashes, as `train` writes them
+    recipe.yaml       the recipe with every default written out (none for a surface)
+    environment.json  versions, hardware, command line and hashes of the data, as `train` writes them
     race.json         optimizers, learning rates, seeds, engine; and the command that repeats the race
 
 Free of torch.
@@ -17,27 +17,27 @@ from typing import Any
 
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
-from dlkit.text_input import json_mapping, ordinary
+from dlkit.text_input import ordinary_file, read_json_mapping
 
 RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
-# Options of the command that a repetition gives again, where they were given.
+# Options that the repeating command passes again if they were given.
 _OPTIONS = ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed", "metric", "target", "start", "device")
 
 
-def settle(folder: Path, recipe: str | None, environment: Mapping[str, Any]) -> list[str]:
-    """Write the recipe and the environment, or compare them with those that the race was begun with.
+def record_or_compare(folder: Path, recipe: str | None, environment: Mapping[str, Any]) -> list[str]:
+    """Write the recipe and the environment of a new sweep, or compare them with those it was started with.
 
     Returns:
-        What is different now and may change the numbers of the runs that are missing: versions, hardware.
+        Differences that may change the numbers of the remaining runs: versions, hardware.
 
     Raises:
-        RequestError: it was begun with another recipe, or on other data.
+        RequestError: the sweep was started with another recipe or on other data.
         DlkitError: a file cannot be read or written.
     """
     saved = folder / RECIPE
-    if recipe is not None and saved.exists() and ordinary(saved).read_text(encoding="utf-8") != recipe:
+    if recipe is not None and saved.exists() and ordinary_file(saved).read_text(encoding="utf-8") != recipe:
         raise RequestError(f"{saved} is another recipe than the one given", "choose another --out")
-    before = read(folder, ENVIRONMENT)
+    before = read_record(folder, ENVIRONMENT)
     if not before:
         if recipe is not None:
             write_text(saved, recipe)
@@ -52,31 +52,32 @@ def settle(folder: Path, recipe: str | None, environment: Mapping[str, Any]) -> 
     return [f"{name} was {old.get(name)}, now {new[name]}" for name in names]
 
 
-def read(folder: Path, name: str) -> dict[str, Any]:
-    """A JSON file of a race; empty if there is none, as in folders of earlier versions."""
+def read_record(folder: Path, name: str) -> dict[str, Any]:
+    """A JSON file of a sweep; empty if absent, as in folders of earlier versions."""
     path = folder / name
-    return json_mapping(path, "race again in another folder") if path.exists() else {}
+    return read_json_mapping(path, "race again in another folder") if path.exists() else {}
 
 
-def origin(recipe: Path) -> dict[str, Any]:
-    """race.json of the race in whose folder a recipe lies; empty where it is of none."""
-    return read(recipe.parent, RACE) if recipe.name == RECIPE else {}
+def origin_of_recipe(recipe: Path) -> dict[str, Any]:
+    """race.json of the sweep to whose folder a recipe belongs; empty if it belongs to none."""
+    return read_record(recipe.parent, RACE) if recipe.name == RECIPE else {}
 
 
-def write(
+def write_race_record(
     folder: Path, asked: Mapping[str, Any], on: Sequence[str], engine: str | None, size: int | None, remarks: list[str]
 ) -> None:
     """Write race.json.
 
     Args:
-        folder: of the race.
-        asked: the options that it was asked for with.
-        on: arguments of the command that repeats it: the recipe in the folder, and its changes; or the surface.
-        engine: by which it is run; None on a surface.
-        size: of its stacks.
-        remarks: what is different from when it was begun.
+        folder: of the sweep.
+        asked: the options of the command.
+        on: positional arguments of the command that repeats it: the recipe in the folder and its overrides, or the
+            surface.
+        engine: the engine; None on a surface.
+        size: runs per stack.
+        remarks: differences from the environment it was started in.
     """
-    earlier = read(folder, RACE).get("resumed", [])
+    earlier = read_record(folder, RACE).get("resumed", [])
     command = ["dlkit", "compare-optimizers", *on]
     for name in _OPTIONS:
         value = asked[name]
@@ -90,9 +91,9 @@ def write(
     write_text(folder / RACE, json.dumps(record, indent=1) + "\n")
 
 
-def facts(folder: Path) -> list[tuple[str, str]]:
-    """How a race came about, to be shown: name and text. Empty for folders of earlier versions."""
-    race, environment = read(folder, RACE), read(folder, ENVIRONMENT)
+def provenance_rows(folder: Path) -> list[tuple[str, str]]:
+    """Rows (name, value) for the report; empty for folders of earlier versions."""
+    race, environment = read_record(folder, RACE), read_record(folder, ENVIRONMENT)
     if not race or not environment:
         return []
     asked = [(name, race.get(name)) for name in ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed")]

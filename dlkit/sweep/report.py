@@ -1,4 +1,4 @@
-"""One offline page with the verdict, the table and the figures of a race."""
+"""The HTML report of a sweep: verdict, table and figures on one self-contained page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pre { overflow-x: auto; }
 """
 
 
-def write(
+def write_report(
     target: Path,
     title: str,
     verdict: str,
@@ -34,26 +34,26 @@ def write(
     facts: Sequence[tuple[str, str]] = (),
     recipe: str = "",
 ) -> None:
-    """Write the page; the figures are SVG files, which become part of it, and facts tell how the race came about."""
+    """Write the page. `figures` are SVG files, which are inlined; `facts` are rows (name, value) of provenance."""
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    parts = [
+    sections = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{html.escape(title)}</title><style>{_STYLE}</style>",
         f"<h1>{html.escape(title)}</h1><p class=verdict>{html.escape(verdict)}</p>",
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>",
         *(f"<p class=note>{html.escape(note)}</p>" for note in notes),
     ]
     for number, figure in enumerate(figures):
-        parts.append(f"<figure>{_inline(figure.read_text(encoding='utf-8'), number)}</figure>")
+        sections.append(f"<figure>{_inline(figure.read_text(encoding='utf-8'), number)}</figure>")
     if facts:
-        told = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in facts)
-        parts.append(f"<h2>How it was run</h2><table class=facts>{told}</table>")
+        lines = "".join(f"<tr><th>{html.escape(name)}</th><td>{html.escape(text)}</td></tr>" for name, text in facts)
+        sections.append(f"<h2>How it was run</h2><table class=facts>{lines}</table>")
     if recipe:
-        parts.append(f"<details><summary>Its recipe</summary><pre>{html.escape(recipe)}</pre></details>")
-    write_text(target, "\n".join(parts) + "</html>\n")
+        sections.append(f"<details><summary>Its recipe</summary><pre>{html.escape(recipe)}</pre></details>")
+    write_text(target, "\n".join(sections) + "</html>\n")
 
 
 def _inline(svg: str, number: int) -> str:
-    """An SVG file as part of a page, its ids made its own."""
+    """An SVG file without its XML header, its ids made unique on the page."""
     start = svg.index("<svg")
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\1f{number}-", svg[start:])

@@ -18,10 +18,10 @@ class Surface:
     """A function to be minimised.
 
     Args:
-        function: (x, y) to a value.
-        minima: where it is least; empty where there is no least value.
-        start: where optimizers begin unless told otherwise.
-        window: (x from, x to, y from, y to) of its figure.
+        function: (x, y) -> value.
+        minima: the global minima; empty if it is unbounded below.
+        start: the default starting point.
+        window: (left, right, bottom, top) of its figure.
         help: one line.
     """
 
@@ -32,7 +32,7 @@ class Surface:
     help: str
 
     def distance(self, x: float, y: float) -> float:
-        """To the nearest minimum; NaN where there is none."""
+        """Distance to the nearest minimum; NaN if there is none."""
         return min((math.hypot(x - a, y - b) for a, b in self.minima), default=math.nan)
 
 
@@ -62,7 +62,7 @@ def saddle(x: Any, y: Any) -> Any:
 
 
 def quadratic(condition: float) -> Callable[[Any, Any], Any]:
-    """A bowl whose Hessian has the eigenvalues 1 and `condition`."""
+    """A quadratic bowl whose Hessian has the eigenvalues 1 and `condition`."""
 
     def function(x: Any, y: Any) -> Any:
         # f(x, y) = (x^2 + kappa y^2) / 2
@@ -93,8 +93,8 @@ SURFACES: dict[str, Surface] = {
 }
 
 
-def find(name: str) -> Surface | None:
-    """The surface of this name, `quadratic:CONDITION` among them, or None. Raises RequestError on a bad condition."""
+def find_surface(name: str) -> Surface | None:
+    """The surface of this name, which may be `quadratic:CONDITION`, or None. Raises RequestError for a bad one."""
     kind, colon, text = name.partition(":")
     if kind != "quadratic" or not colon:
         return SURFACES.get(name)
@@ -103,5 +103,5 @@ def find(name: str) -> Surface | None:
     except ValueError:
         condition = math.nan
     if not 1 <= condition < math.inf:
-        raise RequestError(f"{name}: the condition is a number of at least 1", "write quadratic:1000")
+        raise RequestError(f"{name}: the condition number must be at least 1", "write quadratic:1000")
     return Surface(quadratic(condition), ((0.0, 0.0),), (1.0, 1.0), (-1.2, 1.2, -1.2, 1.2), "a bowl")

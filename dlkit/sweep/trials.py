@@ -1,22 +1,22 @@
-"""A race as plain values: who runs, how it went, and the lines in which both are written down. Free of torch."""
+"""The trials of a sweep and their results, as plain values and as lines of runs.jsonl. Free of torch."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dlkit.errors import RequestError
 
-MOST_RATES = 1000  # of a grid; more is a slip of the finger
-# Further options of an optimizer, by name: those of its section of a recipe, and beta1 and beta2 for its two betas.
+MOST_RATES = 1000  # learning rates of a grid; more is a typing error
+# Further options of an optimizer: keys of its recipe section, with beta1 and beta2 for the two betas.
 Options = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, order=True)
 class Trial:
-    """One run of the grid, or of the random trials."""
+    """One run of the sweep: an optimizer, its learning rate and options, and a seed."""
 
     optimizer: str
     lr: float
@@ -25,11 +25,11 @@ class Trial:
 
     @property
     def setting(self) -> tuple[float, Options]:
-        """What an optimizer is tuned by."""
+        """What tuning varies: all but the optimizer and the seed."""
         return self.lr, self.options
 
     def applied_to(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """An optimizer's options, none left out, with this trial's learning rate and options in their place."""
+        """The optimizer's full options with this trial's learning rate and options filled in."""
         changed: dict[str, Any] = {**values, "lr": self.lr}
         for name, value in self.options:
             if name in ("beta1", "beta2"):
@@ -42,17 +42,17 @@ class Trial:
 
 
 @dataclass
-class Outcome:
-    """How a run went.
+class TrialResult:
+    """The result of one trial.
 
     Args:
-        trial: whose run it was.
-        steps: that it took; fewer than asked for if it diverged.
+        trial: the trial.
+        steps: steps taken; fewer than asked for if it diverged.
         loss: mean training loss at the end, or the value of the surface.
-        metrics: of the evaluation at the end.
-        curve: (step, metrics) of each evaluation on the way.
-        diverged: a loss was no longer finite.
-        seconds_share: wall time of the race that this run accounts for.
+        metrics: of the final evaluation.
+        curve: (step, metrics) of each evaluation.
+        diverged: whether a loss became NaN or infinite.
+        seconds_share: this run's share of the wall time of the sweep.
     """
 
     trial: Trial
@@ -64,19 +64,19 @@ class Outcome:
     seconds_share: float = 0.0
 
     @classmethod
-    def begin(cls, trial: Trial, steps: int) -> Outcome:
-        """Of a run that is about to take so many steps."""
+    def begin(cls, trial: Trial, steps: int) -> TrialResult:
+        """The result of a trial before its first step; `steps` is what it is going to take."""
         return cls(trial, steps, math.nan, {})
 
     def record(self) -> dict[str, Any]:
-        """As a line of runs.jsonl."""
-        who = self.trial
+        """A line of runs.jsonl."""
+        trial = self.trial
         return {
             "kind": "run",
-            "optimizer": who.optimizer,
-            "lr": who.lr,
-            "seed": who.seed,
-            **({"options": dict(who.options)} if who.options else {}),
+            "optimizer": trial.optimizer,
+            "lr": trial.lr,
+            "seed": trial.seed,
+            **({"options": dict(trial.options)} if trial.options else {}),
             "steps": self.steps,
             "loss": _finite(self.loss),
             "metrics": {name: _finite(value) for name, value in self.metrics.items()},
@@ -86,8 +86,8 @@ class Outcome:
         }
 
     @classmethod
-    def of_record(cls, record: dict[str, Any]) -> Outcome:
-        """The outcome that a line of runs.jsonl tells. Raises RequestError if it is none."""
+    def of_record(cls, record: dict[str, Any]) -> TrialResult:
+        """The result recorded in a line of runs.jsonl. Raises RequestError if the record is malformed."""
         try:
             return cls(
                 Trial(
@@ -109,40 +109,8 @@ class Outcome:
             ) from error
 
 
-@dataclass(frozen=True)
-class Underway:
-    """Runs that are not finished, and what is known of them so far; the engine goes on changing these outcomes.
-
-    Args:
-        step: that all of them have come to.
-        outcomes: of which `metrics` is of the last evaluation.
-    """
-
-    step: int
-    outcomes: Sequence[Outcome]
-
-
-@dataclass(frozen=True)
-class Smaller:
-    """A stack of `runs` did not fit into memory: it begins again, in stacks of no more than `size`."""
-
-    runs: int
-    size: int
-
-
-@dataclass(frozen=True)
-class Unrecorded:
-    """The steps of a stack cannot be recorded as a CUDA graph, and why: they are launched one kernel at a time."""
-
-    why: str
-
-
-# What an engine tells: that a run has finished, where the others stand, or that it goes on in another way.
-RaceEvent = Outcome | Underway | Smaller | Unrecorded
-
-
 def _finite(value: float) -> float | None:
-    """What JSON can say of a number."""
+    """The number, or None where JSON has no literal for it."""
     return value if math.isfinite(value) else None
 
 
@@ -150,11 +118,11 @@ def _number(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def rates(text: str) -> list[float]:
+def parse_learning_rates(text: str) -> list[float]:
     """Learning rates from `1e-4:1:9`, nine evenly spaced in the logarithm, or from `0.1,0.3`.
 
     Raises:
-        RequestError: they are not above 0, fall, stand twice or are no numbers.
+        RequestError: a rate is not a positive number or is given twice, or the range is malformed.
     """
     hint = "write --lr 1e-4:1:9 (from, to, how many) or --lr 0.01,0.1"
     try:
@@ -176,6 +144,6 @@ def rates(text: str) -> list[float]:
     return sorted(values)
 
 
-def grid(optimizers: list[str], lrs: list[float], seeds: int) -> list[Trial]:
-    """Every optimizer with every learning rate from every seed, those of one optimizer and rate side by side."""
+def trial_grid(optimizers: list[str], lrs: list[float], seeds: int) -> list[Trial]:
+    """Every optimizer at every learning rate from every seed; the seeds of a setting are adjacent."""
     return [Trial(name, lr, seed) for name in optimizers for lr in lrs for seed in range(seeds)]

@@ -1,5 +1,5 @@
-"""What a race tells of each optimizer: how wide its good learning rates are, how much tuning and how many steps it
-takes, and the records in which this is written down."""
+"""How hard an optimizer is to tune: the width of its basin of good learning rates, its tuning effort, its steps to a
+target, its performance profile; and the record of each optimizer."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.sweep.trials import Outcome
-from dlkit.sweep.verdict import Summary, interval, rank
+from dlkit.sweep.statistics import bootstrap_interval
+from dlkit.sweep.summary import OptimizerSummary, rank_optimizers
+from dlkit.sweep.trials import TrialResult
 
-SLACK = 0.1  # a learning rate is good enough within 10 % of the best loss
+SLACK = 0.1  # a learning rate is good if its loss is within 10 % of the best
 
 
-def basin_decades(summary: Summary) -> float:
-    """Decades of learning rates around the best one whose mean loss is within 10 % of its own.
+def basin_decades(summary: OptimizerSummary) -> float:
+    """Width, in decades, of the interval around the best learning rate whose mean loss is within 10 % of the best.
 
-    Between two learning rates of the grid the loss is taken as straight over log lr, and beyond its ends as too large;
-    so is it towards one at which a seed diverged. NaN where other options differ as well, so that neighbours in the
-    learning rate are no neighbours.
+    The loss is interpolated linearly in log lr between learning rates of the grid, and counts as too large beyond its
+    ends and towards a learning rate at which a seed diverged. NaN if settings differ in other options, too.
     """
     if summary.searched:
         return math.nan
@@ -35,7 +35,7 @@ def basin_decades(summary: Summary) -> float:
 
 
 def _reach(logs: Sequence[float], means: Sequence[float], limit: float) -> float:
-    """Where the losses, from the best one outwards, first exceed the limit."""
+    """The log learning rate at which the losses, from the best one outwards, first exceed the limit."""
     for (x, low), (following, high) in itertools.pairwise(zip(logs, means, strict=True)):
         if high > limit:
             # low + (high - low) share = limit
@@ -43,13 +43,14 @@ def _reach(logs: Sequence[float], means: Sequence[float], limit: float) -> float
     return logs[-1]
 
 
-def tuning_effort(summary: Summary, worst: float) -> list[float]:
+def tuning_effort(summary: OptimizerSummary, worst: float) -> list[float]:
     """Expected best mean loss after k = 1, 2, ... settings drawn at random from those tried, with replacement.
 
     Dodge et al. 2019, arXiv:1909.03004.
 
     Args:
-        worst: what a diverged run counts as, such as the loss before training.
+        summary: of the optimizer.
+        worst: the loss that a diverged run counts as, such as that before training.
     """
     means = summary.losses.mean(1)
     if not math.isfinite(worst):  # every run diverged
@@ -61,8 +62,8 @@ def tuning_effort(summary: Summary, worst: float) -> list[float]:
     return [float((values * (shares[:-1] ** k - shares[1:] ** k)).sum()) for k in range(1, n + 1)]
 
 
-def steps_to(outcomes: Sequence[Outcome], metric: str, target: float, rising: bool) -> list[float]:
-    """For each run the first evaluated step at which the metric reaches the target, inf if it never does."""
+def steps_to(outcomes: Sequence[TrialResult], metric: str, target: float, rising: bool) -> list[float]:
+    """The first evaluated step of each run at which the metric reaches the target; inf if it never does."""
     reached: list[float] = []
     for outcome in outcomes:
         hits = (
@@ -74,11 +75,11 @@ def steps_to(outcomes: Sequence[Outcome], metric: str, target: float, rising: bo
     return reached
 
 
-def profile(summaries: Sequence[Summary]) -> dict[str, list[tuple[float, float]]]:
-    """Performance profiles: for each optimizer (tau, share of seeds on which its loss is within tau times the best's).
+def performance_profiles(summaries: Sequence[OptimizerSummary]) -> dict[str, list[tuple[float, float]]]:
+    """Performance profiles: optimizer -> (tau, share of seeds on which its loss is within tau times the best loss).
 
-    Each seed is a problem, solved at the best setting; pairs stand where the share steps up, from tau = 1 on. Empty
-    where a loss is not above 0, so that ratios say nothing. Dolan & Moré 2002, arXiv:cs/0102001.
+    Each seed is a problem, solved at the best setting; there is a pair for each tau at which the share steps up, from
+    tau = 1 on. Empty if a loss is not positive, where ratios are meaningless. Dolan & Moré 2002, arXiv:cs/0102001.
     """
     solved = {s.optimizer: s.at_best for s in summaries}
     known = [values for values in solved.values() if values is not None]
@@ -94,22 +95,22 @@ def profile(summaries: Sequence[Summary]) -> dict[str, list[tuple[float, float]]
     return curves
 
 
-def records(
-    summaries: Sequence[Summary], outcomes: Sequence[Outcome], metric: str, worst: float
+def optimizer_records(
+    summaries: Sequence[OptimizerSummary], outcomes: Sequence[TrialResult], metric: str, worst: float
 ) -> list[dict[str, Any]]:
-    """A record for each optimizer, the best first."""
+    """The `optimizer` record of each optimizer, best first."""
     result: list[dict[str, Any]] = []
-    profiles = profile(summaries)
-    for place, summary in enumerate(rank(summaries), start=1):
+    profiles = performance_profiles(summaries)
+    for position, summary in enumerate(rank_optimizers(summaries), start=1):
         values = summary.at_best
-        low, high = interval(values) if values is not None and len(values) > 1 else (math.nan, math.nan)
+        low, high = bootstrap_interval(values) if values is not None and len(values) > 1 else (math.nan, math.nan)
         mine = [o for o in outcomes if o.trial.optimizer == summary.optimizer]
         lr, options = (None, ()) if summary.best is None else summary.settings[summary.best]
         result.append(
             {
                 "kind": "optimizer",
                 "optimizer": summary.optimizer,
-                "rank": place,
+                "rank": position,
                 "lr": lr,
                 **({"options": dict(options)} if summary.searched else {}),
                 "metric": metric,

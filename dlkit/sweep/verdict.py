@@ -1,220 +1,121 @@
-"""What the runs of a race allow to say: best learning rates, intervals, and which optimizers can be told apart.
+"""The verdict: which optimizer won, and on what evidence. None is called best without any.
 
-Each optimizer is judged at its best setting, a learning rate or a random trial: the one with the least mean loss over
-seeds, and no seed diverged. Seeds are paired, since all optimizers start from the same weights and see the same data in
-the same order at a seed. Intervals are percentiles of 10,000 bootstrap means over seeds (Efron 1979).
+The evidence is one of
 
-Two optimizers are told apart only where the interval of their difference excludes zero. Those intervals hold together
-for all pairs (Bonferroni), and are never narrower than Student's: a bootstrap of n differences cannot reach beyond the
-least and the largest, and with 5 seeds one pair of equals in 16 lies wholly on one side by chance alone.
+    intervals     paired differences over seeds, as in `statistics`
+    one run each  nothing is random, as on a surface: final losses are exact and have no interval
+    divergence    every other optimizer diverged
+    none          a single optimizer, a single seed, no optimizer with a result, or none that improved on the start
+
+If the best setting stands at the edge of what was tried, a better one may lie beyond. The verdict names such edges, and
+assertions about these optimizers are not supported.
 """
 
 from __future__ import annotations
 
-import itertools
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dlkit.errors import RequestError
-from dlkit.sweep.trials import Options, Outcome
+from dlkit.sweep.statistics import PairedDifference, undominated
+from dlkit.sweep.summary import Edge, OptimizerSummary, at_edge, rank_optimizers
+from dlkit.sweep.trials import TrialResult
 
-RESAMPLES = 10_000
-LEVEL = 0.95
-
-Losses = NDArray[np.float64]
-Edge = Literal["low", "high"]
+Basis = Literal["intervals", "one run each", "divergence", "none"]
 
 
 @dataclass(frozen=True)
-class Summary:
-    """An optimizer over its settings, in rising order: losses are (settings, seeds), inf where a run diverged."""
+class Verdict:
+    """Which optimizer is best, and why.
 
-    optimizer: str
-    settings: tuple[tuple[float, Options], ...]
-    losses: Losses
-    best: int | None  # index of its best setting; None if every one of them diverged for some seed
-
-    @property
-    def lrs(self) -> tuple[float, ...]:
-        return tuple(lr for lr, _ in self.settings)
-
-    @property
-    def searched(self) -> bool:
-        """Whether settings differ in more than the learning rate."""
-        return any(options for _, options in self.settings)
-
-    @property
-    def edge(self) -> Edge | None:
-        """At which end of the learning rates tried, if at one, the best stands, so that a better may lie beyond."""
-        return None if self.best is None else _edge(self.lrs, self.lrs[self.best])
-
-    @property
-    def option_edges(self) -> dict[str, Edge]:
-        """The same of the other options that were searched: name -> end."""
-        if self.best is None:
-            return {}
-        found: dict[str, Edge] = {}
-        for name, value in self.settings[self.best][1]:
-            end = _edge([dict(options)[name] for _, options in self.settings], value)
-            if end is not None:
-                found[name] = end
-        return found
-
-    @property
-    def at_best(self) -> Losses | None:
-        """(seeds,) losses at the best setting."""
-        return None if self.best is None else self.losses[self.best]
-
-    def best_outcomes(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Its runs at the best setting, one for each seed."""
-        if self.best is None:
-            return []
-        mine = (self.optimizer, self.settings[self.best])
-        return [o for o in outcomes if (o.trial.optimizer, o.trial.setting) == mine]
-
-
-def _edge(tried: Sequence[float], best: float) -> Edge | None:
-    if min(tried) == max(tried):
-        return None
-    return "low" if best == min(tried) else "high" if best == max(tried) else None
-
-
-def summarize(outcomes: Sequence[Outcome], metric: str) -> list[Summary]:
-    """One summary for each optimizer, in the order in which they first appear.
-
-    Raises:
-        RequestError: a run is missing from the grid, or has no such metric.
+    Args:
+        winner: the optimizer separated from every other; `tie` if there are several, None if none has a result or none
+            improved on the initial value.
+        tied: the optimizers not separated from the best one, best first; empty if there is a winner.
+        basis: the evidence for the winner or the tie.
+        edges: optimizer -> the end of the tried learning rates at which its best one stands.
+        text: all of this in a sentence.
     """
-    table = {(o.trial.optimizer, o.trial.setting, o.trial.seed): o for o in outcomes}
-    optimizers = list(dict.fromkeys(o.trial.optimizer for o in outcomes))
-    seeds = sorted({o.trial.seed for o in outcomes})
-    summaries: list[Summary] = []
-    for name in optimizers:
-        settings = sorted({o.trial.setting for o in outcomes if o.trial.optimizer == name})
-        losses = np.full((len(settings), len(seeds)), np.inf)
-        for (i, setting), (j, seed) in itertools.product(enumerate(settings), enumerate(seeds)):
-            outcome = table.get((name, setting, seed))
-            if outcome is None:
-                text = f"no run of {name} with lr {setting[0]:g} and seed {seed}"
-                raise RequestError(text, "--resume runs what is missing")
-            losses[i, j] = _value(outcome, metric)
-        means = losses.mean(1)
-        equal = np.flatnonzero(means == means.min())
-        # of several that are equally good, the one farthest from the edge
-        middle = min(equal.tolist(), key=lambda place: abs(2 * place - (len(means) - 1)))
-        best = middle if np.isfinite(means).any() else None
-        summaries.append(Summary(name, tuple(settings), losses, best))
-    return summaries
+
+    winner: str | None
+    tied: list[str]
+    basis: Basis
+    edges: dict[str, Edge]
+    text: str
 
 
-def _value(outcome: Outcome, metric: str) -> float:
-    value = outcome.loss if metric == "loss" else outcome.metrics.get(metric)
-    if value is None and not outcome.diverged:
-        raise RequestError(f"the runs have no metric {metric!r}", f"they have {', '.join(['loss', *outcome.metrics])}")
-    return math.inf if outcome.diverged or value is None or not math.isfinite(value) else value
-
-
-def interval(values: Losses, level: float = LEVEL) -> tuple[float, float]:
-    """Bootstrap percentile interval of a mean over seeds; one seed gives no width, and so no evidence."""
-    picks = np.random.default_rng(0).integers(0, len(values), (RESAMPLES, len(values)))
-    means = values[picks].mean(1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def paired_interval(differences: Losses, level: float) -> tuple[float, float]:
-    """Of the mean of paired differences over seeds: the hull of the bootstrap's interval and Student's (1908)."""
-    from scipy.special import stdtrit  # in a third of the time that scipy.stats takes to import
-
-    n = len(differences)
-    if n < 2:
-        return -math.inf, math.inf
-    low, high = interval(differences, level)
-    # mean -+ t_(n-1, (1 + level) / 2) s / sqrt(n)
-    half = float(stdtrit(n - 1, (1 + level) / 2) * differences.std(ddof=1) / math.sqrt(n))
-    mean = float(differences.mean())
-    return min(low, mean - half), max(high, mean + half)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """a - b at their best settings: the mean difference and its corrected interval."""
-
-    a: str
-    b: str
-    difference: float
-    low: float
-    high: float
-
-    @property
-    def separated(self) -> bool:
-        return self.low > 0 or self.high < 0
-
-
-def compare(summaries: Sequence[Summary], exact: bool = False) -> list[Pair]:
-    """Every pair of optimizers. One that always diverged loses to each that did not; two such are not told apart.
+def reach_verdict(
+    summaries: Sequence[OptimizerSummary],
+    pairs: Sequence[PairedDifference],
+    metric: str,
+    exact: bool = False,
+    initial: float | None = None,
+) -> Verdict:
+    """The verdict that the runs support.
 
     Args:
         summaries: of the optimizers.
-        exact: nothing is random, as on a surface, so that one run says it all.
+        pairs: their `paired_differences`.
+        metric: the loss by which they are judged.
+        exact: nothing is random, so one run per setting is conclusive.
+        initial: the metric before the first step, if known; a winner must have improved on it.
     """
-    pairs = list(itertools.combinations(summaries, 2))
-    level = 1 - (1 - LEVEL) / max(len(pairs), 1)
-    results: list[Pair] = []
-    for a, b in pairs:
-        x, y = a.at_best, b.at_best
-        if x is None or y is None:
-            sign = (x is None) - (y is None)
-            low, high = (sign * math.inf,) * 2 if sign else (-math.inf, math.inf)
-            results.append(Pair(a.optimizer, b.optimizer, sign * math.inf if sign else 0.0, low, high))
-            continue
-        difference = float((x - y).mean())
-        low, high = (difference, difference) if exact else paired_interval(x - y, level)
-        results.append(Pair(a.optimizer, b.optimizer, difference, low, high))
-    return results
+    ranked = rank_optimizers(summaries)
+    finished = [s for s in ranked if s.at_best is not None]
+    edges: dict[str, Edge] = {s.optimizer: s.edge for s in ranked if s.edge is not None}
+    if not finished:
+        every = all(np.isinf(s.losses).all() for s in summaries)
+        text = "every run diverged" if every else "at every setting a run diverged"
+        return Verdict(None, [], "none", edges, f"no optimizer has a result: {text}")
+    best, seeds = finished[0], finished[0].losses.shape[1]
+    least = _mean(best)
+    equals = undominated(summaries, pairs)
+    basis, winner, tied = _evidence(finished, len(ranked), equals, exact, seeds)
+    if initial is not None and not least < initial:
+        text = f"no optimizer ends below {initial:.4g}, the {metric} where all began"
+        return Verdict(None, [], "none", edges, text + _edge_clause(edges, ranked))
+    if len(ranked) == 1:
+        text = f"{winner} raced alone: there is nothing to compare it with"
+    elif basis == "divergence":
+        text = f"{winner} alone has a result: at every setting of the others a run diverged"
+    elif winner == "tie":
+        why = ": one seed is no evidence" if seeds == 1 and not exact else ", which end equally low" if exact else ""
+        text = f"cannot separate {', '.join(tied)}{why}"
+    elif exact:
+        text = f"{winner} ends lowest of one run each: {metric} {least:.4g}"
+        text += f", then {finished[1].optimizer} {_mean(finished[1]):.4g}"
+    else:
+        text = f"{winner} is best: over {seeds} seeds, its {metric} lies below every other's with 95 % confidence"
+    return Verdict(winner, tied, basis, edges, text + _edge_clause(edges, ranked))
 
 
-def winners(summaries: Sequence[Summary], pairs: Sequence[Pair]) -> list[str]:
-    """The best optimizer, and all that cannot be told apart from it, the best first."""
-    ranked = rank(summaries)
-    first = ranked[0].optimizer
-    tied = {p.a if p.b == first else p.b for p in pairs if first in (p.a, p.b) and not p.separated}
-    return [first, *(s.optimizer for s in ranked[1:] if s.optimizer in tied)]
+def _evidence(
+    finished: Sequence[OptimizerSummary], racing: int, equals: list[str], exact: bool, seeds: int
+) -> tuple[Basis, str, list[str]]:
+    """The basis, the winner or `tie`, and the tied optimizers."""
+    if racing == 1:
+        return "none", equals[0], []
+    if len(equals) > 1:
+        return "one run each" if exact else "intervals" if seeds > 1 else "none", "tie", equals
+    if len(finished) == 1:
+        return "divergence", equals[0], []
+    return "one run each" if exact else "intervals", equals[0], []
 
 
-def rank(summaries: Sequence[Summary]) -> list[Summary]:
-    """By mean loss at the best setting, those that always diverged last."""
-    return sorted(summaries, key=lambda s: math.inf if s.at_best is None else float(s.at_best.mean()))
+def _mean(summary: OptimizerSummary) -> float:
+    assert summary.at_best is not None
+    return float(summary.at_best.mean())
 
 
-_ASSERTION = re.compile(r"\s*([a-z0-9_]+)\s*(<=|<)\s*([a-z0-9_]+)\s*\Z")
+def _edge_clause(edges: dict[str, Edge], ranked: Sequence[OptimizerSummary]) -> str:
+    """The edges, as the end of a sentence."""
+    named = [at_edge(summary) for summary in ranked if summary.optimizer in edges]
+    return f"; a better learning rate may lie beyond those tried of {', '.join(named)}" if named else ""
 
 
-def parse_assertion(text: str, optimizers: Sequence[str]) -> tuple[str, str, str]:
-    """`adamw<=sgd` as its parts. Raises RequestError if it is none, or about an optimizer that does not run."""
-    match = _ASSERTION.match(text)
-    if match is None:
-        raise RequestError(f"--assert {text}: no assertion", "write --assert 'adamw<=sgd' or 'adamw<sgd' (of losses)")
-    a, relation, b = match.groups()
-    for name in (a, b):
-        if name not in optimizers:
-            raise RequestError(f"--assert {text}: {name} does not run", f"these do: {', '.join(optimizers)}")
-    return a, relation, b
-
-
-def holds(assertion: tuple[str, str, str], pairs: Sequence[Pair]) -> bool:
-    """`a<b`: the loss of a is shown to be less. `a<=b`: it is not shown to be more."""
-    a, relation, b = assertion
-    if a == b:
-        return relation == "<="
-    for pair in pairs:
-        if {pair.a, pair.b} == {a, b}:
-            low, high = (pair.low, pair.high) if pair.a == a else (-pair.high, -pair.low)
-            return high < 0 if relation == "<" else not low > 0
-    return False
+def initial_value(outcomes: Sequence[TrialResult], metric: str) -> float | None:
+    """The metric before the first step, if all runs recorded it and agree."""
+    values = {o.curve[0][1].get(metric) if o.curve and not o.curve[0][0] else None for o in outcomes}
+    return values.pop() if len(values) == 1 else None

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from dlkit import user_code
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.known import Known
-from dlkit.data.splits import whole
-from dlkit.data.tables.table_file import shortened
+from dlkit.data.splits import name_unsplit
+from dlkit.data.tables.table_file import join_names
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
@@ -78,7 +78,7 @@ class ArrayData(TaskData):
 
     def take_whole(self) -> None:
         # mean and deviation stay those of the training split
-        self.dataset = dataclasses.replace(self.dataset, splits=whole(self.dataset.splits))
+        self.dataset = dataclasses.replace(self.dataset, splits=name_unsplit(self.dataset.splits))
 
     def describe(self) -> dict[str, Any]:
         data = self.dataset
@@ -146,8 +146,8 @@ def _with_known_classes(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
     strange = [name for name, some in zip(dataset.classes, examples, strict=True) if some and name not in known]
     if strange or shape != saved["input_shape"]:
         raise DlkitError(
-            f"{dataset.name} has inputs of {tuple(shape)} and the classes {shortened(dataset.classes)}; the model was "
-            f"trained on inputs of {tuple(saved['input_shape'])} and the classes {shortened(saved['classes'])}",
+            f"{dataset.name} has inputs of {tuple(shape)} and the classes {join_names(dataset.classes)}; the model was "
+            f"trained on inputs of {tuple(saved['input_shape'])} and the classes {join_names(saved['classes'])}",
             "classes must have the same names; give the data that the run was trained on",
         )
     classes = tuple(saved["classes"])

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlkit.data.folder import data_folder
-from dlkit.data.splits import whole
+from dlkit.data.data_folder import data_folder
+from dlkit.data.splits import name_unsplit
 from dlkit.data.text.corpus import Corpus
 from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
 from dlkit.data.text.token_ids import Tokens, is_lossless, token_array
@@ -43,7 +43,7 @@ class CorpusData(TextData):
         return {split: text.size for split, text in self.corpus.splits.items()}
 
     def take_whole(self) -> None:
-        self.corpus = dataclasses.replace(self.corpus, splits=whole(self.corpus.splits))
+        self.corpus = dataclasses.replace(self.corpus, splits=name_unsplit(self.corpus.splits))
 
     @property
     def sources(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]

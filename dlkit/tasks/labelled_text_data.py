@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dlkit.data.known import Known
-from dlkit.data.splits import whole
+from dlkit.data.splits import name_unsplit
 from dlkit.data.text.labelled import LabelledTexts
 from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.sentences import running_text
@@ -56,7 +56,7 @@ class LabelledTextData(TextData):
         return {split: len(examples.targets) for split, examples in self.data.splits.items()}
 
     def take_whole(self) -> None:
-        self.data = dataclasses.replace(self.data, splits=whole(self.data.splits))
+        self.data = dataclasses.replace(self.data, splits=name_unsplit(self.data.splits))
 
     def _take_head(self, start: LanguageStart, weights: LanguageWeights) -> None:
         """Bring the rows of a pretrained head into the order of the data's classes, and pool as it was trained to."""

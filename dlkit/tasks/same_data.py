@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dlkit.data.tables.table_file import shortened
+from dlkit.data.tables.table_file import join_names
 from dlkit.errors import DlkitError
 
 
@@ -36,13 +36,13 @@ def require_same(description: Mapping[str, Any], saved: Mapping[str, Any], tabul
 
 def _difference(key: str, before: Any, now: Any) -> str:
     if key == "columns":
-        before, now = (shortened(f"{one['name']} ({one['type']})" for one in columns) for columns in (before, now))
+        before, now = (join_names(f"{one['name']} ({one['type']})" for one in columns) for columns in (before, now))
     elif key == "content" and before.get("rows") == now.get("rows"):
         return "it has other content in as many rows" if "rows" in now else "it has other content"
     elif key == "content":
         key, (before, now) = "rows", (_counts(content["rows"]) for content in (before, now))
     elif key == "classes":
-        before, now = shortened(before), shortened(now)
+        before, now = join_names(before), join_names(now)
     else:
         return "it has other content"
     return f"{key} before: {before}; now: {now}"

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import sync_folder
-from dlkit.storage.run_reference import MANIFEST, directory_name, step_folders
-from dlkit.text_input import ordinary
+from dlkit.storage.run_reference import MANIFEST, checkpoint_name, step_folders
+from dlkit.text_input import ordinary_file
 
 STATE = "state.json"
 
@@ -55,7 +55,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     Raises DlkitError if the disk refuses, or the folder is a link.
     """
     there = step_folders(folder)
-    target = folder / directory_name(checkpoint.step)
+    target = folder / checkpoint_name(checkpoint.step)
     temporary = folder / f".{target.name}.{os.getpid()}.tmp"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -89,14 +89,14 @@ def set_pointer(folder: Path, name: str, step: int) -> None:
     """Make the pointer `folder/name` a link to the checkpoint of a step, atomically."""
     temporary = folder / f".{name}.{os.getpid()}.tmp"
     temporary.unlink(missing_ok=True)
-    temporary.symlink_to(directory_name(step))
+    temporary.symlink_to(checkpoint_name(step))
     temporary.replace(folder / name)
 
 
 def prune_checkpoints(folder: Path, kept: set[int]) -> None:
     """Delete the checkpoints of all other steps, and temporary files that a killed run left."""
     for step in set(steps_in(folder)) - kept:
-        shutil.rmtree(folder / directory_name(step))
+        shutil.rmtree(folder / checkpoint_name(step))
     for path in folder.glob(".*.tmp"):
         remove_path(path)
 
@@ -106,7 +106,7 @@ def clear_checkpoints(folder: Path, pointers: tuple[str, ...]) -> None:
     if folder.is_symlink() or not folder.is_dir():
         remove_path(folder)
         return
-    for name in (*pointers, *map(directory_name, step_folders(folder))):
+    for name in (*pointers, *map(checkpoint_name, step_folders(folder))):
         remove_path(folder / name)
     prune_checkpoints(folder, set())
     if not any(folder.iterdir()):
@@ -138,7 +138,7 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
     state: dict[str, Any] = {}
     for name, expected in hashes.items():
         try:
-            data = ordinary(path / name).read_bytes()
+            data = ordinary_file(path / name).read_bytes()
         except OSError as error:
             raise _damaged(path / name, error.strerror or "unreadable") from error
         if hashlib.sha256(data).hexdigest() != expected:
@@ -152,14 +152,16 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
             except SafetensorError as error:
                 raise _damaged(path / name, str(error)) from error
     step, name = int(state.pop("step")), Path(os.path.realpath(path)).name
-    if re.fullmatch(r"step-\d+", name) and name != directory_name(step):
-        raise DlkitError(f"{path} holds the checkpoint of step {step}", f"remove it, or call it {directory_name(step)}")
+    if re.fullmatch(r"step-\d+", name) and name != checkpoint_name(step):
+        raise DlkitError(
+            f"{path} holds the checkpoint of step {step}", f"remove it, or call it {checkpoint_name(step)}"
+        )
     return Checkpoint(step, tensors, state)
 
 
 def _damaged(path: Path, why: str) -> DlkitError:
     folder = Path(os.path.realpath(path.parent))
-    others = [step for step in steps_in(folder.parent) if directory_name(step) != folder.name]
+    others = [step for step in steps_in(folder.parent) if checkpoint_name(step) != folder.name]
     own = path.parent.with_name(folder.name)  # where `path` goes through a pointer
     rest = f"step {others[-1]} is whole; to go back to it: rm -r {own}" if others else "no other checkpoint is here"
     return DlkitError(f"damaged checkpoint: {path}: {why}", rest)
@@ -176,7 +178,7 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
-        data = ordinary(path / MANIFEST).read_bytes()
+        data = ordinary_file(path / MANIFEST).read_bytes()
         hashes = json.loads(data)["files"]
         if _manifest(hashes) == data and STATE in hashes:
             return hashes

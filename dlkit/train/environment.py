@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from dlkit import __version__
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 from dlkit.train.device import describe_arithmetic
 
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "datasets", "scikit-learn")
@@ -32,7 +32,7 @@ def describe_environment(device: torch.device, sources: dict[str, Any]) -> dict[
         "packages": packages,
         "platform": platform.platform(),
         "processor": processor(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "device": str(device),

@@ -57,7 +57,7 @@ def require_step_fits(training: Training) -> None:
         each = activation_bytes(training, copy.deepcopy(training.model).eval(), example)
         reduced = training.settings.precision not in ("fp32", "tf32") and reduced_precision(training.device) is not None
         needed += each * batches.batch_size // (2 if reduced else 1)
-    memory.require(
+    memory.require_memory(
         needed,
         f"a step on {batches.batch_size:,} examples",
         "use a smaller data.batch_size (with train.accumulate for the same step), or a smaller model",

@@ -40,7 +40,7 @@ def require_room_for_model(build: Callable[[], nn.Module]) -> None:
             model = build()
         size = sum(p.numel() * p.element_size() * (1 + p.requires_grad) for p in model.parameters())
     except RuntimeError as error:
-        if not memory.exhausted(error):
+        if not memory.is_out_of_memory(error):
             raise
         raise DlkitError("the model is larger than any memory", _HINT) from None
-    memory.require(size, "the model", _HINT)
+    memory.require_memory(size, "the model", _HINT)

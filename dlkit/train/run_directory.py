@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.storage.atomic_file import atomic_file, unfinished, write_text
+from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import directory_name, require_inside, step_folders
-from dlkit.text_input import ordinary
+from dlkit.storage.run_reference import checkpoint_name, require_inside, step_folders
+from dlkit.text_input import ordinary_file
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
@@ -47,7 +47,7 @@ class RunDirectory:
         self.checkpoints = path / CHECKPOINTS
         self._lock = lock_folder(path, "--run-dir")
         for name in _FILES:
-            for part in unfinished(path / name):
+            for part in unfinished_files(path / name):
                 part.unlink(missing_ok=True)
         self._metrics: Any = None
         self._recorded = hashlib.sha256()  # of what metrics.jsonl holds
@@ -82,7 +82,7 @@ class RunDirectory:
         path = self.path / METRICS
         length = latest.state["metrics_bytes"] if latest else 0
         try:
-            held = ordinary(path).read_bytes()[:length] if length else b""
+            held = ordinary_file(path).read_bytes()[:length] if length else b""
         except OSError as error:
             raise self._damaged(f"cannot be read: {error.strerror}") from error
         self._recorded.update(held)
@@ -183,7 +183,7 @@ class RunDirectory:
         self._require_whole(folders, steps)
         if not steps:
             return None
-        latest = checkpoints.load_checkpoint(self.checkpoints / directory_name(steps[-1]))
+        latest = checkpoints.load_checkpoint(self.checkpoints / checkpoint_name(steps[-1]))
         self._best_step = latest.state["best_step"]
         self._point(latest.step)  # a kill right after the checkpoint was saved may have prevented that
         return latest
@@ -194,7 +194,7 @@ class RunDirectory:
         anew = f"restore it from a copy, or start over: {over}"
         newest = max(folders, default=None)
         if newest is not None and not folders[newest]:  # no kill leaves that: the manifest is written before the rename
-            damaged = self.checkpoints / directory_name(newest)
+            damaged = self.checkpoints / checkpoint_name(newest)
             back = f"restore it, or go back to step {steps[-1]}: rm -r {damaged}" if steps else anew
             raise DlkitError(f"damaged checkpoint: {damaged} has no {checkpoints.MANIFEST}", back)
         last = self.checkpoints / LAST
@@ -218,7 +218,7 @@ def require_new_run(path: Path | None, overwrite: bool) -> None:
         raise RequestError(f"{path} is a file", "choose another --run-dir")
     if {*path.iterdir()} <= {
         path / LOCK,
-        *unfinished(path / RECIPE),
+        *unfinished_files(path / RECIPE),
     }:  # empty, or killed while it was created
         return
     if not (path / RECIPE).exists():

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dlkit.plotting import BLUE, GREEN, VERMILION, axes, save, writable
+from dlkit.plotting import BLUE, GREEN, VERMILION, drawable_text, make_axes, save_figure
 
 _COLOURS = {"train": BLUE, "val": VERMILION, "test": GREEN}
 _NAMED, _COUNTED = 60, 20  # most classes of which a matrix shows the names, and the counts in its cells
@@ -15,7 +15,7 @@ _NAMED, _COUNTED = 60, 20  # most classes of which a matrix shows the names, and
 def plot_learning_curves(metrics: Path, target: Path, title: str) -> None:
     """Plot loss, accuracy and learning rate over steps as an SVG."""
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    figure, (losses, accuracies, rates) = axes(9.5, 3.2, columns=3)
+    figure, (losses, accuracies, rates) = make_axes(9.5, 3.2, columns=3)
     for axis, name, label in ((losses, "loss", "loss (nats)"), (accuracies, "accuracy", "accuracy")):
         for split, colour in _COLOURS.items():
             key = f"{split}/{name}"
@@ -31,7 +31,7 @@ def plot_learning_curves(metrics: Path, target: Path, title: str) -> None:
     for axis in (losses, accuracies, rates):
         axis.set_xlabel("step")
     figure.suptitle(title)
-    save(figure, target)
+    save_figure(figure, target)
 
 
 def plot_confusion_matrix(matrix: Any, classes: tuple[str, ...], target: Path, title: str) -> None:
@@ -39,10 +39,10 @@ def plot_confusion_matrix(matrix: Any, classes: tuple[str, ...], target: Path, t
     counts = matrix.numpy()
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     side = 2.5 + 0.35 * min(len(classes), _NAMED)
-    figure, axis = axes(side, side)
+    figure, axis = make_axes(side, side)
     axis.grid(visible=False)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [writable(name) for name in classes] if len(classes) <= _NAMED else []
+    names = [drawable_text(name) for name in classes] if len(classes) <= _NAMED else []
     axis.set_xticks(range(len(names)), names, rotation=0 if max(map(len, classes)) < 3 else 90)
     axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("predicted class")
@@ -53,4 +53,4 @@ def plot_confusion_matrix(matrix: Any, classes: tuple[str, ...], target: Path, t
             colour = "white" if shares[row, column] > 0.5 else "black"
             axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(image, label="share of the true class", shrink=0.8)
-    save(figure, target)
+    save_figure(figure, target)

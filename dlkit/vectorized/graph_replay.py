@@ -100,7 +100,7 @@ class GraphReplay:
             with cuda_graphs.capture_graph(graph, self._pool):
                 self.function(*held)
         except RuntimeError as error:
-            if memory.exhausted(error):
+            if memory.is_out_of_memory(error):
                 raise
             self.obstacle = str(error).strip().partition("\n")[0]
             return

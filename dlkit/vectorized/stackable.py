@@ -36,7 +36,7 @@ def bytes_of_run(training: Training) -> int:
 def runs_at_once(training: Training) -> int:
     """How many runs of this kind fit into memory."""
     if training.device.type == "cuda":
-        room = memory.free(str(training.device))
+        room = memory.free_memory(str(training.device))
         assert room is not None
         return max(1, int(SHARE * room) // bytes_of_run(training))
     return max(1, MOST_BYTES // bytes_of_run(training))
@@ -49,12 +49,12 @@ def _measured(training: Training) -> int:
         try:
             peaks.append(_peak_bytes(training, runs))
         except RuntimeError as error:
-            if not memory.exhausted(error):
+            if not memory.is_out_of_memory(error):
                 raise
             break
-    memory.give_back()
+    memory.release_memory()
     if not peaks:  # not even FEW runs fit, though one may
-        return memory.free(str(training.device)) or 1
+        return memory.free_memory(str(training.device)) or 1
     return max(1, (peaks[1] - peaks[0]) // (MORE - FEW) if len(peaks) > 1 else peaks[0] // FEW)
 
 

@@ -33,7 +33,7 @@ def test_a_race_is_what_the_command_prints(capfd: pytest.CaptureFixture[str]) ->
 
 def test_a_walk_down_a_surface_is_that_of_torch() -> None:
     race = dlkit.compare_optimizers("rosenbrock", optimizers="sgd", lr="0.001", steps=30).result()
-    surface = surfaces.find("rosenbrock")
+    surface = surfaces.find_surface("rosenbrock")
     assert surface is not None
     theta = torch.tensor(surface.start, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([theta], lr=0.001)

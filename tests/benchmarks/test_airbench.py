@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from dlkit.data.dataset import mean_and_deviation
 from dlkit.models.fast_cnn import FastCNN
 from dlkit.nn.whitening import whitening_filters
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 from dlkit.train.device import keep_freed_memory
 from dlkit.train.precision import autocast
 
@@ -195,7 +195,7 @@ def test_whole_runs(tmp_path: Path) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(cores())
+    torch.set_num_threads(usable_cores())
     torch.set_flush_denormal(True)
     keep_freed_memory()
     whole(Path(sys.argv[1]), int(sys.argv[2]))

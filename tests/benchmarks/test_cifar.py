@@ -23,7 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
 from dlkit.data.dataset import Split, mean_and_deviation
-from dlkit.data.epochs import mixed_seed
+from dlkit.data.epochs import hashed_seed
 from dlkit.data.images.image_batches import ImageBatches
 from dlkit.models.resnet import ResNet, resnet20
 from dlkit.optim.groups import parameter_groups
@@ -86,7 +86,7 @@ def assert_same_crops(source: ImageBatches, split: Split, normalise: Any) -> Non
     numbered = copy.copy(source)
     numbered._targets = torch.arange(source.samples)
     (inputs, rows) = next(numbered.epoch(0)).tensors()
-    generator.manual_seed(mixed_seed(source.seed, 0))
+    generator.manual_seed(hashed_seed(source.seed, 0))
     order = torch.randperm(source.samples, generator=generator)
     mirrored, down, right, *_ = source._draw(generator, order, 0)
     assert torch.equal(rows, order[: len(rows)])

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dlkit.download.files import RemoteFile
-from dlkit.download.transfer import Monitor, Patience, fetch
+from dlkit.download.remote_files import RemoteFile
+from dlkit.download.retries import RetryPolicy, TransferMonitor
+from dlkit.download.transfer import fetch_file
 
 SIZE, ROUNDS = 500_000_000, 7
 # A server of its own process, so that it takes nothing from the interpreter that is measured.
@@ -64,8 +65,8 @@ def test_throughput_beside_curl(served: tuple[str, str], tmp_path: Path) -> None
         shutil.rmtree(tmp_path / "ours", ignore_errors=True)
         (tmp_path / "theirs").unlink(missing_ok=True)
         began = time.perf_counter()
-        monitor = Monitor(lambda *_: None, lambda _: None, threading.Event())
-        assert fetch(file, tmp_path / "ours", None, Patience(), monitor).sha256 == digest
+        monitor = TransferMonitor(lambda *_: None, lambda _: None, threading.Event())
+        assert fetch_file(file, tmp_path / "ours", None, RetryPolicy(), monitor).sha256 == digest
         middle = time.perf_counter()
         subprocess.run(["curl", "-sS", "-o", tmp_path / "theirs", url], check=True)
         seconds["dlkit"].append(middle - began)

@@ -25,8 +25,12 @@ import torch
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
-from dlkit.sweep import engine_choice, engines
-from dlkit.sweep.trials import Outcome, Trial, grid, rates
+from dlkit.sweep.engines import engine_choice
+from dlkit.sweep.engines.loop import run_in_loop
+from dlkit.sweep.engines.stack_members import stack_members
+from dlkit.sweep.engines.stacked import run_stacked
+from dlkit.sweep.engines.step_times import stacked_step_times
+from dlkit.sweep.trials import Trial, TrialResult, parse_learning_rates, trial_grid
 from dlkit.train.device import keep_freed_memory
 from dlkit.vectorized.stacked_runs import StackedRuns
 
@@ -88,8 +92,8 @@ def plain_loop(contest: Contest, trial: Trial) -> Iterator[tuple[float, float]]:
 
 def check_equal(contest: Contest) -> None:
     """A dozen steps of a run of each optimizer, stacked and alone."""
-    trials = grid(OPTIMIZERS, [1e-3], 1)
-    stack = StackedRuns(engines.members_of(trials, contest.training))
+    trials = trial_grid(OPTIMIZERS, [1e-3], 1)
+    stack = StackedRuns(stack_members(trials, contest.training))
     together = torch.stack([stack.take_step(step, batch) for step, batch in itertools.islice(stack.batches(), 12)])
     for column, trial in enumerate(trials):
         alone = [loss for _, loss in itertools.islice(plain_loop(contest, trial), 12)]
@@ -103,9 +107,9 @@ def test_stacks_beside_a_plain_loop(case: str, capfd: pytest.CaptureFixture[str]
     keep_freed_memory()
     contest = contest_of(case)
     check_equal(contest)
-    trials = grid(OPTIMIZERS, rates("1e-4:1:9"), 5)
-    size = engine_choice.best_size(trials, contest.training)
-    stacks = engine_choice.stack_steps(trials[:size], contest.training)
+    trials = trial_grid(OPTIMIZERS, parse_learning_rates("1e-4:1:9"), 5)
+    size = engine_choice.best_stack_size(trials, contest.training)
+    stacks = stacked_step_times(trials[:size], contest.training)
     loops = [plain_loop(contest, trial) for trial in trials[20::45]]  # one of each optimizer
     for steps in (stacks, *loops):
         list(itertools.islice(steps, 4))
@@ -138,23 +142,23 @@ def test_auto_beside_the_loop(case: str, capfd: pytest.CaptureFixture[str]) -> N
     base, steps = AUTO[case]
     more = ["model={name: resnet, depths: [1, 1, 1], widths: [16, 32, 64]}"] if case == "digits-resnet8" else []
     contest = contest_of(base, f"train.steps={steps}", f"train.eval_every={steps} steps", *more)
-    trials = grid(OPTIMIZERS, rates("1e-3:1e-1:3"), 3)
+    trials = trial_grid(OPTIMIZERS, parse_learning_rates("1e-3:1e-1:3"), 3)
     ratios: list[float] = []
     chosen = ""
     contest.training(trials[0])  # reads the data
     for _ in range(3):
         started = time.perf_counter()
-        choice = engine_choice.fastest(trials, contest.training, THREADS)
+        choice = engine_choice.fastest_engine(trials, contest.training, THREADS)
         chosen = choice.engine
         if chosen == "stacked":
-            told = engines.stack(trials, contest.training, None, choice.size)
+            told = run_stacked(trials, contest.training, None, choice.size)
         elif chosen == "workers":
             told = contest.workers(trials, THREADS)
         else:
-            told = engines.loop(trials, contest.training)
-        assert sum(isinstance(event, Outcome) for event in told) == len(trials)
+            told = run_in_loop(trials, contest.training)
+        assert sum(isinstance(event, TrialResult) for event in told) == len(trials)
         middle = time.perf_counter()
-        assert sum(isinstance(told, Outcome) for told in engines.loop(trials, contest.training)) == len(trials)
+        assert sum(isinstance(told, TrialResult) for told in run_in_loop(trials, contest.training)) == len(trials)
         ratios.append((time.perf_counter() - middle) / (middle - started))
     with capfd.disabled():
         print(f"\n{case}: {len(trials)} runs of {steps} steps, {chosen} by auto, its choice included")

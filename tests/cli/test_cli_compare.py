@@ -23,7 +23,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are empty, for tests of what is written beside them."""
-    monkeypatch.setattr("dlkit.sweep.figures.save", lambda figure, target: target.write_text("<svg></svg>"))
+    monkeypatch.setattr("dlkit.sweep.figures.save_figure", lambda figure, target: target.write_text("<svg></svg>"))
 
 
 def lines(result: Any) -> list[dict[str, Any]]:
@@ -256,7 +256,7 @@ def test_a_race_that_only_diverges_has_no_winner(here: Any, tmp_path: Path) -> N
         ("digits-mlp --optimizers sgd,sgd", "one stands twice"),
         ("rosenbrok", "no recipe or surface 'rosenbrok' (did you mean rosenbrock?)"),
         ("quadratic", "did you mean quadratic:1000?"),
-        ("quadratic:0", "the condition is a number of at least 1"),
+        ("quadratic:0", "the condition number must be at least 1"),
         ("digits-mlp --lr 1:0.1:3", "--lr 1:0.1:3"),
         ("digits-mlp --lr=-1", "learning rates must be above 0"),
         ("digits-mlp --seeds 10000 --lr 1e-4:1:100", "runs are more than 1,000,000"),

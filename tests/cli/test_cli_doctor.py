@@ -18,8 +18,8 @@ import torch
 
 from dlkit import __version__
 from dlkit.cli.doctor.command import verdict_of
-from dlkit.doctor import examine
-from dlkit.doctor.finding import Examined, Finding, judged
+from dlkit.doctor import runner
+from dlkit.doctor.finding import CheckedFinding, Finding, judged
 
 from .conftest import Here
 
@@ -36,10 +36,10 @@ def test_the_machine(here: Here, tmp_path: Path) -> None:
 
 
 def test_what_is_absent_is_told(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dlkit.doctor import machine
+    from dlkit.doctor import system
 
     monkeypatch.delitem(sys.modules, "sklearn", raising=False)
-    monkeypatch.setattr(machine, "find_spec", lambda name: None if name == "sklearn" else name)
+    monkeypatch.setattr(system, "find_spec", lambda name: None if name == "sklearn" else name)
     assert here("doctor", "--device", "cpu").record["absent"] == {"scikit-learn": "the embedded digits"}
 
 
@@ -64,7 +64,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
         yield judged("good", "1", "1", True, seconds_of=2.0)
         yield judged("bad", "1", "2", False, error=float("nan"))
 
-    monkeypatch.setattr(examine, "resolve", lambda target: check)
+    monkeypatch.setattr(runner, "import_object", lambda target: check)
 
 
 @pytest.mark.usefixtures("two")
@@ -99,7 +99,7 @@ def test_an_interrupt_keeps_what_was_measured(here: Here, tmp_path: Path, monkey
         yield judged("good", "1", "1", True)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(examine, "resolve", lambda target: check)
+    monkeypatch.setattr(runner, "import_object", lambda target: check)
     report = tmp_path / "r.json"
     result = here("doctor", "--device", "cpu", "--check", "--report", str(report))
     verdict = json.loads(result.out.splitlines()[-1])
@@ -149,12 +149,12 @@ def test_tables(tmp_path: Path) -> None:
     from rich.console import Console
 
     from dlkit.cli.doctor import view
-    from dlkit.doctor import machine
+    from dlkit.doctor import system
 
     good, bad = judged("good", "1", "1", True), judged("[bad]", "1", "2", False)
-    lines = [Examined("waits", good, 1.0), Examined("waits", bad, 1.0)]
+    lines = [CheckedFinding("waits", good, 1.0), CheckedFinding("waits", bad, 1.0)]
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(view.machine(machine.describe(torch.device("cpu"))))
+    console.print(view.machine(system.describe_system(torch.device("cpu"))))
     console.print(view.results(lines, verdict_of(lines, time.perf_counter(), True)))
     shown = re.sub(" +\n", "\n", console.export_text())
     assert re.search(r"^device +cpu$", shown, re.M)

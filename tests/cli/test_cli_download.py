@@ -35,7 +35,7 @@ def mirror(tmp_path: Path) -> Path:
     from pyarrow import parquet
 
     root = tmp_path / "mirror"
-    for split, rows in registry.SETS["glue/wnli"].rows.items():
+    for split, rows in registry.DATASETS["glue/wnli"].rows.items():
         path = root / f"nyu-mll/glue/wnli/{split}-00000-of-00001.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         texts = pa.array([f"line {row}" for row in range(rows)])
@@ -74,7 +74,7 @@ def test_a_record_and_its_path(here: Any, mirror: Path, tmp_path: Path) -> None:
     assert here("download", "glue/wnli", "-q").out == first["path"] + "\n"
     assert here("download", "glue/wnli", "--verify").record["repaired"] == []
     listed = {r["name"]: r for r in map(json.loads, here("download", "--list").out.splitlines())}
-    assert set(listed) == set(registry.SETS)
+    assert set(listed) == set(registry.DATASETS)
     assert [name for name, r in listed.items() if r["present"]] == ["digits", "pydoc", "glue/wnli"]
 
 

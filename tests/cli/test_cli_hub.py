@@ -330,7 +330,7 @@ def test_many_samples_go_in_batches_that_memory_holds(
     apart = [json.loads(line) for line in here(*options).out.splitlines()]
     assert sizes[0] == 2 and max(sizes) == 2
     assert [record["text"] for record in apart] == [record["text"] for record in together]
-    monkeypatch.setattr(memory, "free", lambda device="cpu": 2 * row)
+    monkeypatch.setattr(memory, "free_memory", lambda device="cpu": 2 * row)
     assert len(here(*options).out.splitlines()) == 7
     assert sizes[-1] == 1
 

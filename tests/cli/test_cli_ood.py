@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from dlkit.cli.app import run as dlkit
-from dlkit.data.images.ood_sources import fitted, folder, noise
+from dlkit.data.images.ood_sources import fit_images, ood_folder, uniform_noise
 from dlkit.errors import DlkitError
 
 
@@ -139,18 +139,18 @@ def test_rows_have_no_outside(here: Any, tmp_path: Path) -> None:
 
 
 def test_other_forms_of_images(tmp_path: Path, pictures: Path) -> None:
-    assert folder(pictures, (3, 8, 8), 1.0)[0].shape == (3, 3, 8, 8)
-    assert folder(pictures, (1, 6, 9), 1.0)[0].shape == (3, 1, 6, 9)
-    assert 8 < folder(pictures, (1, 8, 8), 16 / 255)[0].max() <= 16
+    assert ood_folder(pictures, (3, 8, 8), 1.0)[0].shape == (3, 3, 8, 8)
+    assert ood_folder(pictures, (1, 6, 9), 1.0)[0].shape == (3, 1, 6, 9)
+    assert 8 < ood_folder(pictures, (1, 8, 8), 16 / 255)[0].max() <= 16
     with pytest.raises(DlkitError, match="no images in"):
         (tmp_path / "empty").mkdir()
-        folder(tmp_path / "empty", (3, 8, 8), 1.0)
+        ood_folder(tmp_path / "empty", (3, 8, 8), 1.0)
     digits = torch.arange(17, dtype=torch.uint8).view(17, 1, 1, 1).expand(17, 1, 8, 8).contiguous()
-    large = fitted(digits, (3, 32, 32), 255 / 16)
+    large = fit_images(digits, (3, 32, 32), 255 / 16)
     assert large.shape == (17, 3, 32, 32)
     assert large[16].unique().tolist() == [255] and large[8].unique().tolist() == [128]
-    grey = fitted(torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1), (1, 1, 1), 1.0)
+    grey = fit_images(torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1), (1, 1, 1), 1.0)
     assert grey.item() == 76
-    uniform = noise(200, (1, 8, 8), 16, 0)
+    uniform = uniform_noise(200, (1, 8, 8), 16, 0)
     assert uniform.min() == 0 and uniform.max() == 16
-    assert torch.equal(uniform, noise(200, (1, 8, 8), 16, 0))
+    assert torch.equal(uniform, uniform_noise(200, (1, 8, 8), 16, 0))

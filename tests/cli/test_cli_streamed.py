@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dlkit.data.epochs import mixed_seed
+from dlkit.data.epochs import hashed_seed
 
 SMALL = ["data.size=32", "data.resize=36", "data.batch_size=16", "model={name: resnet, depths: [1], widths: [8]}"]
 
@@ -71,7 +71,7 @@ def test_a_last_batch_of_damaged_images_alone(here: Any, tree: Path, tmp_path: P
         file.unlink()
     (tree / "val" / "a" / "0.jpg").rename(tree / "train" / "b" / "0.jpg")
     rows = sorted((tree / "train").glob("?/*.jpg"))
-    last = int(torch.randperm(len(rows), generator=torch.Generator().manual_seed(mixed_seed(0, 0)))[-1])
+    last = int(torch.randperm(len(rows), generator=torch.Generator().manual_seed(hashed_seed(0, 0)))[-1])
     rows[last].write_bytes(b"")
     options = ["data.batch_size=1", "data.workers=0", "train.epochs=1", "--run-dir", str(tmp_path / "run")]
     result = here("train", "imagenet-resnet50", f"data.path={tree}", *SMALL, *options)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from dlkit.annotations import Count, NonNegative, Positive
-from dlkit.data.dataset import Split, assemble
+from dlkit.data.dataset import Split, make_dataset
 from dlkit.optim.base import Optimizer
 
 
@@ -68,7 +68,7 @@ def rings(count: Count = 120):
     targets = (points.norm(dim=1) > 1.2).long()
     half = count // 2
     splits = {"train": Split(points[:half], targets[:half]), "test": Split(points[half:], targets[half:])}
-    return assemble("rings", splits, ("inside", "outside"))
+    return make_dataset("rings", splits, ("inside", "outside"))
 
 
 class Broken(nn.Module):

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dlkit.data.class_spelling import look_alikes, quoted, visible
-from dlkit.data.images.folder import images
+from dlkit.data.class_spelling import look_alikes, quoted_name, visible
+from dlkit.data.images.image_folder import image_folder
 from dlkit.data.images.imagenet import imagenet
-from dlkit.data.tables.rows import csv, jsonl, parquet
+from dlkit.data.tables.table_data import csv, jsonl, parquet
 from dlkit.data.text.labelled import labelled_texts
 from dlkit.errors import DlkitError
 
@@ -38,14 +38,14 @@ ALIKE = {
 @pytest.mark.parametrize(("name", "shown"), ALIKE.values(), ids=ALIKE)
 def test_what_looks_like_a_cat(name: str, shown: str) -> None:
     assert look_alikes(["cat", "dog", name]) == [sorted(["cat", name])]
-    assert quoted(name) == shown
+    assert quoted_name(name) == shown
 
 
 def test_accents_have_two_codings() -> None:
     composed, apart = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     assert look_alikes([composed, apart]) == [sorted([composed, apart])]
-    assert quoted(composed) == "'café'"
-    assert quoted(apart) == r"'cafe\u0301'"
+    assert quoted_name(composed) == "'café'"
+    assert quoted_name(apart) == r"'cafe\u0301'"
 
 
 def test_what_is_seen_to_differ_differs() -> None:
@@ -88,7 +88,7 @@ def test_a_label_that_shows_nothing_is_missing(read: Callable[[Path, list[str]],
         read(tmp_path / "file", ["cat", "\u200b", "dog"] * 8)
 
 
-@pytest.mark.parametrize("read", [images, imagenet])
+@pytest.mark.parametrize("read", [image_folder, imagenet])
 def test_folders_of_classes_that_look_alike(read: Callable[..., Any], tmp_path: Path) -> None:
     for split in ("train", "test"):
         for name in ("cat", "cat\u200b"):

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from dlkit.data.images.decoding import DamagedImageError, decoded
-from dlkit.data.images.folder import every_image, images
+from dlkit.data.images.decoding import DamagedImageError, decode_image
+from dlkit.data.images.image_folder import image_folder, load_all_images
 from dlkit.data.images.imagenet import imagenet
 
 # Four quarters of other colours: no two of the eight orientations look alike.
@@ -78,8 +78,8 @@ def test_every_reader_turns_an_image_once(kind: str, tmp_path: Path) -> None:
     streamed: Any = imagenet(path=tree, size=16).splits["train"].inputs
     sharded: Any = imagenet(path=shards, size=16).splits["train"].inputs
     cached: Any = imagenet(path=tree, size=16, cache=tmp_path / "cache").splits["train"].inputs
-    square = images(path=tree, size=16, test=0.0).splits["train"].inputs
-    outside, _ = every_image(tree / "train" / "a", 16, 3)
+    square = image_folder(path=tree, size=16, test=0.0).splits["train"].inputs
+    outside, _ = load_all_images(tree / "train" / "a", 16, 3)
     for row, right in enumerate(UPRIGHT.values()):
         assert apart(streamed.image(row), right) < 30
         assert apart(sharded.image(row), right) < 30
@@ -97,7 +97,7 @@ def test_the_centre_of_a_large_sideways_jpeg_is_its_centre(tmp_path: Path) -> No
     for name, picture in (("a", large), ("b", large.transpose(Image.Transpose.ROTATE_270))):
         (tmp_path / name).mkdir()
         picture.save(tmp_path / name / "x.jpg", quality=95, exif=exif if name == "a" else Image.Exif())
-    turned, upright = images(path=tmp_path, size=32, test=0.0).splits["train"].inputs.int()
+    turned, upright = image_folder(path=tmp_path, size=32, test=0.0).splits["train"].inputs.int()
     assert (turned - upright).abs().float().mean() < 2
 
 
@@ -106,7 +106,7 @@ def test_exif_that_cannot_be_read_leaves_the_pixels(tmp_path: Path) -> None:
     file = tmp_path / "x.jpg"
     for exif in (b"no TIFF at all", b"II*\0\x08\0\0\0\x05\0", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02"):
         Image.fromarray(PICTURE).save(file, exif=b"Exif\0\0" + exif, quality=100, subsampling=0)
-        assert apart(decoded(file, "x"), PICTURE) < 30
+        assert apart(decode_image(file, "x"), PICTURE) < 30
 
 
 # ---------------------------------------------------------------------- numbers
@@ -178,7 +178,7 @@ def seventh(most: int) -> NDArray[np.int64]:
     ids=lambda _: "file",
 )
 def test_integers_have_the_range_that_their_file_says(data: bytes) -> None:
-    grey = np.asarray(decoded(data, "x"))
+    grey = np.asarray(decode_image(data, "x"))
     assert (grey[..., 0] == grey[..., 2]).all()
     assert np.abs(grey[..., 0] - STEPS * 255 / 7).max() <= (15 if data.startswith(b"P5\n4 2\n15") else 2)
 
@@ -188,12 +188,12 @@ def test_formats_of_more_than_8_bits_that_pillow_writes() -> None:
     for kind, options in (("JPEG2000", {}), ("TIFF", {"compression": "tiff_lzw"}), ("TIFF", {"big_tiff": True})):
         stream = io.BytesIO()
         deep.save(stream, kind, **options)
-        assert np.abs(np.asarray(decoded(stream.getvalue(), "x"))[..., 0] - STEPS * 255 / 7).max() <= 2
+        assert np.abs(np.asarray(decode_image(stream.getvalue(), "x"))[..., 0] - STEPS * 255 / 7).max() <= 2
 
 
 def test_a_transparent_grey_of_16_bits_is_white() -> None:
     values = seventh(65535)
-    grey = np.asarray(decoded(deep_png(values, transparent=int(values[0, 2])), "x"))[..., 0]
+    grey = np.asarray(decode_image(deep_png(values, transparent=int(values[0, 2])), "x"))[..., 0]
     assert grey[0, 2] == 255 and abs(int(grey[0, 1]) - 36) < 2
 
 
@@ -209,4 +209,4 @@ def test_a_transparent_grey_of_16_bits_is_white() -> None:
 )
 def test_integers_of_unknown_range_are_refused(data: bytes, reason: str) -> None:
     with pytest.raises(DamagedImageError, match=f"^x: {reason}"):
-        decoded(data, "x")
+        decode_image(data, "x")

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 from dlkit.data.images import digits as module
 from dlkit.data.images.digits import digits
-from dlkit.data.splits import three_way
+from dlkit.data.splits import split_three_ways
 
 
 def test_images_and_labels_are_those_of_load_digits() -> None:
@@ -21,7 +21,7 @@ def test_images_and_labels_are_those_of_load_digits() -> None:
     read_pixels, read_labels = module._read()
     assert np.array_equal(read_pixels, pixels)
     assert np.array_equal(read_labels, labels)
-    rows = three_way(read_labels, tuple("0123456789"), test=0.2, validation=0.0)
+    rows = split_three_ways(read_labels, tuple("0123456789"), test=0.2, validation=0.0)
     for name, split in digits().splits.items():
         assert split.inputs.dtype == torch.uint8
         assert np.array_equal(split.inputs.flatten(1), pixels[rows[name]])
@@ -37,7 +37,7 @@ def test_load_digits_is_used_where_the_file_has_moved(monkeypatch: pytest.Monkey
 
 
 def test_the_split_is_pinned() -> None:
-    rows = three_way(module._read()[1], tuple("0123456789"), test=0.2, validation=0.1)
+    rows = split_three_ways(module._read()[1], tuple("0123456789"), test=0.2, validation=0.1)
     hashes = {name: hashlib.sha256(part.astype("<i8")).hexdigest()[:16] for name, part in rows.items()}
     assert hashes == {"train": "849833d7f94594f8", "val": "51c7ac2b969f52a9", "test": "8fa854dba129c072"}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dlkit.data.folder import data_folder
+from dlkit.data.data_folder import data_folder
 
 platformdirs: Any = pytest.importorskip("platformdirs")
 

@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 
 from dlkit.data.batch import Batch
 from dlkit.data.dataset import Dataset
-from dlkit.data.images.encoded import DamagedImageError
+from dlkit.data.images.decoding import DamagedImageError
 from dlkit.data.images.imagenet import imagenet
 from dlkit.data.images.streaming import StreamedImages
 from dlkit.errors import DlkitError, RequestError

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
 from dlkit.data.images.decoding import SUFFIXES
-from dlkit.data.images.folder import images
+from dlkit.data.images.image_folder import image_folder
 from dlkit.data.images.imagenet import imagenet
 from dlkit.errors import DlkitError, RequestError
 
@@ -33,13 +33,13 @@ def tree(root: Path, counts: dict[str, int]) -> Path:
 def only(file: Path, channels: int = 3, size: int = 4) -> list[list[int]]:
     """The distinct pixels of the one file of class "b", in a tree that is otherwise in order."""
     save(file.parent.parent / "a" / "x.png")
-    data = images(path=str(file.parent.parent), size=size, channels=channels, test=0.0)  # pyright: ignore
+    data = image_folder(path=str(file.parent.parent), size=size, channels=channels, test=0.0)  # pyright: ignore
     return data.splits["train"].inputs[1].flatten(1).unique(dim=1).T.tolist()
 
 
 def test_class_folders_are_split(tmp_path: Path) -> None:
     tree(tmp_path, {"dog": 20, "cat": 10})
-    data = images(path=str(tmp_path), size=8, validation=0.25)
+    data = image_folder(path=str(tmp_path), size=8, validation=0.25)
     assert data.classes == ("cat", "dog")
     assert data.input_shape == (3, 8, 8)
     assert data.sources["rows"] == {"train": 18, "val": 6, "test": 6}
@@ -55,18 +55,18 @@ def test_class_folders_are_split(tmp_path: Path) -> None:
 def test_split_folders_are_the_splits(tmp_path: Path) -> None:
     tree(tmp_path / "train", {"a": 6, "b": 6})
     tree(tmp_path / "test", {"a": 2, "b": 3})
-    data = images(path=str(tmp_path), size=4)
+    data = image_folder(path=str(tmp_path), size=4)
     assert data.sources["rows"] == {"train": 12, "test": 5}
-    assert images(path=str(tmp_path), size=4, validation=0.5).sources["rows"] == {"train": 6, "val": 6, "test": 5}
+    assert image_folder(path=str(tmp_path), size=4, validation=0.5).sources["rows"] == {"train": 6, "val": 6, "test": 5}
     tree(tmp_path / "val", {"b": 1})
-    data = images(path=str(tmp_path), size=4)
+    data = image_folder(path=str(tmp_path), size=4)
     assert data.sources["rows"] == {"train": 12, "val": 1, "test": 5}
     assert data.splits["val"].targets.tolist() == [1]
     with pytest.raises(RequestError, match=r"validation: 0\.1 is given"):
-        images(path=str(tmp_path), validation=0.1)
+        image_folder(path=str(tmp_path), validation=0.1)
     tree(tmp_path / "valid", {"a": 1})
     with pytest.raises(DlkitError, match=r"valid is not a split of its own: .*val is 'val' too"):
-        images(path=str(tmp_path))
+        image_folder(path=str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_split_folders_in_any_spelling(names: tuple[str, str, str], tmp_path: Pa
     for name, count in zip(names, (3, 2, 1), strict=True):
         tree(tmp_path / name, {"a": count, "b": count})
     rows = {"train": 6, "val": 4, "test": 2}
-    for data in (images(path=tmp_path, size=4), imagenet(path=tmp_path, size=4)):
+    for data in (image_folder(path=tmp_path, size=4), imagenet(path=tmp_path, size=4)):
         assert data.classes == ("a", "b")
         assert {name: len(split.targets) for name, split in data.splits.items()} == rows
 
@@ -107,7 +107,7 @@ def test_split_folders_in_any_spelling(names: tuple[str, str, str], tmp_path: Pa
 )
 def test_folders_that_may_be_splits_or_classes_are_refused(folders: list[str], message: str, tmp_path: Path) -> None:
     tree(tmp_path, dict.fromkeys(folders, 3))
-    for read in (images, imagenet):
+    for read in (image_folder, imagenet):
         with pytest.raises(DlkitError, match=message):
             read(path=tmp_path, size=4)
 
@@ -119,14 +119,14 @@ def test_folders_that_hold_the_same_folders_are_no_classes(names: tuple[str, ...
     for name in names:
         tree(tmp_path / name, {"cat": 3, "dog": 3})
     with pytest.raises(DlkitError, match="hold the same folders, cat, dog: are they splits, or classes"):
-        images(path=str(tmp_path), size=4)
+        image_folder(path=str(tmp_path), size=4)
     save(tmp_path / names[0] / "a cat.png")  # with images of their own they are classes
-    assert images(path=str(tmp_path), size=4).classes == tuple(sorted(names))
+    assert image_folder(path=str(tmp_path), size=4).classes == tuple(sorted(names))
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
-    assert images(path=str(tree(tmp_path, {"bus": 2, "train": 2})), size=4).classes == ("bus", "train")
-    assert images(path=str(tree(tmp_path / "more", {"plane": 2, "test": 2})), size=4).classes == ("plane", "test")
+    assert image_folder(path=str(tree(tmp_path, {"bus": 2, "train": 2})), size=4).classes == ("bus", "train")
+    assert image_folder(path=str(tree(tmp_path / "more", {"plane": 2, "test": 2})), size=4).classes == ("plane", "test")
 
 
 def test_hidden_and_other_files_are_left_out_and_counted_and_folders_are_searched(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_hidden_and_other_files_are_left_out_and_counted_and_folders_are_searche
     (tmp_path / "a" / "Photo.HEIC").write_bytes(b"no image that Pillow reads")
     (tmp_path / "LICENSE").write_text("no image")
     save(tmp_path / "stray.png")
-    data = images(path=str(tmp_path), size=4, test=0.0)
+    data = image_folder(path=str(tmp_path), size=4, test=0.0)
     assert data.classes == ("a", "b")
     assert data.sources["rows"] == {"train": 5}
     left_out = {"hidden": 2, ".db": 1, ".heic": 1, ".txt": 1, "no suffix": 1, "images outside of class folders": 1}
@@ -165,7 +165,7 @@ def test_images_of_every_suffix_that_pillow_reads(suffix: str, tmp_path: Path) -
     image = Image.new("RGB", (16, 16), (200, 100, 50)).convert(options.pop("mode", "RGB"))
     tree(tmp_path, {"a": 1, "b": 1})
     image.save(tmp_path / "b" / f"photo{suffix.upper()}", **options)
-    data = images(path=tmp_path, size=4, test=0.0)
+    data = image_folder(path=tmp_path, size=4, test=0.0)
     assert data.sources["rows"] == {"train": 3}
     assert f"{suffix} 1" in data.sources["taken"] or suffix == ".png"
 
@@ -234,7 +234,7 @@ def test_orientation_is_applied(tmp_path: Path) -> None:
     save(tmp_path / "a" / "x.png")
     file.parent.mkdir()
     Image.fromarray(pixels).save(file, exif=exif)
-    image = images(path=str(tmp_path), size=8, channels=1, test=0.0).splits["train"].inputs[1, 0]
+    image = image_folder(path=str(tmp_path), size=8, channels=1, test=0.0).splits["train"].inputs[1, 0]
     assert image[:, 4:].min() == 255
     assert image[:, :4].max() == 0
 
@@ -246,7 +246,7 @@ def test_resizing_is_torchvisions(size: tuple[int, int], tmp_path: Path) -> None
     (tmp_path / "b").mkdir()
     smooth.save(tmp_path / "b" / "x.png")
     save(tmp_path / "a" / "x.png")
-    ours = images(path=str(tmp_path), size=16, test=0.0).splits["train"].inputs[1]
+    ours = image_folder(path=str(tmp_path), size=16, test=0.0).splits["train"].inputs[1]
     reference = v2.Compose([v2.PILToTensor(), v2.Resize(16, antialias=True), v2.CenterCrop(16)])(smooth)
     difference = (ours.int() - reference.int()).abs().float()
     assert difference.mean() < 1
@@ -260,14 +260,14 @@ def test_a_large_jpeg_is_close_to_its_full_decoding(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
     picture.save(tmp_path / "a" / "x.png")
     picture.save(tmp_path / "b" / "x.jpg", quality=95)
-    png, jpeg = images(path=str(tmp_path), size=32, test=0.0).splits["train"].inputs.int()
+    png, jpeg = image_folder(path=str(tmp_path), size=32, test=0.0).splits["train"].inputs.int()
     assert (png - jpeg).abs().float().mean() < 2
 
 
 def test_trees_that_are_wrong(tmp_path: Path) -> None:
     def fails(message: str, path: Path = tmp_path) -> None:
         with pytest.raises(DlkitError, match=message) as caught:
-            images(path=str(path))
+            image_folder(path=str(path))
         assert "\n" not in caught.value.message
 
     fails("no such folder", tmp_path / "none")
@@ -288,16 +288,16 @@ def test_splits_one_level_down_are_pointed_at(tmp_path: Path) -> None:
     for split in ("train", "val"):
         tree(tmp_path / "images" / split, {"a": 2, "b": 2})
     with pytest.raises(DlkitError, match="only one class folder, 'images'") as caught:
-        images(path=str(tmp_path))
+        image_folder(path=str(tmp_path))
     assert caught.value.hint == f"its splits lie one level down: data.path={tmp_path / 'images'}"
-    assert images(path=str(tmp_path / "images")).classes == ("a", "b")
+    assert image_folder(path=str(tmp_path / "images")).classes == ("a", "b")
 
 
 def test_a_class_that_only_the_test_folder_has(tmp_path: Path) -> None:
     tree(tmp_path / "train", {"a": 2, "b": 2})
     tree(tmp_path / "test", {"c": 1})
     with pytest.raises(DlkitError, match="the class 'c' is not in train"):
-        images(path=str(tmp_path))
+        image_folder(path=str(tmp_path))
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "gif", "bmp"])
@@ -310,7 +310,7 @@ def test_a_damaged_image_is_named(suffix: str, tmp_path: Path) -> None:
     for content in (whole[: len(whole) // 2], b"", b"no image at all"):
         file.write_bytes(content)
         with pytest.raises(DlkitError, match=f"cannot read the image .*x.{suffix}: .") as caught:
-            images(path=str(tmp_path), size=8)
+            image_folder(path=str(tmp_path), size=8)
         assert "\n" not in caught.value.message
 
 
@@ -323,5 +323,5 @@ def test_every_orientation_of_a_large_jpeg(orientation: int, tmp_path: Path) -> 
         (tmp_path / name).mkdir()
     picture.save(tmp_path / "a" / "x.jpg", quality=95, exif=exif)
     ImageOps.exif_transpose(Image.open(tmp_path / "a" / "x.jpg")).save(tmp_path / "b" / "x.png")
-    turned, upright = images(path=str(tmp_path), size=16, test=0.0).splits["train"].inputs.int()
+    turned, upright = image_folder(path=str(tmp_path), size=16, test=0.0).splits["train"].inputs.int()
     assert (turned - upright).abs().float().mean() < 2

@@ -16,7 +16,7 @@ from dlkit.data.batch import Batch
 from dlkit.data.dataset import Split, mean_and_deviation, standardize
 from dlkit.data.known import Known
 from dlkit.data.row_batches import RowBatches
-from dlkit.data.tables import rows as tables
+from dlkit.data.tables import table_data as tables
 from dlkit.data.text.labelled import labelled_texts
 from dlkit.errors import DlkitError, RequestError
 

@@ -17,8 +17,8 @@ from PIL import Image
 from scipy import stats
 
 from dlkit.data.images.imagenet import imagenet
-from dlkit.data.images.parquet_shards import Shards
-from dlkit.data.images.stream_order import mixed_order
+from dlkit.data.images.parquet_shards import ParquetImages
+from dlkit.data.images.stream_order import windowed_shuffle
 from dlkit.errors import DlkitError
 
 CATS, DOGS = (230, 20, 20), (20, 20, 230)
@@ -177,7 +177,7 @@ def test_sorted_rows_come_as_drawn_without_replacement() -> None:
     # ten classes of 140 rows, one after another, in row groups of 100
     classes, batch, found = torch.arange(1400) // 140, 50, list[np.ndarray]()
     for seed in range(40):
-        order = mixed_order([100] * 14, 1400, generator(seed))
+        order = windowed_shuffle([100] * 14, 1400, generator(seed))
         assert torch.equal(order.sort().values, torch.arange(1400))
         found += [torch.bincount(classes[rows], minlength=10).numpy() for rows in order.split(batch)]
     counts = np.concatenate(found)
@@ -191,10 +191,10 @@ def test_sorted_rows_come_as_drawn_without_replacement() -> None:
 
 def test_a_window_bounds_what_is_kept_and_mixes_all_of_it() -> None:
     counts, window = [100] * 200, 1000
-    order = mixed_order(counts, window, generator(1))
+    order = windowed_shuffle(counts, window, generator(1))
     assert torch.equal(order.sort().values, torch.arange(20_000))
-    assert torch.equal(order, mixed_order(counts, window, generator(1)))
-    assert not torch.equal(order, mixed_order(counts, window, generator(2)))
+    assert torch.equal(order, windowed_shuffle(counts, window, generator(1)))
+    assert not torch.equal(order, windowed_shuffle(counts, window, generator(2)))
     groups = [torch.bincount(rows // 100, minlength=200) for rows in order.split(100)]
     # a hundred rows come from about window / 100 groups, wherever in the epoch, and none has many of them
     assert min(int((group > 0).sum()) for group in groups) >= 8
@@ -204,7 +204,7 @@ def test_a_window_bounds_what_is_kept_and_mixes_all_of_it() -> None:
 def test_a_shard_reads_each_group_once_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"image": encoded((i, 0, 0)), "label": 0} for i in range(240)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "x.parquet", row_group_size=10)
-    source = Shards([str(tmp_path / "x.parquet")], "image", [(0, group, 10) for group in range(24)], 8, 40)
+    source = ParquetImages([str(tmp_path / "x.parquet")], "image", [(0, group, 10) for group in range(24)], 8, 40)
     reads: list[int] = []
     whole = pq.ParquetFile.read_row_group
     monkeypatch.setattr(
@@ -220,7 +220,7 @@ def test_a_shard_reads_each_group_once_an_epoch(tmp_path: Path, monkeypatch: pyt
 
 @pytest.mark.parametrize("window", [40, 1000])
 def test_what_randomness_a_stream_has_is_said(window: int) -> None:
-    said = Shards([], "image", [(0, 0, 100), (0, 1, 100)], 8, window).randomness()
+    said = ParquetImages([], "image", [(0, 0, 100), (0, 1, 100)], 8, window).randomness()
     assert said == (
         "each epoch in a uniformly random order"
         if window == 1000

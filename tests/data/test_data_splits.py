@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlkit.data.splits import held_out_counts, hold_out, three_way
+from dlkit.data.splits import held_out_counts, hold_out, split_three_ways
 from dlkit.errors import DlkitError
 
 SHARES = st.integers(0, 999).map(lambda n: n / 1000)
@@ -56,18 +56,23 @@ def test_rows_are_chosen_at_random_and_by_seed() -> None:
 
 def test_three_way_shares_are_of_all_rows_and_then_of_the_rest() -> None:
     labels = np.repeat([0, 1], [300, 100])
-    parts = three_way(labels, ("a", "b"), test=0.2, validation=0.1)
+    parts = split_three_ways(labels, ("a", "b"), test=0.2, validation=0.1)
     assert list(parts) == ["train", "val", "test"]
     assert [np.bincount(labels[rows]).tolist() for rows in parts.values()] == [[216, 72], [24, 8], [60, 20]]
     assert sorted(np.concatenate(list(parts.values()))) == list(range(400))
-    without = three_way(labels, ("a", "b"), test=0.2, validation=0.0)
+    without = split_three_ways(labels, ("a", "b"), test=0.2, validation=0.0)
     assert without["test"].tolist() == parts["test"].tolist()
-    assert list(three_way(labels, ("a", "b"), test=0.0, validation=0.0)) == ["train"]
+    assert list(split_three_ways(labels, ("a", "b"), test=0.0, validation=0.0)) == ["train"]
 
 
 def test_a_class_too_small_to_split_is_named() -> None:
     with pytest.raises(DlkitError, match="'b' has too few rows"):
-        three_way(np.array([0, 0, 0, 1]), ("a", "b"), test=0.2, validation=0.0)
-    assert three_way(np.array([0, 0, 0, 1]), ("a", "b"), test=0.0, validation=0.0)["train"].tolist() == [0, 1, 2, 3]
+        split_three_ways(np.array([0, 0, 0, 1]), ("a", "b"), test=0.2, validation=0.0)
+    assert split_three_ways(np.array([0, 0, 0, 1]), ("a", "b"), test=0.0, validation=0.0)["train"].tolist() == [
+        0,
+        1,
+        2,
+        3,
+    ]
     with pytest.raises(DlkitError, match="too few to hold out validation"):
-        three_way(np.array([0, 0, 1, 1]), ("a", "b"), test=0.5, validation=0.5)
+        split_three_ways(np.array([0, 0, 1, 1]), ("a", "b"), test=0.5, validation=0.5)

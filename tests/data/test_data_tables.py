@@ -15,7 +15,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from dlkit.data.tables import rows as tables
+from dlkit.data.tables import table_data as tables
 from dlkit.errors import DlkitError, RequestError
 
 Columns = dict[str, list[Any]]
@@ -249,6 +249,6 @@ def test_a_pandas_index_is_left_out_and_named(tmp_path: Path) -> None:
 
 
 def test_annotations_resolve_and_every_key_is_documented() -> None:
-    keys = set(typing.get_type_hints(tables.table, include_extras=True)) - {"format", "known", "return"}
+    keys = set(typing.get_type_hints(tables.table_dataset, include_extras=True)) - {"format", "known", "return"}
     assert keys == {"path", "label", "columns", "test_path", "test", "validation"}
-    assert all(f"        {key}: " in (tables.table.__doc__ or "") for key in keys)
+    assert all(f"        {key}: " in (tables.table_dataset.__doc__ or "") for key in keys)

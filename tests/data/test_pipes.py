@@ -15,7 +15,7 @@ import pytest
 from dlkit.data.text import tokenizer_files
 from dlkit.errors import DlkitError
 from dlkit.pretrained import huggingface_files
-from dlkit.sweep import provenance, race_folder
+from dlkit.sweep import provenance, sweep_folder
 
 
 @contextmanager
@@ -43,8 +43,8 @@ def pipe(path: Path) -> Iterator[None]:
         ({}, "vocab.txt", tokenizer_files.tokenizer_from_directory),
         ({"merges.txt": ""}, "vocab.json", tokenizer_files.tokenizer_from_directory),
         ({"vocab.json": json.dumps({"a": 0})}, "merges.txt", tokenizer_files.tokenizer_from_directory),
-        ({}, "runs.jsonl", lambda path: race_folder.load(path / "runs.jsonl")),
-        ({}, "environment.json", lambda path: provenance.read(path, "environment.json")),
+        ({}, "runs.jsonl", lambda path: sweep_folder.load_runs(path / "runs.jsonl")),
+        ({}, "environment.json", lambda path: provenance.read_record(path, "environment.json")),
     ],
 )
 def test_a_pipe_in_a_folder_is_no_file(

@@ -15,8 +15,8 @@ from torch import Tensor
 from dlkit.attention.capture import CapturedLayer
 from dlkit.compression import archive
 from dlkit.data.row_batches import RowBatches
-from dlkit.doctor import attention, compile, compress, families, loaders, optimizers, resume, stacks, waits
 from dlkit.doctor.bench import Bench
+from dlkit.doctor.checks import attention, compile, compression, loaders, models, optimizers, resume, stacks, waits
 from dlkit.doctor.finding import Finding
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
@@ -72,9 +72,9 @@ class Crooked(Muon):
 @pytest.mark.parametrize(("name", "wrong"), [("momentum", Hasty), ("adamw", Forgetful), ("muon", Crooked)])
 def test_optimizers(bench: Bench, monkeypatch: Patch, name: str, wrong: Any) -> None:
     only(monkeypatch, optimizers, "OPTIMIZERS", name)
-    assert verdicts(optimizers.check(bench)) == {"pass"}
-    monkeypatch.setattr(optimizers, "resolve", lambda target: wrong)
-    assert verdicts(optimizers.check(bench)) == {"fail"}
+    assert verdicts(optimizers.check_optimizers(bench)) == {"pass"}
+    monkeypatch.setattr(optimizers, "import_object", lambda target: wrong)
+    assert verdicts(optimizers.check_optimizers(bench)) == {"fail"}
 
 
 class Slow(Momentum):
@@ -94,9 +94,9 @@ def test_an_optimizer_of_many_kernels(bench: Bench, monkeypatch: Patch) -> None:
     """As on a GPU, whose launches are limited; here operators stand for them."""
     only(monkeypatch, optimizers, "OPTIMIZERS", "momentum")
     monkeypatch.setattr(Bench, "on_gpu", True)
-    assert verdicts(optimizers.check(bench)) == {"pass"}
-    monkeypatch.setattr(optimizers, "resolve", lambda target: Slow)
-    assert verdicts(optimizers.check(bench)) == {"fail"}
+    assert verdicts(optimizers.check_optimizers(bench)) == {"pass"}
+    monkeypatch.setattr(optimizers, "import_object", lambda target: Slow)
+    assert verdicts(optimizers.check_optimizers(bench)) == {"fail"}
 
 
 # ---------------------------------------------------------------------- precision and models
@@ -106,25 +106,25 @@ def test_an_optimizer_of_many_kernels(bench: Bench, monkeypatch: Patch) -> None:
     ("precision", "formats"), [("fp32", {"fp32": torch.bfloat16}), ("bf16", {}), ("bf16", {"bf16": torch.float16})]
 )
 def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: Any) -> None:
-    only(monkeypatch, families, "FAMILIES", "mlp")
-    monkeypatch.setattr(families, "precisions", lambda _: [precision])
-    assert verdicts(families.check(bench)) == {"pass"}
+    only(monkeypatch, models, "MODELS", "mlp")
+    monkeypatch.setattr(models, "feasible_precisions", lambda _: [precision])
+    assert verdicts(models.check_models(bench)) == {"pass"}
     monkeypatch.setattr(precision_module, "AUTOCAST", formats)
-    assert verdicts(families.check(bench)) == {"fail"}
+    assert verdicts(models.check_models(bench)) == {"fail"}
 
 
 @pytest.mark.parametrize(
     ("name", "change"), [("gpt", "model.eps=1e-2"), ("mlp", "model.activation=gelu"), ("resnet", "model.norm=group")]
 )
 def test_models(bench: Bench, monkeypatch: Patch, name: str, change: str) -> None:
-    family = families.FAMILIES[name]
-    wrong = families.Family(family.recipe, (*family.changes, change), family.twin)
-    only(monkeypatch, families, "FAMILIES", name)
-    monkeypatch.setattr(families, "precisions", lambda _: ["fp32"])
-    assert verdicts(families.check(bench)) == {"pass"}
-    monkeypatch.setitem(families.FAMILIES, name, wrong)
+    family = models.MODELS[name]
+    wrong = models.ModelCheck(family.recipe, (*family.changes, change), family.twin)
+    only(monkeypatch, models, "MODELS", name)
+    monkeypatch.setattr(models, "feasible_precisions", lambda _: ["fp32"])
+    assert verdicts(models.check_models(bench)) == {"pass"}
+    monkeypatch.setitem(models.MODELS, name, wrong)
     try:
-        assert verdicts(families.check(bench)) == {"fail"}
+        assert verdicts(models.check_models(bench)) == {"fail"}
     except ValueError as error:  # other parameters: `examine` makes it a failed check
         assert "twin" in str(error)
 
@@ -162,9 +162,9 @@ def twice(epoch: Epoch) -> Epoch:
 @pytest.mark.parametrize("sabotage", [drawn_anew, late, twice])
 def test_loaders(bench: Bench, monkeypatch: Patch, sabotage: Callable[[Epoch], Epoch]) -> None:
     only(monkeypatch, loaders, "LOADERS", "rows")
-    assert verdicts(loaders.check(bench)) == {"pass"}
+    assert verdicts(loaders.check_loaders(bench)) == {"pass"}
     monkeypatch.setattr(RowBatches, "epoch", sabotage(RowBatches.epoch))
-    assert verdicts(loaders.check(bench)) == {"fail"}
+    assert verdicts(loaders.check_loaders(bench)) == {"fail"}
 
 
 # ---------------------------------------------------------------------- waits
@@ -180,7 +180,7 @@ WAITS: dict[str, Callable[[Tensor], Any]] = {
 @pytest.mark.parametrize("name", WAITS)
 def test_waits(bench: Bench, monkeypatch: Patch, name: str) -> None:
     only(monkeypatch, waits, "TASKS", "image-classification")
-    assert verdicts(waits.check(bench)) == {"pass"}
+    assert verdicts(waits.check_waits(bench)) == {"pass"}
     forward = classification.Classification.forward
 
     def waiting(self: Any, model: Any, batch: Any) -> Any:
@@ -189,7 +189,7 @@ def test_waits(bench: Bench, monkeypatch: Patch, name: str) -> None:
         return loss, right
 
     monkeypatch.setattr(classification.Classification, "forward", waiting)
-    (finding,) = waits.check(bench)
+    (finding,) = waits.check_waits(bench)
     assert finding.verdict == "fail"
     assert name in finding.got
 
@@ -199,18 +199,18 @@ def test_waits(bench: Bench, monkeypatch: Patch, name: str) -> None:
 
 def test_resume(bench: Bench, monkeypatch: Patch) -> None:
     only(monkeypatch, resume, "RUNS", "mlp, AdamW, dropout")
-    assert verdicts(resume.check(bench)) == {"pass"}
+    assert verdicts(resume.check_resume(bench)) == {"pass"}
     monkeypatch.setattr(rng, "set_states", lambda *_: None)
     other = Bench(bench.device, bench.folder / "other")
     other.folder.mkdir()
-    (finding,) = resume.check(other)
+    (finding,) = resume.check_resume(other)
     assert finding.verdict == "fail"
     assert "tensors differ" in finding.got
 
 
 def test_stacks(bench: Bench, monkeypatch: Patch) -> None:
     only(monkeypatch, stacks, "OPTIMIZERS", "momentum")
-    assert verdicts(stacks.check(bench)) == {"pass"}
+    assert verdicts(stacks.check_stacks(bench)) == {"pass"}
     take_step = StackedRuns.take_step
 
     def wrong(self: StackedRuns, step: int, batch: Any) -> Tensor:
@@ -218,26 +218,26 @@ def test_stacks(bench: Bench, monkeypatch: Patch) -> None:
         return take_step(self, step, (inputs.roll(1, 0), *rest))  # each run learns the images of its neighbour
 
     monkeypatch.setattr(StackedRuns, "take_step", wrong)
-    assert "fail" in verdicts(stacks.check(bench))
+    assert "fail" in verdicts(stacks.check_stacks(bench))
 
 
 def test_attention(bench: Bench, monkeypatch: Patch) -> None:
-    assert verdicts(attention.check(bench)) == {"pass"}
+    assert verdicts(attention.check_attention(bench)) == {"pass"}
     rows = CapturedLayer.rows
     monkeypatch.setattr(CapturedLayer, "rows", lambda self, start, stop: rows(self, start, stop).square())
-    assert verdicts(attention.check(bench)) == {"fail"}
+    assert verdicts(attention.check_attention(bench)) == {"fail"}
 
 
 def test_compress(bench: Bench, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(compress, "BYTES", 600)
-    assert verdicts(compress.check(bench)) == {"pass"}
+    monkeypatch.setattr(compression, "BYTES", 600)
+    assert verdicts(compression.check_compression(bench)) == {"pass"}
     decompress = archive.decompress
 
     def wrong(reader: Any, write: Any, codec: Any, advance: Any) -> int:
         return decompress(reader, lambda data: write(data.replace(b"a", b"b")), codec, advance)
 
     monkeypatch.setattr(archive, "decompress", wrong)
-    assert verdicts(compress.check(bench)) == {"fail"}
+    assert verdicts(compression.check_compression(bench)) == {"fail"}
 
 
 RESTLESS = [0]
@@ -246,7 +246,7 @@ RESTLESS = [0]
 @pytest.mark.slow
 def test_compile(bench: Bench, monkeypatch: Patch) -> None:
     """A forward pass that reads another number of Python's at every call is compiled anew for each."""
-    assert verdicts(compile.check(bench)) == {"pass"}
+    assert verdicts(compile.check_compile(bench)) == {"pass"}
     forward = classification.Classification.forward
 
     def restless(self: Any, model: Any, batch: Any) -> Any:
@@ -255,4 +255,4 @@ def test_compile(bench: Bench, monkeypatch: Patch) -> None:
         return loss + 0 * RESTLESS[-1], right
 
     monkeypatch.setattr(classification.Classification, "forward", restless)
-    assert verdicts(compile.check(bench)) == {"fail"}
+    assert verdicts(compile.check_compile(bench)) == {"fail"}

@@ -13,10 +13,10 @@ import transformers
 from torch import Tensor, nn
 
 from dlkit.doctor.twins import airbench, loops
-from dlkit.doctor.twins.convolutional import ConvNeXt, FastCNN, ResNet
-from dlkit.doctor.twins.decoder import Decoder
-from dlkit.doctor.twins.transformer import BERT, GPT
-from dlkit.doctor.twins.weights import copied
+from dlkit.doctor.twins.convolutional import PlainConvNeXt, PlainFastCNN, PlainResNet
+from dlkit.doctor.twins.decoder import PlainDecoder
+from dlkit.doctor.twins.transformer import PlainBERT, PlainGPT
+from dlkit.doctor.twins.weights import with_weights_of
 
 SIZES = {"vocabulary": 50, "context": 16, "layers": 2, "heads": 2, "width": 32}
 
@@ -35,14 +35,14 @@ def test_resnet(name: str) -> None:
     bottleneck = name == "resnet50"
     theirs = shaken(torchvision.models.get_model(name, num_classes=10))
     depths = (3, 4, 6, 3) if bottleneck else (2, 2, 2, 2)
-    twin = copied(theirs, ResNet(depths, (64, 128, 256, 512), 10, large=True, bottleneck=bottleneck))
+    twin = with_weights_of(theirs, PlainResNet(depths, (64, 128, 256, 512), 10, large=True, bottleneck=bottleneck))
     x = torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(twin(x), theirs(x), rtol=1e-3, atol=1e-3)
 
 
 def test_convnext() -> None:
     theirs = shaken(torchvision.models.convnext_tiny(num_classes=10, stochastic_depth_prob=0.0)).eval()
-    twin = ConvNeXt((3, 3, 9, 3), (96, 192, 384, 768), 10, channels=3, patch=4, scale=1e-6)
+    twin = PlainConvNeXt((3, 3, 9, 3), (96, 192, 384, 768), 10, channels=3, patch=4, scale=1e-6)
     # torchvision lists the scale of a block before its layers, which are the same
     scales = iter(p for name, p in theirs.named_parameters() if name.endswith("layer_scale"))
     others = iter(p for name, p in theirs.named_parameters() if not name.endswith("layer_scale"))
@@ -69,7 +69,7 @@ def test_gpt2() -> None:
     # its layers in the middle are called convolutions, which have their matrices the other way round
     values = [p.T if ".c_" in name and p.dim() == 2 else p for name, p in theirs.named_parameters()]
     tokens = torch.randint(50, (3, 16))
-    torch.testing.assert_close(load(GPT(**SIZES), values)(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(load(PlainGPT(**SIZES), values)(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-4)
 
 
 def test_bert() -> None:
@@ -94,16 +94,16 @@ def test_bert() -> None:
         values += [*of(f"{layer}.intermediate.dense"), *of(f"{layer}.output.dense")]
     head = "cls.predictions.transform"
     values += [*of(f"{head}.dense"), *of(f"{head}.LayerNorm"), state["cls.predictions.bias"]]
-    twin, tokens = load(BERT(**SIZES), values), torch.randint(50, (3, 16))
+    twin, tokens = load(PlainBERT(**SIZES), values), torch.randint(50, (3, 16))
     real = torch.arange(16) < torch.tensor([[16], [9], [4]])
     found, wanted = twin(tokens, real), theirs(tokens, attention_mask=real.long()).logits
     torch.testing.assert_close(found[real], wanted[real], rtol=1e-4, atol=1e-4)
 
 
 def test_the_decoder_is_the_model_read_again_and_again() -> None:
-    model = GPT(**SIZES).eval()
-    assert isinstance(shaken(model), GPT)
-    found = torch.cat(Decoder(model, 16, compiled=False).generate(3, 15)).flatten().tolist()
+    model = PlainGPT(**SIZES).eval()
+    assert isinstance(shaken(model), PlainGPT)
+    found = torch.cat(PlainDecoder(model, 16, compiled=False).generate(3, 15)).flatten().tolist()
     tokens = [3]
     for _ in range(15):
         with torch.no_grad():
@@ -138,7 +138,7 @@ def test_crops_are_parts_of_the_reflected_image() -> None:
     images = torch.rand(40, 3, 6, 6)
     padded = F.pad(images, (2,) * 4, "reflect")
     seen: set[tuple[int, int, bool]] = set()
-    for index, image in enumerate(loops.cropped(images, 2)):
+    for index, image in enumerate(loops.random_crops(images, 2)):
         places = [
             (y, x, flipped)
             for y in range(5)
@@ -152,15 +152,15 @@ def test_crops_are_parts_of_the_reflected_image() -> None:
 
 
 def test_batches_of_images_and_windows() -> None:
-    batch = loops.image_batches(torch.arange(10.0)[:, None, None, None], torch.arange(10), 4, pad=0)
+    batch = loops.random_image_batches(torch.arange(10.0)[:, None, None, None], torch.arange(10), 4, pad=0)
     drawn = [batch() for _ in range(4)]
     assert all(torch.equal(inputs[:, 0, 0, 0], targets.float()) for inputs, targets in drawn)
     assert len({int(t) for _, targets in drawn[:2] for t in targets}) == 8  # each once until the next order begins
     tokens = torch.arange(100)
-    inputs, targets = loops.windows(tokens, 5, 7)()
+    inputs, targets = loops.random_windows(tokens, 5, 7)()
     assert inputs.shape == (5, 7)
     assert torch.equal(targets, inputs + 1)
-    inputs, targets = loops.masked_windows(tokens, 50, 20, mask=200)()
+    inputs, targets = loops.random_masked_windows(tokens, 50, 20, mask=200)()
     chosen = inputs == 200
     assert 0.1 < chosen.float().mean() < 0.2
     assert torch.equal(targets == -100, ~chosen)
@@ -169,7 +169,7 @@ def test_batches_of_images_and_windows() -> None:
 
 def test_another_model_is_no_twin() -> None:
     with pytest.raises(ValueError, match="not those of its twin"):
-        copied(FastCNN((8, 16), 10), FastCNN((8, 8), 10))
+        with_weights_of(PlainFastCNN((8, 16), 10), PlainFastCNN((8, 8), 10))
 
 
 def test_airbench94_learns_and_whitens() -> None:
@@ -177,9 +177,9 @@ def test_airbench94_learns_and_whitens() -> None:
     targets = torch.randint(10, (256,))
     colours = torch.randn(10, 3)
     images = colours[targets][:, :, None, None] + 0.3 * torch.randn(256, 3, 12, 12)
-    filters = airbench.begun(images, (16, 16)).whiten.weight
+    filters = airbench.initial_airbench(images, (16, 16)).whiten.weight
     responses = F.conv2d(images, filters[:12]).transpose(0, 1).flatten(1)
     whitened = responses @ responses.T / responses.shape[1]  # all but the smallest directions have variance 1
     torch.testing.assert_close(whitened, torch.eye(12), rtol=0.1, atol=0.1)
-    model = airbench.trained(images, targets, 12, (16, 16))
-    assert airbench.accuracy(model, images, targets) > 0.3  # of ten classes
+    model = airbench.train_airbench(images, targets, 12, (16, 16))
+    assert airbench.multicrop_accuracy(model, images, targets) > 0.3  # of ten classes

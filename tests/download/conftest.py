@@ -25,11 +25,11 @@ from PIL import Image
 from pyarrow import parquet
 
 from dlkit.data import store
-from dlkit.data.registry import SETS, DataSet
-from dlkit.download import job
-from dlkit.download.order import Order, Outcome
-from dlkit.download.prepare import arrow_type
-from dlkit.download.transfer import Patience
+from dlkit.data.registry import DATASETS, DatasetInfo
+from dlkit.download import obtain_dataset
+from dlkit.download.request import DownloadRequest, DownloadResult
+from dlkit.download.retries import RetryPolicy
+from dlkit.download.text_tables import arrow_type
 
 ROWS = 6
 COMMIT = "c0ffee" + "0" * 34
@@ -66,7 +66,7 @@ def column(dice: np.random.Generator, kind: Any, rows: int, split: str, side: in
     return pa.array([values[kind](row) for row in range(rows)], arrow_type(kind))
 
 
-def content(dataset: DataSet, rows: dict[str, int]) -> dict[str, bytes]:
+def content(dataset: DatasetInfo, rows: dict[str, int]) -> dict[str, bytes]:
     """Path in the repository -> bytes."""
     dice = np.random.default_rng(len(dataset.name))
     files: dict[str, bytes] = {}
@@ -115,13 +115,13 @@ class Hub:
 
     def add(self, name: str, rows: dict[str, int] | None = None, files: dict[str, bytes] | None = None) -> None:
         """Serve a data set, of 6 rows a split unless said otherwise."""
-        dataset = SETS[name]
+        dataset = DATASETS[name]
         new = files if files is not None else content(dataset, rows or dict.fromkeys(dataset.rows, ROWS))
         self.repositories.setdefault((dataset.repo, dataset.revisions[0]), {}).update(new)
 
     def content(self, name: str, rows: dict[str, int]) -> dict[str, bytes]:
         """Generated files of a data set."""
-        return content(SETS[name], rows)
+        return content(DATASETS[name], rows)
 
     def next_fault(self, where: str) -> Fault | None:
         with self.lock:
@@ -325,16 +325,16 @@ class Silent:
         self.notes.append(text)
 
 
-def impatient(**changes: Any) -> Patience:
-    return Patience(**{"retries": 4, "timeout": 60.0, "first_wait": 0.001, **changes})
+def impatient(**changes: Any) -> RetryPolicy:
+    return RetryPolicy(**{"retries": 4, "timeout": 60.0, "first_wait": 0.001, **changes})
 
 
 @pytest.fixture
-def obtain(hub: Hub, tmp_path: Path) -> Callable[..., Outcome]:
+def obtain(hub: Hub, tmp_path: Path) -> Callable[..., DownloadResult]:
     """Obtain a data set from the hub into a folder of this test, with little patience."""
 
-    def call(name: str, reporter: Any = None, **options: Any) -> Outcome:
-        options = {"root": tmp_path / "data", "allow_mismatch": True, "patience": impatient(), **options}
-        return job.obtain(SETS[name], Order(**options), reporter or Silent())
+    def call(name: str, reporter: Any = None, **options: Any) -> DownloadResult:
+        options = {"root": tmp_path / "data", "allow_mismatch": True, "retry_policy": impatient(), **options}
+        return obtain_dataset.obtain_dataset(DATASETS[name], DownloadRequest(**options), reporter or Silent())
 
     return call

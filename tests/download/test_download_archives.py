@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from dlkit.data.images.cifar import cifar100
-from dlkit.data.registry import SETS
-from dlkit.download import archives, files, prepare
+from dlkit.data.registry import DATASETS
+from dlkit.download import archives, image_arrays, remote_files
 from dlkit.errors import DlkitError
 
 
@@ -53,7 +53,7 @@ def entry(name: str, **changes: Any) -> tarfile.TarInfo:
 def test_members_that_no_data_has_are_refused(tmp_path: Path, member: tarfile.TarInfo, message: str) -> None:
     path = tar(tmp_path / "a.tar.gz", (entry("good"), b"good"), (member, b""))
     with pytest.raises(DlkitError, match=message):
-        list(archives.members(path, ("good",)))
+        list(archives.read_members(path, ("good",)))
 
 
 def zeros(path: Path, name: str, size: int, kind: bytes = tarfile.REGTYPE) -> Path:
@@ -69,14 +69,14 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     one = zeros(tmp_path / "one.tar.gz", "big", 80 * 2**20)
     assert one.stat().st_size < 2**20
     with pytest.raises(DlkitError, match=r"'big' has 83,886,080 bytes, at most 67,108,864"):
-        list(archives.members(one, ("big",)))
+        list(archives.read_members(one, ("big",)))
     header = zeros(tmp_path / "header.tar.gz", "pax", 80 * 2**20, tarfile.XHDTYPE)
     with pytest.raises(DlkitError, match="a header or member of"):
-        list(archives.members(header, ("big",)))
+        list(archives.read_members(header, ("big",)))
     monkeypatch.setattr(archives, "LARGEST_WHOLE", 100)
     many = tar(tmp_path / "many.tar.gz", *((entry(f"m{n}"), bytes(60)) for n in range(2)))
     with pytest.raises(DlkitError, match="unpacks to too much"):
-        list(archives.members(many, ("m0",)))
+        list(archives.read_members(many, ("m0",)))
 
 
 @pytest.mark.parametrize("damage", ["short", "flip", "text"])
@@ -86,7 +86,7 @@ def test_a_damaged_archive_is_told(tmp_path: Path, damage: str) -> None:
     flipped = body[:2000] + bytes([body[2000] ^ 0xFF]) + body[2001:]
     path.write_bytes({"short": body[:1000], "flip": flipped, "text": b"<html>"}[damage])
     with pytest.raises(DlkitError, match=r"a\.tar\.gz is damaged"):
-        list(archives.members(path, ("x",)))
+        list(archives.read_members(path, ("x",)))
 
 
 def test_cifar100_from_the_binary_archive_when_the_hub_fails(
@@ -107,14 +107,14 @@ def test_cifar100_from_the_binary_archive_when_the_hub_fails(
     )
     body = path.read_bytes()
     hub.repositories["any/files", "main"] = {path.name: body}
-    archive = SETS["cifar100"].archive
+    archive = DATASETS["cifar100"].archive
     assert archive is not None
     url = f"{hub.cdn}/plain/{hashlib.sha256(body).hexdigest()}"
     changed = dataclasses.replace(archive, url=url, size=len(body), md5=hashlib.md5(body).hexdigest())
-    small = dataclasses.replace(SETS["cifar100"], archive=changed, rows={"train": 40, "test": 9})
+    small = dataclasses.replace(DATASETS["cifar100"], archive=changed, rows={"train": 40, "test": 9})
     # its name ends in no .gz here, where files are named by their content
-    monkeypatch.setattr(files.Archive, "name", property(lambda _: "cifar-100-binary.tar.gz"))  # type: ignore[attr-defined]
-    monkeypatch.setitem(SETS, "cifar100", small)
+    monkeypatch.setattr(remote_files.Archive, "name", property(lambda _: "cifar-100-binary.tar.gz"))  # type: ignore[attr-defined]
+    monkeypatch.setitem(DATASETS, "cifar100", small)
     outcome = obtain("cifar100", allow_mismatch=False)
     assert outcome.manifest.source["kind"] == "archive"
     for labels, place in (("fine", 1), ("coarse", 0)):
@@ -124,15 +124,17 @@ def test_cifar100_from_the_binary_archive_when_the_hub_fails(
             assert np.array_equal(data.splits[split].inputs.numpy().reshape(-1, 3072), table[:, 2:])
     with pytest.raises(DlkitError, match="cannot fetch cifar100"):
         monkeypatch.setitem(
-            SETS, "cifar100", dataclasses.replace(small, archive=dataclasses.replace(changed, md5="0" * 32))
+            DATASETS, "cifar100", dataclasses.replace(small, archive=dataclasses.replace(changed, md5="0" * 32))
         )
         obtain("cifar100", force=True)
 
 
 def test_binary_records_with_a_class_too_many_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DlkitError, match="outside its 10 classes"):
-        prepare.records(SETS["cifar10"], "test", 1, iter([bytes([10]) + bytes(3072)]), tmp_path, lambda _: None)
+        image_arrays.write_cifar_arrays(
+            DATASETS["cifar10"], "test", 1, iter([bytes([10]) + bytes(3072)]), tmp_path, lambda _: None
+        )
     with pytest.raises(DlkitError, match="no whole number of images"):
-        prepare.records(SETS["cifar10"], "test", 1, iter([bytes(3000)]), tmp_path, lambda _: None)
+        image_arrays.write_cifar_arrays(DATASETS["cifar10"], "test", 1, iter([bytes(3000)]), tmp_path, lambda _: None)
     with pytest.raises(DlkitError, match="1 images of the split 'test', 2 were announced"):
-        prepare.records(SETS["cifar10"], "test", 2, iter([bytes(3073)]), tmp_path, lambda _: None)
+        image_arrays.write_cifar_arrays(DATASETS["cifar10"], "test", 2, iter([bytes(3073)]), tmp_path, lambda _: None)

@@ -18,11 +18,12 @@ import numpy as np
 import pytest
 
 from dlkit.data import store
-from dlkit.data.registry import SETS
-from dlkit.download.failures import FetchError, retry_after
-from dlkit.download.files import RemoteFile
-from dlkit.download.order import Outcome
-from dlkit.download.transfer import CancelledError, Monitor, Patience, fetch
+from dlkit.data.registry import DATASETS
+from dlkit.download.failures import FetchError, parse_retry_after
+from dlkit.download.remote_files import RemoteFile
+from dlkit.download.request import DownloadResult
+from dlkit.download.retries import CancelledError, RetryPolicy, TransferMonitor
+from dlkit.download.transfer import fetch_file
 from dlkit.errors import DlkitError
 
 CHUNK = 1 << 20  # after a cut, less than this may come twice
@@ -39,15 +40,15 @@ def big(hub: Any) -> RemoteFile:
     return RemoteFile("big.bin", "", BIG, ("sha256", digest), digest, url=f"{hub.cdn}/plain/{digest}")
 
 
-def impatient(**changes: Any) -> Patience:
-    return Patience(**{"retries": 4, "timeout": 5.0, "first_wait": 0.001, **changes})
+def impatient(**changes: Any) -> RetryPolicy:
+    return RetryPolicy(**{"retries": 4, "timeout": 5.0, "first_wait": 0.001, **changes})
 
 
 def get(file: RemoteFile, folder: Path, **changes: Any) -> tuple[bytes, list[str]]:
     """Fetch it; its content and the remarks made."""
     notes: list[str] = []
-    monitor = Monitor(lambda *_: None, notes.append, threading.Event())
-    done = fetch(file, folder, None, impatient(**changes), monitor)
+    monitor = TransferMonitor(lambda *_: None, notes.append, threading.Event())
+    done = fetch_file(file, folder, None, impatient(**changes), monitor)
     content = (folder / file.path).read_bytes()
     assert (done.size, done.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     return content, notes
@@ -138,12 +139,12 @@ def test_a_lasting_fault_ends_with_one_clear_line(hub: Any, obtain: Any, where: 
     hub.add(NAME)
     hub.always[where] = fault
     with pytest.raises(DlkitError) as caught:
-        obtain(NAME, patience=impatient(retries=2, timeout=0.25))
+        obtain(NAME, retry_policy=impatient(retries=2, timeout=0.25))
     said = {"html": "web page", "corrupt": "damaged", "length": "announces"}.get(fault[0], said)
     assert caught.value.message.startswith(f"cannot fetch {NAME} from {hub.url}: ")
     assert said in caught.value.message
     assert "\n" not in caught.value.message
-    assert store.find(NAME) is None
+    assert store.find_manifest(NAME) is None
     del hub.always[where]
     assert obtain(NAME).status == "downloaded"
 
@@ -165,12 +166,12 @@ def test_a_server_that_asks_for_too_long_a_wait_is_not_waited_for(hub: Any, obta
 
 
 def test_retry_after_is_a_number_or_a_date() -> None:
-    assert retry_after("17") == 17
-    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert retry_after("soon") is retry_after(None) is None
+    assert parse_retry_after("17") == 17
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert parse_retry_after("soon") is parse_retry_after(None) is None
     # by the server's clock, whatever this machine's says
-    assert retry_after("Wed, 21 Oct 2065 07:28:30 GMT", "Wed, 21 Oct 2065 07:28:00 GMT") == 30
-    assert retry_after("Wed, 21 Oct 2015 07:28:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT") == 30
+    assert parse_retry_after("Wed, 21 Oct 2065 07:28:30 GMT", "Wed, 21 Oct 2065 07:28:00 GMT") == 30
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:30 GMT", "Wed, 21 Oct 2015 07:28:00 GMT") == 30
 
 
 # ------------------------------------------------------------------ tokens
@@ -205,7 +206,7 @@ def test_a_token_that_expires_in_between(hub: Any, obtain: Any, monkeypatch: pyt
     hub.add("imagenet1k")
     hub.gated.add("ILSVRC/imagenet-1k")
     monkeypatch.setenv("HF_TOKEN", "good")
-    monkeypatch.setattr("dlkit.download.hub.token", lambda tokens=["good", "expired"]: tokens.pop(0))
+    monkeypatch.setattr("dlkit.download.hub.hub_token", lambda tokens=["good", "expired"]: tokens.pop(0))
     with pytest.raises(DlkitError, match="does not accept the token"):
         obtain("imagenet1k")
 
@@ -256,11 +257,11 @@ def test_a_disk_that_fills_up_while_preparing(
 ) -> None:
     """The space check cannot know what others write meanwhile."""
     hub.add("cifar10", {"train": 500, "test": 10})
-    monkeypatch.setattr("dlkit.download.space.for_download", lambda *_: None)
+    monkeypatch.setattr("dlkit.download.space.require_space_for_download", lambda *_: None)
     (small_disk / "others").write_bytes(bytes(300_000))
     with pytest.raises(DlkitError, match="the disk is full"):
         obtain("cifar10", root=small_disk)
-    assert store.find("cifar10", small_disk) is None
+    assert store.find_manifest("cifar10", small_disk) is None
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
     served = sum(hub.served.values())
     obtain("cifar10", root=small_disk)
@@ -281,7 +282,7 @@ def test_a_read_only_directory(hub: Any, small_disk: Path, obtain: Any) -> None:
 def test_two_downloads_of_one_set_share_it(hub: Any, obtain: Any) -> None:
     hub.add("cifar10", {"train": 300, "test": 10})
     hub.always["cdn"] = ("no fault",)
-    outcomes: list[Outcome] = []
+    outcomes: list[DownloadResult] = []
     threads = [threading.Thread(target=lambda: outcomes.append(obtain("cifar10"))) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -303,7 +304,7 @@ def test_what_is_here_needs_no_network(hub: Any, obtain: Any) -> None:
 
 
 def test_a_directory_in_the_layout_of_the_hub(hub: Any, obtain: Any, tmp_path: Path) -> None:
-    dataset = SETS["sst2"]
+    dataset = DATASETS["sst2"]
     hub.add("sst2")
     for path, body in hub.repositories["stanfordnlp/sst2", "main"].items():
         target = tmp_path / "mirror" / dataset.repo / path
@@ -324,7 +325,7 @@ def test_stopping_keeps_what_has_come(hub: Any, obtain: Any) -> None:
     threading.Timer(0.5, halt.set).start()
     began = time.monotonic()
     with pytest.raises(CancelledError):
-        obtain("cifar10", stop=halt, patience=impatient(timeout=5.0))
+        obtain("cifar10", stop=halt, retry_policy=impatient(timeout=5.0))
     assert time.monotonic() - began < 3
     hub.always.clear()
     served = sum(hub.served.values())

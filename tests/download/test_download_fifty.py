@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 
 from dlkit.data import store
-from dlkit.data.registry import SETS
+from dlkit.data.registry import DATASETS
 from dlkit.download.failures import FetchError
-from dlkit.download.files import RemoteFile
-from dlkit.download.transfer import Monitor, Patience, fetch
+from dlkit.download.remote_files import RemoteFile
+from dlkit.download.retries import RetryPolicy, TransferMonitor
+from dlkit.download.transfer import fetch_file
 from dlkit.errors import DlkitError
 
 NAME = "glue/cola"
@@ -42,8 +43,8 @@ def big(hub: Any) -> RemoteFile:
     return RemoteFile("big.bin", "", BIG, ("sha256", digest), digest, url=f"{hub.cdn}/plain/{digest}")
 
 
-def impatient(**changes: Any) -> Patience:
-    return Patience(**{"retries": 4, "timeout": 60.0, "first_wait": 0.001, **changes})
+def impatient(**changes: Any) -> RetryPolicy:
+    return RetryPolicy(**{"retries": 4, "timeout": 60.0, "first_wait": 0.001, **changes})
 
 
 def get(file: RemoteFile, folder: Path, told: Callable[[str], None] = lambda _: None, **changes: Any) -> list[str]:
@@ -54,9 +55,9 @@ def get(file: RemoteFile, folder: Path, told: Callable[[str], None] = lambda _: 
         notes.append(text)
         told(text)
 
-    monitor = Monitor(lambda *_: None, note, threading.Event())
-    done = fetch(
-        file, folder, None, Patience(**{"retries": 4, "timeout": 0.4, "first_wait": 0.001, **changes}), monitor
+    monitor = TransferMonitor(lambda *_: None, note, threading.Event())
+    done = fetch_file(
+        file, folder, None, RetryPolicy(**{"retries": 4, "timeout": 0.4, "first_wait": 0.001, **changes}), monitor
     )
     content = (folder / file.path).read_bytes()
     assert (done.size, done.sha256) == (len(content), hashlib.sha256(content).hexdigest())
@@ -160,7 +161,7 @@ def test_a_server_that_cannot_be_reached(
     hub: Any, obtain: Any, tmp_path: Path, times: int, address: Callable[[int], str], said: str
 ) -> None:
     """The hub, then only its storage; what was fetched before stays."""
-    hub.add("imdb", dict.fromkeys(SETS["imdb"].rows, 300))
+    hub.add("imdb", dict.fromkeys(DATASETS["imdb"].rows, 300))
     least = min(len(body) for body in hub.repositories["stanfordnlp/imdb", "main"].values())
     dice, cdn = random.Random(2), hub.cdn
     for number in range(times):
@@ -171,12 +172,12 @@ def test_a_server_that_cannot_be_reached(
         root = tmp_path / str(number)
         hub.cdn, hub.faults["cdn"] = cdn, [("truncate", dice.randrange(least))]
         with pytest.raises(DlkitError, match="too early"):
-            obtain("imdb", root=root, jobs=1, patience=impatient(retries=0))
+            obtain("imdb", root=root, jobs=1, retry_policy=impatient(retries=0))
         hub.cdn = place
         with pytest.raises(DlkitError) as caught:
             obtain("imdb", root=root)
         one_line(caught, f"cannot fetch imdb from {hub.url}: ", said)
-        assert store.find("imdb", root) is None
+        assert store.find_manifest("imdb", root) is None
     hub.cdn = cdn
     assert obtain("imdb", root=tmp_path / "0").status == "downloaded"
 
@@ -277,7 +278,7 @@ def test_a_disk_that_fills_up_while_preparing(
     hub: Any, obtain: Any, monkeypatch: pytest.MonkeyPatch, mounted: Path, times: int
 ) -> None:
     """The space check cannot know what others write meanwhile."""
-    monkeypatch.setattr("dlkit.download.space.for_download", lambda *_: None)
+    monkeypatch.setattr("dlkit.download.space.require_space_for_download", lambda *_: None)
     hub.add("cifar10", {"train": 200, "test": 10})
     raw = sum(len(body) for body in hub.repositories["uoft-cs/cifar10", "main"].values())
     dice = random.Random(6)
@@ -287,11 +288,11 @@ def test_a_disk_that_fills_up_while_preparing(
         with pytest.raises(DlkitError) as caught:
             obtain("cifar10", root=root)
         one_line(caught, "the disk is full: cannot write ")
-        assert store.find("cifar10", root) is None
+        assert store.find_manifest("cifar10", root) is None
         remount(mounted, "size=8m")
         served = sum(hub.served.values())
         outcome = obtain("cifar10", root=root)
-        assert store.damaged(outcome.path, outcome.manifest) == []
+        assert store.damaged_files(outcome.path, outcome.manifest) == []
         assert sum(hub.served.values()) - served < raw / 2 or number == 0
         subprocess.run(["rm", "-r", root], check=True)
 
@@ -299,7 +300,7 @@ def test_a_disk_that_fills_up_while_preparing(
 @pytest.mark.parametrize("times", TIMES)
 def test_a_disk_that_turns_read_only(hub: Any, obtain: Any, mounted: Path, times: int) -> None:
     """Between two tries, with any part of it here: one line, and what is here stays."""
-    hub.add("imdb", dict.fromkeys(SETS["imdb"].rows, 3000))
+    hub.add("imdb", dict.fromkeys(DATASETS["imdb"].rows, 3000))
     sizes = [len(body) for body in hub.repositories["stanfordnlp/imdb", "main"].values()]
     remount(mounted, "size=64m")
     dice = random.Random(7)
@@ -308,7 +309,7 @@ def test_a_disk_that_turns_read_only(hub: Any, obtain: Any, mounted: Path, times
         hub.served.clear()
         hub.faults["cdn"] = [("no fault",)] * dice.randrange(3) + [("truncate", dice.randrange(min(sizes)))]
         with pytest.raises(DlkitError, match="too early"):
-            obtain("imdb", root=root, jobs=1, patience=impatient(retries=0))
+            obtain("imdb", root=root, jobs=1, retry_policy=impatient(retries=0))
         remount(mounted, "ro")
         with pytest.raises(DlkitError) as caught:
             obtain("imdb", root=root)
@@ -350,9 +351,9 @@ def test_a_folder_of_somebody_else(hub: Any, obtain: Any, tmp_path: Path, times:
 def test_mirrors_with_missing_files(hub: Any, obtain: Any, tmp_path: Path, times: int) -> None:
     """A directory that lacks a file, a hub that lacks one, and a hub that lists one that it lacks: each is named."""
     dice = random.Random(8)
-    names = [name for name, dataset in SETS.items() if dataset.form == "texts" and len(dataset.rows) > 1]
+    names = [name for name, dataset in DATASETS.items() if dataset.form == "texts" and len(dataset.rows) > 1]
     for number in range(times):
-        dataset = SETS[dice.choice(names)]
+        dataset = DATASETS[dice.choice(names)]
         hub.repositories.clear()
         hub.add(dataset.name)
         files = hub.repositories[dataset.repo, dataset.revisions[0]]
@@ -373,7 +374,7 @@ def test_mirrors_with_missing_files(hub: Any, obtain: Any, tmp_path: Path, times
         with pytest.raises(DlkitError) as caught:
             obtain(dataset.name)
         one_line(caught, f"{hub.url} lists {victim} in {dataset.repo}, but does not have it (HTTP 404)")
-        assert store.find(dataset.name) is None
+        assert store.find_manifest(dataset.name) is None
         hub.lost = ""
         assert obtain(dataset.name).status == "downloaded"
-        (store.folder(dataset.name) / store.MANIFEST).unlink()
+        (store.dataset_folder(dataset.name) / store.MANIFEST).unlink()

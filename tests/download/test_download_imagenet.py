@@ -13,9 +13,9 @@ import pytest
 from pyarrow import parquet
 from scipy.io import savemat
 
-from dlkit.data.registry import size_text
 from dlkit.download import imagenet
 from dlkit.errors import DlkitError
+from dlkit.memory import size_text
 
 IDS = ["n03", "n01", "n02"]  # in the order of the kit's own numbers, which is not the sorted one
 

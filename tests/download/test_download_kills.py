@@ -64,8 +64,8 @@ def killed(hub: Any, root: Path, dice: random.Random, kills: int, seconds: float
         process.send_signal(signal.SIGKILL)
         hits += process.wait() == -signal.SIGKILL
         for name in ("imdb", "cifar10"):  # complete or absent, at every moment
-            manifest = store.find(name, root)
-            assert manifest is None or store.damaged(root / name, manifest) == []
+            manifest = store.find_manifest(name, root)
+            assert manifest is None or store.damaged_files(root / name, manifest) == []
         assert all(start >= had.get(digest, 0) for digest, start in starts(hub.requests))  # what had come stays
         had.update(arrived(hub, root))
     hub.requests.clear()

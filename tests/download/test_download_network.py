@@ -19,7 +19,7 @@ import pytest
 
 from dlkit.download import hub as hub_client
 from dlkit.download import network
-from dlkit.download.failures import failure
+from dlkit.download.failures import as_fetch_error
 from dlkit.errors import DlkitError
 
 NAME = "glue/cola"
@@ -111,7 +111,7 @@ def forget() -> None:
     from huggingface_hub import close_session
 
     network._context.cache_clear()
-    hub_client._believe.cache_clear()
+    hub_client._use_certificates.cache_clear()
     close_session()
 
 
@@ -216,8 +216,8 @@ def test_a_server_without_tls(hub: Any, obtain: Any) -> None:
 
 
 def test_a_cut_in_the_middle_of_tls_is_a_broken_connection() -> None:
-    assert failure(ssl.SSLEOFError(8, "EOF occurred in violation of protocol")).transient
-    assert failure(ssl.SSLEOFError(8, "EOF occurred in violation of protocol")).reason == "the connection broke"
+    assert as_fetch_error(ssl.SSLEOFError(8, "EOF occurred in violation of protocol")).transient
+    assert as_fetch_error(ssl.SSLEOFError(8, "EOF occurred in violation of protocol")).reason == "the connection broke"
 
 
 # ------------------------------------------------------------------ proxies

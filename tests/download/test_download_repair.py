@@ -11,7 +11,7 @@ import pytest
 from pyarrow import parquet
 
 from dlkit.data import store
-from dlkit.data.registry import SETS
+from dlkit.data.registry import DATASETS
 from dlkit.data.text.prepared import load_prepared_texts
 from dlkit.errors import DlkitError
 
@@ -36,7 +36,7 @@ def test_verify_repairs_what_is_broken(hub: Any, obtain: Any, name: str, damage:
     after = obtain(name, verify=True)
     assert (after.status, after.repaired) == ("downloaded", [victim.relative_to(before.path).as_posix()])
     assert after.manifest.sha256 == before.manifest.sha256
-    assert store.damaged(after.path, after.manifest) == []
+    assert store.damaged_files(after.path, after.manifest) == []
     if name == "imagenet1k" and damage == "flip":
         assert len(hub.served) == 1  # the other shards were good
 
@@ -93,14 +93,14 @@ def test_a_source_that_changed_since_is_taken_whole(hub: Any, obtain: Any) -> No
     after = obtain(NAME, verify=True)
     assert after.manifest.splits == {"train": 5, "validation": 5, "test": 5}
     assert load_prepared_texts(NAME).tables["train"].num_rows == 5
-    assert store.damaged(after.path, after.manifest) == []
+    assert store.damaged_files(after.path, after.manifest) == []
 
 
 def test_a_copy_is_repaired_from_where_it_came(
     hub: Any, obtain: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hub.add(NAME)
-    dataset = SETS[NAME]
+    dataset = DATASETS[NAME]
     for path, body in hub.repositories[dataset.repo, "main"].items():
         target = tmp_path / "mirror" / dataset.repo / path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -136,10 +136,10 @@ def test_a_kill_before_any_change_on_the_disk_loses_nothing_and_leaves_nothing(
     changes, root = 0, tmp_path / "0"
     begin(root)
     while killed(changes, functools.partial(obtain, NAME, root=root)):
-        manifest = store.find(NAME, root)
-        assert manifest is None or store.damaged(root / NAME, manifest) == []
+        manifest = store.find_manifest(NAME, root)
+        assert manifest is None or store.damaged_files(root / NAME, manifest) == []
         last = obtain(NAME, root=root)
-        assert store.damaged(last.path, last.manifest) == []
+        assert store.damaged_files(last.path, last.manifest) == []
         assert [path for path in (root / ".work").rglob("*") if path.is_file()] == [root / ".work" / f"{NAME}.lock"]
         changes, root = changes + 1, tmp_path / str(changes + 1)
         begin(root)

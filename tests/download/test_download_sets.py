@@ -19,12 +19,13 @@ from dlkit.data import store
 from dlkit.data.dataset import mean_and_deviation
 from dlkit.data.images.cifar import cifar10, cifar100
 from dlkit.data.images.imagenet import imagenet1k, imagenet22k
-from dlkit.data.registry import GROUPS, SETS, DataSet, named, size_text
+from dlkit.data.registry import DATASETS, GROUPS, DatasetInfo, datasets_named
 from dlkit.data.text.prepared import load_prepared_texts
 from dlkit.download import archives
 from dlkit.errors import DlkitError, RequestError
+from dlkit.memory import size_text
 
-REMOTE = [dataset for dataset in SETS.values() if dataset.form != "embedded"]
+REMOTE = [dataset for dataset in DATASETS.values() if dataset.form != "embedded"]
 
 
 def train_step(inputs: torch.Tensor, targets: torch.Tensor, classes: int | None) -> None:
@@ -48,12 +49,12 @@ def bytes_of(texts: list[str]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dataset", REMOTE, ids=lambda dataset: dataset.name)
-def test_every_data_set_downloads_prepares_and_trains(hub: Any, obtain: Any, dataset: DataSet) -> None:
+def test_every_data_set_downloads_prepares_and_trains(hub: Any, obtain: Any, dataset: DatasetInfo) -> None:
     hub.add(dataset.name)
     outcome = obtain(dataset.name)
     assert outcome.status == "downloaded"
     assert outcome.manifest.splits == dict.fromkeys(dataset.rows, 6)
-    found = store.find(dataset.name)
+    found = store.find_manifest(dataset.name)
     assert found is not None
     assert found.sha256 == outcome.manifest.sha256
     split = next(iter(dataset.rows))
@@ -80,7 +81,7 @@ def test_images_are_those_that_were_served(hub: Any, obtain: Any, name: str) -> 
     hub.add(name)
     outcome = obtain(name)
     for split in ("train", "test"):
-        dataset = SETS[name]
+        dataset = DATASETS[name]
         body = hub.repositories[dataset.repo, "main"][f"{dataset.folder}/{split}-00000-of-00001.parquet"]
         rows = parquet.read_table(io.BytesIO(body)).to_pylist()
         expected = np.stack([np.asarray(Image.open(io.BytesIO(row["img"]["bytes"]))) for row in rows])
@@ -130,7 +131,7 @@ def test_superglue_is_found_on_main_too(hub: Any, obtain: Any) -> None:
 
 
 def test_published_rows_pass_and_others_do_not(hub: Any, obtain: Any) -> None:
-    hub.add("glue/wnli", SETS["glue/wnli"].rows)
+    hub.add("glue/wnli", DATASETS["glue/wnli"].rows)
     assert obtain("glue/wnli", allow_mismatch=False).manifest.mismatch == {}
     hub.add("superglue/cb")
     with pytest.raises(DlkitError, match=r"train has 6 rows, 250 are published") as caught:
@@ -158,7 +159,7 @@ def test_another_data_set_under_the_name_is_refused(hub: Any, obtain: Any, chang
         files[path] = stream.getvalue()
     with pytest.raises(DlkitError, match=message):
         obtain("imdb")
-    assert store.find("imdb") is None
+    assert store.find_manifest("imdb") is None
 
 
 def test_a_missing_shard_is_noticed(hub: Any, obtain: Any) -> None:
@@ -170,11 +171,11 @@ def test_a_missing_shard_is_noticed(hub: Any, obtain: Any) -> None:
 
 
 def test_names_and_groups() -> None:
-    assert [s.name for s in named("glue")] == list(GROUPS["glue"])
-    assert len(named("glue")) == 10
-    assert len(named("superglue")) == 8
+    assert [s.name for s in datasets_named("glue")] == list(GROUPS["glue"])
+    assert len(datasets_named("glue")) == 10
+    assert len(datasets_named("superglue")) == 8
     with pytest.raises(RequestError, match="did you mean cifar10"):
-        named("cifar1O")
+        datasets_named("cifar1O")
     assert [size_text(n) for n in (0, 999, 1000, 143_646_105, 1.2e12)] == ["0 B", "999 B", "1 kB", "144 MB", "1.2 TB"]
 
 
@@ -230,4 +231,4 @@ def test_archives_of_images_without_a_class_are_refused(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.addfile(tarfile.TarInfo("x.jpg"))
     with pytest.raises(DlkitError, match="'x' is not an image and its class"):
-        archives.samples(tmp_path / "a.tar", 0)
+        archives.index_shard(tmp_path / "a.tar", 0)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit.data.registry import SETS
+from dlkit.data.registry import DATASETS
 from dlkit.data.text import glue, prepared
 from dlkit.data.text.labelled import LabelledTexts
 from dlkit.data.text.sentences import sentences
@@ -206,7 +206,7 @@ def test_sentences_to_pre_train_on(hub: Any, obtain: Any, name: str, manual: boo
     from dlkit.assemble import assemble_training
     from dlkit.data.text.pydoc import pydoc
 
-    hub.add(name, dict.fromkeys(SETS[name].rows, 40))
+    hub.add(name, dict.fromkeys(DATASETS[name].rows, 40))
     obtain(name)
     labelled = (glue.sst2 if name == "sst2" else glue.imdb)()
     corpus = sentences(of=name, manual=manual)  # type: ignore[arg-type]

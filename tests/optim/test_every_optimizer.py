@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from dlkit import catalog
-from dlkit.doctor.launches import Operators
-from dlkit.doctor.stacks import stackable_optimizers
+from dlkit.doctor.checks.stacks import stackable_optimizers
+from dlkit.doctor.kernel_launches import RecordedOperators
 from dlkit.errors import DlkitError
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Optimizer
@@ -208,7 +208,7 @@ def test_operations_do_not_grow_with_the_tensors(kind: Any, monkeypatch: pytest.
         take(optimizer, params, range(1))
         for parameter in params:
             parameter.grad = torch.randn_like(parameter)
-        with (operators := Operators()):
+        with (operators := RecordedOperators()):
             optimizer.step()
         counts.append(Counter(name for name, _ in operators.called if not name.startswith(NOTHING)))
     assert counts[0] == counts[1]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlkit.doctor.launches import Operators
+from dlkit.doctor.kernel_launches import RecordedOperators
 from dlkit.optim.adagrad import Adagrad
 from dlkit.optim.adam import Adam
 from dlkit.optim.adamw import AdamW
@@ -46,7 +46,7 @@ def test_operations_do_not_grow_with_the_tensors(
         monkeypatch.setattr(kind, "fused_devices", ())
     monkeypatch.setattr(kind, "foreach_devices", ("cpu",))  # as on CUDA
     counts: list[int] = []
-    operators = Operators()
+    operators = RecordedOperators()
     for tensors in (2, 40):
         params: list[Tensor] = [torch.randn(4, 3, requires_grad=True) for _ in range(tensors)]
         hidden = {"hidden": options["hidden"]} if "hidden" in options else {}
@@ -55,7 +55,7 @@ def test_operations_do_not_grow_with_the_tensors(
         for _ in range(2):
             for parameter in params:
                 parameter.grad = torch.randn_like(parameter)
-            with (operators := Operators()):
+            with (operators := RecordedOperators()):
                 optimizer.step()
         called = [name for name, _ in operators.called if not name.startswith(NOTHING)]
         counts.append(len(called))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dlkit.errors import DlkitError
-from dlkit.storage.atomic_file import atomic_file, unfinished, write_text
+from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -73,7 +73,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new(
     target.write_text("before")
     while killed(changes, lambda: write_text(target, "after")):
         assert target.read_text() in ("before", "after")
-        assert {*tmp_path.iterdir()} == {target, *unfinished(target)}
+        assert {*tmp_path.iterdir()} == {target, *unfinished_files(target)}
         target.write_text("before")
         changes += 1
     assert changes >= 3  # the file synced, renamed, its folder synced

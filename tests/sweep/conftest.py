@@ -9,7 +9,7 @@ import torch
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
-from dlkit.doctor.stacks import stackable_optimizers
+from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.sweep.trials import Trial
 from dlkit.train.loop import Training
 

@@ -12,10 +12,15 @@ from torch import Tensor
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
-from dlkit.doctor.stacks import stackable_optimizers
-from dlkit.sweep import engine_choice, engines
-from dlkit.sweep.saved_stack import Keep
-from dlkit.sweep.trials import Outcome, RaceEvent, Trial, grid
+from dlkit.doctor.checks.stacks import stackable_optimizers
+from dlkit.sweep.engines import engine_choice, stacked
+from dlkit.sweep.engines.loop import run_in_loop
+from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
+from dlkit.sweep.engines.stack_members import stack_members
+from dlkit.sweep.engines.stacked import run_stacked
+from dlkit.sweep.engines.step_times import stacked_step_times
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial, TrialResult, trial_grid
 from dlkit.vectorized import stackable
 
 OPTIMIZERS = list(stackable_optimizers())
@@ -24,15 +29,15 @@ FIXED += ["train.compile=off", "train.channels_last=off"]
 ContestOf = Callable[..., Contest]
 
 
-def stacked(contest: Contest, trials: list[Trial]) -> list[Outcome]:
-    return finished(engines._one_stack(trials, contest.training, Keep()))
+def one_stack(contest: Contest, trials: list[Trial]) -> list[TrialResult]:
+    return finished(stacked._one_stack(trials, contest.training, StackCheckpoints()))
 
 
-def finished(told: Iterable[RaceEvent]) -> list[Outcome]:
-    return [event for event in told if isinstance(event, Outcome)]
+def finished(told: Iterable[SweepEvent]) -> list[TrialResult]:
+    return [event for event in told if isinstance(event, TrialResult)]
 
 
-def assert_same(a: Outcome, b: Outcome, tolerance: float = 1e-6) -> None:
+def assert_same(a: TrialResult, b: TrialResult, tolerance: float = 1e-6) -> None:
     assert a.trial == b.trial
     assert a.diverged == b.diverged
     if not a.diverged:
@@ -56,9 +61,9 @@ def assert_same(a: Outcome, b: Outcome, tolerance: float = 1e-6) -> None:
 )
 def test_a_stacked_run_equals_its_lone_twin(contest: ContestOf, changes: tuple[str, ...]) -> None:
     race_of = contest(*changes)
-    trials = [c for name in OPTIMIZERS for c in grid([name], [1e-3, 1e-2], 2)]
-    together = stacked(race_of, trials)
-    alone = finished(engines.loop(trials, race_of.training))
+    trials = [c for name in OPTIMIZERS for c in trial_grid([name], [1e-3, 1e-2], 2)]
+    together = one_stack(race_of, trials)
+    alone = finished(run_in_loop(trials, race_of.training))
     for a, b in zip(together, alone, strict=True):
         assert_same(a, b)
     assert len({round(o.loss, 6) for o in together}) > len(trials) // 2
@@ -73,9 +78,9 @@ def test_language_models_stack(dropout: float) -> None:
     names = ["momentum", "adamw"]
     recipes = {name: recipe.load("pydoc-gpt", [f"optimizer={{name: {name}}}", *changes]) for name in names}
     race_of = Contest(recipes, torch.device("cpu"))
-    trials = grid(names, [1e-2], 2)
+    trials = trial_grid(names, [1e-2], 2)
     assert stackable.why_not_stackable(race_of.training(trials[0])) is None
-    for a, b in zip(stacked(race_of, trials), finished(engines.loop(trials, race_of.training)), strict=True):
+    for a, b in zip(one_stack(race_of, trials), finished(run_in_loop(trials, race_of.training)), strict=True):
         assert_same(a, b, 1e-5)
     changed = recipe.load("pydoc-gpt", [*changes, "model.attention_dropout=0.1"])
     attending = Contest({"adamw": changed}, torch.device("cpu")).training(Trial("adamw", 0.1, 0))
@@ -94,10 +99,10 @@ def test_masked_language_models_are_not_stacked() -> None:
 
 def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(contest: ContestOf) -> None:
     race_of = contest("model.dropout=0.5", optimizers=["sgd"])
-    members = engines.members_of(grid(["sgd"], [1e-9], 3), race_of.training)
+    members = stack_members(trial_grid(["sgd"], [1e-9], 3), race_of.training)
     for training in members.of_seeds[1:]:  # one model and one batch for all, so that only the coins differ
         training.model.load_state_dict(members.of_seeds[0].model.state_dict())
-    stack = engines.StackedRuns(members)
+    stack = stacked.StackedRuns(members)
     _, drawn = next(stack.batches())
     batch = drawn.map(lambda values: values[:1].expand_as(values))
     losses = torch.stack([stack.take_step(step, batch) for step in range(3)])
@@ -126,10 +131,10 @@ def test_other_random_layers_are_not_stacked(contest: ContestOf) -> None:
 
 def test_who_diverges_hurts_nobody_else(contest: ContestOf) -> None:
     race_of = contest(optimizers=["sgd", "adam"])
-    calm = grid(["sgd", "adam"], [1e-2], 2)
+    calm = trial_grid(["sgd", "adam"], [1e-2], 2)
     wild = sorted([*calm, Trial("sgd", 1e30, 0), Trial("sgd", 1e30, 1)], key=lambda c: (c.optimizer, c.lr))
-    outcomes = {o.trial: o for o in stacked(race_of, wild)}
-    for expected in stacked(race_of, calm):
+    outcomes = {o.trial: o for o in one_stack(race_of, wild)}
+    for expected in one_stack(race_of, calm):
         assert_same(outcomes[expected.trial], expected)
     for seed in (0, 1):
         outcome = outcomes[Trial("sgd", 1e30, seed)]
@@ -153,60 +158,60 @@ def test_weights_and_order_depend_on_the_seed_only(contest: ContestOf) -> None:
 
 def test_stacks_of_any_size_give_the_same(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
     race_of = contest(optimizers=["momentum"])
-    trials = grid(["momentum"], [1e-3, 1e-2], 3)
-    whole = finished(engines.stack(trials, race_of.training))
+    trials = trial_grid(["momentum"], [1e-3, 1e-2], 3)
+    whole = finished(run_stacked(trials, race_of.training))
     monkeypatch.setattr(stackable, "runs_at_once", lambda training: 4)
-    for a, b in zip(finished(engines.stack(trials, race_of.training)), whole, strict=True):
+    for a, b in zip(finished(run_stacked(trials, race_of.training)), whole, strict=True):
         assert_same(a, b)
 
 
 @pytest.mark.slow
 def test_workers_give_what_the_loop_gives(contest: ContestOf) -> None:
     race_of = Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
-    trials = grid(["sgd", "adam"], [1e-2], 2)
+    trials = trial_grid(["sgd", "adam"], [1e-2], 2)
     found = {o.trial: o for o in finished(race_of.workers(trials, 2))}
-    for expected in finished(engines.loop(trials, race_of.training)):
+    for expected in finished(run_in_loop(trials, race_of.training)):
         assert_same(found[expected.trial], expected, 1e-4)
 
 
 def test_an_engine_is_chosen_where_every_run_diverges(contest: ContestOf) -> None:
-    trials = grid(["sgd"], [1e30], 2)
-    assert engine_choice.fastest(trials, contest().training, 1, shortest=0).engine in ("loop", "stacked")
+    trials = trial_grid(["sgd"], [1e30], 2)
+    assert engine_choice.fastest_engine(trials, contest().training, 1, shortest=0).engine in ("loop", "stacked")
 
 
 def test_the_fastest_engine_is_chosen_from_those_that_can(contest: ContestOf) -> None:
     race_of = contest(optimizers=["sgd"])
-    trials = grid(["sgd"], [1e-2], 4)
-    choice = engine_choice.fastest(trials, race_of.training, 1, shortest=0)
+    trials = trial_grid(["sgd"], [1e-2], 4)
+    choice = engine_choice.fastest_engine(trials, race_of.training, 1, shortest=0)
     assert set(choice.estimates) == {"loop", "stacked"}
     assert choice.estimates[choice.engine] <= min(choice.estimates.values()) / engine_choice.MARGIN
     assert choice.size == 4
     clipped = contest("train.ema=0.9", optimizers=["sgd"])
-    assert set(engine_choice.fastest(trials, clipped.training, 2, shortest=0).estimates) == {"loop", "workers"}
+    assert set(engine_choice.fastest_engine(trials, clipped.training, 2, shortest=0).estimates) == {"loop", "workers"}
 
 
 def test_a_race_changes_none_of_its_trainings(contest: ContestOf) -> None:
     race_of = contest(optimizers=["sgd"])
     training = race_of.training(Trial("sgd", 0.1, 0))
     before = copy.deepcopy(training.model.state_dict())
-    next(engine_choice.stack_steps([Trial("sgd", 0.1, 0)], lambda _: training))
+    next(stacked_step_times([Trial("sgd", 0.1, 0)], lambda _: training))
     assert all(torch.equal(before[name], value) for name, value in training.model.state_dict().items())
 
 
 def test_gradients_are_clipped_run_by_run(contest: ContestOf) -> None:
     race_of = contest("train.clip_norm=0.05", "model.norm=batch", "model.hidden=[32, 16]")
-    trials = [c for name in OPTIMIZERS for c in grid([name], [1e-2], 2)]
-    together = stacked(race_of, trials)
-    for a, b in zip(together, finished(engines.loop(trials, race_of.training)), strict=True):
+    trials = [c for name in OPTIMIZERS for c in trial_grid([name], [1e-2], 2)]
+    together = one_stack(race_of, trials)
+    for a, b in zip(together, finished(run_in_loop(trials, race_of.training)), strict=True):
         assert_same(a, b)
-    free = stacked(contest("model.norm=batch", "model.hidden=[32, 16]"), trials)
+    free = one_stack(contest("model.norm=batch", "model.hidden=[32, 16]"), trials)
     assert all(a.loss != b.loss for a, b in zip(together, free, strict=True) if a.trial.optimizer == "sgd")
 
 
 def test_gradients_come_as_their_parameters_lie(contest: ContestOf) -> None:
     """So that none of them is copied, and the optimizers' kernels take them."""
     race_of = contest("model.norm=batch")
-    stack = engines.StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     _, batch = next(stack.batches())
     batches_seen = [value for name, value in stack.buffers.items() if name.endswith("num_batches_tracked")]
     assert not any(int(value.sum()) for value in batches_seen)  # looking at a gradient has left no trace

@@ -18,12 +18,15 @@ import torch
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
-from dlkit.doctor.stacks import stackable_optimizers
+from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.errors import DlkitError, NotFiniteError
-from dlkit.sweep import engines
-from dlkit.sweep import saved_stack as keeping
-from dlkit.sweep.saved_stack import Keep
-from dlkit.sweep.trials import Outcome, RaceEvent, Underway, grid
+from dlkit.storage.run_reference import checkpoint_name
+from dlkit.sweep.engines import stack_checkpoints as keeping
+from dlkit.sweep.engines.loop import run_in_loop
+from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
+from dlkit.sweep.engines.stacked import run_stacked
+from dlkit.sweep.events import SweepEvent, TrialsAdvanced
+from dlkit.sweep.trials import TrialResult, trial_grid
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 
@@ -41,9 +44,9 @@ def contest() -> Contest:
     return Contest(recipes, torch.device("cpu"))
 
 
-def bare(told: Iterable[RaceEvent]) -> list[Outcome]:
+def bare(told: Iterable[SweepEvent]) -> list[TrialResult]:
     """Outcomes without their time."""
-    return [dataclasses.replace(o, seconds_share=0.0) for o in told if isinstance(o, Outcome)]
+    return [dataclasses.replace(o, seconds_share=0.0) for o in told if isinstance(o, TrialResult)]
 
 
 def after(looks: int) -> Callable[[], bool]:
@@ -53,99 +56,101 @@ def after(looks: int) -> Callable[[], bool]:
 
 
 def test_a_stopped_stack_goes_on_exactly(contest: Contest, tmp_path: Path) -> None:
-    trials = grid(OPTIMIZERS, [1e-3, 1e-2], 2)
-    whole = bare(engines.stack(trials, contest.training))
+    trials = trial_grid(OPTIMIZERS, [1e-3, 1e-2], 2)
+    whole = bare(run_stacked(trials, contest.training))
     for looks in (1, 4, 9):  # stopped in three places, before and behind an evaluation
-        assert bare(engines.stack(trials, contest.training, Keep(tmp_path, after(looks)))) == []
-    saved = Keep(tmp_path).load()
+        assert bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(looks)))) == []
+    saved = StackCheckpoints(tmp_path).load()
     assert saved is not None
     assert 0 < saved.step < 12
-    assert bare(engines.stack(trials, contest.training, Keep(tmp_path))) == whole
+    assert bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))) == whole
     assert not (tmp_path / "stack").exists()
 
 
 def test_runs_that_are_written_down_do_not_run_again(contest: Contest, tmp_path: Path) -> None:
-    trials = grid(["sgd", "adam"], [1e-2], 2)
-    whole = bare(engines.stack(trials, contest.training))
+    trials = trial_grid(["sgd", "adam"], [1e-2], 2)
+    whole = bare(run_stacked(trials, contest.training))
     # a kill between two of a stack's lines: two runs are known, and the stack's last checkpoint is there
-    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
-    assert bare(engines.stack(trials[2:], contest.training, Keep(tmp_path))) == whole[2:]
+    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
+    assert bare(run_stacked(trials[2:], contest.training, StackCheckpoints(tmp_path))) == whole[2:]
     # and one behind the last line
-    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
-    others = grid(["momentum"], [1e-2], 2)
-    assert bare(engines.stack(others, contest.training, Keep(tmp_path))) == bare(
-        engines.stack(others, contest.training)
+    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
+    others = trial_grid(["momentum"], [1e-2], 2)
+    assert bare(run_stacked(others, contest.training, StackCheckpoints(tmp_path))) == bare(
+        run_stacked(others, contest.training)
     )
 
 
 def test_a_damaged_stack_is_named(contest: Contest, tmp_path: Path) -> None:
-    trials = grid(["sgd"], [1e-2], 2)
-    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
+    trials = trial_grid(["sgd"], [1e-2], 2)
+    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
     (file,) = tmp_path.glob("stack/*/parameters.safetensors")
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
     with pytest.raises(DlkitError, match=r"damaged checkpoint: .*parameters\.safetensors"):
-        next(iter(engines.stack(trials, contest.training, Keep(tmp_path))))
+        next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
 
 
 def _rewritten(folder: Path, change: Callable[[Checkpoint], None]) -> None:
     """Change a stack on the disk as its own writer would, hashes and all."""
     (step,) = checkpoint.steps_in(folder / "stack")
-    saved = checkpoint.load_checkpoint(folder / "stack" / checkpoint.directory_name(step))
+    saved = checkpoint.load_checkpoint(folder / "stack" / checkpoint_name(step))
     change(saved)
     checkpoint.save_checkpoint(folder / "stack", saved)
 
 
 def test_a_saved_stack_whose_weights_are_not_finite_is_named(contest: Contest, tmp_path: Path) -> None:
-    trials = grid(["sgd"], [1e-2], 2)
-    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
+    trials = trial_grid(["sgd"], [1e-2], 2)
+    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
 
     def spoil(saved: Checkpoint) -> None:
         saved.tensors["parameters"]["mlp.0.weight"][1, 0, 0] = torch.inf
 
     _rewritten(tmp_path, spoil)
     with pytest.raises(NotFiniteError, match=r"step-\d+: mlp.0.weight holds numbers that are not finite"):
-        next(iter(engines.stack(trials, contest.training, Keep(tmp_path))))
+        next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
 
 
 def test_a_run_that_has_diverged_may_be_saved_and_stays_diverged(contest: Contest, tmp_path: Path) -> None:
-    trials = grid(["sgd"], [1e-2, 1e30], 1)
-    whole = bare(engines.stack(trials, contest.training))
+    trials = trial_grid(["sgd"], [1e-2, 1e30], 1)
+    whole = bare(run_stacked(trials, contest.training))
     assert [outcome.diverged for outcome in whole] == [False, True]
-    assert bare(engines.stack(trials, contest.training, Keep(tmp_path, after(1)))) == []  # before a loss shows it
-    assert bare(engines.stack(trials, contest.training, Keep(tmp_path))) == whole
+    assert (
+        bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(1)))) == []
+    )  # before a loss shows it
+    assert bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))) == whole
 
 
 def test_the_saved_stack_of_another_race_is_refused(contest: Contest, tmp_path: Path) -> None:
-    trials = grid(["sgd"], [1e-2], 2)
+    trials = trial_grid(["sgd"], [1e-2], 2)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "recipe.yaml").write_text(f"seed: {name}\n")
-        list(engines.stack(trials, contest.training, Keep(tmp_path / name, after(3))))
+        list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path / name, after(3))))
     shutil.rmtree(tmp_path / "b" / "stack")
     shutil.copytree(tmp_path / "a" / "stack", tmp_path / "b" / "stack")
-    assert Keep(tmp_path / "a").load() is not None
+    assert StackCheckpoints(tmp_path / "a").load() is not None
     with pytest.raises(DlkitError, match="is of another race"):
-        Keep(tmp_path / "b").load()
+        StackCheckpoints(tmp_path / "b").load()
 
 
 def test_a_saved_stack_of_another_model_is_refused(contest: Contest, tmp_path: Path) -> None:
-    trials = grid(["sgd"], [1e-2], 2)
-    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
+    trials = trial_grid(["sgd"], [1e-2], 2)
+    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
 
     def spoil(saved: Checkpoint) -> None:
         saved.tensors["parameters"]["mlp.0.weight"] = torch.zeros(2, 3, 3)
 
     _rewritten(tmp_path, spoil)
     with pytest.raises(DlkitError, match="other parameters"):
-        next(iter(engines.stack(trials, contest.training, Keep(tmp_path))))
+        next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
 
 
 def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(keeping.time, "monotonic", lambda: now[0])
-    keep = Keep(tmp_path)
+    keep = StackCheckpoints(tmp_path)
     assert not keep.due()
     now[0] = keeping.SECONDS + 1
     assert keep.due()
@@ -155,23 +160,23 @@ def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Monke
     assert not keep.due()
     now[0] += keeping.SAVES * 2
     assert keep.due()
-    assert not Keep(None, lambda: True).due()
+    assert not StackCheckpoints(None, lambda: True).due()
 
 
 def test_every_engine_tells_where_it_stands(contest: Contest) -> None:
-    trials = grid(["sgd"], [1e-2], 2)
+    trials = trial_grid(["sgd"], [1e-2], 2)
 
-    def steps(told: Iterator[RaceEvent]) -> list[tuple[int, int]]:
-        return [(event.step, len(event.outcomes)) for event in told if isinstance(event, Underway)]
+    def steps(told: Iterator[SweepEvent]) -> list[tuple[int, int]]:
+        return [(event.step, len(event.outcomes)) for event in told if isinstance(event, TrialsAdvanced)]
 
-    assert steps(engines.stack(trials, contest.training)) == [(step, 2) for step in range(1, 13)]
-    assert steps(engines.loop(trials, contest.training)) == [(step, 1) for step in range(1, 13)] * 2
+    assert steps(run_stacked(trials, contest.training)) == [(step, 2) for step in range(1, 13)]
+    assert steps(run_in_loop(trials, contest.training)) == [(step, 1) for step in range(1, 13)] * 2
 
 
 def test_a_loop_stops_between_steps(contest: Contest) -> None:
-    trials = grid(["sgd"], [1e-2], 2)
+    trials = trial_grid(["sgd"], [1e-2], 2)
     contest.should_stop = after(15)
-    assert len(bare(engines.loop(trials, contest.training))) == 1
+    assert len(bare(run_in_loop(trials, contest.training))) == 1
 
 
 RACE = ("digits-mlp", "model.dropout=0.2", "--optimizers", "momentum,adam", "--lr", "1e-2,0.1", "--seeds", "2")

@@ -14,10 +14,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.app.contest import Contest
-from dlkit.doctor.stacks import stackable_optimizers
-from dlkit.sweep import engine_choice, engines
-from dlkit.sweep.saved_stack import Keep
-from dlkit.sweep.trials import Outcome, Smaller, Trial, Unrecorded, grid
+from dlkit.doctor.checks.stacks import stackable_optimizers
+from dlkit.sweep.engines import engine_choice, stacked, step_times
+from dlkit.sweep.engines.loop import run_in_loop
+from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
+from dlkit.sweep.engines.stack_members import stack_members
+from dlkit.sweep.engines.stacked import run_stacked
+from dlkit.sweep.engines.step_times import lone_step_times
+from dlkit.sweep.events import StackHalved, StackNotRecorded
+from dlkit.sweep.trials import Trial, TrialResult, trial_grid
 from dlkit.train.events import StepDone
 from dlkit.train.loop import Training
 from dlkit.vectorized import convolution, stackable
@@ -29,11 +34,11 @@ OPTIMIZERS = list(stackable_optimizers())
 ContestOf = Callable[..., Contest]
 
 
-def finished(told: Any) -> dict[Trial, Outcome]:
-    return {event.trial: event for event in told if isinstance(event, Outcome)}
+def finished(told: Any) -> dict[Trial, TrialResult]:
+    return {event.trial: event for event in told if isinstance(event, TrialResult)}
 
 
-def assert_same(a: Outcome, b: Outcome) -> None:
+def assert_same(a: TrialResult, b: TrialResult) -> None:
     assert (a.trial, a.diverged) == (b.trial, b.diverged)
     for name in ("val/loss", "val/accuracy"):
         assert a.metrics[name] == pytest.approx(b.metrics[name], rel=1e-6)
@@ -65,9 +70,9 @@ def test_stacks_as_on_cuda_equal_their_lone_twins(
 ) -> None:
     on_gpus(monkeypatch)
     race_of = contest(*changes)
-    trials = grid(OPTIMIZERS, [1e-2], 2)
-    together = finished(engines.stack(trials, race_of.training))
-    for trial, alone in finished(engines.loop(trials[::3], race_of.training)).items():
+    trials = trial_grid(OPTIMIZERS, [1e-2], 2)
+    together = finished(run_stacked(trials, race_of.training))
+    for trial, alone in finished(run_in_loop(trials[::3], race_of.training)).items():
         assert_same(together[trial], alone)
 
 
@@ -91,7 +96,7 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
     race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
-    stack = engines.StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     batches = stack.batches()
     for _ in range(2):
         stack.take_step(*next(batches))
@@ -113,8 +118,8 @@ def test_one_run_a_seed_and_one_a_setting_are_built(contest: ContestOf) -> None:
         built.append(trial)
         return race_of.training(trial)
 
-    trials = grid(["sgd", "adam"], [1e-3, 1e-2, 0.1], 4)
-    members = engines.members_of(trials, build_one)
+    trials = trial_grid(["sgd", "adam"], [1e-3, 1e-2, 0.1], 4)
+    members = stack_members(trials, build_one)
     assert len(built) == 4 + 6 - 1
     assert [trial.seed for trial in built[:4]] == [0, 1, 2, 3]
     assert [stop - start for start, stop in members.groups] == [4] * 6
@@ -134,17 +139,17 @@ def test_a_stack_that_does_not_fit_begins_again_smaller(
     contest: ContestOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     race_of = contest(optimizers=["sgd", "adam"])
-    trials = grid(["sgd", "adam"], [1e-2], 5)
-    whole = finished(engines.stack(trials, race_of.training, Keep(tmp_path)))
-    monkeypatch.setattr(engines, "StackedRuns", Narrow)
-    told = list(engines.stack(trials, race_of.training, Keep(tmp_path), 7))
-    assert [event for event in told if isinstance(event, Smaller)] == [Smaller(7, 3)]
+    trials = trial_grid(["sgd", "adam"], [1e-2], 5)
+    whole = finished(run_stacked(trials, race_of.training, StackCheckpoints(tmp_path)))
+    monkeypatch.setattr(stacked, "StackedRuns", Narrow)
+    told = list(run_stacked(trials, race_of.training, StackCheckpoints(tmp_path), 7))
+    assert [event for event in told if isinstance(event, StackHalved)] == [StackHalved(7, 3)]
     assert list(finished(told)) == trials
     for trial, outcome in finished(told).items():
         assert_same(outcome, whole[trial])
     monkeypatch.setattr(Narrow, "take_step", lambda self, step, batch: torch.empty(2**60))
     with pytest.raises(RuntimeError, match="memory"):
-        list(engines.stack(trials[:1], race_of.training, Keep(tmp_path)))
+        list(run_stacked(trials[:1], race_of.training, StackCheckpoints(tmp_path)))
 
 
 def obstructed(self: GraphReplay, function: Any, device: Any, masks: Any = None, beside: Any = None) -> None:
@@ -154,15 +159,15 @@ def obstructed(self: GraphReplay, function: Any, device: Any, masks: Any = None,
 
 def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GraphReplay, "__init__", obstructed)
-    told = list(engines.stack(grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
-    assert [event.why for event in told if isinstance(event, Unrecorded)] == ["operation not permitted"]
+    told = list(run_stacked(trial_grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
+    assert [event.why for event in told if isinstance(event, StackNotRecorded)] == ["operation not permitted"]
     assert len(finished(told)) == 2
 
 
 def test_an_engine_that_does_not_fit_is_not_chosen(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
     race_of = contest(optimizers=["sgd"])
-    monkeypatch.setattr(engine_choice, "StackedRuns", Narrow)
-    choice = engine_choice.fastest(grid(["sgd"], [1e-2], 4), race_of.training, 1, shortest=0)
+    monkeypatch.setattr(step_times, "StackedRuns", Narrow)
+    choice = engine_choice.fastest_engine(trial_grid(["sgd"], [1e-2], 4), race_of.training, 1, shortest=0)
     assert (choice.engine, choice.size, set(choice.estimates)) == ("loop", None, {"loop"})
 
 
@@ -183,7 +188,7 @@ def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200 << 20)
     assert stackable.bytes_of_run(on_cuda(Trial("sgd", 0.1, 0))) == 10 << 20
     assert stackable.runs_at_once(on_cuda(Trial("sgd", 0.1, 0))) == 70  # 0.7 of 1,000 MiB
-    trials = grid(["sgd"], [1e-2], 150)
+    trials = trial_grid(["sgd"], [1e-2], 150)
     assert list(engine_choice._stacks(trials, on_cuda)) == [("stacked", 50)]
 
     def narrow(training: Training, runs: int) -> int:
@@ -202,8 +207,8 @@ def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
 def test_a_recorded_stack_equals_its_lone_twins(contest: ContestOf, model: str) -> None:
     race_of = contest(f"model={model}", "train.steps=24", "data.batch_size=300", "train.clip_norm=0.5")
     race_of.device = torch.device("cuda")
-    trials = grid(OPTIMIZERS, [1e-3], 2)
-    stack = stacks.StackedRuns(engines.members_of(trials, race_of.training))
+    trials = trial_grid(OPTIMIZERS, [1e-3], 2)
+    stack = stacks.StackedRuns(stack_members(trials, race_of.training))
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step, batch in stack.batches():
@@ -212,8 +217,8 @@ def test_a_recorded_stack_equals_its_lone_twins(contest: ContestOf, model: str) 
         torch.cuda.set_sync_debug_mode("default")
     assert stack.stepped.obstacle is None
     assert len(stack.stepped._recordings) == 2  # of whole batches and of the last one
-    together = finished(engines.stack(trials, race_of.training))
-    for trial, alone in finished(engines.loop(trials[::2], race_of.training)).items():
+    together = finished(run_stacked(trials, race_of.training))
+    for trial, alone in finished(run_in_loop(trials[::2], race_of.training)).items():
         assert_same(together[trial], alone)
 
 
@@ -229,12 +234,12 @@ def test_a_step_is_timed_to_the_end_of_its_work(monkeypatch: pytest.MonkeyPatch)
             spend(0.001)
             yield StepDone(step + 1, 0, 1, 0.1, None)
 
-    monkeypatch.setattr(engine_choice.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(engine_choice, "fit", fit)
+    monkeypatch.setattr(step_times.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(step_times, "fit", fit)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: spend(1.0))
     for device, seconds in (("cuda", 1.001), ("cpu", 0.001)):
         training: Any = SimpleNamespace(device=torch.device(device))
-        steps = engine_choice.alone_steps(lambda _, training=training: training, Trial("sgd", 0.1, 0), 1)
+        steps = lone_step_times(lambda _, training=training: training, Trial("sgd", 0.1, 0), 1)
         assert [next(steps) for _ in range(4)] == pytest.approx([seconds] * 4)
 
 
@@ -250,13 +255,13 @@ def test_what_comes_before_the_steps_counts_on_cuda(
         training.device = torch.device("cuda:0")
         return training
 
-    trials = grid(["sgd"], [1e-2], 50)
-    monkeypatch.setattr(engine_choice, "alone_steps", lambda build, trial, threads: itertools.repeat(1e-3))
+    trials = trial_grid(["sgd"], [1e-2], 50)
+    monkeypatch.setattr(engine_choice, "lone_step_times", lambda build, trial, threads: itertools.repeat(1e-3))
     monkeypatch.setattr(engine_choice, "_stacks", lambda trials, build: {("stacked", 10): itertools.repeat(1e-4)})
-    monkeypatch.setattr(engine_choice, "obstacle", lambda trials, build: None)
-    monkeypatch.setattr(engine_choice, "_building", lambda build, trial: 0.1)
+    monkeypatch.setattr(engine_choice, "stacking_obstacle", lambda trials, build: None)
+    monkeypatch.setattr(engine_choice, "_build_seconds", lambda build, trial: 0.1)
     monkeypatch.setattr(engine_choice, "_rounds", lambda *_: ({("loop", 1): 1e-3, ("stacked", 10): 1e-5}, 5.0))
-    choice = engine_choice.fastest(trials, on_cuda, 1)
+    choice = engine_choice.fastest_engine(trials, on_cuda, 1)
     total = 50 * steps
     assert choice.estimates == pytest.approx({"loop": 1e-3 * total + 50 * 0.1, "stacked": 1e-5 * total + 5 * 5.0})
     assert choice.engine == engine

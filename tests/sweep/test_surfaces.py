@@ -37,7 +37,7 @@ def rate(values: list[float]) -> float:
 
 
 def test_gradient_descent_contracts_as_theory_says() -> None:
-    surface = surfaces.find("quadratic:1000")
+    surface = surfaces.find_surface("quadratic:1000")
     assert surface is not None
     lr = 2 / (1 + KAPPA)
     outcome = descend(surface, Trial("sgd", lr, 0), (1.0, 1.0), 400)
@@ -50,7 +50,7 @@ def test_momentum_contracts_as_theory_says_and_beats_gradient_descent() -> None:
     root = math.sqrt(KAPPA)
     # lr = (2 / (1 + sqrt kappa))^2, rho = ((sqrt kappa - 1) / (sqrt kappa + 1))^2 (Polyak 1964)
     lr, momentum = (2 / (1 + root)) ** 2, ((root - 1) / (root + 1)) ** 2
-    surface = surfaces.find("quadratic:1000")
+    surface = surfaces.find_surface("quadratic:1000")
     assert surface is not None
     outcome = descend(surface, Trial("momentum", lr, 0, (("momentum", momentum),)), (1.0, 1.0), 599)
     distances = [metrics["distance"] for _, metrics in outcome.curve]
@@ -61,7 +61,7 @@ def test_momentum_contracts_as_theory_says_and_beats_gradient_descent() -> None:
 
 
 def test_gradient_descent_beyond_its_limit_is_reported_as_diverged() -> None:
-    surface = surfaces.find("quadratic:1000")
+    surface = surfaces.find_surface("quadratic:1000")
     assert surface is not None
     beyond = descend(surface, Trial("sgd", 2.02 / KAPPA, 0), (1.0, 1.0), 40_000)
     assert beyond.diverged
@@ -85,7 +85,7 @@ def test_adagrad_and_adam_step_as_their_rules_say() -> None:
 @pytest.mark.parametrize(("given", "betas"), [("beta1", (0.6, 0.95)), ("beta2", (0.9, 0.6))])
 def test_an_option_that_is_not_searched_keeps_its_optimizers_default(given: str, betas: tuple[float, float]) -> None:
     """Muon's other beta, which is not Adam's: on a surface it goes by AdamW."""
-    surface = surfaces.find("ravine")
+    surface = surfaces.find_surface("ravine")
     assert surface is not None
     outcome = descend(surface, Trial("muon", 0.1, 0, ((given, 0.6),)), (-9.0, 1.0), 50)
     theta = torch.tensor([-9.0, 1.0], dtype=torch.float64, requires_grad=True)
@@ -98,15 +98,15 @@ def test_an_option_that_is_not_searched_keeps_its_optimizers_default(given: str,
 
 
 def test_the_condition_of_a_quadratic() -> None:
-    assert surfaces.find("quadratic") is None
-    assert surfaces.find("digits-mlp") is None
+    assert surfaces.find_surface("quadratic") is None
+    assert surfaces.find_surface("digits-mlp") is None
     for text in ("quadratic:x", "quadratic:0.5", "quadratic:inf", "quadratic:"):
-        with pytest.raises(RequestError, match="the condition is a number of at least 1"):
-            surfaces.find(text)
+        with pytest.raises(RequestError, match="the condition number must be at least 1"):
+            surfaces.find_surface(text)
 
 
 def test_a_descent_ends_when_it_is_asked_to() -> None:
-    surface = surfaces.find("ravine")
+    surface = surfaces.find_surface("ravine")
     assert surface is not None
     asked = iter([False, False, True])
     assert descend(surface, Trial("sgd", 0.1, 0), (1.0, 1.0), 2**31 - 1, lambda: next(asked)) is None

@@ -1,165 +1,167 @@
-"""The verdict against brute force and scipy's bootstrap."""
+"""What a race says in the end: evidence, its absence, and edges. Races are written down here, with known answers."""
 
 from __future__ import annotations
 
-import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from dlkit.errors import RequestError
-from dlkit.sweep import tunability, verdict
-from dlkit.sweep.trials import Outcome, Trial, grid, rates
+from dlkit.sweep import statistics, tunability, verdict
+from dlkit.sweep.assertion import assertion_objection
+from dlkit.sweep.engines import stacked
+from dlkit.sweep.summary import summarize
+from dlkit.sweep.trials import Trial, TrialResult
+from dlkit.sweep.verdict import Verdict
+from dlkit.vectorized.events import StackEvaluated, StackLogged
+
+INF = math.inf
+Table = dict[str, dict[float, list[float]]]
 
 
-def outcomes(table: dict[str, dict[float, list[float]]]) -> list[Outcome]:
+def outcomes(table: Table) -> list[TrialResult]:
     """Runs from optimizer -> learning rate -> final losses by seed; inf is a run that diverged."""
     return [
-        Outcome(Trial(name, lr, seed), 10, loss, {"val/loss": loss}, diverged=math.isinf(loss))
-        for name, grid_of in table.items()
-        for lr, losses in grid_of.items()
+        TrialResult(Trial(name, lr, seed), 10, loss, {}, [(0, {"loss": 10.0})], diverged=math.isinf(loss))
+        for name, grid in table.items()
+        for lr, losses in grid.items()
         for seed, loss in enumerate(losses)
     ]
 
 
-RACE = {
-    "sgd": {0.01: [3.0, 3.1, 3.2], 0.1: [2.0, 2.2, 2.1], 1.0: [2.05, math.inf, 2.0]},
-    "adam": {0.01: [1.0, 1.1, 1.2], 0.1: [1.05, 1.15, 1.25], 1.0: [9.0, 9.0, 9.0]},
-}
+def concluded(table: Table, exact: bool = False, began: float | None = None) -> Verdict:
+    summaries = summarize(outcomes(table), "loss")
+    return verdict.reach_verdict(summaries, statistics.paired_differences(summaries, exact), "loss", exact, began)
 
 
-def test_the_best_learning_rate_has_no_diverged_seed() -> None:
-    sgd, adam = verdict.summarize(outcomes(RACE), "val/loss")
-    assert (sgd.lrs[sgd.best or 0], adam.lrs[adam.best or 0]) == (0.1, 0.01)
-    assert (sgd.edge, adam.edge) == (None, "low")
-    # 1.1 times the best loss lies between two learning rates: at (1.21 - 1.15) / (9 - 1.15) of the last decade
-    assert tunability.basin_decades(adam) == pytest.approx(1 + 0.06 / 7.85)
-    # and at (2.31 - 2.1) / (3.1 - 2.1) of the first; on the other side a seed diverged
-    assert tunability.basin_decades(sgd) == pytest.approx(0.21)
+def grid(middle: list[float], worse: float = 9.0) -> dict[float, list[float]]:
+    """Three learning rates of which the middle one is best."""
+    return {0.01: [worse] * len(middle), 0.1: middle, 1.0: [worse] * len(middle)}
 
 
-def test_intervals_are_bootstrap_percentiles() -> None:
-    values = np.random.default_rng(3).normal(size=12)
-    low, high = verdict.interval(values)
-    other = stats.bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1))
-    assert low == pytest.approx(other.confidence_interval.low, abs=0.03)
-    assert high == pytest.approx(other.confidence_interval.high, abs=0.03)
+def test_a_winner_over_seeds_is_said_with_its_confidence() -> None:
+    found = concluded({"sgd": grid([3.0, 3.1, 3.2]), "adam": grid([1.0, 1.1, 1.2])})
+    assert (found.winner, found.tied, found.basis, found.edges) == ("adam", [], "intervals", {})
+    assert found.text == "adam is best: over 3 seeds, its loss lies below every other's with 95 % confidence"
 
 
-def test_pairs_are_told_apart_by_their_paired_difference() -> None:
-    base = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    close = (base - 0.1 + np.array([0, 0.01, -0.01, 0.01, -0.01])).tolist()  # little, but at every seed
-    noisy = (base + np.array([0.5, -0.6, 0.4, -0.5, 0.1])).tolist()
-    table = {"sgd": {0.1: base.tolist()}, "adam": {0.1: close}, "adamw": {0.1: noisy}}
-    summaries = verdict.summarize(outcomes(table), "val/loss")
-    pairs = {(p.a, p.b): p for p in verdict.compare(summaries)}
-    assert pairs["sgd", "adam"].separated
-    assert pairs["sgd", "adam"].difference == pytest.approx(0.1)
-    assert not pairs["sgd", "adamw"].separated
-    assert verdict.winners(summaries, list(pairs.values())) == ["adam", "adamw"]
+def test_one_run_each_has_no_interval() -> None:
+    table: Table = {"sgd": grid([3.0]), "adam": grid([1.0])}
+    found = concluded(table, exact=True, began=10.0)
+    assert (found.winner, found.basis) == ("adam", "one run each")
+    assert found.text == "adam ends lowest of one run each: loss 1, then sgd 3"
+    summaries = summarize(outcomes(table), "loss")
+    record = tunability.optimizer_records(summaries, outcomes(table), "loss", 9.0)[0]
+    assert math.isnan(record["low"])
+    assert math.isnan(record["high"])
 
 
-def test_intervals_widen_with_the_number_of_pairs() -> None:
-    generator = np.random.default_rng(0)
-    values = {name: {0.1: generator.normal(size=8).tolist()} for name in ("sgd", "momentum", "adam", "adamw")}
-    few = verdict.compare(verdict.summarize(outcomes(dict(itertools.islice(values.items(), 2))), "val/loss"))[0]
-    many = verdict.compare(verdict.summarize(outcomes(values), "val/loss"))[0]
-    assert (few.a, few.b) == (many.a, many.b)
-    assert many.low < few.low < few.high < many.high
+@pytest.mark.parametrize(
+    ("table", "exact", "winner", "tied", "words"),
+    [
+        ({"sgd": grid([2.0]), "adam": grid([1.0])}, False, "tie", ["adam", "sgd"], "one seed is no evidence"),
+        ({"sgd": grid([1.0]), "adam": grid([1.0])}, True, "tie", ["sgd", "adam"], "which end equally low"),
+        ({"sgd": grid([1.0, 2.0]), "adam": grid([1.0, 2.0])}, False, "tie", ["sgd", "adam"], "cannot separate sgd"),
+        ({"sgd": grid([2.0, 2.1])}, False, "sgd", [], "sgd raced alone: there is nothing to compare it with"),
+        ({"sgd": {0.1: [INF, INF]}, "adam": {0.1: [INF, INF]}}, False, None, [], "every run diverged"),
+        ({"sgd": {0.1: [INF, 1.0]}, "adam": {0.1: [1.0, INF]}}, False, None, [], "at every setting a run diverged"),
+        ({"sgd": {0.1: [INF]}}, True, None, [], "no optimizer has a result"),
+        ({"sgd": {0.1: [INF, 1.0]}, "adam": grid([1.0, 2.0])}, False, "adam", [], "adam alone has a result"),
+        ({"sgd": grid([11.0], 12.0), "adam": grid([10.0], 12.0)}, True, None, [], "no optimizer ends below 10"),
+    ],
+)  # fmt: skip
+def test_nobody_wins_without_evidence(
+    table: Table, exact: bool, winner: str | None, tied: list[str], words: str
+) -> None:
+    found = concluded(table, exact, 10.0 if exact else None)
+    assert (found.winner, found.tied) == (winner, tied)
+    assert words in found.text
 
 
-def test_one_seed_is_no_evidence_unless_nothing_is_random() -> None:
-    summaries = verdict.summarize(outcomes({"sgd": {0.1: [2.0]}, "adam": {0.1: [1.0]}}), "val/loss")
-    assert not verdict.compare(summaries)[0].separated
-    assert verdict.compare(summaries, exact=True)[0].separated
+def test_edges_are_part_of_the_conclusion() -> None:
+    table: Table = {
+        "sgd": {0.01: [1.0, 1.1], 0.1: [2.0, 2.0]},
+        "momentum": {0.01: [INF, 5.0], 0.1: [2.0, 2.0]},
+        "adam": grid([3.0, 3.0]),
+        "adamw": {0.1: [3.0, 3.0]},  # one rate has no edge
+    }
+    found = concluded(table)
+    assert found.edges == {"sgd": "low", "momentum": "high"}
+    assert found.text.endswith("beyond those tried of sgd (lr 0.01, the least), momentum (lr 0.1, the largest)")
+    records = tunability.optimizer_records(summarize(outcomes(table), "loss"), outcomes(table), "loss", 5.0)
+    assert {r["optimizer"]: r["edge"] for r in records} == {
+        "sgd": "low", "momentum": "high", "adam": None, "adamw": None,
+    }  # fmt: skip
 
 
-def test_who_always_diverges_loses() -> None:
-    table = {"sgd": {0.1: [math.inf, math.inf]}, "adam": {0.1: [5.0, 6.0]}, "adamw": {0.1: [math.inf, 1.0]}}
-    summaries = verdict.summarize(outcomes(table), "val/loss")
-    pairs = verdict.compare(summaries)
-    assert verdict.winners(summaries, pairs) == ["adam"]
-    assert not next(p for p in pairs if (p.a, p.b) == ("sgd", "adamw")).separated
-    records = tunability.records(summaries, outcomes(table), "val/loss", 6.0)
-    assert records[0]["optimizer"] == "adam"
-    assert records[0]["diverged"] == 0
-    assert {r["optimizer"]: r["diverged"] for r in records}["sgd"] == 2
+def test_of_equal_rates_the_best_is_the_one_farthest_from_the_edge() -> None:
+    (plateau,) = summarize(outcomes({"sgd": {0.1: [1.0], 0.2: [1.0], 0.3: [1.0], 0.4: [2.0]}}), "loss")
+    assert (plateau.best, plateau.edge) == (1, None)
 
 
-def test_tuning_effort_against_every_sequence_of_draws() -> None:
-    summary = verdict.summarize(outcomes({"sgd": {0.1: [4.0], 0.2: [1.0], 0.3: [math.inf], 0.4: [2.5]}}), "val/loss")[0]
-    values = [4.0, 1.0, 5.0, 2.5]
-    for k, expected in enumerate(tunability.tuning_effort(summary, worst=5.0), start=1):
-        draws = [min(draw) for draw in itertools.product(values, repeat=k)]
-        assert expected == pytest.approx(sum(draws) / len(draws))
-
-
-def test_steps_to_a_target() -> None:
-    curve = [(0, {"val/loss": 3.0, "val/accuracy": 0.1}), (5, {"val/loss": 1.0, "val/accuracy": 0.6})]
+def test_edges_of_searched_options() -> None:
     runs = [
-        Outcome(Trial("sgd", 0.1, 0), 5, 1.0, {}, curve),
-        Outcome(Trial("sgd", 0.1, 1), 5, 1.0, {}, curve[:1]),
+        TrialResult(Trial("adam", lr, 0, (("beta2", beta),)), 10, loss, {})
+        for lr, beta, loss in ((0.1, 0.9, 3.0), (0.2, 0.99, 1.0), (0.3, 0.95, 2.0))
     ]
-    assert tunability.steps_to(runs, "val/loss", 1.5, rising=False) == [5, math.inf]
-    assert tunability.steps_to(runs, "val/accuracy", 0.05, rising=True) == [0, 0]
+    (summary,) = summarize(runs, "loss")
+    assert (summary.edge, summary.option_edges) == (None, {"beta2": "high"})
 
 
-def test_assertions() -> None:
-    pairs = verdict.compare(verdict.summarize(outcomes(RACE), "val/loss"))
-    known = ["sgd", "adam"]
-    for text, expected in (
-        ("adam<sgd", True),
-        ("adam<=sgd", True),
-        ("sgd<=adam", False),
-        ("sgd<adam", False),
-        ("sgd<=sgd", True),
-    ):
-        assert verdict.holds(verdict.parse_assertion(text, known), pairs) == expected, text
-    tied = verdict.compare(verdict.summarize(outcomes({"sgd": {0.1: [1, 2]}, "adam": {0.1: [2, 1]}}), "val/loss"))
-    assert verdict.holds(("sgd", "<=", "adam"), tied)
-    assert not verdict.holds(("sgd", "<", "adam"), tied)
-    for text in ("adam", "adam==sgd", "adam<=lion", ""):
-        with pytest.raises(RequestError):
-            verdict.parse_assertion(text, known)
+@pytest.mark.parametrize(
+    ("claim", "allowed", "words"),
+    [
+        (("adam", "<", "sgd"), False, None),
+        (("sgd", "<", "adam"), False, "the runs do not support sgd<adam"),
+        (("adam", "<", "edge"), False, "beyond those tried of edge (lr 0.1, the largest)"),
+        (("edge", "<=", "adam"), False, "the runs do not support edge<=adam"),  # for what was measured, first of all
+        (("edge", "<", "sgd"), False, "beyond those tried of edge"),
+        (("edge", "<", "sgd"), True, None),
+        (("edge", "<=", "edge"), False, None),
+        (("adam", "<", "lost"), False, "at every setting of lost a run diverged"),
+        (("adam", "<", "lost"), True, None),
+        (("lost", "<=", "adam"), True, "the runs do not support lost<=adam"),
+        (("lost", "<=", "gone"), True, "at every setting of lost, gone a run diverged"),
+    ],
+)
+def test_an_assertion_rests_on_no_edge(claim: Any, allowed: bool, words: str | None) -> None:
+    table: Table = {
+        "adam": grid([1.0, 1.1, 1.2]),
+        "edge": {0.01: [9.0] * 3, 0.1: [2.0, 2.1, 2.2]},
+        "sgd": grid([3.0, 3.1, 3.2]),
+        "lost": {0.1: [INF] * 3},
+        "gone": {0.1: [INF] * 3},
+    }
+    summaries = summarize(outcomes(table), "loss")
+    why = assertion_objection(claim, summaries, statistics.paired_differences(summaries), allowed)
+    assert (why is None) == (words is None)
+    assert words is None or (why is not None and words in why[0])
 
 
-def test_missing_runs_and_metrics_are_named() -> None:
-    runs = outcomes(RACE)
-    with pytest.raises(RequestError, match=r"no run of sgd with lr 0\.01 and seed 1"):
-        verdict.summarize([o for o in runs if o.trial != Trial("sgd", 0.01, 1)], "val/loss")
-    with pytest.raises(RequestError, match="no metric 'bleu'"):
-        verdict.summarize(runs, "bleu")
+def test_the_start_counts_where_all_runs_know_it() -> None:
+    runs = outcomes({"sgd": {0.1: [1.0]}, "adam": {0.1: [2.0]}})
+    assert verdict.initial_value(runs, "loss") == 10.0
+    assert verdict.initial_value(runs, "distance") is None
+    runs[0].curve[0] = (5, {"loss": 3.0})
+    assert verdict.initial_value(runs, "loss") is None
 
 
-def test_learning_rates() -> None:
-    assert rates("1e-4:1:9") == pytest.approx(np.logspace(-4, 0, 9), rel=1e-5)
-    assert rates("1e-4:1:9")[4] == 0.01
-    assert rates("0.3,0.1") == [0.1, 0.3]
-    assert rates("0.1:0.1:1") == [0.1]
-    for text in (
-        "",
-        "x",
-        "0:1:3",
-        "-1:1:3",
-        "1:0.1:3",
-        "0.1:1",
-        "0.1:1:0",
-        "0.1:1:1",
-        "0.1,0.1",
-        "nan",
-        "0.1,-1",
-        "1:inf:3",
-        "1e-3:1:100000000",
-    ):
-        with pytest.raises(RequestError, match="--lr"):
-            rates(text)
-    assert len(grid(["sgd", "adam"], [0.1, 1.0], 3)) == 12
+def test_intervals_of_pairs_hold_students_together() -> None:
+    generator = np.random.default_rng(0)
+    table: Table = {name: {0.1: generator.normal(size=6).tolist()} for name in ("sgd", "adam", "adamw")}
+    values = {name: np.array(grid[0.1]) for name, grid in table.items()}
+    for pair in statistics.paired_differences(summarize(outcomes(table), "loss")):
+        differences = values[pair.a] - values[pair.b]
+        t = stats.ttest_1samp(differences, 0.0).confidence_interval(1 - 0.05 / 3)  # three pairs
+        assert pair.low <= t.low < t.high <= pair.high
+        assert pair.separated == (pair.low > 0 or pair.high < 0)
 
 
-def test_outcomes_survive_being_written_down() -> None:
-    outcome = Outcome(Trial("sgd", 0.1, 2), 7, 1.5, {"val/loss": 2.0}, [(7, {"val/loss": 2.0})], False, 0.25)
-    assert Outcome.of_record(outcome.record()) == outcome
-    with pytest.raises(RequestError, match="no record of a run"):
-        Outcome.of_record({"kind": "run"})
+def test_a_run_whose_metric_is_no_number_has_diverged() -> None:
+    """Though its last training loss, taken before the step that broke it, is finite."""
+    outcome = TrialResult.begin(Trial("sgd", 0.1, 0), 10)
+    stacked._update([outcome], StackLogged(10, [2.0], [True]))
+    stacked._update([outcome], StackEvaluated(10, [{"val/loss": math.nan, "val/accuracy": 0.1}]))
+    assert (outcome.diverged, outcome.metrics, outcome.curve) == (True, {}, [])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlkit.doctor.launches import Operators
+from dlkit.doctor.kernel_launches import RecordedOperators
 from dlkit.finite import all_finite
 from dlkit.losses import _Penalty
 from dlkit.train.ema import ExponentialMovingAverage
@@ -53,7 +53,7 @@ def test_operations_do_not_grow_with_the_tensors(name: str) -> None:
     for layers in (2, 20):
         work = made(network(layers))
         work()
-        with Operators() as operators:
+        with RecordedOperators() as operators:
             work()
         called = [name for name, _ in operators.called if not name.startswith(("profiler.", "aten._local_scalar"))]
         counts.append(len(called))

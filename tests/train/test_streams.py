@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dlkit.data.batch import ClassificationBatch
 from dlkit.data.dataset import Split
-from dlkit.data.images.encoded import DamagedImageError
+from dlkit.data.images.decoding import DamagedImageError
 from dlkit.data.images.streaming import StreamedImages
 from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy

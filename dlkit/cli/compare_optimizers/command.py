@@ -11,15 +11,8 @@ import typer
 
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.app.events import Prepared, Remark, Work
-from dlkit.app.race import (
-    OPTIMIZERS,
-    FinishedRace,
-    RaceProgressEvent,
-    RaceStarted,
-    race_optimizers,
-    read_race,
-    refuse_misspelt_surface,
-)
+from dlkit.app.finished_race import FinishedRace, read_race
+from dlkit.app.race import OPTIMIZERS, RaceProgressEvent, RaceStarted, race_optimizers, refuse_misspelt_surface
 from dlkit.app.race_grid import parse_optimizers
 from dlkit.cli import completion
 from dlkit.cli.compare_optimizers.progress import RaceProgress
@@ -118,7 +111,7 @@ def compare_optimizers_command(
     elif what is None:
         raise RequestError("nothing to race on", f"give a recipe, or a surface: {', '.join(surfaces.SURFACES)}")
     else:
-        if animate is not None and surfaces.find(what) is None:
+        if animate is not None and surfaces.find_surface(what) is None:
             refuse_misspelt_surface(what)
             raise RequestError("--animate is about a surface", "leave it out")
         if verdict:
@@ -136,8 +129,7 @@ def compare_optimizers_command(
             kept = f"{len(race.outcomes)} of {race.planned} runs are in {race.folder}; go on with --resume"
             note(kept if race.folder else "stopped; with --out DIR the finished runs would have been kept")
             raise typer.Exit(128 + stop.requested)
-    from dlkit.sweep import conclusion
-    from dlkit.sweep.verdict import parse_assertion
+    from dlkit.sweep.assertion import assertion_objection, parse_assertion
 
     summaries = race.summaries
     wanted = parse_assertion(verdict, [s.optimizer for s in summaries]) if verdict else None
@@ -147,11 +139,11 @@ def compare_optimizers_command(
     if animate is not None:
         if race.surface is None:
             raise RequestError(f"--animate is about a surface, and {race.title} is none", "leave it out")
-        from dlkit.sweep import figures
+        from dlkit.sweep import trajectories
 
-        figures.animate(animate, race.surface, result.best_runs(), race.title)
+        trajectories.animate_trajectories(animate, race.surface, result.best_runs(), race.title)
     result.emit(output)
-    why = conclusion.objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
+    why = assertion_objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
     if why is not None:
         raise VerdictError(*why)
     if all(summary.best is None for summary in summaries):
@@ -181,6 +173,6 @@ def _follow(running: Work[RaceProgressEvent, FinishedRace], output: Output) -> F
 
 def _check_verdict(verdict: str, names: list[str]) -> None:
     """Before anything is run."""
-    from dlkit.sweep.verdict import parse_assertion
+    from dlkit.sweep.assertion import parse_assertion
 
     parse_assertion(verdict, names)

@@ -13,7 +13,8 @@ from typing import Any
 from dlkit.app.race import RaceStarted
 from dlkit.cli.narrow import bar, packed
 from dlkit.cli.train.view import duration
-from dlkit.sweep.trials import Outcome, Trial, Underway
+from dlkit.sweep.events import TrialsAdvanced
+from dlkit.sweep.trials import Trial, TrialResult
 
 _LINE_EVERY_SECONDS = 10.0
 _SHOWN_AFTER_SECONDS = 0.5
@@ -35,7 +36,7 @@ class RaceProgress:
         self.console, self.write = console, write
         self.finished = self.diverged = 0
         self.best: Best = None  # of those finished
-        self.underway: Underway | None = None
+        self.underway: TrialsAdvanced | None = None
         self.started = self.line_at = time.monotonic()
         self.live: Any = None
 
@@ -46,8 +47,8 @@ class RaceProgress:
         if self.live is not None:
             self.live.stop()
 
-    def update(self, event: Outcome | Underway) -> None:
-        if isinstance(event, Outcome):
+    def update(self, event: TrialResult | TrialsAdvanced) -> None:
+        if isinstance(event, TrialResult):
             self.underway = None
             self.finished += 1
             self.diverged += event.diverged
@@ -68,7 +69,7 @@ class RaceProgress:
             )  # fmt: skip
             self.live.start()
 
-    def _better(self, outcome: Outcome, best: Best) -> Best:
+    def _better(self, outcome: TrialResult, best: Best) -> Best:
         value = outcome.loss if self.metric == "loss" else outcome.metrics.get(self.metric, math.nan)
         better = not outcome.diverged and math.isfinite(value) and (best is None or value < best[0])
         return (value, outcome.trial) if better else best

@@ -7,13 +7,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.app.race import FinishedRace
+from dlkit.app.finished_race import FinishedRace
 from dlkit.cli.console import Output, note
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
 from dlkit.strict_json import finite
-from dlkit.sweep.race_folder import PAGE, SUMMARY
-from dlkit.sweep.trials import Outcome
+from dlkit.sweep.sweep_folder import PAGE, SUMMARY
+from dlkit.sweep.trials import TrialResult
 
 if TYPE_CHECKING:
     from dlkit.sweep.surfaces import Surface
@@ -30,12 +30,13 @@ class RaceView:
         losses = (o.loss if self.metric == "loss" else o.metrics.get(self.metric, math.inf)
                   for o in self.outcomes if not o.diverged)  # fmt: skip
         worst = max(filter(math.isfinite, losses), default=math.inf)
-        self.records = tunability.records(self.summaries, self.outcomes, self.metric, worst)
+        self.records = tunability.optimizer_records(self.summaries, self.outcomes, self.metric, worst)
         self.target = self._steps_to(target) if target else None
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""
-        from dlkit.sweep import tunability, verdict
+        from dlkit.sweep import tunability
+        from dlkit.sweep.summary import rank_optimizers
 
         name, _, text = target.partition("=")
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
@@ -46,7 +47,7 @@ class RaceView:
             raise RequestError(f"--target {target}: no number", "write --target loss=0.2") from None
         if full is None:
             raise RequestError(f"--target {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
-        for record, summary in zip(self.records, verdict.rank(self.summaries), strict=True):
+        for record, summary in zip(self.records, rank_optimizers(self.summaries), strict=True):
             mine = summary.best_outcomes(self.outcomes)
             steps = tunability.steps_to(mine, full, value, full.endswith("accuracy"))
             # the time that a run takes in this race is spread evenly over its steps
@@ -80,7 +81,7 @@ class RaceView:
             "text": self.conclusion.text,
         }
 
-    def best_runs(self) -> list[Outcome]:
+    def best_runs(self) -> list[TrialResult]:
         """One run of each optimizer at its best learning rate."""
         return [outcome for s in self.summaries for outcome in s.best_outcomes(self.outcomes)[:1]]
 
@@ -162,29 +163,29 @@ class RaceView:
         return Group(table, Text(self.conclusion.text, style="green"))
 
     def write(self, folder: Path, surface: Surface | None) -> None:
-        from dlkit.sweep import figures, provenance, report
+        from dlkit.sweep import figures, provenance, report, trajectories
 
         drawn = [folder / f"{name}.svg" for name in ("sensitivity", "curves", "tuning")]
-        figures.sensitivity(drawn[0], self.summaries, self.metric, self.title)
-        figures.curves(drawn[1], self.summaries, self.outcomes, self.metric, self.title)
-        figures.tuning(drawn[2], self.records, self.metric, self.title)
+        figures.draw_sensitivity(drawn[0], self.summaries, self.metric, self.title)
+        figures.draw_curves(drawn[1], self.summaries, self.outcomes, self.metric, self.title)
+        figures.draw_tuning_effort(drawn[2], self.records, self.metric, self.title)
         about = [*self.notes(), "Each optimizer at its best learning rate; * marks the edge of what was tried."]
         if any(record["profile"] for record in self.records):
             drawn.append(folder / "profile.svg")
-            figures.profile(drawn[-1], self.records, self.metric, self.title)
+            figures.draw_performance_profile(drawn[-1], self.records, self.metric, self.title)
         else:
             about.append("No performance profile: a loss is not above 0, and ratios to it say nothing.")
         if surface is not None:
             drawn.insert(0, folder / "surface.svg")
-            figures.contours(drawn[0], surface, self.best_runs(), self.title)
+            trajectories.draw_trajectories(drawn[0], surface, self.best_runs(), self.title)
         summary = {"optimizers": self.records, "verdict": self.verdict()}
         text = json.dumps(finite(summary), indent=1, allow_nan=False)
         write_text(folder / SUMMARY, text + "\n")
         columns, rows = self._rows()
         recipe = folder / provenance.RECIPE
-        report.write(
+        report.write_report(
             folder / PAGE, f"Optimizers on {self.title}", self.conclusion.text, columns, rows, drawn, about,
-            provenance.facts(folder), recipe.read_text(encoding="utf-8") if recipe.exists() else "",
+            provenance.provenance_rows(folder), recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         )  # fmt: skip
 
 

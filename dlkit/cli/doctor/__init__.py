@@ -1,1 +1,1 @@
-"""`dlkit eval`: one run, or several as a benchmark."""
+"""`dlkit doctor`: the command and how its findings are shown."""

@@ -14,13 +14,13 @@ from dlkit import recipe
 from dlkit.cli.console import Output
 from dlkit.cli.doctor import view
 from dlkit.cli.options import DataDir, Device, Json, Quiet
-from dlkit.doctor.registry import ALL, BENCHMARKS, CHECKS, Entry
+from dlkit.doctor.registry import ALL, BENCHMARKS, CHECKS, Check
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import require_target, write_text
 from dlkit.strict_json import json_text
 
 if TYPE_CHECKING:
-    from dlkit.doctor.finding import Examined
+    from dlkit.doctor.finding import CheckedFinding
 
 
 def doctor_command(
@@ -60,12 +60,12 @@ def doctor_command(
     if report is not None:
         require_target("--report", report, (".json",))
 
-    from dlkit.doctor import machine
+    from dlkit.doctor import system
     from dlkit.train.device import pick_device
 
     output = Output(as_json, quiet)
     place = pick_device(device)
-    found = machine.describe(place)
+    found = system.describe_system(place)
     if not chosen:
         output.emit(found, found["device"], lambda: view.machine(found))
         return 0
@@ -74,7 +74,7 @@ def doctor_command(
     return _examine(chosen, place, found, output, report, quick)
 
 
-def _chosen(check: bool, benchmark: bool, only: str | None, reported: bool) -> dict[str, Entry]:
+def _chosen(check: bool, benchmark: bool, only: str | None, reported: bool) -> dict[str, Check]:
     """The checks that are asked for. Raises RequestError where there is no such check."""
     if only is None:
         both = reported and not check and not benchmark
@@ -89,17 +89,19 @@ def _chosen(check: bool, benchmark: bool, only: str | None, reported: bool) -> d
 
 
 def _examine(
-    chosen: Mapping[str, Entry], place: Any, found: dict[str, Any], output: Output, report: Path | None, quick: bool
+    chosen: Mapping[str, Check], place: Any, found: dict[str, Any], output: Output, report: Path | None, quick: bool
 ) -> int:
     """Run the checks, printing and writing down each finding as it comes; the exit code."""
     from dlkit.doctor.bench import Bench
-    from dlkit.doctor.examine import examine
+    from dlkit.doctor.runner import run_checks
 
-    started, lines = time.perf_counter(), list["Examined"]()
+    started, lines = time.perf_counter(), list["CheckedFinding"]()
     interrupted = True
     try:
         with tempfile.TemporaryDirectory(prefix="dlkit-doctor-") as folder:
-            for line in examine(chosen, Bench(place, Path(folder), quick), lambda name: output.say(f"checking {name}")):
+            for line in run_checks(
+                chosen, Bench(place, Path(folder), quick), lambda name: output.say(f"checking {name}")
+            ):
                 lines.append(line)
                 if not output.quiet and not output.tables:
                     output.line(json_text(line.record()))
@@ -112,7 +114,7 @@ def _examine(
     return int(verdict["verdict"] == "fail")
 
 
-def verdict_of(lines: list[Examined], started: float, interrupted: bool) -> dict[str, Any]:
+def verdict_of(lines: list[CheckedFinding], started: float, interrupted: bool) -> dict[str, Any]:
     """How many checks held; `interrupted` before all were run."""
     counts = {
         kind: sum(line.finding.verdict == kind for line in lines) for kind in ("pass", "fail", "measured", "skipped")
@@ -128,7 +130,7 @@ def verdict_of(lines: list[Examined], started: float, interrupted: bool) -> dict
     }
 
 
-def _write(report: Path | None, found: dict[str, Any], lines: list[Examined], verdict: dict[str, Any]) -> None:
+def _write(report: Path | None, found: dict[str, Any], lines: list[CheckedFinding], verdict: dict[str, Any]) -> None:
     """The report as it stands."""
     if report is not None:
         whole = {"machine": found, "checks": [line.record() for line in lines], "verdict": verdict}

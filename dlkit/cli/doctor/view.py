@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dlkit.doctor.finding import Examined
+from dlkit.doctor.finding import CheckedFinding
 from dlkit.memory import size_text
 
 _STYLES = {"pass": "green", "fail": "bold red", "measured": "cyan", "skipped": "dim"}
@@ -45,7 +45,7 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def results(lines: Sequence[Examined], verdict: dict[str, Any]) -> Any:
+def results(lines: Sequence[CheckedFinding], verdict: dict[str, Any]) -> Any:
     """Each check with what was expected and what came out, and how many held."""
     from rich.console import Group
     from rich.table import Table

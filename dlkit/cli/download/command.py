@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dlkit import memory
 from dlkit.cli import completion
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import DataDir, Json, Quiet
 from dlkit.cli.signals import GracefulStop
 from dlkit.data import registry, store
-from dlkit.data.folder import data_folder
-from dlkit.data.registry import DataSet
+from dlkit.data.data_folder import data_folder
+from dlkit.data.registry import DatasetInfo
 from dlkit.errors import RequestError
 
 if TYPE_CHECKING:
     from dlkit.data.store import Manifest
-    from dlkit.download.order import Order
+    from dlkit.download.request import DownloadRequest
 
 
 def download_command(
@@ -64,17 +65,26 @@ def download_command(
         return
     if not names:
         raise RequestError("which data set?", "`dlkit download --list` shows them all")
-    wanted = list(dict.fromkeys(dataset for name in names for dataset in registry.named(name)))
+    wanted = list(dict.fromkeys(dataset for name in names for dataset in registry.datasets_named(name)))
     _check(mirror, own, wanted)
 
     from dlkit.cli.download.view import DownloadView
     from dlkit.download import hub
-    from dlkit.download.order import Order
-    from dlkit.download.transfer import CancelledError, Patience
+    from dlkit.download.request import DownloadRequest
+    from dlkit.download.retries import CancelledError, RetryPolicy
 
     halt = threading.Event()
-    order = Order(
-        data_folder(), mirror, verify, force, allow_mismatch, hub.offline(), jobs, Patience(retries, timeout), halt, own
+    request = DownloadRequest(
+        data_folder(),
+        mirror,
+        verify,
+        force,
+        allow_mismatch,
+        hub.hub_is_offline(),
+        jobs,
+        RetryPolicy(retries, timeout),
+        halt,
+        own,
     )
     held: list[dict[str, Any]] = []  # whoever reads a pipe may stop before all of them are there
     try:
@@ -84,7 +94,7 @@ def download_command(
         ):
             for dataset in wanted:
                 try:
-                    record = _embedded(dataset) if dataset.form == "embedded" else _obtain(dataset, order, view)
+                    record = _embedded(dataset) if dataset.form == "embedded" else _obtain(dataset, request, view)
                 except CancelledError:
                     note(f"stopped; give the command again to go on with {dataset.name}")
                     raise typer.Exit(128 + (stop.requested or 2)) from None
@@ -98,7 +108,7 @@ def download_command(
             output.emit(record, record["path"], lambda: None)
 
 
-def _check(mirror: str | None, own: Path | None, wanted: list[DataSet]) -> None:
+def _check(mirror: str | None, own: Path | None, wanted: list[DatasetInfo]) -> None:
     if mirror is not None and "://" in mirror and not mirror.startswith(("http://", "https://")):
         raise RequestError(f"--mirror {mirror}: not a web address", "give http(s)://... or a directory")
     if mirror is not None and "://" not in mirror and not Path(mirror).expanduser().is_dir():
@@ -109,28 +119,28 @@ def _check(mirror: str | None, own: Path | None, wanted: list[DataSet]) -> None:
         raise RequestError(f"--from {own}: no such directory", "give the folder of the archives, or of train/ and val/")
 
 
-def _obtain(dataset: DataSet, order: Order, view: Any) -> dict[str, Any]:
-    from dlkit.download import job
+def _obtain(dataset: DatasetInfo, request: DownloadRequest, view: Any) -> dict[str, Any]:
+    from dlkit.download import obtain_dataset
 
-    outcome = job.obtain(dataset, order, view)
-    record = _record(dataset, outcome.path, outcome.manifest, outcome.status)
-    record |= {"source": outcome.manifest.source}
-    if "left_out" in outcome.manifest.source:
-        record["left_out"] = outcome.manifest.source["left_out"]
-    if outcome.manifest.mismatch:
-        record["mismatch"] = outcome.manifest.mismatch
-    if order.verify:
-        record |= {"verified": True, "repaired": outcome.repaired}
+    result = obtain_dataset.obtain_dataset(dataset, request, view)
+    record = _record(dataset, result.path, result.manifest, result.status)
+    record |= {"source": result.manifest.source}
+    if "left_out" in result.manifest.source:
+        record["left_out"] = result.manifest.source["left_out"]
+    if result.manifest.mismatch:
+        record["mismatch"] = result.manifest.mismatch
+    if request.verify:
+        record |= {"verified": True, "repaired": result.repaired}
     return record
 
 
-def _embedded(dataset: DataSet) -> dict[str, Any]:
+def _embedded(dataset: DatasetInfo) -> dict[str, Any]:
     from dlkit.download import embedded
 
-    return _record(dataset, *embedded.find(dataset.name), "built")
+    return _record(dataset, *embedded.find_embedded(dataset.name), "built")
 
 
-def _record(dataset: DataSet, path: Path, manifest: Manifest, status: str) -> dict[str, Any]:
+def _record(dataset: DatasetInfo, path: Path, manifest: Manifest, status: str) -> dict[str, Any]:
     return {
         "name": dataset.name,
         "path": str(path),
@@ -148,7 +158,7 @@ def _table(record: dict[str, Any]) -> Any:
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = ", ".join(f"{split} {rows:,}" for split, rows in record["splits"].items())
     facts = [("data set", f"{record['name']}  {record['status']}"), ("path", record["path"]), ("rows", rows)]
-    facts.append(("size", registry.size_text(record["bytes"])))
+    facts.append(("size", memory.size_text(record["bytes"])))
     if record.get("repaired"):
         facts.append(("repaired", ", ".join(record["repaired"])))
     if record.get("mismatch"):
@@ -161,7 +171,7 @@ def _table(record: dict[str, Any]) -> Any:
 
 
 def _list(output: Output) -> None:
-    records = [_listed(dataset) for dataset in registry.SETS.values()]
+    records = [_listed(dataset) for dataset in registry.DATASETS.values()]
     if output.tables:
         output.emit({}, None, lambda: _list_table(records))
         return
@@ -169,15 +179,15 @@ def _list(output: Output) -> None:
         output.emit(record, record["name"], lambda: None)
 
 
-def _listed(dataset: DataSet) -> dict[str, Any]:
+def _listed(dataset: DatasetInfo) -> dict[str, Any]:
     if dataset.form == "embedded":
         from dlkit.download import embedded
 
-        path = embedded.place(dataset.name)
+        path = embedded.embedded_file(dataset.name)
         present, size = path is not None, path.stat().st_size if path else 0
     else:
-        manifest = store.find(dataset.name)
-        path, present = store.folder(dataset.name), manifest is not None
+        manifest = store.find_manifest(dataset.name)
+        path, present = store.dataset_folder(dataset.name), manifest is not None
         size = manifest.size if manifest else dataset.size
     return {
         "name": dataset.name,
@@ -207,7 +217,7 @@ def _list_table(records: list[dict[str, Any]]) -> Any:
             Text(record["name"], style="bold"),
             "yes" if record["present"] else "",
             f"{rows:,}" if rows else "",
-            ("" if record["exact"] else "~") + registry.size_text(record["bytes"]),
+            ("" if record["exact"] else "~") + memory.size_text(record["bytes"]),
             record["licence"] + (", token" if record["gated"] else ""),
             record["source"],
             f"{record['task']}: {record['summary']}",

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from dlkit.data.registry import size_text
+from dlkit.memory import size_text
 
 _LINE_EVERY_SECONDS = 10.0
 _MOST_BARS = 8

@@ -121,7 +121,7 @@ def inspect_attention_command(
     check_targets(request.files)
     for reference in (run, compare):
         if reference is not None:
-            run_reference.require(reference)
+            run_reference.require_reference(reference)
 
     from dlkit.cli.inspect_attention import work
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
-from dlkit.lines import lines
+from dlkit.lines import decode_lines
 from dlkit.storage.atomic_file import require_target
 
 MOST_BYTES = 1 << 26  # of texts
@@ -35,7 +35,7 @@ def read_lines(path: Path, run: str) -> list[str]:
     if str(path) == run == "-":
         raise RequestError("RUN and --lines cannot both come from standard input", "name one of them")
     text = _read(None if str(path) == "-" else path, f"--lines {path}")
-    found = [line for line in lines(io.BytesIO(text.encode())) if line.strip()]
+    found = [line for line in decode_lines(io.BytesIO(text.encode())) if line.strip()]
     if not found:
         raise DlkitError(f"--lines {path} has no text", "one text a line")
     return found
@@ -46,7 +46,7 @@ def _read(source: Path | None, name: str) -> str:
         data = text_input.read_bytes(source, MOST_BYTES, "a text to inspect")
     except OSError as error:
         raise DlkitError(f"cannot read {name}: {error.strerror}") from error
-    return text_input.decoded(data, name)
+    return text_input.decode_text(data, name)
 
 
 def check_targets(files: dict[str, Path]) -> None:

@@ -91,7 +91,7 @@ def _follow(training: Work[TrainingEvent, TrainedRun], output: Output) -> Traine
             elif isinstance(event, Started):
                 view = TrainingView(event, output.console(), output.say)
                 shown.enter_context(view)
-                shown.enter_context(progress.listened_by(view.follow))
+                shown.enter_context(progress.report_to(view.follow))
             elif view is not None and not isinstance(event, Prepared):
                 view.update(event)
             if isinstance(event, Finished):

@@ -1,1 +1,1 @@
-"""Images: data sets of them, folders and shards of your own, decoding, augmentation and streams."""
+"""Image data sets, the user's own folders and shards, decoding, augmentation and streaming."""

@@ -1,8 +1,8 @@
-"""Augmentation as pure functions of a batch of images and one parameter an image.
+"""Augmentation: pure functions of a batch of images and of one parameter per image.
 
-Legend: N images, C channels, H rows, W columns. Every function keeps the images' dtype and memory format (contiguous
-or channels_last), works on whole batches and never waits for the device. Images must be dense: no gaps in memory.
-Rows of memory are moved by `index_select`, which copies blocks: 5 to 20 times faster on a CPU than advanced indexing.
+Legend: N images, C channels, H rows, W columns. Every function keeps the dtype and the memory format (contiguous or
+channels_last), works on whole batches and never synchronizes. Images must be dense, without gaps in memory. Blocks of
+memory are copied by `index_select`, which on a CPU is 5 to 20 times as fast as advanced indexing.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from torch import Tensor
 
 
 def take(images: Tensor, rows: Tensor) -> Tensor:
-    """images[rows], (n, C, H, W), copied in blocks whatever the memory format."""
-    flat = images.as_strided((len(images), images.stride(0)), (images.stride(0), 1))  # (N, C H W), in memory's order
+    """images[rows], (n, C, H, W), copied in blocks for either memory format."""
+    flat = images.as_strided((len(images), images.stride(0)), (images.stride(0), 1))  # (N, C H W), in memory order
     return flat.index_select(0, rows).as_strided((len(rows), *images.shape[1:]), images.stride())  # (n, C, H, W)
 
 
 def flip(images: Tensor, mirrored: Tensor) -> Tensor:
-    """Mirror left and right where `mirrored`, (N,) bool, is true."""
+    """Flip the images horizontally for which `mirrored`, (N,) bool, is true."""
     both = torch.cat((images, images.flip(-1)))  # (2N, C, H, W)
     return take(both, torch.arange(len(images), device=images.device) + len(images) * mirrored)  # (N, C, H, W)
 
 
 def alternating(seen_first: Tensor, epoch: int) -> Tensor:
-    """Which images to mirror in an epoch, (N,) bool: those of `seen_first`, (N,) bool, in even ones, else the others.
+    """Which images to flip in an epoch, (N,) bool: those of `seen_first`, (N,) bool, in even epochs, else the others.
 
-    Two epochs in a row then show each image both ways (Jordan 2024, arXiv:2404.00498, section 3.6).
+    Any two consecutive epochs show each image both ways (Jordan 2024, arXiv:2404.00498, section 3.6).
     """
     return seen_first ^ bool(epoch % 2)
 
 
 def shift(images: Tensor, down: Tensor, right: Tensor, limit: int, *, mirrored: bool = False) -> Tensor:
-    """Move each image by (down, right) pixels, each (N,) int64 in -limit..limit.
+    """Shift each image by (down, right) pixels, each (N,) int64 in -limit..limit.
 
-    What comes in from outside is 0, or with `mirrored` what is as far inside the border.
-    This is "pad by `limit` and crop at random" (He et al. 2016, arXiv:1512.03385).
+    Pixels from beyond the border are 0, or with `mirrored` reflected at the border. This is "pad by `limit` and crop at
+    random" (He et al. 2016, arXiv:1512.03385).
     """
     count, channels, height, width = images.shape
-    # Channels_last images are (N, H, W, C) in memory: pixels of C numbers. Otherwise C images of pixels of one number.
+    # channels_last images are (N, H, W, C) in memory: pixels of C values; else there are C planes of single values
     last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
     larger = padded(images, limit, mirrored=mirrored)  # (N, C, H + 2 limit, W + 2 limit)
     larger = larger.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
     size, plane, line, pixel = larger.stride()
-    # The crop of a padded image is a block of memory that begins at its first pixel, with gaps that are cut out after.
+    # a crop of a padded image is a block of memory that begins at its first pixel, with gaps that are removed below
     begin = size * torch.arange(count, device=images.device) + line * (limit - down) + pixel * (limit - right)  # (N,)
     block = plane * (channels - 1) + line * (height - 1) + pixel * (width - 1) + 1
     blocks = larger.as_strided((size * count - block + 1, block), (1, 1)).index_select(0, begin)  # (N, block)
@@ -53,27 +53,29 @@ def shift(images: Tensor, down: Tensor, right: Tensor, limit: int, *, mirrored: 
 
 
 def padded(images: Tensor, limit: int, *, mirrored: bool = False) -> Tensor:
-    """Images with a border of `limit` pixels, (N, C, H + 2 limit, W + 2 limit): 0, or what is as far inside."""
+    """Images padded by `limit` pixels, (N, C, H + 2 limit, W + 2 limit), with zeros or by reflection."""
     if not mirrored:
         return F.pad(images, (limit,) * 4)
     rows, columns = (_mirrored(length, limit, images.device) for length in images.shape[2:])
     return images.index_select(2, rows).index_select(3, columns)
 
 
-def crop_places(mirrored: Tensor, down: Tensor, right: Tensor, limit: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Where `crops` finds what `flip` and then `shift` would make: (top, left, step), each (N,) int64.
+def crop_corners(
+    mirrored: Tensor, down: Tensor, right: Tensor, limit: int, width: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where `crops` reads the result of `flip` and `shift` in a padded image: (top, left, step), each (N,) int64.
 
-    Row h is row top + h of the padded image, column w its column left + step w.
+    Row h is row top + h of the padded image, and column w is its column left + step w.
     """
-    # mirrored, column w of the shifted image is column W - 1 - (w - right) of its own
+    # if flipped, column w of the shifted image is column W - 1 - (w - right) of the original
     left = torch.where(mirrored, width - 1 + limit + right, limit - right)
     return limit - down, left, 1 - 2 * mirrored.long()
 
 
 def crops(images: Tensor, rows: Tensor, top: Tensor, left: Tensor, step: Tensor, height: int, width: int) -> Tensor:
-    """Flipped and shifted images[rows], (n, C, height, width) channels_last, of `padded` ones (N, C, ...): one kernel.
+    """Flipped and shifted images[rows], (n, C, height, width) channels_last, from `padded` images (N, C, ...).
 
-    A GPU would otherwise wait for the launch of each of thirty.
+    A single kernel on a GPU, in place of thirty whose launches would dominate.
     """
     across, along = (torch.arange(length, device=images.device) for length in (height, width))
     y = top[:, None] + across  # (n, H)
@@ -83,7 +85,7 @@ def crops(images: Tensor, rows: Tensor, top: Tensor, left: Tensor, step: Tensor,
 
 
 def cutout(images: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
-    """Erase, to 0, a square of `side` pixels around (row, column), each (N,) int64; its part outside is lost.
+    """Set a square of `side` pixels around (row, column), each (N,) int64, to 0, clipped to the image.
 
     Cutout (DeVries & Taylor 2017, arXiv:1708.04552), on normalised images: 0 is the mean of the training split.
     """
@@ -95,19 +97,19 @@ def cutout(images: Tensor, row: Tensor, column: Tensor, side: int) -> Tensor:
 
 
 def mixup(images: Tensor, share: Tensor) -> Tensor:
-    """Blend each image with the one before it in the batch; `share`, a scalar in [0, 1], is its own part.
+    """Blend each image with the previous one of the batch; `share`, a scalar in [0, 1], is its own weight.
 
-    Zhang et al., arXiv:1710.09412. The loss is to be blended alike. In floating point.
+    Images are in floating point. The loss must be blended alike. Zhang et al., arXiv:1710.09412.
     """
     # x'_n = lambda x_n + (1 - lambda) x_(n-1)
     return torch.lerp(_before(images), images, share.to(images.dtype))
 
 
 def cutmix(images: Tensor, share: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-    """Paste a rectangle of the image before it in the batch into each image. Returns the share that is its own, too.
+    """Paste a rectangle of the previous image of the batch into each image; also returns each image's remaining share.
 
-    Yun et al., arXiv:1905.04899: the rectangle has the image's proportions and 1 - share of its area, around (row,
-    column); its part outside is lost. `share` in [0, 1], `row` and `column` int64 are scalars.
+    The rectangle has the image's aspect ratio and 1 - share of its area, and is centred at (row, column) and clipped to
+    the image. `share` in [0, 1], and `row` and `column`, int64, are scalars. Yun et al., arXiv:1905.04899.
     """
     height, width = images.shape[2:]
     side = (1 - share).sqrt()
@@ -119,7 +121,7 @@ def cutmix(images: Tensor, share: Tensor, row: Tensor, column: Tensor) -> tuple[
 
 
 def resize(images: Tensor, side: int) -> Tensor:
-    """Images (N, C, H, W) in floating point as (N, C, side, side): bilinear, antialiased; as they are if they fit."""
+    """Resize images (N, C, H, W) in floating point to (N, C, side, side), bilinearly with antialiasing, if need be."""
     if images.shape[2:] == (side, side):
         return images
     return F.interpolate(images, (side, side), mode="bilinear", antialias=True)
@@ -132,9 +134,9 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 
 def spread(values: Tensor, images: Tensor) -> Tensor:
-    """`values`, (n, 1 or C, 1, 1 or W), with C and W written out where `images` are channels_last.
+    """`values`, (n, 1 or C, 1, 1 or W), expanded to C and W in memory if `images` are channels_last.
 
-    There C is the innermost of memory: a kernel that broadcasts along C alone runs on three numbers at a time.
+    There C is innermost, and a kernel that broadcasts along C alone would process three values at a time.
     """
     if images.is_contiguous():
         return values
@@ -151,18 +153,18 @@ def beta(alpha: float | Tensor, count: int, generator: torch.Generator) -> Tenso
 
 
 def _before(images: Tensor) -> Tensor:
-    """For each image the one before it, for the first the last."""
+    """The images rotated by one: before each image its predecessor, before the first the last."""
     return take(images, torch.arange(-1, len(images) - 1, device=images.device) % len(images))
 
 
 def _mirrored(length: int, limit: int, device: torch.device) -> Tensor:
-    """Positions -limit..length + limit - 1, (length + 2 limit,), those outside mirrored at the first and the last."""
+    """Positions -limit..length + limit - 1, (length + 2 limit,), reflected at the first and the last."""
     period = max(2 * (length - 1), 1)
     position = torch.arange(-limit, length + limit, device=device) % period
     return torch.minimum(position, period - position) if length > 1 else torch.zeros_like(position)
 
 
 def _near(centre: Tensor, length: int, side: int | Tensor) -> Tensor:
-    """Which of `length` positions lie in the `side` ones around each centre, (N, length) bool."""
+    """Which of `length` positions are among the `side` ones around each centre, (N, length) bool."""
     offset = torch.arange(length, device=centre.device) - centre[:, None] + side // 2  # (N, length)
     return (offset >= 0) & (offset < side)

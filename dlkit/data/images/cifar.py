@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), as `dlkit download` prepares them: arrays that are mapped into memory."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), as prepared by `dlkit download`: arrays mapped into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dlkit.annotations import Count, Natural, Rate
 from dlkit.data import store
 from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.registry import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
-from dlkit.data.splits import three_way
+from dlkit.data.splits import split_three_ways
 from dlkit.data.subset import subset
 
 
@@ -64,20 +64,20 @@ def cifar100(
 
 
 def _load(name: str, label: str, classes: tuple[str, ...], validation: float) -> Dataset:
-    place, manifest = store.require(name)
+    folder, manifest = store.require_dataset(name)
 
     def mapped(split: str, what: str) -> Tensor:
-        # copy on write: the pages are those of the file until somebody writes
-        return torch.from_numpy(np.load(place / f"{split}-{what}.npy", mmap_mode="c"))
+        # copy on write: pages are those of the file until they are written
+        return torch.from_numpy(np.load(folder / f"{split}-{what}.npy", mmap_mode="c"))
 
     splits = {split: Split(mapped(split, "images"), mapped(split, label)) for split in manifest.splits}
-    sources = {"path": str(place), "labels": label, **manifest.provenance()}
+    sources = {"path": str(folder), "labels": label, **manifest.provenance()}
     if validation == 0:
         mean, std = (torch.tensor(manifest.statistics[key], dtype=torch.float32) for key in ("mean", "std"))
         return Dataset(name, splits, classes, mean, std, sources)
     train = splits["train"]
-    parts = three_way(train.targets.numpy(), classes, test=0.0, validation=validation)
-    held = {part: Split(train.inputs[rows], train.targets[rows]) for part, rows in parts.items()}
+    rows_of = split_three_ways(train.targets.numpy(), classes, test=0.0, validation=validation)
+    held = {split: Split(train.inputs[rows], train.targets[rows]) for split, rows in rows_of.items()}
     content = {key: value for key, value in sources.items() if key not in ("name", "rows", "sha256")}
     whole = make_dataset(name, {**held, "test": splits["test"]}, classes, **content)
     return Dataset(name, whole.splits, classes, whole.mean, whole.std, {**whole.sources, "content": manifest.sha256})

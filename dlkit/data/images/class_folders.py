@@ -1,4 +1,4 @@
-"""Which files a folder of images holds: its splits, its classes, and what is no image. No file is opened, no torch."""
+"""The splits, classes and image files of a folder, by names alone: no file is opened. Free of torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dlkit.data.class_spelling import quoted
+from dlkit.data.class_spelling import quoted_name
 from dlkit.data.images.decoding import SUFFIXES
-from dlkit.data.split_names import HINT, one_each, split_of_folder
+from dlkit.data.split_names import HINT, one_folder_each, split_of_folder
 from dlkit.errors import DlkitError
 from dlkit.progress import stage
 
@@ -22,55 +22,55 @@ Examples = list[tuple[Path, int]]  # files and their classes
 
 
 @dataclass
-class Tally:
-    """How many files were taken as images, and how many were not, by suffix."""
+class FileTally:
+    """Numbers of files taken as images, and of files left out, by suffix."""
 
     taken: Counter[str] = field(default_factory=Counter[str])
     left_out: Counter[str] = field(default_factory=Counter[str])
 
     def line(self, where: Path, classes: tuple[str, ...]) -> str:
-        """What was taken and what was left out, for the user."""
+        """A line for the user: what was taken and what was left out."""
         names = ", ".join(classes[:5]) + (", ..." if len(classes) > 5 else "")
         of_classes = f"{len(classes)} class{'es' if len(classes) > 1 else ''} ({names}), " if classes else ""
-        line = f"{where}: {of_classes}{counted(self.taken)}"
-        return f"{line}; left out: {counted(self.left_out)}" if self.left_out else line
+        line = f"{where}: {of_classes}{file_counts(self.taken)}"
+        return f"{line}; left out: {file_counts(self.left_out)}" if self.left_out else line
 
 
-def counted(counter: Counter[str]) -> str:
-    """How many files, and of which kinds."""
+def file_counts(counter: Counter[str]) -> str:
+    """The number of files, in all and by suffix, as text."""
     parts = ", ".join(f"{kind} {count:,}" for kind, count in counter.most_common(8))
     total = counter.total()
     return f"{total:,} file{'s' if total != 1 else ''} ({parts}{', ...' if len(counter) > 8 else ''})"
 
 
-def image_files(folder: Path) -> tuple[list[Path], Tally]:
-    """The image files in a folder, at any depth, sorted, and what was left out.
+def find_images(folder: Path) -> tuple[list[Path], FileTally]:
+    """All image files in a folder, at any depth, sorted; and the tally of files.
 
     Raises:
-        DlkitError: there is no folder, or no image.
+        DlkitError: there is no such folder, or no image in it.
     """
     if not folder.is_dir():
         raise DlkitError(f"no such folder: {folder}")
-    tally = Tally()
+    tally = FileTally()
     files = sorted(_image_files(folder, tally))
     if not files:
         raise DlkitError(f"no images in {folder}", _instead(tally))
     return files, tally
 
 
-def class_files(
+def find_class_images(
     root: Path, complete: bool = True, splits: Collection[str] = ("train", "val", "test")
-) -> tuple[dict[str, Examples], tuple[str, ...], Tally]:
-    """The image files of each split's class folders, with their classes; the names of the classes; what was left out.
+) -> tuple[dict[str, Examples], tuple[str, ...], FileTally]:
+    """The image files of each split with their class indices, the class names, and the tally of files.
 
     Args:
         root: the folder.
-        complete: whether there must be a split to train on, of at least two classes, which has all of them.
-        splits: those to look into.
+        complete: require a training split that has all of the classes, at least two.
+        splits: the splits to read.
 
     Raises:
-        DlkitError: no such folder, one that cannot be read or leads to itself; folders of which it is not clear
-            whether they are splits or classes; a single class, one without images, or one that is not in train.
+        DlkitError: there is no such folder, or it cannot be read or contains itself; it is unclear whether folders are
+            splits or classes; there is a single class, a class without images, or a class that is not in train.
     """
     folders = {split: folder for split, folder in split_folders(root, complete).items() if split in splits}
     places = [folders["train"]] if complete else folders.values()
@@ -82,7 +82,7 @@ def class_files(
         deeper = any(split_of_folder(folder.name) for folder in inside)
         hint = f"its splits lie one level down: data.path={shlex.quote(str(place / classes[0]))}" if deeper else LAYOUT
         raise DlkitError(f"{place}: {found}", hint)
-    tally = Tally()
+    tally = FileTally()
     for place in {root, *folders.values()}:
         _count_strays(place, tally)
     with stage("looking for images") as advance:
@@ -91,10 +91,10 @@ def class_files(
 
 
 def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
-    """Folder of each split; that of "train" is `root` itself where the splits have none.
+    """The folder of each split; "train" is `root` itself if there are no split folders.
 
-    A folder is a split's by its name, in any case and spelling, where it holds class folders: a class may be called
-    train. Raises DlkitError where that is not clear, or there is none of train and data is to be `complete`.
+    A folder with the name of a split, in any case and spelling, is one if it holds class folders: a class may be called
+    train. Raises DlkitError if that is unclear, or if data must be `complete` and there is no training split.
     """
     if not root.exists():
         raise DlkitError(f"no such folder: {root}")
@@ -112,14 +112,14 @@ def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
         raise DlkitError(f"{root}: {names} are called after splits, and hold no class folders", LAYOUT)
     if others:
         raise DlkitError(f"{others[0]} is not a split, and {nested[0]} is called after one: classes, or splits?", HINT)
-    splits = one_each((split, folder) for folder, split in called.items())
+    splits = one_folder_each((split, folder) for folder, split in called.items())
     if complete and "train" not in splits:
         raise DlkitError(f"{root}: {', '.join(folder.name for folder in called)}, but no folder of train", LAYOUT)
     return {name: splits[name] for name in ("test", "train", "val") if name in splits}
 
 
 def _refuse_alike(folders: list[Path]) -> None:
-    """Raise DlkitError where two or three folders hold the same folders and no images: splits, in another language."""
+    """Raise DlkitError if two or three folders hold the same folders and no images: splits in another language."""
     if not 2 <= len(folders) <= 3:
         return
     inside = [{place.name for place in _subfolders(folder)} for folder in folders]
@@ -147,19 +147,19 @@ def _list(folder: Path) -> list[os.DirEntry[str]]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link that leads to itself; opening it will say so
+    except OSError:  # a link to itself; opening it raises
         return False
 
 
-def _scan(folder: Path, classes: tuple[str, ...], tally: Tally, advance: Callable[[int], None]) -> Examples:
-    """The images of one split, sorted by class and path."""
+def _scan(folder: Path, classes: tuple[str, ...], tally: FileTally, advance: Callable[[int], None]) -> Examples:
+    """The examples of one split, sorted by class and path."""
     examples: Examples = []
     for entry in _subfolders(folder):
         if entry.name not in classes:
             raise DlkitError(
-                f"{entry}: the class {quoted(entry.name)} is not in train", f"classes: {', '.join(classes)}"
+                f"{entry}: the class {quoted_name(entry.name)} is not in train", f"classes: {', '.join(classes)}"
             )
-        own = Tally()
+        own = FileTally()
         files = sorted(_image_files(entry, own))
         if not files:
             raise DlkitError(f"class folder without images: {entry}", _instead(own))
@@ -172,8 +172,8 @@ def _scan(folder: Path, classes: tuple[str, ...], tally: Tally, advance: Callabl
     return examples
 
 
-def _image_files(folder: Path, tally: Tally, above: tuple[str, ...] = ()) -> list[Path]:
-    """The image files in a folder, at any depth, in no order; `above` are the real paths of the folders it lies in."""
+def _image_files(folder: Path, tally: FileTally, above: tuple[str, ...] = ()) -> list[Path]:
+    """Image files in a folder, at any depth, unsorted; `above` are the real paths of its ancestors."""
     real = os.path.realpath(folder)
     if real in above:
         raise DlkitError(f"{folder} leads back to {real}, in which it lies", "remove the link")
@@ -190,8 +190,8 @@ def _image_files(folder: Path, tally: Tally, above: tuple[str, ...] = ()) -> lis
     return files
 
 
-def _count_strays(folder: Path, tally: Tally) -> None:
-    """Count the files that lie beside class folders or split folders."""
+def _count_strays(folder: Path, tally: FileTally) -> None:
+    """Count files beside class folders or split folders."""
     for entry in _list(folder):
         if not _is_folder(entry):
             kind = _kind(entry.name)
@@ -199,12 +199,12 @@ def _count_strays(folder: Path, tally: Tally) -> None:
 
 
 def _kind(name: str) -> str:
-    """The suffix of a file's name in lower case, or what it is instead."""
+    """The suffix of a file name in lower case, or "hidden" or "no suffix"."""
     if name.startswith("."):
         return "hidden"
     stem, dot, suffix = name.lower().rpartition(".")
     return f".{suffix}" if stem and dot else "no suffix"
 
 
-def _instead(tally: Tally) -> str:
-    return f"it holds {counted(tally.left_out)}; {_READ}" if tally.left_out else _READ
+def _instead(tally: FileTally) -> str:
+    return f"it holds {file_counts(tally.left_out)}; {_READ}" if tally.left_out else _READ

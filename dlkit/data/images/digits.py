@@ -1,4 +1,4 @@
-"""The handwritten digits of scikit-learn, 8x8 pixels: real data that is on every machine, without a download."""
+"""The handwritten digits of scikit-learn, 8x8 pixels: real data without a download."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dlkit.annotations import Count, Natural, Rate
 from dlkit.data.dataset import Dataset, Split, make_dataset
-from dlkit.data.splits import three_way
+from dlkit.data.splits import split_three_ways
 from dlkit.data.subset import subset
 
 _CLASSES = tuple("0123456789")
@@ -41,15 +41,15 @@ def digits(
     pixels, labels = _read()
     images = torch.from_numpy(pixels).view(-1, 1, 8, 8)  # (N, 1, 8, 8)
     targets = torch.from_numpy(labels)
-    parts = three_way(labels, _CLASSES, test=0.2, validation=validation)
-    splits = {name: Split(images[rows], targets[rows]) for name, rows in parts.items()}
+    rows_of = split_three_ways(labels, _CLASSES, test=0.2, validation=validation)
+    splits = {name: Split(images[rows], targets[rows]) for name, rows in rows_of.items()}
     whole = make_dataset("digits", splits, _CLASSES, path="sklearn.datasets.load_digits")
     return subset(whole, classes, per_class, draw)
 
 
 def _read() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Pixels (1797, 64) and labels (1797,)."""
-    package = find_spec("sklearn")  # finds the package without importing it, which takes seconds
+    package = find_spec("sklearn")  # without importing the package, which takes seconds
     for folder in (package.submodule_search_locations or []) if package else []:
         file = Path(folder) / "datasets" / "data" / "digits.csv.gz"
         if file.is_file():

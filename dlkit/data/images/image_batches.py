@@ -12,7 +12,7 @@ from torch import Tensor
 from dlkit.annotations import Count, Natural, NonNegative
 from dlkit.data.batch import Batch, ClassificationBatch
 from dlkit.data.dataset import Split, imagenet_statistics
-from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.images import augmentation
 from dlkit.data.row_batches import RowBatches
 from dlkit.errors import RequestError
@@ -131,13 +131,13 @@ class ImageBatches(RowBatches):
         row = torch.randint(self._height, (self.samples,), generator=generator)
         column = torch.randint(self._width, (self.samples,), generator=generator)
         if self.flip == "alternating":
-            first = torch.Generator().manual_seed(mixed_seed(self.seed))
+            first = torch.Generator().manual_seed(hashed_seed(self.seed))
             mirrored = augmentation.alternating(torch.rand(self.samples, generator=first) < 0.5, number)[order]
         down, right = move
         crops = (mirrored, down, right)
         if self._gathers:
             seen = mirrored if self.flip else torch.zeros_like(mirrored)
-            crops = augmentation.crop_places(seen, down, right, self.shift, self._width)
+            crops = augmentation.crop_corners(seen, down, right, self.shift, self._width)
         parameters = [*crops, row, column]
         if self.mixup or self.cutmix:
             # the values of a batch's first image hold for the whole batch

@@ -1,4 +1,4 @@
-"""ImageNet and everything of its form: class folders or Parquet shards of encoded images, decoded when needed."""
+"""ImageNet and its like: class folders, Parquet shards or tar shards of encoded images, decoded when needed."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from dlkit.annotations import Side
 from dlkit.data import store
 from dlkit.data.class_spelling import remarks_on
 from dlkit.data.dataset import Dataset, Split, imagenet_statistics
-from dlkit.data.images.class_folders import Examples, class_files
-from dlkit.data.images.encoded import Cached, Files, Source
-from dlkit.data.images.parquet_shards import read_shards, shards_in
-from dlkit.data.images.tars import Tars
+from dlkit.data.images.class_folders import Examples, find_class_images
+from dlkit.data.images.image_cache import ImageCache
+from dlkit.data.images.image_sources import ImageFiles, ImageSource
+from dlkit.data.images.parquet_shards import find_shards, read_shards
+from dlkit.data.images.tar_shards import TarImages
 from dlkit.data.known import Known
 from dlkit.errors import DlkitError
 
 
 def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cache: Path | None = None) -> Dataset:
-    """Images of any size and number, (N, 3, size, size) once decoded; never all in memory (Deng et al. 2009).
+    """Images of any size and number, (N, 3, size, size) once decoded, streamed from disk (Deng et al. 2009).
 
     `path` holds train/CLASS/IMAGE and val/CLASS/IMAGE, as torchvision has ImageNet-1k, 22k and their like; or Parquet
     shards as on the Hugging Face hub, in it or in a folder `data`: train-*.parquet and validation-*.parquet with the
     columns image and label. Splits may be spelled otherwise (Training, valid, dev, ...). Inputs are normalised by
     ImageNet's statistics.
 
-    An epoch of training comes in a random order, each image once: of files uniformly; of the rows of shards uniformly
-    up to 128 MB, beyond that from row groups in random order, each row among those of a window of 128 MB. For a model
-    that is known, a single class or split will do.
+    An epoch of training has each image once, in random order: uniform for files, and for shards up to 128 MB; larger
+    shards are read by row groups in random order, and rows shuffled within a window of 128 MB. For a known model, a
+    single class or split is enough.
 
     Args:
         path: the folder, relative to the current directory.
@@ -40,12 +41,12 @@ def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cac
         cache: a folder for resized copies of all images (196 KB each), made at first use, for machines of few cores.
 
     Raises:
-        DlkitError: no such folder, no images, shards without images and labels, classes that are not in train.
+        DlkitError: there is no such folder, no image, a shard lacks images or labels, or a class is not in train.
     """
     root = Path(path)
     if not root.is_dir():
         raise DlkitError(f"no such folder: {root}", "data.path says where the data is")
-    shards, left_out = shards_in(root)
+    shards, left_out = find_shards(root)
     taken, remarks = "", list[str]()
     if any((root / f"{split}-index.npy").is_file() for split in _INDEXED):
         found, classes = _from_tars(root, size)
@@ -56,12 +57,12 @@ def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cac
         taken = f"{root}: {len(classes)} classes, {sum(map(len, shards.values()))} Parquet files"
         taken += "".join(f"; left out: {count} {what}" for what, count in left_out.items())
     else:
-        examples, classes, tally = class_files(root, known is None)
+        examples, classes, tally = find_class_images(root, known is None)
         found, left_out = _from_folders(examples, size), tally.left_out
         taken, remarks = tally.line(root, classes), remarks_on(str(root), classes)
     splits: dict[str, Split] = {}
     for name, (source, labels) in found.items():
-        inputs: Any = Cached(source, Path(cache)) if cache is not None else source
+        inputs: Any = ImageCache(source, Path(cache)) if cache is not None else source
         splits[name] = Split(inputs, torch.from_numpy(labels))
     mean, std = imagenet_statistics(3)
     training: Any = next(splits[name] for name in ("train", *splits) if name in splits).inputs
@@ -77,8 +78,8 @@ def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cac
     return Dataset(root.resolve().name, splits, classes, mean, std, sources)
 
 
-def downloaded(name: str, /, *, size: Side = 224, cache: Path | None = None) -> Dataset:
-    """ImageNet as `dlkit download` has it: ILSVRC 2012, or all of it; streamed as `imagenet` does.
+def downloaded_imagenet(name: str, /, *, size: Side = 224, cache: Path | None = None) -> Dataset:
+    """ImageNet as prepared by `dlkit download`, ILSVRC 2012 or all of it, streamed as by `imagenet`.
 
     Args:
         size: height and width of what the model sees.
@@ -87,16 +88,16 @@ def downloaded(name: str, /, *, size: Side = 224, cache: Path | None = None) -> 
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
     """
-    place, manifest = store.require(name)
-    data = imagenet(path=place, size=size, cache=cache)
-    return replace(data, name=name, sources={**data.sources, "path": str(place), **manifest.provenance()})
+    folder, manifest = store.require_dataset(name)
+    data = imagenet(path=folder, size=size, cache=cache)
+    return replace(data, name=name, sources={**data.sources, "path": str(folder), **manifest.provenance()})
 
 
-imagenet1k = partial(downloaded, "imagenet1k")  # 1.28 million photographs in 1,000 classes
-imagenet22k = partial(downloaded, "imagenet22k")  # 14 million photographs in 21,841 classes
+imagenet1k = partial(downloaded_imagenet, "imagenet1k")  # 1.28 million photographs in 1,000 classes
+imagenet22k = partial(downloaded_imagenet, "imagenet22k")  # 14 million photographs in 21,841 classes
 
-_INDEXED = {"train": "train", "validation": "val"}  # of tars: split in the names of files -> split
-Found = dict[str, tuple[Source, np.ndarray]]
+_INDEXED = {"train": "train", "validation": "val"}  # split in the file names of tar shards -> split
+Found = dict[str, tuple[ImageSource, np.ndarray]]
 
 
 def _from_tars(root: Path, size: int) -> tuple[Found, tuple[str, ...]]:
@@ -104,7 +105,7 @@ def _from_tars(root: Path, size: int) -> tuple[Found, tuple[str, ...]]:
     for split, name in _INDEXED.items():
         index = root / f"{split}-index.npy"
         if index.is_file():
-            source = Tars([str(path) for path in sorted(root.glob(f"*{split}-*.tar"))], index, size)
+            source = TarImages([str(path) for path in sorted(root.glob(f"*{split}-*.tar"))], index, size)
             found[name] = source, source.labels
     most = int(max(labels.max() for _, labels in found.values())) + 1
     return found, tuple(str(number) for number in range(most))
@@ -114,5 +115,5 @@ def _from_folders(examples: dict[str, Examples], size: int) -> Found:
     found: Found = {}
     for split, files in examples.items():
         labels = np.array([label for _, label in files], dtype=np.int64)
-        found[split] = Files([str(path) for path, _ in files], size), labels
+        found[split] = ImageFiles([str(path) for path, _ in files], size), labels
     return found

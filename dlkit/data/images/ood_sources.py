@@ -1,4 +1,4 @@
-"""Data that a model was not trained on, brought into the form that it takes: noise, other data sets, folders."""
+"""Out-of-distribution images in the shape that a model takes: noise, other data sets, folders."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlkit.data.images.class_folders import Tally
-from dlkit.data.images.folder import every_image
+from dlkit.data.images.class_folders import FileTally
+from dlkit.data.images.image_folder import load_all_images
 
-# Y' of ITU-R BT.601, as PIL's conversion to grey.
+# Luma of ITU-R BT.601, as in PIL's conversion to grey.
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def noise(count: int, shape: tuple[int, int, int], white: int, seed: int) -> Tensor:
-    """Images (count, C, H, W) uint8 whose numbers are drawn from 0..white, each by itself."""
+def uniform_noise(count: int, shape: tuple[int, int, int], white: int, seed: int) -> Tensor:
+    """Images (count, C, H, W) uint8 of independent uniform values in 0..white."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, white + 1, (count, *shape), generator=generator, dtype=torch.uint8)
 
 
-def folder(path: Path, shape: tuple[int, int, int], gain: float) -> tuple[Tensor, Tally]:
-    """Every image in a folder, at any depth, `fitted`: (N, C, H, W) uint8; what was left out.
+def ood_folder(path: Path, shape: tuple[int, int, int], gain: float) -> tuple[Tensor, FileTally]:
+    """All images in a folder, at any depth, as by `fit_images`, (N, C, H, W) uint8; and the tally of files.
 
     Raises:
-        DlkitError: there is none, or one cannot be decoded.
+        DlkitError: there is no image, or one cannot be decoded.
     """
     channels, height, width = shape
-    pictures, tally = every_image(path, max(height, width), 1 if channels == 1 else 3)
-    return fitted(pictures, shape, gain), tally
+    pictures, tally = load_all_images(path, max(height, width), 1 if channels == 1 else 3)
+    return fit_images(pictures, shape, gain), tally
 
 
-def fitted(images: Tensor, shape: tuple[int, int, int], gain: float) -> Tensor:
-    """Images (N, C', H', W') uint8 in another shape, (N, C, H, W) uint8, their numbers multiplied by `gain`.
+def fit_images(images: Tensor, shape: tuple[int, int, int], gain: float) -> Tensor:
+    """Convert images (N, C', H', W') uint8 to (N, C, H, W) uint8, and multiply their values by `gain`.
 
-    Grey becomes colour by repetition, colour grey by its luma; sizes change bilinearly, with antialiasing.
+    Grey is repeated to colour, colour is reduced to its luma, and images are resized bilinearly with antialiasing.
     """
     channels, *size = shape
-    parts: list[Tensor] = []
-    for part in images.split(1024):
-        x = part.float() * gain
+    chunks: list[Tensor] = []
+    for chunk in images.split(1024):
+        x = chunk.float() * gain
         if x.shape[1] == 3 and channels == 1:
             x = (x * torch.tensor(_LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
         elif x.shape[1] != channels:
             x = x[:, :1].expand(-1, channels, -1, -1)
         if list(x.shape[2:]) != size:
             x = F.interpolate(x, size, mode="bilinear", antialias=True)
-        parts.append(x.round().clamp(0, 255).to(torch.uint8))
-    return torch.cat(parts)
+        chunks.append(x.round().clamp(0, 255).to(torch.uint8))
+    return torch.cat(chunks)

@@ -1,4 +1,4 @@
-"""Images in Parquet shards, as on the Hugging Face hub: an encoded image and its class a row."""
+"""Images in Parquet shards, as on the Hugging Face hub: each row is an encoded image and its class."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from PIL import Image
 from torch import Tensor
 
 from dlkit.data.class_spelling import remarks_on
-from dlkit.data.images.decoding import DamagedImageError, decoded
-from dlkit.data.images.shard_labels import ShardLabels, classes_of, labels_of, places_of
-from dlkit.data.images.stream_order import mixed_order, randomness
+from dlkit.data.images.decoding import DamagedImageError, decode_image
+from dlkit.data.images.shard_labels import ShardLabels, merge_classes, read_shard_labels, shard_class_indices
+from dlkit.data.images.stream_order import describe_shuffle, windowed_shuffle
 from dlkit.data.split_names import split_of_file, split_of_folder
 from dlkit.errors import DlkitError
 
-_WINDOW_BYTES = 128 * 2**20  # of encoded images, which a process keeps to mix rows from
+_WINDOW_BYTES = 128 * 2**20  # of encoded images in memory, among which rows are shuffled
 _KEPT_FOOTERS = 16
 _IMAGES, _LABELS = ("image", "img"), ("label", "fine_label", "labels")
 
 
-class Shards:
-    """Rows of Parquet files with a column of encoded images, read one row group at a time.
+class ParquetImages:
+    """Encoded images of Parquet files, read one row group at a time.
 
     Args:
         files: the shards.
-        column: of images: structs with a field `bytes`, or bytes.
-        counts: rows of each group: (file, group, rows), in order.
-        size: as in `shape`.
-        window: rows among which each is mixed; about as many are kept in memory.
+        column: of the images: structs with a field `bytes`, or bytes.
+        counts: (file, row group, rows) of each row group, in order.
+        size: side of the images, as in `shape`.
+        window: rows among which each row is shuffled; about as many are kept in memory.
     """
 
     def __init__(
@@ -42,21 +42,21 @@ class Shards:
         self.files, self.column, self.counts, self.window = list(files), column, list(counts), window
         self._ends = np.cumsum([rows for _, _, rows in self.counts])
         self.shape = (int(self._ends[-1]), 3, size, size)
-        # those that a window touches; the first and the last of them may lie mostly outside
+        # rows of the groups that a window touches, of which the first and the last may lie mostly outside
         self._most = window + 2 * max(rows for _, _, rows in self.counts)
-        self._groups: OrderedDict[int, Any] = OrderedDict()  # the latest used last
+        self._groups: OrderedDict[int, Any] = OrderedDict()  # least recently used first
         self._metadata = functools.lru_cache(_KEPT_FOOTERS)(_metadata)
 
-    def __reduce__(self) -> Any:  # the open groups stay behind
+    def __reduce__(self) -> Any:  # without the cached groups
         return type(self), (self.files, self.column, self.counts, self.shape[-1], self.window)
 
-    def _place(self, row: int) -> tuple[int, int]:
-        """The group of a row, and the row in it."""
+    def _locate(self, row: int) -> tuple[int, int]:
+        """The row group of a row, and its index within the group."""
         group = int(np.searchsorted(self._ends, row, side="right"))
         return group, row - int(self._ends[group] - self.counts[group][2])
 
     def _group(self, group: int) -> Any:
-        """The images of a row group, encoded; those that have not been wanted for longest are forgotten."""
+        """The encoded images of a row group, from an LRU cache."""
         import pyarrow.parquet as pq
 
         if group not in self._groups:
@@ -69,23 +69,23 @@ class Shards:
         return self._groups[group]
 
     def name(self, row: int) -> str:
-        group, within = self._place(row)
+        group, within = self._locate(row)
         return f"{self.files[self.counts[group][0]]}, row group {self.counts[group][1]}, row {within + 1}"
 
     def image(self, row: int) -> Image.Image:
-        group, within = self._place(row)
+        group, within = self._locate(row)
         value: Any = self._group(group)[within].as_py()
         data = value.get("bytes") if isinstance(value, dict) else value
         if not isinstance(data, bytes):
             raise DamagedImageError(f"{self.name(row)}: no bytes of an image")
-        return decoded(data, self.name(row))
+        return decode_image(data, self.name(row))
 
     def order(self, generator: torch.Generator) -> Tensor:
-        """All rows, each once, `mixed_order` of the row groups. (N,)"""
-        return mixed_order([rows for _, _, rows in self.counts], self.window, generator)
+        """A `windowed_shuffle` of all rows, (N,)."""
+        return windowed_shuffle([rows for _, _, rows in self.counts], self.window, generator)
 
     def randomness(self) -> str:
-        return randomness(self.shape[0], self.window)
+        return describe_shuffle(self.shape[0], self.window)
 
 
 def _metadata(file: str) -> Any:
@@ -97,25 +97,24 @@ def _metadata(file: str) -> Any:
 # ---------------------------------------------------------------------- which files, which classes
 
 
-def shards_in(root: Path) -> tuple[dict[str, list[Path]], Counter[str]]:
-    """The shards of each split: files of a folder, of `data` in it, or of folders that are called after the splits.
+def find_shards(root: Path) -> tuple[dict[str, list[Path]], Counter[str]]:
+    """The shards of each split, in a folder, in `data` inside it, or in folders named after the splits.
 
-    Also returns how many Parquet files there are that are called after no split. Raises DlkitError where a name is
-    unclear.
+    Also counts the Parquet files that belong to no split. Raises DlkitError if a name is ambiguous.
     """
     found: dict[str, list[Path]] = {}
     left_out: Counter[str] = Counter()
-    for place in (root, root / "data"):
-        if found or not place.is_dir():
-            left_out["Parquet files beside them"] += len(_parquet(place)) if place.is_dir() else 0
+    for parent in (root, root / "data"):
+        if found or not parent.is_dir():
+            left_out["Parquet files beside them"] += len(_parquet(parent)) if parent.is_dir() else 0
             continue
-        for file in _parquet(place):
+        for file in _parquet(parent):
             split = split_of_file(file)
             if split is None:
                 left_out["Parquet files of no split"] += 1
             else:
                 found.setdefault(split, []).append(file)
-        for folder in sorted(place.iterdir()):
+        for folder in sorted(parent.iterdir()):
             split = split_of_folder(folder.name) if folder.is_dir() else None
             if split is not None:
                 found.setdefault(split, []).extend(_parquet(folder))
@@ -130,26 +129,26 @@ def _parquet(folder: Path) -> list[Path]:
 def read_shards(
     groups: Mapping[str, Sequence[Path]], size: int, complete: bool = True
 ) -> tuple[dict[str, Any], tuple[str, ...], list[str]]:
-    """Images and labels of each split, the names of the classes, and remarks for the user.
+    """Images and class indices of each split, the class names, and remarks for the user.
 
-    A class is met by its name, whatever its number in a shard: a shard's own list of names, or text. Numbers that no
-    shard names are classes themselves.
+    Classes are matched by name, since each shard may number them differently; numbers that no shard names are the
+    classes themselves.
 
     Args:
         groups: the shards of each split.
-        size: of the images once decoded.
-        complete: whether there must be shards to train on, of at least two classes, which have all of them.
+        size: side of the decoded images.
+        complete: require training shards that have all of the classes, at least two.
 
     Raises:
-        DlkitError: a shard is damaged or has no images and labels, labels that are no classes, or classes that the
-            training shards do not have.
+        DlkitError: a shard is damaged, lacks images or labels, has labels that are not classes, or has a class that is
+            not in the training shards.
     """
     found: dict[str, Any] = {}
     remarks: list[str] = []
     labels: dict[str, list[ShardLabels]] = {}
     for split in sorted(groups, key=("train", "val", "test").index):
         source, columns = _open(groups[split], size)
-        hidden = np.concatenate([column.numbers for column in columns]) < 0
+        hidden = np.concatenate([column.indices for column in columns]) < 0
         if not len(hidden):
             raise DlkitError(f"{groups[split][0].parent}: the {split} shards have no rows")
         if split == "test" and hidden.all():
@@ -163,18 +162,21 @@ def read_shards(
                 "remove them",
             )
         found[split], labels[split] = source, columns
-    classes = classes_of(labels, remarks, complete)
+    classes = merge_classes(labels, remarks, complete)
     if complete and len(classes) < 2:
         raise DlkitError(f"{groups['train'][0].parent}: only one class, {', '.join(map(repr, classes))}")
     remarks += remarks_on(str(next(iter(groups.values()))[0].parent), classes)
-    number = {name: place for place, name in enumerate(classes)}
+    index_of = {name: index for index, name in enumerate(classes)}
     result: dict[str, Any] = {}
     for split, columns in labels.items():
-        result[split] = found[split], np.concatenate([places_of(column, classes, number) for column in columns])
+        result[split] = (
+            found[split],
+            np.concatenate([shard_class_indices(column, classes, index_of) for column in columns]),
+        )
     return result, classes, remarks
 
 
-def _open(files: Sequence[Path], size: int) -> tuple[Shards, list[ShardLabels]]:
+def _open(files: Sequence[Path], size: int) -> tuple[ParquetImages, list[ShardLabels]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -191,7 +193,7 @@ def _open(files: Sequence[Path], size: int) -> tuple[Shards, list[ShardLabels]]:
             if column not in ("", image):
                 raise DlkitError(f"{file} has its images in {image!r}, {files[0]} in {column!r}")
             column = image
-            labels.append(labels_of(file, shard.read(columns=[label]).column(0), schema.metadata, label))
+            labels.append(read_shard_labels(file, shard.read(columns=[label]).column(0), schema.metadata, label))
             for group in range(shard.metadata.num_row_groups):
                 part = shard.metadata.row_group(group)
                 counts.append((number, group, part.num_rows))
@@ -201,4 +203,4 @@ def _open(files: Sequence[Path], size: int) -> tuple[Shards, list[ShardLabels]]:
             raise DlkitError(f"cannot read {file}: {' '.join(str(error).split())[:200]}", "is it whole?") from error
     rows = sum(count for _, _, count in counts)
     window = max(_WINDOW_BYTES * rows // max(total, 1), max((count for _, _, count in counts), default=1))
-    return Shards([str(file) for file in files], column, counts or [(0, 0, 0)], size, window), labels
+    return ParquetImages([str(file) for file in files], column, counts or [(0, 0, 0)], size, window), labels

@@ -1,4 +1,4 @@
-"""The classes of the rows of Parquet shards, each of which may number them in its own way: they meet by name."""
+"""Labels of Parquet shards. Each shard may number the classes in its own way, so they are matched by name."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.data.class_spelling import quoted
+from dlkit.data.class_spelling import quoted_name
 from dlkit.errors import DlkitError
 
-_MOST_CLASSES = 1_000_000  # of numbers without names: more are no classes
+_MOST_CLASSES = 1_000_000  # unnamed integers beyond that are not classes
 
 
 @dataclass(frozen=True)
 class ShardLabels:
-    """The classes of the rows of one shard, -1 where there is none.
+    """The labels of one shard.
 
     Args:
         file: the shard.
-        numbers: of each row, (N,).
-        names: what the numbers stand for; None where the shard does not say.
-        text: whether the shard has the names instead of numbers.
+        indices: class index of each row in the shard's own numbering, (N,); -1 for a missing label.
+        names: names of the indices; None if the shard has none.
+        text: whether the labels are text instead of integers.
     """
 
     file: Path
-    numbers: NDArray[np.int64]
+    indices: NDArray[np.int64]
     names: tuple[str, ...] | None
     text: bool = False
 
 
-def labels_of(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, name: str) -> ShardLabels:
-    """The labels of a shard, -1 where there is none. Raises DlkitError where they can be no classes."""
+def read_shard_labels(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, name: str) -> ShardLabels:
+    """The labels of a shard. Raises DlkitError if they cannot be classes."""
     import pyarrow as pa
 
     if pa.types.is_dictionary(column.type):
@@ -45,8 +45,8 @@ def labels_of(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, n
         column, kind = column.cast(pa.string()), pa.string()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         encoded = column.combine_chunks().dictionary_encode()
-        numbers = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        return ShardLabels(file, numbers, tuple(encoded.dictionary.to_pylist()), text=True)
+        indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        return ShardLabels(file, indices, tuple(encoded.dictionary.to_pylist()), text=True)
     if pa.types.is_floating(kind):
         values = column.cast(pa.float64()).fill_null(-1).to_numpy()
         broken = ~((values == np.floor(values)) & (np.abs(values) < 2**53))
@@ -59,23 +59,23 @@ def labels_of(file: Path, column: Any, metadata: Mapping[bytes, bytes] | None, n
         column = pa.chunked_array([pa.array(values.astype(np.int64))])
     elif not (pa.types.is_integer(kind) or pa.types.is_null(kind)):
         raise DlkitError(f"{file}: labels are {kind}; text, whole numbers or booleans are needed")
-    numbers = column.cast(pa.int64()).fill_null(-1).to_numpy()
+    indices = column.cast(pa.int64()).fill_null(-1).to_numpy()
     names = _class_names(metadata, name)
-    return ShardLabels(file, np.maximum(numbers, -1), names or None)
+    return ShardLabels(file, np.maximum(indices, -1), names or None)
 
 
-def classes_of(
+def merge_classes(
     labels: Mapping[str, Sequence[ShardLabels]], remarks: list[str], complete: bool = True
 ) -> tuple[str, ...]:
-    """The names of all classes, in the order in which the training shards list them; those of text sorted.
+    """The names of all classes, in the order in which the training shards list them; text labels are sorted.
 
-    Unless the training shards have to be `complete`, the others count as well.
+    Unless the training shards must be `complete`, those of the other shards are included.
     """
-    every = [column for columns in labels.values() for column in columns if len(column.numbers)]
+    every = [column for columns in labels.values() for column in columns if len(column.indices)]
     named = [column for column in every if column.names is not None]
     bare = [column for column in every if column.names is None]
     if not named:
-        most = int(max(column.numbers.max() for column in bare)) + 1
+        most = int(max(column.indices.max() for column in bare)) + 1
         if most > _MOST_CLASSES:
             raise DlkitError(f"label {most - 1} without names: a class is a number from 0 on", "number the classes")
         return tuple(str(number) for number in range(most))
@@ -92,24 +92,26 @@ def classes_of(
     return tuple(dict.fromkeys((*lists, *texts))) or named[0].names or ()
 
 
-def places_of(column: ShardLabels, classes: tuple[str, ...], number: Mapping[str, int]) -> NDArray[np.int64]:
-    """The class of every row of a shard, (N,), as its place in `classes`."""
+def shard_class_indices(
+    column: ShardLabels, classes: tuple[str, ...], index_of: Mapping[str, int]
+) -> NDArray[np.int64]:
+    """Index in `classes` of each row's class, (N,). Raises DlkitError for a class that is not among them."""
     names = classes if column.names is None else column.names
-    if column.numbers.max(initial=-1) >= len(names):
-        raise DlkitError(f"{column.file}: label {column.numbers.max()}, but only {len(names)} names of classes")
-    of_number = np.array([number.get(name, -1) for name in names], dtype=np.int64)
-    places = of_number[column.numbers]
-    if (places < 0).any():
-        row = int((places < 0).argmax())
+    if column.indices.max(initial=-1) >= len(names):
+        raise DlkitError(f"{column.file}: label {column.indices.max()}, but only {len(names)} names of classes")
+    translation = np.array([index_of.get(name, -1) for name in names], dtype=np.int64)
+    indices = translation[column.indices]
+    if (indices < 0).any():
+        row = int((indices < 0).argmax())
         raise DlkitError(
-            f"{column.file}: the class {quoted(names[column.numbers[row]])} is not in train",
+            f"{column.file}: the class {quoted_name(names[column.indices[row]])} is not in train",
             f"classes: {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}",
         )
-    return places
+    return indices
 
 
 def _class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...]:
-    """The names that the hub writes into a shard, if it did: a list, or a mapping from numbers."""
+    """The class names in the hub's metadata of a shard, a list or a mapping from numbers; empty if there are none."""
     try:
         names = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
         if isinstance(names, dict):

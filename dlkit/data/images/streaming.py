@@ -21,13 +21,13 @@ from torchvision.transforms import v2
 from dlkit.annotations import Count, Fraction, Natural, NonNegative, Side, Workers
 from dlkit.data.batch import ClassificationBatch
 from dlkit.data.dataset import Split
-from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.images import augmentation
 from dlkit.data.images.decoding import DamagedImageError
-from dlkit.data.images.encoded import Source
 from dlkit.data.images.image_batches import grown_size
+from dlkit.data.images.image_sources import ImageSource
 from dlkit.errors import DlkitError, RequestError
-from dlkit.processors import cores
+from dlkit.processors import usable_cores
 
 _MULTIPLE = 32  # progressive sizes are multiples of it
 _LEAST_CROP = 0.1
@@ -85,7 +85,7 @@ class StreamedImages(Epochs):
         damaged: Literal["skip", "refuse"] = "skip",
     ) -> None:
         source: Any = split.inputs
-        self._source: Source = source
+        self._source: ImageSource = source
         self._targets = split.targets
         self.samples = len(split.targets)
         self.batch_size = min(batch_size, self.samples)
@@ -93,7 +93,7 @@ class StreamedImages(Epochs):
         if start_size is not None and start_size > self.size:
             raise RequestError(f"data.start_size is {start_size}, more than data.size = {self.size}", "make it smaller")
         self.device, self.seed, self.training = device, seed, training
-        self.workers = cores() if workers == "auto" else workers
+        self.workers = usable_cores() if workers == "auto" else workers
         if crop < _LEAST_CROP:
             raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
         self.margin = max(self.size, round(self.size / crop) if resize is None else resize)
@@ -119,10 +119,10 @@ class StreamedImages(Epochs):
             DlkitError: images are damaged, more than the policy allows; a worker was killed.
         """
         begins = self.begins(start)
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        generator = torch.Generator().manual_seed(hashed_seed(self.seed, number))
         order = self._source.order(generator) if self.training else torch.arange(self.samples)
         rows = [order[begin : begin + self.batch_size].tolist() for begin in begins]
-        epoch_seed = mixed_seed(self.seed, number, 1) if self.training else None
+        epoch_seed = hashed_seed(self.seed, number, 1) if self.training else None
         loader: DataLoader[Any] = DataLoader(
             _Decoded(self._source, self._targets, self._transform(self.size_of(number)), epoch_seed),
             batch_sampler=rows,
@@ -187,7 +187,7 @@ class StreamedImages(Epochs):
     def _mixed(self, images: Tensor, targets: Tensor, number: int, index: int) -> ClassificationBatch:
         if not self.training or not (self.mixup or self.cutmix):
             return ClassificationBatch(images, targets)
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number, 2, index))
+        generator = torch.Generator().manual_seed(hashed_seed(self.seed, number, 2, index))
         pastes = bool(self.cutmix) and (not self.mixup or torch.rand((), generator=generator).item() < 0.5)
         share = self.send(augmentation.beta(self.cutmix if pastes else self.mixup, 1, generator))[0]
         if pastes:
@@ -201,7 +201,9 @@ class StreamedImages(Epochs):
 class _Decoded(TorchDataset[Any]):
     """Row -> (image uint8, class), or the error message of a damaged image."""
 
-    def __init__(self, source: Source, targets: Tensor, transform: Callable[[Any], Tensor], seed: int | None) -> None:
+    def __init__(
+        self, source: ImageSource, targets: Tensor, transform: Callable[[Any], Tensor], seed: int | None
+    ) -> None:
         self.source, self.targets, self.transform, self.seed = source, targets, transform, seed
 
     def __getitem__(self, row: int) -> Any:
@@ -213,7 +215,7 @@ class _Decoded(TorchDataset[Any]):
             return self.transform(image), self.targets[row]
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
             # torch.manual_seed would also queue a seed for CUDA at every call
-            torch.default_generator.manual_seed(mixed_seed(self.seed, row))
+            torch.default_generator.manual_seed(hashed_seed(self.seed, row))
             return self.transform(image), self.targets[row]
 
 

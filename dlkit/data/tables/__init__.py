@@ -1,1 +1,1 @@
-"""Rows of numbers and a label, from CSV, JSON Lines and Parquet."""
+"""Tabular data: numeric columns and a label, from CSV, JSON Lines and Parquet."""

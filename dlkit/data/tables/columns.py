@@ -1,4 +1,4 @@
-"""From the columns of a table to numeric features, with every value checked."""
+"""Feature columns of a table, as numeric values that are all checked."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.data.tables.table_file import Table, shortened
+from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError, RequestError
 
-_WHOLE = 2**53  # from here on, float64 does not hold every whole number
-_NAMELESS = re.compile(r"|Unnamed: \d+[._a-z\d]*")  # of CSV; the second is pandas' word for it
-_INDEX = re.compile(r"__index_level_\d+__")  # what pandas calls one in Parquet
+_WHOLE = 2**53  # above, float64 cannot represent every integer
+_NAMELESS = re.compile(r"|Unnamed: \d+[._a-z\d]*")  # in CSV; the second is pandas' name for it
+_INDEX = re.compile(r"__index_level_\d+__")  # pandas' name for an index in Parquet
 _ROW_INDEX = "pandas' row index"
 
 
 def feature_columns(
     table: Table, label: str, columns: tuple[str, ...] | None, known: Mapping[str, str] | None = None
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The feature columns with their kinds ("number" or "boolean"), and those that are left out, with the reason.
+    """The feature columns with their kinds ("number" or "boolean"), and the columns left out, with the reason.
 
     Args:
         table: the rows.
-        label: the column that is no feature.
-        columns: the features as the recipe names them; None for all that are left.
-        known: the features with their kinds that a model was trained on: they are taken, in this order, by name.
+        label: the label column.
+        columns: the features as named by the recipe; None for all others.
+        known: the features that a model was trained on, with their kinds, which are taken by name in this order.
 
     Raises:
-        RequestError: a column is not there, is given twice, has no name, or is not of the type that is needed.
+        RequestError: a column is missing, given twice, unnamed, or of the wrong type.
     """
     for name in (label, *(columns or ())):
         require_column(name, table)
@@ -41,13 +41,13 @@ def feature_columns(
             raise RequestError(f"columns: {label!r} is the label, which cannot be a feature too")
         if len(set(columns)) < len(columns):
             raise RequestError(f"columns: a name is given twice: {', '.join(columns)}")
-    # pandas writes an index before the columns, without a name
+    # pandas writes an unnamed index before the columns
     first = itertools.takewhile(_NAMELESS.fullmatch, table.rows.column_names)
     index = {*first, *filter(_INDEX.fullmatch, table.rows.column_names)}
     if known is not None:
         if columns is not None and set(columns) != set(known):
             raise RequestError(
-                f"data.columns is {shortened(columns)}; the model was trained on {shortened(known)}",
+                f"data.columns is {join_names(columns)}; the model was trained on {join_names(known)}",
                 "leave data.columns out: columns are read by the names that the run knows",
             )
         _require(known, table, label)
@@ -76,7 +76,7 @@ def feature_columns(
 
 
 def require_column(name: str, table: Table) -> None:
-    """Raise RequestError where the table has no such column."""
+    """Raise RequestError if the table lacks a column."""
     names = table.rows.column_names
     if name in names:
         return
@@ -86,9 +86,9 @@ def require_column(name: str, table: Table) -> None:
 
 
 def _require(known: Mapping[str, str], table: Table, label: str) -> None:
-    """Raise RequestError, with what there is and what is needed, unless the known columns are there as they were."""
+    """Raise RequestError, naming what is there and what is needed, unless the known columns are as in training."""
     gone = [repr(name) for name in known if name not in table.rows.column_names]
-    faults = [f"has no column {shortened(gone, 3)}"] if gone else []
+    faults = [f"has no column {join_names(gone, 3)}"] if gone else []
     for name, kind in known.items():
         if name == label:
             faults.append(f"has {name!r} as its label, a feature in training")
@@ -96,39 +96,39 @@ def _require(known: Mapping[str, str], table: Table, label: str) -> None:
             given = table.rows.schema.field(name).type
             faults.append(f"has column {name!r} as {given}, which was a {kind} in training")
     if faults:
-        needed = shortened(f"{name} ({kind})" for name, kind in known.items())
+        needed = join_names(f"{name} ({kind})" for name, kind in known.items())
         raise RequestError(
-            f"{table.file} {shortened(faults, 3)}; its columns are {table.described()}; those trained on {needed}",
+            f"{table.file} {join_names(faults, 3)}; its columns are {table.described()}; those trained on {needed}",
             "columns are read by their names, and must be of the same types as in training",
         )
 
 
 def _kind(kind: pa.DataType) -> str:
-    """ "number", "boolean", or nothing for what cannot be a feature."""
+    """ "number", "boolean", or an empty string for what cannot be a feature."""
     if pa.types.is_boolean(kind):
         return "boolean"
-    # pyarrow gives a column without any value the type null; its missing values are reported later
+    # a column without values has the type null in pyarrow; its missing values are reported later
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_null)
     return "number" if any(test(kind) for test in tests) else ""
 
 
 def feature_values(
-    table: Table, names: Collection[str], parts: Mapping[str, NDArray[np.int64]]
+    table: Table, names: Collection[str], splits: Mapping[str, NDArray[np.int64]]
 ) -> dict[str, NDArray[np.float64]]:
-    """The feature columns of each part's rows, (n, F), all finite; a column's values lie side by side in memory.
+    """Feature values of each split, (n, F) float64 in column-major order, all finite.
 
-    They stay float64 until they are centred: 1700000000 + t is a multiple of 128 in float32.
+    They stay float64 until they are centred: float32 would round timestamps such as 1700000000 to multiples of 128.
     """
-    features = {part: np.empty((len(rows), len(names)), np.float64, order="F") for part, rows in parts.items()}
-    for place, name in enumerate(names):
+    features = {split: np.empty((len(rows), len(names)), np.float64, order="F") for split, rows in splits.items()}
+    for column, name in enumerate(names):
         values = column_values(table, name)
-        for part, rows in parts.items():
-            features[part][:, place] = values[rows]
+        for split, rows in splits.items():
+            features[split][:, column] = values[rows]
     return features
 
 
 def column_values(table: Table, name: str) -> NDArray[np.float64]:
-    """One column, (N,), all finite. Raises DlkitError with the place of the first value that is not."""
+    """One column, (N,) float64. Raises DlkitError, with its position in the file, for a value that is not finite."""
     column = table.rows[name]
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
@@ -154,19 +154,27 @@ def require_range(
     mean: NDArray[np.float64],
     std: NDArray[np.float64],
 ) -> None:
-    """Raise DlkitError where a standardised value would be too large for float32: of `values`, (n, F), those of `rows`.
+    """Raise DlkitError if a standardised value of `values`, (n, F), would be too large for float32.
 
-    Rows are never far from a mean of which they are a part; those of another file may be.
+    Rows cannot be far from a mean that includes them, but those of another file can.
+
+    Args:
+        table: the rows' table.
+        names: of the F columns.
+        values: (n, F).
+        rows: index in the table of each row, (n,).
+        mean: of each column, (F,).
+        std: of each column, (F,).
     """
     largest = float(np.finfo(np.float32).max)
-    for place, name in enumerate(names):
-        column = values[:, place]
-        # |x - mean| / std <= largest, both sides halved: the difference of two numbers may be too large
-        centre, most = mean[place] / 2, min(largest * float(std[place] / 2), np.finfo(np.float64).max)
+    for index, name in enumerate(names):
+        column = values[:, index]
+        # |x - mean| / std <= largest, both sides halved, since the difference itself may overflow
+        centre, most = mean[index] / 2, min(largest * float(std[index] / 2), np.finfo(np.float64).max)
         if len(column) and max(column.max() / 2 - centre, centre - column.min() / 2) > most:
             worst = int(np.abs(column / 2 - centre).argmax())
             raise DlkitError(
                 f"{table.file}: {column[worst]:g} in column {name!r}, {table.place(int(rows[worst]))}, is too far from "
                 f"the training rows' mean for float32",
-                f"their mean is {mean[place]:g}, their standard deviation {std[place]:g}",
+                f"their mean is {mean[index]:g}, their standard deviation {std[index]:g}",
             )

@@ -1,4 +1,4 @@
-"""A table in a file, as CSV, JSON Lines or Parquet, and where in the file its user finds a row again."""
+"""Tables in CSV, JSON Lines or Parquet files, whose errors name the line or row in the file."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ _LARGEST_CELL = 2**31 - 1  # characters
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
     Args:
-        read: the rows of a file; the named columns as text, as it is written there, where the kind has no types.
-        lines: the line of the file in which each row begins, the header first where there is one; None where a file
-            has no lines.
-        untyped: whether every value is written as text.
+        read: reads the rows of a file; in untyped formats, the named columns as literal text.
+        lines: yields the line at which each row begins, after the header's; None for formats without lines.
+        untyped: whether all values are written as text.
     """
 
     read: Callable[[Path, Collection[str]], pa.Table]
@@ -61,7 +60,7 @@ def _read_parquet(file: Path, written: Collection[str]) -> pa.Table:
 
 
 def _csv_lines(file: Path) -> Iterator[int]:
-    """Blank lines are passed over; a quoted value may go on over several lines."""
+    """Blank lines are skipped; a quoted value may span several lines."""
     csv.field_size_limit(_LARGEST_CELL)
     with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
         reader, begin = csv.reader(text), 1
@@ -80,13 +79,13 @@ def _jsonl_lines(file: Path) -> Iterator[int]:
 CSV = Format(_read_csv, _csv_lines, untyped=True)
 JSONL = Format(_read_jsonl, _jsonl_lines)
 PARQUET = Format(_read_parquet, None)
-# The ending of a file's name -> its format.
+# Suffix of a file -> its format.
 FORMATS = {".csv": CSV, ".jsonl": JSONL, ".parquet": PARQUET}
 
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file. Columns in `written` are text as it stands in the file, whatever its values look like."""
+    """The rows of a file. Columns in `written` hold the literal text of the file."""
 
     file: Path
     rows: pa.Table
@@ -94,36 +93,40 @@ class Table:
     written: frozenset[str] = frozenset()
 
     def place(self, row: int) -> str:
-        """Where the user finds a row, counted from 0: "line 3" of a text file, "row 2" of Parquet."""
+        """Position in the file of a row, counted from 0: "line 3" of a text file, "row 2" of Parquet."""
         return _place(self.format, self.file, row)
 
     def refuse(self, bad: NDArray[np.bool_], what: str, name: str) -> None:
-        """Raise DlkitError where a value of column `name` is `bad`, (N,)."""
+        """Raise DlkitError if any value of column `name` is `bad`, (N,)."""
         if bad.any():
             unit = ("row" if self.format.lines is None else "line") + ("s" if bad.sum() > 1 else "")
             first = f"{self.file}: {what} in column {name!r}, {self.place(int(bad.argmax()))}"
             raise DlkitError(first, f"{bad.sum()} such {unit}, to be repaired or removed")
 
     def described(self) -> str:
-        """Its columns, with the types that they have."""
+        """Its columns with their types, as text."""
         types = {field.name: f" ({field.type})" for field in self.rows.schema if field.name not in self.written}
-        return shortened(name + types.get(name, "") for name in self.rows.column_names)
+        return join_names(name + types.get(name, "") for name in self.rows.column_names)
 
 
-def shortened(names: Collection[str] | Iterator[str], most: int = 12) -> str:
-    """Names for a message, the first of them where they are many."""
+def join_names(names: Collection[str] | Iterator[str], most: int = 12) -> str:
+    """Names for a message, at most the first `most` of them."""
     listed = list(names)
     rest = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + rest
 
 
 def read_table(format: Format, file: Path, written: Collection[str] = ()) -> Table:
-    """The rows of a file. Raises DlkitError where it is missing, empty or damaged.
+    """The rows of a file.
 
     Args:
         format: of the file.
         file: its path.
-        written: columns to be taken as text, as it stands in a file without types.
+        written: columns to be read as literal text from a file without types.
+
+    Raises:
+        DlkitError: the file is missing, empty or damaged.
+        RequestError: two columns have the same name.
     """
     if not file.is_file():
         raise DlkitError(f"not a file: {file}" if file.exists() else f"no such file: {file}")
@@ -144,14 +147,14 @@ def read_table(format: Format, file: Path, written: Collection[str] = ()) -> Tab
 
 def _place(format: Format, file: Path, row: int) -> str:
     if format.lines is not None:
-        number = next(itertools.islice(format.lines(file), row + 1, None), None)  # behind the header
+        number = next(itertools.islice(format.lines(file), row + 1, None), None)  # after the header
         if number is not None:
             return f"line {number}"
     return f"row {row + 1}"
 
 
 def _reason(error: Exception, format: Format, file: Path) -> str:
-    """What pyarrow says, with its row (of CSV from 1 with the header, of JSON from 0) as the place in the file."""
+    """pyarrow's error, its row number (from 1 with the header in CSV, from 0 in JSON) as a position in the file."""
     text = " ".join(str(error).split())
     text = re.sub(r"\bRow #(\d+)", lambda row: _place(format, file, int(row[1]) - 2), text)
     return re.sub(r"\bin row (\d+)$", lambda row: f"in {_place(format, file, int(row[1]))}", text)

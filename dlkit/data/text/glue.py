@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
-from dlkit.data.splits import three_way
+from dlkit.data.splits import split_three_ways
 from dlkit.data.text import prepared
 from dlkit.data.text.labelled import Answer, Examples, LabelledTexts, make_labelled_texts
 from dlkit.errors import DlkitError, RequestError
@@ -172,7 +172,7 @@ def _labelled_tables(data: prepared.PreparedTexts) -> dict[str, pa.Table]:
 
 
 def _hold_out(train: Examples, classes: tuple[str, ...], share: float) -> dict[str, Examples]:
-    split_rows = three_way(train.targets, classes, test=0.0, validation=share)
+    split_rows = split_three_ways(train.targets, classes, test=0.0, validation=share)
     return {
         name: Examples(
             [train.first[i] for i in rows],

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from dlkit.annotations import Rate
 from dlkit.data.known import Known
 from dlkit.data.labels import class_indices, class_names, read_label_column
-from dlkit.data.splits import three_way
+from dlkit.data.splits import split_three_ways
 from dlkit.data.tables.columns import require_column
-from dlkit.data.tables.table_file import FORMATS, Table, read_table, shortened
+from dlkit.data.tables.table_file import FORMATS, Table, join_names, read_table
 from dlkit.errors import DlkitError, RequestError
 
 Answer = Literal["class", "number", "candidate"]
@@ -114,7 +114,7 @@ def labelled_texts(
     found = read_label_column(table, label)
     classes = known.classes if known else class_names(table, found)
     targets = class_indices(table, found, classes)
-    split_rows = three_way(
+    split_rows = split_three_ways(
         targets, classes, test=0.0 if test_path else test, validation=0.0 if validation_path else validation
     )
     first, second = _strings(table, text), _strings(table, pair) if pair else None
@@ -136,7 +136,7 @@ def labelled_texts(
     sources |= {
         "left_out": others,
         "taken": f"{table.file}: {table.rows.num_rows} rows of {text}{f' and {pair}' if pair else ''}; label {label}: "
-        f"{shortened(classes)}" + (f"; left out: {shortened(map(repr, others))}" if others else ""),
+        f"{join_names(classes)}" + (f"; left out: {join_names(map(repr, others))}" if others else ""),
         "remarks": remarks,
     }
     return make_labelled_texts(table.file.stem, splits, classes, sources=sources)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from dlkit.annotations import Count, Fraction
 from dlkit.data.batch import Batch, MaskedBatch
-from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.text.token_ids import Tokens
 from dlkit.data.text.windows import IGNORED, TokenWindows
 from dlkit.errors import DlkitError
@@ -94,7 +94,7 @@ class MaskedWindows(TokenWindows):
 
     def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> Batch:
         special, device = self.special, self.device
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed if self.training else 0, number, batch))
+        generator = torch.Generator().manual_seed(hashed_seed(self.seed if self.training else 0, number, batch))
         windows = self._take(begins)  # (B, T - 2)
         # the random choices, and all that follows from them, are made on the CPU: no shape waits for the device
         row, column = self._choose(begins, generator)  # (M,), (M,)

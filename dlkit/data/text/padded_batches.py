@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dlkit.annotations import Count
 from dlkit.data.batch import TextBatch
-from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.text.labelled import Examples
 from dlkit.data.text.tokenizer import Tokenizer
 
@@ -120,7 +120,7 @@ class SequenceBatches(Epochs):
         if not self.training:
             order = np.argsort(self.lengths, kind="stable")
             return [order[i : i + size] for i in range(0, self.samples, size)]
-        generator = np.random.default_rng(mixed_seed(self.seed, number))
+        generator = np.random.default_rng(hashed_seed(self.seed, number))
         shuffled = generator.permutation(self.samples)
         # the short last batch is drawn before sorting, so that it is no batch of the longest
         whole = self.samples // size * size

@@ -57,11 +57,11 @@ def plain_text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpu
 def _span(file: Path) -> Span:
     """The text of a file, without its byte-order mark."""
     try:
-        with text_input.ordinary(file).open("rb") as opened:
+        with text_input.ordinary_file(file).open("rb") as opened:
             size, head = file.stat().st_size, opened.read(4)
     except OSError as error:
         raise DlkitError(f"cannot read {file}: {error.strerror}") from error
-    if (encoding := text_input.encoding_of(head)) != "UTF-8":
+    if (encoding := text_input.detect_encoding(head)) != "UTF-8":
         raise DlkitError(f"{file} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
     begin = len(BOM_UTF8) if head.startswith(BOM_UTF8) else 0
     if size <= begin:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import ipc
 
 from dlkit.data import store
-from dlkit.data.registry import SETS, Column
+from dlkit.data.registry import DATASETS, Column
 from dlkit.errors import DlkitError
 
 
@@ -51,9 +51,9 @@ def load_prepared_texts(name: str) -> PreparedTexts:
     Raises:
         DlkitError: the data set is not here (the hint is the command that downloads it), or a file is damaged.
     """
-    folder, manifest = store.require(name)
+    folder, manifest = store.require_dataset(name)
     tables = {split: _mapped(folder / f"{split}.arrow") for split in manifest.splits}
-    return PreparedTexts(name, tables, dict(SETS[name].columns), {"path": str(folder), **manifest.provenance()})
+    return PreparedTexts(name, tables, dict(DATASETS[name].columns), {"path": str(folder), **manifest.provenance()})
 
 
 def _mapped(path: Path) -> pa.Table:

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer as Engine
 from dlkit.annotations import is_mapping
 from dlkit.data.text.tokenizer import END, MASKED, Tokenizer, tokenizer_from_json
 from dlkit.errors import DlkitError
-from dlkit.lines import lines
-from dlkit.text_input import json_mapping, ordinary
+from dlkit.lines import decode_lines
+from dlkit.text_input import ordinary_file, read_json_mapping
 
 _WORD_END = "</w>"  # of GPT-1
 # From keys of tokenizer_config.json to arguments of BertNormalizer.
@@ -37,7 +37,7 @@ def tokenizer_from_directory(path: Path) -> Tokenizer:
         config = _config(path)
         if (path / "tokenizer.json").exists():
             return _configured(
-                tokenizer_from_json(ordinary(path / "tokenizer.json").read_text(encoding="utf-8-sig")), config
+                tokenizer_from_json(ordinary_file(path / "tokenizer.json").read_text(encoding="utf-8-sig")), config
             )
         if (path / "vocab.json").exists() and (path / "merges.txt").exists():
             engine = _pairs(path, config)
@@ -81,7 +81,7 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _mapping(file: Path) -> dict[str, Any]:
-    return json_mapping(file, "is the download whole?")
+    return read_json_mapping(file, "is the download whole?")
 
 
 def _content(token: Any) -> str | None:
@@ -131,8 +131,8 @@ def _pairs(path: Path, config: dict[str, Any]) -> Engine:
 def _merges(file: Path) -> list[tuple[str, str]]:
     """One pair per line; not read by the library, which takes a byte-order mark for a letter."""
     found: list[tuple[str, str]] = []
-    with ordinary(file).open("rb") as stream:
-        for number, line in enumerate(lines(stream), start=1):
+    with ordinary_file(file).open("rb") as stream:
+        for number, line in enumerate(decode_lines(stream), start=1):
             if line.startswith("#version") or not line:
                 continue
             first, space, second = line.partition(" ")
@@ -143,8 +143,8 @@ def _merges(file: Path) -> list[tuple[str, str]]:
 
 
 def _wordpiece(path: Path, config: dict[str, Any]) -> Engine:
-    with ordinary(path / "vocab.txt").open("rb") as file:
-        vocabulary = {word: number for number, word in enumerate(lines(file))}
+    with ordinary_file(path / "vocab.txt").open("rb") as file:
+        vocabulary = {word: number for number, word in enumerate(decode_lines(file))}
     unknown = _content(config.get("unk_token")) or "[UNK]"
     engine = Engine(models.WordPiece(vocab=vocabulary, unk_token=unknown))
     engine.normalizer = _normalizer(config, lowercase=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dlkit.annotations import Count
 from dlkit.data.batch import Batch, CausalBatch
-from dlkit.data.epochs import Epochs, mixed_seed
+from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.text.token_ids import Tokens
 from dlkit.errors import DlkitError
 
@@ -96,7 +96,7 @@ class TokenWindows(Epochs):
         """Offsets of the windows of an epoch, (samples,), on the CPU."""
         if not self.training:
             return (torch.arange(self.samples) * self.stride).clamp(max=self._length - self._span)
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        generator = torch.Generator().manual_seed(hashed_seed(self.seed, number))
         slack = self._length - self._span - (self.samples - 1) * self.window
         offset = torch.randint(slack + 1, (), generator=generator)
         return offset + self.window * torch.randperm(self.samples, generator=generator)

@@ -1,1 +1,1 @@
-"""Models, loops and decoders in bare torch, as people write them by hand. They share no code with dlkit's own."""
+"""Twins in bare torch: models, training loops and decoders as one writes them by hand, sharing no code with dlkit."""

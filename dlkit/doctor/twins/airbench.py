@@ -12,18 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.doctor.twins.convolutional import FastCNN
-from dlkit.doctor.twins.loops import cropped
+from dlkit.doctor.twins.convolutional import PlainFastCNN
+from dlkit.doctor.twins.loops import random_crops
 
 BATCH, EPOCHS, MOMENTUM = 1024, 8, 0.85
-# Rate and decay, of which the paper speaks for a sum over 1,024 examples.
+# Learning rate and weight decay; the paper states them for losses summed over 1,024 examples.
 _KILO = 1024 * (1 + 1 / (1 - MOMENTUM))
 _RATE, _DECAY, _BIAS_FACTOR = 11.5 / _KILO, 0.0153 * 1024 / _KILO, 64
 
 
-def begun(images: Tensor, widths: tuple[int, ...] = (64, 256, 256)) -> FastCNN:
-    """The network as a run starts with it, in the images' type, its norms in float32."""
-    model = FastCNN(widths, 10).to(images.device, images.dtype, memory_format=torch.channels_last)  # pyright: ignore
+def initial_airbench(images: Tensor, widths: tuple[int, ...] = (64, 256, 256)) -> PlainFastCNN:
+    """The network at initialisation, in the images' dtype, with norms in float32."""
+    model = PlainFastCNN(widths, 10).to(images.device, images.dtype, memory_format=torch.channels_last)  # pyright: ignore
     with torch.no_grad():
         patches = images[:5000].float().unfold(2, 2, 1).unfold(3, 2, 1)  # (N, C, H - 1, W - 1, 2, 2)
         rows = patches.permute(0, 2, 3, 1, 4, 5).reshape(-1, 4 * images.shape[1])
@@ -40,9 +40,11 @@ def begun(images: Tensor, widths: tuple[int, ...] = (64, 256, 256)) -> FastCNN:
     return model
 
 
-def trained(images: Tensor, targets: Tensor, epochs: int = EPOCHS, widths: tuple[int, ...] = (64, 256, 256)) -> FastCNN:
-    """A run on images (N, C, H, W), normalised, on the device. No step waits for it."""
-    model = begun(images, widths)
+def train_airbench(
+    images: Tensor, targets: Tensor, epochs: int = EPOCHS, widths: tuple[int, ...] = (64, 256, 256)
+) -> PlainFastCNN:
+    """Train on normalised images (N, C, H, W) on the device, without synchronizing."""
+    model = initial_airbench(images, widths)
     size = min(BATCH, len(images))
     steps = len(images) // size
     total = epochs * steps
@@ -63,7 +65,7 @@ def trained(images: Tensor, targets: Tensor, epochs: int = EPOCHS, widths: tuple
     slow = [value.clone() for value in fast]
 
     @torch.no_grad()
-    def look_back(share: float) -> None:
+    def lookahead(share: float) -> None:
         for before, value in zip(slow, fast, strict=True):
             before.lerp_(value, 1 - share)
             value.copy_(before)
@@ -72,7 +74,7 @@ def trained(images: Tensor, targets: Tensor, epochs: int = EPOCHS, widths: tuple
     first = torch.where(mirrored, images.flip(-1), images)
     model.train()
     for epoch in range(epochs):
-        shown = cropped(first.flip(-1) if epoch % 2 else first, 2, mirrors=False)
+        shown = random_crops(first.flip(-1) if epoch % 2 else first, 2, mirrors=False)
         model.whiten.get_parameter("bias").requires_grad_(epoch < 3)
         order = torch.randperm(len(images), device=images.device)
         for step in range(steps):
@@ -85,19 +87,19 @@ def trained(images: Tensor, targets: Tensor, epochs: int = EPOCHS, widths: tuple
             schedule.step()
             done = epoch * steps + step + 1
             if done % 5 == 0:
-                look_back(0.95**5 * (done / total) ** 3)
-    look_back(0.0)
+                lookahead(0.95**5 * (done / total) ** 3)
+    lookahead(0.0)
     return model.eval()
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-    """The share of right answers, a scalar on the device: six views of each image, the unmoved ones counting twice."""
+def multicrop_accuracy(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """Accuracy over six views of each image, of which unmoved ones count twice; a scalar on the device."""
     right = torch.zeros((), dtype=torch.int64, device=images.device)
     height, width = images.shape[2:]
-    for part, wanted in zip(images.split(2000), targets.split(2000), strict=True):
-        padded = F.pad(part, (1,) * 4, "reflect")
-        views = ((part, 2), (padded[..., :height, :width], 1), (padded[..., 2:, 2:], 1))
+    for batch, wanted in zip(images.split(2000), targets.split(2000), strict=True):
+        padded = F.pad(batch, (1,) * 4, "reflect")
+        views = ((batch, 2), (padded[..., :height, :width], 1), (padded[..., 2:, 2:], 1))
         scores = sum(weight * (model(view) + model(view.flip(-1))) for view, weight in views)
         right += (scores.argmax(1) == wanted).sum()  # pyright: ignore[reportAttributeAccessIssue]
     return right / len(images)

@@ -1,4 +1,4 @@
-"""Perceptrons and convolutional networks in plain torch.nn: MLP, CNN, ResNet, ConvNeXt, and airbench94's."""
+"""MLP, CNN, ResNet, ConvNeXt and airbench94's network in plain torch.nn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 Norm = Callable[[int], nn.Module]
 
 
-def mlp(features: int, hidden: Sequence[int], classes: int) -> nn.Module:
+def plain_mlp(features: int, hidden: Sequence[int], classes: int) -> nn.Module:
     """Flatten, then linear layers with ReLU between them."""
     layers: list[nn.Module] = [nn.Flatten()]
     for width in hidden:
@@ -20,7 +20,7 @@ def mlp(features: int, hidden: Sequence[int], classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(features, classes))
 
 
-def cnn(channels: int, widths: Sequence[int], classes: int) -> nn.Module:
+def plain_cnn(channels: int, widths: Sequence[int], classes: int) -> nn.Module:
     """Convolution, batch norm, ReLU and pooling; the mean over pixels; a linear layer."""
     layers: list[nn.Module] = []
     for width in widths:
@@ -31,7 +31,7 @@ def cnn(channels: int, widths: Sequence[int], classes: int) -> nn.Module:
 
 
 class _Pad(nn.Module):
-    """Every other pixel, with channels of zeros behind: shortcut A of He et al., arXiv:1512.03385."""
+    """Subsampled pixels padded with zero channels: shortcut A of He et al., arXiv:1512.03385."""
 
     def __init__(self, extra: int, stride: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class _Pad(nn.Module):
 
 
 class _Residual(nn.Module):
-    """relu(x + f(x)), f two 3x3 convolutions or a bottleneck."""
+    """relu(x + f(x)), where f is two 3x3 convolutions or a bottleneck."""
 
     def __init__(self, before: int, width: int, stride: int, norm: Norm, bottleneck: bool, project: bool) -> None:
         super().__init__()
@@ -68,8 +68,8 @@ class _Residual(nn.Module):
         return F.relu(y + self.shortcut(x), inplace=True)
 
 
-class ResNet(nn.Module):
-    """He et al., arXiv:1512.03385: with a stem for large images, the bottleneck's stride in its 3x3 convolution."""
+class PlainResNet(nn.Module):
+    """He et al., arXiv:1512.03385, with the stride of a bottleneck in its 3x3 convolution."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class _ChannelNorm(nn.LayerNorm):
 
 
 class _Scale(nn.Module):
-    """A learned factor of each channel, the last dimension."""
+    """A learned factor per channel, the last dimension."""
 
     def __init__(self, width: int, value: float) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class _ConvNeXtBlock(nn.Module):
         return x + self.scale(self.down(F.gelu(self.up(y)))).permute(0, 3, 1, 2)
 
 
-class ConvNeXt(nn.Module):
+class PlainConvNeXt(nn.Module):
     """Liu et al., arXiv:2201.03545."""
 
     def __init__(
@@ -166,7 +166,7 @@ class _Group(nn.Module):
         return F.gelu(self.norm2(self.conv2(x)))
 
 
-class FastCNN(nn.Module):
+class PlainFastCNN(nn.Module):
     """The network of airbench94: Jordan 2024, arXiv:2404.00498, section 3."""
 
     def __init__(self, widths: Sequence[int], classes: int, *, channels: int = 3) -> None:

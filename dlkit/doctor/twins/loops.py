@@ -1,4 +1,4 @@
-"""Training loops in bare torch, one step a call: what people write, with the fastest that torch offers."""
+"""Training loops in bare torch, one step per call, with the fastest that torch offers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ def training_step(
     """A step on the next batch: autocast, cross-entropy over all predictions, clipping, the optimizer.
 
     Args:
-        batch: gives inputs and targets; a target of -100 is no prediction.
-        dtype: of the matrix products; None for the model's own.
-        clip: the largest norm of the gradient.
+        model: to train.
+        optimizer: of its parameters.
+        batch: returns inputs and targets; a target of -100 is ignored.
+        dtype: of autocast; None for the model's own.
+        smoothing: label smoothing.
+        clip: maximum gradient norm.
     """
     device: Any = next(model.parameters()).device
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -45,8 +48,8 @@ def training_step(
     return step
 
 
-def cropped(images: Tensor, pad: int, mirrors: bool = True) -> Tensor:
-    """Each of (N, C, H, W) images moved by up to `pad` pixels and perhaps mirrored, on its own device."""
+def random_crops(images: Tensor, pad: int, mirrors: bool = True) -> Tensor:
+    """Images (N, C, H, W), each shifted by up to `pad` pixels and randomly flipped, on their own device."""
     count, _, height, width = images.shape
     padded = F.pad(images, (pad,) * 4, "reflect")
     down, right = (torch.randint(2 * pad + 1, (count, 1), device=images.device) for _ in range(2))
@@ -60,24 +63,24 @@ def cropped(images: Tensor, pad: int, mirrors: bool = True) -> Tensor:
     return moved.permute(0, 3, 1, 2)  # channels last in memory
 
 
-def image_batches(images: Tensor, targets: Tensor, size: int, pad: int) -> Callable[[], Batch]:
-    """Shuffled batches of images that lie on the device, moved and mirrored where `pad` is not 0."""
+def random_image_batches(images: Tensor, targets: Tensor, size: int, pad: int) -> Callable[[], Batch]:
+    """Shuffled batches of images on the device, shifted and flipped unless `pad` is 0."""
     order = torch.randperm(len(images), device=images.device)
-    place = 0
+    start = 0
 
     def batch() -> Batch:
-        nonlocal order, place
-        if place + size > len(order):
-            order, place = torch.randperm(len(images), device=images.device), 0
-        rows = order[place : place + size]
-        place += size
-        return (cropped(images[rows], pad) if pad else images[rows]), targets[rows]
+        nonlocal order, start
+        if start + size > len(order):
+            order, start = torch.randperm(len(images), device=images.device), 0
+        rows = order[start : start + size]
+        start += size
+        return (random_crops(images[rows], pad) if pad else images[rows]), targets[rows]
 
     return batch
 
 
-def windows(tokens: Tensor, rows: int, context: int) -> Callable[[], Batch]:
-    """Random windows of a text, each with the tokens behind its own."""
+def random_windows(tokens: Tensor, rows: int, context: int) -> Callable[[], Batch]:
+    """Random windows of a text as inputs, with the next tokens as targets."""
     steps = torch.arange(context + 1, device=tokens.device)
 
     def batch() -> Batch:
@@ -88,9 +91,11 @@ def windows(tokens: Tensor, rows: int, context: int) -> Callable[[], Batch]:
     return batch
 
 
-def masked_windows(tokens: Tensor, rows: int, context: int, mask: int, share: float = 0.15) -> Callable[[], Batch]:
-    """Windows of which a share of the tokens is masked and predicted; the loss is taken over all places."""
-    plain = windows(tokens, rows, context)
+def random_masked_windows(
+    tokens: Tensor, rows: int, context: int, mask: int, share: float = 0.15
+) -> Callable[[], Batch]:
+    """Random windows with a share of the tokens masked; the others have the target -100."""
+    plain = random_windows(tokens, rows, context)
 
     def batch() -> Batch:
         inputs, _ = plain()

@@ -1,4 +1,4 @@
-"""torch's own optimizers, by the name that dlkit has for each: its loop over tensors, and its fastest forms."""
+"""torch's optimizers under dlkit's names: the for-loop implementation, and the foreach and fused ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# name -> (torch's class, the options in which it is dlkit's rule with defaults, the forms that it comes in)
+# name -> (torch's class, options that make it dlkit's default, its fast implementations)
 TWINS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], tuple[str, ...]]] = {
     "sgd": (torch.optim.SGD, {}, ("foreach", "fused")),
     "momentum": (torch.optim.SGD, {"momentum": 0.9}, ("foreach", "fused")),
@@ -20,16 +20,16 @@ TWINS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any], tuple[str, .
 }
 
 
-def loop(name: str, parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
-    """torch's plain loop over tensors."""
+def looped_optimizer(name: str, parameters: Iterable[Tensor], lr: float) -> torch.optim.Optimizer:
+    """torch's for-loop implementation."""
     constructor, options, forms = TWINS[name]
     plain = dict.fromkeys(forms, False)
     return constructor(parameters, lr=lr, **options, **plain)  # pyright: ignore[reportCallIssue]
 
 
-def fast_forms(name: str, parameters: list[Tensor], lr: float) -> dict[str, torch.optim.Optimizer]:
-    """The same by torch's kernels over lists of tensors, and by its fused ones; the loop where there are none."""
+def fast_optimizers(name: str, parameters: list[Tensor], lr: float) -> dict[str, torch.optim.Optimizer]:
+    """torch's foreach and fused implementations by name; the loop if there are none."""
     constructor, options, forms = TWINS[name]
     if not forms:
-        return {"loop": loop(name, parameters, lr)}
+        return {"loop": looped_optimizer(name, parameters, lr)}
     return {form: constructor(parameters, lr=lr, **options, **{form: True}) for form in forms}  # pyright: ignore[reportCallIssue]

@@ -1,6 +1,6 @@
 """GPT and BERT in plain torch.nn: one linear layer for queries, keys and values, and torch's fused attention.
 
-Shapes: B sequences, T tokens, W numbers a token, H heads, V vocabulary.
+Shapes: B sequences, T tokens, W width, H heads, V vocabulary.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Attention(nn.Module):
+class PlainAttention(nn.Module):
     """Self-attention, (B, T, W) to (B, T, W)."""
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
@@ -26,13 +26,13 @@ class Attention(nn.Module):
         return self.c_proj(y.transpose(1, 2).contiguous().view(b, t, w))
 
 
-class Block(nn.Module):
-    """Attention and a perceptron, each around a shortcut."""
+class PlainBlock(nn.Module):
+    """Attention and an MLP, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, *, causal: bool, norm_first: bool, gelu: str, eps: float) -> None:
         super().__init__()
         self.norm_first, self.gelu = norm_first, gelu
-        self.ln_1, self.attn = nn.LayerNorm(width, eps=eps), Attention(width, heads, causal)
+        self.ln_1, self.attn = nn.LayerNorm(width, eps=eps), PlainAttention(width, heads, causal)
         self.ln_2, self.c_fc, self.c_proj = (
             nn.LayerNorm(width, eps=eps),
             nn.Linear(width, 4 * width),
@@ -50,7 +50,7 @@ class Block(nn.Module):
         return self.ln_2(x + self.perceptron(x))
 
 
-class GPT(nn.Module):
+class PlainGPT(nn.Module):
     """Tokens (B, T) to logits (B, T, V); GPT-2 with norms first, GPT-1 with norms last."""
 
     def __init__(
@@ -59,7 +59,7 @@ class GPT(nn.Module):
         super().__init__()
         self.wte, self.wpe = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
         options = {"causal": True, "norm_first": norm_first, "gelu": "tanh", "eps": 1e-5}
-        self.h = nn.ModuleList(Block(width, heads, **options) for _ in range(layers))
+        self.h = nn.ModuleList(PlainBlock(width, heads, **options) for _ in range(layers))
         self.ln_f = nn.LayerNorm(width) if norm_first else nn.Identity()
         self.lm_head = nn.Linear(width, vocabulary, bias=False)
         self.lm_head.weight = self.wte.weight
@@ -74,8 +74,8 @@ class GPT(nn.Module):
         return self.lm_head(self.ln_f(x))
 
 
-class BERT(nn.Module):
-    """Tokens (B, T) to logits: of every token, (B, T, V), or of each sequence where there are classes."""
+class PlainBERT(nn.Module):
+    """Tokens (B, T) to logits (B, T, V), or with `classes` to logits (B, classes)."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class BERT(nn.Module):
         self.word, self.position = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
         self.segment, self.norm = nn.Embedding(2, width), nn.LayerNorm(width, eps=1e-12)
         options = {"causal": False, "norm_first": norm_first, "gelu": "none", "eps": 1e-12}
-        self.layers = nn.ModuleList(Block(width, heads, **options) for _ in range(layers))
+        self.layers = nn.ModuleList(PlainBlock(width, heads, **options) for _ in range(layers))
         self.last_norm = nn.LayerNorm(width, eps=1e-12) if norm_first else nn.Identity()
         self.classes = classes
         if classes is None:
@@ -105,11 +105,11 @@ class BERT(nn.Module):
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=0.02)
 
-    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
-        places = torch.arange(tokens.shape[1], device=tokens.device)
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        positions = torch.arange(tokens.shape[1], device=tokens.device)
         kinds = torch.zeros_like(tokens)
-        x = self.norm(self.word(tokens) + self.position(places) + self.segment(kinds))
-        mask = None if real is None else real[:, None, None, :]
+        x = self.norm(self.word(tokens) + self.position(positions) + self.segment(kinds))
+        mask = None if attention_mask is None else attention_mask[:, None, None, :]
         for layer in self.layers:
             x = layer(x, mask)
         x = self.last_norm(x)

@@ -1,4 +1,4 @@
-"""From a model to its twin: every parameter and buffer has its counterpart, in the same order and shape."""
+"""Copy weights from a model to its twin, whose parameters and buffers have the same order and shapes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import nn
 
 
 @torch.no_grad()
-def copied(model: nn.Module, twin: nn.Module) -> nn.Module:
-    """The twin with the model's values, in the model's type and on its device; what is not trained stays so.
+def with_weights_of(model: nn.Module, twin: nn.Module) -> nn.Module:
+    """A copy of the twin on the model's device, with the model's values; frozen parameters stay frozen.
 
     Raises:
-        ValueError: they have not the same parameters and buffers.
+        ValueError: their parameters or buffers differ in number or shape.
     """
     twin = copy.deepcopy(twin).to(next(model.parameters()).device)
     for kind in ("parameters", "buffers"):

@@ -1,0 +1,74 @@
+"""The result of a race: its runs, the optimizers' summaries, and the verdict."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlkit.sweep import surfaces, sweep_folder
+from dlkit.sweep.surfaces import Surface
+from dlkit.sweep.trials import TrialResult
+
+if TYPE_CHECKING:
+    from dlkit.sweep.statistics import PairedDifference
+    from dlkit.sweep.summary import OptimizerSummary
+    from dlkit.sweep.verdict import Verdict
+
+
+@dataclass
+class FinishedRace:
+    """The runs of a race, in the order of its grid, and the metric to judge them by.
+
+    `planned` runs were asked for: there are fewer outcomes where it was stopped. `surface` is None on a recipe.
+    """
+
+    title: str
+    metric: str
+    outcomes: list[TrialResult]
+    surface: Surface | None
+    folder: Path | None
+    planned: int
+
+    @property
+    def stopped(self) -> bool:
+        return len(self.outcomes) < self.planned
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is random, so that one run says all."""
+        return self.surface is not None
+
+    @functools.cached_property
+    def summaries(self) -> list[OptimizerSummary]:
+        """Each optimizer at its best setting, with an interval over seeds."""
+        from dlkit.sweep.summary import summarize
+
+        return summarize(self.outcomes, self.metric)
+
+    @functools.cached_property
+    def pairs(self) -> list[PairedDifference]:
+        """Which two optimizers can be told apart."""
+        from dlkit.sweep.statistics import paired_differences
+
+        return paired_differences(self.summaries, self.exact)
+
+    @functools.cached_property
+    def conclusion(self) -> Verdict:
+        """The winner, or the tied ones, and why."""
+        from dlkit.sweep import verdict
+
+        start = verdict.initial_value(self.outcomes, self.metric) if self.exact else None
+        return verdict.reach_verdict(self.summaries, self.pairs, self.metric, self.exact, start)
+
+    @property
+    def winner(self) -> str | None:
+        """The best optimizer's name, `tie`, or None where every run diverged."""
+        return self.conclusion.winner
+
+
+def read_race(folder: Path) -> FinishedRace:
+    """The finished runs in the folder of a race."""
+    title, metric, outcomes = sweep_folder.read_finished_sweep(folder)
+    return FinishedRace(title, metric, outcomes, surfaces.find_surface(title), folder, len(outcomes))

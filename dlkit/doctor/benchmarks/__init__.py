@@ -1,0 +1,1 @@
+"""Speed and memory beside equivalents in bare torch, one subject a file."""

@@ -1,0 +1,1 @@
+"""Comparisons of what dlkit computes on this machine with a reference, one subject a file."""

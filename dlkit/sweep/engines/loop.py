@@ -1,0 +1,50 @@
+"""The loop engine: runs that train one after another in this process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+from dlkit.errors import DivergedError
+from dlkit.sweep.events import SweepEvent, TrialsAdvanced
+from dlkit.sweep.trials import Trial, TrialResult
+from dlkit.train.events import Evaluated, Finished, StepDone
+from dlkit.train.loop import fit
+from dlkit.train.training import Training
+
+BuildTrial = Callable[[Trial], Training]
+
+
+def run_trial(training: Training, trial: Trial) -> Iterator[SweepEvent]:
+    """Train one trial. Its result comes last, unless it was asked to stop."""
+    outcome, started = TrialResult.begin(trial, 0), time.perf_counter()
+    try:
+        for event in fit(training):
+            if isinstance(event, StepDone):
+                outcome.steps = event.step
+                if event.metrics:
+                    outcome.loss = event.metrics["train/loss"]
+                yield TrialsAdvanced(event.step, [outcome])
+            elif isinstance(event, Evaluated):
+                outcome.curve.append((event.step, event.metrics))
+                outcome.metrics = event.metrics
+            elif isinstance(event, Finished) and event.reason == "stopped":
+                return
+    except DivergedError:
+        outcome.loss = math.nan
+    outcome.diverged = not all(map(math.isfinite, (outcome.loss, *outcome.metrics.values())))
+    if outcome.diverged:
+        outcome.loss, outcome.metrics = math.nan, {}
+    outcome.seconds_share = time.perf_counter() - started
+    yield outcome
+
+
+def run_in_loop(trials: Sequence[Trial], build: BuildTrial) -> Iterator[SweepEvent]:
+    """Train the trials one after another."""
+    for trial in trials:
+        event: SweepEvent | None = None
+        for event in run_trial(build(trial), trial):
+            yield event
+        if not isinstance(event, TrialResult):  # asked to stop
+            return

@@ -1,0 +1,50 @@
+"""How long single steps take: of a lone run, and of a stack of runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from dlkit.sweep.engines.loop import BuildTrial
+from dlkit.sweep.engines.stack_members import stack_members
+from dlkit.sweep.trials import Trial
+from dlkit.train.events import StepDone
+from dlkit.train.loop import fit
+from dlkit.vectorized.stacked_runs import StackedRuns
+
+
+def stacked_step_times(trials: Sequence[Trial], build: BuildTrial) -> Iterator[float]:
+    """Wall time of each step of a stack of these runs, endlessly; the stack restarts when it is finished."""
+    members = stack_members(trials, build)
+    while True:
+        stack = StackedRuns(members)
+        batches = stack.batches()
+        while True:
+            started = time.perf_counter()
+            following = next(batches, None)
+            if following is None:
+                break
+            stack.take_step(*following)[0].item()  # waits for the device
+            yield time.perf_counter() - started
+
+
+def lone_step_times(build: BuildTrial, trial: Trial, threads: int) -> Iterator[float]:
+    """Wall time of each step of a lone run on `threads` threads, endlessly; the run restarts when it is finished."""
+    usual = torch.get_num_threads()
+    while True:
+        training = build(trial)
+        events = fit(training)
+        while True:
+            torch.set_num_threads(threads)
+            started = time.perf_counter()
+            event = next(events, None)
+            if training.device.type == "cuda":
+                torch.cuda.synchronize(training.device)  # the step has only been launched
+            seconds = time.perf_counter() - started
+            torch.set_num_threads(usual)
+            if event is None:
+                break
+            if isinstance(event, StepDone):
+                yield seconds
