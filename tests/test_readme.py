@@ -1,20 +1,29 @@
-"""Every command that README shows is run, in the order in which it stands there."""
+"""README.md and the two pages beside what they measure: their commands run, their links lead somewhere."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "recipes" / "README.md", ROOT / "tests" / "benchmarks" / "README.md"]
 # Blocks that start with `$ ` are transcripts: their commands run in one shell, block by block, in one directory.
-BLOCKS = re.findall(r"```console\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+]
 COMMANDS = [re.findall(r"^\$ (.*?)$", block.replace("\\\n", " "), flags=re.MULTILINE) for block in BLOCKS]
 
 
@@ -65,19 +74,88 @@ def test_commands_of_a_block_as_they_stand(folder: Path, commands: list[str]) ->
     run_block(commands, [sys.executable, "-m", "dlkit"], folder)
 
 
-def test_every_command_and_recipe_is_in_the_readme() -> None:
+def test_every_command_and_recipe_is_there() -> None:
     from dlkit import recipe
+    from dlkit.cli.app import app
 
     text = README.read_text(encoding="utf-8")
+    assert len(text.encode()) <= 12_000, "README is an invitation: details go to the other pages, or to --help"
+    for name in [entry.name for entry in (*app.registered_commands, *app.registered_groups)]:
+        assert f"`dlkit {name}" in text, name
+    recipes = PAGES[1].read_text(encoding="utf-8")
     for name in recipe.shipped():
-        assert f"`{name}`" in text
-    for command in ("download", "train", "eval", "compare-optimizers", "entropy", "recipes"):
-        assert f"`dlkit {command}" in text
+        assert f"[`{name}`]({name}.yaml)" in recipes, name
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")):
-        assert (README.parent / target).exists(), target
+def anchors(page: Path) -> set[str]:
+    """What GitHub lets a link name in a page: its headings in lower case, hyphens for spaces, punctuation left out."""
+    prose = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset|href)="([^"]+)"', text)
+    assert targets
+    for target in targets:
+        path, _, anchor = target.partition("#")
+        if "://" in path:
+            continue
+        found = page.parent / path if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors(found), target
+
+
+def script(name: str) -> ModuleType:
+    """A program of tests/docs as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "docs" / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_tables_of_recipes_are_those_of_their_headers() -> None:
+    table = script("recipe_table")
+    text = table.PAGE.read_text(encoding="utf-8")
+    assert table.updated(text) == text, "run python tests/docs/recipe_table.py"
+    assert table.updated(text.replace("0.992", "0.999")) == text
+
+
+def test_headers_say_what_a_recipe_needs_and_reaches() -> None:
+    from dlkit import recipe
+    from dlkit.data.registry import GROUPS, SETS
+
+    table = script("recipe_table")
+    for path in recipe.shipped().values():
+        header = table.read(path)
+        assert header.commands and all("dlkit " in command for command in header.commands[:1]), path
+        (needs,), result = header.paragraphs["Needs"], header.paragraphs["Result"]
+        measured = bool(re.search(r"\d", result[0]))
+        assert measured == ("Measured on" in header.paragraphs), path
+        assert measured or result in (["not measured."], ["depends on your data."]), path
+        assert not measured or "n = " in " ".join(result), path
+        for name in re.findall(r"dlkit download (\w+)", needs):
+            assert name in SETS or name in GROUPS, path
+
+
+def test_python_example_is_that_of_the_package() -> None:
+    import dlkit
+
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert dlkit.__doc__ is not None
+    assert textwrap.indent(example, "    ") in dlkit.__doc__
+
+
+def test_ci_runs_the_test_command_of_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    command = "python -m pytest -n 2 --dist loadfile"
+    assert f'pip install ".[dev]" && {command}\n' in text
+    assert "python3 -m venv .venv && . .venv/bin/activate && pip install . && dlkit train digits-resnet20\n" in text
+    ci = ROOT / ".ci" / "run"
+    assert not ci.exists() or "-n 2 --dist loadfile" in ci.read_text(encoding="utf-8")
 
 
 def test_the_recipe_that_it_shows_is_good(tmp_path: Path) -> None:
