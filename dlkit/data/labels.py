@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dlkit.data.class_spelling import is_number, quoted, remarks_on, visible
 from dlkit.data.tables.table_file import Table, shortened
 from dlkit.errors import DlkitError, RequestError
 
 _TEXT = (pa.types.is_string, pa.types.is_large_string)
 _BOOLEAN = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)(inity)?", re.IGNORECASE)
 _PADDED = re.compile(r"[+-]?0[0-9].*")  # a code such as 007, which is no number
 _WHOLE = re.compile(r"(-?(0|[1-9][0-9]*))\.0*")
 
@@ -74,7 +73,7 @@ def labels_of(table: Table, label: str) -> Labels:
         names = _understood(table, label, written, places)
     elif any(isinstance(value, str) for value in values):
         names = written
-    empty = [place for place, value in enumerate(written) if value == ""]
+    empty = [place for place, value in enumerate(written) if not visible(value)]
     table.refuse(np.isin(places, [-1, *empty]), "a missing value", label)
     spaced = [place for place, value in enumerate(values) if isinstance(value, str) and value != written[place]]
     remarks = (*_spaces(label, values, places, spaced), *_merged(label, names, values))
@@ -87,7 +86,7 @@ def _understood(table: Table, label: str, written: list[str], places: NDArray[np
 
     missing = {"", *ConvertOptions().null_values}
     said = [value for value in written if value not in missing]
-    numbers = all(_NUMBER.fullmatch(value) and not _PADDED.fullmatch(value) for value in said)
+    numbers = all(is_number(value) and not _PADDED.fullmatch(value) for value in said)
     if said and not numbers and not all(value in _BOOLEAN for value in said):
         kind = _inferred(said)
         if pa.types.is_temporal(kind):
@@ -158,9 +157,10 @@ def class_places(table: Table, labels: Labels, classes: tuple[str, ...]) -> NDAr
     if (targets < 0).any():
         row = int((targets < 0).argmax())
         there = shortened(str(name) for name in sorted(set(labels.written)))
+        strange = quoted(labels.written[labels.places[row]])
         raise DlkitError(
-            f"{table.file}: class {labels.written[labels.places[row]]!r}, {table.place(row)}, is not in the training "
-            f"rows' data, which has {shortened(classes)}",
+            f"{table.file}: class {strange}, {table.place(row)}, is not in the training rows' data, "
+            f"which has {shortened(classes)}",
             f"the label {labels.column!r} of {table.file} has {there}; classes are met by their names",
         )
     return targets
@@ -187,19 +187,8 @@ def _merged(label: str, names: Sequence[Name], values: list[object]) -> Iterable
     for name, written in spellings.items():
         if len(set(written)) > 1:
             yield f"label {label!r}: {_quoted(sorted(set(written)))} are one class, {name}"
-    looks: dict[str, list[str]] = {}
-    for name in sorted(str(name) for name in spellings):
-        looks.setdefault(_look(name), []).append(name)
-    for alike in looks.values():
-        if len(alike) > 1:
-            yield f"label {label!r}: {_quoted(alike)} are {len(alike)} classes, as they are written"
-
-
-def _look(name: str) -> str:
-    """What a reader may take a name for: case, spaces, accents' coding and the zeros of a number do not count."""
-    text = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return str(float(text)) if _NUMBER.fullmatch(text) else text
+    yield from remarks_on(f"label {label!r}", map(str, spellings))
 
 
 def _quoted(names: list[str]) -> str:
-    return shortened((repr(name) for name in names), 4)
+    return shortened(map(quoted, names), 4)

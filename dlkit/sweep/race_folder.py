@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -78,6 +79,18 @@ class Folder:
 
 def _line(record: dict[str, Any]) -> bytes:
     return json.dumps(record, allow_nan=False).encode() + b"\n"
+
+
+def identity(folder: Path) -> str:
+    """A sha256 of what makes a race this race and no other: what was asked for, its recipe and its data."""
+    head, recipe = b"", b""
+    if (folder / RUNS).exists():
+        with ordinary(folder / RUNS).open("rb") as runs:
+            head = runs.readline()
+    if (folder / provenance.RECIPE).exists():
+        recipe = ordinary(folder / provenance.RECIPE).read_bytes()
+    data = json.dumps(provenance.read(folder, provenance.ENVIRONMENT).get("data")).encode()
+    return hashlib.sha256(b"\0".join((head, recipe, data))).hexdigest()
 
 
 def require_own(folder: Path) -> None:

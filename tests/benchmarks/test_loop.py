@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
+from dlkit.app.train import Started
 from dlkit.cli.train.view import TrainingView
 from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
@@ -31,10 +32,10 @@ from dlkit.models.resnet import resnet20
 from dlkit.optim.momentum import Momentum
 from dlkit.schedules import constant
 from dlkit.tasks.classification import Classification
+from dlkit.train.device import keep_freed_memory
 from dlkit.train.loop import Training, fit
-from dlkit.train.machine import keep_freed_memory
 from dlkit.train.run_directory import RunDirectory
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 11
@@ -81,14 +82,15 @@ def dlkit_loop(model: nn.Module, data: ImageBatches, epochs: int, folder: Path) 
         schedule=constant,
         batches=data,
         evaluations={},
-        settings=Settings(epochs=epochs, precision="fp32", compile="off", channels_last="off"),
+        settings=TrainSettings(epochs=epochs, precision="fp32", compile="off", channels_last="off"),
         device=CPU,
     )
     folder.mkdir(exist_ok=True)
     with RunDirectory(folder) as directory, Path(os.devnull).open("w") as sink:
         directory.open_metrics()
         console = Console(file=sink, force_terminal=True, width=100)
-        view = TrainingView("title", training.total_steps, training.steps_per_epoch, 0, console, print)
+        length = (training.total_steps, training.steps_per_epoch)
+        view = TrainingView(Started(folder, "title", "cpu", "fp32", 1, *length, 0, "samples"), console, print)
         with view:
             for event in fit(training):
                 directory.record(event)

@@ -16,6 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from dlkit.app.train import Started
 from dlkit.cli.train.view import TrainingView
 
 SHORT = ("train.epochs=1",)
@@ -64,7 +65,7 @@ def test_how_far_an_evaluation_is(here: Any, monkeypatch: pytest.MonkeyPatch) ->
 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80)
-    view = TrainingView("a run", 10, 5, 0, console, print)
+    view = TrainingView(Started(Path("run"), "a run", "cpu", "fp32", 1, 10, 5, 0, "samples"), console, print)
     with view.follow("evaluating batches", 2000) as advance:
         advance(1500)
         console.print(view.render())
@@ -112,7 +113,7 @@ def test_an_existing_run_is_refused_overwritten_or_resumed(here: Any) -> None:
 
 def test_a_run_that_moves_says_so(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("dlkit.train.random_state._name", lambda device: "cuda:1")
+        patch.setattr("dlkit.train.rng._name", lambda device: "cuda:1")
         assert here("train", "digits-mlp", *SHORT, "--run-dir", "r", "--device", "cpu").code == 0
     moved = here("train", "r", "--resume", "--device", "cpu")
     assert moved.code == 0
@@ -126,7 +127,7 @@ def test_a_compiled_run_goes_on_without_a_compiler(here: Any, monkeypatch: pytes
     recipe = Path("r/recipe.yaml")
     recipe.write_text(recipe.read_text().replace("compile: 'off'", "compile: 'on'"))
     assert "compile: 'on'" in recipe.read_text()
-    monkeypatch.setattr("dlkit.train.plan.can_compile", lambda device: False)
+    monkeypatch.setattr("dlkit.train.autotune.can_compile", lambda device: False)
     refused = here("train", "r", "--resume")
     assert refused.code == 2
     *_, error, hint = refused.err.splitlines()

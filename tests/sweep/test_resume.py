@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +18,16 @@ import torch
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
-from dlkit.errors import DlkitError
+from dlkit.doctor.stacks import stackable_optimizers
+from dlkit.errors import DlkitError, NotFiniteError
 from dlkit.sweep import engines
 from dlkit.sweep import saved_stack as keeping
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, RaceEvent, Underway, grid
+from dlkit.train import checkpoint
+from dlkit.train.checkpoint import Checkpoint
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 SETTINGS = [
     "model.dropout=0.2", "model.norm=batch", "model.hidden=[16]", "data.validation=0.1", "train.epochs=null",
     "train.steps=12", "train.eval_every=5 steps", "train.log_every=5", "train.precision=fp32", "train.compile=off",
@@ -85,6 +89,59 @@ def test_a_damaged_stack_is_named(contest: Contest, tmp_path: Path) -> None:
         next(iter(engines.stack(trials, contest.training, Keep(tmp_path))))
 
 
+def _rewritten(folder: Path, change: Callable[[Checkpoint], None]) -> None:
+    """Change a stack on the disk as its own writer would, hashes and all."""
+    (step,) = checkpoint.steps_in(folder / "stack")
+    saved = checkpoint.load_checkpoint(folder / "stack" / checkpoint.directory_name(step))
+    change(saved)
+    checkpoint.save_checkpoint(folder / "stack", saved)
+
+
+def test_a_saved_stack_whose_weights_are_not_finite_is_named(contest: Contest, tmp_path: Path) -> None:
+    trials = grid(["sgd"], [1e-2], 2)
+    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
+
+    def spoil(saved: Checkpoint) -> None:
+        saved.tensors["parameters"]["mlp.0.weight"][1, 0, 0] = torch.inf
+
+    _rewritten(tmp_path, spoil)
+    with pytest.raises(NotFiniteError, match=r"step-\d+: mlp.0.weight holds numbers that are not finite"):
+        next(iter(engines.stack(trials, contest.training, Keep(tmp_path))))
+
+
+def test_a_run_that_has_diverged_may_be_saved_and_stays_diverged(contest: Contest, tmp_path: Path) -> None:
+    trials = grid(["sgd"], [1e-2, 1e30], 1)
+    whole = bare(engines.stack(trials, contest.training))
+    assert [outcome.diverged for outcome in whole] == [False, True]
+    assert bare(engines.stack(trials, contest.training, Keep(tmp_path, after(1)))) == []  # before a loss shows it
+    assert bare(engines.stack(trials, contest.training, Keep(tmp_path))) == whole
+
+
+def test_the_saved_stack_of_another_race_is_refused(contest: Contest, tmp_path: Path) -> None:
+    trials = grid(["sgd"], [1e-2], 2)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text(f"seed: {name}\n")
+        list(engines.stack(trials, contest.training, Keep(tmp_path / name, after(3))))
+    shutil.rmtree(tmp_path / "b" / "stack")
+    shutil.copytree(tmp_path / "a" / "stack", tmp_path / "b" / "stack")
+    assert Keep(tmp_path / "a").load() is not None
+    with pytest.raises(DlkitError, match="is of another race"):
+        Keep(tmp_path / "b").load()
+
+
+def test_a_saved_stack_of_another_model_is_refused(contest: Contest, tmp_path: Path) -> None:
+    trials = grid(["sgd"], [1e-2], 2)
+    list(engines.stack(trials, contest.training, Keep(tmp_path, after(3))))
+
+    def spoil(saved: Checkpoint) -> None:
+        saved.tensors["parameters"]["mlp.0.weight"] = torch.zeros(2, 3, 3)
+
+    _rewritten(tmp_path, spoil)
+    with pytest.raises(DlkitError, match="other parameters"):
+        next(iter(engines.stack(trials, contest.training, Keep(tmp_path))))
+
+
 def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(keeping.time, "monotonic", lambda: now[0])
@@ -92,7 +149,7 @@ def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Monke
     assert not keep.due()
     now[0] = keeping.SECONDS + 1
     assert keep.due()
-    monkeypatch.setattr(keeping.checkpoint, "save", lambda folder, state: now.__setitem__(0, now[0] + 2.0))
+    monkeypatch.setattr(keeping.checkpoint, "save_checkpoint", lambda folder, state: now.__setitem__(0, now[0] + 2.0))
     keep.save(keeping.Checkpoint(3, {}, {}))
     now[0] += keeping.SECONDS + 1  # saving took 2 s
     assert not keep.due()

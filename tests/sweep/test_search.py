@@ -59,7 +59,7 @@ def test_draws_depend_on_the_seed_only_and_keep_to_the_budget() -> None:
     ranges = {"momentum": [Range("weight_decay", 1e-6, 1e-1)], "adam": [Range("weight_decay", 1e-6, 1e-1)]}
     lr = Range("lr", 1e-4, 1.0)
     trials = search.random_trials(ranges, lr, 40, 3, 2)
-    assert trials == search.random_trials(ranges, lr, 40, 3, 2) != search.trials(ranges, lr, 40, 4, 2)
+    assert trials == search.random_trials(ranges, lr, 40, 3, 2) != search.random_trials(ranges, lr, 40, 4, 2)
     assert len(trials) == len(set(trials)) == 2 * 40 * 2
     settings = {name: [c.setting for c in trials if c.optimizer == name and c.seed == 0] for name in ranges}
     assert settings["momentum"] == settings["adam"]

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlkit import recipe
-from dlkit.cli.console import Output, json_text
+from dlkit.cli.console import Output
 from dlkit.cli.doctor import view
 from dlkit.cli.options import DataDir, Device, Json, Quiet
 from dlkit.doctor.registry import ALL, BENCHMARKS, CHECKS, Entry
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import require_target, write_text
+from dlkit.strict_json import json_text
 
 if TYPE_CHECKING:
     from dlkit.doctor.finding import Examined
 
 
-def doctor(
+def doctor_command(
     check: Annotated[
         bool, typer.Option("--check", help="Compare what dlkit computes here with twins in bare torch.")
     ] = False,
@@ -60,10 +61,10 @@ def doctor(
         require_target("--report", report, (".json",))
 
     from dlkit.doctor import machine
-    from dlkit.train import machine as settings
+    from dlkit.train.device import pick_device
 
     output = Output(as_json, quiet)
-    place = settings.pick_device(device)
+    place = pick_device(device)
     found = machine.describe(place)
     if not chosen:
         output.emit(found, found["device"], lambda: view.machine(found))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dlkit.data.class_spelling import quoted
 from dlkit.data.images.decoding import SUFFIXES
 from dlkit.data.split_names import HINT, one_each, split_of_folder
 from dlkit.errors import DlkitError
@@ -155,7 +156,9 @@ def _scan(folder: Path, classes: tuple[str, ...], tally: Tally, advance: Callabl
     examples: Examples = []
     for entry in _subfolders(folder):
         if entry.name not in classes:
-            raise DlkitError(f"{entry}: the class {entry.name!r} is not in train", f"classes: {', '.join(classes)}")
+            raise DlkitError(
+                f"{entry}: the class {quoted(entry.name)} is not in train", f"classes: {', '.join(classes)}"
+            )
         own = Tally()
         files = sorted(_image_files(entry, own))
         if not files:

@@ -12,6 +12,7 @@ import torch
 
 from dlkit.annotations import Side
 from dlkit.data import store
+from dlkit.data.class_spelling import remarks_on
 from dlkit.data.dataset import Dataset, Split, imagenet_statistics
 from dlkit.data.images.class_folders import Examples, class_files
 from dlkit.data.images.encoded import Cached, Files, Source
@@ -57,7 +58,7 @@ def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cac
     else:
         examples, classes, tally = class_files(root, known is None)
         found, left_out = _from_folders(examples, size), tally.left_out
-        taken = tally.line(root, classes)
+        taken, remarks = tally.line(root, classes), remarks_on(str(root), classes)
     splits: dict[str, Split] = {}
     for name, (source, labels) in found.items():
         inputs: Any = Cached(source, Path(cache)) if cache is not None else source

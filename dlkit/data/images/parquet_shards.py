@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dlkit.data.class_spelling import remarks_on
 from dlkit.data.images.decoding import DamagedImageError, decoded
 from dlkit.data.images.shard_labels import ShardLabels, classes_of, labels_of, places_of
 from dlkit.data.images.stream_order import mixed_order, randomness
@@ -165,6 +166,7 @@ def read_shards(
     classes = classes_of(labels, remarks, complete)
     if complete and len(classes) < 2:
         raise DlkitError(f"{groups['train'][0].parent}: only one class, {', '.join(map(repr, classes))}")
+    remarks += remarks_on(str(next(iter(groups.values()))[0].parent), classes)
     number = {name: place for place, name in enumerate(classes)}
     result: dict[str, Any] = {}
     for split, columns in labels.items():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.data.class_spelling import quoted
 from dlkit.errors import DlkitError
 
 _MOST_CLASSES = 1_000_000  # of numbers without names: more are no classes
@@ -101,7 +102,7 @@ def places_of(column: ShardLabels, classes: tuple[str, ...], number: Mapping[str
     if (places < 0).any():
         row = int((places < 0).argmax())
         raise DlkitError(
-            f"{column.file}: the class {names[column.numbers[row]]!r} is not in train",
+            f"{column.file}: the class {quoted(names[column.numbers[row]])} is not in train",
             f"classes: {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}",
         )
     return places

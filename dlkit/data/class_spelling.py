@@ -1,0 +1,59 @@
+"""Names of classes that a reader would take for one name, though a computer tells them apart."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)(inity)?", re.IGNORECASE)
+# Beside the characters of category Cf (soft hyphen, zero-width space, byte-order mark, marks of writing direction, ...)
+# these show nothing: the grapheme joiner, the fillers of Hangul, Khmer's inherent vowels, Mongolian and other variation
+# selectors, the blank of Braille (Unicode, Default_Ignorable_Code_Point).
+_INVISIBLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number as programs write it."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def visible(text: str) -> str:
+    """The text without the characters that show nothing, and without spaces around it."""
+    shown = (x for x in text if x.isspace() or unicodedata.category(x) not in ("Cf", "Cc"))
+    return _INVISIBLE.sub("", "".join(shown)).strip()
+
+
+def look_alikes(names: Iterable[str]) -> list[list[str]]:
+    """Groups of different names that look alike, each sorted.
+
+    Case, the width of spaces, invisible characters, the coding of accents and the zeros of a number do not count.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        groups.setdefault(_appearance(name), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def quoted(name: str) -> str:
+    """The name in quotes, with what cannot be seen in it written as \\u200b is."""
+    plain = visible(name) == name.strip(" ") and unicodedata.is_normalized("NFC", name)
+    return repr(name) if plain else ascii(name)
+
+
+def remarks_on(what: str, names: Iterable[str], most: int = 4) -> list[str]:
+    """A line for the user for each group of classes that look alike; `what` has them."""
+    lines: list[str] = []
+    for group in look_alikes(names):
+        rest = f" and {len(group) - most} more" if len(group) > most else ""
+        lines.append(
+            f"{what}: {', '.join(map(quoted, group[:most]))}{rest} are {len(group)} classes, as they are written"
+        )
+    return lines
+
+
+def _appearance(name: str) -> str:
+    text = " ".join(unicodedata.normalize("NFKC", visible(name)).casefold().split())
+    return str(float(text)) if is_number(text) else text

@@ -1,0 +1,207 @@
+"""Decide what a recipe leaves at `auto`: precision, layout, compiling, CUDA graph. By the hardware, then by the clock.
+
+A decision is made once, before the first step, and written into the run's recipe, so that a resumed or repeated run
+takes the same. It asks for a clear win (`CLEAR_WIN`), so that noise does not flip it.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlkit.errors import RequestError
+from dlkit.train import rng
+from dlkit.train.forward_backward import WARM_UP, ForwardBackward, Pass
+from dlkit.train.interfaces import Task
+from dlkit.train.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
+from dlkit.train.settings import TrainSettings
+
+DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
+CLEAR_WIN = 1.15
+SMALL = 3e-3  # seconds
+MEASURED_FROM = 100  # steps: a shorter run is over before the measurement, of about ten, has repaid itself
+GRAPH_FROM = 200  # steps: of a run that is over before a CUDA graph, which takes a second to choose, has repaid itself
+# Compiling gains 1.1-1.4x and costs 25-60 s on a CPU, so it repays itself from about ten minutes on.
+COMPILE_FROM_SECONDS = {"cpu": 900.0, "cuda": 300.0}
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile finds what it needs here: a C++ compiler for the CPU, triton for CUDA."""
+    if device.type == "cpu":
+        return any(shutil.which(name) for name in ("g++", "clang++"))
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return has_triton() and torch.cuda.get_device_capability(device) >= (7, 0)
+    return False
+
+
+def choose_layout(settings: TrainSettings, model: nn.Module, device: torch.device) -> TrainSettings:
+    """The settings with the layout decided: CPUs convolve faster with channels last, tensor cores at 16 bits.
+
+    Raises:
+        RequestError: a layout is asked for that the model has no use for.
+    """
+    convolves = any(parameter.dim() == 4 for parameter in model.parameters())
+    if settings.channels_last == "on" and not convolves:
+        raise RequestError("train.channels_last is on, and the model has no convolutions", "train.channels_last=auto")
+    if settings.channels_last != "auto":
+        return settings
+    on = convolves and (device.type == "cpu" or (device.type == "cuda" and settings.precision != "fp32"))
+    return dataclasses.replace(settings, channels_last="on" if on else "off")
+
+
+def resolve_auto(
+    settings: TrainSettings, model: nn.Module, task: Task, batch: Any, device: torch.device, steps: int
+) -> TrainSettings:
+    """The settings without `auto`.
+
+    Args:
+        settings: as the recipe has them, after `layout`.
+        model: on the device and in its layout; it is left as it is.
+        task: gives the loss.
+        batch: a typical batch, on the device.
+        device: to train on.
+        steps: length of the run.
+
+    Raises:
+        RequestError: compilation is asked for where there is no compiler.
+    """
+    if settings.compile == "on" and not can_compile(device):
+        raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=off")
+    seconds: dict[str, float] = {}
+    if settings.precision == "auto":
+        choice, others = "fp32", faster_precisions(device)
+        if others and steps >= MEASURED_FROM:
+            seconds = step_seconds(model, task, batch, device, ("fp32", *others))
+            for other in others:
+                if other in seconds and seconds[choice] > CLEAR_WIN * seconds[other]:
+                    choice = other
+        settings = dataclasses.replace(settings, precision=choice)
+    settings = dataclasses.replace(settings, precision=supported_precision(settings.precision, device))
+    if settings.cuda_graph == "auto":
+        worth = False
+        if device.type == "cuda" and steps >= GRAPH_FROM:
+            precision = settings.precision
+            if precision not in seconds:
+                seconds = step_seconds(model, task, batch, device, (precision,))
+            replayed = replay_seconds(model, task, batch, device, precision)
+            if replayed is not None and seconds[precision] > CLEAR_WIN * replayed:
+                worth, seconds[precision] = True, replayed  # what is left for compiling to gain from
+        settings = dataclasses.replace(settings, cuda_graph="on" if worth else "off")
+    if settings.compile == "auto":
+        threshold = COMPILE_FROM_SECONDS.get(device.type, float("inf"))
+        worth = False
+        if can_compile(device) and steps * 0.5 > threshold / 10:  # no run of so few steps gets there
+            precision = settings.precision
+            seconds = seconds or step_seconds(model, task, batch, device, (precision,))
+            worth = steps * seconds[precision] > threshold
+        settings = dataclasses.replace(settings, compile="on" if worth else "off")
+    return settings
+
+
+def step_seconds(
+    model: nn.Module, task: Task, batch: Any, device: torch.device, precisions: Sequence[str], enough: float = 1.5
+) -> dict[str, float]:
+    """Time of a forward and backward pass at each precision, on a copy of the model.
+
+    The precisions take turns, and the least of three to six times behind one that warms up counts: whatever else the
+    machine does can only add to it, so that a busy machine decides as a quiet one does. Passes of a small model are all
+    overhead, which no format makes shorter: if the first precision takes less than `SMALL`, the others are left out,
+    and so are those whose loss is not finite. Random generators stay as they were.
+    """
+    generators = rng.get_states(device)
+    twin = copy.deepcopy(model).train()
+    times: dict[str, list[float]] = {precision: [] for precision in precisions}
+    losses: dict[str, torch.Tensor] = {}
+    rounds = 0
+    while rounds < 4 or (rounds < 7 and sum(map(sum, times.values())) < enough):
+        for precision, spent in times.items():
+            set_matmul_precision(precision)
+            started = _now(device)
+            with autocast(precision, device):
+                loss, _ = task.forward(twin, batch)
+            loss.backward()
+            spent.append(_seconds(started, _now(device)))
+            losses[precision] = loss.detach()
+            twin.zero_grad(set_to_none=True)
+        rounds += 1
+        first = precisions[0]
+        if rounds == 4 and min(times[first][1:]) < SMALL:
+            times = {first: times[first]}
+    set_matmul_precision("fp32")
+    rng.set_states(*generators, device)
+    finite = {precision for precision in times if math.isfinite(losses[precision].item())}
+    return {precision: min(spent[1:]) for precision, spent in times.items() if precision in finite | {precisions[0]}}
+
+
+def _now(device: torch.device) -> Any:
+    """A point in time, on the device's own clock where it has one."""
+    if device.type != "cuda":
+        return time.perf_counter()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record()
+    return event
+
+
+def _seconds(first: Any, last: Any) -> float:
+    """Between two points in time; waits for the last."""
+    if isinstance(first, float):
+        return last - first
+    last.synchronize()
+    return first.elapsed_time(last) / 1e3
+
+
+def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.device, precision: str) -> float | None:
+    """Wall time of a pass replayed from a CUDA graph, on a copy of the model; None if it waits for the device.
+
+    Random generators stay as they were.
+    """
+    generators = rng.get_states(device)
+    twin = copy.deepcopy(model).train()
+    set_matmul_precision(precision)
+
+    def forward(batch: Any) -> Pass:
+        with autocast(precision, device):
+            return task.forward(twin, batch)
+
+    if _waits(lambda: forward(batch)[0].backward()):
+        set_matmul_precision("fp32")
+        rng.set_states(*generators, device)
+        return None
+    made = ForwardBackward(forward, forward, len(batch[0]), list(twin.parameters()), captures=True)
+    spent: list[float] = []
+    for _ in range(WARM_UP + 6):
+        twin.zero_grad(set_to_none=True)
+        started = _now(device)
+        made(batch, 1.0)
+        spent.append(_seconds(started, _now(device)))
+    set_matmul_precision("fp32")
+    rng.set_states(*generators, device)
+    return min(spent[WARM_UP + 1 :])
+
+
+def _waits(body: Callable[[], None]) -> bool:
+    """Whether a body waits for CUDA, which a graph cannot."""
+    mode = torch.cuda.get_sync_debug_mode()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says of the mode itself that it is a prototype
+            torch.cuda.set_sync_debug_mode("error")
+        body()
+    except RuntimeError as error:
+        if "synchronizing" not in str(error):
+            raise
+        return True
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)
+    return False

@@ -1,0 +1,64 @@
+"""How much memory a training step takes at least: refused before it is asked for, where it cannot be had."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlkit import memory
+from dlkit.train import rng
+from dlkit.train.precision import reduced_precision
+from dlkit.train.training import Training
+
+# Batches of no more examples than this are common, and are not measured.
+_COMMON = 256
+
+
+def parameter_bytes(training: Training) -> int:
+    """Weights, gradients, the optimizer's moments and the moving average."""
+    weights = sum(p.numel() * p.element_size() for p in training.model.parameters())
+    state_bytes = getattr(training.optimizer, "state_bytes", lambda: 0)  # which those of torch do not have
+    return (2 + (training.settings.ema is not None)) * weights + state_bytes()
+
+
+def activation_bytes(training: Training, model: nn.Module, batch: Any) -> int:
+    """What the forward pass of a batch keeps for the backward pass. Random generators stay as they were."""
+    own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    before = rng.device_state(training.device)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
+        training.task.forward(model, batch)
+    rng.set_device_state(training.device, before)
+    return sum(kept.values())
+
+
+def require_step_fits(training: Training) -> None:
+    """Raise DlkitError if a step cannot fit into memory, as one example of a large batch shows."""
+    batches: Any = training.batches
+    needed = parameter_bytes(training)
+    if batches.batch_size > _COMMON:
+        few = copy.copy(batches)
+        few.batch_size = 1
+        if hasattr(few, "workers"):
+            few.workers = 0
+        example = next(iter(few.epoch(0)))
+        # a mean over one example is no mean to a batch norm in training mode
+        each = activation_bytes(training, copy.deepcopy(training.model).eval(), example)
+        reduced = training.settings.precision not in ("fp32", "tf32") and reduced_precision(training.device) is not None
+        needed += each * batches.batch_size // (2 if reduced else 1)
+    memory.require(
+        needed,
+        f"a step on {batches.batch_size:,} examples",
+        "use a smaller data.batch_size (with train.accumulate for the same step), or a smaller model",
+        str(training.device),
+    )

@@ -1,0 +1,99 @@
+"""The state of every random generator that a run may draw from: saved with it, restored on resume.
+
+Generators are saved by role: those of Python, NumPy and torch's CPU, and that of the training device, whichever it is.
+So a run can go on on another device; what is drawn there (dropout, augmentation) is the same only if the device is of
+the same kind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def get_states(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(tensors, JSON values) that hold the state of python's, numpy's and torch's generators, and of the device's."""
+    tensors = {"torch": torch.get_rng_state()}
+    version, numbers, gauss = random.getstate()
+    kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
+    tensors["python"] = torch.tensor(numbers, dtype=torch.int64)
+    tensors["numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
+    values = {
+        "python": [version, gauss],
+        "numpy": [str(kind), int(position), int(has_gauss), float(cached)],
+        "device": _name(device),
+    }
+    if device.type != "cpu":
+        tensors["device"] = device_state(device)
+    return tensors, values
+
+
+def set_states(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> None:
+    """Go on drawing where `capture` was called: on a device of another kind, from a seed made of the CPU's state."""
+    version, gauss = values["python"]
+    random.setstate((version, tuple(tensors["python"].tolist()), gauss))
+    kind, position, has_gauss, cached = values["numpy"]
+    np.random.set_state((kind, tensors["numpy"].numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(tensors["torch"])
+    if device.type == "cpu":
+        return
+    state = tensors.get("device")
+    if state is None:  # an earlier dlkit saved those of all CUDA devices, by their index
+        state = tensors.get(f"cuda.{device.index or 0}", tensors.get("cuda.0"))
+    if state is not None and values.get("device", "cuda").partition(":")[0] == device.type:
+        set_device_state(device, state)
+    else:
+        seed = hashlib.sha256(tensors["torch"].numpy().tobytes()).digest()
+        _generator_of(device).manual_seed(int.from_bytes(seed[:6], "little"))
+
+
+def note_of_move(values: dict[str, Any], device: torch.device) -> str | None:
+    """What is to be said about a state that was captured on another device than `device`; None if nothing."""
+    before, here = str(values.get("device", _name(device))), _name(device)  # an earlier dlkit did not say where it was
+    if before == here:
+        return None
+    if before.partition(":")[0] == device.type:
+        return f"this run was on {before} and goes on on {here}, with the same random numbers"
+    return (
+        f"this run was on {before} and goes on on {here}: what is drawn there (dropout, augmentation) and the last"
+        " bits of sums are others"
+    )
+
+
+def device_state(device: torch.device) -> Tensor:
+    """The state of the generator that a device draws from, as bytes on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.get_rng_state(device)
+    return torch.mps.get_rng_state() if device.type == "mps" else torch.get_rng_state()
+
+
+def set_device_state(device: torch.device, state: Tensor) -> None:
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state, device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(state)
+    else:
+        torch.set_rng_state(state)
+
+
+def _generator_of(device: torch.device) -> torch.Generator:
+    if device.type == "mps":
+        return torch.mps._get_default_mps_generator()
+    torch.cuda.init()  # which makes the generators
+    return torch.cuda.default_generators[device.index or 0]
+
+
+def _name(device: torch.device) -> str:
+    """`cpu`, `cuda:0`: with the index that a device without one has."""
+    return f"cuda:{device.index or 0}" if device.type == "cuda" else device.type

@@ -1,0 +1,56 @@
+"""Draw a run's learning curves from its metrics.jsonl, and a confusion matrix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dlkit.plotting import BLUE, GREEN, VERMILION, axes, save, writable
+
+_COLOURS = {"train": BLUE, "val": VERMILION, "test": GREEN}
+_NAMED, _COUNTED = 60, 20  # classes up to which a matrix shows their names, and the counts in its cells
+
+
+def plot_learning_curves(metrics: Path, target: Path, title: str) -> None:
+    """Write an SVG with the loss, the accuracy and the learning rate over steps."""
+    records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    figure, (losses, accuracies, rates) = axes(9.5, 3.2, columns=3)
+    for axis, name, label in ((losses, "loss", "loss (nats)"), (accuracies, "accuracy", "accuracy")):
+        for split, colour in _COLOURS.items():
+            key = f"{split}/{name}"
+            points = [(r["step"], r[key]) for r in records if r.get(key) is not None]
+            if points:
+                axis.plot(*zip(*points, strict=True), color=colour, label=split, linewidth=1.2)
+                axis.legend(frameon=False)
+        axis.set_title(label)
+    points = [(r["step"], r["lr"]) for r in records if "lr" in r]
+    if points:
+        rates.plot(*zip(*points, strict=True), color="#555555", linewidth=1.2)
+    rates.set_title("learning rate")
+    for axis in (losses, accuracies, rates):
+        axis.set_xlabel("step")
+    figure.suptitle(title)
+    save(figure, target)
+
+
+def plot_confusion_matrix(matrix: Any, classes: tuple[str, ...], target: Path, title: str) -> None:
+    """Write an SVG of a (K, K) confusion matrix: rows are true classes, shaded by their share of the row."""
+    counts = matrix.numpy()
+    shares = counts / counts.sum(1, keepdims=True).clip(min=1)
+    side = 2.5 + 0.35 * min(len(classes), _NAMED)
+    figure, axis = axes(side, side)
+    axis.grid(visible=False)
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    names = [writable(name) for name in classes] if len(classes) <= _NAMED else []
+    axis.set_xticks(range(len(names)), names, rotation=0 if max(map(len, classes)) < 3 else 90)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xlabel("predicted class")
+    axis.set_ylabel("true class")
+    axis.set_title(title)
+    if len(classes) <= _COUNTED:
+        for row, column in zip(*counts.nonzero(), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axis.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour, fontsize=8)
+    figure.colorbar(image, label="share of the true class", shrink=0.8)
+    save(figure, target)
