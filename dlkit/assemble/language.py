@@ -156,7 +156,7 @@ class CorpusData(LanguageData):
         return found
 
     def objective(self, loss: nn.Module) -> CausalLM:
-        """What is learned. Bits a byte are measured where the tokens of what is evaluated give back every byte."""
+        """What is learned. Bits per byte are measured where the tokens of what is evaluated give back every byte."""
         if self.task == "masked-lm":
             return MaskedLM(loss)
         why = self.inexact
@@ -168,7 +168,7 @@ class CorpusData(LanguageData):
 
     @property
     def inexact(self) -> str | None:
-        """Why bits a byte would not be the length of a description of the text, or None where they are."""
+        """Why bits per byte would not be the length of a description of the text, or None where they are."""
         if not self.tokenizer.byte_level:
             return "the tokens do not stand for bytes"
         for split in self._measured:

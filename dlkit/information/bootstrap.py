@@ -1,4 +1,4 @@
-"""Intervals of a rate, such as bits a byte, over a series whose neighbours depend on each other.
+"""Intervals of a rate, such as bits per byte, over a series whose neighbours depend on each other.
 
 Resampling single values would take neighbours for independent and make the interval too narrow, so whole blocks are
 drawn: the circular block bootstrap (Politis & Romano 1992), with blocks of the length that suits the series' own

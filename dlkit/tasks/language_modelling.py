@@ -122,7 +122,7 @@ class LanguageMeter:
             self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
 
     def metrics(self) -> dict[str, float]:
-        """Loss in nats a token, perplexity e^loss, accuracy, and bits a byte of text where tokens stand for bytes.
+        """Loss in nats per token, perplexity e^loss, accuracy, and bits per byte of text where tokens stand for bytes.
 
         Raises NotFiniteError if any token's logits were NaN or infinite.
         """
@@ -132,7 +132,7 @@ class LanguageMeter:
         loss = nats / max(tokens, 1)
         metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": right / max(tokens, 1)}
         if bytes_:
-            # bits a byte = sum of -log2 P(token) / bytes of text
+            # bits per byte = sum of -log2 P(token) / bytes of text
             metrics["bits_per_byte"] = nats / math.log(2) / bytes_
         return metrics
 

@@ -36,7 +36,9 @@ def entropy_command(
         Path | None, typer.Argument(metavar="FILE", help="What to measure (default: standard input).")
     ] = None,
     symbols: Annotated[Symbols, typer.Option(help="What a stream is made of.")] = Symbols.bytes,
-    order: Annotated[int, typer.Option(min=0, help="Symbols before each one that are taken as known.")] = 0,
+    order: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Symbols before each one that are taken as known.")
+    ] = 0,
     base: Annotated[
         str, typer.Option("--base", metavar="BASE", help="2 for bits, e for nats, 10, or any number above 1.")
     ] = "2",
@@ -46,7 +48,7 @@ def entropy_command(
         typer.Option("--prequential", help="Also the length of a code that learns as it goes."),
     ] = False,
     p: Annotated[
-        str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file (one a line) or -.")
+        str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file (one per line) or -.")
     ] = None,
     q: Annotated[str | None, typer.Option("--q", metavar="NUMBERS", help="Another one, to compare p with.")] = None,
     counts: Annotated[bool, typer.Option("--counts", help="The numbers are counts; reads `uniq -c`.")] = False,
@@ -81,10 +83,12 @@ def entropy_command(
     """Measure entropy, cross-entropy, KL divergence and codes.
 
     Without --p the bytes (or characters, words, lines) of a stream are counted; -q prints their entropy. With --model a
-    GPT predicts them, and -q prints bits a byte.
+    GPT predicts them, and -q prints bits per byte; the record has their interval (a block bootstrap), bits per token,
+    the ideal code length and the size of the model. --tokens colours a terminal, and is a record per token in a pipe.
 
-    A file of --p or --q has a distribution a line, or one number a line, with or without a label. Lines as `uniq -c`
-    writes them, a count aligned to the right, one space and the symbol, are one distribution, whatever the symbols.
+    A file of --p or --q has a distribution per line, or a number per line, with or without a label. Lines as `uniq -c`
+    writes them (a count aligned to the right, one space, the symbol) are one distribution, whatever the symbols. How
+    the input was understood is said on stderr and in the record's `form`.
 
     \b
     Examples:

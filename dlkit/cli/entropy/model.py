@@ -1,4 +1,4 @@
-"""`dlkit entropy FILE --model RUN`: the cross-entropy of a text under a GPT, in bits a byte and bits a token."""
+"""`dlkit entropy FILE --model RUN`: the cross-entropy of a text under a GPT, in bits per byte and bits per token."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Measured:
         stride: tokens between two windows; None for context.
         totals: what else to measure of the text on its way.
         alternatives: of each token, to tell; 0 for none, and then no ranks either.
-        silent: show no progress, and fail where there are no bits a byte to tell.
+        silent: show no progress, and fail where there are no bits per byte to tell.
 
     Raises:
         RequestError: context or stride do not fit.
@@ -151,11 +151,11 @@ class Measured:
         return str(self.file or "standard input")
 
     def _leave_out(self, why: str) -> None:
-        """Bits a byte make no sense: tokens that do not give the text back are no description of it."""
+        """Bits per byte make no sense: tokens that do not give the text back are no description of it."""
         if self.silent:
             raise DlkitError(
-                f"{self._name} has no bits a byte under {self.reader.path}: {why}",
-                "without -q the record has bits a token, which hold for this tokenizer alone",
+                f"{self._name} has no bits per byte under {self.reader.path}: {why}",
+                "without -q the record has bits per token, which hold for this tokenizer alone",
             )
         self.inexact = why
 
@@ -184,7 +184,7 @@ class Measured:
             }
 
     _place = (0, 0)  # tokens and bytes before the next record
-    inexact: str | None = None  # why there are no bits a byte
+    inexact: str | None = None  # why there are no bits per byte
 
     def record(self) -> dict[str, Any]:
         """What was measured, in bits and bytes."""
@@ -216,7 +216,7 @@ class Measured:
                     else f"predicted from {tokenizer.engine.id_to_token(separator)}"
                 ),
                 "bytes": "of the input as it is"
-                + ("; what is not UTF-8 is a token a byte" if tokenizer.byte_level else ""),
+                + ("; each byte that is not UTF-8 is a token" if tokenizer.byte_level else ""),
                 "precision": "float32",
             },
             "interval": None

@@ -66,7 +66,7 @@ def eval_command(
 ) -> None:
     """Evaluate a run: loss, accuracy, calibration, classes.
 
-    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the accuracy. --ood adds a record for
+    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the main metric. --ood adds a record for
     each set of data that the model was not trained on: how well four scores tell it from the test data. --glue takes
     several runs (RUN RUN ... KEY=VALUE) and adds the benchmark's score, if no task is missing; -q prints that.
 
@@ -75,7 +75,7 @@ def eval_command(
       dlkit train digits-mlp | dlkit eval -
       dlkit eval runs/digits-mlp-1 --confusion matrix.svg
       dlkit eval runs/glue-bert-* --glue
-      dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise --histogram scores.svg
+      dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise
     """
     require_figure("--confusion", confusion)
     require_figure("--histogram", histogram)
