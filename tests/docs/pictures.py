@@ -20,6 +20,7 @@ import tempfile
 import termios
 from collections.abc import Iterator
 from pathlib import Path
+from string import ascii_lowercase
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ROOT / ".github" / "images"
@@ -93,25 +94,26 @@ def draw_terminal(target: Path) -> None:
     console.save_svg(str(target), title="", unique_id="dlkit")
 
 
-def dlkit(*arguments: str) -> str:
-    """What a command prints, in this folder."""
+def dlkit(*arguments: str, folder: str) -> str:
+    """What a command prints, in a folder."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run([*DLKIT, *arguments], check=True, env=environment, stdout=subprocess.PIPE, text=True)
+    result = subprocess.run(
+        [*DLKIT, *arguments], check=True, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True
+    )
     return result.stdout.strip()
 
 
-def draw_page(target: Path, run: str) -> None:
+def draw_page(target: Path, folder: str, run: str) -> None:
     """The head of a small GPT with the highest score of induction, on a text that repeats; one token is pointed at."""
     from playwright.sync_api import sync_playwright
 
-    options = ("--measure", "induction", "-q", "--html")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_file = Path(folder, "heads.html")
-        layer, head = dlkit("inspect-attention", run, TEXT, *options, str(page_file)).split(".")
+    options = ("--measure", "induction", "--random-from", ascii_lowercase, "-q", "--html", "heads.html")
+    layer, head = dlkit("inspect-attention", run, TEXT, *options, folder=folder).split(".")
+    with sync_playwright() as playwright:
         flags = ["--headless", "--no-sandbox", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags, headless=True)
-        page = browser.new_page(viewport={"width": 1200, "height": 660}, color_scheme="light")
-        page.goto(page_file.as_uri())
+        page = browser.new_page(viewport={"width": 1010, "height": 560}, color_scheme="light")
+        page.goto(Path(folder, "heads.html").as_uri())
         page.wait_for_selector("html[data-ready]")
         page.select_option("#measure", "induction")
         page.click(f'[data-layer="{layer}"][data-head="{head}"]')
@@ -124,8 +126,8 @@ def draw_page(target: Path, run: str) -> None:
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     draw_terminal(folder / "train.svg")
-    with tempfile.TemporaryDirectory() as runs:
-        draw_page(folder / "attention.png", dlkit("train", "repeats-gpt", "-q", "--run-dir", f"{runs}/repeats-gpt-1"))
+    with tempfile.TemporaryDirectory() as temporary:
+        draw_page(folder / "attention.png", temporary, dlkit("train", "repeats-gpt", "-q", folder=temporary))
 
 
 if __name__ == "__main__":
