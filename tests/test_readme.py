@@ -12,6 +12,7 @@ import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -139,6 +140,32 @@ def test_headers_say_what_a_recipe_needs_and_reaches() -> None:
         assert not measured or "n = " in " ".join(result), path
         for name in re.findall(r"dlkit download (\w+)", needs):
             assert name in SETS or name in GROUPS, path
+
+
+INLINE = sorted({
+    code
+    for page in PAGES
+    for code in re.findall(r"(?<!`)`(dlkit [a-z][^`\n]+)`", page.read_text(encoding="utf-8").replace("\\|", "|"))
+})  # fmt: skip
+
+
+def test_commands_in_the_text_can_be_given() -> None:
+    """Commands that are named outside the blocks: their options exist, and recipes take what is set in them."""
+    from typer.main import get_command
+
+    from dlkit import recipe
+    from dlkit.cli.app import app
+
+    group: Any = get_command(app)
+    for code in INLINE:
+        for part in re.split(r" \| | && ", code):
+            program, name, *words = shlex.split(part)
+            assert program == "dlkit" and name in group.commands, code
+            options = {option for parameter in group.commands[name].params for option in parameter.opts}
+            assert {word for word in words if re.match("--?[a-z]", word)} <= options, code
+            if name == "train" and words and words[0] in recipe.shipped():
+                settings = [word for word in words[1:] if re.match(r"[a-z_.]+=(?!\.)", word)]
+                recipe.load(words[0], [word for word in settings if "$" not in word])
 
 
 def test_python_example_is_that_of_the_package() -> None:

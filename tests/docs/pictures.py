@@ -59,7 +59,7 @@ def screens(written: str) -> Iterator[list[str]]:
     """The screen whenever it is about to be redrawn, and at the end: lines with their colours."""
     screen, row, drawn = [""], 0, False
     for part in MOVES.split(written):
-        if part.endswith("A") and part.startswith("\x1b[") and drawn:
+        if part == "\x1b[2K" and drawn:
             yield list(screen)
             drawn = False
         if part == "\n":
