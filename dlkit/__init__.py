@@ -1,3 +1,79 @@
-"""dlkit: deep learning from the shell. Models, losses, optimizers and data sets as composable commands."""
+"""dlkit: deep learning from the shell, and from Python.
+
+    import dlkit
+
+    recipe = dlkit.load("digits-mlp", "train.epochs=3", "data.validation=0.1")
+    training = dlkit.train(recipe, run_dir="runs/first")
+    for event in training:
+        if isinstance(event, dlkit.Evaluated):
+            print(event.step, event.metrics["val/accuracy"])
+    run = training.result()
+    evaluation = dlkit.evaluate(run, split="test")
+    print(run.path, evaluation.metrics["accuracy"])
+
+Each function here does what the command of its name does, prints nothing, and raises the errors of `dlkit.errors`. Work
+that takes a while is returned as `Work`: an iterator of events with a result. Importing dlkit does not import torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlkit.app.evaluate import evaluate_run as evaluate
+    from dlkit.app.evaluation import Evaluation
+    from dlkit.app.events import Remark, Work
+    from dlkit.app.recipes import load_recipe as load
+    from dlkit.app.train import Prepared, Started, TrainedRun
+    from dlkit.app.train import train_recipe as train
+    from dlkit.errors import DlkitError, RecipeError, RequestError
+    from dlkit.recipe import Recipe
+    from dlkit.train.events import Checkpointed, Evaluated, Finished, StepDone
 
 __version__ = "0.1.0"
+__all__ = [
+    "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished", "Prepared", "Recipe", "RecipeError", "Remark",
+    "RequestError", "Started", "StepDone", "TrainedRun", "Work", "evaluate", "load", "train",
+]  # fmt: skip
+
+# Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
+_HOMES = {
+    "Checkpointed": "dlkit.train.events:Checkpointed",
+    "DlkitError": "dlkit.errors:DlkitError",
+    "Evaluated": "dlkit.train.events:Evaluated",
+    "Evaluation": "dlkit.app.evaluation:Evaluation",
+    "Finished": "dlkit.train.events:Finished",
+    "Prepared": "dlkit.app.train:Prepared",
+    "Recipe": "dlkit.recipe:Recipe",
+    "RecipeError": "dlkit.errors:RecipeError",
+    "Remark": "dlkit.app.events:Remark",
+    "RequestError": "dlkit.errors:RequestError",
+    "Started": "dlkit.app.train:Started",
+    "StepDone": "dlkit.train.events:StepDone",
+    "TrainedRun": "dlkit.app.train:TrainedRun",
+    "Work": "dlkit.app.events:Work",
+    "evaluate": "dlkit.app.evaluate:evaluate_run",
+    "load": "dlkit.app.recipes:load_recipe",
+    "train": "dlkit.app.train:train_recipe",
+}
+
+# The first import of a subpackage binds its name here, which would hide the function `train`: it is imported now, and
+# unbound. `from dlkit.train.loop import ...` works as ever.
+import_module("dlkit.train")
+delattr(sys.modules[__name__], "train")
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dlkit' has no attribute {name!r}")
+    module, _, attribute = home.partition(":")
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

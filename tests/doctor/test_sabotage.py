@@ -22,6 +22,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.tasks import classification
+from dlkit.train import precision as precision_module
 from dlkit.train import rng
 from dlkit.vectorized.stacked_runs import StackedRuns
 
@@ -108,7 +109,7 @@ def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: An
     only(monkeypatch, families, "FAMILIES", "mlp")
     monkeypatch.setattr(families, "precisions", lambda _: [precision])
     assert verdicts(families.check(bench)) == {"pass"}
-    monkeypatch.setattr("dlkit.train.precision.AUTOCAST", formats)
+    monkeypatch.setattr(precision_module, "AUTOCAST", formats)
     assert verdicts(families.check(bench)) == {"fail"}
 
 

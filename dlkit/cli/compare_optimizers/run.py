@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
+from dlkit.app.events import data_remarks
 from dlkit.cli.console import Output
-from dlkit.cli.evaluations import tell_taken
 from dlkit.cli.progress import preparing
 from dlkit.errors import RequestError
 from dlkit.processors import cores
@@ -78,7 +78,8 @@ class OnRecipe:
         with preparing(self.output.quiet):
             first = contest.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
         recorded(first.device, contest.dataset.sources)
-        tell_taken(contest.dataset.sources, self.output)
+        for remark in data_remarks(contest.dataset.sources):
+            self.output.remark(remark)
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not trials:
             return judged_by, iter(())
