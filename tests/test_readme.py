@@ -109,6 +109,27 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(found), target
 
 
+def test_pictures_are_small_and_of_no_machine() -> None:
+    svg, png = ROOT / ".github" / "images" / "train.svg", ROOT / ".github" / "images" / "attention.png"
+    assert svg.stat().st_size < 60_000 and png.stat().st_size < 200_000
+    text = re.sub(r"&#160;", " ", svg.read_text(encoding="utf-8"))
+    assert "dlkit train digits-resnet20" in text and "test/accuracy" in text
+    assert ">/" not in text, "a path of the machine that drew it"
+
+
+def test_a_terminal_is_read_as_it_looks() -> None:
+    """A live view of two lines that is redrawn and then taken away, and a result below it."""
+    pictures = script("pictures")
+    redrawn, gone = "\r\x1b[2K\x1b[1A\x1b[2K", "\r\x1b[2K\x1b[1A\x1b[2K\x1b[?25h"
+    written = f"start\r\n\x1b[?25lepoch 1\r\n\x1b[32mloss 2\x1b[0m{redrawn}epoch 2\r\nloss 1{gone}done\r\n"
+    screens = [[line for line in screen if line] for screen in pictures.screens(written)]
+    assert screens == [
+        ["start", "epoch 1", "\x1b[32mloss 2\x1b[0m"],
+        ["start", "epoch 2", "loss 1"],
+        ["start", "done"],
+    ]
+
+
 def script(name: str) -> ModuleType:
     """A program of tests/docs as a module."""
     spec = importlib.util.spec_from_file_location(name, ROOT / "tests" / "docs" / f"{name}.py")
