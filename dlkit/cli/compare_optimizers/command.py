@@ -39,11 +39,14 @@ def compare_optimizers_command(
     ] = None,
     overrides: Overrides = None,
     optimizers: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Who races.")
+        str, typer.Option(metavar="NAME,...", help="Which optimizers race.")
     ] = "sgd,momentum,adagrad,rmsprop,adam,adamw",
     lr: Annotated[str, typer.Option(metavar="LOW:HIGH:COUNT", help="Learning rates for each of them.")] = "1e-4:1:9",
     seeds: Annotated[
-        int, typer.Option(min=1, max=10**4, metavar="N", help="Runs of each, with weights and data order of their own.")
+        int,
+        typer.Option(
+            min=1, max=10**4, metavar="N", help="Runs of each setting, with weights and data order of their own."
+        ),
     ] = 5,
     steps: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, metavar="N", help="Steps of each run.")] = 500,
     trials: Annotated[
@@ -53,7 +56,7 @@ def compare_optimizers_command(
         list[str] | None,
         typer.Option("--search", metavar="OPTION=LOW:HIGH", help="Draw an option too, as in 1-beta2=1e-4:0.1."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Of the random trials.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Seed of the random trials.")] = 0,
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="Loss to judge by (default: the held-out one).")
     ] = None,
@@ -66,16 +69,16 @@ def compare_optimizers_command(
     allow_edge: Annotated[
         bool, typer.Option("--allow-edge", help="Let --assert rest on a best learning rate at the edge of those tried.")
     ] = False,
-    engine: Annotated[Engine, typer.Option(help="How the runs are run.")] = Engine.auto,
+    engine: Annotated[Engine, typer.Option(help="How the runs are computed.")] = Engine.auto,
     stack: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Runs at once of --engine stacked (default: the fastest).")
     ] = None,
     start: Annotated[str | None, typer.Option(metavar="X,Y", help="Where on a surface to start.")] = None,
     animate: Annotated[
-        Path | None, typer.Option(metavar="FILE.gif", help="Draw the ways over a surface as a GIF.")
+        Path | None, typer.Option(metavar="FILE.gif", help="Draw the paths over a surface as a GIF.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write runs, summary, figures and a page.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the finished runs in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the race in --out.")] = False,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Judge and draw the runs in a folder again.")
     ] = None,
@@ -83,7 +86,7 @@ def compare_optimizers_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Race optimizers: best learning rates, intervals over seeds, and who can be told apart.
+    """Race optimizers over learning rates and seeds.
 
     At each seed all optimizers start from the same weights and see the same data in the same order. Each is judged at
     its best learning rate of the same grid, on a tenth of the training data that is held out (or what the recipe holds

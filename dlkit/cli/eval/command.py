@@ -32,7 +32,7 @@ def eval_command(
     overrides: Overrides = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", metavar="SPLIT", help="test (default), val or train; all, as of other data."),
+        typer.Option("--split", metavar="SPLIT", help="test (default), val, train, or all (default for other data)."),
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
@@ -54,7 +54,7 @@ def eval_command(
     ] = False,
     views: Annotated[
         str | None,
-        typer.Option("--views", metavar="VIEWS", help="one, flip or flip_shift: of each image, to average over."),
+        typer.Option("--views", metavar="VIEWS", help="Views of each image to average over: one, flip or flip_shift."),
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",

@@ -86,7 +86,7 @@ def inspect_attention_command(
     seed: Annotated[
         int,
         typer.Option(
-            min=0, max=LARGEST_SEED, metavar="N", help="Of random tokens, shuffling, masks and the untrained twin."
+            min=0, max=LARGEST_SEED, metavar="N", help="Seed of random tokens, shuffling, masks and the untrained twin."
         ),
     ] = 0,
     device: Device = "auto",
