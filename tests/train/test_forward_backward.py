@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from dlkit import recipe
 from dlkit.assemble import assemble_training
+from dlkit.data.batch import ClassificationBatch, MaskedBatch
 from dlkit.errors import DlkitError
 from dlkit.train import forward_backward, loop
 from dlkit.train.checkpoint import Checkpoint
@@ -100,26 +101,26 @@ def ended(
     """The weights and generators at the end of a run, its metrics, its loop; with `stop`, of one resumed there."""
 
     def begun(resume: Checkpoint | None = None) -> tuple[Any, Any]:
-        job = assemble_training(
+        run = assemble_training(
             recipe.load("digits-resnet20", [*DIGITS, *overrides, "data.batch_size=256"]), device
         ).training
-        made = loop._Loop(job, None, resume)
+        made = loop._Loop(run, None, resume)
         made.passes = ForwardBackward(
-            job.forward,
-            job.compiled,
-            job.batches.batch_size,
+            run.forward,
+            run.compiled,
+            run.batches.batch_size,
             made.parameters,
             made.scaler,
-            accumulate=job.settings.accumulate,
+            accumulate=run.settings.accumulate,
             captures=captures,
         )
         captures_too = captures and made.scaler is None
         made.updates = OptimizerStep(
-            job.optimizer, made.parameters, made.passes, job.settings.clip_norm, captures=captures_too
+            run.optimizer, made.parameters, made.passes, run.settings.clip_norm, captures=captures_too
         )
-        return job, made
+        return run, made
 
-    job, made = begun()
+    run, made = begun()
     if stop is not None:
         for event in made.run():
             if event.step == stop:
@@ -127,11 +128,11 @@ def ended(
         saved = made.state.capture({})
         held = {name: {key: t.clone() for key, t in tensors.items()} for name, tensors in saved.tensors.items()}
         torch.manual_seed(99)
-        job, made = begun(Checkpoint(saved.step, held, saved.state))
+        run, made = begun(Checkpoint(saved.step, held, saved.state))
     *_, last = made.run()
     assert isinstance(last, Finished)
     generators = {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state()} if device is CUDA else {})
-    return {**job.model.state_dict(), **generators}, last.metrics, made
+    return {**run.model.state_dict(), **generators}, last.metrics, made
 
 
 def assert_same(ours: Any, theirs: Any, exact: bool = True, coarse: bool = False) -> None:
@@ -184,12 +185,11 @@ def test_a_number_in_a_batch_is_not_part_of_its_shape(taped: None) -> None:
     layer = nn.Linear(3, 1)
 
     def forward(batch: Any) -> tuple[Tensor, None]:
-        inputs, targets, _ = batch
-        return (layer(inputs)[:, 0] - targets).square().mean(), None
+        return (layer(batch.token_ids)[:, 0] - batch.targets).square().mean(), None
 
     made = ForwardBackward(forward, forward, 4, list(layer.parameters()), captures=True)
     for number in range(8):
-        batch = (torch.full((4, 3), float(number)), torch.ones(4), number)
+        batch = MaskedBatch(torch.full((4, 3), float(number)), torch.ones(4), torch.arange(4), number)
         layer.zero_grad()
         loss, _ = made(batch, 1.0)
         assert torch.equal(loss, forward(batch)[0])
@@ -215,11 +215,11 @@ def test_what_waits_for_cuda_cannot_be_captured() -> None:
     layer = nn.Linear(3, 1, device="cuda")
 
     def forward(batch: Any) -> tuple[Tensor, None]:
-        loss = layer(batch[0]).mean()
+        loss = layer(batch.inputs).mean()
         return loss * loss.item(), None
 
     made = ForwardBackward(forward, forward, 4, list(layer.parameters()), captures=True)
-    batch = (torch.ones(4, 3, device="cuda"),)
+    batch = ClassificationBatch(torch.ones(4, 3, device="cuda"), torch.ones(4, device="cuda"))
     for _ in range(forward_backward.WARM_UP):
         made(batch, 1.0)
     with pytest.raises(DlkitError, match="cannot be captured"):
