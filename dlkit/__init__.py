@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dlkit.app.evaluate import evaluate_run as evaluate
     from dlkit.app.evaluation import Evaluation
-    from dlkit.app.events import Remark, Work
+    from dlkit.app.events import Prepared, Remark, Work
     from dlkit.app.recipes import load_recipe as load
-    from dlkit.app.train import Prepared, Started, TrainedRun
+    from dlkit.app.train import Started, TrainedRun
     from dlkit.app.train import train_recipe as train
     from dlkit.errors import DlkitError, RecipeError, RequestError
     from dlkit.recipe import Recipe
@@ -45,7 +45,7 @@ _HOMES = {
     "Evaluated": "dlkit.train.events:Evaluated",
     "Evaluation": "dlkit.app.evaluation:Evaluation",
     "Finished": "dlkit.train.events:Finished",
-    "Prepared": "dlkit.app.train:Prepared",
+    "Prepared": "dlkit.app.events:Prepared",
     "Recipe": "dlkit.recipe:Recipe",
     "RecipeError": "dlkit.errors:RecipeError",
     "Remark": "dlkit.app.events:Remark",

@@ -45,9 +45,9 @@ class TaskEntry:
     inputs: Literal["images", "rows", "text"]
 
 
-_IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
+_IMAGE_BATCHES = ("dlkit.data.images.image_batches:ImageBatches",)
 _STREAMED = ("dlkit.data.images.streaming:StreamedImages",)
-_ROW_BATCHES = ("dlkit.data.batches:Batches",)
+_ROW_BATCHES = ("dlkit.data.row_batches:RowBatches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _WEIGHTS = ("dlkit.pretrained.vision:load_pretrained",)
 _IMAGES = ("image-classification",)

@@ -49,7 +49,7 @@ MAY = {
     "assemble": {*RECIPE, "train", "tasks"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "train", "tasks", "metrics", "sweep", "vectorized",
-        "attention", "lm",
+        "attention", "lm", "compression", "information",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "train", "tasks",
@@ -71,6 +71,10 @@ TORCH_FREE = [
     "strict_json",
     "app.events",
     "app.resume",
+    "app.compress",
+    "app.generate",
+    "app.race",
+    "app.score",
     "app.train",
     "app.evaluate",
     "app.glue",

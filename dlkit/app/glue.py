@@ -10,7 +10,7 @@ from dlkit import recipe as recipes
 from dlkit.app.evaluate import evaluation_record, left_out_remarks, require_data_changes
 from dlkit.app.events import Remark, Work
 from dlkit.errors import DlkitError, RequestError
-from dlkit.metrics import glue_benchmark
+from dlkit.metrics import glue
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
 from dlkit.storage.run_reference import Run
@@ -48,7 +48,7 @@ def score_glue(
     for reference in references:
         run = run_reference.resolve(reference)
         recipe = recipes.load_run(str(run.recipe), changes)
-        found = glue_benchmark.task_of(recipe.values["data"])
+        found = glue.task_of(recipe.values["data"])
         if found is None:
             raise RequestError(
                 f"{run.path} was trained on {recipe.values['data']['name']}, no task of GLUE or SuperGLUE",
@@ -69,23 +69,23 @@ def _evaluate_each(
     from dlkit.train.device import pick_device
 
     place = pick_device(device)
-    results: list[glue_benchmark.Result] = []
+    results: list[glue.Result] = []
     for run, recipe, benchmark, task in chosen:
         splits, samples = dict[str, dict[str, float]](), 0
         path = run.choose(checkpoint)
         trained = open_trained(recipe, path, place)
-        for split in glue_benchmark.splits_of(benchmark, task):
+        for split in glue.splits_of(benchmark, task):
             found = evaluate_trained(recipe, trained, split, place)
             splits[split], samples = found.metrics, samples + found.samples
             yield from left_out_remarks(found)
             record = evaluation_record(run.path, path, recipe, found)
             yield TaskEvaluated({**record, "benchmark": benchmark, "task": task})
-        results.append(glue_benchmark.Result(benchmark, task, splits, samples))
-    return [glue_benchmark.aggregate(name, results) for name in sorted({name for _, _, name, _ in chosen})]
+        results.append(glue.Result(benchmark, task, splits, samples))
+    return [glue.aggregate(name, results) for name in sorted({name for _, _, name, _ in chosen})]
 
 
 def _require_all(benchmark: str, present: set[str]) -> None:
-    missing = [task for task in glue_benchmark.BENCHMARKS[benchmark] if task not in present]
+    missing = [task for task in glue.BENCHMARKS[benchmark] if task not in present]
     if missing:
         raise DlkitError(
             f"no score of {benchmark} without {', '.join(missing)}", "leave -q out for the tasks that are here"

@@ -134,7 +134,7 @@ def evaluate_ood(
         beside = dataclasses.replace(dataset, splits={"ood": examples})
         meter, seconds, damaged = scored(beside, "ood")
         scores = meter.scores()
-        measures = ood.measures(inside, scores)
+        measures = ood.ood_measures(inside, scores)
         found_here = (other.source, other.split, other.extent, meter.samples)
         results.append(OODEvaluation(*found_here, scores, measures, seconds, damaged))
     return inside, results

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
-from dlkit.app.events import Remark, Work, damaged_remarks, data_remarks
+from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
 from dlkit.app.resume import require_run, resumed_recipe
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from dlkit.train.checkpoint import Checkpoint
     from dlkit.train.run_directory import RunDirectory
     from dlkit.train.training import Training
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Recipe, data and model fit each other; nothing has been written yet. From here on a stop leaves a run behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +223,7 @@ def _conclude(
         graphs, shapes = finished.compiled
         yield Remark(f"compiled {graphs} graphs for {shapes} shapes of batches: one each would have done")
     # measures that make no sense here, or else what of the data was not taken
-    left_out = getattr(built.dataset, "left_out", {}) or built.dataset.sources.get("left_out")
+    left_out = built.dataset.left_out or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
     run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)

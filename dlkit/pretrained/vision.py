@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,10 @@ from dlkit.nn.norm import BatchNorm
 from dlkit.nn.stochastic_depth import StochasticDepth
 from dlkit.pretrained import zero_padding
 from dlkit.pretrained.head_classes import head_rows
-from dlkit.pretrained.open_weights import open_weights
-from dlkit.pretrained.weights import Weights
 from dlkit.pretrained.zero_padding import Zeros
+
+if TYPE_CHECKING:
+    from dlkit.pretrained.weights import Weights
 
 Loader = Callable[[nn.Module, dict[str, Tensor]], None]
 
@@ -106,6 +107,8 @@ def load_pretrained(
     if weights is None and labels is not None:
         raise RequestError("model.labels is about model.weights, which is not set", "leave model.labels out")
     if weights is not None:
+        from dlkit.pretrained.open_weights import open_weights  # which reads language models too
+
         file = open_weights(Path(weights))
         tensors = translate(file.tensors, model)
         if file.left_out:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlkit.attention.capture import CapturedLayer
 from dlkit.compression import archive
-from dlkit.data.batches import Batches
+from dlkit.data.row_batches import RowBatches
 from dlkit.doctor import attention, compile, compress, families, loaders, optimizers, resume, stacks, waits
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.finding import Finding
@@ -163,7 +163,7 @@ def twice(epoch: Epoch) -> Epoch:
 def test_loaders(bench: Bench, monkeypatch: Patch, sabotage: Callable[[Epoch], Epoch]) -> None:
     only(monkeypatch, loaders, "LOADERS", "rows")
     assert verdicts(loaders.check(bench)) == {"pass"}
-    monkeypatch.setattr(Batches, "epoch", sabotage(Batches.epoch))
+    monkeypatch.setattr(RowBatches, "epoch", sabotage(RowBatches.epoch))
     assert verdicts(loaders.check(bench)) == {"fail"}
 
 

@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from dlkit.app.compressed_sizes import CompressedSizes
+from dlkit.app.text_stream import stream_blocks
 from dlkit.cli.console import Output
 from dlkit.cli.entropy import view
 from dlkit.cli.entropy.code import coded
-from dlkit.cli.entropy.input import blocks, require_input
-from dlkit.cli.entropy.totals import Totals
+from dlkit.cli.entropy.input import require_input
+from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
 
 
@@ -22,9 +24,10 @@ def stream(
     from dlkit.information import streams
 
     counter: Any = streams.counter(symbols, order)
-    totals = Totals(file, codecs and not output.quiet, prequential and not output.quiet)
-    for block in streams.SPLIT[symbols](totals.pass_on(blocks(file, silent=output.quiet))):
-        counter.update(block)
+    sizes = CompressedSizes(file, codecs and not output.quiet, prequential and not output.quiet)
+    with reading(output.quiet):
+        for block in streams.SPLIT[symbols](sizes.pass_on(stream_blocks(file))):
+            counter.update(block)
     if order and counter.n <= order:
         raise RequestError(
             f"--order {order}: {counter.n} {symbols} hold no sequence of {order + 1}",
@@ -38,7 +41,7 @@ def stream(
     record: dict[str, Any] = {
         "symbols": symbols,
         "n": counter.n,
-        "bytes": totals.bytes,
+        "bytes": sizes.bytes,
         "distinct": counter.distinct(),
         "base": base,
         "order": order,
@@ -48,7 +51,8 @@ def stream(
     }
     if isinstance(counter, streams.ByteCounts):
         record |= {"mean": counter.mean(), **counter.chi_square(), "serial_correlation": counter.serial_correlation()}
-    record |= totals.record()
+    with reading(output.quiet):
+        record |= sizes.record()
     if code is not None:
         names, numbers = counter.alphabet()
         record["code"] = coded(code, names, numbers, base)

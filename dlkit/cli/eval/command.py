@@ -109,9 +109,9 @@ def eval_command(
         with preparing(quiet):
             scores, results = opened.detect_ood(found.split)
         if histogram is not None:
-            from dlkit.metrics import ood_histogram
+            from dlkit.metrics.ood_histogram import draw_ood_histogram
 
-            ood_histogram.draw(scores, {one.source: one.scores for one in results}, histogram, request.run.name)
+            draw_ood_histogram(scores, {one.source: one.scores for one in results}, histogram, request.run.name)
     # what is printed comes behind all files, since whoever reads it may stop
     record = opened.record(found)
     output.emit(record, record["metrics"][found.main_metric], lambda: _table(record))

@@ -8,7 +8,7 @@ from typing import Any
 from dlkit.app.events import Remark, Work
 from dlkit.app.glue import TaskEvaluated
 from dlkit.cli.console import Output
-from dlkit.metrics import glue_benchmark
+from dlkit.metrics import glue
 
 
 def show_glue(scoring: Work[Remark | TaskEvaluated, list[dict[str, Any]]], output: Output) -> None:
@@ -40,7 +40,7 @@ def _table(records: list[dict[str, Any]]) -> Any:
         for task, found in record["tasks"].items():
             metrics = ", ".join(f"{key} {value:.4f}" for key, value in found["metrics"].items())
             table.add_row(f"{name} {task}", metrics, f"{found['score']:.4f}", str(found["runs"]), f"{found['n']:,}")
-        count = len(glue_benchmark.BENCHMARKS[name])
+        count = len(glue.BENCHMARKS[name])
         if missing:
             table.add_row(Text(name, style="bold"), f"{len(missing)} of {count} tasks missing", "none", "", "")
             remarks.append(Text(f"{name} lacks {', '.join(missing)}; the mean of the others is {record['mean']:.4f}"))

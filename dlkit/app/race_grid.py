@@ -16,7 +16,7 @@ from dlkit.sweep.trials import Trial, grid, rates
 MOST_RUNS = 1_000_000  # more than any machine trains, and than fits into its memory as a list
 
 
-def optimizers(text: str) -> list[str]:
+def parse_optimizers(text: str) -> list[str]:
     """The names in `sgd,adam`. Raises RequestError where there is no such optimizer, or one stands twice."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
@@ -29,7 +29,7 @@ def optimizers(text: str) -> list[str]:
     return names
 
 
-def trials(
+def requested_trials(
     names: Sequence[str],
     lr: str,
     seeds: int,
@@ -61,7 +61,7 @@ def trials(
     for name, own in ranges.items():
         for given in own:
             for value in given.ends():
-                _check(name, given, value)
+                _require_in_range(name, given, value)
     whole = search.Range("lr", lrs[0], lrs[-1]) if len(lrs) > 1 else lrs[0]
     return search.random_trials(ranges, whole, trials, seed, seeds)
 
@@ -84,7 +84,7 @@ def _numbers(optimizer: str, layers: bool) -> list[str]:
     return [name for name in numbers if name in own]
 
 
-def _check(optimizer: str, given: search.Range, value: float) -> None:
+def _require_in_range(optimizer: str, given: search.Range, value: float) -> None:
     problems: list[str] = []
     check(value, _properties(optimizer)[given.name], (), lambda _, message: problems.append(message))
     if problems:

@@ -1,15 +1,13 @@
-"""Run the trials of a race, on a recipe by the fastest engine or on a surface."""
+"""A race of optimizers on a recipe: the recipe of each of them, and the engine by which its runs are run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
-from dlkit.app.events import data_remarks
-from dlkit.cli.console import Output
-from dlkit.cli.progress import preparing
+from dlkit.app.events import Prepared, Remark, data_remarks
 from dlkit.errors import RequestError
 from dlkit.processors import cores
 from dlkit.recipe import Recipe
@@ -19,28 +17,13 @@ if TYPE_CHECKING:
     import torch
 
     from dlkit.sweep.race_folder import Folder
-    from dlkit.sweep.surfaces import Surface
 
 _HELD_OUT = 0.1
 
 
-def on_surface(
-    surface: Surface, trials: Sequence[Trial], start: tuple[float, float], steps: int,
-    should_stop: Callable[[], bool],
-) -> Iterator[RaceEvent]:  # fmt: skip
-    from dlkit.app.descent import descend
-
-    for trial in trials:
-        if should_stop():
-            return
-        outcome = descend(surface, trial, start, steps, should_stop)
-        if outcome is not None:
-            yield outcome
-
-
 @dataclass
-class OnRecipe:
-    """The race on a recipe.
+class RecipeRace:
+    """The runs of a race on a recipe.
 
     Args:
         prepared: the recipe of each optimizer.
@@ -54,7 +37,6 @@ class OnRecipe:
     steps: int
     engine: str
     device: str
-    output: Output
     size: int | None = None
 
     def begin(
@@ -62,11 +44,11 @@ class OnRecipe:
         trials: Sequence[Trial],
         folder: Folder,
         should_stop: Callable[[], bool],
-        recorded: Callable[[torch.device, dict[str, Any]], None],
-    ) -> tuple[str, Iterator[RaceEvent]]:
-        """The name of the loss to judge by, and the runs as they finish.
+        settle: Callable[[torch.device, dict[str, Any]], Iterator[Remark]],
+    ) -> Generator[Remark | Prepared, None, tuple[str, Iterator[RaceEvent]]]:
+        """Choose an engine; returns the name of the loss to judge by, and the runs as they finish.
 
-        `recorded` is called with the device and with where the data is from, before anything is run.
+        `settle` is called with the device and the sources of the data, before anything is run.
         """
         from dlkit.app.contest import Contest
         from dlkit.sweep import engine_choice, engines
@@ -75,11 +57,10 @@ class OnRecipe:
         from dlkit.vectorized import stackable
 
         contest = Contest(self.prepared, pick_device(self.device), should_stop)
-        with preparing(self.output.quiet):
-            first = contest.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
-        recorded(first.device, contest.dataset.sources)
-        for remark in data_remarks(contest.dataset.sources):
-            self.output.remark(remark)
+        first = contest.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
+        yield Prepared()
+        yield from settle(first.device, contest.dataset.sources)
+        yield from data_remarks(contest.dataset.sources)
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not trials:
             return judged_by, iter(())
@@ -92,17 +73,16 @@ class OnRecipe:
         if engine == "auto" and len(trials) > 1:
             choice = engine_choice.fastest(trials, contest.training, processes)
             engine, size, estimates = choice.engine, choice.size, choice.estimates
-            told = ", ".join(
+            times = ", ".join(
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
             )
             ratio = estimates["loop"] / estimates[engine]
-            self.output.say(
-                f"{len(trials)} runs of {self.steps} steps: {told}; "
-                f"taking {engine}, {ratio:.1f} times as fast as the loop"
-            )
+            taking = f"taking {engine}, {ratio:.1f} times as fast as the loop"
+            yield Remark(f"{len(trials)} runs of {self.steps} steps: {times}; {taking}", routine=True)
         if engine == "stacked":
             size = size or engine_choice.best_size(trials, contest.training)
-            self.output.say(f"stacks of {size} runs, about {size * stackable.bytes_of_run(first) / 2**20:.0f} MiB each")
+            memory = size * stackable.bytes_of_run(first) / 2**20
+            yield Remark(f"stacks of {size} runs, about {memory:.0f} MiB each", routine=True)
         engine = "loop" if engine == "auto" else engine
         folder.choose(engine, size if engine == "stacked" else None)
         keep = Keep(folder.path, should_stop)
@@ -118,7 +98,7 @@ class OnRecipe:
 AUTOMATIC = ("precision", "compile", "cuda_graph", "channels_last")
 
 
-def prepare(
+def recipes_of_optimizers(
     what: str, overrides: list[str], names: Sequence[str], steps: int
 ) -> tuple[Recipe, list[str], dict[str, Recipe]]:
     """The recipe as it was given, changes of it that its values do not tell, and the recipe of each optimizer.
@@ -133,7 +113,7 @@ def prepare(
     plain.require_weights()
     given = {override.partition("=")[0] for override in overrides}
     automatic = [key for key in AUTOMATIC if plain.values["train"][key] == "auto"]
-    told = [f"train.{key}=auto" for key in automatic if f"train.{key}" in given]
+    kept_auto = [f"train.{key}=auto" for key in automatic if f"train.{key}" in given]
     for key in automatic:
         if f"train.{key}" not in given:
             fixed.append(f"train.{key}={'fp32' if key == 'precision' else 'off'}")
@@ -143,4 +123,4 @@ def prepare(
     for name in names:
         own = [] if plain.values["optimizer"]["name"] == name else [f"optimizer={{name: {name}}}"]
         prepared[name] = source.load([*overrides, *own, *fixed])
-    return plain, told, prepared
+    return plain, kept_auto, prepared

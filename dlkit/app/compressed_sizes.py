@@ -1,4 +1,4 @@
-"""What else a text takes: the sizes that general compressors and a prequential code make of it, while it is read."""
+"""How small general compressors and a prequential code make a stream, measured while it is read."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dlkit.cli.console import live_console
+from dlkit.app.text_stream import stream_blocks
+from dlkit.progress import stage
 
 _IN_MEMORY = 1 << 26  # bytes of standard input that are kept before they go to a file
 
 
-class Totals:
-    """Takes in a stream on its way to something else.
+class CompressedSizes:
+    """Measures a stream on its way to something else.
 
     Args:
         file: where it comes from, None for standard input, which is then kept for a second reading if need be.
@@ -51,13 +52,11 @@ class Totals:
         return record
 
     def _prequential_bits(self) -> float:
-        from dlkit.cli.entropy import input
-        from dlkit.cli.progress import Progress
         from dlkit.compression.prequential import code_length
         from dlkit.information.streams import blocks
 
         if self._kept is not None:
             self._kept.seek(0)
-        source = input.blocks(self.file, silent=True) if self._kept is None else blocks(self._kept)
-        with Progress("learning", self.bytes, live_console(), plain=True) as progress:
-            return code_length(source, advance=progress.advance).bits
+        source = stream_blocks(self.file, reports=False) if self._kept is None else blocks(self._kept)
+        with stage("learning", self.bytes) as advance:
+            return code_length(source, advance=advance).bits

@@ -1,8 +1,4 @@
-"""Batches from a split that lives on the device as one tensor: a batch is made by indexing there.
-
-The order and the augmentation of an epoch are a pure function of (seed, epoch), drawn on the CPU at its start: every
-device sees the same examples, and iteration resumes exactly at any batch.
-"""
+"""Batches of images that are on the device, augmented there as whole batches."""
 
 from __future__ import annotations
 
@@ -15,103 +11,20 @@ from torch import Tensor
 
 from dlkit.annotations import Count, Natural, NonNegative
 from dlkit.data.batch import Batch, ClassificationBatch
-from dlkit.data.dataset import Split, imagenet_statistics, standardised
+from dlkit.data.dataset import Split, imagenet_statistics
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.images import augmentation
+from dlkit.data.row_batches import RowBatches
 from dlkit.errors import RequestError
 
-# Images that take no more than this as float32 are normalised once instead of in every batch.
+# Images of up to so many bytes as float32 are normalised once, and not in every batch.
 _NORMALISED_BYTES = 64 * 2**20
 _NORMALISED_BYTES_GATHERED = 2**30
-_GATHERED = ("cuda",)  # devices that make a batch by as few kernels as can be, in which each takes long to launch
-_MULTIPLE = 4  # progressive sizes of small images are multiples of it
+_GATHERED = ("cuda",)  # devices on which batches are made by as few kernels as possible, since launches are slow
+_MULTIPLE = 4  # sizes of growing images are multiples of it
 
 
-class Batches(Epochs):
-    """Batches of rows, (n, F) float32, standardised once, in float64, by the training split's mean and deviation.
-
-    Training shuffles and keeps the last, partial batch; evaluation goes in order and yields views of the data, which
-    must not be written to.
-
-    Args:
-        batch_size: examples a batch; "full" takes all of them (batch gradient descent).
-    """
-
-    def __init__(
-        self,
-        split: Split,
-        mean: Tensor,
-        std: Tensor,
-        device: torch.device,
-        seed: int,
-        training: bool,
-        *,
-        batch_size: Count | Literal["full"] = 128,
-    ) -> None:
-        self.samples = len(split.targets)
-        self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
-        self.device = device
-        self.seed = seed
-        self.training = training
-        self._targets = split.targets.to(device)
-        self._inputs = self._load(split.inputs, mean, std)
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
-        """Batches `start`, `start` + 1, ... of epoch `number`, on the device.
-
-        Raises:
-            ValueError: the epoch has fewer than `start` batches.
-        """
-        begins = self.begins(start)
-        if not self.training:
-            for begin in begins:
-                rows = slice(begin, begin + self.batch_size)
-                yield ClassificationBatch(self._finish(self._inputs[rows]), self._targets[rows])
-            return
-        order, *parameters = (self.send(values) for values in self._drawn(number))  # each (samples,)
-        targets = self._targets.index_select(0, order)
-        for begin in begins:
-            chosen = slice(begin, begin + self.batch_size)
-            rows = order[chosen]
-            drawn = [values[chosen] for values in parameters]
-            yield self._mix(self._select(rows, *drawn), targets[chosen], *drawn)
-
-    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
-        drawn = [source._drawn(number) for source in sources]
-        order, *parameters = (self.laid_out(values) for values in zip(*drawn, strict=True))  # each (S samples,)
-        count = len(sources)
-        for begin in self.begins(start):
-            size = min(self.batch_size, self.samples - begin)
-            chosen = slice(count * begin, count * (begin + size))
-            rows = order[chosen]
-            inputs = self._select(rows, *(values[chosen] for values in parameters))
-            batch = ClassificationBatch(inputs, self._targets.index_select(0, rows))
-            yield batch.map(lambda values, size=size: values.unflatten(0, (count, size)))
-
-    def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        return standardised(inputs, mean, std).to(self.device)
-
-    def _drawn(self, number: int) -> list[Tensor]:
-        """The order of epoch `number` and what else is drawn for it, each (samples,), on the CPU."""
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
-        order = torch.randperm(self.samples, generator=generator)
-        return [order, *self._draw(generator, order, number)]
-
-    def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:
-        """The augmentation parameters of epoch `number`, one for each position in `order`, each (samples,)."""
-        return []
-
-    def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:
-        return self._inputs.index_select(0, rows)
-
-    def _finish(self, inputs: Tensor) -> Tensor:
-        return inputs
-
-    def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> ClassificationBatch:
-        return ClassificationBatch(inputs, targets)
-
-
-class ImageBatches(Batches):
+class ImageBatches(RowBatches):
     """Batches of images, (n, C, H, W) float32, normalised per channel; augmented in training only.
 
     `channels_last` yields them in that memory format. Images stay uint8 on the device unless they are few and not
@@ -121,12 +34,12 @@ class ImageBatches(Batches):
         batch_size: images a batch; "full" takes all of them (batch gradient descent).
         flip: mirror left and right with probability 1/2; alternating mirrors each image every other epoch.
         shift: move by up to so many pixels each way.
-        border: what comes in from outside: black is 0 in the data's own unit, mirror the image reflected.
-        cutout: side of a square at a random place that is erased to the mean of the training split; 0 for none.
+        border: what fills the border of a shifted image: black is 0 in the data's own unit, mirror the image reflected.
+        cutout: side of a square at a random position that is erased to the mean of the training split; 0 for none.
         mixup: alpha of the Beta distribution by which pairs of images are blended; 0 for none.
         cutmix: alpha of the Beta distribution of the area that is pasted from another image; 0 for none. With mixup
-            too, each batch has one of them, by the toss of a coin.
-        statistics: mean and deviation to normalise by: those of the training split, or ImageNet's, which pre-trained
+            too, each batch has one of them, with probability 1/2 each.
+        statistics: mean and deviation to normalise by: those of the training split, or ImageNet's, as pretrained
             weights expect.
         start_size: height and width in the first epoch, from which they grow to the data's (progressive resizing).
         grow_epochs: epochs until images have their full size.
@@ -186,7 +99,7 @@ class ImageBatches(Batches):
         return (dataclasses.replace(batch, inputs=augmentation.resize(batch.inputs, side)) for batch in batches)
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
-        if self.start_size is not None or self.mixup or self.cutmix:  # which go by whole batches
+        if self.start_size is not None or self.mixup or self.cutmix:  # these act on whole batches
             return Epochs.side_by_side(self, sources, number, start)
         return super().side_by_side(sources, number, start)
 
@@ -212,7 +125,7 @@ class ImageBatches(Batches):
     def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:
         if not self._augmented:
             return []
-        # All are drawn whichever are used, so that switching one on leaves the others as they were.
+        # All are drawn whether they are used or not, so that switching one on leaves the others unchanged.
         mirrored = torch.rand(self.samples, generator=generator) < 0.5
         move = torch.randint(-self.shift, self.shift + 1, (2, self.samples), generator=generator)
         row = torch.randint(self._height, (self.samples,), generator=generator)
@@ -221,13 +134,13 @@ class ImageBatches(Batches):
             first = torch.Generator().manual_seed(mixed_seed(self.seed))
             mirrored = augmentation.alternating(torch.rand(self.samples, generator=first) < 0.5, number)[order]
         down, right = move
-        places = (mirrored, down, right)
+        crops = (mirrored, down, right)
         if self._gathers:
             seen = mirrored if self.flip else torch.zeros_like(mirrored)
-            places = augmentation.crop_places(seen, down, right, self.shift, self._width)
-        parameters = [*places, row, column]
+            crops = augmentation.crop_places(seen, down, right, self.shift, self._width)
+        parameters = [*crops, row, column]
         if self.mixup or self.cutmix:
-            # the first of a batch's counts for all of it
+            # the values of a batch's first image hold for the whole batch
             heads = torch.rand(self.samples, generator=generator) < 0.5
             pastes = heads if self.mixup and self.cutmix else torch.full_like(heads, bool(self.cutmix))
             alpha = torch.where(pastes, torch.tensor(float(self.cutmix)), torch.tensor(float(self.mixup)))
