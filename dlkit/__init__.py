@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from dlkit.app.evaluate import evaluate_run as evaluate
     from dlkit.app.evaluation import Evaluation
     from dlkit.app.events import Prepared, Remark, Work
+    from dlkit.app.generate import GeneratedText
+    from dlkit.app.generate import generate_texts as generate
+    from dlkit.app.inspect import inspect_attention
+    from dlkit.app.race import FinishedRace, RaceStarted
+    from dlkit.app.race import race_optimizers as compare_optimizers
     from dlkit.app.recipes import load_recipe as load
+    from dlkit.app.score import ScoredToken
+    from dlkit.app.score import score_text as score
     from dlkit.app.train import Started, TrainedRun
     from dlkit.app.train import train_recipe as train
     from dlkit.errors import DlkitError, RecipeError, RequestError
@@ -34,8 +41,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished", "Prepared", "Recipe", "RecipeError", "Remark",
-    "RequestError", "Started", "StepDone", "TrainedRun", "Work", "evaluate", "load", "train",
+    "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished", "FinishedRace", "GeneratedText",
+    "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
+    "StepDone", "TrainedRun", "Work", "compare_optimizers", "evaluate", "generate", "inspect_attention", "load",
+    "score", "train",
 ]  # fmt: skip
 
 # Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
@@ -45,17 +54,25 @@ _HOMES = {
     "Evaluated": "dlkit.train.events:Evaluated",
     "Evaluation": "dlkit.app.evaluation:Evaluation",
     "Finished": "dlkit.train.events:Finished",
+    "FinishedRace": "dlkit.app.race:FinishedRace",
+    "GeneratedText": "dlkit.app.generate:GeneratedText",
     "Prepared": "dlkit.app.events:Prepared",
+    "RaceStarted": "dlkit.app.race:RaceStarted",
     "Recipe": "dlkit.recipe:Recipe",
     "RecipeError": "dlkit.errors:RecipeError",
     "Remark": "dlkit.app.events:Remark",
     "RequestError": "dlkit.errors:RequestError",
+    "ScoredToken": "dlkit.app.score:ScoredToken",
     "Started": "dlkit.app.train:Started",
     "StepDone": "dlkit.train.events:StepDone",
     "TrainedRun": "dlkit.app.train:TrainedRun",
     "Work": "dlkit.app.events:Work",
+    "compare_optimizers": "dlkit.app.race:race_optimizers",
     "evaluate": "dlkit.app.evaluate:evaluate_run",
+    "generate": "dlkit.app.generate:generate_texts",
+    "inspect_attention": "dlkit.app.inspect:inspect_attention",
     "load": "dlkit.app.recipes:load_recipe",
+    "score": "dlkit.app.score:score_text",
     "train": "dlkit.app.train:train_recipe",
 }
 

@@ -32,7 +32,7 @@ MAY = {
     "recipe": {"catalog", "data"},  # data.store alone: is what the recipe needs here?
     "schedules": set[str](),
     "kernels": set[str](),
-    "nn": {"kernels"},
+    "nn": {"kernels", "catalog"},
     "losses": {"kernels"},
     "optim": set[str](),
     "data": {"metrics"},

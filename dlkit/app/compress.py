@@ -37,15 +37,15 @@ def open_codec(
         DlkitError: the file was coded on a GPU, and none is here.
     """
     if model is None:
-        from dlkit.compression.prequential import PrequentialCodec
+        from dlkit.compression.prequential_codec import PrequentialCodec
 
         return nullcontext(PrequentialCodec(streams))
 
     run_reference.require(model)
     import torch
 
-    from dlkit.compression import environment
-    from dlkit.compression.language import LanguageCodec
+    from dlkit.compression import numerics
+    from dlkit.compression.language_codec import LanguageCodec
     from dlkit.lm.language_model import open_language_model
     from dlkit.train.device import pick_device
 
@@ -64,7 +64,7 @@ def open_codec(
 
     @contextmanager
     def fixed() -> Iterator[Codec]:
-        with environment.reproducible(count):
+        with numerics.reproducible(count):
             yield codec
 
     return fixed()
@@ -86,7 +86,7 @@ def compress_stream(
         DlkitError: the result does not decode to the data.
     """
     from dlkit.compression import archive
-    from dlkit.compression.container import Reader
+    from dlkit.compression.container import ContainerReader
 
     began = time.perf_counter()
     with stage("compressing", size) as advance:
@@ -107,7 +107,7 @@ def compress_stream(
         out.seek(0)
         digest = hashlib.sha256()
         with stage("verifying", size) as advance:
-            archive.decompress(Reader(out, "the result"), digest.update, codec, advance)
+            archive.decompress(ContainerReader(out, "the result"), digest.update, codec, advance)
         if digest.hexdigest() != written.sha256:
             raise DlkitError(
                 "the result does not decode to the input; nothing was written", "please report this, with the input"

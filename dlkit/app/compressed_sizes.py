@@ -23,11 +23,11 @@ class CompressedSizes:
     """
 
     def __init__(self, file: Path | None, codecs: bool, prequential: bool) -> None:
-        from dlkit.information.codecs import Codecs
+        from dlkit.information.compressors import CompressorSizes
 
         self.file, self.prequential = file, prequential
         self.bytes = 0
-        self._codecs = Codecs() if codecs else None
+        self._codecs = CompressorSizes() if codecs else None
         self._kept: Any = tempfile.SpooledTemporaryFile(_IN_MEMORY) if prequential and file is None else None  # noqa: SIM115
 
     def pass_on(self, stream: Iterator[bytes]) -> Iterator[bytes]:
@@ -52,11 +52,11 @@ class CompressedSizes:
         return record
 
     def _prequential_bits(self) -> float:
-        from dlkit.compression.prequential import code_length
-        from dlkit.information.streams import blocks
+        from dlkit.compression.prequential_length import code_length
+        from dlkit.information.streams import file_blocks
 
         if self._kept is not None:
             self._kept.seek(0)
-        source = stream_blocks(self.file, reports=False) if self._kept is None else blocks(self._kept)
+        source = stream_blocks(self.file, reports=False) if self._kept is None else file_blocks(self._kept)
         with stage("learning", self.bytes) as advance:
             return code_length(source, advance=advance).bits

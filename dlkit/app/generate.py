@@ -15,8 +15,9 @@ from dlkit.errors import RequestError
 from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
-    from dlkit.lm.generation import Sampling, TextStream
     from dlkit.lm.language_model import LanguageModel
+    from dlkit.lm.sampling import Sampling
+    from dlkit.lm.streaming import TextStream
 
 _LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
 
@@ -87,8 +88,8 @@ def generate_texts(
     """
     run_reference.require(os.fspath(run))
 
-    from dlkit.lm.generation import Sampling
     from dlkit.lm.language_model import open_language_model, weights_format
+    from dlkit.lm.sampling import Sampling
     from dlkit.train.device import pick_device
 
     sampling = Sampling(temperature, top_k, top_p)
@@ -109,7 +110,8 @@ def _sample(
     import torch
 
     from dlkit.data.epochs import mixed_seed
-    from dlkit.lm import generation
+    from dlkit.lm.generation import rows_at_once
+    from dlkit.lm.streaming import TextStream
 
     prompt_ids = yield from _encoded(reader, prompts)
     encoded = [token_ids for token_ids in prompt_ids for _ in range(n)]
@@ -120,12 +122,12 @@ def _sample(
     if pieces:
         yield TextPiece(prompts[0])
     results: list[GeneratedText] = []
-    rows = generation.rows_at_once(model, max(map(len, encoded)) + most)
+    rows = rows_at_once(model, max(map(len, encoded)) + most)
     for begin in range(0, len(encoded), rows):
         batch = range(begin, min(begin + rows, len(encoded)))
         generators = [torch.Generator(device).manual_seed(mixed_seed(seed, checksums[i], i % n)) for i in batch]
         began = time.perf_counter()
-        texts = [generation.TextStream(stops) for _ in batch]
+        texts = [TextStream(stops) for _ in batch]
         counts = [0] * len(texts)
         for piece in _side_by_side(reader, encoded[begin : batch.stop], most, sampling, generators, texts, counts):
             if pieces and piece:
@@ -167,26 +169,26 @@ def _side_by_side(
     """Let some prompts go on side by side; yields what comes. `texts` take it in, and `counts` its tokens."""
     import torch
 
-    from dlkit.data.text.spelling import Spelled
-    from dlkit.lm import generation
+    from dlkit.data.text.incremental_decoding import IncrementalDecoder
+    from dlkit.lm.generation import fetch_tokens, generate_tokens
 
     tokenizer, model = reader.tokenizer, reader.model
-    spelled = [Spelled(tokenizer, token_ids) for token_ids in encoded]
+    decoders = [IncrementalDecoder(tokenizer, token_ids) for token_ids in encoded]
     known = None  # a model may have rows for tokens that the tokenizer does not have
     if int(tokenizer.known.sum()) < model.vocabulary:  # pyright: ignore[reportOperatorIssue]
         known = torch.tensor(tokenizer.known.nonzero()[0], device=next(model.parameters()).device)
-    steps = generation.generate(model, encoded, most, sampling, generators, known)  # pyright: ignore
-    for token_ids in generation.fetched(steps):
+    steps = generate_tokens(model, encoded, most, sampling, generators, known)  # pyright: ignore
+    for token_ids in fetch_tokens(steps):
         for i, token_id in enumerate(token_ids):
             if texts[i].stopped:
                 continue
             if token_id in reader.ends:
-                yield texts[i].push(spelled[i].finish()) + texts[i].finish()
+                yield texts[i].push(decoders[i].finish()) + texts[i].finish()
                 texts[i].stopped = True
                 continue
             counts[i] += 1
-            yield texts[i].push(spelled[i].push(token_id))
+            yield texts[i].push(decoders[i].push(token_id))
         if all(text.stopped for text in texts):
             break
-    for text, spelling in zip(texts, spelled, strict=True):
-        yield text.push(spelling.finish()) + text.finish()
+    for text, decoder in zip(texts, decoders, strict=True):
+        yield text.push(decoder.finish()) + text.finish()

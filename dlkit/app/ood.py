@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlkit.app.evaluation import Trained
-from dlkit.catalog import SECTIONS, resolve
+from dlkit.catalog import SECTIONS, import_object
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.images import ood_sources
 from dlkit.data.images.class_folders import Tally, image_files
@@ -157,7 +157,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
     if source == "noise":
         return ood_sources.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
     kind, _, place = source.partition(":")
-    dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
+    dataset: Dataset = import_object(SECTIONS["data"][kind].target)()
     data = ArrayData(dataset)
     split = data.default_split
     images, described = dataset.splits[split].inputs, data.extent(split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -24,6 +25,9 @@ from dlkit.text_input import opened_by_shell
 if TYPE_CHECKING:
     import torch
 
+    from dlkit.sweep.conclusion import Conclusion
+    from dlkit.sweep.verdict import Pair, Summary
+
 OPTIMIZERS = "sgd,momentum,adagrad,rmsprop,adam,adamw"
 
 
@@ -39,7 +43,7 @@ class RaceStarted:
 RaceProgressEvent = Remark | Prepared | RaceStarted | Outcome | Underway
 
 
-@dataclass(frozen=True)
+@dataclass
 class FinishedRace:
     """The runs of a race, in the order of its grid, and the metric to judge them by.
 
@@ -56,6 +60,38 @@ class FinishedRace:
     @property
     def stopped(self) -> bool:
         return len(self.outcomes) < self.planned
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is random, so that one run says all."""
+        return self.surface is not None
+
+    @functools.cached_property
+    def summaries(self) -> list[Summary]:
+        """Each optimizer at its best setting, with an interval over seeds."""
+        from dlkit.sweep.verdict import summarize
+
+        return summarize(self.outcomes, self.metric)
+
+    @functools.cached_property
+    def pairs(self) -> list[Pair]:
+        """Which two optimizers can be told apart."""
+        from dlkit.sweep.verdict import compare
+
+        return compare(self.summaries, self.exact)
+
+    @functools.cached_property
+    def conclusion(self) -> Conclusion:
+        """The winner, or the tied ones, and why."""
+        from dlkit.sweep import conclusion
+
+        start = conclusion.start_of(self.outcomes, self.metric) if self.exact else None
+        return conclusion.conclude(self.summaries, self.pairs, self.metric, self.exact, start)
+
+    @property
+    def winner(self) -> str | None:
+        """The best optimizer's name, `tie`, or None where every run diverged."""
+        return self.conclusion.winner
 
 
 def _never() -> bool:

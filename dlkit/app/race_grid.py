@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlkit import recipe as recipes
-from dlkit.catalog import OPTIMIZERS, resolve
+from dlkit.catalog import OPTIMIZERS, import_object
 from dlkit.errors import RequestError
-from dlkit.recipe.check import check
+from dlkit.recipe.check import check_value
 from dlkit.sweep import search
 from dlkit.sweep.trials import Trial, grid, rates
 
@@ -80,13 +80,13 @@ def _numbers(optimizer: str, layers: bool) -> list[str]:
     numbers = [name for name, schema in _properties(optimizer).items() if schema.get("type") == "number"]
     if layers:
         return numbers
-    own = [*inspect.signature(resolve(OPTIMIZERS[optimizer].target)).parameters, "beta1", "beta2"]
+    own = [*inspect.signature(import_object(OPTIMIZERS[optimizer].target)).parameters, "beta1", "beta2"]
     return [name for name in numbers if name in own]
 
 
 def _require_in_range(optimizer: str, given: search.Range, value: float) -> None:
     problems: list[str] = []
-    check(value, _properties(optimizer)[given.name], (), lambda _, message: problems.append(message))
+    check_value(value, _properties(optimizer)[given.name], (), lambda _, message: problems.append(message))
     if problems:
         raise RequestError(
             f"--search {given.name}: {optimizer}'s {given.name} {problems[0]}", "narrow the range to what it can be"

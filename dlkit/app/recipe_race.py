@@ -107,7 +107,7 @@ def recipes_of_optimizers(
     """
     fixed = ["train.epochs=null", f"train.steps={steps}", f"train.eval_every={max(1, steps // 20)} steps"]
     fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
-    source = recipes.read(what)  # once: standard input is gone after that
+    source = recipes.read_recipe(what)  # once: standard input is gone after that
     plain = source.load(overrides)
     plain.require_data()
     plain.require_weights()

@@ -101,7 +101,7 @@ class _TextScores:
         self, reader: LanguageModel, file: Path | None, context: int | None, stride: int | None, sizes: CompressedSizes,
         alternatives: int, exact: bool = False,
     ) -> None:  # fmt: skip
-        from dlkit.information.bootstrap import Cells
+        from dlkit.information.bootstrap import BinnedSeries
 
         longest: int = reader.model.context  # pyright: ignore[reportAssignmentType]
         self.context = context or longest
@@ -114,19 +114,19 @@ class _TextScores:
             raise RequestError(f"--stride {self.stride} is more than the context of {self.context}", "lower --stride")
         self.reader, self.file, self.sizes = reader, file, sizes
         self.alternatives, self.exact = alternatives, exact
-        self.cells = Cells(3)  # bits, bytes, tokens
+        self.cells = BinnedSeries(3)  # bits, bytes, tokens
         self.seconds = 0.0
 
     def read(self, source: Iterator[bytes]) -> Iterator[Predictions]:
         """Measure the text; its predictions, batch by batch."""
         import numpy as np
 
-        from dlkit.data.text.corpus import cut
+        from dlkit.data.text.corpus import split_into_pieces
         from dlkit.lm import scoring
 
         tokenizer = self.reader.tokenizer
         lengths = np.array([len(tokenizer.bytes_of(token_id)) for token_id in range(tokenizer.size)], dtype=np.float64)
-        pieces = cut(self.sizes.pass_on(source))
+        pieces = split_into_pieces(self.sizes.pass_on(source))
         if tokenizer.byte_level:
             why = "the tokenizer changes the text: its tokens do not give it back"
             chunks = tokenizer.encode_bytes(pieces, lambda: self._leave_out(why))
@@ -136,7 +136,7 @@ class _TextScores:
         began = time.perf_counter()
         gpt: Any = self.reader.model
         with stage("predicting", stream_size(self.file)) as advance:
-            for predictions in scoring.predict(
+            for predictions in scoring.predict_tokens(
                 gpt, chunks, tokenizer.separator, self.context, self.stride, self.alternatives
             ):
                 sizes = lengths[predictions.tokens]
@@ -165,7 +165,7 @@ class _TextScores:
     def records(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """One a token."""
         p, tokenizer = predictions, self.reader.tokenizer
-        columns: Any = (p.tokens, p.bits, p.ranks, p.uncertainty, p.alternatives, p.odds)
+        columns: Any = (p.tokens, p.bits, p.ranks, p.entropy, p.alternatives, p.probabilities)
         for token_id, bits, rank, uncertainty, others, odds in zip(*(c.tolist() for c in columns), strict=True):
             place, offset = self._place
             self._place = place + 1, offset + len(tokenizer.bytes_of(token_id))
@@ -266,6 +266,6 @@ def _decoded(pieces: Iterator[bytes], name: str) -> Iterator[str]:
 
 def model_bytes(reader: LanguageModel) -> int:
     """What a receiver needs besides the payload: the weights as they are, each once, and the tokenizer."""
-    from dlkit.compression.model import size
+    from dlkit.compression.gpt_distributions import weight_bytes
 
-    return size(cast(Any, reader.model)) + len(reader.tokenizer.to_json().encode())
+    return weight_bytes(cast(Any, reader.model)) + len(reader.tokenizer.to_json().encode())

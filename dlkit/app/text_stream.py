@@ -26,14 +26,14 @@ def stream_blocks(file: Path | None, reports: bool = True) -> Iterator[bytes]:
     Raises:
         DlkitError: it cannot be read.
     """
-    from dlkit.information.streams import blocks
+    from dlkit.information.streams import file_blocks
 
     try:
         with (
             nullcontext(sys.stdin.buffer) if file is None else file.open("rb") as source,
             stage("reading", stream_size(file)) if reports else nullcontext(_unheard) as advance,
         ):
-            for block in blocks(source):
+            for block in file_blocks(source):
                 advance(len(block))
                 yield block
     except OSError as error:

@@ -42,7 +42,7 @@ def decompress_command(
     """
     from dlkit.cli.progress import ProgressBar
     from dlkit.compression import archive
-    from dlkit.compression.container import Reader
+    from dlkit.compression.container import ContainerReader
 
     source = None if str(file) == "-" else file
     if output is None and (source is None or file.suffix != SUFFIX):
@@ -53,7 +53,7 @@ def decompress_command(
         raise RequestError(f"{goal} is the input itself", "give another -o")
     began = time.perf_counter()
     with binary_input(source) as data:
-        reader = Reader(data, str(file))
+        reader = ContainerReader(data, str(file))
         header = reader.header
         if header["method"] == "model" and model is None:
             raise RequestError(f"{file} was compressed with the model {header['name']}", "give it with --model RUN")

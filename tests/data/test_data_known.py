@@ -17,7 +17,7 @@ from dlkit.data.dataset import Split, mean_and_deviation, standardize
 from dlkit.data.known import Known
 from dlkit.data.row_batches import RowBatches
 from dlkit.data.tables import rows as tables
-from dlkit.data.text.labelled import texts
+from dlkit.data.text.labelled import labelled_texts
 from dlkit.errors import DlkitError, RequestError
 
 KNOWN = Known(("0", "1"), {"a": "number", "b": "number"})
@@ -162,7 +162,7 @@ def test_the_line_that_is_named_is_that_of_the_file(content: str, what: str, tmp
 def test_quoted_lines_are_read_whatever_the_size_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"  # more than one of pyarrow's blocks
     file.write_text("text,y\n" + "".join(f'"first {i}\nsecond, {i}",{i % 2}\n' for i in range(60_000)))
-    data = texts(path=file, text="text", label="y", test=0.0)
+    data = labelled_texts(path=file, text="text", label="y", test=0.0)
     assert data.splits["train"].first == [f"first {i}\nsecond, {i}" for i in range(60_000)]
 
 

@@ -37,7 +37,7 @@ from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClas
 from dlkit.train.loop import Training, _Loop
 from dlkit.train.settings import TrainSettings
 
-OPTIMIZERS = [catalog.resolve(entry.target) for entry in catalog.OPTIMIZERS.values()]
+OPTIMIZERS = [catalog.import_object(entry.target) for entry in catalog.OPTIMIZERS.values()]
 Job = Callable[[torch.device], Training]
 CLASSES = ("a", "b", "c")
 WORDS = "the cat sat on the mat and the dogs sat on unhappy logs"

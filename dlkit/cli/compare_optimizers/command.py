@@ -149,12 +149,11 @@ def compare_optimizers_command(
             note(kept if race.folder else "stopped; with --out DIR the finished runs would have been kept")
             raise typer.Exit(128 + stop.requested)
     from dlkit.sweep import conclusion
-    from dlkit.sweep.verdict import compare, parse_assertion, summarize
+    from dlkit.sweep.verdict import parse_assertion
 
-    exact = race.surface is not None
-    summaries = summarize(race.outcomes, race.metric)
+    summaries = race.summaries
     wanted = parse_assertion(verdict, [s.optimizer for s in summaries]) if verdict else None
-    result = RaceView(race.title, race.metric, race.outcomes, summaries, compare(summaries, exact), target, exact)
+    result = RaceView(race, target)
     if race.folder is not None:
         result.write(race.folder, race.surface)
     if animate is not None:

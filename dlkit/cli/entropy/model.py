@@ -49,9 +49,9 @@ def show_scores(
                     on_page.append(event.record)
             record = scoring.result()
         if page is not None:
-            from dlkit.information import surprisal_page
+            from dlkit.information.surprisal_page import write_surprisal_page
 
-            surprisal_page.write(page, record, on_page)
+            write_surprisal_page(page, record, on_page)
             record["page"] = str(page)
             if len(on_page) < record["n"]:
                 note(f"{page} shows the first {len(on_page):,} of {record['n']:,} tokens")

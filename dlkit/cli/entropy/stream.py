@@ -21,12 +21,12 @@ def stream(
     plot: Path | None, output: Output,
 ) -> None:  # fmt: skip
     require_input(file)
-    from dlkit.information import streams
+    from dlkit.information import byte_statistics, streams
 
-    counter: Any = streams.counter(symbols, order)
+    counter: Any = streams.make_counter(symbols, order)
     sizes = CompressedSizes(file, codecs and not output.quiet, prequential and not output.quiet)
     with reading(output.quiet):
-        for block in streams.SPLIT[symbols](sizes.pass_on(stream_blocks(file))):
+        for block in streams.SYMBOLS[symbols](sizes.pass_on(stream_blocks(file))):
             counter.update(block)
     if order and counter.n <= order:
         raise RequestError(
@@ -36,7 +36,7 @@ def stream(
     scale = math.log(base) / math.log(2)
     orders = [
         {"order": o.order, "entropy": o.entropy / scale, "corrected": o.corrected / scale, "contexts": o.contexts}
-        for o in counter.orders()
+        for o in counter.conditional_entropies()
     ]
     record: dict[str, Any] = {
         "symbols": symbols,
@@ -50,7 +50,11 @@ def stream(
         "orders": orders,
     }
     if isinstance(counter, streams.ByteCounts):
-        record |= {"mean": counter.mean(), **counter.chi_square(), "serial_correlation": counter.serial_correlation()}
+        record |= {
+            "mean": byte_statistics.byte_mean(counter),
+            **byte_statistics.chi_square(counter),
+            "serial_correlation": byte_statistics.serial_correlation(counter),
+        }
     with reading(output.quiet):
         record |= sizes.record()
     if code is not None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dlkit.cli.console import Output, is_plain, printable
 from dlkit.cli.entropy.view import facts_table, sizes
-from dlkit.information.surprisal_page import THRESHOLDS, level, visible
+from dlkit.information.surprisal_page import THRESHOLDS, colour_level, display_text
 
 # Background and text of each step of the scale, light to dark, as on a light page; the first step has none.
 _COLOURS = (
@@ -55,9 +55,9 @@ class TokenView:
             shown = printable(token["text"]).replace("\n", "\\n").replace("\t", "\\t")
             self.console.print(Text(f"{token['bits']:7.2f}  {token['rank'] or '-':>6}  {shown}"))
             return
-        step = level(token["bits"])
+        step = colour_level(token["bits"])
         # the sign for a line break shows how much of a surprise that was; where it was none, it can go
-        shown = visible(token["text"]) if step else printable(token["text"])
+        shown = display_text(token["text"]) if step else printable(token["text"])
         self.console.print(Text(shown, _COLOURS[step]), end="")
 
     def finish(self) -> None:

@@ -1,9 +1,8 @@
-"""What a model's floating-point numbers depend on besides the model, held still and written down.
+"""Reproducible arithmetic: everything besides the model that its floating-point results depend on, fixed or recorded.
 
-Two sums of the same numbers in another order differ in their last bit, and a decoder whose probabilities differ in one
-bit decodes rubbish. The order depends on the number of threads, the shape of the batch, the kernels that the processor
-gets, and the version of torch. Threads and shapes are fixed here; the others are recorded, so that a difference can be
-named.
+Sums of the same numbers in another order differ in their last bit, and a decoder whose probabilities differ in one bit
+decodes garbage. The order depends on the number of threads, the shape of the batch, the processor's kernels and the
+version of torch. Threads and shapes are fixed; the rest is recorded, so that an error can name the difference.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ _DESCRIPTIONS = {
     "threads": "threads",
     "products": "products of float32 numbers",
 }
-_BEFORE = {"products": "fp32"}  # of archives that do not say it: they were made on a CPU
+_DEFAULTS = {"products": "fp32"}  # of archives without the field: they were made on a CPU
 
 
-def describe(threads: int, device: torch.device) -> dict[str, Any]:
-    """JSON-ready: everything here that the distribution may depend on."""
+def describe_numerics(threads: int, device: torch.device) -> dict[str, Any]:
+    """Everything on this machine that the distributions may depend on, JSON-ready."""
     return {
         "torch": torch.__version__,
         "capability": torch.backends.cpu.get_cpu_capability(),
@@ -47,9 +46,9 @@ def describe(threads: int, device: torch.device) -> dict[str, Any]:
     }
 
 
-def differences(recorded: dict[str, Any], here: dict[str, Any]) -> str:
-    """What is different here, in words; empty if nothing recorded is."""
-    recorded = dict.fromkeys(here) | _BEFORE | recorded
+def numerics_differences(recorded: dict[str, Any], here: dict[str, Any]) -> str:
+    """What differs between two records of `describe_numerics`, in words; empty if nothing does."""
+    recorded = dict.fromkeys(here) | _DEFAULTS | recorded
     return ", ".join(
         f"{words}: {recorded[key]} there, {here[key]} here"
         for key, words in _DESCRIPTIONS.items()
@@ -59,13 +58,13 @@ def differences(recorded: dict[str, Any], here: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def reproducible(threads: int) -> Iterator[None]:
-    """Within this context torch uses so many threads, float32 and only deterministic kernels; then what it used before.
+    """A context in which torch uses `threads` threads, float32 and deterministic kernels only.
 
     Raises:
-        DlkitError: this process cannot have so many threads.
+        DlkitError: this process cannot use so many threads.
     """
     before, arithmetic = torch.get_num_threads(), describe_arithmetic()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)  # which cuBLAS needs for it
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)  # cuBLAS is deterministic only with it
     if threads <= cores():
         torch.set_num_threads(threads)
     try:

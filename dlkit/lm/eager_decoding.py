@@ -1,10 +1,10 @@
-"""One more token of each sequence: the equations of `GPT.forward` on rows, without the modules around them.
+"""One decoding step in plain torch operators: the equations of `GPT.forward` for one token of each sequence.
 
-A step of a small GPT is all overhead, and one of a larger GPT reads every weight once. So layers are plain functions
-here, the cache is cut for all layers at once, and large weights go through oneDNN, which reads them on all cores, where
-BLAS multiplies a matrix and one vector on a single one.
+A step of a small GPT is all overhead, and that of a larger one is bound by reading every weight once. So layers are
+plain functions here, the cache is sliced for all layers at once, and large weights are multiplied by oneDNN, which
+reads them on all cores, whereas BLAS multiplies a matrix and a vector on a single core.
 
-Shapes: B sequences, W = H D numbers a token, H heads of D numbers, S tokens so far, V vocabulary.
+Shapes: B sequences, H heads of width D, W = H D the model's width, S tokens so far, V vocabulary.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from torch import Tensor, nn
 from dlkit.models.gpt import GPT, padded_mask
 from dlkit.nn.cache import Cache
 
-_FITS_THE_CACHE = 32 << 20  # bytes of weights that a CPU need not fetch from memory at every step
-_REORDERED = 2 << 30  # bytes of weights up to which a second copy, in oneDNN's order, is worth its memory
+_FITS_THE_CACHE = 32 << 20  # bytes of weights that stay in a CPU's cache from step to step
+_REORDERED = 2 << 30  # bytes of weights up to which a second copy, in oneDNN's layout, is worth its memory
 
 Function = Callable[[Tensor], Tensor]
 
 
-class Decoder:
-    """A GPT in evaluation mode, its cache, and the step from one token to the logits of the next.
+class EagerDecoder:
+    """A GPT with its key-value cache, and the step from one token to the logits of the next.
 
     Args:
-        model: whose weights stay as they are meanwhile.
+        model: in evaluation mode; its weights must not change meanwhile.
         cache: of the tokens so far; each step adds one.
     """
 
@@ -45,11 +45,11 @@ class Decoder:
         self.head = linear(model.head)
 
     def step(self, tokens: Tensor, padding: Tensor | None = None, first: int = 0) -> Tensor:
-        """Logits (B, V) of the token after `tokens`, (B,) int64, which join the cache.
+        """Add a token to each sequence; returns the logits of the token after it, (B, V).
 
         Args:
-            tokens: the next of each sequence.
-            padding: as in `GPT.forward`, behind `first`.
+            tokens: the token ids, (B,) int64.
+            padding: as in `GPT.forward`, counted from `first`.
             first: the slot of the cache at which the longest sequence begins.
         """
         model, cache = self.model, self.cache
@@ -57,17 +57,17 @@ class Decoder:
         slots = cache.memory[..., end, :].unbind(0)  # a layer: (2, B, H, D)
         seen = cache.memory[..., first : end + 1, :].unbind(0)  # a layer: (2, B, H, S, D)
         past = end - first
-        mask, place = None, model.positions.weight[past]  # (W,)
+        mask, position = None, model.positions.weight[past]  # (W,)
         if padding is not None:
             mask = padded_mask(padding, past, past + 1)  # (B, 1, 1, S)
-            place = F.embedding((past - padding).clamp(min=0), model.positions.weight)  # (B, W)
-        x = F.embedding(tokens, model.tokens.weight) + place  # (B, W)
+            position = F.embedding((past - padding).clamp(min=0), model.positions.weight)  # (B, W)
+        x = F.embedding(tokens, model.tokens.weight) + position  # (B, W)
         for (norm_1, qkv, out, norm_2, mlp), slot, layer in zip(self.blocks, slots, seen, strict=True):
             h = norm_1(x) if self.norm_first else x
-            parts = qkv(h).view(sequences, 3, self.heads, -1)  # (B, 3, H, D)
-            slot.copy_(parts[:, 1:].transpose(0, 1))
+            q_k_v = qkv(h).view(sequences, 3, self.heads, -1)  # (B, 3, H, D)
+            slot.copy_(q_k_v[:, 1:].transpose(0, 1))
             keys, values = layer.unbind(0)  # (B, H, S, D)
-            y = F.scaled_dot_product_attention(parts[:, 0].unsqueeze(2), keys, values, attn_mask=mask)  # (B, H, 1, D)
+            y = F.scaled_dot_product_attention(q_k_v[:, 0].unsqueeze(2), keys, values, attn_mask=mask)  # (B, H, 1, D)
             y = out(y.reshape(sequences, -1))  # (B, W)
             if self.norm_first:
                 x = x + y
@@ -81,7 +81,7 @@ class Decoder:
 
 
 def _functions(block: Any, linear: Callable[[Any], Function]) -> tuple[Function, ...]:
-    """Norm, queries with keys and values, output, norm and perceptron of a block."""
+    """The functions of a block: first norm, projection to q, k and v, output projection, second norm, MLP."""
     first, activation, last = block.mlp
     up, down = linear(first), linear(last)
 
@@ -100,7 +100,7 @@ def _norm(module: Any) -> Function:
 
 
 def _linear_for(model: GPT) -> Callable[[Any], Function]:
-    """How to multiply by this model's weights: through oneDNN if a step reads more of them than a CPU caches."""
+    """How to multiply by this model's weights: with oneDNN if they do not fit into a CPU's cache."""
     weight, size = model.tokens.weight, sum(parameter.nbytes for parameter in model.parameters())
     if (
         weight.device.type != "cpu"

@@ -1,4 +1,4 @@
-"""What general compressors make of a stream, each at its best: gzip -9, bzip2 -9, xz -9e and zstd -22 --ultra."""
+"""The size of a stream under general-purpose compressors at their best: gzip -9, bzip2 -9, xz -9e, zstd -22 --ultra."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import lzma
 import zlib
 from typing import Any
 
-OPTIONS = {"gzip": "-9", "bzip2": "-9", "xz": "-9e", "zstd": "-22 --ultra"}
-_SHORT = 1 << 23
+COMPRESSOR_OPTIONS = {"gzip": "-9", "bzip2": "-9", "xz": "-9e", "zstd": "-22 --ultra"}
+_SHORT = 1 << 23  # bytes of a short stream, at most
 
 
-class Codecs:
-    """Compresses a stream with all of them at once and keeps nothing but the sizes."""
+class CompressorSizes:
+    """Compresses a stream with all compressors at once, and keeps only the sizes."""
 
     def __init__(self) -> None:
         self._compressors: dict[str, Any] = {
@@ -29,17 +29,17 @@ class Codecs:
             self._sizes[name] += len(compressor.compress(block))
 
     def finish(self) -> dict[str, int]:
-        """The size in bytes by codec. Call it once."""
+        """The size in bytes by compressor. To be called once, at the end of the stream."""
         for name, compressor in self._compressors.items():
             self._sizes[name] += len(compressor.flush())
         return self._sizes
 
 
 class _Zstandard:
-    """Level 22 takes 800 MB for a stream of unknown length, and little for a short one whose length it knows."""
+    """zstd at level 22, which takes 800 MB for a stream of unknown length, but little for one known to be short."""
 
     def __init__(self) -> None:
-        import zstandard  # here, since other measures of a stream do without it
+        import zstandard  # only needed here, so not imported at the top
 
         self._make = functools.partial(zstandard.ZstdCompressor, level=22)
         self._begun, self._stream = bytearray(), None

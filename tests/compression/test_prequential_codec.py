@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from dlkit.compression import archive, prequential
-from dlkit.compression.container import CODED, Reader
-from dlkit.compression.prequential import PrequentialCodec, code_length
+from dlkit.compression import archive, prequential_learner
+from dlkit.compression.container import CODED, ContainerReader
+from dlkit.compression.prequential_codec import PrequentialCodec
+from dlkit.compression.prequential_length import code_length
 from dlkit.data.text.pydoc import pydoc
 from dlkit.errors import DlkitError, RequestError
 
@@ -26,14 +27,14 @@ def round_trip(data: bytes, streams: int | None = None, chunk: int | None = None
     codec, out, back = PrequentialCodec(streams), io.BytesIO(), io.BytesIO()
     codec.chunk_bytes = chunk or codec.chunk_bytes
     archive.compress(io.BytesIO(data), out, codec, lambda n: None)
-    reader = Reader(io.BytesIO(out.getvalue()), "x")
+    reader = ContainerReader(io.BytesIO(out.getvalue()), "x")
     archive.decompress(reader, back.write, PrequentialCodec(), lambda n: None)
     assert back.getvalue() == data
     return out.getvalue(), codec
 
 
 def test_random_inputs_come_back(draw_input: Callable[[random.Random], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prequential, "_WINDOW", 1 << 12)
+    monkeypatch.setattr(prequential_learner, "_WINDOW", 1 << 12)
     draw = random.Random(0)
     for _ in range(40):
         round_trip(draw_input(draw), draw.choice((None, 1, 3, 8)))
@@ -52,7 +53,7 @@ def test_chunks_go_on_with_what_was_learned() -> None:
 def test_stored_chunks_are_learned_too() -> None:
     noise = random.Random(1).randbytes(300)
     whole, _ = round_trip(noise * 3, streams=1, chunk=300)
-    kinds = [chunk.kind for chunk in Reader(io.BytesIO(whole), "x").chunks()]
+    kinds = [chunk.kind for chunk in ContainerReader(io.BytesIO(whole), "x").chunks()]
     assert kinds[0] != CODED
     assert kinds[1:] == [CODED, CODED]
 
@@ -89,7 +90,7 @@ def test_it_learns_more_than_xz_finds() -> None:
 
 
 def test_the_code_is_the_same_on_every_machine() -> None:
-    """Whole numbers only: this payload must never change while `mixing.TABLES` does not."""
+    """Integers only: this payload must never change while `mixing_tables.TABLES` does not."""
     _, codec = round_trip(MANUAL[:1500], streams=2)
     codec = PrequentialCodec(2)
     codec.begin(MANUAL[:1500])
@@ -110,7 +111,7 @@ def test_files_that_were_written_before_come_back() -> None:
     text = "A model learns while it codes. " * 6 + "It learns the more, the more often it has seen what it codes; " * 3
     back = io.BytesIO()
     archive.decompress(
-        Reader(io.BytesIO(base64.b85decode(BEFORE)), "x"), back.write, PrequentialCodec(), lambda n: None
+        ContainerReader(io.BytesIO(base64.b85decode(BEFORE)), "x"), back.write, PrequentialCodec(), lambda n: None
     )
     assert back.getvalue() == text.encode() + b"\x00\xff" * 90
     again, _ = round_trip(back.getvalue())

@@ -1,11 +1,11 @@
-"""Range coding (Martin 1979) of symbols under distributions of whole numbers, by way of `constriction`.
+"""Range coding (Martin 1979) of symbols under distributions with integer weights, by the library `constriction`.
 
-A distribution is a row of V weights w, whole numbers in float32 with a sum of about 2^24. The coder works with
+A distribution is a row of V weights w, integers in float32 with a sum of about 2^24. The coder works with
 
     F_i = floor((2^24 - V) sum_(j<i) w_j / sum_j w_j) + i          P_i = (F_(i+1) - F_i) / 2^24 >= 2^-24
 
-so that every symbol has a code, and the floor costs log2(1 / (1 - V 2^-24)) bits a symbol: 0.0001 for a vocabulary of
-1,000, 0.0043 for 50,000. The sums are whole numbers below 2^24, which float32 holds exactly: given the weights, the
+so that every symbol has a code, at a cost of log2(1 / (1 - V 2^-24)) bits per symbol: 0.0001 for a vocabulary of
+1,000, 0.0043 for 50,000. The sums are integers below 2^24, which float32 represents exactly: given the weights, the
 code is the same on every machine.
 
 Shapes: N streams, V symbols.
@@ -26,14 +26,14 @@ UNITS = 1 << 24  # of probability
 
 @functools.cache
 def _library() -> tuple[Any, Any]:
-    """constriction's streams and its family of distributions; here, since what only measures does without it."""
+    """constriction's streams and its family of distributions, imported on first use: code lengths do without it."""
     import constriction
 
-    stream = cast(Any, constriction).stream  # it comes without types
+    stream = cast(Any, constriction).stream  # it has no type annotations
     return stream, stream.model.Categorical(perfect=False)
 
 
-class Encoder:
+class RangeEncoder:
     """Appends symbols to a message."""
 
     def __init__(self) -> None:
@@ -41,19 +41,19 @@ class Encoder:
         self._coder = stream.queue.RangeEncoder()
 
     def put(self, symbols: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
-        """Code symbols (N,) under weights (N, V). Raises DlkitError where these are no numbers."""
+        """Encode symbols (N,) under weights (N, V). Raises DlkitError if these are NaN or infinite."""
         try:
             self._coder.encode(symbols, self._family, weights)
         except (AssertionError, ValueError) as error:
             raise DlkitError(f"the model gives no distribution: {error}", "was its training sound?") from error
 
     def finish(self) -> bytes:
-        """The message. Zero bytes at its end are left out."""
+        """The message, without zero bytes at its end."""
         return self._coder.get_compressed().astype("<u4").tobytes().rstrip(b"\0")
 
 
-class Decoder:
-    """Takes symbols from a message, in the order in which they were put.
+class RangeDecoder:
+    """Decodes the symbols of a message, in the order in which they were encoded.
 
     Args:
         message: of `Encoder.finish`.
@@ -68,7 +68,7 @@ class Decoder:
         """The next symbols, (N,), under weights (N, V).
 
         Raises:
-            CodeError: no message under these weights goes on like this.
+            CodeError: no message under these weights continues like this.
         """
         try:
             return self._coder.decode(self._family, weights)
@@ -77,4 +77,4 @@ class Decoder:
 
 
 class CodeError(Exception):
-    """The message was not written under these weights."""
+    """The message was not encoded under these weights."""

@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from dlkit.compression.coder import UNITS, CodeError, Decoder, Encoder
+from dlkit.compression.range_coder import UNITS, CodeError, RangeDecoder, RangeEncoder
 from dlkit.errors import DlkitError
 
 
@@ -21,11 +21,11 @@ def case(seed: int, n: int, v: int, steps: int) -> tuple[np.ndarray, np.ndarray]
 @pytest.mark.parametrize(("n", "v", "steps"), [(1, 2, 1), (3, 2, 50), (5, 257, 40), (2, 50_257, 3), (64, 300, 10)])
 def test_symbols_come_back_at_the_stated_length(n: int, v: int, steps: int) -> None:
     weights, symbols = case(n, n, v, steps)
-    encoder = Encoder()
+    encoder = RangeEncoder()
     for w, s in zip(weights, symbols, strict=True):
         encoder.put(s, w)
     message = encoder.finish()
-    decoder = Decoder(message)
+    decoder = RangeDecoder(message)
     for w, s in zip(weights, symbols, strict=True):
         assert decoder.take(w).tolist() == s.tolist()
     # the formula of the module's docstring, in float64
@@ -40,19 +40,19 @@ def test_symbols_come_back_at_the_stated_length(n: int, v: int, steps: int) -> N
 
 
 def test_no_symbols_take_no_bytes() -> None:
-    assert Encoder().finish() == b""
+    assert RangeEncoder().finish() == b""
 
 
 def test_a_wrong_message_decodes_to_other_symbols_or_is_an_error() -> None:
     weights, symbols = case(0, 4, 50, 30)
-    encoder = Encoder()
+    encoder = RangeEncoder()
     for w, s in zip(weights, symbols, strict=True):
         encoder.put(s, w)
-    other = Decoder(encoder.finish())
+    other = RangeDecoder(encoder.finish())
     with contextlib.suppress(CodeError):
         assert any(other.take(w[:, ::-1].copy()).tolist() != s.tolist() for w, s in zip(weights, symbols, strict=True))
 
 
-def test_weights_that_are_no_numbers_are_an_error() -> None:
+def test_weights_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(DlkitError, match="no distribution"):
-        Encoder().put(np.zeros(1, np.int32), np.full((1, 5), np.nan, np.float32))
+        RangeEncoder().put(np.zeros(1, np.int32), np.full((1, 5), np.nan, np.float32))
