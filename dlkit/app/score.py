@@ -1,4 +1,4 @@
-"""The cross-entropy of a text under a GPT, in bits a byte and bits a token: `dlkit entropy FILE --model RUN`."""
+"""The cross-entropy of a text under a GPT, in bits per byte and bits per token: `dlkit entropy FILE --model RUN`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def score_text(
         alternatives: yield each token, with so many of the likeliest in its place; 0 for none.
         codecs: compress it with gzip, bzip2, xz and zstd too.
         prequential: measure its prequential code too.
-        exact: fail where the tokenizer changes the text, which then has no bits a byte.
+        exact: fail where the tokenizer changes the text, which then has no bits per byte.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
@@ -91,7 +91,7 @@ class _TextScores:
         stride: tokens between two windows; None for context.
         sizes: measures the text on its way.
         alternatives: of each token; 0 for none, and then no ranks either.
-        exact: fail where there are no bits a byte.
+        exact: fail where there are no bits per byte.
 
     Raises:
         RequestError: context or stride do not fit.
@@ -154,11 +154,11 @@ class _TextScores:
         return str(self.file or "standard input")
 
     def _leave_out(self, why: str) -> None:
-        """Bits a byte make no sense: tokens that do not give the text back are no description of it."""
+        """Bits per byte make no sense: tokens that do not give the text back are no description of it."""
         if self.exact:
             raise DlkitError(
-                f"{self._name} has no bits a byte under {self.reader.path}: {why}",
-                "without -q the record has bits a token, which hold for this tokenizer alone",
+                f"{self._name} has no bits per byte under {self.reader.path}: {why}",
+                "without -q the record has bits per token, which hold for this tokenizer alone",
             )
         self.inexact = why
 
@@ -187,7 +187,7 @@ class _TextScores:
             }
 
     _position = (0, 0)  # tokens and bytes before the next record
-    inexact: str | None = None  # why there are no bits a byte
+    inexact: str | None = None  # why there are no bits per byte
 
     def record(self) -> dict[str, Any]:
         """What was measured, in bits and bytes."""
@@ -219,7 +219,7 @@ class _TextScores:
                     else f"predicted from {tokenizer.engine.id_to_token(separator)}"
                 ),
                 "bytes": "of the input as it is"
-                + ("; what is not UTF-8 is a token a byte" if tokenizer.byte_level else ""),
+                + ("; each byte that is not UTF-8 is a token" if tokenizer.byte_level else ""),
                 "precision": "float32",
             },
             "interval": None

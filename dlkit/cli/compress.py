@@ -50,10 +50,12 @@ def compress_command(
 ) -> None:
     """Compress a file with a language model, without loss.
 
-    A range coder spends -log2 p bits on each token of the file, p its probability under the model. Whoever decompresses
-    it needs the same model, torch, kind of processor (or GPU, with --device cuda) and number of threads; --prequential
-    needs nothing but dlkit.
-    Prints a record; -q prints the output's path.
+    A range coder spends -log2 p bits on each token of the file, where p is its probability under the model. Any bytes
+    will do. The output appears under its name once it is whole and has been decoded again.
+
+    Decompressing needs the same model, torch, kind of processor (or GPU, with --device cuda) and number of threads; the
+    file names them. With --prequential a small model learns while it codes, in integers, and decompressing needs
+    nothing but dlkit. Prints a record; -q prints the output's path.
 
     \b
     Examples:
@@ -83,7 +85,7 @@ def compress_command(
     record = {"input": str(file), "output": str(goal or "-"), **record, "model": model, "verified": verify}
     if goal is None:
         if not quiet:
-            note(f"{record['bytes_in']:,} bytes to {record['bytes_out']:,}, {record['bits_per_byte']} bits a byte")
+            note(f"{record['bytes_in']:,} bytes to {record['bytes_out']:,}, {record['bits_per_byte']} bits per byte")
         return
     Output(as_json, quiet).emit(record, record["output"], lambda: _table(record))
 
@@ -94,7 +96,10 @@ def _table(record: dict[str, Any]) -> Any:
     size, out = record["bytes_in"], record["bytes_out"]
     facts = [
         ("input", f"{record['input']}, {size:,} bytes"),
-        ("output", f"{record['output']}, {out:,} bytes" + (f", {record['bits_per_byte']} bits a byte" if size else "")),
+        (
+            "output",
+            f"{record['output']}, {out:,} bytes" + (f", {record['bits_per_byte']} bits per byte" if size else ""),
+        ),
         ("of it payload", f"{record['payload_bytes']:,} bytes; {record['ideal_bytes']:,} is the model's ideal"),
     ]
     if record["model"]:

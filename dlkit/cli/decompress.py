@@ -32,8 +32,8 @@ def decompress_command(
 ) -> None:
     """Decompress what `dlkit compress` wrote.
 
-    Damage, another model, or a machine that computes other probabilities ends it, with nothing written.
-    Prints a record; -q prints the output's path.
+    Another model, or a machine that computes other probabilities, is named before anything is decoded. Each chunk has a
+    checksum, and a damaged file leaves nothing behind. Prints a record; -q prints the output's path.
 
     \b
     Examples:

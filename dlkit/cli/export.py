@@ -24,7 +24,9 @@ def export_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a BERT or GPT as a Hugging Face directory, which `transformers` loads.
+    """Write a BERT or GPT as a Hugging Face directory.
+
+    `transformers` loads it as it is.
 
     \b
     Example:

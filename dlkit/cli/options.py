@@ -34,7 +34,7 @@ DataDir = Annotated[
         "--data-dir",
         metavar="DIR",
         callback=_data_dir,
-        help="Where data sets lie (default: $DLKIT_DATA, or the cache).",
+        help="Where data sets are kept (default: $DLKIT_DATA, or the cache).",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines even on a terminal.")]

@@ -189,7 +189,7 @@ def _facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-_RATES = {"bits a byte": "bits_per_byte", "bits a token": "bits_per_token"}
+_RATES = {"bits per byte": "bits_per_byte", "bits per token": "bits_per_token"}
 
 
 def _rate(summary: dict[str, Any], key: str) -> str:

@@ -120,7 +120,7 @@ class LanguageMeter:
             self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
 
     def metrics(self) -> dict[str, float]:
-        """Loss in nats a token, perplexity e^loss, accuracy, and bits a byte of text where tokens stand for bytes.
+        """Loss in nats per token, perplexity e^loss, accuracy, and bits per byte of text where tokens stand for bytes.
 
         Raises NotFiniteError if any token's logits were NaN or infinite.
         """

@@ -119,7 +119,7 @@ def test_a_pipe(text: Path) -> None:
     pack = [sys.executable, "-m", "dlkit", "compress", "-", "-o", "-", "--prequential"]
     unpack = [sys.executable, "-m", "dlkit", "decompress", "-", "-o", "-"]
     packed = subprocess.run(pack, input=TEXT, capture_output=True, check=True)
-    assert b"bits a byte" in packed.stderr
+    assert b"bits per byte" in packed.stderr
     assert subprocess.run(unpack, input=packed.stdout, capture_output=True, check=True).stdout == TEXT
 
 

@@ -1,4 +1,4 @@
-"""dlkit entropy --model: bits a byte, tokens, the page, totals and mistakes."""
+"""dlkit entropy --model: bits per byte, tokens, the page, totals and mistakes."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_where_tokens_lose_the_text_only_the_bits_a_byte_are_left_out(
     assert [token["bits"] for token in told[:16]] == pytest.approx(bits.tolist(), abs=1e-4)
     quiet = here("entropy", str(text), "--model", str(hub), "-q")
     assert (quiet.code, quiet.out) == (1, "")
-    assert "has no bits a byte under" in quiet.err.splitlines()[0]
+    assert "has no bits per byte under" in quiet.err.splitlines()[0]
     for data, message in ((b"caf\xe9", "is not UTF-8 text: byte 0xe9 at offset 3"), (b"\0", "which drops all of it")):
         if kind == "wordpiece":
             text.write_bytes(data)

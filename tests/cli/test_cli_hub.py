@@ -1,4 +1,4 @@
-"""Hugging Face directories from the shell: classes by name, ends of texts, padded vocabularies, bits a byte."""
+"""Hugging Face directories from the shell: classes by name, ends of texts, padded vocabularies, bits per byte."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from dlkit.losses import CrossEntropy
 from dlkit.models.resnet import ResNet
 from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
+from dlkit.train import autotune
 from dlkit.train.events import Evaluated, Finished, StepDone
 from dlkit.train.loop import Training, fit
 from dlkit.train.settings import TrainSettings
@@ -41,7 +42,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> CompileCounter:
     counters.clear()
     counter = CompileCounter()
     monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=counter))
-    monkeypatch.setattr("dlkit.train.autotune.can_compile", lambda device: True)  # it needs no compiler
+    monkeypatch.setattr(autotune, "can_compile", lambda device: True)  # it needs no compiler
     return counter
 
 
@@ -87,7 +88,7 @@ def test_the_loss_and_what_is_right_are_compiled_too(more: str, monkeypatch: pyt
         return module.forward
 
     monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=note, fullgraph=True))
-    monkeypatch.setattr("dlkit.train.autotune.can_compile", lambda device: True)
+    monkeypatch.setattr(autotune, "can_compile", lambda device: True)
     run = assemble_training(
         recipe.load("digits-resnet20", [*DIGITS, RESNET, more, "train.precision=bf16"]), CPU
     ).training

@@ -39,12 +39,15 @@ def compare_optimizers_command(
         typer.Argument(metavar="RECIPE|SURFACE", help="What to race on.", autocompletion=completion.races),
     ] = None,
     overrides: Overrides = None,
-    optimizers: Annotated[str, typer.Option(metavar="NAME,...", help="Who races.")] = OPTIMIZERS,
+    optimizers: Annotated[str, typer.Option(metavar="NAME,...", help="Which optimizers race.")] = OPTIMIZERS,
     lr: Annotated[str, typer.Option(metavar="LOW:HIGH:COUNT", help="Learning rates for each of them.")] = "1e-4:1:9",
     seeds: Annotated[
-        int, typer.Option(min=1, max=10**4, help="Runs of each, with weights and data order of their own.")
+        int,
+        typer.Option(
+            min=1, max=10**4, metavar="N", help="Runs of each setting, with weights and data order of their own."
+        ),
     ] = 5,
-    steps: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, help="Steps of each run.")] = 500,
+    steps: Annotated[int, typer.Option(min=1, max=LARGEST_COUNT, metavar="N", help="Steps of each run.")] = 500,
     trials: Annotated[
         int | None, typer.Option(min=1, max=10**5, metavar="N", help="N random settings of each instead of the grid.")
     ] = None,
@@ -52,7 +55,7 @@ def compare_optimizers_command(
         list[str] | None,
         typer.Option("--search", metavar="OPTION=LOW:HIGH", help="Draw an option too, as in 1-beta2=1e-4:0.1."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the random trials.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Seed of the random trials.")] = 0,
     metric: Annotated[
         str | None, typer.Option(metavar="NAME", help="Loss to judge by (default: the held-out one).")
     ] = None,
@@ -65,16 +68,16 @@ def compare_optimizers_command(
     allow_edge: Annotated[
         bool, typer.Option("--allow-edge", help="Let --assert rest on a best learning rate at the edge of those tried.")
     ] = False,
-    engine: Annotated[Engine, typer.Option(help="How the runs are run.")] = Engine.auto,
+    engine: Annotated[Engine, typer.Option(help="How the runs are computed.")] = Engine.auto,
     stack: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Runs at once of --engine stacked (default: the fastest).")
     ] = None,
     start: Annotated[str | None, typer.Option(metavar="X,Y", help="Where on a surface to start.")] = None,
     animate: Annotated[
-        Path | None, typer.Option(metavar="FILE.gif", help="Draw the ways over a surface as a GIF.")
+        Path | None, typer.Option(metavar="FILE.gif", help="Draw the paths over a surface as a GIF.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write runs, summary, figures and a page.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the finished runs in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the race in --out.")] = False,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Judge and draw the runs in a folder again.")
     ] = None,
@@ -83,20 +86,30 @@ def compare_optimizers_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Race optimizers: best learning rates, intervals over seeds, and who can be told apart.
+    """Race optimizers over learning rates and seeds.
 
-    Every optimizer starts from the same weights and sees the same data in the same order at a seed, and is judged at
-    its best learning rate of the same grid. -q prints the winner, or tie. Recipes hold out a tenth of the training
-    data to judge by, unless they hold out some already. With --trials, each optimizer gets that many random settings:
-    the learning rate from the range of --lr and each --search option from its own, evenly in the logarithm; 1-OPTION
-    draws one minus it, and adam.OPTION is for adam only. Ctrl-C stops, and --resume goes on with what is in --out.
+    At each seed all optimizers start from the same weights and see the same data in the same order. Each is judged at
+    its best learning rate of the same grid, on a tenth of the training data that is held out (or what the recipe holds
+    out). Two are told apart only where the interval of their difference, widened for the number of pairs, excludes
+    zero. A best rate at the edge of the grid is part of the verdict. On a surface nothing is random, and the lowest
+    loss wins. -q prints the winner, or tie.
+
+    With --trials, each optimizer gets that many random settings: the learning rate from the range of --lr and each
+    --search option from its own, evenly in the logarithm. 1-OPTION draws one minus it, and adam.OPTION is for adam
+    only. The same --seed gives the same trials, and more trials keep the first ones.
+
+    --engine auto times stacks of models that train at once, processes, and a plain loop, and takes the fastest. muon
+    may race too (one run at a time). --out keeps the recipe, the environment, hashes of the data and, in race.json,
+    the command that repeats the race. Ctrl-C or a lost connection keeps the finished runs and the stack underway there,
+    and --resume goes on to the same numbers. A kill loses the runs underway; of a stack, at most the last 15 seconds,
+    or 20 times what saving it takes if that is more.
 
     \b
     Examples:
       dlkit compare-optimizers digits-mlp --lr 1e-3:1:7 --seeds 3 --steps 200
-      dlkit compare-optimizers digits-mlp --trials 16 --search weight_decay=1e-5:0.1 --search 1-beta2=1e-4:0.1
+      dlkit compare-optimizers digits-mlp --trials 16 --search 1-beta2=1e-4:0.1
       dlkit compare-optimizers rosenbrock --animate race.gif
-      dlkit compare-optimizers quadratic:1000 --optimizers sgd,momentum --assert 'momentum<=sgd'
+      dlkit compare-optimizers quadratic:1000 --assert 'momentum<=sgd'
     """
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")

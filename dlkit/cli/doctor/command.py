@@ -29,24 +29,26 @@ def doctor_command(
     ] = False,
     benchmark: Annotated[bool, typer.Option("--benchmark", help="Time it beside twins in bare torch.")] = False,
     only: Annotated[
-        str | None, typer.Option(metavar="NAMES", help=f"Only these, with commas: {', '.join(ALL)}.")
+        str | None, typer.Option(metavar="NAMES", help=f"Only these, separated by commas: {', '.join(ALL)}.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Shorter measurements.")] = False,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE.json", help="Write all of it to a file, too; alone, it asks for both kinds."),
+        typer.Option(
+            metavar="FILE.json", help="Also write all of it to a file; alone, it runs --check and --benchmark."
+        ),
     ] = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Say what this machine can do; with --check and --benchmark, try it.
+    """Say what this machine can do, and try it.
 
-    Alone it looks and tries nothing, so that it answers at once on any machine. --check takes about a minute,
-    --benchmark some minutes on a GPU (and is about small models on a CPU, where no speed is promised). Each line tells
-    a check, what was expected, what came out and the verdict. -q prints the verdict alone: pass or fail; or, of the
-    machine alone, the device. Exit code 1 if a check fails. What was measured before Ctrl-C is kept.
+    Without options it tries nothing, and answers at once on any machine. --check takes about a minute, --benchmark some
+    minutes on a GPU (on a CPU it times small models, and promises no speed). Each line gives a check, what was
+    expected, what was found, and the verdict. -q prints pass or fail, or the device if nothing was tried. Exit code 1
+    if a check fails. What was measured before Ctrl-C is kept.
 
     \b
     Examples:

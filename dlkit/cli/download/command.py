@@ -38,12 +38,16 @@ def download_command(
     verify: Annotated[bool, typer.Option("--verify", help="Check every byte of what is here, and repair it.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Fetch even what is here.")] = False,
     allow_mismatch: Annotated[
-        bool, typer.Option("--allow-mismatch", help="Accept other numbers of rows than the published ones.")
+        bool, typer.Option("--allow-mismatch", help="Accept row counts that differ from the published ones.")
     ] = False,
     data_dir: DataDir = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="Files at once.")] = 4,
-    retries: Annotated[int, typer.Option(metavar="N", min=0, max=1000, help="Tries in a row that bring nothing.")] = 5,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", min=0.1, help="Longest silence of the network.")] = 20.0,
+    retries: Annotated[
+        int, typer.Option(metavar="N", min=0, max=1000, help="Give up after so many tries in a row that bring nothing.")
+    ] = 5,
+    timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, help="Give up on a connection that is silent for so long.")
+    ] = 20.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

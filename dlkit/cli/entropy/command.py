@@ -36,24 +36,29 @@ def entropy_command(
         Path | None, typer.Argument(metavar="FILE", help="What to measure (default: standard input).")
     ] = None,
     symbols: Annotated[Symbols, typer.Option(help="What a stream is made of.")] = Symbols.bytes,
-    order: Annotated[int, typer.Option(min=0, help="Symbols before each one that are taken as known.")] = 0,
+    order: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Symbols of context: entropy given the N symbols before.")
+    ] = 0,
     base: Annotated[
         str, typer.Option("--base", metavar="BASE", help="2 for bits, e for nats, 10, or any number above 1.")
     ] = "2",
-    codecs: Annotated[bool, typer.Option("--codecs", help="Compress with gzip, bzip2, xz and zstd beside it.")] = False,
+    codecs: Annotated[bool, typer.Option("--codecs", help="Also compress with gzip, bzip2, xz and zstd.")] = False,
     prequential: Annotated[
         bool,
         typer.Option("--prequential", help="Also the length of a code that learns as it goes."),
     ] = False,
     p: Annotated[
-        str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file (one a line) or -.")
+        str | None, typer.Option("--p", metavar="NUMBERS", help="A distribution: 0.4,0.6, a file (one per line) or -.")
     ] = None,
-    q: Annotated[str | None, typer.Option("--q", metavar="NUMBERS", help="Another one, to compare p with.")] = None,
+    q: Annotated[
+        str | None,
+        typer.Option("--q", metavar="NUMBERS", help="A second distribution, for cross-entropy and KL divergence."),
+    ] = None,
     counts: Annotated[bool, typer.Option("--counts", help="The numbers are counts; reads `uniq -c`.")] = False,
     joint: Annotated[bool, typer.Option("--joint", help="The rows of --p are a table of two variables.")] = False,
-    code: Annotated[Code | None, typer.Option(help="Make a code, and judge it.")] = None,
+    code: Annotated[Code | None, typer.Option(help="Build a code and measure it.")] = None,
     check_code: Annotated[
-        str | None, typer.Option(metavar="A=0,B=1,...", help="Judge a code of your own; --p gives its symbols' odds.")
+        str | None, typer.Option(metavar="A=0,B=1,...", help="Check a code of your own; --p gives its probabilities.")
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result (.svg, .png or .pdf).")] = None,
     model: Annotated[
@@ -65,7 +70,7 @@ def entropy_command(
         ),
     ] = None,
     context: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Tokens that the model looks back on (default: all it can).")
+        int | None, typer.Option(min=1, metavar="N", help="Tokens of context at most (default: all it can take).")
     ] = None,
     stride: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Tokens between two windows (default: the context).")
@@ -78,13 +83,15 @@ def entropy_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure entropy, cross-entropy, KL divergence and codes.
+    """Measure entropy, KL divergence and codes.
 
     Without --p the bytes (or characters, words, lines) of a stream are counted; -q prints their entropy. With --model a
-    GPT predicts them, and -q prints bits a byte.
+    GPT predicts them, and -q prints bits per byte; the record has their interval (a block bootstrap), bits per token,
+    the ideal code length and the size of the model. --tokens colours a terminal, and is a record per token in a pipe.
 
-    A file of --p or --q has a distribution a line, or one number a line, with or without a label. Lines as `uniq -c`
-    writes them, a count aligned to the right, one space and the symbol, are one distribution, whatever the symbols.
+    A file of --p or --q has a distribution per line, or a number per line, with or without a label. Lines as `uniq -c`
+    writes them (a count aligned to the right, one space, the symbol) are one distribution, whatever the symbols. How
+    the input was understood is said on stderr and in the record's `form`.
 
     \b
     Examples:

@@ -75,8 +75,8 @@ def summary_table(record: dict[str, Any]) -> Any:
     exact = "left_out" not in record
     facts = [
         ("model", record["run"]),
-        *([("bits a byte", f"{record['bits_per_byte']:.4f}{spread('bits_per_byte')}")] if exact else []),
-        ("bits a token", f"{record['bits_per_token']:.4f}{spread('bits_per_token')}"),
+        *([("bits per byte", f"{record['bits_per_byte']:.4f}{spread('bits_per_byte')}")] if exact else []),
+        ("bits per token", f"{record['bits_per_token']:.4f}{spread('bits_per_token')}"),
         ("text", f"{record['bytes']:,} bytes, {record['n']:,} tokens"),
         ("convention", f"context {convention['context']}, stride {convention['stride']} tokens"),
         ("first token", convention["first_token"]),

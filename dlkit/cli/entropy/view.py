@@ -134,7 +134,7 @@ def sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
     from dlkit.information.compressors import COMPRESSOR_OPTIONS
 
     def size(count: int) -> str:
-        return f"{count:,} bytes, {8 * count / max(record['bytes'], 1):.4f} bits a byte"
+        return f"{count:,} bytes, {8 * count / max(record['bytes'], 1):.4f} bits per byte"
 
     rows: list[tuple[str, str]] = []
     if "prequential_bytes" in record:

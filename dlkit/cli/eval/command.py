@@ -32,7 +32,7 @@ def eval_command(
     overrides: Overrides = None,
     split: Annotated[
         str | None,
-        typer.Option("--split", metavar="SPLIT", help="test (default), val or train; all, as of other data."),
+        typer.Option("--split", metavar="SPLIT", help="test (default), val, train, or all (default for other data)."),
     ] = None,
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
@@ -54,7 +54,7 @@ def eval_command(
     ] = False,
     views: Annotated[
         str | None,
-        typer.Option("--views", metavar="VIEWS", help="one, flip or flip_shift: of each image, to average over."),
+        typer.Option("--views", metavar="VIEWS", help="Views of each image to average over: one, flip or flip_shift."),
     ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
@@ -64,7 +64,7 @@ def eval_command(
 ) -> None:
     """Evaluate a run: loss, accuracy, calibration, classes.
 
-    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the accuracy. --ood adds a record for
+    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the main metric. --ood adds a record for
     each set of data that the model was not trained on: how well four scores tell it from the test data. --glue takes
     several runs (RUN RUN ... KEY=VALUE) and adds the benchmark's score, if no task is missing; -q prints that.
 
@@ -73,7 +73,7 @@ def eval_command(
       dlkit train digits-mlp | dlkit eval -
       dlkit eval runs/digits-mlp-1 --confusion matrix.svg
       dlkit eval runs/glue-bert-* --glue
-      dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise --histogram scores.svg
+      dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise
     """
     require_figure("--confusion", confusion)
     require_figure("--histogram", histogram)

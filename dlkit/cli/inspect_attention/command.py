@@ -84,7 +84,10 @@ def inspect_attention_command(
     npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Write weights and scores as NumPy arrays.")] = None,
     cut: Annotated[bool, typer.Option("--cut", help="Shorten a text that is longer than the model's context.")] = False,
     seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="Of random tokens, shuffling, masks and the untrained twin.")
+        int,
+        typer.Option(
+            min=0, max=LARGEST_SEED, metavar="N", help="Seed of random tokens, shuffling, masks and the untrained twin."
+        ),
     ] = 0,
     device: Device = "auto",
     as_json: Json = False,
@@ -98,10 +101,10 @@ def inspect_attention_command(
 
     \b
     Examples:
-      echo "The animal didn't cross the street" | dlkit inspect-attention runs/pydoc-gpt-1
-      dlkit inspect-attention runs/pydoc-gpt-1 "def f(x): def f(" --layers 2 --heads 0-1 --html heads.html
-      dlkit inspect-attention runs/repeats-gpt-1 --steps --measure induction --png steps.png
-      dlkit inspect-attention runs/sst2-bert-1 --lines texts.txt --json | jq 'select(.above | index("previous"))'
+      echo "with open(path) as file" | dlkit inspect-attention runs/pydoc-gpt-1
+      dlkit inspect-attention runs/pydoc-gpt-1 "def f(x): def f(" --html f.html
+      dlkit inspect-attention runs/repeats-gpt-1 --steps --png steps.png
+      dlkit inspect-attention runs/sst2-bert-1 --lines texts.txt -q
     """
     request = InspectionRequest(
         run, pair, layers, heads, tokens, measure, by_value, stack, target, ablate, null, repeats, random_from, compare,

@@ -34,7 +34,9 @@ def train_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run in --run-dir.")] = False,
     data_dir: DataDir = None,
     device: Device = "auto",
-    seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Shorthand for seed=N.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, metavar="N", help="Shorthand for seed=N.")
+    ] = None,
     trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
