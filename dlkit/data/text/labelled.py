@@ -111,7 +111,7 @@ def texts(
             or that is too small to be split.
     """
     table = _table(Path(path), text, pair, label)
-    found = labels_of(table, label)
+    found = labels_of(table, label, known.classes if known else None)
     classes = known.classes if known else class_names(table, found)
     targets = class_places(table, found, classes)
     parts = three_way(
@@ -127,7 +127,7 @@ def texts(
     for name, key, other in (("val", "validation_path", validation_path), ("test", "test_path", test_path)):
         if other is not None:
             held = _table(Path(other), text, pair, label)
-            found = labels_of(held, label)
+            found = labels_of(held, label, classes)
             right = class_places(held, found, classes)
             splits[name] = Examples(_strings(held, text), _strings(held, pair) if pair else None, right)
             sources[key] = str(held.file.resolve())
