@@ -182,6 +182,7 @@ OPTIMIZERS = {
     "rmsprop": Entry("dlkit.optim.rmsprop:RMSprop", "RMSProp (Hinton 2012)", _GROUPS),
     "adam": Entry("dlkit.optim.adam:Adam", "Adam (Kingma & Ba 2014)", _GROUPS),
     "adamw": Entry("dlkit.optim.adamw:AdamW", "AdamW (Loshchilov & Hutter 2017)", _GROUPS),
+    "lion": Entry("dlkit.optim.lion:Lion", "Lion (Chen et al. 2023)", _GROUPS),
     "muon": Entry(
         "dlkit.optim.muon:Muon", "Muon (Jordan et al. 2024), with AdamW", (*_GROUPS, "dlkit.optim.muon:divided")
     ),

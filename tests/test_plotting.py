@@ -20,7 +20,7 @@ from dlkit.plotting import axes, require_figure, save
 from dlkit.sweep import figures
 from dlkit.sweep.trials import Outcome, Trial
 from dlkit.sweep.verdict import summarize
-from dlkit.train import curves
+from dlkit.train import run_plots
 
 # what matplotlib would take for a formula, or for a broken one, and what no XML can hold
 NAMES = ["$x^$", "$a$b$", r"\frac{1}{2}", "a_b^c", "x$", "_hidden", "a--b", "<b>&amp;", "\x1b[31m", "\udcff", "漢"]
@@ -37,11 +37,11 @@ def texts(path: Path) -> str:
 def curves_of_a_run(target: Path) -> None:
     metrics = target.with_suffix(".jsonl")
     metrics.write_text(json.dumps({"step": 1, "lr": 0.1, "train/loss": 1.0}) + "\n")
-    curves.draw(metrics, target, NAMES[0])
+    run_plots.plot_learning_curves(metrics, target, NAMES[0])
 
 
 def confusion(target: Path) -> None:
-    curves.confusion(torch.eye(len(NAMES), dtype=torch.int64), tuple(NAMES), target, NAMES[0])
+    run_plots.plot_confusion_matrix(torch.eye(len(NAMES), dtype=torch.int64), tuple(NAMES), target, NAMES[0])
 
 
 def histogram(target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which loss of a model is measured while its heads are silent, by its task."""
+"""Head ablation by task: which loss of a model is measured while its heads are ablated."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy as np
 import torch
 
 from dlkit.assemble.language_model import Reader
-from dlkit.attention.ablation import Loss, ablate, class_logit, masked_loss, next_token_loss
-from dlkit.attention.capture import layers_of
+from dlkit.attention.ablation import CopiesLoss, ablate_heads, class_logit_loss, masked_token_loss, next_token_loss
+from dlkit.attention.capture import attention_layers
 from dlkit.attention.tokenized_text import TokenizedText
 from dlkit.errors import RequestError
 
-_LOGITS = 1 << 24  # numbers of logits at once
+_LOGITS = 1 << 24  # at most so many logits in a batch
 
 
-def ablation(reader: Reader, texts: Sequence[TokenizedText], seed: int) -> dict[str, Any]:
-    """`of`: what is measured; `rises`: (L, H), how much it gets worse without each head, as a mean over texts.
+def ablation_scores(reader: Reader, texts: Sequence[TokenizedText], seed: int) -> dict[str, Any]:
+    """`of`: the loss that is measured; `rises`: (L, H), how much it rises without each head, the mean over texts.
 
     Raises:
         RequestError: the model has no head that was trained, or the text is too short.
@@ -27,33 +27,33 @@ def ablation(reader: Reader, texts: Sequence[TokenizedText], seed: int) -> dict[
         raise RequestError(
             f"{reader.path} has no head for {reader.task}: there is no loss to change", "leave --ablate out"
         )
-    layers = layers_of(reader.model)
+    layers = attention_layers(reader.model)
     sums = np.zeros((len(layers), layers[0].heads))
     of = ""
-    for number, text in enumerate(texts):
-        of, loss = _loss(reader, text, seed + number)
+    for index, text in enumerate(texts):
+        of, loss = _loss(reader, text, seed + index)
         vocabulary: int = reader.model.vocabulary  # pyright: ignore[reportAssignmentType]
         copies = max(1, _LOGITS // (len(text) * vocabulary))
-        sums += ablate(reader.model, loss, copies)[1]
+        sums += ablate_heads(reader.model, loss, copies)[1]
     return {"of": of, "rises": sums / len(texts)}
 
 
-def _loss(reader: Reader, text: TokenizedText, seed: int) -> tuple[str, Loss]:
+def _loss(reader: Reader, text: TokenizedText, seed: int) -> tuple[str, CopiesLoss]:
     model = reader.model
     device = next(model.parameters()).device
-    tokens, segments = torch.tensor(text.numbers, device=device), torch.tensor(text.segments, device=device)
+    token_ids, segments = torch.tensor(text.token_ids, device=device), torch.tensor(text.segments, device=device)
     if reader.causal:
         if len(text) < 2:
             raise RequestError("a single token predicts nothing: there is no loss to change", "give a longer text")
-        return "loss in nats a token", next_token_loss(model, tokens)
+        return "loss in nats a token", next_token_loss(model, token_ids)
     if reader.task == "masked-lm":
         plain = np.flatnonzero(~np.array(text.special))
         wanted = max(1, round(0.15 * len(plain)))
-        places = np.sort(np.random.default_rng(seed).choice(plain, size=wanted, replace=False))
-        mask = reader.tokenizer.require("[MASK]")
-        return "loss in nats a masked token", masked_loss(
-            model, tokens, segments, torch.tensor(places.tolist(), device=device), mask
+        positions = np.sort(np.random.default_rng(seed).choice(plain, size=wanted, replace=False))
+        mask_id = reader.tokenizer.require("[MASK]")
+        return "loss in nats a masked token", masked_token_loss(
+            model, token_ids, segments, torch.tensor(positions.tolist(), device=device), mask_id
         )
-    chosen, loss = class_logit(model, tokens, segments)
-    name = reader.classes[chosen] if chosen < len(reader.classes) else str(chosen)
+    predicted, loss = class_logit_loss(model, token_ids, segments)
+    name = reader.classes[predicted] if predicted < len(reader.classes) else str(predicted)
     return f"logit of {name}, its fall", loss

@@ -1,4 +1,4 @@
-"""What was seen in a model's attention as records: heads, layers, the check, and how a score rose."""
+"""The attention of a model as records: of heads, of layers, of the check, and of how a score rose over training."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.app.attention import Side
-from dlkit.attention import flow
-from dlkit.attention.intervals import above, interval
-from dlkit.attention.request import MEASURES, Request
+from dlkit.app.attention import InspectedModel
+from dlkit.attention.flow import attention_flow
+from dlkit.attention.intervals import above_null, mean_interval
+from dlkit.attention.request import METRICS, InspectionRequest
 from dlkit.errors import DlkitError
 
 
-def records(side: Side, request: Request) -> Iterator[dict[str, Any]]:
-    """Heads, then layers where they were asked for, then the check."""
+def inspection_records(side: InspectedModel, request: InspectionRequest) -> Iterator[dict[str, Any]]:
+    """A record for each head, then for each layer if --stack was given, then one of the check."""
     about = {"run": str(side.reader.path), "step": side.reader.step}
-    seen = side.survey
-    intervals = {name: interval(values) for name, values in seen.scores.items()}
-    compared = len(side.layers) * len(side.heads) * len(MEASURES)
+    seen = side.head_scores
+    intervals = {name: mean_interval(values) for name, values in seen.scores.items()}
+    compared = len(side.layers) * len(side.heads) * len(METRICS)
     higher = {
-        name: np.logical_and.reduce([above(values, null[name], comparisons=compared) for null in seen.nulls.values()])
+        name: np.logical_and.reduce(
+            [above_null(values, null[name], comparisons=compared) for null in seen.nulls.values()]
+        )
         for name, values in seen.scores.items()
         if seen.nulls
     }
@@ -29,24 +31,24 @@ def records(side: Side, request: Request) -> Iterator[dict[str, Any]]:
         for head in side.heads:
             at = (layer, head)
             record: dict[str, Any] = {"kind": "head", **about, "layer": layer, "head": head}
-            record |= {name: _number(intervals[name].mean[at]) for name in MEASURES}
+            record |= {name: _number(intervals[name].mean[at]) for name in METRICS}
             if side.rises:
                 record |= {"ablation": _number(side.rises["rises"][at]), "ablation_of": side.rises["of"]}
             bounds = {name: [_number(i.low[at]), _number(i.high[at])] for name, i in intervals.items() if i.n[at] > 1}
             if bounds:
                 record["interval"] = bounds
             for name, null in seen.nulls.items():
-                record[f"null_{name}"] = {key: _number(interval(null[key]).mean[at]) for key in MEASURES}
+                record[f"null_{name}"] = {key: _number(mean_interval(null[key]).mean[at]) for key in METRICS}
             if higher:
-                record["above"] = [name for name in MEASURES if higher[name][at]]
+                record["above"] = [name for name in METRICS if higher[name][at]]
             yield record
-    if side.look is not None and side.look.stack is not None:
+    if side.inspection is not None and side.inspection.stack is not None:
         yield from _stack_records(side, request, about)
-    agrees = [text.agrees for text in side.texts]
+    agrees = [text.offsets_agree for text in side.texts]
     yield {
         "kind": "check",
         **about,
-        "difference": _number(seen.difference),
+        "difference": _number(seen.reconstruction_error),
         "precision": "fp32",  # which a device is set to when it is picked
         "texts": len(side.texts),
         "tokens": sum(map(len, side.texts)),
@@ -55,13 +57,13 @@ def records(side: Side, request: Request) -> Iterator[dict[str, Any]]:
     }
 
 
-def _stack_records(side: Side, request: Request, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    assert side.look is not None
-    stack = side.look.stack
+def _stack_records(side: InspectedModel, request: InspectionRequest, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    assert side.inspection is not None
+    stack = side.inspection.stack
     assert stack is not None
     text = side.texts[0]
     target = request.target if request.target is not None else (len(text) - 1 if side.reader.causal else 0)
-    flows = flow.flow(stack.shares, target) if stack.shares else None
+    flows = attention_flow(stack.residual_attention, target) if stack.residual_attention else None
     for layer in side.layers:
         yield {
             "kind": "layer",
@@ -80,8 +82,8 @@ def _number(value: Any) -> float:
     return float(f"{float(value):.6g}")
 
 
-def jump_of(side: Side, steps: list[int], values: np.ndarray, measure: str) -> dict[str, Any]:
-    """Between which two checkpoints the head with the greatest score at the end rose most."""
+def largest_jump(side: InspectedModel, steps: list[int], values: np.ndarray, measure: str) -> dict[str, Any]:
+    """The two checkpoints between which the head with the highest final score rose most."""
     last = np.nan_to_num(values[-1], nan=-np.inf)
     row, column = np.unravel_index(int(last.argmax()), last.shape)
     course = values[:, row, column]
@@ -100,10 +102,10 @@ def jump_of(side: Side, steps: list[int], values: np.ndarray, measure: str) -> d
     }
 
 
-def greatest(side: Side, measure: str) -> str:
-    """LAYER.HEAD of the greatest score."""
+def top_head(side: InspectedModel, measure: str) -> str:
+    """The head with the highest score, as LAYER.HEAD."""
     values = side.shown(measure)
     if np.isnan(values).all():
-        raise DlkitError(f"{measure} is not defined for this text", "no token has such a place to look at")
+        raise DlkitError(f"{measure} is not defined for this text", "no token has a key of that kind to attend to")
     row, column = np.unravel_index(int(np.nanargmax(values)), values.shape)
     return f"{side.layers[row]}.{side.heads[column]}"

@@ -22,7 +22,7 @@ from dlkit.data.dataset import Dataset
 from dlkit.recipe import Recipe
 from dlkit.sweep import engines
 from dlkit.sweep.trials import Outcome, RaceEvent, Trial
-from dlkit.train import machine
+from dlkit.train.device import pick_device
 from dlkit.train.training import Training
 
 
@@ -79,7 +79,7 @@ def _join_contest(contest: Contest, stop: Event) -> None:
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    machine.pick_device(str(contest.device))  # which sets up the process for it
+    pick_device(str(contest.device))  # which sets up the process for it
     contest.should_stop = stop.is_set
     _contest = contest
 

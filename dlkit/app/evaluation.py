@@ -19,11 +19,12 @@ from dlkit.assemble.language import LanguageData
 from dlkit.data.dataset import Dataset
 from dlkit.recipe import Recipe
 from dlkit.tasks.classification import per_class
-from dlkit.train import checkpoint, machine
-from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.finite import require_metrics, require_weights
-from dlkit.train.settings import Settings, Views
-from dlkit.train.training import autocast
+from dlkit.train import checkpoint
+from dlkit.train.device import choose_kernels
+from dlkit.train.evaluate import evaluate_model, with_progress
+from dlkit.train.finite import require_finite_metrics, require_finite_weights
+from dlkit.train.precision import autocast, set_matmul_precision, supported_precision
+from dlkit.train.settings import TestViews, TrainSettings
 from dlkit.train.weights import load_weights
 
 
@@ -33,7 +34,7 @@ class Trained:
 
     model: nn.Module
     dataset: Dataset | LanguageData
-    settings: Settings
+    settings: TrainSettings
     step: int
 
 
@@ -49,17 +50,17 @@ def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, wh
     Raises:
         DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
     """
-    saved = checkpoint.load(checkpoint_path, files=("model", "ema"))
+    saved = checkpoint.load_checkpoint(checkpoint_path, files=("model", "ema"))
     dataset = load_data(recipe, saved.state["data"], whole)
     weightless.require(functools.partial(assemble.architecture, recipe, dataset))
     model = assemble.build_model(recipe, dataset)
-    require_weights(saved.weights, checkpoint_path)
+    require_finite_weights(saved.weights, checkpoint_path)
     load_weights(model, saved.weights)
     model = model.to(device)
-    settings = Settings(**recipe.values["train"])
-    settings = dataclasses.replace(settings, precision=machine.feasible(settings.precision, device))
-    machine.multiply_at(settings.precision)
-    machine.choose_kernels(settings.deterministic, benchmark=False)  # the same answer, whenever it is asked
+    settings = TrainSettings(**recipe.values["train"])
+    settings = dataclasses.replace(settings, precision=supported_precision(settings.precision, device))
+    set_matmul_precision(settings.precision)
+    choose_kernels(settings.deterministic, benchmark=False)  # the same answer, whenever it is asked
     if settings.channels_last == "on":
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     return Trained(model, dataset, settings, saved.step)
@@ -89,7 +90,7 @@ class Evaluation:
 
 
 def evaluate_trained(
-    recipe: Recipe, found: Trained, split: str | None, device: torch.device, views: Views | None = None
+    recipe: Recipe, found: Trained, split: str | None, device: torch.device, views: TestViews | None = None
 ) -> Evaluation:
     """Evaluate a trained model on a split of the recipe's data, by default `test`, or else `val`, or else `all`.
 
@@ -107,9 +108,9 @@ def evaluate_trained(
     task = assemble.build_task(recipe, dataset, views)
     meter = task.meter(device)
     started = time.perf_counter()
-    evaluate(model, watched(batches), meter, functools.partial(autocast, settings.precision, device))
+    evaluate_model(model, with_progress(batches), meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
-    require_metrics(metrics)
+    require_finite_metrics(metrics)
     seconds = time.perf_counter() - started
     rows = per_class(confusion, dataset.classes) if confusion is not None else []
     damaged = getattr(batches, "damaged", {})

@@ -24,9 +24,9 @@ from dlkit.data.images.encoded import Files, Pixels
 from dlkit.errors import RequestError
 from dlkit.metrics import ood
 from dlkit.recipe import Recipe
-from dlkit.train.evaluate import evaluate, watched
-from dlkit.train.settings import Views
-from dlkit.train.training import autocast
+from dlkit.train.evaluate import evaluate_model, with_progress
+from dlkit.train.precision import autocast
+from dlkit.train.settings import TestViews
 
 WHITE = {"digits": 16}  # the brightest number of a pixel, where it is not 255
 MOST_NOISE = 10_000  # images of noise, at most
@@ -102,18 +102,18 @@ def detection(
     split: str,
     others: Sequence[Other],
     device: torch.device,
-    views: Views | None = None,
+    views: TestViews | None = None,
 ) -> tuple[dict[str, Tensor], list[Outside]]:
     """Scores of a split of the run's data, and of `others`, which `read` read. `views` stands for its test_views."""
     dataset: Any = found.dataset
-    seen: Views = views or found.settings.test_views
+    seen: TestViews = views or found.settings.test_views
     last = found.settings.channels_last == "on"
 
     def scored(data: Dataset, name: str) -> tuple[ood.ScoreMeter, float, dict[str, str]]:
         batches = assemble.split_batches(recipe, data, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
-        meter = evaluate(found.model, watched(batches), ood.ScoreMeter(seen), precision)
+        meter = evaluate_model(found.model, with_progress(batches), ood.ScoreMeter(seen), precision)
         return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
     inside = scored(dataset, split)[0].scores()

@@ -18,9 +18,11 @@ from dlkit.data.dataset import Dataset
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.tasks.classification import Classification
-from dlkit.train import footprint, last_batch, machine, plan, random_state
-from dlkit.train.evaluate import Batches, Task
-from dlkit.train.settings import Settings, Views
+from dlkit.train import autotune, last_batch, memory_estimate, rng
+from dlkit.train.device import choose_kernels
+from dlkit.train.interfaces import BatchSource, Task
+from dlkit.train.precision import set_matmul_precision
+from dlkit.train.settings import TestViews, TrainSettings
 from dlkit.train.training import Training
 
 
@@ -46,16 +48,16 @@ def training(
 ) -> Built:
     """Everything that a training run needs, on the device, with every `auto` decided. Without a data set, loads it."""
     values = recipe.values
-    settings = Settings(**values["train"])
+    settings = TrainSettings(**values["train"])
     if settings.flush_denormal:
         torch.set_flush_denormal(True)
     dataset = dataset or load_data(recipe)
     weightless.require(functools.partial(architecture, recipe, dataset))
-    random_state.seed_everything(values["seed"])
+    rng.seed_everything(values["seed"])
     model = build_model(recipe, dataset)
     remarks = dataset.remarks if isinstance(dataset, LanguageData) else images.prepare(model, recipe, dataset)
     model = model.to(device)
-    settings = plan.layout(settings, model, device)
+    settings = autotune.choose_layout(settings, model, device)
     if settings.compile == "auto" and recipe.values["task"] == "text-classification":
         settings = dataclasses.replace(settings, compile="off")  # each length would be compiled anew
     channels_last = settings.channels_last == "on"
@@ -63,9 +65,9 @@ def training(
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     batches = split_batches(recipe, dataset, "train", device, True, channels_last)
     # images that grow would have every convolution tried anew for each size
-    machine.choose_kernels(settings.deterministic, benchmark=not getattr(batches, "grow_epochs", 0))
+    choose_kernels(settings.deterministic, benchmark=not getattr(batches, "grow_epochs", 0))
     names = evaluated_splits(dataset)[:1]
-    evaluations: dict[str, Batches] = {
+    evaluations: dict[str, BatchSource] = {
         name: split_batches(recipe, dataset, name, device, False, channels_last) for name in names
     }
     if settings.patience is not None and "val" not in evaluations:
@@ -94,12 +96,12 @@ def training(
         description=describe(dataset),
     )
     job.schedule(0, job.total_steps)  # which refuses a warm-up that does not fit
-    footprint.require(job)
+    memory_estimate.require_step_fits(job)
     batch = next(iter(batches.epoch(0)))
-    last_batch.require(job, batch)
-    job.settings = plan.settle(settings, model, task, batch, device, job.total_steps)
-    machine.multiply_at(job.settings.precision)
-    decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in plan.DECIDED}}}
+    last_batch.require_usable_last_batch(job, batch)
+    job.settings = autotune.resolve_auto(settings, model, task, batch, device, job.total_steps)
+    set_matmul_precision(job.settings.precision)
+    decided = {**values, "train": {**values["train"], **{k: getattr(job.settings, k) for k in autotune.DECIDED}}}
     if settings.precision not in ("auto", job.settings.precision):
         remarks = [*remarks, f"train.precision is {job.settings.precision}: {device} has no {settings.precision}"]
     if isinstance(dataset, LanguageData):
@@ -120,9 +122,9 @@ def architecture(recipe: Recipe, dataset: Dataset | LanguageData) -> nn.Module:
     return constructor(dataset.input_shape, len(dataset.classes), **keys)
 
 
-def build_task(recipe: Recipe, dataset: Dataset | LanguageData, views: Views | None = None) -> Task:
+def build_task(recipe: Recipe, dataset: Dataset | LanguageData, views: TestViews | None = None) -> Task:
     (loss, keys), _ = parts("loss", recipe.values["loss"])
-    views = views or Settings(**recipe.values["train"]).test_views
+    views = views or TrainSettings(**recipe.values["train"]).test_views
     if views != "one" and (isinstance(dataset, LanguageData) or len(dataset.input_shape) != 3):
         raise RequestError(f"test_views: {views} needs images, {dataset.name} has none", "set train.test_views=one")
     if isinstance(dataset, LanguageData):
@@ -137,7 +139,7 @@ def split_batches(
     device: torch.device,
     training: bool,
     channels_last: bool = False,
-) -> Batches:
+) -> BatchSource:
     """Batches of one split. Raises RequestError if the data set has no such split."""
     require_split(dataset, split)
     if isinstance(dataset, LanguageData):

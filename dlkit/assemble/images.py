@@ -12,7 +12,7 @@ from dlkit.assemble.components import parts
 from dlkit.data.dataset import Dataset, Split
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
-from dlkit.train.evaluate import Batches
+from dlkit.train.interfaces import BatchSource
 from dlkit.train.weights import load_weights
 
 _SAMPLE = 5000  # images that a whitening layer is set by, as in Jordan 2024, arXiv:2404.00498
@@ -33,7 +33,7 @@ def prepare(model: nn.Module, recipe: Recipe, dataset: Dataset) -> list[str]:
 
 def batches(
     recipe: Recipe, dataset: Dataset, split: str, device: torch.device, training: bool, channels_last: bool
-) -> Batches:
+) -> BatchSource:
     """Batches of one split, which is there."""
     _, [(constructor, keys)] = parts("data", recipe.values["data"])
     arguments = [dataset.splits[split], dataset.mean, dataset.std, device, recipe.values["seed"], training]

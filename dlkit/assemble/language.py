@@ -28,7 +28,7 @@ from dlkit.pretrained.huggingface import HubModel
 from dlkit.recipe import Recipe
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
-from dlkit.train.evaluate import Batches, Task
+from dlkit.train.interfaces import BatchSource, Task
 
 
 class LanguageData:
@@ -68,7 +68,7 @@ class LanguageData:
         self.tokenizer = pretrained.tokenizer(recipe, texts, self.hub)
         self.vocabulary = self.hub.vocabulary if self.hub else self.tokenizer.size
 
-    def batches(self, recipe: Recipe, split: str, device: torch.device, training: bool) -> Batches:
+    def batches(self, recipe: Recipe, split: str, device: torch.device, training: bool) -> BatchSource:
         """Batches of a split."""
         raise NotImplementedError
 

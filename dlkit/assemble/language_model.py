@@ -22,8 +22,9 @@ from dlkit.pretrained import huggingface, huggingface_export
 from dlkit.recipe import load as load_recipe
 from dlkit.storage import run_reference
 from dlkit.storage.atomic_file import atomic_file
-from dlkit.train import checkpoint, machine
-from dlkit.train.finite import require_weights
+from dlkit.train import checkpoint
+from dlkit.train.finite import require_finite_weights
+from dlkit.train.precision import supported_precision
 from dlkit.train.weights import load_weights
 
 
@@ -90,7 +91,7 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
         ends = _ends(hub.ends | tokenizer_files.ends_of(path, tokenizer), tokenizer)
         return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh), ends)
     run = run_reference.resolve(reference)
-    saved = checkpoint.load(run.choose(checkpoint_name), files=("model", "ema"))
+    saved = checkpoint.load_checkpoint(run.choose(checkpoint_name), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:
         raise RequestError(
@@ -105,7 +106,7 @@ def open_reader(reference: str, device: torch.device, checkpoint_name: str | Non
         outputs = len(tensors["head.classifier.bias"]) if "head.classifier.bias" in tensors else None
         make = functools.partial(BERT, described["vocabulary"], window, outputs, **described["architecture"])
     model = make()
-    require_weights(saved.weights, f"{run.path} at step {saved.step}")
+    require_finite_weights(saved.weights, f"{run.path} at step {saved.step}")
     load_weights(model, saved.weights)
     tokenizer = tokenizers.from_json(described["tokenizer"])
     ends = _ends(set(described.get("ends", ())), tokenizer)
@@ -121,7 +122,7 @@ def weights_format(reader: Reader, device: torch.device) -> str:
     if device.type != "cuda" or not path.is_file():
         return "fp32"
     trained = load_recipe(str(path)).values["train"]["precision"]
-    return "bf16" if machine.feasible(trained, device) == "bf16" else "fp32"
+    return "bf16" if supported_precision(trained, device) == "bf16" else "fp32"
 
 
 def _ends(given: set[int], tokenizer: Tokenizer) -> frozenset[int]:

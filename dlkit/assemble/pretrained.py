@@ -17,7 +17,7 @@ from dlkit.pretrained.huggingface import HubModel
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
 from dlkit.train import checkpoint
-from dlkit.train.finite import require_weights
+from dlkit.train.finite import require_finite_weights
 
 
 def open_weights(path: Path) -> HubModel:
@@ -33,13 +33,13 @@ def open_weights(path: Path) -> HubModel:
             hub.ends |= tokenizer_files.ends_of(path, tokenizer_files.from_directory(path))
         return hub
     run = run_reference.resolve(str(path))
-    saved = checkpoint.load(run.choose(), files=("model", "ema"))
+    saved = checkpoint.load_checkpoint(run.choose(), files=("model", "ema"))
     described = saved.state["data"]
     if "architecture" not in described:
         raise DlkitError(f"{path} is no BERT or GPT", "model.weights takes a run of a language task")
     family = "gpt" if described["task"] == "causal-lm" else "bert"
     tensors = saved.weights
-    require_weights(tensors, path)
+    require_finite_weights(tensors, path)
     head = tensors.get("head.classifier.bias")
     return HubModel(
         path,

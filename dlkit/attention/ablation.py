@@ -1,9 +1,9 @@
-"""What a head is good for: the change of the model's answer when it is silent.
+"""Zero ablation: how much the loss rises when one head's output is replaced by 0.
 
-Attention alone does not explain (Jain & Wallace, arXiv:1902.10186): a head may look at a token and pass nothing on. So
-each head's output is replaced by 0, as in Michel et al., arXiv:1905.10650, and the loss is measured again.
+Attention weights alone are no explanation (Jain & Wallace, arXiv:1902.10186): a head may attend to a token and pass
+nothing on. So each head is ablated in turn, as in Michel et al., arXiv:1905.10650, and the loss is measured again.
 
-Shapes: L layers, H heads of D numbers, T tokens, C copies of the text in a batch.
+Shapes: L layers, H heads of width D, T tokens, V token types, M masked tokens, C copies of the text in a batch.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.attention.capture import layers_of
+from dlkit.attention.capture import attention_layers
 from dlkit.errors import NotFiniteError
 from dlkit.nn.attention import MultiHeadAttention
 
-# The model's answer to C copies of the text: (C,) numbers, of which more is worse.
-Loss = Callable[[int], Tensor]
+# From a number of copies C of the text to the loss of each copy, (C,).
+CopiesLoss = Callable[[int], Tensor]
 
 
 @contextmanager
-def silenced(layer: MultiHeadAttention, heads: list[int]) -> Iterator[None]:
-    """While this is open, row c of a batch goes without head `heads[c]` of the layer."""
-    sounds = torch.ones(len(heads), layer.heads)
-    sounds[torch.arange(len(heads)), torch.tensor(heads)] = 0
+def ablated_heads(layer: MultiHeadAttention, heads: list[int]) -> Iterator[None]:
+    """A context in which head `heads[c]` of the layer outputs 0 in row c of the batch."""
+    head_mask = torch.ones(len(heads), layer.heads)
+    head_mask[torch.arange(len(heads)), torch.tensor(heads)] = 0
 
-    def hush(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor]:
+    def mask_heads(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Tensor]:
         y = arguments[0].unflatten(-1, (layer.heads, -1))  # (C, T, H, D)
-        return ((y * sounds.to(y)[:, None, :, None]).flatten(2),)
+        return ((y * head_mask.to(y)[:, None, :, None]).flatten(2),)
 
-    handle = layer.out.register_forward_pre_hook(hush)
+    handle = layer.out.register_forward_pre_hook(mask_heads)
     try:
         yield
     finally:
@@ -43,59 +43,71 @@ def silenced(layer: MultiHeadAttention, heads: list[int]) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def ablate(model: nn.Module, loss: Loss, copies: int) -> tuple[float, np.ndarray]:
-    """The loss, and how much it rises without each head, (L, H).
+def ablate_heads(model: nn.Module, loss: CopiesLoss, copies: int) -> tuple[float, np.ndarray]:
+    """The loss of the intact model, and how much it rises without each head, (L, H).
 
     Args:
-        loss: the model's, of so many copies of the text at once.
-        copies: at most so many at once.
+        model: in evaluation mode.
+        loss: of the model, on copies of the text.
+        copies: the largest batch, in copies; each copy goes without another head.
 
-    Raises NotFiniteError if a loss is NaN or infinite.
+    Raises:
+        NotFiniteError: a loss is NaN or infinite.
     """
-    whole = float(loss(1)[0])
-    layers = layers_of(model)
+    intact = float(loss(1)[0])
+    layers = attention_layers(model)
     rises = np.zeros((len(layers), layers[0].heads))
-    for number, layer in enumerate(layers):
+    for index, layer in enumerate(layers):
         for start in range(0, layer.heads, copies):
             heads = list(range(start, min(start + copies, layer.heads)))
-            with silenced(layer, heads):
-                rises[number, heads] = loss(len(heads)).double().cpu().numpy() - whole
+            with ablated_heads(layer, heads):
+                rises[index, heads] = loss(len(heads)).double().cpu().numpy() - intact
     if not np.isfinite(rises).all():
         raise NotFiniteError("the loss without a head is NaN or infinite")
-    return whole, rises
+    return intact, rises
 
 
-def next_token_loss(model: nn.Module, tokens: Tensor) -> Loss:
-    """Cross-entropy of each token after the first, in nats a token, of tokens (T,)."""
+def next_token_loss(model: nn.Module, token_ids: Tensor) -> CopiesLoss:
+    """Cross-entropy of each token but the first, in nats per token, of token_ids (T,)."""
 
     def loss(copies: int) -> Tensor:
-        logits = model(tokens[None, :-1].expand(copies, -1)).float()  # (C, T - 1, V)
-        targets = tokens[1:].expand(copies, -1)  # (C, T - 1)
+        logits = model(token_ids[None, :-1].expand(copies, -1)).float()  # (C, T - 1, V)
+        targets = token_ids[1:].expand(copies, -1)  # (C, T - 1)
         return F.cross_entropy(logits.transpose(1, 2), targets, reduction="none").mean(1)
 
     return loss
 
 
-def masked_loss(model: nn.Module, tokens: Tensor, segments: Tensor, places: Tensor, mask: int) -> Loss:
-    """Cross-entropy of the tokens at `places` (M,), in nats a token, when these are replaced by [MASK]."""
-    shown = tokens.index_fill(0, places, mask)
+def masked_token_loss(
+    model: nn.Module, token_ids: Tensor, segments: Tensor, positions: Tensor, mask_id: int
+) -> CopiesLoss:
+    """Cross-entropy of the tokens at `positions` (M,), in nats per token, when [MASK] stands there.
+
+    Args:
+        model: a BERT.
+        token_ids: the text, (T,).
+        segments: its segment ids, (T,).
+        positions: of the tokens to mask, (M,).
+        mask_id: the token id of [MASK].
+    """
+    masked = token_ids.index_fill(0, positions, mask_id)
 
     def loss(copies: int) -> Tensor:
         shape = (copies, -1)
-        at = (torch.arange(copies, device=tokens.device)[:, None] * len(tokens) + places).flatten()  # (C M,)
-        logits = model(shown.expand(*shape), segments.expand(*shape), at=at).float()  # (C M, V)
-        targets = tokens[places].repeat(copies)
+        at = (torch.arange(copies, device=token_ids.device)[:, None] * len(token_ids) + positions).flatten()  # (C M,)
+        logits = model(masked.expand(*shape), segments.expand(*shape), at=at).float()  # (C M, V)
+        targets = token_ids[positions].repeat(copies)
         return F.cross_entropy(logits, targets, reduction="none").view(*shape).mean(1)
 
     return loss
 
 
-def class_logit(model: nn.Module, tokens: Tensor, segments: Tensor) -> tuple[int, Loss]:
-    """The class that the model decides for, and the negative of its logit, which rises as the decision weakens."""
+def class_logit_loss(model: nn.Module, token_ids: Tensor, segments: Tensor) -> tuple[int, CopiesLoss]:
+    """The predicted class, and its negative logit as a loss, which rises as the prediction weakens."""
     with torch.inference_mode():
-        chosen = int(model(tokens[None], segments[None]).argmax())
+        predicted = int(model(token_ids[None], segments[None]).argmax())
 
     def loss(copies: int) -> Tensor:
-        return -model(tokens.expand(copies, -1), segments.expand(copies, -1))[:, chosen].float()
+        return -model(token_ids.expand(copies, -1), segments.expand(copies, -1))[:, predicted].float()
 
-    return chosen, loss
+    return predicted, loss

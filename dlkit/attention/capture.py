@@ -1,14 +1,13 @@
-"""Recording attention in a model as it is: hooks see what goes through each layer, and its rows are computed again.
+"""Capturing the attention weights of an unmodified model with forward hooks.
 
-Fused kernels of attention return no weights. They need none to be switched off: the queries, keys and values that went
-into the kernel are the output of `qkv`, and from them
+Fused attention kernels return no weights, but they need not be switched off: the queries, keys and values that entered
+the kernel are the output of `qkv`, and from them the weights are recomputed in blocks of rows,
 
-    A = softmax(Q K^T / sqrt(D)), masked as the kernel masks
+    A = softmax(Q K^T / sqrt(D)), masked as in the kernel
 
-is computed in blocks of rows. That these are the kernel's weights is checked, not assumed: A V through the layer's last
-projection must be the layer's real output.
+That these are the kernel's weights is checked rather than assumed: A V, projected, must equal the layer's real output.
 
-Shapes: B sequences, T tokens, W = H D numbers a token, H heads of D numbers, R rows of a block.
+Shapes: B sequences, T tokens, H heads of width D, W = H D the model's width, R rows of a block, S keys.
 """
 
 from __future__ import annotations
@@ -26,21 +25,22 @@ from torch import Tensor, nn
 from dlkit.errors import RequestError
 from dlkit.nn.attention import MultiHeadAttention
 
-BLOCK = 1 << 20  # weights of a block, all heads together: 4 MB, which stay in the processor's cache
+BLOCK = 1 << 20  # weights in a block, over all heads: 4 MB, which stay in the processor's cache
 
 
 @dataclass(frozen=True)
-class Layer:
-    """What one layer of attention did with a batch.
+class CapturedLayer:
+    """The inputs and the output of one attention layer in a forward pass.
 
     Args:
-        index: its number, from 0 in the order in which the layers ran.
+        index: of the layer, from 0.
         module: the layer.
         q: queries, (B, H, T, D), as the kernel got them.
         k: keys, likewise.
         v: values, likewise.
-        mask: bool, broadcast to (B, 1, T, T), True where one may look; None where only causality hides.
-        output: of the layer, (B, T, W), by its own kernel.
+        mask: the attention mask, bool, broadcastable to (B, 1, T, T), True where a query may attend to a key; None if
+            the layer is only causal or attends everywhere.
+        output: of the layer, (B, T, W), as its own kernel computed it.
     """
 
     index: int
@@ -57,8 +57,11 @@ class Layer:
         return self.q.shape[2]
 
     def rows(self, start: int, stop: int) -> Tensor:
-        """Weights of the queries `start` to `stop`, (B, H, R, S); a causal layer's S ends with the last query's own
-        place, since all that follows is 0. In float32, or float64 where the model is in it, as kernels accumulate."""
+        """The attention weights of the queries `start` to `stop`, (B, H, R, S).
+
+        In a causal layer the keys end at the last of these queries, S = stop, since all later weights are 0. Computed
+        in float32 as kernels accumulate, or in float64 for a float64 model.
+        """
         causal = self.module.causal and self.mask is None
         seen = stop if causal else self.tokens
         wide = torch.promote_types(self.q.dtype, torch.float32)
@@ -74,24 +77,24 @@ class Layer:
         return scores.softmax(-1)
 
     def blocks(self) -> Iterator[tuple[int, Tensor]]:
-        """All rows in blocks: where each begins, and its weights as from `rows`."""
+        """All rows in blocks: the first query of each, and its weights as in `rows`."""
         batch, heads, tokens, _ = self.q.shape
         size = max(1, BLOCK // (batch * heads * tokens))
         for start in range(0, tokens, size):
             yield start, self.rows(start, min(start + size, tokens))
 
-    def difference(self, start: int, weights: Tensor) -> float:
-        """The largest difference between the layer's output and A V, projected, in the rows of a block."""
+    def reconstruction_error(self, start: int, weights: Tensor) -> float:
+        """The largest |A V W_o + b - output| in the rows of a block that begins with query `start`."""
         v = self.v[:, :, : weights.shape[-1]]
-        # A V in the model's own number format, as the kernel hands it on
+        # A V in the model's own dtype, as the kernel returns it
         y = (weights.to(v.dtype) @ v).transpose(1, 2).flatten(2)  # (B, H, R, D) to (B, R, W)
         linear = self.module.out
-        again = F.linear(y, linear.weight, linear.bias)  # not the module, which others may listen to
-        return float((again - self.output[:, start : start + y.shape[1]]).abs().max())
+        output = F.linear(y, linear.weight, linear.bias)  # calling the module would run its hooks
+        return float((output - self.output[:, start : start + y.shape[1]]).abs().max())
 
 
-def layers_of(model: nn.Module) -> list[MultiHeadAttention]:
-    """The layers of attention of a model. Raises RequestError if it has none."""
+def attention_layers(model: nn.Module) -> list[MultiHeadAttention]:
+    """The attention layers of a model. Raises RequestError if it has none."""
     found = [module for module in model.modules() if isinstance(module, MultiHeadAttention)]
     if not found:
         raise RequestError(f"a {type(model).__name__} has no attention", "take a run of a BERT or a GPT")
@@ -99,8 +102,10 @@ def layers_of(model: nn.Module) -> list[MultiHeadAttention]:
 
 
 @contextmanager
-def listening(model: nn.Module, visit: Callable[[Layer], None]) -> Iterator[None]:
-    """While this is open, `visit` sees each layer of attention right behind its forward pass. The model stays as it is.
+def capture_attention(model: nn.Module, visit: Callable[[CapturedLayer], None]) -> Iterator[None]:
+    """A context in which `visit` is called with each attention layer right after the layer ran.
+
+    The model's results stay the same, and its hooks are removed at the end.
 
     Raises:
         RequestError: the model has no attention.
@@ -108,26 +113,25 @@ def listening(model: nn.Module, visit: Callable[[Layer], None]) -> Iterator[None
     projected: dict[MultiHeadAttention, Tensor] = {}
     handles: list[Any] = []
 
-    def watch(index: int, layer: MultiHeadAttention) -> None:
-        def keep(_: nn.Module, __: Any, output: Tensor) -> None:
+    def add_hooks(index: int, layer: MultiHeadAttention) -> None:
+        def after_projection(_: nn.Module, __: Any, output: Tensor) -> None:
             projected[layer] = output
 
-        def tell(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> None:
+        def after_layer(_: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Tensor) -> None:
             mask, cache = (
-                arguments[place] if len(arguments) > place else keywords.get(name)
-                for place, name in ((1, "mask"), (2, "cache"))
+                arguments[at] if len(arguments) > at else keywords.get(name) for at, name in ((1, "mask"), (2, "cache"))
             )
             if cache is not None:
                 raise RequestError("attention is recorded for whole sequences, without a cache of keys and values")
             q, k, v = layer.split(projected.pop(layer))
-            visit(Layer(index, layer, q, k, v, mask, output))
+            visit(CapturedLayer(index, layer, q, k, v, mask, output))
 
-        handles.append(layer.qkv.register_forward_hook(keep))
-        handles.append(layer.register_forward_hook(tell, with_kwargs=True))
+        handles.append(layer.qkv.register_forward_hook(after_projection))
+        handles.append(layer.register_forward_hook(after_layer, with_kwargs=True))
 
     try:
-        for index, layer in enumerate(layers_of(model)):
-            watch(index, layer)
+        for index, layer in enumerate(attention_layers(model)):
+            add_hooks(index, layer)
         yield
     finally:
         for handle in handles:
@@ -135,14 +139,20 @@ def listening(model: nn.Module, visit: Callable[[Layer], None]) -> Iterator[None
 
 
 @torch.inference_mode()
-def weights_of(model: nn.Module, *inputs: Any, **keywords: Any) -> list[Tensor]:
-    """All weights of each layer for a batch, (B, H, T, T) each. Takes what the model's `hidden` takes."""
-    whole: list[Tensor] = []
+def attention_weights(model: nn.Module, *inputs: Any, **keywords: Any) -> list[Tensor]:
+    """The whole attention matrices of each layer for a batch, (B, H, T, T) each.
 
-    def visit(layer: Layer) -> None:
-        parts = [F.pad(rows, (0, layer.tokens - rows.shape[-1])) for _, rows in layer.blocks()]
-        whole.append(torch.cat(parts, 2))
+    Args:
+        model: a GPT or a BERT.
+        inputs: the arguments of the model's `hidden`.
+        keywords: its keyword arguments.
+    """
+    matrices: list[Tensor] = []
 
-    with listening(model, visit):
+    def visit(layer: CapturedLayer) -> None:
+        blocks = [F.pad(rows, (0, layer.tokens - rows.shape[-1])) for _, rows in layer.blocks()]
+        matrices.append(torch.cat(blocks, 2))
+
+    with capture_attention(model, visit):
         model.hidden(*inputs, **keywords)  # pyright: ignore[reportCallIssue]
-    return whole
+    return matrices

@@ -1,4 +1,4 @@
-"""Pictures of attention: a grid of heads, one head with its tokens, scores over training steps."""
+"""Figures of attention: a grid of heads, one head with its tokens, scores over training steps."""
 
 from __future__ import annotations
 
@@ -9,51 +9,54 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.attention.page import Page, thumbnail
-from dlkit.attention.token_display import prose, visible
+from dlkit.attention.page import AttentionPage, thumbnail
+from dlkit.attention.token_display import display_line, display_token
 from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, save
 
-MOST_LABELS = 80  # tokens whose names still fit along a matrix
-_MANY = 192  # rows of a small matrix in a grid
+MOST_LABELS = 80  # as many tokens can be named along a matrix
+_THUMBNAIL_ROWS = 192  # of a matrix in the grid, at most
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
 _DASHES = ("-", "--", ":", "-.")
 
 
-def draw(path: Path, page: Page, weights: Iterable[np.ndarray], measure: str | None) -> None:
-    """A picture (.png or .svg) of all heads as small matrices, or of the only one with its tokens.
+def draw_attention(path: Path, page: AttentionPage, weights: Iterable[np.ndarray], measure: str | None) -> None:
+    """Draw all heads as small matrices, or a single head with its tokens, as .png or .svg.
 
     Args:
-        weights: (T, T) for each side, layer and head, as for `page.write`; they are taken one at a time.
-        measure: the score that is written over each matrix and colours its frame, or None.
+        path: of the figure.
+        page: the layers, heads, tokens and scores to show.
+        weights: (T, T) for each side, layer and head, as for `write_page`; consumed one at a time.
+        measure: the score that colours each matrix's frame and is written below it; None for none.
     """
     form = _single if page.shape[1:] == (1, 1) else _grid
     save(form(page, weights, measure), path)
 
 
-def draw_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
-    """A picture of scores over training steps: a line for each head, a panel for each measure.
+def draw_scores_over_steps(path: Path, steps: Sequence[int], scores: Mapping[str, np.ndarray]) -> None:
+    """Draw scores over training steps: a panel for each metric, a line for each head.
 
     Args:
+        path: of the figure.
         steps: the S training steps.
-        scores: by measure (S, layers, heads).
+        scores: by metric, (S, layers, heads).
     """
     figure = _figure(5.2 * len(scores) + 0.4, 3.8)
     axes = np.atleast_1d(figure.subplots(1, len(scores)))
     for axis, (name, values) in zip(axes, scores.items(), strict=True):
         layers, heads = values.shape[1:]
-        # a layer has its colour; its heads differ by dashes
+        # a colour for each layer, a dash pattern for each head
         for layer, head in itertools.product(range(layers), range(heads)):
             axis.plot(
                 steps, values[:, layer, head], _DASHES[head % 4], color=_COLOURS[layer % 7], marker="o", markersize=3,
                 linewidth=1.2, label=f"layer {layer}" if head == 0 else None,
             )  # fmt: skip
-        if np.isfinite(values[-1]).any():  # the head that ends highest has its name
+        if np.isfinite(values[-1]).any():  # name the head with the highest final score
             layer, head = np.unravel_index(np.nanargmax(values[-1]), (layers, heads))
             axis.annotate(
                 f"layer {layer}, head {head}", (steps[-1], values[-1, layer, head]), (-4, 5),
                 textcoords="offset points", ha="right", fontsize=8,
             )  # fmt: skip
-        axis.set_title(prose(name), fontsize=11)
+        axis.set_title(display_line(name), fontsize=11)
         axis.set_xlabel("training step")
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
@@ -70,8 +73,8 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _shades(ramp: str) -> Any:
-    """The page's own ramps, whose lightness alone tells the value."""
+def _colour_map(ramp: str) -> Any:
+    """The page's colour maps, in which lightness alone encodes the value."""
     from matplotlib.colors import LinearSegmentedColormap
 
     stops = {
@@ -81,12 +84,12 @@ def _shades(ramp: str) -> Any:
     return LinearSegmentedColormap.from_list(ramp, stops[ramp])
 
 
-def _score(page: Page, measure: str | None, side: int, layer: int, head: int) -> str:
+def _score(page: AttentionPage, measure: str | None, side: int, layer: int, head: int) -> str:
     return "" if measure is None else f"{page.scores[measure][side, layer, head]:.2f}"
 
 
-def _grid(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> Any:
-    """Layers down, heads across; two sides one below the other."""
+def _grid(page: AttentionPage, weights: Iterable[np.ndarray], measure: str | None) -> Any:
+    """Layers down, heads across; the second model of a comparison below the first."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -97,21 +100,21 @@ def _grid(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> Any
     scale = Normalize(low, high if high > low else low + 1)
     size = max(0.42, min(0.95, 11 / heads))
     figure = _figure(heads * size + 1.3, (layers * size * (1.22 if measure else 1.05) + 0.5) * sides + 0.7)
-    figure.suptitle(prose(page.title), fontsize=11)
-    parts = np.atleast_1d(figure.subfigures(sides, 1))
+    figure.suptitle(display_line(page.title), fontsize=11)
+    panels = np.atleast_1d(figure.subfigures(sides, 1))
     matrices = iter(weights)
-    for side, part in enumerate(parts):
+    for side, panel in enumerate(panels):
         if sides > 1:
-            part.suptitle(prose(page.sides[side]), fontsize=10)
-        axes = part.subplots(layers, heads, squeeze=False)
+            panel.suptitle(display_line(page.sides[side]), fontsize=10)
+        axes = panel.subplots(layers, heads, squeeze=False)
         for layer, head in itertools.product(range(layers), range(heads)):
-            axis, matrix = axes[layer, head], next(matrices)
-            axis.imshow(thumbnail(matrix, _MANY), cmap=_shades("weight"), vmin=0, vmax=255, interpolation="none")
+            axis, small = axes[layer, head], thumbnail(next(matrices), _THUMBNAIL_ROWS)
+            axis.imshow(small, cmap=_colour_map("weight"), vmin=0, vmax=255, interpolation="none")
             axis.set_xticks([])
             axis.set_yticks([])
             if measure is not None:
                 value = shown[side, layer, head]
-                colour = _shades("score")(scale(value)) if np.isfinite(value) else "#888888"
+                colour = _colour_map("score")(scale(value)) if np.isfinite(value) else "#888888"
                 axis.set_xlabel(_score(page, measure, side, layer, head), fontsize=7, labelpad=1.5, color="#333333")
                 for spine in axis.spines.values():
                     spine.set(color=colour, linewidth=1.6)
@@ -124,17 +127,17 @@ def _grid(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> Any
                     str(page.layers[layer]), fontsize=8, color="#555555", rotation=0, ha="right", va="center"
                 )
         if measure is not None and finite.size:
-            bar = part.colorbar(
-                ScalarMappable(scale, _shades("score")), ax=axes, shrink=0.6, aspect=30, pad=0.01, fraction=0.03
+            bar = panel.colorbar(
+                ScalarMappable(scale, _colour_map("score")), ax=axes, shrink=0.6, aspect=30, pad=0.01, fraction=0.03
             )
-            bar.set_label(prose(measure), fontsize=9)
+            bar.set_label(display_line(measure), fontsize=9)
             bar.ax.tick_params(labelsize=8)
             bar.outline.set_visible(False)
     return figure
 
 
-def _single(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> Any:
-    """The matrix of one head (of each side), rows looking at columns."""
+def _single(page: AttentionPage, weights: Iterable[np.ndarray], measure: str | None) -> Any:
+    """The matrix of one head of each model: queries down, keys across."""
     from matplotlib.colors import PowerNorm
 
     tokens, sides = len(page.tokens), page.shape[0]
@@ -142,23 +145,23 @@ def _single(page: Page, weights: Iterable[np.ndarray], measure: str | None) -> A
     size = min(9.0, max(3.2, 0.2 * tokens)) if named else 6.5
     figure = _figure((size + 1.9) * sides, size + 1.6)
     axes = np.atleast_1d(figure.subplots(1, sides))
-    names = [visible(token) for token in page.tokens]
+    names = [display_token(token) for token in page.tokens]
     names = [name if len(name) <= 18 else name[:17] + "…" for name in names]
     for side, (axis, matrix) in enumerate(zip(axes, weights, strict=True)):
-        # a root scale, so that the small weights of long texts can be seen
+        # a square-root scale, so that the small weights of long texts are visible
         norm = PowerNorm(0.5, 0, max(float(matrix.max()), 1e-9))
-        picture = axis.imshow(matrix, cmap=_shades("weight"), norm=norm, interpolation="none")
+        picture = axis.imshow(matrix, cmap=_colour_map("weight"), norm=norm, interpolation="none")
         where = f"layer {page.layers[0]}, head {page.heads[0]}"
         value = f"  {measure} {_score(page, measure, side, 0, 0)}" if measure else ""
-        title = f"{prose(page.sides[side]) if sides > 1 else prose(page.title)}\n{where}{value}"
+        title = f"{display_line(page.sides[side]) if sides > 1 else display_line(page.title)}\n{where}{value}"
         axis.set_title(title, fontsize=10)
         if named:
             font = float(min(9, max(5, 72 * 0.8 * size / tokens)))
             for ticks, rotation in ((axis.set_xticks, 90), (axis.set_yticks, 0)):
                 ticks(range(tokens), names, rotation=rotation, fontsize=font)
             axis.tick_params(length=0)
-        axis.set_xlabel("looked at")
-        axis.set_ylabel("looking")
+        axis.set_xlabel("key")
+        axis.set_ylabel("query")
         axis.spines[:].set_visible(False)
         if page.split:
             for line in (axis.axhline, axis.axvline):

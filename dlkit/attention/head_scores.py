@@ -1,9 +1,7 @@
-"""Heads of a model over many texts, beside what chance would give.
+"""The scores of each head over many texts, beside two null distributions.
 
-Two nulls, for scores that are to mean something:
-
-    shuffled    the model reads the tokens in a random order, while the measures look where they were: a head that
-                goes by the tokens loses its score, one that goes by places alone keeps it
+    shuffled    the model reads the tokens in random order while the metrics assume the original one: a head that
+                attends by content loses its score, one that attends by position alone keeps it
     untrained   the same architecture with random weights reads the text as it is
 
 Shapes: n texts, L layers, H heads.
@@ -18,27 +16,33 @@ import numpy as np
 import torch
 from torch import nn
 
-from dlkit.attention.induction import Repeats, shuffled
-from dlkit.attention.inspect import Look, look
-from dlkit.attention.metrics import Places
+from dlkit.attention.induction import RepeatedTokens, shuffle_tokens
+from dlkit.attention.inspect import TextInspection, inspect_text
+from dlkit.attention.metrics import TokenPositions
 from dlkit.attention.tokenized_text import TokenizedText
 
-Values = dict[str, np.ndarray]  # by measure, (n, L, H)
+ScoresByMetric = dict[str, np.ndarray]  # (n, L, H) each
 
 
 @dataclass(frozen=True)
-class Survey:
-    """Scores of each text, those of the nulls by name, and the largest difference of all checks."""
+class HeadScores:
+    """The scores of each head on each text.
 
-    scores: Values
-    difference: float
-    nulls: dict[str, Values] = field(default_factory=dict[str, Values])
+    Args:
+        scores: by metric.
+        reconstruction_error: the largest one over all texts and nulls (see `inspect_text`).
+        nulls: scores by null distribution, then by metric.
+    """
+
+    scores: ScoresByMetric
+    reconstruction_error: float
+    nulls: dict[str, ScoresByMetric] = field(default_factory=dict[str, ScoresByMetric])
 
 
-def survey(
+def score_heads(
     model: nn.Module,
     texts: Sequence[TokenizedText],
-    repeats: Sequence[Repeats],
+    repeats: Sequence[RepeatedTokens],
     *,
     causal: bool,
     start: int = 0,
@@ -46,49 +50,53 @@ def survey(
     by_value: bool = False,
     untrained: nn.Module | None = None,
     seed: int = 0,
-) -> Survey:
-    """Measure texts, and `induction` on repeated random tokens.
+) -> HeadScores:
+    """Score every head on texts, and its `induction` on repeated random tokens.
 
     Args:
+        model: in evaluation mode.
+        texts: to score heads on, one at least.
+        repeats: sequences for the induction score, which is NaN without any.
         causal: for a GPT.
         start: the first query of each text that counts.
-        stop: behind the last one.
-        by_value: measure attention weighted by the norms of the values.
-        untrained: a twin with random weights, for the nulls; None for no nulls.
-        seed: of the shuffling.
+        stop: one past the last query that counts; None for all.
+        by_value: weight attention by the norms of the value vectors.
+        untrained: the same architecture with random weights, for the nulls; None for no nulls.
+        seed: of the shuffled null.
     """
-    difference = 0.0
+    error = 0.0
 
-    def measured(reader: nn.Module, mixed: bool) -> Values:
-        nonlocal difference
-        random = np.random.default_rng(seed)
-        looks: list[Look] = []
+    def scored(model: nn.Module, shuffle: bool) -> ScoresByMetric:
+        nonlocal error
+        rng = np.random.default_rng(seed)
+        inspections: list[TextInspection] = []
         for text in texts:
-            numbers = shuffled(text.numbers, text.special, random) if mixed else text.numbers
-            places = places_of(text.numbers, text.special, causal, start, stop)
-            looks.append(look(reader, numbers, places, segments=text.segments, by_value=by_value))
-        copies: list[Look] = []
+            token_ids = shuffle_tokens(text.token_ids, text.special, rng) if shuffle else text.token_ids
+            positions = token_positions(text.token_ids, text.special, causal, start, stop)
+            inspections.append(inspect_text(model, token_ids, positions, segments=text.segments, by_value=by_value))
+        on_repeats: list[TextInspection] = []
         for each in repeats:
-            numbers = shuffled(each.numbers, each.special, random) if mixed else each.numbers
-            places = places_of(each.numbers, each.special, causal, each.start, each.stop)
-            copies.append(look(reader, numbers, places, by_value=by_value))
-        difference = max([difference, *(seen.difference for seen in (*looks, *copies))])
-        values: Values = {name: np.stack([seen.scores[name] for seen in looks]) for name in looks[0].scores}
-        if copies:
-            values["induction"] = np.stack([seen.scores["prefix"] for seen in copies])
+            token_ids = shuffle_tokens(each.token_ids, each.special, rng) if shuffle else each.token_ids
+            positions = token_positions(each.token_ids, each.special, causal, each.start, each.stop)
+            on_repeats.append(inspect_text(model, token_ids, positions, by_value=by_value))
+        error = max([error, *(inspection.reconstruction_error for inspection in (*inspections, *on_repeats))])
+        scores = {name: np.stack([each.scores[name] for each in inspections]) for name in inspections[0].scores}
+        if on_repeats:
+            scores["induction"] = np.stack([each.scores["prefix"] for each in on_repeats])
         else:
-            values["induction"] = np.full((1, *values["prefix"].shape[1:]), np.nan)
-        return values
+            scores["induction"] = np.full((1, *scores["prefix"].shape[1:]), np.nan)
+        return scores
 
-    scores = measured(model, False)
-    nulls: dict[str, Values] = {}
+    scores = scored(model, False)
+    nulls: dict[str, ScoresByMetric] = {}
     if untrained is not None:
-        nulls = {"shuffled": measured(model, True), "untrained": measured(untrained, False)}
-    return Survey(scores, difference, nulls)
+        nulls = {"shuffled": scored(model, True), "untrained": scored(untrained, False)}
+    return HeadScores(scores, error, nulls)
 
 
-def places_of(
-    numbers: Sequence[int], special: Sequence[bool], causal: bool, start: int = 0, stop: int | None = None
-) -> Places:
-    """The places of a text, for the queries from `start` to `stop`."""
-    return Places(torch.tensor(list(numbers)), torch.tensor(list(special), dtype=torch.bool), causal, start, stop)
+def token_positions(
+    token_ids: Sequence[int], special: Sequence[bool], causal: bool, start: int = 0, stop: int | None = None
+) -> TokenPositions:
+    """The positions of a text's tokens, where the queries from `start` to `stop` count."""
+    ids, is_special = torch.tensor(list(token_ids)), torch.tensor(list(special), dtype=torch.bool)
+    return TokenPositions(ids, is_special, causal, start, stop)

@@ -1,4 +1,4 @@
-"""One look at one text: every layer recorded, checked and measured as the model reads it once.
+"""Inspect one text: every head is captured, checked and measured in a single forward pass.
 
 Shapes: T tokens, L layers, H heads.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,166 +16,123 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.attention import flow, value_norms
-from dlkit.attention.capture import Layer, layers_of, listening
-from dlkit.attention.metrics import Places, Scores
+from dlkit.attention import value_norms
+from dlkit.attention.capture import CapturedLayer, attention_layers, capture_attention
+from dlkit.attention.layer_stack import StackAccumulator, StackSummary
+from dlkit.attention.metrics import HeadMetrics, TokenPositions
 from dlkit.errors import NotFiniteError
 from dlkit.models.bert import BERT
 
 
 @dataclass(frozen=True)
-class Stack:
-    """What the layers do together, for one text.
+class TextInspection:
+    """What the heads of a model do on one text.
 
     Args:
-        rollout: measures of the rollout down to the text, (L,) each.
-        effect: measures of the norms of what each whole layer carries, (L,) each.
-        sources: (L, T) the rollout of the target token.
-        shares: M of each layer, (T, T), to let flow run; empty where it was not asked for.
-    """
-
-    rollout: dict[str, np.ndarray]
-    effect: dict[str, np.ndarray]
-    sources: np.ndarray
-    shares: list[np.ndarray] = field(default_factory=list[np.ndarray])
-
-
-@dataclass(frozen=True)
-class Look:
-    """What was seen.
-
-    Args:
-        scores: by measure, (L, H).
-        difference: the largest one between a layer's real output and that of the weights computed again.
-        layers: to take weights from, where they were to be kept.
-        stack: what the layers do together, where it was asked for.
+        scores: by metric, (L, H).
+        reconstruction_error: the largest difference between a layer's output and what the recomputed weights give.
+        layers: the captured layers, for `attention_matrices`; empty unless `keep_layers`.
+        stack: what the layers do together; None unless a target token was given.
     """
 
     scores: dict[str, np.ndarray]
-    difference: float
-    layers: list[Layer]
-    stack: Stack | None = None
+    reconstruction_error: float
+    layers: list[CapturedLayer]
+    stack: StackSummary | None = None
 
 
 @torch.inference_mode()
-def look(
+def inspect_text(
     model: nn.Module,
-    numbers: Sequence[int],
-    places: Places,
+    token_ids: Sequence[int],
+    positions: TokenPositions,
     *,
     segments: Sequence[int] | None = None,
     by_value: bool = False,
-    keep: bool = False,
+    keep_layers: bool = False,
     target: int | None = None,
-    shares: bool = False,
-) -> Look:
-    """Let the model read tokens and measure what its heads do.
+    flow: bool = False,
+) -> TextInspection:
+    """Run the model on a text and measure the attention of each head.
 
-    Memory is that of the forward pass and of a block of rows, unless more is to be kept.
+    Memory is that of the forward pass and one block of rows, plus whatever `keep_layers`, `target` and `flow` retain.
 
     Args:
         model: in evaluation mode.
-        numbers: the T tokens that it reads.
-        places: what the measures take them for: the same tokens, or others for a null.
+        token_ids: the T token ids that the model reads.
+        positions: the tokens that the metrics assume: the same ones, or others for a null distribution.
         segments: for a BERT, 0 in the first text and 1 in the second.
-        by_value: measure attention weighted by the norms of the values.
-        keep: keep queries and keys, for `matrices`.
-        target: a token, to look at the layers together and follow this one down to the text.
-        shares: keep the layers' mean weights too, for flow.
+        by_value: weight attention by the norms of the value vectors (see value_norms).
+        keep_layers: keep each layer's queries, keys and values, for `attention_matrices`.
+        target: a position; computes `TextInspection.stack`, with this token traced back to the input.
+        flow: with a target, keep what attention flow needs.
 
     Raises:
         RequestError: the model has no attention.
-        DlkitError: more tokens than it takes.
-        NotFiniteError: what a layer computes is NaN or infinite.
+        DlkitError: there are more tokens than the model's context.
+        NotFiniteError: a layer's output is NaN or infinite.
     """
-    layers = layers_of(model)
+    layers = attention_layers(model)
     device = next(model.parameters()).device
-    places = dataclasses.replace(places, tokens=places.tokens.to(device), special=places.special.to(device))
-    scores = Scores(places, len(layers), layers[0].heads)
-    together = None if target is None else _Together(places, len(layers), target, shares)
-    difference = 0.0
-    kept: list[Layer] = []
+    positions = positions.to(device)
+    metrics = HeadMetrics(positions, len(layers), layers[0].heads)
+    stack = None if target is None else StackAccumulator(positions, len(layers), target, flow)
+    error = 0.0
+    kept: list[CapturedLayer] = []
 
-    def visit(layer: Layer) -> None:
-        nonlocal difference
-        inner = value_norms.products(layer) if by_value or together is not None else None
+    def visit(layer: CapturedLayer) -> None:
+        nonlocal error
+        gram = value_norms.value_gram(layer) if by_value or stack is not None else None
         for start, weights in layer.blocks():
-            here = layer.difference(start, weights)
-            if not math.isfinite(here):  # `max` would leave a NaN out
+            block_error = layer.reconstruction_error(start, weights)
+            if not math.isfinite(block_error):  # `max` would drop a NaN
                 raise NotFiniteError(f"the attention of layer {layer.index} is NaN or infinite")
-            difference = max(difference, here)
-            if together is not None and inner is not None:
-                together.add(layer.index, start, weights[0], value_norms.layer_effects(weights[0], inner))
-            measured = weights[0] if inner is None or not by_value else value_norms.head_effects(weights[0], inner)
-            scores.add(layer.index, start, measured)
-        if together is not None:
-            together.end(layer.index)
-        if keep:
+            error = max(error, block_error)
+            if stack is not None and gram is not None:
+                stack.update(layer.index, start, weights[0], value_norms.layer_contributions(weights[0], gram))
+            measured = weights[0] if gram is None or not by_value else value_norms.head_contributions(weights[0], gram)
+            metrics.update(layer.index, start, measured)
+        if stack is not None:
+            stack.end_layer(layer.index)
+        if keep_layers:
             kept.append(layer)
 
-    with listening(model, visit):
-        read(model, numbers, segments)
-    return Look(scores.result(), difference, kept, None if together is None else together.result())
+    with capture_attention(model, visit):
+        hidden_states(model, token_ids, segments)
+    return TextInspection(metrics.compute(), error, kept, None if stack is None else stack.compute())
 
 
-def read(model: nn.Module, numbers: Sequence[int], segments: Sequence[int] | None = None) -> Tensor:
-    """One forward pass without the last layer, whose logits are of no use here: (1, T, W)."""
+def hidden_states(model: nn.Module, token_ids: Sequence[int], segments: Sequence[int] | None = None) -> Tensor:
+    """A forward pass up to the last hidden states, (1, T, W): the logits are not needed here."""
     device = next(model.parameters()).device
-    tokens = torch.tensor([list(numbers)], device=device)
+    ids = torch.tensor([list(token_ids)], device=device)
     if isinstance(model, BERT) and segments is not None:
-        return model.hidden(tokens, torch.tensor([list(segments)], device=device))
+        return model.hidden(ids, torch.tensor([list(segments)], device=device))
     hidden: Any = model.hidden
-    return hidden(tokens)
+    return hidden(ids)
 
 
 @torch.inference_mode()
-def matrices(
-    layers: Sequence[Layer], heads: Sequence[int], *, by_value: bool = False, start: int = 0, stop: int | None = None
+def attention_matrices(
+    layers: Sequence[CapturedLayer],
+    heads: Sequence[int],
+    *,
+    by_value: bool = False,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Iterator[np.ndarray]:
-    """The weights of some heads of kept layers, one (T, T) float32 at a time, the head changing fastest.
+    """The attention of some heads of captured layers, one (T, T) float32 matrix at a time, heads changing fastest.
 
     Args:
-        by_value: weighted by the norms of the values.
-        start: the first token, of queries and of keys.
-        stop: behind the last one.
+        by_value: weight attention by the norms of the value vectors.
+        start: the first position, of queries and of keys.
+        stop: one past the last position; None for all.
     """
     for layer in layers:
-        inner = value_norms.products(layer) if by_value else None
+        gram = value_norms.value_gram(layer) if by_value else None
         for head in heads:
             one = dataclasses.replace(layer, q=layer.q[:, [head]], k=layer.k[:, [head]])
             rows = torch.cat([F.pad(rows[0, 0], (0, layer.tokens - rows.shape[-1])) for _, rows in one.blocks()])
-            if inner is not None:
-                rows = value_norms.head_effects(rows[None], inner[:, [head]][:, :, [head]])[0]
+            if gram is not None:
+                rows = value_norms.head_contributions(rows[None], gram[:, [head]][:, :, [head]])[0]
             yield rows[start:stop, start:stop].float().cpu().numpy()
-
-
-class _Together:
-    """Sums up what the layers do together."""
-
-    def __init__(self, places: Places, layers: int, target: int, shares: bool) -> None:
-        tokens = len(places.tokens)
-        self.target = target
-        self.rollout = flow.Rollout(tokens)
-        self.measured, self.effect = Scores(places, layers, 1), Scores(places, layers, 1)
-        self.sources = np.zeros((layers, tokens))
-        self.shares = [np.zeros((tokens, tokens), dtype=np.float32) for _ in range(layers)] if shares else []
-
-    def add(self, layer: int, start: int, weights: Tensor, effect: Tensor) -> None:
-        self.rollout.add(start, weights)
-        self.effect.add(layer, start, effect[None])
-        if self.shares:
-            rows = flow.shares(start, weights).numpy()
-            self.shares[layer][start : start + len(rows), : rows.shape[1]] = rows
-
-    def end(self, layer: int) -> None:
-        matrix = self.rollout.matrix
-        size = 1 << 8
-        for start in range(0, len(matrix), size):
-            self.measured.add(layer, start, matrix[None, start : start + size].to(self.measured.device))
-        self.sources[layer] = matrix[self.target].numpy()
-
-    def result(self) -> Stack:
-        rollout, effect = (
-            {name: value[:, 0] for name, value in scores.result().items()} for scores in (self.measured, self.effect)
-        )
-        return Stack(rollout, effect, self.sources, self.shares)

@@ -1,6 +1,6 @@
-"""Scores over many texts: means, their intervals, and whether they are above chance.
+"""Confidence intervals of mean scores over texts, and tests of scores against a null distribution.
 
-Shapes: n texts, and any shape of scores (L layers, H heads).
+Shapes: n texts; the scores of one text may have any shape, such as (L layers, H heads).
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ from scipy import stats
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean over texts with its interval; NaN bounds where there are fewer than two. `n` counts what is no NaN."""
+class MeanInterval:
+    """A mean over texts with its confidence interval.
+
+    Args:
+        mean: NaN where no text has a score.
+        low: the lower bound; NaN where fewer than two texts have a score.
+        high: the upper bound, likewise.
+        n: how many texts have a score, one that is not NaN.
+    """
 
     mean: np.ndarray
     low: np.ndarray
@@ -21,27 +28,25 @@ class Interval:
     n: np.ndarray
 
 
-def interval(values: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Student's interval of the mean over the first axis of (n, ...); NaN values are left out.
+def mean_interval(values: np.ndarray, confidence: float = 0.95) -> MeanInterval:
+    """Student's t interval of the mean over the first axis of (n, ...), without NaN values.
 
     mean +- t_{(1 + confidence) / 2, n - 1} s / sqrt(n), with s^2 the unbiased variance.
     """
-    there = ~np.isnan(values)
-    n = there.sum(0)
-    kept = np.where(there, values, 0.0)
-    mean = np.divide(kept.sum(0), n, out=np.full(n.shape, np.nan), where=n > 0)
-    squares = (np.where(there, values - mean, 0.0) ** 2).sum(0)
+    defined = ~np.isnan(values)
+    n = defined.sum(0)
+    mean = np.divide(np.where(defined, values, 0.0).sum(0), n, out=np.full(n.shape, np.nan), where=n > 0)
+    squares = (np.where(defined, values - mean, 0.0) ** 2).sum(0)
     freedom = np.maximum(n - 1, 1)
     half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(squares / freedom / np.maximum(n, 1))
     half = np.where(n > 1, half, np.nan)
-    return Interval(mean, mean - half, mean + half, n)
+    return MeanInterval(mean, mean - half, mean + half, n)
 
 
-def above(values: np.ndarray, null: np.ndarray, confidence: float = 0.95, comparisons: int = 1) -> np.ndarray:
-    """Whether the mean of paired differences, values - null, (n, ...), is above 0: its lower bound is.
+def above_null(values: np.ndarray, null: np.ndarray, confidence: float = 0.95, comparisons: int = 1) -> np.ndarray:
+    """A one-sided paired t test: whether the mean of values - null, (n, ...), is above 0.
 
-    The interval is widened to hold for all `comparisons` at once (Bonferroni). False where there are fewer than two.
+    Bonferroni-corrected to hold for all `comparisons` at once. False where there are fewer than two pairs.
     """
-    # one-sided, as only "more than chance" is asked
-    bound = interval(values - null, 1 - 2 * (1 - confidence) / comparisons)
-    return bound.low > 0  # a NaN is not
+    bound = mean_interval(values - null, 1 - 2 * (1 - confidence) / comparisons)
+    return bound.low > 0  # False for NaN

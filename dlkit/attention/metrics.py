@@ -1,7 +1,7 @@
-"""What a head does, in numbers: entropy, and the mass of attention on places of a kind.
+"""Metrics of an attention head: its entropy, and the attention that falls on particular kinds of position.
 
-All but the entropy are means over queries i of sums over keys j of c_ij a_ij, with the weights a_ij of attention and
-coefficients c_ij that depend on the tokens alone, so that one product with the weights gives them all:
+All but the entropy are means over queries i of sum over keys j of c_ij a_ij, where a_ij is the attention weight and the
+coefficients c_ij depend on the tokens alone. A single matrix product with the weights therefore gives them all:
 
     sink          1 where j is the first token or a special one
     first         1 where j is the first token
@@ -12,10 +12,10 @@ coefficients c_ij that depend on the tokens alone, so that one product with the 
     prefix        1 where j < i follows an earlier occurrence of token i: the prefix-matching score
                                                                    (Olsson et al., arXiv:2209.11895)
     distance      |i - j|, in tokens
-    diagonality   1 - |i - j| / the most that i can see            (after Zhang et al., arXiv:2011.04906)
+    diagonality   1 - |i - j| / the largest distance i can see     (after Zhang et al., arXiv:2011.04906)
 
-A query counts only where there is a choice: for sink and first where it sees more than one token, for the others where
-such a key exists among those that it sees. Of the rest, `induction` is the prefix score on repeated random tokens
+A query counts only if it has a choice: for sink and first if it sees more than one token, for the others if it sees a
+key of that kind. One more metric, `induction`, is the prefix score on repeated random tokens
 (dlkit/attention/induction.py).
 
 Shapes: T tokens, H heads, L layers, R rows of a block, S keys that they see, K measures with coefficients.
@@ -23,6 +23,7 @@ Shapes: T tokens, H heads, L layers, R rows of a block, S keys that they see, K 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -30,42 +31,46 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LINEAR = ("sink", "first", "previous", "next", "same", "duplicate", "prefix", "distance", "diagonality")
-MEASURES = ("entropy", "entropy_share", *LINEAR)
-_KEPT = 1 << 24  # coefficients that are kept from layer to layer, in numbers
+LINEAR_METRICS = ("sink", "first", "previous", "next", "same", "duplicate", "prefix", "distance", "diagonality")
+METRICS = ("entropy", "entropy_share", *LINEAR_METRICS)
+_CACHED = 1 << 24  # at most so many coefficients are cached from layer to layer
 
 
 @dataclass(frozen=True)
-class Places:
-    """The tokens of one text, as the measures see them.
+class TokenPositions:
+    """Which token stands at each position of a text, as the metrics see it.
 
     Args:
-        tokens: (T,) int64 numbers.
-        special: (T,) bool.
-        causal: whether a token sees only itself and those before it.
+        token_ids: (T,) int64.
+        special: (T,) bool, True for special tokens such as [CLS].
+        causal: whether a token attends only to itself and the tokens before it.
         start: the first query that counts.
-        stop: behind the last one; None for all.
+        stop: one past the last query that counts; None for all.
     """
 
-    tokens: Tensor
+    token_ids: Tensor
     special: Tensor
     causal: bool
     start: int = 0
     stop: int | None = None
 
+    def to(self, device: torch.device) -> TokenPositions:
+        """A copy on a device."""
+        return dataclasses.replace(self, token_ids=self.token_ids.to(device), special=self.special.to(device))
+
     def coefficients(self, start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """(R, S, K) of the queries from `start` to `stop`, and how many of these count for each measure, (K,)."""
-        tokens, device = self.tokens, self.tokens.device
+        """c of the queries `start` to `stop`, (R, S, K), and how many of these queries count for each metric, (K,)."""
+        tokens, device = self.token_ids, self.token_ids.device
         seen = stop if self.causal else len(tokens)
         i = torch.arange(start, stop, device=device)[:, None]  # (R, 1)
         j = torch.arange(seen, device=device)  # (S,)
         visible = (j <= i) if self.causal else torch.ones(len(i), seen, dtype=torch.bool, device=device)
-        number = visible.sum(1)  # (R,)
-        before = torch.cat((tokens.new_full((1,), -1), tokens[: seen - 1]))  # (S,) the token in front of each key
+        keys = visible.sum(1)  # (R,) how many each query sees
+        before = torch.cat((tokens.new_full((1,), -1), tokens[: seen - 1]))  # (S,) the token before each key
         first = (j == 0) & visible
-        away = (i - j).abs()
-        most = i.clamp(min=0) if self.causal else torch.maximum(i, len(tokens) - 1 - i)  # (R, 1)
-        coefficients = torch.zeros(len(i), seen, len(LINEAR), dtype=dtype, device=device)
+        distance = (i - j).abs()
+        farthest = i.clamp(min=0) if self.causal else torch.maximum(i, len(tokens) - 1 - i)  # (R, 1)
+        coefficients = torch.zeros(len(i), seen, len(LINEAR_METRICS), dtype=dtype, device=device)
         kinds = (
             first | (self.special[:seen] & visible),
             first,
@@ -75,86 +80,89 @@ class Places:
             (tokens[:seen] == tokens[start:stop, None]) & (j != i) & visible,
             (before == tokens[start:stop, None]) & (j < i),
         )
-        counts = torch.zeros(len(LINEAR), dtype=torch.float64)
+        counts = torch.zeros(len(LINEAR_METRICS), dtype=torch.float64)
         for k, kind in enumerate(kinds):
-            counted = (number > 1) if k < 2 else kind.any(1)  # (R,)
+            counted = (keys > 1) if k < 2 else kind.any(1)  # (R,)
             coefficients[..., k] = kind & counted[:, None]
             counts[k] = counted.sum()
-        coefficients[..., -2] = away
-        coefficients[..., -1] = torch.where(most > 0, 1 - away.to(dtype) / most.clamp(min=1), 0.0)
-        counts[-2], counts[-1] = len(i), (most > 0).sum()
+        coefficients[..., -2] = distance
+        coefficients[..., -1] = torch.where(farthest > 0, 1 - distance.to(dtype) / farthest.clamp(min=1), 0.0)
+        counts[-2], counts[-1] = len(i), (farthest > 0).sum()
         return coefficients, counts
 
-    def choices(self, start: int, stop: int) -> float:
-        """The sum over queries of log2(how many keys it sees): the most entropy that they can have, in bits."""
+    def max_entropy(self, start: int, stop: int) -> float:
+        """The largest entropy, in bits, that the queries can have together: the sum of log2(keys that each sees)."""
         if self.causal:
             return sum(math.log2(i + 1) for i in range(start, stop))
-        return (stop - start) * math.log2(len(self.tokens))
+        return (stop - start) * math.log2(len(self.token_ids))
 
 
-class Scores:
-    """Sums up the measures of L layers of H heads over blocks of rows; nothing of the weights is kept.
+class HeadMetrics:
+    """Accumulates the metrics of L layers of H heads over blocks of rows, without keeping any weights.
 
     Args:
-        places: the text.
+        positions: the text.
         layers: L.
         heads: H.
     """
 
-    def __init__(self, places: Places, layers: int, heads: int) -> None:
-        self.places = places
-        self._sums = torch.zeros(layers, heads, len(LINEAR), dtype=torch.float64)
-        self._counts = torch.zeros(layers, len(LINEAR), dtype=torch.float64)
+    def __init__(self, positions: TokenPositions, layers: int, heads: int) -> None:
+        self.positions = positions
+        self._sums = torch.zeros(layers, heads, len(LINEAR_METRICS), dtype=torch.float64)
+        self._counts = torch.zeros(layers, len(LINEAR_METRICS), dtype=torch.float64)
         self._bits = torch.zeros(layers, heads, dtype=torch.float64)
-        self._rows, self._most = torch.zeros(layers, 1), torch.zeros(layers, 1, dtype=torch.float64)
-        self._kept: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self._rows, self._max_bits = torch.zeros(layers, 1), torch.zeros(layers, 1, dtype=torch.float64)
+        self._cache: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
 
     @property
     def device(self) -> torch.device:
         """Where the weights are expected."""
-        return self.places.tokens.device
+        return self.positions.token_ids.device
 
-    def add(self, layer: int, start: int, weights: Tensor) -> None:
-        """Add the weights (H, R, S) of the queries from `start` on."""
-        places = self.places
-        stop = start + weights.shape[1]
-        a, b = max(start, places.start), min(stop, len(places.tokens) if places.stop is None else places.stop)
+    def update(self, layer: int, start: int, weights: Tensor) -> None:
+        """Add the attention weights (H, R, S) of a layer, of the queries from `start` on."""
+        positions = self.positions
+        last = len(positions.token_ids) if positions.stop is None else positions.stop
+        a, b = max(start, positions.start), min(start + weights.shape[1], last)
         if a >= b:
             return
         weights = weights[:, a - start : b - start]
         coefficients, counts = self._coefficients(a, b, weights.dtype)
         seen = coefficients.shape[1]
         if seen != weights.shape[2]:
-            weights = weights[..., :seen]  # of whole rows of a causal layer
+            weights = weights[..., :seen]  # whole rows of a causal layer, 0 from here on
         # sum over i and j of c_ij a_ij
         self._sums[layer] += (weights.flatten(1) @ coefficients.flatten(0, 1)).double().cpu()
         self._counts[layer] += counts
         # H_i = -sum over j of a_ij log2 a_ij, with 0 log 0 = 0
         self._bits[layer] += torch.special.entr(weights).sum((1, 2)).double().cpu() / math.log(2)
         self._rows[layer] += b - a
-        self._most[layer] += places.choices(a, b)
+        self._max_bits[layer] += positions.max_entropy(a, b)
 
     def _coefficients(self, start: int, stop: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        if (start, stop) in self._kept:
-            return self._kept[start, stop]
-        made = self.places.coefficients(start, stop, dtype)
-        if len(self.places.tokens) ** 2 * len(LINEAR) <= _KEPT:
-            self._kept[start, stop] = made
+        if (start, stop) in self._cache:
+            return self._cache[start, stop]
+        made = self.positions.coefficients(start, stop, dtype)
+        if len(self.positions.token_ids) ** 2 * len(LINEAR_METRICS) <= _CACHED:
+            self._cache[start, stop] = made
         return made
 
-    def result(self) -> dict[str, np.ndarray]:
-        """Each of `MEASURES`, (L, H); NaN where no query counts. `entropy` is in bits, `entropy_share` the part of the
-        most that it could be, `distance` in tokens, the others are shares of the attention."""
-        values = {name: (self._sums[..., k] / self._counts[:, k, None]).numpy() for k, name in enumerate(LINEAR)}
+    def compute(self) -> dict[str, np.ndarray]:
+        """Each of `METRICS`, (L, H); NaN where no query counts.
+
+        `entropy` is in bits, `entropy_share` a fraction of the largest possible entropy, `distance` in tokens;
+        the others are fractions of the attention.
+        """
+        means = (self._sums / self._counts[:, None]).numpy()  # (L, H, K)
         entropy = {
             "entropy": (self._bits / self._rows).numpy(),
-            "entropy_share": (self._bits / self._most).numpy(),
+            "entropy_share": (self._bits / self._max_bits).numpy(),
         }
-        return {**entropy, **values}
+        return {**entropy, **{name: means[..., k] for k, name in enumerate(LINEAR_METRICS)}}
 
 
-def measure(weights: Tensor, places: Places) -> dict[str, np.ndarray]:
-    """The measures of whole matrices of weights, (H, T, T): (H,) each."""
-    scores = Scores(places, 1, len(weights))
-    scores.add(0, 0, weights)
-    return {name: value[0] for name, value in scores.result().items()}
+def matrix_metrics(weights: Tensor, positions: TokenPositions) -> dict[str, np.ndarray]:
+    """The metrics of whole attention matrices (H, T, T): (H,) each."""
+    metrics = HeadMetrics(positions, 1, len(weights))
+    metrics.update(0, 0, weights)
+    return {name: value[0] for name, value in metrics.compute().items()}

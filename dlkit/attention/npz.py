@@ -1,4 +1,4 @@
-"""Weights and scores as a .npz, written one matrix at a time."""
+"""Attention weights and scores as an .npz file, written one matrix at a time."""
 
 from __future__ import annotations
 
@@ -8,27 +8,31 @@ from pathlib import Path
 
 import numpy as np
 
-from dlkit.attention.page import Page
+from dlkit.attention.page import AttentionPage
 from dlkit.storage.atomic_file import atomic_file
 
 
-def write(path: Path, page: Page, numbers: Sequence[int], weights: Iterable[np.ndarray]) -> None:
-    """Write `weights` (sides, layers, heads, T, T) float32, `layers`, `heads`, `numbers` and `labels` of the tokens,
-    (T,), `sides`, and each score under its own name, (sides, layers, heads). The file is whole, or not there.
+def write_npz(path: Path, page: AttentionPage, token_ids: Sequence[int], weights: Iterable[np.ndarray]) -> None:
+    """Write `weights` (sides, layers, heads, T, T) float32, `layers`, `heads`, the token ids as `numbers` (T,), the
+    tokens' text as `labels` (T,), `sides`, and each score under its own name, (sides, layers, heads).
+
+    The file is written whole or not at all.
 
     Args:
-        numbers: of the tokens.
-        weights: (T, T) for each side, layer and head, the head changing fastest.
+        path: of the file.
+        page: what is shown: its layers, heads, tokens and scores.
+        token_ids: of the T tokens.
+        weights: (T, T) for each side, layer and head, heads changing fastest.
 
     Raises:
-        DlkitError: it cannot be written.
+        DlkitError: the file cannot be written.
     """
     tokens = len(page.tokens)
     shape = (len(page.sides), len(page.layers), len(page.heads), tokens, tokens)
     arrays: dict[str, np.ndarray] = {
         "layers": np.array(page.layers, dtype=np.int64),
         "heads": np.array(page.heads, dtype=np.int64),
-        "numbers": np.array(numbers, dtype=np.int64),
+        "numbers": np.array(token_ids, dtype=np.int64),
         "labels": np.array([_plain(token) for token in page.tokens]),
         "sides": np.array([_plain(side) for side in page.sides]),
         **{name: np.asarray(values) for name, values in page.scores.items()},
@@ -45,5 +49,5 @@ def write(path: Path, page: Page, numbers: Sequence[int], weights: Iterable[np.n
 
 
 def _plain(text: str) -> str:
-    """NumPy drops NUL at the end of a text: what does not print is spelled out."""
+    """The text with what does not print escaped, because NumPy drops a NUL at the end of a string."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

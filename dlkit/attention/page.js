@@ -5,9 +5,9 @@
   const data = JSON.parse(get("data").textContent);
   const { layers, heads, sides, thumb: K } = data;
   const T = data.tokens.length, S = sides.length, L = layers.length, H = heads.length;
-  const MEAN = H;  // the place of a layer's mean behind its heads
+  const MEAN = H;  // the index of a layer's mean, after its heads
   const measures = Object.keys(data.scores);
-  // What a token shows and what it stands for, by its pieces: text, or [shown, meant].
+  // Each token as runs of text, or [displayed, original] where they differ.
   const part = (piece, which) => (typeof piece === "string" ? piece : piece[which]);
   const shown = data.tokens.map((token) => token.map((piece) => part(piece, 0)).join(""));
   const meant = data.tokens.map((token) => token.map((piece) => part(piece, 1)).join(""));
@@ -46,7 +46,7 @@
     return fixed(value, size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.095 || size < 0.0005 ? 2 : 3);
   }
 
-  // ------------------------------------------------------------------ colours: their lightness alone tells the value
+  // ------------------------------------------------------------------ colours: lightness alone encodes the value
 
   const RAMPS = {
     light: {
@@ -102,7 +102,7 @@
     canvas.getContext("2d").putImageData(picture, 0, 0);
   }
 
-  // ------------------------------------------------------------------ matrices, unpacked when they are looked at
+  // ------------------------------------------------------------------ matrices, unpacked when first shown
 
   async function unpack(id) {
     const text = atob(get(id).textContent), bytes = new Uint8Array(text.length);
@@ -122,7 +122,7 @@
     return made;
   }
 
-  // (T, T) by rows: the one at row r looks at column c.
+  // (T, T) by rows: query r attends to key c.
   function matrix(side, layer, head) {
     return remember(`${side} ${layer} ${head}`, () => (head === MEAN ? mean(side, layer) : single(side, layer, head)));
   }
@@ -265,7 +265,7 @@
     Object.assign(state, { layer, head });
     markHead(focus);
     const mine = ++turn, matrices = await Promise.all(sides.map((_, side) => matrix(side, layer, head)));
-    if (mine !== turn) return;  // somebody went on
+    if (mine !== turn) return;  // another head was chosen meanwhile
     state.matrices = matrices;
     get("head-title").textContent = nameOf(layer, head);
     const scores = get("head-scores");
@@ -337,7 +337,7 @@
         decorate(element, index);
       });
       caption.textContent = state.token === null
-        ? `Shade: how much each token is looked at on average, up to ${highest.toFixed(3)}. Point at a token.`
+        ? `Shade: how much each token is attended to on average, up to ${highest.toFixed(3)}. Point at a token.`
         : `Shade: 0 to ${highest.toFixed(3)}.`;
     };
   }
@@ -346,7 +346,7 @@
   function drawLines(panel, weights, side) {
     const box = make("div", { class: "lines" }), inner = make("div", { class: "inner" });
     const column = (which, text) => make("div", { class: "column", role: "listbox", "data-side": which, "aria-label": `${text}${S > 1 ? ` of ${sides[side]}` : ""}: arrow keys choose one` });
-    const left = column("out", "Tokens that look"), right = column("in", "Tokens that are looked at");
+    const left = column("out", "Queries"), right = column("in", "Keys");
     const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     drawing.setAttribute("viewBox", `0 0 100 ${T * ROW}`);
     drawing.setAttribute("height", T * ROW);
@@ -398,8 +398,8 @@
         });
       }
       caption.textContent = t === null
-        ? (lines.length ? `Left looks at right. The ${lines.length} strongest lines, from ${lines.reduce((a, [, , w]) => Math.min(a, w), 1).toFixed(3)} up.` : "Left looks at right. No weight is above 0.02: point at a token.")
-        : `${direction === "out" ? "Where it looks" : "Who looks at it"}: weights above 0.002, the darker the larger.`;
+        ? (lines.length ? `Left attends to right. The ${lines.length} strongest lines, from ${lines.reduce((a, [, , w]) => Math.min(a, w), 1).toFixed(3)} up.` : "Left attends to right. No weight is above 0.02: point at a token.")
+        : `${direction === "out" ? "What it attends to" : "What attends to it"}: weights above 0.002, the darker the larger.`;
     };
   }
 
@@ -409,7 +409,7 @@
     const step = T === 1 ? 64 : Math.min(26, wide / T >= 1 ? Math.floor(wide / T) : wide / T), size = step * T;
     const labelled = named && step >= 7;
     const box = make("div", { class: "matrix" }), canvas = make("canvas", { "aria-hidden": "true" });
-    const frame = make("div", { class: "frame", role: "application", tabindex: "0", "aria-label": `Matrix${S > 1 ? ` of ${sides[side]}` : ""}, ${T} by ${T}: rows look at columns; arrow keys move` });
+    const frame = make("div", { class: "frame", role: "application", tabindex: "0", "aria-label": `Matrix${S > 1 ? ` of ${sides[side]}` : ""}, ${T} by ${T}: rows attend to columns; arrow keys move` });
     const highest = top(weights) || 1;
     paint(canvas, T, (i) => Math.sqrt(weights[i] / highest));
     canvas.style.width = canvas.style.height = `${size}px`;
@@ -438,7 +438,7 @@
         names.push(list);
       }
     }
-    panel.append(box, make("p", { class: "caption" }, `Rows look at columns. Shade: 0 to ${highest.toFixed(3)} (root scale).`));
+    panel.append(box, make("p", { class: "caption" }, `Rows attend to columns. Shade: 0 to ${highest.toFixed(3)} (root scale).`));
     const locate = (event) => {
       const bounds = canvas.getBoundingClientRect(), at = (from, length, v) => Math.max(0, Math.min(T - 1, Math.floor(((v - from) / length) * T)));
       return [at(bounds.top, bounds.height, event.clientY), at(bounds.left, bounds.width, event.clientX)];
@@ -464,7 +464,7 @@
     box.textContent = "";
     if (t === null) return box.append(make("p", { class: "faint" }, "Point at a token, or move to one with Tab and the arrow keys, and read its weights here."));
     const out = direction === "out" || view === "matrix";
-    const title = make("h3", {}, label(t), make("span", { class: "place" }, ` ${t}`), out ? " looks at" : " is looked at by");
+    const title = make("h3", {}, label(t), make("span", { class: "place" }, ` ${t}`), out ? " attends to" : " is attended to by");
     if (view === "matrix" && c !== null) title.append(" ", label(c), make("span", { class: "place" }, ` ${c}`), `: ${state.matrices.map((weights) => weights[t * T + c].toFixed(4)).join(" → ")}`);
     const lists = make("div", { class: "lists" });
     state.matrices.forEach((weights, side) => {
@@ -653,7 +653,7 @@
     });
     get("heads").addEventListener("keydown", moveHead);
     const box = get("panels");
-    // the side of the lines that is pointed at says which way to look
+    // the side of the lines that is pointed at sets the direction
     const aim = (element) => {
       const which = element.closest(".column")?.dataset.side;
       if (which && which !== state.direction) { state.direction = which; state.token = null; for (const mark of marks) mark(); }
@@ -726,7 +726,7 @@
     if (!measures.length) for (const id of ["score-controls", "score-legend"]) get(id).hidden = true;
     marks.push(
       segments("views", [["text", "Text", "1"], ["lines", "Lines", "2"], ["matrix", "Matrix", "3"]], () => state.view, (view) => set({ view })),
-      segments("directions", [["out", "looks at", "d"], ["in", "is looked at by", "d"]], () => state.direction, (direction) => set({ direction })),
+      segments("directions", [["out", "attends to", "d"], ["in", "is attended to by", "d"]], () => state.direction, (direction) => set({ direction })),
     );
     if (S > 1) {
       get("sides").hidden = false;

@@ -1,9 +1,9 @@
-"""One offline HTML page with every head's attention: overview, text, lines and matrix, search; no network.
+"""One offline HTML page with the attention of every head: overview, text, lines, matrix and search; no network.
 
-The weights are quantised evenly, w = q / N with a whole number q: even steps with an entropy coder behind them are
-within a quarter of a bit of what any code of the same squared error needs (Gish & Pierce 1968). Then they are deflated
-column by column, because a head looks at the same few tokens from everywhere. N is as large as a head's room on the
-page allows, so that short texts lose next to nothing. The page states the largest error, as measured while writing.
+The weights are quantized uniformly, w = q / N with an integer q: uniform quantization followed by entropy coding is
+within a quarter of a bit per weight of the best code for the same squared error (Gish & Pierce 1968). They are then
+deflated column by column, because most queries of a head attend to the same few keys. N is as large as a head's share
+of the page allows, so that short texts lose next to nothing. The page states the largest error, measured when written.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from typing import Any
 
 import numpy as np
 
-from dlkit.attention.token_display import pieces, prose
+from dlkit.attention.token_display import display_line, token_runs
 from dlkit.storage.atomic_file import atomic_file
 
-PAGE_ROOM = 14_000_000  # bytes of base64 in a page, as long as the coarsest steps allow
-HEAD_ROOM = PAGE_ROOM / 144  # and in a head: pages of a few heads need no more precision than those of many
-COARSEST, FINEST = 255, 65_535  # the least and greatest N: an error of 0.002 and of 0.000008
-THUMB = 48  # small pictures have at most this many rows
+PAGE_ROOM = 14_000_000  # bytes of base64 in a page, unless even the coarsest quantization needs more
+HEAD_ROOM = PAGE_ROOM / 144  # and in a head: a page of few heads needs no more precision than one of many
+COARSEST, FINEST = 255, 65_535  # the smallest and largest N: an error of 0.002 and of 0.000008
+THUMB = 48  # rows of a thumbnail, at most
 
 
 @dataclass(frozen=True)
-class Page:
-    """What the views of one text show.
+class AttentionPage:
+    """The contents of a view of one text: everything but the attention weights.
 
     Args:
-        title: what was looked at.
-        tokens: a label for each of the T tokens, as it comes: any text, control characters and lone surrogates too.
-        layers: the numbers of the layers shown.
-        heads: the numbers of the heads shown, the same ones in each layer.
-        causal: whether a token sees only itself and those before it.
-        sides: the name of the model, or of two that are compared.
-        scores: by measure (sides, layers, heads); NaN where it is undefined.
+        title: of the page.
+        tokens: the text of each of the T tokens, unescaped: any characters, lone surrogates too.
+        layers: the indices of the layers shown.
+        heads: the indices of the heads shown, the same ones in each layer.
+        causal: whether a token attends only to itself and those before it.
+        sides: the name of the model, or of the two models compared.
+        scores: by metric, (sides, layers, heads); NaN where undefined.
         notes: facts for the reader: run, step, largest difference of the check, ...
-        split: the first token of the second sentence of a pair.
+        split: the position of the second text's first token in a pair.
     """
 
     title: str
@@ -64,34 +64,48 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """A matrix of attention in few bytes: round(N w) as deflated columns of low bytes, then of high bytes."""
+class QuantizedMatrix:
+    """A compressed attention matrix.
 
-    levels: int  # N
-    error: float  # the largest |q / N - w|
+    Args:
+        levels: N.
+        error: the largest |q / N - w|.
+        data: q = round(N w), by columns: all low bytes, then all high bytes, deflated.
+    """
+
+    levels: int
+    error: float
     data: bytes
 
 
-def write(path: Path, page: Page, weights: Iterable[np.ndarray]) -> int:
+def write_page(path: Path, page: AttentionPage, weights: Iterable[np.ndarray]) -> int:
     """Write the page and return its size in bytes.
 
     Args:
         path: the file; it is replaced as a whole, or left as it was.
-        weights: (T, T) float32 for each side, layer and head, the head changing fastest; each row sums to 1. They are
-            taken one at a time.
+        page: what it shows.
+        weights: (T, T) float32 for each side, layer and head, heads changing fastest; each row sums to 1. They are
+            consumed one at a time.
 
     Raises:
         DlkitError: the file cannot be written.
     """
     with atomic_file(path) as file:
-        for part in _parts(page, weights):
-            file.write(part.encode("utf-8"))
+        for chunk in _chunks(page, weights):
+            file.write(chunk.encode("utf-8"))
     return path.stat().st_size
 
 
-def encode(weights: np.ndarray, causal: bool, room: float, levels: int) -> Encoded:
-    """A matrix (T, T) in at most `room` bytes if N can be so small, with the search for N begun at `levels`."""
-    columns = np.ascontiguousarray(weights.T)  # (looked at, looking)
+def quantize_matrix(weights: np.ndarray, causal: bool, room: float, levels: int) -> QuantizedMatrix:
+    """Compress a matrix (T, T) to at most `room` bytes, with the largest N found; a larger result has N = COARSEST.
+
+    Args:
+        weights: (T, T), queries down, keys across.
+        causal: leave out the upper triangle, which is 0.
+        room: in bytes.
+        levels: the first N to try.
+    """
+    columns = np.ascontiguousarray(weights.T)  # (keys, queries)
     values = columns[np.triu_indices(len(columns))] if causal else columns.ravel()
     best = smallest = None
     for _ in range(6):
@@ -102,7 +116,7 @@ def encode(weights: np.ndarray, causal: bool, room: float, levels: int) -> Encod
             best = levels, data
         if best is not None and (best[0] == FINEST or len(best[1]) > 0.9 * room):
             break
-        # each bit of precision costs a bit a weight
+        # each bit of precision costs about one bit per weight
         wanted = levels * 2 ** min((0.97 * room - len(data)) * 8 / values.size, 16)
         after = int(min(max(wanted, COARSEST), FINEST))
         if after == levels:
@@ -110,7 +124,7 @@ def encode(weights: np.ndarray, causal: bool, room: float, levels: int) -> Encod
         levels = after
     levels, data = best or smallest  # pyright: ignore[reportGeneralTypeIssues]
     error = float(np.abs(np.rint(values * levels) / levels - values).max())
-    return Encoded(levels, error, data)
+    return QuantizedMatrix(levels, error, data)
 
 
 def _deflated(values: np.ndarray, levels: int) -> bytes:
@@ -121,15 +135,15 @@ def _deflated(values: np.ndarray, levels: int) -> bytes:
 
 
 def thumbnail(weights: np.ndarray, most: int = THUMB) -> np.ndarray:
-    """A small picture (K, K) uint8 of the weights: the largest of each block, its root on a scale up to 255."""
+    """A thumbnail (K, K) uint8 of the weights: the maximum of each block, its square root scaled to 255."""
     rows = min(len(weights), most)
     edges = np.arange(rows) * len(weights) // rows
     blocks = np.maximum.reduceat(np.maximum.reduceat(weights, edges, 0), edges, 1)
     return np.rint(255 * np.sqrt(blocks / blocks.max())).astype(np.uint8)
 
 
-def _parts(page: Page, weights: Iterable[np.ndarray]) -> Iterator[str]:
-    """The page in the order of the file: the matrices come before what is known only behind them."""
+def _chunks(page: AttentionPage, weights: Iterable[np.ndarray]) -> Iterator[str]:
+    """The file from top to bottom: the matrices come first, then the facts that are known only after them."""
     files = resources.files("dlkit.attention")
     style, script = (files.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
     before, after = files.joinpath("page.html").read_text("utf-8").split("{{data}}")
@@ -137,8 +151,8 @@ def _parts(page: Page, weights: Iterable[np.ndarray]) -> Iterator[str]:
         f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
-    values = {"policy": policy, "title": html.escape(prose(page.title)), "style": style}
-    yield re.sub(r"{{(\w+)}}", lambda place: values[place[1]], before)
+    values = {"policy": policy, "title": html.escape(display_line(page.title)), "style": style}
+    yield re.sub(r"{{(\w+)}}", lambda match: values[match[1]], before)
 
     sides, layers, heads = page.shape
     tokens = len(page.tokens)
@@ -146,13 +160,13 @@ def _parts(page: Page, weights: Iterable[np.ndarray]) -> Iterator[str]:
     levels, facts, thumbs = 1023, [], []
     total = np.zeros((tokens, tokens), np.float32)
     for number, matrix in enumerate(_checked(page, weights)):
-        encoded = encode(matrix, page.causal, room, levels)
+        encoded = quantize_matrix(matrix, page.causal, room, levels)
         levels = encoded.levels
         facts.append([encoded.levels, encoded.error])
         yield f'<script type="text/plain" id="w{number}">{base64.b64encode(encoded.data).decode()}</script>\n'
         thumbs.append(thumbnail(matrix))
         total += matrix
-        if (number + 1) % heads == 0:  # the mean of a layer stands behind its heads
+        if (number + 1) % heads == 0:  # the mean of a layer follows its heads
             thumbs.append(thumbnail(total))
             total[:] = 0
     small = base64.b64encode(zlib.compress(np.stack(thumbs).tobytes(), 9)).decode()
@@ -161,7 +175,7 @@ def _parts(page: Page, weights: Iterable[np.ndarray]) -> Iterator[str]:
     yield after.replace("{{script}}", script)
 
 
-def _checked(page: Page, weights: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def _checked(page: AttentionPage, weights: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     number, tokens = 0, len(page.tokens)
     expected = int(np.prod(page.shape))
     for number, matrix in enumerate(weights, 1):
@@ -172,19 +186,19 @@ def _checked(page: Page, weights: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         raise ValueError(f"{number} matrices for {expected} heads")
 
 
-def _data(page: Page, facts: list[list[Any]]) -> str:
-    """What the script needs to know, as JSON that no HTML parser can leave: ASCII without <, > and &."""
+def _data(page: AttentionPage, facts: list[list[Any]]) -> str:
+    """The script's data as JSON that cannot end the script element: ASCII without <, > and &."""
     data = {
-        "tokens": [[list(piece) if piece[0] != piece[1] else piece[0] for piece in pieces(t)] for t in page.tokens],
+        "tokens": [[list(run) if run[0] != run[1] else run[0] for run in token_runs(t)] for t in page.tokens],
         "layers": list(map(int, page.layers)),
         "heads": list(map(int, page.heads)),
         "causal": page.causal,
-        "sides": [prose(side) for side in page.sides],
+        "sides": [display_line(side) for side in page.sides],
         "scores": {
             name: [None if np.isnan(value) else float(value) for value in np.asarray(values, float).ravel()]
             for name, values in page.scores.items()
         },
-        "notes": {prose(name): prose(value) for name, value in page.notes.items()},
+        "notes": {display_line(name): display_line(value) for name, value in page.notes.items()},
         "split": page.split,
         "thumb": min(len(page.tokens), THUMB),
         "coding": facts,

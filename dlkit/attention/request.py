@@ -1,4 +1,4 @@
-"""What is asked about the attention of a model, checked as far as can be before any work is done. No torch."""
+"""The options of `dlkit inspect-attention`, checked as far as possible before any work is done. Free of torch."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from dlkit.errors import RequestError
 
-# As in dlkit.attention.metrics, which needs torch.
-MEASURES = (
+# Those of dlkit.attention.metrics, which imports torch, and induction.
+METRICS = (
     "entropy", "entropy_share", "sink", "first", "previous", "next", "same", "duplicate", "prefix", "distance",
     "diagonality", "induction",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Request:
-    """The options of the command, as given."""
+class InspectionRequest:
+    """The command's options, as given."""
 
     run: str
     pair: str | None
@@ -42,14 +42,14 @@ class Request:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Option to file, of those to write."""
+        """The file of each option that writes one."""
         return {option: path for option, path in self.targets.items() if path is not None}
 
     def check(self) -> None:
-        """Raise RequestError for what cannot go together or cannot be read."""
-        allowed = (*MEASURES, *(["ablation"] if self.ablate else []))
+        """Raise RequestError for options that exclude each other or have malformed values."""
+        allowed = (*METRICS, *(["ablation"] if self.ablate else []))
         if self.measure is not None and self.measure not in allowed:
-            raise RequestError(f"no measure {self.measure!r}", f"--measure takes {', '.join((*MEASURES, 'ablation'))}")
+            raise RequestError(f"no measure {self.measure!r}", f"--measure takes {', '.join((*METRICS, 'ablation'))}")
         if self.steps and self.checkpoint is not None:
             raise RequestError("--steps goes over all checkpoints, --checkpoint names one", "leave one of them out")
         if self.steps and self.compare is not None:
@@ -67,18 +67,20 @@ class Request:
         if self.target is not None and not self.stack:
             raise RequestError("--target is the token that --stack follows, which is not given", "add --stack")
         for option in ("--layers", "--heads"):
-            selected(option, self.layers if option == "--layers" else self.heads, None)
-        token_range(self.tokens, None)
+            parse_indices(option, self.layers if option == "--layers" else self.heads, None)
+        parse_token_range(self.tokens, None)
 
 
-def selected(option: str, text: str | None, count: int | None) -> list[int]:
-    """The numbers that `0,3-5` names, in order, or all of `count` for None.
+def parse_indices(option: str, text: str | None, count: int | None) -> list[int]:
+    """The indices in a list such as `0,3-5`, in ascending order; all of `count` for None.
 
     Args:
-        count: how many there are; None while that is not known.
+        option: the option's name, for error messages.
+        text: its value.
+        count: how many there are; None if not known yet.
 
     Raises:
-        RequestError: no list of numbers, or one that does not exist; those that do are listed.
+        RequestError: the list is malformed, or an index is not below `count`.
     """
     if text is None:
         return list(range(count or 0))
@@ -97,8 +99,8 @@ def selected(option: str, text: str | None, count: int | None) -> list[int]:
     return sorted(found)
 
 
-def token_range(text: str | None, count: int | None) -> tuple[int, int]:
-    """The tokens from A and before B that `A:B` names; everything for None. `count` as in `selected`."""
+def parse_token_range(text: str | None, count: int | None) -> tuple[int, int]:
+    """The range (A, B) of a text such as `A:B`, B excluded; everything for None. `count` as in `parse_indices`."""
     whole = (0, count or 0)
     if text is None:
         return whole

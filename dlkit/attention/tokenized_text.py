@@ -1,65 +1,63 @@
-"""A text as the tokens that a model reads: numbers, labels to show, and where each stands in the text's bytes."""
+"""A text as a model reads it: token ids, their text for display, and the bytes that each stands for."""
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from tokenizers import Encoding
-
+from dlkit.attention.byte_offsets import Span, offsets_agree, token_spans
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import RequestError
 
 
 @dataclass(frozen=True)
 class TokenizedText:
-    """One text, or a pair, as T tokens.
+    """One text, or a pair of them, as T tokens.
 
     Args:
-        numbers: of the tokens.
-        labels: what each shows as: any text. Bytes that are no characters by themselves are written `\\xe2`.
-        special: whether a token was added and stands for no part of the text.
-        spans: the bytes of its text that a token stands for, from and to; None for special ones.
-        split: the first token of the second text of a pair.
-        agrees: whether byte offsets, added up from the tokens' bytes, and the tokenizer's own offsets name the same
-            places of the text; None where tokens do not stand for bytes.
-        cut: tokens that did not fit.
+        token_ids: of the T tokens.
+        labels: the text of each token. It may hold any character; incomplete UTF-8 is escaped as `\\xe2`.
+        special: whether a token is a special one, which stands for no part of the text.
+        spans: the bytes of its text that each token stands for, from and to; None for special tokens.
+        split: the position of the second text's first token in a pair.
+        offsets_agree: whether the bytes of the tokens and the tokenizer's own offsets give the same spans; None unless
+            the vocabulary is byte-level.
+        cut: how many tokens were left out to fit the context.
     """
 
-    numbers: list[int]
+    token_ids: list[int]
     labels: list[str]
     special: list[bool]
-    spans: list[tuple[int, int] | None]
+    spans: list[Span | None]
     split: int | None = None
-    agrees: bool | None = None
+    offsets_agree: bool | None = None
     cut: int = 0
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self.token_ids)
 
     @property
     def segments(self) -> list[int]:
-        """0 in the first text and 1 in the second."""
+        """The segment id of each token: 0 in the first text and 1 in the second."""
         border = len(self) if self.split is None else self.split
-        return [int(place >= border) for place in range(len(self))]
+        return [int(position >= border) for position in range(len(self))]
 
 
-def tokenize(
+def tokenize_text(
     tokenizer: Tokenizer, text: str, context: int, *, causal: bool, pair: str | None = None, cut: bool = False
 ) -> TokenizedText:
-    """The text as a GPT reads it, behind a separator, or as a BERT does: [CLS] text [SEP], and pair [SEP] behind it.
+    """Tokenize a text for a GPT, as separator text, or for a BERT, as [CLS] text [SEP] or [CLS] text [SEP] pair [SEP].
 
     Args:
-        context: most tokens that the model takes.
+        tokenizer: the model's.
+        text: to tokenize.
+        context: the most tokens that the model takes.
         causal: for a GPT.
-        pair: the second text.
-        cut: shorten what is too long (of a pair the last text first) instead of refusing it.
+        pair: the second text, for a BERT.
+        cut: truncate what is too long (of a pair the second text first) instead of raising.
 
     Raises:
-        RequestError: no text, a pair for a GPT, more tokens than the model takes, or no Unicode.
+        RequestError: the text is empty, is not UTF-8 or has more tokens than the model takes; a pair for a GPT.
         DlkitError: the tokenizer lacks a special token.
     """
     if causal and pair is not None:
@@ -83,24 +81,24 @@ def tokenize(
             f"the text has {shown}, the model takes {context} in all, {wanted - context} too many",
             "shorten it, or give --cut to take what fits",
         )
-    numbers, split = list(begin), None
-    spans: list[tuple[int, int] | None] = [None] * len(begin)
+    token_ids, split = list(begin), None
+    spans: list[Span | None] = [None] * len(begin)
     room = context - len(begin) - len(end) * len(texts)
     if room < len(texts):
         raise RequestError(f"a context of {context} tokens has no room for the text")
     for i, (each, encoding) in enumerate(zip(texts, encodings, strict=True)):
         if i:
-            split = len(numbers)
-        take = min(len(encoding.ids), room - (len(texts) - 1 - i))  # the last text needs a token at least
+            split = len(token_ids)
+        take = min(len(encoding.ids), room - (len(texts) - 1 - i))  # the second text needs a token at least
         room -= take
-        numbers += [*encoding.ids[:take], *end]
-        spans += [*_spans(tokenizer, each, encoding)[:take], *([None] * len(end))]
+        token_ids += [*encoding.ids[:take], *end]
+        spans += [*token_spans(tokenizer, each, encoding)[:take], *([None] * len(end))]
     agrees = None
     if tokenizer.byte_level:
         agrees = all(offsets_agree(tokenizer, each, encoding) for each, encoding in zip(texts, encodings, strict=True))
     return TokenizedText(
-        numbers,
-        [label(tokenizer, number) for number in numbers],
+        token_ids,
+        [token_label(tokenizer, token_id) for token_id in token_ids],
         [span is None for span in spans],
         spans,
         split,
@@ -109,52 +107,9 @@ def tokenize(
     )
 
 
-def label(tokenizer: Tokenizer, number: int) -> str:
-    """What a token shows as: its text; bytes that are not whole characters are written `\\xe2`."""
+def token_label(tokenizer: Tokenizer, token_id: int) -> str:
+    """The text of a token, with incomplete UTF-8 escaped as `\\xe2`."""
     if tokenizer.byte_level:
-        return tokenizer.bytes_of(number).decode("utf-8", "backslashreplace")
-    # GPT-1 marks the end of a word where others mark its beginning
-    return re.sub("</w>$", " ", tokenizer.engine.id_to_token(number) or "")
-
-
-def byte_spans(tokenizer: Tokenizer, numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """Where the tokens of a byte-level vocabulary stand: each begins where the one before it ends."""
-    ends = list(itertools.accumulate((len(tokenizer.bytes_of(number)) for number in numbers), initial=0))
-    return list(itertools.pairwise(ends))
-
-
-def offsets_agree(tokenizer: Tokenizer, text: str, encoding: Encoding) -> bool:
-    """Whether the tokens' bytes are the text's, and each stands where the tokenizer's own offsets say.
-
-    Offsets of the library count characters, take a part of a character for the whole, and may leave spaces out: so both
-    are widened to whole characters, and spaces at their ends do not count.
-    """
-    if b"".join(tokenizer.bytes_of(number) for number in encoding.ids) != text.encode():
-        return False
-    starts = _character_starts(text)  # (characters + 1,)
-    for (a, b), span in zip(byte_spans(tokenizer, encoding.ids), encoding.offsets, strict=True):
-        first = int(np.searchsorted(starts, a, side="right")) - 1
-        stop = int(np.searchsorted(starts, b, side="left"))
-        if _without_spaces(text, first, stop) != _without_spaces(text, *span):
-            return False
-    return True
-
-
-def _without_spaces(text: str, start: int, stop: int) -> tuple[int, int] | None:
-    while start < stop and text[start].isspace():
-        start += 1
-    while start < stop and text[stop - 1].isspace():
-        stop -= 1
-    return (start, stop) if start < stop else None
-
-
-def _character_starts(text: str) -> np.ndarray:
-    """The byte at which each character begins, and behind them the number of bytes."""
-    return np.cumsum([0, *(len(character.encode()) for character in text)])
-
-
-def _spans(tokenizer: Tokenizer, text: str, encoding: Encoding) -> list[tuple[int, int] | None]:
-    if tokenizer.byte_level:
-        return [*byte_spans(tokenizer, encoding.ids)]
-    starts = _character_starts(text)
-    return [(int(starts[a]), int(starts[b])) for a, b in encoding.offsets]
+        return tokenizer.bytes_of(token_id).decode("utf-8", "backslashreplace")
+    # GPT-1's vocabulary marks the end of a word, others mark its beginning
+    return re.sub("</w>$", " ", tokenizer.engine.id_to_token(token_id) or "")

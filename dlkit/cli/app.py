@@ -14,22 +14,34 @@ from typing import Annotated, Any
 import typer
 
 from dlkit import __version__, memory, tried_import
-from dlkit.cli import compress, console, decompress, export, generate, recipes, signals
-from dlkit.cli.compare_optimizers import command as compare
-from dlkit.cli.doctor import command as doctor
-from dlkit.cli.download import command as download
-from dlkit.cli.entropy import command as entropy
-from dlkit.cli.eval import command as eval
-from dlkit.cli.inspect_attention import command as inspect_attention
-from dlkit.cli.train import command as train
+from dlkit.cli import console, signals
+from dlkit.cli.lazy import LazyCommands, lazy_group
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
 _NOT_DETERMINISTIC = re.compile(r"(.+) does not have a deterministic implementation")  # in torch's words
 _LESS = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
 
+COMMANDS = LazyCommands(
+    {
+        "download": "dlkit.cli.download.command:download_command",
+        "train": "dlkit.cli.train.command:train_command",
+        "eval": "dlkit.cli.eval.command:eval_command",
+        "compare-optimizers": "dlkit.cli.compare_optimizers.command:compare_optimizers_command",
+        "inspect-attention": "dlkit.cli.inspect_attention.command:inspect_attention_command",
+        "entropy": "dlkit.cli.entropy.command:entropy_command",
+        "generate": "dlkit.cli.generate:generate_command",
+        "compress": "dlkit.cli.compress:compress_command",
+        "decompress": "dlkit.cli.decompress:decompress_command",
+        "export": "dlkit.cli.export:export_command",
+        "doctor": "dlkit.cli.doctor.command:doctor_command",
+        "recipes": "dlkit.cli.recipes:app",
+    },
+    bare=frozenset(["entropy", "doctor"]),
+)
 app = typer.Typer(
     name="dlkit",
+    cls=lazy_group(COMMANDS),
     help="Deep learning from the shell: train, evaluate and look inside models.",
     epilog="Try `dlkit train digits-resnet20`. Results go to stdout: a table on a terminal, JSON Lines in a pipe.",
     no_args_is_help=True,
@@ -37,18 +49,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("download", no_args_is_help=True)(download.download)
-app.command("train", no_args_is_help=True)(train.train)
-app.command("eval", no_args_is_help=True)(eval.evaluate)
-app.command("compare-optimizers", no_args_is_help=True)(compare.compare_optimizers)
-app.command("inspect-attention", no_args_is_help=True)(inspect_attention.inspect_attention)
-app.command("entropy")(entropy.entropy)
-app.command("generate", no_args_is_help=True)(generate.generate)
-app.command("compress", no_args_is_help=True)(compress.compress)
-app.command("decompress", no_args_is_help=True)(decompress.decompress)
-app.command("export", no_args_is_help=True)(export.export)
-app.command("doctor")(doctor.doctor)
-app.add_typer(recipes.app, name="recipes")
 
 
 def _version(wanted: bool) -> None:

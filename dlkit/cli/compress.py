@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SUFFIX = ".dlk"
 
 
-def compress(
+def compress_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What to compress, or - for standard input.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to (default: FILE.dlk), or -.")
@@ -123,14 +123,14 @@ def settings(
     from dlkit.assemble.language_model import open_reader
     from dlkit.compression import environment
     from dlkit.compression.language import LanguageCodec
-    from dlkit.train import machine
+    from dlkit.train.device import pick_device
 
     if recorded and recorded["device"] == "cuda" and not torch.cuda.is_available():
         raise DlkitError(
             f"the file was coded on a GPU ({recorded['processor']}), whose sums no other processor makes",
             "decompress it on a machine with the same GPU; `compress --device cpu` makes files for CPUs",
         )
-    reader = open_reader(model, machine.pick_device(recorded["device"] if recorded else device))
+    reader = open_reader(model, pick_device(recorded["device"] if recorded else device))
     if reader.task != "causal-lm":
         raise RequestError(f"{reader.path} is a model for {reader.task}, which predicts no next token", "give a GPT")
     count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), cores())

@@ -16,7 +16,7 @@ from dlkit.cli.options import Json, Quiet
 from dlkit.errors import RequestError
 
 
-def decompress(
+def decompress_command(
     file: Annotated[Path, typer.Argument(metavar="FILE.dlk", help="What to decompress, or - for standard input.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to (default: without .dlk), or -.")

@@ -14,7 +14,7 @@ from dlkit.errors import RequestError
 from dlkit.storage import run_reference
 
 
-def export(
+def export_command(
     run: Annotated[
         str, typer.Argument(metavar="RUN", help="A run or a checkpoint of one.", autocompletion=completion.runs)
     ],

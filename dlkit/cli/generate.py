@@ -27,7 +27,7 @@ _MOST_BYTES = 1 << 26  # of prompts
 _LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
 
 
-def generate(
+def generate_command(
     run: Annotated[
         str,
         typer.Argument(
@@ -77,10 +77,10 @@ def generate(
 
     from dlkit.assemble.language_model import open_reader, weights_format
     from dlkit.lm.generation import Sampling
-    from dlkit.train import machine
+    from dlkit.train.device import pick_device
 
     sampling = Sampling(temperature, top_k, top_p)
-    where = machine.pick_device(device)
+    where = pick_device(device)
     reader = open_reader(run, where, checkpoint)
     if reader.task != "causal-lm":
         raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")

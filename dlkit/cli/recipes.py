@@ -16,7 +16,9 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import strict_yaml
 from dlkit.storage.atomic_file import write_text
 
-app = typer.Typer(help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="List, show, copy and check recipes.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
+)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="A recipe's name or file.", autocompletion=completion.recipes)
@@ -47,8 +49,8 @@ def _table(records: list[dict[str, Any]]) -> Any:
     return table
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_recipe(
     name: Name,
     overrides: Overrides = None,
     resolved: Annotated[bool, typer.Option("--resolved", help="Write out every default.")] = False,
@@ -67,8 +69,8 @@ def show(
     Console().print(Syntax(text, "yaml", background_color="default"))
 
 
-@app.command()
-def copy(
+@app.command("copy")
+def copy_recipe(
     name: Name,
     target: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; a folder is fine.")] = Path(),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -102,8 +104,8 @@ def _text(name: str) -> str:
     return text_input.decoded(data, str(path))
 
 
-@app.command()
-def check(name: RecipeName, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
+@app.command("check")
+def check_recipe(name: RecipeName, overrides: Overrides = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Check a recipe: every problem with its line.
 
     Example: dlkit recipes check mine.yaml
@@ -113,8 +115,8 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: Json = False, 
     Output(as_json, quiet).emit(record, None, lambda: f"{checked.path}: ok")
 
 
-@app.command()
-def schema() -> None:
+@app.command("schema")
+def print_schema() -> None:
     """Print the JSON Schema of recipes, for editors.
 
     Example: dlkit recipes schema > recipe.schema.json

@@ -18,8 +18,9 @@ import torch
 
 from dlkit.errors import DlkitError
 from dlkit.processors import cores
-from dlkit.train import machine
+from dlkit.train.device import CUBLAS_WORKSPACE, choose_kernels, describe_arithmetic
 from dlkit.train.environment import processor
+from dlkit.train.precision import set_matmul_precision
 
 _DESCRIPTIONS = {
     "torch": "torch",
@@ -42,7 +43,7 @@ def describe(threads: int, device: torch.device) -> dict[str, Any]:
         "threads": threads,
         "device": device.type,
         "dtype": "float32",
-        "products": machine.arithmetic()["matmul"],
+        "products": describe_arithmetic()["matmul"],
     }
 
 
@@ -63,8 +64,8 @@ def reproducible(threads: int) -> Iterator[None]:
     Raises:
         DlkitError: this process cannot have so many threads.
     """
-    before, arithmetic = torch.get_num_threads(), machine.arithmetic()
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", machine.WORKSPACE)  # which cuBLAS needs for it
+    before, arithmetic = torch.get_num_threads(), describe_arithmetic()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)  # which cuBLAS needs for it
     if threads <= cores():
         torch.set_num_threads(threads)
     try:
@@ -73,11 +74,11 @@ def reproducible(threads: int) -> Iterator[None]:
                 f"the file needs {threads} threads, whose sums it is coded for; {cores()} cores are here",
                 f"decompress it on a machine with {threads} cores; `compress --threads 1` makes files for any",
             )
-        machine.multiply_at("fp32")
-        machine.choose_kernels(True, benchmark=False)
+        set_matmul_precision("fp32")
+        choose_kernels(True, benchmark=False)
         torch.set_flush_denormal(False)  # training leaves it on
         yield
     finally:
         torch.set_num_threads(before)
-        machine.multiply_at(arithmetic["matmul"])
-        machine.choose_kernels(arithmetic["deterministic"], arithmetic["cudnn_benchmark"])
+        set_matmul_precision(arithmetic["matmul"])
+        choose_kernels(arithmetic["deterministic"], arithmetic["cudnn_benchmark"])

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.attention.capture import Layer, listening, weights_of
+from dlkit.attention.capture import CapturedLayer, attention_weights, capture_attention
 from dlkit.doctor.bench import CPU, Bench
 from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.twins import transformer as plain
 from dlkit.doctor.twins.weights import copied
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
-from dlkit.train.training import autocast
+from dlkit.train.precision import autocast
 
 V, T, LAYERS, HEADS, W = 40, 48, 2, 4, 64
 _SIZES: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "width": W}
@@ -47,7 +47,7 @@ def check(bench: Bench) -> Iterator[Finding]:
         model = model.to(bench.device)
         for precision, (most, most_of_output) in MOST.items():
             with autocast(precision, bench.device):
-                found = weights_of(model, tokens.to(bench.device))
+                found = attention_weights(model, tokens.to(bench.device))
                 difference = output_difference(model, tokens.to(bench.device))
             worst = max(float((a.to(CPU).double() - b).abs().max()) for a, b in zip(found, wanted, strict=True))
             yield judged(
@@ -65,14 +65,14 @@ def output_difference(model: nn.Module, tokens: Tensor) -> float:
     """Between a layer's output and that of the recorded weights, at most, as a share of its largest number."""
     worst = 0.0
 
-    def visit(layer: Layer) -> None:
+    def visit(layer: CapturedLayer) -> None:
         nonlocal worst
         largest = float(layer.output.abs().max())
         for start, weights in layer.blocks():
-            difference = layer.difference(start, weights) / largest
+            difference = layer.reconstruction_error(start, weights) / largest
             worst = math.inf if math.isnan(difference) else max(worst, difference)
 
-    with listening(model, visit):
+    with capture_attention(model, visit):
         model.hidden(tokens)  # pyright: ignore[reportCallIssue]
     return worst
 

@@ -15,7 +15,7 @@ import torch
 from dlkit import assemble
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged, skipped
-from dlkit.train import plan
+from dlkit.train import autotune
 from dlkit.train.events import StepDone
 from dlkit.train.loop import fit
 from dlkit.train.training import Training
@@ -44,7 +44,7 @@ def check(bench: Bench) -> Iterator[Finding]:
     for name, (recipe, changes) in RUNS.items():
         if not bench.on_gpu and name != "mlp":
             continue
-        if not plan.can_compile(bench.device):
+        if not autotune.can_compile(bench.device):
             yield skipped(name, expected, "no C++ compiler or triton")
             continue
         plain = assemble.training(loaded(recipe, changes, steps=_STEPS), bench.device).training

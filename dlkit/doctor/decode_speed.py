@@ -16,7 +16,7 @@ from dlkit.doctor.twins.decoder import Decoder
 from dlkit.doctor.twins.weights import copied
 from dlkit.lm import generation
 from dlkit.models.gpt import GPT
-from dlkit.train import plan
+from dlkit.train import autotune
 
 GOAL = 0.9  # of the twin's speed
 _FIRST = 1  # the token that the text begins with
@@ -36,7 +36,7 @@ def measure(bench: Bench) -> Iterator[Finding]:
     yield judged("tokens", "the twin's, greedily", f"{same} of {compared} alike", same == compared, alike=same)
     if bench.on_gpu:
         model, twin = model.bfloat16(), twin.bfloat16()
-    compiled = bench.on_gpu and plan.can_compile(bench.device)
+    compiled = bench.on_gpu and autotune.can_compile(bench.device)
 
     def ours() -> Work:
         return lambda: generated(model, count)

@@ -12,7 +12,8 @@ from dlkit.doctor.bench import Bench
 from dlkit.doctor.finding import Examined, Finding, skipped
 from dlkit.doctor.machine import PACKAGES
 from dlkit.doctor.registry import Entry
-from dlkit.train import machine
+from dlkit.train.device import choose_kernels
+from dlkit.train.precision import set_matmul_precision
 from dlkit.tried_import import package_of
 
 
@@ -56,7 +57,7 @@ def _tidy(bench: Bench) -> None:
     """Leave nothing to the next check: compiled code, cached memory, switches of the process."""
     torch.compiler.reset()
     torch.set_flush_denormal(False)
-    machine.multiply_at("fp32")
-    machine.choose_kernels(deterministic=False, benchmark=False)
+    set_matmul_precision("fp32")
+    choose_kernels(deterministic=False, benchmark=False)
     if bench.on_gpu:
         torch.cuda.empty_cache()

@@ -27,10 +27,10 @@ from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.twins.convolutional import ConvNeXt, FastCNN, ResNet, cnn, mlp
 from dlkit.doctor.twins.transformer import BERT, GPT
 from dlkit.doctor.twins.weights import copied
-from dlkit.train import machine
 from dlkit.train.events import Finished, StepDone
 from dlkit.train.loop import fit
-from dlkit.train.settings import Settings
+from dlkit.train.precision import supported_precision
+from dlkit.train.settings import TrainSettings
 from dlkit.train.training import Training
 
 STEPS, LR = 3, 0.1
@@ -138,10 +138,10 @@ def check(bench: Bench) -> Iterator[Finding]:
 
 def precisions(bench: Bench) -> list[str]:
     """Every format that a recipe can ask for and that makes sense on the device."""
-    known = [name for name in get_args(get_type_hints(Settings)["precision"]) if name != "auto"]
+    known = [name for name in get_args(get_type_hints(TrainSettings)["precision"]) if name != "auto"]
     if not bench.on_gpu:
         return [name for name in known if name in _CPU_FORMATS]
-    return [name for name in known if machine.feasible(name, bench.device) == name]
+    return [name for name in known if supported_precision(name, bench.device) == name]
 
 
 def compared(training: Training, twin: nn.Module) -> tuple[float, dict[str, list[float]]]:

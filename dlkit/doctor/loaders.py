@@ -18,7 +18,7 @@ from dlkit.data.text.windows import IGNORED
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, loaded
 from dlkit.doctor.finding import Finding, judged
-from dlkit.train.evaluate import Batches
+from dlkit.train.interfaces import BatchSource
 
 MOST = 1e-4  # between two pixels or features, which have a deviation of about 1
 _EPOCHS, _BATCHES = (0, 1), 6  # of which so many first batches are looked at
@@ -81,7 +81,7 @@ def check(bench: Bench) -> Iterator[Finding]:
         yield judged(name, f"the CPU's, within {MOST:g}", got, not faults, difference=worst, faults=faults)
 
 
-def differences(there: Batches, here: Batches, epoch: int) -> tuple[list[str], float]:
+def differences(there: BatchSource, here: BatchSource, epoch: int) -> tuple[list[str], float]:
     """What is wrong with the first batches of an epoch, and the largest difference of a number in them."""
     faults, worst = list[str](), 0.0
     if len(there) != len(here):
@@ -136,7 +136,7 @@ def unpadded(batch: Any) -> Any:
     return inputs, targets[:count], places[:count]
 
 
-def same_examples(batches: Batches, epoch: int, targets: Tensor) -> bool:
+def same_examples(batches: BatchSource, epoch: int, targets: Tensor) -> bool:
     """Whether the targets of an epoch are those of the data, in whatever order."""
     found = torch.cat([batch[1].to(CPU) for batch in batches.epoch(epoch)])
     return torch.equal(found.sort().values, targets.sort().values)

@@ -14,7 +14,8 @@ import torch
 
 from dlkit import memory
 from dlkit.data.folder import data_folder
-from dlkit.train import environment, plan
+from dlkit.train import autotune, environment
+from dlkit.train.precision import reduced_precision
 from dlkit.tried_import import package_of
 
 # Packages without which the rest of dlkit works: module -> what needs it.
@@ -36,9 +37,9 @@ _DRIVER = Path("/proc/driver/nvidia/version")
 
 def describe(device: torch.device) -> dict[str, Any]:
     """JSON-ready."""
-    known = environment.describe(device, {})
+    known = environment.describe_environment(device, {})
     folder = data_folder()
-    reduced = plan.reduced_precision(device)
+    reduced = reduced_precision(device)
     return {
         "kind": "machine",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -46,7 +47,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         **_gpu(device),
         "memory_free_bytes": memory.free(str(device)),
         "precision": reduced or "fp32",
-        "compiles": plan.can_compile(device),
+        "compiles": autotune.can_compile(device),
         "data_dir": str(folder),
         "disk_free_bytes": shutil.disk_usage(_existing(folder)).free,
         "absent": {package_of(name): use for name, use in PACKAGES.items() if find_spec(name) is None},

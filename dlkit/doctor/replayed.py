@@ -6,13 +6,13 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from dlkit.train.evaluate import Batches
+from dlkit.train.interfaces import BatchSource
 
 
 class Replayed:
     """The first batches of a source, each epoch the same; `count` makes an epoch."""
 
-    def __init__(self, source: Batches, held: int, count: int) -> None:
+    def __init__(self, source: BatchSource, held: int, count: int) -> None:
         self.held: list[Any] = list(itertools.islice(source.epoch(0), held))
         self.batch_size = source.batch_size
         self.count = count

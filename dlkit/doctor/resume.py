@@ -13,7 +13,7 @@ from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
 from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint, save
+from dlkit.train.checkpoint import Checkpoint, save_checkpoint
 from dlkit.train.events import Checkpointed
 from dlkit.train.loop import fit
 
@@ -62,14 +62,14 @@ def _finished(recipe: Recipe, bench: Bench, folder: Path, stop: bool = False) ->
     job = assemble.training(recipe, bench.device).training
     job.evaluations, job.monitored = {}, None
     there = checkpoint.steps_in(folder) if folder.exists() else []
-    begun = checkpoint.load(_step(folder, there[-1])) if there else None
+    begun = checkpoint.load_checkpoint(_step(folder, there[-1])) if there else None
     events = fit(job, _Store(folder), begun)
     saved = (event.path for event in events if isinstance(event, Checkpointed))
     last = next(saved)
     if not stop:
         *_, last = (last, *saved)
     torch.manual_seed(1)  # so that a restored generator shows
-    return checkpoint.load(last)
+    return checkpoint.load_checkpoint(last)
 
 
 class _Store:
@@ -79,7 +79,7 @@ class _Store:
         self.folder = folder
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
-        return save(self.folder, checkpoint)
+        return save_checkpoint(self.folder, checkpoint)
 
 
 def _step(folder: Path, step: int) -> Path:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from typing import Any
 
 from dlkit.app.contest import Contest
+from dlkit.catalog import OPTIMIZERS, resolve
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
@@ -12,18 +15,23 @@ from dlkit.sweep import engines
 from dlkit.sweep.trials import Outcome, RaceEvent, Trial, grid
 
 MOST = 2e-3  # between two losses, as a share
-_RATES, _SEEDS = [0.01, 0.03], 2
-# These begin with steps along the sign of a gradient, which rounding may turn: their rates are small.
-_SMALL_RATES = {"adagrad", "rmsprop", "adam", "adamw"}
+# Learning rates as shares of the default: small ones, since many rules begin with steps along the sign of a gradient,
+# which rounding may turn.
+_SHARES, _SEEDS = [0.1, 0.3], 2
 _STEPS = 6
-OPTIMIZERS = ("sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw")  # which can be stacked
+
+
+def stackable_optimizers() -> dict[str, Any]:
+    """Name -> class of each optimizer in the catalog whose runs can be stacked."""
+    kinds = {name: resolve(entry.target) for name, entry in OPTIMIZERS.items()}
+    return {name: kind for name, kind in kinds.items() if kind.elementwise}
 
 
 def check(bench: Bench) -> Iterator[Finding]:
     """A finding for each optimizer whose runs can be stacked."""
-    for name in OPTIMIZERS:
-        rates = [rate / 10 for rate in _RATES] if name in _SMALL_RATES else _RATES
-        trials = grid([name], rates, _SEEDS)
+    for name, kind in stackable_optimizers().items():
+        default = inspect.signature(kind).parameters["lr"].default
+        trials = grid([name], [share * default for share in _SHARES], _SEEDS)
         contest = Contest({name: recipe_of(name)}, bench.device)
         alone = _losses(engines.loop(trials, contest.training))
         together = _losses(engines.stack(trials, contest.training))

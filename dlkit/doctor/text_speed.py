@@ -15,7 +15,7 @@ from dlkit.doctor.comparison import beside
 from dlkit.doctor.finding import Finding
 from dlkit.doctor.twins import loops
 from dlkit.doctor.twins.transformer import BERT, GPT
-from dlkit.train import plan
+from dlkit.train import autotune
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense, 16 bits, as the maker states them
 
@@ -31,7 +31,7 @@ def gpt2(bench: Bench) -> Iterator[Finding]:
     )
     data: Any = assemble.load_data(recipe)
     data.vocabulary = vocabulary
-    compiled = plan.can_compile(bench.device) and bench.on_gpu
+    compiled = autotune.can_compile(bench.device) and bench.on_gpu
     recipe.values["train"]["compile"] = "on" if compiled else "off"
     tokens = torch.from_numpy(data.tokens("train").astype("int64")).to(bench.device)
     padded = -(-vocabulary // 64) * 64  # as nanoGPT pads it

@@ -15,10 +15,10 @@ from dlkit import assemble
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.clock import Work
 from dlkit.recipe import Recipe
-from dlkit.train import plan
 from dlkit.train.events import StepDone
 from dlkit.train.loop import fit
-from dlkit.train.training import AUTOCAST, Training
+from dlkit.train.precision import AUTOCAST, reduced_precision
+from dlkit.train.training import Training
 
 ENDLESS = 10**6  # steps: more than are ever taken
 GOAL = 0.95  # of the twin's speed
@@ -64,7 +64,7 @@ def quiet() -> list[str]:
 
 def reduced(bench: Bench) -> str:
     """The precision of benchmarks: 16 bits on a GPU."""
-    return plan.reduced_precision(bench.device) or "fp32" if bench.on_gpu else "fp32"
+    return reduced_precision(bench.device) or "fp32" if bench.on_gpu else "fp32"
 
 
 def dtype(bench: Bench) -> torch.dtype | None:

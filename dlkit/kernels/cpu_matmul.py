@@ -76,7 +76,7 @@ def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 @contextmanager
-def for_stacks(device: torch.device) -> Iterator[None]:
+def fast_batched_matmul(device: torch.device) -> Iterator[None]:
     """Within this context, stacks of float32 matrices are multiplied by the faster library, in float32."""
     if device.type != "cpu" or not onednn_is_better():
         yield

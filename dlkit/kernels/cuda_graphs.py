@@ -10,7 +10,7 @@ import torch
 
 
 @contextmanager
-def aside(stream: torch.cuda.Stream) -> Iterator[None]:
+def on_side_stream(stream: torch.cuda.Stream) -> Iterator[None]:
     """Run the body on another stream, between what the current one has been given and what it is given next.
 
     What is to be captured runs so a few times before: a library makes its workspace at its first call, and a backward
@@ -24,7 +24,9 @@ def aside(stream: torch.cuda.Stream) -> Iterator[None]:
 
 
 @contextmanager
-def capture(graph: torch.cuda.CUDAGraph, pool: Any = None, stream: torch.cuda.Stream | None = None) -> Iterator[None]:
+def capture_graph(
+    graph: torch.cuda.CUDAGraph, pool: Any = None, stream: torch.cuda.Stream | None = None
+) -> Iterator[None]:
     """Note the launches of the body in a graph instead of making them.
 
     Args:

@@ -31,7 +31,7 @@ _CHUNK = 1 << 28  # logits at a time
 _MULTIPLE = 64
 
 
-def pays(rows: int, classes: int, device: torch.device) -> bool:
+def worth_chunking(rows: int, classes: int, device: torch.device) -> bool:
     """Whether so many rows have so many logits that they had better not be there all at once."""
     return rows * classes >= _PAYS.get(device.type, 1 << 28)
 

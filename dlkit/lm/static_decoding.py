@@ -112,12 +112,12 @@ class StaticDecoder:
     def _record(self) -> None:
         """Run a step a few times aside, then record one. The slot it writes is written anew by the first replay."""
         slot = self.slot.clone()
-        with cuda_graphs.aside(torch.cuda.Stream()):
+        with cuda_graphs.on_side_stream(torch.cuda.Stream()):
             for _ in range(_WARM_UP):
                 self.run()
                 self.slot.copy_(slot)
         graph = torch.cuda.CUDAGraph()
-        with cuda_graphs.capture(graph):
+        with cuda_graphs.capture_graph(graph):
             self._given = self.run()
         self.slot.copy_(slot)
         self._graph = graph

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import NotFiniteError
-from dlkit.train import views
-from dlkit.train.finite import require_answers
-from dlkit.train.settings import Views
+from dlkit.train import test_time_augmentation
+from dlkit.train.finite import require_finite_outputs
+from dlkit.train.settings import TestViews
 
 LEVEL = 0.95  # share of the in-distribution data that is accepted where false positives are counted
 
@@ -58,13 +58,13 @@ class ScoreMeter:
         which: of each image the logits are averaged over.
     """
 
-    def __init__(self, which: Views = "one") -> None:
+    def __init__(self, which: TestViews = "one") -> None:
         self.samples = 0
-        self._views: Views = which
+        self._views: TestViews = which
         self._parts: list[Tensor] = []  # each (scores, n)
 
     def update(self, model: nn.Module, batch: tuple[Tensor, ...]) -> None:
-        logits = views.logits(model, batch[0], self._views)
+        logits = test_time_augmentation.averaged_logits(model, batch[0], self._views)
         logits = logits.float() if logits.device.type == "mps" else logits.double()
         self.samples += len(logits)
         self._parts.append(torch.stack([score(logits) for score in SCORES.values()]))
@@ -72,7 +72,7 @@ class ScoreMeter:
     def scores(self) -> dict[str, Tensor]:
         """(N,) of each score, on the CPU. Raises NotFiniteError if any is NaN or infinite."""
         scores = torch.cat(self._parts, 1).cpu().double()
-        require_answers(int((~scores.isfinite()).any(0).sum()), self.samples, "images")
+        require_finite_outputs(int((~scores.isfinite()).any(0).sum()), self.samples, "images")
         return dict(zip(SCORES, scores, strict=True))
 
     def metrics(self) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""Optimizers in order of rising complexity: gradient descent, momentum, AdaGrad, RMSProp, Adam, AdamW."""
+"""Optimizers: a file for each rule, and `base` for what they share."""

@@ -71,7 +71,7 @@ class Adagrad(Optimizer):
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {
             "step": self.new_step(parameter, group),
-            "sum": torch.full_like(parameter, group["initial_accumulator_value"]),
+            "sum": torch.zeros_like(parameter).add_(group["initial_accumulator_value"]),
         }
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:

@@ -159,6 +159,16 @@ class Optimizer(torch.optim.Optimizer):
             state = {name: many([own[name] for own in own_states]) for name in own_states[0]}
             self.update(many(thetas), -gradient if group["maximize"] else gradient, state, group)
 
+    def state_bytes(self) -> int:
+        """How much memory the state of all parameters takes, found without making it."""
+        total = 0
+        with torch.device("meta"):
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    held = self.begin(torch.empty_like(parameter, device="meta"), group).values()
+                    total += sum(value.numel() * value.element_size() for value in held)
+        return total
+
     def _begin(self, parameter: Tensor, group: Group) -> State:
         state = self.state[parameter] = self.begin(parameter, group)
         return state

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dlkit.errors import DlkitError
 from dlkit.pretrained import huggingface_files
 from dlkit.pretrained.huggingface_config import Family, architecture_of, ends_of, labels_of, read_config
-from dlkit.train.finite import require_weights
+from dlkit.train.finite import require_finite_weights
 
 _NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
 
@@ -199,7 +199,7 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
                 break
         else:
             surplus.append(name)
-    require_weights(taken, path)
+    require_finite_weights(taken, path)
     return found, surplus
 
 

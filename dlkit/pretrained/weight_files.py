@@ -20,7 +20,7 @@ from torch import Tensor
 from dlkit.errors import DlkitError
 from dlkit.storage import run_reference
 from dlkit.train import checkpoint
-from dlkit.train.finite import require_weights
+from dlkit.train.finite import require_finite_weights
 
 # What stands in the place of a file that was not really downloaded, by how it begins: what it is, and what to do.
 _NO_WEIGHTS = {
@@ -58,11 +58,11 @@ def read(path: Path) -> WeightFile:
     """
     folder = _checkpoint_of(path)
     if folder is not None:
-        saved = checkpoint.load(folder, files=("model", "ema"))
+        saved = checkpoint.load_checkpoint(folder, files=("model", "ema"))
         if path.is_file() and path.name not in ("model.safetensors", "ema.safetensors"):
             raise DlkitError(f"{path} holds no weights of a model", f"model.weights={folder}")
         weights = saved.tensors["model"] if path.is_file() and path.name == "model.safetensors" else saved.weights
-        require_weights(weights, path)
+        require_finite_weights(weights, path)
         return WeightFile(weights, own=True, classes=tuple(saved.state.get("data", {}).get("classes", ())))
     file = path / "model.safetensors" if path.is_dir() else path
     found = _open(file)
@@ -78,7 +78,7 @@ def read(path: Path) -> WeightFile:
         raise DlkitError(f"{file} holds no tensors", "save model.state_dict()")
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), None):
         tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
-    require_weights(tensors, file)
+    require_finite_weights(tensors, file)
     return WeightFile(tensors, left_out=left_out)
 
 

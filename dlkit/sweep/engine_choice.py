@@ -15,8 +15,8 @@ from dlkit.sweep.engines import Build, members_of
 from dlkit.sweep.trials import Trial
 from dlkit.train.events import StepDone
 from dlkit.train.loop import fit
-from dlkit.vectorized import recorded, stackable
-from dlkit.vectorized.stack import Stack
+from dlkit.vectorized import graph_replay, stackable
+from dlkit.vectorized.stacked_runs import StackedRuns
 
 # Each engine warms up, and is then timed by the best of some rounds of a few steps each.
 WARM_UP, ROUNDS, STEPS = 2, 5, {"loop": 4, "workers": 4, "stacked": 1}
@@ -28,7 +28,7 @@ MARGIN = 0.9
 # Stacks of fewer runs are not tried where more fit.
 SMALLEST_STACK = 8
 # Steps of a stack that run as they are before it is recorded, which is done in the last of them.
-RECORDED_FROM = recorded.WARM_UP
+RECORDED_FROM = graph_replay.WARM_UP
 # A learning rate at which no run diverges; a step takes as long at any.
 HARMLESS = 1e-9
 # A race that the loop runs in so many seconds is not worth timing.
@@ -93,7 +93,7 @@ def obstacle(trials: Sequence[Trial], build: Build) -> str | None:
         if not getattr(training.optimizer, "elementwise", False):
             break  # the one that cannot; in all else they are alike
         training = build(trial)
-    return stackable.unsupported(training)
+    return stackable.why_not_stackable(training)
 
 
 def best_size(trials: Sequence[Trial], build: Build) -> int:
@@ -181,7 +181,7 @@ def stack_steps(trials: Sequence[Trial], build: Build) -> Iterator[float]:
     """Wall time of one step of all these runs after the other, without end."""
     members = members_of(trials, build)
     while True:
-        stack = Stack(members)
+        stack = StackedRuns(members)
         batches = stack.batches()
         while True:
             started = time.perf_counter()

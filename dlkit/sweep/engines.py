@@ -15,14 +15,14 @@ from dlkit import memory
 from dlkit.errors import DivergedError
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, RaceEvent, Smaller, Trial, Underway, Unrecorded
-from dlkit.train import random_state
+from dlkit.train import rng
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Finished, StepDone
 from dlkit.train.loop import fit
 from dlkit.train.settings import steps_between
 from dlkit.train.training import Training
 from dlkit.vectorized import stackable
-from dlkit.vectorized.stack import Members, Stack, StackEvaluated, StackLogged, StackStepped
+from dlkit.vectorized.stacked_runs import StackedRuns, StackEvaluated, StackLogged, StackMembers, StackStepped
 
 # How often it is looked whether workers shall stop.
 LOOK_SECONDS = 0.2
@@ -151,7 +151,7 @@ def _one_stack(
     first = members.of_seeds[0]
     total = first.total_steps
     outcomes = list(begun) or [Outcome.begin(trial, total) for trial in trials]
-    underway = Stack(members)
+    underway = StackedRuns(members)
     before = 0.0
     if saved is not None:
         underway.restore(saved)
@@ -199,7 +199,7 @@ def _note(outcomes: Sequence[Outcome], event: StackLogged | StackEvaluated) -> N
                 outcome.metrics = metrics
 
 
-def members_of(trials: Sequence[Trial], build: Build) -> Members:
+def members_of(trials: Sequence[Trial], build: Build) -> StackMembers:
     """The runs of a stack; those of one optimizer and setting stand side by side.
 
     Runs of one seed begin with the same weights and batches, those of one setting with the same optimizer: one of each
@@ -219,13 +219,13 @@ def members_of(trials: Sequence[Trial], build: Build) -> Members:
                 continue
         training = build(trial)
         # a lone run would start now, with the generator in this state
-        generators.setdefault(trial.seed, random_state.of_device(training.device))
+        generators.setdefault(trial.seed, rng.device_state(training.device))
         first = of_seeds.setdefault(trial.seed, training)
         training.batches, training.evaluations = first.batches, first.evaluations  # one copy of the data a seed
         if not known:
             groups.append((index, index + 1))
             of_groups.append(training)
-    return Members(
+    return StackMembers(
         [seeds.index(c.seed) for c in trials],
         groups,
         [of_seeds[seed] for seed in seeds],

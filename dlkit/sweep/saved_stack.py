@@ -41,7 +41,7 @@ class Keep:
         if self.folder is None or not steps:
             return None
         path = self.folder / checkpoint.directory_name(steps[-1])
-        saved = checkpoint.load(path)
+        saved = checkpoint.load_checkpoint(path)
         again = f"rm -r {self.folder}: the runs in it begin again"
         if not {"parameters", "buffers", "optimizers", "sums"} <= saved.tensors.keys():
             raise DlkitError(f"{path} is no checkpoint of a stack", again)
@@ -62,8 +62,8 @@ class Keep:
         assert self.folder is not None
         started = time.monotonic()
         state.state["race"] = race_folder.identity(self.folder.parent)
-        checkpoint.save(self.folder, state)
-        checkpoint.prune(self.folder, {state.step})
+        checkpoint.save_checkpoint(self.folder, state)
+        checkpoint.prune_checkpoints(self.folder, {state.step})
         self._saved = time.monotonic()
         self._cost = self._saved - started
 

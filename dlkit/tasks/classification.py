@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.train import views as test_time
-from dlkit.train.finite import require_answers
-from dlkit.train.settings import Views
+from dlkit.train import test_time_augmentation as test_time
+from dlkit.train.finite import require_finite_outputs
+from dlkit.train.settings import TestViews
 
 ECE_BINS = 15
 CONFUSION_LIMIT = 1000
@@ -29,10 +29,10 @@ class Classification:
     unit = "samples"
     main_metric = "accuracy"
 
-    def __init__(self, loss: nn.Module, classes: tuple[str, ...], views: Views = "one") -> None:
+    def __init__(self, loss: nn.Module, classes: tuple[str, ...], views: TestViews = "one") -> None:
         self.loss = loss
         self.classes = classes
-        self.views: Views = views
+        self.views: TestViews = views
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(N, K) of a batch, to learn from."""
@@ -40,7 +40,7 @@ class Classification:
 
     def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(N, K) of a batch, to be judged by."""
-        return test_time.logits(model, batch[0], self.views)
+        return test_time.averaged_logits(model, batch[0], self.views)
 
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, and how many of its samples were right; both stay on the device.
@@ -114,7 +114,7 @@ class ClassificationMeter:
 
         Raises NotFiniteError if any answer was NaN or infinite.
         """
-        require_answers(int(self.unanswered), self.samples)
+        require_finite_outputs(int(self.unanswered), self.samples)
         n = max(self.samples, 1)
         _, right, confidence = self.bins
         metrics = {"loss": self.loss.item() / n, "accuracy": self.correct.item() / n}

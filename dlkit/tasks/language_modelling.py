@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.kernels.linear_cross_entropy import chunk_rows, pays
-from dlkit.train.finite import require_answers
+from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
+from dlkit.train.finite import require_finite_outputs
 
 Into = Callable[[Tensor, Any], Tensor]
 
@@ -47,7 +47,7 @@ class CausalLM:
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, on the device."""
         targets: Tensor = batch[1]
-        if not pays(len(targets), vocabulary(model), targets.device):
+        if not worth_chunking(len(targets), vocabulary(model), targets.device):
             return self.loss(self.logits(model, batch), targets, model.parameters()), None
         loss: Any = self.loss
 
@@ -97,7 +97,7 @@ class LanguageMeter:
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
         targets: Tensor = batch[1]
-        if not pays(len(targets), vocabulary(model), targets.device):
+        if not worth_chunking(len(targets), vocabulary(model), targets.device):
             self._count(self.task.logits(model, batch), targets)
             return
 
@@ -127,7 +127,7 @@ class LanguageMeter:
         Raises NotFiniteError if any token's logits were NaN or infinite.
         """
         tokens, right, bytes_, unanswered = self.counts.tolist()
-        require_answers(unanswered, tokens, "tokens")
+        require_finite_outputs(unanswered, tokens, "tokens")
         nats = self.nats.item()
         loss = nats / max(tokens, 1)
         metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": right / max(tokens, 1)}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from dlkit.metrics import glue
 from dlkit.tasks.classification import Classification, ClassificationMeter
-from dlkit.train.finite import require_answers
+from dlkit.train.finite import require_finite_outputs
 
 Metric = Callable[[ClassificationMeter], float]
 
@@ -156,7 +156,7 @@ class RegressionMeter:
 
         Raises NotFiniteError if any output is NaN or infinite.
         """
-        require_answers(sum(int((~outputs.isfinite()).sum()) for outputs in self.outputs), self.samples)
+        require_finite_outputs(sum(int((~outputs.isfinite()).sum()) for outputs in self.outputs), self.samples)
         outputs, targets = (torch.cat(parts).cpu().double().numpy() for parts in (self.outputs, self.targets))
         pearson, spearman = glue.pearson(outputs, targets), glue.spearman(outputs, targets)
         return {"loss": float(np.mean((outputs - targets) ** 2)), "pearson": pearson, "spearman": spearman}

@@ -49,7 +49,7 @@ def steps_in(folder: Path) -> list[int]:
     return [step for step, whole in step_folders(folder).items() if whole]
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> Path:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint into `folder/step-NNNNNNNN` and return that path.
 
     Raises DlkitError if the disk refuses, or the folder is a link.
@@ -85,7 +85,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> Path:
     return target
 
 
-def point(folder: Path, name: str, step: int) -> None:
+def set_pointer(folder: Path, name: str, step: int) -> None:
     """Let the pointer `folder/name` name the checkpoint of a step, atomically."""
     temporary = folder / f".{name}.{os.getpid()}.tmp"
     temporary.unlink(missing_ok=True)
@@ -93,27 +93,27 @@ def point(folder: Path, name: str, step: int) -> None:
     temporary.replace(folder / name)
 
 
-def prune(folder: Path, keep: set[int]) -> None:
+def prune_checkpoints(folder: Path, keep: set[int]) -> None:
     """Delete the checkpoints of all other steps, and what a killed run left half-written."""
     for step in set(steps_in(folder)) - keep:
         shutil.rmtree(folder / directory_name(step))
     for path in folder.glob(".*.tmp"):
-        remove(path)
+        remove_path(path)
 
 
-def clear(folder: Path, pointers: tuple[str, ...]) -> None:
+def clear_checkpoints(folder: Path, pointers: tuple[str, ...]) -> None:
     """Delete the checkpoints and pointers in a folder, and the folder if nothing else is in it; of a link, the link."""
     if folder.is_symlink() or not folder.is_dir():
-        remove(folder)
+        remove_path(folder)
         return
     for name in (*pointers, *map(directory_name, step_folders(folder))):
-        remove(folder / name)
-    prune(folder, set())
+        remove_path(folder / name)
+    prune_checkpoints(folder, set())
     if not any(folder.iterdir()):
         folder.rmdir()
 
 
-def remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Delete a file, a folder or a link, never what a link leads to."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
@@ -121,7 +121,7 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def load(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
+def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:
     """Read and verify a checkpoint directory.
 
     Args:

@@ -13,12 +13,12 @@ import torch
 
 from dlkit import __version__
 from dlkit.processors import cores
-from dlkit.train import machine
+from dlkit.train.device import describe_arithmetic
 
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "datasets", "scikit-learn")
 
 
-def describe(device: torch.device, sources: dict[str, Any]) -> dict[str, Any]:
+def describe_environment(device: torch.device, sources: dict[str, Any]) -> dict[str, Any]:
     """A JSON-ready description of this process and of the data that it trains on."""
     packages: dict[str, str] = {}
     for name in _PACKAGES:
@@ -38,7 +38,7 @@ def describe(device: torch.device, sources: dict[str, Any]) -> dict[str, Any]:
         "device": str(device),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         **({"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()} if device.type == "cuda" else {}),
-        "arithmetic": machine.arithmetic(),
+        "arithmetic": describe_arithmetic(),
         "git_commit": _git_commit(),
         "command": sys.argv,
         "data": sources,

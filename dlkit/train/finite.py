@@ -39,7 +39,7 @@ def all_finite(tensors: Sequence[Tensor]) -> bool:
     return first_not_finite(dict(enumerate(tensors))) is None
 
 
-def require_weights(tensors: Mapping[str, Tensor], where: object) -> None:
+def require_finite_weights(tensors: Mapping[str, Tensor], where: object) -> None:
     """Raise NotFiniteError naming the first tensor that holds NaN or infinity: such a model has no answers."""
     name = first_not_finite(tensors)
     if name is not None:
@@ -49,14 +49,14 @@ def require_weights(tensors: Mapping[str, Tensor], where: object) -> None:
         )
 
 
-def require_answers(unanswered: int, samples: int, unit: str = "samples") -> None:
+def require_finite_outputs(unanswered: int, samples: int, unit: str = "samples") -> None:
     """Raise NotFiniteError if a model's output was not finite for some of what it was asked."""
     if unanswered:
         share = f"{unanswered:,} of {samples:,} {unit}"
         raise NotFiniteError(f"the model's output is NaN or infinite for {share}")
 
 
-def require_metrics(metrics: Mapping[str, float]) -> None:
+def require_finite_metrics(metrics: Mapping[str, float]) -> None:
     """Raise NotFiniteError naming the metrics that are not finite numbers, if there are any."""
     bad = [f"{name} is {value}" for name, value in metrics.items() if not math.isfinite(value)]
     if bad:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.nn.norm import BatchNorm
-from dlkit.train import random_state
+from dlkit.train import rng
 from dlkit.train.training import Training
 
 
-def require(training: Training, batch: Any) -> None:
+def require_usable_last_batch(training: Training, batch: Any) -> None:
     """Raise RequestError if the last batch is of one example, which a batch norm of this model has no variance of.
 
     Args:
@@ -26,7 +26,7 @@ def require(training: Training, batch: Any) -> None:
     if (samples % size or size) > 1 or not norms:
         return
     one = [part[:1] if isinstance(part, Tensor) and part.dim() else part for part in batch]
-    before = random_state.of_device(training.device)
+    before = rng.device_state(training.device)
     try:
         with torch.no_grad(), training.autocast():
             training.task.forward(copy.deepcopy(training.model).train(), one)
@@ -39,4 +39,4 @@ def require(training: Training, batch: Any) -> None:
         better = f"set data.batch_size={larger}, or model.norm=layer" if larger else "set model.norm=layer"
         raise RequestError(f"{why}, and batch norm needs more than one value a channel", better) from error
     finally:
-        random_state.set_of_device(training.device, before)
+        rng.set_device_state(training.device, before)

@@ -18,30 +18,30 @@ from torch import Tensor
 
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.compilation import Compilations
+from dlkit.train.compile_counter import CompileCounter
 from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.evaluate import evaluate, loss_of, watched
+from dlkit.train.evaluate import evaluate_model, evaluation_loss, with_progress
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.train.finite import all_finite, first_not_finite
-from dlkit.train.passes import Passes
-from dlkit.train.scaler import Scaler
+from dlkit.train.forward_backward import ForwardBackward
+from dlkit.train.grad_scaler import GradScaler
+from dlkit.train.optimizer_step import OptimizerStep
+from dlkit.train.running_metrics import RunningMetrics
 from dlkit.train.settings import steps_between
 from dlkit.train.snapshot import Snapshot
-from dlkit.train.state import Progress, State
-from dlkit.train.sums import Sums
+from dlkit.train.state import TrainProgress, TrainState
 from dlkit.train.training import Training
-from dlkit.train.updates import Updates
 
 _HINT = "lower optimizer.lr, add schedule.warmup, or set train.clip_norm or train.on_nan=skip"
 
 
-class Store(Protocol):
+class CheckpointStore(Protocol):
     """Where checkpoints go. `save` is called with everything that the loop needs to go on."""
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Any: ...
 
 
-def fit(training: Training, store: Store | None = None, resume: Checkpoint | None = None) -> Iterator[Event]:
+def fit(training: Training, store: CheckpointStore | None = None, resume: Checkpoint | None = None) -> Iterator[Event]:
     """Train; yields an event for each step, evaluation and checkpoint, and `Finished` at the end.
 
     Raises:
@@ -53,22 +53,22 @@ def fit(training: Training, store: Store | None = None, resume: Checkpoint | Non
 
 
 class _Loop:
-    def __init__(self, training: Training, store: Store | None, resume: Checkpoint | None) -> None:
+    def __init__(self, training: Training, store: CheckpointStore | None, resume: Checkpoint | None) -> None:
         self.training, self.store = training, store
         settings, device, optimizer = training.settings, training.device, training.optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.buffers = Snapshot(list(training.model.buffers())) if settings.on_nan == "skip" else None
-        self.sums = Sums(device)
+        self.sums = RunningMetrics(device)
         self.learned: list[Any] = []  # the last batch that was
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
-        self.scaler = Scaler(device) if settings.precision == "fp16" else None
-        self.compilations = Compilations(settings.compile == "on")
+        self.scaler = GradScaler(device) if settings.precision == "fp16" else None
+        self.compilations = CompileCounter(settings.compile == "on")
         base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
-        self.state = State(training.model, optimizer, base_lrs, Progress(), self.sums, self.ema, self.scaler)
+        self.state = TrainState(training.model, optimizer, base_lrs, TrainProgress(), self.sums, self.ema, self.scaler)
         if resume is not None:
             self.state.restore(resume, len(training.batches), settings.accumulate)
         self.progress = self.state.progress
-        self.passes = Passes(
+        self.passes = ForwardBackward(
             training.forward,
             training.compiled,
             training.batches.batch_size,
@@ -79,7 +79,7 @@ class _Loop:
         )
         # a scaler waits for the device, and a graph cannot
         captures = self.passes.captures and self.scaler is None
-        self.updates = Updates(optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures)
+        self.updates = OptimizerStep(optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures)
         self.warmed = self.progress.warm_up  # seconds of an earlier part of the run
         self.saved_step = self.progress.step if resume is not None else -1
 
@@ -232,7 +232,7 @@ class _Loop:
             for split, batches in training.evaluations.items():
                 meter = training.task.meter(training.device)
                 try:
-                    found = evaluate(training.model, watched(batches), meter, training.autocast).metrics()
+                    found = evaluate_model(training.model, with_progress(batches), meter, training.autocast).metrics()
                 except NotFiniteError as error:
                     raise self._diverged(f"evaluating {split} after step {progress.step}: {error.message}") from error
                 metrics |= {f"{split}/{name}": value for name, value in found.items()}
@@ -262,7 +262,7 @@ class _Loop:
             raise self._diverged(f"after step {self.progress.step}, {bad[1]} of the {bad[0]} is not finite")
         # huge weights are finite, and the next step would show what they are worth: too late for the checkpoint before
         model, task, autocast = self.training.model, self.training.task, self.training.autocast
-        if any(not math.isfinite(loss_of(model, task, batch, autocast)) for batch in self.learned):
+        if any(not math.isfinite(evaluation_loss(model, task, batch, autocast)) for batch in self.learned):
             raise self._diverged(f"after step {self.progress.step}, the loss is not finite")
         if self.store is None:
             return None

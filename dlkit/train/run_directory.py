@@ -143,20 +143,22 @@ class RunDirectory:
         checkpoint.state["metrics_bytes"] = self._metrics.tell()
         checkpoint.state["metrics_sha256"] = self._recorded.hexdigest()
         checkpoint.state["best_step"] = self._best_step
-        path = checkpoints.save(self.checkpoints, checkpoint)
+        path = checkpoints.save_checkpoint(self.checkpoints, checkpoint)
         self._point(checkpoint.step)
         return path
 
     def _point(self, step: int) -> None:
         keep = {step}
         try:
-            checkpoints.point(self.checkpoints, LAST, step)
+            checkpoints.set_pointer(self.checkpoints, LAST, step)
             if self._best_step is not None:
                 # one that was deleted is not to be named anew: `eval` tells
                 if self._best_step in checkpoints.steps_in(self.checkpoints):
-                    checkpoints.point(self.checkpoints, BEST, self._best_step)
+                    checkpoints.set_pointer(self.checkpoints, BEST, self._best_step)
                 keep.add(self._best_step)
-            checkpoints.prune(self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else keep)
+            checkpoints.prune_checkpoints(
+                self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else keep
+            )
         except OSError as error:
             raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
 
@@ -174,7 +176,7 @@ class RunDirectory:
         self._require_whole(folders, steps)
         if not steps:
             return None
-        latest = checkpoints.load(self.checkpoints / directory_name(steps[-1]))
+        latest = checkpoints.load_checkpoint(self.checkpoints / directory_name(steps[-1]))
         self._best_step = latest.state["best_step"]
         self._point(latest.step)  # which a kill right after that checkpoint was saved has kept from being done
         return latest
@@ -201,7 +203,7 @@ def _is_record(line: bytes) -> bool:
         return False
 
 
-def refuse(path: Path | None, overwrite: bool) -> None:
+def require_new_run(path: Path | None, overwrite: bool) -> None:
     """Raise RequestError if a new run may not be made at `path`: a file, another run, or a folder of other things."""
     if path is None or not path.exists():
         return
@@ -215,7 +217,7 @@ def refuse(path: Path | None, overwrite: bool) -> None:
         raise RequestError(f"{path} already holds a run", "continue it with --resume, or use --overwrite")
 
 
-def create(path: Path | None, name: str, overwrite: bool = False) -> Path:
+def create_run_directory(path: Path | None, name: str, overwrite: bool = False) -> Path:
     """Make the directory of a new run.
 
     Args:
@@ -227,7 +229,7 @@ def create(path: Path | None, name: str, overwrite: bool = False) -> Path:
         RequestError: see `refuse`.
         DlkitError: it cannot be made.
     """
-    refuse(path, overwrite)
+    require_new_run(path, overwrite)
     try:
         if path is None:
             return _next_free(Path("runs"), name)
@@ -242,9 +244,9 @@ def create(path: Path | None, name: str, overwrite: bool = False) -> Path:
 def _clear(path: Path) -> None:
     """Delete an earlier run's files, and only those that a run makes."""
     with RunDirectory(path):
-        checkpoints.clear(path / CHECKPOINTS, (LAST, BEST))
+        checkpoints.clear_checkpoints(path / CHECKPOINTS, (LAST, BEST))
         for name in (TENSORBOARD, *_FILES):
-            checkpoints.remove(path / name)
+            checkpoints.remove_path(path / name)
 
 
 def _next_free(folder: Path, name: str) -> Path:

@@ -7,11 +7,11 @@ from typing import Literal
 
 from dlkit.annotations import Count, Interval, Positive, Rate
 
-Views = Literal["one", "flip", "flip_shift"]
+TestViews = Literal["one", "flip", "flip_shift"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class TrainSettings:
     """Length, cadence, precision and regularisation of a training run. Exactly one of epochs and steps is set.
 
     Args:
@@ -34,9 +34,9 @@ class Settings:
             float32 (NVIDIA GPUs); auto measures what is fastest here.
         compile: compile model and loss, once for each size of images that grow; a smaller last batch goes through them
             as they are, and so does evaluation. auto weighs the length of the run against the cost of compiling.
-        cuda_graph: on CUDA, replay the forward and backward pass of full batches from a graph, and the step of
-            momentum, adam, adamw and muon, which spares a small model the launch of each kernel; auto measures whether
-            that is faster here.
+        cuda_graph: on CUDA, replay the forward and backward pass of full batches from a graph, and the step of an
+            optimizer whose state is all on the device (such as momentum, adamw or muon), which spares a small model the
+            launch of each kernel; auto measures whether that is faster here.
         channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
         test_views: what evaluation averages over: one view of each image; flip takes its mirror image too; flip_shift
             also both moved by a pixel (six forward passes).
@@ -62,7 +62,7 @@ class Settings:
     compile: Literal["auto", "on", "off"] = "auto"
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     channels_last: Literal["auto", "on", "off"] = "auto"
-    test_views: Views = "one"
+    test_views: TestViews = "one"
     deterministic: bool = False
     flush_denormal: bool = True
     tensorboard: bool = False

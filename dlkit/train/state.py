@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.train import random_state
+from dlkit.train import rng
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.sums import Sums
-from dlkit.train.weights import load_weights, unshared
+from dlkit.train.running_metrics import RunningMetrics
+from dlkit.train.weights import drop_tied_duplicates, load_weights
 
 
 @dataclass
-class Progress:
+class TrainProgress:
     """How far a run is, in plain numbers.
 
     `epoch` and `batch` are where the training data goes on. They cannot be told from `step`: a stream leaves out the
@@ -37,24 +37,24 @@ class Progress:
 
 
 @dataclass
-class State:
+class TrainState:
     """What a run changes as it goes."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     base_lrs: list[float]
-    progress: Progress
-    sums: Sums
+    progress: TrainProgress
+    sums: RunningMetrics
     ema: ExponentialMovingAverage | None = None
     scaler: torch.amp.GradScaler | None = None
 
     def capture(self, description: dict[str, Any]) -> Checkpoint:
         """Everything that the rest of the run depends on; `description` is of its data."""
         progress, optimizer = self.progress, self.optimizer.state_dict()
-        generators, generator_values = random_state.capture(self.sums.device)
-        tensors = {"model": unshared(self.model.state_dict())}
+        generators, generator_values = rng.get_states(self.sums.device)
+        tensors = {"model": drop_tied_duplicates(self.model.state_dict())}
         if self.ema is not None:
-            tensors["ema"] = unshared(self.ema.average)
+            tensors["ema"] = drop_tied_duplicates(self.ema.average)
         rest = {f"random.{name}": value for name, value in generators.items()}
         scalars: dict[str, dict[str, Any]] = {}
         for index, entries in optimizer["state"].items():
@@ -96,10 +96,10 @@ class State:
             saved["epoch"], within = divmod(saved["step"], math.ceil(batches_per_epoch / accumulate))
             saved["batch"] = within * accumulate
         saved["metrics"] = {name: math.nan if value is None else value for name, value in saved["metrics"]}
-        self.progress = Progress(**saved)
+        self.progress = TrainProgress(**saved)
         if self.ema is not None:
             self.ema.load(checkpoint.tensors["ema"], self.progress.step - self.progress.skipped)
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
         generators = {name.removeprefix("random."): v for name, v in rest.items() if name.startswith("random.")}
-        random_state.restore(generators, state["random"], self.sums.device)
+        rng.set_states(generators, state["random"], self.sums.device)

@@ -5,25 +5,17 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from dlkit.train import passes
-from dlkit.train.evaluate import Batches, Task
-from dlkit.train.passes import Forward, Pass
-from dlkit.train.settings import Settings
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which the matrix products of a forward pass are in this precision."""
-    dtype = AUTOCAST.get(precision)
-    return torch.autocast(device.type, dtype=dtype) if dtype else nullcontext()
+from dlkit.train import forward_backward, precision
+from dlkit.train.forward_backward import Forward, Pass
+from dlkit.train.interfaces import BatchSource, Task
+from dlkit.train.settings import TrainSettings
 
 
 @dataclass
@@ -34,9 +26,9 @@ class Training:
     task: Task
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int, int], float]
-    batches: Batches
-    evaluations: dict[str, Batches]
-    settings: Settings
+    batches: BatchSource
+    evaluations: dict[str, BatchSource]
+    settings: TrainSettings
     device: torch.device
     should_stop: Callable[[], bool] = lambda: False
     monitored: str | None = None  # the split that patience and the best checkpoint go by; never a test split
@@ -50,7 +42,7 @@ class Training:
     @functools.cached_property
     def compiled(self) -> Forward:
         """The same for full batches: model and loss compiled as one, once for each shape of theirs."""
-        return passes.compiled(self.forward) if self.settings.compile == "on" else self.forward
+        return forward_backward.compile_forward(self.forward) if self.settings.compile == "on" else self.forward
 
     @property
     def steps_per_epoch(self) -> int:
@@ -63,4 +55,4 @@ class Training:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision of the forward pass."""
-        return autocast(self.settings.precision, self.device)
+        return precision.autocast(self.settings.precision, self.device)

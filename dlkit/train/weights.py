@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dlkit.errors import DlkitError
 
 
-def unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def drop_tied_duplicates(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors without the second names of tied ones, which a safetensors file does not hold."""
     seen: set[tuple[int, torch.Size]] = set()
     result: dict[str, Tensor] = {}
@@ -23,7 +23,7 @@ def unshared(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     """Load a state dict whose tied tensors stand once. Raises DlkitError naming what does not fit."""
     own = model.state_dict()
-    expected = unshared(own)
+    expected = drop_tied_duplicates(own)
     problems = [f"missing {name}" for name in expected.keys() - weights.keys()]
     problems += [f"surplus {name}" for name in weights.keys() - own.keys()]
     for name in own.keys() & weights.keys():

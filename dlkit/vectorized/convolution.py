@@ -25,7 +25,7 @@ from torch.autograd.function import once_differentiable
 from dlkit.nn.convolution import Conv2d
 
 
-def for_stacks(model: nn.Module) -> None:
+def use_batched_convolutions(model: nn.Module) -> None:
     """Let the model's convolutions be such products where they are mapped over models; those by groups stay."""
     for module in model.modules():
         if type(module) is Conv2d and module.groups == 1:

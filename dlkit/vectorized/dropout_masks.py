@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from dlkit.nn.dropout import Dropout
-from dlkit.train import random_state
+from dlkit.train import rng
 
 
 @dataclass
-class Noise:
+class SeedMasks:
     """One mask, kept / (1 - p), for every seed: (seeds, ...)."""
 
     p: float
@@ -40,8 +40,8 @@ class DropoutMasks:
     def __init__(self, model: nn.Module, states: Sequence[Tensor], device: torch.device) -> None:
         self.states, self.device = list(states), device
         self.seed: Tensor | None = None  # () int64: which seed the run at hand has, a tensor that vmap maps over
-        self.drawn: list[Noise] | None = None  # a list collects what is drawn
-        self.given: Iterator[Noise] | None = None  # the next masks, where they are drawn beforehand
+        self.drawn: list[SeedMasks] | None = None  # a list collects what is drawn
+        self.given: Iterator[SeedMasks] | None = None  # the next masks, where they are drawn beforehand
         for module in model.modules():
             if isinstance(module, Dropout):
                 module.draw_mask = self
@@ -55,26 +55,26 @@ class DropoutMasks:
         if self.given is not None:
             noise = next(self.given)
         else:
-            noise = Noise(p, torch.empty(len(self.states), *x.shape, dtype=x.dtype, device=x.device))
+            noise = SeedMasks(p, torch.empty(len(self.states), *x.shape, dtype=x.dtype, device=x.device))
             self.draw([noise])
             if self.drawn is not None:
                 self.drawn.append(noise)
         return noise.values.index_select(0, self.seed.view(1)).squeeze(0)
 
-    def draw(self, masks: Sequence[Noise]) -> None:
+    def draw(self, masks: Sequence[SeedMasks]) -> None:
         """Fill in the masks, in their order, as each seed's generator gives them."""
         if not masks:
             return
-        before = random_state.of_device(self.device)
+        before = rng.device_state(self.device)
         with temporarily_clear_interpreter_stack():  # vmap has a dropout of its own, which draws otherwise on CUDA
             for index, state in enumerate(self.states):
-                random_state.set_of_device(self.device, state)
+                rng.set_device_state(self.device, state)
                 for noise in masks:
                     row = noise.values[index]
                     # dropout of ones is the noise that the lone run multiplies with, by whichever kernel draws it
                     row.copy_(F.dropout(torch.ones_like(row), noise.p))
-                self.states[index] = random_state.of_device(self.device)
-        random_state.set_of_device(self.device, before)
+                self.states[index] = rng.device_state(self.device)
+        rng.set_device_state(self.device, before)
 
 
 def draws_otherwise(model: nn.Module, forward: Any, device: torch.device) -> bool:
@@ -88,9 +88,9 @@ def draws_otherwise(model: nn.Module, forward: Any, device: torch.device) -> boo
     for module in copied.modules():
         if isinstance(module, Dropout):
             module.eval()
-    before = random_state.of_device(device)
+    before = rng.device_state(device)
     with torch.no_grad():
         forward(copied)
-    after = random_state.of_device(device)
-    random_state.set_of_device(device, before)
+    after = rng.device_state(device)
+    rng.set_device_state(device, before)
     return not torch.equal(before, after)

@@ -12,16 +12,16 @@ from torch.func import functional_call, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dlkit.kernels import cpu_matmul
-from dlkit.vectorized.recorded import Recorded
+from dlkit.vectorized.graph_replay import GraphReplay
 
 if TYPE_CHECKING:
-    from dlkit.vectorized.stack import Stack
+    from dlkit.vectorized.stacked_runs import StackedRuns
 
 
 class StackEvaluation:
     """Of R runs, with the layers in evaluation mode, on the split that they monitor or else on their first one."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: StackedRuns) -> None:
         self.stack, runs, device = stack, len(stack.seeds), stack.device
         self.name = stack.first.monitored or next(iter(stack.first.evaluations))
         self.loss = torch.zeros(runs, dtype=torch.float64, device=device)
@@ -30,7 +30,7 @@ class StackEvaluation:
         self._forward: Callable[..., Tensor] = vmap(
             lambda p, b, x: functional_call(stack.model, (p, b), (x,)), in_dims=(0, 0, None)
         )
-        self.added = Recorded(self._add, device, beside=stack.stepped)
+        self.added = GraphReplay(self._add, device, beside=stack.stepped)
 
     @torch.no_grad()
     def measure(self) -> tuple[list[dict[str, float]], Tensor]:
@@ -46,7 +46,7 @@ class StackEvaluation:
 
     def _add(self, inputs: Tensor, targets: Tensor) -> None:
         stack, runs = self.stack, len(self.loss)
-        with cpu_matmul.for_stacks(stack.device), stack.autocast(), sdpa_kernel(SDPBackend.MATH):
+        with cpu_matmul.fast_batched_matmul(stack.device), stack.autocast(), sdpa_kernel(SDPBackend.MATH):
             logits = self._forward(stack.parameters, stack.buffers, inputs).float().flatten(1, -2)  # (R, N, K)
         self.samples += (targets >= 0).sum()  # a target of -100 does not count
         repeated = targets.expand(runs, -1)  # (R, N)

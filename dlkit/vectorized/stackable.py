@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from dlkit import memory
-from dlkit.train import random_state
-from dlkit.train.footprint import activation_bytes
+from dlkit.train import rng
+from dlkit.train.memory_estimate import activation_bytes
 from dlkit.train.training import Training
 from dlkit.vectorized.dropout_masks import draws_otherwise
-from dlkit.vectorized.stack import Members, Stack
+from dlkit.vectorized.stacked_runs import StackedRuns, StackMembers
 
 # Runs that are trained at once on a CPU take no more than this; the rest follow in further stacks.
 MOST_BYTES = 2 << 30
@@ -61,17 +61,17 @@ def _measured(training: Training) -> int:
 
 def _height(training: Training, runs: int) -> int:
     """The most bytes at once in the second step of a stack; in the first one, kernels are tried."""
-    device, before = training.device, random_state.of_device(training.device)
+    device, before = training.device, rng.device_state(training.device)
     resting = torch.cuda.memory_allocated(device)
-    stack = Stack(Members([0] * runs, [(0, runs)], [training], [training], [before]))
+    stack = StackedRuns(StackMembers([0] * runs, [(0, runs)], [training], [training], [before]))
     for step, batch in itertools.islice(stack.batches(), 2):
         torch.cuda.reset_peak_memory_stats(device)
         stack.take_step(step, batch)
-    random_state.set_of_device(device, before)
+    rng.set_device_state(device, before)
     return torch.cuda.max_memory_allocated(device) - resting
 
 
-def unsupported(training: Training) -> str | None:
+def why_not_stackable(training: Training) -> str | None:
     """Why these runs cannot be stacked, or None."""
     settings = training.settings
     for name, wanted in (("accumulate", 1), ("ema", None), ("patience", None), ("on_nan", "stop")):

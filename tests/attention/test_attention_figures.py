@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dlkit.attention.figures import draw, draw_steps
-from dlkit.attention.token_display import visible
+from dlkit.attention.figures import draw_attention, draw_scores_over_steps
+from dlkit.attention.token_display import display_token
 
 _spec = util.spec_from_file_location("page_examples", Path(__file__).with_name("test_page.py"))
 assert _spec is not None and _spec.loader is not None
@@ -37,12 +37,12 @@ def test_hostile_tokens_are_text(tmp_path: Path) -> None:
     tokens = [*examples.HOSTILE, "$x_1$", "\\frac", "漢", "\U0001f9ff"]
     page, weights = one_head(tokens, title="".join(tokens), split=3)
     target = tmp_path / "head.svg"
-    draw(target, page, weights, "sink")
+    draw_attention(target, page, weights, "sink")
     texts = comments(target)  # it is well-formed XML
     for token in ("$x_1$", "\\frac", "\x1b[31m", "\u202e", "\ud83d", "\x00"):
-        assert visible(token) in texts
+        assert display_token(token) in texts
     assert not any("script" in node.tag for node in ET.parse(target).iter() if isinstance(node.tag, str))
-    draw(tmp_path / "head.png", page, weights, None)
+    draw_attention(tmp_path / "head.png", page, weights, None)
     with Image.open(tmp_path / "head.png") as picture:
         assert picture.size[0] > 300
 
@@ -51,34 +51,34 @@ def test_hostile_tokens_are_text(tmp_path: Path) -> None:
 def test_a_grid_has_every_head(tmp_path: Path, sides: int) -> None:
     page, weights = examples.make(9, sides=sides)
     target = tmp_path / "grid.svg"
-    draw(target, page, iter(weights), "sink")
+    draw_attention(target, page, iter(weights), "sink")
     drawn = [node for node in ET.parse(target).iter() if str(node.tag).endswith("}image")]
     assert len(drawn) >= 6 * sides
     for value in page.scores["sink"].ravel():
         assert f"{value:.2f}" in comments(target)
-    draw(tmp_path / "grid.png", page, iter(weights), None)
-    draw(tmp_path / "undefined.png", page, iter(weights), "induction")
+    draw_attention(tmp_path / "grid.png", page, iter(weights), None)
+    draw_attention(tmp_path / "undefined.png", page, iter(weights), "induction")
 
 
 @pytest.mark.parametrize("tokens", [1, 100])
 def test_one_token_and_many(tmp_path: Path, tokens: int) -> None:
-    page, weights = one_head([f"t{place}" for place in range(tokens)])
-    draw(tmp_path / "head.svg", page, weights, "sink")
+    page, weights = one_head([f"t{i}" for i in range(tokens)])
+    draw_attention(tmp_path / "head.svg", page, weights, "sink")
     assert ("t0" in comments(tmp_path / "head.svg")) is (tokens == 1)  # a hundred names would not fit
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     page, weights = examples.make(5)
     for name in ("a.svg", "b.svg"):
-        draw(tmp_path / name, page, iter(weights), "sink")
+        draw_attention(tmp_path / name, page, iter(weights), "sink")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
 def test_scores_over_steps(tmp_path: Path) -> None:
     scores = {"induction": np.zeros((3, 2, 4)), "previous": np.full((3, 2, 4), np.nan)}
     scores["induction"][2, 1, 3] = 0.9
-    draw_steps(tmp_path / "steps.svg", [0, 10, 20], scores)
+    draw_scores_over_steps(tmp_path / "steps.svg", [0, 10, 20], scores)
     texts = comments(tmp_path / "steps.svg")
     assert "layer 1, head 3" in texts
     assert {"induction", "previous", "layer 0", "layer 1"} <= set(texts)
-    draw_steps(tmp_path / "one.png", [7], {"induction": scores["induction"][:1]})
+    draw_scores_over_steps(tmp_path / "one.png", [7], {"induction": scores["induction"][:1]})

@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dlkit.attention.metrics import LINEAR, MEASURES, Places, Scores, measure
+from dlkit.attention.metrics import LINEAR_METRICS, METRICS, HeadMetrics, TokenPositions, matrix_metrics
 
 T = 12
 
 
-def places(tokens: list[int], causal: bool, special: list[int] | None = None, **keys: int) -> Places:
+def positions(tokens: list[int], causal: bool, special: list[int] | None = None, **keys: int) -> TokenPositions:
     marked = torch.zeros(len(tokens), dtype=torch.bool)
     marked[special or []] = True
-    return Places(torch.tensor(tokens), marked, causal, **keys)
+    return TokenPositions(torch.tensor(tokens), marked, causal, **keys)
 
 
-def scores(weights: Tensor, where: Places) -> dict[str, float]:
-    return {name: float(value[0]) for name, value in measure(weights[None].double(), where).items()}
+def scores(weights: Tensor, where: TokenPositions) -> dict[str, float]:
+    return {name: float(value[0]) for name, value in matrix_metrics(weights[None].double(), where).items()}
 
 
 def uniform(causal: bool) -> Tensor:
@@ -33,7 +33,7 @@ def uniform(causal: bool) -> Tensor:
 
 
 def test_uniform_attention_of_a_gpt() -> None:
-    found = scores(uniform(True), places(list(range(T)), True))
+    found = scores(uniform(True), positions(list(range(T)), True))
     bits = [math.log2(i + 1) for i in range(T)]
     assert found["entropy"] == pytest.approx(np.mean(bits), abs=1e-12)
     assert found["entropy_share"] == pytest.approx(1, abs=1e-12)
@@ -48,7 +48,7 @@ def test_uniform_attention_of_a_gpt() -> None:
 
 
 def test_uniform_attention_of_a_bert() -> None:
-    found = scores(uniform(False), places(list(range(T)), False, [0, T - 1]))
+    found = scores(uniform(False), positions(list(range(T)), False, [0, T - 1]))
     assert found["entropy"] == pytest.approx(math.log2(T), abs=1e-12)
     assert found["entropy_share"] == pytest.approx(1, abs=1e-12)
     assert found["sink"] == pytest.approx(2 / T, abs=1e-12)
@@ -60,7 +60,7 @@ def test_uniform_attention_of_a_bert() -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_the_identity(causal: bool) -> None:
-    found = scores(torch.eye(T), places([0, 1] * (T // 2), causal))
+    found = scores(torch.eye(T), positions([0, 1] * (T // 2), causal))
     assert found["same"] == found["diagonality"] == pytest.approx(1, abs=1e-12)
     for name in ("entropy", "entropy_share", "previous", "duplicate", "prefix", "distance"):
         assert found[name] == pytest.approx(0, abs=1e-12)
@@ -71,7 +71,7 @@ def test_the_identity(causal: bool) -> None:
 def test_a_previous_token_head(causal: bool) -> None:
     weights = torch.eye(T).roll(-1, 1)
     weights[0] = torch.eye(T)[0]
-    found = scores(weights, places(list(range(T)), causal))
+    found = scores(weights, positions(list(range(T)), causal))
     assert found["previous"] == pytest.approx(1, abs=1e-12)
     assert found["entropy"] == found["entropy_share"] == 0
     assert found["distance"] == pytest.approx((T - 1) / T, abs=1e-12)
@@ -82,12 +82,12 @@ def test_a_previous_token_head(causal: bool) -> None:
 def test_a_next_token_head() -> None:
     weights = torch.eye(T).roll(1, 1)
     weights[-1] = torch.eye(T)[-1]
-    assert scores(weights, places(list(range(T)), False))["next"] == pytest.approx(1, abs=1e-12)
+    assert scores(weights, positions(list(range(T)), False))["next"] == pytest.approx(1, abs=1e-12)
 
 
 def test_duplicates_and_induction() -> None:
     tokens = [9, 1, 2, 3, 4, 1, 2, 3, 4]
-    where = places(tokens, True)
+    where = positions(tokens, True)
     duplicate, induction = torch.eye(9), torch.eye(9)
     for i in range(5, 9):
         duplicate[i] = torch.eye(9)[i - 4]
@@ -99,12 +99,12 @@ def test_duplicates_and_induction() -> None:
     both = scores((duplicate + induction) / 2, where)
     assert both["duplicate"] == both["prefix"] == pytest.approx(0.5, abs=1e-12)
     # only the queries from 5 on count where they are chosen
-    chosen = scores(induction, places(tokens, True, start=5))
+    chosen = scores(induction, positions(tokens, True, start=5))
     assert chosen["same"] == 0 and chosen["prefix"] == 1 and chosen["distance"] == pytest.approx(3)
 
 
 def test_a_single_token() -> None:
-    found = scores(torch.ones(1, 1), places([3], True))
+    found = scores(torch.ones(1, 1), positions([3], True))
     assert found["entropy"] == 0
     assert found["same"] == 1
     assert all(math.isnan(found[name]) for name in ("entropy_share", "sink", "previous", "diagonality"))
@@ -118,15 +118,15 @@ def test_blocks_give_what_a_loop_gives(tokens: list[int], causal: bool, block: i
     logits = torch.randn(3, count, count, dtype=torch.float64) * 3
     hidden = torch.ones(count, count, dtype=torch.bool).triu(1)
     weights = (logits.masked_fill(hidden, -math.inf) if causal else logits).softmax(-1)
-    where = places(tokens, causal, [0])
-    sums = Scores(where, 1, 3)
+    where = positions(tokens, causal, [0])
+    sums = HeadMetrics(where, 1, 3)
     for start in range(0, count, block):
         stop = min(start + block, count)
-        sums.add(0, start, weights[:, start:stop, : stop if causal else count])
-    found = {name: value[0] for name, value in sums.result().items()}
-    assert set(found) == set(MEASURES)
+        sums.update(0, start, weights[:, start:stop, : stop if causal else count])
+    found = {name: value[0] for name, value in sums.compute().items()}
+    assert set(found) == set(METRICS)
     for head in range(3):
-        for name in LINEAR:
+        for name in LINEAR_METRICS:
             expected = by_loop(weights[head].numpy(), tokens, causal, name)
             np.testing.assert_allclose(found[name][head], expected, atol=1e-12, err_msg=name)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.attention.token_display import pieces, prose, visible
+from dlkit.attention.token_display import display_line, display_token, token_runs
 
 
 @pytest.mark.parametrize(
@@ -36,19 +36,19 @@ from dlkit.attention.token_display import pieces, prose, visible
     ],
 )
 def test_what_is_shown(token: str, shown: str) -> None:
-    assert visible(token) == shown
+    assert display_token(token) == shown
 
 
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=12))
 def test_no_character_acts_and_none_is_lost(token: str) -> None:
-    assert "".join(meant for _, meant in pieces(token)) == token
-    for text in (visible(token), prose(token)):
+    assert "".join(meant for _, meant in token_runs(token)) == token
+    for text in (display_token(token), display_line(token)):
         assert all(unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp") for c in text)
         assert all(unicodedata.category(c) != "Cf" or c in "\u200c\u200d" for c in text)
         text.encode("utf-8")
 
 
 def test_prose_keeps_spaces() -> None:
-    assert prose("a  b\x07 c") == "a  b⟨07⟩ c"
-    assert prose("") == ""
+    assert display_line("a  b\x07 c") == "a  b⟨07⟩ c"
+    assert display_line("") == ""

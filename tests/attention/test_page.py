@@ -1,4 +1,4 @@
-"""The page: every weight comes back within the stated error, in the room that it has; and no token leaves its place."""
+"""The page: weights come back within the stated error, in their share of the page; no token breaks out of its element."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from dlkit.attention import page as pages
-from dlkit.attention.page import Page, encode, thumbnail, write
+from dlkit.attention.page import AttentionPage, quantize_matrix, thumbnail, write_page
 from dlkit.errors import DlkitError
 
 HOSTILE = [
@@ -36,11 +36,11 @@ def attention(*shape: int, causal: bool = False, sharp: float = 2.0, seed: int =
     return (weights / weights.sum(-1, keepdims=True)).astype(np.float32)
 
 
-def make(tokens: int = 7, sides: int = 1, causal: bool = False, **keys: Any) -> tuple[Page, np.ndarray]:
+def make(tokens: int = 7, sides: int = 1, causal: bool = False, **keys: Any) -> tuple[AttentionPage, np.ndarray]:
     weights = attention(sides, 2, 3, tokens, causal=causal)
     scores = {"sink": weights[..., 0].mean(-1), "induction": np.full((sides, 2, 3), np.nan)}
-    names = [f"t{place}" for place in range(tokens)]
-    page = Page("a title", names, [0, 4], [1, 2, 5], causal, ["one", "two"][:sides], scores, {"run": "runs/x"})
+    names = [f"t{i}" for i in range(tokens)]
+    page = AttentionPage("a title", names, [0, 4], [1, 2, 5], causal, ["one", "two"][:sides], scores, {"run": "runs/x"})
     return replace(page, **keys), weights.reshape(-1, tokens, tokens)
 
 
@@ -64,7 +64,7 @@ def decode(text: str, number: int, tokens: int, causal: bool) -> np.ndarray:
 def test_every_weight_comes_back_within_the_stated_error(tmp_path: Path, tokens: int, causal: bool) -> None:
     page, weights = make(tokens, sides=2, causal=causal)
     target = tmp_path / "page.html"
-    assert write(target, page, iter(weights)) == target.stat().st_size
+    assert write_page(target, page, iter(weights)) == target.stat().st_size
     text = target.read_text("utf-8")
     coding = json.loads(script(text, "data"))["coding"]
     assert len(coding) == len(weights) == 12
@@ -79,7 +79,7 @@ def test_every_weight_comes_back_within_the_stated_error(tmp_path: Path, tokens:
 def test_a_head_fills_its_room_and_never_more(sharp: float, start: int) -> None:
     weights = attention(128, sharp=sharp)
     for room in (8_000, 14_000):
-        encoded = encode(weights, False, room, start)
+        encoded = quantize_matrix(weights, False, room, start)
         assert len(encoded.data) <= room
         # a step twice as fine would not fit, unless there is no finer one
         finer = pages._deflated(np.ascontiguousarray(weights.T).ravel(), min(2 * encoded.levels, pages.FINEST))
@@ -87,7 +87,7 @@ def test_a_head_fills_its_room_and_never_more(sharp: float, start: int) -> None:
 
 
 def test_a_head_without_enough_room_has_the_coarsest_steps() -> None:
-    assert encode(attention(64), False, 10, 1023).levels == pages.COARSEST
+    assert quantize_matrix(attention(64), False, 10, 1023).levels == pages.COARSEST
 
 
 def test_small_pictures_show_the_largest_of_each_block() -> None:
@@ -115,7 +115,7 @@ def test_matrices_are_taken_one_at_a_time(tmp_path: Path) -> None:
             yield matrix
             del matrix
 
-    write(tmp_path / "page.html", page, given())
+    write_page(tmp_path / "page.html", page, given())
 
 
 class _Reader(HTMLParser):
@@ -129,13 +129,13 @@ class _Reader(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
 
-def test_no_text_leaves_its_place(tmp_path: Path) -> None:
+def test_no_text_breaks_out_of_its_element(tmp_path: Path) -> None:
     page, weights = make(len(HOSTILE))
     plain = tmp_path / "plain.html"
-    write(plain, page, weights)
+    write_page(plain, page, weights)
     bad = "".join(HOSTILE)
     hostile = tmp_path / "hostile.html"
-    write(hostile, replace(page, tokens=HOSTILE, title=bad, sides=[bad], notes={bad: bad}), weights)
+    write_page(hostile, replace(page, tokens=HOSTILE, title=bad, sides=[bad], notes={bad: bad}), weights)
     readers = []
     for path in (plain, hostile):
         readers.append(_Reader())
@@ -150,7 +150,7 @@ def test_no_text_leaves_its_place(tmp_path: Path) -> None:
 
 def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
     page, weights = make()
-    write(tmp_path / "page.html", page, weights)
+    write_page(tmp_path / "page.html", page, weights)
     text = (tmp_path / "page.html").read_text("utf-8")
     assert re.findall(r"https?://[^\"'\s)]*", text) == ["http://www.w3.org/2000/svg"] * text.count("www.w3.org")
     reader = _Reader()
@@ -164,18 +164,18 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "page.html"
     target.write_text("before")
     with pytest.raises(ValueError, match="5 matrices for 6 heads"):
-        write(target, page, weights[:5])
+        write_page(target, page, weights[:5])
     with pytest.raises(ValueError, match=r"matrix 1 of 6 is \(6, 6\), for 7 tokens"):
-        write(target, page, weights[:, :6, :6])
+        write_page(target, page, weights[:, :6, :6])
     with pytest.raises(ValueError, match="matrix 7 of 6"):
-        write(target, page, [*weights, weights[0]])
+        write_page(target, page, [*weights, weights[0]])
     assert target.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     page, weights = make()
     with pytest.raises(DlkitError, match=r"cannot write .*No such file or directory"):
-        write(tmp_path / "no" / "page.html", page, weights)
+        write_page(tmp_path / "no" / "page.html", page, weights)
     with pytest.raises(DlkitError, match="no ordinary file"):
-        write(tmp_path, page, weights)
+        write_page(tmp_path, page, weights)

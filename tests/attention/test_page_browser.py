@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.attention.page import Page, write
-from dlkit.attention.token_display import visible
+from dlkit.attention.page import AttentionPage, write_page
+from dlkit.attention.token_display import display_token
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -49,7 +49,7 @@ class Opened:
 
     page: Any
     weights: np.ndarray
-    given: Page
+    given: AttentionPage
 
     def text(self, selector: str) -> str:
         return self.page.inner_text(selector)
@@ -61,11 +61,11 @@ class Opened:
         for key in keys:
             self.page.keyboard.press(key)
 
-    def token(self, place: int) -> Any:
-        return self.page.locator(f'#panels [data-token="{place}"]').first
+    def token(self, position: int) -> Any:
+        return self.page.locator(f'#panels [data-token="{position}"]').first
 
     def listed(self) -> list[tuple[float, int]]:
-        """Weights and places of the tokens in the list of the strongest."""
+        """Weights and positions of the tokens in the list of the strongest."""
         found = [
             re.fullmatch(r"(\S+)\s+.*?(\d+)\s*", row, re.DOTALL)
             for row in self.page.locator("#readout li").all_inner_texts()
@@ -86,11 +86,11 @@ def view(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         context: dict[str, Any] | None = None,
         **keys: Any,
     ) -> Opened:
-        names = [f"t{place}" for place in range(tokens)] if isinstance(tokens, int) else tokens
+        names = [f"t{i}" for i in range(tokens)] if isinstance(tokens, int) else tokens
         given, weights = examples.make(len(names), models, causal)
         given = replace(given, tokens=names, **keys)
         target = tmp_path / "page.html"
-        write(target, given, iter(weights))
+        write_page(target, given, iter(weights))
         contexts.append(browser.new_context(viewport={"width": 1300, "height": 900}, **(context or {})))
         contexts[-1].set_offline(True)
         contexts[-1].route(
@@ -113,21 +113,21 @@ def view(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
 
 def strongest(values: np.ndarray) -> list[tuple[float, int]]:
     order = np.argsort(-values, kind="stable")[:6]
-    return [(float(values[place]), int(place)) for place in order if values[place] > 0]
+    return [(float(values[i]), int(i)) for i in order if values[i] > 0]
 
 
 def same(listed: list[tuple[float, int]], expected: list[tuple[float, int]]) -> bool:
-    return [place for _, place in listed] == [place for _, place in expected] and np.allclose(
+    return [i for _, i in listed] == [i for _, i in expected] and np.allclose(
         [weight for weight, _ in listed], [weight for weight, _ in expected], atol=6e-5
     )
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_hover_shows_where_a_token_looks_and_who_looks_at_it(view: Callable[..., Opened], causal: bool) -> None:
+def test_hover_shows_what_a_token_attends_to_and_what_attends_to_it(view: Callable[..., Opened], causal: bool) -> None:
     opened = view(causal=causal)
     opened.token(4).hover()
     assert same(opened.listed(), strongest(opened.weights[0, 0, 0][4]))
-    opened.page.click("text=is looked at by")
+    opened.page.click("text=is attended to by")
     opened.token(2).hover()
     assert same(opened.listed(), strongest(opened.weights[0, 0, 0][:, 2]))
     shades = opened.page.eval_on_selector_all("#panels .token", "all => all.map(one => one.style.backgroundColor)")
@@ -236,7 +236,7 @@ def test_lines_and_matrix_show_the_weights(view: Callable[..., Opened]) -> None:
     opened = view(split=3)
     opened.press("2")
     opened.page.hover('.column[data-side="in"] [data-token="5"]')
-    assert "looked at by" in opened.text("#readout h3")
+    assert "attended to by" in opened.text("#readout h3")
     assert same(opened.listed(), strongest(opened.weights[0, 0, 0][:, 5]))
     drawn = int((opened.weights[0, 0, 0][:, 5] > 0.002).sum())
     assert opened.page.locator("#panels svg path").count() == drawn
@@ -306,8 +306,8 @@ def test_512_tokens(view: Callable[..., Opened]) -> None:
     opened.token(100).hover()
     error = 1e-3
     expected = opened.weights[0, 0, 0][100]
-    for weight, place in opened.listed():
-        assert abs(weight - expected[place]) < error
+    for weight, position in opened.listed():
+        assert abs(weight - expected[position]) < error
     opened.press("2")
     opened.press("3")
     assert opened.page.locator(".matrix canvas").get_attribute("width") == "512"
@@ -324,7 +324,7 @@ def test_hostile_tokens_are_text(view: Callable[..., Opened], key: str) -> None:
     opened.press(key)
     if key != "3":
         texts = opened.page.eval_on_selector_all("#panels [data-token]", "all => all.map(one => one.textContent)")
-        assert texts[: len(hostile)] == [visible(token) for token in hostile]
+        assert texts[: len(hostile)] == [display_token(token) for token in hostile]
         opened.token(0).hover()
         islands = opened.page.eval_on_selector_all(
             "#panels bdi", "all => all.every(one => getComputedStyle(one).unicodeBidi === 'isolate')"
@@ -332,7 +332,7 @@ def test_hostile_tokens_are_text(view: Callable[..., Opened], key: str) -> None:
         assert islands
     else:
         labels = opened.page.eval_on_selector_all(".matrix .rows .label", "all => all.map(one => one.textContent)")
-        assert labels == [visible(token) for token in hostile]
+        assert labels == [display_token(token) for token in hostile]
     assert opened.page.evaluate("document.scripts.length") == 9  # six heads, the small pictures, the data, the script
 
 

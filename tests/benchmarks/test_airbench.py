@@ -26,8 +26,8 @@ from dlkit.data.dataset import statistics as statistics_of
 from dlkit.models.fast_cnn import FastCNN
 from dlkit.nn.whitening import whitening_filters
 from dlkit.processors import cores
-from dlkit.train.machine import keep_freed_memory
-from dlkit.train.training import autocast
+from dlkit.train.device import keep_freed_memory
+from dlkit.train.precision import autocast
 
 pytestmark = pytest.mark.benchmark
 BATCH, EPOCHS, MOMENTUM = 1024, 8, 0.85

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit.attention.capture import Layer, listening
-from dlkit.attention.head_scores import places_of
-from dlkit.attention.inspect import look, read
+from dlkit.attention.capture import CapturedLayer, capture_attention
+from dlkit.attention.head_scores import token_positions
+from dlkit.attention.inspect import hidden_states, inspect_text
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 
@@ -28,26 +28,26 @@ def test_recording_beside_a_forward_pass(family: str) -> None:
     torch.manual_seed(0)
     keys: dict[str, Any] = {"layers": 12, "heads": 12, "width": 768}
     model = (BERT(30_522, 512, None, **keys) if family == "bert" else GPT(50_257, 512, **keys)).eval()
-    numbers = torch.randint(30_000, (512,)).tolist()
-    where = places_of(numbers, [False] * 512, family == "gpt")
+    token_ids = torch.randint(30_000, (512,)).tolist()
+    where = token_positions(token_ids, [False] * 512, family == "gpt")
 
     def plain() -> None:
         with torch.inference_mode():
-            read(model, numbers)
+            hidden_states(model, token_ids)
 
     def recorded() -> None:
         """All weights, a block at a time, and the check of each."""
 
-        def visit(layer: Layer) -> None:
+        def visit(layer: CapturedLayer) -> None:
             for start, weights in layer.blocks():
-                differences.append(layer.difference(start, weights))
+                differences.append(layer.reconstruction_error(start, weights))
 
-        with torch.inference_mode(), listening(model, visit):
-            read(model, numbers)
+        with torch.inference_mode(), capture_attention(model, visit):
+            hidden_states(model, token_ids)
 
     def measured() -> None:
         """And every measure of them."""
-        differences.append(look(model, numbers, where).difference)
+        differences.append(inspect_text(model, token_ids, where).reconstruction_error)
 
     differences: list[float] = []
     times: dict[str, list[float]] = {"forward": [], "recorded": [], "measured": []}
@@ -73,17 +73,17 @@ def test_recording_beside_a_forward_pass(family: str) -> None:
 def test_memory_at_4096_tokens(family: str) -> None:
     code = f"""
 import resource, torch
-from dlkit.attention.inspect import look
-from dlkit.attention.head_scores import places_of
+from dlkit.attention.head_scores import token_positions
+from dlkit.attention.inspect import inspect_text
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 torch.set_num_threads(2)
 keys = dict(layers=12, heads=12, width=768)
 model = BERT(30_522, 4096, None, **keys) if {family == "bert"} else GPT(50_257, 4096, **keys)
-numbers = torch.randint(30_000, (4096,)).tolist()
+token_ids = torch.randint(30_000, (4096,)).tolist()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-seen = look(model.eval(), numbers, places_of(numbers, [False] * 4096, {family == "gpt"}))
-assert seen.difference <= 1e-5, seen.difference
+seen = inspect_text(model.eval(), token_ids, token_positions(token_ids, [False] * 4096, {family == "gpt"}))
+assert seen.reconstruction_error <= 1e-5, seen.reconstruction_error
 print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     began = time.perf_counter()

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dlkit.attention.page import Page, write
+from dlkit.attention.page import AttentionPage, write_page
 
 TOKENS, REPEATS = 512, 15
 CHROMIUM = Path("/usr/bin/chromium")
@@ -94,7 +94,7 @@ def test_page_of_512_tokens(tmp_path: Path) -> None:
     )
     for name, weights, causal in sources():
         layers, heads = weights.shape[:2]
-        page = Page(
+        page = AttentionPage(
             name,
             [f"t{n}" for n in range(TOKENS)],
             range(layers),
@@ -106,7 +106,7 @@ def test_page_of_512_tokens(tmp_path: Path) -> None:
         )
         target = tmp_path / "page.html"
         start = time.perf_counter()
-        size = write(target, page, (matrix for layer in weights for matrix in layer))
+        size = write_page(target, page, (matrix for layer in weights for matrix in layer))
         seconds = time.perf_counter() - start
         text = target.read_text("utf-8")
         coding = json.loads(text.split('id="data">')[1].split("</script>")[0])["coding"]

@@ -28,7 +28,7 @@ from dlkit.pretrained import huggingface_export
 from dlkit.tasks.language_modelling import CausalLM
 from dlkit.train.events import StepDone
 from dlkit.train.loop import Training, fit
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
 pytestmark = pytest.mark.benchmark
 CPU = torch.device("cpu")
@@ -124,8 +124,8 @@ def test_time_of_a_token_with_and_without_the_cache(keys: dict[str, Any]) -> Non
           f"({medians[3] / medians[2]:.1f}x)")  # fmt: skip
 
 
-def settings_of(steps: int, precision: str = "fp32") -> Settings:
-    return Settings(
+def settings_of(steps: int, precision: str = "fp32") -> TrainSettings:
+    return TrainSettings(
         steps=steps,
         precision=precision,
         compile="off",

@@ -31,10 +31,10 @@ from dlkit.models.resnet import resnet20
 from dlkit.optim.momentum import Momentum
 from dlkit.schedules import constant
 from dlkit.tasks.classification import Classification
+from dlkit.train.device import keep_freed_memory
 from dlkit.train.loop import Training, fit
-from dlkit.train.machine import keep_freed_memory
 from dlkit.train.run_directory import RunDirectory
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 11
@@ -81,7 +81,7 @@ def dlkit_loop(model: nn.Module, data: ImageBatches, epochs: int, folder: Path) 
         schedule=constant,
         batches=data,
         evaluations={},
-        settings=Settings(epochs=epochs, precision="fp32", compile="off", channels_last="off"),
+        settings=TrainSettings(epochs=epochs, precision="fp32", compile="off", channels_last="off"),
         device=CPU,
     )
     folder.mkdir(exist_ok=True)

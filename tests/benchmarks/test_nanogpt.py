@@ -209,9 +209,9 @@ def job(model: Any, batches: Any, steps: int) -> Any:
     from dlkit.optim.groups import parameter_groups
     from dlkit.tasks.language_modelling import CausalLM
     from dlkit.train.loop import Training
-    from dlkit.train.settings import Settings
+    from dlkit.train.settings import TrainSettings
 
-    settings = Settings(
+    settings = TrainSettings(
         steps=steps, precision="fp32", compile="off", channels_last="off", clip_norm=1.0, log_every=1,
         eval_every="never",  # type: ignore[arg-type]
     )  # fmt: skip

@@ -27,8 +27,8 @@ from dlkit import recipe
 from dlkit.app.contest import Contest
 from dlkit.sweep import engine_choice, engines
 from dlkit.sweep.trials import Outcome, Trial, grid, rates
-from dlkit.train.machine import keep_freed_memory
-from dlkit.vectorized.stack import Stack
+from dlkit.train.device import keep_freed_memory
+from dlkit.vectorized.stacked_runs import StackedRuns
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 9
@@ -89,7 +89,7 @@ def plain_loop(contest: Contest, trial: Trial) -> Iterator[tuple[float, float]]:
 def check_equal(contest: Contest) -> None:
     """A dozen steps of a run of each optimizer, stacked and alone."""
     trials = grid(OPTIMIZERS, [1e-3], 1)
-    stack = Stack(engines.members_of(trials, contest.training))
+    stack = StackedRuns(engines.members_of(trials, contest.training))
     together = torch.stack([stack.take_step(step, batch) for step, batch in itertools.islice(stack.batches(), 12)])
     for column, trial in enumerate(trials):
         alone = [loss for _, loss in itertools.islice(plain_loop(contest, trial), 12)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dlkit.attention.page import Page
+from dlkit.attention.page import AttentionPage
 from dlkit.cli.inspect_attention.view import grid, head
 
 
@@ -21,10 +21,10 @@ def shown(view: Any, width: int = 80, colour: bool = False) -> str:
     return file.getvalue()
 
 
-def page(layers: int, heads: int, sides: int = 1) -> Page:
+def page(layers: int, heads: int, sides: int = 1) -> AttentionPage:
     values = np.linspace(0, 1, sides * layers * heads).reshape(sides, layers, heads)
     values[0, 0, 0] = np.nan
-    return Page("", ["a"], range(layers), range(heads), False, ["one", "two"][:sides], {"sink": values}, {})
+    return AttentionPage("", ["a"], range(layers), range(heads), False, ["one", "two"][:sides], {"sink": values}, {})
 
 
 @pytest.mark.parametrize("heads", [1, 12, 16, 25])

@@ -63,16 +63,16 @@ def test_engines_agree(here: Any) -> None:
 def test_stacks_that_do_not_fit_are_halved_and_it_is_said(
     here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlkit.vectorized import stack
+    from dlkit.vectorized import stacked_runs
 
-    take_step = stack.Stack.take_step
+    take_step = stacked_runs.StackedRuns.take_step
 
-    def narrow(self: stack.Stack, step: int, batch: Any) -> Any:
+    def narrow(self: stacked_runs.StackedRuns, step: int, batch: Any) -> Any:
         if step and len(self.seeds) > 4:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return take_step(self, step, batch)
 
-    monkeypatch.setattr(stack.Stack, "take_step", narrow)
+    monkeypatch.setattr(stacked_runs.StackedRuns, "take_step", narrow)
     result = here("compare-optimizers", *RACE, "--engine", "stacked", "--stack", "8", "--out", "race")
     assert result.code == 0, result.err
     assert result.err.count("a stack of 8 runs does not fit into memory: stacks of 4 runs") == 1

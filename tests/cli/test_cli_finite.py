@@ -47,12 +47,12 @@ def broken(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("broken") / "run"
     (run / "checkpoints").mkdir(parents=True)
     (run / "recipe.yaml").write_bytes((trained / "recipe.yaml").read_bytes())
-    held = checkpoint.load(trained / "checkpoints" / "last")
+    held = checkpoint.load_checkpoint(trained / "checkpoints" / "last")
     for name, value in held.tensors["model"].items():
         if name.endswith("weight"):
             value.view(-1)[0] = math.nan
-    checkpoint.save(run / "checkpoints", held)
-    checkpoint.point(run / "checkpoints", "last", held.step)
+    checkpoint.save_checkpoint(run / "checkpoints", held)
+    checkpoint.set_pointer(run / "checkpoints", "last", held.step)
     return run
 
 

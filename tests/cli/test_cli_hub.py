@@ -288,10 +288,10 @@ def test_a_checkpoint_whose_bytes_are_right_and_numbers_are_not(here: Any, gpt: 
     source, run = gpt.with_name("run"), tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     shutil.copy(source / "recipe.yaml", run)
-    held = checkpoint.load(source / "checkpoints" / "last")
+    held = checkpoint.load_checkpoint(source / "checkpoints" / "last")
     held.tensors["model"]["norm.weight"][0] = math.nan
-    checkpoint.save(run / "checkpoints", held)
-    checkpoint.point(run / "checkpoints", "last", held.step)
+    checkpoint.save_checkpoint(run / "checkpoints", held)
+    checkpoint.set_pointer(run / "checkpoints", "last", held.step)
     weights = ["train", "pydoc-gpt", f"model.weights={run}", "data.context=16", "--run-dir", str(tmp_path / "new")]
     for command in (
         ["generate", str(run), "x"],

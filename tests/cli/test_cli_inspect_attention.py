@@ -119,10 +119,10 @@ def test_silent_heads_are_measured_right(here: Any, gpt: Path) -> None:
     import torch.nn.functional as F
 
     from dlkit.assemble.language_model import open_reader
-    from dlkit.attention.tokenized_text import tokenize
+    from dlkit.attention.tokenized_text import tokenize_text
 
     reader: Any = open_reader(str(gpt), torch.device("cpu"))
-    tokens = torch.tensor([tokenize(reader.tokenizer, TEXT, 64, causal=True).numbers])
+    tokens = torch.tensor([tokenize_text(reader.tokenizer, TEXT, 64, causal=True).token_ids])
 
     def loss() -> float:
         with torch.no_grad():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlkit.attention.capture import Layer
+from dlkit.attention.capture import CapturedLayer
 from dlkit.compression import archive
 from dlkit.data.batches import Batches
 from dlkit.doctor import attention, compile, compress, families, loaders, optimizers, resume, stacks, waits
@@ -22,8 +22,8 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.tasks import classification
-from dlkit.train import random_state, training
-from dlkit.vectorized.stack import Stack
+from dlkit.train import rng
+from dlkit.vectorized.stacked_runs import StackedRuns
 
 Patch = pytest.MonkeyPatch
 
@@ -108,7 +108,7 @@ def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: An
     only(monkeypatch, families, "FAMILIES", "mlp")
     monkeypatch.setattr(families, "precisions", lambda _: [precision])
     assert verdicts(families.check(bench)) == {"pass"}
-    monkeypatch.setattr(training, "AUTOCAST", formats)
+    monkeypatch.setattr("dlkit.train.precision.AUTOCAST", formats)
     assert verdicts(families.check(bench)) == {"fail"}
 
 
@@ -199,7 +199,7 @@ def test_waits(bench: Bench, monkeypatch: Patch, name: str) -> None:
 def test_resume(bench: Bench, monkeypatch: Patch) -> None:
     only(monkeypatch, resume, "RUNS", "mlp, AdamW, dropout")
     assert verdicts(resume.check(bench)) == {"pass"}
-    monkeypatch.setattr(random_state, "restore", lambda *_: None)
+    monkeypatch.setattr(rng, "set_states", lambda *_: None)
     other = Bench(bench.device, bench.folder / "other")
     other.folder.mkdir()
     (finding,) = resume.check(other)
@@ -208,22 +208,22 @@ def test_resume(bench: Bench, monkeypatch: Patch) -> None:
 
 
 def test_stacks(bench: Bench, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(stacks, "OPTIMIZERS", ("momentum",))
+    only(monkeypatch, stacks, "OPTIMIZERS", "momentum")
     assert verdicts(stacks.check(bench)) == {"pass"}
-    take_step = Stack.take_step
+    take_step = StackedRuns.take_step
 
-    def wrong(self: Stack, step: int, batch: Any) -> Tensor:
+    def wrong(self: StackedRuns, step: int, batch: Any) -> Tensor:
         inputs, *rest = batch
         return take_step(self, step, (inputs.roll(1, 0), *rest))  # each run learns the images of its neighbour
 
-    monkeypatch.setattr(Stack, "take_step", wrong)
+    monkeypatch.setattr(StackedRuns, "take_step", wrong)
     assert "fail" in verdicts(stacks.check(bench))
 
 
 def test_attention(bench: Bench, monkeypatch: Patch) -> None:
     assert verdicts(attention.check(bench)) == {"pass"}
-    rows = Layer.rows
-    monkeypatch.setattr(Layer, "rows", lambda self, start, stop: rows(self, start, stop).square())
+    rows = CapturedLayer.rows
+    monkeypatch.setattr(CapturedLayer, "rows", lambda self, start, stop: rows(self, start, stop).square())
     assert verdicts(attention.check(bench)) == {"fail"}
 
 

@@ -27,7 +27,7 @@ def test_products_of_stacks_are_as_exact_as_torchs_own(shape: tuple[int, int, in
     plain = (a @ b - exact).abs().max()
     setting: Any = torch.backends.mkldnn
     before = setting.matmul.fp32_precision
-    with cpu_matmul.for_stacks(torch.device("cpu")):
+    with cpu_matmul.fast_batched_matmul(torch.device("cpu")):
         stacked = (a @ b - exact).abs().max()
     assert setting.matmul.fp32_precision == before
     assert stacked <= 8 * plain  # bfloat16 would be thousands of times as far off

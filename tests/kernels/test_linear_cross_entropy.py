@@ -18,7 +18,7 @@ from dlkit.losses import CrossEntropy
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
-from dlkit.train.evaluate import evaluate
+from dlkit.train.evaluate import evaluate_model
 
 CPU = torch.device("cpu")
 
@@ -187,7 +187,7 @@ def test_language_tasks_take_it_where_there_are_many_logits(make: Any, monkeypat
         loss.backward()
         return loss.detach(), [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
 
-    plain, measured = learn(task.forward), evaluate(model, [batch], task.meter(CPU)).metrics()
+    plain, measured = learn(task.forward), evaluate_model(model, [batch], task.meter(CPU)).metrics()
     calls: list[int] = []
     original = module._chunk
     monkeypatch.setitem(module._PAYS, "cpu", 1)
@@ -195,7 +195,7 @@ def test_language_tasks_take_it_where_there_are_many_logits(make: Any, monkeypat
     monkeypatch.setattr(module, "_chunk", lambda logits, *rest: calls.append(len(logits)) or original(logits, *rest))
     torch.testing.assert_close(learn(task.forward), plain)
     assert sum(calls) == len(batch[1]) and len(calls) > 1
-    assert evaluate(model, [batch], task.meter(CPU)).metrics() == pytest.approx(measured)
+    assert evaluate_model(model, [batch], task.meter(CPU)).metrics() == pytest.approx(measured)
     if make is bert:  # model, loss and gradient are one graph
         monkeypatch.setattr(module, "_chunk", original)
         torch.compiler.reset()

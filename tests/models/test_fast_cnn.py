@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from dlkit.errors import RequestError
 from dlkit.models.fast_cnn import FastCNN
 from dlkit.nn.whitening import whitening_filters
-from dlkit.train import views
+from dlkit.train import test_time_augmentation
 
 
 def natural(count: int = 200) -> torch.Tensor:
@@ -93,9 +93,11 @@ def test_gradients_of_compiled_bf16_are_those_of_eager() -> None:
 def test_views_are_means_over_mirror_images_and_shifts() -> None:
     torch.manual_seed(0)
     model, images = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 36, 4)), torch.randn(5, 3, 6, 6)
-    assert torch.equal(views.logits(model, images, "one"), model(images))
+    assert torch.equal(test_time_augmentation.averaged_logits(model, images, "one"), model(images))
     both = (model(images) + model(images.flip(-1))) / 2
-    torch.testing.assert_close(views.logits(model, images, "flip"), both)
+    torch.testing.assert_close(test_time_augmentation.averaged_logits(model, images, "flip"), both)
     padded = F.pad(images, (1, 1, 1, 1), "reflect")
     shifted = [(model(x) + model(x.flip(-1))) / 2 for x in (padded[:, :, :6, :6], padded[:, :, 2:, 2:])]
-    torch.testing.assert_close(views.logits(model, images, "flip_shift"), both / 2 + sum(shifted) / 4)
+    torch.testing.assert_close(
+        test_time_augmentation.averaged_logits(model, images, "flip_shift"), both / 2 + sum(shifted) / 4
+    )

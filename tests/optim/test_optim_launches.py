@@ -60,10 +60,3 @@ def test_operations_do_not_grow_with_the_tensors(
         called = [name for name, _ in operators.called if not name.startswith(NOTHING)]
         counts.append(len(called))
     assert counts[0] == counts[1] <= most, Counter(called)
-
-
-def test_every_optimizer_says_whether_it_is_elementwise() -> None:
-    """A rule that takes a matrix as a whole would be wrong on a stack of runs, and nothing in it would fail."""
-    with pytest.raises(TypeError, match="Whole must state whether it is elementwise"):
-        type("Whole", (AdamW,), {})
-    assert type("Mine", (AdamW,), {"elementwise": False}).elementwise is False

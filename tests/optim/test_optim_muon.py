@@ -19,7 +19,7 @@ from dlkit.optim.groups import parameter_groups
 from dlkit.optim.muon import COEFFICIENTS, Muon, divided, orthogonal
 from dlkit.train.events import Evaluated
 from dlkit.train.loop import fit
-from dlkit.vectorized.stackable import unsupported
+from dlkit.vectorized.stackable import why_not_stackable
 
 SHAPES = [(5, 3), (3, 5), (16, 16), (1, 7), (40, 17), (5, 3), (16, 16), (3, 5), (16, 16), (4, 6)]
 CASES: list[dict[str, Any]] = [
@@ -223,7 +223,7 @@ def test_options_out_of_range() -> None:
 def test_it_learns_from_a_recipe_and_is_not_stacked() -> None:
     changes = ["optimizer={name: muon, lr: 0.05, unit_rows: true}", "train.epochs=3", "train.compile=off"]
     found = assemble.training(recipe.load("digits-resnet20", changes), torch.device("cpu"))
-    assert "as a whole" in (unsupported(found.training) or "")
+    assert "as a whole" in (why_not_stackable(found.training) or "")
     last = [event for event in fit(found.training) if isinstance(event, Evaluated)][-1]
     assert max(value for name, value in last.metrics.items() if "accuracy" in name) > 0.8
 

@@ -15,7 +15,7 @@ from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
-from dlkit.train.scaler import Scaler
+from dlkit.train.grad_scaler import GradScaler
 
 OPTIMIZERS: list[tuple[Any, dict[str, Any]]] = [
     (SGD, {}),
@@ -47,7 +47,7 @@ def test_steps_that_overflow_are_not_made(kind: Any, options: dict[str, Any], un
     """Six steps of which three overflow are as the other three by themselves."""
     mine, reference = parameters(device), parameters(device)
     optimizer, plain = kind(mine, lr=0.01, **options), kind(reference, lr=0.01, **options)
-    scaler, counted = Scaler(torch.device(device)), 0
+    scaler, counted = GradScaler(torch.device(device)), 0
     for step in range(6):
         generator = torch.Generator().manual_seed(step)
         overflows = step in (0, 2, 3)

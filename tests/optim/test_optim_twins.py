@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import RequestError
 from dlkit.optim.adagrad import Adagrad
 from dlkit.optim.adam import Adam
 from dlkit.optim.adamw import AdamW
@@ -197,54 +197,6 @@ def test_groups_with_options_of_their_own(path: None, ours: Any, options: Any, t
         run(kind(groups, **options, **more), params, 0, 10)
         results.append(params)
     assert_same(results[0], results[1])
-
-
-@pytest.mark.parametrize("ours", OPTIMIZERS)
-def test_parameters_without_gradient_stay(ours: Any) -> None:
-    params = parameters()
-    optimizer = ours(params)
-    params[0].grad = torch.ones_like(params[0])
-    before = [value.detach().clone() for value in params]
-    optimizer.step()
-    assert not torch.equal(params[0], before[0])
-    assert all(torch.equal(a, b) for a, b in zip(params[1:], before[1:], strict=True))
-    assert list(optimizer.state) in ([], [params[0]])
-
-
-@pytest.mark.parametrize("ours", OPTIMIZERS)
-def test_gradients_laid_out_unlike_their_parameters(ours: Any) -> None:
-    a, b = (torch.arange(12.0).reshape(3, 4).requires_grad_() for _ in range(2))
-    a.grad = torch.arange(12.0).reshape(4, 3).t()
-    b.grad = a.grad.contiguous()
-    for parameter in (a, b):
-        ours([parameter], lr=0.1).step()
-    torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("ours", OPTIMIZERS)
-def test_closure(ours: Any) -> None:
-    x = torch.tensor([3.0], requires_grad=True)
-    optimizer = ours([x], lr=0.1)
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        loss = (x**2).sum()
-        loss.backward()
-        return loss
-
-    assert optimizer.step(closure).item() == 9.0
-    assert x.item() < 3.0
-
-
-@pytest.mark.parametrize("ours", OPTIMIZERS)
-@pytest.mark.parametrize("kind", ["sparse", "complex"])
-def test_gradients_that_no_rule_is_for(ours: Any, kind: str) -> None:
-    dtype = torch.complex64 if kind == "complex" else torch.float32
-    x = torch.ones(3, dtype=dtype, requires_grad=True)
-    x.grad = torch.ones(3, dtype=dtype).to_sparse() if kind == "sparse" else torch.ones(3, dtype=dtype)
-    with pytest.raises(DlkitError, match=kind):
-        ours([x]).step()
-    assert torch.equal(x.detach(), torch.ones(3, dtype=dtype))
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,8 @@ def run(tmp_path: Path) -> Path:
     """A run with one checkpoint, which has a moving average."""
     model, average = shaken(small()).state_dict(), {"conv1.weight": torch.full((4, 3, 3, 3), 0.25)}
     folder = tmp_path / "run" / "checkpoints"
-    checkpoint.save(folder, Checkpoint(3, {"model": model, "ema": average}, {"data": {}}))
-    checkpoint.point(folder, "last", 3)
+    checkpoint.save_checkpoint(folder, Checkpoint(3, {"model": model, "ema": average}, {"data": {}}))
+    checkpoint.set_pointer(folder, "last", 3)
     (tmp_path / "run" / "recipe.yaml").write_text("task: image-classification\n")
     return tmp_path / "run"
 
@@ -287,8 +287,8 @@ def animals(tmp_path: Path) -> tuple[ResNet, list[str], Path]:
     model, classes = small(), ["cat", "dog", "eel", "fox"]
     shaken(model)
     folder = tmp_path / "animals" / "checkpoints"
-    checkpoint.save(folder, Checkpoint(1, {"model": model.state_dict()}, {"data": {"classes": classes}}))
-    checkpoint.point(folder, "last", 1)
+    checkpoint.save_checkpoint(folder, Checkpoint(1, {"model": model.state_dict()}, {"data": {"classes": classes}}))
+    checkpoint.set_pointer(folder, "last", 1)
     return model, classes, tmp_path / "animals"
 
 

@@ -224,8 +224,8 @@ def test_other_classes_of_the_same_number(tmp_path: Path) -> None:
 
     source, other = small(), FastCNN((3, 8, 8), 3, widths=(4, 4))
     folder = tmp_path / "run" / "checkpoints"
-    checkpoint.save(folder, Checkpoint(1, {"model": source.state_dict()}, {}))
-    checkpoint.point(folder, "last", 1)
+    checkpoint.save_checkpoint(folder, Checkpoint(1, {"model": source.state_dict()}, {}))
+    checkpoint.set_pointer(folder, "last", 1)
     for options, same in ({}, True), ({"new_head": True}, False):
         model = small()
         head = model.fc.weight.clone()

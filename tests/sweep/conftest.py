@@ -9,10 +9,11 @@ import torch
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
+from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.sweep.trials import Trial
 from dlkit.train.loop import Training
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 SETTINGS = [
     "data.validation=0.1",
     "train.epochs=null",

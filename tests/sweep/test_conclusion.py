@@ -12,7 +12,7 @@ from scipy import stats
 from dlkit.sweep import conclusion, engines, tunability, verdict
 from dlkit.sweep.conclusion import Conclusion
 from dlkit.sweep.trials import Outcome, Trial
-from dlkit.vectorized.stack import StackEvaluated, StackLogged
+from dlkit.vectorized.stacked_runs import StackEvaluated, StackLogged
 
 INF = math.inf
 Table = dict[str, dict[float, list[float]]]

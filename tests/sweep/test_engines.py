@@ -12,12 +12,13 @@ from torch import Tensor
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
+from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.sweep import engine_choice, engines
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, RaceEvent, Trial, grid
 from dlkit.vectorized import stackable
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 FIXED = ["train.epochs=null", "train.steps=2", "train.eval_every=2 steps", "train.log_every=2", "train.precision=fp32"]
 FIXED += ["train.compile=off", "train.channels_last=off"]
 ContestOf = Callable[..., Contest]
@@ -73,12 +74,12 @@ def test_language_models_stack(dropout: float) -> None:
     recipes = {name: recipe.load("pydoc-gpt", [f"optimizer={{name: {name}}}", *changes]) for name in names}
     race_of = Contest(recipes, torch.device("cpu"))
     trials = grid(names, [1e-2], 2)
-    assert stackable.unsupported(race_of.training(trials[0])) is None
+    assert stackable.why_not_stackable(race_of.training(trials[0])) is None
     for a, b in zip(stacked(race_of, trials), finished(engines.loop(trials, race_of.training)), strict=True):
         assert_same(a, b, 1e-5)
     changed = recipe.load("pydoc-gpt", [*changes, "model.attention_dropout=0.1"])
     attending = Contest({"adamw": changed}, torch.device("cpu")).training(Trial("adamw", 0.1, 0))
-    assert "random numbers" in (stackable.unsupported(attending) or "")
+    assert "random numbers" in (stackable.why_not_stackable(attending) or "")
 
 
 def test_masked_language_models_are_not_stacked() -> None:
@@ -88,7 +89,7 @@ def test_masked_language_models_are_not_stacked() -> None:
     race_of = Contest(
         {"adamw": recipe.load("pydoc-bert", ["optimizer={name: adamw}", *FIXED, *changes])}, torch.device("cpu")
     )
-    assert "more than inputs" in (stackable.unsupported(race_of.training(Trial("adamw", 0.1, 0))) or "")
+    assert "more than inputs" in (stackable.why_not_stackable(race_of.training(Trial("adamw", 0.1, 0))) or "")
 
 
 def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(contest: ContestOf) -> None:
@@ -96,7 +97,7 @@ def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(contest: Contest
     members = engines.members_of(grid(["sgd"], [1e-9], 3), race_of.training)
     for training in members.of_seeds[1:]:  # one model and one batch for all, so that only the coins differ
         training.model.load_state_dict(members.of_seeds[0].model.state_dict())
-    stack = engines.Stack(members)
+    stack = StackedRuns(members)
     _, (inputs, targets) = next(stack.batches())
     batch = (inputs[:1].expand_as(inputs), targets[:1].expand_as(targets))
     losses = torch.stack([stack.take_step(step, batch) for step in range(3)])
@@ -116,9 +117,9 @@ def test_other_random_layers_are_not_stacked(contest: ContestOf) -> None:
     race_of = contest("model.dropout=0.5", "model.norm=batch", optimizers=["sgd"])
     training = race_of.training(Trial("sgd", 0.1, 0))
     state, before = torch.get_rng_state(), copy.deepcopy(training.model.state_dict())
-    assert stackable.unsupported(training) is None
+    assert stackable.why_not_stackable(training) is None
     training.model = Noisy(training.model)
-    assert "random numbers" in (stackable.unsupported(training) or "")
+    assert "random numbers" in (stackable.why_not_stackable(training) or "")
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in training.model.model.state_dict().items())
 
@@ -205,7 +206,7 @@ def test_gradients_are_clipped_run_by_run(contest: ContestOf) -> None:
 def test_gradients_come_as_their_parameters_lie(contest: ContestOf) -> None:
     """So that none of them is copied, and the optimizers' kernels take them."""
     race_of = contest("model.norm=batch")
-    stack = engines.Stack(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     _, batch = next(stack.batches())
     batches_seen = [value for name, value in stack.buffers.items() if name.endswith("num_batches_tracked")]
     assert not any(int(value.sum()) for value in batches_seen)  # looking at a gradient has left no trace

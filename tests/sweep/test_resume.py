@@ -18,6 +18,7 @@ import torch
 
 from dlkit import recipe
 from dlkit.app.contest import Contest
+from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.errors import DlkitError, NotFiniteError
 from dlkit.sweep import engines
 from dlkit.sweep import saved_stack as keeping
@@ -26,7 +27,7 @@ from dlkit.sweep.trials import Outcome, RaceEvent, Underway, grid
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 SETTINGS = [
     "model.dropout=0.2", "model.norm=batch", "model.hidden=[16]", "data.validation=0.1", "train.epochs=null",
     "train.steps=12", "train.eval_every=5 steps", "train.log_every=5", "train.precision=fp32", "train.compile=off",
@@ -91,9 +92,9 @@ def test_a_damaged_stack_is_named(contest: Contest, tmp_path: Path) -> None:
 def _rewritten(folder: Path, change: Callable[[Checkpoint], None]) -> None:
     """Change a stack on the disk as its own writer would, hashes and all."""
     (step,) = checkpoint.steps_in(folder / "stack")
-    saved = checkpoint.load(folder / "stack" / checkpoint.directory_name(step))
+    saved = checkpoint.load_checkpoint(folder / "stack" / checkpoint.directory_name(step))
     change(saved)
-    checkpoint.save(folder / "stack", saved)
+    checkpoint.save_checkpoint(folder / "stack", saved)
 
 
 def test_a_saved_stack_whose_weights_are_not_finite_is_named(contest: Contest, tmp_path: Path) -> None:

@@ -14,17 +14,18 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.app.contest import Contest
+from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.sweep import engine_choice, engines
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, Smaller, Trial, Unrecorded, grid
 from dlkit.train.events import StepDone
 from dlkit.train.loop import Training
 from dlkit.vectorized import convolution, stackable
-from dlkit.vectorized import stack as stacks
-from dlkit.vectorized.recorded import Recorded
-from dlkit.vectorized.updates import ByKind
+from dlkit.vectorized import stacked_runs as stacks
+from dlkit.vectorized.graph_replay import GraphReplay
+from dlkit.vectorized.stacked_optimizer import BatchedOptimizer
 
-OPTIMIZERS = ["sgd", "momentum", "adagrad", "rmsprop", "adam", "adamw"]
+OPTIMIZERS = list(stackable_optimizers())
 ContestOf = Callable[..., Contest]
 
 
@@ -40,14 +41,14 @@ def assert_same(a: Outcome, b: Outcome) -> None:
 
 def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stacks as they are on CUDA, but for the graphs: updates by kind, convolutions as products."""
-    original = stacks.Stack._lay_out
+    original = stacks.StackedRuns._lay_out
 
-    def lay_out(self: stacks.Stack) -> None:
-        convolution.for_stacks(self.model)
+    def lay_out(self: stacks.StackedRuns) -> None:
+        convolution.use_batched_convolutions(self.model)
         original(self)
 
-    monkeypatch.setattr(stacks.Stack, "_lay_out", lay_out)
-    monkeypatch.setattr(stacks, "ByGroup", ByKind)
+    monkeypatch.setattr(stacks.StackedRuns, "_lay_out", lay_out)
+    monkeypatch.setattr(stacks, "ByGroup", BatchedOptimizer)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
     race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
-    stack = engines.Stack(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     batches = stack.batches()
     for _ in range(2):
         stack.take_step(*next(batches))
@@ -120,7 +121,7 @@ def test_one_run_a_seed_and_one_a_setting_are_built(contest: ContestOf) -> None:
     assert [t.optimizer.param_groups[0]["lr"] for t in members.of_groups] == [1e-3, 1e-2, 0.1] * 2
 
 
-class Narrow(stacks.Stack):
+class Narrow(stacks.StackedRuns):
     """A stack on a device with room for three runs, which is noticed in its second step."""
 
     def take_step(self, step: int, batch: Any) -> Tensor:
@@ -135,7 +136,7 @@ def test_a_stack_that_does_not_fit_begins_again_smaller(
     race_of = contest(optimizers=["sgd", "adam"])
     trials = grid(["sgd", "adam"], [1e-2], 5)
     whole = finished(engines.stack(trials, race_of.training, Keep(tmp_path)))
-    monkeypatch.setattr(engines, "Stack", Narrow)
+    monkeypatch.setattr(engines, "StackedRuns", Narrow)
     told = list(engines.stack(trials, race_of.training, Keep(tmp_path), 7))
     assert [event for event in told if isinstance(event, Smaller)] == [Smaller(7, 3)]
     assert list(finished(told)) == trials
@@ -146,13 +147,13 @@ def test_a_stack_that_does_not_fit_begins_again_smaller(
         list(engines.stack(trials[:1], race_of.training, Keep(tmp_path)))
 
 
-def obstructed(self: Recorded, function: Any, device: Any, masks: Any = None, beside: Any = None) -> None:
+def obstructed(self: GraphReplay, function: Any, device: Any, masks: Any = None, beside: Any = None) -> None:
     self.function, self.device, self.masks = function, device, masks
     self.obstacle = "operation not permitted"
 
 
 def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Recorded, "__init__", obstructed)
+    monkeypatch.setattr(GraphReplay, "__init__", obstructed)
     told = list(engines.stack(grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
     assert [event.why for event in told if isinstance(event, Unrecorded)] == ["operation not permitted"]
     assert len(finished(told)) == 2
@@ -202,7 +203,7 @@ def test_a_recorded_stack_equals_its_lone_twins(contest: ContestOf, model: str) 
     race_of = contest(f"model={model}", "train.steps=24", "data.batch_size=300", "train.clip_norm=0.5")
     race_of.device = torch.device("cuda")
     trials = grid(OPTIMIZERS, [1e-3], 2)
-    stack = stacks.Stack(engines.members_of(trials, race_of.training))
+    stack = stacks.StackedRuns(engines.members_of(trials, race_of.training))
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step, batch in stack.batches():

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dlkit.losses import CrossEntropy
 from dlkit.tasks.classification import Classification, ClassificationMeter, per_class
-from dlkit.train.evaluate import evaluate
+from dlkit.train.evaluate import evaluate_model
 
 
 class Table(nn.Module):
@@ -32,7 +32,7 @@ def meter_of(classes: int) -> ClassificationMeter:
 def measure(logits: Tensor, targets: Tensor, batch: int = 7) -> ClassificationMeter:
     rows = torch.arange(len(targets))
     batches = zip(rows.split(batch), targets.split(batch), strict=True)
-    return evaluate(Table(logits), batches, meter_of(logits.shape[1]))
+    return evaluate_model(Table(logits), batches, meter_of(logits.shape[1]))
 
 
 def sample(n: int, classes: int, scale: float = 2.0) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,7 @@ def test_evaluation_restores_the_mode_and_keeps_no_graph() -> None:
     model = Table(logits.requires_grad_())
     for training in (True, False):
         model.train(training)
-        meter = evaluate(model, [(torch.arange(10), targets)], meter_of(3))
+        meter = evaluate_model(model, [(torch.arange(10), targets)], meter_of(3))
         assert model.training is training
         assert not meter.loss.requires_grad
 

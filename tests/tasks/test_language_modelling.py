@@ -24,7 +24,7 @@ from dlkit.metrics import glue
 from dlkit.models.gpt import GPT
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
-from dlkit.train.evaluate import evaluate
+from dlkit.train.evaluate import evaluate_model
 
 CPU = torch.device("cpu")
 needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -50,7 +50,7 @@ def test_bits_a_byte_are_the_description_length() -> None:
     targets[3] = -100
     lengths = torch.tensor([1, 2, 3, 1, 1, 4, 0])
     task = CausalLM(CrossEntropy(), lengths)
-    metrics = evaluate(Fixed(logits), [(torch.zeros(2, 5), targets)] * 3, task.meter(CPU)).metrics()
+    metrics = evaluate_model(Fixed(logits), [(torch.zeros(2, 5), targets)] * 3, task.meter(CPU)).metrics()
     each = F.cross_entropy(logits.flatten(0, 1).double(), targets, reduction="none")
     shown = targets >= 0
     assert metrics["loss"] == pytest.approx(each[shown].mean().item(), rel=1e-6)
@@ -62,7 +62,9 @@ def test_bits_a_byte_are_the_description_length() -> None:
 
 def test_a_uniform_model_needs_log_v_nats() -> None:
     task = CausalLM(CrossEntropy(), torch.ones(256, dtype=torch.int64))
-    metrics = evaluate(Fixed(torch.zeros(1, 9, 256)), [(torch.zeros(1, 9), torch.arange(9))], task.meter(CPU)).metrics()
+    metrics = evaluate_model(
+        Fixed(torch.zeros(1, 9, 256)), [(torch.zeros(1, 9), torch.arange(9))], task.meter(CPU)
+    ).metrics()
     assert metrics["loss"] == pytest.approx(math.log(256))
     assert metrics["bits_per_byte"] == pytest.approx(8)
 
@@ -127,7 +129,7 @@ def test_text_classification_reports_its_metrics() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(40, 2), torch.randint(2, (40,))
     task = TextClassification(CrossEntropy(), ("no", "yes"), ("matthews", "f1", "accuracy"))
-    found = evaluate(Fixed(logits), [batch_of(targets)], task.meter(CPU)).metrics()
+    found = evaluate_model(Fixed(logits), [batch_of(targets)], task.meter(CPU)).metrics()
     assert task.main_metric == "matthews"
     assert found["matthews"] == pytest.approx(metrics.matthews_corrcoef(targets, logits.argmax(1)))
     assert found["f1"] == pytest.approx(metrics.f1_score(targets, logits.argmax(1)))
@@ -183,7 +185,7 @@ def test_regression() -> None:
     torch.manual_seed(0)
     outputs, targets = torch.randn(30, 1), torch.randn(30)
     task = Regression(SquaredError())
-    metrics = evaluate(Fixed(outputs), [batch_of(targets)], task.meter(CPU)).metrics()
+    metrics = evaluate_model(Fixed(outputs), [batch_of(targets)], task.meter(CPU)).metrics()
     assert metrics["loss"] == pytest.approx(F.mse_loss(outputs[:, 0], targets).item(), rel=1e-6)
     assert metrics["pearson"] == pytest.approx(np.corrcoef(outputs[:, 0], targets)[0, 1], abs=1e-6)
     torch.testing.assert_close(task.forward(Fixed(outputs), batch_of(targets))[0], F.mse_loss(outputs[:, 0], targets))

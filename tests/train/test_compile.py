@@ -23,7 +23,7 @@ from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
 from dlkit.train.events import Evaluated, Finished, StepDone
 from dlkit.train.loop import Training, fit
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
 # 1,437 digits: eleven batches of 128 and one of 29
@@ -40,7 +40,7 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> CompileCounter:
     counters.clear()
     counter = CompileCounter()
     monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=counter))
-    monkeypatch.setattr("dlkit.train.plan.can_compile", lambda device: True)  # it needs no compiler
+    monkeypatch.setattr("dlkit.train.autotune.can_compile", lambda device: True)  # it needs no compiler
     return counter
 
 
@@ -86,7 +86,7 @@ def test_the_loss_and_what_is_right_are_compiled_too(more: str, monkeypatch: pyt
         return module.forward
 
     monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=note, fullgraph=True))
-    monkeypatch.setattr("dlkit.train.plan.can_compile", lambda device: True)
+    monkeypatch.setattr("dlkit.train.autotune.can_compile", lambda device: True)
     job = assemble.training(
         recipe.load("digits-resnet20", [*DIGITS, RESNET, more, "train.precision=bf16"]), CPU
     ).training
@@ -116,7 +116,7 @@ def test_growing_images_are_compiled_once_a_size(backend: CompileCounter) -> Non
         schedule=schedules.cosine,
         batches=batches,
         evaluations={},
-        settings=Settings(epochs=sizes + 2, precision="fp32", compile="on", channels_last="off"),
+        settings=TrainSettings(epochs=sizes + 2, precision="fp32", compile="on", channels_last="off"),
         device=CPU,
     )
     counts, _ = compilations(job, backend)

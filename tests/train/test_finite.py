@@ -22,12 +22,12 @@ from dlkit.tasks.language_modelling import CausalLM, LanguageMeter
 from dlkit.tasks.text_classification import RegressionMeter
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.evaluate import evaluate
+from dlkit.train.evaluate import evaluate_model
 from dlkit.train.events import Event, Finished, StepDone
-from dlkit.train.finite import first_not_finite, require_metrics
+from dlkit.train.finite import first_not_finite, require_finite_metrics
 from dlkit.train.loop import Training, fit
 from dlkit.train.run_directory import RunDirectory
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
 CLASSES = ("a", "b", "c")
@@ -75,7 +75,7 @@ def training(model: nn.Module, batches: Steps, lr: float = 0.1, **options: Any) 
         optimizer=Momentum(model.parameters(), lr=lr),
         schedule=lambda step, total: 1.0,
         batches=batches,
-        settings=Settings(**{**settings, **options}),
+        settings=TrainSettings(**{**settings, **options}),
         device=CPU,
         **{"evaluations": {}, **fields},
     )
@@ -118,7 +118,7 @@ def test_the_last_good_checkpoint_stays(tmp_path: Path, every: int) -> None:
         job = training(network(), Steps(bad=(6,)), checkpoint_every=f"{every} steps", log_every=100)
         for event in fit(job, directory):
             directory.record(event)
-    kept = checkpoint.load(tmp_path / "checkpoints" / "last")
+    kept = checkpoint.load_checkpoint(tmp_path / "checkpoints" / "last")
     assert kept.step == 6 // every * every
     model = network()
     model.load_state_dict(kept.tensors["model"], strict=False)
@@ -218,7 +218,7 @@ def test_no_answer_is_no_class(value: float) -> None:
     targets = torch.tensor([0, 1, 0, 0])
     logits[2:, 0] = value  # of class 0, which argmax would say
     meter = ClassificationMeter(Classification(CrossEntropy(), CLASSES), CPU)
-    evaluate(Table(logits), [(torch.arange(4), targets)], meter)
+    evaluate_model(Table(logits), [(torch.arange(4), targets)], meter)
     assert int(meter.correct) == 2
     with pytest.raises(NotFiniteError, match="NaN or infinite for 2 of 4 samples"):
         meter.metrics()
@@ -228,12 +228,12 @@ def test_no_prediction_is_no_token_and_no_number() -> None:
     meter = LanguageMeter(CausalLM(CrossEntropy()), CPU)
     logits = torch.zeros(1, 4, 3)
     logits[0, 1] = math.nan
-    evaluate(Table(logits), [(torch.arange(1), torch.tensor([0, 0, -100, 1]))], meter)
+    evaluate_model(Table(logits), [(torch.arange(1), torch.tensor([0, 0, -100, 1]))], meter)
     with pytest.raises(NotFiniteError, match="NaN or infinite for 1 of 3 tokens"):
         meter.metrics()
     numbers = RegressionMeter()
     outputs = torch.tensor([[1.0], [math.nan], [3.0]])
-    evaluate(Table(outputs), [(torch.arange(3), torch.tensor([1.0, 2.0, 3.0]), None, None)], numbers)
+    evaluate_model(Table(outputs), [(torch.arange(3), torch.tensor([1.0, 2.0, 3.0]), None, None)], numbers)
     with pytest.raises(NotFiniteError, match="NaN or infinite for 1 of 3 samples"):
         numbers.metrics()
 
@@ -242,7 +242,7 @@ def test_a_score_that_is_no_number_ranks_nowhere() -> None:
     meter = ScoreMeter()
     logits = torch.randn(6, 3)
     logits[4, 1] = math.nan
-    evaluate(Table(logits), [(torch.arange(6),)], meter)
+    evaluate_model(Table(logits), [(torch.arange(6),)], meter)
     with pytest.raises(NotFiniteError, match="NaN or infinite for 1 of 6 images"):
         meter.scores()
     with pytest.raises(NotFiniteError, match="1 of 5 scores are NaN"):
@@ -250,9 +250,9 @@ def test_a_score_that_is_no_number_ranks_nowhere() -> None:
 
 
 def test_metrics_that_are_not_finite_are_named() -> None:
-    require_metrics({"loss": 1.0, "accuracy": 0.0})
+    require_finite_metrics({"loss": 1.0, "accuracy": 0.0})
     with pytest.raises(NotFiniteError, match="not a finite number: loss is inf, ece is nan"):
-        require_metrics({"loss": math.inf, "accuracy": 0.0, "ece": math.nan})
+        require_finite_metrics({"loss": math.inf, "accuracy": 0.0, "ece": math.nan})
     with pytest.raises(NotFiniteError, match="pearson is nan") as caught:
-        require_metrics({"loss": 1.0, "pearson": math.nan})
+        require_finite_metrics({"loss": 1.0, "pearson": math.nan})
     assert "all outputs or all targets are equal" in str(caught.value.hint)

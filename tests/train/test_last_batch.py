@@ -15,7 +15,7 @@ from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
 from dlkit.train import last_batch
 from dlkit.train.loop import Training
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
 
 class Rows:
@@ -41,7 +41,7 @@ def training(samples: int, size: int, shape: tuple[int, ...], norm: nn.Module) -
         schedule=lambda step, total: 1.0,
         batches=Rows(samples, size, shape),
         evaluations={},
-        settings=Settings(epochs=1, precision="fp32", compile="off", channels_last="off"),
+        settings=TrainSettings(epochs=1, precision="fp32", compile="off", channels_last="off"),
         device=torch.device("cpu"),
     )
 
@@ -62,7 +62,7 @@ def test_a_last_batch_without_a_variance_is_refused(
     job = training(samples, size, shape, norm)
     before = {name: value.clone() for name, value in job.model.state_dict().items()}
     with pytest.raises(RequestError, match="one") as caught:
-        last_batch.require(job, next(iter(job.batches.epoch(0))))
+        last_batch.require_usable_last_batch(job, next(iter(job.batches.epoch(0))))
     assert hint in str(caught.value.hint)
     assert all(torch.equal(value, before[name]) for name, value in job.model.state_dict().items())
     if "batch_size" in hint:
@@ -76,4 +76,4 @@ def test_a_last_batch_without_a_variance_is_refused(
 )
 def test_what_has_a_variance_is_let_be(samples: int, shape: tuple[int, ...], norm: nn.Module) -> None:
     job = training(samples, 32, shape, norm)
-    last_batch.require(job, next(iter(job.batches.epoch(0))))
+    last_batch.require_usable_last_batch(job, next(iter(job.batches.epoch(0))))

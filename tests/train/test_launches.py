@@ -13,8 +13,8 @@ from dlkit.doctor.launches import Operators
 from dlkit.losses import _Penalty
 from dlkit.train.ema import ExponentialMovingAverage
 from dlkit.train.finite import all_finite
+from dlkit.train.running_metrics import RunningMetrics
 from dlkit.train.snapshot import Snapshot
-from dlkit.train.sums import Sums
 
 
 def network(layers: int) -> nn.Module:
@@ -28,7 +28,7 @@ def penalty(model: nn.Module) -> Callable[[], Any]:
 
 
 def sums(model: nn.Module) -> Callable[[], Any]:
-    kept, loss, right = Sums(torch.device("cpu")), torch.ones(()), torch.ones((), dtype=torch.int64)
+    kept, loss, right = RunningMetrics(torch.device("cpu")), torch.ones(()), torch.ones((), dtype=torch.int64)
 
     def step() -> None:
         kept.add(loss, right, 3)
@@ -72,7 +72,7 @@ def test_a_snapshot_is_put_back() -> None:
 
 def test_sums_are_those_of_the_losses_one_by_one() -> None:
     """Also over more steps than are kept apart, with batches of different size."""
-    kept, generator = Sums(torch.device("cpu")), torch.Generator().manual_seed(0)
+    kept, generator = RunningMetrics(torch.device("cpu")), torch.Generator().manual_seed(0)
     expected, right, samples = 0.0, 0, 0
     for step in range(700):
         loss, count = torch.rand((), generator=generator), 1 + step % 5

@@ -26,7 +26,7 @@ from dlkit.tasks.language_modelling import MaskedLM
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.train.loop import Training, fit
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 from dlkit.train.weights import load_weights
 
 CPU = torch.device("cpu")
@@ -83,7 +83,7 @@ def training(model: nn.Module, batches: Rows | None = None, **options: Any) -> T
     return Training(
         model=model,
         batches=batches or Rows(),
-        settings=Settings(**{**settings, **options}),
+        settings=TrainSettings(**{**settings, **options}),
         device=CPU,
         **fields,
     )

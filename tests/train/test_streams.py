@@ -21,7 +21,7 @@ from dlkit.tasks.classification import Classification
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Finished
 from dlkit.train.loop import Training, fit
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
 CPU = torch.device("cpu")
 ROWS = 12
@@ -62,7 +62,7 @@ def training(damaged: set[int], accumulate: int = 1, batch_size: int = 1) -> tup
     batches = Watched(split, torch.zeros(3), torch.ones(3), CPU, 0, True, batch_size=batch_size, workers=0)
     batches.seen = []
     options: dict[str, Any] = {"precision": "fp32", "compile": "off", "channels_last": "off", "eval_every": "never"}
-    settings = Settings(epochs=2, checkpoint_every="1 steps", accumulate=accumulate, **options)
+    settings = TrainSettings(epochs=2, checkpoint_every="1 steps", accumulate=accumulate, **options)
     job = Training(
         model=model,
         task=Classification(CrossEntropy(), tuple(map(str, range(ROWS)))),

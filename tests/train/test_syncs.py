@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dlkit import catalog
 from dlkit.data.batches import Batches, ImageBatches
 from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs
@@ -27,18 +28,15 @@ from dlkit.models.bert import BERT
 from dlkit.models.cnn import CNN
 from dlkit.models.gpt import GPT
 from dlkit.models.mlp import MLPClassifier
-from dlkit.optim.adagrad import Adagrad
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
-from dlkit.optim.muon import Muon
-from dlkit.optim.rmsprop import RMSprop
-from dlkit.optim.sgd import SGD
 from dlkit.tasks.classification import Classification
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
 from dlkit.train.loop import Training, _Loop
-from dlkit.train.settings import Settings
+from dlkit.train.settings import TrainSettings
 
+OPTIMIZERS = [catalog.resolve(entry.target) for entry in catalog.OPTIMIZERS.values()]
 Job = Callable[[torch.device], Training]
 CLASSES = ("a", "b", "c")
 WORDS = "the cat sat on the mat and the dogs sat on unhappy logs"
@@ -55,7 +53,7 @@ def training(device: torch.device, model: nn.Module, task: Any, batches: Any, op
         schedule=lambda step, total: 1.0,
         batches=batches,
         evaluations={},
-        settings=Settings(steps=1000, log_every=1000, **options),
+        settings=TrainSettings(steps=1000, log_every=1000, **options),
         device=device,
     )
 
@@ -167,7 +165,7 @@ JOBS: dict[str, Job] = {
     "texts, classes": texts("classes"),
     "texts, numbers": texts("number"),
     "texts, candidates": texts("choice"),
-    **{f"images by {kind.__name__}": images(optimizer=kind) for kind in (SGD, Momentum, Adagrad, RMSprop, Muon)},
+    **{f"images by {kind.__name__}": images(optimizer=kind) for kind in OPTIMIZERS},
 }
 
 
@@ -263,7 +261,7 @@ def played(monkeypatch: pytest.MonkeyPatch, build: Callable[[], Training]) -> It
             return _original(self, *args)
 
         monkeypatch.setattr(Tensor, name, watched)
-    for kind in (SGD, Momentum, Adagrad, RMSprop, AdamW, Muon):
+    for kind in OPTIMIZERS:
         monkeypatch.setattr(kind, "foreach_devices", ("cpu",))  # as on CUDA
         if "cuda" not in kind.fused_devices:
             monkeypatch.setattr(kind, "fused_devices", ())

@@ -29,7 +29,7 @@ def test_each_model_convolves_alone(channels: int, out: int, side: int, options:
     layers = [Conv2d(channels, out, side, **options).double() for _ in range(3)]
     images = torch.randn(3, 4, channels, 9, 8, dtype=torch.float64)
     model = copy.deepcopy(layers[0])
-    convolution.for_stacks(model)
+    convolution.use_batched_convolutions(model)
     parameters, _ = stack_module_state(layers)  # pyright: ignore[reportArgumentType]
     x = images.clone().requires_grad_()
     y: Any = vmap(lambda p, one: functional_call(model, p, (one,)))(parameters, x)
@@ -49,7 +49,7 @@ def test_each_model_convolves_alone(channels: int, out: int, side: int, options:
 
 def test_autocast_reaches_the_products() -> None:
     model = Conv2d(2, 3, 3)
-    convolution.for_stacks(model)
+    convolution.use_batched_convolutions(model)
     parameters, _ = stack_module_state([copy.deepcopy(model), model])  # pyright: ignore[reportArgumentType]
     with torch.autocast("cpu", torch.bfloat16):
         y: Any = vmap(lambda p, x: functional_call(model, p, (x,)))(parameters, torch.ones(2, 1, 2, 4, 4))

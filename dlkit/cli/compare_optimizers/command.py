@@ -32,7 +32,7 @@ class Engine(StrEnum):
     loop = "loop"
 
 
-def compare_optimizers(
+def compare_optimizers_command(
     what: Annotated[
         str | None,
         typer.Argument(metavar="RECIPE|SURFACE", help="What to race on.", autocompletion=completion.races),

@@ -71,10 +71,10 @@ class OnRecipe:
         from dlkit.app.contest import Contest
         from dlkit.sweep import engine_choice, engines
         from dlkit.sweep.saved_stack import Keep
-        from dlkit.train import machine
+        from dlkit.train.device import pick_device
         from dlkit.vectorized import stackable
 
-        contest = Contest(self.prepared, machine.pick_device(self.device), should_stop)
+        contest = Contest(self.prepared, pick_device(self.device), should_stop)
         with preparing(self.output.quiet):
             first = contest.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
         recorded(first.device, contest.dataset.sources)

@@ -113,7 +113,7 @@ class Race:
 
         from dlkit.train import environment
 
-        described = environment.describe(device or torch.device("cpu"), sources)
+        described = environment.describe_environment(device or torch.device("cpu"), sources)
         remarks = provenance.settle(folder.path, recipe.to_yaml() if recipe else None, described)
         for remark in remarks:
             note(f"the numbers of further runs may differ from those in {folder.path}: {remark}")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlkit.doctor.finding import Examined
 
 
-def doctor(
+def doctor_command(
     check: Annotated[
         bool, typer.Option("--check", help="Compare what dlkit computes here with twins in bare torch.")
     ] = False,
@@ -60,10 +60,10 @@ def doctor(
         require_target("--report", report, (".json",))
 
     from dlkit.doctor import machine
-    from dlkit.train import machine as settings
+    from dlkit.train.device import pick_device
 
     output = Output(as_json, quiet)
-    place = settings.pick_device(device)
+    place = pick_device(device)
     found = machine.describe(place)
     if not chosen:
         output.emit(found, found["device"], lambda: view.machine(found))

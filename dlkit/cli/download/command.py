@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dlkit.download.order import Order
 
 
-def download(
+def download_command(
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="NAME...", help="Data sets; --list shows them.", autocompletion=completion.data_sets),

@@ -31,7 +31,7 @@ class Code(StrEnum):
     range = "range"
 
 
-def entropy(
+def entropy_command(
     file: Annotated[
         Path | None, typer.Argument(metavar="FILE", help="What to measure (default: standard input).")
     ] = None,

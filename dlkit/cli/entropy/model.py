@@ -34,9 +34,9 @@ def text(
         raise RequestError("the text and RUN cannot both come from standard input", "name one of them")
 
     from dlkit.assemble.language_model import open_reader
-    from dlkit.train import machine
+    from dlkit.train.device import pick_device
 
-    reader = open_reader(model, machine.pick_device(device))
+    reader = open_reader(model, pick_device(device))
     if reader.task != "causal-lm":
         raise RequestError(
             f"{reader.path} is a model for {reader.task}, which gives a text no probability", "--model takes a GPT"

@@ -19,13 +19,13 @@ from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
 from dlkit.plotting import require_figure
 from dlkit.storage import run_reference
-from dlkit.train.settings import Views
+from dlkit.train.settings import TestViews
 
 if TYPE_CHECKING:
     from dlkit.app.ood import Outside
 
 
-def evaluate(
+def eval_command(
     run: Annotated[
         str,
         typer.Argument(
@@ -81,8 +81,8 @@ def evaluate(
     require_figure("--histogram", histogram)
     if histogram is not None and not ood:
         raise RequestError("--histogram draws the scores of --ood, which is not given", "add --ood noise")
-    if views not in (None, *get_args(Views)):
-        raise RequestError(f"no such views: {views!r}", f"--views takes {', '.join(get_args(Views))}")
+    if views not in (None, *get_args(TestViews)):
+        raise RequestError(f"no such views: {views!r}", f"--views takes {', '.join(get_args(TestViews))}")
     more, overrides = _runs_among(overrides or [])
     if more and not glue:
         raise RequestError(f"several runs: {run}, {', '.join(more)}", "--glue takes several, else give one")
@@ -109,9 +109,10 @@ def evaluate(
     from dlkit.app.ood import detection, read_sources
     from dlkit.assemble.data import changed_sources, measured
     from dlkit.metrics import ood_histogram
-    from dlkit.train import curves, machine
+    from dlkit.train import run_plots
+    from dlkit.train.device import pick_device
 
-    place, seen = machine.pick_device(device), cast(Views | None, views)
+    place, seen = pick_device(device), cast(TestViews | None, views)
     own = recipes.load(str(reference.recipe))
     loaded, split, whole = measured(loaded, own, split)
     with preparing(quiet):
@@ -130,7 +131,9 @@ def evaluate(
     if confusion is not None:
         if result.confusion is None:
             raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
-        curves.confusion(result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}")
+        run_plots.plot_confusion_matrix(
+            result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}"
+        )
     results: list[Outside] = []
     if others:
         with preparing(quiet):

@@ -41,9 +41,9 @@ def score(
             _require_all(name, {task for _, _, other, task in chosen if other == name})
 
     from dlkit.app.evaluation import evaluate_trained, open_trained
-    from dlkit.train import machine
+    from dlkit.train.device import pick_device
 
-    place = machine.pick_device(device)
+    place = pick_device(device)
     results: list[glue_benchmark.Result] = []
     for run, recipe, name, task in chosen:
         splits, samples = dict[str, dict[str, float]](), 0

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dlkit.annotations import LARGEST_SEED
-from dlkit.attention.request import Request
+from dlkit.attention.request import InspectionRequest
 from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.inspect_attention.input import check_targets, read_lines, read_text
@@ -17,7 +17,7 @@ from dlkit.errors import RequestError
 from dlkit.storage import run_reference
 
 
-def inspect_attention(
+def inspect_attention_command(
     run: Annotated[
         str,
         typer.Argument(
@@ -36,7 +36,7 @@ def inspect_attention(
     layers: Annotated[str | None, typer.Option(metavar="LIST", help="Only these, as 0,3-5.")] = None,
     heads: Annotated[str | None, typer.Option(metavar="LIST", help="Only these of each layer.")] = None,
     tokens: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Only what these tokens look at, as 0:64; views show no others.")
+        str | None, typer.Option(metavar="A:B", help="Only these tokens as queries, as 0:64; views show no others.")
     ] = None,
     measure: Annotated[
         str | None, typer.Option(metavar="NAME", help="The score of views and of -q (default: entropy).")
@@ -53,7 +53,7 @@ def inspect_attention(
     ] = None,
     ablate: Annotated[
         bool,
-        typer.Option("--ablate", help="Silence each head: how much does the loss rise, or the class's logit fall?"),
+        typer.Option("--ablate", help="Ablate each head: how much does the loss rise, or the class's logit fall?"),
     ] = False,
     null: Annotated[
         bool | None,
@@ -92,7 +92,7 @@ def inspect_attention(
 ) -> None:
     """Measure what each head attends to, and show it.
 
-    The weights are computed again from what went into the model's own kernel, and checked against what came out of it.
+    The weights are recomputed from the inputs of the model's own kernel, and checked against the kernel's output.
     Prints a record for each head and one of the check; -q prints the head with the greatest score, as LAYER.HEAD, or
     with --steps the step at which it rose most.
 
@@ -103,7 +103,7 @@ def inspect_attention(
       dlkit inspect-attention runs/repeats-gpt-1 --steps --measure induction --png steps.png
       dlkit inspect-attention runs/sst2-bert-1 --lines texts.txt --json | jq 'select(.above | index("previous"))'
     """
-    request = Request(
+    request = InspectionRequest(
         run, pair, layers, heads, tokens, measure, by_value, stack, target, ablate, null, repeats, random_from, compare,
         steps, checkpoint, {"--html": html, "--png": png, "--svg": svg, "--npz": npz}, cut, seed, device,
     )  # fmt: skip

@@ -43,7 +43,7 @@ def read_lines(path: Path, run: str) -> list[str]:
 
 def _read(source: Path | None, name: str) -> str:
     try:
-        data = text_input.read_bytes(source, MOST_BYTES, "a text to look at")
+        data = text_input.read_bytes(source, MOST_BYTES, "a text to inspect")
     except OSError as error:
         raise DlkitError(f"cannot read {name}: {error.strerror}") from error
     return text_input.decoded(data, name)

@@ -1,6 +1,6 @@
-"""Attention on a terminal: the grid of heads by a score, and where each token looks in one head.
+"""Attention on a terminal: the grid of heads by a score, and what each token attends to in one head.
 
-A block's height tells a value as well as its colour does, so that nothing is lost without colours.
+A block's height encodes the value as well as its colour does, so that nothing is lost without colours.
 """
 
 from __future__ import annotations
@@ -9,42 +9,42 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dlkit.attention.token_display import prose, visible
+from dlkit.attention.token_display import display_line, display_token
 
 if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-    from dlkit.attention.page import Page
+    from dlkit.attention.page import AttentionPage
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 MOST_ROWS = 48  # tokens of one head that are shown
 _STRIP = 32  # blocks of a row
-_LABEL, _TARGET = 14, 10  # columns of a token's name, and of one that it looks at
+_LABEL, _TARGET = 14, 10  # columns of a token's name, and of one that it attends to
 _RAMP = ("#2b3a6b", "#2b5289", "#248391", "#3bb07f", "#a3d84f", "#fde725")
 
 
-def grid(page: Page, measure: str) -> Any:
+def grid(page: AttentionPage, measure: str) -> Any:
     """A heat map, layers down and heads across, of one score; one map for each side."""
     return _Grid(page, measure)
 
 
 def head(tokens: Sequence[str], weights: np.ndarray, title: str = "", split: int | None = None, start: int = 0) -> Any:
-    """One head: a row for each token with its weights as blocks, its name, and the tokens that it looks at most.
+    """One head: a row for each token with its weights as blocks, its name, and the tokens that it attends to most.
 
     Args:
         tokens: the T labels, as they come.
-        weights: (T, T), rows look at columns.
+        weights: (T, T), queries down, keys across.
         title: a line above.
-        split: the first token of the second sentence.
-        start: the number of the first token.
+        split: the position of the second text's first token.
+        start: the position of the first token.
     """
     return _Head(tokens, weights, title, split, start)
 
 
 class _Grid:
-    def __init__(self, page: Page, measure: str) -> None:
+    def __init__(self, page: AttentionPage, measure: str) -> None:
         self.page, self.measure = page, measure
         self.values: list[list[list[float]]] = page.scores[measure].tolist()
         finite = [v for side in self.values for row in side for v in row if math.isfinite(v)]
@@ -55,19 +55,19 @@ class _Grid:
 
         fits = max(1, (options.max_width - 5) // 6)
         yield Text.assemble(
-            (prose(self.measure), "bold"), f"  {_number(self.low)} ", *_legend(), f" {_number(self.high)}",
+            (display_line(self.measure), "bold"), f"  {_number(self.low)} ", *_legend(), f" {_number(self.high)}",
             ("  layers down, heads across", "dim"),
         )  # fmt: skip
         for name, side in zip(self.page.sides, self.values, strict=True):
             if len(self.page.sides) > 1:
-                yield Text(prose(name), style="bold", overflow="fold")
+                yield Text(display_line(name), style="bold", overflow="fold")
             for first in range(0, len(self.page.heads), fits):
-                places = range(first, min(first + fits, len(self.page.heads)))
-                yield Text("     " + "".join(f"{self.page.heads[place]:>5} " for place in places), style="dim")
+                columns = range(first, min(first + fits, len(self.page.heads)))
+                yield Text("     " + "".join(f"{self.page.heads[column]:>5} " for column in columns), style="dim")
                 for layer, row in zip(self.page.layers, side, strict=True):
                     line = Text(f"{layer:>4} ", style="dim")
-                    for place in places:
-                        line.append_text(self._cell(row[place]))
+                    for column in columns:
+                        line.append_text(self._cell(row[column]))
                         line.append(" ")
                     yield line
 
@@ -96,7 +96,7 @@ class _Head:
         # the largest weight of each block of columns, on a root scale
         shares = np.sqrt(np.maximum.reduceat(self.weights[:rows], edges, axis=1) / highest)
         if self.title:
-            yield Text(prose(self.title), style="bold", overflow="fold")
+            yield Text(display_line(self.title), style="bold", overflow="fold")
         each = "" if strip == count else f"; a block: the largest of {math.ceil(count / strip)} tokens"
         yield Text.assemble(("weight 0 ", "dim"), *_legend(), (f" {highest:.2f} (root scale){each}", "dim"))
         for row in range(rows):
@@ -108,10 +108,10 @@ class _Head:
             line.append(" ")
             line.append_text(_fit(self.tokens[row], _LABEL, "bold"))
             line.append(" → ", style="dim")
-            order = np.argsort(-self.weights[row], kind="stable")[:4]
-            for place in map(int, order):
-                weight = float(self.weights[row, place])
-                target = Text.assemble(_fit(self.tokens[place], _TARGET), f" {_number(weight)}  ")
+            strongest = np.argsort(-self.weights[row], kind="stable")[:4]
+            for key in map(int, strongest):
+                weight = float(self.weights[row, key])
+                target = Text.assemble(_fit(self.tokens[key], _TARGET), f" {_number(weight)}  ")
                 if weight < 0.005 or line.cell_len + target.cell_len > width:
                     break
                 line.append_text(target)
@@ -127,7 +127,7 @@ def _fit(token: str, width: int, style: str = "") -> Text:
     """A token's name in at most `width` columns; wide and combining characters count as a terminal draws them."""
     from rich.text import Text
 
-    text = Text(visible(token), style=style, no_wrap=True)
+    text = Text(display_token(token), style=style, no_wrap=True)
     text.truncate(width, overflow="ellipsis")
     if style:
         text.append(" " * (width - text.cell_len))
@@ -135,7 +135,7 @@ def _fit(token: str, width: int, style: str = "") -> Text:
 
 
 def _legend() -> list[tuple[str, str]]:
-    return [(block, _colour(place / (len(BLOCKS) - 1))) for place, block in enumerate(BLOCKS)]
+    return [(block, _colour(index / (len(BLOCKS) - 1))) for index, block in enumerate(BLOCKS)]
 
 
 def _block(share: float) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dlkit.attention.request import MEASURES, Request
+from dlkit.attention.request import METRICS, InspectionRequest
 from dlkit.cli.console import Output, note, show_tables
 from dlkit.cli.inspect_attention.output import show, steps_table, write_files
 from dlkit.errors import DlkitError, RequestError
@@ -17,21 +17,21 @@ from dlkit.storage import run_reference
 if TYPE_CHECKING:
     import numpy as np
 
-    from dlkit.app.attention import Side
-    from dlkit.attention.page import Page
+    from dlkit.app.attention import InspectedModel
+    from dlkit.attention.page import AttentionPage
 
 
-def one_text(request: Request, text: str, output: Output) -> None:
+def one_text(request: InspectionRequest, text: str, output: Output) -> None:
     """A single text, in one model or in two that are compared."""
-    from dlkit.app.attention import page_of
+    from dlkit.app.attention import attention_page
 
     sides = _sides(request, [text], True, bool(request.files) or request.stack or output.tables)
-    page = page_of(sides)
+    page = attention_page(sides)
     write_files(request, sides, page)
     _tell(sides, page, request, output)
 
 
-def over_lines(request: Request, texts: list[str], output: Output) -> None:
+def over_lines(request: InspectionRequest, texts: list[str], output: Output) -> None:
     """Many texts: means with intervals, beside chance."""
     for option in ("--html", "--png", "--svg", "--npz"):
         if option in request.files:
@@ -39,13 +39,13 @@ def over_lines(request: Request, texts: list[str], output: Output) -> None:
     if request.stack:
         raise RequestError("--stack is for one text, --lines is many", "give a TEXT")
 
-    from dlkit.app.attention import page_of
+    from dlkit.app.attention import attention_page
 
     sides = _sides(request, texts, False, False)
-    _tell(sides, page_of(sides), request, output)
+    _tell(sides, attention_page(sides), request, output)
 
 
-def over_steps(request: Request, texts: list[str], output: Output) -> None:
+def over_steps(request: InspectionRequest, texts: list[str], output: Output) -> None:
     """Every checkpoint of a run, from the first on."""
     for option in ("--html", "--npz"):
         if option in request.files:
@@ -64,17 +64,17 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
         )
     measure = request.measure or "induction"
     if measure == "ablation":
-        raise RequestError("--measure ablation is not for --steps", f"take one of {', '.join(MEASURES)}")
+        raise RequestError("--measure ablation is not for --steps", f"take one of {', '.join(METRICS)}")
 
     import numpy as np
 
-    from dlkit.app.attention_records import jump_of
+    from dlkit.app.attention_records import largest_jump
 
     drawn = [path for option, path in request.files.items() if option in ("--png", "--svg")]
     steps: list[int] = []
     scores: list[np.ndarray] = []
     held: list[Mapping[str, Any]] = []  # until the files are there
-    side: Side | None = None
+    side: InspectedModel | None = None
     for path in found:
         side = _open(request, str(path), texts, None, False, False)
         steps.append(side.reader.step or 0)
@@ -87,43 +87,45 @@ def over_steps(request: Request, texts: list[str], output: Output) -> None:
     assert side is not None
     values = np.stack(scores)  # (S, layers, heads)
     for path in drawn:
-        from dlkit.attention.figures import draw_steps
+        from dlkit.attention.figures import draw_scores_over_steps
 
-        draw_steps(path, steps, {measure: values})
+        draw_scores_over_steps(path, steps, {measure: values})
     _emit(held, output)
-    jump = jump_of(side, steps, values, measure)
+    jump = largest_jump(side, steps, values, measure)
     if output.tables:
         show_tables(steps_table(side, steps, values, measure, jump))
     else:
         output.emit(jump, jump["to_step"], dict)
 
 
-def _sides(request: Request, texts: list[str], alone: bool, keep: bool) -> list[Side]:
+def _sides(request: InspectionRequest, texts: list[str], alone: bool, keep: bool) -> list[InspectedModel]:
     """What was seen in the model, and in the one that it is compared with."""
-    from dlkit.app.attention import comparable
+    from dlkit.app.attention import require_comparable
 
     sides = [_open(request, request.run, texts, request.checkpoint, alone, keep)]
     if request.compare is not None:
         sides.append(_open(request, request.compare, texts, None, alone, keep))
-        comparable(*sides)
+        require_comparable(*sides)
     return sides
 
 
-def _open(request: Request, reference: str, texts: list[str], checkpoint: str | None, alone: bool, keep: bool) -> Side:
-    from dlkit.app.attention import open_side
+def _open(
+    request: InspectionRequest, reference: str, texts: list[str], checkpoint: str | None, alone: bool, keep: bool
+) -> InspectedModel:
+    from dlkit.app.attention import inspect_model
 
-    side = open_side(request, reference, texts, checkpoint, alone, keep)
+    side = inspect_model(request, reference, texts, checkpoint, alone, keep)
     for remark in side.remarks:
         note(remark)
     return side
 
 
-def _tell(sides: list[Side], page: Page, request: Request, output: Output) -> None:
-    from dlkit.app.attention_records import greatest
+def _tell(sides: list[InspectedModel], page: AttentionPage, request: InspectionRequest, output: Output) -> None:
+    from dlkit.app.attention_records import top_head
 
     measure = request.measure or "entropy"
     if output.quiet:
-        output.line(greatest(sides[0], measure))
+        output.line(top_head(sides[0], measure))
     elif output.tables:
         show(sides, page, measure, request)
     else:
@@ -131,10 +133,10 @@ def _tell(sides: list[Side], page: Page, request: Request, output: Output) -> No
             _emit(_records(side, request), output)
 
 
-def _records(side: Side, request: Request) -> Iterable[Mapping[str, Any]]:
-    from dlkit.app.attention_records import records
+def _records(side: InspectedModel, request: InspectionRequest) -> Iterable[Mapping[str, Any]]:
+    from dlkit.app.attention_records import inspection_records
 
-    return records(side, request)
+    return inspection_records(side, request)
 
 
 def _emit(records: Iterable[Mapping[str, Any]], output: Output) -> None:

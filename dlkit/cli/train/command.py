@@ -33,7 +33,7 @@ _MOVABLE = ("compile", "cuda_graph")  # what the machine that a run goes on on m
 _AUTO = ("precision", "compile", "cuda_graph", "channels_last")
 
 
-def train(
+def train_command(
     recipe: RecipeName,
     overrides: Overrides = None,
     run_dir: Annotated[
@@ -78,22 +78,22 @@ def train(
 
     name = re.sub(r"-\d+$", "", loaded.name)
     if begins:
-        run_directory.refuse(run_dir, overwrite)
+        run_directory.require_new_run(run_dir, overwrite)
     with GracefulStop("stopping after this step, with a checkpoint; once more stops at once", saves=False) as stop:
         with preparing(quiet):
             built = _build(loaded, device, stop)
         stop.saves = True
         # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
-        path = run_directory.create(run_dir, name, overwrite) if begins or run_dir is None else run_dir
+        path = run_directory.create_run_directory(run_dir, name, overwrite) if begins or run_dir is None else run_dir
         with run_directory.RunDirectory(path, loaded.values["train"]["keep_checkpoints"]) as directory:
             _train(built, directory, begins, stop, Output(as_json, quiet))
 
 
 def _build(recipe: Recipe, device: str, stop: GracefulStop) -> Built:
     from dlkit import assemble
-    from dlkit.train import machine
+    from dlkit.train.device import pick_device
 
-    return assemble.training(recipe, machine.pick_device(device), lambda: stop.requested is not None)
+    return assemble.training(recipe, pick_device(device), lambda: stop.requested is not None)
 
 
 def _same(wanted: Recipe, saved: Recipe, run_dir: Path) -> Recipe:
@@ -141,9 +141,9 @@ def _name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
 def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulStop, output: Output) -> None:
     from dlkit.assemble.data import require_same
     from dlkit.cli.train.view import TrainingView
-    from dlkit.train import environment, random_state, run_directory
+    from dlkit.train import environment, rng, run_directory
     from dlkit.train.events import Checkpointed, Finished
-    from dlkit.train.finite import require_metrics
+    from dlkit.train.finite import require_finite_metrics
     from dlkit.train.loop import fit
 
     latest = None if begins else directory.latest()
@@ -160,10 +160,10 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
         note(f"{directory.path} has no checkpoint yet: starting at step 0")
     else:
         note(f"going on with {directory.path} at step {latest.step}")
-        if (moved := random_state.moved(latest.state["random"], built.training.device)) is not None:
+        if (moved := rng.note_of_move(latest.state["random"], built.training.device)) is not None:
             note(moved)
     if latest is None:
-        described = environment.describe(built.training.device, built.dataset.sources)
+        described = environment.describe_environment(built.training.device, built.dataset.sources)
         directory.write("environment.json", _pretty({"recipe": built.recipe.name} | described))
         directory.open_metrics()
     job, settings = built.training, built.training.settings
@@ -200,7 +200,7 @@ def _train(built: Built, directory: RunDirectory, begins: bool, stop: GracefulSt
     record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
     _draw(directory, record)
-    require_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
+    require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     output.emit(record, record["run"], lambda: _table(record))
 
 
@@ -239,9 +239,9 @@ def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[s
 
 
 def _draw(directory: RunDirectory, record: dict[str, Any]) -> None:
-    from dlkit.train import curves
+    from dlkit.train import run_plots
 
-    curves.draw(directory.path / "metrics.jsonl", directory.path / "curves.svg", record["recipe"])
+    run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", record["recipe"])
 
 
 def _tensorboard(path: Path, step: int) -> Any:

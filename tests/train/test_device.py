@@ -17,9 +17,11 @@ import torch.nn.functional as F
 from dlkit import assemble, recipe
 from dlkit.compression import environment as compression
 from dlkit.errors import RequestError
-from dlkit.train import environment, machine
+from dlkit.train import environment
 from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.device import choose_kernels, describe_arithmetic, pick_device
 from dlkit.train.loop import fit
+from dlkit.train.precision import has_tf32, set_matmul_precision
 
 CPU = torch.device("cpu")
 
@@ -27,8 +29,8 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
     yield
-    machine.multiply_at("fp32")
-    machine.choose_kernels(False, False)
+    set_matmul_precision("fp32")
+    choose_kernels(False, False)
     torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
 
 
@@ -40,13 +42,13 @@ def test_a_cuda_device_is_the_current_one_before_anything_is_there(monkeypatch: 
     workspace = "CUBLAS_WORKSPACE_CONFIG"
     monkeypatch.delenv(workspace, raising=False)
     for name in ("cuda:1", "cuda", "auto"):
-        assert machine.pick_device(name).type == "cuda"
+        assert pick_device(name).type == "cuda"
     assert chosen == [(1, ":4096:8"), (0, ":4096:8"), (0, ":4096:8")]
     monkeypatch.setenv(workspace, ":16:8")  # the user's own stays
-    machine.pick_device("cuda")
+    pick_device("cuda")
     assert os.environ[workspace] == ":16:8"
     with pytest.raises(RequestError, match="no device cuda:2: 2 CUDA devices here"):
-        machine.pick_device("cuda:2")
+        pick_device("cuda:2")
 
 
 def test_what_is_asked_of_the_cpu_never_begins_cuda(
@@ -78,22 +80,22 @@ def test_what_is_asked_of_the_cpu_never_begins_cuda(
 def test_every_precision_is_set_and_recorded() -> None:
     """torch's own default is TF32 in convolutions and float32 in matrix products."""
     for precision, kind in (("fp32", "fp32"), ("tf32", "tf32"), ("bf16", "fp32"), ("fp16", "fp32")):
-        machine.multiply_at(precision)
+        set_matmul_precision(precision)
         assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (kind == "tf32")
         assert torch.get_float32_matmul_precision() == ("high" if kind == "tf32" else "highest")
-        recorded = environment.describe(CPU, {})["arithmetic"]
+        recorded = environment.describe_environment(CPU, {})["arithmetic"]
         assert (recorded["matmul"], recorded["convolution"]) == (kind, kind)
-    machine.multiply_at("tf32")
-    machine.pick_device("cpu")
-    assert machine.arithmetic()["matmul"] == "fp32"
+    set_matmul_precision("tf32")
+    pick_device("cpu")
+    assert describe_arithmetic()["matmul"] == "fp32"
 
 
 def test_kernels_repeat_themselves_or_are_the_fastest() -> None:
     for deterministic, benchmark in ((True, True), (True, False), (False, True), (False, False)):
-        machine.choose_kernels(deterministic, benchmark)
+        choose_kernels(deterministic, benchmark)
         assert torch.are_deterministic_algorithms_enabled() == torch.backends.cudnn.deterministic == deterministic
         assert torch.backends.cudnn.benchmark == (benchmark and not deterministic)
-        assert machine.arithmetic()["deterministic"] == deterministic
+        assert describe_arithmetic()["deterministic"] == deterministic
 
 
 @pytest.mark.parametrize(("changes", "deterministic", "benchmark"), [
@@ -137,11 +139,11 @@ def test_tf32_on_a_device_without_it_is_float32_and_said() -> None:
 
 
 def test_an_archive_is_coded_in_float32_whatever_was_before() -> None:
-    machine.multiply_at("tf32")
+    set_matmul_precision("tf32")
     with compression.reproducible(1):
-        assert compression.describe(1, CPU)["products"] == machine.arithmetic()["matmul"] == "fp32"
+        assert compression.describe(1, CPU)["products"] == describe_arithmetic()["matmul"] == "fp32"
         assert torch.are_deterministic_algorithms_enabled()
-    assert machine.arithmetic()["matmul"] == "tf32"
+    assert describe_arithmetic()["matmul"] == "tf32"
 
 
 def relative_errors(device: str) -> dict[str, float]:
@@ -159,17 +161,17 @@ def relative_errors(device: str) -> dict[str, float]:
 
 
 def test_fp32_is_float32() -> None:
-    machine.multiply_at("fp32")
+    set_matmul_precision("fp32")
     assert max(relative_errors("cpu").values()) < 1e-6
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_fp32_is_float32_on_cuda_and_tf32_is_not() -> None:
-    device = str(machine.pick_device("cuda"))
+    device = str(pick_device("cuda"))
     assert max(relative_errors(device).values()) < 1e-6
-    if machine.has_tf32(torch.device(device)):
-        machine.multiply_at("tf32")
+    if has_tf32(torch.device(device)):
+        set_matmul_precision("tf32")
         assert all(1e-4 < error < 1e-3 for error in relative_errors(device).values())
 
 
@@ -192,7 +194,7 @@ def trained(device: str, changes: list[str], resume: Checkpoint | None = None) -
     few = ["model={name: cnn, dropout: 0.2}", "train.epochs=null", "train.steps=6", "train.checkpoint_every=3 steps"]
     fixed = ["train.precision=fp32", "train.compile=off", "train.cuda_graph=off", "train.eval_every=never"]
     loaded = recipe.load("digits-resnet20", [*few, *fixed, *changes])
-    job = assemble.training(loaded, machine.pick_device(device)).training
+    job = assemble.training(loaded, pick_device(device)).training
     kept = Kept()
     for _ in fit(job, kept, resume):
         pass

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlkit.train import random_state
+from dlkit.train import rng
 
 CPU, FIRST, SECOND = torch.device("cpu"), torch.device("cuda:0"), torch.device("cuda", 1)
 
@@ -41,55 +41,55 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> Played:
 
 
 def test_every_generator_of_the_host_goes_on() -> None:
-    random_state.seed_everything(3)
-    saved = random_state.capture(CPU)
+    rng.seed_everything(3)
+    saved = rng.get_states(CPU)
     assert "device" not in saved[0]
     drawn = (random.random(), np.random.random(), torch.rand(()).item())
-    random_state.restore(*saved, CPU)
+    rng.set_states(*saved, CPU)
     assert (random.random(), np.random.random(), torch.rand(()).item()) == drawn
 
 
 def test_a_run_goes_on_on_another_cuda_device_with_the_same_numbers(cuda: Played) -> None:
-    saved = random_state.capture(FIRST)
+    saved = rng.get_states(FIRST)
     assert {name for name in saved[0] if name.startswith("cuda")} == set()
     drawn = cuda.draw(FIRST)
-    random_state.restore(*saved, SECOND)
+    rng.set_states(*saved, SECOND)
     assert cuda.draw(SECOND) == drawn
-    said = random_state.moved(saved[1], SECOND)
+    said = rng.note_of_move(saved[1], SECOND)
     assert said == "this run was on cuda:0 and goes on on cuda:1, with the same random numbers"
-    assert random_state.moved(saved[1], torch.device("cuda")) is None  # which is the first one
+    assert rng.note_of_move(saved[1], torch.device("cuda")) is None  # which is the first one
 
 
 def test_a_run_moves_between_kinds_of_devices(cuda: Played) -> None:
     """What the CPU draws goes on as it was; what CUDA draws begins anew, the same whenever it is tried."""
-    saved = random_state.capture(CPU)
+    saved = rng.get_states(CPU)
     drawn = []
     for _ in range(2):
         cuda.draw(FIRST)
-        random_state.restore(*saved, FIRST)
+        rng.set_states(*saved, FIRST)
         drawn.append((cuda.draw(FIRST), torch.rand(()).item()))
     assert drawn[0] == drawn[1]
     torch.rand(())
-    later = random_state.capture(CPU)
-    random_state.restore(*later, FIRST)
+    later = rng.get_states(CPU)
+    rng.set_states(*later, FIRST)
     assert cuda.draw(FIRST) != drawn[0][0]  # another step, other numbers
-    said = random_state.moved(saved[1], FIRST)
+    said = rng.note_of_move(saved[1], FIRST)
     assert said is not None and said.startswith("this run was on cpu and goes on on cuda:0: what is drawn there")
-    back = random_state.capture(FIRST)
-    random_state.restore(*back, CPU)
+    back = rng.get_states(FIRST)
+    rng.set_states(*back, CPU)
     assert torch.equal(torch.get_rng_state(), back[0]["torch"])
 
 
 def test_checkpoints_of_an_earlier_dlkit_hold_cuda_states_by_their_index(cuda: Played) -> None:
-    tensors, values = random_state.capture(CPU)
+    tensors, values = rng.get_states(CPU)
     del values["device"]
     old = tensors | {f"cuda.{index}": cuda.default_generators[index].get_state() for index in (0, 1)}
     drawn = [cuda.draw(FIRST), cuda.draw(SECOND)]
     for device, value in zip((FIRST, SECOND), drawn, strict=True):
-        random_state.restore(old, values, device)
+        rng.set_states(old, values, device)
         assert cuda.draw(device) == value
     only = {name: state for name, state in old.items() if name != "cuda.1"}
-    random_state.restore(only, values, SECOND)
+    rng.set_states(only, values, SECOND)
     assert cuda.draw(SECOND) == drawn[0]
-    random_state.restore(old, values, CPU)
-    assert random_state.moved(values, CPU) is None
+    rng.set_states(old, values, CPU)
+    assert rng.note_of_move(values, CPU) is None

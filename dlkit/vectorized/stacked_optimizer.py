@@ -38,7 +38,7 @@ class _Block:
         self.optimizer.step()
 
 
-class Updates:
+class StackedOptimizer:
     """What both ways share. A checkpoint of one can be continued by the other.
 
     Args:
@@ -109,7 +109,7 @@ class Updates:
         return _Block(kind(groups), start, stop, tensors)
 
 
-class ByGroup(Updates):
+class GroupwiseOptimizer(StackedOptimizer):
     """Each group of runs by its own optimizer."""
 
     def __init__(
@@ -126,7 +126,7 @@ class ByGroup(Updates):
                 group["lr"] = rate * factor
 
 
-class ByKind(Updates):
+class BatchedOptimizer(StackedOptimizer):
     """All runs of one optimizer together; `step` runs no kernel that depends on a number on the host."""
 
     def __init__(

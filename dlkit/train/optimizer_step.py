@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.train.passes import MOST_GRAPHS, WARM_UP, Passes, capture
+from dlkit.train.forward_backward import MOST_GRAPHS, WARM_UP, ForwardBackward, capture_step
 
 
-class Updates:
+class OptimizerStep:
     """Clips the gradient and lets the optimizer make its step.
 
     Args:
@@ -30,7 +30,7 @@ class Updates:
         self,
         optimizer: torch.optim.Optimizer,
         parameters: list[Tensor],
-        passes: Passes,
+        passes: ForwardBackward,
         clip_norm: float | None = None,
         *,
         captures: bool = False,
@@ -83,7 +83,7 @@ class Updates:
         for group, lr in zip(groups, self.lrs, strict=True):
             group["lr"] = lr
         graph = torch.cuda.CUDAGraph()
-        with capture(graph, self.passes.pool, self.passes.recorder):
+        with capture_step(graph, self.passes.pool, self.passes.recorder):
             self._make()
         for group, lr in zip(groups, before, strict=True):
             group["lr"] = lr

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Compilations:
+class CompileCounter:
     """Counts in `graphs` what is compiled while events come in; the backward pass of a graph counts as part of it.
 
     Args:

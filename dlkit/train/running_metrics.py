@@ -10,7 +10,7 @@ from torch import Tensor
 _MOST = 256  # small tensors that are kept one by one
 
 
-class Sums:
+class RunningMetrics:
     """Sums over the predictions of the steps since `clear`. What a step gives is kept, and summed when asked for.
 
     A mean of batch means would weigh the few predictions of a small last batch as much as the many of a whole one:

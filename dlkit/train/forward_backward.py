@@ -30,14 +30,14 @@ Pass = tuple[Tensor, Tensor | None]  # the mean loss of a batch, and how many of
 Forward = Callable[[Any], Pass]
 
 
-def compiled(forward: Forward) -> Forward:
+def compile_forward(forward: Forward) -> Forward:
     """Model and loss compiled as one, and their gradient with them: once for each shape of a batch."""
     # a setting of the process, since torch.compile takes it as an argument from 2.12 on only
     torch._dynamo.config.recompile_limit = MOST_SHAPES  # pyright: ignore[reportPrivateImportUsage]
     return torch.compile(forward, dynamic=False)
 
 
-class Passes:
+class ForwardBackward:
     """Calls `forward` on the micro-batches of a step and adds their gradients to `.grad`.
 
     Args:
@@ -67,7 +67,7 @@ class Passes:
         self.captures, self.prepares = captures, captures or forward != plain
         self.seconds = 0.0  # of passes that were compiled or captured, which no later one takes
         self.seen: Counter[Any] = Counter()
-        self.graphs: dict[Any, Graph] = {}
+        self.graphs: dict[Any, PassGraph] = {}
         self.held: list[Tensor] | None = None  # the gradients of the step so far, where graphs put them there each time
         # a replay writes where the one before it has: the sum over a step's batches has memory of its own
         self.sums = {id(p): torch.zeros_like(p) for p in parameters} if captures and accumulate > 1 else {}
@@ -131,10 +131,10 @@ class Passes:
         """A pass as it is, but aside: what it leaves behind on the main stream would be in the way of a capture."""
         if not self.captures:
             return self._made(self.forward, batch, share)
-        with cuda_graphs.aside(self.stream):
+        with cuda_graphs.on_side_stream(self.stream):
             return self._made(self.forward, batch, share)
 
-    def _captured(self, batch: Any) -> Graph:
+    def _captured(self, batch: Any) -> PassGraph:
         """The pass of a batch as a graph, which capturing does not run. Gradients stay as they are."""
         before = [parameter.grad for parameter in self.parameters]
         for parameter in self.parameters:
@@ -142,14 +142,14 @@ class Passes:
         share = torch.ones((), device=batch[0].device) if self.accumulate > 1 else 1.0
         run = functools.partial(self._made, self.forward, share=share)
         home = next(iter(self.graphs.values())).gradients if self.graphs else None
-        graph = Graph(run, batch, self.parameters, share, home, self.pool, self.recorder)
+        graph = PassGraph(run, batch, self.parameters, share, home, self.pool, self.recorder)
         for parameter, gradient in zip(self.parameters, before, strict=True):
             parameter.grad = gradient
         if self.sums:
             graph.held = [self.sums[id(parameter)] for parameter in graph.parameters]
         return graph
 
-    def _replayed(self, graph: Graph, batch: Any, share: float) -> Pass:
+    def _replayed(self, graph: PassGraph, batch: Any, share: float) -> Pass:
         earlier = graph.parameters[0].grad
         made = graph.replay(batch, share)
         held = graph.held
@@ -166,17 +166,17 @@ class Passes:
 
 
 @contextmanager
-def capture(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
+def capture_step(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
     """Note the launches of the body in a graph instead of making them. Raises DlkitError where none can hold it."""
     try:
-        with cuda_graphs.capture(graph, pool, stream):
+        with cuda_graphs.capture_graph(graph, pool, stream):
             yield
     except RuntimeError as error:
         why = str(error).splitlines()[0]
         raise DlkitError(f"a step cannot be captured as a CUDA graph: {why}", "set train.cuda_graph=off") from error
 
 
-class Graph:
+class PassGraph:
     """A pass captured by `torch.cuda.CUDAGraph`: it reads `inputs` and writes `gradients`, the loss and what is right.
 
     Gradients come to `home`, where a graph of another shape puts its own, so that one graph of the update serves both.
@@ -198,7 +198,7 @@ class Graph:
         self.inputs = tuple(torch.empty_like(p).copy_(p) if isinstance(p, Tensor) else p for p in batch)
         self.share = share
         self.graph = torch.cuda.CUDAGraph()
-        with capture(self.graph, pool, stream):
+        with capture_step(self.graph, pool, stream):
             self.loss, self.right = run(self.inputs)
             learned = [parameter for parameter in parameters if parameter.grad is not None]
             gradients: list[Any] = [parameter.grad for parameter in learned]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 
-class Scaler(torch.amp.GradScaler):
+class GradScaler(torch.amp.GradScaler):
     """torch's GradScaler (Micikevicius et al., arXiv:1710.03740), which counts overflows on the device.
 
     Where a gradient overflows, the optimizer makes no step and the scale is halved. Optimizers of dlkit are told so by

@@ -20,11 +20,11 @@ from torch.utils._pytree import tree_leaves
 
 from dlkit import assemble, recipe
 from dlkit.errors import DlkitError
-from dlkit.train import loop, passes
+from dlkit.train import forward_backward, loop
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Finished
-from dlkit.train.passes import Passes
-from dlkit.train.updates import Updates
+from dlkit.train.forward_backward import ForwardBackward
+from dlkit.train.optimizer_step import OptimizerStep
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 # powers of two, which are the same in float32, where a graph holds them, as in float64
@@ -103,7 +103,7 @@ def ended(
             recipe.load("digits-resnet20", [*DIGITS, *overrides, "data.batch_size=256"]), device
         ).training
         made = loop._Loop(job, None, resume)
-        made.passes = Passes(
+        made.passes = ForwardBackward(
             job.forward,
             job.compiled,
             job.batches.batch_size,
@@ -113,7 +113,7 @@ def ended(
             captures=captures,
         )
         captures_too = captures and made.scaler is None
-        made.updates = Updates(
+        made.updates = OptimizerStep(
             job.optimizer, made.parameters, made.passes, job.settings.clip_norm, captures=captures_too
         )
         return job, made
@@ -160,7 +160,7 @@ def test_a_replayed_run_is_the_run(kind: list[str], taped: None) -> None:
     replayed = ended(kind, captures=True)
     batches = len(replayed[2].training.batches)
     # every full batch but the first, and their updates: one for each graph
-    assert Tape.replays > replayed[2].training.settings.epochs * (batches - 1) - passes.WARM_UP
+    assert Tape.replays > replayed[2].training.settings.epochs * (batches - 1) - forward_backward.WARM_UP
     assert len(replayed[2].updates.graphs) == 1
     assert len(replayed[2].passes.graphs) == 1
     assert replayed[2].progress.warm_up > 0 == plain[2].progress.warm_up
@@ -186,13 +186,13 @@ def test_a_number_in_a_batch_is_not_part_of_its_shape(taped: None) -> None:
         inputs, targets, _ = batch
         return (layer(inputs)[:, 0] - targets).square().mean(), None
 
-    made = Passes(forward, forward, 4, list(layer.parameters()), captures=True)
+    made = ForwardBackward(forward, forward, 4, list(layer.parameters()), captures=True)
     for number in range(8):
         batch = (torch.full((4, 3), float(number)), torch.ones(4), number)
         layer.zero_grad()
         loss, _ = made(batch, 1.0)
         assert torch.equal(loss, forward(batch)[0])
-    assert Tape.replays == 8 - passes.WARM_UP
+    assert Tape.replays == 8 - forward_backward.WARM_UP
 
 
 @pytest.mark.cuda
@@ -217,9 +217,9 @@ def test_what_waits_for_cuda_cannot_be_captured() -> None:
         loss = layer(batch[0]).mean()
         return loss * loss.item(), None
 
-    made = Passes(forward, forward, 4, list(layer.parameters()), captures=True)
+    made = ForwardBackward(forward, forward, 4, list(layer.parameters()), captures=True)
     batch = (torch.ones(4, 3, device="cuda"),)
-    for _ in range(passes.WARM_UP):
+    for _ in range(forward_backward.WARM_UP):
         made(batch, 1.0)
     with pytest.raises(DlkitError, match="cannot be captured"):
         made(batch, 1.0)

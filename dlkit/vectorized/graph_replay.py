@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dlkit import memory
 from dlkit.kernels import cuda_graphs
-from dlkit.vectorized.dropout_masks import DropoutMasks, Noise
+from dlkit.vectorized.dropout_masks import DropoutMasks, SeedMasks
 
 # Calls of a shape that run as they are, before it is recorded: the first ones choose kernels and make what is kept.
 WARM_UP = 3
@@ -26,10 +26,10 @@ WARM_UP = 3
 class _Recording:
     graph: Any
     inputs: tuple[Tensor, ...]  # whose addresses the graph reads
-    noise: list[Noise]
+    noise: list[SeedMasks]
 
 
-class Recorded:
+class GraphReplay:
     """Calls `function`, and once it was called `WARM_UP` times with tensors of these shapes, plays it back instead.
 
     Only on CUDA: elsewhere, and where it cannot be recorded, it is always called. `obstacle` says why it cannot.
@@ -46,7 +46,7 @@ class Recorded:
         function: Callable[..., None],
         device: torch.device,
         masks: DropoutMasks | None = None,
-        beside: Recorded | None = None,
+        beside: GraphReplay | None = None,
     ) -> None:
         self.function, self.device, self.masks = function, device, masks
         self.obstacle: str | None = None
@@ -77,27 +77,27 @@ class Recorded:
             self.masks.draw(recording.noise)
         recording.graph.replay()
 
-    def _warm_up(self, inputs: tuple[Tensor, ...]) -> list[Noise]:
+    def _warm_up(self, inputs: tuple[Tensor, ...]) -> list[SeedMasks]:
         """Call it aside; returns what was drawn."""
-        drawn = list[Noise]()
+        drawn = list[SeedMasks]()
         if self.masks is not None:
             self.masks.drawn = drawn
         try:
-            with cuda_graphs.aside(torch.cuda.Stream(self.device)):
+            with cuda_graphs.on_side_stream(torch.cuda.Stream(self.device)):
                 self.function(*inputs)
         finally:
             if self.masks is not None:
                 self.masks.drawn = None
         return drawn
 
-    def _record(self, key: Any, inputs: tuple[Tensor, ...], noise: list[Noise]) -> None:
+    def _record(self, key: Any, inputs: tuple[Tensor, ...], noise: list[SeedMasks]) -> None:
         """Record it for these shapes. Nothing of it is run."""
         held = tuple(x.clone() for x in inputs)
         graph = torch.cuda.CUDAGraph()
         if self.masks is not None:
             self.masks.given = iter(noise)
         try:
-            with cuda_graphs.capture(graph, self._pool):
+            with cuda_graphs.capture_graph(graph, self._pool):
                 self.function(*held)
         except RuntimeError as error:
             if memory.exhausted(error):

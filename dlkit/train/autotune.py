@@ -13,17 +13,17 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from dlkit.errors import RequestError
-from dlkit.train import machine, random_state
-from dlkit.train.evaluate import Task
-from dlkit.train.passes import WARM_UP, Pass, Passes
-from dlkit.train.settings import Settings
-from dlkit.train.training import autocast
+from dlkit.train import rng
+from dlkit.train.forward_backward import WARM_UP, ForwardBackward, Pass
+from dlkit.train.interfaces import Task
+from dlkit.train.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
+from dlkit.train.settings import TrainSettings
 
 DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
 CLEAR_WIN = 1.15
@@ -32,24 +32,6 @@ MEASURED_FROM = 100  # steps: a shorter run is over before the measurement, of a
 GRAPH_FROM = 200  # steps: of a run that is over before a CUDA graph, which takes a second to choose, has repaid itself
 # Compiling gains 1.1-1.4x and costs 25-60 s on a CPU, so it repays itself from about ten minutes on.
 COMPILE_FROM_SECONDS = {"cpu": 900.0, "cuda": 300.0}
-
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-
-
-def reduced_precision(device: torch.device) -> Precision | None:
-    """The 16-bit format that this device multiplies in hardware, or None."""
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type == "cpu":
-        amx = torch.cpu._is_amx_tile_supported()
-        return "bf16" if amx or torch.cpu._is_avx512_bf16_supported() else None
-    return None
-
-
-def shorter_formats(device: torch.device) -> tuple[Precision, ...]:
-    """What a device may multiply faster in than in float32, from the most exact on."""
-    reduced = reduced_precision(device)
-    return (*(("tf32",) if machine.has_tf32(device) else ()), *((reduced,) if reduced else ()))
 
 
 def can_compile(device: torch.device) -> bool:
@@ -63,7 +45,7 @@ def can_compile(device: torch.device) -> bool:
     return False
 
 
-def layout(settings: Settings, model: nn.Module, device: torch.device) -> Settings:
+def choose_layout(settings: TrainSettings, model: nn.Module, device: torch.device) -> TrainSettings:
     """The settings with the layout decided: CPUs convolve faster with channels last, tensor cores at 16 bits.
 
     Raises:
@@ -78,7 +60,9 @@ def layout(settings: Settings, model: nn.Module, device: torch.device) -> Settin
     return dataclasses.replace(settings, channels_last="on" if on else "off")
 
 
-def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device: torch.device, steps: int) -> Settings:
+def resolve_auto(
+    settings: TrainSettings, model: nn.Module, task: Task, batch: Any, device: torch.device, steps: int
+) -> TrainSettings:
     """The settings without `auto`.
 
     Args:
@@ -96,14 +80,14 @@ def settle(settings: Settings, model: nn.Module, task: Task, batch: Any, device:
         raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=off")
     seconds: dict[str, float] = {}
     if settings.precision == "auto":
-        choice, others = "fp32", shorter_formats(device)
+        choice, others = "fp32", faster_precisions(device)
         if others and steps >= MEASURED_FROM:
             seconds = step_seconds(model, task, batch, device, ("fp32", *others))
             for other in others:
                 if other in seconds and seconds[choice] > CLEAR_WIN * seconds[other]:
                     choice = other
         settings = dataclasses.replace(settings, precision=choice)
-    settings = dataclasses.replace(settings, precision=machine.feasible(settings.precision, device))
+    settings = dataclasses.replace(settings, precision=supported_precision(settings.precision, device))
     if settings.cuda_graph == "auto":
         worth = False
         if device.type == "cuda" and steps >= GRAPH_FROM:
@@ -135,14 +119,14 @@ def step_seconds(
     overhead, which no format makes shorter: if the first precision takes less than `SMALL`, the others are left out,
     and so are those whose loss is not finite. Random generators stay as they were.
     """
-    generators = random_state.capture(device)
+    generators = rng.get_states(device)
     twin = copy.deepcopy(model).train()
     times: dict[str, list[float]] = {precision: [] for precision in precisions}
     losses: dict[str, torch.Tensor] = {}
     rounds = 0
     while rounds < 4 or (rounds < 7 and sum(map(sum, times.values())) < enough):
         for precision, spent in times.items():
-            machine.multiply_at(precision)
+            set_matmul_precision(precision)
             started = _now(device)
             with autocast(precision, device):
                 loss, _ = task.forward(twin, batch)
@@ -154,8 +138,8 @@ def step_seconds(
         first = precisions[0]
         if rounds == 4 and min(times[first][1:]) < SMALL:
             times = {first: times[first]}
-    machine.multiply_at("fp32")
-    random_state.restore(*generators, device)
+    set_matmul_precision("fp32")
+    rng.set_states(*generators, device)
     finite = {precision for precision in times if math.isfinite(losses[precision].item())}
     return {precision: min(spent[1:]) for precision, spent in times.items() if precision in finite | {precisions[0]}}
 
@@ -182,27 +166,27 @@ def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.devic
 
     Random generators stay as they were.
     """
-    generators = random_state.capture(device)
+    generators = rng.get_states(device)
     twin = copy.deepcopy(model).train()
-    machine.multiply_at(precision)
+    set_matmul_precision(precision)
 
     def forward(batch: Any) -> Pass:
         with autocast(precision, device):
             return task.forward(twin, batch)
 
     if _waits(lambda: forward(batch)[0].backward()):
-        machine.multiply_at("fp32")
-        random_state.restore(*generators, device)
+        set_matmul_precision("fp32")
+        rng.set_states(*generators, device)
         return None
-    made = Passes(forward, forward, len(batch[0]), list(twin.parameters()), captures=True)
+    made = ForwardBackward(forward, forward, len(batch[0]), list(twin.parameters()), captures=True)
     spent: list[float] = []
     for _ in range(WARM_UP + 6):
         twin.zero_grad(set_to_none=True)
         started = _now(device)
         made(batch, 1.0)
         spent.append(_seconds(started, _now(device)))
-    machine.multiply_at("fp32")
-    random_state.restore(*generators, device)
+    set_matmul_precision("fp32")
+    rng.set_states(*generators, device)
     return min(spent[WARM_UP + 1 :])
 
 

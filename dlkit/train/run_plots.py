@@ -12,7 +12,7 @@ _COLOURS = {"train": BLUE, "val": VERMILION, "test": GREEN}
 _NAMED, _COUNTED = 60, 20  # classes up to which a matrix shows their names, and the counts in its cells
 
 
-def draw(metrics: Path, target: Path, title: str) -> None:
+def plot_learning_curves(metrics: Path, target: Path, title: str) -> None:
     """Write an SVG with the loss, the accuracy and the learning rate over steps."""
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     figure, (losses, accuracies, rates) = axes(9.5, 3.2, columns=3)
@@ -34,7 +34,7 @@ def draw(metrics: Path, target: Path, title: str) -> None:
     save(figure, target)
 
 
-def confusion(matrix: Any, classes: tuple[str, ...], target: Path, title: str) -> None:
+def plot_confusion_matrix(matrix: Any, classes: tuple[str, ...], target: Path, title: str) -> None:
     """Write an SVG of a (K, K) confusion matrix: rows are true classes, shaded by their share of the row."""
     counts = matrix.numpy()
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)

@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from dlkit import memory
-from dlkit.train import plan, random_state
+from dlkit.train import rng
+from dlkit.train.precision import reduced_precision
 from dlkit.train.training import Training
 
-# Numbers that an optimizer keeps for each parameter; the others keep none.
-MOMENTS = {"Momentum": 1, "Adagrad": 1, "RMSprop": 1, "Muon": 1, "Adam": 2, "AdamW": 2}
 # Batches of no more examples than this are common, and are not measured.
 _COMMON = 256
 
@@ -21,8 +20,8 @@ _COMMON = 256
 def parameter_bytes(training: Training) -> int:
     """Weights, gradients, the optimizer's moments and the moving average."""
     weights = sum(p.numel() * p.element_size() for p in training.model.parameters())
-    copies = 2 + MOMENTS.get(type(training.optimizer).__name__, 0) + (training.settings.ema is not None)
-    return copies * weights
+    state_bytes = getattr(training.optimizer, "state_bytes", lambda: 0)  # which those of torch do not have
+    return (2 + (training.settings.ema is not None)) * weights + state_bytes()
 
 
 def activation_bytes(training: Training, model: nn.Module, batch: Any) -> int:
@@ -36,14 +35,14 @@ def activation_bytes(training: Training, model: nn.Module, batch: Any) -> int:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    before = random_state.of_device(training.device)
+    before = rng.device_state(training.device)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), training.autocast():
         training.task.forward(model, batch)
-    random_state.set_of_device(training.device, before)
+    rng.set_device_state(training.device, before)
     return sum(kept.values())
 
 
-def require(training: Training) -> None:
+def require_step_fits(training: Training) -> None:
     """Raise DlkitError if a step cannot fit into memory, as one example of a large batch shows."""
     batches: Any = training.batches
     needed = parameter_bytes(training)
@@ -55,9 +54,7 @@ def require(training: Training) -> None:
         example = next(iter(few.epoch(0)))
         # a mean over one example is no mean to a batch norm in training mode
         each = activation_bytes(training, copy.deepcopy(training.model).eval(), example)
-        reduced = (
-            training.settings.precision not in ("fp32", "tf32") and plan.reduced_precision(training.device) is not None
-        )
+        reduced = training.settings.precision not in ("fp32", "tf32") and reduced_precision(training.device) is not None
         needed += each * batches.batch_size // (2 if reduced else 1)
     memory.require(
         needed,

@@ -22,7 +22,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def capture(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def get_states(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(tensors, JSON values) that hold the state of python's, numpy's and torch's generators, and of the device's."""
     tensors = {"torch": torch.get_rng_state()}
     version, numbers, gauss = random.getstate()
@@ -35,11 +35,11 @@ def capture(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "device": _name(device),
     }
     if device.type != "cpu":
-        tensors["device"] = of_device(device)
+        tensors["device"] = device_state(device)
     return tensors, values
 
 
-def restore(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> None:
+def set_states(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> None:
     """Go on drawing where `capture` was called: on a device of another kind, from a seed made of the CPU's state."""
     version, gauss = values["python"]
     random.setstate((version, tuple(tensors["python"].tolist()), gauss))
@@ -52,13 +52,13 @@ def restore(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.de
     if state is None:  # an earlier dlkit saved those of all CUDA devices, by their index
         state = tensors.get(f"cuda.{device.index or 0}", tensors.get("cuda.0"))
     if state is not None and values.get("device", "cuda").partition(":")[0] == device.type:
-        set_of_device(device, state)
+        set_device_state(device, state)
     else:
         seed = hashlib.sha256(tensors["torch"].numpy().tobytes()).digest()
         _generator_of(device).manual_seed(int.from_bytes(seed[:6], "little"))
 
 
-def moved(values: dict[str, Any], device: torch.device) -> str | None:
+def note_of_move(values: dict[str, Any], device: torch.device) -> str | None:
     """What is to be said about a state that was captured on another device than `device`; None if nothing."""
     before, here = str(values.get("device", _name(device))), _name(device)  # an earlier dlkit did not say where it was
     if before == here:
@@ -71,14 +71,14 @@ def moved(values: dict[str, Any], device: torch.device) -> str | None:
     )
 
 
-def of_device(device: torch.device) -> Tensor:
+def device_state(device: torch.device) -> Tensor:
     """The state of the generator that a device draws from, as bytes on the CPU."""
     if device.type == "cuda":
         return torch.cuda.get_rng_state(device)
     return torch.mps.get_rng_state() if device.type == "mps" else torch.get_rng_state()
 
 
-def set_of_device(device: torch.device, state: Tensor) -> None:
+def set_device_state(device: torch.device, state: Tensor) -> None:
     if device.type == "cuda":
         torch.cuda.set_rng_state(state, device)
     elif device.type == "mps":

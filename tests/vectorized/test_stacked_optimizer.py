@@ -15,7 +15,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
-from dlkit.vectorized.updates import ByGroup, ByKind, Updates
+from dlkit.vectorized.stacked_optimizer import BatchedOptimizer, GroupwiseOptimizer, StackedOptimizer
 
 SHAPES = {"weight": (4, 3), "bias": (4,), "filter": (2, 1, 3, 3), "scale": ()}
 # dlkit's optimizer, torch's, and for each group of runs its options
@@ -53,7 +53,7 @@ def halves(parameters: dict[str, Any]) -> list[dict[str, Any]]:
 NAMES = [["weight", "filter"], ["bias", "scale"]]
 
 
-def updates(way: type[Updates]) -> tuple[dict[str, Tensor], Updates]:
+def updates(way: type[StackedOptimizer]) -> tuple[dict[str, Tensor], StackedOptimizer]:
     parameters = {name: value.requires_grad_() for name, value in drawn(0).items()}
     owners = []
     for kind, _, options in RACE:
@@ -62,7 +62,7 @@ def updates(way: type[Updates]) -> tuple[dict[str, Tensor], Updates]:
     return parameters, way(parameters, GROUPS, owners)
 
 
-def take(parameters: dict[str, Tensor], made: Updates, steps: range) -> None:
+def take(parameters: dict[str, Tensor], made: StackedOptimizer, steps: range) -> None:
     for step in steps:
         for name, gradient in drawn(step + 1).items():
             parameters[name].grad = gradient
@@ -89,16 +89,23 @@ def expected() -> dict[str, Tensor]:
     return whole
 
 
-@pytest.mark.parametrize("way", [ByGroup, ByKind])
-def test_every_run_is_updated_as_by_torch(way: type[Updates]) -> None:
+@pytest.mark.parametrize("way", [GroupwiseOptimizer, BatchedOptimizer])
+def test_every_run_is_updated_as_by_torch(way: type[StackedOptimizer]) -> None:
     parameters, made = updates(way)
     take(parameters, made, range(4))
     for name, value in expected().items():
         torch.testing.assert_close(parameters[name].detach(), value, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize(("before", "after"), [(ByGroup, ByKind), (ByKind, ByGroup), (ByKind, ByKind)])
-def test_either_way_goes_on_from_the_other(before: type[Updates], after: type[Updates]) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (GroupwiseOptimizer, BatchedOptimizer),
+        (BatchedOptimizer, GroupwiseOptimizer),
+        (BatchedOptimizer, BatchedOptimizer),
+    ],
+)
+def test_either_way_goes_on_from_the_other(before: type[StackedOptimizer], after: type[StackedOptimizer]) -> None:
     parameters, made = updates(before)
     take(parameters, made, range(2))
     state = {name: value.clone() for name, value in made.state().items()}
@@ -132,7 +139,7 @@ def test_updates_by_kind_are_few_kernels_and_ask_the_device_for_nothing() -> Non
         for index in range(groups):
             one = {name: value[0].clone().requires_grad_() for name, value in parameters.items()}
             owners.append((Adam(halves(one), lr=0.1 / (index + 1)), NAMES))
-        made = ByKind(parameters, [(index, index + 1) for index in range(groups)], owners)
+        made = BatchedOptimizer(parameters, [(index, index + 1) for index in range(groups)], owners)
         for _ in range(2):
             for value in parameters.values():
                 value.grad = torch.ones_like(value)

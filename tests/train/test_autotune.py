@@ -11,8 +11,8 @@ from torch import nn
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy
 from dlkit.tasks.classification import Classification
-from dlkit.train import plan
-from dlkit.train.settings import Settings
+from dlkit.train import autotune
+from dlkit.train.settings import TrainSettings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 CONVOLVES, DENSE = nn.Conv2d(1, 4, 3), nn.Linear(3, 2)
@@ -32,26 +32,26 @@ BATCH = (torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
     ],
 )
 def test_layout(device: torch.device, model: nn.Module, precision: Any, expected: str) -> None:
-    assert plan.layout(Settings(epochs=1, precision=precision), model, device).channels_last == expected
+    assert autotune.choose_layout(TrainSettings(epochs=1, precision=precision), model, device).channels_last == expected
 
 
 @pytest.mark.parametrize("wanted", ["on", "off"])
 def test_what_is_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch, wanted: Any) -> None:
-    monkeypatch.setattr(plan, "step_seconds", None)  # nothing is measured
-    settings = Settings(epochs=1, channels_last=wanted, precision="bf16", compile="off", cuda_graph="off")
-    assert plan.layout(settings, CONVOLVES, CPU) == settings
+    monkeypatch.setattr(autotune, "step_seconds", None)  # nothing is measured
+    settings = TrainSettings(epochs=1, channels_last=wanted, precision="bf16", compile="off", cuda_graph="off")
+    assert autotune.choose_layout(settings, CONVOLVES, CPU) == settings
     task = Classification(CrossEntropy(), ("a", "b"))
-    assert plan.settle(settings, DENSE, task, BATCH, CPU, 10) == settings
+    assert autotune.resolve_auto(settings, DENSE, task, BATCH, CPU, 10) == settings
 
 
 def settle(
     monkeypatch: pytest.MonkeyPatch, times: dict[str, float], reduced: str | None, steps: int, **settings: Any
-) -> Settings:
-    monkeypatch.setattr(plan, "reduced_precision", lambda device: reduced)
-    monkeypatch.setattr(plan, "step_seconds", lambda m, t, b, d, precisions: {p: times[p] for p in precisions})
-    monkeypatch.setattr(plan, "can_compile", lambda device: True)
+) -> TrainSettings:
+    monkeypatch.setattr("dlkit.train.precision.reduced_precision", lambda device: reduced)
+    monkeypatch.setattr(autotune, "step_seconds", lambda m, t, b, d, precisions: {p: times[p] for p in precisions})
+    monkeypatch.setattr(autotune, "can_compile", lambda device: True)
     task = Classification(CrossEntropy(), ("a", "b"))
-    return plan.settle(Settings(epochs=1, **settings), DENSE, task, BATCH, CPU, steps)
+    return autotune.resolve_auto(TrainSettings(epochs=1, **settings), DENSE, task, BATCH, CPU, steps)
 
 
 def test_a_shorter_format_is_taken_where_it_is_clearly_faster(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +65,7 @@ def test_a_shorter_format_is_taken_where_it_is_clearly_faster(monkeypatch: pytes
 
 def test_a_gpu_chooses_among_float32_tf32_and_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The most exact one that no other clearly beats."""
-    monkeypatch.setattr(plan.machine, "has_tf32", lambda device: True)
+    monkeypatch.setattr("dlkit.train.precision.has_tf32", lambda device: True)
     for times, expected in (
         ((2.0, 1.0, 0.5), "bf16"),
         ((2.0, 1.0, 0.95), "tf32"),
@@ -79,7 +79,7 @@ def test_a_gpu_chooses_among_float32_tf32_and_16_bits(monkeypatch: pytest.Monkey
 
 
 def test_a_format_whose_loss_is_not_finite_is_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "SMALL", 0)
+    monkeypatch.setattr(autotune, "SMALL", 0)
 
     class Overflows(Classification):
         def forward(self, model: nn.Module, batch: Any) -> Any:
@@ -87,26 +87,26 @@ def test_a_format_whose_loss_is_not_finite_is_no_choice(monkeypatch: pytest.Monk
             return loss * (float("inf") if torch.is_autocast_enabled("cpu") else 1), right
 
     task = Overflows(CrossEntropy(), ("a", "b"))
-    assert plan.step_seconds(DENSE, task, BATCH, CPU, ("fp32", "bf16"), enough=0).keys() == {"fp32"}
+    assert autotune.step_seconds(DENSE, task, BATCH, CPU, ("fp32", "bf16"), enough=0).keys() == {"fp32"}
     honest = Classification(CrossEntropy(), ("a", "b"))
-    assert plan.step_seconds(DENSE, honest, BATCH, CPU, ("fp32", "bf16"), enough=0).keys() == {"fp32", "bf16"}
+    assert autotune.step_seconds(DENSE, honest, BATCH, CPU, ("fp32", "bf16"), enough=0).keys() == {"fp32", "bf16"}
 
 
 def test_compiling_has_to_repay_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settle(monkeypatch, {"fp32": 1.0}, None, 100).compile == "off"
     assert settle(monkeypatch, {"fp32": 1.0}, None, 5000).compile == "on"
     assert settle(monkeypatch, {"fp32": 0.001}, None, 5000).compile == "off"
-    monkeypatch.setattr(plan, "can_compile", lambda device: False)
+    monkeypatch.setattr(autotune, "can_compile", lambda device: False)
     task = Classification(CrossEntropy(), ("a", "b"))
     with pytest.raises(RequestError, match="no C\\+\\+ compiler"):
-        plan.settle(Settings(epochs=1, precision="fp32", compile="on"), DENSE, task, BATCH, CPU, 1)
+        autotune.resolve_auto(TrainSettings(epochs=1, precision="fp32", compile="on"), DENSE, task, BATCH, CPU, 1)
 
 
 def test_measuring_leaves_the_model_and_the_generators_alone() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 2))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.get_rng_state()
-    seconds = plan.step_seconds(model, Classification(CrossEntropy(), ("a", "b")), BATCH, CPU, ("fp32", "bf16"))
+    seconds = autotune.step_seconds(model, Classification(CrossEntropy(), ("a", "b")), BATCH, CPU, ("fp32", "bf16"))
     assert seconds.keys() == {"fp32"}  # so small a model is not tried at another precision
     assert seconds["fp32"] > 0
     assert torch.equal(torch.get_rng_state(), state)
@@ -117,13 +117,15 @@ def test_measuring_leaves_the_model_and_the_generators_alone() -> None:
 def test_a_graph_is_taken_where_it_is_clearly_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     task = Classification(CrossEntropy(), ("a", "b"))
     replayed: dict[str, float | None] = {"seconds": 0.1}
-    monkeypatch.setattr(plan, "step_seconds", lambda m, t, b, d, precisions: dict.fromkeys(precisions, 1.0))
-    monkeypatch.setattr(plan, "replay_seconds", lambda *_: replayed["seconds"])
-    monkeypatch.setattr(plan, "can_compile", lambda device: True)
-    monkeypatch.setattr("dlkit.train.machine.feasible", lambda precision, device: precision)
+    monkeypatch.setattr(autotune, "step_seconds", lambda m, t, b, d, precisions: dict.fromkeys(precisions, 1.0))
+    monkeypatch.setattr(autotune, "replay_seconds", lambda *_: replayed["seconds"])
+    monkeypatch.setattr(autotune, "can_compile", lambda device: True)
+    monkeypatch.setattr("dlkit.train.autotune.supported_precision", lambda precision, device: precision)
 
     def settled(steps: int, **settings: Any) -> tuple[str, str]:
-        made = plan.settle(Settings(epochs=1, precision="fp32", **settings), DENSE, task, BATCH, CUDA, steps)
+        made = autotune.resolve_auto(
+            TrainSettings(epochs=1, precision="fp32", **settings), DENSE, task, BATCH, CUDA, steps
+        )
         return made.cuda_graph, made.compile
 
     assert settled(250) == ("on", "off")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.nn.dropout import Dropout
-from dlkit.vectorized import recorded
+from dlkit.vectorized import graph_replay
 from dlkit.vectorized.dropout_masks import DropoutMasks
-from dlkit.vectorized.recorded import Recorded
+from dlkit.vectorized.graph_replay import GraphReplay
 
 
 class Graph:
@@ -53,7 +53,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
 CUDA = torch.device("cuda")
 
 
-class Recalled(Recorded):
+class Recalled(GraphReplay):
     """Lets a graph that was recorded know what it is to call."""
 
     def _record(self, key: Any, inputs: tuple[Tensor, ...], noise: Any) -> None:
@@ -96,10 +96,10 @@ def test_what_cannot_be_recorded_is_called_and_the_reason_is_kept(
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)
     total = torch.zeros(())
-    add = Recorded(lambda x: total.add_(x.sum()), CUDA)
-    for _ in range(recorded.WARM_UP + 3):
+    add = GraphReplay(lambda x: total.add_(x.sum()), CUDA)
+    for _ in range(graph_replay.WARM_UP + 3):
         add(torch.ones(1))
-    assert total.item() == recorded.WARM_UP + 3
+    assert total.item() == graph_replay.WARM_UP + 3
     assert add.obstacle == "operation not permitted when stream is capturing"
 
 
@@ -108,9 +108,9 @@ def test_memory_that_is_used_up_is_no_such_reason(graphs: list[Graph], monkeypat
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
     monkeypatch.setattr(torch.cuda, "graph", refuse)
-    add = Recorded(lambda x: None, CUDA)
+    add = GraphReplay(lambda x: None, CUDA)
     with pytest.raises(torch.OutOfMemoryError):
-        for _ in range(recorded.WARM_UP):
+        for _ in range(graph_replay.WARM_UP):
             add(torch.ones(1))
 
 
@@ -118,16 +118,16 @@ def test_masks_are_drawn_anew_for_every_play_as_they_would_be_without(
     graphs: list[Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[Tensor]] = []
-    monkeypatch.setattr("dlkit.train.random_state.of_device", lambda device: torch.get_rng_state())
-    monkeypatch.setattr("dlkit.train.random_state.set_of_device", lambda device, state: torch.set_rng_state(state))
-    for way in (Recalled, Recorded):
+    monkeypatch.setattr("dlkit.train.rng.device_state", lambda device: torch.get_rng_state())
+    monkeypatch.setattr("dlkit.train.rng.set_device_state", lambda device, state: torch.set_rng_state(state))
+    for way in (Recalled, GraphReplay):
         model = nn.Sequential(Dropout(0.5), Dropout(0.2)).train()
         states = [torch.Generator().manual_seed(seed).get_state() for seed in (1, 2)]
         masks = DropoutMasks(model, states, torch.device("cpu"))
         masks.seed = torch.tensor(1)
         out = torch.zeros(6)
         step = way(lambda x, model=model, out=out: out.copy_(model(x)), CUDA, masks)  # pyright: ignore
-        if way is Recorded:
+        if way is GraphReplay:
             step.device = torch.device("cpu")
         seen.append([])
         for _ in range(8):
@@ -150,7 +150,7 @@ def test_a_graph_on_cuda_gives_what_calls_give() -> None:
         w.grad = None
 
     results: list[Tensor] = []
-    for way in (Recorded(step, torch.device("cuda")), step):
+    for way in (GraphReplay(step, torch.device("cuda")), step):
         w.detach().fill_(1.0)
         for call in range(8):
             way(x * (call + 1))

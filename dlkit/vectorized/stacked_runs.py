@@ -32,14 +32,14 @@ from dlkit.train.training import Training
 from dlkit.vectorized import convolution
 from dlkit.vectorized.dropout_masks import DropoutMasks
 from dlkit.vectorized.evaluation import StackEvaluation
-from dlkit.vectorized.recorded import Recorded
-from dlkit.vectorized.updates import ByGroup, ByKind
+from dlkit.vectorized.graph_replay import GraphReplay
+from dlkit.vectorized.stacked_optimizer import BatchedOptimizer, GroupwiseOptimizer
 
 Batch = tuple[Tensor, ...]  # inputs and targets first
 
 
 @dataclass
-class Members:
+class StackMembers:
     """The runs of a stack, sorted by optimizer and its options.
 
     Args:
@@ -97,17 +97,17 @@ class _Bound:
         return list(self._parameters.values())
 
 
-class Stack:
+class StackedRuns:
     """All runs of a stack, trained at once. The trainings that it is made of stay as they are."""
 
-    def __init__(self, members: Members) -> None:
+    def __init__(self, members: StackMembers) -> None:
         self.members = members
         self.first = first = members.of_seeds[0]
         self.task, self.device, self.autocast = first.task, first.device, first.autocast
         self.model = copy.deepcopy(first.model)
         on_cuda = self.device.type == "cuda"
         if on_cuda:
-            convolution.for_stacks(self.model)
+            convolution.use_batched_convolutions(self.model)
         self.seeds = torch.tensor(list(members.seeds), device=self.device)  # (R,)
         of_seeds, buffers = stack_module_state([training.model for training in members.of_seeds])  # (S, ...)
         self.parameters = {name: value.detach().index_select(0, self.seeds) for name, value in of_seeds.items()}
@@ -118,13 +118,13 @@ class Stack:
         self.taken = 0  # steps
         self._lay_out()
         owners = [_owner(training) for training in members.of_groups]
-        self.updates = (ByKind if on_cuda else ByGroup)(self.parameters, members.groups, owners)
+        self.updates = (BatchedOptimizer if on_cuda else GroupwiseOptimizer)(self.parameters, members.groups, owners)
         runs = len(members.seeds)
         self.losses = torch.zeros(runs, device=self.device)  # of the last step
         # sums of losses since they were last told, and over how many samples of each run
         self.summed, self.since = torch.zeros(runs, device=self.device), 0
         self.finite = torch.ones(runs, dtype=torch.bool, device=self.device)
-        self.stepped = Recorded(self._step, self.device, self.masks)
+        self.stepped = GraphReplay(self._step, self.device, self.masks)
         self.evaluation = StackEvaluation(self)
 
     def _lay_out(self) -> None:
@@ -191,7 +191,7 @@ class Stack:
         return self.losses.clone()
 
     def _step(self, *batch: Tensor) -> None:
-        with cpu_matmul.for_stacks(self.device):
+        with cpu_matmul.fast_batched_matmul(self.device):
             losses = self._losses(self.parameters, self.buffers, self.seeds, self.of_runs(batch, self.seeds))  # (R,)
             losses.sum().backward()
         self._clip()

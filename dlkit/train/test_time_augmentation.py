@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.train.settings import Views
+from dlkit.train.settings import TestViews
 
 
-def logits(model: nn.Module, images: Tensor, views: Views) -> Tensor:
+def averaged_logits(model: nn.Module, images: Tensor, views: TestViews) -> Tensor:
     """Mean logits (N, K) of a model over views of images (N, C, H, W).
 
     Args:

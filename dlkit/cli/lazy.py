@@ -1,0 +1,56 @@
+"""A group of commands, each imported when it is asked for: `dlkit train` never reads the code of `dlkit doctor`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+
+class LazyCommands(Mapping[str, Any]):
+    """Command name -> its command object.
+
+    Args:
+        targets: name -> `module:attribute`, a function that becomes a command or a Typer application.
+        bare: names of the commands that are of use without any arguments; the others then show their help.
+    """
+
+    def __init__(self, targets: Mapping[str, str], bare: frozenset[str] = frozenset()) -> None:
+        self.targets, self.bare = targets, bare
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            module, _, attribute = self.targets[name].partition(":")
+            self._loaded[name] = self._command(name, getattr(import_module(module), attribute))
+        return self._loaded[name]
+
+    def _command(self, name: str, target: Any) -> Any:
+        if isinstance(target, typer.Typer):
+            group: Any = typer.main.get_command(target)
+            group.name = name
+            return group
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        alone.command(name, no_args_is_help=name not in self.bare)(target)
+        return typer.main.get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.targets)
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def lazy_group(commands: LazyCommands) -> type[TyperGroup]:
+    """A class of Typer groups that have these commands."""
+
+    class LazyGroup(TyperGroup):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            held: Any = commands
+            self.commands = held
+
+    return LazyGroup
