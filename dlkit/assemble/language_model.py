@@ -40,7 +40,7 @@ class Reader:
         step: of the checkpoint; None for a Hugging Face directory.
         make: the same model with random weights.
         classes: names of what a classifier tells apart.
-        fresh: parameters that were not there and are random.
+        fresh: parameters of the head that were not there and begin anew.
         ends: tokens that end a text.
     """
 
@@ -58,6 +58,12 @@ class Reader:
     def causal(self) -> bool:
         """Whether it is a GPT."""
         return isinstance(self.model, GPT)
+
+    @property
+    def lacking(self) -> str:
+        """What its directory lacks and nobody trained: nothing, its head, or some of that."""
+        head = {name for name, _ in self.model.named_parameters() if name.startswith("head.")}
+        return f"a head for {self.task}" if head and head <= set(self.fresh) else ", ".join(self.fresh)
 
     def untrained(self, seed: int) -> nn.Module:
         """The same architecture with random weights, on the same device, in evaluation mode."""
@@ -146,7 +152,7 @@ def write_hub(reader: Reader, directory: Path) -> int:
     assert isinstance(model, (GPT, BERT))
     if reader.fresh:
         raise DlkitError(
-            f"{reader.path} has no {', '.join(reader.fresh)}: an export would fill them in at random",
+            f"{reader.path} lacks {', '.join(reader.fresh)}: an export would hold values that nobody trained",
             "train a head first: model.weights=DIR in a recipe",
         )
     config = huggingface_export.config_of(model, reader.classes)
