@@ -11,7 +11,7 @@ from dlkit.errors import DlkitError
 from dlkit.sweep import race_folder
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.finite import require_weights
+from dlkit.train.finite import require_finite_weights
 
 # A kill loses no more than so much of a stack's work; where saving is slow, than so many times what a save takes.
 SECONDS, SAVES = 15.0, 20.0
@@ -50,7 +50,7 @@ class Keep:
             raise DlkitError(f"{path} is of another race", again)
         going_on = saved.tensors["sums"]["finite"]  # (R,)
         weights = {**saved.tensors["parameters"], **saved.tensors["buffers"]}  # (R, ...)
-        require_weights({name: value[going_on] for name, value in weights.items()}, path)
+        require_finite_weights({name: value[going_on] for name, value in weights.items()}, path)
         return saved
 
     def due(self) -> bool:

@@ -149,7 +149,7 @@ def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Monke
     assert not keep.due()
     now[0] = keeping.SECONDS + 1
     assert keep.due()
-    monkeypatch.setattr(keeping.checkpoint, "save", lambda folder, state: now.__setitem__(0, now[0] + 2.0))
+    monkeypatch.setattr(keeping.checkpoint, "save_checkpoint", lambda folder, state: now.__setitem__(0, now[0] + 2.0))
     keep.save(keeping.Checkpoint(3, {}, {}))
     now[0] += keeping.SECONDS + 1  # saving took 2 s
     assert not keep.due()
