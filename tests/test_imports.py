@@ -20,6 +20,7 @@ LEAVES = {
     "tried_import": {"errors", "memory"},
     "memory": {"errors"},
     "plotting": {"errors", "storage"},
+    "strict_json": {"annotations"},
     "storage": {"errors", "lines", "text_input"},
     "text_input": {"annotations", "errors"},
 }
@@ -66,6 +67,10 @@ TORCH_FREE = [
     "processors",
     "progress",
     "text_input",
+    "strict_json",
+    "app.events",
+    "app.resume",
+    "app.train",
     "storage.atomic_file",
     "storage.lock",
     "storage.run_reference",

@@ -7,16 +7,14 @@ that is not finite is null. `--quiet` prints a single value.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dlkit.annotations import is_list, is_mapping
+from dlkit.app.events import Remark
 from dlkit.errors import DlkitError, RecipeError
+from dlkit.strict_json import json_text
 
 
 def escaped(text: str) -> str:
@@ -37,7 +35,7 @@ def write_stderr(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """A plain remark on stderr."""
+    """A remark on stderr, on one line."""
     write_stderr(escaped(text))
 
 
@@ -110,6 +108,11 @@ class Output:
         if not self.quiet:
             note(text)
 
+    def remark(self, remark: Remark) -> None:
+        """A remark on stderr; a routine one goes the way of `say`."""
+        if not (remark.routine and self.quiet):
+            note(remark.text)
+
     def emit(self, record: Mapping[str, Any], value: Any, table: Callable[[], Any]) -> None:
         """Print one result: the record, the value that a script wants of it, or the table for a person."""
         if self.quiet:
@@ -155,20 +158,3 @@ def as_bytes(text: str) -> bytes:
     with contextlib.suppress(UnicodeEncodeError):
         return text.encode("utf-8", "surrogateescape")
     return text.encode("utf-8", "backslashreplace")
-
-
-def json_text(record: Any, indent: int | None = None) -> str:
-    """The record as JSON in any encoding: bytes of a name that are no text are escaped as JSON does."""
-    text = json.dumps(finite(record), indent=indent, ensure_ascii=False, allow_nan=False)
-    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def finite(value: Any) -> Any:
-    """The value with null for each number that JSON cannot hold."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if is_mapping(value):
-        return {str(key): finite(item) for key, item in value.items()}
-    if is_list(value):
-        return [finite(item) for item in value]
-    return value

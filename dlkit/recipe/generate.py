@@ -32,7 +32,7 @@ DEFAULTS: dict[str, Any] = {
 
 def generate() -> dict[str, Any]:
     """The whole schema as plain data."""
-    definitions = {"train": component("dlkit.train.settings:Settings", "how to train")}
+    definitions = {"train": component("dlkit.train.settings:TrainSettings", "how to train")}
     for section, entries in SECTIONS.items():
         for name, entry in entries.items():
             definition = component(entry.target, entry.help, *entry.also)

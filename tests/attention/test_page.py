@@ -1,4 +1,4 @@
-"""The page: weights come back within the stated error, in their share of the page; no token breaks out of its element."""
+"""The page: weights come back within the stated error, in their share of it; no token breaks out of its element."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
+from dlkit.app.train import Started
 from dlkit.cli.train.view import TrainingView
 from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
@@ -88,7 +89,8 @@ def dlkit_loop(model: nn.Module, data: ImageBatches, epochs: int, folder: Path) 
     with RunDirectory(folder) as directory, Path(os.devnull).open("w") as sink:
         directory.open_metrics()
         console = Console(file=sink, force_terminal=True, width=100)
-        view = TrainingView("title", training.total_steps, training.steps_per_epoch, 0, console, print)
+        length = (training.total_steps, training.steps_per_epoch)
+        view = TrainingView(Started(folder, "title", "cpu", "fp32", 1, *length, 0, "samples"), console, print)
         with view:
             for event in fit(training):
                 directory.record(event)

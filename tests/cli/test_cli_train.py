@@ -16,6 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from dlkit.app.train import Started
 from dlkit.cli.train.view import TrainingView
 
 SHORT = ("train.epochs=1",)
@@ -64,7 +65,7 @@ def test_how_far_an_evaluation_is(here: Any, monkeypatch: pytest.MonkeyPatch) ->
 
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=80)
-    view = TrainingView("a run", 10, 5, 0, console, print)
+    view = TrainingView(Started(Path("run"), "a run", "cpu", "fp32", 1, 10, 5, 0, "samples"), console, print)
     with view.follow("evaluating batches", 2000) as advance:
         advance(1500)
         console.print(view.render())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from dlkit.app.train import Started
 from dlkit.cli.narrow import bar, fitted, packed
 from dlkit.cli.train.view import TrainingView
 from dlkit.train.events import Evaluated, StepDone
@@ -77,10 +79,14 @@ def test_facts_stay_whole() -> None:
         assert {"123456/1234567", "10:23:12"} <= set(text.split())
 
 
+def started(steps: int, steps_per_epoch: int) -> Started:
+    return Started(Path("run"), "title", "cpu", "fp32", 1, steps, steps_per_epoch, 0, "samples")
+
+
 @pytest.mark.parametrize("width", [24, 40, 80])
 def test_the_live_view_cuts_no_number(width: int) -> None:
     console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=True)
-    view = TrainingView("title", 1_000_000, 1000, 0, console, lambda text: None)
+    view = TrainingView(started(1_000_000, 1000), console, lambda text: None)
     metrics = {"train/loss": 0.3612, "train/accuracy": 0.8812}
     view.update(StepDone(123_456, 123, 64, 0.000123, metrics))
     view.update(Evaluated(123_456, 123, {"val/loss": 0.4321, "val/accuracy": 0.9012, "val/ece": 0.0123}, True))
@@ -93,7 +99,7 @@ def test_the_last_line_comes_once_with_the_numbers_of_the_end(monkeypatch: pytes
     now = iter(range(0, 10_000, 20))  # every event comes long after the one before
     monkeypatch.setattr("dlkit.cli.train.view.time.monotonic", lambda: float(next(now)))
     lines: list[str] = []
-    view = TrainingView("title", 4, 2, 0, None, lines.append)
+    view = TrainingView(started(4, 2), None, lines.append)
     for step in range(1, 5):
         view.update(StepDone(step, (step - 1) // 2, 8, 0.1, {"train/loss": 1 / step}))
         if step % 2 == 0:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from dlkit.train.scaler import Scaler
 from torch import Tensor
 
 from dlkit import catalog
@@ -17,7 +18,6 @@ from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.errors import DlkitError
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Optimizer
-from dlkit.train.scaler import Scaler
 
 OPTIMIZERS = {name: catalog.resolve(entry.target) for name, entry in catalog.OPTIMIZERS.items()}
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)

@@ -17,6 +17,7 @@ from dlkit.sweep import engine_choice, engines
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, RaceEvent, Trial, grid
 from dlkit.vectorized import stackable
+from dlkit.vectorized.stacked_runs import StackedRuns
 
 OPTIMIZERS = list(stackable_optimizers())
 FIXED = ["train.epochs=null", "train.steps=2", "train.eval_every=2 steps", "train.log_every=2", "train.precision=fp32"]
@@ -97,7 +98,7 @@ def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(contest: Contest
     members = engines.members_of(grid(["sgd"], [1e-9], 3), race_of.training)
     for training in members.of_seeds[1:]:  # one model and one batch for all, so that only the coins differ
         training.model.load_state_dict(members.of_seeds[0].model.state_dict())
-    stack = StackedRuns(members)
+    stack = engines.StackedRuns(members)
     _, (inputs, targets) = next(stack.batches())
     batch = (inputs[:1].expand_as(inputs), targets[:1].expand_as(targets))
     losses = torch.stack([stack.take_step(step, batch) for step in range(3)])
@@ -206,7 +207,7 @@ def test_gradients_are_clipped_run_by_run(contest: ContestOf) -> None:
 def test_gradients_come_as_their_parameters_lie(contest: ContestOf) -> None:
     """So that none of them is copied, and the optimizers' kernels take them."""
     race_of = contest("model.norm=batch")
-    stack = StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = engines.StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     _, batch = next(stack.batches())
     batches_seen = [value for name, value in stack.buffers.items() if name.endswith("num_batches_tracked")]
     assert not any(int(value.sum()) for value in batches_seen)  # looking at a gradient has left no trace

@@ -91,7 +91,7 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
     race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
-    stack = StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    stack = engines.StackedRuns(engines.members_of(grid(OPTIMIZERS, [1e-2], 2), race_of.training))
     batches = stack.batches()
     for _ in range(2):
         stack.take_step(*next(batches))
@@ -161,7 +161,7 @@ def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pyt
 
 def test_an_engine_that_does_not_fit_is_not_chosen(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
     race_of = contest(optimizers=["sgd"])
-    monkeypatch.setattr(engine_choice, "Stack", Narrow)
+    monkeypatch.setattr(engine_choice, "StackedRuns", Narrow)
     choice = engine_choice.fastest(grid(["sgd"], [1e-2], 4), race_of.training, 1, shortest=0)
     assert (choice.engine, choice.size, set(choice.estimates)) == ("loop", None, {"loop"})
 

@@ -7,9 +7,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.cli.console import Output, finite, note
+from dlkit.cli.console import Output, note
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
+from dlkit.strict_json import finite
 from dlkit.sweep.race_folder import PAGE, SUMMARY
 from dlkit.sweep.trials import Outcome
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dlkit import recipe
-from dlkit.cli.console import Output, json_text
+from dlkit.cli.console import Output
 from dlkit.cli.doctor import view
 from dlkit.cli.options import DataDir, Device, Json, Quiet
 from dlkit.doctor.registry import ALL, BENCHMARKS, CHECKS, Entry
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import require_target, write_text
+from dlkit.strict_json import json_text
 
 if TYPE_CHECKING:
     from dlkit.doctor.finding import Examined

@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.cli.console import Output, json_text
+from dlkit.cli.console import Output
 from dlkit.cli.entropy import view
 from dlkit.cli.entropy.code import coded
 from dlkit.errors import RequestError
+from dlkit.strict_json import json_text
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
+from dlkit.app.train import Started
 from dlkit.cli.narrow import bar, packed
 from dlkit.train.events import Evaluated, Event, StepDone
 
@@ -40,28 +41,16 @@ class TrainingView:
     """Follows the events of a run. Taking an event in costs next to nothing; drawing happens a few times a second.
 
     Args:
-        title: first line.
-        total_steps: of the whole run.
-        steps_per_epoch: to tell epochs.
-        first_step: where the run starts or goes on.
+        run: what is being trained, and how far it goes.
         console: a rich console on stderr that is a terminal, or None for plain lines through `write`.
         write: prints a plain line on stderr.
-        unit: what is counted a second.
     """
 
-    def __init__(
-        self,
-        title: str,
-        total_steps: int,
-        steps_per_epoch: int,
-        first_step: int,
-        console: Any,
-        write: Any,
-        unit: str = "samples",
-    ) -> None:
-        self.title, self.total, self.per_epoch = title, total_steps, steps_per_epoch
-        self.epochs = -(-total_steps // steps_per_epoch)
-        self.first, self.write, self.unit = first_step, write, unit
+    def __init__(self, run: Started, console: Any, write: Callable[[str], None]) -> None:
+        self.title = f"{run.recipe}  {run.device} {run.precision}  {run.parameters:,} parameters  {run.run}"
+        self.total, self.per_epoch = run.total_steps, run.steps_per_epoch
+        self.epochs = -(-self.total // self.per_epoch)
+        self.first, self.unit, self.write = run.first_step, run.unit, write
         self.step: StepDone | None = None
         self.logged: dict[str, float] = {}
         self.losses: list[float] = []

@@ -1,0 +1,276 @@
+"""Train a recipe into a run directory, or go on with a run: `dlkit.train`, and what `dlkit train` shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlkit import recipe as recipes
+from dlkit.app.events import Remark, Work, damaged_remarks, data_remarks
+from dlkit.app.resume import require_run, resumed_recipe
+from dlkit.errors import RequestError
+from dlkit.recipe import Recipe
+from dlkit.strict_json import json_text
+from dlkit.train.events import Checkpointed, Event, Finished
+
+if TYPE_CHECKING:
+    from dlkit.assemble import Built
+    from dlkit.train.checkpoint import Checkpoint
+    from dlkit.train.run_directory import RunDirectory
+    from dlkit.train.training import Training
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Recipe, data and model fit each other; nothing has been written yet. From here on a stop leaves a run behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run directory is there, and the first step comes next.
+
+    `first_step` is 0, or where a run goes on. `unit` is what its speed counts, such as samples.
+    """
+
+    run: Path
+    recipe: str
+    device: str
+    precision: str
+    parameters: int
+    total_steps: int
+    steps_per_epoch: int
+    first_step: int
+    unit: str
+
+
+TrainingEvent = Remark | Prepared | Started | Event
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run whose training has ended, or was stopped and can be resumed. It stands wherever the path of a run does.
+
+    `record` is what summary.json holds, and what `dlkit train` prints.
+    """
+
+    path: Path
+    record: dict[str, Any]
+    total_steps: int
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Of the last evaluation, as `split/metric`."""
+        return self.record["metrics"]
+
+    @property
+    def steps(self) -> int:
+        return self.record["steps"]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether there is more to do: it was asked to stop before its last step."""
+        return self.record["stopped_by"] == "stopped"
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+
+def _never() -> bool:
+    return False
+
+
+def train_recipe(
+    recipe: Recipe | str | Path,
+    *,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "auto",
+    should_stop: Callable[[], bool] = _never,
+) -> Work[TrainingEvent, TrainedRun]:
+    """Train from a recipe.
+
+    The work runs while its events are read: `for event in train(...)`, or `train(...).result()`. To leave the loop, or
+    to close the work, ends it after the step that it is at, with a checkpoint, and `resume=True` goes on there. So does
+    what an interrupt leaves behind, from the last checkpoint on.
+
+    Args:
+        recipe: a loaded one, a shipped recipe's name, a file, or the directory of a run.
+        run_dir: directory of the run; None for the next free `runs/<recipe>-<n>`.
+        resume: go on with the run in `run_dir`, or else with the one that `recipe` names.
+        overwrite: delete an earlier run in `run_dir`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        should_stop: asked after each step; once it is true, the run saves a checkpoint and stops.
+
+    Raises:
+        RequestError: the recipe is wrong, or `run_dir` holds something else. A RecipeError has every problem of it.
+        DlkitError: data is missing; while the events are read also what training meets, such as DivergedError.
+    """
+    if resume and overwrite:
+        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
+    path = None if run_dir is None else Path(run_dir)
+    if resume and path is None:
+        path = require_run(recipe.path.parent if isinstance(recipe, Recipe) else Path(recipe))
+    wanted = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
+    remarks: list[str] = []
+    begins = path is None or not resume or not (path / "recipe.yaml").is_file()
+    if path is not None and not begins:
+        wanted, remarks = resumed_recipe(wanted, path)
+    wanted.require_data()
+    wanted.require_weights()
+
+    from dlkit.train import run_directory
+
+    if begins:
+        run_directory.require_new_run(path, overwrite)
+    return Work(_train(wanted, path, begins, overwrite, device, should_stop, remarks))
+
+
+def _train(
+    recipe: Recipe, path: Path | None, begins: bool, overwrite: bool, device: str, should_stop: Callable[[], bool],
+    remarks: list[str],
+) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
+    from dlkit import assemble
+    from dlkit.train import run_directory
+    from dlkit.train.device import pick_device
+
+    yield from map(Remark, remarks)
+    left = False  # whoever reads the events has gone
+    built = assemble.training(recipe, pick_device(device), lambda: left or should_stop())
+    yield Prepared()
+    # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
+    if begins or path is None:
+        path = run_directory.create_run_directory(path, re.sub(r"-\d+$", "", recipe.name), overwrite)
+    with run_directory.RunDirectory(path, recipe.values["train"]["keep_checkpoints"]) as directory:
+        latest = yield from _open_run(built, directory, begins)
+        finished: Finished | None = None
+        events = _recorded(built.training, directory, latest)
+        try:
+            for event in events:
+                yield event
+                if isinstance(event, Finished):
+                    finished = event
+        except GeneratorExit:
+            left = True
+            for _ in events:  # the rest of this step, and a checkpoint
+                pass
+            raise
+        assert finished is not None
+        return (yield from _conclude(built, directory, finished))
+
+
+def _open_run(
+    built: Built, directory: RunDirectory, begins: bool
+) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
+    """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
+    from dlkit.assemble.data import require_same
+    from dlkit.train import environment, rng
+
+    training = built.training
+    latest = None if begins else directory.latest()
+    if latest is not None:
+        require_same(built.dataset, latest.state["data"])
+        directory.open_metrics(latest)
+    if begins:
+        yield from data_remarks(built.dataset.sources)
+        yield from map(Remark, built.remarks)
+        directory.write("recipe.yaml", built.recipe.to_yaml())  # a run that is killed from here on can be resumed
+    elif latest is None:
+        yield Remark(f"{directory.path} has no checkpoint yet: starting at step 0")
+    else:
+        yield Remark(f"going on with {directory.path} at step {latest.step}")
+        if (moved := rng.note_of_move(latest.state["random"], training.device)) is not None:
+            yield Remark(moved)
+    if latest is None:
+        described = environment.describe_environment(training.device, built.dataset.sources)
+        directory.write("environment.json", _pretty({"recipe": built.recipe.name} | described))
+        directory.open_metrics()
+    yield Started(
+        directory.path, built.recipe.name, str(training.device), training.settings.precision, built.parameters,
+        training.total_steps, training.steps_per_epoch, latest.step if latest else 0, training.task.unit,
+    )  # fmt: skip
+    return latest
+
+
+def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | None) -> Generator[Event]:
+    """The events of training, once the run directory holds what they say."""
+    from dlkit.train.loop import fit
+
+    writer = _tensorboard(directory.path, latest.step if latest else 0) if training.settings.tensorboard else None
+    for event in fit(training, directory, latest):
+        directory.record(event)
+        if isinstance(event, Checkpointed):
+            directory.note_damaged(_damaged(training))
+        if writer is not None:
+            writer(event)
+        yield event
+
+
+def _conclude(built: Built, directory: RunDirectory, finished: Finished) -> Generator[TrainingEvent, None, TrainedRun]:
+    """Write the summary and the curves. Raises NotFiniteError, after that, if a metric is not finite."""
+    from dlkit.train import run_directory, run_plots
+    from dlkit.train.finite import require_finite_metrics
+
+    damaged = _damaged(built.training)
+    count = directory.note_damaged(damaged)
+    yield from damaged_remarks(damaged, f"all {count} of them: {directory.path / run_directory.DAMAGED}")
+    record = _record(built, directory, finished) | ({"damaged": count} if count else {})
+    run = TrainedRun(directory.path, record, built.training.total_steps)
+    if run.stopped:
+        return run
+    if finished.skipped:
+        yield Remark(f"left out {finished.skipped} of {finished.step} steps: their loss or gradient was not finite")
+    if finished.compiled and finished.compiled[0] > finished.compiled[1]:
+        graphs, shapes = finished.compiled
+        yield Remark(f"compiled {graphs} graphs for {shapes} shapes of batches: one each would have done")
+    # measures that make no sense here, or else what of the data was not taken
+    left_out = getattr(built.dataset, "left_out", {}) or built.dataset.sources.get("left_out")
+    record |= {"left_out": left_out} if left_out else {}
+    directory.write("summary.json", _pretty(record))
+    run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
+    require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
+    return run
+
+
+def _damaged(training: Training) -> dict[str, str]:
+    """Images that were left out since this process began: name -> why."""
+    found: dict[str, str] = {}
+    for batches in (training.batches, *training.evaluations.values()):
+        found |= getattr(batches, "damaged", {})
+    return found
+
+
+def _pretty(record: dict[str, Any]) -> str:
+    return json_text(record, indent=1) + "\n"
+
+
+def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
+    return {
+        "run": str(directory.path),
+        "recipe": built.recipe.name,
+        "task": built.recipe.values["task"],
+        "steps": finished.step,
+        "epochs": round(finished.epochs, 4),
+        "seconds": round(finished.seconds, 3),
+        "device": str(built.training.device),
+        "precision": built.training.settings.precision,
+        "parameters": built.parameters,
+        "metrics": finished.metrics,
+        "checkpoint": str(directory.checkpoints / "last"),
+        "seed": built.recipe.values["seed"],
+        "stopped_by": finished.reason,
+        **({"skipped_steps": finished.skipped} if finished.skipped else {}),
+        **({"warm_up_seconds": round(finished.warm_up, 3)} if finished.warm_up else {}),
+        **({"compiled": dict(zip(("graphs", "shapes"), finished.compiled, strict=True))} if finished.compiled else {}),
+        "sources": built.dataset.sources,
+    }
+
+
+def _tensorboard(path: Path, step: int) -> Callable[[Event], None]:
+    from dlkit.train.run_directory import TENSORBOARD
+    from dlkit.train.tensorboard import event_writer
+
+    return event_writer(path / TENSORBOARD, step)

@@ -1,0 +1,27 @@
+"""Records as JSON that every parser takes: a number that is not finite is null, and the text is valid Unicode."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from dlkit.annotations import is_list, is_mapping
+
+
+def json_text(record: Any, indent: int | None = None) -> str:
+    """The record as JSON. Bytes of a file's name that are no text become escapes."""
+    text = json.dumps(finite(record), indent=indent, ensure_ascii=False, allow_nan=False)
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def finite(value: Any) -> Any:
+    """The value with null for each number that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if is_mapping(value):
+        return {str(key): finite(item) for key, item in value.items()}
+    if is_list(value):
+        return [finite(item) for item in value]
+    return value
