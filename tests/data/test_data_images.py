@@ -219,6 +219,7 @@ def test_formats(suffix: str, tmp_path: Path) -> None:
         ("RGBA", (0, 0, 0, 127), "png", [128, 128, 128], [128]),
         ("I;16", 128 * 256, "png", [128, 128, 128], [128]),
         ("CMYK", (0, 255, 255, 0), "tif", [255, 0, 0], [76]),
+        ("LAB", (127, 128, 128), "tif", [118, 118, 118], [118]),  # L* = 100 * 127 / 255
     ],
 )
 def test_modes(mode: str, colour: object, suffix: str, rgb: list[int], grey: list[int], tmp_path: Path) -> None:
