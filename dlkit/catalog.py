@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,30 @@ class Entry:
     download: str = ""
 
 
+@dataclass(frozen=True)
+class TaskEntry:
+    """One task.
+
+    Args:
+        target: what reads its data, as `module:attribute`; see `dlkit.tasks.task_data.TaskData`.
+        help: one line.
+        inputs: of its models: only recipes on text have a tokenizer.
+    """
+
+    target: str
+    help: str
+    inputs: Literal["images", "rows", "text"]
+
+
 _IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
 _STREAMED = ("dlkit.data.images.streaming:StreamedImages",)
 _ROW_BATCHES = ("dlkit.data.batches:Batches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
-_WEIGHTS = ("dlkit.pretrained.vision:pretrained",)
+_WEIGHTS = ("dlkit.pretrained.vision:load_pretrained",)
 _IMAGES = ("image-classification",)
 _ROWS = ("tabular-classification",)
 _WINDOWS = ("dlkit.data.text.windows:TokenWindows", "dlkit.data.text.windows:MaskedWindows")
-_PRETRAINED = ("dlkit.pretrained.huggingface:pretrained",)
+_PRETRAINED = ("dlkit.pretrained.huggingface:LanguageStart",)
 _RUNNING_TEXT = ("causal-lm", "masked-lm")
 _CAUSAL = ("causal-lm",)
 _TEXTS = ("text-classification",)
@@ -205,9 +220,6 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "schedule": SCHEDULES,
 }
 
-# Tasks whose inputs are tokens: only their recipes have a tokenizer.
-TEXT_TASKS = ("text-classification", "causal-lm", "masked-lm")
-
 # Where the hub keeps the models whose bare names people know.
 HUB_NAMES = {
     "gpt2": "openai-community/gpt2",
@@ -224,11 +236,13 @@ HUB_NAMES = {
 }
 
 TASKS = {
-    "image-classification": "one label an image",
-    "tabular-classification": "one label a row of numbers",
-    "text-classification": "one label a text or a pair of texts",
-    "causal-lm": "the next token of a text",
-    "masked-lm": "the masked tokens of a text",
+    "image-classification": TaskEntry("dlkit.tasks.array_data:image_data", "one label an image", "images"),
+    "tabular-classification": TaskEntry("dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows"),
+    "text-classification": TaskEntry(
+        "dlkit.tasks.labelled_text_data:LabelledTextData", "one label a text or a pair of texts", "text"
+    ),
+    "causal-lm": TaskEntry("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
+    "masked-lm": TaskEntry("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),
 }
 
 

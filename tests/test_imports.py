@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "dlkit"
 # Small modules on which everything may rest, and what each of them rests on.
 LEAVES = {
     "errors": set[str](),
+    "finite": {"errors"},
     "annotations": set[str](),
     "lines": set[str](),
     "processors": set[str](),
@@ -35,20 +36,20 @@ MAY = {
     "losses": {"kernels"},
     "optim": set[str](),
     "data": {"metrics"},
-    "metrics": {"train"},
+    "metrics": set[str](),
     "models": {"nn"},
-    "lm": {"nn", "models", "kernels"},
-    "pretrained": {"nn", "models", "train"},  # of train, checkpoints and checks of numbers: a run as weights, verified
-    "train": {"nn", "kernels", "tasks"},
-    "tasks": {"train", "metrics", "kernels", "data"},
+    "lm": {*RECIPE, "nn", "models", "kernels", "data", "train", "pretrained", "tasks"},
+    "pretrained": {"nn", "models", "data", "train"},  # of train, checkpoints: a run as weights, verified
+    "train": {"nn", "kernels"},
+    "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "train", "pretrained"},
     "vectorized": {"nn", "kernels", "train", "tasks"},
     "sweep": {"train", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "train"},
-    "assemble": {*RECIPE, "nn", "models", "pretrained", "losses", "optim", "data", "train", "tasks"},
+    "assemble": {*RECIPE, "train", "tasks"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "train", "tasks", "metrics", "sweep", "vectorized",
-        "attention",
+        "attention", "lm",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "train", "tasks",

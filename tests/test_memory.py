@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from dlkit import memory, recipe
-from dlkit.assemble import weightless
 from dlkit.cli.app import run
 from dlkit.errors import DlkitError
 from dlkit.nn.mlp import MLP
+from dlkit.train import model_size
 
 LIMITED = """
 import resource, sys
@@ -81,12 +81,12 @@ def test_a_model_is_measured_without_being_made() -> None:
         return made[0]
 
     state = torch.random.get_rng_state()
-    weightless.require(build)
+    model_size.require_room_for_model(build)
     assert all(tensor.is_meta for tensor in made[0].state_dict().values())
     assert torch.equal(torch.random.get_rng_state(), state)
     # 8 bytes for a weight and its gradient: (64 + 1 + 10) n + 10 parameters
     with pytest.raises(DlkitError, match=r"needs about 600 TB of memory, .* are free"):
-        weightless.require(lambda: MLP(64, 10, hidden=(10**12,)))
+        model_size.require_room_for_model(lambda: MLP(64, 10, hidden=(10**12,)))
 
 
 @pytest.mark.parametrize(

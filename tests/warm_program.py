@@ -27,7 +27,10 @@ def serve(path: str) -> None:
     import torchvision  # noqa: F401
 
     import dlkit.assemble
-    import dlkit.cli.app  # noqa: F401
+    import dlkit.cli.app
+    import dlkit.tasks.array_data
+    import dlkit.tasks.corpus_data
+    import dlkit.tasks.labelled_text_data  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # who answered is not waited for
     server = socket.socket(socket.AF_UNIX)

@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from dlkit.assemble.language_model import Reader
 from dlkit.attention.ablation import CopiesLoss, ablate_heads, class_logit_loss, masked_token_loss, next_token_loss
 from dlkit.attention.capture import attention_layers
 from dlkit.attention.tokenized_text import TokenizedText
 from dlkit.errors import RequestError
+from dlkit.lm.language_model import LanguageModel
 
 _LOGITS = 1 << 24  # at most so many logits in a batch
 
 
-def ablation_scores(reader: Reader, texts: Sequence[TokenizedText], seed: int) -> dict[str, Any]:
+def ablation_scores(reader: LanguageModel, texts: Sequence[TokenizedText], seed: int) -> dict[str, Any]:
     """`of`: the loss that is measured; `rises`: (L, H), how much it rises without each head, the mean over texts.
 
     Raises:
@@ -36,7 +36,7 @@ def ablation_scores(reader: Reader, texts: Sequence[TokenizedText], seed: int) -
     return {"of": of, "rises": sums / len(texts)}
 
 
-def _loss(reader: Reader, text: TokenizedText, seed: int) -> tuple[str, CopiesLoss]:
+def _loss(reader: LanguageModel, text: TokenizedText, seed: int) -> tuple[str, CopiesLoss]:
     model = reader.model
     device = next(model.parameters()).device
     token_ids, segments = torch.tensor(text.token_ids, device=device), torch.tensor(text.segments, device=device)
@@ -44,7 +44,7 @@ def _loss(reader: Reader, text: TokenizedText, seed: int) -> tuple[str, CopiesLo
         if len(text) < 2:
             raise RequestError("a single token predicts nothing: there is no loss to change", "give a longer text")
         return "loss in nats a token", next_token_loss(model, token_ids)
-    if reader.task == "masked-lm":
+    if not reader.classifies:
         plain = np.flatnonzero(~np.array(text.special))
         wanted = max(1, round(0.15 * len(plain)))
         positions = np.sort(np.random.default_rng(seed).choice(plain, size=wanted, replace=False))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dlkit.app.ablation import ablation_scores
-from dlkit.assemble.language_model import Reader, open_reader
 from dlkit.attention.capture import attention_layers
 from dlkit.attention.flow import MAX_EDGES
 from dlkit.attention.head_scores import HeadScores, score_heads, token_positions
@@ -20,6 +19,7 @@ from dlkit.attention.page import AttentionPage
 from dlkit.attention.request import InspectionRequest, parse_indices, parse_token_range
 from dlkit.attention.tokenized_text import TokenizedText, tokenize_text
 from dlkit.errors import RequestError
+from dlkit.lm.language_model import LanguageModel, open_language_model
 from dlkit.train.device import pick_device
 
 _LOOSE = 1e-3  # a larger reconstruction error is reported
@@ -29,7 +29,7 @@ _LOOSE = 1e-3  # a larger reconstruction error is reported
 class InspectedModel:
     """One model, its texts, and what its attention does on them. `remarks` are for the user."""
 
-    reader: Reader
+    reader: LanguageModel
     texts: list[TokenizedText]
     layers: list[int]
     heads: list[int]
@@ -68,7 +68,7 @@ def inspect_model(
         keep: run the first text once more, to keep its layers for the attention matrices.
     """
     device = pick_device(request.device)
-    reader = open_reader(reference, device, checkpoint)
+    reader = open_language_model(reference, device, checkpoint)
     attention = attention_layers(reader.model)
     layers = parse_indices("--layers", request.layers, len(attention))
     heads = parse_indices("--heads", request.heads, attention[0].heads)
@@ -106,7 +106,7 @@ def inspect_model(
 
 
 def _tokenized(
-    reader: Reader, request: InspectionRequest, text: str, index: int, context: int, alone: bool
+    reader: LanguageModel, request: InspectionRequest, text: str, index: int, context: int, alone: bool
 ) -> TokenizedText:
     try:
         return tokenize_text(reader.tokenizer, text, context, causal=reader.causal, pair=request.pair, cut=request.cut)
@@ -114,7 +114,7 @@ def _tokenized(
         raise error if alone else RequestError(f"text {index + 1}: {error.message}", error.hint) from error
 
 
-def _kept(reader: Reader, request: InspectionRequest, text: TokenizedText, remarks: list[str]) -> TextInspection:
+def _kept(reader: LanguageModel, request: InspectionRequest, text: TokenizedText, remarks: list[str]) -> TextInspection:
     """The inspection of a single text with its layers kept, and with its target token traced for --stack."""
     target = None
     if request.stack:

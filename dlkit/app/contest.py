@@ -15,13 +15,11 @@ from multiprocessing.synchronize import Event
 
 import torch
 
-from dlkit import assemble
-from dlkit.assemble.data import load_data
-from dlkit.assemble.language import LanguageData
-from dlkit.data.dataset import Dataset
+from dlkit.assemble import assemble_training
 from dlkit.recipe import Recipe
 from dlkit.sweep import engines
 from dlkit.sweep.trials import Outcome, RaceEvent, Trial
+from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.train.device import pick_device
 from dlkit.train.training import Training
 
@@ -45,7 +43,7 @@ class Contest:
     should_stop: Callable[[], bool] = _go_on
 
     @functools.cached_property
-    def dataset(self) -> Dataset | LanguageData:
+    def dataset(self) -> TaskData:
         return load_data(next(iter(self.recipes.values())))
 
     def training(self, trial: Trial) -> Training:
@@ -57,7 +55,7 @@ class Contest:
             "seed": trial.seed,
         }
         changed = Recipe(recipe.name, recipe.path, values)
-        return assemble.training(changed, self.device, self.should_stop, self.dataset).training
+        return assemble_training(changed, self.device, self.should_stop, self.dataset).training
 
     def workers(self, trials: list[Trial], processes: int) -> Iterator[RaceEvent]:
         """Run the trials in processes of one thread, as they finish."""

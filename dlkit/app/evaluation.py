@@ -12,17 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit import assemble
-from dlkit.assemble import weightless
-from dlkit.assemble.data import default_split, extent, load_data
-from dlkit.assemble.language import LanguageData
-from dlkit.data.dataset import Dataset
+from dlkit.assemble import build_task, untrained_model
+from dlkit.finite import require_finite_metrics, require_finite_weights
 from dlkit.recipe import Recipe
 from dlkit.tasks.classification import per_class
+from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.train import checkpoint
 from dlkit.train.device import choose_kernels
 from dlkit.train.evaluate import evaluate_model, with_progress
-from dlkit.train.finite import require_finite_metrics, require_finite_weights
 from dlkit.train.precision import autocast, set_matmul_precision, supported_precision
 from dlkit.train.settings import TestViews, TrainSettings
 from dlkit.train.weights import load_weights
@@ -33,7 +30,7 @@ class Trained:
     """A model with the weights of a checkpoint, and the data of its recipe, treated as in training."""
 
     model: nn.Module
-    dataset: Dataset | LanguageData
+    dataset: TaskData
     settings: TrainSettings
     step: int
 
@@ -45,15 +42,14 @@ def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, wh
         recipe: of the run, perhaps with other data.
         checkpoint_path: the checkpoint.
         device: for the model.
-        whole: whether nothing is held out of the data, as `assemble.data.measured` decides.
+        whole: whether nothing is held out of the data, as `measured_data.measured` decides.
 
     Raises:
         DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
     """
     saved = checkpoint.load_checkpoint(checkpoint_path, files=("model", "ema"))
     dataset = load_data(recipe, saved.state["data"], whole)
-    weightless.require(functools.partial(assemble.architecture, recipe, dataset))
-    model = assemble.build_model(recipe, dataset)
+    model = untrained_model(recipe, dataset)
     require_finite_weights(saved.weights, checkpoint_path)
     load_weights(model, saved.weights)
     model = model.to(device)
@@ -103,9 +99,9 @@ def evaluate_trained(
     """
     model, dataset, settings = found.model, found.dataset, found.settings
     channels_last = settings.channels_last == "on"
-    split = split or default_split(dataset)
-    batches = assemble.split_batches(recipe, dataset, split, device, False, channels_last)
-    task = assemble.build_task(recipe, dataset, views)
+    split = split or dataset.default_split
+    batches = dataset.batches(recipe, split, device, False, channels_last)
+    task = build_task(recipe, dataset, views)
     meter = task.meter(device)
     started = time.perf_counter()
     evaluate_model(model, with_progress(batches), meter, functools.partial(autocast, settings.precision, device))
@@ -125,7 +121,7 @@ def evaluate_trained(
         rows,
         confusion,
         damaged,
-        extent(dataset, split),
-        dataset.left_out if isinstance(dataset, LanguageData) else {},
+        dataset.extent(split),
+        dataset.left_out,
         settings.precision,
     )

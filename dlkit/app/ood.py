@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit import assemble
 from dlkit.app.evaluation import Trained
-from dlkit.assemble.data import default_split, extent
 from dlkit.catalog import SECTIONS, resolve
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.images import ood_sources
@@ -24,6 +22,8 @@ from dlkit.data.images.encoded import Files, Pixels
 from dlkit.errors import RequestError
 from dlkit.metrics import ood
 from dlkit.recipe import Recipe
+from dlkit.tasks.array_data import ArrayData
+from dlkit.tasks.ood_scores import ScoreMeter
 from dlkit.train.evaluate import evaluate_model, with_progress
 from dlkit.train.precision import autocast
 from dlkit.train.settings import TestViews
@@ -35,7 +35,7 @@ MOST_NOISE = 10_000  # images of noise, at most
 @dataclass
 class Other:
     """Data that the model was not trained on, in the form that it takes: `source` as it was asked for, and as
-    `assemble.data.extent` has it."""
+    `TaskData.extent` has it."""
 
     source: str
     split: str
@@ -71,10 +71,10 @@ def read_sources(recipe: Recipe, found: Trained, split: str | None, sources: Seq
         RequestError: the run is not about images, or there is no such class or split.
         DlkitError: what the readers of data raise.
     """
-    inside = found.dataset
-    if not isinstance(inside, Dataset) or len(inside.input_shape) != 3:
-        raise RequestError(f"--ood is about images, and {inside.name} has none", "leave --ood out")
-    assemble.require_split(inside, split := split or default_split(inside))
+    inside = found.dataset.images
+    if inside is None:
+        raise RequestError(f"--ood is about images, and {found.dataset.name} has none", "leave --ood out")
+    found.dataset.require_split(split := split or found.dataset.default_split)
     count = min(len(inside.splits[split].targets), MOST_NOISE)
     white = WHITE.get(recipe.values["data"]["name"], 255)
     streamed = not isinstance(inside.splits[split].inputs, Tensor)
@@ -105,15 +105,15 @@ def detection(
     views: TestViews | None = None,
 ) -> tuple[dict[str, Tensor], list[Outside]]:
     """Scores of a split of the run's data, and of `others`, which `read` read. `views` stands for its test_views."""
-    dataset: Any = found.dataset
+    dataset: Any = found.dataset.images
     seen: TestViews = views or found.settings.test_views
     last = found.settings.channels_last == "on"
 
-    def scored(data: Dataset, name: str) -> tuple[ood.ScoreMeter, float, dict[str, str]]:
-        batches = assemble.split_batches(recipe, data, name, device, False, last)
+    def scored(data: Dataset, name: str) -> tuple[ScoreMeter, float, dict[str, str]]:
+        batches = ArrayData(data).batches(recipe, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
-        meter = evaluate_model(found.model, with_progress(batches), ood.ScoreMeter(seen), precision)
+        meter = evaluate_model(found.model, with_progress(batches), ScoreMeter(seen), precision)
         return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
     inside = scored(dataset, split)[0].scores()
@@ -147,8 +147,9 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
         return ood_sources.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
     kind, _, place = source.partition(":")
     dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
-    split = default_split(dataset)
-    images, described = dataset.splits[split].inputs, extent(dataset, split)
+    data = ArrayData(dataset)
+    split = data.default_split
+    images, described = dataset.splits[split].inputs, data.extent(split)
     if place:
         images = images[_of_classes(dataset, split, place.split(","))]
         described["rows"] = f"{len(images)} of {sum(len(part.targets) for part in dataset.splits.values())}"

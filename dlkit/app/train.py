@@ -17,7 +17,7 @@ from dlkit.strict_json import json_text
 from dlkit.train.events import Checkpointed, Event, Finished
 
 if TYPE_CHECKING:
-    from dlkit.assemble import Built
+    from dlkit.assemble import Assembled
     from dlkit.train.checkpoint import Checkpoint
     from dlkit.train.run_directory import RunDirectory
     from dlkit.train.training import Training
@@ -133,13 +133,13 @@ def _train(
     recipe: Recipe, path: Path | None, begins: bool, overwrite: bool, device: str, should_stop: Callable[[], bool],
     remarks: list[str],
 ) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
-    from dlkit import assemble
+    from dlkit.assemble import assemble_training
     from dlkit.train import run_directory
     from dlkit.train.device import pick_device
 
     yield from map(Remark, remarks)
     left = False  # whoever reads the events has gone
-    built = assemble.training(recipe, pick_device(device), lambda: left or should_stop())
+    built = assemble_training(recipe, pick_device(device), lambda: left or should_stop())
     yield Prepared()
     # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
     if begins or path is None:
@@ -163,16 +163,15 @@ def _train(
 
 
 def _open_run(
-    built: Built, directory: RunDirectory, begins: bool
+    built: Assembled, directory: RunDirectory, begins: bool
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
-    from dlkit.assemble.data import require_same
     from dlkit.train import environment, rng
 
     training = built.training
     latest = None if begins else directory.latest()
     if latest is not None:
-        require_same(built.dataset, latest.state["data"])
+        built.dataset.require_same(latest.state["data"])
         directory.open_metrics(latest)
     if begins:
         yield from data_remarks(built.dataset.sources)
@@ -209,10 +208,12 @@ def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | 
         yield event
 
 
-def _conclude(built: Built, directory: RunDirectory, finished: Finished) -> Generator[TrainingEvent, None, TrainedRun]:
+def _conclude(
+    built: Assembled, directory: RunDirectory, finished: Finished
+) -> Generator[TrainingEvent, None, TrainedRun]:
     """Write the summary and the curves. Raises NotFiniteError, after that, if a metric is not finite."""
+    from dlkit.finite import require_finite_metrics
     from dlkit.train import run_directory, run_plots
-    from dlkit.train.finite import require_finite_metrics
 
     damaged = _damaged(built.training)
     count = directory.note_damaged(damaged)
@@ -247,7 +248,7 @@ def _pretty(record: dict[str, Any]) -> str:
     return json_text(record, indent=1) + "\n"
 
 
-def _record(built: Built, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
+def _record(built: Assembled, directory: RunDirectory, finished: Finished) -> dict[str, Any]:
     return {
         "run": str(directory.path),
         "recipe": built.recipe.name,

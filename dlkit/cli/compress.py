@@ -120,9 +120,9 @@ def settings(
     run_reference.require(model)
     import torch
 
-    from dlkit.assemble.language_model import open_reader
     from dlkit.compression import environment
     from dlkit.compression.language import LanguageCodec
+    from dlkit.lm.language_model import open_language_model
     from dlkit.train.device import pick_device
 
     if recorded and recorded["device"] == "cuda" and not torch.cuda.is_available():
@@ -130,8 +130,8 @@ def settings(
             f"the file was coded on a GPU ({recorded['processor']}), whose sums no other processor makes",
             "decompress it on a machine with the same GPU; `compress --device cpu` makes files for CPUs",
         )
-    reader = open_reader(model, pick_device(recorded["device"] if recorded else device))
-    if reader.task != "causal-lm":
+    reader = open_language_model(model, pick_device(recorded["device"] if recorded else device))
+    if not reader.causal:
         raise RequestError(f"{reader.path} is a model for {reader.task}, which predicts no next token", "give a GPT")
     count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), cores())
     codec = LanguageCodec(cast(Any, reader.model), reader.tokenizer, count, streams, str(reader.path))

@@ -37,9 +37,9 @@ def export_command(
     run_reference.require(run)
     import torch
 
-    from dlkit.assemble.language_model import open_reader, write_hub
+    from dlkit.lm.language_model import open_language_model, write_hub
 
-    reader = open_reader(run, torch.device("cpu"), checkpoint)
+    reader = open_language_model(run, torch.device("cpu"), checkpoint)
     size = write_hub(reader, directory)
     record = {"run": str(reader.path), "path": str(directory), "bytes": size, "task": reader.task}
     Output(as_json, quiet).emit(record, record["path"], lambda: f"{directory}  {size:,} bytes")

@@ -20,8 +20,8 @@ from dlkit.lines import lines
 from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
-    from dlkit.assemble.language_model import Reader
     from dlkit.lm.generation import Sampling, TextStream
+    from dlkit.lm.language_model import LanguageModel
 
 _MOST_BYTES = 1 << 26  # of prompts
 _LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
@@ -75,14 +75,14 @@ def generate_command(
 
     run_reference.require(run)
 
-    from dlkit.assemble.language_model import open_reader, weights_format
     from dlkit.lm.generation import Sampling
+    from dlkit.lm.language_model import open_language_model, weights_format
     from dlkit.train.device import pick_device
 
     sampling = Sampling(temperature, top_k, top_p)
     where = pick_device(device)
-    reader = open_reader(run, where, checkpoint)
-    if reader.task != "causal-lm":
+    reader = open_language_model(run, where, checkpoint)
+    if not reader.causal:
         raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")
     precision = weights_format(reader, where)
     if precision == "bf16":
@@ -105,7 +105,7 @@ def _prompts() -> list[str]:
 
 
 def _sample(
-    reader: Reader,
+    reader: LanguageModel,
     prompts: list[str],
     n: int,
     most: int,
@@ -150,7 +150,7 @@ def _sample(
             }
 
 
-def _encoded(reader: Reader, prompts: list[str]) -> list[list[int]]:
+def _encoded(reader: LanguageModel, prompts: list[str]) -> list[list[int]]:
     """The tokens of each prompt that the model sees."""
     tokenizer = reader.tokenizer
     before = [] if tokenizer.separator is None else [tokenizer.separator]
@@ -170,7 +170,7 @@ def _encoded(reader: Reader, prompts: list[str]) -> list[list[int]]:
 
 
 def _batch(
-    reader: Reader,
+    reader: LanguageModel,
     encoded: list[list[int]],
     most: int,
     sampling: Sampling,

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from dlkit import assemble
 from dlkit import recipe as recipes
+from dlkit.assemble import assemble_training
 from dlkit.data import store
 from dlkit.data.dataset import Dataset
 from dlkit.data.images.cifar import cifar10
@@ -23,6 +23,7 @@ from dlkit.doctor.clock import wait
 from dlkit.doctor.finding import Finding, judged, skipped
 from dlkit.doctor.image_speed import normalised
 from dlkit.doctor.twins import airbench
+from dlkit.tasks.array_data import ArrayData
 from dlkit.train.events import Finished
 from dlkit.train.loop import fit
 
@@ -67,7 +68,7 @@ def _ours(bench: Bench, data: Dataset, epochs: int | None = None) -> Run:
     def run(seed: int) -> tuple[float, float]:
         length = [] if epochs is None else [f"train.epochs={epochs}", "data.grow_epochs=0"]
         recipe = recipes.load("cifar10-fast", [f"seed={seed}", "train.precision=bf16", *length])
-        job = assemble.training(recipe, bench.device, dataset=data).training
+        job = assemble_training(recipe, bench.device, dataset=ArrayData(data)).training
         wait(bench.device)
         started = time.perf_counter()
         (end,) = (event for event in fit(job) if isinstance(event, Finished))

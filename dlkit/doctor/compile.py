@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import torch
 
-from dlkit import assemble
+from dlkit.assemble import assemble_training
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged, skipped
 from dlkit.train import autotune
@@ -47,7 +47,7 @@ def check(bench: Bench) -> Iterator[Finding]:
         if not autotune.can_compile(bench.device):
             yield skipped(name, expected, "no C++ compiler or triton")
             continue
-        plain = assemble.training(loaded(recipe, changes, steps=_STEPS), bench.device).training
+        plain = assemble_training(loaded(recipe, changes, steps=_STEPS), bench.device).training
         plain.evaluations, plain.monitored = {}, None
         compiled, replayed = copy.deepcopy(plain), copy.deepcopy(plain)
         compiled.settings = dataclasses.replace(plain.settings, compile="on")

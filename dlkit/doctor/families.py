@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit import assemble
+from dlkit.assemble import assemble_training, load_data
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, loaded
 from dlkit.doctor.error import error_of_way
@@ -130,8 +130,8 @@ def check(bench: Bench) -> Iterator[Finding]:
             subject, (least, most) = f"{name} {precision}", ERRORS[precision]
             expected = f"error {'<' if not least else f'{least:g} to'} {most:g}"
             recipe = loaded(family.recipe, changes, steps=STEPS, precision=precision)
-            data = data or assemble.load_data(recipe)
-            built = assemble.training(recipe, bench.device, dataset=data)
+            data = data or load_data(recipe)
+            built = assemble_training(recipe, bench.device, dataset=data)
             error, losses = compared(built.training, family.twin(data))
             yield judged(subject, expected, f"error {error:.1e}", least <= error <= most, error=error, **losses)
 

@@ -16,6 +16,7 @@ from dlkit.doctor.finding import Finding
 from dlkit.doctor.twins import loops
 from dlkit.doctor.twins.convolutional import FastCNN, ResNet
 from dlkit.recipe import Recipe
+from dlkit.tasks.array_data import ArrayData
 
 
 def resnet18(bench: Bench) -> Iterator[Finding]:
@@ -92,7 +93,10 @@ def _images(
         batches = loops.image_batches(images, split.targets.to(bench.device), batch, pad)
         return loops.training_step(model, optimizer, batches, dtype=training.dtype(bench), smoothing=0.1)
 
-    ways = {"dlkit": training.stepper(bench, recipe, data, steps), "bare torch": training.repeated(twin, steps)}
+    ways = {
+        "dlkit": training.stepper(bench, recipe, ArrayData(data), steps),
+        "bare torch": training.repeated(twin, steps),
+    }
     times = in_turns(ways, bench.device, training.rounds(bench), warm_up=1 if calls else 3)
     return beside(bench, subject, times, amount or steps * batch, unit, training.GOAL)
 

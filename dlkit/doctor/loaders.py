@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit import assemble
+from dlkit.assemble import load_data
 from dlkit.data.text.windows import IGNORED
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, loaded
@@ -64,13 +64,11 @@ def check(bench: Bench) -> Iterator[Finding]:
     files = samples.files(bench.folder)
     for name, loader in LOADERS.items():
         recipe = loaded(loader.recipe, [change.format_map(files) for change in loader.changes], steps=1)
-        data = assemble.load_data(recipe)
+        data = load_data(recipe)
         faults, worst = list[str](), 0.0
-        for split in ("train", assemble.evaluated_splits(data)[0]):
+        for split in ("train", data.evaluated_splits[0]):
             training = split == "train"
-            there, here = (
-                assemble.split_batches(recipe, data, split, place, training) for place in (bench.device, CPU)
-            )
+            there, here = (data.batches(recipe, split, place, training) for place in (bench.device, CPU))
             for epoch in _EPOCHS if training else (0,):
                 found, worst_here = differences(there, here, epoch)
                 faults += [f"{split}, epoch {epoch + 1}: {fault}" for fault in found]
@@ -144,5 +142,5 @@ def same_examples(batches: BatchSource, epoch: int, targets: Tensor) -> bool:
 
 def _targets(data: Any, split: str) -> Tensor:
     """The targets as they stand in the data."""
-    examples = (data.data if hasattr(data, "data") else data).splits[split]
+    examples = (data.data if hasattr(data, "data") else data.dataset).splits[split]
     return torch.as_tensor(examples.targets)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from dlkit import assemble
+from dlkit.assemble import assemble_training
 from dlkit.doctor import samples
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged
@@ -59,7 +59,7 @@ def check(bench: Bench) -> Iterator[Finding]:
 
 def _finished(recipe: Recipe, bench: Bench, folder: Path, stop: bool = False) -> Checkpoint:
     """The last checkpoint of a run, which goes on from that in the folder; where it is to stop, its first."""
-    job = assemble.training(recipe, bench.device).training
+    job = assemble_training(recipe, bench.device).training
     job.evaluations, job.monitored = {}, None
     there = checkpoint.steps_in(folder) if folder.exists() else []
     begun = checkpoint.load_checkpoint(_step(folder, there[-1])) if there else None

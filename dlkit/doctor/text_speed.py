@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dlkit import assemble
+from dlkit.assemble import load_data
 from dlkit.doctor import samples, training
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.clock import Work, in_turns
@@ -29,7 +29,7 @@ def gpt2(bench: Bench) -> Iterator[Finding]:
     recipe = loaded(
         "pydoc-gpt", [*changes, *training.quiet()], steps=training.ENDLESS, precision=training.reduced(bench)
     )
-    data: Any = assemble.load_data(recipe)
+    data: Any = load_data(recipe)
     data.vocabulary = vocabulary
     compiled = autotune.can_compile(bench.device) and bench.on_gpu
     recipe.values["train"]["compile"] = "on" if compiled else "off"
@@ -78,7 +78,7 @@ def bert(bench: Bench) -> Iterator[Finding]:
     changes += [f"model.layers={layers}", f"model.heads={heads}", f"model.width={width}"]
     changes += ["model.dropout=0", "model.attention_dropout=0", "train.clip_norm=1", *training.quiet()]
     recipe = loaded("pydoc-bert", changes, steps=training.ENDLESS, precision=training.reduced(bench))
-    data: Any = assemble.load_data(recipe)
+    data: Any = load_data(recipe)
     data.vocabulary = vocabulary
     tokens = torch.from_numpy(data.tokens("train").astype("int64")).to(bench.device)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from dlkit import assemble
+from dlkit.assemble import assemble_training
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.clock import Work
 from dlkit.recipe import Recipe
@@ -28,7 +28,7 @@ def stepper(bench: Bench, recipe: Recipe, data: Any, steps: int) -> Callable[[],
     """dlkit's own loop, so many steps a call."""
 
     def make() -> Work:
-        job: Training = assemble.training(recipe, bench.device, dataset=data).training
+        job: Training = assemble_training(recipe, bench.device, dataset=data).training
         job.evaluations, job.monitored = {}, None
         events = fit(job)
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit import assemble
+from dlkit.assemble import assemble_training
 from dlkit.doctor import samples
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged
@@ -60,7 +60,7 @@ def check(bench: Bench) -> Iterator[Finding]:
         plain = [change.format_map(files) for change in changes]
         precise = [change for change in plain if change.startswith("train.precision")] or ["train.precision=fp32"]
         steps = _WARM_UP + _STEPS + 10
-        job = assemble.training(
+        job = assemble_training(
             loaded(recipe, ["train.log_every=1000", *plain, *precise], steps=steps), bench.device
         ).training
         found = waits(job)

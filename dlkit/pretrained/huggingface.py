@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.errors import DlkitError
+from dlkit.finite import require_finite_weights
 from dlkit.pretrained import huggingface_files
-from dlkit.pretrained.huggingface_config import Family, architecture_of, ends_of, labels_of, read_config
-from dlkit.train.finite import require_finite_weights
+from dlkit.pretrained.huggingface_config import Family, architecture_of, class_names_of, end_tokens, read_config
+from dlkit.pretrained.weights import LanguageWeights
 
 _NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
 
@@ -63,32 +64,9 @@ _IGNORED = re.compile(r"(.*\.)?(position_ids|attn\.(bias|masked_bias)|cls\.seq_r
 _NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
-@dataclass
-class HubModel:
-    """What a Hugging Face directory holds.
-
-    `architecture` are keywords of GPT or BERT, `tensors` float32 under dlkit's names. A head for whole sequences has
-    `outputs`, which are called `labels` and stand for a class, a number or independent answers (`problem`); `ends` are
-    the tokens that end a text.
-    """
-
-    path: Path
-    family: Family
-    vocabulary: int
-    architecture: dict[str, Any]
-    tensors: dict[str, Tensor]
-    labels: tuple[str, ...] = ()
-    surplus: list[str] = field(default_factory=list[str])
-    outputs: int | None = None
-    problem: str | None = None
-    ends: set[int] = field(default_factory=set[int])
-    tokenizer: str | None = None  # the content of its tokenizer.json, where the directory does not hold it
-
-
-def pretrained(
-    *, weights: Path | None = None, new_head: bool = False, labels: tuple[str, ...] | None = None
-) -> tuple[Path | None, bool, tuple[str, ...] | None]:
-    """Where a model's first weights come from.
+@dataclass(frozen=True, kw_only=True)
+class LanguageStart:
+    """What a language model starts from.
 
     Args:
         weights: a Hugging Face directory, or a run, to begin with: sizes and tokenizer are then the checkpoint's; null
@@ -96,10 +74,13 @@ def pretrained(
         new_head: whether a classifier's last layer starts anew although `weights` has one.
         labels: which class each output of the classifier in `weights` stands for; null for the names in it.
     """
-    return weights, new_head, labels
+
+    weights: Path | None = None
+    new_head: bool = False
+    labels: tuple[str, ...] | None = None
 
 
-def read(path: Path) -> HubModel:
+def read_directory(path: Path) -> LanguageWeights:
     """Read a directory of the BERT or GPT family.
 
     Raises:
@@ -108,7 +89,9 @@ def read(path: Path) -> HubModel:
     """
     config = read_config(path)
     family, vocabulary, architecture = architecture_of(config, path)
-    tensors, surplus = _translate(path, huggingface_files.tensors(path), BERT_NAMES if family == "bert" else GPT_NAMES)
+    tensors, surplus = _translate(
+        path, huggingface_files.read_tensors(path), BERT_NAMES if family == "bert" else GPT_NAMES
+    )
     if family == "bert":
         for name in [name for name in tensors if ".qkv.0." in name]:
             parts = [tensors.pop(name.replace(".qkv.0.", f".qkv.{i}."), None) for i in range(3)]
@@ -124,12 +107,14 @@ def read(path: Path) -> HubModel:
     if "head.classifier.weight" in tensors and "head.pooler.weight" not in tensors:  # it labels each token
         surplus += [f"classifier.{kind}" for kind in ("weight", "bias") if tensors.pop(f"head.classifier.{kind}", None)
                     is not None]  # fmt: skip
-    found = HubModel(path, family, vocabulary, architecture, tensors, surplus=surplus)
+    found = LanguageWeights(
+        path=path, tensors=tensors, family=family, vocabulary=vocabulary, architecture=architecture, surplus=surplus
+    )
     if "head.classifier.weight" in tensors:
         found.outputs = len(tensors["head.classifier.weight"])
-        found.labels, found.problem = labels_of(config, path, found.outputs), config.get("problem_type")
+        found.classes, found.problem = class_names_of(config, path, found.outputs), config.get("problem_type")
     if family == "gpt":
-        found.ends = {number for number in ends_of(config, path) if 0 <= number < vocabulary}
+        found.ends = {token for token in end_tokens(config, path) if 0 <= token < vocabulary}
     return found
 
 
@@ -203,7 +188,7 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
     return found, surplus
 
 
-def load_into(model: nn.Module, hub: HubModel) -> list[str]:
+def load_language_weights(model: nn.Module, weights: LanguageWeights) -> list[str]:
     """Copy a directory's weights into a model of its architecture.
 
     A head that the directory lacks keeps its new weights; heads of other tasks are left out.
@@ -215,7 +200,7 @@ def load_into(model: nn.Module, hub: HubModel) -> list[str]:
         DlkitError: listing each tensor that is missing, surplus or of another shape.
     """
     own = dict(model.named_parameters())  # tied ones stand once
-    tensors = {name: value for name, value in hub.tensors.items() if name in own or not name.startswith("head.")}
+    tensors = {name: value for name, value in weights.tensors.items() if name in own or not name.startswith("head.")}
     if (
         "head.classifier.weight" in tensors
         and tensors["head.classifier.weight"].shape != own["head.classifier.weight"].shape
@@ -224,10 +209,10 @@ def load_into(model: nn.Module, hub: HubModel) -> list[str]:
     fresh = [name for name in own if name not in tensors and name.startswith("head.")]
     partly = [name for name in fresh if any(other.split(".")[:2] == name.split(".")[:2] for other in tensors)]
     problems = [f"missing {name}" for name in own if name not in tensors and (name not in fresh or name in partly)]
-    problems += [f"surplus {name}" for name in (*hub.surplus, *(name for name in tensors if name not in own))]
+    problems += [f"surplus {name}" for name in (*weights.surplus, *(name for name in tensors if name not in own))]
     problems += [_misfit(name, tensors[name], tuple(own[name].shape)) for name in own if name in tensors]
     if any(problems):
-        _refuse(hub.path, problems)
+        _refuse(weights.path, problems)
     with torch.no_grad():
         for name, value in tensors.items():
             own[name].copy_(value)

@@ -42,7 +42,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def ends_of(config: dict[str, Any], path: Path) -> set[int]:
+def end_tokens(config: dict[str, Any], path: Path) -> set[int]:
     """The tokens that end a text: eos_token_id of generation_config.json, or else of config.json.
 
     Raises:
@@ -57,7 +57,7 @@ def ends_of(config: dict[str, Any], path: Path) -> set[int]:
     return set(numbers)
 
 
-def labels_of(config: dict[str, Any], path: Path, outputs: int) -> tuple[str, ...]:
+def class_names_of(config: dict[str, Any], path: Path, outputs: int) -> tuple[str, ...]:
     """The names of a classifier's outputs by id2label or label2id; LABEL_0, ... where the file has none.
 
     Raises:

@@ -19,7 +19,7 @@ def read_json(file: Path) -> dict[str, Any]:
     return json_mapping(file, "is the download whole?")
 
 
-def tensors(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of model.safetensors, or of the shards that its index lists.
 
     Raises:

@@ -1,6 +1,6 @@
 """Pre-trained weights: checkpoints of torchvision, timm, ConvNeXt's authors and the public CIFAR ResNets.
 
-Names are translated by rule, so that every size of an architecture is covered. `weight_files` reads the files.
+Names are translated by rule, so that every size of an architecture is covered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from dlkit.nn.norm import BatchNorm
 from dlkit.nn.stochastic_depth import StochasticDepth
 from dlkit.pretrained import zero_padding
 from dlkit.pretrained.head_classes import head_rows
-from dlkit.pretrained.weight_files import WeightFile, read
+from dlkit.pretrained.open_weights import open_weights
+from dlkit.pretrained.weights import Weights
 from dlkit.pretrained.zero_padding import Zeros
 
 Loader = Callable[[nn.Module, dict[str, Tensor]], None]
@@ -66,7 +67,7 @@ _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
 )
 
 
-def pretrained(
+def load_pretrained(
     model: nn.Module,
     load: Loader,
     classes: Sequence[str] | None = None,
@@ -105,7 +106,7 @@ def pretrained(
     if weights is None and labels is not None:
         raise RequestError("model.labels is about model.weights, which is not set", "leave model.labels out")
     if weights is not None:
-        file = read(Path(weights))
+        file = open_weights(Path(weights))
         tensors = translate(file.tensors, model)
         if file.left_out:
             remarks.append(f"{weights} also holds {', '.join(file.left_out)}, which is left out")
@@ -153,7 +154,7 @@ def _head_by_name(
 
 
 def _padded_behind(
-    tensors: dict[str, Tensor], model: nn.Module, file: WeightFile, zeros: Zeros
+    tensors: dict[str, Tensor], model: nn.Module, file: Weights, zeros: Zeros
 ) -> tuple[dict[str, Tensor], str]:
     """The tensors for shortcuts that pad behind, and a remark where it had to be assumed how their network pads."""
     if file.own and zeros == "auto":

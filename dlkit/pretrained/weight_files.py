@@ -1,14 +1,10 @@
-"""Files of weights, opened and checked: dlkit's runs and checkpoints by their manifest, others' by what they carry.
-
-Files are safetensors, or torch's format read with weights_only=True: no code from a file is ever run.
-"""
+"""Files of weights that others have trained: safetensors, or torch's format, of which no code is ever run."""
 
 from __future__ import annotations
 
 import pickle
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from dlkit.errors import DlkitError
-from dlkit.storage import run_reference
-from dlkit.train import checkpoint
-from dlkit.train.finite import require_finite_weights
+from dlkit.finite import require_finite_weights
+from dlkit.pretrained.weights import Weights
 
 # What stands in the place of a file that was not really downloaded, by how it begins: what it is, and what to do.
 _NO_WEIGHTS = {
@@ -33,37 +28,15 @@ _HOLDERS = ("state_dict", "model", "net", "model_state_dict")
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
 
-@dataclass(frozen=True)
-class WeightFile:
-    """Tensors by name, without what wrapped them.
+def read_weight_file(path: Path) -> Weights:
+    """A file of weights that others have trained, or a folder that holds model.safetensors.
 
-    `own` says that they are a checkpoint of dlkit, and as it was written, `classes` what its outputs stand for, which
-    others' files do not say; `left_out` names other sets of weights that the file holds.
-    """
-
-    tensors: dict[str, Tensor]
-    own: bool = False
-    classes: tuple[str, ...] = ()
-    left_out: list[str] = field(default_factory=list[str])
-
-
-def read(path: Path) -> WeightFile:
-    """Open a file of weights, a folder that holds model.safetensors, or a run or checkpoint of dlkit.
-
-    Of a run the best checkpoint is taken, or else the last; of a checkpoint the moving average, if it has one. Every
-    file of a checkpoint is verified, and the checksums that a .pth file has.
+    The checksums inside a .pth file are verified; a .safetensors file has none.
 
     Raises:
-        DlkitError: there is none, it is damaged, or holds anything but finite numbers.
+        DlkitError: there is none, it is damaged, or holds anything but tensors.
+        NotFiniteError: a weight is NaN or infinite.
     """
-    folder = _checkpoint_of(path)
-    if folder is not None:
-        saved = checkpoint.load_checkpoint(folder, files=("model", "ema"))
-        if path.is_file() and path.name not in ("model.safetensors", "ema.safetensors"):
-            raise DlkitError(f"{path} holds no weights of a model", f"model.weights={folder}")
-        weights = saved.tensors["model"] if path.is_file() and path.name == "model.safetensors" else saved.weights
-        require_finite_weights(weights, path)
-        return WeightFile(weights, own=True, classes=tuple(saved.state.get("data", {}).get("classes", ())))
     file = path / "model.safetensors" if path.is_dir() else path
     found = _open(file)
     left_out: list[str] = []
@@ -79,19 +52,7 @@ def read(path: Path) -> WeightFile:
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), None):
         tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
     require_finite_weights(tensors, file)
-    return WeightFile(tensors, left_out=left_out)
-
-
-def _checkpoint_of(path: Path) -> Path | None:
-    """The checkpoint of dlkit that is meant by a run, a checkpoint or a file in one; None for weights of others."""
-    if (path / "checkpoints").is_dir():
-        return run_reference.Run(path).choose()
-    folder = path if path.is_dir() else path.parent
-    if folder.parent.name == "checkpoints":
-        run_reference.require_inside(folder.parent.parent, folder)
-    of_a_run = folder.resolve().parent.name == "checkpoints" and (folder.resolve().parents[1] / "recipe.yaml").is_file()
-    marked = any((folder / name).is_file() for name in (checkpoint.STATE, checkpoint.MANIFEST))
-    return folder if path.exists() and (of_a_run or marked) else None
+    return Weights(path=path, tensors=tensors, left_out=left_out)
 
 
 def _open(path: Path) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from dlkit.annotations import is_list, is_mapping
-from dlkit.catalog import DATA, HUB_NAMES, SECTIONS, TASKS, TEXT_TASKS
+from dlkit.catalog import DATA, HUB_NAMES, SECTIONS, TASKS
 from dlkit.errors import DlkitError, RecipeError, RequestError
 from dlkit.recipe.check import check, closest, show
 from dlkit.recipe.find import locate
@@ -44,7 +44,7 @@ class Recipe:
     def require_weights(self) -> None:
         """Raise DlkitError if the weights that training starts from are not there."""
         hint = "model.weights says what the model begins with"
-        if self.values["task"] in TEXT_TASKS and self.values["model"].get("weights"):
+        if TASKS[self.values["task"]].inputs == "text" and self.values["model"].get("weights"):
             place: str = os.path.relpath(str(self.values["model"]["weights"]))
             own = place if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) else "OWNER/NAME"
             of = HUB_NAMES.get(Path(place).name, own)
@@ -189,7 +189,7 @@ def _check_task(merge: Merge) -> None:
     task = merge.values.get("task")
     if not isinstance(task, str):  # which has been reported
         return
-    if "tokenizer" in merge.values and task in TASKS and task not in TEXT_TASKS:
+    if "tokenizer" in merge.values and task in TASKS and TASKS[task].inputs != "text":
         merge.report(("tokenizer",), f"{task} has no text to cut into tokens")
     for section in ("data", "model", "loss"):
         values = merge.values.get(section)
@@ -218,7 +218,7 @@ def _complete(merge: Merge) -> dict[str, Any]:
     """The checked values with every default, in the schema's order, and absolute paths."""
     complete: dict[str, Any] = {}
     for key, described in schema()["properties"].items():
-        if key == "extends" or (key == "tokenizer" and merge.values["task"] not in TEXT_TASKS):
+        if key == "extends" or (key == "tokenizer" and TASKS[merge.values["task"]].inputs != "text"):
             continue
         value = merge.values.get(key, described.get("default"))
         if is_mapping(value):

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dlkit.errors import DlkitError
+from dlkit.finite import require_finite_weights
 from dlkit.sweep import race_folder
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.finite import require_finite_weights
 
 # A kill loses no more than so much of a stack's work; where saving is slow, than so many times what a save takes.
 SECONDS, SAVES = 15.0, 20.0

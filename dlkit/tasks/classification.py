@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.finite import require_finite_outputs
 from dlkit.train import test_time_augmentation as test_time
-from dlkit.train.finite import require_finite_outputs
 from dlkit.train.settings import TestViews
 
 ECE_BINS = 15

@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.finite import require_finite_outputs
 from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
-from dlkit.train.finite import require_finite_outputs
 
 Into = Callable[[Tensor, Any], Tensor]
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dlkit.finite import require_finite_outputs
 from dlkit.metrics import glue
 from dlkit.tasks.classification import Classification, ClassificationMeter
-from dlkit.train.finite import require_finite_outputs
 
 Metric = Callable[[ClassificationMeter], float]
 

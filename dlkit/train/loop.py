@@ -17,12 +17,12 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
+from dlkit.finite import all_finite, first_not_finite
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.compile_counter import CompileCounter
 from dlkit.train.ema import ExponentialMovingAverage
 from dlkit.train.evaluate import evaluate_model, evaluation_loss, with_progress
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
-from dlkit.train.finite import all_finite, first_not_finite
 from dlkit.train.forward_backward import ForwardBackward
 from dlkit.train.grad_scaler import GradScaler
 from dlkit.train.optimizer_step import OptimizerStep

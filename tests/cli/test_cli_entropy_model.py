@@ -37,10 +37,10 @@ CONTRASTS = """() => [...document.querySelectorAll('.key span')].slice(1).map(sp
 
 
 def write(folder: Path, model: Any, tokenizer: tokenizers.Tokenizer) -> Path:
-    from dlkit.assemble.language_model import Reader, write_hub
+    from dlkit.lm.language_model import LanguageModel, write_hub
 
     task = "causal-lm" if isinstance(model, GPT) else "masked-lm"
-    write_hub(Reader(folder, model, tokenizer, task, None, lambda: model), folder)
+    write_hub(LanguageModel(folder, model, tokenizer, task, None, lambda: model), folder)
     return folder
 
 
@@ -98,7 +98,7 @@ def test_the_record_adds_up(here: Any, gpt: Path, text: Path) -> None:
     bits = record["bits_per_byte"] * record["bytes"]
     assert record["payload_bytes"] == -int(-bits // 8)
     assert bits == pytest.approx(record["bits_per_token"] * record["n"])
-    weights = sum(tensor.numel() * 4 for tensor in huggingface.read(gpt).tensors.values())
+    weights = sum(tensor.numel() * 4 for tensor in huggingface.read_directory(gpt).tensors.values())
     tokenizer = (gpt / "tokenizer.json").stat().st_size
     assert record["model_bytes"] in (weights + tokenizer, weights - 301 * 16 * 4 + tokenizer)  # a tied head counts once
     assert record["total_bytes"] == record["payload_bytes"] + record["model_bytes"]

@@ -138,16 +138,16 @@ def test_a_run_goes_on_with_the_same_data_alone(here: Any, tmp_path: Path) -> No
 
 def test_a_checkpoint_without_names_asks_for_them(run: Path) -> None:
     from dlkit import recipe as recipes
-    from dlkit.assemble.data import load_data
     from dlkit.errors import DlkitError
+    from dlkit.tasks.task_data import load_data
 
     (state,) = (run / "checkpoints" / "last").glob("state.json")
     saved = {key: value for key, value in json.loads(state.read_text())["data"].items() if key != "columns"}
     with pytest.raises(DlkitError, match="does not say which columns it was trained on"):
         load_data(recipes.load(str(run)), saved)
-    named = load_data(recipes.load(str(run), ["data.columns=[b, a]"]), saved)
+    named: Any = load_data(recipes.load(str(run), ["data.columns=[b, a]"]), saved)
     frame = pandas.read_csv(run.parent / "train.csv")
-    assert named.splits["train"].inputs[0].tolist() in frame[["b", "a"]].to_numpy().tolist()  # pyright: ignore
+    assert named.dataset.splits["train"].inputs[0].tolist() in frame[["b", "a"]].to_numpy().tolist()  # pyright: ignore
 
 
 def test_a_folder_is_measured_whole_unless_it_has_a_test_split(here: Any, trained: Path, tmp_path: Path) -> None:

@@ -118,10 +118,10 @@ def test_silent_heads_are_measured_right(here: Any, gpt: Path) -> None:
     import torch
     import torch.nn.functional as F
 
-    from dlkit.assemble.language_model import open_reader
     from dlkit.attention.tokenized_text import tokenize_text
+    from dlkit.lm.language_model import open_language_model
 
-    reader: Any = open_reader(str(gpt), torch.device("cpu"))
+    reader: Any = open_language_model(str(gpt), torch.device("cpu"))
     tokens = torch.tensor([tokenize_text(reader.tokenizer, TEXT, 64, causal=True).token_ids])
 
     def loss() -> float:

@@ -186,14 +186,14 @@ def test_a_gpu_holds_the_weights_in_what_the_run_was_trained_in(
 ) -> None:
     import torch
 
-    from dlkit.assemble import language_model
+    from dlkit.lm import language_model
 
     folder = shutil.copytree(gpt, tmp_path / "run")
     recipe = folder / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("precision: fp32", f"precision: {trained}"))
     assert f"precision: {trained}" in recipe.read_text()
     original = language_model.weights_format
-    assert original(language_model.open_reader(str(folder), torch.device("cpu")), torch.device("cpu")) == "fp32"
+    assert original(language_model.open_language_model(str(folder), torch.device("cpu")), torch.device("cpu")) == "fp32"
     monkeypatch.setattr(language_model, "weights_format", lambda opened, _: original(opened, torch.device("cuda")))
     record = here("generate", str(folder), "The", "--tokens", "3").record
     assert record["precision"] == ("bf16" if trained == "bf16" else "fp32")

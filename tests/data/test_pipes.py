@@ -36,8 +36,8 @@ def pipe(path: Path) -> Iterator[None]:
     ("files", "name", "read"),
     [
         ({}, "config.json", lambda path: huggingface_files.read_json(path / "config.json")),
-        ({}, "model.safetensors", huggingface_files.tensors),
-        ({}, "model.safetensors.index.json", huggingface_files.tensors),
+        ({}, "model.safetensors", huggingface_files.read_tensors),
+        ({}, "model.safetensors.index.json", huggingface_files.read_tensors),
         ({}, "tokenizer.json", tokenizer_files.from_directory),
         ({}, "tokenizer_config.json", tokenizer_files.from_directory),
         ({}, "vocab.txt", tokenizer_files.from_directory),

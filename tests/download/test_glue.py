@@ -29,7 +29,8 @@ def read(name: str, loader: Any) -> LabelledTexts:
 
 @pytest.mark.parametrize(("name", "loader"), CONFIGS, ids=lambda value: value if isinstance(value, str) else "")
 def test_a_task_is_read_and_trains(hub: Any, obtain: Any, tmp_path: Any, name: str, loader: Any) -> None:
-    from dlkit import assemble, recipe
+    from dlkit import recipe
+    from dlkit.assemble import assemble_training
 
     hub.add(name)
     obtain(name)
@@ -53,7 +54,7 @@ def test_a_task_is_read_and_trains(hub: Any, obtain: Any, tmp_path: Any, name: s
     ]
     if data.answer == "number":
         changes.append("loss.name=squared_error")
-    built = assemble.training(recipe.load("sst2-bert", changes), torch.device("cpu"))
+    built = assemble_training(recipe.load("sst2-bert", changes), torch.device("cpu"))
     batch = next(iter(built.training.batches.epoch(0)))
     loss, _ = built.training.task.forward(built.training.model, batch)
     loss.backward()
@@ -201,7 +202,8 @@ def test_eval_scores_a_benchmark(
 @pytest.mark.parametrize("name", ["sst2", "imdb"])
 @pytest.mark.parametrize("manual", [True, False])
 def test_sentences_to_pre_train_on(hub: Any, obtain: Any, name: str, manual: bool) -> None:
-    from dlkit import assemble, recipe
+    from dlkit import recipe
+    from dlkit.assemble import assemble_training
     from dlkit.data.text.pydoc import pydoc
 
     hub.add(name, dict.fromkeys(SETS[name].rows, 40))
@@ -213,6 +215,6 @@ def test_sentences_to_pre_train_on(hub: Any, obtain: Any, name: str, manual: boo
     assert corpus.splits["train"].read() == before + "".join(f"{line}\n" for line in labelled.splits["train"].first)
     assert corpus.splits["val"].read().splitlines() == labelled.splits["val"].first
     changes = [f"data.of={name}", f"data.manual={str(manual).lower()}", "data.context=16", "model.layers=1"]
-    built = assemble.training(recipe.load("sst2-pretrain", [*changes, "tokenizer.vocab_size=300"]), torch.device("cpu"))
+    built = assemble_training(recipe.load("sst2-pretrain", [*changes, "tokenizer.vocab_size=300"]), torch.device("cpu"))
     loss, _ = built.training.task.forward(built.training.model, next(iter(built.training.batches.epoch(0))))
     assert loss.isfinite()

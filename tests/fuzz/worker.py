@@ -45,7 +45,10 @@ def load() -> None:
 
     import dlkit.assemble
     import dlkit.cli.app
-    import dlkit.compression.language  # noqa: F401
+    import dlkit.compression.language
+    import dlkit.tasks.array_data
+    import dlkit.tasks.corpus_data
+    import dlkit.tasks.labelled_text_data  # noqa: F401
 
     torch.set_num_threads(1)
 

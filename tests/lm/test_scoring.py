@@ -81,7 +81,7 @@ def test_bits_are_the_loss_of_transformers(tmp_path: Path) -> None:
     theirs = transformers.GPT2LMHeadModel(config).eval()
     ours = GPT(90, 24, layers=2, heads=2, width=16).eval()
     theirs.save_pretrained(tmp_path)
-    huggingface.load_into(ours, huggingface.read(tmp_path))
+    huggingface.load_language_weights(ours, huggingface.read_directory(tmp_path))
     tokens = torch.randint(90, (24,))
     with torch.no_grad():
         loss = theirs(tokens[None], labels=tokens[None]).loss.item()

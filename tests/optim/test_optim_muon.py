@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlkit import assemble, recipe
+from dlkit import recipe
+from dlkit.assemble import assemble_training
 from dlkit.errors import RequestError
 from dlkit.models.cnn import CNN
 from dlkit.models.gpt import GPT
@@ -222,7 +223,7 @@ def test_options_out_of_range() -> None:
 
 def test_it_learns_from_a_recipe_and_is_not_stacked() -> None:
     changes = ["optimizer={name: muon, lr: 0.05, unit_rows: true}", "train.epochs=3", "train.compile=off"]
-    found = assemble.training(recipe.load("digits-resnet20", changes), torch.device("cpu"))
+    found = assemble_training(recipe.load("digits-resnet20", changes), torch.device("cpu"))
     assert "as a whole" in (why_not_stackable(found.training) or "")
     last = [event for event in fit(found.training) if isinstance(event, Evaluated)][-1]
     assert max(value for name, value in last.metrics.items() if "accuracy" in name) > 0.8
@@ -244,7 +245,7 @@ def test_every_parameter_is_in_one_group(name: str, model: str) -> None:
         f"model={model if ':' in model else f'{{name: {model}}}'}",
         "optimizer={name: muon, lr: 0.02, other_factor: 0.15}",
     ]
-    found = assemble.training(recipe.load(name, changes), torch.device("cpu")).training
+    found = assemble_training(recipe.load(name, changes), torch.device("cpu")).training
     inside = [parameter for group in found.optimizer.param_groups for parameter in group["params"]]
     assert {id(parameter) for parameter in inside} == {id(p) for p in found.model.parameters() if p.requires_grad}
     assert len(inside) == len({id(parameter) for parameter in inside})

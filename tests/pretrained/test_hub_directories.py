@@ -41,13 +41,13 @@ def build(path: Path, family: str, head: str, **keys: Any) -> Any:
 
 
 def opened(path: Path) -> BERT | GPT:
-    hub = huggingface.read(path)
+    hub = huggingface.read_directory(path)
     context = hub.architecture["context"]
     if hub.family == "gpt":
         model: Any = GPT(hub.vocabulary, context, **hub.architecture)
     else:
         model = BERT(hub.vocabulary, context, hub.outputs, **hub.architecture)
-    assert huggingface.load_into(model, hub) == []
+    assert huggingface.load_language_weights(model, hub) == []
     return model.eval()
 
 
@@ -58,7 +58,7 @@ def assert_same(path: Path, theirs: Any) -> None:
     torch.testing.assert_close(ours(TOKENS), theirs(TOKENS).logits, atol=2e-5, rtol=1e-4)
     again = path / "again"
     again.mkdir()
-    labels = huggingface.read(path).labels
+    labels = huggingface.read_directory(path).classes
     (again / "config.json").write_text(json.dumps(huggingface_export.config_of(ours, labels)))
     save_file(huggingface_export.tensors_of(ours), again / "model.safetensors", {"format": "pt"})
     back = type(theirs).from_pretrained(again).eval()
@@ -128,7 +128,7 @@ def test_a_key_that_is_not_honoured_is_named(
     else:
         build(tmp_path, family, head, **keys)
     with pytest.raises(DlkitError) as caught:
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
     assert named in str(caught.value)
 
 
@@ -161,16 +161,16 @@ def change(path: Path, tensors: Any = None, **keys: Any) -> None:
 def test_a_classifier_without_names_is_a_classifier(tmp_path: Path) -> None:
     theirs = build(tmp_path, "Bert", "ForSequenceClassification", num_labels=3)
     change(tmp_path, id2label=..., label2id=..., num_labels=...)
-    hub = huggingface.read(tmp_path)
-    assert (hub.outputs, hub.labels) == (3, ("LABEL_0", "LABEL_1", "LABEL_2"))
+    hub = huggingface.read_directory(tmp_path)
+    assert (hub.outputs, hub.classes) == (3, ("LABEL_0", "LABEL_1", "LABEL_2"))
     with torch.no_grad():
         torch.testing.assert_close(opened(tmp_path)(TOKENS), theirs(TOKENS).logits, atol=2e-5, rtol=1e-4)
     change(tmp_path, id2label={"0": "no", "1": "yes"})
     with pytest.raises(DlkitError, match=r"names 2 classes \(no, yes\), its classifier has 3 outputs"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
     change(tmp_path, id2label={"first": "no"})
     with pytest.raises(DlkitError, match="no names by number"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
 
 
 @pytest.mark.parametrize("said", [True, False])
@@ -186,7 +186,7 @@ def test_a_last_layer_that_is_there_is_used_whatever_the_config_says(
         torch.testing.assert_close(opened(tmp_path)(TOKENS), theirs(TOKENS).logits, atol=2e-5, rtol=1e-4)
     change(tmp_path, lambda tensors: tensors.pop(name), tie_word_embeddings=False)
     with pytest.raises(DlkitError, match=f"tie_word_embeddings = False, but no {name}"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -207,10 +207,10 @@ def test_shards_and_short_numbers_are_read(tmp_path: Path, dtype: torch.dtype) -
     ):
         index.write_text(json.dumps({"weight_map": weight_map}))
         with pytest.raises(DlkitError, match=message):
-            huggingface.read(tmp_path / "shards")
+            huggingface.read_directory(tmp_path / "shards")
     index.write_text("[")
     with pytest.raises(DlkitError, match="is not JSON"):
-        huggingface.read(tmp_path / "shards")
+        huggingface.read_directory(tmp_path / "shards")
 
 
 def test_numbers_that_stand_for_others_are_refused(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_numbers_that_stand_for_others_are_refused(tmp_path: Path) -> None:
     name = "transformer.h.0.mlp.c_fc.weight"
     change(tmp_path, lambda tensors: tensors.update({name: tensors[name].to(torch.int8)}))
     with pytest.raises(DlkitError, match=f"{name} holds int8 numbers"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
 
 
 def test_other_names_of_a_size_are_understood(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_other_names_of_a_size_are_understood(tmp_path: Path) -> None:
         torch.testing.assert_close(opened(tmp_path)(TOKENS), theirs(TOKENS).logits, atol=2e-5, rtol=1e-4)
     change(tmp_path, n_head=4)
     with pytest.raises(DlkitError, match="n_head = 4 and num_attention_heads = 2 say different things"):
-        huggingface.read(tmp_path)
+        huggingface.read_directory(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -249,8 +249,8 @@ def test_a_text_ends_where_the_files_say(tmp_path: Path, config: Any, generation
     (tmp_path / "generation_config.json").write_text(
         json.dumps({} if generation is None else {"eos_token_id": generation})
     )
-    assert huggingface.read(tmp_path).ends == ends
+    assert huggingface.read_directory(tmp_path).ends == ends
     change(tmp_path, eos_token_id="</s>")
     if generation is None:
         with pytest.raises(DlkitError, match="eos_token_id = '</s>'"):
-            huggingface.read(tmp_path)
+            huggingface.read_directory(tmp_path)

@@ -16,7 +16,7 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.models import resnet
 from dlkit.models.convnext import ConvNeXt
 from dlkit.models.resnet import ResNet
-from dlkit.pretrained.vision import pretrained
+from dlkit.pretrained.vision import load_pretrained
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.weights import load_weights
@@ -140,7 +140,7 @@ def shaken(network: nn.Module) -> nn.Module:
 def loaded(ours: Any, theirs: nn.Module, file: Path, **options: Any) -> tuple[float, list[str]]:
     """The largest difference of logits, relative to the largest logit; and the remarks."""
     model = ours((3, 32, 32), 10).eval()
-    remarks = pretrained(model, load_weights, weights=file, **options)
+    remarks = load_pretrained(model, load_weights, weights=file, **options)
     x = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         right = theirs(x)
@@ -177,7 +177,7 @@ def test_zeros_may_be_said_to_be_elsewhere(network: dict[str, str], zeros: Any, 
     assert len(remarks) == (zeros == "auto")
     if zeros == "both":
         with pytest.raises(RequestError, match="odd number of channels"):
-            pretrained(
+            load_pretrained(
                 ResNet((3, 8, 8), 10, widths=(3, 6, 13)),
                 load_weights,
                 weights=tmp_path / "r.pt",
@@ -228,7 +228,7 @@ def run(tmp_path: Path) -> Path:
 )
 def test_weights_of_a_run_are_verified(place: str, run: Path) -> None:
     model = small()
-    assert pretrained(model, load_weights, weights=run / place) == []  # our own: nothing is assumed
+    assert load_pretrained(model, load_weights, weights=run / place) == []  # our own: nothing is assumed
     averaged = not place.endswith(".safetensors")
     assert bool((model.get_parameter("conv1.weight") == 0.25).all()) == averaged
     file = run / "checkpoints" / "last" / "model.safetensors"
@@ -236,11 +236,11 @@ def test_weights_of_a_run_are_verified(place: str, run: Path) -> None:
     for content in (whole[:-9] + bytes([whole[-9] ^ 64]) + whole[-8:], whole[:-4]):
         file.write_bytes(content)
         with pytest.raises(DlkitError, match=r"damaged checkpoint: .*model\.safetensors: its sha256 is not the one"):
-            pretrained(small(), load_weights, weights=run / place)
+            load_pretrained(small(), load_weights, weights=run / place)
     file.write_bytes(whole)
     (file.parent / "manifest.json").unlink()
     with pytest.raises(DlkitError, match=r"damaged checkpoint: .*manifest\.json"):
-        pretrained(small(), load_weights, weights=run / place)
+        load_pretrained(small(), load_weights, weights=run / place)
 
 
 def test_a_flipped_bit_in_an_archive_of_torch_is_seen(tmp_path: Path) -> None:
@@ -252,14 +252,14 @@ def test_a_flipped_bit_in_an_archive_of_torch_is_seen(tmp_path: Path) -> None:
     file.write_bytes(content)
     assert torch.load(file, weights_only=True)  # torch itself does not notice
     with pytest.raises(DlkitError, match="is damaged: the checksum of"):
-        pretrained(small(), load_weights, weights=file)
+        load_pretrained(small(), load_weights, weights=file)
 
 
 def test_what_is_left_out_of_a_file_is_said(tmp_path: Path) -> None:
     state = small().state_dict()
     optimizer = {"state": {0: {"momentum_buffer": torch.ones(1)}}, "param_groups": []}
     torch.save({"state_dict": state, "state_dict_ema": state, "optimizer": optimizer, "epoch": 1}, tmp_path / "r.pth")
-    remarks = pretrained(small(), load_weights, weights=tmp_path / "r.pth")
+    remarks = load_pretrained(small(), load_weights, weights=tmp_path / "r.pth")
     assert remarks[0] == f"{tmp_path / 'r.pth'} also holds state_dict_ema, which is left out"
 
 
@@ -267,10 +267,10 @@ def test_weights_that_are_not_finite_or_not_clear_are_refused(tmp_path: Path) ->
     state = small().state_dict()
     torch.save(state | {"bn1.bias": torch.tensor([0.0, float("nan"), 0.0, 0.0])}, tmp_path / "nan.pth")
     with pytest.raises(DlkitError, match=r"nan\.pth: bn1\.bias holds numbers that are not finite"):
-        pretrained(small(), load_weights, weights=tmp_path / "nan.pth")
+        load_pretrained(small(), load_weights, weights=tmp_path / "nan.pth")
     torch.save(state | {"linear.weight": torch.zeros(4, 8)}, tmp_path / "two.pth")
     with pytest.raises(DlkitError, match=r"two tensors for fc\.weight"):
-        pretrained(small(), load_weights, weights=tmp_path / "two.pth")
+        load_pretrained(small(), load_weights, weights=tmp_path / "two.pth")
 
 
 # ---------------------------------------------------------------------- classes
@@ -297,7 +297,7 @@ def animals(tmp_path: Path) -> tuple[ResNet, list[str], Path]:
 def test_classes_of_a_run_go_by_name(place: str, classes: list[str], animals: tuple[ResNet, list[str], Path]) -> None:
     theirs, names, run = animals
     model, x = small(), torch.randn(5, 3, 8, 8)
-    assert pretrained(model, load_weights, classes, weights=run / place) == []
+    assert load_pretrained(model, load_weights, classes, weights=run / place) == []
     ours = by_name(model, [name.lower() for name in classes], x)
     assert ours == by_name(theirs, names, x)
 
@@ -306,16 +306,16 @@ def test_other_classes_of_a_run_are_refused_with_both_lists(animals: tuple[ResNe
     theirs, _, run = animals
     x, others = torch.randn(5, 3, 8, 8), ["elk", "yak", "ape", "cow"]
     with pytest.raises(RequestError, match="has the classes cat, dog, eel, fox; the data has elk, yak, ape, cow"):
-        pretrained(small(), load_weights, others, weights=run)
+        load_pretrained(small(), load_weights, others, weights=run)
     model = small()
     labels = ("cow", "ape", "yak", "elk")
-    assert pretrained(model, load_weights, others, weights=run, labels=labels) == []
+    assert load_pretrained(model, load_weights, others, weights=run, labels=labels) == []
     assert by_name(model, others, x) == by_name(theirs, list(labels), x)
     with pytest.raises(RequestError, match=r"model\.labels has 2 names, .* has 4 outputs"):
-        pretrained(small(), load_weights, others, weights=run, labels=("cow", "ape"))
+        load_pretrained(small(), load_weights, others, weights=run, labels=("cow", "ape"))
     model = small()
     head = model.fc.weight.clone()
-    (remark,) = pretrained(model, load_weights, others, weights=run, new_head=True)
+    (remark,) = load_pretrained(model, load_weights, others, weights=run, new_head=True)
     assert "model.new_head is set: the last layer starts anew" in remark
     assert torch.equal(model.fc.weight, head)
 
@@ -324,6 +324,6 @@ def test_classes_without_names_go_by_place_and_that_is_told(tmp_path: Path) -> N
     theirs, x = shaken(small()), torch.randn(5, 3, 8, 8)
     torch.save(theirs.state_dict(), tmp_path / "w.pth")
     model, classes = small(), ["a", "b", "c", "d"]
-    *_, remark = pretrained(model, load_weights, classes, weights=tmp_path / "w.pth")
+    *_, remark = load_pretrained(model, load_weights, classes, weights=tmp_path / "w.pth")
     assert "does not name its classes: 0 as a, 1 as b, 2 as c, 3 as d; model.labels=[...] says otherwise" in remark
     assert by_name(model, classes, x) == by_name(theirs, classes, x)

@@ -23,7 +23,8 @@ from dlkit.models.convnext import ConvNeXt
 from dlkit.models.fast_cnn import FastCNN
 from dlkit.models.resnet import ResNet
 from dlkit.optim.momentum import Momentum
-from dlkit.pretrained.vision import pretrained, read, translate
+from dlkit.pretrained.open_weights import open_weights
+from dlkit.pretrained.vision import load_pretrained, translate
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.weights import load_weights
@@ -212,7 +213,7 @@ def test_another_number_of_classes_gets_a_new_head(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = resnet.resnet18((3, 32, 32), 3)
     head = model.fc.weight.clone()
-    (remark,) = pretrained(model, load_weights, weights=tmp_path / "r.safetensors")
+    (remark,) = load_pretrained(model, load_weights, weights=tmp_path / "r.safetensors")
     assert "it tells 7 classes apart, the data has 3: the last layer starts anew" in remark
     assert torch.equal(model.fc.weight, head)
     assert torch.equal(model.conv1.weight, source.conv1.weight)
@@ -229,11 +230,11 @@ def test_other_classes_of_the_same_number(tmp_path: Path) -> None:
     for options, same in ({}, True), ({"new_head": True}, False):
         model = small()
         head = model.fc.weight.clone()
-        remarks = pretrained(model, load_weights, weights=tmp_path / "run", **options)
+        remarks = load_pretrained(model, load_weights, weights=tmp_path / "run", **options)
         assert (remarks == []) == same
         assert torch.equal(model.fc.weight, source.fc.weight if same else head)
         assert torch.equal(model.get_parameter("group1.0.conv1.weight"), source.get_parameter("group1.0.conv1.weight"))
-    (remark,) = pretrained(other, load_weights, weights=tmp_path / "run")
+    (remark,) = load_pretrained(other, load_weights, weights=tmp_path / "run")
     assert "it tells 4 classes apart, the data has 3: the last layer starts anew" in remark
 
 
@@ -248,7 +249,7 @@ def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
 
     def refusal(name: str) -> str:
         with pytest.raises(DlkitError) as caught:
-            pretrained(model, load_weights, weights=tmp_path / name)
+            load_pretrained(model, load_weights, weights=tmp_path / name)
         return caught.value.message
 
     torch.save({"state_dict": state, "extra": Evil()}, tmp_path / "evil.pth")
@@ -286,4 +287,4 @@ def test_files_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_folder_of_weights(tmp_path: Path) -> None:
     model = ResNet((3, 8, 8), 4, depths=(1,), widths=(4,))
     save_file(model.state_dict(), tmp_path / "model.safetensors")
-    assert read(tmp_path).tensors.keys() == model.state_dict().keys()
+    assert open_weights(tmp_path).tensors.keys() == model.state_dict().keys()

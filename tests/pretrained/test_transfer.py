@@ -15,7 +15,7 @@ from dlkit.models.resnet import ResNet
 from dlkit.nn.stochastic_depth import StochasticDepth, rising, stochastic_depth_reference
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
-from dlkit.pretrained.vision import pretrained
+from dlkit.pretrained.vision import load_pretrained
 from dlkit.train.weights import load_weights
 
 
@@ -41,14 +41,14 @@ def small_convnext() -> ConvNeXt:
 )
 def test_what_is_frozen(build: Any, freeze: Any, trained: set[str]) -> None:
     model = build()
-    pretrained(model, load_weights, freeze=freeze)
+    load_pretrained(model, load_weights, freeze=freeze)
     assert {name.split(".")[0] for name, value in model.named_parameters() if value.requires_grad} == trained
 
 
 def test_a_frozen_backbone_stays_as_it_is_and_acts_as_in_evaluation() -> None:
     torch.manual_seed(0)
     model = small_resnet()
-    pretrained(model, load_weights, freeze="backbone")
+    load_pretrained(model, load_weights, freeze="backbone")
     model.dropout.p = 0.0  # the last layer's own, which is not frozen
     before = {name: value.clone() for name, value in model.state_dict().items()}
     x, targets = torch.randn(6, 3, 8, 8), torch.randint(0, 4, (6,))
@@ -64,7 +64,7 @@ def test_a_frozen_backbone_stays_as_it_is_and_acts_as_in_evaluation() -> None:
 @pytest.mark.parametrize(("build", "freeze"), [(small_resnet, 4), (lambda: MLPClassifier((4,), 2), "backbone")])
 def test_freezing_refuses(build: Any, freeze: Any) -> None:
     with pytest.raises(RequestError, match=rf"model\.freeze is {freeze}, but the model has"):
-        pretrained(build(), load_weights, freeze=freeze)
+        load_pretrained(build(), load_weights, freeze=freeze)
 
 
 def rates(model: torch.nn.Module, **options: Any) -> dict[str, float]:

@@ -17,7 +17,6 @@ from dlkit.sweep import engine_choice, engines
 from dlkit.sweep.saved_stack import Keep
 from dlkit.sweep.trials import Outcome, RaceEvent, Trial, grid
 from dlkit.vectorized import stackable
-from dlkit.vectorized.stacked_runs import StackedRuns
 
 OPTIMIZERS = list(stackable_optimizers())
 FIXED = ["train.epochs=null", "train.steps=2", "train.eval_every=2 steps", "train.log_every=2", "train.precision=fp32"]

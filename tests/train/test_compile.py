@@ -14,7 +14,8 @@ import torch
 from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
 
-from dlkit import assemble, recipe, schedules
+from dlkit import recipe
+from dlkit.assemble import assemble_training, schedules
 from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
 from dlkit.losses import CrossEntropy
@@ -69,7 +70,7 @@ def compilations(job: Training, backend: CompileCounter) -> tuple[list[int], lis
     ],
 )
 def test_a_model_is_compiled_once(overrides: list[str], backend: CompileCounter) -> None:
-    job = assemble.training(recipe.load("digits-resnet20", [*DIGITS, *overrides]), CPU).training
+    job = assemble_training(recipe.load("digits-resnet20", [*DIGITS, *overrides]), CPU).training
     counts, samples = compilations(job, backend)
     assert counts == [1] * 3 * job.steps_per_epoch
     assert len(set(samples)) == 2  # each epoch ends with a smaller batch
@@ -87,7 +88,7 @@ def test_the_loss_and_what_is_right_are_compiled_too(more: str, monkeypatch: pyt
 
     monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=note, fullgraph=True))
     monkeypatch.setattr("dlkit.train.autotune.can_compile", lambda device: True)
-    job = assemble.training(
+    job = assemble_training(
         recipe.load("digits-resnet20", [*DIGITS, RESNET, more, "train.precision=bf16"]), CPU
     ).training
     batch = next(iter(job.batches.epoch(0)))
@@ -124,7 +125,7 @@ def test_growing_images_are_compiled_once_a_size(backend: CompileCounter) -> Non
 
 
 def test_graphs_are_counted_beside_the_shapes_they_are_for(backend: CompileCounter) -> None:
-    job = assemble.training(recipe.load("digits-mlp", DIGITS), CPU).training
+    job = assemble_training(recipe.load("digits-mlp", DIGITS), CPU).training
     assert [event.compiled for event in fit(job) if isinstance(event, Finished)] == [(1, 1)]
     forward, steps = job.task.forward, iter(range(99))
 
@@ -153,7 +154,7 @@ def test_graphs_are_counted_beside_the_shapes_they_are_for(backend: CompileCount
 def test_later_epochs_compile_nothing() -> None:
     torch.compiler.reset()
     counters.clear()
-    job = assemble.training(recipe.load("digits-resnet20", [*DIGITS, RESNET, "train.ema=0.9"]), CPU).training
+    job = assemble_training(recipe.load("digits-resnet20", [*DIGITS, RESNET, "train.ema=0.9"]), CPU).training
     # an error, should anything be compiled a second time
     with torch._dynamo.config.patch(error_on_recompile=True):
         steps = sum(isinstance(event, StepDone) for event in fit(job))

@@ -14,7 +14,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dlkit import assemble, recipe
+from dlkit import recipe
+from dlkit.assemble import assemble_training
 from dlkit.compression import environment as compression
 from dlkit.errors import RequestError
 from dlkit.train import environment
@@ -105,7 +106,7 @@ def test_kernels_repeat_themselves_or_are_the_fastest() -> None:
 ])  # fmt: skip
 def test_a_run_chooses_its_kernels(changes: list[str], deterministic: bool, benchmark: bool) -> None:
     few = ["model={name: cnn}", "train.epochs=2", "train.precision=fp32", "train.compile=off"]
-    assemble.training(recipe.load("digits-mlp", [*few, *changes]), CPU)
+    assemble_training(recipe.load("digits-mlp", [*few, *changes]), CPU)
     assert (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark) == (deterministic, benchmark)
 
 
@@ -133,7 +134,7 @@ def test_an_operation_that_cannot_repeat_itself_is_refused_in_one_line(
 
 
 def test_tf32_on_a_device_without_it_is_float32_and_said() -> None:
-    built = assemble.training(recipe.load("digits-mlp", ["train.epochs=1", "train.precision=tf32"]), CPU)
+    built = assemble_training(recipe.load("digits-mlp", ["train.epochs=1", "train.precision=tf32"]), CPU)
     assert built.training.settings.precision == built.recipe.values["train"]["precision"] == "fp32"
     assert built.remarks == ["train.precision is fp32: cpu has no tf32"]
 
@@ -194,7 +195,7 @@ def trained(device: str, changes: list[str], resume: Checkpoint | None = None) -
     few = ["model={name: cnn, dropout: 0.2}", "train.epochs=null", "train.steps=6", "train.checkpoint_every=3 steps"]
     fixed = ["train.precision=fp32", "train.compile=off", "train.cuda_graph=off", "train.eval_every=never"]
     loaded = recipe.load("digits-resnet20", [*few, *fixed, *changes])
-    job = assemble.training(loaded, pick_device(device)).training
+    job = assemble_training(loaded, pick_device(device)).training
     kept = Kept()
     for _ in fit(job, kept, resume):
         pass

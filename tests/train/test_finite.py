@@ -14,17 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.errors import DivergedError, NotFiniteError
+from dlkit.finite import first_not_finite, require_finite_metrics
 from dlkit.losses import CrossEntropy
-from dlkit.metrics.ood import ScoreMeter, separation
+from dlkit.metrics.ood import separation
 from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification, ClassificationMeter
 from dlkit.tasks.language_modelling import CausalLM, LanguageMeter
+from dlkit.tasks.ood_scores import ScoreMeter
 from dlkit.tasks.text_classification import RegressionMeter
 from dlkit.train import checkpoint
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.evaluate import evaluate_model
 from dlkit.train.events import Event, Finished, StepDone
-from dlkit.train.finite import first_not_finite, require_finite_metrics
 from dlkit.train.loop import Training, fit
 from dlkit.train.run_directory import RunDirectory
 from dlkit.train.settings import TrainSettings

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dlkit import assemble, recipe
+from dlkit import recipe
+from dlkit.assemble import assemble_training
 from dlkit.errors import DlkitError
 from dlkit.train import forward_backward, loop
 from dlkit.train.checkpoint import Checkpoint
@@ -99,7 +100,7 @@ def ended(
     """The weights and generators at the end of a run, its metrics, its loop; with `stop`, of one resumed there."""
 
     def begun(resume: Checkpoint | None = None) -> tuple[Any, Any]:
-        job = assemble.training(
+        job = assemble_training(
             recipe.load("digits-resnet20", [*DIGITS, *overrides, "data.batch_size=256"]), device
         ).training
         made = loop._Loop(job, None, resume)

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from dlkit.doctor.launches import Operators
+from dlkit.finite import all_finite
 from dlkit.losses import _Penalty
 from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.finite import all_finite
 from dlkit.train.running_metrics import RunningMetrics
 from dlkit.train.snapshot import Snapshot
 

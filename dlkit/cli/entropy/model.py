@@ -16,7 +16,7 @@ from dlkit.cli.entropy.totals import Totals
 from dlkit.errors import DlkitError, RequestError
 
 if TYPE_CHECKING:
-    from dlkit.assemble.language_model import Reader
+    from dlkit.lm.language_model import LanguageModel
     from dlkit.lm.scoring import Predictions
 
 ALTERNATIVES = 5
@@ -33,11 +33,11 @@ def text(
     if file is None and model == "-":
         raise RequestError("the text and RUN cannot both come from standard input", "name one of them")
 
-    from dlkit.assemble.language_model import open_reader
+    from dlkit.lm.language_model import open_language_model
     from dlkit.train.device import pick_device
 
-    reader = open_reader(model, pick_device(device))
-    if reader.task != "causal-lm":
+    reader = open_language_model(model, pick_device(device))
+    if not reader.causal:
         raise RequestError(
             f"{reader.path} is a model for {reader.task}, which gives a text no probability", "--model takes a GPT"
         )
@@ -92,7 +92,7 @@ class Measured:
     """
 
     def __init__(
-        self, reader: Reader, file: Path | None, context: int | None, stride: int | None, totals: Totals,
+        self, reader: LanguageModel, file: Path | None, context: int | None, stride: int | None, totals: Totals,
         alternatives: int, silent: bool = False,
     ) -> None:  # fmt: skip
         from dlkit.information.bootstrap import Cells
@@ -252,7 +252,7 @@ def _decoded(pieces: Iterator[bytes], name: str) -> Iterator[str]:
         place += len(piece)
 
 
-def model_bytes(reader: Reader) -> int:
+def model_bytes(reader: LanguageModel) -> int:
     """What a receiver needs besides the payload: the weights as they are, each once, and the tokenizer."""
     from dlkit.compression.model import size
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 
 from dlkit import recipe as recipes
-from dlkit.catalog import SECTIONS
+from dlkit.catalog import SECTIONS, TASKS
 from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.eval.glue import score
@@ -106,8 +106,8 @@ def eval_command(
     loaded.require_data()
 
     from dlkit.app.evaluation import evaluate_trained, open_trained
+    from dlkit.app.measured_data import changed_sources, measured
     from dlkit.app.ood import detection, read_sources
-    from dlkit.assemble.data import changed_sources, measured
     from dlkit.metrics import ood_histogram
     from dlkit.train import run_plots
     from dlkit.train.device import pick_device
@@ -176,7 +176,7 @@ def _check_source(source: str) -> None:
 
 
 def _is_images(name: str) -> bool:
-    return "image-classification" in SECTIONS["data"][name.removeprefix("data.")].tasks
+    return any(TASKS[task].inputs == "images" for task in SECTIONS["data"][name.removeprefix("data.")].tasks)
 
 
 def _outside(inside: dict[str, Any], result: Outside, output: Output) -> None:

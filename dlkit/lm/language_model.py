@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,23 +13,22 @@ from safetensors.torch import save
 from torch import nn
 
 from dlkit.data.text import tokenizer as tokenizers
-from dlkit.data.text import tokenizer_files
 from dlkit.data.text.tokenizer import Tokenizer
-from dlkit.errors import DlkitError, RequestError
-from dlkit.models.bert import BERT
+from dlkit.errors import DlkitError
+from dlkit.models.bert import BERT, SequenceHead
 from dlkit.models.gpt import GPT
-from dlkit.pretrained import huggingface, huggingface_export
+from dlkit.pretrained import huggingface_export
+from dlkit.pretrained.huggingface import load_language_weights
+from dlkit.pretrained.open_weights import open_language_weights
 from dlkit.recipe import load as load_recipe
-from dlkit.storage import run_reference
 from dlkit.storage.atomic_file import atomic_file
-from dlkit.train import checkpoint
-from dlkit.train.finite import require_finite_weights
+from dlkit.tasks.text_data import task_of
 from dlkit.train.precision import supported_precision
 from dlkit.train.weights import load_weights
 
 
 @dataclass(frozen=True)
-class Reader:
+class LanguageModel:
     """A trained language model with its tokenizer, ready to use.
 
     Args:
@@ -56,7 +55,7 @@ class Reader:
 
     @property
     def causal(self) -> bool:
-        """Whether it is a GPT."""
+        """Whether it predicts the next token: a GPT."""
         return isinstance(self.model, GPT)
 
     @property
@@ -64,6 +63,11 @@ class Reader:
         """What its directory lacks and nobody trained: nothing, its head, or some of that."""
         head = {name for name, _ in self.model.named_parameters() if name.startswith("head.")}
         return f"a head for {self.task}" if head and head <= set(self.fresh) else ", ".join(self.fresh)
+
+    @property
+    def classifies(self) -> bool:
+        """Whether it answers for whole sequences: a BERT with such a head."""
+        return isinstance(self.model, BERT) and isinstance(self.model.head, SequenceHead)
 
     def untrained(self, seed: int) -> nn.Module:
         """The same architecture with random weights, on the same device, in evaluation mode."""
@@ -73,53 +77,36 @@ class Reader:
         return made.to(next(self.model.parameters()).device).eval()
 
 
-def open_reader(reference: str, device: torch.device, checkpoint_name: str | None = None) -> Reader:
+def open_language_model(reference: str, device: torch.device, checkpoint_name: str | None = None) -> LanguageModel:
     """A run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
 
     Raises:
         DlkitError: it is damaged, its tokenizer does not fit the model, or its weights are not finite.
         RequestError: it holds no BERT or GPT.
     """
-    path = Path(reference)
-    if reference != "-" and (path / "config.json").is_file():
-        hub = huggingface.read(path)
-        tokenizer = tokenizer_files.from_directory(path)
-        if tokenizer.size > hub.vocabulary:
-            raise DlkitError(f"{path}: a tokenizer of {tokenizer.size} tokens, a model of {hub.vocabulary}")
-        window = hub.architecture["context"]
-        if hub.family == "gpt":
-            task, make = "causal-lm", functools.partial(GPT, hub.vocabulary, window, **hub.architecture)
-        else:
-            task = "text-classification" if hub.outputs else "masked-lm"
-            make = functools.partial(BERT, hub.vocabulary, window, hub.outputs, **hub.architecture)
-        model = make()
-        fresh = huggingface.load_into(model, hub)
-        ends = _ends(hub.ends | tokenizer_files.ends_of(path, tokenizer), tokenizer)
-        return Reader(path, model.to(device).eval(), tokenizer, task, None, make, hub.labels, tuple(fresh), ends)
-    run = run_reference.resolve(reference)
-    saved = checkpoint.load_checkpoint(run.choose(checkpoint_name), files=("model", "ema"))
-    described = saved.state["data"]
-    if "architecture" not in described:
-        raise RequestError(
-            f"{run.path} holds no BERT or GPT, but a model of images or rows", "give a run of a language task"
-        )
-    window, task = described["architecture"]["context"], described["task"]
-    classes = tuple(described.get("classes", ()))
-    if task == "causal-lm":
-        make = functools.partial(GPT, described["vocabulary"], window, **described["architecture"])
+    weights = open_language_weights(reference, checkpoint_name)
+    tokenizer = weights.tokenizer()
+    if tokenizer.size > weights.vocabulary:
+        raise DlkitError(f"{weights.path}: a tokenizer of {tokenizer.size} tokens, a model of {weights.vocabulary}")
+    model, fresh = weights.random_model(), list[str]()
+    if weights.own:
+        load_weights(model, weights.tensors)
     else:
-        tensors = saved.tensors["model"]
-        outputs = len(tensors["head.classifier.bias"]) if "head.classifier.bias" in tensors else None
-        make = functools.partial(BERT, described["vocabulary"], window, outputs, **described["architecture"])
-    model = make()
-    require_finite_weights(saved.weights, f"{run.path} at step {saved.step}")
-    load_weights(model, saved.weights)
-    tokenizer = tokenizers.from_json(described["tokenizer"])
-    ends = _ends(set(described.get("ends", ())), tokenizer)
-    return Reader(run.path, model.to(device).eval(), tokenizer, task, saved.step, make, classes, ends=ends)
+        fresh = load_language_weights(model, weights)
+    return LanguageModel(
+        path=weights.path,
+        model=model.to(device).eval(),
+        tokenizer=tokenizer,
+        task=weights.description.get("task") or task_of(weights.family, weights.outputs),
+        step=weights.step,
+        make=dataclasses.replace(weights, tensors={}).random_model,  # which keeps no weights alive
+        classes=weights.classes,
+        fresh=tuple(fresh),
+        ends=frozenset(weights.ends or {token for token in [tokenizer.separator] if token is not None}),
+    )
 
 
-def weights_format(reader: Reader, device: torch.device) -> str:
+def weights_format(reader: LanguageModel, device: torch.device) -> str:
     """What the weights are held in to generate: `bf16` on a GPU for a run that was trained so, else `fp32`.
 
     A token reads every weight once, and of a GPU's memory that takes half the time at half the bytes.
@@ -131,12 +118,7 @@ def weights_format(reader: Reader, device: torch.device) -> str:
     return "bf16" if supported_precision(trained, device) == "bf16" else "fp32"
 
 
-def _ends(given: set[int], tokenizer: Tokenizer) -> frozenset[int]:
-    """The tokens that end a text: those of the files, or else what stands before each text in training."""
-    return frozenset(given or {number for number in [tokenizer.separator] if number is not None})
-
-
-def write_hub(reader: Reader, directory: Path) -> int:
+def write_hub(reader: LanguageModel, directory: Path) -> int:
     """Write the tokenizer, model.safetensors and config.json for Hugging Face's libraries; returns their bytes.
 
     After an error or an interrupt they are gone again.

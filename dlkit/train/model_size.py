@@ -33,7 +33,7 @@ class _NothingWritten(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def require(build: Callable[[], nn.Module]) -> None:
+def require_room_for_model(build: Callable[[], nn.Module]) -> None:
     """Raise DlkitError if the weights of the model that `build` makes, and their gradients, cannot fit into memory."""
     try:
         with torch.device("meta"), _NothingWritten():

@@ -1,0 +1,179 @@
+"""A recipe as objects, step by step: data, model, task, optimizer, schedule, and the training run that they make."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from dlkit.errors import RequestError
+from dlkit.recipe import Recipe
+from dlkit.recipe.components import components
+from dlkit.tasks.task_data import TaskData, load_data
+from dlkit.train import autotune, last_batch, memory_estimate, rng
+from dlkit.train.device import choose_kernels
+from dlkit.train.interfaces import BatchSource, Task
+from dlkit.train.model_size import require_room_for_model
+from dlkit.train.precision import set_matmul_precision
+from dlkit.train.settings import TestViews, TrainSettings
+from dlkit.train.training import Training
+
+__all__ = ["Assembled", "assemble_training", "build_task", "initial_model", "load_data", "optimizer_of", "schedule_of",
+           "untrained_model"]  # fmt: skip
+
+
+@dataclass
+class Assembled:
+    """A recipe as objects. `recipe` has each `auto` setting replaced by what was decided."""
+
+    recipe: Recipe
+    dataset: TaskData
+    training: Training
+    remarks: list[str]  # for the user: what was not taken as the recipe or the pretrained weights have it
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are trained or frozen, tied ones counted once."""
+        return sum(parameter.numel() for parameter in self.training.model.parameters())
+
+
+def assemble_training(
+    recipe: Recipe,
+    device: torch.device,
+    should_stop: Callable[[], bool] = lambda: False,
+    dataset: TaskData | None = None,
+) -> Assembled:
+    """All that a training run needs, on the device, with every `auto` decided.
+
+    Args:
+        recipe: what to train.
+        device: to train on.
+        should_stop: asked after every step.
+        dataset: the recipe's data, where it is loaded already.
+
+    Raises:
+        DlkitError: data or pretrained weights are missing or broken, or a step would not fit into memory.
+        RequestError: parts of the recipe do not go together.
+    """
+    settings = TrainSettings(**recipe.values["train"])
+    if settings.flush_denormal:
+        torch.set_flush_denormal(True)
+    dataset = dataset or load_data(recipe)
+    model, remarks = initial_model(recipe, dataset)
+    model = model.to(device)
+    settings = autotune.choose_layout(settings, model, device)
+    if settings.compile == "auto" and not dataset.same_shape:
+        settings = dataclasses.replace(settings, compile="off")  # each shape would be compiled anew
+    channels_last = settings.channels_last == "on"
+    if channels_last:
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    batches, evaluations = _batches_of(recipe, dataset, settings, device, channels_last)
+    training = Training(
+        model=model,
+        task=build_task(recipe, dataset),
+        optimizer=optimizer_of(recipe, model),
+        schedule=schedule_of(recipe),
+        batches=batches,
+        evaluations=evaluations,
+        settings=settings,
+        device=device,
+        should_stop=should_stop,
+        monitored="val" if "val" in evaluations else None,
+        description=dataset.description,
+    )
+    _settle(training)
+    remarks += _settled_remarks(settings, training, dataset)
+    return Assembled(_decided(recipe, training.settings), dataset, training, remarks)
+
+
+# ------------------------------------------------------------ the steps
+
+
+def untrained_model(recipe: Recipe, dataset: TaskData) -> nn.Module:
+    """The recipe's model with random weights. Raises DlkitError where memory is too small for it."""
+    require_room_for_model(functools.partial(dataset.untrained_model, recipe))
+    return dataset.untrained_model(recipe)
+
+
+def initial_model(recipe: Recipe, dataset: TaskData) -> tuple[nn.Module, list[str]]:
+    """The recipe's model as training starts from it, seeded, and remarks about its pretrained weights.
+
+    Raises:
+        DlkitError: memory is too small for it, or its weights are missing or broken.
+    """
+    require_room_for_model(functools.partial(dataset.untrained_model, recipe))
+    rng.seed_everything(recipe.values["seed"])
+    return dataset.initial_model(recipe)
+
+
+def build_task(recipe: Recipe, dataset: TaskData, views: TestViews | None = None) -> Task:
+    """What the recipe learns from the data; `views` stands for its `test_views`."""
+    (loss, keys), _ = components("loss", recipe.values["loss"])
+    views = views or TrainSettings(**recipe.values["train"]).test_views
+    if views != "one" and dataset.images is None:
+        raise RequestError(f"test_views: {views} needs images, {dataset.name} has none", "set train.test_views=one")
+    return dataset.objective(loss(**keys), views)
+
+
+def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimizer over the model's parameters, in groups that share learning rate and weight decay."""
+    (optimizer, keys), [(grouping, grouping_keys), *divisions] = components("optimizer", recipe.values["optimizer"])
+    groups = grouping(model, **grouping_keys)
+    for divide, divide_keys in divisions:  # Muon's matrices apart from the rest
+        groups = divide(model, groups, **divide_keys)
+    return optimizer(groups, **keys)
+
+
+def schedule_of(recipe: Recipe) -> Callable[[int, int], float]:
+    """The recipe's schedule: (step, total steps) -> a factor of the learning rate."""
+    (schedule, keys), _ = components("schedule", recipe.values["schedule"])
+    return functools.partial(schedule, **keys)
+
+
+def _batches_of(
+    recipe: Recipe, dataset: TaskData, settings: TrainSettings, device: torch.device, channels_last: bool
+) -> tuple[BatchSource, dict[str, BatchSource]]:
+    """The batches to train on, and those of the split to evaluate on meanwhile, by its name."""
+    batches = dataset.batches(recipe, "train", device, True, channels_last)
+    # images that grow would have every convolution tried anew for each size
+    choose_kernels(settings.deterministic, benchmark=not getattr(batches, "grow_epochs", 0))
+    evaluations = {
+        split: dataset.batches(recipe, split, device, False, channels_last) for split in dataset.evaluated_splits[:1]
+    }
+    if settings.patience is not None and "val" not in evaluations:
+        raise RequestError(
+            f"train.patience needs validation data, and {dataset.name} has none; the test split is not for choosing by",
+            "hold some out: data.validation=0.1",
+        )
+    return batches, evaluations
+
+
+def _settle(training: Training) -> None:
+    """Refuse what cannot work, before it is begun, and decide what the settings leave at `auto`."""
+    training.schedule(0, training.total_steps)  # which refuses a warm-up that does not fit
+    memory_estimate.require_step_fits(training)
+    batch = next(iter(training.batches.epoch(0)))
+    last_batch.require_usable_last_batch(training, batch)
+    training.settings = autotune.resolve_auto(
+        training.settings, training.model, training.task, batch, training.device, training.total_steps
+    )
+    set_matmul_precision(training.settings.precision)
+
+
+def _settled_remarks(asked: TrainSettings, training: Training, dataset: TaskData) -> list[str]:
+    remarks = [f"{measure} is left out: {why}" for measure, why in dataset.left_out.items()]
+    precision = training.settings.precision
+    if asked.precision not in ("auto", precision):
+        remarks.insert(0, f"train.precision is {precision}: {training.device} has no {asked.precision}")
+    return remarks
+
+
+def _decided(recipe: Recipe, settings: TrainSettings) -> Recipe:
+    """The recipe with the settings that were decided."""
+    decided = {key: getattr(settings, key) for key in autotune.DECIDED}
+    values = {**recipe.values, "train": {**recipe.values["train"], **decided}}
+    return Recipe(recipe.name, recipe.path, values)

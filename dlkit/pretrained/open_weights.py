@@ -1,0 +1,68 @@
+"""The one way to open weights, and always verified: of a run by its checksums, of any file by what it must hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dlkit.data.text import tokenizer_files
+from dlkit.errors import RequestError
+from dlkit.pretrained.huggingface import read_directory
+from dlkit.pretrained.run import checkpoint_of, read_checkpoint
+from dlkit.pretrained.weight_files import read_weight_file
+from dlkit.pretrained.weights import LanguageWeights, Weights
+from dlkit.storage import run_reference
+
+
+def open_weights(path: Path) -> Weights:
+    """Weights of any model: a file, a folder with model.safetensors, or a run or checkpoint of dlkit.
+
+    Of a run, the best checkpoint is taken, or else the last; of a checkpoint the moving average, if it has one.
+
+    Raises:
+        DlkitError: there is none, it is damaged, or holds anything but tensors.
+        NotFiniteError: a weight is NaN or infinite.
+    """
+    checkpoint = checkpoint_of(path)
+    return read_weight_file(path) if checkpoint is None else read_checkpoint(checkpoint, path)
+
+
+def open_language_weights(reference: str, checkpoint_name: str | None = None) -> LanguageWeights:
+    """Weights of a BERT or GPT, with its tokenizer: a Hugging Face directory, or a run or checkpoint of dlkit.
+
+    Args:
+        reference: a path; `-` reads the reference to a run from standard input.
+        checkpoint_name: of a run; None for the best, or else the last.
+
+    Raises:
+        DlkitError: a file is missing or damaged, or the architecture is none that dlkit has.
+        NotFiniteError: a weight is NaN or infinite.
+        RequestError: it is something else.
+    """
+    path = Path(reference)
+    if reference != "-" and (path / "config.json").is_file():
+        weights = read_directory(path)
+        if weights.family == "gpt":
+            weights.ends |= tokenizer_files.ends_of(path, weights.tokenizer())
+        return weights
+    run = run_reference.resolve(reference)
+    saved = read_checkpoint(run.choose(checkpoint_name), run.path)
+    known = saved.description
+    if "architecture" not in known:
+        raise RequestError(
+            f"{run.path} holds no BERT or GPT, but a model of images or rows", "give a run of a language task"
+        )
+    head = saved.tensors.get("head.classifier.bias")
+    return LanguageWeights(
+        path=run.path,
+        tensors=saved.tensors,
+        classes=saved.classes,
+        step=saved.step,
+        description=known,
+        family="bert" if "segments.weight" in saved.tensors else "gpt",  # only BERT tells two segments apart
+        vocabulary=known["vocabulary"],
+        architecture=known["architecture"],
+        outputs=None if head is None else len(head),
+        problem="regression" if head is not None and len(head) == 1 else None,
+        ends=set(known.get("ends", ())),
+        tokenizer_json=known["tokenizer"],
+    )

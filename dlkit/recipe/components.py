@@ -1,0 +1,31 @@
+"""The constructors that a section of a recipe names, with the keys that each takes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from dlkit.annotations import is_list
+from dlkit.catalog import SECTIONS, resolve
+
+Component = tuple[Callable[..., Any], dict[str, Any]]
+
+
+def components(section: str, values: dict[str, Any]) -> tuple[Component, list[Component]]:
+    """The constructor that a section names and those that share its keys, each with the keys that it takes.
+
+    `components("optimizer", {"name": "sgd", "lr": 0.1, "decay_norm": False})` is `SGD` with `lr`, and
+    `parameter_groups` with `decay_norm`.
+    """
+    entry = SECTIONS[section][values["name"]]
+    found: list[Component] = []
+    for target in (entry.target, *entry.also):
+        constructor = resolve(target)
+        names = inspect.signature(constructor).parameters
+        found.append((constructor, {key: _argument(value) for key, value in values.items() if key in names}))
+    return found[0], found[1:]
+
+
+def _argument(value: Any) -> Any:
+    return tuple(value) if is_list(value) else value

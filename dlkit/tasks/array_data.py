@@ -1,0 +1,161 @@
+"""Images and rows of numbers, one class each: what they add to the components of a recipe.
+
+BatchSource, pretrained weights, layers that are set by the data, and the classes and columns that a checkpoint knows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.data.dataset import Dataset, Split
+from dlkit.data.known import Known
+from dlkit.data.splits import whole
+from dlkit.data.tables.table_file import shortened
+from dlkit.errors import DlkitError, RequestError
+from dlkit.recipe import Recipe
+from dlkit.recipe.components import components
+from dlkit.tasks.classification import Classification
+from dlkit.tasks.task_data import TaskData, read_component
+from dlkit.train.interfaces import BatchSource
+from dlkit.train.settings import TestViews
+from dlkit.train.weights import load_weights
+
+_WHITENING_IMAGES = 5000  # that a whitening layer is set by, as in Jordan 2024, arXiv:2404.00498
+
+
+def image_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
+    """The data of image-classification; a checkpoint's classes are met by name."""
+    known = None if saved is None else Known(tuple(saved["classes"]))
+    return ArrayData.agreeing(read_component(recipe, known), saved)
+
+
+def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
+    """The data of tabular-classification; a checkpoint's classes and columns are met by name."""
+    known = None if saved is None else _known_rows(recipe, saved)
+    return ArrayData.agreeing(read_component(recipe, known), saved)
+
+
+def _known_rows(recipe: Recipe, saved: dict[str, Any]) -> Known:
+    """What a checkpoint knows of rows. Raises DlkitError if it does not name its columns."""
+    columns: dict[str, str] = {entry["name"]: entry["type"] for entry in saved.get("columns", ())}
+    if not columns:
+        # an earlier version did not write them, and a column's position in one file says nothing about another
+        columns = dict.fromkeys(recipe.values["data"].get("columns") or (), "number")
+        if len(columns) != saved["input_shape"][0]:
+            raise DlkitError(
+                "the checkpoint does not say which columns it was trained on: an earlier dlkit wrote it",
+                "name them in the order of the training file: data.columns='[NAME, NAME, ...]'",
+            )
+    mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
+    return Known(tuple(saved["classes"]), columns, mean, std)
+
+
+class ArrayData(TaskData):
+    """Images (N, C, H, W) or rows of features (N, F), each with one class."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        super().__init__()
+        self.dataset = dataset
+        self.name, self.sources, self.columns = dataset.name, dataset.sources, dataset.columns
+        self.classes = dataset.classes
+        self.input_shape = dataset.input_shape  # (C, H, W) or (F,)
+
+    @property
+    def images(self) -> Dataset | None:
+        return self.dataset if len(self.input_shape) == 3 else None
+
+    @classmethod
+    def agreeing(cls, dataset: Dataset, saved: dict[str, Any] | None) -> ArrayData:
+        """The data, with the classes and statistics of a checkpoint's description where one is given."""
+        return cls(dataset if saved is None else _with_known_classes(dataset, saved))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {name: len(examples.targets) for name, examples in self.dataset.splits.items()}
+
+    def take_whole(self) -> None:
+        # mean and deviation stay those of the training split
+        self.dataset = dataclasses.replace(self.dataset, splits=whole(self.dataset.splits))
+
+    def describe(self) -> dict[str, Any]:
+        data = self.dataset
+        columns = data.columns and [{"name": name, "type": kind} for name, kind in data.columns.items()]
+        return {
+            "classes": list(data.classes),
+            "input_shape": list(data.input_shape),
+            "mean": data.mean.tolist(),
+            "std": data.std.tolist(),
+            **({"columns": columns} if columns else {}),
+        }
+
+    def split_batches(
+        self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
+    ) -> BatchSource:
+        _, [(constructor, keys)] = components("data", recipe.values["data"])
+        data = self.dataset
+        arguments = [data.splits[split], data.mean, data.std, device, recipe.values["seed"], training]
+        if channels_last:
+            arguments.append(channels_last)
+        return constructor(*arguments, **keys)
+
+    def untrained_model(self, recipe: Recipe) -> nn.Module:
+        (constructor, keys), _ = components("model", recipe.values["model"])
+        return constructor(self.input_shape, len(self.classes), **keys)
+
+    def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
+        """The model with layers set by the data, pretrained weights loaded, and layers frozen, as the recipe says."""
+        model = self.untrained_model(recipe)
+        whiten: Any = getattr(model, "whiten", None)
+        if whiten is not None:
+            if not isinstance(self.dataset.splits["train"].inputs, Tensor):
+                raise RequestError(f"this model is set by its data, and {self.name} is streamed", "use another model")
+            whiten(self._whitening_images(recipe))
+        _, others = components("model", recipe.values["model"])
+        remarks = [
+            remark for pretrained, keys in others for remark in pretrained(model, load_weights, self.classes, **keys)
+        ]
+        return model, remarks
+
+    def _whitening_images(self, recipe: Recipe) -> Tensor:
+        """Training inputs from all over the split, normalised but not augmented."""
+        split = self.dataset.splits["train"]
+        rows = slice(None, None, max(1, len(split.targets) // _WHITENING_IMAGES))
+        few = ArrayData(
+            dataclasses.replace(self.dataset, splits={"train": Split(split.inputs[rows], split.targets[rows])})
+        )
+        source = few.batches(recipe, "train", torch.device("cpu"), training=False)
+        return torch.cat([batch[0] for batch in source.epoch(0)])
+
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> Classification:
+        return Classification(loss, self.classes, views)
+
+
+def _with_known_classes(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
+    """A data set with the statistics and class indices of a checkpoint; classes are met by name.
+
+    Raises:
+        DlkitError: it has examples of other classes, or inputs of another shape.
+    """
+    shape = list(dataset.input_shape)
+    known, count = set(saved["classes"]), len(dataset.classes)
+    there = [torch.bincount(split.targets, minlength=count) for split in dataset.splits.values()]
+    examples = torch.stack(there).sum(0).tolist()
+    strange = [name for name, some in zip(dataset.classes, examples, strict=True) if some and name not in known]
+    if strange or shape != saved["input_shape"]:
+        raise DlkitError(
+            f"{dataset.name} has inputs of {tuple(shape)} and the classes {shortened(dataset.classes)}; the model was "
+            f"trained on inputs of {tuple(saved['input_shape'])} and the classes {shortened(saved['classes'])}",
+            "classes must have the same names; give the data that the run was trained on",
+        )
+    classes = tuple(saved["classes"])
+    splits = dataset.splits
+    if dataset.classes != classes:
+        index_of = {name: index for index, name in enumerate(classes)}
+        index = torch.tensor([index_of.get(name, -1) for name in dataset.classes])  # -1: no example has this class
+        splits = {name: Split(split.inputs, index[split.targets]) for name, split in splits.items()}
+    mean, std = (torch.tensor(saved[key], dtype=dataset.mean.dtype) for key in ("mean", "std"))
+    return dataclasses.replace(dataset, splits=splits, classes=classes, mean=mean, std=std)

@@ -1,0 +1,120 @@
+"""Running text, to predict its next token or its masked ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlkit.data.folder import data_folder
+from dlkit.data.splits import whole
+from dlkit.data.text.corpus import Corpus
+from dlkit.data.text.token_ids import Tokens, gives_back, tokens_of
+from dlkit.data.text.tokenizer import Tokenizer
+from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
+from dlkit.errors import RequestError
+from dlkit.recipe import Recipe
+from dlkit.recipe.components import components
+from dlkit.tasks.language_modelling import CausalLM, MaskedLM
+from dlkit.tasks.text_data import TextData
+from dlkit.train.settings import TestViews
+
+
+class CorpusData(TextData):
+    """The splits of a corpus as token ids, which are made when a split is first asked for."""
+
+    unit = "bytes"
+
+    def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None) -> None:
+        (constructor, keys), _ = components("data", recipe.values["data"])
+        self.corpus: Corpus = constructor(**keys)
+        super().__init__(recipe, [self.corpus.splits["train"]], saved)
+        if self.start.new_head or self.start.labels is not None:
+            raise RequestError(f"model.new_head and model.labels are for classifiers, not for {self.task}")
+        self.name = self.corpus.name
+        self._tokens: dict[str, Tokens] = {}
+        self._measured: set[str] = set()  # splits that are evaluated
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {split: text.size for split, text in self.corpus.splits.items()}
+
+    def take_whole(self) -> None:
+        self.corpus = dataclasses.replace(self.corpus, splits=whole(self.corpus.splits))
+
+    @property
+    def sources(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        counted = {split: len(tokens) for split, tokens in self._tokens.items()}
+        return {**self.corpus.sources, "tokens": counted, "tokenizer": self.tokenizer_source}
+
+    @property
+    def before(self) -> int | None:
+        """The token that stands before the first one of a split, if any."""
+        return None
+
+    def tokens(self, split: str) -> Tokens:
+        """The token ids of a split."""
+        if split not in self._tokens:
+            folder = data_folder() / "tokens"
+            self._tokens[split] = tokens_of(self.corpus.splits[split], self.tokenizer, folder, self.before)
+        return self._tokens[split]
+
+    @property
+    def inexact(self) -> str | None:
+        """Why bits per byte would not be the length of a description of the text, or None where they are."""
+        if not self.tokenizer.byte_level:
+            return "the tokens do not stand for bytes"
+        for split in self._measured:
+            first = int(self.before is not None)
+            if not gives_back(self.corpus.splits[split], self.tokenizer, self.tokens(split)[first:]):
+                return f"the tokenizer changes the text of {split}: its tokens do not give it back"
+        return None
+
+
+class CausalCorpus(CorpusData):
+    """For causal-lm: windows whose every next token is predicted, the first one behind a separator."""
+
+    family = "gpt"
+
+    @property
+    def before(self) -> int | None:
+        return self.tokenizer.separator
+
+    def split_batches(
+        self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
+    ) -> TokenWindows:
+        _, [(windows, keys), _] = components("data", recipe.values["data"])
+        if not training:
+            self._measured.add(split)
+        return windows(self.tokens(split), device, recipe.values["seed"], training, **keys)
+
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> CausalLM:
+        """What is learned. Bits per byte are measured where the tokens of what is evaluated give back every byte."""
+        why = self.inexact
+        if why:
+            self.left_out["bits_per_byte"] = why
+            return CausalLM(loss)
+        lengths = [len(self.tokenizer.bytes_of(i)) for i in range(self.tokenizer.size)]
+        return CausalLM(loss, torch.tensor(lengths + [0] * (self.vocabulary - len(lengths))))
+
+
+class MaskedCorpus(CorpusData):
+    """For masked-lm: windows some of whose tokens are masked."""
+
+    def split_batches(
+        self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
+    ) -> MaskedWindows:
+        _, [_, (windows, keys)] = components("data", recipe.values["data"])
+        special = special_tokens(self.tokenizer)
+        return windows(self.tokens(split), device, recipe.values["seed"], training, special, **keys)
+
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> MaskedLM:
+        return MaskedLM(loss)
+
+
+def special_tokens(tokenizer: Tokenizer) -> Special:
+    """The token ids that masking needs. Raises DlkitError if the tokenizer lacks one."""
+    first, last, mask = (tokenizer.require(name) for name in ("[CLS]", "[SEP]", "[MASK]"))
+    return Special(first, last, mask, tokenizer.size, tokenizer.continues)

@@ -1,0 +1,98 @@
+"""Texts and pairs of texts with an answer: a class, a number, or the right one of several candidates."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlkit.data.known import Known
+from dlkit.data.splits import whole
+from dlkit.data.text.labelled import LabelledTexts
+from dlkit.data.text.padded_batches import SequenceBatches
+from dlkit.data.text.sentences import running_text
+from dlkit.errors import DlkitError, RequestError
+from dlkit.losses import SquaredError
+from dlkit.pretrained.huggingface import LanguageStart
+from dlkit.pretrained.language_head import with_classes, without_head
+from dlkit.pretrained.weights import LanguageWeights
+from dlkit.recipe import Recipe
+from dlkit.recipe.components import components
+from dlkit.tasks.task_data import read_component
+from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
+from dlkit.tasks.text_data import TextData
+from dlkit.train.interfaces import Task
+from dlkit.train.settings import TestViews
+
+
+class LabelledTextData(TextData):
+    """For encoders with a head for whole sequences.
+
+    Raises:
+        DlkitError: the classes are not those that the checkpoint knows.
+    """
+
+    same_shape = False  # batches are padded to the longest of their texts
+
+    def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None) -> None:
+        known = None if saved is None else Known(tuple(saved["classes"]))
+        self.data: LabelledTexts = read_component(recipe, known)
+        super().__init__(recipe, [running_text(self.data.splits["train"])], saved)
+        self.name, self.classes = self.data.name, self.data.classes
+        self.outputs = len(self.classes) if self.data.answer == "class" else 1
+        if saved is None and self.weights is not None:
+            self._take_head(self.start, self.weights)
+        if saved is not None and saved["classes"] != list(self.classes):
+            raise DlkitError(
+                f"{self.name} has the classes {', '.join(self.classes)}; the model knows {', '.join(saved['classes'])}",
+                "give the data that the run was trained on",
+            )
+        self._cut: dict[str, float] = {}  # split -> share of its tokens that did not fit
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {split: len(examples.targets) for split, examples in self.data.splits.items()}
+
+    def take_whole(self) -> None:
+        self.data = dataclasses.replace(self.data, splits=whole(self.data.splits))
+
+    def _take_head(self, start: LanguageStart, weights: LanguageWeights) -> None:
+        """Bring the rows of a pretrained head into the order of the data's classes, and pool as it was trained to."""
+        if self.data.answer == "class":
+            self.weights, self.remarks = with_classes(weights, self.classes, start.labels, start.new_head)
+        elif weights.outputs is not None and (start.new_head or weights.outputs != 1):
+            self.weights, self.remarks = without_head(weights), [f"{weights.path}: the last layer starts anew"]
+        pooling = weights.architecture.get("pooling", "first")
+        if self.weights is not None and self.weights.outputs is not None and self.architecture["pooling"] != pooling:
+            self.remarks.append(f"model.pooling is {pooling}, as the head of {weights.path} was trained")
+            self.architecture["pooling"] = pooling
+
+    def describe(self) -> dict[str, Any]:
+        return {**super().describe(), "classes": list(self.classes)}
+
+    @property
+    def sources(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return {**self.data.sources, "tokenizer": self.tokenizer_source, "share_of_tokens_cut": self._cut}
+
+    def split_batches(
+        self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
+    ) -> SequenceBatches:
+        _, [(sequences, keys)] = components("data", recipe.values["data"])
+        examples = self.data.splits[split]
+        found: SequenceBatches = sequences(examples, self.tokenizer, device, recipe.values["seed"], training, **keys)
+        self._cut[split] = found.encoded.lost
+        return found
+
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
+        """What is learned. Raises RequestError if the loss is not made for the data's answers."""
+        if self.data.answer == "number":
+            if not isinstance(loss, SquaredError):
+                raise RequestError(f"{self.name} asks for numbers, not classes", "loss.name=squared_error")
+            return Regression(loss)
+        if isinstance(loss, SquaredError):
+            raise RequestError(f"{self.name} asks for classes, not numbers", "loss.name=cross_entropy")
+        if self.data.answer == "candidate":
+            return MultipleChoice(loss, self.classes, self.data.metrics)
+        return TextClassification(loss, self.classes, self.data.metrics)

@@ -1,0 +1,43 @@
+"""Collects the scores by which in- and out-of-distribution examples are told apart."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.finite import require_finite_outputs
+from dlkit.metrics.ood import SCORES
+from dlkit.train import test_time_augmentation
+from dlkit.train.settings import TestViews
+
+
+class ScoreMeter:
+    """Collects every score of every example of an evaluation, in float64.
+
+    Args:
+        which: of each image the logits are averaged over.
+    """
+
+    def __init__(self, which: TestViews = "one") -> None:
+        self.samples = 0
+        self._views: TestViews = which
+        self._parts: list[Tensor] = []  # each (scores, n)
+
+    def update(self, model: nn.Module, batch: tuple[Tensor, ...]) -> None:
+        logits = test_time_augmentation.averaged_logits(model, batch[0], self._views)
+        logits = logits.float() if logits.device.type == "mps" else logits.double()
+        self.samples += len(logits)
+        self._parts.append(torch.stack([score(logits) for score in SCORES.values()]))
+
+    def scores(self) -> dict[str, Tensor]:
+        """(N,) of each score, on the CPU. Raises NotFiniteError if any is NaN or infinite."""
+        scores = torch.cat(self._parts, 1).cpu().double()
+        require_finite_outputs(int((~scores.isfinite()).any(0).sum()), self.samples, "images")
+        return dict(zip(SCORES, scores, strict=True))
+
+    def metrics(self) -> dict[str, float]:
+        """The mean of each score."""
+        return {name: values.mean().item() for name, values in self.scores().items()}
+
+    def confusion_matrix(self) -> None:
+        """None: examples from outside belong to no class."""

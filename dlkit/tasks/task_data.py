@@ -1,0 +1,153 @@
+"""What the data of every task offers, so that no caller asks which task it is."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from dlkit.catalog import TASKS, resolve
+from dlkit.data.dataset import Dataset
+from dlkit.data.known import Known
+from dlkit.errors import RequestError
+from dlkit.recipe import Recipe
+from dlkit.recipe.components import components
+from dlkit.tasks.same_data import require_same
+from dlkit.train.interfaces import BatchSource, Task
+from dlkit.train.settings import TestViews
+
+_OWN_FILE = {"val": "validation_path", "test": "test_path"}  # split -> the source that it may have of its own
+
+
+class TaskData(ABC):
+    """The data of a recipe's task, with what follows from it: the model's first and last layer, and the objective.
+
+    A task's line in the catalog names a function that returns one: `(recipe, saved)`, with `saved` the `description`
+    in a checkpoint that the data must agree with, or None to train from scratch.
+    """
+
+    name: str
+    sources: dict[str, Any]  # where the data came from; for environment.json
+    classes: tuple[str, ...] = ()
+    columns: dict[str, str] | None = None  # of a table: a feature's name -> its type
+    unit = "rows"  # in which the size of a split is counted
+    same_shape = True  # whether training batches have one shape, for which a model is compiled once
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []  # for the user: what of pretrained weights was not taken as it is
+        self.left_out: dict[str, str] = {}  # measures that make no sense here: name -> why
+
+    @property
+    @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Split -> how many rows or bytes it has."""
+
+    @abstractmethod
+    def take_whole(self) -> None:
+        """Hold nothing out: the data becomes one split, "all", unless it comes in splits of its own."""
+
+    @abstractmethod
+    def untrained_model(self, recipe: Recipe) -> nn.Module:
+        """The recipe's model with random weights."""
+
+    @abstractmethod
+    def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
+        """The recipe's model with the weights that training starts from, and remarks about pretrained ones."""
+
+    @abstractmethod
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
+        """What is learned and measured; `views` of each image are averaged in evaluation."""
+
+    @abstractmethod
+    def split_batches(
+        self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
+    ) -> BatchSource:
+        """The batches of a split that exists."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint must know to read other data as this was read; JSON values."""
+
+    @property
+    def images(self) -> Dataset | None:
+        """The data as images, where it is made of images."""
+        return None
+
+    # ------------------------------------------------------------ the same for every task
+
+    @property
+    def splits(self) -> Sequence[str]:
+        return list(self.sizes)
+
+    def batches(
+        self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool = False
+    ) -> BatchSource:
+        """The batches of a split. Raises RequestError if there is no such split."""
+        self.require_split(split)
+        return self.split_batches(recipe, split, device, training, channels_last)
+
+    def require_split(self, split: str) -> None:
+        """Raise RequestError if the data has no such split."""
+        if split not in self.splits:
+            raise RequestError(f"{self.name} has no split {split!r}", f"its splits: {', '.join(self.splits)}")
+
+    @property
+    def evaluated_splits(self) -> list[str]:
+        """The splits to evaluate on, the one to watch during training first: validation data where there is any."""
+        return [name for name in ("val", "test") if name in self.splits]
+
+    @property
+    def default_split(self) -> str:
+        """The split that a trained model is measured on: test, else validation, else all of other data."""
+        return next((name for name in ("test", "val", "all") if name in self.splits), "val")
+
+    def extent(self, split: str) -> dict[str, Any]:
+        """Fields of a record: `path`; `rows` or `bytes` of it, "all" or "90 of 450"; `left_out`, `remarks`."""
+        path, sizes = self._file(split), self.sizes
+        total = sum(size for name, size in sizes.items() if self._file(name) == path)
+        more = {key: self.sources[key] for key in ("left_out", "remarks") if self.sources.get(key)}
+        return {"path": path, self.unit: "all" if sizes[split] == total else f"{sizes[split]} of {total}", **more}
+
+    def _file(self, split: str) -> str | None:
+        return self.sources.get(_OWN_FILE.get(split, ""), self.sources.get("path"))
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint saves: `describe`, and what identifies the content, so that a run resumes on the same."""
+        content = {key: self.sources[key] for key in ("rows", "sha256") if key in self.sources}
+        return {**self.describe(), "content": content}
+
+    def require_same(self, saved: Mapping[str, Any]) -> None:
+        """Raise DlkitError unless this is the data that a checkpoint was trained on, to the byte."""
+        require_same(self.description, saved, tabular=bool(self.columns))
+
+
+def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool = False) -> TaskData:
+    """The data of a recipe's task.
+
+    Args:
+        recipe: names task and data.
+        saved: the description in a checkpoint: columns and classes are met by its names, inputs scaled by its
+            statistics.
+        whole: whether nothing is held out; see `TaskData.take_whole`.
+
+    Raises:
+        DlkitError: it is missing or broken, or not of the classes, columns and shapes that the checkpoint knows.
+    """
+    read: Callable[[Recipe, dict[str, Any] | None], TaskData] = resolve(TASKS[recipe.values["task"]].target)
+    data = read(recipe, saved)
+    if whole:
+        data.take_whole()
+    return data
+
+
+def read_component(recipe: Recipe, known: Known | None) -> Any:
+    """What the recipe's `data` component reads; one that can meet classes and columns by name is told the `known`."""
+    (reader, keys), _ = components("data", recipe.values["data"])
+    if known is None or "known" not in inspect.signature(reader).parameters:
+        return reader(**keys)
+    return reader(known, **keys)

@@ -1,0 +1,88 @@
+"""The data of tasks on tokens: a tokenizer, and the architecture of the model that reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from dlkit.data.text import tokenizer as tokenizers
+from dlkit.data.text.corpus import Text
+from dlkit.errors import RequestError
+from dlkit.pretrained.huggingface import LanguageStart, load_language_weights
+from dlkit.pretrained.huggingface_config import Family
+from dlkit.pretrained.open_weights import open_language_weights
+from dlkit.pretrained.weights import LanguageWeights
+from dlkit.recipe import Recipe
+from dlkit.recipe.components import components
+from dlkit.tasks.language_start import language_architecture, language_tokenizer
+from dlkit.tasks.task_data import TaskData
+
+
+def task_of(family: Family, outputs: int | None) -> str:
+    """The task that a model is made for, by its family and the outputs of its head for whole sequences, if any."""
+    if family == "gpt":
+        return "causal-lm"
+    return "text-classification" if outputs else "masked-lm"
+
+
+class TextData(TaskData):
+    """Texts as token ids.
+
+    Args:
+        recipe: of a task whose inputs are texts.
+        texts: to train a tokenizer on, if need be.
+        saved: the description in a checkpoint, whose tokenizer and architecture are then used.
+    """
+
+    family: Family = "bert"
+    outputs: int | None = None  # of the model's head for whole sequences; None where it predicts tokens
+
+    def __init__(self, recipe: Recipe, texts: list[Text], saved: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.task: str = recipe.values["task"]
+        _, [(start, keys)] = components("model", recipe.values["model"])
+        self.start: LanguageStart = start(**keys)
+        self.weights: LanguageWeights | None = None  # pretrained
+        self.ends: set[int] = set()  # token ids that end a text, where the pretrained weights say so
+        if saved is not None:
+            self.tokenizer = tokenizers.from_json(saved["tokenizer"])
+            self.architecture: dict[str, Any] = saved["architecture"]
+            self.vocabulary: int = saved["vocabulary"]
+            self.ends = set(saved.get("ends", ()))
+            return
+        if self.start.weights is not None:
+            self.weights = open_language_weights(str(self.start.weights))
+            self.ends = self.weights.ends
+        elif self.start.new_head or self.start.labels is not None:
+            raise RequestError("model.new_head and model.labels are about model.weights, which is not set")
+        self.architecture = language_architecture(recipe, self.weights, self.family)
+        self.tokenizer = language_tokenizer(recipe, texts, self.weights, self.family)
+        self.vocabulary = self.weights.vocabulary if self.weights else self.tokenizer.size
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "tokenizer": self.tokenizer.to_json(),
+            "vocabulary": self.vocabulary,
+            "architecture": self.architecture,
+            **({"ends": sorted(self.ends)} if self.ends else {}),
+        }
+
+    def untrained_model(self, recipe: Recipe) -> nn.Module:
+        (constructor, _), _ = components("model", recipe.values["model"])
+        heads = () if self.family == "gpt" else (self.outputs,)
+        return constructor(self.vocabulary, self.architecture["context"], *heads, **self.architecture)
+
+    def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
+        model, remarks = self.untrained_model(recipe), list(self.remarks)
+        if self.weights is not None:
+            fresh = load_language_weights(model, self.weights)
+            if fresh:
+                remarks.append(f"{self.weights.path} does not have {', '.join(fresh)}: they start anew")
+        return model, remarks
+
+    @property
+    def tokenizer_source(self) -> dict[str, Any]:
+        """What identifies the tokenizer, for `sources`."""
+        return {"tokens": self.tokenizer.size, "sha256": self.tokenizer.fingerprint}
