@@ -14,7 +14,8 @@ from dlkit.errors import DlkitError, RequestError
 
 _LONGEST, _LONGEST_PATH = 1 << 20, 1 << 12  # bytes of a record, and characters of a path, on standard input
 _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
-MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"  # of a checkpoint
+METRICS = "metrics.jsonl"  # of a run
 
 
 def directory_name(step: int) -> str:

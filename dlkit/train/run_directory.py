@@ -15,13 +15,13 @@ from typing import Any
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import unfinished, write_text
 from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import directory_name, require_inside, step_folders
+from dlkit.storage.run_reference import METRICS, directory_name, require_inside, step_folders
 from dlkit.text_input import ordinary
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
 
-RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
+RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
 # in the order in which they are deleted: by the last, a directory is a run
 _FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)

@@ -160,6 +160,34 @@ def test_what_others_keep_beside_the_checkpoints_is_let_be(copies: Path, here: A
     assert "step-00000008" not in held
 
 
+def swapped_checkpoint() -> None:
+    shutil.rmtree(checkpoints() / "step-00000008")
+    shutil.copytree(Path("third/checkpoints/step-00000008"), checkpoints() / "step-00000008")
+
+
+def swapped_metrics() -> None:
+    shutil.copy("third/metrics.jsonl", "x")
+
+
+@pytest.mark.parametrize("damage", [swapped_checkpoint, swapped_metrics, flipped_digit])
+def test_the_checkpoint_of_another_run_is_not_taken_for_the_runs_own(
+    copies: Path, here: Any, damage: Callable[[], None]
+) -> None:
+    """It has the same shapes, and every file of it is whole."""
+    assert here("train", "x/recipe.yaml", "seed=1", "--run-dir", "third").code == 0
+    damage()
+    for command in (
+        ["eval", "x", "--checkpoint", "last"],
+        ["eval", "x/checkpoints/step-00000008"],
+        ["train", "x", "--resume"],
+    ):
+        result = here(*command)
+        assert (result.code, result.out) == (1, "")
+        assert "x/metrics.jsonl is not as it was when the checkpoint of step 8 was taken" in result.err
+    Path("x/metrics.jsonl").unlink()
+    assert here("eval", "x").code == 0
+
+
 @pytest.mark.parametrize("damage", LINKS[:4])
 def test_no_evaluation_leaves_the_run(copies: Path, here: Any, damage: Callable[[], None]) -> None:
     damage()
