@@ -42,7 +42,7 @@ MAY = {
     "pretrained": {"nn", "models", "data", "train"},  # of train, checkpoints: a run as weights, verified
     "train": {"nn", "kernels"},
     "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "train", "pretrained"},
-    "vectorized": {"nn", "kernels", "train", "tasks"},
+    "vectorized": {"nn", "kernels", "train", "metrics"},
     "sweep": {"train", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "train"},

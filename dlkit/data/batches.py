@@ -6,6 +6,7 @@ device sees the same examples, and iteration resumes exactly at any batch.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import Count, Natural, NonNegative
+from dlkit.data.batch import Batch, ClassificationBatch
 from dlkit.data.dataset import Split, imagenet_statistics, standardised
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.images import augmentation
@@ -54,11 +56,8 @@ class Batches(Epochs):
         self._targets = split.targets.to(device)
         self._inputs = self._load(split.inputs, mean, std)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """Batches `start`, `start` + 1, ... of epoch `number`: (inputs, targets), on the device.
-
-        Where examples are mixed in pairs, (inputs, targets (n, 2), share): `share` of the first class, the rest of
-        the second.
+    def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
+        """Batches `start`, `start` + 1, ... of epoch `number`, on the device.
 
         Raises:
             ValueError: the epoch has fewer than `start` batches.
@@ -67,7 +66,7 @@ class Batches(Epochs):
         if not self.training:
             for begin in begins:
                 rows = slice(begin, begin + self.batch_size)
-                yield self._finish(self._inputs[rows]), self._targets[rows]
+                yield ClassificationBatch(self._finish(self._inputs[rows]), self._targets[rows])
             return
         order, *parameters = (self.send(values) for values in self._drawn(number))  # each (samples,)
         targets = self._targets.index_select(0, order)
@@ -77,7 +76,7 @@ class Batches(Epochs):
             drawn = [values[chosen] for values in parameters]
             yield self._mix(self._select(rows, *drawn), targets[chosen], *drawn)
 
-    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
         drawn = [source._drawn(number) for source in sources]
         order, *parameters = (self.laid_out(values) for values in zip(*drawn, strict=True))  # each (S samples,)
         count = len(sources)
@@ -86,8 +85,8 @@ class Batches(Epochs):
             chosen = slice(count * begin, count * (begin + size))
             rows = order[chosen]
             inputs = self._select(rows, *(values[chosen] for values in parameters))
-            parts = inputs, self._targets.index_select(0, rows)
-            yield tuple(part.unflatten(0, (count, size)) for part in parts)
+            batch = ClassificationBatch(inputs, self._targets.index_select(0, rows))
+            yield batch.map(lambda values, size=size: values.unflatten(0, (count, size)))
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         return standardised(inputs, mean, std).to(self.device)
@@ -108,8 +107,8 @@ class Batches(Epochs):
     def _finish(self, inputs: Tensor) -> Tensor:
         return inputs
 
-    def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-        return inputs, targets
+    def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> ClassificationBatch:
+        return ClassificationBatch(inputs, targets)
 
 
 class ImageBatches(Batches):
@@ -179,14 +178,14 @@ class ImageBatches(Batches):
         self.start_size, self.grow_epochs = start_size, grow_epochs
         super().__init__(split, mean, std, device, seed, training, batch_size=batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
         batches = super().epoch(number, start)
         if not self.training or self.start_size is None:
             return batches
         side = grown_size(self.start_size, self._height, number, self.grow_epochs, _MULTIPLE)
-        return ((augmentation.resize(inputs, side), *rest) for inputs, *rest in batches)
+        return (dataclasses.replace(batch, inputs=augmentation.resize(batch.inputs, side)) for batch in batches)
 
-    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
         if self.start_size is not None or self.mixup or self.cutmix:  # which go by whole batches
             return Epochs.side_by_side(self, sources, number, start)
         return super().side_by_side(sources, number, start)
@@ -252,9 +251,9 @@ class ImageBatches(Batches):
         images = self._finish(images)
         return augmentation.cutout(images, row, column, self.cutout) if self.cutout else images
 
-    def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
+    def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> ClassificationBatch:
         if len(parameters) < 7:
-            return inputs, targets
+            return ClassificationBatch(inputs, targets)
         row, column, pastes, share = (values[0] for values in parameters[3:])
         mixed, own = inputs, share
         if self.cutmix:
@@ -263,7 +262,7 @@ class ImageBatches(Batches):
             own = torch.where(pastes, own, share)
         elif self.mixup:
             mixed = augmentation.mixup(inputs, share)
-        return mixed, torch.stack((targets, targets.roll(1)), 1), own
+        return ClassificationBatch(mixed, targets, targets.roll(1), own)
 
     def _finish(self, inputs: Tensor) -> Tensor:
         if inputs.dtype == torch.uint8:

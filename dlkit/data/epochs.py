@@ -1,4 +1,4 @@
-"""What all sources of batches share: how many batches an epoch has, where they begin, what chance is drawn from."""
+"""What all sources of batches share: the batches of an epoch, where each begins, and the seed that it draws from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from dlkit.data.batch import Batch
 
 
 class Epochs:
@@ -27,28 +29,31 @@ class Epochs:
             raise ValueError(f"start={start} is not in 0..{len(self)}, the batches of an epoch")
         return range(start * self.batch_size, self.samples, self.batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
         raise NotImplementedError
 
-    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """The same of S sources at once, this one among them, that differ in nothing but their seed: (S, n, ...)."""
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
+        """The same of S sources that differ only in their seed, this one among them, in one batch: (S, n, ...)."""
         for batches in zip(*(source.epoch(number, start) for source in sources), strict=True):
-            yield tuple(torch.stack(list(part)) for part in zip(*batches, strict=True))
+            tensors = zip(*(batch.tensors() for batch in batches), strict=True)
+            yield batches[0].with_tensors(torch.stack(same) for same in tensors)
 
     def laid_out(self, values: Sequence[Tensor]) -> Tensor:
-        """What S sources drew for an epoch, each (samples,), on the device, (S samples,): batch by batch, and within a
-        batch source by source. So each batch is one block, which nothing needs to be gathered for."""
+        """Join what S sources drew for an epoch, each (samples,), on the device, (S samples,).
+
+        It goes batch by batch, and within a batch source by source, so that each batch is a slice.
+        """
         begins = range(0, self.samples, self.batch_size)
         return self.send(torch.cat([drawn[begin : begin + self.batch_size] for begin in begins for drawn in values]))
 
     def send(self, values: Tensor) -> Tensor:
-        """The values on the device, without waiting for them to get there."""
+        """Copy the values to the device; on CUDA without waiting for the copy."""
         if self.device.type == "cuda":
             return values.pin_memory().to(self.device, non_blocking=True)
         return values.to(self.device)
 
 
 def mixed_seed(seed: int, *numbers: int) -> int:
-    """A generator's seed for one epoch, or a batch of it: a hash, so that neighbouring ones share nothing."""
+    """The seed of the generator of an epoch, or of a batch of it: a hash, so that neighbours are unrelated."""
     return int.from_bytes(hashlib.blake2b(" ".join(map(str, (seed, *numbers))).encode(), digest_size=8).digest(), "big")

@@ -166,7 +166,7 @@ def trained(twin: nn.Module, batches: list[Any], smoothing: float, skips: int = 
     losses: list[float] = []
     for step, batch in enumerate(batches):
         optimizer.zero_grad()
-        loss = loss_of(twin, [part.to(CPU) if isinstance(part, Tensor) else part for part in batch], smoothing)
+        loss = loss_of(twin, batch.map(lambda x: x.to(CPU)), smoothing)
         loss.backward()
         if step >= skips:
             optimizer.step()
@@ -174,15 +174,14 @@ def trained(twin: nn.Module, batches: list[Any], smoothing: float, skips: int = 
     return twin, losses
 
 
-def loss_of(twin: nn.Module, batch: list[Any], smoothing: float) -> Tensor:
+def loss_of(twin: nn.Module, batch: Any, smoothing: float) -> Tensor:
     """The cross-entropy of a batch of dlkit's."""
-    inputs, targets = batch[:2]
     if isinstance(twin, GPT):
-        logits = twin(inputs).flatten(0, 1)
+        logits = twin(batch.token_ids).flatten(0, 1)
     elif isinstance(twin, BERT) and twin.classes is None:
-        logits = twin(inputs).flatten(0, 1)[batch[2]]
+        logits = twin(batch.token_ids).flatten(0, 1)[batch.positions]
     elif isinstance(twin, BERT):
-        logits = twin(inputs, batch[3])
+        logits = twin(batch.token_ids, batch.attention_mask)
     else:
-        logits = twin(inputs.double())
-    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        logits = twin(batch.inputs.double())
+    return F.cross_entropy(logits, batch.targets, label_smoothing=smoothing)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlkit.assemble import load_data
+from dlkit.data.batch import Batch, MaskedBatch
 from dlkit.data.text.windows import IGNORED
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, loaded
@@ -104,14 +105,10 @@ def differences(there: BatchSource, here: BatchSource, epoch: int) -> tuple[list
 def batch_difference(one: Any, other: Any) -> tuple[str, float]:
     """What is wrong with a batch as a whole, if anything, and the largest difference of its numbers."""
     worst = 0.0
-    one = unpadded(one)
-    if other is None or len(one) != len(other):
-        return "has other parts", worst
-    for mine, theirs in zip(one, other, strict=True):
-        if not isinstance(mine, Tensor) or not isinstance(theirs, Tensor):
-            if mine is not theirs:
-                return "has other parts", worst
-            continue
+    one = without_padding(one)
+    if other is None or fields(one) != fields(other):
+        return "has other fields", worst
+    for mine, theirs in zip(one.tensors(), other.tensors(), strict=True):
         if mine.shape != theirs.shape or mine.dtype is not theirs.dtype:
             return f"is {tuple(mine.shape)} {mine.dtype}, not {tuple(theirs.shape)} {theirs.dtype}", worst
         if not mine.numel():
@@ -123,20 +120,24 @@ def batch_difference(one: Any, other: Any) -> tuple[str, float]:
     return "", worst
 
 
-def unpadded(batch: Any) -> Any:
-    """A batch without what it was filled up with, which is to be left out by the loss."""
-    count = getattr(batch, "predictions", None)
-    if count is None:
+def fields(batch: Batch) -> list[str]:
+    """The names of a batch's tensors."""
+    return [name for name, value in vars(batch).items() if isinstance(value, Tensor)]
+
+
+def without_padding(batch: Batch) -> Batch:
+    """The batch without padding, which the loss is to leave out. Raises ValueError if it would not."""
+    if not isinstance(batch, MaskedBatch) or batch.target_count is None:
         return batch
-    inputs, targets, places, _ = batch
-    if not bool((targets[count:] == IGNORED).all()):
+    count = batch.target_count
+    if not bool((batch.targets[count:] == IGNORED).all()):
         raise ValueError("padding of a batch would be learned")
-    return inputs, targets[:count], places[:count]
+    return MaskedBatch(batch.token_ids, batch.targets[:count], batch.positions[:count])
 
 
 def same_examples(batches: BatchSource, epoch: int, targets: Tensor) -> bool:
     """Whether the targets of an epoch are those of the data, in whatever order."""
-    found = torch.cat([batch[1].to(CPU) for batch in batches.epoch(epoch)])
+    found = torch.cat([batch.targets.to(CPU) for batch in batches.epoch(epoch)])
     return torch.equal(found.sort().values, targets.sort().values)
 
 

@@ -42,10 +42,10 @@ def measure(bench: Bench) -> Iterator[Finding]:
     images, classes = example.batches, 10
 
     def twin() -> Work:
-        model = mlp(next(iter(images.epoch(0)))[0][0].numel(), hidden, classes).to(bench.device)
+        model = mlp(next(iter(images.epoch(0))).inputs[0].numel(), hidden, classes).to(bench.device)
         optimizer = torch.optim.AdamW(model.parameters(), lr=_HARMLESS, fused=True)
-        inputs, targets = next(iter(images.epoch(0)))[:2]
-        return loops.training_step(model, optimizer, lambda: (inputs, targets), dtype=None)
+        batch = next(iter(images.epoch(0)))
+        return loops.training_step(model, optimizer, lambda: (batch.inputs, batch.targets), dtype=None)
 
     lone = engine_choice.alone_steps(contest.training, trials[0], torch.get_num_threads())
     rounds = 20 if bench.quick else 60

@@ -1,1 +1,1 @@
-"""Faster ways to compute what the layers and losses define: matrix products on a CPU, Triton, CUDA graphs."""
+"""Faster implementations of what layers and losses define: CPU matrix products, chunked losses, CUDA graphs."""

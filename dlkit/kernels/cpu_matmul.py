@@ -1,14 +1,13 @@
-"""By which library float32 matrices are multiplied on a CPU.
+"""Float32 matrix products on a CPU by oneDNN, where it beats MKL.
 
-torch asks Intel's MKL, which takes no AVX-512 on processors of other makers. oneDNN, which is also part of torch,
-writes its kernels for the processor at hand: on an AMD EPYC it multiplies in 0.45 times the time. Linear layers call it
-by name, in `product`.
+torch calls Intel's MKL, which does not use AVX-512 on processors of other makers. oneDNN, which torch also contains,
+generates its kernels for the processor at hand: on an AMD EPYC it takes 0.45 times as long. `linear` calls it by name.
 
-Other products have no such call. torch hands them to oneDNN only where bfloat16 would be allowed inside. A processor
-without AMX gains nothing by that, and oneDNN stays with float32; this is checked by a product's error before it is
-relied on. It is not worth while for attention's small products one at a time, which take four times as long so.
+Batched products have no such call. torch passes them to oneDNN only where bfloat16 is allowed inside. A processor
+without AMX gains nothing from bfloat16, and oneDNN stays with float32 there; this is checked by the error of a product
+before it is relied on. It does not pay off for attention's small products one at a time, which take four times as long.
 
-Shapes: N rows, I numbers in, O numbers out.
+Shapes: N rows, I input features, O output features.
 """
 
 from __future__ import annotations
@@ -20,16 +19,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _PROCESSOR = Path("/proc/cpuinfo")
-_WORTH_A_CALL = 1 << 22  # multiplications, below which Python around oneDNN costs more than MKL loses
+_WORTH_A_CALL = 1 << 22  # multiplications; below, the overhead in Python outweighs what oneDNN gains
+
+
+def fast_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """x W^T + b, by oneDNN where that is faster, else as `F.linear`: (..., I), (O, I), (O,) to (..., O)."""
+    if suits_onednn(x, weight):
+        return _Product.apply(x, weight, bias)  # pyright: ignore[reportReturnType]
+    return F.linear(x, weight, bias)
 
 
 def suits_onednn(x: Tensor, weight: Tensor) -> bool:
-    """Whether x (..., I) by `weight` (O, I) is a product for `product`: on such a processor, large, plain float32, and
-    not what torch compiles, maps over a dimension or computes in another type."""
+    """Whether x (..., I) times `weight` (O, I) is faster by oneDNN: a large product of plain float32 on a processor
+    that MKL does not know, neither compiled, nor mapped by vmap, nor under autocast."""
     return (
         x.is_cpu
         and x.numel() * len(weight) >= _WORTH_A_CALL
@@ -39,11 +46,6 @@ def suits_onednn(x: Tensor, weight: Tensor) -> bool:
         and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore[reportAttributeAccessIssue]
         and onednn_is_better()
     )
-
-
-def product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """x W^T + b by oneDNN, forward and backward: (..., I), (O, I), (O,) to (..., O)."""
-    return _Product.apply(x, weight, bias)  # pyright: ignore[reportReturnType]
 
 
 class _Product(torch.autograd.Function):
@@ -64,7 +66,7 @@ class _Product(torch.autograd.Function):
         dx = _multiply(dy, weight.t(), None) if wants_x else None
         dw = None
         if wants_weight:
-            with _onednn():  # takes dy^T as it lies, where the call by name copies it
+            with _onednn():  # takes dy^T without a copy, unlike the call by name
                 # dW = dy^T x
                 dw = rows.t() @ x.flatten(0, -2)
         # db = sum_n dy_n
@@ -77,7 +79,7 @@ def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @contextmanager
 def fast_batched_matmul(device: torch.device) -> Iterator[None]:
-    """Within this context, stacks of float32 matrices are multiplied by the faster library, in float32."""
+    """A context in which batched products of float32 matrices go to the faster library, still in float32."""
     if device.type != "cpu" or not onednn_is_better():
         yield
         return
@@ -87,22 +89,22 @@ def fast_batched_matmul(device: torch.device) -> Iterator[None]:
 
 @functools.cache
 def onednn_is_better() -> bool:
-    """By what the processor is, not by a clock, so that a race that is resumed multiplies as it did before."""
-    return torch.backends.mkldnn.is_available() and worth_while(_description()) and _is_exact()
+    """Whether oneDNN is faster here; by processor, not by measurement, so that a resumed run computes the same bits."""
+    return torch.backends.mkldnn.is_available() and mkl_lacks_avx512(_cpuinfo()) and _is_exact()
 
 
-def worth_while(description: str) -> bool:
-    """Whether a processor, as Linux describes it, has AVX-512 that MKL does not use, and no AMX that rounds to bf16."""
+def mkl_lacks_avx512(description: str) -> bool:
+    """Whether a processor, by its /proc/cpuinfo, has AVX-512 that MKL does not use, but no AMX, which uses bf16."""
     fields = dict(line.split(":", 1) for line in description.splitlines() if ":" in line)
     values = {name.strip(): value.split() for name, value in fields.items()}
     flags = values.get("flags", [])
     return values.get("vendor_id") == ["AuthenticAMD"] and "avx512f" in flags and "amx_tile" not in flags
 
 
-def _description() -> str:
+def _cpuinfo() -> str:
     try:
         return _PROCESSOR.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return ""
 
 
@@ -113,7 +115,7 @@ def _is_exact() -> bool:
     plain = (a @ b - exact).abs().max()
     with _onednn():
         error = (a @ b - exact).abs().max()
-    # bfloat16 has 16 bits less: its error would be thousands of times as large
+    # bfloat16 has a mantissa 16 bits shorter: its error would be thousands of times as large
     return bool(error <= 8 * plain)
 
 

@@ -1,4 +1,4 @@
-"""Capturing launches as a CUDA graph (developer.nvidia.com/blog/cuda-graphs), as torch's notes on CUDA ask."""
+"""Capture of CUDA graphs (developer.nvidia.com/blog/cuda-graphs), following torch's notes on CUDA semantics."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 
 @contextmanager
 def on_side_stream(stream: torch.cuda.Stream) -> Iterator[None]:
-    """Run the body on another stream, between what the current one has been given and what it is given next.
+    """Run the body on another stream, ordered after the work queued on the current one and before what follows.
 
-    What is to be captured runs so a few times before: a library makes its workspace at its first call, and a backward
-    pass remembers the stream of its forward pass.
+    What is to be captured is first run this way a few times: a library allocates its workspace at its first call, and a
+    backward pass uses the stream of its forward pass.
     """
     current = torch.cuda.current_stream(stream.device)
     stream.wait_stream(current)
@@ -27,16 +27,16 @@ def on_side_stream(stream: torch.cuda.Stream) -> Iterator[None]:
 def capture_graph(
     graph: torch.cuda.CUDAGraph, pool: Any = None, stream: torch.cuda.Stream | None = None
 ) -> Iterator[None]:
-    """Note the launches of the body in a graph instead of making them.
+    """Record the launches of the body in a graph instead of making them.
 
     Args:
-        graph: is empty.
-        pool: of memory, which graphs share that never run at the same time; null for one of its own.
-        stream: to capture on; null for torch's own.
+        graph: an empty one.
+        pool: of memory, to share among graphs that never run at the same time; None for a pool of its own.
+        stream: to capture on; None for torch's own capture stream.
 
     Raises:
-        RuntimeError: the body waits for the device, or does what no graph can hold.
+        RuntimeError: the body waits for the device, or does something else that cannot be captured.
     """
-    # other threads (a progress bar, a copy to pinned memory) may go on meanwhile
+    # other threads (a progress bar, a copy to pinned memory) may use CUDA meanwhile
     with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         yield

@@ -1,20 +1,20 @@
-"""The cross-entropy of a last linear layer, some rows at a time, so that its logits are never there all at once.
+"""The cross-entropy of a linear layer's output, in chunks of rows, so that not all logits are in memory at once.
 
 16 x 1,024 tokens of GPT-2 have 823 million logits: 3.3 GB in float32, and the plain loss holds several copies. Here the
-gradient of a chunk of rows is computed while its logits are at hand, in the forward pass, and the backward pass only
-scales it. It costs the same three matrix products as the plain loss:
+gradient of a chunk is computed in the forward pass, while its logits are at hand, and the backward pass only scales it.
+It costs the same three matrix products as the plain loss:
 
     logits = X W^T + b,   dlogits = softmax(logits) - q,   dX = dlogits W,   dW = dlogits^T X,   db = sum_n dlogits_n
 
-Products are in the type of autocast, softmax and sums in float32 (float64 for float64). The gradient is kept of the sum
-over rows, not of the mean, so that float16 does not lose it before a scaler has scaled it. GPUs multiply 16-bit
-matrices fast only where their sides are multiples of 8 or more: there the vocabulary is padded to a multiple of 64 by
-rows that a bias of -inf makes impossible, in the copy that the cast to 16 bits makes anyway.
+Products are computed in the dtype of autocast, softmax and sums in float32 (float64 for float64). The saved gradient is
+that of the sum over rows, not of the mean, so that it does not underflow in float16 before it is scaled. GPUs multiply
+16-bit matrices fast only where their sides are multiples of 8 or more: there the vocabulary is padded to a multiple of
+64 by classes with a bias of -inf, in the copy that the cast to 16 bits makes anyway.
 
-torch.nn.functional.linear_cross_entropy, new in 2.14, does not pad, takes no smoothed labels in chunks, and breaks a
-compiled graph; this one is compiled with the model around it.
+torch.nn.functional.linear_cross_entropy, new in 2.14, does not pad, has no label smoothing in chunks, and breaks the
+graph of torch.compile; this one is compiled together with the model.
 
-Shapes: N rows, W numbers in, V classes.
+Shapes: N rows, W input features, V classes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_PAYS = {"cuda": 1 << 24, "cpu": 1 << 28}  # logits, from which on chunks are worth their overhead
+_PAYS = {"cuda": 1 << 24, "cpu": 1 << 28}  # logits from which on chunks are worth their overhead
 _CHUNK = 1 << 28  # logits at a time
 _MULTIPLE = 64
 
 
 def worth_chunking(rows: int, classes: int, device: torch.device) -> bool:
-    """Whether so many rows have so many logits that they had better not be there all at once."""
+    """Whether so many rows have enough logits that chunks are worth their overhead."""
     return rows * classes >= _PAYS.get(device.type, 1 << 28)
 
 
 def chunk_rows(rows: int, classes: int) -> int:
-    """Rows at a time, in chunks of equal length but for the last."""
+    """Rows a chunk, for chunks of equal length but for the last."""
     chunks = max(1, -(-rows * classes // _CHUNK))
     return max(1, -(-rows // chunks))
 
@@ -56,10 +56,10 @@ def linear_cross_entropy(
     Args:
         x: (N, W).
         weight: (V, W).
-        bias: (V,), or null.
+        bias: (V,), or None.
         targets: (N,) int64; a negative one does not count.
         label_smoothing: the part of each label that is spread evenly over all classes.
-        rows: at a time; null for as many as have `_CHUNK` logits.
+        rows: of a chunk; None for as many as have `_CHUNK` logits.
     """
     dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
     rows = rows or chunk_rows(len(x), len(weight))
@@ -87,15 +87,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
             total = torch.zeros((), dtype=wide, device=x.device)
             dx: list[Tensor] = []
             dw = db = None
-            for part, labels in zip(x.split(rows), targets.split(rows), strict=True):
+            for chunk, labels in zip(x.split(rows), targets.split(rows), strict=True):
                 nats, *gradients = _chunk(
-                    part.to(dtype), padded_weight, padded_bias, labels, classes, label_smoothing, wanted
+                    chunk.to(dtype), padded_weight, padded_bias, labels, classes, label_smoothing, wanted
                 )
                 total = total + nats
                 if wanted:
                     of_x, of_weight, of_bias = gradients
                     dx.append(of_x)
-                    # one chunk needs no sum, and so no wider type
+                    # a single chunk needs no sum, and so no wider dtype
                     dw = of_weight if rows >= len(x) else of_weight.to(wide) if dw is None else dw + of_weight
                     db = of_bias if db is None else db + of_bias
             counted = (targets >= 0).sum()
@@ -122,7 +122,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _padded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """The layer with impossible classes behind the others, where its products are the faster for it."""
+    """The layer padded with classes of probability 0, where that makes its products faster."""
     missing = _missing(weight)
     if not missing:
         return weight, bias
@@ -131,7 +131,7 @@ def _padded(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]
 
 
 def _missing(weight: Tensor) -> int:
-    """Classes to add."""
+    """How many classes to pad with."""
     return -len(weight) % _MULTIPLE if weight.device.type == "cuda" and weight.element_size() == 2 else 0
 
 
@@ -144,9 +144,9 @@ def _chunk(
     label_smoothing: float,
     wanted: bool,
 ) -> tuple[Tensor, ...]:
-    """The sum of the cross-entropies of some rows (n, W); its gradients by them, by weight (V', W) and by bias (V').
+    """The summed cross-entropy of some rows (n, W), and its gradients by x, by weight (V', W) and by bias (V',).
 
-    For that of a bias that is not there any number stands.
+    Without a bias, its gradient is some number to be ignored.
     """
     wide = torch.promote_types(x.dtype, torch.float32)
     logits = F.linear(x, weight, bias)  # (n, V')
@@ -163,7 +163,7 @@ def _chunk(
         return (nats,)
     # dH/dlogits = p - q
     spread = label_smoothing / classes
-    at_label = of_label.exp() - (1 - label_smoothing) - spread  # in the wide type, in which p - 1 is still a number
+    at_label = of_label.exp() - (1 - label_smoothing) - spread  # in the wide dtype, where p - 1 is accurate
     if torch.compiler.is_compiling():  # one pass over the logits; a scatter would need them in memory
         columns = torch.arange(logits.shape[1], device=x.device)
         others = log_p.exp() - spread * (columns < classes) if spread else log_p.exp()
@@ -173,7 +173,7 @@ def _chunk(
         if spread:
             dlogits[:, :classes] -= spread
         dlogits.scatter_(1, labels, at_label.to(x.dtype))
-    # rows that do not count are left out by their own (n, W), not by a pass over (n, V')
+    # rows that do not count are zeroed in (n, W), which is cheaper than in (n, V')
     shown = counts[:, None].to(x.dtype)
     column = nats if bias is None else counts.to(x.dtype) @ dlogits
     return nats, (dlogits @ weight) * shown, dlogits.t() @ (x * shown), column.to(wide)

@@ -128,7 +128,7 @@ class ArrayData(TaskData):
             dataclasses.replace(self.dataset, splits={"train": Split(split.inputs[rows], split.targets[rows])})
         )
         source = few.batches(recipe, "train", torch.device("cpu"), training=False)
-        return torch.cat([batch[0] for batch in source.epoch(0)])
+        return torch.cat([batch.inputs for batch in source.epoch(0)])
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Classification:
         return Classification(loss, self.classes, views)

@@ -36,27 +36,24 @@ class Classification:
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(N, K) of a batch, to learn from."""
-        return model(batch[0])
+        return model(batch.inputs)
 
     def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(N, K) of a batch, to be judged by."""
-        return test_time.averaged_logits(model, batch[0], self.views)
+        return test_time.averaged_logits(model, batch.inputs, self.views)
 
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
-        """The loss of a batch, and how many of its samples were right; both stay on the device.
+        """The loss of a batch, and how many of its samples are correct; both stay on the device.
 
-        A batch is (inputs, targets (N,), ...), or (inputs, targets (N, 2), share), whose examples are two mixed; there
-        a sample is right where its greater part is.
+        Where examples are mixed in pairs, the class with the greater weight is the correct one.
         """
-        logits, targets = self.logits(model, batch), batch[1]
-        if targets.dim() == 1:
-            loss = self.loss(logits, targets, model.parameters())
-        else:
-            (first, second), share = targets.unbind(1), batch[2]  # (N,), (N,)
-            # the cross-entropy of the blended labels: lambda L(y_1) + (1 - lambda) L(y_2)
-            loss = share * self.loss(logits, first, model.parameters())
-            loss = loss + (1 - share) * self.loss(logits, second, model.parameters())
-            targets = torch.where(share >= 0.5, first, second)
+        logits, targets = self.logits(model, batch), batch.targets
+        loss = self.loss(logits, targets, model.parameters())
+        if batch.mixed_targets is not None:
+            mixed, weight = batch.mixed_targets, batch.mix_weight  # (N,), ()
+            # mixup: lambda L(y_a) + (1 - lambda) L(y_b)
+            loss = weight * loss + (1 - weight) * self.loss(logits, mixed, model.parameters())
+            targets = torch.where(weight >= 0.5, targets, mixed)
         return loss, (logits.detach().argmax(dim=1) == targets).sum()
 
     def meter(self, device: torch.device) -> ClassificationMeter:
@@ -86,7 +83,7 @@ class ClassificationMeter:
 
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
-        logits, targets = self.task.evaluated_logits(model, batch).float(), batch[1]  # (N, K), (N,)
+        logits, targets = self.task.evaluated_logits(model, batch).float(), batch.targets  # (N, K), (N,)
         self.samples += len(targets)
         each = F.cross_entropy(logits, targets, reduction="none")  # (N,)
         self.loss += each.sum(dtype=self.loss.dtype)

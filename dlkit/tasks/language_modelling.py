@@ -12,11 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.finite import require_finite_outputs
 from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
+from dlkit.metrics.prediction_scores import prediction_scores
 
 Into = Callable[[Tensor, Any], Tensor]
 
@@ -38,15 +38,15 @@ class CausalLM:
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
         """(B T, V) of the tokens after each of (B, T)."""
-        return model(batch[0]).flatten(0, -2)
+        return model(batch.token_ids).flatten(0, -2)
 
     def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
         """What `into` makes of the last layer's input, (B, T, W), and the layer: of what would give the logits."""
-        return model(batch[0], into=into)
+        return model(batch.token_ids, into=into)
 
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, on the device."""
-        targets: Tensor = batch[1]
+        targets: Tensor = batch.targets
         if not worth_chunking(len(targets), vocabulary(model), targets.device):
             return self.loss(self.logits(model, batch), targets, model.parameters()), None
         loss: Any = self.loss
@@ -64,13 +64,11 @@ class MaskedLM(CausalLM):
     """Devlin et al., arXiv:1810.04805, task 1: predict the masked tokens from all others."""
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        """(M, V) of the tokens at the chosen places."""
-        inputs, _, places, *_ = batch
-        return model(inputs, at=places)
+        """(M, V) of the masked tokens."""
+        return model(batch.token_ids, at=batch.positions)
 
     def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
-        inputs, _, places, *_ = batch
-        return model(inputs, at=places, into=into)
+        return model(batch.token_ids, at=batch.positions, into=into)
 
 
 def vocabulary(model: Any) -> int:
@@ -96,7 +94,7 @@ class LanguageMeter:
 
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
-        targets: Tensor = batch[1]
+        targets: Tensor = batch.targets
         if not worth_chunking(len(targets), vocabulary(model), targets.device):
             self._count(self.task.logits(model, batch), targets)
             return
@@ -111,13 +109,12 @@ class LanguageMeter:
 
     def _count(self, logits: Tensor, targets: Tensor) -> None:
         logits = logits.float()  # (N, V)
-        # sum over t of -ln P(token t | ...)
-        each = F.cross_entropy(logits, targets, reduction="none")  # (N,); a target of -100 does not count
-        self.nats += each.sum(dtype=self.nats.dtype)
+        nats, correct = prediction_scores(logits, targets)  # (N,): -ln P(token t | ...), 0 for a target of -100
+        self.nats += nats.sum(dtype=self.nats.dtype)
         counted = targets >= 0
-        self.counts[3] += len(each) - each.isfinite().sum()
+        self.counts[3] += len(nats) - nats.isfinite().sum()
         self.counts[0] += counted.sum()
-        self.counts[1] += (logits.argmax(-1) == targets).sum()
+        self.counts[1] += correct.sum()
         if self.token_bytes is not None:
             self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dlkit.data.batch import ClassificationBatch
 from dlkit.finite import require_finite_outputs
 from dlkit.metrics.ood import SCORES
 from dlkit.train import test_time_augmentation
@@ -23,8 +24,8 @@ class ScoreMeter:
         self._views: TestViews = which
         self._parts: list[Tensor] = []  # each (scores, n)
 
-    def update(self, model: nn.Module, batch: tuple[Tensor, ...]) -> None:
-        logits = test_time_augmentation.averaged_logits(model, batch[0], self._views)
+    def update(self, model: nn.Module, batch: ClassificationBatch) -> None:
+        logits = test_time_augmentation.averaged_logits(model, batch.inputs, self._views)
         logits = logits.float() if logits.device.type == "mps" else logits.double()
         self.samples += len(logits)
         self._parts.append(torch.stack([score(logits) for score in SCORES.values()]))

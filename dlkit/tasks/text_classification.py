@@ -21,13 +21,13 @@ Metric = Callable[[ClassificationMeter], float]
 
 
 class TextClassification(Classification):
-    """One class a row; a batch is (tokens, targets, segments, real, counts, judged) as `SequenceBatches` makes it.
+    """One class a text or pair of texts, from a `TextBatch`.
 
     Args:
         loss: maps logits (N, K), targets (N,) and the parameters to a scalar.
         classes: names of the K classes.
         metrics: what it is judged by besides loss, accuracy and calibration: f1, macro_f1, matthews, exact_match (of
-            whole questions, whose numbers are then what is `judged`); the first of all is the main metric.
+            whole questions, by the batch's `question_ids`); the first of all is the main metric.
     """
 
     def __init__(self, loss: nn.Module, classes: tuple[str, ...], metrics: tuple[str, ...] = ("accuracy",)) -> None:
@@ -36,11 +36,16 @@ class TextClassification(Classification):
         self.main_metric = metrics[0]
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        tokens, _, segments, real, *_ = batch
-        return model(tokens, segments, real)  # (R, K)
+        return model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (R, K)
 
     def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
         return self.logits(model, batch)
+
+    def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
+        """The loss of a batch, and how many of its examples are correct; both stay on the device."""
+        logits = self.logits(model, batch)  # (N, K)
+        correct = (logits.detach().argmax(dim=1) == batch.targets).sum()
+        return self.loss(logits, batch.targets, model.parameters()), correct
 
     def meter(self, device: torch.device) -> ClassificationMeter:
         return _TextMeter(self, device)
@@ -50,8 +55,8 @@ class MultipleChoice(TextClassification):
     """The right candidate of each example: candidate c has the probability softmax(scores)_c."""
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        tokens, _, segments, real, counts, _ = batch
-        each = model(tokens, segments, real)[:, 0]  # (R,)
+        counts = batch.candidate_counts
+        each = super().logits(model, batch)[:, 0]  # (R,)
         candidate = torch.arange(len(self.classes), device=each.device)  # (C,)
         # candidate c of example n is row counts_1 + ... + counts_(n-1) + c
         rows = (counts.cumsum(0) - counts)[:, None] + candidate  # (N, C)
@@ -74,8 +79,8 @@ class _TextMeter(ClassificationMeter):
 
     def judge(self, logits: Tensor, batch: Any) -> None:
         if "exact_match" in self.names:
-            self.questions.append(batch[5])
-            self.right.append(logits.argmax(1) == batch[1])
+            self.questions.append(batch.question_ids)
+            self.right.append(logits.argmax(1) == batch.targets)
 
     def metrics(self) -> dict[str, float]:
         found = super().metrics()
@@ -97,7 +102,7 @@ class _ChoiceMeter(ClassificationMeter):
         self.credit = torch.zeros(2, dtype=self.loss.dtype, device=device)  # F1, exact match
 
     def judge(self, logits: Tensor, batch: Any) -> None:
-        counts, credit = batch[4], batch[5]  # (N,), (R, 2)
+        counts, credit = batch.candidate_counts, batch.credit  # (N,), (R, 2)
         chosen = counts.cumsum(0) - counts + logits.argmax(1)  # (N,) rows
         self.credit += credit[chosen].sum(0)
 
@@ -125,8 +130,8 @@ class Regression:
 
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, on the device."""
-        tokens, targets, segments, real, *_ = batch
-        return self.loss(model(tokens, segments, real), targets, model.parameters()), None
+        outputs = model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (N, 1)
+        return self.loss(outputs, batch.targets, model.parameters()), None
 
     def meter(self, device: torch.device) -> RegressionMeter:
         return RegressionMeter()
@@ -145,9 +150,9 @@ class RegressionMeter:
 
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
-        tokens, targets, segments, real, *_ = batch
-        self.outputs.append(model(tokens, segments, real)[:, 0].float())
-        self.targets.append(targets)
+        outputs = model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (N, 1)
+        self.outputs.append(outputs[:, 0].float())
+        self.targets.append(batch.targets)
 
     def metrics(self) -> dict[str, float]:
         """Mean squared error, and Pearson's and Spearman's correlation, in which GLUE counts STS-B.

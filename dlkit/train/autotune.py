@@ -1,7 +1,8 @@
-"""Decide what a recipe leaves at `auto`: precision, layout, compiling, CUDA graph. By the hardware, then by the clock.
+"""Choose what a recipe leaves at `auto`: precision, memory layout, torch.compile, CUDA graphs.
 
-A decision is made once, before the first step, and written into the run's recipe, so that a resumed or repeated run
-takes the same. It asks for a clear win (`CLEAR_WIN`), so that noise does not flip it.
+Choices are made once, before the first step, by the hardware and then by measurement, and are written into the run's
+recipe, so that a resumed or repeated run makes the same. A change must win clearly (`CLEAR_WIN`), so that noise does
+not flip it.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from torch import nn
 from dlkit.errors import RequestError
 from dlkit.train import rng
 from dlkit.train.forward_backward import WARM_UP, ForwardBackward, Pass
-from dlkit.train.interfaces import Task
+from dlkit.train.interfaces import BatchLike, Task
 from dlkit.train.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
 from dlkit.train.settings import TrainSettings
 
 DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
 CLEAR_WIN = 1.15
 SMALL = 3e-3  # seconds
-MEASURED_FROM = 100  # steps: a shorter run is over before the measurement, of about ten, has repaid itself
-GRAPH_FROM = 200  # steps: of a run that is over before a CUDA graph, which takes a second to choose, has repaid itself
-# Compiling gains 1.1-1.4x and costs 25-60 s on a CPU, so it repays itself from about ten minutes on.
+MEASURED_FROM = 100  # steps; in a shorter run the measurement, of about ten, does not pay off
+GRAPH_FROM = 200  # steps; in a shorter run a CUDA graph, which takes a second to measure, does not pay off
+# Compiling gains 1.1-1.4x and costs 25-60 s on a CPU, so it pays off from about ten minutes on.
 COMPILE_FROM_SECONDS = {"cpu": 900.0, "cuda": 300.0}
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether torch.compile finds what it needs here: a C++ compiler for the CPU, triton for CUDA."""
+    """Whether torch.compile can work here: it needs a C++ compiler for the CPU, triton for CUDA."""
     if device.type == "cpu":
         return any(shutil.which(name) for name in ("g++", "clang++"))
     if device.type == "cuda":
@@ -46,10 +47,10 @@ def can_compile(device: torch.device) -> bool:
 
 
 def choose_layout(settings: TrainSettings, model: nn.Module, device: torch.device) -> TrainSettings:
-    """The settings with the layout decided: CPUs convolve faster with channels last, tensor cores at 16 bits.
+    """The settings with the memory layout chosen: channels last is faster on a CPU, and on tensor cores at 16 bits.
 
     Raises:
-        RequestError: a layout is asked for that the model has no use for.
+        RequestError: channels last is requested for a model without convolutions.
     """
     convolves = any(parameter.dim() == 4 for parameter in model.parameters())
     if settings.channels_last == "on" and not convolves:
@@ -61,20 +62,20 @@ def choose_layout(settings: TrainSettings, model: nn.Module, device: torch.devic
 
 
 def resolve_auto(
-    settings: TrainSettings, model: nn.Module, task: Task, batch: Any, device: torch.device, steps: int
+    settings: TrainSettings, model: nn.Module, task: Task, batch: BatchLike, device: torch.device, steps: int
 ) -> TrainSettings:
-    """The settings without `auto`.
+    """The settings with every `auto` replaced by a choice.
 
     Args:
-        settings: as the recipe has them, after `layout`.
+        settings: those of the recipe, after `choose_layout`.
         model: on the device and in its layout; it is left as it is.
-        task: gives the loss.
+        task: defines the loss.
         batch: a typical batch, on the device.
         device: to train on.
         steps: length of the run.
 
     Raises:
-        RequestError: compilation is asked for where there is no compiler.
+        RequestError: compilation is requested and no compiler is installed.
     """
     if settings.compile == "on" and not can_compile(device):
         raise RequestError("train.compile is on, but no C++ compiler (or triton) was found", "set train.compile=off")
@@ -96,12 +97,12 @@ def resolve_auto(
                 seconds = step_seconds(model, task, batch, device, (precision,))
             replayed = replay_seconds(model, task, batch, device, precision)
             if replayed is not None and seconds[precision] > CLEAR_WIN * replayed:
-                worth, seconds[precision] = True, replayed  # what is left for compiling to gain from
+                worth, seconds[precision] = True, replayed  # compiling has less left to gain
         settings = dataclasses.replace(settings, cuda_graph="on" if worth else "off")
     if settings.compile == "auto":
         threshold = COMPILE_FROM_SECONDS.get(device.type, float("inf"))
         worth = False
-        if can_compile(device) and steps * 0.5 > threshold / 10:  # no run of so few steps gets there
+        if can_compile(device) and steps * 0.5 > threshold / 10:  # a run of fewer steps is never long enough
             precision = settings.precision
             seconds = seconds or step_seconds(model, task, batch, device, (precision,))
             worth = steps * seconds[precision] > threshold
@@ -110,14 +111,14 @@ def resolve_auto(
 
 
 def step_seconds(
-    model: nn.Module, task: Task, batch: Any, device: torch.device, precisions: Sequence[str], enough: float = 1.5
+    model: nn.Module, task: Task, batch: BatchLike, device: torch.device, precisions: Sequence[str], enough: float = 1.5
 ) -> dict[str, float]:
-    """Time of a forward and backward pass at each precision, on a copy of the model.
+    """Seconds of a forward and backward pass at each precision, on a copy of the model.
 
-    The precisions take turns, and the least of three to six times behind one that warms up counts: whatever else the
-    machine does can only add to it, so that a busy machine decides as a quiet one does. Passes of a small model are all
-    overhead, which no format makes shorter: if the first precision takes less than `SMALL`, the others are left out,
-    and so are those whose loss is not finite. Random generators stay as they were.
+    The precisions take turns. After one warm-up pass the shortest of three to six counts: other load can only lengthen
+    a pass, so a busy machine chooses like an idle one. Passes of a small model are all overhead, which no precision
+    shortens: if the first precision takes less than `SMALL`, the others are left out, and so are those whose loss is
+    not finite. Random generators are left as they were.
     """
     generators = rng.get_states(device)
     twin = copy.deepcopy(model).train()
@@ -145,7 +146,7 @@ def step_seconds(
 
 
 def _now(device: torch.device) -> Any:
-    """A point in time, on the device's own clock where it has one."""
+    """The time now, on the device's own clock if it has one."""
     if device.type != "cuda":
         return time.perf_counter()
     event = torch.cuda.Event(enable_timing=True)
@@ -154,23 +155,25 @@ def _now(device: torch.device) -> Any:
 
 
 def _seconds(first: Any, last: Any) -> float:
-    """Between two points in time; waits for the last."""
+    """Seconds between two times; waits for the last."""
     if isinstance(first, float):
         return last - first
     last.synchronize()
     return first.elapsed_time(last) / 1e3
 
 
-def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.device, precision: str) -> float | None:
-    """Wall time of a pass replayed from a CUDA graph, on a copy of the model; None if it waits for the device.
+def replay_seconds(
+    model: nn.Module, task: Task, batch: BatchLike, device: torch.device, precision: str
+) -> float | None:
+    """Seconds of a pass replayed from a CUDA graph, on a copy of the model; None if the pass waits for the device.
 
-    Random generators stay as they were.
+    Random generators are left as they were.
     """
     generators = rng.get_states(device)
     twin = copy.deepcopy(model).train()
     set_matmul_precision(precision)
 
-    def forward(batch: Any) -> Pass:
+    def forward(batch: BatchLike) -> Pass:
         with autocast(precision, device):
             return task.forward(twin, batch)
 
@@ -178,7 +181,7 @@ def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.devic
         set_matmul_precision("fp32")
         rng.set_states(*generators, device)
         return None
-    made = ForwardBackward(forward, forward, len(batch[0]), list(twin.parameters()), captures=True)
+    made = ForwardBackward(forward, forward, len(batch), list(twin.parameters()), captures=True)
     spent: list[float] = []
     for _ in range(WARM_UP + 6):
         twin.zero_grad(set_to_none=True)
@@ -191,11 +194,11 @@ def replay_seconds(model: nn.Module, task: Task, batch: Any, device: torch.devic
 
 
 def _waits(body: Callable[[], None]) -> bool:
-    """Whether a body waits for CUDA, which a graph cannot."""
+    """Whether a function synchronises with CUDA, and so cannot be captured."""
     mode = torch.cuda.get_sync_debug_mode()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch says of the mode itself that it is a prototype
+            warnings.simplefilter("ignore")  # that the debug mode is a prototype
             torch.cuda.set_sync_debug_mode("error")
         body()
     except RuntimeError as error:

@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or absent, and that notice a flipped byte.
+"""Checkpoints: written atomically, and verified by hash when they are read.
 
 A checkpoint directory holds safetensors files, `state.json` and `manifest.json`, which lists the sha256 of the others
-and its own, and is written last. It is built under a temporary name, synced and renamed, so a kill or a full disk at
-any moment leaves the previous one untouched. No pickle is written or read.
+and its own, and is written last. The directory is written under a temporary name, synced and renamed, so that a kill or
+a full disk at any moment leaves the previous checkpoint intact. No pickle is written or read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STATE = "state.json"
 
 @dataclass
 class Checkpoint:
-    """What a checkpoint holds: `tensors` by file (`model`, `optimizer`, ...) and name, `state` as plain JSON values."""
+    """The contents of a checkpoint: `tensors` by file (`model`, `optimizer`, ...) and name, `state` in JSON values."""
 
     step: int
     tensors: dict[str, dict[str, Tensor]]
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The model to use: its moving average, if there is one, and what is not averaged (counts of batches)."""
+        """The weights to evaluate: the moving average if there is one, with those that are not averaged (counters)."""
         return {**self.tensors["model"], **self.tensors.get("ema", {})}
 
 
@@ -86,23 +86,23 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
 
 def set_pointer(folder: Path, name: str, step: int) -> None:
-    """Let the pointer `folder/name` name the checkpoint of a step, atomically."""
+    """Make the pointer `folder/name` a link to the checkpoint of a step, atomically."""
     temporary = folder / f".{name}.{os.getpid()}.tmp"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(directory_name(step))
     temporary.replace(folder / name)
 
 
-def prune_checkpoints(folder: Path, keep: set[int]) -> None:
-    """Delete the checkpoints of all other steps, and what a killed run left half-written."""
-    for step in set(steps_in(folder)) - keep:
+def prune_checkpoints(folder: Path, kept: set[int]) -> None:
+    """Delete the checkpoints of all other steps, and temporary files that a killed run left."""
+    for step in set(steps_in(folder)) - kept:
         shutil.rmtree(folder / directory_name(step))
     for path in folder.glob(".*.tmp"):
         remove_path(path)
 
 
 def clear_checkpoints(folder: Path, pointers: tuple[str, ...]) -> None:
-    """Delete the checkpoints and pointers in a folder, and the folder if nothing else is in it; of a link, the link."""
+    """Delete the checkpoints and pointers in a folder, and the folder if that leaves it empty; of a link, the link."""
     if folder.is_symlink() or not folder.is_dir():
         remove_path(folder)
         return

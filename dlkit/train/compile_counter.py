@@ -1,4 +1,4 @@
-"""How many graphs torch.compile makes during a run: one for each shape of batches, or somebody should know."""
+"""Counts the graphs that torch.compile makes during a run: more than one for each batch shape is worth reporting."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 class CompileCounter:
-    """Counts in `graphs` what is compiled while events come in; the backward pass of a graph counts as part of it.
+    """Counts in `graphs` the graphs compiled while a run yields its events; a backward graph counts with its forward.
 
     Args:
-        active: whether anything is compiled; else this does nothing.
+        active: whether the run compiles at all; if not, this does nothing.
     """
 
     def __init__(self, active: bool) -> None:
@@ -24,7 +24,7 @@ class CompileCounter:
         if not self.active:
             yield from events
             return
-        from torch._dynamo.callback import callback_handler as compiler  # which takes its time to import
+        from torch._dynamo.callback import callback_handler as compiler  # slow to import
 
         compiler.register_start_callback(self._count)
         try:

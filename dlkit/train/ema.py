@@ -1,4 +1,4 @@
-"""Exponential moving average of the weights, which evaluation uses in place of the last ones."""
+"""Exponential moving average of the weights, with which a run is evaluated."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from torch import Tensor, nn
 class ExponentialMovingAverage:
     """Average of every floating-point parameter and buffer of a model (Polyak & Juditsky 1992, in its decaying form).
 
-    The decay rises to its value, as in TensorFlow's tf.train.ExponentialMovingAverage with `num_updates`. At a decay of
-    0.999 from the first step on, the random weights of the start would still make up 0.999^120 = 89 % of the average
-    after 120 steps. Adam's correction, dividing by 1 - decay^t, would take them out too, yet weigh the poor weights of
-    the first steps like the good ones of the last; the ramp averages about the last tenth of the steps so far.
+    The decay is warmed up, as in TensorFlow's tf.train.ExponentialMovingAverage with `num_updates`. With a constant
+    decay of 0.999, the random initial weights would still make up 0.999^120 = 89 % of the average after 120 steps.
+    Adam's bias correction, dividing by 1 - decay^t, would remove them too, but weigh the poor weights of the first
+    steps like the good ones of the last; the warm-up averages over about the last tenth of the steps so far.
 
     Args:
         model: whose state is averaged.
-        decay: share of the average that survives a step, once 10 / (1 - decay) steps are past.
+        decay: share of the average that a step keeps, from about step 10 / (1 - decay) on.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.updates = 0
-        self._counted: Tensor | None = None  # of updates, where only the device knows how many there are
+        self._counted: Tensor | None = None  # updates, where only the device knows how many there were
         self._live = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
         self.average = {name: value.detach().clone() for name, value in self._live.items()}
 
     @torch.no_grad()
     def update(self, skipped: Tensor | None = None) -> None:
-        """Take in the weights; not where `skipped` is a tensor of 1, which tells of a step that was not made."""
+        """Average in the current weights, unless `skipped` is a tensor of 1: the step was skipped."""
         if skipped is not None and not skipped.is_cpu:
-            self._update_there(skipped)
+            self._update_on_device(skipped)
         elif skipped is None or not skipped.item():
             # d_t = min(decay, (1 + t) / (10 + t)),  t = 0, 1, ...
             decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
@@ -41,26 +41,26 @@ class ExponentialMovingAverage:
             torch._foreach_lerp_(list(self.average.values()), list(self._live.values()), 1.0 - decay)
             self.updates += 1
 
-    def _update_there(self, skipped: Tensor) -> None:
-        """The same without a look at what only the device knows: whether the step was made, and so t."""
+    def _update_on_device(self, skipped: Tensor) -> None:
+        """The same without waiting for the device, which alone knows whether the step was made, and so t."""
         self._counted = torch.full_like(skipped, self.updates) if self._counted is None else self._counted
         decay = ((1 + self._counted) / (10 + self._counted)).clamp(max=self.decay)
         averages, made = list(self.average.values()), 1 - skipped
-        # a <- a + (1 - d_t) (theta - a)
+        # a <- a + (1 - d_t) (theta - a), or a where the step was skipped
         differences = torch._foreach_sub(list(self._live.values()), averages)
         torch._foreach_mul_(differences, (1 - decay) * made)
         torch._foreach_add_(averages, differences)
         self._counted += made
 
     def load(self, average: dict[str, Tensor], updates: int) -> None:
-        """Go on from an average after so many updates."""
+        """Continue from an average of so many updates."""
         self.updates, self._counted = updates, None
         for name, value in self.average.items():
             value.copy_(average[name])
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Run the body with the average in the model, then put the weights back."""
+        """Run the body with the average in the model, then restore the weights."""
         kept = {name: value.detach().clone() for name, value in self._live.items()}
         try:
             for name, value in self._live.items():

@@ -1,4 +1,4 @@
-"""Where a run happened: versions, hardware, commit, command line. Written to environment.json."""
+"""What a run ran on: versions, hardware, git commit, command line. Written to environment.json."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def describe_environment(device: torch.device, sources: dict[str, Any]) -> dict[
 
 
 def processor() -> str:
-    """What the processor calls itself."""
+    """The processor's model name."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -57,7 +57,7 @@ def processor() -> str:
 
 
 def _git_commit() -> str | None:
-    """The commit of the working directory that the run was started in, with `+` if it has changes."""
+    """The git commit of the current directory, with `+` if it has uncommitted changes; None if it is no repository."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
         status = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, timeout=5)

@@ -1,4 +1,4 @@
-"""Run a model over a split and measure it."""
+"""Evaluate a model on a split."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from dlkit.progress import stage
-from dlkit.train.interfaces import BatchSource, Meter, Task
+from dlkit.train.interfaces import BatchLike, BatchSource, Meter, Task
 
 M = TypeVar("M", bound=Meter)
 
 
 def with_progress(batches: BatchSource) -> Iterator[Any]:
-    """All batches, as a `stage` that a person may follow."""
+    """All batches of an evaluation, which report their progress as a `stage`."""
     with stage("evaluating batches", len(batches)) as advance:
         for batch in batches.epoch(0):
             yield batch
@@ -29,7 +29,7 @@ def evaluate_model(
     meter: M,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> M:
-    """Feed every batch to the meter in evaluation mode, then restore the mode that the model was in."""
+    """Update the meter with every batch in evaluation mode, then restore the mode that the model was in."""
     training = model.training
     model.eval()
     try:
@@ -42,9 +42,9 @@ def evaluate_model(
 
 
 def evaluation_loss(
-    model: nn.Module, task: Task, batch: Any, autocast: Callable[[], AbstractContextManager[Any]]
+    model: nn.Module, task: Task, batch: BatchLike, autocast: Callable[[], AbstractContextManager[Any]]
 ) -> float:
-    """The loss of a training batch in evaluation mode: nothing is learned or drawn. Waits for the device."""
+    """The loss of a training batch in evaluation mode, without gradient or dropout. Waits for the device."""
     model.eval()
     with torch.inference_mode(), autocast():
         loss, _ = task.forward(model, batch)

@@ -1,4 +1,4 @@
-"""What happens during training, as values. The loop yields them; whoever drives it draws, records or ignores them."""
+"""The events of training, which the loop yields for whoever drives it to show, record or ignore."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StepDone:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """The model was evaluated on a split. `metrics` are named `split/metric`; `best` if none was better so far."""
+    """The model was evaluated on a split. `metrics` are named `split/metric`; `best` if it is the best so far."""
 
     step: int
     epoch: int
@@ -29,7 +29,7 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """A checkpoint is safely on the disk."""
+    """A checkpoint was saved and synced to disk."""
 
     step: int
     path: Path
@@ -39,9 +39,9 @@ class Checkpointed:
 class Finished:
     """Training is over: `reason` is `done`, `patience` or `stopped` (by a signal; the run can be resumed).
 
-    `skipped` steps of all were not made, since their loss or gradient was not finite. `warm_up` are the seconds of
-    compiling and capturing, which are not among `seconds`. `compiled` are the graphs that were compiled, and the shapes
-    of the batches that they were compiled for.
+    `skipped` counts the steps left out because their loss or gradient was not finite. `warm_up` is the time of
+    compiling and capturing in seconds, which `seconds` excludes. `compiled` is how many graphs were compiled, and for
+    how many batch shapes.
     """
 
     step: int

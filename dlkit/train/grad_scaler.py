@@ -1,4 +1,4 @@
-"""The scale of an fp16 loss, without which small gradients would be zero, and how often it turned out too large."""
+"""Loss scaling for fp16, without which small gradients would underflow to zero."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 class GradScaler(torch.amp.GradScaler):
     """torch's GradScaler (Micikevicius et al., arXiv:1710.03740), which counts overflows on the device.
 
-    Where a gradient overflows, the optimizer makes no step and the scale is halved. Optimizers of dlkit are told so by
-    a tensor on the device; if their kernel is there, nobody waits for it.
+    Where a gradient overflows, the optimizer skips its step and the scale is halved. dlkit's optimizers read this from
+    a tensor on the device, so that nobody waits for it.
 
     Args:
-        device: that computes.
+        device: of the gradients.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -20,7 +20,7 @@ class GradScaler(torch.amp.GradScaler):
         self._overflown = torch.zeros((), device=device)
 
     def make_step(self, optimizer: torch.optim.Optimizer) -> torch.Tensor:
-        """Let the optimizer make its step; a tensor that is 1 where it did not, since the gradient overflows, else 0.
+        """Make the optimizer's step; returns a tensor of 1 if it was skipped because of an overflow, else of 0.
 
         The gradient must have been unscaled.
         """
@@ -31,7 +31,7 @@ class GradScaler(torch.amp.GradScaler):
         return found
 
     def overflown(self) -> int:
-        """How many steps were not made since this was last asked. Waits for the device."""
+        """How many steps were skipped since the last call. Waits for the device."""
         count = int(self._overflown.item())
         self._overflown.zero_()
         return count

@@ -1,28 +1,46 @@
-"""What training asks of a task, of its meter and of a source of batches."""
+"""What the training loop asks of a batch, of a source of batches, of a task and of its meter."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
 
 
-class Meter(Protocol):
-    """Accumulates what an evaluation needs."""
+class BatchLike(Protocol):
+    """Tensors that go through the model together, such as `dlkit.data.batch` defines for each family of tasks."""
+
+    targets: Tensor
+
+    def __len__(self) -> int:
+        """Rows of the model's input."""
+        ...
 
     @property
-    def samples(self) -> int: ...
-    def update(self, model: nn.Module, batch: Any) -> None: ...
-    def metrics(self) -> dict[str, float]: ...
-    def confusion_matrix(self) -> Tensor | None: ...
+    def predictions(self) -> int:
+        """How many targets count in the loss."""
+        ...
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors, always in the same order."""
+        ...
+
+    def with_tensors(self, tensors: Iterable[Tensor]) -> Self:
+        """A batch like this one with other tensors, in the order of `tensors()`."""
+        ...
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """A batch with `function` of each tensor."""
+        ...
 
 
 class BatchSource(Protocol):
-    """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so runs resume anywhere.
+    """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so that runs resume anywhere.
 
-    Data that may leave batches out says in `passed` behind which batch of the epoch the last one was that it yielded.
+    A source that may leave batches out has a `passed`: the batches of the epoch up to the last one that it yielded,
+    those left out included.
     """
 
     samples: int
@@ -32,12 +50,21 @@ class BatchSource(Protocol):
     def epoch(self, number: int, start: int = 0) -> Iterator[Any]: ...
 
 
-class Task(Protocol):
-    """What is learned: a loss to train on, and a meter to evaluate with.
+class Meter(Protocol):
+    """Accumulates the metrics of an evaluation, batch by batch."""
 
-    A batch begins with its inputs, one row each, and its targets, one a prediction: `unit` says of what. One that is
-    filled up with targets that do not count says in `predictions` how many do. `forward` returns the mean loss over
-    the predictions and, where it is cheap to know, how many of them are right.
+    @property
+    def samples(self) -> int: ...
+    def update(self, model: nn.Module, batch: Any) -> None: ...
+    def metrics(self) -> dict[str, float]: ...
+    def confusion_matrix(self) -> Tensor | None: ...
+
+
+class Task(Protocol):
+    """What is learned: the loss to train on, and the meter to evaluate with.
+
+    `unit` names what a prediction is made for: samples or tokens. `forward` returns the mean loss over a batch's
+    predictions and, where that is cheap, how many of them are correct. Both stay on the device.
     """
 
     @property

@@ -1,31 +1,30 @@
-"""The last batch of an epoch, smaller where the examples do not divide: what it would break is known at the start."""
+"""A check, before training, that the last and smaller batch of an epoch is not too small for batch norm."""
 
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.nn.norm import BatchNorm
 from dlkit.train import rng
+from dlkit.train.interfaces import BatchLike
 from dlkit.train.training import Training
 
 
-def require_usable_last_batch(training: Training, batch: Any) -> None:
-    """Raise RequestError if the last batch is of one example, which a batch norm of this model has no variance of.
+def require_usable_last_batch(training: Training, batch: BatchLike) -> None:
+    """Raise RequestError if the last batch has one example, and a batch norm of this model needs more.
 
     Args:
-        training: what is about to begin; its random generators stay as they are.
-        batch: any batch of its data, of which one example is tried.
+        training: about to begin; random generators are left as they were.
+        batch: any batch of its data; its first example is tried.
     """
     samples, size = training.batches.samples, training.batches.batch_size
     norms = [m for m in training.model.modules() if isinstance(m, BatchNorm | torch.nn.modules.batchnorm._BatchNorm)]
     if (samples % size or size) > 1 or not norms:
         return
-    one = [part[:1] if isinstance(part, Tensor) and part.dim() else part for part in batch]
+    one = batch.map(lambda values: values[:1] if values.dim() else values)
     before = rng.device_state(training.device)
     try:
         with torch.no_grad(), training.autocast():

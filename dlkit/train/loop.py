@@ -1,4 +1,4 @@
-"""The training loop, as a generator of events. It never prints, and asks the device for a number only on logged steps.
+"""The training loop, as a generator of events. It never prints, and waits for the device only on logged steps.
 
 For step t of T, with B the micro-batches of the step:
     g_t     = gradient of the mean over B of loss(model(x), y)
@@ -25,6 +25,7 @@ from dlkit.train.evaluate import evaluate_model, evaluation_loss, with_progress
 from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.train.forward_backward import ForwardBackward
 from dlkit.train.grad_scaler import GradScaler
+from dlkit.train.interfaces import BatchLike
 from dlkit.train.optimizer_step import OptimizerStep
 from dlkit.train.running_metrics import RunningMetrics
 from dlkit.train.settings import steps_between
@@ -36,7 +37,7 @@ _HINT = "lower optimizer.lr, add schedule.warmup, or set train.clip_norm or trai
 
 
 class CheckpointStore(Protocol):
-    """Where checkpoints go. `save` is called with everything that the loop needs to go on."""
+    """Where checkpoints go. `save` gets everything that the loop needs to resume."""
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Any: ...
 
@@ -45,7 +46,7 @@ def fit(training: Training, store: CheckpointStore | None = None, resume: Checkp
     """Train; yields an event for each step, evaluation and checkpoint, and `Finished` at the end.
 
     Raises:
-        DivergedError: a loss, a metric or the weights are no longer finite; no checkpoint holds any such.
+        DivergedError: a loss, a metric or the weights are not finite; no such checkpoint is saved.
         DlkitError: a checkpoint cannot be saved.
     """
     loop = _Loop(training, store, resume)
@@ -59,7 +60,7 @@ class _Loop:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.buffers = Snapshot(list(training.model.buffers())) if settings.on_nan == "skip" else None
         self.sums = RunningMetrics(device)
-        self.learned: list[Any] = []  # the last batch that was
+        self.last_batch: BatchLike | None = None  # of the last step that was not skipped
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
         self.scaler = GradScaler(device) if settings.precision == "fp16" else None
         self.compilations = CompileCounter(settings.compile == "on")
@@ -77,10 +78,10 @@ class _Loop:
             accumulate=settings.accumulate,
             captures=settings.cuda_graph == "on" and device.type == "cuda",
         )
-        # a scaler waits for the device, and a graph cannot
+        # a scaler waits for the device, so its step cannot be captured
         captures = self.passes.captures and self.scaler is None
         self.updates = OptimizerStep(optimizer, self.parameters, self.passes, settings.clip_norm, captures=captures)
-        self.warmed = self.progress.warm_up  # seconds of an earlier part of the run
+        self.earlier_warm_up = self.progress.warm_up  # seconds, before the run was resumed
         self.saved_step = self.progress.step if resume is not None else -1
 
     # ------------------------------------------------------------------ the loop
@@ -100,7 +101,7 @@ class _Loop:
             progress.step = done = step + 1
             logged = done % settings.log_every == 0 or done == total
             metrics = self._logged_metrics() if logged else None
-            self._tell_time(started)
+            self._update_times(started)
             yield StepDone(done, step // per_epoch, samples, lr, metrics)
 
             best = False
@@ -111,7 +112,7 @@ class _Loop:
                     reason = "patience"
             if training.should_stop() and done < total and reason == "done":
                 reason = "stopped"
-            self._tell_time(started)
+            self._update_times(started)
             due = done == total or reason != "done" or best or (save_every and done % save_every == 0)
             if due and (path := self._save(best)) is not None:
                 yield Checkpointed(done, path)
@@ -120,25 +121,25 @@ class _Loop:
         self._count_skipped()
         if self.saved_step != progress.step:
             self._save(False)
-        self._tell_time(started)
+        self._update_times(started)
         epochs = progress.step / per_epoch
         metrics, skipped = dict(progress.metrics), progress.skipped
         compiled = (self.compilations.graphs, len(self.passes.seen)) if self.compilations.active else None
         yield Finished(progress.step, epochs, progress.seconds, metrics, reason, skipped, progress.warm_up, compiled)
 
-    def _tell_time(self, started: float) -> None:
-        """Note how long the run has taken, and apart from that, what has warmed it up."""
-        self.progress.warm_up = self.warmed + self.passes.seconds
+    def _update_times(self, started: float) -> None:
+        """Write into `progress` how long the run has taken, and apart from that, its compiling and capturing."""
+        self.progress.warm_up = self.earlier_warm_up + self.passes.seconds
         self.progress.seconds = time.perf_counter() - started - self.passes.seconds
 
-    def _steps(self, first: int, total: int) -> Iterator[tuple[int, list[Any]]]:
-        """(step, its micro-batches) from step `first` on; notes in `progress` where the data then goes on."""
+    def _steps(self, first: int, total: int) -> Iterator[tuple[int, list[BatchLike]]]:
+        """(step, its micro-batches) from step `first` on; keeps the position in the data in `progress`."""
         training, progress, step = self.training, self.progress, first
         while step < total:
             begun, before = progress.batch, step
             batches = training.batches.epoch(progress.epoch, begun)
             while group := list(itertools.islice(batches, training.settings.accumulate)):
-                # a stream that leaves a batch out is further on than what it has yielded
+                # a source that leaves batches out is further on than the batches it has yielded
                 progress.batch = getattr(training.batches, "passed", progress.batch + len(group))
                 yield step, group
                 step += 1
@@ -154,15 +155,15 @@ class _Loop:
             group["lr"] = base * factor
         return base_lrs[0] * factor
 
-    def _step(self, batches: list[Any]) -> int:
+    def _step(self, batches: list[BatchLike]) -> int:
         training = self.training
-        counts = [getattr(batch, "predictions", len(batch[1])) for batch in batches]
+        counts = [batch.predictions for batch in batches]
         samples = sum(counts)
         if self.buffers is not None:
             self.buffers.take()
         counted: list[tuple[Tensor, Tensor | None, int]] = []
         for batch, count in zip(batches, counts, strict=True):
-            # the gradient of the mean over all samples of the step
+            # weighted so that the gradients add up to that of the mean over all predictions of the step
             loss, right = self.passes(batch, count / samples)
             counted.append((loss, right, count))
         if self.scaler:
@@ -175,33 +176,33 @@ class _Loop:
         for loss, right, count in counted:
             self.sums.add(loss, right, count)
         self.sums.end_step()
-        self.learned = batches[-1:]
-        overflown = None
+        self.last_batch = batches[-1]
+        overflow = None
         if self.scaler is None:
             self.updates()
         else:
             self.updates.clip()
-            overflown = self.scaler.make_step(training.optimizer)
+            overflow = self.scaler.make_step(training.optimizer)
         training.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
-            self.ema.update(overflown)
+            self.ema.update(overflow)
         return samples
 
     def _count_skipped(self) -> None:
-        """Add to the steps that were skipped those that only the device knows of yet. Waits for it."""
+        """Add the skipped steps that only the device has counted so far. Waits for it."""
         if self.scaler is not None:
             self.progress.skipped += self.scaler.overflown()
 
     def _skip(self, buffers: Snapshot) -> None:
-        """Leave everything as it was before the step, running statistics included."""
+        """Undo the step: no update, and buffers (running statistics) as they were before."""
         buffers.put_back()
         if self.scaler:
-            self.scaler.update()  # to a smaller scale, if it was that which overflowed
+            self.scaler.update()  # lowers the scale, if it was the scale that overflowed
         self.training.optimizer.zero_grad(set_to_none=True)
         self.progress.skipped += 1
 
     def _logged_metrics(self) -> dict[str, float] | None:
-        """Means since the last logged step; None where every step since was skipped."""
+        """Means since the last logged step; None if every step since was skipped."""
         self._require_finite_loss()
         self._count_skipped()
         if self.progress.skipped == self.training.total_steps:
@@ -213,7 +214,7 @@ class _Loop:
     def _require_finite_loss(self) -> None:
         bad = self.sums.first_bad()
         if bad is not None:
-            # steps that were skipped are not summed; but where they are, none of the others is bad
+            # skipped steps are not counted here, but with on_nan=skip no other step has a bad loss
             step = self.progress.step - self.sums.steps + bad
             raise self._diverged(f"the training loss of step {step} is not finite")
 
@@ -251,7 +252,7 @@ class _Loop:
         return better
 
     def _save(self, best: bool) -> Any:
-        """Save a checkpoint, if all of it is finite, and the loss with it. Waits for the device."""
+        """Save a checkpoint if all of it is finite, and the loss of its weights too. Waits for the device."""
         if self.store is None and self.progress.step < self.training.total_steps:
             return None
         self._require_finite_loss()
@@ -260,9 +261,10 @@ class _Loop:
         whole = {(file, name): value for file, held in checkpoint.tensors.items() for name, value in held.items()}
         if (bad := first_not_finite(whole)) is not None:
             raise self._diverged(f"after step {self.progress.step}, {bad[1]} of the {bad[0]} is not finite")
-        # huge weights are finite, and the next step would show what they are worth: too late for the checkpoint before
+        # weights may be finite yet so large that the loss is not; the next step would show that too late
         model, task, autocast = self.training.model, self.training.task, self.training.autocast
-        if any(not math.isfinite(evaluation_loss(model, task, batch, autocast)) for batch in self.learned):
+        batch = self.last_batch
+        if batch is not None and not math.isfinite(evaluation_loss(model, task, batch, autocast)):
             raise self._diverged(f"after step {self.progress.step}, the loss is not finite")
         if self.store is None:
             return None

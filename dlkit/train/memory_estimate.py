@@ -1,4 +1,4 @@
-"""How much memory a training step takes at least: refused before it is asked for, where it cannot be had."""
+"""A lower bound on the memory of a training step, so that one that cannot fit is refused before it begins."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from dlkit import memory
 from dlkit.train import rng
+from dlkit.train.interfaces import BatchLike
 from dlkit.train.precision import reduced_precision
 from dlkit.train.training import Training
 
-# Batches of no more examples than this are common, and are not measured.
+# Batches of up to so many examples are common, and are not measured.
 _COMMON = 256
 
 
@@ -24,8 +25,8 @@ def parameter_bytes(training: Training) -> int:
     return (2 + (training.settings.ema is not None)) * weights + state_bytes()
 
 
-def activation_bytes(training: Training, model: nn.Module, batch: Any) -> int:
-    """What the forward pass of a batch keeps for the backward pass. Random generators stay as they were."""
+def activation_bytes(training: Training, model: nn.Module, batch: BatchLike) -> int:
+    """Bytes that the forward pass of a batch saves for the backward pass. Random generators are left as they were."""
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -43,7 +44,7 @@ def activation_bytes(training: Training, model: nn.Module, batch: Any) -> int:
 
 
 def require_step_fits(training: Training) -> None:
-    """Raise DlkitError if a step cannot fit into memory, as one example of a large batch shows."""
+    """Raise DlkitError if a step cannot fit into memory, judging by one example of a large batch."""
     batches: Any = training.batches
     needed = parameter_bytes(training)
     if batches.batch_size > _COMMON:
@@ -52,7 +53,7 @@ def require_step_fits(training: Training) -> None:
         if hasattr(few, "workers"):
             few.workers = 0
         example = next(iter(few.epoch(0)))
-        # a mean over one example is no mean to a batch norm in training mode
+        # evaluation mode, since batch norm refuses a batch of one example in training
         each = activation_bytes(training, copy.deepcopy(training.model).eval(), example)
         reduced = training.settings.precision not in ("fp32", "tf32") and reduced_precision(training.device) is not None
         needed += each * batches.batch_size // (2 if reduced else 1)

@@ -1,7 +1,7 @@
-"""The optimizer's step: kernel by kernel, or replayed from a CUDA graph.
+"""Gradient clipping and the optimizer's step: eager, or replayed from a CUDA graph.
 
-A rule such as Muon's launches a hundred kernels for a network of six matrices. A graph holds numbers as they were when
-it was captured, so the learning rates, which change at each step, are tensors to it, and filled before each replay.
+Muon launches a hundred kernels for a network of six matrices. A graph keeps every number of the host as it was at
+capture, so the learning rates, which change at each step, are tensors to it, filled before each replay.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 from dlkit.train.forward_backward import MOST_GRAPHS, WARM_UP, ForwardBackward, capture_step
+from dlkit.train.gradient_clipping import clip_gradients
 
 
 class OptimizerStep:
-    """Clips the gradient and lets the optimizer make its step.
+    """Clips the gradient and makes the optimizer's step.
 
     Args:
-        optimizer: whose step it is.
-        parameters: its parameters.
-        passes: whose gradients are where a graph finds them, and with whose memory it is captured.
-        clip_norm: the largest norm of the gradient, or None.
-        captures: whether to replay steps, where the optimizer keeps all its state on the device.
+        optimizer: makes the step.
+        parameters: the optimizer's.
+        passes: leave the gradients at fixed addresses, and share their memory pool with the graphs made here.
+        clip_norm: largest norm of the gradient, or None.
+        captures: whether to replay steps, if the optimizer keeps all its state on the device.
     """
 
     def __init__(
@@ -36,22 +37,22 @@ class OptimizerStep:
         captures: bool = False,
     ) -> None:
         self.optimizer, self.parameters, self.passes, self.clip_norm = optimizer, parameters, passes, clip_norm
-        self.captures, self.made = captures and getattr(optimizer, "capturable", False), 0
-        self.graphs: dict[int, Any] = {}  # by the gradients that they read
-        self.lrs: list[Tensor] = []  # of each group, as the graphs see it
+        self.captures, self.steps = captures and getattr(optimizer, "capturable", False), 0
+        self.graphs: dict[int, Any] = {}  # by the identity of the gradients that they read
+        self.lrs: list[Tensor] = []  # of each parameter group, as the graphs read it
 
     def __call__(self) -> None:
-        self.made += 1
+        self.steps += 1
         held = self.passes.held
-        if self.made == WARM_UP + 1:
+        if self.steps == WARM_UP + 1:
             self.captures = self.captures and self._on_device()
-        if not self.captures or held is None or self.made <= WARM_UP:
-            self._make()
+        if not self.captures or held is None or self.steps <= WARM_UP:
+            self._step()
             return
         graph = self.graphs.get(id(held))
         if graph is None:
             if len(self.graphs) == MOST_GRAPHS:
-                self._make()
+                self._step()
                 return
             begun = time.perf_counter()
             graph = self.graphs[id(held)] = self._captured()
@@ -62,16 +63,16 @@ class OptimizerStep:
         graph.replay()
 
     def clip(self) -> None:
-        """Scale the gradient down to the largest norm that it may have."""
+        """Clip the gradient to the norm that it may have at most."""
         if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+            clip_gradients(self.parameters, self.clip_norm)
 
-    def _make(self) -> None:
+    def _step(self) -> None:
         self.clip()
         self.optimizer.step()
 
     def _on_device(self) -> bool:
-        """Whether no number of a step is the host's, which a graph would hold as it was: counts of steps, mostly."""
+        """Whether all state is on the device: a step count on the host would be frozen in a graph."""
         held = [value for state in self.optimizer.state.values() for value in state.values()]
         device = self.parameters[0].device.type
         return all(isinstance(value, Tensor) and value.device.type == device for value in held)
@@ -84,7 +85,7 @@ class OptimizerStep:
             group["lr"] = lr
         graph = torch.cuda.CUDAGraph()
         with capture_step(graph, self.passes.pool, self.passes.recorder):
-            self._make()
+            self._step()
         for group, lr in zip(groups, before, strict=True):
             group["lr"] = lr
         return graph

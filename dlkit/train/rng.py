@@ -1,8 +1,7 @@
-"""The state of every random generator that a run may draw from: saved with it, restored on resume.
+"""The states of the random generators of Python, NumPy, torch and the training device, saved and restored with a run.
 
-Generators are saved by role: those of Python, NumPy and torch's CPU, and that of the training device, whichever it is.
-So a run can go on on another device; what is drawn there (dropout, augmentation) is the same only if the device is of
-the same kind.
+The device's generator is saved by its role, not its index, so that a run can resume on another device. What is drawn
+there (dropout, augmentation) is the same only on a device of the same kind.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from torch import Tensor
 
 
 def seed_everything(seed: int) -> None:
+    """Seed the generators of Python, NumPy and torch (all its devices)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def get_states(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors, JSON values) that hold the state of python's, numpy's and torch's generators, and of the device's."""
+    """The states of all generators, as (tensors, JSON values)."""
     tensors = {"torch": torch.get_rng_state()}
     version, numbers, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
@@ -40,7 +40,7 @@ def get_states(device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any]]
 
 
 def set_states(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> None:
-    """Go on drawing where `capture` was called: on a device of another kind, from a seed made of the CPU's state."""
+    """Restore what `get_states` returned; a device of another kind is seeded by a hash of the CPU's state."""
     version, gauss = values["python"]
     random.setstate((version, tuple(tensors["python"].tolist()), gauss))
     kind, position, has_gauss, cached = values["numpy"]
@@ -49,7 +49,7 @@ def set_states(tensors: dict[str, Tensor], values: dict[str, Any], device: torch
     if device.type == "cpu":
         return
     state = tensors.get("device")
-    if state is None:  # an earlier dlkit saved those of all CUDA devices, by their index
+    if state is None:  # earlier versions saved those of all CUDA devices, by index
         state = tensors.get(f"cuda.{device.index or 0}", tensors.get("cuda.0"))
     if state is not None and values.get("device", "cuda").partition(":")[0] == device.type:
         set_device_state(device, state)
@@ -59,8 +59,8 @@ def set_states(tensors: dict[str, Tensor], values: dict[str, Any], device: torch
 
 
 def note_of_move(values: dict[str, Any], device: torch.device) -> str | None:
-    """What is to be said about a state that was captured on another device than `device`; None if nothing."""
-    before, here = str(values.get("device", _name(device))), _name(device)  # an earlier dlkit did not say where it was
+    """What a user should know if the states come from another device than `device`; None if they do not."""
+    before, here = str(values.get("device", _name(device))), _name(device)  # earlier versions did not record it
     if before == here:
         return None
     if before.partition(":")[0] == device.type:
@@ -72,13 +72,14 @@ def note_of_move(values: dict[str, Any], device: torch.device) -> str | None:
 
 
 def device_state(device: torch.device) -> Tensor:
-    """The state of the generator that a device draws from, as bytes on the CPU."""
+    """The state of a device's generator, as a tensor of bytes on the CPU."""
     if device.type == "cuda":
         return torch.cuda.get_rng_state(device)
     return torch.mps.get_rng_state() if device.type == "mps" else torch.get_rng_state()
 
 
 def set_device_state(device: torch.device, state: Tensor) -> None:
+    """Restore what `device_state` returned."""
     if device.type == "cuda":
         torch.cuda.set_rng_state(state, device)
     elif device.type == "mps":

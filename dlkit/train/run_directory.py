@@ -1,4 +1,4 @@
-"""The run directory: recipe, environment, metrics, checkpoints and summary of one run, safe against kills and twins."""
+"""The run directory: recipe, environment, metrics, checkpoints and summary of a run, locked for one process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dlkit.train.events import Evaluated, Event, StepDone
 
 RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
-# in the order in which they are deleted: by the last, a directory is a run
+# in the order of deletion: RECIPE, last, is what makes a directory a run
 _FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 LAST, BEST = "last", "best"
@@ -68,28 +68,28 @@ class RunDirectory:
         write_text(self.path / name, text)
 
     def open_metrics(self, latest: Checkpoint | None = None) -> None:
-        """Open metrics.jsonl behind what it held at a checkpoint; what a killed run wrote after that is dropped.
+        """Open metrics.jsonl to append behind what it held at a checkpoint; what a killed run wrote later is dropped.
 
-        Raises DlkitError, before anything is changed, if what it held is not there as it was.
+        Raises DlkitError, before anything is changed, if what it held then has changed since.
         """
         path = self.path / METRICS
-        keep = latest.state["metrics_bytes"] if latest else 0
+        length = latest.state["metrics_bytes"] if latest else 0
         try:
-            held = ordinary(path).read_bytes()[:keep] if keep else b""
+            held = ordinary(path).read_bytes()[:length] if length else b""
         except OSError as error:
             raise self._damaged(f"cannot be read: {error.strerror}") from error
         self._recorded.update(held)
-        if len(held) < keep:
-            raise self._damaged(f"is shorter ({len(held)} bytes) than when the checkpoint was taken ({keep} bytes)")
+        if len(held) < length:
+            raise self._damaged(f"is shorter ({len(held)} bytes) than when the checkpoint was taken ({length} bytes)")
         if latest and latest.state.get("metrics_sha256", self._recorded.hexdigest()) != self._recorded.hexdigest():
             raise self._damaged(f"is not as it was when the checkpoint of step {latest.step} was taken")
-        for number, line in enumerate(held.splitlines(), start=1):  # an earlier dlkit took no hash
+        for number, line in enumerate(held.splitlines(), start=1):  # earlier versions saved no hash
             if not _is_record(line):
                 raise self._damaged(f"line {number} is no record: {line[:60]!r}")
         if latest and (noted := self.path / DAMAGED).exists():
             self._left_out.update(noted.read_text(encoding="utf-8").split("\n")[:-1])
         self._metrics = path.open("ab")
-        self._metrics.truncate(keep)
+        self._metrics.truncate(length)
 
     def _damaged(self, why: str) -> DlkitError:
         again = f"restore it from a copy, or train anew: dlkit train {self.path / RECIPE}"
@@ -116,9 +116,9 @@ class RunDirectory:
         return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use --resume")
 
     def note_damaged(self, found: Mapping[str, str]) -> int:
-        """Note images that were left out, name -> why, in damaged.txt; how many it names, from the start of the run on.
+        """Add images that were left out, name -> why, to damaged.txt; returns how many it lists since the run began.
 
-        A run that goes on does not read again what it has passed.
+        A resumed run does not read again what it has passed.
         """
         lines = {
             f"{name}: {why}".encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
@@ -132,7 +132,7 @@ class RunDirectory:
     # ------------------------------------------------------------------ checkpoints
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
-        """Save a checkpoint and move the pointers; old ones without one go, unless all are kept."""
+        """Save a checkpoint and move the pointers; those that no pointer names are deleted, unless all are kept."""
         try:
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
@@ -148,26 +148,26 @@ class RunDirectory:
         return path
 
     def _point(self, step: int) -> None:
-        keep = {step}
+        kept = {step}
         try:
             checkpoints.set_pointer(self.checkpoints, LAST, step)
             if self._best_step is not None:
-                # one that was deleted is not to be named anew: `eval` tells
+                # a pointer to one that was deleted would dangle; `eval` reports that it is missing
                 if self._best_step in checkpoints.steps_in(self.checkpoints):
                     checkpoints.set_pointer(self.checkpoints, BEST, self._best_step)
-                keep.add(self._best_step)
+                kept.add(self._best_step)
             checkpoints.prune_checkpoints(
-                self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else keep
+                self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else kept
             )
         except OSError as error:
             raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
 
     def latest(self) -> Checkpoint | None:
-        """The newest checkpoint, verified, or None before the first; the pointers name it from then on.
+        """The newest checkpoint, verified, or None if there is none yet; the pointers are moved to it.
 
         Raises:
-            DlkitError: it is damaged or was there and is no more, a part of the run is a link that leads out of it, or
-                the pointers cannot be written.
+            DlkitError: it is damaged or has been deleted, some file of the run is a link that leads out of the
+                directory, or the pointers cannot be written.
         """
         for part in (*_FILES, TENSORBOARD, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
             require_inside(self.path, self.path / part)
@@ -178,15 +178,15 @@ class RunDirectory:
             return None
         latest = checkpoints.load_checkpoint(self.checkpoints / directory_name(steps[-1]))
         self._best_step = latest.state["best_step"]
-        self._point(latest.step)  # which a kill right after that checkpoint was saved has kept from being done
+        self._point(latest.step)  # a kill right after the checkpoint was saved may have prevented that
         return latest
 
     def _require_whole(self, folders: dict[int, bool], steps: list[int]) -> None:
-        """Raise DlkitError where a checkpoint was that is gone: a run that starts over would lose its records too."""
+        """Raise DlkitError if a checkpoint has been deleted or lost: starting over would lose the run's records too."""
         over = f"dlkit train {self.path / RECIPE} --run-dir {self.path} --overwrite"
         anew = f"restore it from a copy, or start over: {over}"
         newest = max(folders, default=None)
-        if newest is not None and not folders[newest]:  # no kill leaves that: a manifest is there before the name is
+        if newest is not None and not folders[newest]:  # no kill leaves that: the manifest is written before the rename
             damaged = self.checkpoints / directory_name(newest)
             back = f"restore it, or go back to step {steps[-1]}: rm -r {damaged}" if steps else anew
             raise DlkitError(f"damaged checkpoint: {damaged} has no {checkpoints.MANIFEST}", back)
@@ -209,7 +209,10 @@ def require_new_run(path: Path | None, overwrite: bool) -> None:
         return
     if not path.is_dir():
         raise RequestError(f"{path} is a file", "choose another --run-dir")
-    if {*path.iterdir()} <= {path / LOCK, *unfinished(path / RECIPE)}:  # nothing, or a run that was killed at its birth
+    if {*path.iterdir()} <= {
+        path / LOCK,
+        *unfinished(path / RECIPE),
+    }:  # empty, or killed while it was created
         return
     if not (path / RECIPE).exists():
         raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")

@@ -1,4 +1,4 @@
-"""Draw a run's learning curves from its metrics.jsonl, and a confusion matrix."""
+"""Plots of a run: its learning curves, from metrics.jsonl, and the confusion matrix of an evaluation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from dlkit.plotting import BLUE, GREEN, VERMILION, axes, save, writable
 
 _COLOURS = {"train": BLUE, "val": VERMILION, "test": GREEN}
-_NAMED, _COUNTED = 60, 20  # classes up to which a matrix shows their names, and the counts in its cells
+_NAMED, _COUNTED = 60, 20  # most classes of which a matrix shows the names, and the counts in its cells
 
 
 def plot_learning_curves(metrics: Path, target: Path, title: str) -> None:
-    """Write an SVG with the loss, the accuracy and the learning rate over steps."""
+    """Plot loss, accuracy and learning rate over steps as an SVG."""
     records = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
     figure, (losses, accuracies, rates) = axes(9.5, 3.2, columns=3)
     for axis, name, label in ((losses, "loss", "loss (nats)"), (accuracies, "accuracy", "accuracy")):
@@ -35,7 +35,7 @@ def plot_learning_curves(metrics: Path, target: Path, title: str) -> None:
 
 
 def plot_confusion_matrix(matrix: Any, classes: tuple[str, ...], target: Path, title: str) -> None:
-    """Write an SVG of a (K, K) confusion matrix: rows are true classes, shaded by their share of the row."""
+    """Plot a (K, K) confusion matrix as an SVG: rows are true classes, cells are shaded by their share of the row."""
     counts = matrix.numpy()
     shares = counts / counts.sum(1, keepdims=True).clip(min=1)
     side = 2.5 + 0.35 * min(len(classes), _NAMED)

@@ -1,4 +1,4 @@
-"""What the training steps since the last logged one come to; until somebody asks, nobody waits for the device."""
+"""Mean training loss and accuracy since the last logged step, without waiting for the device before it is asked."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import math
 import torch
 from torch import Tensor
 
-_MOST = 256  # small tensors that are kept one by one
+_MOST = 256  # small tensors to collect before they are joined into one
 
 
 class RunningMetrics:
-    """Sums over the predictions of the steps since `clear`. What a step gives is kept, and summed when asked for.
+    """Sums over the predictions since `clear`. Tensors are collected step by step and summed when they are read.
 
-    A mean of batch means would weigh the few predictions of a small last batch as much as the many of a whole one:
+    Batches are weighted by their predictions, so that a small last batch counts less than a whole one:
 
         mean loss = sum over batches of n_b loss_b / sum over batches of n_b
 
     Args:
-        device: where the losses are.
+        device: of the losses.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -27,7 +27,7 @@ class RunningMetrics:
         self.clear()
 
     def add(self, loss: Tensor, right: Tensor | None, samples: int) -> None:
-        """Count a batch: its mean loss over so many samples, and how many of them were right."""
+        """Add a batch: its mean loss over so many samples, and how many of them were correct."""
         self._losses.append(loss.detach())
         self._weights.append(samples)
         self.samples += samples
@@ -44,7 +44,7 @@ class RunningMetrics:
                 kept[:] = [_joined(kept)]
 
     def first_bad(self) -> int | None:
-        """Which step since `clear`, from 1 on, had the first loss that is not finite. Waits for the device."""
+        """The first step since `clear`, counted from 1, whose loss was not finite. Waits for the device."""
         self._read()
         return None if math.isfinite(self.loss) else self.finite_steps + 1
 
@@ -56,12 +56,12 @@ class RunningMetrics:
 
     def clear(self) -> None:
         self.steps = self.samples = 0
-        # of what has been read: the weighted sum, how many were right, and the steps before the first bad loss
+        # of what has been read: the weighted sum, the correct predictions, and the steps before the first bad loss
         self.loss, self.right, self.finite_steps = 0.0, 0, 0
         self._unread()
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a checkpoint keeps of them, beside `steps` and `samples`. Waits for the device."""
+        """The sums as a checkpoint keeps them, beside `steps` and `samples`. Waits for the device."""
         self._read()
         return {
             "sums.weighted_loss": torch.tensor(self.loss, dtype=torch.float64),
@@ -69,10 +69,10 @@ class RunningMetrics:
         }
 
     def load(self, tensors: dict[str, Tensor], steps: int, samples: int) -> None:
-        """Go on from sums over so many steps, all of which had a finite loss."""
+        """Continue from the sums of so many steps, all of which had a finite loss."""
         self.clear()
         self.steps, self.samples, self.finite_steps = steps, samples, steps
-        if (old := tensors.get("sums.loss")) is not None:  # of an earlier dlkit: the sum of the batches' means
+        if (old := tensors.get("sums.loss")) is not None:  # earlier versions saved the sum of the batches' means
             self.loss = old.item() * (samples / max(steps, 1))
         else:
             self.loss = tensors["sums.weighted_loss"].item()
@@ -82,17 +82,17 @@ class RunningMetrics:
         self._losses: list[Tensor] = []
         self._rights: list[Tensor] = []
         self._weights: list[int] = []  # of each batch
-        self._ends: list[int] = []  # behind which batch each step ends
+        self._ends: list[int] = []  # how many batches there were at the end of each step
 
     def _read(self) -> None:
-        """Sum what has come in since this was last asked, in float64 and in order."""
+        """Add up what was collected since the last read, in float64 and in order."""
         if not self._ends:
             return
         losses, begin = _joined(self._losses).tolist(), 0
         for end in self._ends:
             for loss, weight in zip(losses[begin:end], self._weights[begin:end], strict=True):
                 self.loss += weight * loss
-            # a sum is never finite again once NaN or infinity is in it, so this counts the steps before the first such
+            # once it holds NaN or infinity a sum stays that way, so this counts the steps before the first of them
             self.finite_steps += math.isfinite(self.loss)
             begin = end
         if self._rights:
@@ -100,6 +100,6 @@ class RunningMetrics:
         self._unread()
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def _joined(tensors: list[Tensor]) -> Tensor:
     """Scalars and vectors as one vector."""
-    return torch.cat([part.reshape(-1) for part in parts])
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])

@@ -1,4 +1,4 @@
-"""Tensors as they were before a step, to go back to."""
+"""A copy of tensors before a step, to undo it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Snapshot:
-    """Room for a copy of tensors, which `take` fills and `put_back` writes back: few launches, however many they are.
+    """Memory for a copy of some tensors, in one kernel for all of a dtype.
 
     Args:
-        tensors: what is copied.
+        tensors: those to copy.
     """
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
@@ -23,10 +23,12 @@ class Snapshot:
 
     @torch.no_grad()
     def take(self) -> None:
+        """Copy the tensors as they are now."""
         for own, kept in self._kinds:
             torch._foreach_copy_(kept, own)
 
     @torch.no_grad()
     def put_back(self) -> None:
+        """Restore them."""
         for own, kept in self._kinds:
             torch._foreach_copy_(own, kept)

@@ -1,4 +1,4 @@
-"""The state of a training run: everything that the rest of it depends on, as a checkpoint and back."""
+"""The state of a training run, saved to and restored from a checkpoint: everything that its future depends on."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from torch import Tensor, nn
 from dlkit.train import rng
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.ema import ExponentialMovingAverage
+from dlkit.train.optimizer_state import flatten_optimizer_state, unflatten_optimizer_state
 from dlkit.train.running_metrics import RunningMetrics
 from dlkit.train.weights import drop_tied_duplicates, load_weights
 
 
 @dataclass
 class TrainProgress:
-    """How far a run is, in plain numbers.
+    """How far a run has come.
 
-    `epoch` and `batch` are where the training data goes on. They cannot be told from `step`: a stream leaves out the
-    batches that hold nothing but damaged images.
+    Training data continues at batch `batch` of epoch `epoch`. These do not follow from `step`: a stream of images
+    leaves out batches that are damaged as a whole.
     """
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
-    skipped: int = 0  # steps that were not made, since their loss or gradient was not finite
+    skipped: int = 0  # steps left out because their loss or gradient was not finite
     seconds: float = 0.0
-    warm_up: float = 0.0  # seconds of compiling and capturing, which are not among the others
+    warm_up: float = 0.0  # seconds of compiling and capturing, not included in `seconds`
     best: float | None = None
     best_step: int = 0
-    waited: int = 0
+    waited: int = 0  # evaluations since the best one
     metrics: dict[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass
 class TrainState:
-    """What a run changes as it goes."""
+    """What changes as a run trains."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -49,7 +50,7 @@ class TrainState:
     scaler: torch.amp.GradScaler | None = None
 
     def capture(self, description: dict[str, Any]) -> Checkpoint:
-        """Everything that the rest of the run depends on; `description` is of its data."""
+        """Everything that the rest of the run depends on, as a checkpoint; `description` is of its data."""
         progress, optimizer = self.progress, self.optimizer.state_dict()
         generators, generator_values = rng.get_states(self.sums.device)
         tensors = {"model": drop_tied_duplicates(self.model.state_dict())}
@@ -57,15 +58,12 @@ class TrainState:
             tensors["ema"] = drop_tied_duplicates(self.ema.average)
         rest = {f"random.{name}": value for name, value in generators.items()}
         scalars: dict[str, dict[str, Any]] = {}
-        for index, entries in optimizer["state"].items():
-            for name, value in entries.items():
-                if isinstance(value, Tensor):
-                    rest[f"state.{index}.{name}"] = value
-                else:
-                    scalars.setdefault(str(index), {})[name] = value
-        tensors["optimizer"] = rest | self.sums.tensors()
-        # pairs, since a checkpoint sorts the keys of its state, and the records of a run name its metrics in order
-        # and null for a correlation that is undefined, since JSON has no NaN
+        for index, moments in optimizer["state"].items():
+            if numbers := {name: value for name, value in moments.items() if not isinstance(value, Tensor)}:
+                scalars[str(index)] = numbers
+        tensors["optimizer"] = rest | flatten_optimizer_state(optimizer["state"], "state") | self.sums.tensors()
+        # pairs, since a checkpoint sorts the keys of its state while records list metrics in their own order;
+        # null for an undefined correlation, since JSON has no NaN
         metrics = [[name, value if math.isfinite(value) else None] for name, value in progress.metrics.items()]
         summed = {"summed_steps": self.sums.steps, "summed_samples": self.sums.samples}
         state = {
@@ -79,20 +77,17 @@ class TrainState:
         return Checkpoint(progress.step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint, batches_per_epoch: int, accumulate: int) -> None:
-        """Go on exactly where the checkpoint was taken."""
+        """Continue exactly where the checkpoint was taken."""
         state, rest = checkpoint.state, checkpoint.tensors["optimizer"]
         load_weights(self.model, checkpoint.tensors["model"])
         optimizer = self.optimizer.state_dict()
-        entries: dict[int, dict[str, Any]] = {int(i): dict(values) for i, values in state["optimizer_scalars"].items()}
-        for name, value in rest.items():
-            kind, _, key = name.partition(".")
-            if kind == "state":
-                index, _, entry = key.partition(".")
-                entries.setdefault(int(index), {})[entry] = value
-        self.optimizer.load_state_dict({**optimizer, "state": entries})
+        moments = unflatten_optimizer_state(rest, "state")
+        for index, numbers in state["optimizer_scalars"].items():
+            moments.setdefault(int(index), {}).update(numbers)
+        self.optimizer.load_state_dict({**optimizer, "state": moments})
         saved: dict[str, Any] = dict(state["progress"])
         self.sums.load(rest, saved.pop("summed_steps"), saved.pop("summed_samples"))
-        if "batch" not in saved:  # an earlier dlkit did not say where the data goes on
+        if "batch" not in saved:  # earlier versions did not save the position in the data
             saved["epoch"], within = divmod(saved["step"], math.ceil(batches_per_epoch / accumulate))
             saved["batch"] = within * accumulate
         saved["metrics"] = {name: math.nan if value is None else value for name, value in saved["metrics"]}

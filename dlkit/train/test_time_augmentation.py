@@ -1,4 +1,4 @@
-"""Test-time augmentation: the model's mean answer over several views of each image, all with the same label."""
+"""Test-time augmentation: the logits of a model averaged over several views of each image."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def averaged_logits(model: nn.Module, images: Tensor, views: TestViews) -> Tenso
     Args:
         model: gives logits.
         images: normalised.
-        views: "one" is the image itself, "flip" also its mirror image (Krizhevsky et al. 2012), "flip_shift" these two,
-            moved by a pixel up left and down right, with half of the weight (Jordan 2024, arXiv:2404.00498).
+        views: "one" is the image itself; "flip" adds its mirror image (Krizhevsky et al. 2012); "flip_shift" also adds
+            both shifted by a pixel up left and down right, with half of the weight (Jordan 2024, arXiv:2404.00498).
     """
     if views == "one":
         return model(images)

@@ -1,4 +1,4 @@
-"""What a training run is made of, and the precision in which its forward pass goes."""
+"""The objects that a training run consists of, and its forward pass."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torch import nn
 
 from dlkit.train import forward_backward, precision
 from dlkit.train.forward_backward import Forward, Pass
-from dlkit.train.interfaces import BatchSource, Task
+from dlkit.train.interfaces import BatchLike, BatchSource, Task
 from dlkit.train.settings import TrainSettings
 
 
 @dataclass
 class Training:
-    """Everything that a run is made of. `settings` has no `auto` left in it."""
+    """A run that is ready to begin: its objects, on their device. `settings` has no `auto` left in it."""
 
     model: nn.Module
     task: Task
@@ -31,17 +31,17 @@ class Training:
     settings: TrainSettings
     device: torch.device
     should_stop: Callable[[], bool] = lambda: False
-    monitored: str | None = None  # the split that patience and the best checkpoint go by; never a test split
-    description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved in each checkpoint
+    monitored: str | None = None  # the split by which patience and the best checkpoint are decided; never a test split
+    description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved with each checkpoint
 
-    def forward(self, batch: Any) -> Pass:
-        """The loss of a training batch, and how many of its predictions are right, in the precision of the run."""
+    def forward(self, batch: BatchLike) -> Pass:
+        """The loss of a training batch and its correct predictions, computed at the precision of the run."""
         with self.autocast():
             return self.task.forward(self.model, batch)
 
     @functools.cached_property
     def compiled(self) -> Forward:
-        """The same for full batches: model and loss compiled as one, once for each shape of theirs."""
+        """`forward` for full batches, compiled if the run compiles."""
         return forward_backward.compile_forward(self.forward) if self.settings.compile == "on" else self.forward
 
     @property
@@ -54,5 +54,5 @@ class Training:
         return settings.steps or (settings.epochs or 0) * self.steps_per_epoch
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The precision of the forward pass."""
+        """A context with the precision of the forward pass."""
         return precision.autocast(self.settings.precision, self.device)

@@ -1,4 +1,4 @@
-"""Weights as they are written: a tied tensor stands once."""
+"""State dicts as they are saved: each tied tensor once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dlkit.errors import DlkitError
 
 
 def drop_tied_duplicates(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without the second names of tied ones, which a safetensors file does not hold."""
+    """The tensors, each tied one under its first name only, as a safetensors file needs it."""
     seen: set[tuple[int, torch.Size]] = set()
     result: dict[str, Tensor] = {}
     for name, value in tensors.items():
@@ -21,7 +21,7 @@ def drop_tied_duplicates(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load a state dict whose tied tensors stand once. Raises DlkitError naming what does not fit."""
+    """Load a state dict that may hold tied tensors once. Raises DlkitError naming what does not fit."""
     own = model.state_dict()
     expected = drop_tied_duplicates(own)
     problems = [f"missing {name}" for name in expected.keys() - weights.keys()]

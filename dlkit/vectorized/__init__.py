@@ -1,1 +1,1 @@
-"""Many runs of one model trained at once, as a stack."""
+"""Many runs of one model trained at once, with stacked parameters (torch.func's model ensembling)."""

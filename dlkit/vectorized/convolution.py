@@ -1,13 +1,13 @@
-"""Convolution of a stack of R models, each with kernels and images of its own, as one batched matrix product.
+"""Convolution of a stack of R models, each with its own kernels and images, as one batched matrix product.
 
-Mapped over models, torch makes one convolution of R groups of it: cuDNN has no fast kernel for hundreds of groups of a
-few channels. Laid out as columns (im2col), the R convolutions are R products of equal shapes:
+vmap turns R convolutions into one with R groups, and cuDNN has no fast kernel for hundreds of groups of a few channels.
+Laid out as columns (im2col), they are R matrix products of equal shapes:
 
-    Y_r (O, N L) = W_r (O, C K K) X_r (C K K, N L),  L = H' W' places of the kernel
+    Y_r (O, N L) = W_r (O, C K K) X_r (C K K, N L),  L = H' W' positions of the kernel
 
-    dW_r = dY_r X_r^T,  dX_r = W_r^T dY_r, each number of which goes back to the pixel that it was taken from
+    dW_r = dY_r X_r^T,  dX_r = W_r^T dY_r, whose entries are added up at the pixels that they belong to (col2im)
 
-Columns take K K times the memory of the images, so they are laid out anew for the backward pass.
+Columns take K K times the memory of the images, so they are recomputed in the backward pass.
 
 Shapes: R models, N images, C channels in, O out, K the kernel's side, H', W' height and width out.
 """
@@ -26,7 +26,7 @@ from dlkit.nn.convolution import Conv2d
 
 
 def use_batched_convolutions(model: nn.Module) -> None:
-    """Let the model's convolutions be such products where they are mapped over models; those by groups stay."""
+    """Make a model's convolutions batched products under vmap; grouped ones are left as they are."""
     for module in model.modules():
         if type(module) is Conv2d and module.groups == 1:
             module.forward = functools.partial(_forward, module)
@@ -41,7 +41,7 @@ def _forward(layer: Conv2d, x: Tensor) -> Tensor:
 
 
 class _Mapped(torch.autograd.Function):
-    """A convolution that `vmap` maps to `_Stacked`."""
+    """A convolution that vmap turns into `_Stacked`."""
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -51,7 +51,7 @@ class _Mapped(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Only ever mapped: outside of it there is no backward pass."""
+        """Nothing to save: outside vmap it has no backward pass."""
 
     @staticmethod
     def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -71,7 +71,7 @@ class _Mapped(torch.autograd.Function):
 
 
 class _Stacked(torch.autograd.Function):
-    """(R, N, C, H, W), (R, O, C, K, K), (R, O) to (R, N, O, H', W'), which lies in memory as (R, O, N, H', W')."""
+    """(R, N, C, H, W), (R, O, C, K, K), (R, O) to (R, N, O, H', W'), laid out in memory as (R, O, N, H', W')."""
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -80,8 +80,8 @@ class _Stacked(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding, ctx.biased = stride, padding, bias is not None
         kernels = weight.flatten(2)  # (R, O, C K K)
-        places = _columns(x, weight.shape[-1], stride, padding)
-        y = kernels @ places if bias is None else torch.baddbmm(bias[..., None], kernels, places)  # (R, O, N L)
+        columns = _columns(x, weight.shape[-1], stride, padding)
+        y = kernels @ columns if bias is None else torch.baddbmm(bias[..., None], kernels, columns)  # (R, O, N L)
         height, width = (_length(size, weight.shape[-1], stride, padding) for size in x.shape[-2:])
         return y.view(*y.shape[:2], x.shape[1], height, width).transpose(1, 2)  # (R, N, O, H', W')
 
@@ -93,11 +93,11 @@ class _Stacked(torch.autograd.Function):
         dx = None
         if ctx.needs_input_grad[0]:
             # dX = W^T dY
-            dplaces = weight.flatten(2).transpose(1, 2) @ rows  # (R, C K K, N L)
-            dx = _pixels(dplaces, x.shape, dy.shape[-2:], weight.shape[-1], ctx.stride, ctx.padding)
+            dcolumns = weight.flatten(2).transpose(1, 2) @ rows  # (R, C K K, N L)
+            dx = _pixels(dcolumns, x.shape, dy.shape[-2:], weight.shape[-1], ctx.stride, ctx.padding)
         # dW = dY X^T
-        places = _columns(x, weight.shape[-1], ctx.stride, ctx.padding)
-        dweight = (rows @ places.transpose(1, 2)).view(weight.shape)
+        columns = _columns(x, weight.shape[-1], ctx.stride, ctx.padding)
+        dweight = (rows @ columns.transpose(1, 2)).view(weight.shape)
         return dx, dweight, rows.sum(2) if ctx.biased else None, None, None
 
 
@@ -112,12 +112,12 @@ def _columns(x: Tensor, k: int, stride: int, padding: int) -> Tensor:
     return patches.permute(0, 1, 5, 6, 2, 3, 4).flatten(4).flatten(1, 3)  # (R, C, K, K, N L), (R, C K K, N L)
 
 
-def _pixels(columns: Tensor, shape: torch.Size, places: torch.Size, k: int, stride: int, padding: int) -> Tensor:
-    """The transpose of `_columns`: sums what each pixel of (R, N, C, H, W) was in, from (R, C K K, N L)."""
+def _pixels(columns: Tensor, shape: torch.Size, positions: torch.Size, k: int, stride: int, padding: int) -> Tensor:
+    """The transpose of `_columns` (col2im): adds up (R, C K K, N L) at the pixels of (R, N, C, H, W)."""
     models, count, channels, height, width = shape
-    patches = columns.view(models, channels, k, k, count, *places)  # (R, C, K, K, N, H', W')
+    patches = columns.view(models, channels, k, k, count, *positions)  # (R, C, K, K, N, H', W')
     padded = columns.new_zeros(models, channels, count, height + 2 * padding, width + 2 * padding)
-    down, right = ((length - 1) * stride + 1 for length in places)
+    down, right = ((length - 1) * stride + 1 for length in positions)
     for i in range(k):
         for j in range(k):
             padded[..., i : i + down : stride, j : j + right : stride] += patches[:, :, i, j]

@@ -1,17 +1,16 @@
-"""Cross-entropy and accuracy of every run of a stack, summed on the device: one wait for all of them at the end."""
+"""Loss and accuracy of every run of a stack, summed on the device, with one synchronisation at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dlkit.kernels import cpu_matmul
+from dlkit.metrics.prediction_scores import prediction_scores
 from dlkit.vectorized.graph_replay import GraphReplay
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class StackEvaluation:
-    """Of R runs, with the layers in evaluation mode, on the split that they monitor or else on their first one."""
+    """Evaluates R runs on the split that they monitor, or else on their first one."""
 
     def __init__(self, stack: StackedRuns) -> None:
         self.stack, runs, device = stack, len(stack.seeds), stack.device
@@ -27,9 +26,6 @@ class StackEvaluation:
         self.loss = torch.zeros(runs, dtype=torch.float64, device=device)
         self.right = torch.zeros(runs, dtype=torch.int64, device=device)
         self.samples = torch.zeros((), dtype=torch.int64, device=device)
-        self._forward: Callable[..., Tensor] = vmap(
-            lambda p, b, x: functional_call(stack.model, (p, b), (x,)), in_dims=(0, 0, None)
-        )
         self.added = GraphReplay(self._add, device, beside=stack.stepped)
 
     @torch.no_grad()
@@ -38,18 +34,23 @@ class StackEvaluation:
         for total in (self.loss, self.right, self.samples):
             total.zero_()
         self.stack.model.eval()
-        for inputs, targets in self.stack.first.evaluations[self.name].epoch(0):
-            self.added(inputs, targets)
+        for batch in self.stack.first.evaluations[self.name].epoch(0):
+            self.added(*batch.tensors())
         pairs = zip((self.loss / self.samples).tolist(), (self.right / self.samples).tolist(), strict=True)
-        # NaN is no class, though argmax makes it the first
+        # a run whose logits are NaN counts as right where the target is class 0, and its loss says that it diverged
         return [{f"{self.name}/loss": a, f"{self.name}/accuracy": b} for a, b in pairs], self.loss.isfinite()
 
-    def _add(self, inputs: Tensor, targets: Tensor) -> None:
-        stack, runs = self.stack, len(self.loss)
+    def _add(self, *tensors: Tensor) -> None:
+        stack, runs, batch = self.stack, len(self.loss), self.stack.batch_of(*tensors)
+        task: Any = stack.task  # one of those that give logits
+        targets = batch.targets  # (N,)
+
+        def logits_of(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+            return task.logits(stack.bound(parameters, buffers), batch)
+
         with cpu_matmul.fast_batched_matmul(stack.device), stack.autocast(), sdpa_kernel(SDPBackend.MATH):
-            logits = self._forward(stack.parameters, stack.buffers, inputs).float().flatten(1, -2)  # (R, N, K)
+            logits: Tensor = vmap(logits_of)(stack.parameters, stack.buffers).float()  # (R, N, K)
         self.samples += (targets >= 0).sum()  # a target of -100 does not count
-        repeated = targets.expand(runs, -1)  # (R, N)
-        each = F.cross_entropy(logits.flatten(0, 1), repeated.flatten(), reduction="none").view(runs, -1)
-        self.loss += each.sum(1)
-        self.right += (logits.argmax(2) == repeated).sum(1)
+        nats, correct = prediction_scores(logits.flatten(0, 1), targets.repeat(runs))  # (R N,)
+        self.loss += nats.view(runs, -1).sum(1)
+        self.right += correct.view(runs, -1).sum(1)

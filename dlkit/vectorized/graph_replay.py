@@ -1,8 +1,8 @@
-"""A function of tensors as one launch: its kernels are recorded as a CUDA graph, and played back.
+"""A function of tensors captured as a CUDA graph and replayed with one launch.
 
-A step of a small model is some hundred kernels of a few microseconds each, and Python needs longer to launch them than
-the device to run them. What is recorded is fixed: shapes, addresses, numbers on the host. So the function takes tensors
-of few different shapes, keeps what it changes in place, and reads what changes from step to step from the device.
+A step of a small model is some hundred kernels of a few microseconds each, which Python takes longer to launch than the
+device to run. A graph fixes shapes, addresses and numbers of the host. So the function must take tensors of few
+different shapes, change its state in place, and read what varies from step to step from the device.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dlkit import memory
 from dlkit.kernels import cuda_graphs
 from dlkit.vectorized.dropout_masks import DropoutMasks, SeedMasks
 
-# Calls of a shape that run as they are, before it is recorded: the first ones choose kernels and make what is kept.
+# Eager calls of a shape before its capture: the first ones choose kernels and allocate what is kept.
 WARM_UP = 3
 
 
@@ -26,19 +26,19 @@ WARM_UP = 3
 class _Recording:
     graph: Any
     inputs: tuple[Tensor, ...]  # whose addresses the graph reads
-    noise: list[SeedMasks]
+    drawn: list[SeedMasks]
 
 
 class GraphReplay:
-    """Calls `function`, and once it was called `WARM_UP` times with tensors of these shapes, plays it back instead.
+    """Calls `function`, and replays it once it was called `WARM_UP` times with tensors of these shapes.
 
-    Only on CUDA: elsewhere, and where it cannot be recorded, it is always called. `obstacle` says why it cannot.
+    Only on CUDA. Elsewhere, and if it cannot be captured, it is always called; `obstacle` then says why.
 
     Args:
-        function: changes tensors in place and returns nothing; it may not wait for the device.
+        function: changes tensors in place and returns nothing; it must not wait for the device.
         device: of its tensors.
-        masks: what the function draws from, which a graph cannot; they are drawn before it is played.
-        beside: another one that never runs at the same time: they share their memory.
+        masks: dropout masks of the function, which a graph cannot draw: they are drawn before each replay.
+        beside: another `GraphReplay` that never runs at the same time, whose memory pool to share.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class GraphReplay:
                 self._warm_up(inputs)
                 return
             if self._calls[key] == WARM_UP:
-                noise = self._warm_up(inputs)  # this call counts; the next one is played
-                self._record(key, inputs, noise)
+                drawn = self._warm_up(inputs)  # this call counts; the next one is replayed
+                self._record(key, inputs, drawn)
                 return
         recording = self._recordings[key]
         for held, new in zip(recording.inputs, inputs, strict=True):
             held.copy_(new)
         if self.masks is not None:
-            self.masks.draw(recording.noise)
+            self.masks.draw(recording.drawn)
         recording.graph.replay()
 
     def _warm_up(self, inputs: tuple[Tensor, ...]) -> list[SeedMasks]:
-        """Call it aside; returns what was drawn."""
+        """Call it on a side stream; returns the masks that it drew."""
         drawn = list[SeedMasks]()
         if self.masks is not None:
             self.masks.drawn = drawn
@@ -90,12 +90,12 @@ class GraphReplay:
                 self.masks.drawn = None
         return drawn
 
-    def _record(self, key: Any, inputs: tuple[Tensor, ...], noise: list[SeedMasks]) -> None:
-        """Record it for these shapes. Nothing of it is run."""
+    def _record(self, key: Any, inputs: tuple[Tensor, ...], drawn: list[SeedMasks]) -> None:
+        """Capture it for these shapes, without running it."""
         held = tuple(x.clone() for x in inputs)
         graph = torch.cuda.CUDAGraph()
         if self.masks is not None:
-            self.masks.given = iter(noise)
+            self.masks.given = iter(drawn)
         try:
             with cuda_graphs.capture_graph(graph, self._pool):
                 self.function(*held)
@@ -107,4 +107,4 @@ class GraphReplay:
         finally:
             if self.masks is not None:
                 self.masks.given = None
-        self._recordings[key] = _Recording(graph, held, noise)
+        self._recordings[key] = _Recording(graph, held, drawn)

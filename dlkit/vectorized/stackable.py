@@ -6,7 +6,6 @@ import copy
 import itertools
 
 import torch
-from torch import Tensor
 
 from dlkit import memory
 from dlkit.train import rng
@@ -15,17 +14,17 @@ from dlkit.train.training import Training
 from dlkit.vectorized.dropout_masks import draws_otherwise
 from dlkit.vectorized.stacked_runs import StackedRuns, StackMembers
 
-# Runs that are trained at once on a CPU take no more than this; the rest follow in further stacks.
+# Memory for runs that are trained at once on a CPU; the rest follow in further stacks.
 MOST_BYTES = 2 << 30
-# How many times over a run needs its parameters (weights, gradient, two moments) and its activations (their gradients).
+# Copies that a run needs of its parameters (weights, gradient, two moments) and activations (with their gradients).
 PARAMETER_COPIES, ACTIVATION_COPIES = 4, 2
-# On CUDA they take this share of the memory that is free: kernels want some to work in, and so does an evaluation.
+# On CUDA stacks take this share of the free memory, since kernels and evaluations need some too.
 SHARE = 0.7
-FEW, MORE = 2, 6  # runs of two stacks, by whose difference the footprint of a run is told
+FEW, MORE = 2, 6  # runs of two stacks, whose difference gives the memory of a run
 
 
 def bytes_of_run(training: Training) -> int:
-    """About how much memory a run takes in a stack: its parameters, and what its forward pass keeps."""
+    """An estimate of the bytes that a run takes in a stack, for parameters and activations."""
     if training.device.type == "cuda":
         return _measured(training)
     parameters = sum(p.numel() * p.element_size() for p in training.model.parameters())
@@ -44,23 +43,23 @@ def runs_at_once(training: Training) -> int:
 
 
 def _measured(training: Training) -> int:
-    """The bytes of a run at the height of a step: what a stack of a few more runs takes more."""
-    heights: list[int] = []
+    """Peak bytes of a run in a step, from the difference of two stacks."""
+    peaks: list[int] = []
     for runs in (FEW, MORE):
         try:
-            heights.append(_height(training, runs))
+            peaks.append(_peak_bytes(training, runs))
         except RuntimeError as error:
             if not memory.exhausted(error):
                 raise
             break
     memory.give_back()
-    if not heights:  # not even a few fit: a stack of one run may
+    if not peaks:  # not even FEW runs fit, though one may
         return memory.free(str(training.device)) or 1
-    return max(1, (heights[1] - heights[0]) // (MORE - FEW) if len(heights) > 1 else heights[0] // FEW)
+    return max(1, (peaks[1] - peaks[0]) // (MORE - FEW) if len(peaks) > 1 else peaks[0] // FEW)
 
 
-def _height(training: Training, runs: int) -> int:
-    """The most bytes at once in the second step of a stack; in the first one, kernels are tried."""
+def _peak_bytes(training: Training, runs: int) -> int:
+    """Peak bytes in the second step of a stack; in the first, kernels are tried out."""
     device, before = training.device, rng.device_state(training.device)
     resting = torch.cuda.memory_allocated(device)
     stack = StackedRuns(StackMembers([0] * runs, [(0, runs)], [training], [training], [before]))
@@ -86,11 +85,9 @@ def why_not_stackable(training: Training) -> str | None:
     if hasattr(training.batches, "passed"):
         return "its data may leave out batches"
     batch = next(iter(training.batches.epoch(0)))
-    if not all(isinstance(part, Tensor) for part in batch):
-        return "its batches differ in shape"
-    if batch[1].dim() != 1:
+    if getattr(batch, "mixed_targets", None) is not None:
         return "the data mixes examples in pairs"
-    if len(batch) > 2:
+    if len(batch.tensors()) > 2:
         return "its batches hold more than inputs and targets"
     if draws_otherwise(training.model, lambda model: training.task.forward(model, batch), training.device):
         return "the model draws random numbers outside its dropout layers"

@@ -1,12 +1,12 @@
-"""The optimizer steps of a stack: rows of one tensor for each parameter, R runs with options of their own.
+"""Optimizer steps of a stack of R runs, each with hyper-parameters of its own: a row of each stacked parameter a run.
 
-There are two ways to make them, to the same numbers but for rounding:
+There are two ways, which differ only in rounding:
 
-    by group   the optimizer's own kernel on the rows of each group of runs with the same options. It reads and writes
-               memory once, which is what a step on a CPU waits for.
-    by kind    the update rule as the paper writes it, on all rows of one optimizer, whose options are tensors
-               (R, 1, ..) with a number for each row. That is a handful of kernels however many groups there are, none
-               of which depends on a number on the host: what a CUDA graph needs.
+    groupwise  the optimizer's own kernel on the rows of each group of runs with the same hyper-parameters. It reads and
+               writes memory once, which is what a step on a CPU spends its time on.
+    batched    the update rule as the paper writes it, on the rows of all groups of an optimizer, with hyper-parameters
+               as tensors (R, 1, ...). That is a handful of kernels however many groups there are, and none depends on
+               a number of the host, as a CUDA graph requires.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from dlkit.train.optimizer_state import flatten_optimizer_state, unflatten_optimizer_state
 
 Owner = tuple[torch.optim.Optimizer, list[list[str]]]  # of a lone run, and the names in each of its parameter groups
 
@@ -39,7 +41,7 @@ class _Block:
 
 
 class StackedOptimizer:
-    """What both ways share. A checkpoint of one can be continued by the other.
+    """Base of both ways. A checkpoint of one can be resumed by the other.
 
     Args:
         parameters: (R, ...) by name.
@@ -55,47 +57,52 @@ class StackedOptimizer:
         self.blocks: list[_Block] = []
 
     def step(self) -> None:
-        """One step of every run with the gradients of the parameters, which are gone after it."""
+        """One step of every run with the gradients of the parameters, which it then clears."""
         for block in self.blocks:
             block.step(self.parameters)
         for parameter in self.parameters.values():
             parameter.grad = None
 
     def scale(self, factor: float) -> None:
-        """Set each learning rate to so many times what it began with."""
+        """Set each learning rate to its initial value times `factor`."""
         raise NotImplementedError
 
     def state(self) -> dict[str, Tensor]:
-        """What the optimizers remember, as `group.index.name`: the index of a tensor among those of its group."""
-        held: dict[str, Tensor] = {}
-        for block, number, rows, places in self._places():
-            for index, (row, _) in zip(places, block.tensors, strict=True):
-                for name, value in block.optimizer.state[row].items():
-                    held[f"{number}.{index}.{name}"] = value[rows] if value.shape == row.shape else value
-        return held
+        """The state of each group's optimizer as a lone run's, but for a first dimension: the runs of the group."""
+        tensors: dict[str, Tensor] = {}
+        for block, group, rows, indices in self._groups_of_blocks():
+            state = {
+                index: {
+                    name: value[rows] if value.shape == row.shape else value
+                    for name, value in block.optimizer.state[row].items()
+                }
+                for index, (row, _) in zip(indices, block.tensors, strict=True)
+            }
+            tensors |= flatten_optimizer_state(state, str(group))
+        return tensors
 
-    def load(self, held: Mapping[str, Tensor]) -> None:
-        """Go on from such a state."""
-        for block, number, rows, places in self._places():
-            for index, (row, _) in zip(places, block.tensors, strict=True):
-                prefix = f"{number}.{index}."
-                for key in [key for key in held if key.startswith(prefix)]:
-                    name, value = key.removeprefix(prefix), held[key].to(row.device, copy=True)
-                    own = block.optimizer.state[row]
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from such a state."""
+        for block, group, rows, indices in self._groups_of_blocks():
+            state = unflatten_optimizer_state(tensors, str(group))
+            for index, (row, _) in zip(indices, block.tensors, strict=True):
+                own = block.optimizer.state[row]
+                for name, saved in state.get(index, {}).items():
+                    value = saved.to(row.device, copy=True)
                     if value.dim() and value.shape[1:] == row.shape[1:]:
                         # the kernels walk raw memory, so a moment lies as its parameter does
                         own.setdefault(name, torch.zeros_like(row))[rows].copy_(value)
                     else:
                         own[name] = value
 
-    def _places(self) -> Iterator[tuple[_Block, int, slice, list[int]]]:
-        """(block, group, the group's rows in it, the index of each of its tensors among those of a lone run)."""
+    def _groups_of_blocks(self) -> Iterator[tuple[_Block, int, slice, list[int]]]:
+        """(block, index of a group in it, the group's rows, the index of each tensor in a lone run's optimizer)."""
         for block in self.blocks:
-            for number, (start, stop) in enumerate(self.groups):
+            for group, (start, stop) in enumerate(self.groups):
                 if block.start <= start and stop <= block.stop:
-                    order = [name for names in self.owners[number][1] for name in names]
+                    order = [name for names in self.owners[group][1] for name in names]
                     rows = slice(start - block.start, stop - block.start)
-                    yield block, number, rows, [order.index(name) for _, name in block.tensors]
+                    yield block, group, rows, [order.index(name) for _, name in block.tensors]
 
     def _block(self, start: int, stop: int, owner: Owner, options: Sequence[dict[str, Any]]) -> _Block:
         """An optimizer like the owner's, with these options for each of its parameter groups."""
@@ -110,7 +117,7 @@ class StackedOptimizer:
 
 
 class GroupwiseOptimizer(StackedOptimizer):
-    """Each group of runs by its own optimizer."""
+    """An optimizer for each group of runs."""
 
     def __init__(
         self, parameters: Mapping[str, Tensor], groups: Sequence[tuple[int, int]], owners: Sequence[Owner]
@@ -127,7 +134,7 @@ class GroupwiseOptimizer(StackedOptimizer):
 
 
 class BatchedOptimizer(StackedOptimizer):
-    """All runs of one optimizer together; `step` runs no kernel that depends on a number on the host."""
+    """One optimizer for all runs of a kind; no kernel of `step` depends on a number of the host."""
 
     def __init__(
         self, parameters: Mapping[str, Tensor], groups: Sequence[tuple[int, int]], owners: Sequence[Owner]
@@ -141,7 +148,7 @@ class BatchedOptimizer(StackedOptimizer):
             self._add(list(alike))
 
     def _add(self, alike: list[tuple[tuple[int, int], Owner]]) -> None:
-        """Join groups of one optimizer, whose rows lie one behind the other."""
+        """Join groups of one optimizer whose rows are adjacent."""
         counts = torch.tensor([stop - start for (start, stop), _ in alike])
         start, stop, owner = alike[0][0][0], alike[-1][0][1], alike[0][1]
         names: list[list[str]] = []
@@ -151,7 +158,7 @@ class BatchedOptimizer(StackedOptimizer):
             values = [other[0].param_groups[index] for _, other in alike]
             now = self._column([group["lr"] for group in values], counts)
             self._rates.append((now, now.clone()))
-            # an option (R, 1, ..) broadcasts with tensors of one number of dimensions: those go into one group
+            # a tensor (R, 1, ..) broadcasts with parameters of one number of dimensions, so each number gets a group
             for dims in sorted({self.parameters[name].dim() for name in own}):
                 names.append([name for name in own if self.parameters[name].dim() == dims])
                 keys = [key for key in values[0] if key != "params"]
@@ -171,15 +178,15 @@ class BatchedOptimizer(StackedOptimizer):
         super().step()
 
     def _column(self, values: list[float], counts: Tensor) -> Tensor:
-        """(rows,): each group's number for each of its rows."""
+        """(rows,): the value of each group, repeated for its rows."""
         return torch.tensor(values, dtype=torch.float64).repeat_interleave(counts).to(self._factor)
 
     def _option(self, values: list[Any], counts: Tensor, dims: int) -> Any:
-        """An option of all groups: as it is where they agree, else a tensor (rows, 1, ..)."""
+        """A hyper-parameter of all groups: itself if they agree, else a tensor (rows, 1, ..)."""
         if all(value == values[0] for value in values):
             return values[0]
         if isinstance(values[0], tuple):
-            return tuple(self._option(list(parts), counts, dims) for parts in zip(*values, strict=True))
+            return tuple(self._option(list(each), counts, dims) for each in zip(*values, strict=True))
         return _spread(self._column(values, counts), dims)
 
 
@@ -189,7 +196,8 @@ def _spread(column: Tensor, dims: int) -> Tensor:
 
 
 def _kind(owner: Owner) -> tuple[Any, ...]:
-    """What runs must have in common to be updated together: all but numbers. Whether a velocity is kept counts, too."""
+    """What runs need in common to be stepped together: all but numbers, of which only whether they are 0 matters (a
+    momentum of 0 keeps no velocity)."""
     optimizer, names = owner
     switches = [
         {k: v if isinstance(v, bool) or v is None else bool(v) for k, v in group.items() if k not in ("params", "lr")}

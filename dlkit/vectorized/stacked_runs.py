@@ -5,11 +5,11 @@ dimension; no run's loss depends on another run's parameters, so the gradient of
 
     d/dtheta_r sum_r loss_r(theta_r) = d/dtheta_r loss_r(theta_r)
 
-Runs of one optimizer and learning rate lie side by side, so that such rows of the stack are one contiguous tensor. A
-run that diverges fills its rows with NaN and touches no other.
+Runs of one optimizer and learning rate are adjacent, so that their rows of the stack are one contiguous tensor. A run
+that diverges fills its own rows with NaN and affects no other.
 
-On CUDA a step is one recorded graph, and so is a batch of an evaluation (see `recorded`). The host waits for the device
-where the runs are evaluated, and never in between.
+On CUDA a training step is one CUDA graph, and so is a batch of an evaluation (see `graph_replay`). The host waits for
+the device only where runs are evaluated.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from dlkit.errors import DlkitError
 from dlkit.kernels import cpu_matmul
 from dlkit.train.checkpoint import Checkpoint
+from dlkit.train.gradient_clipping import clip_stacked_gradients
+from dlkit.train.interfaces import BatchLike
 from dlkit.train.training import Training
 from dlkit.vectorized import convolution
 from dlkit.vectorized.dropout_masks import DropoutMasks
 from dlkit.vectorized.evaluation import StackEvaluation
 from dlkit.vectorized.graph_replay import GraphReplay
 from dlkit.vectorized.stacked_optimizer import BatchedOptimizer, GroupwiseOptimizer
-
-Batch = tuple[Tensor, ...]  # inputs and targets first
 
 
 @dataclass
@@ -66,7 +66,7 @@ class StackStepped:
 
 @dataclass
 class StackLogged:
-    """Where a stack stands: (R,) mean training losses since the last such event, and whose losses are all finite."""
+    """(R,) mean training losses since the last such event, and for which runs all losses so far were finite."""
 
     step: int
     losses: list[float]
@@ -84,7 +84,7 @@ class StackEvaluated:
 class _Bound:
     """A model with given parameters and buffers, as far as a task needs one.
 
-    It names no vocabulary, so that all logits are made at once: how large a stack is allows for that.
+    It has no `vocabulary`, so that language models compute all logits at once; the size of a stack allows for that.
     """
 
     def __init__(self, model: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> None:
@@ -98,7 +98,7 @@ class _Bound:
 
 
 class StackedRuns:
-    """All runs of a stack, trained at once. The trainings that it is made of stay as they are."""
+    """R runs, trained at once. The `Training`s that they come from are left as they are."""
 
     def __init__(self, members: StackMembers) -> None:
         self.members = members
@@ -116,19 +116,20 @@ class StackedRuns:
         # "same": nothing is drawn but the masks of all seeds, of which each run takes its own
         self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="same")
         self.taken = 0  # steps
+        self.batch_of: Callable[..., BatchLike] = type(next(iter(first.batches.epoch(0))))  # made of its tensors
         self._lay_out()
         owners = [_owner(training) for training in members.of_groups]
         self.updates = (BatchedOptimizer if on_cuda else GroupwiseOptimizer)(self.parameters, members.groups, owners)
         runs = len(members.seeds)
         self.losses = torch.zeros(runs, device=self.device)  # of the last step
-        # sums of losses since they were last told, and over how many samples of each run
+        # sums of losses since they were last reported, and over how many samples of each run
         self.summed, self.since = torch.zeros(runs, device=self.device), 0
         self.finite = torch.ones(runs, dtype=torch.bool, device=self.device)
         self.stepped = GraphReplay(self._step, self.device, self.masks)
         self.evaluation = StackEvaluation(self)
 
     def _lay_out(self) -> None:
-        """Give each parameter the layout that its gradient comes in, which then needs no copy at every step.
+        """Give each parameter the memory layout of its gradient, which then needs no copy at every step.
 
         The gradient of a linear layer's W, sum_n dy_n x_n^T, comes transposed where the batch is a stack of matrices.
         """
@@ -137,7 +138,8 @@ class StackedRuns:
         buffers = {name: value[few].clone() for name, value in self.buffers.items()}
         states, (_, batch) = list(self.masks.states), next(self.batches())
         self.model.train()
-        losses = self._losses(parameters, buffers, self.seeds[few], self.of_runs(batch, self.seeds[few]))
+        seeds = self.seeds[few]
+        losses = self._losses(parameters, buffers, seeds, *self.of_runs(batch, seeds))
         gradients = torch.autograd.grad(losses.sum(), list(parameters.values()), allow_unused=True)
         self.masks.states = states
         for (name, value), gradient in zip(list(self.parameters.items()), gradients, strict=True):
@@ -145,18 +147,18 @@ class StackedRuns:
                 strides = gradient.stride()
                 order = sorted(range(gradient.dim()), key=lambda dim: -strides[dim])  # the outermost dimension first
                 back = sorted(range(gradient.dim()), key=lambda dim: order[dim])
-                if order[0] == 0:  # runs lie one behind the other, so that those of an optimizer stay one block
+                if order[0] == 0:  # the runs come first in memory, so that those of an optimizer stay contiguous
                     self.parameters[name] = value.permute(order).contiguous().permute(back)
             self.parameters[name].requires_grad_()
 
     def run(self, evaluate_every: int) -> Iterator[StackStepped | StackLogged | StackEvaluated]:
-        """Train to the end; yields each step, and how the runs do every so many steps, at step 0 and at the end."""
+        """Train to the end; yields each step, and evaluations at step 0, every so many steps and at the end."""
         total = self.first.total_steps
         if not self.taken:
             yield StackEvaluated(0, self._evaluate())
         for step, batch in self.batches():
             self.take_step(step, batch)
-            self.since += batch[1].shape[1]
+            self.since += batch.targets.shape[1]
             self.taken = done = step + 1
             if done == total or done % evaluate_every == 0:
                 metrics = self._evaluate()
@@ -166,8 +168,8 @@ class StackedRuns:
                 yield StackEvaluated(done, metrics)
             yield StackStepped(done)
 
-    def batches(self) -> Iterator[tuple[int, Batch]]:
-        """(step, (inputs (S, B, ...), targets (S, ...), ...)) from the next step on, a row for each seed."""
+    def batches(self) -> Iterator[tuple[int, BatchLike]]:
+        """(step, a batch of tensors (S, ...), a row for each seed) from the next step on."""
         total, step = self.first.total_steps, self.taken
         sources: list[Any] = [training.batches for training in self.members.of_seeds]
         while step < total:
@@ -179,47 +181,45 @@ class StackedRuns:
                     return
 
     @staticmethod
-    def of_runs(batch: Batch, seeds: Tensor) -> Batch:
-        """The batch that each run has, by its seed: (S, ...) to (R, ...)."""
-        return tuple(part.index_select(0, seeds) for part in batch)
+    def of_runs(batch: BatchLike, seeds: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of the batch that each run has, by its seed: (S, ...) to (R, ...)."""
+        return tuple(values.index_select(0, seeds) for values in batch.tensors())
 
-    def take_step(self, step: int, batch: Batch) -> Tensor:
+    def take_step(self, step: int, batch: BatchLike) -> Tensor:
         """One step of every run; their losses, (R,)."""
         self.model.train()
         self.updates.scale(self.first.schedule(step, self.first.total_steps))
-        self.stepped(*batch)
+        self.stepped(*batch.tensors())
         return self.losses.clone()
 
-    def _step(self, *batch: Tensor) -> None:
+    def _step(self, *tensors: Tensor) -> None:
+        batch = self.batch_of(*tensors)
         with cpu_matmul.fast_batched_matmul(self.device):
-            losses = self._losses(self.parameters, self.buffers, self.seeds, self.of_runs(batch, self.seeds))  # (R,)
+            losses = self._losses(self.parameters, self.buffers, self.seeds, *self.of_runs(batch, self.seeds))  # (R,)
             losses.sum().backward()
         self._clip()
         self.updates.step()
         self.losses.copy_(losses.detach())
-        self.summed.add_(losses.detach(), alpha=batch[1].shape[1])  # a small last batch weighs less
+        self.summed.add_(losses.detach(), alpha=batch.targets.shape[1])  # a small last batch weighs less
         self.finite &= losses.isfinite()
 
-    def _loss(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], seed: Tensor, batch: Batch) -> Tensor:
-        bound: Any = _Bound(self.model, parameters, buffers)
+    def _loss(
+        self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], seed: Tensor, *tensors: Tensor
+    ) -> Tensor:
         self.masks.seed = seed
         with self.autocast(), sdpa_kernel(SDPBackend.MATH):  # the one that vmap maps over without a loop
-            loss, _ = self.task.forward(bound, batch)
+            loss, _ = self.task.forward(self.bound(parameters, buffers), self.batch_of(*tensors))
         return loss
 
+    def bound(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Any:
+        """The model with these parameters and buffers, as far as a task needs one."""
+        return _Bound(self.model, parameters, buffers)
+
     def _clip(self) -> None:
-        """Shorten the gradient of each run to the norm that its recipe allows."""
-        most = self.first.settings.clip_norm
-        if most is None:
-            return
-        gradients = [g for name in self.updates.learned if (g := self.parameters[name].grad) is not None]  # (R, ...)
-        # ||g||^2 = sum over tensors of ||g_i||^2
-        norms = [torch.linalg.vector_norm(g, dim=tuple(range(1, g.dim()))) for g in gradients]
-        norm = torch.linalg.vector_norm(torch.stack(norms), dim=0)  # (R,)
-        # g <- g min(1, most / ||g||), kept from a division by 0 as torch does it
-        factor = (most / (norm + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(factor.view(-1, *(1,) * (gradient.dim() - 1)))
+        """Clip the gradient of each run to the norm that the recipe allows."""
+        if self.first.settings.clip_norm is not None:
+            gradients = [g for name in self.updates.learned if (g := self.parameters[name].grad) is not None]
+            clip_stacked_gradients(gradients, self.first.settings.clip_norm)
 
     def _evaluate(self) -> list[dict[str, float]]:
         """Metrics of each run on the split that the trainings monitor, or else on their first one."""
@@ -239,7 +239,7 @@ class StackedRuns:
     # ------------------------------------------------------------------ state
 
     def capture(self) -> Checkpoint:
-        """Everything that the rest of the stack depends on. A run whose weights are not finite has diverged."""
+        """The state of the stack as a checkpoint. A run whose weights are not finite has diverged."""
         self.finite &= self._finite_weights()
         sums = {"summed": self.summed, "finite": self.finite}
         sums |= {f"generator.{seed}": state for seed, state in enumerate(self.masks.states)}
@@ -253,7 +253,7 @@ class StackedRuns:
         return Checkpoint(self.taken, tensors, {"samples": self.since})
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on exactly where `capture` was called.
+        """Continue exactly where `capture` was called.
 
         Raises:
             DlkitError: the checkpoint is of another model, or of another number of runs.
@@ -270,7 +270,7 @@ class StackedRuns:
                     value.copy_(held[key])
         self.updates.load(tensors["optimizers"])
         self.masks.states = [tensors["sums"][f"generator.{seed}"] for seed in range(len(self.masks.states))]
-        # an earlier dlkit summed the means of the batches, over steps
+        # earlier versions summed the means of the batches, over steps
         size = 1 if "samples" in state else self.first.batches.batch_size
         self.summed.copy_(tensors["sums"]["summed"] * size)
         self.finite.copy_(tensors["sums"]["finite"])

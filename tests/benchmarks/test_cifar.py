@@ -85,7 +85,7 @@ def assert_same_crops(source: ImageBatches, split: Split, normalise: Any) -> Non
     generator = torch.Generator()
     numbered = copy.copy(source)
     numbered._targets = torch.arange(source.samples)
-    (inputs, rows) = next(numbered.epoch(0))
+    (inputs, rows) = next(numbered.epoch(0)).tensors()
     generator.manual_seed(mixed_seed(source.seed, 0))
     order = torch.randperm(source.samples, generator=generator)
     mirrored, down, right, *_ = source._draw(generator, order, 0)
@@ -134,7 +134,7 @@ def test_the_data_pipeline(capfd: pytest.CaptureFixture[str]) -> None:
 
     def step() -> None:
         with autocast("bf16", CPU):
-            loss = F.cross_entropy(model(batch[0]), batch[1])
+            loss = F.cross_entropy(model(batch.inputs), batch.targets)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -157,7 +157,7 @@ def training_step(
 ) -> Callable[[], Tensor]:
     def step() -> Tensor:
         with autocast(precision, CPU):
-            loss = F.cross_entropy(model(batch[0]), batch[1])
+            loss = F.cross_entropy(model(batch.inputs), batch.targets)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)

@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from dlkit.data.batch import Batch
 from dlkit.data.images.imagenet import imagenet
 from dlkit.data.images.streaming import StreamedImages
 
@@ -79,7 +80,9 @@ def test_streamed_images(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     dataset = imagenet(path=tree)
     arguments = (dataset.splits["train"], dataset.mean, dataset.std, torch.device("cpu"), 0)
     for (ours, labels), (theirs, right) in zip(
-        StreamedImages(*arguments, False, batch_size=BATCH, workers=2).epoch(0), reference(tree, False), strict=True
+        map(Batch.tensors, StreamedImages(*arguments, False, batch_size=BATCH, workers=2).epoch(0)),
+        reference(tree, False),
+        strict=True,
     ):
         assert torch.equal(labels, right)
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)

@@ -17,6 +17,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from dlkit.data.batch import Batch
 from dlkit.data.text.windows import TokenWindows
 from dlkit.lm.decoding import Decoder
 from dlkit.lm.generation import Sampling, generate
@@ -142,7 +143,7 @@ def test_training_beside_transformers(tmp_path: Path) -> None:
     twin = copy.deepcopy(theirs)
     stream = torch.randint(1024, (size * (context + 1) * (steps + 12),)).numpy().astype("uint16")
     batches = TokenWindows(stream, CPU, 0, True, batch_size=size, context=context)
-    x, _ = next(iter(batches.epoch(0)))
+    x, _ = next(iter(batches.epoch(0))).tensors()
     torch.testing.assert_close(ours(x), theirs(x).logits, atol=1e-4, rtol=1e-4)
 
     def dlkit_steps() -> None:
@@ -163,7 +164,7 @@ def test_training_beside_transformers(tmp_path: Path) -> None:
     theirs.train()
 
     def bare() -> None:
-        for step, (inputs, targets) in enumerate(batches.epoch(0)):
+        for step, (inputs, targets) in enumerate(map(Batch.tensors, batches.epoch(0))):
             if step == steps:
                 return
             loss = F.cross_entropy(theirs(inputs).logits.flatten(0, 1), targets)
@@ -175,7 +176,9 @@ def test_training_beside_transformers(tmp_path: Path) -> None:
     if importlib.util.find_spec("accelerate"):
         from transformers import Trainer, TrainingArguments
 
-        rows = [{"input_ids": row, "labels": row} for inputs, _ in batches.epoch(0) for row in inputs]
+        rows = [
+            {"input_ids": row, "labels": row} for inputs, _ in map(Batch.tensors, batches.epoch(0)) for row in inputs
+        ]
         arguments = TrainingArguments(
             output_dir=str(tmp_path), max_steps=steps, per_device_train_batch_size=size, learning_rate=1e-4,
             max_grad_norm=0.0, optim="adamw_torch_fused", report_to=[], save_strategy="no", logging_strategy="no",

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from dlkit.app.train import Started
 from dlkit.cli.train.view import TrainingView
+from dlkit.data.batch import Batch
 from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
 from dlkit.losses import CrossEntropy
@@ -71,7 +72,7 @@ def orders_of(data: ImageBatches, epochs: int) -> list[Tensor]:
     """The order of rows that the batches of each epoch have."""
     numbered = copy.copy(data)
     numbered._targets = torch.arange(data.samples)
-    return [torch.cat([rows for _, rows in numbered.epoch(number)]) for number in range(epochs)]
+    return [torch.cat([rows for _, rows in map(Batch.tensors, numbered.epoch(number))]) for number in range(epochs)]
 
 
 def dlkit_loop(model: nn.Module, data: ImageBatches, epochs: int, folder: Path) -> None:
@@ -108,7 +109,7 @@ def lightning_loop(model: nn.Module, data: ImageBatches, epochs: int) -> None:
             self.model = model
 
         def training_step(self, batch: tuple[Tensor, Tensor], _: int) -> Tensor:
-            loss = F.cross_entropy(self.model(batch[0]), batch[1])
+            loss = F.cross_entropy(self.model(batch.inputs), batch.targets)
             self.log("loss", loss, prog_bar=True)
             return loss
 

@@ -233,8 +233,10 @@ class Given:
     def __len__(self) -> int:
         return len(self.made)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        return ((x, y.flatten()) for x, y in self.made[start:])
+    def epoch(self, number: int, start: int = 0) -> Iterator[Any]:
+        from dlkit.data.batch import CausalBatch
+
+        return (CausalBatch(x, y.flatten()) for x, y in self.made[start:])
 
 
 def written(tokens: np.ndarray, folder: Path) -> dict[str, Path]:

@@ -11,6 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.data import batches as module
+from dlkit.data.batch import Batch
 from dlkit.data.batches import Batches, ImageBatches
 from dlkit.data.dataset import Split, assemble, statistics
 from dlkit.data.epochs import mixed_seed
@@ -39,7 +40,10 @@ def row_batches(split: Split, *, seed: int = 0, training: bool = True, **keys: A
 
 
 def bytes_of(batches: Batches, epoch: int, start: int = 0) -> list[tuple[bytes, bytes]]:
-    return [(x.contiguous().numpy().tobytes(), y.numpy().tobytes()) for x, y in batches.epoch(epoch, start)]
+    return [
+        (x.contiguous().numpy().tobytes(), y.numpy().tobytes())
+        for x, y in map(Batch.tensors, batches.epoch(epoch, start))
+    ]
 
 
 ALL = {"flip": True, "shift": 2, "cutout": 3}
@@ -67,7 +71,9 @@ def test_rows_resume_byte_for_byte() -> None:
 
 def test_neighbouring_seeds_and_epochs_share_no_order() -> None:
     orders = {
-        (seed, epoch): tuple(torch.cat([y for _, y in row_batches(row_split(), seed=seed).epoch(epoch)]).tolist())
+        (seed, epoch): tuple(
+            torch.cat([y for _, y in map(Batch.tensors, row_batches(row_split(), seed=seed).epoch(epoch))]).tolist()
+        )
         for seed, epoch in itertools.product(range(-1, 4), range(4))
     }
     assert len(set(orders.values())) == 20
@@ -77,7 +83,7 @@ def test_neighbouring_seeds_and_epochs_share_no_order() -> None:
 def test_every_example_comes_once(size: Any, lengths: list[int]) -> None:
     for training in (True, False):
         batches = row_batches(row_split(), training=training, batch_size=size)
-        seen = [y for _, y in batches.epoch(0)]
+        seen = [batch.targets for batch in batches.epoch(0)]
         assert [len(y) for y in seen] == lengths
         assert len(batches) == len(lengths)
         assert batches.samples == 100
@@ -96,7 +102,7 @@ def test_images_are_normalised_whether_at_once_or_by_batch(
     pixels = split.inputs.double()
     mean, std = pixels.mean((0, 2, 3), keepdim=True), pixels.std((0, 2, 3), correction=0, keepdim=True)
     expected = (pixels - mean) / std
-    for x, y in image_batches(split, training=training, last=last, batch_size=32).epoch(5):
+    for x, y in map(Batch.tensors, image_batches(split, training=training, last=last, batch_size=32).epoch(5)):
         torch.testing.assert_close(x.double(), expected[y], atol=1e-5, rtol=0)
         assert x.dtype == torch.float32
         assert x.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
@@ -106,10 +112,10 @@ def test_images_are_normalised_whether_at_once_or_by_batch(
 def test_rows_are_normalised_and_constant_features_are_zero() -> None:
     rows = row_split().inputs
     rows[:, 2] = 0.1
-    (x, y), *_ = row_batches(Split(rows, torch.arange(100)), batch_size="full").epoch(0)
+    (batch,) = row_batches(Split(rows, torch.arange(100)), batch_size="full").epoch(0)
     expected = (rows - rows.mean(0)) / rows.std(0, correction=0)
     expected[:, 2] = 0
-    torch.testing.assert_close(x, expected[y])
+    torch.testing.assert_close(batch.inputs, expected[batch.targets])
 
 
 def test_statistics_of_a_constant_channel() -> None:
@@ -138,7 +144,7 @@ def test_augmented_images_are_as_a_loop_over_pixels_makes_them(last: bool, chann
     generator = torch.Generator().manual_seed(mixed_seed(5, 2))
     torch.randperm(40, generator=generator)
     mirrored, down, right, row, column = (values.tolist() for values in batches._draw(generator, torch.arange(40), 2))
-    outputs = [(x, y) for x, y in batches.epoch(2)]
+    outputs = [(x, y) for x, y in map(Batch.tensors, batches.epoch(2))]
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in outputs if last)
     place = 0
     for x, y in outputs:
@@ -204,12 +210,13 @@ def test_annotations_resolve() -> None:
 def test_a_gpu_gathers_the_same_images_in_few_kernels(
     keys: dict[str, Any], limit: int, last: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = [list(image_batches(image_split(), last=last, batch_size=16, **keys).epoch(n)) for n in (0, 1)]
+    whole = image_batches(image_split(), last=last, batch_size=16, **keys)
+    expected = [list(map(Batch.tensors, whole.epoch(n))) for n in (0, 1)]
     monkeypatch.setattr(module, "_GATHERED", ("cpu",))
     monkeypatch.setattr(module, "_NORMALISED_BYTES_GATHERED", limit)
     gathered = image_batches(image_split(), last=last, batch_size=16, **keys)
     for number, batches in enumerate(expected):
-        for ours, theirs in zip(gathered.epoch(number), batches, strict=True):
+        for ours, theirs in zip(map(Batch.tensors, gathered.epoch(number)), batches, strict=True):
             for a, b in zip(ours, theirs, strict=True):
                 assert torch.equal(a, b)
                 assert a.stride() == b.stride()
@@ -242,10 +249,12 @@ def test_cuda_sees_the_same_batches_without_waiting() -> None:
     there = ImageBatches(split, *statistics_, device, 0, True, True, batch_size=16, **ALL)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        batches = list(there.epoch(1))
+        batches = list(map(Batch.tensors, there.epoch(1)))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    for (x, y), (a, b) in zip(batches, image_batches(split, batch_size=16, **ALL).epoch(1), strict=True):
+    for (x, y), (a, b) in zip(
+        batches, map(Batch.tensors, image_batches(split, batch_size=16, **ALL).epoch(1)), strict=True
+    ):
         torch.testing.assert_close(x.cpu(), a)
         assert torch.equal(y.cpu(), b)
 
@@ -256,9 +265,11 @@ def test_images_grow(last: bool) -> None:
     split = image_split(shape=(3, 16, 16))
     source = image_batches(split, last=last, start_size=8, grow_epochs=4, **keys)
     plain = image_batches(split, last=last, **keys)
-    sides = [next(source.epoch(epoch))[0].shape[2:] for epoch in range(6)]
+    sides = [next(source.epoch(epoch)).inputs.shape[2:] for epoch in range(6)]
     assert sides == [(8, 8), (8, 8), (12, 12), (16, 16), (16, 16), (16, 16)]
-    for (small, targets), (whole, same) in zip(source.epoch(0), plain.epoch(0), strict=True):
+    for (small, targets), (whole, same) in zip(
+        map(Batch.tensors, source.epoch(0)), map(Batch.tensors, plain.epoch(0)), strict=True
+    ):
         assert torch.equal(targets, same)
         # halving with antialiasing is the triangle filter of width 4: 1/8 3/8 3/8 1/8 along each side
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
@@ -269,7 +280,7 @@ def test_images_grow(last: bool) -> None:
         assert small.is_contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
     assert bytes_of(source, 2, 3) == bytes_of(source, 2)[3:]
     evaluation = image_batches(split, training=False, start_size=8, grow_epochs=4)
-    assert next(evaluation.epoch(0))[0].shape[2:] == (16, 16)
+    assert next(evaluation.epoch(0)).inputs.shape[2:] == (16, 16)
 
 
 @pytest.mark.parametrize(("shape", "start"), [((3, 8, 8), 9), ((3, 8, 9), 4)])

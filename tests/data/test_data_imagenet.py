@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from dlkit.data.batch import Batch
 from dlkit.data.dataset import Dataset
 from dlkit.data.images.encoded import DamagedImageError
 from dlkit.data.images.imagenet import imagenet
@@ -65,26 +66,30 @@ def test_every_image_comes_once_and_runs_resume(form: str, request: pytest.Fixtu
     assert dataset.input_shape == (3, 16, 16)
     source = batches(dataset, mixup=0.2, cutmix=1.0)
     state = torch.get_rng_state()
-    whole = list(source.epoch(1))
+    whole = list(map(Batch.tensors, source.epoch(1)))
     assert torch.equal(torch.get_rng_state(), state)
     assert sum(len(images) for images, *_ in whole) == source.samples
-    again = list(batches(dataset, mixup=0.2, cutmix=1.0).epoch(1, 2))
+    again = list(map(Batch.tensors, batches(dataset, mixup=0.2, cutmix=1.0).epoch(1, 2)))
     for a, b in zip(whole[2:], again, strict=True):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-    assert not torch.equal(next(source.epoch(2))[0], whole[0][0])
-    seen = torch.cat([targets for _, targets in batches(dataset).epoch(0)])
+    assert not torch.equal(next(source.epoch(2)).inputs, whole[0][0])
+    seen = torch.cat([targets for _, targets in map(Batch.tensors, batches(dataset).epoch(0))])
     assert torch.equal(seen.bincount(), dataset.splits["train"].targets.bincount())
 
 
 def test_workers_make_what_one_process_makes(tree: Path) -> None:
     dataset = imagenet(path=tree, size=16)
-    for a, b in zip(batches(dataset).epoch(0), batches(dataset, workers=1).epoch(0), strict=True):
+    for a, b in zip(
+        map(Batch.tensors, batches(dataset).epoch(0)),
+        map(Batch.tensors, batches(dataset, workers=1).epoch(0)),
+        strict=True,
+    ):
         assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def test_evaluation_is_torchvisions(tree: Path) -> None:
     dataset = imagenet(path=tree, size=16)
-    images, targets = next(batches(dataset, "val", False, resize=20, batch_size=100).epoch(0))
+    images, targets = next(batches(dataset, "val", False, resize=20, batch_size=100).epoch(0)).tensors()
     preset = v2.Compose(
         [v2.Resize(20, antialias=True), v2.CenterCrop(16), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True),
          v2.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])]
@@ -99,7 +104,7 @@ def test_evaluation_is_torchvisions(tree: Path) -> None:
     (32, {"resize": 40}, 40), (64, {"crop": 1.0}, 64), (64, {"resize": 32}, 64),
 ])  # fmt: skip
 def test_the_evaluation_resize_follows_the_size(tree: Path, size: int, keys: dict[str, Any], margin: int) -> None:
-    found, _ = next(batches(imagenet(path=tree, size=size), "val", False, batch_size=1, **keys).epoch(0))
+    found, _ = next(batches(imagenet(path=tree, size=size), "val", False, batch_size=1, **keys).epoch(0)).tensors()
     preset = v2.Compose([v2.Resize(margin, antialias=True), v2.CenterCrop(size), v2.PILToTensor()])
     expected = preset(Image.open(tree / "val" / "cat" / "0.jpg")).float() / 255
     mean, std = (torch.tensor(x)[:, None, None] for x in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -112,7 +117,7 @@ def test_damaged_and_cmyk_images(tree: Path) -> None:
     (tree / "train" / "dog" / "cut.jpg").write_bytes(jpeg(2)[:400])
     dataset = imagenet(path=tree, size=16)
     source = batches(dataset)
-    assert sum(len(images) for images, _ in source.epoch(0)) == source.samples - 1
+    assert sum(len(images) for images, _ in map(Batch.tensors, source.epoch(0))) == source.samples - 1
     ((name, why),) = source.damaged.items()
     assert name.endswith("cut.jpg") and why
     list(source.epoch(1))
@@ -182,8 +187,8 @@ def test_the_cache(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> None
     (tree / "train" / "dog" / "cut.jpg").write_bytes(jpeg(2)[:400])
     plain, cached = imagenet(path=tree, size=200), imagenet(path=tree, size=200, cache=folder)
     keys = {"batch_size": 100, "resize": 256}
-    expected, _ = next(batches(plain, "val", False, **keys).epoch(0))
-    found, _ = next(batches(cached, "val", False, **keys).epoch(0))
+    expected, _ = next(batches(plain, "val", False, **keys).epoch(0)).tensors()
+    found, _ = next(batches(cached, "val", False, **keys).epoch(0)).tensors()
     assert (expected - found).abs().mean() < 0.1  # the same but for one more resampling
     source = batches(cached)
     list(source.epoch(0))
@@ -218,7 +223,7 @@ def test_a_cache_that_cannot_be_made(
 def test_sizes_grow(tree: Path) -> None:
     source = batches(imagenet(path=tree, size=128), start_size=64, grow_epochs=4)
     assert [source.size_of(epoch) for epoch in range(6)] == [64, 64, 96, 128, 128, 128]
-    assert next(source.epoch(0))[0].shape[2:] == (64, 64)
+    assert next(source.epoch(0)).inputs.shape[2:] == (64, 64)
     with pytest.raises(RequestError, match="start_size is 300"):
         batches(imagenet(path=tree, size=128), start_size=300)
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from sklearn.preprocessing import StandardScaler
 
+from dlkit.data.batch import Batch
 from dlkit.data.batches import Batches
 from dlkit.data.dataset import Split, standardised, statistics
 from dlkit.data.known import Known
@@ -225,7 +226,7 @@ def test_rows_are_standardised_as_by_scikit_learn() -> None:
         expected = scaler.transform(values).astype(np.float32)
         for training in (False, True):
             batches = Batches(split, mean, std, torch.device("cpu"), 0, training, batch_size=64)
-            seen = [(x, y) for x, y in batches.epoch(0)]
+            seen = [(x, y) for x, y in map(Batch.tensors, batches.epoch(0))]
             x, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
             assert x.dtype == torch.float32
             np.testing.assert_allclose(x[y.argsort()], expected, rtol=1e-5, atol=1e-6)

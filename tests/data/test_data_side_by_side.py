@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dlkit.data.batch import Batch
 from dlkit.data.batches import Batches, ImageBatches
 from dlkit.data.dataset import Split, statistics
 from dlkit.data.epochs import Epochs
@@ -43,10 +44,10 @@ KINDS: dict[str, Callable[[int], Epochs]] = {
 @pytest.mark.parametrize(("epoch", "start"), [(0, 0), (1, 2)])
 def test_each_seed_has_its_own_batches(kind: str, epoch: int, start: int) -> None:
     sources = [KINDS[kind](seed) for seed in SEEDS]
-    together = list(sources[0].side_by_side(sources, epoch, start))
+    together = list(map(Batch.tensors, sources[0].side_by_side(sources, epoch, start)))
     assert len(together) == len(sources[0]) - start > 1
     for row, source in enumerate(sources):
-        for found, expected in zip(together, source.epoch(epoch, start), strict=True):
+        for found, expected in zip(together, map(Batch.tensors, source.epoch(epoch, start)), strict=True):
             assert len(found) == len(expected)
             for a, b in zip(found, expected, strict=True):
                 assert torch.equal(a[row], b)

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dlkit.data.batch import Batch, MaskedBatch
 from dlkit.data.text import padded_batches, token_ids, tokenizer_files, windows
 from dlkit.data.text import tokenizer as module
 from dlkit.data.text.corpus import Text
@@ -118,9 +119,9 @@ def test_a_large_text_is_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.Monk
     token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
     assert file.stat().st_mtime_ns == before
     monkeypatch.setattr(windows, "_ON_DEVICE", 0)
-    a = list(TokenWindows(mapped, CPU, 0, True, batch_size=4, context=16).epoch(1))
+    a = list(map(Batch.tensors, TokenWindows(mapped, CPU, 0, True, batch_size=4, context=16).epoch(1)))
     monkeypatch.undo()
-    b = list(TokenWindows(small, CPU, 0, True, batch_size=4, context=16).epoch(1))
+    b = list(map(Batch.tensors, TokenWindows(small, CPU, 0, True, batch_size=4, context=16).epoch(1)))
     assert all(torch.equal(x, y) for p, q in zip(a, b, strict=True) for x, y in zip(p, q, strict=True))
 
 
@@ -133,7 +134,7 @@ def numbers(n: int) -> Any:
 
 def test_an_epoch_of_training_wastes_no_position() -> None:
     data = TokenWindows(numbers(10_001), CPU, 3, True, batch_size=7, context=32)
-    batches = list(data.epoch(0))
+    batches = list(map(Batch.tensors, data.epoch(0)))
     seen = torch.cat([targets for _, targets in batches])
     assert len(seen) == data.samples * 32
     assert len(seen) > 0.98 * 10_000
@@ -147,12 +148,12 @@ def test_an_epoch_of_training_wastes_no_position() -> None:
 
 def test_epochs_differ_and_resume_anywhere() -> None:
     data = TokenWindows(numbers(2_000), CPU, 3, True, batch_size=4, context=16)
-    first, second = list(data.epoch(0)), list(data.epoch(1))
+    first, second = (list(map(Batch.tensors, data.epoch(number))) for number in (0, 1))
     assert not torch.equal(first[0][0], second[0][0])
     assert {int(x) % 16 for x in torch.cat([i[:, 0] for i, _ in first])} != {
         int(x) % 16 for x in torch.cat([i[:, 0] for i, _ in second])
     }
-    for (a, _), (b, _) in zip(first[5:], data.epoch(0, 5), strict=True):
+    for (a, _), (b, _) in zip(first[5:], map(Batch.tensors, data.epoch(0, 5)), strict=True):
         assert torch.equal(a, b)
 
 
@@ -161,7 +162,7 @@ def test_epochs_differ_and_resume_anywhere() -> None:
 def test_evaluation_predicts_each_token_once(n: int, stride: int | None) -> None:
     data = TokenWindows(numbers(n), CPU, 0, False, batch_size=3, context=16, stride=stride)
     seen: list[int] = []
-    for inputs, targets in data.epoch(0):
+    for inputs, targets in map(Batch.tensors, data.epoch(0)):
         counted = targets.view_as(inputs)
         assert torch.equal(counted[counted != IGNORED], (inputs + 1)[counted != IGNORED])
         seen += counted[counted != IGNORED].tolist()
@@ -170,7 +171,7 @@ def test_evaluation_predicts_each_token_once(n: int, stride: int | None) -> None
 
 def test_a_smaller_stride_gives_more_to_look_back_on() -> None:
     data = TokenWindows(numbers(200), CPU, 0, False, batch_size=3, context=16, stride=4)
-    for inputs, targets in data.epoch(0):
+    for inputs, targets in map(Batch.tensors, data.epoch(0)):
         place = (targets.view_as(inputs) != IGNORED).long().argmax(1)
         assert ((place >= 12) | (inputs[:, 0] == 0)).all()
 
@@ -194,7 +195,7 @@ def test_masks_are_the_papers() -> None:
     data = masked(mask=0.15)
     kept = noise = hidden = total = 0
     for epoch in range(40):
-        for inputs, targets, places in data.epoch(epoch):
+        for inputs, targets, places in map(Batch.tensors, data.epoch(epoch)):
             assert (inputs[:, 0] == 1000).all()
             assert (inputs[:, -1] == 1001).all()
             assert len(targets) == len(inputs) * 6  # 15 % of 40
@@ -218,18 +219,23 @@ def test_masks_are_the_papers() -> None:
 
 def test_masks_change_with_the_epoch_in_training_only() -> None:
     training, evaluation = masked(), masked(training=False)
-    assert not torch.equal(next(training.epoch(0))[2], next(training.epoch(1))[2])
-    for (a, b, c), (d, e, f) in zip(evaluation.epoch(0), masked(training=False).epoch(0), strict=True):
+    positions = [next(training.epoch(number)).tensors()[2] for number in (0, 1)]
+    assert not torch.equal(*positions)
+    for (a, b, c), (d, e, f) in zip(
+        map(Batch.tensors, evaluation.epoch(0)), map(Batch.tensors, masked(training=False).epoch(0)), strict=True
+    ):
         assert torch.equal(a, d)
         assert torch.equal(b, e)
         assert torch.equal(c, f)
-    late = list(training.epoch(3, 2))
-    assert all(torch.equal(a[0], b[0]) for a, b in zip(list(training.epoch(3))[2:], late, strict=True))
+    late = list(map(Batch.tensors, training.epoch(3, 2)))
+    assert all(
+        torch.equal(a[0], b[0]) for a, b in zip(list(map(Batch.tensors, training.epoch(3)))[2:], late, strict=True)
+    )
 
 
 def test_whole_words_are_masked_with_all_their_pieces() -> None:
     data = masked(whole_words=True)
-    for inputs, targets, places in data.epoch(0):
+    for inputs, targets, places in map(Batch.tensors, data.epoch(0)):
         chosen = torch.zeros(inputs.numel(), dtype=torch.bool).index_fill(0, places, True).view_as(inputs)[:, 1:-1]
         whole = inputs.flatten().index_copy(0, places, targets).view_as(inputs)[:, 1:-1]
         follows = torch.from_numpy(SPECIAL.continues)[whole][:, 1:]
@@ -243,19 +249,21 @@ def test_padded_whole_words_have_one_shape_and_the_same_loss() -> None:
     padded.padded = True  # as on another device
     shapes: set[Any] = set()
     batches = [pair for epoch in range(3) for pair in zip(plain.epoch(epoch), padded.epoch(epoch), strict=True)]
-    for (inputs, targets, places), batch in batches:
+    for whole, batch in batches:
+        assert isinstance(batch, MaskedBatch)
+        inputs, targets, places = whole.tensors()
         count = batch.predictions
-        shapes.add((batch.inputs.shape, batch.targets.shape, batch.places.shape))
+        shapes.add((batch.token_ids.shape, batch.targets.shape, batch.positions.shape))
         assert count == len(targets)
-        assert torch.equal(inputs, batch.inputs)
+        assert torch.equal(inputs, batch.token_ids)
         assert torch.equal(targets, batch.targets[:count])
-        assert torch.equal(places, batch.places[:count])
+        assert torch.equal(places, batch.positions[:count])
         assert (batch.targets[count:] == IGNORED).all()
         logits = torch.randn(inputs.numel(), 1003, dtype=torch.float64)
         expected = torch.nn.functional.cross_entropy(logits[places], targets)
-        loss = CrossEntropy()(logits[batch.places], batch.targets)
+        loss = CrossEntropy()(logits[batch.positions], batch.targets)
         torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
-    assert len({len(targets) for (_, targets, _), _ in batches}) > 2
+    assert len({len(whole.targets) for whole, _ in batches}) > 2
     assert len({shape for shape in shapes if shape[0][0] == plain.batch_size}) == 1
 
 
@@ -286,14 +294,16 @@ def test_each_example_is_in_an_epoch_once(training: bool) -> None:
     data = SequenceBatches(examples, PIECES, CPU, 0, training, batch_size=16, context=64)
     assert sorted(int(i) for batch in data.order(2) for i in batch) == list(range(101))
     assert len(data) == len(list(data.epoch(2))) == 7
-    for a, b in zip(list(data.epoch(2))[3:], data.epoch(2, 3), strict=True):
+    for a, b in zip(list(map(Batch.tensors, data.epoch(2)))[3:], map(Batch.tensors, data.epoch(2, 3)), strict=True):
         assert torch.equal(a[0], b[0])
 
 
 def test_pairs_are_laid_out_as_berts() -> None:
     examples = Examples(["the cat", "dog"], ["sat on the mat", ""], np.array([1, 0]))
     data = SequenceBatches(examples, PIECES, CPU, 0, False, batch_size=2, context=32)
-    (tokens_, targets, segments, real, counts, judged), *_ = data.epoch(0)
+    batch, *_ = data.epoch(0)
+    tokens_, targets, segments = batch.token_ids, batch.targets, batch.segment_ids
+    assert segments is not None
     first, last, pad = (PIECES.require(name) for name in ("[CLS]", "[SEP]", "[PAD]"))
     a, b = PIECES.encode(["the cat", "sat on the mat"])
     row = targets.tolist().index(1)
@@ -301,8 +311,8 @@ def test_pairs_are_laid_out_as_berts() -> None:
     assert tokens_[row, : len(wanted)].tolist() == wanted
     assert (tokens_[row, len(wanted) :] == pad).all()
     assert segments[row].tolist() == [0] * (len(a) + 2) + [1] * (len(b) + 1) + [0] * (tokens_.shape[1] - len(wanted))
-    assert real.sum(1)[row] == len(wanted)
-    assert counts is None and judged is None
+    assert batch.attention_mask.sum(1)[row] == len(wanted)
+    assert batch.candidate_counts is batch.question_ids is batch.credit is None
 
 
 @pytest.mark.parametrize(
@@ -325,10 +335,8 @@ def test_candidates_stay_together() -> None:
         ["cat", "dog", "cat", "the cat sat", "dog"], ["a", "b", "c", "d", "e"], np.array([1, 2]), np.array([2, 3])
     )
     data = SequenceBatches(examples, PIECES, CPU, 0, False, batch_size=1, context=32)
-    assert [(len(batch[0]), batch[4].tolist(), batch[1].tolist()) for batch in data.epoch(0)] == [
-        (2, [2], [1]),
-        (3, [3], [2]),
-    ]
+    batches = [(len(batch), batch.candidate_counts, batch.targets) for batch in data.epoch(0)]
+    assert batches == [(2, torch.tensor([2]), torch.tensor([1])), (3, torch.tensor([3]), torch.tensor([2]))]
 
 
 def test_tables_of_texts(tmp_path: Path) -> None:

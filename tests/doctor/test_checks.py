@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from dlkit.catalog import MODELS, OPTIMIZERS, TASKS, resolve
+from dlkit.data.batch import MaskedBatch
 from dlkit.data.dataset import Split, assemble
-from dlkit.data.text.windows import PaddedBatch
 from dlkit.doctor import cifar10, clock, examine, families, launches, loaders, waits
 from dlkit.doctor.bench import CPU, Bench
 from dlkit.doctor.clock import Times, in_turns
@@ -160,10 +160,11 @@ def test_what_fills_a_batch_up_is_no_part_of_it() -> None:
     """As on a GPU, where masked words come in batches of one shape."""
     inputs, targets, places = torch.arange(6).view(2, 3), torch.tensor([4, 5]), torch.tensor([1, 2])
     filled = (torch.cat((targets, torch.tensor([-100]))), torch.cat((places, torch.tensor([0]))))
-    assert loaders.batch_difference(PaddedBatch(inputs, *filled, 2), (inputs, targets, places)) == ("", 0.0)
-    assert loaders.batch_difference(PaddedBatch(inputs, *filled, 2), (inputs, targets, places + 1))[0]
+    batch, other = (MaskedBatch(inputs, targets, positions) for positions in (places, places + 1))
+    assert loaders.batch_difference(MaskedBatch(inputs, *filled, 2), batch) == ("", 0.0)
+    assert loaders.batch_difference(MaskedBatch(inputs, *filled, 2), other)[0]
     with pytest.raises(ValueError, match="padding"):
-        loaders.batch_difference(PaddedBatch(inputs, filled[0] + 101, filled[1], 2), (inputs, targets, places))
+        loaders.batch_difference(MaskedBatch(inputs, filled[0] + 101, filled[1], 2), batch)
 
 
 def test_memory_of_graphs_counts_though_torch_calls_it_free(monkeypatch: pytest.MonkeyPatch) -> None:

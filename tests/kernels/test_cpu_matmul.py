@@ -34,11 +34,11 @@ def test_products_of_stacks_are_as_exact_as_torchs_own(shape: tuple[int, int, in
 
 
 def test_which_processors() -> None:
-    assert cpu_matmul.worth_while(ZEN)
-    assert not cpu_matmul.worth_while(ZEN.replace("AuthenticAMD", "GenuineIntel"))  # MKL takes AVX-512 there
-    assert not cpu_matmul.worth_while(ZEN.replace(" avx512f", ""))
-    assert not cpu_matmul.worth_while(ZEN.replace("\n", " amx_tile\n"))  # bf16 would be faster, and less exact
-    assert not cpu_matmul.worth_while("")
+    assert cpu_matmul.mkl_lacks_avx512(ZEN)
+    assert not cpu_matmul.mkl_lacks_avx512(ZEN.replace("AuthenticAMD", "GenuineIntel"))  # MKL takes AVX-512 there
+    assert not cpu_matmul.mkl_lacks_avx512(ZEN.replace(" avx512f", ""))
+    assert not cpu_matmul.mkl_lacks_avx512(ZEN.replace("\n", " amx_tile\n"))  # bf16 would be faster, and less exact
+    assert not cpu_matmul.mkl_lacks_avx512("")
 
 
 LARGE = 1 << 11  # rows of a product that is worth a call: 2048 x 64 x 64

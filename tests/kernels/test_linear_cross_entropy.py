@@ -12,6 +12,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dlkit.data.batch import CausalBatch, MaskedBatch
 from dlkit.kernels import linear_cross_entropy as module
 from dlkit.kernels.linear_cross_entropy import chunk_rows, linear_cross_entropy
 from dlkit.losses import CrossEntropy
@@ -161,19 +162,19 @@ def test_chunks_are_of_equal_length(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chunk_rows(3, 5000) == 1
 
 
-def gpt() -> tuple[CausalLM, GPT, tuple[Tensor, ...]]:
+def gpt() -> tuple[CausalLM, GPT, CausalBatch]:
     torch.manual_seed(0)
     tokens = torch.randint(50, (3, 9))
     model = GPT(50, 8, layers=1, heads=2, width=16)
     task = CausalLM(CrossEntropy(label_smoothing=0.1, l2=1e-3), torch.ones(50, dtype=torch.int64))
-    return task, model, (tokens[:, :-1], tokens[:, 1:].reshape(-1))
+    return task, model, CausalBatch(tokens[:, :-1], tokens[:, 1:].reshape(-1))
 
 
-def bert() -> tuple[CausalLM, BERT, tuple[Tensor, ...]]:
+def bert() -> tuple[CausalLM, BERT, MaskedBatch]:
     torch.manual_seed(0)
-    tokens, places = torch.randint(50, (3, 9)), torch.tensor([1, 8, 12, 20, 26])
+    tokens, positions = torch.randint(50, (3, 9)), torch.tensor([1, 8, 12, 20, 26])
     model = BERT(50, 9, None, layers=1, heads=2, width=16, dropout=0.0, attention_dropout=0.0)
-    return MaskedLM(CrossEntropy()), model, (tokens, torch.randint(50, (5,)), places)
+    return MaskedLM(CrossEntropy()), model, MaskedBatch(tokens, torch.randint(50, (5,)), positions)
 
 
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # by torch 2.11's own compiler
@@ -194,7 +195,7 @@ def test_language_tasks_take_it_where_there_are_many_logits(make: Any, monkeypat
     monkeypatch.setattr(module, "_CHUNK", 200)
     monkeypatch.setattr(module, "_chunk", lambda logits, *rest: calls.append(len(logits)) or original(logits, *rest))
     torch.testing.assert_close(learn(task.forward), plain)
-    assert sum(calls) == len(batch[1]) and len(calls) > 1
+    assert sum(calls) == len(batch.targets) and len(calls) > 1
     assert evaluate_model(model, [batch], task.meter(CPU)).metrics() == pytest.approx(measured)
     if make is bert:  # model, loss and gradient are one graph
         monkeypatch.setattr(module, "_chunk", original)

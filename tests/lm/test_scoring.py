@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dlkit.data.batch import Batch
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text, cut
 from dlkit.data.text.tokenizer import CAUSAL, Tokenizer
@@ -50,7 +51,7 @@ def test_windows_are_those_of_evaluation(n: int, context: int, stride: int, cuts
     tokens = np.arange(n, dtype=np.uint16)
     device = torch.device("cpu")
     reference = TokenWindows(tokens, device, 0, False, batch_size=1, context=context, stride=stride)
-    expected = [(x[0].tolist(), [t for t in y.tolist() if t >= 0]) for x, y in reference.epoch(0)]
+    expected = [(x[0].tolist(), [t for t in y.tolist() if t >= 0]) for x, y in map(Batch.tensors, reference.epoch(0))]
     chunks = np.split(tokens.astype(np.int64), cuts)
     found = [(w[:-1].tolist(), w[len(w) - new :].tolist()) for w, new in scoring.windows(chunks, context, stride)]
     assert found == expected

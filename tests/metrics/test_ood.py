@@ -11,6 +11,7 @@ from scipy.special import logsumexp
 from scipy.stats import entropy
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from dlkit.data.batch import ClassificationBatch
 from dlkit.metrics.ood import SCORES, energy, max_logit, max_softmax, measures, negative_entropy, separation
 from dlkit.tasks.ood_scores import ScoreMeter
 
@@ -73,7 +74,7 @@ def test_the_meter_collects_over_batches() -> None:
     meter = ScoreMeter()
     with torch.no_grad():
         for part in images.split(4):
-            meter.update(model, (part, torch.zeros(len(part))))
+            meter.update(model, ClassificationBatch(part, torch.zeros(len(part))))
         whole = model(images).double()
     assert meter.samples == 10
     for name, values in meter.scores().items():

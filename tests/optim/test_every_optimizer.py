@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-from dlkit.train.scaler import Scaler
 from torch import Tensor
 
 from dlkit import catalog
@@ -18,6 +17,7 @@ from dlkit.doctor.stacks import stackable_optimizers
 from dlkit.errors import DlkitError
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Optimizer
+from dlkit.train.grad_scaler import GradScaler
 
 OPTIMIZERS = {name: catalog.resolve(entry.target) for name, entry in catalog.OPTIMIZERS.items()}
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -149,7 +149,7 @@ def test_steps_that_overflow_are_not_made(kind: Any, unscaled: bool, device: str
     """fp16: six steps of which three overflow are as the other three by themselves."""
     mine, reference = parameters(device), parameters(device)
     optimizer, plain = kind(mine, lr=0.01), kind(reference, lr=0.01)
-    scaler = Scaler(torch.device(device))
+    scaler = GradScaler(torch.device(device))
     for step in range(6):
         generator = torch.Generator().manual_seed(step)
         overflows = step in (0, 2, 3)

@@ -98,8 +98,8 @@ def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(contest: Contest
     for training in members.of_seeds[1:]:  # one model and one batch for all, so that only the coins differ
         training.model.load_state_dict(members.of_seeds[0].model.state_dict())
     stack = engines.StackedRuns(members)
-    _, (inputs, targets) = next(stack.batches())
-    batch = (inputs[:1].expand_as(inputs), targets[:1].expand_as(targets))
+    _, drawn = next(stack.batches())
+    batch = drawn.map(lambda values: values[:1].expand_as(values))
     losses = torch.stack([stack.take_step(step, batch) for step in range(3)])
     assert len(set(losses.flatten().tolist())) == 9
 
@@ -145,7 +145,7 @@ def test_weights_and_order_depend_on_the_seed_only(contest: ContestOf) -> None:
         first, second = (training.model.state_dict() for training in trainings)
         assert all(torch.equal(first[name], second[name]) for name in first)
         batches = [next(iter(training.batches.epoch(0))) for training in trainings]
-        assert torch.equal(batches[0][0], batches[1][0])
+        assert torch.equal(*(batch.inputs for batch in batches))
     a, b = (race_of.training(Trial("sgd", 0.1, seed)) for seed in (0, 1))
     assert not torch.equal(a.model.state_dict()["mlp.0.weight"] if "mlp.0.weight" in a.model.state_dict() else
                            next(iter(a.model.parameters())), next(iter(b.model.parameters())))  # fmt: skip

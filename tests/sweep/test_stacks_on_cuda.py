@@ -177,7 +177,7 @@ def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
         return training
 
     heights = {stackable.FEW: 50 << 20, stackable.MORE: 90 << 20}  # 10 MiB a run, and 30 whatever they are
-    monkeypatch.setattr(stackable, "_height", lambda training, runs: heights[runs])
+    monkeypatch.setattr(stackable, "_peak_bytes", lambda training, runs: heights[runs])
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (900 << 20, 2000 << 20))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 300 << 20)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 200 << 20)
@@ -191,7 +191,7 @@ def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return heights[runs]
 
-    monkeypatch.setattr(stackable, "_height", narrow)
+    monkeypatch.setattr(stackable, "_peak_bytes", narrow)
     for most, at_once in ((stackable.FEW, 28), (1, 1)):  # noqa: B007
         assert stackable.runs_at_once(on_cuda(Trial("sgd", 0.1, 0))) == at_once
 

@@ -8,6 +8,7 @@ import torch
 from sklearn import metrics as sk
 from torch import Tensor, nn
 
+from dlkit.data.batch import ClassificationBatch
 from dlkit.losses import CrossEntropy
 from dlkit.tasks.classification import Classification, ClassificationMeter, per_class
 from dlkit.train.evaluate import evaluate_model
@@ -31,7 +32,7 @@ def meter_of(classes: int) -> ClassificationMeter:
 
 def measure(logits: Tensor, targets: Tensor, batch: int = 7) -> ClassificationMeter:
     rows = torch.arange(len(targets))
-    batches = zip(rows.split(batch), targets.split(batch), strict=True)
+    batches = map(ClassificationBatch, rows.split(batch), targets.split(batch))
     return evaluate_model(Table(logits), batches, meter_of(logits.shape[1]))
 
 
@@ -103,7 +104,7 @@ def test_evaluation_restores_the_mode_and_keeps_no_graph() -> None:
     model = Table(logits.requires_grad_())
     for training in (True, False):
         model.train(training)
-        meter = evaluate_model(model, [(torch.arange(10), targets)], meter_of(3))
+        meter = evaluate_model(model, [ClassificationBatch(torch.arange(10), targets)], meter_of(3))
         assert model.training is training
         assert not meter.loss.requires_grad
 
@@ -111,7 +112,8 @@ def test_evaluation_restores_the_mode_and_keeps_no_graph() -> None:
 def test_training_counts_what_is_right_and_adds_the_penalty() -> None:
     logits, targets = sample(12, 3)
     model = nn.Linear(3, 3)
-    loss, right = Classification(CrossEntropy(l2=0.5), ("a", "b", "c")).forward(model, (logits, targets))
+    task = Classification(CrossEntropy(l2=0.5), ("a", "b", "c"))
+    loss, right = task.forward(model, ClassificationBatch(logits, targets))
     outputs = model(logits)
     penalty = 0.25 * sum(parameter.detach().square().sum().item() for parameter in model.parameters())
     assert loss.item() == pytest.approx(nn.functional.cross_entropy(outputs, targets).item() + penalty, rel=1e-6)

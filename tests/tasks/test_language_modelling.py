@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dlkit.data.batch import CausalBatch, MaskedBatch, TextBatch
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lm import decoding
 from dlkit.lm.generation import Sampling, TextStream, fetched, generate
@@ -50,7 +51,7 @@ def test_bits_a_byte_are_the_description_length() -> None:
     targets[3] = -100
     lengths = torch.tensor([1, 2, 3, 1, 1, 4, 0])
     task = CausalLM(CrossEntropy(), lengths)
-    metrics = evaluate_model(Fixed(logits), [(torch.zeros(2, 5), targets)] * 3, task.meter(CPU)).metrics()
+    metrics = evaluate_model(Fixed(logits), [CausalBatch(torch.zeros(2, 5), targets)] * 3, task.meter(CPU)).metrics()
     each = F.cross_entropy(logits.flatten(0, 1).double(), targets, reduction="none")
     shown = targets >= 0
     assert metrics["loss"] == pytest.approx(each[shown].mean().item(), rel=1e-6)
@@ -63,7 +64,7 @@ def test_bits_a_byte_are_the_description_length() -> None:
 def test_a_uniform_model_needs_log_v_nats() -> None:
     task = CausalLM(CrossEntropy(), torch.ones(256, dtype=torch.int64))
     metrics = evaluate_model(
-        Fixed(torch.zeros(1, 9, 256)), [(torch.zeros(1, 9), torch.arange(9))], task.meter(CPU)
+        Fixed(torch.zeros(1, 9, 256)), [CausalBatch(torch.zeros(1, 9), torch.arange(9))], task.meter(CPU)
     ).metrics()
     assert metrics["loss"] == pytest.approx(math.log(256))
     assert metrics["bits_per_byte"] == pytest.approx(8)
@@ -72,13 +73,14 @@ def test_a_uniform_model_needs_log_v_nats() -> None:
 def test_losses_are_torchs() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(2, 5, 7), torch.randint(7, (10,))
-    loss, right = CausalLM(CrossEntropy()).forward(Fixed(logits), (None, targets))
+    loss, right = CausalLM(CrossEntropy()).forward(Fixed(logits), CausalBatch(torch.zeros(2, 5), targets))
     torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets))
     assert right is None
     model = Fixed(logits.flatten(0, 1))
-    loss, _ = MaskedLM(CrossEntropy()).forward(model, ("inputs", targets, "places"))
+    token_ids, positions = torch.zeros(2, 9), torch.arange(10)
+    loss, _ = MaskedLM(CrossEntropy()).forward(model, MaskedBatch(token_ids, targets, positions))
     torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets))
-    assert model.calls == [(("inputs",), {"at": "places"})]
+    assert model.calls == [((token_ids,), {"at": positions})]
 
 
 confusions = st.integers(2, 4).flatmap(
@@ -118,10 +120,10 @@ def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
     assert glue.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-9)
 
 
-def batch_of(targets: Tensor, counts: Tensor | None = None, judged: Tensor | None = None) -> Any:
+def batch_of(targets: Tensor, counts: Tensor | None = None, **judged: Tensor) -> TextBatch:
     rows = len(targets) if counts is None else int(counts.sum())
     tokens = torch.zeros(rows, 3, dtype=torch.int64)
-    return tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts, judged
+    return TextBatch(tokens, targets, None, torch.ones(rows, 3, dtype=torch.bool), counts, **judged)
 
 
 def test_text_classification_reports_its_metrics() -> None:
@@ -160,7 +162,7 @@ def test_exact_match_counts_whole_questions() -> None:
     meter = task.meter(CPU)
     for part in (slice(0, 3), slice(3, 6)):  # question 3 stands in both
         logits = F.one_hot(predicted[part], 2).float()
-        meter.update(Fixed(logits), batch_of(targets[part], judged=questions[part]))
+        meter.update(Fixed(logits), batch_of(targets[part], question_ids=questions[part]))
     found = meter.metrics()
     assert found["exact_match"] == pytest.approx(1 / 3)
     assert found["f1"] == pytest.approx(2 * 2 / (2 * 2 + 2))  # 2 hits, 2 misses, no false alarm
@@ -172,8 +174,8 @@ def test_a_chosen_candidate_earns_its_credit() -> None:
     task = MultipleChoice(CrossEntropy(), ("0", "1", "2"), ("f1", "exact_match"))
     assert task.main_metric == "f1"
     meter = task.meter(CPU)
-    meter.update(Fixed(each), batch_of(torch.tensor([1, 2]), counts, credit))  # chooses rows 1 and 3
-    meter.update(Fixed(each[:2].flip(0)), batch_of(torch.tensor([1]), counts[:1], credit[:2]))  # chooses row 0
+    meter.update(Fixed(each), batch_of(torch.tensor([1, 2]), counts, credit=credit))  # chooses rows 1 and 3
+    meter.update(Fixed(each[:2].flip(0)), batch_of(torch.tensor([1]), counts[:1], credit=credit[:2]))  # chooses row 0
     found = meter.metrics()
     assert found.keys() == {"loss", "f1", "exact_match"}  # where several are right, accuracy says nothing
     assert found["f1"] == pytest.approx((1 + 0.4 + 0.5) / 3)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from dlkit.data.batch import ClassificationBatch
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy
 from dlkit.tasks.classification import Classification
@@ -16,7 +17,7 @@ from dlkit.train.settings import TrainSettings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 CONVOLVES, DENSE = nn.Conv2d(1, 4, 3), nn.Linear(3, 2)
-BATCH = (torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
+BATCH = ClassificationBatch(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
 
 
 @pytest.mark.parametrize(

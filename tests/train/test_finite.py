@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.data.batch import Batch, CausalBatch, ClassificationBatch, TextBatch
 from dlkit.errors import DivergedError, NotFiniteError
 from dlkit.finite import first_not_finite, require_finite_metrics
 from dlkit.losses import CrossEntropy
@@ -47,8 +48,8 @@ class Steps:
     def __len__(self) -> int:
         return 8
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        yield from zip(self.inputs[start:], self.targets[start:], strict=True)
+    def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
+        yield from map(ClassificationBatch, self.inputs[start:], self.targets[start:])
 
 
 class Cliff(nn.Module):
@@ -123,8 +124,8 @@ def test_the_last_good_checkpoint_stays(tmp_path: Path, every: int) -> None:
     assert kept.step == 6 // every * every
     model = network()
     model.load_state_dict(kept.tensors["model"], strict=False)
-    inputs, targets = next(Steps().epoch(0))
-    assert F.cross_entropy(model(inputs), targets).isfinite()
+    batch = next(Steps().epoch(0))
+    assert F.cross_entropy(model(batch.inputs), batch.targets).isfinite()
 
 
 def test_weights_with_which_nothing_is_finite_are_no_checkpoint() -> None:
@@ -148,7 +149,7 @@ def test_a_step_that_is_not_finite_is_left_out() -> None:
     events = list(fit(training(mine, Steps(bad), on_nan="skip", log_every=2, ema=0.5), Memory()))
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
     losses: dict[int, float] = {}
-    for step, (inputs, targets) in enumerate(Steps(bad).epoch(0)):
+    for step, (inputs, targets) in enumerate(map(Batch.tensors, Steps(bad).epoch(0))):
         if step in bad:
             continue
         optimizer.zero_grad()
@@ -219,7 +220,7 @@ def test_no_answer_is_no_class(value: float) -> None:
     targets = torch.tensor([0, 1, 0, 0])
     logits[2:, 0] = value  # of class 0, which argmax would say
     meter = ClassificationMeter(Classification(CrossEntropy(), CLASSES), CPU)
-    evaluate_model(Table(logits), [(torch.arange(4), targets)], meter)
+    evaluate_model(Table(logits), [ClassificationBatch(torch.arange(4), targets)], meter)
     assert int(meter.correct) == 2
     with pytest.raises(NotFiniteError, match="NaN or infinite for 2 of 4 samples"):
         meter.metrics()
@@ -229,12 +230,13 @@ def test_no_prediction_is_no_token_and_no_number() -> None:
     meter = LanguageMeter(CausalLM(CrossEntropy()), CPU)
     logits = torch.zeros(1, 4, 3)
     logits[0, 1] = math.nan
-    evaluate_model(Table(logits), [(torch.arange(1), torch.tensor([0, 0, -100, 1]))], meter)
+    evaluate_model(Table(logits), [CausalBatch(torch.arange(1), torch.tensor([0, 0, -100, 1]))], meter)
     with pytest.raises(NotFiniteError, match="NaN or infinite for 1 of 3 tokens"):
         meter.metrics()
     numbers = RegressionMeter()
     outputs = torch.tensor([[1.0], [math.nan], [3.0]])
-    evaluate_model(Table(outputs), [(torch.arange(3), torch.tensor([1.0, 2.0, 3.0]), None, None)], numbers)
+    rows, mask = torch.arange(3), torch.ones(3, 1, dtype=torch.bool)
+    evaluate_model(Table(outputs), [TextBatch(rows, torch.tensor([1.0, 2.0, 3.0]), None, mask)], numbers)
     with pytest.raises(NotFiniteError, match="NaN or infinite for 1 of 3 samples"):
         numbers.metrics()
 
@@ -243,7 +245,7 @@ def test_a_score_that_is_no_number_ranks_nowhere() -> None:
     meter = ScoreMeter()
     logits = torch.randn(6, 3)
     logits[4, 1] = math.nan
-    evaluate_model(Table(logits), [(torch.arange(6),)], meter)
+    evaluate_model(Table(logits), [ClassificationBatch(torch.arange(6), torch.zeros(6))], meter)
     with pytest.raises(NotFiniteError, match="NaN or infinite for 1 of 6 images"):
         meter.scores()
     with pytest.raises(NotFiniteError, match="1 of 5 scores are NaN"):

@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 
 from dlkit import recipe
 from dlkit.assemble import assemble_training
+from dlkit.data.batch import ClassificationBatch, MaskedBatch
 from dlkit.errors import DlkitError
 from dlkit.train import forward_backward, loop
 from dlkit.train.checkpoint import Checkpoint
@@ -184,12 +185,11 @@ def test_a_number_in_a_batch_is_not_part_of_its_shape(taped: None) -> None:
     layer = nn.Linear(3, 1)
 
     def forward(batch: Any) -> tuple[Tensor, None]:
-        inputs, targets, _ = batch
-        return (layer(inputs)[:, 0] - targets).square().mean(), None
+        return (layer(batch.token_ids)[:, 0] - batch.targets).square().mean(), None
 
     made = ForwardBackward(forward, forward, 4, list(layer.parameters()), captures=True)
     for number in range(8):
-        batch = (torch.full((4, 3), float(number)), torch.ones(4), number)
+        batch = MaskedBatch(torch.full((4, 3), float(number)), torch.ones(4), torch.arange(4), number)
         layer.zero_grad()
         loss, _ = made(batch, 1.0)
         assert torch.equal(loss, forward(batch)[0])
@@ -215,11 +215,11 @@ def test_what_waits_for_cuda_cannot_be_captured() -> None:
     layer = nn.Linear(3, 1, device="cuda")
 
     def forward(batch: Any) -> tuple[Tensor, None]:
-        loss = layer(batch[0]).mean()
+        loss = layer(batch.inputs).mean()
         return loss * loss.item(), None
 
     made = ForwardBackward(forward, forward, 4, list(layer.parameters()), captures=True)
-    batch = (torch.ones(4, 3, device="cuda"),)
+    batch = ClassificationBatch(torch.ones(4, 3, device="cuda"), torch.ones(4, device="cuda"))
     for _ in range(forward_backward.WARM_UP):
         made(batch, 1.0)
     with pytest.raises(DlkitError, match="cannot be captured"):

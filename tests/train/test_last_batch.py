@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from dlkit.data.batch import ClassificationBatch
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy
 from dlkit.nn.norm import BatchNorm, LayerNorm
@@ -28,7 +29,7 @@ class Rows:
     def epoch(self, number: int, start: int = 0) -> Any:
         for begin in range(start * self.batch_size, self.samples, self.batch_size):
             n = min(self.batch_size, self.samples - begin)
-            yield torch.randn(n, *self.shape), torch.zeros(n, dtype=torch.int64)
+            yield ClassificationBatch(torch.randn(n, *self.shape), torch.zeros(n, dtype=torch.int64))
 
 
 def training(samples: int, size: int, shape: tuple[int, ...], norm: nn.Module) -> Training:

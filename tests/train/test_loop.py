@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from dlkit import schedules
+from dlkit.data.batch import Batch, ClassificationBatch
 from dlkit.data.text.windows import MaskedWindows, Special
 from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
@@ -47,10 +48,10 @@ class Rows:
     def __len__(self) -> int:
         return math.ceil(self.samples / self.batch_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
         order = torch.randperm(self.samples, generator=torch.Generator().manual_seed(number))
         for rows in order.split(self.batch_size)[start:]:
-            yield self.inputs[rows], self.targets[rows]
+            yield ClassificationBatch(self.inputs[rows], self.targets[rows])
 
 
 class Memory:
@@ -98,7 +99,7 @@ def reference(model: nn.Module, batches: Rows, epochs: int, each: Callable[[int,
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, foreach=False)
     total, step = epochs * len(batches), 0
     for epoch in range(epochs):
-        for inputs, targets in batches.epoch(epoch):
+        for inputs, targets in map(Batch.tensors, batches.epoch(epoch)):
             optimizer.param_groups[0]["lr"] = 0.1 * schedules.cosine(step, total, warmup=0.2)
             optimizer.zero_grad()
             F.cross_entropy(model(inputs), targets, label_smoothing=0.1).backward()
@@ -218,7 +219,7 @@ def test_the_training_loss_is_the_mean_over_examples(accumulate: int, every: int
     events = finish(training(network(), log_every=every, epochs=1, accumulate=accumulate))
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     losses: list[float] = []  # of each row since the last logged step
-    batches = list(Rows().epoch(0))
+    batches = list(map(Batch.tensors, Rows().epoch(0)))
     steps = [batches[begin : begin + accumulate] for begin in range(0, len(batches), accumulate)]
     for step, group in enumerate(steps):
         optimizer.param_groups[0]["lr"] = 0.1 * schedules.cosine(step, len(steps), warmup=0.2)
@@ -254,7 +255,7 @@ def test_the_loss_of_a_masked_language_model_is_a_mean_over_predictions(padded: 
     tokens = np.random.default_rng(0).integers(4, 50, 1000).astype(np.uint16)
     special = Special(0, 1, 2, 50, np.arange(50) % 3 == 0)
     windows = MaskedWindows(tokens, CPU, 0, True, special, batch_size=7, context=14, mask=0.4, whole_words=True)
-    batches = [batch for epoch in range(2) for batch in windows.epoch(epoch)]
+    batches = [batch.tensors() for epoch in range(2) for batch in windows.epoch(epoch)]
     sizes = [len(targets) for _, targets, _ in batches]
     assert len(set(sizes)) > 3
     each = [F.cross_entropy(model(inputs, at=at), targets, reduction="none") for inputs, targets, at in batches]

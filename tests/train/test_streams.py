@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from dlkit.data.batch import ClassificationBatch
 from dlkit.data.dataset import Split
 from dlkit.data.images.encoded import DamagedImageError
 from dlkit.data.images.streaming import StreamedImages
@@ -49,9 +50,9 @@ class Watched(StreamedImages):
 
     seen: list[tuple[int, list[int]]]
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
         for batch in super().epoch(number, start):
-            self.seen.append((number, batch[1].tolist()))
+            self.seen.append((number, batch.targets.tolist()))
             yield batch
 
 

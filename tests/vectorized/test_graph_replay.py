@@ -65,7 +65,7 @@ class Recalled(GraphReplay):
 
         def play() -> None:
             if self.masks is not None:
-                self.masks.given = iter(recording.noise)
+                self.masks.given = iter(recording.drawn)
             function(*calls[0])
             if self.masks is not None:
                 self.masks.given = None

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
 from dlkit.annotations import Count, Fraction, Natural, NonNegative, Side, Workers
+from dlkit.data.batch import ClassificationBatch
 from dlkit.data.batches import grown_size
 from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs, mixed_seed
@@ -110,8 +111,8 @@ class StreamedImages(Epochs):
             return self.size
         return grown_size(self.start_size, self.size, number, self.grow_epochs, _MULTIPLE)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
-        """Batches `start`, `start` + 1, ... of epoch `number`, as `dlkit.data.batches.Batches` yields them.
+    def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
+        """Batches `start`, `start` + 1, ... of epoch `number`, on the device.
 
         Raises:
             ValueError: the epoch has fewer than `start` batches.
@@ -183,18 +184,18 @@ class StreamedImages(Epochs):
                 "is the data whole?",
             )
 
-    def _mixed(self, images: Tensor, targets: Tensor, number: int, index: int) -> tuple[Tensor, ...]:
+    def _mixed(self, images: Tensor, targets: Tensor, number: int, index: int) -> ClassificationBatch:
         if not self.training or not (self.mixup or self.cutmix):
-            return images, targets
+            return ClassificationBatch(images, targets)
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, number, 2, index))
         pastes = bool(self.cutmix) and (not self.mixup or torch.rand((), generator=generator).item() < 0.5)
         share = self.send(augmentation.beta(self.cutmix if pastes else self.mixup, 1, generator))[0]
         if pastes:
-            place = self.send(torch.randint(images.shape[-1], (2,), generator=generator))
-            images, share = augmentation.cutmix(images, share, *place.unbind())
+            centre = self.send(torch.randint(images.shape[-1], (2,), generator=generator))  # of the pasted rectangle
+            images, share = augmentation.cutmix(images, share, *centre.unbind())
         else:
             images = augmentation.mixup(images, share)
-        return images, torch.stack((targets, targets.roll(1)), 1), share
+        return ClassificationBatch(images, targets, targets.roll(1), share)
 
 
 class _Decoded(TorchDataset[Any]):

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dlkit.annotations import Count
+from dlkit.data.batch import TextBatch
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.text.labelled import Examples
 from dlkit.data.text.tokenizer import Tokenizer
@@ -81,10 +80,7 @@ def _shares(first: int, second: int, room: int) -> tuple[int, int]:
 
 
 class SequenceBatches(Epochs):
-    """(tokens (R, T), targets (N,), segments (R, T), real (R, T), counts (N,), judged), on the device.
-
-    What the examples do not have is None: segments without second texts, counts without candidates, and `judged`, which
-    is the question (N,) of each example or the credit (R, 2) of each candidate, without such metrics.
+    """Texts, padded to the longest row of their batch, as `TextBatch`es on the device.
 
     Training shuffles, sorts pools of 50 batches by length, and shuffles the batches; evaluation sorts by length.
 
@@ -135,20 +131,19 @@ class SequenceBatches(Epochs):
 
     def padding(self, number: int = 0) -> float:
         """Share of the positions of an epoch that hold padding."""
-        real = total = 0
+        tokens = total = 0
         for chosen in self.order(number):
-            tokens, _, _, mask, *_ = self._make(chosen)
-            real, total = real + int(mask.sum()), total + tokens.numel()
-        return 1 - real / total
+            mask = self._make(chosen).attention_mask
+            tokens, total = tokens + int(mask.sum()), total + mask.numel()
+        return 1 - tokens / total
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Any, ...]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[TextBatch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
         for chosen in self.order(number)[start:]:
-            yield tuple(part if part is None else self.send(part) for part in self._make(chosen))
+            yield self._make(chosen).map(self.send)
 
-    def _make(
-        self, chosen: NDArray[np.int64]
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor, *tuple[Tensor | None, ...]]:
+    def _make(self, chosen: NDArray[np.int64]) -> TextBatch:
+        """The batch of these examples, on the CPU."""
         encoded, examples = self.encoded, self.examples
         rows = (
             chosen
@@ -157,16 +152,19 @@ class SequenceBatches(Epochs):
         )
         begins, lengths = encoded.starts[rows], np.diff(encoded.starts)[rows]
         width = -(-int(lengths.max()) // _MULTIPLE) * _MULTIPLE
-        place = np.arange(width)
-        real = place < lengths[:, None]  # (R, T)
-        tokens = np.full((len(rows), width), self._pad, dtype=np.int64)
-        tokens[real] = np.concatenate([encoded.tokens[a : a + n] for a, n in zip(begins, lengths, strict=True)])
-        segments = None
+        position = np.arange(width)
+        mask = position < lengths[:, None]  # (R, T)
+        token_ids = np.full((len(rows), width), self._pad, dtype=np.int64)
+        token_ids[mask] = np.concatenate([encoded.tokens[a : a + n] for a, n in zip(begins, lengths, strict=True)])
+        segment_ids = None
         if examples.second is not None:
-            segments = torch.from_numpy(((place >= encoded.second[rows][:, None]) & real).astype(np.int64))
-        counts = None if examples.counts is None else torch.from_numpy(examples.counts[chosen])
-        targets = torch.from_numpy(examples.targets[chosen])
-        judged = None if examples.groups is None else torch.from_numpy(examples.groups[chosen])
-        if examples.credit is not None:
-            judged = torch.from_numpy(examples.credit[rows])
-        return torch.from_numpy(tokens), targets, segments, torch.from_numpy(real), counts, judged
+            segment_ids = torch.from_numpy(((position >= encoded.second[rows][:, None]) & mask).astype(np.int64))
+        return TextBatch(
+            token_ids=torch.from_numpy(token_ids),
+            targets=torch.from_numpy(examples.targets[chosen]),
+            segment_ids=segment_ids,
+            attention_mask=torch.from_numpy(mask),
+            candidate_counts=None if examples.counts is None else torch.from_numpy(examples.counts[chosen]),
+            question_ids=None if examples.groups is None else torch.from_numpy(examples.groups[chosen]),
+            credit=None if examples.credit is None else torch.from_numpy(examples.credit[rows]),
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,20 +19,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dlkit.annotations import Count, Fraction
+from dlkit.data.batch import Batch, CausalBatch, MaskedBatch
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.text.token_ids import Tokens
 from dlkit.errors import DlkitError
 
 _ON_DEVICE = 1 << 30  # bytes of tokens that are kept on the device
-_ITSELF, _PADDING = -1, -2  # in place of a token to show
-IGNORED = -100  # the target of a token that another window predicts: what torch's cross_entropy leaves out
+_ITSELF, _PADDING = -1, -2  # in place of the id of a token to show
+IGNORED = -100  # the target of a token that does not count, as in torch's cross_entropy
 
 
 class TokenWindows(Epochs):
-    """Causal language modelling: (inputs (B, T) int64, targets (B T,) int64), a target being the token after its input.
+    """Windows for causal language modelling, as `CausalBatch`es.
 
-    In evaluation each token is predicted once: windows begin every `stride` tokens, and what an earlier window
-    predicted is `IGNORED`; the last window ends with the text.
+    In evaluation each token is predicted once: windows begin every `stride` tokens, and the targets that an earlier
+    window predicted are `IGNORED`; the last window ends with the text.
 
     Args:
         batch_size: windows a batch.
@@ -77,14 +78,14 @@ class TokenWindows(Epochs):
             self._tokens = torch.from_numpy(tokens.astype(np.int32)).to(self.device)
         self._steps = torch.arange(self._span, device=self.device)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`, `start` + 1, ... of epoch `number`, on the device."""
         begins = self._begins(number)  # (samples,)
         for batch in range(start, len(self)):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield self._make(begins[rows], number, batch, rows)
 
-    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
         if self._mapped:
             yield from Epochs.side_by_side(self, sources, number, start)
             return
@@ -93,7 +94,7 @@ class TokenWindows(Epochs):
             size = min(self.batch_size, self.samples - begin)
             chosen = begins[count * begin : count * (begin + size)]
             windows = self._tokens[chosen[:, None] + self._steps].long().unflatten(0, (count, size))  # (S, B, span)
-            yield windows[..., :-1], windows[..., 1:].flatten(1)
+            yield CausalBatch(windows[..., :-1], windows[..., 1:].flatten(1))
 
     def _begins(self, number: int) -> Tensor:
         """Where the windows of an epoch begin, (samples,), on the CPU."""
@@ -112,12 +113,12 @@ class TokenWindows(Epochs):
 
     def _on_host(self, begins: Tensor) -> Tensor:
         """The same in the host's memory."""
-        places = begins.numpy()[:, None] + np.arange(self._span)
-        return torch.from_numpy(self._host[places].astype(np.int64))
+        positions = begins.numpy()[:, None] + np.arange(self._span)
+        return torch.from_numpy(self._host[positions].astype(np.int64))
 
-    def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> tuple[Tensor, ...]:
+    def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> Batch:
         windows = self._take(begins)
-        inputs, targets = windows[:, :-1], windows[:, 1:]
+        token_ids, targets = windows[:, :-1], windows[:, 1:]
         if not self.training and (self.stride < self.window or rows.stop >= self.samples):
             targets = targets.clone()
             all_begins = self._begins(0)
@@ -125,13 +126,20 @@ class TokenWindows(Epochs):
                 if index:  # the window before has predicted so many of these
                     done = int(all_begins[index - 1]) + self.window - int(all_begins[index])
                     targets[row, :done] = IGNORED
-        return inputs, targets.reshape(-1)
+        return CausalBatch(token_ids, targets.reshape(-1))
 
 
 @dataclass(frozen=True)
 class Special:
-    """What masking needs of a tokenizer: the numbers of [CLS], [SEP] and [MASK], how many tokens there are, and which
-    of them go on with a word, (size,) bool."""
+    """What masking needs to know of a vocabulary of `size` tokens.
+
+    Args:
+        first: id of [CLS].
+        last: id of [SEP].
+        mask: id of [MASK].
+        size: of the vocabulary.
+        continues: (size,) bool: which tokens continue a word.
+    """
 
     first: int
     last: int
@@ -140,20 +148,11 @@ class Special:
     continues: NDArray[np.bool_]
 
 
-class PaddedBatch(NamedTuple):
-    """A batch of `MaskedWindows` filled up with targets that are `IGNORED`; `predictions` of them are not."""
-
-    inputs: Tensor
-    targets: Tensor
-    places: Tensor
-    predictions: int
-
-
 class MaskedWindows(TokenWindows):
-    """Masked language modelling: (inputs (B, T), targets (M,), places (M,)), places in the flattened B T inputs.
+    """Windows for masked language modelling, as `MaskedBatch`es.
 
-    Of whole words, M varies from batch to batch on a CPU. Elsewhere a new shape costs more (memory, a compiled model)
-    than some padding, so that batches are `PaddedBatch`es of one shape.
+    With whole words, M varies from batch to batch on a CPU. Elsewhere a new shape costs more (memory, a compiled model)
+    than some padding, so that all batches are padded to one shape there.
 
     Devlin et al., arXiv:1810.04805, section 3.1: of the tokens of a window, 15 % are to be predicted; of these 80 % are
     replaced by [MASK], 10 % by a random token, and 10 % stay. The masks are drawn anew in each epoch of training
@@ -191,16 +190,16 @@ class MaskedWindows(TokenWindows):
         self._continues = torch.from_numpy(special.continues)
         self.padded = whole_words and device.type != "cpu"
 
-    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
         return Epochs.side_by_side(self, sources, number, start)
 
-    def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> tuple[Any, ...]:
+    def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> Batch:
         special, device = self.special, self.device
         generator = torch.Generator().manual_seed(mixed_seed(self.seed if self.training else 0, number, batch))
         windows = self._take(begins)  # (B, T - 2)
-        # all that is drawn, and what follows from it alone, is made on the host, where no shape is waited for
+        # the random choices, and all that follows from them, are made on the CPU: no shape waits for the device
         row, column = self._choose(begins, generator)  # (M,), (M,)
-        places = row * (windows.shape[1] + 2) + column + 1  # (M,)
+        positions = row * (windows.shape[1] + 2) + column + 1  # (M,)
         draw = torch.rand(len(row), generator=generator)
         noise = torch.randint(special.size, (len(row),), generator=generator)
         # 80 % [MASK], 10 % any token, 10 % itself
@@ -208,16 +207,17 @@ class MaskedWindows(TokenWindows):
         if self.padded:
             size = len(windows) * self._wanted(windows.shape[1])
             rest = -len(row) % size  # a word longer than all that is wanted makes more than `size`
-            places, shown = F.pad(places, (0, rest)), F.pad(shown, (0, rest), value=_PADDING)
-        places, shown = self.send(torch.stack((places, shown))).unbind()
+            positions, shown = F.pad(positions, (0, rest)), F.pad(shown, (0, rest), value=_PADDING)
+        positions, shown = self.send(torch.stack((positions, shown))).unbind()
         edge = torch.full((len(windows), 1), special.first, device=device)
         whole = torch.cat((edge, windows, torch.full_like(edge, special.last)), 1)  # (B, T)
-        inputs = whole.flatten()
-        targets = inputs.index_select(0, places)
-        inputs = inputs.index_copy(0, places, torch.where(shown < 0, targets, shown)).view_as(whole)
+        flat = whole.flatten()
+        targets = flat.index_select(0, positions)
+        token_ids = flat.index_copy(0, positions, torch.where(shown < 0, targets, shown)).view_as(whole)
         if self.padded:
-            return PaddedBatch(inputs, targets.masked_fill(shown == _PADDING, IGNORED), places, len(row))
-        return inputs, targets, places
+            targets = targets.masked_fill(shown == _PADDING, IGNORED)
+            return MaskedBatch(token_ids, targets, positions, len(row))
+        return MaskedBatch(token_ids, targets, positions)
 
     def _wanted(self, length: int) -> int:
         """How many of so many tokens are to be predicted."""
@@ -234,7 +234,7 @@ class MaskedWindows(TokenWindows):
             return torch.arange(rows).repeat_interleave(wanted), column.flatten()
         opens = ~self._continues[self._on_host(begins)]
         opens[:, 0] = True
-        word = opens.cumsum(1) - 1  # (B, T - 2): the number of each token's word
+        word = opens.cumsum(1) - 1  # (B, T - 2): the index of each token's word
         # words in a random order, each with its length; take them while they fit
         lengths = torch.zeros_like(word).scatter_add_(1, word, torch.ones_like(word))
         order = score.masked_fill(lengths == 0, 2).argsort(1)
