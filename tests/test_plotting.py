@@ -46,7 +46,7 @@ def confusion(target: Path) -> None:
 
 def histogram(target: Path) -> None:
     scores = {"msp": torch.rand(9), "energy": torch.rand(9)}
-    ood_histogram.draw(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
+    ood_histogram.draw_ood_histogram(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
 
 
 def code_words(target: Path) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from dlkit.assemble import build_task, untrained_model
 from dlkit.finite import require_finite_metrics, require_finite_weights
+from dlkit.metrics.classification import per_class_scores
 from dlkit.recipe import Recipe
-from dlkit.tasks.classification import per_class
 from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.train import checkpoint
 from dlkit.train.device import choose_kernels
@@ -108,7 +108,7 @@ def evaluate_trained(
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
     require_finite_metrics(metrics)
     seconds = time.perf_counter() - started
-    rows = per_class(confusion, dataset.classes) if confusion is not None else []
+    rows = per_class_scores(confusion, dataset.classes) if confusion is not None else []
     damaged = getattr(batches, "damaged", {})
     return Evaluation(
         split,

@@ -123,7 +123,7 @@ def detection(
         beside = dataclasses.replace(dataset, splits={"outside": examples})
         meter, seconds, damaged = scored(beside, "outside")
         scores = meter.scores()
-        measures = ood.measures(inside, scores)
+        measures = ood.ood_measures(inside, scores)
         found_here = (other.source, other.split, other.extent, meter.samples)
         results.append(Outside(*found_here, scores, measures, seconds, damaged))
     return inside, results

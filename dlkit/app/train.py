@@ -228,7 +228,7 @@ def _conclude(
         graphs, shapes = finished.compiled
         yield Remark(f"compiled {graphs} graphs for {shapes} shapes of batches: one each would have done")
     # measures that make no sense here, or else what of the data was not taken
-    left_out = getattr(built.dataset, "left_out", {}) or built.dataset.sources.get("left_out")
+    left_out = built.dataset.left_out or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))
     run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)

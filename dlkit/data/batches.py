@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dlkit.annotations import Count, Natural, NonNegative
 from dlkit.data.batch import Batch, ClassificationBatch
-from dlkit.data.dataset import Split, imagenet_statistics, standardised
+from dlkit.data.dataset import Split, imagenet_statistics, standardize
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.images import augmentation
 from dlkit.errors import RequestError
@@ -28,7 +28,7 @@ _MULTIPLE = 4  # progressive sizes of small images are multiples of it
 
 
 class Batches(Epochs):
-    """Batches of rows, (n, F) float32, standardised once, in float64, by the training split's mean and deviation.
+    """Batches of rows, (n, F) float32, standardize once, in float64, by the training split's mean and deviation.
 
     Training shuffles and keeps the last, partial batch; evaluation goes in order and yields views of the data, which
     must not be written to.
@@ -89,7 +89,7 @@ class Batches(Epochs):
             yield batch.map(lambda values, size=size: values.unflatten(0, (count, size)))
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        return standardised(inputs, mean, std).to(self.device)
+        return standardize(inputs, mean, std).to(self.device)
 
     def _drawn(self, number: int) -> list[Tensor]:
         """The order of epoch `number` and what else is drawn for it, each (samples,), on the CPU."""

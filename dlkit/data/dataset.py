@@ -1,4 +1,4 @@
-"""What every reader of data returns: tensors per split, the names of the classes, statistics and provenance."""
+"""A data set of images or rows: tensors per split, the names of the classes, mean and deviation, provenance."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Dataset:
 
     `mean` and `std` are those of the training split, per channel (C,) float32 or per feature (F,) float64, in the unit
     of the inputs (0..255 for photographs). `sources` says where the data came from: path, rows per split, sha256 of the
-    content; "taken" and "remarks" are lines for the user. `columns` are the features' names with their kinds, of rows.
+    content; "taken" and "remarks" are lines for the user. `columns` maps a table's features to their types.
     """
 
     name: str
@@ -51,16 +51,16 @@ class Dataset:
         return tuple(next(iter(self.splits.values())).inputs.shape[1:])
 
 
-def assemble(name: str, splits: dict[str, Split], classes: tuple[str, ...], **sources: Any) -> Dataset:
-    """A data set with the statistics of its training split, and `sources` completed by rows and sha256."""
-    training = splits.get("train") or next(iter(splits.values()))  # without one, a run's statistics take their place
-    mean, std = statistics(training.inputs)
+def make_dataset(name: str, splits: dict[str, Split], classes: tuple[str, ...], **sources: Any) -> Dataset:
+    """A data set with the mean and deviation of its training split; rows and sha256 are added to `sources`."""
+    training = splits.get("train") or next(iter(splits.values()))  # without one, those of a run replace them
+    mean, std = mean_and_deviation(training.inputs)
     rows = {split: len(examples.targets) for split, examples in splits.items()}
     provenance = {**sources, "rows": rows, "sha256": _fingerprint(splits, classes)}
     return Dataset(name, splits, classes, mean, std, provenance)
 
 
-def statistics(inputs: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_deviation(inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and population standard deviation of each channel of images, float32, or each feature of rows, float64.
 
     A constant channel or feature has the standard deviation 1, so that normalisation makes it 0.
@@ -97,7 +97,7 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(mean + rest) * unit, max(std, float(np.finfo(np.float64).tiny))
 
 
-def standardised(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def standardize(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """(x - mean) / std of rows, (N, F), in float64; only the result is rounded to float32.
 
     1700000000 + t is a multiple of 128 in float32: rounded before it is centred, t would be lost.

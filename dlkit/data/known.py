@@ -1,4 +1,4 @@
-"""What a trained model knows of its training data, by which other data is read: names, never places."""
+"""What a trained model knows of its training data, so that other data is matched to it by name, never by position."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Known:
-    """What other rows must have.
+    """What other data must have to be read for a trained model.
 
     Args:
         classes: their names, in the order of the model's outputs.

@@ -1,4 +1,4 @@
-"""The column that holds each row's class: its values, the names of the classes, and the class of every row."""
+"""The label column of a table: the names of the classes, and the class of every row."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ Name = str | int
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The label of every row of a table.
+class LabelColumn:
+    """The labels of a table's rows, as distinct values and a code for each row.
 
     Args:
         column: its name.
-        written: the distinct values as they are in the file, without spaces around them.
-        names: the name of the class that each stands for: text, or a whole number.
-        places: which of them each row has, (N,).
-        remarks: what was made of values that are spelled in several ways.
+        written: the distinct values as the file has them, without spaces around them.
+        names: the class that each of them names: text, or a whole number.
+        codes: (N,) the index of each row's value.
+        remarks: for the user, about classes that are spelled in several ways.
     """
 
     column: str
     written: list[str]
     names: Sequence[Name]
-    places: NDArray[np.int64]
+    codes: NDArray[np.int64]
     remarks: tuple[str, ...]
 
 
-def labels_of(table: Table, label: str, known: Sequence[str] | None = None) -> Labels:
+def read_label_column(table: Table, label: str, known: Sequence[str] | None = None) -> LabelColumn:
     """The label of every row.
 
     Args:
@@ -68,7 +68,7 @@ def labels_of(table: Table, label: str, known: Sequence[str] | None = None) -> L
     elif not any(test(kind) for test in (pa.types.is_integer, *_TEXT, pa.types.is_null)):
         raise RequestError(f"{table.file}: label {label!r} is {kind}; text, integers or booleans are needed")
     encoded = column.combine_chunks().dictionary_encode()
-    places = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     try:
         values = encoded.dictionary.to_pylist()
     except UnicodeDecodeError as error:
@@ -76,21 +76,21 @@ def labels_of(table: Table, label: str, known: Sequence[str] | None = None) -> L
     written = ["" if value is None else str(value).strip() for value in values]
     names: Sequence[Name] = values
     if label in table.written:
-        names = _understood(table, label, written, places)
+        names = _parsed(table, label, written, codes)
     elif any(isinstance(value, str) for value in values):
         names = written
-    empty = [place for place, value in enumerate(written) if not visible(value)]
-    table.refuse(np.isin(places, [-1, *empty]), "a missing value", label)
-    spaced = [place for place, value in enumerate(values) if isinstance(value, str) and value != written[place]]
-    remarks = (*_spaces(label, values, places, spaced), *_merged(label, names, values))
-    found = Labels(label, written, names, places, remarks)
+    empty = [index for index, value in enumerate(written) if not visible(value)]
+    table.refuse(np.isin(codes, [-1, *empty]), "a missing value", label)
+    spaced = [index for index, value in enumerate(values) if isinstance(value, str) and value != written[index]]
+    remarks = (*_spaces(label, values, codes, spaced), *_merged(label, names, values))
+    found = LabelColumn(label, written, names, codes, remarks)
     return found if known is None else _in_terms_of(known, found)
 
 
-def _in_terms_of(known: Sequence[str], labels: Labels) -> Labels:
+def _in_terms_of(known: Sequence[str], labels: LabelColumn) -> LabelColumn:
     """Booleans as 0 and 1 where a model knows these as its classes, and the reverse."""
-    ours = {_meaning(name): name for name in known}
-    told = [_meaning(value) for value in labels.written]
+    ours = {_normal_form(name): name for name in known}
+    told = [_normal_form(value) for value in labels.written]
     for same in (_TRUTH, {number: word for word, number in _TRUTH.items()}):
         if ours.keys() == set(same.values()) and same.keys() >= set(told):
             names = [ours[same[value]] for value in told]
@@ -100,31 +100,31 @@ def _in_terms_of(known: Sequence[str], labels: Labels) -> Labels:
     return labels
 
 
-def _understood(table: Table, label: str, written: list[str], places: NDArray[np.int64]) -> Sequence[Name]:
-    """What the values of a file without types stand for: whole numbers, booleans, or text as it is."""
+def _parsed(table: Table, label: str, written: list[str], codes: NDArray[np.int64]) -> Sequence[Name]:
+    """The values of a file without types: whole numbers, booleans, or text as it is."""
     from pyarrow.csv import ConvertOptions
 
     missing = {"", *ConvertOptions().null_values}
-    said = [value for value in written if value not in missing]
-    numbers = all(is_number(value) and not _PADDED.fullmatch(value) for value in said)
-    if said and not numbers and not all(value in _BOOLEAN for value in said):
-        kind = _inferred(said)
+    present = [value for value in written if value not in missing]
+    numbers = all(is_number(value) and not _PADDED.fullmatch(value) for value in present)
+    if present and not numbers and not all(value in _BOOLEAN for value in present):
+        kind = _inferred(present)
         if pa.types.is_temporal(kind):
             raise RequestError(f"{table.file}: label {label!r} is {kind}; text, integers or booleans are needed")
         return written
-    gone = [place for place, value in enumerate(written) if value in missing]
-    table.refuse(np.isin(places, gone), "a missing value", label)
+    gone = [index for index, value in enumerate(written) if value in missing]
+    table.refuse(np.isin(codes, gone), "a missing value", label)
     if not numbers:
         return [_BOOLEAN[value] for value in written]
     if not all(_INTEGER.fullmatch(value) for value in written):
         values = np.array([float(value) for value in written])
-        _whole(table, label, values[places])
+        _whole(table, label, values[codes])
         return [int(value) for value in values]
     return [int(value) for value in written]
 
 
 def _inferred(values: list[str]) -> pa.DataType:
-    """What pyarrow takes values of CSV for."""
+    """The type that pyarrow infers for values of CSV."""
     from pyarrow import csv
 
     lines = ("label", *('"' + value.replace('"', '""') + '"' for value in values))
@@ -145,56 +145,56 @@ def _whole(table: Table, label: str, values: NDArray[np.float64]) -> NDArray[np.
     return values.astype(np.int64)
 
 
-def class_names(table: Table, labels: Labels) -> tuple[str, ...]:
+def class_names(table: Table, labels: LabelColumn) -> tuple[str, ...]:
     """The names of the classes, sorted as numbers or as text. Raises DlkitError where there is only one."""
     if len(set(labels.names)) == 1:
         raise DlkitError(f"{table.file}: only one class, {labels.names[0]!r}, in the label {labels.column!r}")
     return tuple(str(name) for name in sorted(set(labels.names)))  # pyright: ignore[reportArgumentType]
 
 
-def class_places(table: Table, labels: Labels, classes: tuple[str, ...]) -> NDArray[np.int64]:
-    """The class of every row, (N,), as its place in `classes`, which are met by name.
+def class_indices(table: Table, labels: LabelColumn, classes: tuple[str, ...]) -> NDArray[np.int64]:
+    """The class of every row, (N,), as its index in `classes`, which are matched by name.
 
-    A class is met as it is written, or as what it stands for: 1.0 in one file is 1 in another, True is true.
+    A name matches as it is written, or by its value: 1.0 in one file is 1 in another, True is true.
 
     Raises:
         DlkitError: a row is of another class.
     """
-    exact = {name: place for place, name in enumerate(classes)}
+    exact = {name: index for index, name in enumerate(classes)}
     alike: dict[str, list[int]] = {}
-    for place, name in enumerate(classes):
-        alike.setdefault(_meaning(name), []).append(place)
+    for index, name in enumerate(classes):
+        alike.setdefault(_normal_form(name), []).append(index)
 
-    def place_of(written: str, name: Name) -> int:
+    def index_of(written: str, name: Name) -> int:
         for spelling in (written, str(name)):
             if spelling in exact:
                 return exact[spelling]
-        same = alike.get(_meaning(written), [])
+        same = alike.get(_normal_form(written), [])
         return same[0] if len(same) == 1 else -1
 
-    of_value = np.array([place_of(*value) for value in zip(labels.written, labels.names, strict=True)], dtype=np.int64)
-    targets = of_value[labels.places]
+    of_value = np.array([index_of(*value) for value in zip(labels.written, labels.names, strict=True)], dtype=np.int64)
+    targets = of_value[labels.codes]
     if (targets < 0).any():
         row = int((targets < 0).argmax())
         there = shortened(str(name) for name in sorted(set(labels.written)))
-        strange = quoted(labels.written[labels.places[row]])
+        strange = quoted(labels.written[labels.codes[row]])
         raise DlkitError(
             f"{table.file}: class {strange}, {table.place(row)}, is not in the training rows' data, "
             f"which has {shortened(classes)}",
-            f"the label {labels.column!r} of {table.file} has {there}; classes are met by their names",
+            f"the label {labels.column!r} of {table.file} has {there}; classes are matched by name",
         )
     return targets
 
 
-def _meaning(text: str) -> str:
-    """A name without what depends on the kind of file: "True" is "true", "1.0" is "1"."""
+def _normal_form(text: str) -> str:
+    """A name as every kind of file writes it: "True" is "true", "1.0" is "1"."""
     whole = _WHOLE.fullmatch(text)
     return whole[1] if whole else _BOOLEAN.get(text, text)
 
 
-def _spaces(label: str, values: list[object], places: NDArray[np.int64], spaced: list[int]) -> Iterable[str]:
+def _spaces(label: str, values: list[object], codes: NDArray[np.int64], spaced: list[int]) -> Iterable[str]:
     if spaced:
-        count = int(np.isin(places, spaced).sum())
+        count = int(np.isin(codes, spaced).sum())
         rows = f"{count} row{'s' if count > 1 else ''}"
         yield f"label {label!r}: spaces around a class are left out, as in {values[spaced[0]]!r} ({rows})"
 

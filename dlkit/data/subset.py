@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.errors import RequestError
 
 
@@ -43,7 +43,7 @@ def subset(dataset: Dataset, classes: tuple[str, ...] | None, per_class: int | N
         splits[name] = Split(split.inputs[rows], targets[rows])
     kept = {"classes": list(names), "per_class": per_class, "draw": draw}
     sources = {key: value for key, value in dataset.sources.items() if key not in ("name", "rows", "sha256")}
-    return assemble(dataset.name, splits, names, **sources, subset=kept)
+    return make_dataset(dataset.name, splits, names, **sources, subset=kept)
 
 
 def _some(targets: Tensor, per_class: int, draw: int) -> Tensor:

@@ -68,10 +68,10 @@ def _ours(bench: Bench, data: Dataset, epochs: int | None = None) -> Run:
     def run(seed: int) -> tuple[float, float]:
         length = [] if epochs is None else [f"train.epochs={epochs}", "data.grow_epochs=0"]
         recipe = recipes.load("cifar10-fast", [f"seed={seed}", "train.precision=bf16", *length])
-        job = assemble_training(recipe, bench.device, dataset=ArrayData(data)).training
+        training = assemble_training(recipe, bench.device, dataset=ArrayData(data)).training
         wait(bench.device)
         started = time.perf_counter()
-        (end,) = (event for event in fit(job) if isinstance(event, Finished))
+        (end,) = (event for event in fit(training) if isinstance(event, Finished))
         wait(bench.device)
         return time.perf_counter() - started - end.warm_up, end.metrics["test/accuracy"]
 

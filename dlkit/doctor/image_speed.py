@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.doctor import training
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.clock import Work, in_turns
@@ -114,4 +114,4 @@ def random_images(count: int, side: int, classes: int) -> Dataset:
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
     targets = torch.randint(classes, (count,), generator=generator)
-    return assemble("noise", {"train": Split(inputs, targets)}, tuple(str(i) for i in range(classes)))
+    return make_dataset("noise", {"train": Split(inputs, targets)}, tuple(str(i) for i in range(classes)))

@@ -59,11 +59,11 @@ def check(bench: Bench) -> Iterator[Finding]:
 
 def _finished(recipe: Recipe, bench: Bench, folder: Path, stop: bool = False) -> Checkpoint:
     """The last checkpoint of a run, which goes on from that in the folder; where it is to stop, its first."""
-    job = assemble_training(recipe, bench.device).training
-    job.evaluations, job.monitored = {}, None
+    run = assemble_training(recipe, bench.device).training
+    run.evaluations, run.monitored = {}, None
     there = checkpoint.steps_in(folder) if folder.exists() else []
     begun = checkpoint.load_checkpoint(_step(folder, there[-1])) if there else None
-    events = fit(job, _Store(folder), begun)
+    events = fit(run, _Store(folder), begun)
     saved = (event.path for event in events if isinstance(event, Checkpointed))
     last = next(saved)
     if not stop:

@@ -28,9 +28,9 @@ def stepper(bench: Bench, recipe: Recipe, data: Any, steps: int) -> Callable[[],
     """dlkit's own loop, so many steps a call."""
 
     def make() -> Work:
-        job: Training = assemble_training(recipe, bench.device, dataset=data).training
-        job.evaluations, job.monitored = {}, None
-        events = fit(job)
+        run: Training = assemble_training(recipe, bench.device, dataset=data).training
+        run.evaluations, run.monitored = {}, None
+        events = fit(run)
 
         def work() -> None:
             left = steps

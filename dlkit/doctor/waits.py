@@ -60,10 +60,10 @@ def check(bench: Bench) -> Iterator[Finding]:
         plain = [change.format_map(files) for change in changes]
         precise = [change for change in plain if change.startswith("train.precision")] or ["train.precision=fp32"]
         steps = _WARM_UP + _STEPS + 10
-        job = assemble_training(
+        run = assemble_training(
             loaded(recipe, ["train.log_every=1000", *plain, *precise], steps=steps), bench.device
         ).training
-        found = waits(job)
+        found = waits(run)
         got = ", ".join(f"{where} {count}x" for where, count in found.items()) or "none"
         yield judged(name, f"no wait in {_STEPS} steps", got, not found, waits=found)
 

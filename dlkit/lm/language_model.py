@@ -22,7 +22,7 @@ from dlkit.pretrained.huggingface import load_language_weights
 from dlkit.pretrained.open_weights import open_language_weights
 from dlkit.recipe import load as load_recipe
 from dlkit.storage.atomic_file import atomic_file
-from dlkit.tasks.text_data import task_of
+from dlkit.tasks.text_data import language_task
 from dlkit.train.precision import supported_precision
 from dlkit.train.weights import load_weights
 
@@ -97,7 +97,7 @@ def open_language_model(reference: str, device: torch.device, checkpoint_name: s
         path=weights.path,
         model=model.to(device).eval(),
         tokenizer=tokenizer,
-        task=weights.description.get("task") or task_of(weights.family, weights.outputs),
+        task=weights.description.get("task") or language_task(weights.family, weights.outputs),
         step=weights.step,
         make=dataclasses.replace(weights, tensors={}).random_model,  # which keeps no weights alive
         classes=weights.classes,

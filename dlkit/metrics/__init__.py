@@ -1,1 +1,1 @@
-"""Measures of answers: GLUE and SuperGLUE, and telling in- from out-of-distribution data."""
+"""Measures of answers: of classifiers and their calibration, of language models, of OOD detection, and GLUE."""

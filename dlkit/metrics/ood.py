@@ -48,36 +48,36 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def separation(inside: Tensor, outside: Tensor) -> dict[str, float]:
-    """How well a score, (N,) inside and (M,) outside of the distribution, tells them apart; ties count half.
+def separation(in_distribution: Tensor, ood: Tensor) -> dict[str, float]:
+    """How well a score tells (N,) in-distribution from (M,) OOD examples; ties count half.
 
-    `auroc`: the probability that an inside example scores higher than an outside one. `aupr_in` and `aupr_out`: mean
-    precision over recall, with the one or the other as what is to be found. `fpr95`: the share of outside examples that
-    are accepted where at least 95 % of the inside ones are.
+    `auroc`: the probability that an in-distribution example scores higher than an OOD one. `aupr_in` and `aupr_out`:
+    mean precision over recall, with the one or the other as what is to be found. `fpr95`: the share of OOD examples
+    that are accepted where at least 95 % of the in-distribution ones are.
 
     Raises NotFiniteError if a score is NaN, which has no rank.
     """
-    missing = int(inside.isnan().sum() + outside.isnan().sum())
+    missing = int(in_distribution.isnan().sum() + ood.isnan().sum())
     if missing:
-        raise NotFiniteError(f"{missing:,} of {len(inside) + len(outside):,} scores are NaN")
-    true, false = _counts(inside, outside)  # (T + 1,), from accepting nothing to accepting everything
-    tpr, fpr = true / len(inside), false / len(outside)
+        raise NotFiniteError(f"{missing:,} of {len(in_distribution) + len(ood):,} scores are NaN")
+    true, false = _counts(in_distribution, ood)  # (T + 1,), from accepting nothing to accepting everything
+    tpr, fpr = true / len(in_distribution), false / len(ood)
     # the area under the curve of (FPR, TPR), by trapezoids
     auroc = ((fpr[1:] - fpr[:-1]) * (tpr[1:] + tpr[:-1]) / 2).sum().item()
     return {
         "auroc": auroc,
         "aupr_in": _average_precision(true, false),
-        "aupr_out": _average_precision(*_counts(-outside, -inside)),
+        "aupr_out": _average_precision(*_counts(-ood, -in_distribution)),
         "fpr95": fpr[int((tpr >= LEVEL).nonzero()[0])].item(),
     }
 
 
-def measures(inside: Mapping[str, Tensor], outside: Mapping[str, Tensor]) -> dict[str, float]:
+def ood_measures(in_distribution: Mapping[str, Tensor], ood: Mapping[str, Tensor]) -> dict[str, float]:
     """`separation` of every score, as score/measure."""
     return {
         f"{score}/{name}": value
         for score in SCORES
-        for name, value in separation(inside[score], outside[score]).items()
+        for name, value in separation(in_distribution[score], ood[score]).items()
     }
 
 

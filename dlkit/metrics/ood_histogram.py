@@ -21,23 +21,25 @@ _COLOURS = (VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
 _BINS = 50
 
 
-def draw(inside: Mapping[str, Tensor], outside: Mapping[str, Mapping[str, Tensor]], target: Path, title: str) -> None:
+def draw_ood_histogram(
+    in_distribution: Mapping[str, Tensor], ood: Mapping[str, Mapping[str, Tensor]], target: Path, title: str
+) -> None:
     """Write an SVG with a histogram of every score: of the test data, filled, and of each other set, as a line.
 
     Args:
-        inside: score -> (N,).
-        outside: name of the set -> score -> (M,).
+        in_distribution: score -> (N,).
+        ood: name of the set -> score -> (M,).
         target: the file.
         title: of the figure.
     """
-    figure, panels = axes(3.6 * len(inside), 3.8, columns=len(inside))
-    for axis, (score, values) in zip(panels, inside.items(), strict=True):
-        everything = np.concatenate([values.numpy(), *(scores[score].numpy() for scores in outside.values())])
+    figure, panels = axes(3.6 * len(in_distribution), 3.8, columns=len(in_distribution))
+    for axis, (score, values) in zip(panels, in_distribution.items(), strict=True):
+        everything = np.concatenate([values.numpy(), *(scores[score].numpy() for scores in ood.values())])
         low, high = float(everything.min()), float(everything.max())
         bins = np.linspace(low, high if high > low else low + 1, _BINS + 1)
         weights = np.full(len(values), 1 / len(values))
         axis.hist(values.numpy(), bins, weights=weights, color=BLUE, alpha=0.35, label="test data")
-        for number, (name, scores) in enumerate(outside.items()):
+        for number, (name, scores) in enumerate(ood.items()):
             other = scores[score].numpy()
             auroc = separation(values, scores[score])["auroc"]
             label = f"AUROC {auroc:.3f}: {name[-24:]}"  # no legend has labels that begin with an underscore

@@ -16,6 +16,7 @@ _LONGEST, _LONGEST_PATH = 1 << 20, 1 << 12  # bytes of a record, and characters 
 _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
 MANIFEST = "manifest.json"  # of a checkpoint
 METRICS = "metrics.jsonl"  # of a run
+RUNS = "runs.jsonl"  # of a race
 
 
 def directory_name(step: int) -> str:
@@ -91,6 +92,15 @@ def require(reference: str) -> None:
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
 
 
+def require_no_race(path: Path) -> None:
+    """Raise RequestError if a folder holds a race of optimizers, which has a recipe too, and no run."""
+    if (path / RUNS).is_file() and not (path / "checkpoints").is_dir():
+        raise RequestError(
+            f"{path} holds a race of optimizers, not a run",
+            f"compare-optimizers --resume goes on with it; dlkit train {path / 'recipe.yaml'} trains its recipe",
+        )
+
+
 def resolve(reference: str) -> Run:
     """Find the run that a RUN argument names.
 
@@ -106,6 +116,7 @@ def resolve(reference: str) -> Run:
     require(reference)
     path = Path(reference)
     if (path / "recipe.yaml").is_file():
+        require_no_race(path)
         return Run(path)
     whole = path.resolve()
     if (whole / MANIFEST).is_file() and (whole.parent.parent / "recipe.yaml").is_file():

@@ -28,13 +28,13 @@ _WHITENING_IMAGES = 5000  # that a whitening layer is set by, as in Jordan 2024,
 
 
 def image_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
-    """The data of image-classification; a checkpoint's classes are met by name."""
+    """The data of image-classification; a checkpoint's classes are matched by name."""
     known = None if saved is None else Known(tuple(saved["classes"]))
     return ArrayData.agreeing(read_component(recipe, known), saved)
 
 
 def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
-    """The data of tabular-classification; a checkpoint's classes and columns are met by name."""
+    """The data of tabular-classification; a checkpoint's classes and columns are matched by name."""
     known = None if saved is None else _known_rows(recipe, saved)
     return ArrayData.agreeing(read_component(recipe, known), saved)
 
@@ -135,7 +135,7 @@ class ArrayData(TaskData):
 
 
 def _with_known_classes(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
-    """A data set with the statistics and class indices of a checkpoint; classes are met by name.
+    """A data set with the statistics and class indices of a checkpoint; classes are matched by name.
 
     Raises:
         DlkitError: it has examples of other classes, or inputs of another shape.

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.finite import require_finite_outputs
+from dlkit.metrics.accumulation import sum_dtype
+from dlkit.metrics.calibration import CalibrationBins
+from dlkit.metrics.classification import ConfusionCounts
 from dlkit.train import test_time_augmentation as test_time
 from dlkit.train.settings import TestViews
 
-ECE_BINS = 15
-CONFUSION_LIMIT = 1000
 TOP5_FROM = 20  # classes from which the share of targets among the five most likely says something
 
 
@@ -61,25 +62,18 @@ class Classification:
 
 
 class ClassificationMeter:
-    """Accumulates an evaluation on the device, batch by batch, without a host sync.
-
-    The expected calibration error is that of Guo et al. 2017 (arXiv:1706.04599) with 15 equal bins:
-    sum over bins of (share of samples) * |accuracy - mean confidence|.
-    """
+    """Accumulates an evaluation on the device, batch by batch, without waiting for it."""
 
     def __init__(self, task: Classification, device: torch.device) -> None:
         self.task = task
         self.classes = classes = len(task.classes)
         self.samples = 0
-        # float64 sums where the device has them, so that the order of batches hardly matters
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        self.loss = torch.zeros((), dtype=wide, device=device)
+        self.loss = torch.zeros((), dtype=sum_dtype(device), device=device)
         self.correct = torch.zeros((), dtype=torch.int64, device=device)
         self.unanswered = torch.zeros((), dtype=torch.int64, device=device)
         self.top5 = torch.zeros((), dtype=torch.int64, device=device)
-        self.bins = torch.zeros(3, ECE_BINS, dtype=wide, device=device)  # count, right, confidence
-        rows = classes if classes <= CONFUSION_LIMIT else 0
-        self.confusion = torch.zeros(rows * rows, dtype=torch.int64, device=device)
+        self.calibration = CalibrationBins(device)
+        self.confusion = ConfusionCounts(classes, device)
 
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
@@ -95,13 +89,8 @@ class ClassificationMeter:
         self.correct += right.sum()
         if self.classes >= TOP5_FROM:
             self.top5 += (logits.topk(5, dim=1).indices == targets[:, None]).sum()
-        # bin b holds the confidences in (b/15, (b+1)/15]
-        bin_of = (confidence * ECE_BINS).ceil().long().sub(1).clamp(0, ECE_BINS - 1)  # (N,)
-        for row, value in zip(self.bins, (torch.ones_like(confidence), right, confidence), strict=True):
-            row.index_add_(0, bin_of, value.to(row.dtype))
-        if len(self.confusion):
-            ones = torch.ones_like(targets)
-            self.confusion.index_add_(0, targets * self.classes + predicted, ones)
+        self.calibration.update(confidence, right)
+        self.confusion.update(targets, predicted)
 
     def judge(self, logits: Tensor, batch: Any) -> None:
         """What a kind of task counts besides: logits (N, K) and the batch that they belong to."""
@@ -113,26 +102,12 @@ class ClassificationMeter:
         """
         require_finite_outputs(int(self.unanswered), self.samples)
         n = max(self.samples, 1)
-        _, right, confidence = self.bins
         metrics = {"loss": self.loss.item() / n, "accuracy": self.correct.item() / n}
         if self.classes >= TOP5_FROM:
             metrics["top5"] = self.top5.item() / n
-        # ECE = sum_b n_b/n |right_b/n_b - confidence_b/n_b|
-        metrics["ece"] = ((right - confidence).abs().sum() / n).item()
+        metrics["ece"] = self.calibration.expected_error(n)
         return metrics
 
     def confusion_matrix(self) -> Tensor | None:
         """(K, K) counts, rows are true classes, columns predicted ones; None for over a thousand classes."""
-        return self.confusion.view(self.classes, self.classes).cpu() if len(self.confusion) else None
-
-
-def per_class(confusion: Tensor, names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Precision, recall and F1 of each class from a (K, K) confusion matrix; 0 where undefined."""
-    rows: list[dict[str, Any]] = []
-    hits, true, predicted = (part.tolist() for part in (confusion.diag(), confusion.sum(1), confusion.sum(0)))
-    for name, hit, support, guesses in zip(names, hits, true, predicted, strict=True):
-        precision, recall = hit / max(guesses, 1), hit / max(support, 1)
-        # F1 = 2 P R / (P + R) = 2 hits / (support + guesses)
-        f1 = 2 * hit / max(support + guesses, 1)
-        rows.append({"class": name, "n": support, "precision": precision, "recall": recall, "f1": f1})
-    return rows
+        return self.confusion.matrix()

@@ -7,7 +7,6 @@ Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W numbers a token
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,8 @@ from torch import Tensor, nn
 
 from dlkit.finite import require_finite_outputs
 from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
+from dlkit.metrics.accumulation import sum_dtype
+from dlkit.metrics.language import bits_per_byte, token_perplexity
 from dlkit.metrics.prediction_scores import prediction_scores
 
 Into = Callable[[Tensor, Any], Tensor]
@@ -81,8 +82,7 @@ class LanguageMeter:
 
     def __init__(self, task: CausalLM, device: torch.device) -> None:
         self.task = task
-        wide = torch.float32 if device.type == "mps" else torch.float64
-        self.nats = torch.zeros((), dtype=wide, device=device)
+        self.nats = torch.zeros((), dtype=sum_dtype(device), device=device)
         # tokens, right ones, bytes, tokens whose logits were not finite
         self.counts = torch.zeros(4, dtype=torch.int64, device=device)
         self.token_bytes = None if task.token_bytes is None else task.token_bytes.to(device)
@@ -127,10 +127,9 @@ class LanguageMeter:
         require_finite_outputs(unanswered, tokens, "tokens")
         nats = self.nats.item()
         loss = nats / max(tokens, 1)
-        metrics = {"loss": loss, "perplexity": math.exp(min(loss, 700.0)), "accuracy": right / max(tokens, 1)}
+        metrics = {"loss": loss, "perplexity": token_perplexity(loss), "accuracy": right / max(tokens, 1)}
         if bytes_:
-            # bits a byte = sum of -log2 P(token) / bytes of text
-            metrics["bits_per_byte"] = nats / math.log(2) / bytes_
+            metrics["bits_per_byte"] = bits_per_byte(nats, bytes_)
         return metrics
 
     def confusion_matrix(self) -> Tensor | None:

@@ -41,4 +41,4 @@ class ScoreMeter:
         return {name: values.mean().item() for name, values in self.scores().items()}
 
     def confusion_matrix(self) -> None:
-        """None: examples from outside belong to no class."""
+        """None: OOD examples belong to no class."""

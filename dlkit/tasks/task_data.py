@@ -131,7 +131,7 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool =
 
     Args:
         recipe: names task and data.
-        saved: the description in a checkpoint: columns and classes are met by its names, inputs scaled by its
+        saved: the description in a checkpoint: columns and classes are matched by name, inputs scaled by its
             statistics.
         whole: whether nothing is held out; see `TaskData.take_whole`.
 
@@ -146,7 +146,7 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool =
 
 
 def read_component(recipe: Recipe, known: Known | None) -> Any:
-    """What the recipe's `data` component reads; one that can meet classes and columns by name is told the `known`."""
+    """What the recipe's `data` component reads; one that can match classes and columns by name gets `known`."""
     (reader, keys), _ = components("data", recipe.values["data"])
     if known is None or "known" not in inspect.signature(reader).parameters:
         return reader(**keys)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.finite import require_finite_outputs
-from dlkit.metrics import glue
+from dlkit.metrics.classification import FROM_CONFUSION, exact_match
+from dlkit.metrics.correlation import pearson, spearman
 from dlkit.tasks.classification import Classification, ClassificationMeter
 
 Metric = Callable[[ClassificationMeter], float]
@@ -87,10 +88,10 @@ class _TextMeter(ClassificationMeter):
         matrix = self.confusion_matrix()
         if matrix is not None:
             counts = matrix.numpy()
-            found |= {name: glue.OF_CONFUSION[name](counts) for name in self.names if name in glue.OF_CONFUSION}
+            found |= {name: FROM_CONFUSION[name](counts) for name in self.names if name in FROM_CONFUSION}
         if self.questions:
             questions, right = (torch.cat(parts).cpu().numpy() for parts in (self.questions, self.right))
-            found["exact_match"] = glue.exact_match(questions, right)
+            found["exact_match"] = exact_match(questions, right)
         return found
 
 
@@ -163,8 +164,8 @@ class RegressionMeter:
         """
         require_finite_outputs(sum(int((~outputs.isfinite()).sum()) for outputs in self.outputs), self.samples)
         outputs, targets = (torch.cat(parts).cpu().double().numpy() for parts in (self.outputs, self.targets))
-        pearson, spearman = glue.pearson(outputs, targets), glue.spearman(outputs, targets)
-        return {"loss": float(np.mean((outputs - targets) ** 2)), "pearson": pearson, "spearman": spearman}
+        loss = float(np.mean((outputs - targets) ** 2))
+        return {"loss": loss, "pearson": pearson(outputs, targets), "spearman": spearman(outputs, targets)}
 
     def confusion_matrix(self) -> Tensor | None:
         return None

@@ -19,7 +19,7 @@ from dlkit.tasks.language_start import language_architecture, language_tokenizer
 from dlkit.tasks.task_data import TaskData
 
 
-def task_of(family: Family, outputs: int | None) -> str:
+def language_task(family: Family, outputs: int | None) -> str:
     """The task that a model is made for, by its family and the outputs of its head for whole sequences, if any."""
     if family == "gpt":
         return "causal-lm"

@@ -167,10 +167,11 @@ def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
     with records.open("rb") as file:
         before = file.read(max(0, min(size, records.stat().st_size)))
     # a run that goes on needs all of its records, as it says itself; an answer needs none, but no other run's
-    if len(before) == size and hashlib.sha256(before).hexdigest() != digest:
+    why = f"shorter ({len(before)} bytes)" if len(before) < size else "other"
+    if hashlib.sha256(before).hexdigest() != digest:
         run = path.parents[1] if path.parent.name == folder.name else folder.parent
         raise DlkitError(
-            f"damaged: {run / METRICS} is not as it was when the checkpoint of step {step} was taken; "
+            f"damaged: {run / METRICS} is {why} than when the checkpoint of step {step} was taken; "
             "is one of them another run's?",
             f"restore it from a copy, or train anew: dlkit train {run / 'recipe.yaml'}; "
             f"without {METRICS} the weights can be used as they are",

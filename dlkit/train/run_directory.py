@@ -15,7 +15,7 @@ from typing import Any
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import unfinished, write_text
 from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import METRICS, directory_name, require_inside, step_folders
+from dlkit.storage.run_reference import METRICS, RUNS, directory_name, require_inside, step_folders
 from dlkit.text_input import ordinary
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
@@ -214,6 +214,8 @@ def require_new_run(path: Path | None, overwrite: bool) -> None:
         *unfinished(path / RECIPE),
     }:  # empty, or killed while it was created
         return
+    if (path / RUNS).exists() and not (path / CHECKPOINTS).is_dir():
+        raise RequestError(f"{path} holds a race of optimizers", "choose another --run-dir")
     if not (path / RECIPE).exists():
         raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
     if not overwrite:

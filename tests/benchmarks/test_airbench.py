@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.data.dataset import statistics as statistics_of
+from dlkit.data.dataset import mean_and_deviation
 from dlkit.models.fast_cnn import FastCNN
 from dlkit.nn.whitening import whitening_filters
 from dlkit.processors import cores
@@ -158,7 +158,7 @@ def whole(folder: Path, seed: int) -> None:
 
     os.environ["DLKIT_DATA"] = str(folder)
     splits = cifar10().splits
-    mean, std = statistics_of(splits["train"].inputs)
+    mean, std = mean_and_deviation(splits["train"].inputs)
     images, tests = (
         (splits[name].inputs.float() - mean.view(3, 1, 1)) / std.view(3, 1, 1) for name in ("train", "test")
     )

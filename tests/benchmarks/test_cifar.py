@@ -23,8 +23,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
 from dlkit.data.batches import ImageBatches, mixed_seed
-from dlkit.data.dataset import Split
-from dlkit.data.dataset import statistics as statistics_of
+from dlkit.data.dataset import Split, mean_and_deviation
 from dlkit.models.resnet import ResNet, resnet20
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
@@ -100,7 +99,7 @@ def assert_same_crops(source: ImageBatches, split: Split, normalise: Any) -> Non
 @pytest.mark.benchmark
 def test_the_data_pipeline(capfd: pytest.CaptureFixture[str]) -> None:
     split = images(TRAINING_IMAGES)
-    mean, std = statistics_of(split.inputs)
+    mean, std = mean_and_deviation(split.inputs)
     normalise = v2.Compose(
         [v2.ToDtype(torch.float32, scale=True), v2.Normalize((mean / 255).tolist(), (std / 255).tolist())]
     )

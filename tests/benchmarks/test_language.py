@@ -147,7 +147,7 @@ def test_training_beside_transformers(tmp_path: Path) -> None:
     torch.testing.assert_close(ours(x), theirs(x).logits, atol=1e-4, rtol=1e-4)
 
     def dlkit_steps() -> None:
-        job = Training(
+        run = Training(
             model=ours,
             task=CausalLM(CrossEntropy()),
             optimizer=AdamW(parameter_groups(ours), lr=1e-4),
@@ -157,7 +157,7 @@ def test_training_beside_transformers(tmp_path: Path) -> None:
             settings=settings_of(steps),
             device=CPU,
         )
-        for _ in fit(job):
+        for _ in fit(run):
             pass
 
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-4, fused=True)
@@ -205,11 +205,11 @@ def test_bf16_beside_fp32() -> None:
         optimizer = AdamW(parameter_groups(model), lr=1e-4)
 
         def train() -> float:
-            job = Training(
+            run = Training(
                 model=model, task=CausalLM(CrossEntropy()), optimizer=optimizer, schedule=lambda step, total: 1.0,
                 batches=batches, evaluations={}, settings=settings_of(steps, precision), device=CPU,
             )  # fmt: skip
-            return [event for event in fit(job) if isinstance(event, StepDone)][-1].metrics["train/loss"]
+            return [event for event in fit(run) if isinstance(event, StepDone)][-1].metrics["train/loss"]
 
         return train
 

@@ -202,7 +202,7 @@ def twin_of(model: NanoGPT) -> Any:
     return ours
 
 
-def job(model: Any, batches: Any, steps: int) -> Any:
+def run(model: Any, batches: Any, steps: int) -> Any:
     """dlkit's training of the same kind: nanoGPT's optimizer, schedule and clipping."""
     from dlkit.losses import CrossEntropy
     from dlkit.optim.adamw import AdamW
@@ -269,7 +269,7 @@ def test_the_same_losses_step_by_step(tmp_path: Path) -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         theirs.append(loss.item())
-    events = fit(job(ours, Given(made), len(made)))
+    events = fit(run(ours, Given(made), len(made)))
     got = [event.metrics["train/loss"] for event in events if isinstance(event, StepDone) and event.metrics]
     assert theirs[-1] < theirs[0] - 0.3
     assert got == pytest.approx(theirs, abs=2e-5)
@@ -285,7 +285,7 @@ def test_steps_beside_nanogpt(tmp_path: Path) -> None:
     files = written(tokens, tmp_path)
     batches = TokenWindows(tokens.astype(np.uint16), torch.device("cpu"), 0, True, batch_size=BATCH, context=CONTEXT)
     start = NanoGPT(65)
-    training = job(twin_of(start), batches, STEPS)
+    training = run(twin_of(start), batches, STEPS)
 
     def ours() -> None:
         for _ in fit(training):

@@ -138,48 +138,48 @@ def training(tree: Path, tmp_path: Path) -> Iterator[Callable[[], Training]]:
         return started[-1]
 
     yield start
-    for job in started:
-        if job.process.poll() is None:
-            os.killpg(job.process.pid, signal.SIGKILL)
-            job.process.wait()
+    for trained in started:
+        if trained.process.poll() is None:
+            os.killpg(trained.process.pid, signal.SIGKILL)
+            trained.process.wait()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_of_the_whole_group(number: signal.Signals, training: Callable[[], Training]) -> None:
-    job = training()
-    job.workers()
-    os.killpg(job.process.pid, number)
-    lines = job.ends(128 + number)
+    trained = training()
+    trained.workers()
+    os.killpg(trained.process.pid, number)
+    lines = trained.ends(128 + number)
     assert lines[-1].startswith("stopped at step") and lines[-1].endswith("--resume")
-    assert (job.run / "checkpoints" / "last" / "manifest.json").exists()
+    assert (trained.run / "checkpoints" / "last" / "manifest.json").exists()
 
 
 @pytest.mark.slow
 def test_a_worker_that_is_killed(training: Callable[[], Training]) -> None:
-    job = training()
-    while job.process.poll() is None:  # one that has done its work already may be killed without a word
-        for worker in job.workers()[:1]:
+    trained = training()
+    while trained.process.poll() is None:  # one that has done its work already may be killed without a word
+        for worker in trained.workers()[:1]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
         time.sleep(0.3)
-    error, hint = job.ends(1)[-2:]
+    error, hint = trained.ends(1)[-2:]
     assert error.startswith("error: a process that decodes images died: ") and "--resume" in hint
 
 
 @pytest.mark.slow
 def test_two_interrupts_leave_no_worker(training: Callable[[], Training]) -> None:
-    job = training()
-    job.workers()
+    trained = training()
+    trained.workers()
     for _ in range(2):
-        os.kill(job.process.pid, signal.SIGINT)
+        os.kill(trained.process.pid, signal.SIGINT)
         time.sleep(0.01)
-    job.ends(130)
+    trained.ends(130)
 
 
 @pytest.mark.slow
 def test_a_folder_that_vanishes(tree: Path, training: Callable[[], Training]) -> None:
-    job = training()
+    trained = training()
     tree.rename(tree.parent / "elsewhere")
-    error, hint = job.ends(1)[-2:]
+    error, hint = trained.ends(1)[-2:]
     assert "images cannot be decoded, the first" in error and hint == "hint: is the data whole?"

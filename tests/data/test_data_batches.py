@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dlkit.data import batches as module
 from dlkit.data.batch import Batch
 from dlkit.data.batches import Batches, ImageBatches
-from dlkit.data.dataset import Split, assemble, statistics
+from dlkit.data.dataset import Split, make_dataset, mean_and_deviation
 from dlkit.data.epochs import mixed_seed
 from dlkit.errors import RequestError
 
@@ -32,11 +32,11 @@ def row_split(count: int = 100) -> Split:
 
 
 def image_batches(split: Split, *, seed: int = 0, training: bool = True, last: bool = False, **keys: Any):
-    return ImageBatches(split, *statistics(split.inputs), CPU, seed, training, last, **keys)
+    return ImageBatches(split, *mean_and_deviation(split.inputs), CPU, seed, training, last, **keys)
 
 
 def row_batches(split: Split, *, seed: int = 0, training: bool = True, **keys: Any) -> Batches:
-    return Batches(split, *statistics(split.inputs), CPU, seed, training, **keys)
+    return Batches(split, *mean_and_deviation(split.inputs), CPU, seed, training, **keys)
 
 
 def bytes_of(batches: Batches, epoch: int, start: int = 0) -> list[tuple[bytes, bytes]]:
@@ -121,7 +121,7 @@ def test_rows_are_normalised_and_constant_features_are_zero() -> None:
 def test_statistics_of_a_constant_channel() -> None:
     images = image_split().inputs
     images[:, 1] = 77
-    mean, std = statistics(images)
+    mean, std = mean_and_deviation(images)
     assert mean[1] == 77
     assert std[1] == 1
     assert std[0].item() == pytest.approx(images[:, 0].double().std(correction=0).item())
@@ -129,9 +129,9 @@ def test_statistics_of_a_constant_channel() -> None:
 
 def test_statistics_go_through_every_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     images = image_split().inputs
-    whole = statistics(images)
+    whole = mean_and_deviation(images)
     monkeypatch.setattr("dlkit.data.dataset._CHUNK", 7)
-    for ours, theirs in zip(statistics(images), whole, strict=True):
+    for ours, theirs in zip(mean_and_deviation(images), whole, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -140,7 +140,7 @@ def test_statistics_go_through_every_chunk(monkeypatch: pytest.MonkeyPatch) -> N
 def test_augmented_images_are_as_a_loop_over_pixels_makes_them(last: bool, channels: int) -> None:
     split = image_split(40, (channels, 9, 11))
     batches = image_batches(split, last=last, batch_size=16, seed=5, **ALL)
-    mean, std = (values[:, None, None] for values in statistics(split.inputs))
+    mean, std = (values[:, None, None] for values in mean_and_deviation(split.inputs))
     generator = torch.Generator().manual_seed(mixed_seed(5, 2))
     torch.randperm(40, generator=generator)
     mirrored, down, right, row, column = (values.tolist() for values in batches._draw(generator, torch.arange(40), 2))
@@ -187,7 +187,7 @@ def test_a_fingerprint_tells_content_apart() -> None:
     split = image_split(10)
     changed = Split(split.inputs.clone(), split.targets)
     changed.inputs[4, 0, 0, 0] ^= 1
-    hashes = {assemble("x", {"train": s}, ("a", "b")).sources["sha256"] for s in (split, changed, image_split(10))}
+    hashes = {make_dataset("x", {"train": s}, ("a", "b")).sources["sha256"] for s in (split, changed, image_split(10))}
     assert len(hashes) == 2
 
 
@@ -244,7 +244,7 @@ class _Kernels(TorchDispatchMode):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_cuda_sees_the_same_batches_without_waiting() -> None:
     split = image_split()
-    statistics_ = statistics(split.inputs)
+    statistics_ = mean_and_deviation(split.inputs)
     device = torch.device("cuda")
     there = ImageBatches(split, *statistics_, device, 0, True, True, batch_size=16, **ALL)
     torch.cuda.set_sync_debug_mode("error")

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from dlkit.data.batch import Batch
 from dlkit.data.batches import Batches
-from dlkit.data.dataset import Split, standardised, statistics
+from dlkit.data.dataset import Split, mean_and_deviation, standardize
 from dlkit.data.known import Known
 from dlkit.data.tables import rows as tables
 from dlkit.data.text.labelled import texts
@@ -218,7 +218,7 @@ def columns_of_all_sizes(count: int = 400) -> Any:
 def test_rows_are_standardised_as_by_scikit_learn() -> None:
     rows, other = columns_of_all_sizes(), columns_of_all_sizes(80)[::-1].copy()
     scaler: Any = StandardScaler().fit(rows)
-    mean, std = statistics(torch.from_numpy(rows))
+    mean, std = mean_and_deviation(torch.from_numpy(rows))
     np.testing.assert_allclose(mean, scaler.mean_, rtol=1e-13)
     np.testing.assert_allclose(std, scaler.scale_, rtol=1e-8)
     for values in (rows, other):
@@ -237,7 +237,9 @@ def test_numbers_of_any_size_are_standardised(scale: float) -> None:
     x = torch.from_numpy(np.random.default_rng(1).normal(size=(50, 1)).clip(-3, 3))
     expected: Any = StandardScaler().fit_transform(x.numpy())
     rows = torch.cat((x * scale, x * scale - 8 * scale), 1)
-    np.testing.assert_allclose(standardised(rows, *statistics(rows)), np.repeat(expected, 2, 1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        standardize(rows, *mean_and_deviation(rows)), np.repeat(expected, 2, 1), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_whole_numbers_that_float64_merges_are_refused(tmp_path: Path) -> None:
@@ -246,7 +248,7 @@ def test_whole_numbers_that_float64_merges_are_refused(tmp_path: Path) -> None:
         read(pandas.DataFrame({"a": ids, "y": [0, 1, 0]}), "csv", tmp_path)
     nanoseconds = [1_700_000_000_000_000_000 + 10**9 * i for i in range(3)]
     data = read(pandas.DataFrame({"a": nanoseconds, "y": [0, 1, 0]}), "parquet", tmp_path)
-    x = standardised(data.splits["train"].inputs, data.mean, data.std)
+    x = standardize(data.splits["train"].inputs, data.mean, data.std)
     np.testing.assert_allclose(x[:, 0], [-(1.5**0.5), 0, 1.5**0.5], atol=1e-6)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from dlkit.data.batch import Batch, ClassificationBatch
 from dlkit.data.batches import ImageBatches
-from dlkit.data.dataset import Split, imagenet_statistics, statistics
+from dlkit.data.dataset import Split, imagenet_statistics, mean_and_deviation
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy, cross_entropy_reference
 from dlkit.tasks.classification import Classification
@@ -53,7 +53,7 @@ def test_a_fresh_object_resumes_byte_for_byte(keys: dict[str, Any]) -> None:
 
 def test_evaluation_never_mixes() -> None:
     split = flat_images()
-    source = ImageBatches(split, *statistics(split.inputs), CPU, 0, False, mixup=1.0, cutmix=1.0)
+    source = ImageBatches(split, *mean_and_deviation(split.inputs), CPU, 0, False, mixup=1.0, cutmix=1.0)
     assert all(batch.mixed_targets is None for batch in source.epoch(0))
 
 
@@ -89,7 +89,8 @@ def test_the_loss_of_mixed_labels_is_that_of_blended_ones() -> None:
 
 def test_imagenets_statistics() -> None:
     split = Split(torch.full((4, 3, 2, 2), 255, dtype=torch.uint8), torch.arange(4))
-    (batch,) = ImageBatches(split, *statistics(split.inputs), CPU, 0, False, statistics="imagenet").epoch(0)
+    source = ImageBatches(split, *mean_and_deviation(split.inputs), CPU, 0, False, statistics="imagenet")
+    (batch,) = source.epoch(0)
     images = batch.inputs
     torch.testing.assert_close(
         images[0, :, 0, 0], (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.data.batch import Batch
 from dlkit.data.batches import Batches, ImageBatches
-from dlkit.data.dataset import Split, statistics
+from dlkit.data.dataset import Split, mean_and_deviation
 from dlkit.data.epochs import Epochs
 from dlkit.data.text.windows import TokenWindows
 
@@ -25,11 +25,11 @@ TOKENS = np.arange(2_000, dtype=np.uint16)
 
 
 def images(seed: int, split: Split = IMAGES, last: bool = False, **keys: Any) -> ImageBatches:
-    return ImageBatches(split, *statistics(split.inputs), CPU, seed, True, last, batch_size=10, **keys)
+    return ImageBatches(split, *mean_and_deviation(split.inputs), CPU, seed, True, last, batch_size=10, **keys)
 
 
 KINDS: dict[str, Callable[[int], Epochs]] = {
-    "rows": lambda seed: Batches(ROWS, *statistics(ROWS.inputs), CPU, seed, True, batch_size=10),
+    "rows": lambda seed: Batches(ROWS, *mean_and_deviation(ROWS.inputs), CPU, seed, True, batch_size=10),
     "plain": images,
     "augmented": lambda seed: images(seed, flip=True, shift=2, cutout=3),
     "alternating": lambda seed: images(seed, flip="alternating", shift=1, border="mirror"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.images.digits import digits
 from dlkit.data.subset import subset
 from dlkit.errors import RequestError
@@ -16,7 +16,7 @@ def whole() -> Dataset:
     targets = torch.arange(40) % 4
     inputs = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1)
     splits = {"train": Split(inputs, targets), "test": Split(inputs[:8], targets[:8])}
-    return assemble("rows", splits, ("a", "b", "c", "d"), path="nowhere")
+    return make_dataset("rows", splits, ("a", "b", "c", "d"), path="nowhere")
 
 
 def test_nothing_asked_for_is_the_data_itself() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from dlkit.catalog import MODELS, OPTIMIZERS, TASKS, resolve
 from dlkit.data.batch import MaskedBatch
-from dlkit.data.dataset import Split, assemble
+from dlkit.data.dataset import Split, make_dataset
 from dlkit.doctor import cifar10, clock, examine, families, launches, loaders, waits
 from dlkit.doctor.bench import CPU, Bench
 from dlkit.doctor.clock import Times, in_turns
@@ -136,7 +136,7 @@ def test_whole_runs_are_compared(bench: Bench) -> None:
         )
         for name, count in {"train": 32, "test": 16}.items()
     }
-    found = cifar10.compared(bench, assemble("cifar10", splits, tuple("0123456789")), runs=1)
+    found = cifar10.compared(bench, make_dataset("cifar10", splits, tuple("0123456789")), runs=1)
     assert found.numbers["n"] == 1
     assert all(len(runs) == 1 and all(0 <= right < 0.8 for _, right in runs) for runs in found.numbers["runs"].values())
     assert next(cifar10.measure(bench)).verdict == "skipped"

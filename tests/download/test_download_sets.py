@@ -16,7 +16,7 @@ from PIL import Image
 from pyarrow import parquet
 
 from dlkit.data import store
-from dlkit.data.dataset import statistics
+from dlkit.data.dataset import mean_and_deviation
 from dlkit.data.images.cifar import cifar10, cifar100
 from dlkit.data.images.imagenet import imagenet1k, imagenet22k
 from dlkit.data.registry import GROUPS, SETS, DataSet, named, size_text
@@ -88,7 +88,7 @@ def test_images_are_those_that_were_served(hub: Any, obtain: Any, name: str) -> 
             data = cifar10() if name == "cifar10" else cifar100(labels=labels.partition("_")[0])  # type: ignore[arg-type]
             assert np.array_equal(data.splits[split].inputs.permute(0, 2, 3, 1).numpy(), expected)
             assert data.splits[split].targets.tolist() == [row[labels] for row in rows]
-            mean, std = statistics(data.splits["train"].inputs)
+            mean, std = mean_and_deviation(data.splits["train"].inputs)
             torch.testing.assert_close(data.mean, mean)
             torch.testing.assert_close(data.std, std)
             assert data.sources["sha256"] == outcome.manifest.sha256

@@ -1,4 +1,4 @@
-"""Scores against their definitions, measures against scikit-learn."""
+"""Scores against their definitions, ood_measures against scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.stats import entropy
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from dlkit.data.batch import ClassificationBatch
-from dlkit.metrics.ood import SCORES, energy, max_logit, max_softmax, measures, negative_entropy, separation
+from dlkit.metrics.ood import SCORES, energy, max_logit, max_softmax, negative_entropy, ood_measures, separation
 from dlkit.tasks.ood_scores import ScoreMeter
 
 
@@ -38,15 +38,15 @@ def test_scores_of_extreme_answers_are_finite() -> None:
 
 @pytest.mark.parametrize("digits", [None, 1, 0])
 @pytest.mark.parametrize(
-    ("inside", "outside", "apart"), [(300, 200, 1.0), (50, 700, 0.0), (20, 20, 9.0), (30, 4, -2.0)]
+    ("in_distribution", "ood", "apart"), [(300, 200, 1.0), (50, 700, 0.0), (20, 20, 9.0), (30, 4, -2.0)]
 )
-def test_measures_are_scikit_learns(inside: int, outside: int, apart: float, digits: int | None) -> None:
-    generator = torch.Generator().manual_seed(inside)
-    a = torch.randn(inside, generator=generator).double() + apart
-    b = torch.randn(outside, generator=generator).double()
+def test_measures_are_scikit_learns(in_distribution: int, ood: int, apart: float, digits: int | None) -> None:
+    generator = torch.Generator().manual_seed(in_distribution)
+    a = torch.randn(in_distribution, generator=generator).double() + apart
+    b = torch.randn(ood, generator=generator).double()
     if digits is not None:  # ties
         a, b = a.mul(10**digits).round(), b.mul(10**digits).round()
-    labels = np.r_[np.ones(inside), np.zeros(outside)]
+    labels = np.r_[np.ones(in_distribution), np.zeros(ood)]
     values = np.r_[a.numpy(), b.numpy()]
     found = separation(a, b)
     assert found["auroc"] == pytest.approx(roc_auc_score(labels, values), abs=1e-12)
@@ -79,7 +79,7 @@ def test_the_meter_collects_over_batches() -> None:
     assert meter.samples == 10
     for name, values in meter.scores().items():
         torch.testing.assert_close(values, SCORES[name](whole), rtol=1e-5, atol=1e-6)
-    found = measures(meter.scores(), meter.scores())
+    found = ood_measures(meter.scores(), meter.scores())
     assert found["energy/auroc"] == 0.5
     assert len(found) == 16
 
@@ -90,16 +90,16 @@ def test_pytorch_ood_agrees() -> None:
     from pytorch_ood.metrics import OODMetrics
 
     torch.manual_seed(0)
-    inside, outside = torch.randn(400, 5) * 3, torch.randn(300, 5) * 2
+    in_distribution, ood = torch.randn(400, 5) * 3, torch.randn(300, 5) * 2
     for detector, name in ((MaxSoftmax, "msp"), (MaxLogit, "max_logit"), (EnergyBased, "energy")):
         metrics = OODMetrics()
-        for logits, label in ((inside, 0), (outside, -1)):
+        for logits, label in ((in_distribution, 0), (ood, -1)):
             theirs = detector(lambda x: x).predict(logits)
             torch.testing.assert_close(-theirs.double(), SCORES[name](logits.double()), rtol=1e-4, atol=1e-4)
             metrics.update(theirs, torch.full((len(logits),), label))
         expected = metrics.compute()
-        found = separation(SCORES[name](inside), SCORES[name](outside))
+        found = separation(SCORES[name](in_distribution), SCORES[name](ood))
         assert found["auroc"] == pytest.approx(float(expected["AUROC"]), abs=1e-3)
-        # there the outside examples are what is to be found
-        turned = separation(-SCORES[name](outside), -SCORES[name](inside))
+        # there the OOD examples are what is to be found
+        turned = separation(-SCORES[name](ood), -SCORES[name](in_distribution))
         assert turned["fpr95"] == pytest.approx(float(expected["FPR95TPR"]), abs=1e-2)

@@ -211,7 +211,7 @@ def test_gradients_come_as_their_parameters_lie(contest: ContestOf) -> None:
     batches_seen = [value for name, value in stack.buffers.items() if name.endswith("num_batches_tracked")]
     assert not any(int(value.sum()) for value in batches_seen)  # looking at a gradient has left no trace
     batch = stack.of_runs(batch, stack.seeds)
-    stack._losses(stack.parameters, stack.buffers, stack.seeds, batch).sum().backward()
+    stack._losses(stack.parameters, stack.buffers, stack.seeds, *batch).sum().backward()
     transposed = 0
     for parameter in stack.parameters.values():
         assert parameter.grad is not None

@@ -48,7 +48,7 @@ def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
         original(self)
 
     monkeypatch.setattr(stacks.StackedRuns, "_lay_out", lay_out)
-    monkeypatch.setattr(stacks, "ByGroup", BatchedOptimizer)
+    monkeypatch.setattr(stacks, "GroupwiseOptimizer", BatchedOptimizer)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from dlkit.data.batch import ClassificationBatch
 from dlkit.losses import CrossEntropy
-from dlkit.tasks.classification import Classification, ClassificationMeter, per_class
+from dlkit.metrics.classification import per_class_scores
+from dlkit.tasks.classification import Classification, ClassificationMeter
 from dlkit.train.evaluate import evaluate_model
 
 
@@ -85,7 +86,7 @@ def test_confusion_matrix_and_classes_against_scikit_learn() -> None:
     assert matrix is not None
     predicted = logits.argmax(1)
     np.testing.assert_array_equal(matrix.numpy(), sk.confusion_matrix(targets, predicted, labels=range(4)))
-    rows = per_class(matrix, ("a", "b", "c", "d"))
+    rows = per_class_scores(matrix, ("a", "b", "c", "d"))
     reference = sk.precision_recall_fscore_support(targets, predicted, labels=range(4), zero_division=0.0)
     for index, row in enumerate(rows):
         expected = [float(column[index]) for column in reference]

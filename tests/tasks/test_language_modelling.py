@@ -21,7 +21,6 @@ from dlkit.lm.generation import Sampling, TextStream, fetched, generate
 from dlkit.lm.side_by_side import SideBySide
 from dlkit.lm.static_decoding import StaticDecoder
 from dlkit.losses import CrossEntropy, SquaredError
-from dlkit.metrics import glue
 from dlkit.models.gpt import GPT
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
@@ -81,43 +80,6 @@ def test_losses_are_torchs() -> None:
     loss, _ = MaskedLM(CrossEntropy()).forward(model, MaskedBatch(token_ids, targets, positions))
     torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets))
     assert model.calls == [((token_ids,), {"at": positions})]
-
-
-confusions = st.integers(2, 4).flatmap(
-    lambda k: st.lists(st.tuples(st.integers(0, k - 1), st.integers(0, k - 1)), min_size=1, max_size=60).map(
-        lambda pairs: (k, pairs)
-    )
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(confusions)
-def test_scores_of_confusions_are_scikit_learns(drawn: tuple[int, list[tuple[int, int]]]) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
-    k, pairs = drawn
-    true, predicted = map(np.array, zip(*pairs, strict=True))
-    matrix = metrics.confusion_matrix(true, predicted, labels=range(k))
-    if len({*true, *predicted}) == 1:
-        return  # scikit-learn warns and says 0 or 1
-    assert glue.matthews(matrix) == pytest.approx(metrics.matthews_corrcoef(true, predicted), abs=1e-12)
-    expected = metrics.f1_score(true, predicted, labels=range(k), average="macro", zero_division=0)
-    assert glue.macro_f1(matrix) == pytest.approx(expected, abs=1e-12)
-    expected = metrics.f1_score(true, predicted, labels=[k - 1], average="macro", zero_division=0)
-    assert glue.f1(matrix) == pytest.approx(expected, abs=1e-12)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2, max_size=40))
-def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
-    from scipy import stats
-
-    x, y = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))
-    if len(set(x)) == 1 or len(set(y)) == 1:
-        assert math.isnan(glue.pearson(x, y))
-        assert math.isnan(glue.spearman(x, y))
-        return
-    assert glue.pearson(x, y) == pytest.approx(stats.pearsonr(x, y).statistic, abs=1e-9)
-    assert glue.spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-9)
 
 
 def batch_of(targets: Tensor, counts: Tensor | None = None, **judged: Tensor) -> TextBatch:

@@ -14,8 +14,8 @@ import torch
 from torch._dynamo.testing import CompileCounter
 from torch._dynamo.utils import counters
 
-from dlkit import recipe
-from dlkit.assemble import assemble_training, schedules
+from dlkit import recipe, schedules
+from dlkit.assemble import assemble_training
 from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
 from dlkit.losses import CrossEntropy
@@ -45,18 +45,18 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> CompileCounter:
     return counter
 
 
-def compilations(job: Training, backend: CompileCounter) -> tuple[list[int], list[int]]:
+def compilations(run: Training, backend: CompileCounter) -> tuple[list[int], list[int]]:
     """How often the model had been compiled by the end of each step; the samples of each step."""
     counts: list[int] = []
     samples: list[int] = []
     evaluations = 0
-    for event in fit(job):
+    for event in fit(run):
         if isinstance(event, StepDone):
             counts.append(int(backend.frame_count))
             samples.append(event.samples)
         evaluations += isinstance(event, Evaluated)
     assert not counters["graph_break"]
-    assert evaluations >= (1 if job.evaluations else 0)
+    assert evaluations >= (1 if run.evaluations else 0)
     return counts, samples
 
 
@@ -70,9 +70,9 @@ def compilations(job: Training, backend: CompileCounter) -> tuple[list[int], lis
     ],
 )
 def test_a_model_is_compiled_once(overrides: list[str], backend: CompileCounter) -> None:
-    job = assemble_training(recipe.load("digits-resnet20", [*DIGITS, *overrides]), CPU).training
-    counts, samples = compilations(job, backend)
-    assert counts == [1] * 3 * job.steps_per_epoch
+    run = assemble_training(recipe.load("digits-resnet20", [*DIGITS, *overrides]), CPU).training
+    counts, samples = compilations(run, backend)
+    assert counts == [1] * 3 * run.steps_per_epoch
     assert len(set(samples)) == 2  # each epoch ends with a smaller batch
     assert backend.op_count > 8
 
@@ -88,14 +88,14 @@ def test_the_loss_and_what_is_right_are_compiled_too(more: str, monkeypatch: pyt
 
     monkeypatch.setattr("torch.compile", functools.partial(torch.compile, backend=note, fullgraph=True))
     monkeypatch.setattr("dlkit.train.autotune.can_compile", lambda device: True)
-    job = assemble_training(
+    run = assemble_training(
         recipe.load("digits-resnet20", [*DIGITS, RESNET, more, "train.precision=bf16"]), CPU
     ).training
-    batch = next(iter(job.batches.epoch(0)))
+    batch = next(iter(run.batches.epoch(0)))
     torch.manual_seed(0)
-    loss, right = job.compiled(batch)
+    loss, right = run.compiled(batch)
     torch.manual_seed(0)
-    plain, plain_right = job.forward(batch)
+    plain, plain_right = run.forward(batch)
     torch.testing.assert_close((loss, right), (plain, plain_right))
     loss.backward()
     assert any("cross_entropy" in target for target in called)
@@ -110,7 +110,7 @@ def test_growing_images_are_compiled_once_a_size(backend: CompileCounter) -> Non
         images, torch.zeros(3), torch.ones(3), CPU, 0, True, batch_size=4, start_size=8, grow_epochs=sizes - 1
     )
     model = ResNet((3, 48, 48), 2, depths=(1,), widths=(2,))
-    job = Training(
+    run = Training(
         model=model,
         task=Classification(CrossEntropy(), ("a", "b")),
         optimizer=Momentum(model.parameters(), lr=0.01),
@@ -120,14 +120,14 @@ def test_growing_images_are_compiled_once_a_size(backend: CompileCounter) -> Non
         settings=TrainSettings(epochs=sizes + 2, precision="fp32", compile="on", channels_last="off"),
         device=CPU,
     )
-    counts, _ = compilations(job, backend)
+    counts, _ = compilations(run, backend)
     assert counts == [*range(1, sizes + 1), sizes, sizes]
 
 
 def test_graphs_are_counted_beside_the_shapes_they_are_for(backend: CompileCounter) -> None:
-    job = assemble_training(recipe.load("digits-mlp", DIGITS), CPU).training
-    assert [event.compiled for event in fit(job) if isinstance(event, Finished)] == [(1, 1)]
-    forward, steps = job.task.forward, iter(range(99))
+    run = assemble_training(recipe.load("digits-mlp", DIGITS), CPU).training
+    assert [event.compiled for event in fit(run) if isinstance(event, Finished)] == [(1, 1)]
+    forward, steps = run.task.forward, iter(range(99))
 
     def unsteady(model: torch.nn.Module, batch: Any) -> Any:
         """What depends on a number of Python's is compiled for each of its values, here once an epoch at least."""
@@ -135,9 +135,9 @@ def test_graphs_are_counted_beside_the_shapes_they_are_for(backend: CompileCount
         return loss * (1 + number), right
 
     number, before = 0.0, backend.frame_count
-    job.task.forward = unsteady  # type: ignore[method-assign]
-    del job.compiled
-    for event in fit(job):
+    run.task.forward = unsteady  # type: ignore[method-assign]
+    del run.compiled
+    for event in fit(run):
         if isinstance(event, StepDone):
             number = float(next(steps) // 12)  # once an epoch
         if isinstance(event, Finished):
@@ -145,7 +145,7 @@ def test_graphs_are_counted_beside_the_shapes_they_are_for(backend: CompileCount
             assert event.compiled[0] > 2
     assert not [
         event
-        for event in fit(dataclasses.replace(job, settings=dataclasses.replace(job.settings, compile="off")))
+        for event in fit(dataclasses.replace(run, settings=dataclasses.replace(run.settings, compile="off")))
         if isinstance(event, Finished) and event.compiled
     ]
 
@@ -154,10 +154,10 @@ def test_graphs_are_counted_beside_the_shapes_they_are_for(backend: CompileCount
 def test_later_epochs_compile_nothing() -> None:
     torch.compiler.reset()
     counters.clear()
-    job = assemble_training(recipe.load("digits-resnet20", [*DIGITS, RESNET, "train.ema=0.9"]), CPU).training
+    run = assemble_training(recipe.load("digits-resnet20", [*DIGITS, RESNET, "train.ema=0.9"]), CPU).training
     # an error, should anything be compiled a second time
     with torch._dynamo.config.patch(error_on_recompile=True):
-        steps = sum(isinstance(event, StepDone) for event in fit(job))
-    assert steps == 3 * job.steps_per_epoch
+        steps = sum(isinstance(event, StepDone) for event in fit(run))
+    assert steps == 3 * run.steps_per_epoch
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]

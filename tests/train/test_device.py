@@ -195,9 +195,9 @@ def trained(device: str, changes: list[str], resume: Checkpoint | None = None) -
     few = ["model={name: cnn, dropout: 0.2}", "train.epochs=null", "train.steps=6", "train.checkpoint_every=3 steps"]
     fixed = ["train.precision=fp32", "train.compile=off", "train.cuda_graph=off", "train.eval_every=never"]
     loaded = recipe.load("digits-resnet20", [*few, *fixed, *changes])
-    job = assemble_training(loaded, pick_device(device)).training
+    training = assemble_training(loaded, pick_device(device)).training
     kept = Kept()
-    for _ in fit(job, kept, resume):
+    for _ in fit(training, kept, resume):
         pass
     return kept.saved
 

@@ -117,8 +117,8 @@ def test_the_last_good_checkpoint_stays(tmp_path: Path, every: int) -> None:
         pytest.raises(DivergedError, match=f"checkpoint of step {6 // every * every} is"),
     ):
         directory.open_metrics()
-        job = training(network(), Steps(bad=(6,)), checkpoint_every=f"{every} steps", log_every=100)
-        for event in fit(job, directory):
+        run = training(network(), Steps(bad=(6,)), checkpoint_every=f"{every} steps", log_every=100)
+        for event in fit(run, directory):
             directory.record(event)
     kept = checkpoint.load_checkpoint(tmp_path / "checkpoints" / "last")
     assert kept.step == 6 // every * every
@@ -131,15 +131,15 @@ def test_the_last_good_checkpoint_stays(tmp_path: Path, every: int) -> None:
 def test_weights_with_which_nothing_is_finite_are_no_checkpoint() -> None:
     """After a step of 1e30 the weights are finite yet, and no answer is."""
     store = Memory()
-    job = training(network(), Steps(), lr=1e30, checkpoint_every="1 steps", log_every=100)
+    run = training(network(), Steps(), lr=1e30, checkpoint_every="1 steps", log_every=100)
     with pytest.raises(DivergedError, match="after step 1, the loss is not finite"):
-        list(fit(job, store))
+        list(fit(run, store))
     assert not store.saved
-    job = training(network(), Steps(), lr=1e30, epochs=None, steps=1, evaluations={"val": Steps()})
+    run = training(network(), Steps(), lr=1e30, epochs=None, steps=1, evaluations={"val": Steps()})
     with pytest.raises(
         DivergedError, match="evaluating val after step 1: the model's output is NaN or infinite for 32"
     ):
-        list(fit(job, Memory()))
+        list(fit(run, Memory()))
 
 
 def test_a_step_that_is_not_finite_is_left_out() -> None:
@@ -176,13 +176,13 @@ def test_a_run_of_which_every_step_is_left_out_fails() -> None:
 
 
 def test_resuming_a_run_that_left_steps_out_is_exact() -> None:
-    def job() -> Training:
+    def run() -> Training:
         return training(network(), Steps(bad=(2, 5)), on_nan="skip", checkpoint_every="1 steps", ema=0.9, log_every=3)
 
-    whole, store = job(), Memory()
+    whole, store = run(), Memory()
     events = list(fit(whole, store))
     for saved in store.saved:
-        resumed, again = job(), Memory()
+        resumed, again = run(), Memory()
         rest = list(fit(resumed, again, saved))
         assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), resumed.model.parameters(), strict=True))
         steps = [event for event in events if isinstance(event, StepDone) and event.step > saved.step]

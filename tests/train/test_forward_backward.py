@@ -101,26 +101,26 @@ def ended(
     """The weights and generators at the end of a run, its metrics, its loop; with `stop`, of one resumed there."""
 
     def begun(resume: Checkpoint | None = None) -> tuple[Any, Any]:
-        job = assemble_training(
+        run = assemble_training(
             recipe.load("digits-resnet20", [*DIGITS, *overrides, "data.batch_size=256"]), device
         ).training
-        made = loop._Loop(job, None, resume)
+        made = loop._Loop(run, None, resume)
         made.passes = ForwardBackward(
-            job.forward,
-            job.compiled,
-            job.batches.batch_size,
+            run.forward,
+            run.compiled,
+            run.batches.batch_size,
             made.parameters,
             made.scaler,
-            accumulate=job.settings.accumulate,
+            accumulate=run.settings.accumulate,
             captures=captures,
         )
         captures_too = captures and made.scaler is None
         made.updates = OptimizerStep(
-            job.optimizer, made.parameters, made.passes, job.settings.clip_norm, captures=captures_too
+            run.optimizer, made.parameters, made.passes, run.settings.clip_norm, captures=captures_too
         )
-        return job, made
+        return run, made
 
-    job, made = begun()
+    run, made = begun()
     if stop is not None:
         for event in made.run():
             if event.step == stop:
@@ -128,11 +128,11 @@ def ended(
         saved = made.state.capture({})
         held = {name: {key: t.clone() for key, t in tensors.items()} for name, tensors in saved.tensors.items()}
         torch.manual_seed(99)
-        job, made = begun(Checkpoint(saved.step, held, saved.state))
+        run, made = begun(Checkpoint(saved.step, held, saved.state))
     *_, last = made.run()
     assert isinstance(last, Finished)
     generators = {"cpu": torch.get_rng_state()} | ({"cuda": torch.cuda.get_rng_state()} if device is CUDA else {})
-    return {**job.model.state_dict(), **generators}, last.metrics, made
+    return {**run.model.state_dict(), **generators}, last.metrics, made
 
 
 def assert_same(ours: Any, theirs: Any, exact: bool = True, coarse: bool = False) -> None:

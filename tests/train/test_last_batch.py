@@ -60,12 +60,12 @@ def training(samples: int, size: int, shape: tuple[int, ...], norm: nn.Module) -
 def test_a_last_batch_without_a_variance_is_refused(
     samples: int, size: int, shape: tuple[int, ...], norm: nn.Module, hint: str
 ) -> None:
-    job = training(samples, size, shape, norm)
-    before = {name: value.clone() for name, value in job.model.state_dict().items()}
+    run = training(samples, size, shape, norm)
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
     with pytest.raises(RequestError, match="one") as caught:
-        last_batch.require_usable_last_batch(job, next(iter(job.batches.epoch(0))))
+        last_batch.require_usable_last_batch(run, next(iter(run.batches.epoch(0))))
     assert hint in str(caught.value.hint)
-    assert all(torch.equal(value, before[name]) for name, value in job.model.state_dict().items())
+    assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
     if "batch_size" in hint:
         better = int(hint.partition("=")[2])
         assert samples % better != 1
@@ -76,5 +76,5 @@ def test_a_last_batch_without_a_variance_is_refused(
     [(64, (4,), BatchNorm(4)), (66, (4,), BatchNorm(4)), (65, (4, 3, 3), BatchNorm(4)), (65, (4,), LayerNorm(4))],
 )
 def test_what_has_a_variance_is_let_be(samples: int, shape: tuple[int, ...], norm: nn.Module) -> None:
-    job = training(samples, 32, shape, norm)
-    last_batch.require_usable_last_batch(job, next(iter(job.batches.epoch(0))))
+    run = training(samples, 32, shape, norm)
+    last_batch.require_usable_last_batch(run, next(iter(run.batches.epoch(0))))

@@ -90,8 +90,8 @@ def training(model: nn.Module, batches: Rows | None = None, **options: Any) -> T
     )
 
 
-def finish(job: Training, store: Memory | None = None, resume: Checkpoint | None = None) -> list[Event]:
-    return list(fit(job, store, resume))
+def finish(run: Training, store: Memory | None = None, resume: Checkpoint | None = None) -> list[Event]:
+    return list(fit(run, store, resume))
 
 
 def reference(model: nn.Module, batches: Rows, epochs: int, each: Callable[[int, int], None] = lambda *_: None) -> None:
@@ -150,7 +150,7 @@ def test_accumulated_batches_are_one_large_batch(samples: int) -> None:
 def test_the_moving_average_is_what_is_evaluated() -> None:
     model, decay = network(), 0.4
     held = Rows(6, 12, seed=9)
-    job = training(model, ema=decay, evaluations={"val": held}, epochs=2, eval_every="1 epoch")
+    run = training(model, ema=decay, evaluations={"val": held}, epochs=2, eval_every="1 epoch")
     ramp = iter([1 / 10, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 9 / 18, 10 / 19])  # (1 + t) / (10 + t)
 
     def averaged(average: Any, values: Any, _: Any) -> None:  # in place, as AveragedModel wants it
@@ -161,7 +161,7 @@ def test_the_moving_average_is_what_is_evaluated() -> None:
     average = AveragedModel(model, multi_avg_fn=averaged)
     average.n_averaged += 1  # the weights of the start are the first average, where torch would copy the next ones
     evaluated: list[Evaluated] = []
-    for event in fit(job):
+    for event in fit(run):
         if isinstance(event, StepDone):
             average.update_parameters(model)
         elif isinstance(event, Evaluated):
@@ -175,7 +175,7 @@ def test_the_moving_average_is_what_is_evaluated() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"accumulate": 2}, {"clip_norm": 0.1, "log_every": 3}])
 def test_resuming_at_any_step_is_exact(options: dict[str, Any]) -> None:
-    def job() -> Training:
+    def run() -> Training:
         model = network(torch.float32, dropout=0.3)
         optimizer = AdamW(model.parameters(), lr=0.01)
         more = {"evaluations": {"val": Rows(5, 10, torch.float32, 9)}, "eval_every": "4 steps", "monitored": "val"}
@@ -185,12 +185,12 @@ def test_resuming_at_any_step_is_exact(options: dict[str, Any]) -> None:
     def told(events: list[Event]) -> list[Any]:
         return [event for event in events if isinstance(event, (StepDone, Evaluated))]
 
-    whole, store = job(), Memory()
+    whole, store = run(), Memory()
     events = told(finish(whole, store))
     final = whole.model.state_dict()
     for checkpoint in store.saved:
         torch.manual_seed(999)  # resuming has to restore the generator that dropout draws from
-        resumed = job()
+        resumed = run()
         torch.rand(17)
         rest = told(finish(resumed, Memory(), checkpoint))
         assert all(torch.equal(final[name], value) for name, value in resumed.model.state_dict().items())
@@ -199,10 +199,10 @@ def test_resuming_at_any_step_is_exact(options: dict[str, Any]) -> None:
 
 def test_the_cadence_of_logs_evaluations_and_checkpoints() -> None:
     store = Memory()
-    job = training(
+    run = training(
         network(), evaluations={"val": Rows(5, 10)}, eval_every="4 steps", checkpoint_every="2 epochs", log_every=7
     )
-    events = finish(job, store)
+    events = finish(run, store)
     steps = [event for event in events if isinstance(event, StepDone)]
     assert [event.step for event in steps] == list(range(1, 16))
     assert [event.epoch for event in steps] == [0] * 5 + [1] * 5 + [2] * 5
@@ -261,8 +261,8 @@ def test_the_loss_of_a_masked_language_model_is_a_mean_over_predictions(padded: 
     each = [F.cross_entropy(model(inputs, at=at), targets, reduction="none") for inputs, targets, at in batches]
     windows.padded = padded  # as off the CPU
     still = {"optimizer": torch.optim.SGD(model.parameters(), lr=0.0), "task": MaskedLM(CrossEntropy())}
-    job = training(model, cast(Any, windows), epochs=2, log_every=len(batches), accumulate=1, **still)
-    (logged,) = [event.metrics["train/loss"] for event in finish(job) if isinstance(event, StepDone) and event.metrics]
+    run = training(model, cast(Any, windows), epochs=2, log_every=len(batches), accumulate=1, **still)
+    (logged,) = [event.metrics["train/loss"] for event in finish(run) if isinstance(event, StepDone) and event.metrics]
     assert logged == pytest.approx(torch.cat(each).mean().item(), rel=1e-9)
     assert logged != pytest.approx(np.mean([losses.mean().item() for losses in each]), rel=1e-6)
 
@@ -286,10 +286,10 @@ def test_nothing_waits_for_the_device_between_logs(monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(Tensor, name, watched)
     counts: list[int] = []
-    job = training(
+    run = training(
         network(torch.float32), Rows(dtype=torch.float32), clip_norm=1.0, ema=0.9, log_every=10, accumulate=2
     )
-    for event in fit(job):
+    for event in fit(run):
         counts.append(len(calls))
         if isinstance(event, StepDone) and event.step == 8:
             break
@@ -298,7 +298,7 @@ def test_nothing_waits_for_the_device_between_logs(monkeypatch: pytest.MonkeyPat
 
 def test_patience_counts_evaluations_without_a_better_one() -> None:
     model = network()
-    job = training(
+    run = training(
         model,
         schedule=lambda step, total: 0.0 if step >= 5 else 1.0,
         evaluations={"val": Rows(5, 10)},
@@ -309,7 +309,7 @@ def test_patience_counts_evaluations_without_a_better_one() -> None:
         patience=3,
     )
     store = Memory()
-    events = finish(job, store)
+    events = finish(run, store)
     evaluations = [event for event in events if isinstance(event, Evaluated)]
     assert [event.best for event in evaluations] == [True, False, False, False]
     last = events[-1]
@@ -317,7 +317,7 @@ def test_patience_counts_evaluations_without_a_better_one() -> None:
     assert (last.reason, last.step) == ("patience", 20)
     assert store.best == [True, *store.best[1:]]
     assert store.saved[-1].step == 20
-    again = finish(job, Memory(), store.saved[-1])  # resuming a run that is over trains no further
+    again = finish(run, Memory(), store.saved[-1])  # resuming a run that is over trains no further
     assert isinstance(again[-1], Finished)
     assert (again[-1].reason, again[-1].step) == ("patience", 20)
 
@@ -332,9 +332,9 @@ def test_without_a_monitored_split_nothing_is_best() -> None:
 def test_a_request_to_stop_leaves_a_checkpoint() -> None:
     store = Memory()
     seen: list[int] = []
-    job = training(network(), should_stop=lambda: len(seen) >= 4)
+    run = training(network(), should_stop=lambda: len(seen) >= 4)
     events: list[Event] = []
-    for event in fit(job, store):
+    for event in fit(run, store):
         events.append(event)
         if isinstance(event, StepDone):
             seen.append(event.step)
@@ -370,8 +370,8 @@ class Probe(nn.Module):
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")])
 def test_precision_is_that_of_the_forward_pass(precision: str, dtype: str) -> None:
     model, batches = Probe(), Rows(dtype=torch.float32)
-    job = training(model, batches, precision=precision, evaluations={"val": batches}, epochs=10)
-    events = finish(job)
+    run = training(model, batches, precision=precision, evaluations={"val": batches}, epochs=10)
+    events = finish(run)
     assert model.seen == {getattr(torch, dtype)}
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     losses = [event.metrics["train/loss"] for event in events if isinstance(event, StepDone) and event.metrics]
@@ -379,12 +379,12 @@ def test_precision_is_that_of_the_forward_pass(precision: str, dtype: str) -> No
 
 
 def test_the_scaler_of_fp16_is_part_of_the_checkpoint() -> None:
-    def job() -> Training:
+    def run() -> Training:
         return training(Probe(), Rows(dtype=torch.float32), precision="fp16", checkpoint_every="3 steps")
 
-    whole, store = job(), Memory()
+    whole, store = run(), Memory()
     finish(whole, store)
-    resumed = job()
+    resumed = run()
     finish(resumed, Memory(), store.saved[1])
     assert store.saved[1].state["scaler"]["_growth_tracker"] == store.saved[1].step
     assert_same_weights(whole.model, resumed.model, 0.0)

@@ -64,7 +64,7 @@ def training(damaged: set[int], accumulate: int = 1, batch_size: int = 1) -> tup
     batches.seen = []
     options: dict[str, Any] = {"precision": "fp32", "compile": "off", "channels_last": "off", "eval_every": "never"}
     settings = TrainSettings(epochs=2, checkpoint_every="1 steps", accumulate=accumulate, **options)
-    job = Training(
+    run = Training(
         model=model,
         task=Classification(CrossEntropy(), tuple(map(str, range(ROWS)))),
         optimizer=Momentum(model.parameters(), lr=0.1),
@@ -74,7 +74,7 @@ def training(damaged: set[int], accumulate: int = 1, batch_size: int = 1) -> tup
         settings=settings,
         device=CPU,
     )
-    return job, batches
+    return run, batches
 
 
 class Memory:
@@ -91,9 +91,9 @@ class Memory:
 
 @pytest.mark.parametrize(("damaged", "accumulate"), [({4}, 1), ({11}, 1), ({0}, 5)])
 def test_every_batch_is_seen_once_an_epoch(damaged: set[int], accumulate: int) -> None:
-    job, batches = training(damaged, accumulate)
+    run, batches = training(damaged, accumulate)
     store = Memory(batches)
-    list(fit(job, store))
+    list(fit(run, store))
     whole = [[row] for row in range(ROWS) if row not in damaged]
     for epoch in (0, 1):
         assert [rows for number, rows in batches.seen if number == epoch] == whole
@@ -101,13 +101,13 @@ def test_every_batch_is_seen_once_an_epoch(damaged: set[int], accumulate: int) -
         resumed, rest = training(damaged, accumulate)
         list(fit(resumed, Memory(rest), checkpoint))
         assert rest.seen == batches.seen[given:]
-        assert all(torch.equal(a, b) for a, b in zip(job.model.parameters(), resumed.model.parameters(), strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(run.model.parameters(), resumed.model.parameters(), strict=True))
 
 
 def test_a_checkpoint_of_an_earlier_version_tells_the_place_by_its_step() -> None:
-    job, batches = training(set())
+    run, batches = training(set())
     store = Memory(batches)
-    list(fit(job, store))
+    list(fit(run, store))
     for checkpoint, given in store.saved[2::9]:
         progress, rest = checkpoint.state["progress"], checkpoint.tensors["optimizer"]
         for name in ("epoch", "batch", "skipped"):
@@ -122,7 +122,7 @@ def test_a_checkpoint_of_an_earlier_version_tells_the_place_by_its_step() -> Non
 
 
 def test_data_of_which_nothing_can_be_read_is_an_end() -> None:
-    job, _ = training({0, 1}, batch_size=2)
-    job.batches.samples = 2
+    run, _ = training({0, 1}, batch_size=2)
+    run.batches.samples = 2
     with pytest.raises(DlkitError, match=r"no batch of epoch 1 could be read|images cannot be decoded"):
-        list(fit(job))
+        list(fit(run))

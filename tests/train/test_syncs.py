@@ -61,13 +61,13 @@ def training(device: torch.device, model: nn.Module, task: Any, batches: Any, op
 def images(loss: nn.Module | None = None, optimizer: Any = AdamW, settings: dict[str, Any] | None = None, **data: Any):
     """Images in memory."""
 
-    def job(device: torch.device) -> Training:
+    def run(device: torch.device) -> Training:
         split = Split(torch.randint(256, (40, 3, 8, 8), dtype=torch.uint8), torch.randint(3, (40,)))
         batches = ImageBatches(split, torch.full((3,), 128.0), torch.ones(3), device, 0, True, batch_size=8, **data)
         task = Classification(loss or CrossEntropy(), CLASSES)
         return training(device, CNN((3, 8, 8), 3, channels=(4, 6)), task, batches, optimizer, **(settings or {}))
 
-    return job
+    return run
 
 
 class Pictures:
@@ -83,13 +83,13 @@ class Pictures:
 
 
 def streamed(**data: Any) -> Job:
-    def job(device: torch.device) -> Training:
+    def run(device: torch.device) -> Training:
         split = Split(Pictures(), torch.arange(40) % 3)  # pyright: ignore[reportArgumentType]
         mean, std = torch.full((3,), 128.0), torch.ones(3)
         batches = StreamedImages(split, mean, std, device, 0, True, batch_size=8, workers=0, **data)
         return training(device, CNN((3, 32, 32), 3, channels=(4, 6)), Classification(CrossEntropy(), CLASSES), batches)
 
-    return job
+    return run
 
 
 def table(device: torch.device) -> Training:
@@ -104,20 +104,20 @@ def causal(device: torch.device) -> Training:
 
 
 def masked(**data: Any) -> Job:
-    def job(device: torch.device) -> Training:
+    def run(device: torch.device) -> Training:
         special = Special(17, 18, 19, 20, np.arange(20) % 3 == 0)
         tokens = np.arange(600, dtype=np.uint16) % 17
         batches = MaskedWindows(tokens, device, 0, True, special, batch_size=4, context=12, mask=0.3, **data)
         model = BERT(20, 12, None, layers=1, heads=2, width=8)
         return training(device, model, MaskedLM(CrossEntropy()), batches)
 
-    return job
+    return run
 
 
 def texts(kind: str) -> Job:
     """Texts of their own lengths: classes, numbers, or one of several candidates, which may be two or three."""
 
-    def job(device: torch.device) -> Training:
+    def run(device: torch.device) -> Training:
         pieces = tokenizer.wordpiece(
             [Text.of(WORDS * 9)], ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"), vocab_size=60
         )
@@ -135,7 +135,7 @@ def texts(kind: str) -> Job:
         outputs = 3 if kind == "classes" else 1
         return training(device, BERT(pieces.size, 24, outputs, layers=1, heads=2, width=8), task, batches)
 
-    return job
+    return run
 
 
 JOBS: dict[str, Job] = {
@@ -169,11 +169,11 @@ JOBS: dict[str, Job] = {
 }
 
 
-def steps(job: Training) -> Iterator[Callable[[], int]]:
+def steps(run: Training) -> Iterator[Callable[[], int]]:
     """Calls that make one step each, the making of its batch included."""
-    loop = _Loop(job, None, None)
-    job.model.train()
-    batches = loop._steps(0, job.total_steps)
+    loop = _Loop(run, None, None)
+    run.model.train()
+    batches = loop._steps(0, run.total_steps)
     while True:
         yield lambda: loop._step(next(batches)[1])
 
@@ -245,11 +245,11 @@ class Device(TorchDispatchMode):
 def played(monkeypatch: pytest.MonkeyPatch, build: Callable[[], Training]) -> Iterator[tuple[Device, Training]]:
     """A run whose model and data are on a `Device`."""
     device = Device()
-    job = build()
-    for tensor in (*job.model.parameters(), *job.model.buffers()):
+    run = build()
+    for tensor in (*run.model.parameters(), *run.model.buffers()):
         device.place(tensor)
     for name in KEPT:
-        if isinstance(value := getattr(job.batches, name, None), Tensor):
+        if isinstance(value := getattr(run.batches, name, None), Tensor):
             device.place(value)
     monkeypatch.setattr(Epochs, "send", lambda self, values: device.place(values.clone()))
     for name in ("cpu", "numpy", "tolist", "__array__"):  # which torch does not dispatch on a CPU
@@ -266,20 +266,20 @@ def played(monkeypatch: pytest.MonkeyPatch, build: Callable[[], Training]) -> It
         if "cuda" not in kind.fused_devices:
             monkeypatch.setattr(kind, "fused_devices", ())
     with device:
-        yield device, job
+        yield device, run
 
 
 @pytest.mark.parametrize("name", [name for name in JOBS if "fp16" not in name])
 def test_nothing_on_the_device_is_waited_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with played(monkeypatch, lambda: JOBS[name](torch.device("cpu"))) as (device, job):
-        step = next(steps(job))
+    with played(monkeypatch, lambda: JOBS[name](torch.device("cpu"))) as (device, run):
+        step = next(steps(run))
         step()
         device.watching = True
         for _ in range(5):
             step()
         device.watching = False
     assert device.waits == []
-    assert all(device.has(parameter) for parameter in job.model.parameters())
+    assert all(device.has(parameter) for parameter in run.model.parameters())
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
+from dlkit.train.optimizer_state import unflatten_optimizer_state
 from dlkit.vectorized.stacked_optimizer import BatchedOptimizer, GroupwiseOptimizer, StackedOptimizer
 
 SHAPES = {"weight": (4, 3), "bias": (4,), "filter": (2, 1, 3, 3), "scale": ()}
@@ -118,6 +119,30 @@ def test_either_way_goes_on_from_the_other(before: type[StackedOptimizer], after
     take(others, again, range(2, 4))
     for name, value in expected().items():
         torch.testing.assert_close(others[name].detach(), value, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", [GroupwiseOptimizer, BatchedOptimizer])
+def test_a_row_of_the_saved_state_is_the_state_of_a_lone_run(way: type[StackedOptimizer]) -> None:
+    parameters, made = updates(way)
+    take(parameters, made, range(2))
+    tensors = {name: value.clone() for name, value in made.state().items()}
+    for run in range(ROWS * len(RACE)):
+        kind, _, options = RACE[run // ROWS]
+        one = {name: value[run].detach().clone().requires_grad_() for name, value in parameters.items()}
+        optimizer = kind(halves(one), **options)
+        state = {
+            index: {name: value[run % ROWS] if value.dim() else value for name, value in moments.items()}
+            for index, moments in unflatten_optimizer_state(tensors, str(run // ROWS)).items()
+        }
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        for step in range(2, 4):
+            for name, gradient in drawn(step + 1).items():
+                one[name].grad = gradient[run]
+            for group in optimizer.param_groups:
+                group["lr"] = options["lr"] * FACTORS[step]
+            optimizer.step()
+        for name, value in expected().items():
+            torch.testing.assert_close(one[name].detach(), value[run], rtol=1e-10, atol=1e-12)
 
 
 class Operations(TorchDispatchMode):

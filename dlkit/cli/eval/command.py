@@ -139,7 +139,7 @@ def eval_command(
         with preparing(quiet):
             scores, results = detection(loaded, found, result.split, others, place, seen)
         if histogram is not None:
-            ood_histogram.draw(
+            ood_histogram.draw_ood_histogram(
                 scores, {other.source: other.scores for other in results}, histogram, reference.path.name
             )
     # what is printed comes behind all files, since whoever reads it may stop

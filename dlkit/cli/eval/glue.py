@@ -10,7 +10,7 @@ from dlkit import recipe as recipes
 from dlkit.cli.console import Output
 from dlkit.cli.evaluations import record_of
 from dlkit.errors import DlkitError, RequestError
-from dlkit.metrics import glue_benchmark
+from dlkit.metrics import glue
 from dlkit.storage import run_reference
 
 
@@ -27,7 +27,7 @@ def score(
     for reference in references:
         run = run_reference.resolve(reference)
         recipe = recipes.load_run(str(run.recipe), overrides)
-        found = glue_benchmark.task_of(recipe.values["data"])
+        found = glue.task_of(recipe.values["data"])
         if found is None:
             raise RequestError(
                 f"{run.path} was trained on {recipe.values['data']['name']}, no task of GLUE or SuperGLUE",
@@ -44,19 +44,19 @@ def score(
     from dlkit.train.device import pick_device
 
     place = pick_device(device)
-    results: list[glue_benchmark.Result] = []
+    results: list[glue.Result] = []
     for run, recipe, name, task in chosen:
         splits, samples = dict[str, dict[str, float]](), 0
         path = run.choose(checkpoint)
         found = open_trained(recipe, path, place)
-        for split in glue_benchmark.splits_of(name, task):
+        for split in glue.splits_of(name, task):
             result = evaluate_trained(recipe, found, split, place)
             splits[split], samples = result.metrics, samples + result.samples
             record = record_of(run.path, recipe, path, result) | {"benchmark": name, "task": task}
             if not output.tables and not output.quiet:
                 output.emit(record, None, lambda: "")
-        results.append(glue_benchmark.Result(name, task, splits, samples))
-    records = [glue_benchmark.aggregate(name, results) for name in scored]
+        results.append(glue.Result(name, task, splits, samples))
+    records = [glue.aggregate(name, results) for name in scored]
     if output.tables:
         output.emit({}, None, functools.partial(_table, records))
         return
@@ -65,7 +65,7 @@ def score(
 
 
 def _require_all(name: str, there: set[str]) -> None:
-    missing = [task for task in glue_benchmark.BENCHMARKS[name] if task not in there]
+    missing = [task for task in glue.BENCHMARKS[name] if task not in there]
     if missing:
         raise DlkitError(f"no score of {name} without {', '.join(missing)}", "leave -q out for the tasks that are here")
 
@@ -84,7 +84,7 @@ def _table(records: list[dict[str, Any]]) -> Any:
         for task, found in record["tasks"].items():
             metrics = ", ".join(f"{key} {value:.4f}" for key, value in found["metrics"].items())
             table.add_row(f"{name} {task}", metrics, f"{found['score']:.4f}", str(found["runs"]), f"{found['n']:,}")
-        count = len(glue_benchmark.BENCHMARKS[name])
+        count = len(glue.BENCHMARKS[name])
         if missing:
             table.add_row(Text(name, style="bold"), f"{len(missing)} of {count} tasks missing", "none", "", "")
             remarks.append(Text(f"{name} lacks {', '.join(missing)}; the mean of the others is {record['mean']:.4f}"))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dlkit.annotations import Count, Natural, Rate
 from dlkit.data import store
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.registry import CIFAR10_CLASSES, CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
@@ -79,5 +79,5 @@ def _load(name: str, label: str, classes: tuple[str, ...], validation: float) ->
     parts = three_way(train.targets.numpy(), classes, test=0.0, validation=validation)
     held = {part: Split(train.inputs[rows], train.targets[rows]) for part, rows in parts.items()}
     content = {key: value for key, value in sources.items() if key not in ("name", "rows", "sha256")}
-    whole = assemble(name, {**held, "test": splits["test"]}, classes, **content)
+    whole = make_dataset(name, {**held, "test": splits["test"]}, classes, **content)
     return Dataset(name, whole.splits, classes, whole.mean, whole.std, {**whole.sources, "content": manifest.sha256})

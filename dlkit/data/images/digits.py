@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlkit.annotations import Count, Natural, Rate
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.splits import three_way
 from dlkit.data.subset import subset
 
@@ -43,7 +43,7 @@ def digits(
     targets = torch.from_numpy(labels)
     parts = three_way(labels, _CLASSES, test=0.2, validation=validation)
     splits = {name: Split(images[rows], targets[rows]) for name, rows in parts.items()}
-    whole = assemble("digits", splits, _CLASSES, path="sklearn.datasets.load_digits")
+    whole = make_dataset("digits", splits, _CLASSES, path="sklearn.datasets.load_digits")
     return subset(whole, classes, per_class, draw)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dlkit import memory
 from dlkit.annotations import Count, Natural, Rate, Side
 from dlkit.data.class_spelling import remarks_on
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.images.class_folders import Examples, Tally, class_files, image_files, split_folders
 from dlkit.data.images.decoding import square, why
 from dlkit.data.known import Known
@@ -75,7 +75,7 @@ def images(
     }
     sources = {"path": str(root.resolve()), "taken": tally.line(root, found), "left_out": dict(tally.left_out)}
     sources |= {"remarks": remarks_on(str(root), found)}
-    whole = assemble(root.resolve().name, splits, found, **sources)
+    whole = make_dataset(root.resolve().name, splits, found, **sources)
     return subset(whole, classes, per_class, draw)
 
 

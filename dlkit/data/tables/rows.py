@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
-from dlkit.data.dataset import Dataset, Split, assemble
+from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.known import Known
-from dlkit.data.labels import class_names, class_places, labels_of
+from dlkit.data.labels import class_indices, class_names, read_label_column
 from dlkit.data.splits import three_way
 from dlkit.data.tables.columns import column_values, feature_columns, feature_values, remarks_on_kinds, require_range
 from dlkit.data.tables.table_file import CSV, JSONL, PARQUET, Format, read_table, shortened
@@ -53,9 +53,9 @@ def table(
     """
     rows, tested = read_table(format, Path(path), (label,)), None
     features, left_out = feature_columns(rows, label, columns, known.columns if known else None)
-    found = labels_of(rows, label, known.classes if known else None)
+    found = read_label_column(rows, label, known.classes if known else None)
     classes = known.classes if known else class_names(rows, found)
-    labels = class_places(rows, found, classes)
+    labels = class_indices(rows, found, classes)
     for name in features:
         column_values(rows, name)  # what is wrong with a value is said before what is wrong with their number
     parts = three_way(labels, classes, test=0.0 if test_path else test, validation=validation)
@@ -68,10 +68,10 @@ def table(
     if test_path:
         tested = read_table(format, Path(test_path), (label,))
         kinds, more = feature_columns(tested, label, None, features)
-        found, left_out = labels_of(tested, label, classes), left_out | more
+        found, left_out = read_label_column(tested, label, classes), left_out | more
         every = {"test": np.arange(tested.rows.num_rows)}
         values = feature_values(tested, features, every)["test"]
-        splits["test"] = _split(values, class_places(tested, found, classes))
+        splits["test"] = _split(values, class_indices(tested, found, classes))
         sources["test_path"] = str(tested.file.resolve())
         files.append((tested, every))
         more_remarks = (*found.remarks, *remarks_on_kinds(tested, kinds, features))
@@ -85,7 +85,7 @@ def table(
         + (f"; left out: {shortened(shown)}" if shown else ""),
         "remarks": remarks,
     }
-    dataset = replace(assemble(rows.file.stem, splits, classes, **sources), columns=features)
+    dataset = replace(make_dataset(rows.file.stem, splits, classes, **sources), columns=features)
     if known and known.mean is not None and known.std is not None:
         dataset = replace(dataset, mean=known.mean, std=known.std)
     for source, there in files:

@@ -22,7 +22,7 @@ from dlkit.data.splits import three_way
 from dlkit.data.text import prepared
 from dlkit.data.text.labelled import Answer, Examples, LabelledTexts, labelled
 from dlkit.errors import DlkitError, RequestError
-from dlkit.metrics.glue_benchmark import GLUE, SUPERGLUE
+from dlkit.metrics.glue import GLUE, SUPERGLUE
 
 Rows = dict[str, list[Any]]
 # What of a row is read first and second. SuperGLUE's marks and questions become part of the text.

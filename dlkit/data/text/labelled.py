@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dlkit.annotations import Rate
 from dlkit.data.known import Known
-from dlkit.data.labels import class_names, class_places, labels_of
+from dlkit.data.labels import class_indices, class_names, read_label_column
 from dlkit.data.splits import three_way
 from dlkit.data.tables.columns import require_column
 from dlkit.data.tables.table_file import FORMATS, Table, read_table, shortened
@@ -111,9 +111,9 @@ def texts(
             or that is too small to be split.
     """
     table = _table(Path(path), text, pair, label)
-    found = labels_of(table, label, known.classes if known else None)
+    found = read_label_column(table, label, known.classes if known else None)
     classes = known.classes if known else class_names(table, found)
-    targets = class_places(table, found, classes)
+    targets = class_indices(table, found, classes)
     parts = three_way(
         targets, classes, test=0.0 if test_path else test, validation=0.0 if validation_path else validation
     )
@@ -127,8 +127,8 @@ def texts(
     for name, key, other in (("val", "validation_path", validation_path), ("test", "test_path", test_path)):
         if other is not None:
             held = _table(Path(other), text, pair, label)
-            found = labels_of(held, label, classes)
-            right = class_places(held, found, classes)
+            found = read_label_column(held, label, classes)
+            right = class_indices(held, found, classes)
             splits[name] = Examples(_strings(held, text), _strings(held, pair) if pair else None, right)
             sources[key] = str(held.file.resolve())
             remarks += [remark for remark in found.remarks if remark not in remarks]
