@@ -230,3 +230,24 @@ def test_a_resumed_run_writes_the_bytes_of_an_undisturbed_one(copies: Path, here
     assert Path("x/metrics.jsonl").read_bytes() == Path("other/metrics.jsonl").read_bytes()
     summaries = [json.loads(Path(name, "summary.json").read_text())["metrics"] for name in ("x", "other")]
     assert list(summaries[0].items()) == list(summaries[1].items())
+
+
+def test_a_run_and_a_race_are_not_taken_for_one_another(here: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("race", "runs.jsonl"), ("run", "metrics.jsonl")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text("extends: digits-mlp\n")
+        (tmp_path / name / "environment.json").write_text("{}")
+        (tmp_path / name / file).write_text('{"kind": "race"}\n')
+    before = tree(tmp_path)
+    for command in (
+        "eval race", "train race --resume", "train digits-mlp --run-dir race --overwrite",
+        "train digits-mlp --run-dir race --resume",
+    ):  # fmt: skip
+        result = here(*command.split())
+        assert (result.code, result.out) == (2, ""), command
+        assert "race holds a race of optimizers" in result.err, command
+    result = here("compare-optimizers", "ravine", "--optimizers", "sgd", "--lr", "0.1", "--steps", "1", "--out", "run")
+    assert result.code == 2
+    assert "run holds no race, but another's recipe.yaml" in result.err
+    assert tree(tmp_path) == before
