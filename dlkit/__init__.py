@@ -1,3 +1,96 @@
-"""dlkit: deep learning from the shell. Models, losses, optimizers and data sets as composable commands."""
+"""dlkit: deep learning from the shell, and from Python.
+
+    import dlkit
+
+    recipe = dlkit.load("digits-mlp", "train.epochs=3", "data.validation=0.1")
+    training = dlkit.train(recipe, run_dir="runs/first")
+    for event in training:
+        if isinstance(event, dlkit.Evaluated):
+            print(event.step, event.metrics["val/accuracy"])
+    run = training.result()
+    evaluation = dlkit.evaluate(run, split="test")
+    print(run.path, evaluation.metrics["accuracy"])
+
+Each function here does what the command of its name does, prints nothing, and raises the errors of `dlkit.errors`. Work
+that takes a while is returned as `Work`: an iterator of events with a result. Importing dlkit does not import torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dlkit.app.evaluate import evaluate_run as evaluate
+    from dlkit.app.evaluation import Evaluation
+    from dlkit.app.events import Prepared, Remark, Work
+    from dlkit.app.generate import GeneratedText
+    from dlkit.app.generate import generate_texts as generate
+    from dlkit.app.inspect import inspect_attention
+    from dlkit.app.race import FinishedRace, RaceStarted
+    from dlkit.app.race import race_optimizers as compare_optimizers
+    from dlkit.app.recipes import load_recipe as load
+    from dlkit.app.score import ScoredToken
+    from dlkit.app.score import score_text as score
+    from dlkit.app.train import Started, TrainedRun
+    from dlkit.app.train import train_recipe as train
+    from dlkit.errors import DlkitError, RecipeError, RequestError
+    from dlkit.recipe import Recipe
+    from dlkit.train.events import Checkpointed, Evaluated, Finished, StepDone
 
 __version__ = "0.1.0"
+__all__ = [
+    "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished", "FinishedRace", "GeneratedText",
+    "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
+    "StepDone", "TrainedRun", "Work", "compare_optimizers", "evaluate", "generate", "inspect_attention", "load",
+    "score", "train",
+]  # fmt: skip
+
+# Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
+_HOMES = {
+    "Checkpointed": "dlkit.train.events:Checkpointed",
+    "DlkitError": "dlkit.errors:DlkitError",
+    "Evaluated": "dlkit.train.events:Evaluated",
+    "Evaluation": "dlkit.app.evaluation:Evaluation",
+    "Finished": "dlkit.train.events:Finished",
+    "FinishedRace": "dlkit.app.race:FinishedRace",
+    "GeneratedText": "dlkit.app.generate:GeneratedText",
+    "Prepared": "dlkit.app.events:Prepared",
+    "RaceStarted": "dlkit.app.race:RaceStarted",
+    "Recipe": "dlkit.recipe:Recipe",
+    "RecipeError": "dlkit.errors:RecipeError",
+    "Remark": "dlkit.app.events:Remark",
+    "RequestError": "dlkit.errors:RequestError",
+    "ScoredToken": "dlkit.app.score:ScoredToken",
+    "Started": "dlkit.app.train:Started",
+    "StepDone": "dlkit.train.events:StepDone",
+    "TrainedRun": "dlkit.app.train:TrainedRun",
+    "Work": "dlkit.app.events:Work",
+    "compare_optimizers": "dlkit.app.race:race_optimizers",
+    "evaluate": "dlkit.app.evaluate:evaluate_run",
+    "generate": "dlkit.app.generate:generate_texts",
+    "inspect_attention": "dlkit.app.inspect:inspect_attention",
+    "load": "dlkit.app.recipes:load_recipe",
+    "score": "dlkit.app.score:score_text",
+    "train": "dlkit.app.train:train_recipe",
+}
+
+# The first import of a subpackage binds its name here, which would hide the function `train`: it is imported now, and
+# unbound. `from dlkit.train.loop import ...` works as ever.
+import_module("dlkit.train")
+delattr(sys.modules[__name__], "train")
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'dlkit' has no attribute {name!r}")
+    module, _, attribute = home.partition(":")
+    value = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeGuard
 
 
 class _Bound:
-    """A bound of a number, which pydantic asks for its part when the recipe schema is generated."""
+    """A bound of a number. pydantic asks for it when the recipe's schema is generated."""
 
     def __init__(self, value: float) -> None:
         self.value = value
@@ -39,6 +39,19 @@ class Pattern:
 
     expression: str
     examples: tuple[str, ...]
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {**handler(core), "pattern": self.expression, "examples": list(self.examples)}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some names, which a table such as the catalog lists."""
+
+    names: tuple[str, ...]
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {"enum": list(self.names)}
 
 
 # What a 32-bit integer holds, and a float32 without becoming infinite: no bound that an honest value could meet.

@@ -45,9 +45,9 @@ class TaskEntry:
     inputs: Literal["images", "rows", "text"]
 
 
-_IMAGE_BATCHES = ("dlkit.data.batches:ImageBatches",)
+_IMAGE_BATCHES = ("dlkit.data.images.image_batches:ImageBatches",)
 _STREAMED = ("dlkit.data.images.streaming:StreamedImages",)
-_ROW_BATCHES = ("dlkit.data.batches:Batches",)
+_ROW_BATCHES = ("dlkit.data.row_batches:RowBatches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _WEIGHTS = ("dlkit.pretrained.vision:load_pretrained",)
 _IMAGES = ("image-classification",)
@@ -119,7 +119,7 @@ DATA = {
         _CAUSAL,
     ),
     "text": Entry(
-        "dlkit.data.text.plain_text:text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
+        "dlkit.data.text.plain_text:plain_text", "your text: a file or a folder of *.txt files", _WINDOWS, _RUNNING_TEXT
     ),
     "sentences": Entry(
         "dlkit.data.text.sentences:sentences",
@@ -135,7 +135,10 @@ DATA = {
         "dlkit.data.text.glue:superglue", "a task of SuperGLUE (download)", _SEQUENCES, _TEXTS, "superglue/{config}"
     ),
     "texts": Entry(
-        "dlkit.data.text.labelled:texts", "your texts and their classes (CSV, JSON Lines, Parquet)", _SEQUENCES, _TEXTS
+        "dlkit.data.text.labelled:labelled_texts",
+        "your texts and their classes (CSV, JSON Lines, Parquet)",
+        _SEQUENCES,
+        _TEXTS,
     ),
 }
 
@@ -183,6 +186,18 @@ TOKENIZERS = {
     "byte": Entry("dlkit.data.text.tokenizer:byte", "a token is a byte"),
     "bpe": Entry("dlkit.data.text.tokenizer:bpe", "byte-level byte-pair encoding, learned from the training text"),
     "wordpiece": Entry("dlkit.data.text.tokenizer:wordpiece", "WordPiece, learned from the training text"),
+}
+
+# What `activation` may be in a model.
+ACTIVATIONS = {
+    "sigmoid": Entry("dlkit.nn.activations:Sigmoid", "1 / (1 + e^-x)"),
+    "tanh": Entry("dlkit.nn.activations:Tanh", "hyperbolic tangent"),
+    "relu": Entry("dlkit.nn.activations:ReLU", "max(x, 0) (Nair & Hinton 2010)"),
+    "gelu": Entry("dlkit.nn.activations:GELU", "x Phi(x) (Hendrycks & Gimpel 2016)"),
+    "gelu_tanh": Entry("dlkit.nn.activations:gelu_tanh", "GELU by a hyperbolic tangent, as GPT-2 has it"),
+    "silu": Entry("dlkit.nn.activations:SiLU", "x sigmoid(x), also called swish (Ramachandran et al. 2017)"),
+    "mish": Entry("dlkit.nn.activations:Mish", "x tanh(log(1 + e^x)) (Misra 2019)"),
+    "relu_squared": Entry("dlkit.nn.activations:SquaredReLU", "max(x, 0)^2 (So et al. 2021)"),
 }
 
 LOSSES = {
@@ -246,7 +261,7 @@ TASKS = {
 }
 
 
-def resolve(target: str) -> Any:
+def import_object(target: str) -> Any:
     """The object that `module:attribute` names. Imports the module, and with it torch where it needs torch."""
     module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)

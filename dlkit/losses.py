@@ -36,7 +36,7 @@ def cross_entropy_reference(logits: Tensor, targets: Tensor, *, label_smoothing:
 def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:
     """lambda/2 ||theta||^2 as a scalar, lambda = l2. Its gradient, lambda theta, is weight decay (Krogh & Hertz 1991).
 
-    Erratum: the review adds lambda ||theta||, the norm itself, whose gradient lambda theta / ||theta|| keeps its length
+    Often misprinted as lambda ||theta||, the norm itself, whose gradient lambda theta / ||theta|| keeps its length
     however small theta gets.
     """
     tensors = list(parameters)
@@ -68,7 +68,7 @@ def _maps() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def entropy(logits: Tensor) -> Tensor:
+def entropy_of_logits(logits: Tensor) -> Tensor:
     """H(p) of each row: (..., K) to (...), in nats, from 0 to log K. A logit of -inf is a class that cannot occur."""
     log_p = logits.log_softmax(-1)
     p = log_p.exp()
@@ -76,7 +76,7 @@ def entropy(logits: Tensor) -> Tensor:
     return -(p * log_p.masked_fill(p == 0, 0.0)).sum(-1)
 
 
-def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
+def kl_divergence_of_logits(p_logits: Tensor, q_logits: Tensor) -> Tensor:
     """D(p || q) of each row: two (..., K) to (...), in nats; inf where p has a class that q excludes."""
     log_p, log_q = p_logits.log_softmax(-1), q_logits.log_softmax(-1)
     p = log_p.exp()
@@ -86,8 +86,6 @@ def kl_divergence(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
 class CrossEntropy(nn.Module):
     """Mean cross-entropy of logits (N, K) and targets (N,) int64, in nats, plus lambda/2 ||theta||^2 where l2 is set.
-
-    Erratum: the review penalizes lambda ||theta||, not squared; see `l2_penalty`.
 
     Args:
         label_smoothing: the part of each label that is spread evenly over all classes (Szegedy et al. 2015).

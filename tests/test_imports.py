@@ -32,7 +32,7 @@ MAY = {
     "recipe": {"catalog", "data"},  # data.store alone: is what the recipe needs here?
     "schedules": set[str](),
     "kernels": set[str](),
-    "nn": {"kernels"},
+    "nn": {"kernels", "catalog"},
     "losses": {"kernels"},
     "optim": set[str](),
     "data": {"metrics"},
@@ -49,7 +49,7 @@ MAY = {
     "assemble": {*RECIPE, "train", "tasks"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "train", "tasks", "metrics", "sweep", "vectorized",
-        "attention", "lm",
+        "attention", "lm", "compression", "information",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "train", "tasks",
@@ -71,7 +71,14 @@ TORCH_FREE = [
     "strict_json",
     "app.events",
     "app.resume",
+    "app.compress",
+    "app.generate",
+    "app.race",
+    "app.score",
     "app.train",
+    "app.evaluate",
+    "app.glue",
+    "app.recipes",
     "storage.atomic_file",
     "storage.lock",
     "storage.run_reference",

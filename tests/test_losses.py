@@ -13,8 +13,8 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import (
     CrossEntropy,
     cross_entropy_reference,
-    entropy,
-    kl_divergence,
+    entropy_of_logits,
+    kl_divergence_of_logits,
     l2_penalty,
     log_softmax_reference,
 )
@@ -65,7 +65,7 @@ def test_l2_is_half_lambda_times_the_squared_norm_and_its_gradient_is_weight_dec
     norm = torch.cat([parameter.detach().flatten() for parameter in theta]).norm()
     penalty = loss - F.cross_entropy(logits, targets)
     assert penalty.item() == pytest.approx(0.01 * norm.item() ** 2, rel=1e-12)
-    assert penalty.item() != pytest.approx(0.02 * norm.item(), rel=0.1)  # erratum: the review's norm, not squared
+    assert penalty.item() != pytest.approx(0.02 * norm.item(), rel=0.1)  # a misprint: the norm, not squared
     gradients = torch.autograd.grad(loss, theta)
     torch.testing.assert_close(gradients, tuple(0.02 * parameter for parameter in theta), rtol=1e-13, atol=0)
 
@@ -105,23 +105,24 @@ def test_entropy_and_divergence_equal_scipy():
     torch.manual_seed(0)
     p, q = 3 * torch.randn(2, 6, 7, dtype=torch.float64)
     p_probs, q_probs = softmax(p.numpy(), axis=-1), softmax(q.numpy(), axis=-1)
-    np.testing.assert_allclose(entropy(p).numpy(), scipy_entropy(p_probs, axis=-1), rtol=1e-12)
-    np.testing.assert_allclose(kl_divergence(p, q).numpy(), scipy_entropy(p_probs, q_probs, axis=-1), rtol=1e-12)
+    np.testing.assert_allclose(entropy_of_logits(p).numpy(), scipy_entropy(p_probs, axis=-1), rtol=1e-12)
+    expected = scipy_entropy(p_probs, q_probs, axis=-1)
+    np.testing.assert_allclose(kl_divergence_of_logits(p, q).numpy(), expected, rtol=1e-12)
     # D(p || q) = H(p, q) - H(p)
     cross = F.cross_entropy(q, p.softmax(-1), reduction="none")
-    torch.testing.assert_close(kl_divergence(p, q), cross - entropy(p), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(kl_divergence_of_logits(p, q), cross - entropy_of_logits(p), rtol=1e-12, atol=1e-13)
 
 
 def test_impossible_classes_have_a_value_and_a_gradient():
     inf = math.inf
     p = torch.tensor([[0.0, 0.0, -inf]], dtype=torch.float64, requires_grad=True)
     q = torch.tensor([[0.0, 1.0, -inf]], dtype=torch.float64)
-    assert entropy(p).item() == pytest.approx(math.log(2), rel=1e-14)
+    assert entropy_of_logits(p).item() == pytest.approx(math.log(2), rel=1e-14)
     expected = math.log(0.5) - (math.log(1 / (1 + math.e)) + math.log(math.e / (1 + math.e))) / 2
-    assert kl_divergence(p, q).item() == pytest.approx(expected, rel=1e-14)
-    (gradient,) = torch.autograd.grad(entropy(p).sum() + kl_divergence(p, q).sum(), p)
+    assert kl_divergence_of_logits(p, q).item() == pytest.approx(expected, rel=1e-14)
+    (gradient,) = torch.autograd.grad(entropy_of_logits(p).sum() + kl_divergence_of_logits(p, q).sum(), p)
     assert gradient.isfinite().all()
-    assert kl_divergence(torch.zeros(1, 3, dtype=torch.float64), q).item() == inf
+    assert kl_divergence_of_logits(torch.zeros(1, 3, dtype=torch.float64), q).item() == inf
 
 
 def test_l2_penalty_of_one_tensor():

@@ -50,7 +50,7 @@ def histogram(target: Path) -> None:
 
 
 def code_words(target: Path) -> None:
-    plots.lengths(target, NAMES, [4.0] * len(NAMES), [4] * len(NAMES), "huffman")
+    plots.plot_code_lengths(target, NAMES, [4.0] * len(NAMES), [4] * len(NAMES), "huffman")
 
 
 def race(target: Path) -> None:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from dlkit.data.images.folder import images
 from dlkit.data.images.imagenet import imagenet
-from dlkit.data.text.plain_text import text
-from dlkit.data.text.token_ids import tokens_of
+from dlkit.data.text.plain_text import plain_text
+from dlkit.data.text.token_ids import token_array
 from dlkit.data.text.tokenizer import bpe, wordpiece
 from dlkit.progress import listened_by, stage
 
@@ -60,11 +60,11 @@ def test_images_that_are_found_read_and_cached(tree: Path, tmp_path: Path) -> No
 
 def test_tokens_and_what_their_tokenizer_is_learned_from(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a few words, and a few words more\n" * 50, encoding="utf-8")
-    train = text(path=tmp_path / "a.txt").splits["train"]
+    train = plain_text(path=tmp_path / "a.txt").splits["train"]
     letters = len(train.read())
     with listening() as heard:
         tokenizer = bpe([train], (), vocab_size=300)
-        tokens = tokens_of(train, tokenizer, tmp_path)
+        tokens = token_array(train, tokenizer, tmp_path)
     assert heard == [("letters read for the tokenizer", None, letters), ("tokens encoded", None, len(tokens))]
     with listening() as heard:
         wordpiece([train], (), vocab_size=100)

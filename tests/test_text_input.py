@@ -76,7 +76,7 @@ def test_an_endless_recipe_ends(monkeypatch: pytest.MonkeyPatch) -> None:
             return len(buffer)
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
-    assert "larger than" in strict_yaml.read(None, "stdin").problems[0].message
+    assert "larger than" in strict_yaml.read_yaml(None, "stdin").problems[0].message
 
 
 def test_only_ordinary_files_are_read(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlkit.catalog import SECTIONS, resolve
+from dlkit.catalog import SECTIONS, import_object
 from dlkit.sweep.surfaces import Surface
 from dlkit.sweep.trials import Outcome, Trial
 
@@ -23,7 +23,7 @@ def descend(
 ) -> Outcome | None:
     """Run a trial on a surface; each point of its way is a metric of the curve. None if it is asked to stop."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-    constructor = resolve(SECTIONS["optimizer"][trial.optimizer].target)
+    constructor = import_object(SECTIONS["optimizer"][trial.optimizer].target)
     own = {p.name: p.default for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY}
     optimizer = constructor([theta], **trial.applied_to(own))
     began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.assemble import build_task, untrained_model
-from dlkit.finite import require_finite_metrics, require_finite_weights
+from dlkit.finite import require_finite_metrics
 from dlkit.metrics.classification import per_class_scores
+from dlkit.pretrained.run import read_checkpoint
 from dlkit.recipe import Recipe
 from dlkit.tasks.task_data import TaskData, load_data
-from dlkit.train import checkpoint
 from dlkit.train.device import choose_kernels
 from dlkit.train.evaluate import evaluate_model, with_progress
 from dlkit.train.precision import autocast, set_matmul_precision, supported_precision
@@ -47,11 +47,11 @@ def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, wh
     Raises:
         DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
     """
-    saved = checkpoint.load_checkpoint(checkpoint_path, files=("model", "ema"))
-    dataset = load_data(recipe, saved.state["data"], whole)
+    saved = read_checkpoint(checkpoint_path)
+    assert saved.step is not None
+    dataset = load_data(recipe, saved.description, whole)
     model = untrained_model(recipe, dataset)
-    require_finite_weights(saved.weights, checkpoint_path)
-    load_weights(model, saved.weights)
+    load_weights(model, saved.tensors)
     model = model.to(device)
     settings = TrainSettings(**recipe.values["train"])
     settings = dataclasses.replace(settings, precision=supported_precision(settings.precision, device))

@@ -20,6 +20,11 @@ class Remark:
     routine: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Recipe, data and model fit each other. From here on the work can be stopped and taken up again."""
+
+
 class Work(Generic[E, R]):
     """A workflow that runs while its events are read.
 

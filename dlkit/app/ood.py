@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from dlkit.app.evaluation import Trained
-from dlkit.catalog import SECTIONS, resolve
+from dlkit.catalog import SECTIONS, import_object
 from dlkit.data.dataset import Dataset, Split
 from dlkit.data.images import ood_sources
 from dlkit.data.images.class_folders import Tally, image_files
@@ -33,9 +33,11 @@ MOST_NOISE = 10_000  # images of noise, at most
 
 
 @dataclass
-class Other:
-    """Data that the model was not trained on, in the form that it takes: `source` as it was asked for, and as
-    `TaskData.extent` has it."""
+class OODData:
+    """Out-of-distribution images in the form that the model takes.
+
+    `source` is as it was asked for, `extent` what it is of which file, as fields of a record.
+    """
 
     source: str
     split: str
@@ -45,8 +47,8 @@ class Other:
 
 
 @dataclass
-class Outside:
-    """One out-of-distribution set: `scores`, (N,) each, and how they part from those of the test data."""
+class OODEvaluation:
+    """One out-of-distribution set: `scores`, (N,) each, and how well each tells it from the in-distribution split."""
 
     source: str
     split: str
@@ -58,7 +60,7 @@ class Outside:
     damaged: dict[str, str]  # images that were left out: name -> why
 
 
-def read_sources(recipe: Recipe, found: Trained, split: str | None, sources: Sequence[str]) -> list[Other]:
+def read_ood_data(recipe: Recipe, found: Trained, split: str | None, sources: Sequence[str]) -> list[OODData]:
     """Read every source: what is wrong with any of them shows before anything is evaluated.
 
     Args:
@@ -78,7 +80,7 @@ def read_sources(recipe: Recipe, found: Trained, split: str | None, sources: Seq
     count = min(len(inside.splits[split].targets), MOST_NOISE)
     white = WHITE.get(recipe.values["data"]["name"], 255)
     streamed = not isinstance(inside.splits[split].inputs, Tensor)
-    others: list[Other] = []
+    others: list[OODData] = []
     for source in sources:
         folder = Path(source.removeprefix("images:")).expanduser() if source.startswith("images:") else None
         if folder is not None and streamed:
@@ -92,19 +94,28 @@ def read_sources(recipe: Recipe, found: Trained, split: str | None, sources: Seq
             others.append(_of_folder(source, folder, images, tally))
             continue
         images, part, extent = _pixels(source, inside, white, count, recipe.values["seed"])
-        others.append(Other(source, part, extent, Pixels(images) if streamed else images))
+        others.append(OODData(source, part, extent, Pixels(images) if streamed else images))
     return others
 
 
-def detection(
+def evaluate_ood(
     recipe: Recipe,
     found: Trained,
     split: str,
-    others: Sequence[Other],
+    others: Sequence[OODData],
     device: torch.device,
     views: TestViews | None = None,
-) -> tuple[dict[str, Tensor], list[Outside]]:
-    """Scores of a split of the run's data, and of `others`, which `read` read. `views` stands for its test_views."""
+) -> tuple[dict[str, Tensor], list[OODEvaluation]]:
+    """Scores of the examples of a split, (N,) each, and what they say of each out-of-distribution set.
+
+    Args:
+        recipe: of the run.
+        found: its model and data.
+        split: in-distribution examples.
+        others: what `read_ood_data` has read.
+        device: of the model.
+        views: in place of the run's own test views.
+    """
     dataset: Any = found.dataset.images
     seen: TestViews = views or found.settings.test_views
     last = found.settings.channels_last == "on"
@@ -117,22 +128,22 @@ def detection(
         return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
     inside = scored(dataset, split)[0].scores()
-    results: list[Outside] = []
+    results: list[OODEvaluation] = []
     for other in others:
         examples = Split(other.images, torch.zeros(other.images.shape[0], dtype=torch.int64))
-        beside = dataclasses.replace(dataset, splits={"outside": examples})
-        meter, seconds, damaged = scored(beside, "outside")
+        beside = dataclasses.replace(dataset, splits={"ood": examples})
+        meter, seconds, damaged = scored(beside, "ood")
         scores = meter.scores()
         measures = ood.ood_measures(inside, scores)
         found_here = (other.source, other.split, other.extent, meter.samples)
-        results.append(Outside(*found_here, scores, measures, seconds, damaged))
+        results.append(OODEvaluation(*found_here, scores, measures, seconds, damaged))
     return inside, results
 
 
-def _of_folder(source: str, folder: Path, images: Any, tally: Tally) -> Other:
+def _of_folder(source: str, folder: Path, images: Any, tally: Tally) -> OODData:
     left_out = {"left_out": dict(tally.left_out)} if tally.left_out else {}
     extent = {"path": str(folder.resolve()), "rows": "all", **left_out}
-    return Other(source, "all", extent, images, tally.line(folder, ()))
+    return OODData(source, "all", extent, images, tally.line(folder, ()))
 
 
 def _shape(inside: Dataset) -> tuple[int, int, int]:
@@ -146,7 +157,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
     if source == "noise":
         return ood_sources.noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
     kind, _, place = source.partition(":")
-    dataset: Dataset = resolve(SECTIONS["data"][kind].target)()
+    dataset: Dataset = import_object(SECTIONS["data"][kind].target)()
     data = ArrayData(dataset)
     split = data.default_split
     images, described = dataset.splits[split].inputs, data.extent(split)

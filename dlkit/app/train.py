@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
-from dlkit.app.events import Remark, Work, damaged_remarks, data_remarks
+from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
 from dlkit.app.resume import require_run, resumed_recipe
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from dlkit.train.checkpoint import Checkpoint
     from dlkit.train.run_directory import RunDirectory
     from dlkit.train.training import Training
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """Recipe, data and model fit each other; nothing has been written yet. From here on a stop leaves a run behind."""
 
 
 @dataclass(frozen=True, slots=True)

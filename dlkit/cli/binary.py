@@ -14,7 +14,7 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import atomic_file
 
 
-def refuse(path: Path | None, overwrite: bool) -> None:
+def require_output(path: Path | None, overwrite: bool) -> None:
     """Raise RequestError where the output, None for standard output, cannot go."""
     if path is None:
         if sys.stdout.isatty():

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from dlkit.app.compress import open_codec
 from dlkit.cli import completion
-from dlkit.cli.binary import binary_input, binary_output, refuse
-from dlkit.cli.compress import SUFFIX, settings
+from dlkit.cli.binary import binary_input, binary_output, require_output
+from dlkit.cli.compress import SUFFIX
 from dlkit.cli.console import Output, live_console
 from dlkit.cli.options import Json, Quiet
 from dlkit.errors import RequestError
@@ -39,20 +40,20 @@ def decompress_command(
       dlkit decompress book.txt.dlk --model runs/text-gpt-1
       dlkit decompress notes.tar.dlk -o - | tar x
     """
-    from dlkit.cli.progress import Progress
+    from dlkit.cli.progress import ProgressBar
     from dlkit.compression import archive
-    from dlkit.compression.container import Reader
+    from dlkit.compression.container import ContainerReader
 
     source = None if str(file) == "-" else file
     if output is None and (source is None or file.suffix != SUFFIX):
         raise RequestError(f"{file} does not end in {SUFFIX}", "give -o FILE, or -o - for standard output")
     goal = file.with_suffix("") if output is None else None if str(output) == "-" else output
-    refuse(goal, overwrite)
+    require_output(goal, overwrite)
     if goal is not None and source is not None and goal.exists() and source.exists() and goal.samefile(source):
         raise RequestError(f"{goal} is the input itself", "give another -o")
     began = time.perf_counter()
     with binary_input(source) as data:
-        reader = Reader(data, str(file))
+        reader = ContainerReader(data, str(file))
         header = reader.header
         if header["method"] == "model" and model is None:
             raise RequestError(f"{file} was compressed with the model {header['name']}", "give it with --model RUN")
@@ -60,9 +61,9 @@ def decompress_command(
             raise RequestError(f"{file} was compressed without a model", "leave --model out")
         console = None if quiet else live_console()
         with (
-            settings(model, None, None, header) as codec,
+            open_codec(model, None, None, header) as codec,
             binary_output(goal) as out,
-            Progress("decompressing", None, console) as progress,
+            ProgressBar("decompressing", None, console) as progress,
         ):
             size = archive.decompress(reader, out.write, codec, progress.advance)
     if goal is None:

@@ -37,9 +37,10 @@ def export_command(
     run_reference.require(run)
     import torch
 
-    from dlkit.lm.language_model import open_language_model, write_hub
+    from dlkit.lm.export import export_to_huggingface
+    from dlkit.lm.language_model import open_language_model
 
     reader = open_language_model(run, torch.device("cpu"), checkpoint)
-    size = write_hub(reader, directory)
+    size = export_to_huggingface(reader, directory)
     record = {"run": str(reader.path), "path": str(directory), "bytes": size, "task": reader.task}
     Output(as_json, quiet).emit(record, record["path"], lambda: f"{directory}  {size:,} bytes")

@@ -14,7 +14,7 @@ _SHOWN_AFTER_SECONDS = 0.5
 _LINE_EVERY_SECONDS = 20.0
 
 
-class Progress:
+class ProgressBar:
     """Use it as a context manager.
 
     Args:
@@ -31,7 +31,7 @@ class Progress:
         self.started = self.said = time.monotonic()
         self.bar: Any = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,11 +70,22 @@ class Progress:
 
 
 def preparing(quiet: bool) -> AbstractContextManager[None]:
-    """Within this context, slow preparation of data and evaluation are seen to go on."""
-    return nullcontext() if quiet else progress.listened_by(_bar)
+    """Within this context, slow preparation of data and evaluation are seen to go on: things are counted."""
+    return nullcontext() if quiet else progress.listened_by(_count_bar)
+
+
+def reading(quiet: bool, plain: bool = True) -> AbstractContextManager[None]:
+    """Within this context, work on a stream is seen to go on: bytes are counted, without a terminal if `plain`."""
+
+    @contextmanager
+    def byte_bar(title: str, total: int | None) -> Generator[Callable[[int], None]]:
+        with ProgressBar(title, total, live_console(), plain=plain) as bar:
+            yield bar.advance
+
+    return nullcontext() if quiet else progress.listened_by(byte_bar)
 
 
 @contextmanager
-def _bar(title: str, total: int | None) -> Generator[Callable[[int], None]]:
-    with Progress(title, total, live_console(), whole=True, plain=True) as progress:
-        yield progress.advance
+def _count_bar(title: str, total: int | None) -> Generator[Callable[[int], None]]:
+    with ProgressBar(title, total, live_console(), whole=True, plain=True) as bar:
+        yield bar.advance

@@ -1,4 +1,4 @@
-"""Whole files: a stream of bytes to a `.dlk` and back, chunk by chunk, in memory that does not grow with the file."""
+"""Compressing a stream of bytes to a `.dlk` file and back, chunk by chunk, in constant memory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Protocol
 
-from dlkit.compression.container import Chunk, Reader, Writer
+from dlkit.compression.container import Chunk, ContainerReader, ContainerWriter
 
 Advance = Callable[[int], None]
 
 
 class Codec(Protocol):
-    """What turns bytes into chunks and back."""
+    """Encodes bytes as chunks and decodes them."""
 
     chunk_bytes: int
     ideal_bits: float
@@ -22,49 +22,48 @@ class Codec(Protocol):
     streams: int | None
 
     def begin(self, data: bytes, /) -> dict[str, Any]:
-        """Get ready to encode a file that begins with these bytes; returns its header."""
+        """Prepare to encode a file that begins with these bytes; returns its header."""
         ...
 
     def check(self, header: dict[str, Any], /) -> None:
-        """Get ready to decode a file with this header. Raises DlkitError where that cannot be done."""
+        """Prepare to decode a file with this header. Raises DlkitError if that is impossible here."""
         ...
 
     def encode(self, data: bytes, advance: Advance, /) -> Chunk:
-        """The next chunk."""
+        """Encode the next chunk."""
         ...
 
     def decode(self, chunk: Chunk, header: dict[str, Any], advance: Advance, /) -> bytes:
-        """The bytes of the next chunk. Raises DlkitError rather than return others."""
+        """Decode the next chunk. Raises DlkitError rather than return wrong bytes."""
         ...
 
 
 @dataclass(frozen=True)
-class Written:
-    """What `compress` did: bytes in and out, and the sha256 of what came in."""
+class CompressionResult:
+    """The sizes of input and output in bytes, and the input's sha256."""
 
     bytes_in: int
     bytes_out: int
     sha256: str
 
 
-def compress(source: BinaryIO, target: BinaryIO, codec: Codec, advance: Advance) -> Written:
-    """Write the compressed form of everything in `source`; `advance` hears of bytes as they are coded."""
+def compress(source: BinaryIO, target: BinaryIO, codec: Codec, advance: Advance) -> CompressionResult:
+    """Compress all of `source`; `advance` is called with the number of bytes coded since its last call."""
     digest, size = hashlib.sha256(), 0
-    parts = pieces(source, codec.chunk_bytes)
-    first = next(parts, b"")
-    writer = Writer(target, codec.begin(first))
-    part = first
-    while part:
-        digest.update(part)
-        size += len(part)
-        writer.add(codec.encode(part, advance))
-        part = next(parts, b"")
+    chunks = split_at_lines(source, codec.chunk_bytes)
+    data = next(chunks, b"")
+    writer = ContainerWriter(target, codec.begin(data))
+    while data:
+        digest.update(data)
+        size += len(data)
+        writer.add(codec.encode(data, advance))
+        data = next(chunks, b"")
     writer.finish()
-    return Written(size, writer.written, digest.hexdigest())
+    return CompressionResult(size, writer.written, digest.hexdigest())
 
 
-def decompress(reader: Reader, write: Callable[[bytes], Any], codec: Codec, advance: Advance) -> int:
-    """Hand the bytes of a compressed file to `write`, in order; returns how many.
+def decompress(reader: ContainerReader, write: Callable[[bytes], Any], codec: Codec, advance: Advance) -> int:
+    """Decompress a file, passing its bytes to `write` chunk by chunk; returns how many there are.
 
     Raises:
         DlkitError: the file is damaged, or was made with another model or on another machine.
@@ -78,8 +77,8 @@ def decompress(reader: Reader, write: Callable[[bytes], Any], codec: Codec, adva
     return size
 
 
-def pieces(source: BinaryIO, size: int) -> Iterator[bytes]:
-    """The bytes of a file in pieces of at most `size`, cut behind a line where there is one near the end of a piece."""
+def split_at_lines(source: BinaryIO, size: int) -> Iterator[bytes]:
+    """The bytes of a file in chunks of at most `size`, which end with a line if one ends near the end of the chunk."""
     rest = b""
     while True:
         block = rest + _read(source, size - len(rest))
@@ -93,7 +92,7 @@ def pieces(source: BinaryIO, size: int) -> Iterator[bytes]:
 
 
 def _read(source: BinaryIO, count: int) -> bytes:
-    """So many bytes, fewer only at the end: a pipe hands out what it has."""
+    """`count` bytes, fewer only at the end of the file: a single read of a pipe returns what is there."""
     found: list[bytes] = []
     while count and (block := source.read(count)):
         found.append(block)

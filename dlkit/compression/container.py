@@ -1,12 +1,12 @@
-"""The file format `.dlk`: a header, chunks, an end, each under a CRC, so that no damage goes unseen.
+"""The file format `.dlk`: a header, chunks and an end record, each with a CRC, so that no damage goes unnoticed.
 
     file    magic (8 bytes), version (1), length of the header (2), header (deflated JSON), CRC
     chunk   kind (1), bytes (4), tokens (4), streams (2), length of the payload (4), payload, CRC of the bytes, CRC
     end     kind 0 (1), bytes of the whole file (8), CRC
 
-Numbers are little-endian, CRCs are CRC-32. Each record's CRC goes on from that of the record before it, so that
-records cannot change places, and nothing may follow the end. A CRC-32 finds every change of up to 32 bits in a row; it
-does not stop somebody who damages a file on purpose.
+Numbers are little-endian, CRCs are CRC-32. Each record's CRC continues that of the record before it, so that records
+cannot be reordered, and nothing may follow the end. A CRC-32 detects every change within 32 consecutive bits; it does
+not protect against deliberate changes.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ VERSION = 1
 END, STORED, CODED = 0, 1, 2
 MOST_BYTES = 1 << 24  # of a chunk
 
-_MAGIC = b"\x89DLK\r\n\x1a\n"  # the line breaks are spoilt by a transfer as text, as in PNG
+_MAGIC = b"\x89DLK\r\n\x1a\n"  # a transfer as text would change the line breaks, as in PNG
 _CHUNK, _END, _CRC = struct.Struct("<IIHI"), struct.Struct("<Q"), struct.Struct("<I")
-# Words that deflate finds in every header; part of the format.
-_WORDS = (
+# deflate's preset dictionary: strings that occur in most headers. Part of the format.
+_DICTIONARY = (
     b'{"method": "prequential", "tables": "bits": {"method": "model", "name": "runs/gpt-1", "model": "", "tokenizer": "'
     b'", "torch": "2.14.1+cpu", "capability": "AVX2", "AVX512", "processor": "Intel(R) Xeon(R) CPU @ GHz", "AMD EPYC '
     b'Processor", "machine": "x86_64", "threads": 2, "device": "cpu", "dtype": "float32", "context": 1024, "keep": 128,'
@@ -37,15 +37,15 @@ _WORDS = (
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of the data.
+    """A chunk of the data.
 
     Args:
         kind: STORED, the payload is the data; or CODED.
-        size: bytes that it stands for.
-        tokens: that they are made of.
-        streams: in which these were coded side by side.
-        payload: what they were coded to.
-        crc: CRC-32 of the bytes.
+        size: of the data, in bytes.
+        tokens: how many tokens the data consists of.
+        streams: how many streams were coded side by side.
+        payload: the code.
+        crc: CRC-32 of the data.
     """
 
     kind: int
@@ -56,7 +56,7 @@ class Chunk:
     crc: int
 
 
-class Writer:
+class ContainerWriter:
     """Writes the format to a binary file.
 
     Args:
@@ -69,18 +69,18 @@ class Writer:
         self.written = 0
         self._size = 0
         text = json.dumps(header, ensure_ascii=False).encode()
-        deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_WORDS)
+        deflate = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=_DICTIONARY)
         packed = deflate.compress(text) + deflate.flush()
         self._write(_MAGIC + bytes([VERSION]) + struct.pack("<H", len(packed)) + packed)
 
     def add(self, chunk: Chunk) -> None:
-        """Append a chunk."""
+        """Write a chunk."""
         self._size += chunk.size
         head = _CHUNK.pack(chunk.size, chunk.tokens, chunk.streams, len(chunk.payload))
         self._write(bytes([chunk.kind]) + head + chunk.payload + _CRC.pack(chunk.crc))
 
     def finish(self) -> None:
-        """Append the end."""
+        """Write the end record."""
         self._write(bytes([END]) + _END.pack(self._size))
 
     def _write(self, record: bytes) -> None:
@@ -89,15 +89,15 @@ class Writer:
         self.written += len(record) + _CRC.size
 
 
-class Reader:
-    """Reads the format from a binary file; the header at once, the chunks one by one.
+class ContainerReader:
+    """Reads the format from a binary file: the header at once, the chunks one by one.
 
     Args:
         file: to read from.
-        name: of it, for messages.
+        name: of the file, for error messages.
 
     Raises:
-        DlkitError: it is no such file, of another version, or damaged.
+        DlkitError: it is not a .dlk file, has another version, or is damaged.
     """
 
     def __init__(self, file: BinaryIO, name: str) -> None:
@@ -118,13 +118,13 @@ class Reader:
         (length,) = struct.unpack("<H", self._take(2))
         packed = self._take(length)
         self._check("the header")
-        self.header: dict[str, Any] = json.loads(zlib.decompressobj(-15, zdict=_WORDS).decompress(packed))
+        self.header: dict[str, Any] = json.loads(zlib.decompressobj(-15, zdict=_DICTIONARY).decompress(packed))
 
     def chunks(self) -> Iterator[Chunk]:
-        """The chunks in order, each checked.
+        """The chunks in order, each verified.
 
         Raises:
-            DlkitError: the file is damaged, ends too early, or goes on behind its end.
+            DlkitError: the file is damaged or truncated, or something follows its end.
         """
         size, number = 0, 0
         while (kind := self._take(1)[0]) != END:
@@ -158,7 +158,7 @@ class Reader:
         return data
 
     def _check(self, where: str) -> None:
-        """Compare the CRC that follows with that of everything before it."""
+        """Verify the CRC that follows."""
         expected = self._crc
         (found,) = _CRC.unpack(self._take(_CRC.size))
         self._crc = expected

@@ -83,7 +83,7 @@ def mean_and_deviation(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation of finite numbers of any size, (N,), in two passes."""
+    """Mean and standard deviation of finite float64 values of any size, (N,), in two passes."""
     low, high = float(values.min()), float(values.max())
     if low == high:
         return low, 1.0

@@ -13,10 +13,9 @@ class Known:
 
     Args:
         classes: their names, in the order of the model's outputs.
-        columns: feature column -> its kind ("number" or "boolean"), in the order of the model's inputs; None but for
-            rows.
-        mean: (F,) float64 of the training rows; None but for rows.
-        std: (F,) float64 of the training rows; None but for rows.
+        columns: of a table: feature column -> its type ("number" or "boolean"), in the order of the model's inputs.
+        mean: of a table: (F,) float64 of the training rows.
+        std: of a table: (F,) float64 of the training rows.
     """
 
     classes: tuple[str, ...]

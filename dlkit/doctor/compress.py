@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import torch
 
-from dlkit.compression import archive, environment
-from dlkit.compression.container import Reader
-from dlkit.compression.language import LanguageCodec
+from dlkit.compression import archive, numerics
+from dlkit.compression.container import ContainerReader
+from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench
@@ -27,12 +27,12 @@ def check(bench: Bench) -> Iterator[Finding]:
         torch.manual_seed(0)
         tokenizer = tokenizers.byte((), ())
         model = GPT(tokenizer.size, 64, layers=2, heads=2, width=32).to(device).eval()
-        with environment.reproducible(1):
+        with numerics.reproducible(1):
             coder, decoder = (LanguageCodec(model, tokenizer, 1) for _ in range(2))
             packed, found = io.BytesIO(), io.BytesIO()
             archive.compress(io.BytesIO(data), packed, coder, _ignore)
             packed.seek(0)
-            archive.decompress(Reader(packed, "the result"), found.write, decoder, _ignore)
+            archive.decompress(ContainerReader(packed, "the result"), found.write, decoder, _ignore)
         ideal = coder.ideal_bits / 8
         same = found.getvalue() == data
         got = f"{'the same' if same else 'other'} bytes, {coder.payload_bytes:,} for {ideal:,.0f} bytes of information"

@@ -14,7 +14,8 @@ from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.twins import transformer as plain
 from dlkit.doctor.twins.decoder import Decoder
 from dlkit.doctor.twins.weights import copied
-from dlkit.lm import generation
+from dlkit.lm.generation import generate_tokens
+from dlkit.lm.sampling import Sampling
 from dlkit.models.gpt import GPT
 from dlkit.train import autotune
 
@@ -52,4 +53,4 @@ def measure(bench: Bench) -> Iterator[Finding]:
 def generated(model: GPT, count: int) -> list[Tensor]:
     """So many tokens behind the first, each (1,)."""
     generator = torch.Generator(model.tokens.weight.device)
-    return list(generation.generate(model, [[_FIRST]], count, generation.Sampling(temperature=0), [generator]))
+    return list(generate_tokens(model, [[_FIRST]], count, Sampling(temperature=0), [generator]))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 
-from dlkit.catalog import resolve
+from dlkit.catalog import import_object
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.finding import Examined, Finding, skipped
 from dlkit.doctor.machine import PACKAGES
@@ -36,7 +36,7 @@ def examine(
 
 def _guarded(entry: Entry, bench: Bench) -> Iterator[Finding]:
     try:
-        found: Iterable[Finding] = resolve(entry.target)(bench)
+        found: Iterable[Finding] = import_object(entry.target)(bench)
         yield from found
     except Exception as error:  # whatever a kernel, a compiler or a driver raises is a finding
         absent = error.name if isinstance(error, ModuleNotFoundError) else None

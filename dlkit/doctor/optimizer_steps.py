@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.catalog import OPTIMIZERS, resolve
+from dlkit.catalog import OPTIMIZERS, import_object
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.clock import Work, in_turns
 from dlkit.doctor.finding import Finding
@@ -26,7 +26,7 @@ def measure(bench: Bench) -> Iterator[Finding]:
     shapes = [tuple(p.shape) for p in GPT(vocabulary, width, layers, width // 64, width).to("meta").parameters()]
     for name in twins.TWINS:
         chosen = [shape for shape in shapes if len(shape) == 2] if name == "muon" else shapes
-        make = resolve(OPTIMIZERS[name].target)
+        make = import_object(OPTIMIZERS[name].target)
         # ours first; the twins' tensors are their own, so that all lie in memory side by side
         ways: dict[str, Callable[[], Work]] = {
             "dlkit": _stepping(bench, chosen, lambda ps, make=make: make(ps, lr=_LR))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.catalog import OPTIMIZERS, resolve
+from dlkit.catalog import OPTIMIZERS, import_object
 from dlkit.doctor.bench import CPU, Bench
 from dlkit.doctor.error import error_of_way
 from dlkit.doctor.finding import Finding, judged, skipped
@@ -34,7 +34,7 @@ def check(bench: Bench) -> Iterator[Finding]:
         if name not in twins.TWINS:
             yield skipped(name, expected, "torch has no twin of it")
             continue
-        kind = resolve(entry.target)
+        kind = import_object(entry.target)
         error = error_of(name, kind, bench.device)
         counts = counted(name, kind, bench.device)
         best = min(count for form, count in counts.items() if form != "dlkit")

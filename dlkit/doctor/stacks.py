@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dlkit.app.contest import Contest
-from dlkit.catalog import OPTIMIZERS, resolve
+from dlkit.catalog import OPTIMIZERS, import_object
 from dlkit.doctor.bench import Bench, loaded
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
@@ -23,7 +23,7 @@ _STEPS = 6
 
 def stackable_optimizers() -> dict[str, Any]:
     """Name -> class of each optimizer in the catalog whose runs can be stacked."""
-    kinds = {name: resolve(entry.target) for name, entry in OPTIMIZERS.items()}
+    kinds = {name: import_object(entry.target) for name, entry in OPTIMIZERS.items()}
     return {name: kind for name, kind in kinds.items() if kind.elementwise}
 
 

@@ -36,7 +36,7 @@ def place(name: str) -> Path | None:
 def _topics() -> dict[str, int]:
     from pydoc_data.topics import topics
 
-    from dlkit.data.text.pydoc import split_of
+    from dlkit.data.text.pydoc import topic_split
 
-    counts = Counter(split_of(topic) for topic in topics)
+    counts = Counter(topic_split(topic) for topic in topics)
     return {split: counts[split] for split in ("train", "val", "test")}

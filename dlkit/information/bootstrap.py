@@ -1,10 +1,10 @@
-"""Intervals of a rate, such as bits a byte, over a series whose neighbours depend on each other.
+"""Confidence intervals of a rate, such as bits per byte, over an autocorrelated series: the circular block bootstrap.
 
-Resampling single values would take neighbours for independent and make the interval too narrow, so whole blocks are
-drawn: the circular block bootstrap (Politis & Romano 1992), with blocks of the length that suits the series' own
-autocorrelation (Politis & White 2004, corrected by Patton, Politis & White 2009).
+Resampling single values would treat neighbours as independent and make the interval too narrow, so blocks are resampled
+(Politis & Romano 1992), of a length chosen from the series' own autocorrelation (Politis & White 2004, corrected by
+Patton, Politis & White 2009).
 
-Shapes: n values of a series, k measured sums beside each other.
+Shapes: n values of a series, each of which is k numbers.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from numpy.typing import NDArray
 Series = NDArray[np.float64]
 REPLICATES = 2000
 LEVEL = 0.95
-FEWEST = 16  # values, below which an interval would be pretence
+FEWEST = 16  # values: with fewer, an interval would mean nothing
 _AT_ONCE = 1 << 22  # blocks drawn at once
 
 
-class Cells:
-    """A long series in constant memory: sums over equal stretches, which double when there are too many.
+class BinnedSeries:
+    """A series of any length in constant memory: sums over bins, whose width doubles when there are too many.
 
     Args:
-        k: numbers a value.
-        most: cells that are kept.
+        k: how many numbers a value consists of.
+        most: the largest number of bins.
     """
 
     def __init__(self, k: int, most: int = 1 << 17) -> None:
         self.k, self.most, self.width = k, most, 1
-        self._cells = np.empty((0, k))
-        self._open = np.empty((0, k))  # values that do not fill a cell yet
+        self._bins = np.empty((0, k))
+        self._open = np.empty((0, k))  # values that do not fill a bin yet
 
     def add(self, values: Series) -> None:
-        """The next values, (n, k)."""
+        """Append the next values, (n, k)."""
         values = np.concatenate((self._open, values))
-        self._cells = np.concatenate((self._cells, self._fill(values)))
-        while len(self._cells) > self.most:
-            odd = self._cells[len(self._cells) // 2 * 2 :]  # a half-filled cell, which is no value: spread it evenly
+        self._bins = np.concatenate((self._bins, self._fill(values)))
+        while len(self._bins) > self.most:
+            odd = self._bins[len(self._bins) // 2 * 2 :]  # half of a wider bin: turned back into equal values
             self._open = np.concatenate((np.repeat(odd / self.width, self.width, axis=0), self._open))
-            self._cells = self._cells[: len(self._cells) // 2 * 2].reshape(-1, 2, self.k).sum(1)
+            self._bins = self._bins[: len(self._bins) // 2 * 2].reshape(-1, 2, self.k).sum(1)
             self.width *= 2
 
     def _fill(self, values: Series) -> Series:
@@ -52,30 +52,38 @@ class Cells:
 
     @property
     def sums(self) -> Series:
-        """(cells, k); what does not fill a last cell is left out."""
-        return self._cells
+        """The sums of the bins, (bins, k), without a last, incomplete bin."""
+        return self._bins
 
     def total(self) -> Series:
-        """(k,) sums over everything."""
-        return self._cells.sum(0) + self._open.sum(0)
+        """The sums over the whole series, (k,)."""
+        return self._bins.sum(0) + self._open.sum(0)
 
 
 @dataclass(frozen=True)
-class Interval:
-    """Of each rate, with the length in cells of the blocks that were drawn."""
+class RateInterval:
+    """Confidence intervals of k - 1 rates.
+
+    Args:
+        low: the lower bounds.
+        high: the upper bounds.
+        block: the length of the resampled blocks, in values.
+    """
 
     low: list[float]
     high: list[float]
     block: int
 
 
-def rate_intervals(sums: Series, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0) -> Interval | None:
+def rate_intervals(
+    sums: Series, level: float = LEVEL, replicates: int = REPLICATES, seed: int = 0
+) -> RateInterval | None:
     """Percentile intervals of the rates sum(s_0) / sum(s_j), j = 1 ... k - 1.
 
     Args:
         sums: (n, k), the numerator first.
-        level: how often such an interval holds the rate of a stationary source.
-        replicates: resampled series.
+        level: the coverage: how often such an interval contains the rate of a stationary source.
+        replicates: how many series are resampled.
         seed: of the resampling.
 
     Returns:
@@ -85,10 +93,10 @@ def rate_intervals(sums: Series, level: float = LEVEL, replicates: int = REPLICA
     if n < FEWEST:
         return None
     whole = sums.sum(0)
-    # what each value adds to the error of the first rate: s_0 - (S_0 / S_1) s_1
+    # the contribution of each value to the error of the first rate: s_0 - (S_0 / S_1) s_1
     block = block_length(sums[:, 0] - whole[0] / whole[1] * sums[:, 1])
     wrapped = np.concatenate((np.zeros((1, k)), sums, sums[: block - 1])).cumsum(0)
-    blocks = wrapped[block:] - wrapped[:-block]  # (n, k): the sums of every block, going round at the end
+    blocks = wrapped[block:] - wrapped[:-block]  # (n, k): the sums of every block, wrapping around at the end
     draws = -(-n // block)
     generator = np.random.default_rng(seed)
     rates = np.empty((replicates, k - 1))
@@ -99,27 +107,27 @@ def rate_intervals(sums: Series, level: float = LEVEL, replicates: int = REPLICA
             drawn = [blocks[:, j][picks].sum(1) for j in (0, column)]  # (step,) each
             rates[start : start + step, column - 1] = drawn[0] / drawn[1]
     low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Interval(low.tolist(), high.tolist(), block)
+    return RateInterval(low.tolist(), high.tolist(), block)
 
 
 def block_length(series: Series) -> int:
-    """The length of blocks with the least mean squared error of the variance of the mean, for the circular bootstrap.
+    """The block length that minimizes the mean squared error of the circular bootstrap's variance of the mean.
 
     Politis & White 2004, section 3.2, with the constants of the correction of 2009: a flat-top lag window whose width
-    is twice the lag behind which no autocorrelation stands out.
+    is twice the largest significant lag.
     """
     n = len(series)
     centred = series - series.mean()
     if n < 2 or not centred.any():
         return 1
-    run = max(5, math.ceil(math.sqrt(math.log10(n))))  # lags in a row that must not stand out
+    run = max(5, math.ceil(math.sqrt(math.log10(n))))  # so many insignificant lags in a row end the search
     most = min(math.ceil(math.sqrt(n)) + run, n - 1)
     covariances = np.array([centred[lag:] @ centred[: n - lag] / n for lag in range(most + 1)])
     noise = 2 * math.sqrt(math.log10(n) / n)
-    loud = np.flatnonzero(np.abs(covariances[1:]) > noise * covariances[0]) + 1  # lags that stand out
-    # the smallest m with no loud lag among m + 1 ... m + run
+    significant = np.flatnonzero(np.abs(covariances[1:]) > noise * covariances[0]) + 1  # lags
+    # the smallest m with no significant lag among m + 1 ... m + run
     reach = 0
-    for lag in loud.tolist():
+    for lag in significant.tolist():
         if lag > reach + run:
             break
         reach = lag

@@ -1,4 +1,4 @@
-"""Figures of entropy: the Bernoulli curve (the review's figure 13), lengths of code words, entropy by order."""
+"""Figures: the entropy of a Bernoulli variable, the lengths of code words, conditional entropy by order."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dlkit.plotting import BLUE, VERMILION, axes, save
 MOST_BARS = 64
 
 
-def bernoulli(target: Path, p: float, unit: str, base: float) -> None:
-    """The entropy of a coin that shows heads with each probability, and that of the user's coin."""
+def plot_bernoulli_entropy(target: Path, p: float, unit: str, base: float) -> None:
+    """Plot the entropy of a Bernoulli variable over its probability, and mark that of p."""
     figure, axis = axes(5.0, 3.6)
     heads = np.linspace(0, 1, 401)
-    axis.plot(heads, measures.entropy(np.stack([heads, 1 - heads], axis=-1), base), color=BLUE)
-    mine = float(measures.entropy(np.array([p, 1 - p]), base))
+    axis.plot(heads, measures.shannon_entropy(np.stack([heads, 1 - heads], axis=-1), base), color=BLUE)
+    mine = float(measures.shannon_entropy(np.array([p, 1 - p]), base))
     axis.plot([p], [mine], "o", color=VERMILION)
     axis.annotate(f"p = {p:.4g}: {mine:.4g} {unit}", (p, mine), (0.5, 0.12), ha="center", color=VERMILION)
     axis.set_xlabel("probability of the first outcome")
@@ -27,15 +27,17 @@ def bernoulli(target: Path, p: float, unit: str, base: float) -> None:
     save(figure, target)
 
 
-def lengths(target: Path, symbols: Sequence[str], ideal: Sequence[float], words: Sequence[float], code: str) -> None:
-    """Bars: the length of each symbol's word beside the ideal length -log2 p, the likeliest first."""
-    order = sorted(range(len(symbols)), key=lambda index: ideal[index])[:MOST_BARS]
-    figure, axis = axes(max(4.5, 0.28 * len(order) + 2), 3.6)
-    places = np.arange(len(order))
-    axis.bar(places - 0.2, [ideal[index] for index in order], 0.4, color=BLUE, label="ideal: -log2 p")
+def plot_code_lengths(
+    target: Path, symbols: Sequence[str], ideal: Sequence[float], words: Sequence[float], code: str
+) -> None:
+    """Plot the length of each symbol's code word beside the ideal length -log2 p, most likely symbols first."""
+    likeliest = sorted(range(len(symbols)), key=lambda index: ideal[index])[:MOST_BARS]
+    figure, axis = axes(max(4.5, 0.28 * len(likeliest) + 2), 3.6)
+    x = np.arange(len(likeliest))
+    axis.bar(x - 0.2, [ideal[index] for index in likeliest], 0.4, color=BLUE, label="ideal: -log2 p")
     if code:
-        axis.bar(places + 0.2, [words[index] for index in order], 0.4, color=VERMILION, label=code)
-    axis.set_xticks(places, [_shown(symbols[index]) for index in order])
+        axis.bar(x + 0.2, [words[index] for index in likeliest], 0.4, color=VERMILION, label=code)
+    axis.set_xticks(x, [_printable(symbols[index]) for index in likeliest])
     axis.set_ylabel("bits")
     axis.set_xlabel(
         "symbol, the likeliest first" + (f" ({MOST_BARS} of {len(symbols)})" if len(symbols) > MOST_BARS else "")
@@ -45,13 +47,15 @@ def lengths(target: Path, symbols: Sequence[str], ideal: Sequence[float], words:
     save(figure, target)
 
 
-def orders(target: Path, entropies: Sequence[float], corrected: Sequence[float], what: str, unit: str) -> None:
-    """Entropy of a symbol by how many symbols before it are known."""
+def plot_entropy_by_order(
+    target: Path, entropies: Sequence[float], corrected: Sequence[float], what: str, unit: str
+) -> None:
+    """Plot the conditional entropy of a symbol over the order: how many preceding symbols are known."""
     figure, axis = axes(5.0, 3.6)
-    places = range(len(entropies))
-    axis.plot(places, entropies, "o-", color=BLUE, label="plug-in")
-    axis.plot(places, corrected, "s--", color=VERMILION, label="Miller-Madow", markersize=4)
-    axis.set_xticks(list(places))
+    k = range(len(entropies))
+    axis.plot(k, entropies, "o-", color=BLUE, label="plug-in")
+    axis.plot(k, corrected, "s--", color=VERMILION, label="Miller-Madow", markersize=4)
+    axis.set_xticks(list(k))
     axis.set_ylim(bottom=0)
     axis.set_xlabel(f"order: {what} known before")
     axis.set_ylabel(f"entropy ({unit} each)")
@@ -60,7 +64,7 @@ def orders(target: Path, entropies: Sequence[float], corrected: Sequence[float],
     save(figure, target)
 
 
-def _shown(symbol: str) -> str:
-    """A symbol that can be seen."""
+def _printable(symbol: str) -> str:
+    """A symbol with whatever is invisible escaped, cut to 12 characters."""
     shown = symbol if symbol.isprintable() and symbol.strip() else repr(symbol)[1:-1] or "''"
     return shown[:12]

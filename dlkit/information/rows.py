@@ -1,4 +1,4 @@
-"""Numbers that people type or pipe in: `0.4,0.6`, `A=0.4,B=0.6`, or a file with a distribution a row or a column."""
+"""Reading numbers as people type or pipe them: `0.4,0.6`, `A=0.4,B=0.6`, or a file with one distribution per line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 
 from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
-from dlkit.information import counted_lines
+from dlkit.information import uniq_counts
 
 MOST_BYTES = 1 << 28  # of a file of numbers
 
 _SEPARATORS = str.maketrans(",;\t", "   ")
 _LINES = "a line is numbers, with a label before or behind them"
 _COMMA = re.compile("[0-9],[0-9]")
-# In a line with another separator between numbers, or before a zero that begins no number.
+# A comma in a line that separates numbers otherwise, or before a digit after a leading zero.
 _COMMA_IN_NUMBER = re.compile(r"[0-9],[0-9].*[0-9]\s*[;\s]\s*[-+.0-9]|[0-9]\s*[;\s]\s*[-+.0-9]+,[0-9]|[0-9],0[0-9]")
 _POINTS, _DIVIDES = "`tr , .` makes points of them", "--counts divides by the sum"
 _ONE = "numbers with commas between them take no other separator"
@@ -28,9 +28,13 @@ _ONE = "numbers with commas between them take no other separator"
 
 @dataclass(frozen=True)
 class Rows:
-    """Numbers (rows, columns) with the labels of columns (one row only) or of rows, where there are any.
+    """Rows of numbers.
 
-    `form` says what a text was understood as, None where it was typed.
+    Args:
+        values: (rows, columns).
+        columns: the label of each column; only for a single row.
+        rows: the label of each row.
+        form: how a file was interpreted, in words; None for numbers typed on the command line.
     """
 
     values: NDArray[np.float64]
@@ -39,25 +43,26 @@ class Rows:
     form: str | None = None
 
     def symbol(self, index: int) -> str:
+        """The label of a column, or else its number from 1."""
         return self.columns[index] if self.columns else str(index + 1)
 
 
-def read(text: str, name: str, table: bool = False, counts: bool = False) -> Rows:
-    """Numbers from the command line, from the file that is named, or from standard input (`-`).
+def read_rows(text: str, name: str, table: bool = False, counts: bool = False) -> Rows:
+    """Read numbers from the command line, from a file, or from standard input (`-`).
 
-    In a file each line is a row of numbers between white space, commas or semicolons, with a label before or behind
-    them if you like; `#` begins a comment. Lines of one number each are one row, read downwards. Lines as `uniq -c`
-    writes them (`counted_lines`) are counts and their symbols.
+    In a file each line is a row of numbers separated by white space, commas or semicolons, with an optional label
+    before or after them; `#` begins a comment. Lines of one number each form a single row. The output of `uniq -c`
+    (see uniq_counts) is read as counts of symbols.
 
     Args:
         text: `0.4,0.6`, `A=0.4,B=0.6`, a path or `-`.
-        name: for messages.
-        table: lines are the rows of one table, even if there is one number on each.
+        name: of the option, for error messages.
+        table: the lines are the rows of one table, even with one number per line.
         counts: the numbers are counts.
 
     Raises:
-        RequestError: a field is no number, lines differ in length, or there is nothing; the text has more than
-            MOST_BYTES or is not UTF-8.
+        RequestError: a field is not a number, rows differ in length, there are no numbers, or the text has more than
+            MOST_BYTES.
         DlkitError: the file cannot be read.
     """
     if text != "-" and _looks_like_numbers(text) and not Path(text).is_file():
@@ -70,7 +75,7 @@ def read(text: str, name: str, table: bool = False, counts: bool = False) -> Row
         data = text_input.read_bytes(path, MOST_BYTES, "a list of numbers")
     except OSError as error:
         raise DlkitError(f"cannot read {where}: {error.strerror}") from error
-    # a symbol may be of any bytes; where a number ought to be, they are no number
+    # a symbol may hold any bytes; in place of a number, invalid ones are reported as no number
     return _parse(text_input.decoded(data, where, "surrogateescape"), where, table, counts)
 
 
@@ -88,11 +93,11 @@ def _number(text: str) -> float | None:
 
 def _inline(text: str, name: str) -> Rows:
     labels, numbers = list[str](), list[float]()
-    for place, part in enumerate(text.split(","), start=1):
-        label, _, value = part.rpartition("=")
+    for index, field in enumerate(text.split(","), start=1):
+        label, _, value = field.rpartition("=")
         number = _number(value)
         if number is None:
-            raise RequestError(f"{name}[{place}] is no number: {value.strip()!r}", f"write --{name} 0.4,0.4,0.2")
+            raise RequestError(f"{name}[{index}] is no number: {value.strip()!r}", f"write --{name} 0.4,0.4,0.2")
         labels.append(label.strip())
         numbers.append(number)
     if any(labels) and not all(labels):
@@ -108,7 +113,7 @@ def _parse(text: str, where: str, table: bool, counts: bool) -> Rows:
         lines.pop()
     if all(line.endswith("\r") for line in lines[:-1]):
         lines = [line.removesuffix("\r") for line in lines]
-    counted = counted_lines.read(lines, where) if counts and not table and lines else None
+    counted = uniq_counts.parse_uniq_counts(lines, where) if counts and not table and lines else None
     if counted is not None:
         return Rows(
             np.array([counted[0]]),
@@ -129,7 +134,7 @@ def _parse(text: str, where: str, table: bool, counts: bool) -> Rows:
         return Rows(values, None, labels, f"a table of {rows} by {columns} numbers")
     if columns == 1:
         if labels is not None:
-            counted_lines.refuse_twice(list(labels), where)
+            uniq_counts.require_distinct(list(labels), where)
         return Rows(values.T, labels, form=f"one distribution of {rows} numbers, one a line")
     many = "one distribution" if rows == 1 else f"{rows} distributions, one a line,"
     aside = " (counts and symbols are aligned as `uniq -c` does it)" if counts and columns == 2 and not labels else ""
@@ -137,7 +142,7 @@ def _parse(text: str, where: str, table: bool, counts: bool) -> Rows:
 
 
 def _refuse_decimal_commas(lines: list[str], where: str, counts: bool) -> None:
-    """Raise RequestError where commas seem to be decimal points, which would make two numbers of each."""
+    """Raise RequestError for what look like decimal commas, which would turn each number into two."""
     for number, line in enumerate(lines, start=1):
         line = line.partition("#")[0].strip()
         if not _COMMA.search(line):

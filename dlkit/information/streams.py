@@ -1,4 +1,4 @@
-"""The symbols of a stream, block by block - bytes, characters, words or lines - and what counts them."""
+"""The symbols of a stream - bytes, characters, words or lines - block by block, and the counters for them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
 
 from dlkit.errors import RequestError
-from dlkit.information.byte_counts import ByteCounts, LongByteCounts, PairCounts, TripleCounts
+from dlkit.information.byte_counts import BigramCounts, ByteCounts, ByteNgramCounts, TrigramCounts
 from dlkit.information.symbol_counts import CharacterCounts, ItemCounts, SymbolCounts
 
 
-def blocks(file: BinaryIO, size: int = 1 << 20) -> Iterator[bytes]:
-    """The bytes of a file, as they come."""
+def file_blocks(file: BinaryIO, size: int = 1 << 20) -> Iterator[bytes]:
+    """The bytes of a file, in blocks as they arrive."""
     read = getattr(file, "read1", file.read)
     while block := read(size):
         yield block
 
 
-def characters(stream: Iterable[bytes]) -> Iterator[str]:
-    """UTF-8 decoded block by block. Raises RequestError at the first byte that is none."""
+def stream_characters(stream: Iterable[bytes]) -> Iterator[str]:
+    """The characters of UTF-8, block by block. Raises RequestError at the first invalid byte."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     position = 0
     try:
@@ -33,29 +33,29 @@ def characters(stream: Iterable[bytes]) -> Iterator[str]:
         ) from None
 
 
-def words(stream: Iterable[bytes]) -> Iterator[list[str]]:
-    """What stands between white space, block by block."""
-    begun: list[str] = []  # pieces of a word that may go on
-    for text in characters(stream):
-        parts = text.split()
+def stream_words(stream: Iterable[bytes]) -> Iterator[list[str]]:
+    """Words separated by white space, block by block."""
+    begun: list[str] = []  # fragments of a word that may continue in the next block
+    for text in stream_characters(stream):
+        words = text.split()
         if begun and text[:1].isspace():
             yield ["".join(begun)]
             begun = []
-        if parts and len(parts) == 1 and not text[-1].isspace():
-            begun.append(parts[0])
+        if words and len(words) == 1 and not text[-1].isspace():
+            begun.append(words[0])
             continue
-        if parts and begun:
-            parts[0] = "".join((*begun, parts[0]))
+        if words and begun:
+            words[0] = "".join((*begun, words[0]))
             begun = []
-        if parts and not text[-1].isspace():
-            begun = [parts.pop()]
-        yield parts
+        if words and not text[-1].isspace():
+            begun = [words.pop()]
+        yield words
     yield ["".join(begun)] if begun else []
 
 
-def lines(stream: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Lines without their ends, block by block; the last one need not have an end."""
-    begun: list[bytes] = []  # pieces of a line that goes on
+def stream_lines(stream: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines without their line feeds, block by block; the last line need not end in one."""
+    begun: list[bytes] = []  # fragments of a line that continues in the next block
     for block in stream:
         *whole, rest = block.split(b"\n")
         if whole:
@@ -67,17 +67,22 @@ def lines(stream: Iterable[bytes]) -> Iterator[list[bytes]]:
     yield [b"".join(begun)] if begun else []
 
 
-def single_bytes(stream: Iterable[bytes]) -> Iterator[Iterable[int]]:
-    """The bytes themselves."""
+def stream_bytes(stream: Iterable[bytes]) -> Iterator[Iterable[int]]:
+    """The bytes themselves, block by block."""
     yield from stream
 
 
-SPLIT: dict[str, Any] = {"bytes": single_bytes, "chars": characters, "words": words, "lines": lines}
+SYMBOLS: dict[str, Any] = {
+    "bytes": stream_bytes,
+    "chars": stream_characters,
+    "words": stream_words,
+    "lines": stream_lines,
+}
 
 
-def counter(symbols: str, order: int) -> ByteCounts | SymbolCounts:
-    """What counts a stream of these symbols up to this order."""
+def make_counter(symbols: str, order: int) -> ByteCounts | SymbolCounts:
+    """The counter for n-grams of `symbols`, one of `SYMBOLS`, up to `order` + 1 of them."""
     if symbols == "bytes":
-        tables = (ByteCounts, PairCounts, TripleCounts)
-        return tables[order]() if order < len(tables) else LongByteCounts(order)
+        tables = (ByteCounts, BigramCounts, TrigramCounts)
+        return tables[order]() if order < len(tables) else ByteNgramCounts(order)
     return CharacterCounts(order) if symbols == "chars" else ItemCounts(order)

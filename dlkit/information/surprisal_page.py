@@ -1,4 +1,4 @@
-"""One page, without network, that shows a text with the surprisal of each token, and on pointing what was expected."""
+"""One offline HTML page that colours each token of a text by its surprisal, and shows the alternatives on hover."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 from dlkit.storage.atomic_file import write_text
 
-# Bits from which each colour of the scale holds. The colours are ColorBrewer's YlOrBr (Harrower & Brewer 2003): one
-# ramp from light to dark, which colour-blind readers tell apart; a dark page turns it round.
+# The lowest surprisal of each colour, in bits. The colours are ColorBrewer's YlOrBr (Harrower & Brewer 2003), a
+# sequential scheme that colour-blind readers can distinguish; a dark page reverses it.
 THRESHOLDS = (0, 1, 2, 4, 6, 8, 12)
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"  # nothing comes from elsewhere
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"  # nothing is loaded
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1a1a1a; --soft: #595959; --line: #ccc;
@@ -50,7 +50,7 @@ pre span:hover, pre span.on { outline: 2px solid var(--ink); outline-offset: -1p
 _SCRIPT = """
 const data = JSON.parse(document.getElementById('data').textContent);
 const pre = document.querySelector('pre'), tip = document.getElementById('tip');
-const spans = [...pre.children], places = new Map(spans.map((span, i) => [span, i]));
+const spans = [...pre.children], indices = new Map(spans.map((span, i) => [span, i]));
 let shown = -1;
 function cell(row, text) { const td = row.insertCell(); td.textContent = text; return td; }
 function show(i) {
@@ -83,8 +83,8 @@ function show(i) {
   tip.style.top = scrollY + (below ? box.bottom + 4 : Math.max(4, box.top - tip.offsetHeight - 4)) + 'px';
 }
 pre.addEventListener('mouseover', event => {
-  const place = places.get(event.target);
-  if (place !== undefined) show(place);
+  const index = indices.get(event.target);
+  if (index !== undefined) show(index);
 });
 pre.addEventListener('mouseleave', () => show(-1));
 document.addEventListener('keydown', event => {
@@ -110,36 +110,37 @@ range.addEventListener('input', () => {
 """
 
 
-def write(target: Path, summary: dict[str, Any], tokens: Sequence[dict[str, Any]]) -> None:
+def write_surprisal_page(target: Path, summary: dict[str, Any], tokens: Sequence[dict[str, Any]]) -> None:
     """Write the page.
 
     Args:
         target: an HTML file.
         summary: the record of the whole text.
-        tokens: the records of its tokens, as far as they are to be shown.
+        tokens: the records of the tokens to show.
 
     Raises:
         DlkitError: the file cannot be written.
     """
-    write_text(target, page(summary, tokens))
+    write_text(target, surprisal_page_html(summary, tokens))
 
 
-def page(summary: dict[str, Any], tokens: Sequence[dict[str, Any]]) -> str:
-    """The page's source: every token stands in it as text, whatever it spells."""
+def surprisal_page_html(summary: dict[str, Any], tokens: Sequence[dict[str, Any]]) -> str:
+    """The page's HTML, in which every token is escaped text, whatever it spells."""
     spans = "".join(
-        f'<span class="s{level(token["bits"])}">{html.escape(visible(token["text"]))}</span>' for token in tokens
+        f'<span class="s{colour_level(token["bits"])}">{html.escape(display_text(token["text"]))}</span>'
+        for token in tokens
     )
     rows = [
         [
-            visible(token["text"]),
+            display_text(token["text"]),
             round(token["bits"], 4),
             token["rank"],
             round(token["expected_bits"], 4),
-            [[visible(other["text"]), round(other["p"], 6)] for other in token["alternatives"]],
+            [[display_text(other["text"]), round(other["p"], 6)] for other in token["alternatives"]],
         ]
         for token in tokens
     ]
-    # in a script element only `<` can do harm: it could end the element
+    # in a script element only `<` is dangerous: it could end the element
     data = json.dumps(rows, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     key = "".join(f'<span class="s{i}">{bits}+</span>' for i, bits in enumerate(THRESHOLDS))
     facts = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd>" for name, value in _facts(summary))
@@ -150,9 +151,9 @@ def page(summary: dict[str, Any], tokens: Sequence[dict[str, Any]]) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>Surprisal under {html.escape(visible(summary["run"]))}</title>
+<title>Surprisal under {html.escape(display_text(summary["run"]))}</title>
 <style>{_STYLE}</style>
-<h1>Surprisal of each token under {html.escape(visible(summary["run"]))}</h1>
+<h1>Surprisal of each token under {html.escape(display_text(summary["run"]))}</h1>
 <dl>{facts}</dl>
 <div class="bar"><span class="key">bits {key}</span>
 <label>only <input type="range" min="0" max="20" step="0.5" value="0"></label><output></output></div>
@@ -164,13 +165,13 @@ def page(summary: dict[str, Any], tokens: Sequence[dict[str, Any]]) -> str:
 """
 
 
-def level(bits: float) -> int:
-    """The step of the scale, 0 to 6."""
+def colour_level(bits: float) -> int:
+    """The index of a surprisal's colour, 0 to 6."""
     return max(i for i, least in enumerate(THRESHOLDS) if bits >= least or not i)
 
 
-def visible(text: str) -> str:
-    """The text with a sign for line breaks, and what cannot be seen or turns the writing's direction spelled out."""
+def display_text(text: str) -> str:
+    """The text with a symbol at line breaks, and with invisible and bidirectional characters escaped."""
     shown = "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
     return shown.replace("\n", "⏎\n")
 

@@ -1,22 +1,22 @@
-"""The step of one sequence in five Triton kernels a layer, where torch's operators take thirteen.
+"""The decoding step of a single sequence in five Triton kernels per layer, where torch's operators take thirteen.
 
-With one row there is nothing to multiply a weight with twice: a step is the time to read all weights, if the kernels
-are few enough to keep the memory busy. So a product takes with it what stands before and behind it: the norm of its
-input, bias, activation and shortcut; and attention writes its key and value into the cache itself. Between the kernels
-numbers are float32, whatever the weights are. On an H100 a step of GPT-2 (124 M, bfloat16, at token 100) takes 0.30 ms
-so and 0.74 ms by operators; at token 900 it is 0.50 ms, most of it attention, which gives a head to one multiprocessor.
+With a single row every weight is used once: a step takes the time to read all weights, if the kernels are few enough to
+keep the memory busy. So each product is fused with what comes before and after it - the norm of its input, bias,
+activation and residual - and attention writes its key and value to the cache itself. Activations between kernels are
+float32, whatever the weights are. On an H100 a step of GPT-2 (124 M, bfloat16, at token 100) takes 0.30 ms this way and
+0.74 ms by operators; at token 900 it is 0.50 ms, most of it attention, which uses one multiprocessor per head.
 
     1  q, k, v = W_qkv norm(x) + b         3  x = x + W_out y + b             5  x = x + W_down h + b
     2  y = attention(q; keys, values)      4  h = gelu(W_up norm(x) + b)
 
-Shapes: W = H D numbers a token, H heads of D numbers, C slots of the cache, V vocabulary, I numbers in, O numbers out.
+Shapes: H heads of width D, W = H D the model's width, C slots of the cache, V vocabulary, I inputs, O outputs.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-# What Triton compiles is not quite Python: constants come as plain numbers, and ranges unroll.
+# Triton's language is not quite Python: constants are passed as plain numbers, and ranges unroll.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportOperatorIssue=false
 import torch
 import triton
@@ -27,45 +27,45 @@ from dlkit.models.gpt import GPT
 from dlkit.nn.activations import GELU, ReLU
 from dlkit.nn.cache import Cache
 
-_COLUMNS = 1024  # of a weight, that a program reads at a time, where no norm needs all of them
-_MOST_ROWS = 8  # of a weight, that a program reads
-_PROGRAMS = 264  # at least, where there are rows for as many: two for each multiprocessor of an H100
-_SLOTS = 256  # of the cache, that a program looks at at a time: a wait for memory each
+_COLUMNS = 1024  # of a weight that a program reads at a time, unless a norm needs the whole row
+_MOST_ROWS = 8  # of a weight that a program reads
+_PROGRAMS = 264  # at least, if there are enough rows: two for each multiprocessor of an H100
+_SLOTS = 256  # of the cache that a program reads at a time, at the latency of one memory access each
 
 
 def _kind(activation: nn.Module) -> int | None:
-    """Its number in `_product`, or None where it has none."""
+    """The number of an activation in `_product`, None if it is not supported."""
     if isinstance(activation, GELU):
         return 1 if activation.approximate == "tanh" else 2
     return 3 if isinstance(activation, ReLU) else None
 
 
-def suits(model: GPT, sequences: int) -> bool:
-    """Whether the kernels are for this model: of one sequence, pre-norm, with an activation that they know."""
+def supports_fused_step(model: GPT, sequences: int) -> bool:
+    """Whether the kernels support a model: pre-norm, with a known activation, and for one sequence."""
     block: Any = model.blocks[0]
     return sequences == 1 and block.norm_first and _kind(block.mlp[1]) is not None
 
 
 @triton.jit
 def _embed(token, slot, begin, tokens, positions, x, width: tl.constexpr, whole: tl.constexpr):
-    # x = E_token + P_place
+    # x = E_token + P_position
     i = tl.arange(0, whole)
-    place = tl.maximum(tl.load(slot) - tl.load(begin), 0)
-    what = tl.load(tokens + tl.load(token) * width + i, mask=i < width, other=0.0).to(tl.float32)
-    where = tl.load(positions + place * width + i, mask=i < width, other=0.0).to(tl.float32)
-    tl.store(x + i, what + where, mask=i < width)
+    position = tl.maximum(tl.load(slot) - tl.load(begin), 0)
+    e = tl.load(tokens + tl.load(token) * width + i, mask=i < width, other=0.0).to(tl.float32)
+    p = tl.load(positions + position * width + i, mask=i < width, other=0.0).to(tl.float32)
+    tl.store(x + i, e + p, mask=i < width)
 
 
 @triton.jit
 def _product(
-    x, gain, shift, weight, bias, shortcut, out, outputs, eps,
+    x, gain, shift, weight, bias, residual, out, outputs, eps,
     inputs: tl.constexpr, whole: tl.constexpr, height: tl.constexpr, columns: tl.constexpr,
-    has_norm: tl.constexpr, has_bias: tl.constexpr, has_shortcut: tl.constexpr, kind: tl.constexpr,
+    has_norm: tl.constexpr, has_bias: tl.constexpr, has_residual: tl.constexpr, kind: tl.constexpr,
 ):  # fmt: skip
-    # out = shortcut + activation(W norm(x) + b)
+    # out = residual + activation(W norm(x) + b)
     rows = tl.program_id(0) * height + tl.arange(0, height)
     there = rows < outputs
-    if has_norm:  # all of a row at once: its norm is computed while the weights are on their way
+    if has_norm:  # a whole row at once: its norm is computed while the weights are being loaded
         i = tl.arange(0, whole)
         inside = i < inputs
         w = tl.load(weight + rows[:, None] * inputs + i[None, :], mask=there[:, None] & inside[None, :], other=0.0)
@@ -78,7 +78,7 @@ def _product(
     else:
         total = tl.zeros((height, columns), tl.float32)
         for start in tl.static_range(0, inputs, columns):
-            # all as (height, columns), each thread what it multiplies itself: no exchange between threads
+            # everything as (height, columns): each thread loads what it multiplies, and threads exchange nothing
             at = tl.broadcast_to((start + tl.arange(0, columns))[None, :], (height, columns))
             w = tl.load(weight + rows[:, None] * inputs + at, mask=there[:, None] & (at < inputs), other=0.0)
             total += w.to(tl.float32) * tl.load(x + at, mask=at < inputs, other=0.0)
@@ -92,14 +92,14 @@ def _product(
         y = 0.5 * y * (1.0 + tl.erf(y * 0.7071067811865476))
     if kind == 3:
         y = tl.maximum(y, 0.0)
-    if has_shortcut:
-        y += tl.load(shortcut + rows, mask=there, other=0.0)
+    if has_residual:
+        y += tl.load(residual + rows, mask=there, other=0.0)
     tl.store(out + rows, y, mask=there)
 
 
 @triton.jit
 def _attend(
-    parts, keys, values, slot, begin, out, scale,
+    qkv, keys, values, slot, begin, out, scale,
     width: tl.constexpr, size: tl.constexpr, whole: tl.constexpr, capacity: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     # y = softmax(q K^T / sqrt(D)) V of one head, block by block (Milakov & Gimelshein, arXiv:1805.02867)
@@ -108,13 +108,13 @@ def _attend(
     inside = d < size
     last = tl.load(slot).to(tl.int32)
     first = tl.load(begin).to(tl.int32)
-    q = tl.load(parts + head * size + d, mask=inside, other=0.0) * scale
-    key = tl.load(parts + width + head * size + d, mask=inside, other=0.0).to(keys.dtype.element_ty)
-    value = tl.load(parts + 2 * width + head * size + d, mask=inside, other=0.0).to(values.dtype.element_ty)
+    q = tl.load(qkv + head * size + d, mask=inside, other=0.0) * scale
+    key = tl.load(qkv + width + head * size + d, mask=inside, other=0.0).to(keys.dtype.element_ty)
+    value = tl.load(qkv + 2 * width + head * size + d, mask=inside, other=0.0).to(values.dtype.element_ty)
     own = head * capacity * size
     tl.store(keys + own + last * size + d, key, mask=inside)
     tl.store(values + own + last * size + d, value, mask=inside)
-    # the token itself, which sees itself at least; then those before it
+    # first the token itself, which is always visible, then those before it
     greatest = tl.sum(q * key.to(tl.float32), 0)
     total = greatest * 0.0 + 1.0
     y = value.to(tl.float32)
@@ -134,14 +134,14 @@ def _attend(
 
 
 class FusedStep:
-    """Logits of the token after one sequence, by kernels alone.
+    """A decoding step of one sequence, by these kernels alone.
 
     Args:
-        model: that the kernels suit.
+        model: one that the kernels support.
         cache: of one sequence.
-        token: (1,) int64, the last one.
-        slot: (1,) int64, of the cache, that it fills.
-        begin: (1,) int64, the first slot of the sequence.
+        token: the last token id, (1,) int64.
+        slot: the slot of the cache that it fills, (1,) int64.
+        begin: the first slot of the sequence, (1,) int64.
     """
 
     def __init__(self, model: GPT, cache: Cache, token: Tensor, slot: Tensor, begin: Tensor) -> None:
@@ -151,28 +151,26 @@ class FusedStep:
         first: Any = model.blocks[0]
         self._kind = _kind(first.mlp[1])
 
-        def numbers(count: int) -> Tensor:
+        def buffer(count: int) -> Tensor:
             return torch.empty(count, dtype=torch.float32, device=token.device)
 
-        self._x, self._parts, self._y, self._h = (
-            numbers(n) for n in (width, 3 * width, width, len(first.mlp[0].weight))
-        )
-        self._logits = numbers(model.vocabulary)
+        self._x, self._qkv, self._y, self._h = (buffer(n) for n in (width, 3 * width, width, len(first.mlp[0].weight)))
+        self._logits = buffer(model.vocabulary)
 
     def logits(self) -> Tensor:
-        """(1, V) float32; the next step overwrites them. The last token joins the cache."""
+        """Add the last token to the cache; returns the logits (1, V) float32, which the next step overwrites."""
         model, x = self.model, self._x
         width = len(x)
         whole = triton.next_power_of_2(width)
         _embed[(1,)](self.token, self.slot, self.begin, model.tokens.weight, model.positions.weight, x, width, whole)
         for block, layer in zip(model.blocks, self.cache.memory, strict=True):
-            part: Any = block
-            up, _, down = part.mlp
-            _multiply(x, part.attention.qkv, self._parts, norm=part.attention_norm)
-            self._attend(layer, part.attention.heads)
-            _multiply(self._y, part.attention.out, x, shortcut=x)
-            _multiply(x, up, self._h, norm=part.mlp_norm, activation=self._kind)
-            _multiply(self._h, down, x, shortcut=x)
+            module: Any = block
+            up, _, down = module.mlp
+            _multiply(x, module.attention.qkv, self._qkv, norm=module.attention_norm)
+            self._attend(layer, module.attention.heads)
+            _multiply(self._y, module.attention.out, x, residual=x)
+            _multiply(x, up, self._h, norm=module.mlp_norm, activation=self._kind)
+            _multiply(self._h, down, x, residual=x)
         _multiply(x, model.head, self._logits, norm=model.norm)
         return self._logits[None]
 
@@ -181,7 +179,7 @@ class FusedStep:
         capacity, head = layer.shape[3:]
         whole = triton.next_power_of_2(head)
         _attend[(heads,)](
-            self._parts, layer[0], layer[1], self.slot, self.begin, self._y, head**-0.5,
+            self._qkv, layer[0], layer[1], self.slot, self.begin, self._y, head**-0.5,
             width=heads * head, size=head, whole=whole, capacity=capacity, block=_SLOTS,
             num_warps=8,
         )  # fmt: skip
@@ -193,10 +191,10 @@ def _multiply(
     out: Tensor,
     *,
     norm: Any = None,
-    shortcut: Tensor | None = None,
+    residual: Tensor | None = None,
     activation: int | None = 0,
 ) -> None:
-    """out (O,) = shortcut + activation(W norm(x) + b), of x (I,) and a linear layer."""
+    """out (O,) = residual + activation(W norm(x) + b), of x (I,) and a linear layer."""
     outputs, inputs = layer.weight.shape
     rows = 1
     while rows < _MOST_ROWS and outputs >= 2 * rows * _PROGRAMS:
@@ -204,8 +202,8 @@ def _multiply(
     gain, shift, eps = (x, x, 0.0) if norm is None else (norm.weight, norm.bias, norm.eps)
     bias, whole = x if layer.bias is None else layer.bias, triton.next_power_of_2(inputs)
     _product[(triton.cdiv(outputs, rows),)](
-        x, gain, shift, layer.weight, bias, x if shortcut is None else shortcut, out, outputs, eps,
+        x, gain, shift, layer.weight, bias, x if residual is None else residual, out, outputs, eps,
         inputs=inputs, whole=whole, height=rows, columns=min(_COLUMNS, whole), has_norm=norm is not None,
-        has_bias=layer.bias is not None, has_shortcut=shortcut is not None, kind=activation,
+        has_bias=layer.bias is not None, has_residual=residual is not None, kind=activation,
         num_warps=4 if norm is None else max(4, min(16, whole // 256)),
     )  # fmt: skip

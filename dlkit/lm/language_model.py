@@ -1,27 +1,22 @@
-"""A trained language model with its tokenizer: opened to be used, and written for Hugging Face's libraries."""
+"""A trained language model with its tokenizer, opened to be used."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
 from torch import nn
 
-from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.models.bert import BERT, SequenceHead
 from dlkit.models.gpt import GPT
-from dlkit.pretrained import huggingface_export
 from dlkit.pretrained.huggingface import load_language_weights
 from dlkit.pretrained.open_weights import open_language_weights
 from dlkit.recipe import load as load_recipe
-from dlkit.storage.atomic_file import atomic_file
 from dlkit.tasks.text_data import language_task
 from dlkit.train.precision import supported_precision
 from dlkit.train.weights import load_weights
@@ -34,13 +29,13 @@ class LanguageModel:
     Args:
         path: of the run or the directory.
         model: in evaluation mode.
-        tokenizer: of its texts.
-        task: what it was made for.
+        tokenizer: of the model.
+        task: that it was trained for.
         step: of the checkpoint; None for a Hugging Face directory.
-        make: the same model with random weights.
-        classes: names of what a classifier tells apart.
-        fresh: parameters of the head that were not there and begin anew.
-        ends: tokens that end a text.
+        make: makes the same model with random weights.
+        classes: the class names of a classifier.
+        fresh: parameters of the head that the files lack, which begin anew.
+        ends: token ids that end a text.
     """
 
     path: Path
@@ -78,7 +73,7 @@ class LanguageModel:
 
 
 def open_language_model(reference: str, device: torch.device, checkpoint_name: str | None = None) -> LanguageModel:
-    """A run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
+    """Open a run, a checkpoint or a Hugging Face directory as a model in evaluation mode.
 
     Raises:
         DlkitError: it is damaged, its tokenizer does not fit the model, or its weights are not finite.
@@ -106,67 +101,13 @@ def open_language_model(reference: str, device: torch.device, checkpoint_name: s
     )
 
 
-def weights_format(reader: LanguageModel, device: torch.device) -> str:
-    """What the weights are held in to generate: `bf16` on a GPU for a run that was trained so, else `fp32`.
+def weights_format(opened: LanguageModel, device: torch.device) -> str:
+    """The precision of weights for generation: `bf16` on a GPU if the run was trained in it, else `fp32`.
 
-    A token reads every weight once, and of a GPU's memory that takes half the time at half the bytes.
+    Every token reads all weights from memory, which takes half the time at half the bytes.
     """
-    path = reader.path / "recipe.yaml"
+    path = opened.path / "recipe.yaml"
     if device.type != "cuda" or not path.is_file():
         return "fp32"
     trained = load_recipe(str(path)).values["train"]["precision"]
     return "bf16" if supported_precision(trained, device) == "bf16" else "fp32"
-
-
-def write_hub(reader: LanguageModel, directory: Path) -> int:
-    """Write the tokenizer, model.safetensors and config.json for Hugging Face's libraries; returns their bytes.
-
-    After an error or an interrupt they are gone again.
-
-    Args:
-        reader: a model with its tokenizer.
-        directory: an empty one, or a new one.
-
-    Raises:
-        DlkitError: Hugging Face has no such architecture, or the directory cannot be written.
-    """
-    model, tokenizer = reader.model, reader.tokenizer
-    assert isinstance(model, (GPT, BERT))
-    if reader.fresh:
-        raise DlkitError(
-            f"{reader.path} lacks {', '.join(reader.fresh)}: an export would hold values that nobody trained",
-            "train a head first: model.weights=DIR in a recipe",
-        )
-    config = huggingface_export.config_of(model, reader.classes)
-    if isinstance(model, GPT):
-        ends = sorted(reader.ends)
-        config |= {
-            "bos_token_id": tokenizer.separator,
-            "eos_token_id": ends if len(ends) > 1 else next(iter(ends), None),
-        }
-    names = {"pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    names |= {"unk_token": "[UNK]", "bos_token": tokenizers.END, "eos_token": tokenizers.END}
-    described = {key: name for key, name in names.items() if tokenizer.special(name) is not None}
-    described |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": model.context}
-    files = {
-        "tokenizer.json": tokenizer.to_json().encode(),
-        "tokenizer_config.json": (json.dumps(described, indent=2) + "\n").encode(),
-        "model.safetensors": save(huggingface_export.tensors_of(model), {"format": "pt"}),
-        "config.json": (json.dumps(config, indent=2) + "\n").encode(),  # the last: by it, a directory is a model
-    }
-    is_new = not directory.exists()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            with atomic_file(directory / name) as file:
-                file.write(content)
-    except BaseException as error:
-        if directory.is_dir():
-            for name in files:
-                (directory / name).unlink(missing_ok=True)
-            if is_new:
-                directory.rmdir()
-        if isinstance(error, OSError):
-            raise DlkitError(f"cannot write {directory}: {error.strerror}", "choose another directory") from error
-        raise
-    return sum(map(len, files.values()))

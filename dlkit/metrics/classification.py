@@ -84,5 +84,5 @@ def exact_match(questions: Numbers, right: Numbers) -> float:
     return float(np.mean(wrong == 0))
 
 
-# Scores that a matrix of confusions tells, by their names in GLUE.
+# Scores that follow from a confusion matrix, by their names in GLUE.
 FROM_CONFUSION: dict[str, Callable[[Numbers], float]] = {"f1": f1, "macro_f1": macro_f1, "matthews": matthews}

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from dlkit.annotations import Count, Depth, Positive, Rate
 from dlkit.errors import DlkitError, RequestError
 from dlkit.models.gpt import initialize
-from dlkit.nn.activations import Activation
-from dlkit.nn.activations import activation as activation_layer
+from dlkit.nn.activations import Activation, activation_layer
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.embedding import Embedding, Sinusoids
 from dlkit.nn.linear import Linear

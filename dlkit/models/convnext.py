@@ -12,14 +12,12 @@ from torch import Tensor, nn
 from dlkit.annotations import Count, Depth, Kernel, NonNegative, Rate
 from dlkit.errors import RequestError
 from dlkit.models import check_shapes, check_stages
-from dlkit.nn.activations import Activation
-from dlkit.nn.activations import activation as activation_layer
+from dlkit.nn.activations import Activation, activation_layer
 from dlkit.nn.convolution import Conv2d
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.layer_scale import LayerScale
 from dlkit.nn.linear import Linear
-from dlkit.nn.norm import Norm
-from dlkit.nn.norm import norm as norm_layer
+from dlkit.nn.norm import Norm, norm_layer
 from dlkit.nn.stochastic_depth import StochasticDepth, rising
 
 EPS = 1e-6  # of every norm

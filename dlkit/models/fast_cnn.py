@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from dlkit.annotations import Count, Positive
 from dlkit.errors import RequestError
 from dlkit.models import check_shapes
-from dlkit.nn.activations import Activation
-from dlkit.nn.activations import activation as activation_layer
+from dlkit.nn.activations import Activation, activation_layer
 from dlkit.nn.convolution import Conv2d
 from dlkit.nn.linear import Linear
 from dlkit.nn.norm import BatchNorm

@@ -15,13 +15,11 @@ from torch import Tensor, nn
 from dlkit.annotations import Count, Depth, Kernel, NonNegative, Rate
 from dlkit.errors import RequestError
 from dlkit.models import check_shapes, check_stages
-from dlkit.nn.activations import Activation
-from dlkit.nn.activations import activation as activation_layer
+from dlkit.nn.activations import Activation, activation_layer
 from dlkit.nn.convolution import Conv2d
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.linear import Linear
-from dlkit.nn.norm import Norm
-from dlkit.nn.norm import norm as norm_layer
+from dlkit.nn.norm import Norm, norm_layer
 from dlkit.nn.residual import Options, ResidualBlock, Shortcut, basic_block, bottleneck
 from dlkit.nn.stochastic_depth import rising
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.annotations import Choice
+from dlkit.catalog import ACTIVATIONS, import_object
 from dlkit.errors import RequestError
 
-Activation = Literal["sigmoid", "tanh", "relu", "gelu", "gelu_tanh", "silu"]
+Activation = Annotated[str, Choice(tuple(ACTIVATIONS))]
 
 
 def sigmoid_reference(x: Tensor) -> Tensor:
@@ -45,6 +47,16 @@ def gelu_tanh_reference(x: Tensor) -> Tensor:
 def silu_reference(x: Tensor) -> Tensor:
     # silu(x) = x sigma(x)
     return x * sigmoid_reference(x)
+
+
+def mish_reference(x: Tensor) -> Tensor:
+    # mish(x) = x tanh(softplus(x)), with softplus(x) = log(1 + e^x)
+    return x * torch.logaddexp(torch.zeros_like(x), x).tanh()
+
+
+def relu_squared_reference(x: Tensor) -> Tensor:
+    # relu(x)^2 = x max(x, 0)
+    return torch.where(x <= 0, 0.0, x * x)
 
 
 def softmax_reference(x: Tensor, dim: int = -1) -> Tensor:
@@ -103,11 +115,28 @@ class GELU(nn.Module):
         return f"approximate={self.approximate!r}"
 
 
+gelu_tanh = partial(GELU, approximate="tanh")
+
+
 class SiLU(nn.Module):
     """x sigma(x). Any shape. Hendrycks & Gimpel, arXiv:1606.08415; "swish" in Ramachandran et al., arXiv:1710.05941."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.silu(x)
+
+
+class Mish(nn.Module):
+    """x tanh(log(1 + e^x)). Any shape. Misra 2019, arXiv:1908.08681."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.mish(x)
+
+
+class SquaredReLU(nn.Module):
+    """max(x, 0)^2. Any shape. So et al. 2021, arXiv:2109.08668, for the perceptrons of transformers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x).square()
 
 
 class Softmax(nn.Module):
@@ -117,22 +146,13 @@ class Softmax(nn.Module):
         return x.softmax(-1)
 
 
-ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
-    "sigmoid": Sigmoid,
-    "tanh": Tanh,
-    "relu": ReLU,
-    "gelu": GELU,
-    "gelu_tanh": partial(GELU, approximate="tanh"),
-    "silu": SiLU,
-}
+def activation_layer(name: Activation, *, inplace: bool = False) -> nn.Module:
+    """The activation of that name in the catalog. Raises RequestError where there is none.
 
-
-def activation(name: Activation, *, inplace: bool = False) -> nn.Module:
-    """The activation of that name. Raises RequestError where there is none.
-
-    `inplace` lets it overwrite its input where its gradient does not need that input (relu): for blocks whose input
-    comes straight from a linear layer, a convolution, a norm or a sum, none of which keep their output.
+    `inplace` lets it overwrite its input, where it can (`relu`: its gradient does not need the input): for blocks whose
+    input comes straight from a linear layer, a convolution, a norm or a sum, none of which keeps its output.
     """
     if name not in ACTIVATIONS:
-        raise RequestError(f"no activation {name!r}", f"choose one of {', '.join(get_args(Activation))}")
-    return ReLU(inplace=True) if inplace and name == "relu" else ACTIVATIONS[name]()
+        raise RequestError(f"no activation {name!r}", f"choose one of {', '.join(ACTIVATIONS)}")
+    kind = import_object(ACTIVATIONS[name].target)
+    return kind(inplace=True) if inplace and "inplace" in inspect.signature(kind).parameters else kind()

@@ -19,8 +19,8 @@ def dropout_reference(x: Tensor, kept: Tensor, p: float) -> Tensor:
 class Dropout(nn.Module):
     """Zero each element with probability p in training and scale the survivors by 1/(1-p). Nothing in evaluation.
 
-    Any shape. Hinton et al., arXiv:1207.0580; Srivastava et al. 2014.
-    Erratum: the review's p is the probability to keep (zeroed with 1-p, scaled by 1/p); here, as in torch, p drops.
+    Any shape. Hinton et al., arXiv:1207.0580. Srivastava et al. 2014 call p the probability that a unit is
+    kept; here, as in torch, it is the probability that a unit is dropped.
 
     Args:
         p: the probability that an element is zeroed.

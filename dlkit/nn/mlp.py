@@ -6,12 +6,10 @@ from torch import nn
 
 from dlkit.annotations import Count, Rate
 from dlkit.errors import RequestError
-from dlkit.nn.activations import Activation
-from dlkit.nn.activations import activation as activation_layer
+from dlkit.nn.activations import Activation, activation_layer
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.linear import Linear
-from dlkit.nn.norm import Norm
-from dlkit.nn.norm import norm as norm_layer
+from dlkit.nn.norm import Norm, norm_layer
 
 
 class MLP(nn.Sequential):

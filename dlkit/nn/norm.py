@@ -8,7 +8,7 @@ The kinds differ in what E averages over. Images are (N, C, H, W), rows are (N, 
     layer  one position, over C (or F)       Ba et al., arXiv:1607.06450; on images as in ConvNeXt, arXiv:2201.03545
     group  one image, C/groups channels, H, W   Wu & He, arXiv:1803.08494
 
-Erratum: the review divides by sqrt(Var) + eps; the papers, and dlkit, by sqrt(Var + eps).
+Often misprinted as a division by sqrt(Var) + eps; in the papers, and here, it is sqrt(Var + eps).
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class GroupNorm(nn.Module):
         return f"{self.groups}, {self.weight.numel()}, eps={self.eps}"
 
 
-def norm(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1e-5) -> nn.Module:
+def norm_layer(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1e-5) -> nn.Module:
     """The norm of that name for rows (N, F) (dims = 1) or images (N, C, H, W) (dims = 2); eps is added to the variance.
 
     "group" takes the paper's 32 groups, or as many as divide the channels and leave at least four channels in each:

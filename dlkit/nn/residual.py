@@ -8,12 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dlkit.errors import RequestError
-from dlkit.nn.activations import Activation
-from dlkit.nn.activations import activation as activation_layer
+from dlkit.nn.activations import Activation, activation_layer
 from dlkit.nn.convolution import Conv2d
 from dlkit.nn.layer_scale import LayerScale
-from dlkit.nn.norm import Norm
-from dlkit.nn.norm import norm as norm_layer
+from dlkit.nn.norm import Norm, norm_layer
 from dlkit.nn.stochastic_depth import StochasticDepth
 
 Shortcut = Literal["A", "B"]

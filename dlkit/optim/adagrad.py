@@ -1,6 +1,6 @@
 """AdaGrad: Duchi, Hazan & Singer 2011, Journal of Machine Learning Research 12.
 
-Erratum: the review steps with the squared gradient in the numerator; the paper, and dlkit, with the gradient.
+Often misprinted with the squared gradient in the numerator of the step; in the paper, and here, it is the gradient.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Optimizer, State, decayed, require, step_number
+from dlkit.optim.base import Group, Optimizer, State, decayed, require_option, step_number
 from dlkit.optim.many import Number, addcdiv_
 
 
-def update(
+def adagrad_step(
     theta: Tensor,
     gradient: Tensor,
-    s: Tensor,
+    v: Tensor,
     step: Number,
     *,
     lr: Number,
@@ -26,22 +26,22 @@ def update(
     eps: Number,
     weight_decay: Number,
 ) -> None:
-    """One step with the sum of squared gradients `s` on one tensor, in place; `step` counts from 1."""
+    """One step with the sum of squared gradients `v` on one tensor, in place; `step` counts from 1."""
     gradient = decayed(theta, gradient, weight_decay)
-    # s_(t+1) = s_t + g_t^2
-    s.addcmul_(gradient, gradient)
-    # theta_(t+1) = theta_t - lr / (1 + (t - 1) lr_decay) g_t / (sqrt(s_(t+1)) + eps)
-    addcdiv_(theta, gradient, s.sqrt().add_(eps), -lr / (1 + (step - 1) * lr_decay))
+    # v_t = v_(t-1) + g_t^2
+    v.addcmul_(gradient, gradient)
+    # theta_t = theta_(t-1) - lr / (1 + (t - 1) lr_decay) g_t / (sqrt(v_t) + eps)
+    addcdiv_(theta, gradient, v.sqrt().add_(eps), -lr / (1 + (step - 1) * lr_decay))
 
 
 class Adagrad(Optimizer):
     """AdaGrad. Twin of torch.optim.Adagrad.
 
     Args:
-        lr: step size, alpha in the review.
+        lr: step size.
         lr_decay: the step size falls as 1 / (1 + steps * lr_decay).
-        initial_accumulator_value: of the sum of squared gradients, s.
-        eps: added to the root of s.
+        initial_accumulator_value: what the sum of squared gradients starts at.
+        eps: added to the square root of that sum.
         weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
         maximize: ascend instead.
     """
@@ -66,7 +66,7 @@ class Adagrad(Optimizer):
     def check(self, group: Group) -> None:
         super().check(group)
         for name in ("lr_decay", "initial_accumulator_value"):
-            require(group, name, lambda value: value >= 0, ">= 0")
+            require_option(group, name, lambda value: value >= 0, ">= 0")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {
@@ -76,7 +76,7 @@ class Adagrad(Optimizer):
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         options = {name: group[name] for name in ("lr", "lr_decay", "eps", "weight_decay")}
-        update(parameter, gradient, state["sum"], step_number(state, parameter), **options)
+        adagrad_step(parameter, gradient, state["sum"], step_number(state, parameter), **options)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         steps = self.count(states)

@@ -1,7 +1,7 @@
 """Adam: Kingma & Ba 2014, arXiv:1412.6980; AMSGrad: Reddi et al. 2018, arXiv:1904.09237.
 
-Erratum: the review decays v in the second moment and feeds the corrected moments back into the average; in the paper,
-and in dlkit, s decays s, and the corrections apply to a copy.
+Often misprinted with the bias-corrected moments fed back into the running averages; in the paper (algorithm 1), and
+here, the correction applies to a copy.
 """
 
 from __future__ import annotations
@@ -13,52 +13,52 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, require, step_number
+from dlkit.optim.base import Group, Optimizer, State, decayed, require_option, step_number
 from dlkit.optim.many import Number
 
-# Beyond it 1 - rho^t in float32 is wrong by more than 1e-4, and torch's kernel for mps, unlike those for the CPU and
+# Beyond it 1 - beta^t in float32 is wrong by more than 1e-4, and torch's kernel for mps, unlike those for the CPU and
 # CUDA, which take float64 for it, has nothing else.
-_LARGEST_RHO_IN_FLOAT32 = 0.9995
+_LARGEST_BETA_IN_FLOAT32 = 0.9995
 
 
-def update(
+def adam_step(
     theta: Tensor,
     gradient: Tensor,
+    m: Tensor,
     v: Tensor,
-    s: Tensor,
     step: Number,
     *,
     lr: Number,
     betas: tuple[Number, Number],
     eps: Number,
     weight_decay: Number = 0.0,
-    s_max: Tensor | None = None,
+    v_max: Tensor | None = None,
 ) -> None:
-    """One step with the running means of the gradient, `v`, and of its square, `s`, on one tensor, in place.
+    """One step with the first moment `m` and the second moment `v` on one tensor, in place; `step` counts from 1.
 
-    `step` counts from 1. With `s_max` (AMSGrad) the largest s so far takes the place of s.
+    With `v_max` (AMSGrad) the largest v so far takes the place of v.
     """
-    rho1, rho2 = betas
+    beta1, beta2 = betas
     gradient = decayed(theta, gradient, weight_decay)
-    # v_t = rho1 v_(t-1) + (1 - rho1) g_t
-    v.lerp_(gradient, 1 - rho1)
-    # s_t = rho2 s_(t-1) + (1 - rho2) g_t^2, as s_(t-1) + (1 - rho2) (g_t^2 - s_(t-1)): float32 rounds rho2, and with it
-    # how far back s looks, but hardly 1 - rho2
-    s.lerp_(gradient * gradient, 1 - rho2)
-    if s_max is not None:
-        s = s_max.copy_(s_max.maximum(s))
-    # v^_t = v_t / (1 - rho1^t);  s^_t = s_t / (1 - rho2^t): both averages started at 0
-    v_hat, s_hat = v / correction(rho1, step), s / correction(rho2, step)
-    # theta_t = theta_(t-1) - lr v^_t / (sqrt(s^_t) + eps)
-    theta.sub_(lr * v_hat / (s_hat.sqrt() + eps))
+    # m_t = beta1 m_(t-1) + (1 - beta1) g_t
+    m.lerp_(gradient, 1 - beta1)
+    # v_t = beta2 v_(t-1) + (1 - beta2) g_t^2, written v_(t-1) + (1 - beta2) (g_t^2 - v_(t-1)): float32 rounds beta2,
+    # and with it how far back v reaches, but hardly 1 - beta2
+    v.lerp_(gradient * gradient, 1 - beta2)
+    if v_max is not None:
+        v = v_max.copy_(v_max.maximum(v))
+    # m^_t = m_t / (1 - beta1^t);  v^_t = v_t / (1 - beta2^t), since both averages started at 0
+    m_hat, v_hat = m / bias_correction(beta1, step), v / bias_correction(beta2, step)
+    # theta_t = theta_(t-1) - lr m^_t / (sqrt(v^_t) + eps)
+    theta.sub_(lr * m_hat / (v_hat.sqrt() + eps))
 
 
-def correction(rho: Number, step: Number) -> Number:
-    """1 - rho^t, the weight that an average from 0 has taken in after t steps; to the last digits of `step`'s type."""
-    # 1 - rho^t = -(e^(t log rho) - 1): taken as it stands, it would cancel where rho^t is near 1
+def bias_correction(beta: Number, step: Number) -> Number:
+    """1 - beta^t: the total weight of the gradients in an average that started at 0, exact to `step`'s type."""
+    # 1 - beta^t = -(e^(t log beta) - 1): the difference itself would cancel where beta^t is near 1
     if isinstance(step, (int, float)):
-        return -math.expm1(step * math.log(rho)) if rho else 1.0
-    log = rho.to(step.dtype).log() if isinstance(rho, Tensor) else math.log(rho) if rho else -math.inf
+        return -math.expm1(step * math.log(beta)) if beta else 1.0
+    log = beta.to(step.dtype).log() if isinstance(beta, Tensor) else math.log(beta) if beta else -math.inf
     return -(step * log).expm1()
 
 
@@ -66,9 +66,9 @@ class Adam(Optimizer):
     """Adam. Twin of torch.optim.Adam.
 
     Args:
-        lr: step size, alpha in the review.
-        betas: shares of the means of gradient and squared gradient that survive a step; rho1 and rho2 in the review.
-        eps: added to the root of the second moment.
+        lr: step size.
+        betas: decay rates of the running means of the gradient and of its square.
+        eps: added to the square root of the second moment.
         weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
         amsgrad: divide by the largest second moment so far.
         maximize: ascend instead.
@@ -78,7 +78,7 @@ class Adam(Optimizer):
     fused_devices = ("cpu", "cuda", "mps")
     capturable = True
     kernel = staticmethod(torch._fused_adam_)
-    decoupled = False  # whether weights decay by themselves, and not through the gradient
+    decoupled = False  # whether weight decay acts on the weights themselves, not through the gradient
 
     def __init__(
         self,
@@ -96,15 +96,15 @@ class Adam(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
-        # which states of torch's twins name
+        require_option(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        # torch saves it in the state of both its twins
         own = self.decoupled
-        require(group, "decoupled_weight_decay", lambda value: value == own, f"{own} for {type(self).__name__}")
+        require_option(group, "decoupled_weight_decay", lambda value: value == own, f"{own} for {type(self).__name__}")
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         if not super()._can_fuse(parameters, gradients, group):
             return False
-        return parameters[0].device.type != "mps" or max(group["betas"]) <= _LARGEST_RHO_IN_FLOAT32
+        return parameters[0].device.type != "mps" or max(group["betas"]) <= _LARGEST_BETA_IN_FLOAT32
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         names = ("exp_avg", "exp_avg_sq", *(("max_exp_avg_sq",) if group["amsgrad"] else ()))
@@ -112,8 +112,8 @@ class Adam(Optimizer):
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         options = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
-        step, s_max = step_number(state, parameter), state.get("max_exp_avg_sq")
-        update(parameter, gradient, state["exp_avg"], state["exp_avg_sq"], step, s_max=s_max, **options)
+        step, v_max = step_number(state, parameter), state.get("max_exp_avg_sq")
+        adam_step(parameter, gradient, state["exp_avg"], state["exp_avg_sq"], step, v_max=v_max, **options)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         steps = self.count(states)

@@ -69,9 +69,9 @@ class Optimizer(torch.optim.Optimizer):
     def check(self, group: Group) -> None:
         """Raise RequestError if an option of the group is out of its range."""
         for name in ("lr", "weight_decay", "eps"):
-            require(group, name, lambda value: value >= 0, ">= 0")
+            require_option(group, name, lambda value: value >= 0, ">= 0")
         # with the factors of its group
-        require(group, "lr", lambda value: value <= LARGEST_NUMBER, f"<= {LARGEST_NUMBER:g} with its factors")
+        require_option(group, "lr", lambda value: value <= LARGEST_NUMBER, f"<= {LARGEST_NUMBER:g} with its factors")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         """The state of a parameter before its first step."""
@@ -257,7 +257,7 @@ def decayed(parameter: Tensor, gradient: Tensor, weight_decay: Number) -> Tensor
     return gradient.add(parameter, alpha=weight_decay) if weight_decay else gradient
 
 
-def require(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
+def require_option(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
     """Raise RequestError unless the option, if there, is finite and `holds`."""
     value: Any = group.get(name)
     parts: Any = value if isinstance(value, (tuple, list)) else (value,)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, require
+from dlkit.optim.base import Group, Optimizer, State, require_option
 from dlkit.optim.many import Number, add_
 
 
-def update(
+def lion_step(
     theta: Tensor, gradient: Tensor, m: Tensor, *, lr: Number, betas: tuple[Number, Number], weight_decay: Number
 ) -> None:
-    """One step with the running mean of the gradient `m` on one tensor, in place."""
+    """One step with the first moment `m` on one tensor, in place."""
     beta1, beta2 = betas
     # c_t = beta1 m_(t-1) + (1 - beta1) g_t
     c = m.lerp(gradient, 1 - beta1)
@@ -35,7 +35,7 @@ class Lion(Optimizer):
 
     Args:
         lr: step size, eta in the paper: how far each element moves.
-        betas: share of the mean of gradients in the step's direction, and share of it that survives a step.
+        betas: share of the running mean of gradients in the direction of a step, and decay rate of that mean.
         weight_decay: lambda; each step shrinks the weights by lr * lambda of themselves.
         maximize: ascend instead.
     """
@@ -56,11 +56,11 @@ class Lion(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require_option(group, "betas", lambda value: 0 <= value < 1, ">= 0 and < 1")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {"exp_avg": torch.zeros_like(parameter)}
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         options = {name: group[name] for name in ("lr", "betas", "weight_decay")}
-        update(parameter, gradient, state["exp_avg"], **options)
+        lion_step(parameter, gradient, state["exp_avg"], **options)

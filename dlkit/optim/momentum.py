@@ -8,27 +8,34 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, given, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, given, require_option
 from dlkit.optim.many import Number
 
 
-def update(
-    theta: Tensor, gradient: Tensor, v: Tensor, *, lr: Number, momentum: Number, nesterov: bool, weight_decay: Number
+def momentum_step(
+    theta: Tensor,
+    gradient: Tensor,
+    velocity: Tensor,
+    *,
+    lr: Number,
+    momentum: Number,
+    nesterov: bool,
+    weight_decay: Number,
 ) -> None:
-    """One step with velocity `v` on one tensor, in place."""
+    """One step with the velocity u on one tensor, in place."""
     gradient = decayed(theta, gradient, weight_decay)
-    # v_(t+1) = rho v_t + g_t
-    v.mul_(momentum).add_(gradient)
-    # theta_(t+1) = theta_t - lr v_(t+1); Nesterov looks one step ahead: theta_t - lr (g_t + rho v_(t+1))
-    theta.sub_(lr * (gradient + momentum * v if nesterov else v))
+    # u_t = mu u_(t-1) + g_t
+    velocity.mul_(momentum).add_(gradient)
+    # theta_t = theta_(t-1) - lr u_t; Nesterov looks one step ahead: theta_(t-1) - lr (g_t + mu u_t)
+    theta.sub_(lr * (gradient + momentum * velocity if nesterov else velocity))
 
 
 class Momentum(Optimizer):
     """Gradient descent with momentum. Twin of torch.optim.SGD with momentum and no dampening.
 
     Args:
-        lr: step size, alpha in the review.
-        momentum: share of the velocity that survives a step, rho in the review.
+        lr: step size.
+        momentum: mu, the share of the velocity that is kept at each step.
         nesterov: look ahead (Nesterov 1983).
         weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
         maximize: ascend instead.
@@ -53,15 +60,15 @@ class Momentum(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
-        require(group, "dampening", lambda value: value == 0, "0")
+        require_option(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require_option(group, "dampening", lambda value: value == 0, "0")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         return {"momentum_buffer": torch.zeros_like(parameter)}
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         options = {name: group[name] for name in ("lr", "momentum", "nesterov", "weight_decay")}
-        update(parameter, gradient, state["momentum_buffer"], **options)
+        momentum_step(parameter, gradient, state["momentum_buffer"], **options)
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         # without momentum torch's kernel takes no velocity, which the rule keeps

@@ -1,6 +1,6 @@
 """Muon, momentum whose step of a matrix is made orthogonal: Jordan et al. 2024, kellerjordan.github.io/posts/muon.
 
-What is no matrix of a hidden layer (vectors, the first and the last layer) goes by AdamW.
+Whatever is no matrix of a hidden layer (vectors, the first and the last layer) is updated by AdamW.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
 from dlkit.errors import one_of
 from dlkit.optim.adamw import AdamW
-from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require
+from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require_option
 from dlkit.optim.many import Many, add_, many
 
 _MOST_IN_A_STACK = 1 << 26  # numbers: larger matrices keep a device busy alone, and a stack takes memory
@@ -50,10 +50,10 @@ def orthogonal(
     return x.mT if tall else x
 
 
-def update(
+def muon_step(
     theta: Tensor,
     gradient: Tensor,
-    v: Tensor,
+    m: Tensor,
     *,
     lr: float,
     momentum: float,
@@ -65,12 +65,12 @@ def update(
     adjust_lr_fn: Scale,
     unit_rows: bool,
 ) -> None:
-    """One step of a matrix, or of kernels (outputs, ...) taken as one, with velocity `v`, in place; or of `Many`."""
+    """One step with the first moment `m`, in place, of a matrix, a kernel (outputs, ...) taken as one, or `Many`."""
     first = theta.tensors[0] if isinstance(theta, Many) else theta
     rows, columns = len(first), first.numel() // len(first)
-    # v <- rho v + (1 - rho) g; Nesterov looks one step ahead: rho v + (1 - rho) g
-    v.lerp_(gradient, 1 - momentum)
-    ahead = gradient.lerp(v, momentum) if nesterov else v
+    # m <- mu m + (1 - mu) g; Nesterov looks one step ahead: mu m + (1 - mu) g
+    m.lerp_(gradient, 1 - momentum)
+    ahead = gradient.lerp(m, momentum) if nesterov else m
     step = orthogonal(matrices(ahead), ns_steps, ns_coefficients, eps, working_dtype(first))
     if unit_rows:
         # theta <- theta sqrt(m) / ||theta||_F
@@ -137,7 +137,7 @@ class Muon(AdamW):
 
     Args:
         lr: step size of matrices.
-        momentum: share of the mean of gradients that survives a step, rho in the review.
+        momentum: mu, the decay rate of the running mean of gradients.
         nesterov: look ahead (Nesterov 1983).
         weight_decay: lambda; each step shrinks the weights by lr * lambda of themselves.
         unit_rows: scale each matrix to rows of norm 1 on average before its step, for networks whose norms take the
@@ -175,8 +175,8 @@ class Muon(AdamW):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
-        require(group, "ns_steps", lambda value: 1 <= value < 100, "from 1 to 99")
+        require_option(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
+        require_option(group, "ns_steps", lambda value: 1 <= value < 100, "from 1 to 99")
         one_of("adjust_lr_fn", group["adjust_lr_fn"] or "original", get_args(Scale))  # torch's twin may have None
 
     def begin(self, parameter: Tensor, group: Group) -> State:
@@ -214,7 +214,7 @@ class Muon(AdamW):
         names = ("lr", "momentum", "nesterov", "weight_decay", "unit_rows", "adjust_lr_fn", "ns_steps", "eps")
         options = {name: group[name] for name in (*names, "ns_coefficients")}
         options["adjust_lr_fn"] = options["adjust_lr_fn"] or "original"
-        update(parameter, gradient, state["momentum_buffer"], **options)
+        muon_step(parameter, gradient, state["momentum_buffer"], **options)
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         mine = all(_goes_by_adamw(parameter, group) for parameter in parameters)

@@ -1,6 +1,6 @@
 """RMSProp: Hinton, Srivastava & Swersky 2012, lecture 6e of "Neural networks for machine learning".
 
-Erratum: the review steps with the squared gradient in the numerator; Hinton, and dlkit, with the gradient.
+Often misprinted with the squared gradient in the numerator of the step; in the lecture, and here, it is the gradient.
 """
 
 from __future__ import annotations
@@ -12,54 +12,54 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.optim.base import Group, Optimizer, State, decayed, given, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, given, require_option
 from dlkit.optim.many import Number, add_, addcdiv_, addcmul_
 
 
-def update(
+def rmsprop_step(
     theta: Tensor,
     gradient: Tensor,
-    s: Tensor,
+    v: Tensor,
     *,
     lr: Number,
     alpha: Number,
     eps: Number,
     weight_decay: Number,
     momentum: Number = 0.0,
-    v: Tensor | None = None,
-    mean: Tensor | None = None,
+    velocity: Tensor | None = None,
+    m: Tensor | None = None,
 ) -> None:
-    """One step with the running mean of squared gradients `s` on one tensor, in place.
+    """One step with the second moment `v` (the running mean of squared gradients) on one tensor, in place.
 
-    With the running `mean` of gradients s is centered to a variance (Graves 2013, arXiv:1308.0850, section 4.2); with a
-    velocity `v`, the scaled gradient goes through momentum.
+    With the first moment `m` as well, the step is divided by the standard deviation of the gradient (Graves 2013,
+    arXiv:1308.0850, section 4.2); with a `velocity`, the scaled gradient goes through momentum.
     """
     gradient = decayed(theta, gradient, weight_decay)
-    # s_(t+1) = rho s_t + (1 - rho) g_t^2
-    addcmul_(s.mul_(alpha), gradient, gradient, 1 - alpha)
-    if mean is None:
-        root = s.sqrt()
+    # v_t = alpha v_(t-1) + (1 - alpha) g_t^2
+    addcmul_(v.mul_(alpha), gradient, gradient, 1 - alpha)
+    if m is None:
+        root = v.sqrt()
     else:
-        # m_(t+1) = rho m_t + (1 - rho) g_t;  s - m^2 is the variance of the gradient
-        mean.lerp_(gradient, 1 - alpha)
-        root = s.addcmul(mean, mean, value=-1).sqrt_()
+        # m_t = alpha m_(t-1) + (1 - alpha) g_t;  v_t - m_t^2 is the variance of the gradient
+        m.lerp_(gradient, 1 - alpha)
+        root = v.addcmul(m, m, value=-1).sqrt_()
     denominator = root.add_(eps)
-    if v is None:
-        # theta_(t+1) = theta_t - lr g_t / (sqrt(s_(t+1)) + eps)
+    if velocity is None:
+        # theta_t = theta_(t-1) - lr g_t / (sqrt(v_t) + eps)
         addcdiv_(theta, gradient, denominator, -lr)
     else:
-        # v_(t+1) = mu v_t + g_t / (sqrt(s_(t+1)) + eps);  theta_(t+1) = theta_t - lr v_(t+1)
-        v.mul_(momentum).addcdiv_(gradient, denominator)
-        add_(theta, v, -lr)
+        # u_t = mu u_(t-1) + g_t / (sqrt(v_t) + eps);  theta_t = theta_(t-1) - lr u_t, u being the velocity
+        velocity.mul_(momentum).addcdiv_(gradient, denominator)
+        add_(theta, velocity, -lr)
 
 
 class RMSprop(Optimizer):
     """RMSProp. Twin of torch.optim.RMSprop.
 
     Args:
-        lr: step size, alpha in the review.
-        alpha: share of the mean square that survives a step, rho in the review.
-        eps: added to the root of the mean square.
+        lr: step size.
+        alpha: decay rate of the running mean of squared gradients.
+        eps: added to the square root of that mean.
         momentum: of the scaled gradient; 0 for none.
         centered: divide by the standard deviation of the gradient, not by its root mean square.
         weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
@@ -88,7 +88,7 @@ class RMSprop(Optimizer):
     def check(self, group: Group) -> None:
         super().check(group)
         for name in ("alpha", "momentum"):
-            require(group, name, lambda value: 0 <= value < 1, ">= 0 and < 1")
+            require_option(group, name, lambda value: 0 <= value < 1, ">= 0 and < 1")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         state = {"step": self.new_step(parameter, group), "square_avg": torch.zeros_like(parameter)}
@@ -101,15 +101,15 @@ class RMSprop(Optimizer):
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
         state["step"] += 1
         options = {name: group[name] for name in ("lr", "alpha", "eps", "weight_decay", "momentum")}
-        v, mean = state.get("momentum_buffer"), state.get("grad_avg")
-        update(parameter, gradient, state["square_avg"], v=v, mean=mean, **options)
+        velocity, m = state.get("momentum_buffer"), state.get("grad_avg")
+        rmsprop_step(parameter, gradient, state["square_avg"], velocity=velocity, m=m, **options)
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         plain = not (group["centered"] or given(group["momentum"]))
         return plain and super()._can_fuse(parameters, gradients, group)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """torch has no fused kernel for it. Adam's is one: with rho1 = 0 its first moment is the gradient itself, and
+        """torch has no fused kernel for it. Adam's is one: with beta1 = 0 its first moment is the gradient itself, and
         at step infinity its bias corrections are 1.
         """
         steps = self.count(states)

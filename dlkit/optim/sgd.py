@@ -8,14 +8,14 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import NonNegative, Positive
-from dlkit.optim.base import Group, Optimizer, State, decayed, is_vector, require
+from dlkit.optim.base import Group, Optimizer, State, decayed, is_vector, require_option
 from dlkit.optim.many import Number
 
 
-def update(theta: Tensor, gradient: Tensor, *, lr: Number, weight_decay: Number) -> None:
+def sgd_step(theta: Tensor, gradient: Tensor, *, lr: Number, weight_decay: Number) -> None:
     """One step of gradient descent on one tensor, in place."""
     gradient = decayed(theta, gradient, weight_decay)
-    # theta_(t+1) = theta_t - lr g_t
+    # theta_t = theta_(t-1) - lr g_t
     theta.sub_(lr * gradient)
 
 
@@ -23,7 +23,7 @@ class SGD(Optimizer):
     """Gradient descent. Twin of torch.optim.SGD without momentum.
 
     Args:
-        lr: step size, alpha in the review.
+        lr: step size.
         weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
         maximize: ascend instead.
     """
@@ -40,10 +40,10 @@ class SGD(Optimizer):
 
     def check(self, group: Group) -> None:
         super().check(group)
-        require(group, "momentum", lambda value: value == 0, "0 (that is the optimizer momentum)")
+        require_option(group, "momentum", lambda value: value == 0, "0 (that is the optimizer momentum)")
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        update(parameter, gradient, lr=group["lr"], weight_decay=group["weight_decay"])
+        sgd_step(parameter, gradient, lr=group["lr"], weight_decay=group["weight_decay"])
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
         if self._is_a_kernels(group):

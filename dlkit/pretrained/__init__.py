@@ -1,1 +1,1 @@
-"""Weights that others or an earlier run have trained: opened in one way, and always verified."""
+"""Pretrained weights, of others or of an earlier run: `open_weights` opens and verifies them all."""

@@ -1,4 +1,4 @@
-"""The classes of a pre-trained head and those of the data: they go by name, never by place."""
+"""Match the outputs of a pretrained head to the data's classes by name, never by position."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from dlkit.errors import RequestError
 
 _GENERIC = re.compile(r"LABEL_\d+")  # what transformers calls classes that nobody named
-# Names of one class, in what benchmarks and the models for them write.
+# Other spellings of one class, in benchmarks and in models for them.
 _SAME = {"neg": "negative", "pos": "positive"}
 _SHOWN = 20
 
@@ -23,41 +23,41 @@ def head_rows(
     labels: Sequence[str] | None,
     new_head: bool,
 ) -> tuple[list[int] | None, list[str]]:
-    """The row of a head that stands for each class of the data, or None where it starts anew; remarks for the user.
+    """The row of a pretrained head for each class of the data, or None where the head starts anew; and remarks.
 
     Args:
         path: of the weights, for messages.
         outputs: rows of the head.
-        names: of the classes that they stand for; none where the weights do not say.
+        names: of the class of each row; empty where the weights do not say.
         classes: of the data.
-        labels: what the rows stand for, where the user says so.
+        labels: the class of each row as the user gives it, or None.
         new_head: whether the head starts anew.
 
     Raises:
         RequestError: the names differ, or `labels` are not as many as the rows.
     """
     if starts_anew(outputs, classes, labels, new_head):
-        tells = "one number" if outputs == 1 else f"{outputs} classes apart"
-        why = "model.new_head is set" if new_head else f"it tells {tells}, the data has {len(classes)}"
+        outputs_text = "one output" if outputs == 1 else f"{outputs} outputs"
+        why = "model.new_head is set" if new_head else f"it has {outputs_text}, the data has {len(classes)} classes"
         return None, [f"{path}: {why}: the last layer starts anew"]
     if labels is not None and len(labels) != outputs:
         raise RequestError(
             f"model.labels has {len(labels)} names, {path} has {outputs} outputs", "name each output, in their order"
         )
-    said = names if labels is None else labels
-    order = _order(said, classes)
-    if order is not None:
-        return order, []
+    given = names if labels is None else labels
+    rows = _match(given, classes)
+    if rows is not None:
+        return rows, []
     if labels is None and all(_GENERIC.fullmatch(name) for name in names):
         pairs = zip(names or map(str, range(outputs)), classes, strict=True)
-        by_place = _listed([f"{name} as {of}" for name, of in pairs])
-        remark = f"{path} does not name its classes: {by_place}; model.labels=[...] says otherwise"
+        by_position = _listed([f"{name} as {of}" for name, of in pairs])
+        remark = f"{path} does not name its classes: {by_position}; model.labels=[...] says otherwise"
         return list(range(outputs)), [remark]
     whose = f"{path} has" if labels is None else "model.labels says"
     # those that the other lacks come first
-    theirs, ours = sorted(said, key=lambda name: name in classes), sorted(classes, key=lambda name: name in said)
-    if len(said) <= _SHOWN >= len(classes):
-        theirs, ours = list(said), list(classes)
+    theirs, ours = sorted(given, key=lambda name: name in classes), sorted(classes, key=lambda name: name in given)
+    if len(given) <= _SHOWN >= len(classes):
+        theirs, ours = list(given), list(classes)
     example = ", ".join(f'"{name}"' for name in classes[:_SHOWN]) + (", ..." if len(classes) > _SHOWN else "")
     raise RequestError(
         f"{whose} the classes {_listed(theirs)}; the data has {_listed(ours)}",
@@ -67,22 +67,22 @@ def head_rows(
 
 
 def starts_anew(outputs: int, classes: Sequence[str], labels: Sequence[str] | None, new_head: bool) -> bool:
-    """Whether a head of so many outputs is not taken."""
+    """Whether a pretrained head with this many outputs is discarded."""
     return new_head or (len(classes) != outputs and labels is None)
 
 
-def _order(names: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """The row of each class, by the first way of comparing names that tells them apart and finds all; else None."""
+def _match(names: Sequence[str], classes: Sequence[str]) -> list[int] | None:
+    """The row of each class, by exact names or else by plain ones, or None if some class has no row of its own."""
     for plain in (str, _plain):
         have, want = [plain(name) for name in names], [plain(name) for name in classes]
         if Counter(have) == Counter(want) and len(set(have)) == len(have):
-            place = {name: row for row, name in enumerate(have)}
-            return [place[name] for name in want]
+            row_of = {name: row for row, name in enumerate(have)}
+            return [row_of[name] for name in want]
     return None
 
 
 def _plain(name: str) -> str:
-    """A name without capital letters, and with one kind of space: NOT ENTAILMENT, not-entailment, not_entailment."""
+    """A name in lower case, with _ for spaces and hyphens: NOT ENTAILMENT and not-entailment are not_entailment."""
     folded = re.sub(r"[\s_-]+", "_", name.strip().casefold())
     return _SAME.get(folded, folded)
 

@@ -59,7 +59,7 @@ GPT_NAMES = {
     "lm_head.": "head.",
 }
 TRANSPOSED = ("qkv.weight", "out.weight", "mlp.0.weight", "mlp.2.weight")
-# What dlkit has no use for: masks, position numbers, the head of next-sentence prediction.
+# What dlkit has no use for: masks, position ids, the head of next-sentence prediction.
 _IGNORED = re.compile(r"(.*\.)?(position_ids|attn\.(bias|masked_bias)|cls\.seq_relationship\.(weight|bias))")
 _NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -94,10 +94,10 @@ def read_directory(path: Path) -> LanguageWeights:
     )
     if family == "bert":
         for name in [name for name in tensors if ".qkv.0." in name]:
-            parts = [tensors.pop(name.replace(".qkv.0.", f".qkv.{i}."), None) for i in range(3)]
-            if any(part is None for part in parts):
+            qkv = [tensors.pop(name.replace(".qkv.0.", f".qkv.{i}."), None) for i in range(3)]
+            if any(tensor is None for tensor in qkv):
                 raise DlkitError(f"{path}: queries, keys or values are missing beside {name}")
-            tensors[name.replace(".qkv.0.", ".qkv.")] = torch.cat([part for part in parts if part is not None])
+            tensors[name.replace(".qkv.0.", ".qkv.")] = torch.cat([tensor for tensor in qkv if tensor is not None])
         if "head.untied.bias" in tensors:
             tensors["head.decoder.bias"] = tensors.pop("head.untied.bias")
     else:
@@ -118,7 +118,7 @@ def read_directory(path: Path) -> LanguageWeights:
     return found
 
 
-def _is_tied(path: Path, said: bool, tensors: dict[str, Tensor], family: Family) -> bool:
+def _is_tied(path: Path, configured: bool, tensors: dict[str, Tensor], family: Family) -> bool:
     """Whether the last layer is the embedding's transpose. As in `transformers`, a matrix that is there decides."""
     theirs = {"gpt": "lm_head.weight", "bert": "cls.predictions.decoder.weight"}[family]
     given = tensors.pop("head.untied.weight" if family == "bert" else "head.weight", None)
@@ -127,9 +127,9 @@ def _is_tied(path: Path, said: bool, tensors: dict[str, Tensor], family: Family)
         if not tied:
             tensors["head.decoder.weight" if family == "bert" else "head.weight"] = given
         return tied
-    if not said and (family == "gpt" or "head.transform.weight" in tensors):
+    if not configured and (family == "gpt" or "head.transform.weight" in tensors):
         raise DlkitError(f"{path} has tie_word_embeddings = False, but no {theirs}", "is the file whole?")
-    return said
+    return configured
 
 
 def _check_sizes(path: Path, vocabulary: int, sizes: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -173,8 +173,8 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
         for pattern, ours in patterns:
             match = pattern.fullmatch(name)
             if match and match[match.re.groups] in _NORMS:
-                *numbers, kind = match.groups()
-                mine = ours.format(*numbers) + _NORMS[kind]
+                *indices, kind = match.groups()
+                mine = ours.format(*indices) + _NORMS[kind]
                 if mine in found:
                     raise DlkitError(f"{path} holds {mine} twice, once as {name}", "is it one model's file?")
                 if value.dtype not in _NUMBERS:

@@ -51,10 +51,10 @@ def end_tokens(config: dict[str, Any], path: Path) -> set[int]:
     file = path / "generation_config.json"
     given = read_json(file).get("eos_token_id") if file.exists() else None
     given = config.get("eos_token_id") if given is None else given
-    numbers = [] if given is None else given if isinstance(given, list) else [given]
-    if not all(type(number) is int for number in numbers):
+    tokens = [] if given is None else given if isinstance(given, list) else [given]
+    if not all(type(token) is int for token in tokens):
         raise DlkitError(f"{path} has eos_token_id = {given!r}, which must be a whole number or a list of them")
-    return set(numbers)
+    return set(tokens)
 
 
 def class_names_of(config: dict[str, Any], path: Path, outputs: int) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def class_names_of(config: dict[str, Any], path: Path, outputs: int) -> tuple[st
     if named is None and is_mapping(config.get("label2id")):
         named = {number: name for name, number in config["label2id"].items()}
     if named is None or (outputs == 1 and len(named) != 1):  # a number, or one candidate: no class
-        return tuple(f"LABEL_{place}" for place in range(outputs))
+        return tuple(f"LABEL_{index}" for index in range(outputs))
     try:
         names = {int(key): str(name) for key, name in named.items()}
     except (AttributeError, ValueError, TypeError) as error:
@@ -78,7 +78,7 @@ def class_names_of(config: dict[str, Any], path: Path, outputs: int) -> tuple[st
             f"its classifier has {outputs} outputs",
             "is it the model's own file?",
         )
-    return tuple(names[place] for place in range(outputs))
+    return tuple(names[index] for index in range(outputs))
 
 
 def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, dict[str, Any]]:

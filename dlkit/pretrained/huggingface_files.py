@@ -29,15 +29,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if single.exists() or not index.exists():
         found = _read(single)
     else:
-        places = read_json(index).get("weight_map")
-        if not is_mapping(places) or not all(isinstance(name, str) for name in places.values()):
+        shard_of = read_json(index).get("weight_map")
+        if not is_mapping(shard_of) or not all(isinstance(name, str) for name in shard_of.values()):
             raise DlkitError(f"{index} has no weight_map from tensors to files", "is the download whole?")
-        if strange := [name for name in places.values() if Path(name).name != name]:
+        if strange := [name for name in shard_of.values() if Path(name).name != name]:
             raise DlkitError(f"{index} names a file outside of {path}: {strange[0]}")
-        shards = {name: _read(path / name) for name in sorted(set(places.values()))}
-        if lost := [name for name, shard in places.items() if name not in shards[shard]]:
-            raise DlkitError(f"{path / places[lost[0]]} lacks {', '.join(lost[:5])}, which {index.name} puts there")
-        found = {name: shards[shard][name] for name, shard in places.items()}
+        shards = {name: _read(path / name) for name in sorted(set(shard_of.values()))}
+        if lost := [name for name, shard in shard_of.items() if name not in shards[shard]]:
+            raise DlkitError(f"{path / shard_of[lost[0]]} lacks {', '.join(lost[:5])}, which {index.name} puts there")
+        found = {name: shards[shard][name] for name, shard in shard_of.items()}
     return found
 
 

@@ -1,4 +1,4 @@
-"""The head of pre-trained weights of a BERT, with its rows in the order of the data's classes."""
+"""The classifier of a pretrained BERT, with its rows in the order of the data's classes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def with_classes(
     Args:
         weights: to begin with.
         classes: of the data.
-        labels: what the rows of the head stand for, where the user says so.
+        labels: the class of each row as the user gives it, or None.
         new_head: whether the head starts anew.
 
     Raises:
-        RequestError: the names differ, or the head does not tell classes apart.
+        RequestError: the names differ, or the outputs are not classes of which one is right.
     """
     if weights.outputs is None:
         if labels is not None:
@@ -34,11 +34,11 @@ def with_classes(
             f"{weights.path} has problem_type = {weights.problem}: its outputs are no classes of which one is right",
             "model.new_head=true begins a new last layer",
         )
-    order, remarks = head_rows(weights.path, weights.outputs, weights.classes, classes, labels, new_head)
-    if order is None:
+    rows, remarks = head_rows(weights.path, weights.outputs, weights.classes, classes, labels, new_head)
+    if rows is None:
         return without_head(weights), remarks
-    rows = {f"head.classifier.{kind}": weights.tensors[f"head.classifier.{kind}"][order] for kind in ("weight", "bias")}
-    return dataclasses.replace(weights, tensors=weights.tensors | rows, classes=tuple(classes)), remarks
+    head = {f"head.classifier.{kind}": weights.tensors[f"head.classifier.{kind}"][rows] for kind in ("weight", "bias")}
+    return dataclasses.replace(weights, tensors=weights.tensors | head, classes=tuple(classes)), remarks
 
 
 def without_head(weights: LanguageWeights) -> LanguageWeights:

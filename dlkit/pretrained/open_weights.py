@@ -42,7 +42,7 @@ def open_language_weights(reference: str, checkpoint_name: str | None = None) ->
     if reference != "-" and (path / "config.json").is_file():
         weights = read_directory(path)
         if weights.family == "gpt":
-            weights.ends |= tokenizer_files.ends_of(path, weights.tokenizer())
+            weights.ends |= tokenizer_files.end_token_ids(path, weights.tokenizer())
         return weights
     run = run_reference.resolve(reference)
     saved = read_checkpoint(run.choose(checkpoint_name), run.path)

@@ -1,4 +1,4 @@
-"""Pre-trained weights: checkpoints of torchvision, timm, ConvNeXt's authors and the public CIFAR ResNets.
+"""Pretrained vision models: checkpoints of torchvision, timm, ConvNeXt's authors and the public CIFAR ResNets.
 
 Names are translated by rule, so that every size of an architecture is covered.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +20,10 @@ from dlkit.nn.norm import BatchNorm
 from dlkit.nn.stochastic_depth import StochasticDepth
 from dlkit.pretrained import zero_padding
 from dlkit.pretrained.head_classes import head_rows
-from dlkit.pretrained.open_weights import open_weights
-from dlkit.pretrained.weights import Weights
 from dlkit.pretrained.zero_padding import Zeros
+
+if TYPE_CHECKING:
+    from dlkit.pretrained.weights import Weights
 
 Loader = Callable[[nn.Module, dict[str, Tensor]], None]
 
@@ -80,13 +81,13 @@ def load_pretrained(
 ) -> list[str]:
     """Load weights into a new model and freeze a part of it. Returns remarks about what was not taken as it was.
 
-    The rows of the last layer go by the names of their classes. One of another number of classes is left as it was
-    initialised.
+    The rows of the last layer are matched to the data's classes by name. A layer for another number of classes is left
+    as it was initialised.
 
     Args:
         model: to change.
         load: copies a state dict into a model, and raises DlkitError where they do not fit.
-        classes: names of the data's classes; None where the last layer goes by place.
+        classes: names of the data's classes; None to match the rows by position.
         weights: a checkpoint of this architecture: .safetensors, .pth or .pt, or a run or checkpoint of
             dlkit.
         freeze: how many stages from the input are not trained, the stem counting as one; backbone is all but the last
@@ -106,6 +107,8 @@ def load_pretrained(
     if weights is None and labels is not None:
         raise RequestError("model.labels is about model.weights, which is not set", "leave model.labels out")
     if weights is not None:
+        from dlkit.pretrained.open_weights import open_weights  # which reads language models too
+
         file = open_weights(Path(weights))
         tensors = translate(file.tensors, model)
         if file.left_out:
@@ -146,11 +149,11 @@ def _head_by_name(
     own = model.state_dict()
     head = [name for name in own if name.startswith(f"{_head(model)}.") and name in tensors]
     if not head or any(tensors[name].shape[1:] != own[name].shape[1:] for name in head):
-        return {}, []  # what does not fit is said where it is loaded
+        return {}, []  # what does not fit is reported on loading
     if classes is None:
         classes = names = [str(row) for row in range(len(own[head[0]]))]
-    order, remarks = head_rows(path, len(tensors[head[0]]), names, classes, labels, new_head)
-    return {name: own[name] if order is None else tensors[name][order] for name in head}, remarks
+    rows, remarks = head_rows(path, len(tensors[head[0]]), names, classes, labels, new_head)
+    return {name: own[name] if rows is None else tensors[name][rows] for name in head}, remarks
 
 
 def _padded_behind(

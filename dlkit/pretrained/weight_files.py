@@ -17,13 +17,13 @@ from dlkit.errors import DlkitError
 from dlkit.finite import require_finite_weights
 from dlkit.pretrained.weights import Weights
 
-# What stands in the place of a file that was not really downloaded, by how it begins: what it is, and what to do.
+# What a failed download leaves in place of weights, by its first bytes: what it is, and what to do.
 _NO_WEIGHTS = {
     b"<!doctype": ("a web page", "download the file itself, not the page about it"),
     b"<html": ("a web page", "download the file itself, not the page about it"),
     b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file itself: git lfs pull"),
 }
-# Where training scripts keep the state dict in what they save; what wrappers put before every name.
+# Keys under which training scripts save the state dict, and prefixes that wrappers give to every name.
 _HOLDERS = ("state_dict", "model", "net", "model_state_dict")
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
@@ -68,7 +68,7 @@ def _open(path: Path) -> Any:
             raise DlkitError(f"{path} is empty", "is the download whole?")
         if path.suffix == ".safetensors":
             return load_file(path)
-        if zipfile.is_zipfile(path):  # torch writes the checksums of its archives, and does not look at them
+        if zipfile.is_zipfile(path):  # torch writes checksums into its archives, and does not verify them
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()
             if damaged:
@@ -85,7 +85,7 @@ def _open(path: Path) -> Any:
 
 
 def _is_state(value: Any) -> bool:
-    """Whether something that a training script saved is a set of weights, by name; an optimizer's state is not."""
+    """Whether a value that a training script saved maps names to tensors, as an optimizer's state does not."""
     if not isinstance(value, Mapping):
         return False
     return any(isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items())

@@ -74,8 +74,8 @@ class LanguageWeights(Weights):
     def tokenizer(self) -> Tokenizer:
         """The tokenizer that the model was trained with. Raises DlkitError if it is missing or damaged."""
         if self.tokenizer_json is not None:
-            return tokenizers.from_json(self.tokenizer_json)
-        return tokenizer_files.from_directory(self.path)
+            return tokenizers.tokenizer_from_json(self.tokenizer_json)
+        return tokenizer_files.tokenizer_from_directory(self.path)
 
     def random_model(self) -> nn.Module:
         """A model of the same architecture with random weights."""

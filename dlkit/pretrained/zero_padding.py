@@ -1,4 +1,4 @@
-"""Weights of residual networks whose shortcuts pad channels elsewhere than ours do: an exact change of order.
+"""Weights of residual networks whose shortcuts pad zero channels on both sides: an exact permutation of channels.
 
 He et al., arXiv:1512.03385, do not say where option A puts the channels of zeros. dlkit puts them behind the others.
 The most copied CIFAR ResNets (Idelbayev, github.com/akamaster/pytorch_resnet_cifar10) put half of them in front: names

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dlkit.recipe.check import closest
 from dlkit.recipe.find import locate, shipped, summary
 from dlkit.recipe.keys import override_keys, override_values
-from dlkit.recipe.load import Recipe, load, load_run, read, schema
+from dlkit.recipe.load import Recipe, load, load_run, read_recipe, schema
 
 __all__ = [
-    "Recipe", "closest", "load", "load_run", "locate", "override_keys", "override_values", "read", "schema", "shipped",
-    "summary",
+    "Recipe", "closest", "load", "load_run", "locate", "override_keys", "override_values", "read_recipe", "schema",
+    "shipped", "summary",
 ]  # fmt: skip

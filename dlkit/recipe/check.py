@@ -50,7 +50,7 @@ def closest(word: str, choices: Iterable[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def show(value: Any, limit: int = 60) -> str:
+def quoted(value: Any, limit: int = 60) -> str:
     """A value as a message quotes it: YAML-like, on one line, cut."""
     text = json.dumps(value, ensure_ascii=False, default=str) if not isinstance(value, str) else repr(str(value))
     return text if len(text) <= limit else text[: limit - 3] + "..."
@@ -60,21 +60,21 @@ def _bound(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:g}"
 
 
-def describe(schema: Schema) -> str:
+def describe_schema(schema: Schema) -> str:
     """What the schema wants, in words: `a number > 0`, `one of a, b`, `a list of whole numbers >= 1`."""
     if "anyOf" in schema:
-        return " or ".join(describe(option) for option in schema["anyOf"])
+        return " or ".join(describe_schema(option) for option in schema["anyOf"])
     if "const" in schema:
         return str(schema["const"])
     if "enum" in schema:
         return "one of " + ", ".join(str(choice) for choice in schema["enum"])
     words = _WORDS[schema["type"]]
     if "items" in schema and is_mapping(schema["items"]):
-        words += f", each {describe(schema['items'])}"
+        words += f", each {describe_schema(schema['items'])}"
     if "prefixItems" in schema:
-        words += " (" + ", ".join(describe(item) for item in schema["prefixItems"]) + ")"
+        words += " (" + ", ".join(describe_schema(item) for item in schema["prefixItems"]) + ")"
     if "pattern" in schema and schema.get("examples"):
-        words += " such as " + ", ".join(show(example) for example in schema["examples"])
+        words += " such as " + ", ".join(quoted(example) for example in schema["examples"])
     bounds = [
         f"{sign} {_bound(schema[key])}"
         for key, (sign, _) in _BOUNDS.items()
@@ -83,7 +83,7 @@ def describe(schema: Schema) -> str:
     return " ".join((words, " and ".join(bounds))).strip()
 
 
-def check(value: Any, schema: Schema, path: KeyPath, report: Report) -> None:
+def check_value(value: Any, schema: Schema, path: KeyPath, report: Report) -> None:
     """Report every way in which `value` does not fit `schema`. Raises KeyError on a schema keyword it does not know."""
     message = _mismatch(value, schema)
     if message is not None:
@@ -115,7 +115,7 @@ def _mismatch(value: Any, schema: Schema) -> str | None:
         return _expected(value, schema)
     for key, (sign, holds) in _BOUNDS.items():
         if key in schema and not holds(value, schema[key]):
-            return f"must be {sign} {_bound(schema[key])}, got {show(value)}"
+            return f"must be {sign} {_bound(schema[key])}, got {quoted(value)}"
     if "pattern" in schema and not re.search(schema["pattern"], value):
         return _expected(value, schema)
     return None
@@ -128,7 +128,7 @@ def _untold(value: Any, schema: Schema) -> bool:
 
 
 def _expected(value: Any, schema: Schema) -> str:
-    return f"expected {describe(schema)}, got {show(value)}"
+    return f"expected {describe_schema(schema)}, got {quoted(value)}"
 
 
 def _lists(schema: Schema, word: str) -> bool:
@@ -137,7 +137,7 @@ def _lists(schema: Schema, word: str) -> bool:
 
 def _fits(value: Any, schema: Schema) -> bool:
     found: list[str] = []
-    check(value, schema, (), lambda _, message: found.append(message))
+    check_value(value, schema, (), lambda _, message: found.append(message))
     return not found
 
 
@@ -149,17 +149,17 @@ def _check_list(values: list[Any], schema: Schema, path: KeyPath, report: Report
         return
     schemas = schema.get("prefixItems") or [schema["items"]] * len(values)
     for index, (item, item_schema) in enumerate(zip(values, schemas, strict=True)):
-        check(item, item_schema, (*path, index), report)
+        check_value(item, item_schema, (*path, index), report)
 
 
 def _check_mapping(values: dict[str, Any], schema: Schema, path: KeyPath, report: Report) -> None:
     properties: dict[str, Schema] = schema["properties"]
     for key, value in values.items():
         if key in properties:
-            check(value, properties[key], (*path, key), report)
+            check_value(value, properties[key], (*path, key), report)
         else:
             near = closest(key, properties)
             report((*path, key), f"unknown key{near or '; known: ' + ', '.join(properties)}")
     for key in schema.get("required", ()):
         if key not in values:
-            report((*path, key), f"missing: {describe(properties[key])}")
+            report((*path, key), f"missing: {describe_schema(properties[key])}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dlkit.annotations import is_list
-from dlkit.catalog import SECTIONS, resolve
+from dlkit.catalog import SECTIONS, import_object
 
 Component = tuple[Callable[..., Any], dict[str, Any]]
 
@@ -21,7 +21,7 @@ def components(section: str, values: dict[str, Any]) -> tuple[Component, list[Co
     entry = SECTIONS[section][values["name"]]
     found: list[Component] = []
     for target in (entry.target, *entry.also):
-        constructor = resolve(target)
+        constructor = import_object(target)
         names = inspect.signature(constructor).parameters
         found.append((constructor, {key: _argument(value) for key, value in values.items() if key in names}))
     return found[0], found[1:]

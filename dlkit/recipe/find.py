@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from dlkit.errors import RequestError
-from dlkit.recipe.check import closest, show
+from dlkit.recipe.check import closest, quoted
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 SUFFIXES = (".yaml", ".yml")
@@ -45,5 +45,5 @@ def locate(source: str, beside: Path | None = None) -> Path:
     if source in shipped():
         return shipped()[source]
     raise RequestError(
-        f"no recipe named {show(source)}{closest(source, shipped())}", "`dlkit recipes list` shows them all"
+        f"no recipe named {quoted(source)}{closest(source, shipped())}", "`dlkit recipes list` shows them all"
     )

@@ -11,13 +11,12 @@ import inspect
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
-from pydantic import GetJsonSchemaHandler, TypeAdapter
-from pydantic_core import CoreSchema
+from pydantic import TypeAdapter
 
-from dlkit.annotations import LARGEST_SEED, Pattern, is_mapping
-from dlkit.catalog import SECTIONS, TASKS, resolve
+from dlkit.annotations import LARGEST_SEED, is_mapping
+from dlkit.catalog import SECTIONS, TASKS, import_object
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 REQUIRED = ("task", "data", "model", "optimizer")
@@ -30,7 +29,7 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def generate() -> dict[str, Any]:
+def generate_schema() -> dict[str, Any]:
     """The whole schema as plain data."""
     definitions = {"train": component("dlkit.train.settings:TrainSettings", "how to train")}
     for section, entries in SECTIONS.items():
@@ -78,7 +77,7 @@ def component(target: str, help_text: str, *also: str) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     required: list[str] = []
     for part in (target, *also):
-        constructor: Any = resolve(part)
+        constructor: Any = import_object(part)
         partial = isinstance(constructor, functools.partial)
         function, bound = (constructor.func, constructor.keywords) if partial else (constructor, {})
         hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
@@ -89,7 +88,7 @@ def component(target: str, help_text: str, *also: str) -> dict[str, Any]:
             if parameter.name not in texts:
                 raise ValueError(f"{target}: no description of {parameter.name!r} in the Args of its docstring")
             properties[parameter.name] = {
-                **simplified(TypeAdapter(_with_patterns(hints[parameter.name])).json_schema()),
+                **simplified(TypeAdapter(hints[parameter.name]).json_schema()),
                 "description": texts[parameter.name],
             }
             if parameter.default is parameter.empty:
@@ -103,24 +102,6 @@ def component(target: str, help_text: str, *also: str) -> dict[str, Any]:
         "required": required,
         "additionalProperties": False,
     }
-
-
-class _PatternSchema:
-    """Tells pydantic what `Pattern` means in JSON Schema."""
-
-    def __init__(self, pattern: Pattern) -> None:
-        self.pattern = pattern
-
-    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {**handler(core), "pattern": self.pattern.expression, "examples": list(self.pattern.examples)}
-
-
-def _with_patterns(annotation: Any) -> Any:
-    metadata = getattr(annotation, "__metadata__", ())
-    if not any(isinstance(item, Pattern) for item in metadata):
-        return annotation
-    replaced = tuple(_PatternSchema(item) if isinstance(item, Pattern) else item for item in metadata)
-    return functools.reduce(lambda kind, item: Annotated[kind, item], replaced, annotation.__origin__)
 
 
 def simplified(schema: dict[str, Any]) -> dict[str, Any]:
@@ -156,4 +137,4 @@ def argument_texts(docstring: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    SCHEMA_FILE.write_text(json.dumps(generate(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    SCHEMA_FILE.write_text(json.dumps(generate_schema(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -17,7 +17,7 @@ import yaml
 from dlkit.annotations import is_list, is_mapping
 from dlkit.catalog import DATA, HUB_NAMES, SECTIONS, TASKS
 from dlkit.errors import DlkitError, RecipeError, RequestError
-from dlkit.recipe.check import check, closest, show
+from dlkit.recipe.check import check_value, closest, quoted
 from dlkit.recipe.find import locate
 from dlkit.recipe.merge import COMMAND_LINE, Merge, override, read_chain
 from dlkit.text_input import opened_by_shell, special
@@ -71,7 +71,7 @@ _INPUTS = (
 
 
 @dataclass(frozen=True)
-class Source:
+class WrittenRecipe:
     """A recipe as it was written, with what it extends: read once, since standard input and pipes give it once."""
 
     name: str
@@ -109,7 +109,7 @@ def schema() -> dict[str, Any]:
     return json.loads(Path(__file__).with_name("schema.json").read_bytes())
 
 
-def read(source: str) -> Source:
+def read_recipe(source: str) -> WrittenRecipe:
     """Read a recipe, to be loaded with one set of overrides or several.
 
     Args:
@@ -123,14 +123,14 @@ def read(source: str) -> Source:
     written = Merge()
     read_chain(path, str(path), (), written)
     name = path.parent.name if path.name == "recipe.yaml" else path.stem
-    return Source("stdin" if source == "-" or opened_by_shell(path) else name, path, written)
+    return WrittenRecipe("stdin" if source == "-" or opened_by_shell(path) else name, path, written)
 
 
 def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
     """Load, merge, override, check and complete a recipe.
 
     Args:
-        source: as `read` takes it.
+        source: as `read_recipe` takes it.
         overrides: `dotted.key=VALUE` with a YAML value, or `~dotted.key` to remove one.
 
     Raises:
@@ -138,7 +138,7 @@ def load(source: str, overrides: Sequence[str] = ()) -> Recipe:
         RequestError: there is no such recipe.
         DlkitError: the file cannot be read.
     """
-    return read(source).load(overrides)
+    return read_recipe(source).load(overrides)
 
 
 def load_run(source: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -147,7 +147,7 @@ def load_run(source: str, overrides: Sequence[str] = ()) -> Recipe:
     Where `data.name` changes, the names of the columns, the sizes of images and the like stay as the run has them.
     Arguments and errors as in `load`.
     """
-    return read(source).load(overrides, same_inputs=True)
+    return read_recipe(source).load(overrides, same_inputs=True)
 
 
 def _section_schema(section: str, values: dict[str, Any]) -> dict[str, Any] | None:
@@ -168,11 +168,11 @@ def _check(merge: Merge) -> None:
         if key not in properties:
             continue
         if "$ref" not in properties[key] and "allOf" not in properties[key]:
-            check(value, properties[key], (key,), merge.report)
+            check_value(value, properties[key], (key,), merge.report)
         elif not is_mapping(value):
             known = properties[key].get("properties", {}).get("name", {}).get("enum", ())
             hint = f": write {key}: {{name: {value}}}" if value in known else ""
-            merge.report((key,), f"expected a mapping, got {show(value)}{hint}")
+            merge.report((key,), f"expected a mapping, got {quoted(value)}{hint}")
         else:
             _check_section(key, dict(value), properties[key], merge)
     _check_task(merge)
@@ -209,9 +209,9 @@ def _check_section(section: str, values: dict[str, Any], choice: dict[str, Any],
         values = {"name": default, **values}
     section_schema = _section_schema(section, values)
     if section_schema is None:
-        check(values["name"], choice["properties"]["name"], (section, "name"), merge.report)
+        check_value(values["name"], choice["properties"]["name"], (section, "name"), merge.report)
     else:
-        check(values, section_schema, (section,), merge.report)
+        check_value(values, section_schema, (section,), merge.report)
 
 
 def _complete(merge: Merge) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 from dlkit.annotations import is_list, is_mapping
 from dlkit.errors import DlkitError, Problem, RequestError
 from dlkit.recipe import strict_yaml
-from dlkit.recipe.check import closest, show
+from dlkit.recipe.check import closest, quoted
 from dlkit.recipe.find import SUFFIXES, locate, shipped
 from dlkit.recipe.strict_yaml import KeyPath, dotted
 from dlkit.text_input import opened_by_shell
@@ -62,14 +62,14 @@ class Merge:
 def read_chain(path: Path, where: str, children: tuple[Path, ...], merge: Merge) -> None:
     """Read a file after the one that it extends, so that its own values win."""
     try:
-        document = strict_yaml.read(None, "stdin") if where == "-" else strict_yaml.read(path, where)
+        document = strict_yaml.read_yaml(None, "stdin") if where == "-" else strict_yaml.read_yaml(path, where)
     except OSError as error:
         raise DlkitError(f"cannot read {where}: {error.strerror or error}") from error
     merge.problems.extend(document.problems)
     values = document.values
     if not is_mapping(values):
         if not document.problems:
-            got = "an empty file" if values is None else "a list" if is_list(values) else show(values)
+            got = "an empty file" if values is None else "a list" if is_list(values) else quoted(values)
             merge.problems.append(
                 Problem(f"{document.where}:1", "", f"expected a mapping (task: ..., data: ...), got {got}")
             )
@@ -89,7 +89,7 @@ def read_chain(path: Path, where: str, children: tuple[Path, ...], merge: Merge)
 def _extend(extends: Any, path: Path, places: dict[KeyPath, str], children: tuple[Path, ...], merge: Merge) -> None:
     place = places["extends",]
     if not isinstance(extends, str):
-        merge.problems.append(Problem(place, "extends", f"expected a recipe file or name, got {show(extends)}"))
+        merge.problems.append(Problem(place, "extends", f"expected a recipe file or name, got {quoted(extends)}"))
         return
     try:
         parent = locate(extends, path.parent if extends.endswith(SUFFIXES) else None)
@@ -128,7 +128,7 @@ def override(text: str, merge: Merge) -> None:
             return
         del parent[path[-1]]
         return
-    document = strict_yaml.parse(value_text.encode(errors="surrogateescape"), COMMAND_LINE)
+    document = strict_yaml.parse_yaml(value_text.encode(errors="surrogateescape"), COMMAND_LINE)
     if document.problems:
         message = "; ".join(problem.message for problem in document.problems)
         merge.problems.append(Problem(COMMAND_LINE, key, message))

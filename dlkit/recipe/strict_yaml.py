@@ -65,12 +65,12 @@ def dotted(path: KeyPath) -> str:
     return text
 
 
-def read(path: Path | None, where: str) -> Document:
+def read_yaml(path: Path | None, where: str) -> Document:
     """Read a file, or standard input for None; `where` is how messages name it. Raises OSError if it cannot be read."""
-    return parse(text_input.read_most(path, MAX_BYTES + 1), where)
+    return parse_yaml(text_input.read_most(path, MAX_BYTES + 1), where)
 
 
-def parse(data: bytes, where: str) -> Document:
+def parse_yaml(data: bytes, where: str) -> Document:
     """Parse bytes. Never raises on bad content: it is in `problems`."""
     document = Document(where)
     if len(data) > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""Surfaces over two numbers on which the ways of optimizers can be seen: the review's figures 15 and 16.
+"""Functions of two numbers, on which the path of an optimizer can be seen.
 
 Each is a function of x and y that works on numbers, arrays and tensors alike.
 """

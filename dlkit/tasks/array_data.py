@@ -1,7 +1,4 @@
-"""Images and rows of numbers, one class each: what they add to the components of a recipe.
-
-BatchSource, pretrained weights, layers that are set by the data, and the classes and columns that a checkpoint knows.
-"""
+"""The data of image-classification and tabular-classification: images or rows of numbers, one class each."""
 
 from __future__ import annotations
 

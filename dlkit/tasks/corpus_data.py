@@ -11,7 +11,7 @@ from torch import nn
 from dlkit.data.folder import data_folder
 from dlkit.data.splits import whole
 from dlkit.data.text.corpus import Corpus
-from dlkit.data.text.token_ids import Tokens, gives_back, tokens_of
+from dlkit.data.text.token_ids import Tokens, is_lossless, token_array
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.data.text.windows import MaskedWindows, Special, TokenWindows
 from dlkit.errors import RequestError
@@ -58,7 +58,7 @@ class CorpusData(TextData):
         """The token ids of a split."""
         if split not in self._tokens:
             folder = data_folder() / "tokens"
-            self._tokens[split] = tokens_of(self.corpus.splits[split], self.tokenizer, folder, self.before)
+            self._tokens[split] = token_array(self.corpus.splits[split], self.tokenizer, folder, self.before)
         return self._tokens[split]
 
     @property
@@ -68,7 +68,7 @@ class CorpusData(TextData):
             return "the tokens do not stand for bytes"
         for split in self._measured:
             first = int(self.before is not None)
-            if not gives_back(self.corpus.splits[split], self.tokenizer, self.tokens(split)[first:]):
+            if not is_lossless(self.corpus.splits[split], self.tokenizer, self.tokens(split)[first:]):
                 return f"the tokenizer changes the text of {split}: its tokens do not give it back"
         return None
 

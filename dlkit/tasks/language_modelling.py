@@ -2,7 +2,7 @@
 
 Where all logits at once are too many, the loss and the measures take some rows of the last layer at a time.
 
-Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W numbers a token, V vocabulary.
+Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W width, V vocabulary.
 """
 
 from __future__ import annotations

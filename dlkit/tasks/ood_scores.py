@@ -1,4 +1,4 @@
-"""Collects the scores by which in- and out-of-distribution examples are told apart."""
+"""The meter of OOD detection: every score of every example."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dlkit.catalog import TASKS, resolve
+from dlkit.catalog import TASKS, import_object
 from dlkit.data.dataset import Dataset
 from dlkit.data.known import Known
 from dlkit.errors import RequestError
@@ -138,7 +138,7 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool =
     Raises:
         DlkitError: it is missing or broken, or not of the classes, columns and shapes that the checkpoint knows.
     """
-    read: Callable[[Recipe, dict[str, Any] | None], TaskData] = resolve(TASKS[recipe.values["task"]].target)
+    read: Callable[[Recipe, dict[str, Any] | None], TaskData] = import_object(TASKS[recipe.values["task"]].target)
     data = read(recipe, saved)
     if whole:
         data.take_whole()

@@ -70,7 +70,7 @@ class MultipleChoice(TextClassification):
 
 
 class _TextMeter(ClassificationMeter):
-    """Adds the metrics that a matrix of confusions tells, and the share of questions that are right as a whole."""
+    """Adds the scores that follow from the confusion matrix, and the share of questions that are right as a whole."""
 
     def __init__(self, task: TextClassification, device: torch.device) -> None:
         super().__init__(task, device)
@@ -90,13 +90,13 @@ class _TextMeter(ClassificationMeter):
             counts = matrix.numpy()
             found |= {name: FROM_CONFUSION[name](counts) for name in self.names if name in FROM_CONFUSION}
         if self.questions:
-            questions, right = (torch.cat(parts).cpu().numpy() for parts in (self.questions, self.right))
+            questions, right = (torch.cat(batches).cpu().numpy() for batches in (self.questions, self.right))
             found["exact_match"] = exact_match(questions, right)
         return found
 
 
 class _ChoiceMeter(ClassificationMeter):
-    """Gives each chosen candidate the credit that it earns: where several are right, places say nothing."""
+    """Adds up the credit of each chosen candidate: where several are right, there is no one correct index."""
 
     def __init__(self, task: MultipleChoice, device: torch.device) -> None:
         super().__init__(task, device)
@@ -163,7 +163,7 @@ class RegressionMeter:
         Raises NotFiniteError if any output is NaN or infinite.
         """
         require_finite_outputs(sum(int((~outputs.isfinite()).sum()) for outputs in self.outputs), self.samples)
-        outputs, targets = (torch.cat(parts).cpu().double().numpy() for parts in (self.outputs, self.targets))
+        outputs, targets = (torch.cat(batches).cpu().double().numpy() for batches in (self.outputs, self.targets))
         loss = float(np.mean((outputs - targets) ** 2))
         return {"loss": loss, "pearson": pearson(outputs, targets), "spearman": spearman(outputs, targets)}
 

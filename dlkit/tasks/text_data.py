@@ -46,7 +46,7 @@ class TextData(TaskData):
         self.weights: LanguageWeights | None = None  # pretrained
         self.ends: set[int] = set()  # token ids that end a text, where the pretrained weights say so
         if saved is not None:
-            self.tokenizer = tokenizers.from_json(saved["tokenizer"])
+            self.tokenizer = tokenizers.tokenizer_from_json(saved["tokenizer"])
             self.architecture: dict[str, Any] = saved["architecture"]
             self.vocabulary: int = saved["vocabulary"]
             self.ends = set(saved.get("ends", ()))

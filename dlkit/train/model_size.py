@@ -1,4 +1,4 @@
-"""How large a model would be, found without making it: built of tensors that have shapes and no contents."""
+"""The memory that a model would need, found on the meta device, whose tensors have shapes and no contents."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ MOST_TENSORS = 20_000  # deeper models take minutes to build and hours to train
 _HINT = "make the model smaller: fewer layers, narrower ones, or a smaller vocabulary"
 
 
-class _NothingWritten(TorchFunctionMode):
-    """Leaves out what initialises a tensor, which would load torch's decompositions, and counts what is made."""
+class _ShapesOnly(TorchFunctionMode):
+    """Skips in-place initialisation, which would load torch's decompositions, and counts the tensors that are made."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class _NothingWritten(TorchFunctionMode):
 def require_room_for_model(build: Callable[[], nn.Module]) -> None:
     """Raise DlkitError if the weights of the model that `build` makes, and their gradients, cannot fit into memory."""
     try:
-        with torch.device("meta"), _NothingWritten():
+        with torch.device("meta"), _ShapesOnly():
             model = build()
         size = sum(p.numel() * p.element_size() * (1 + p.requires_grad) for p in model.parameters())
     except RuntimeError as error:

@@ -10,6 +10,7 @@ from torch.func import vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dlkit.kernels import cpu_matmul
+from dlkit.metrics.accumulation import sum_dtype
 from dlkit.metrics.prediction_scores import prediction_scores
 from dlkit.vectorized.graph_replay import GraphReplay
 
@@ -23,7 +24,7 @@ class StackEvaluation:
     def __init__(self, stack: StackedRuns) -> None:
         self.stack, runs, device = stack, len(stack.seeds), stack.device
         self.name = stack.first.monitored or next(iter(stack.first.evaluations))
-        self.loss = torch.zeros(runs, dtype=torch.float64, device=device)
+        self.loss = torch.zeros(runs, dtype=sum_dtype(device), device=device)
         self.right = torch.zeros(runs, dtype=torch.int64, device=device)
         self.samples = torch.zeros((), dtype=torch.int64, device=device)
         self.added = GraphReplay(self._add, device, beside=stack.stepped)

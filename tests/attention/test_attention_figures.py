@@ -1,4 +1,4 @@
-"""Pictures of attention: hostile tokens are text in them, and the picture has what it should."""
+"""Figures of attention: hostile tokens are drawn as text, and figures show what they should."""
 
 from __future__ import annotations
 

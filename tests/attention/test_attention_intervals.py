@@ -1,4 +1,4 @@
-"""Intervals against scipy's t test; errors of the first kind are as rare as promised."""
+"""Intervals against scipy's t test; false positives are as rare as promised."""
 
 from __future__ import annotations
 

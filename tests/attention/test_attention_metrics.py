@@ -1,4 +1,4 @@
-"""Measures of constructed patterns have their theoretical values; any block of rows gives the same sums."""
+"""Metrics of constructed patterns have their theoretical values, for blocks of rows of any size."""
 
 from __future__ import annotations
 

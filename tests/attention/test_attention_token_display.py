@@ -1,4 +1,4 @@
-"""Labels of tokens: what acts or vanishes is spelled out, everything else stays."""
+"""Displayed tokens: invisible and active characters are spelled out, everything else stays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens of texts: labels, spans of bytes, pairs, and what is refused."""
+"""Tokenized texts: labels, byte spans, pairs, and what is refused."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def test_bytes_of_tokens_are_the_text(tokenizer: Tokenizer, text: str) -> None:
         assert shown == data[a:b].decode("utf-8", "backslashreplace")
 
 
-def test_parts_of_a_character_are_spelled_out() -> None:
+def test_incomplete_characters_are_escaped() -> None:
     found = tokenize_text(BYTE, "é\x00<", 10, causal=True)
     assert found.labels == ["<|endoftext|>", "\\xc3", "\\xa9", "\x00", "<"]
     assert token_label(BYTE, 256) == "<|endoftext|>"
 
 
-def test_offsets_that_do_not_agree_are_told() -> None:
+def test_offsets_that_do_not_agree_are_reported() -> None:
     encoding = BPE.encodings(["the cat"])[0]
     assert offsets_agree(BPE, "the cat", encoding)
     assert not offsets_agree(BPE, "the cut", encoding)  # other bytes

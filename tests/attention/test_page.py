@@ -90,7 +90,7 @@ def test_a_head_without_enough_room_has_the_coarsest_steps() -> None:
     assert quantize_matrix(attention(64), False, 10, 1023).levels == pages.COARSEST
 
 
-def test_small_pictures_show_the_largest_of_each_block() -> None:
+def test_thumbnails_show_the_maximum_of_each_block() -> None:
     weights = np.zeros((200, 200), np.float32)
     weights[150, 3] = 0.5
     weights[0, 199] = 0.125

@@ -1,4 +1,4 @@
-"""The page in a real browser: from a file, without a network, by pointer and by keyboard.
+"""The page in a real browser: from a file, offline, with pointer and keyboard.
 
 pytest -m browser tests/attention/test_page_browser.py
 """
@@ -75,7 +75,7 @@ class Opened:
 
 @pytest.fixture
 def view(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
-    """Writes a page and opens it from its file, the network off; nothing may complain until the end."""
+    """Writes a page and opens it from its file, offline; fails on any error in the console."""
     contexts: list[Any] = []
     complaints: list[str] = []
 

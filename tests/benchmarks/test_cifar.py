@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
-from dlkit.data.batches import ImageBatches, mixed_seed
 from dlkit.data.dataset import Split, mean_and_deviation
+from dlkit.data.epochs import mixed_seed
+from dlkit.data.images.image_batches import ImageBatches
 from dlkit.models.resnet import ResNet, resnet20
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum

@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 import torch
 
-from dlkit.compression import archive, environment
-from dlkit.compression.container import Reader
-from dlkit.compression.prequential import PrequentialCodec
+from dlkit.compression import archive, numerics
+from dlkit.compression.container import ContainerReader
+from dlkit.compression.prequential_codec import PrequentialCodec
 
 pytestmark = pytest.mark.benchmark
 RUN, FILE = os.environ.get("DLKIT_RUN"), os.environ.get("DLKIT_FILE")
@@ -42,7 +42,7 @@ def measured(name: str, make: Any, data: bytes) -> None:
     began = time.perf_counter()
     written = archive.compress(io.BytesIO(data), out, codec, lambda n: None)
     between = time.perf_counter()
-    archive.decompress(Reader(io.BytesIO(out.getvalue()), "x"), back.write, make(), lambda n: None)
+    archive.decompress(ContainerReader(io.BytesIO(out.getvalue()), "x"), back.write, make(), lambda n: None)
     ended = time.perf_counter()
     assert back.getvalue() == data
     ideal, payload = codec.ideal_bits / 8, codec.payload_bytes
@@ -68,10 +68,10 @@ def test_sizes_and_throughput() -> None:
     measured("prequential", PrequentialCodec, data)
     if RUN is None:
         return
-    from dlkit.compression.language import LanguageCodec
+    from dlkit.compression.language_codec import LanguageCodec
     from dlkit.lm.language_model import open_language_model
 
     reader: Any = open_language_model(RUN, torch.device("cpu"))
     threads = torch.get_num_threads()
-    with environment.reproducible(threads):
+    with numerics.reproducible(threads):
         measured("model", lambda: LanguageCodec(reader.model, reader.tokenizer, threads), data)

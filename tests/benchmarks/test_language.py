@@ -19,8 +19,9 @@ import torch.nn.functional as F
 
 from dlkit.data.batch import Batch
 from dlkit.data.text.windows import TokenWindows
-from dlkit.lm.decoding import Decoder
-from dlkit.lm.generation import Sampling, generate
+from dlkit.lm.eager_decoding import EagerDecoder
+from dlkit.lm.generation import generate_tokens
+from dlkit.lm.sampling import Sampling
 from dlkit.losses import CrossEntropy
 from dlkit.models.gpt import GPT
 from dlkit.optim.adamw import AdamW
@@ -75,7 +76,7 @@ def test_generation_beside_transformers(keys: dict[str, Any]) -> None:
     prompt = list(range(1, 9))
 
     def ours() -> list[int]:
-        chosen = generate(model, [prompt], 256, Sampling(temperature=0), [torch.Generator()])
+        chosen = generate_tokens(model, [prompt], 256, Sampling(temperature=0), [torch.Generator()])
         return torch.cat(list(chosen)).tolist()
 
     def other() -> list[int]:
@@ -97,7 +98,7 @@ def test_time_of_a_token_with_and_without_the_cache(keys: dict[str, Any]) -> Non
     tokens = torch.randint(1024, (1, 1024))
 
     def cached(length: int) -> Callable[[], Any]:
-        decoder = Decoder(model, model.make_cache(1, 1024))
+        decoder = EagerDecoder(model, model.make_cache(1, 1024))
         with torch.inference_mode():
             model(tokens[:, :length], cache=decoder.cache)
 

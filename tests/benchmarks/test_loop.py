@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from dlkit.app.train import Started
 from dlkit.cli.train.view import TrainingView
 from dlkit.data.batch import Batch
-from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
+from dlkit.data.images.image_batches import ImageBatches
 from dlkit.losses import CrossEntropy
 from dlkit.models.cnn import CNN
 from dlkit.models.resnet import resnet20

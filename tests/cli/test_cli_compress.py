@@ -15,9 +15,8 @@ import pytest
 import torch
 
 from dlkit.cli.app import run
-from dlkit.compression import archive, environment
-from dlkit.compression import model as source
-from dlkit.compression.container import Reader, Writer
+from dlkit.compression import archive, gpt_distributions, numerics
+from dlkit.compression.container import ContainerReader, ContainerWriter
 
 pytest.importorskip("constriction")
 
@@ -61,9 +60,10 @@ def test_there_and_back_in_another_process(here: Any, program: Any, gpt: Path, t
 
 
 def test_what_a_gpu_coded_needs_a_gpu(here: Any, gpt: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    describe = environment.describe
+    describe = numerics.describe_numerics
     with monkeypatch.context() as patch:
-        patch.setattr(environment, "describe", lambda *a: {**describe(*a), "device": "cuda", "processor": "a GPU"})
+        on_a_gpu = {"device": "cuda", "processor": "a GPU"}
+        patch.setattr(numerics, "describe_numerics", lambda *a: describe(*a) | on_a_gpu)
         assert here("compress", str(text), "--model", str(gpt), "-q").code == 0
     text.unlink()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -77,17 +77,17 @@ def test_what_a_gpu_coded_needs_a_gpu(here: Any, gpt: Path, text: Path, monkeypa
 def test_an_archive_of_another_arithmetic_is_refused(
     here: Any, gpt: Path, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    describe, probe = environment.describe, source.probe
+    describe, probe = numerics.describe_numerics, gpt_distributions.probe_crc
     with monkeypatch.context() as patch:
-        patch.setattr(environment, "describe", lambda *a: {**describe(*a), "products": "tf32"})
-        patch.setattr(source, "probe", lambda *a: probe(*a) ^ 1)  # as its distributions would have another last bit
+        patch.setattr(numerics, "describe_numerics", lambda *a: {**describe(*a), "products": "tf32"})
+        patch.setattr(gpt_distributions, "probe_crc", lambda *a: probe(*a) ^ 1)  # as if a last bit differed
         assert here("compress", str(text), "--model", str(gpt), "-q", "--no-verify").code == 0
     result = here("decompress", f"{text}.dlk", "--model", str(gpt), "-o", str(text.with_name("back")))
     assert result.code == 1
     assert "products of float32 numbers: tf32 there, fp32 here" in result.err
     # an archive that does not say it is of a CPU, which had float32 only
     here_now = describe(1, torch.device("cpu"))
-    assert environment.differences({k: v for k, v in here_now.items() if k != "products"}, here_now) == ""
+    assert numerics.numerics_differences({k: v for k, v in here_now.items() if k != "products"}, here_now) == ""
 
 
 @pytest.mark.cuda
@@ -159,10 +159,10 @@ def test_the_model_must_fit_the_file(here: Any, gpt: Path, text: Path, tmp_path:
     assert (result.code, "without a model" in result.err) == (2, True)
     # the same file from another model, or for more threads than there are
     for change, message in (({"model": "f" * 32}, "another model"), ({"threads": 4096}, "needs 4096 threads")):
-        reader = Reader(io.BytesIO(packed.read_bytes()), "x")
+        reader = ContainerReader(io.BytesIO(packed.read_bytes()), "x")
         changed = tmp_path / "changed.dlk"
         with changed.open("wb") as file:
-            writer = Writer(file, {**reader.header, **change})
+            writer = ContainerWriter(file, {**reader.header, **change})
             for chunk in reader.chunks():
                 writer.add(chunk)
             writer.finish()

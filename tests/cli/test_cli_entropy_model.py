@@ -37,10 +37,11 @@ CONTRASTS = """() => [...document.querySelectorAll('.key span')].slice(1).map(sp
 
 
 def write(folder: Path, model: Any, tokenizer: tokenizers.Tokenizer) -> Path:
-    from dlkit.lm.language_model import LanguageModel, write_hub
+    from dlkit.lm.export import export_to_huggingface
+    from dlkit.lm.language_model import LanguageModel
 
     task = "causal-lm" if isinstance(model, GPT) else "masked-lm"
-    write_hub(LanguageModel(folder, model, tokenizer, task, None, lambda: model), folder)
+    export_to_huggingface(LanguageModel(folder, model, tokenizer, task, None, lambda: model), folder)
     return folder
 
 
@@ -242,7 +243,7 @@ def test_more_mistakes(here: Any, gpt: Path, text: Path, tmp_path: Path, monkeyp
 
 
 def test_the_scale_has_a_step_for_every_surprisal() -> None:
-    assert [surprisal_page.level(bits) for bits in (0.0, 0.99, 1.0, 3.0, 5.0, 7.0, 8.0, 40.0)] == [
+    assert [surprisal_page.colour_level(bits) for bits in (0.0, 0.99, 1.0, 3.0, 5.0, 7.0, 8.0, 40.0)] == [
         0,
         0,
         1,
@@ -252,7 +253,7 @@ def test_the_scale_has_a_step_for_every_surprisal() -> None:
         5,
         6,
     ]
-    assert surprisal_page.visible("a\n\x1b\u202e") == "a⏎\n\\x1b\\u202e"
+    assert surprisal_page.display_text("a\n\x1b\u202e") == "a⏎\n\\x1b\\u202e"
 
 
 @pytest.mark.browser

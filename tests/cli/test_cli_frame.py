@@ -315,11 +315,11 @@ if not any(needed.startswith("pydantic") for needed in metadata.requires("typer"
 def test_a_package_that_is_absent_is_named(
     here: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: str, package: str
 ) -> None:
-    from dlkit.compression import coder
+    from dlkit.compression import range_coder
 
     (tmp_path / "file").write_text("text")
     monkeypatch.chdir(tmp_path)
-    coder._library.cache_clear()
+    range_coder._library.cache_clear()
     module = "sklearn" if package == "scikit-learn" else package
     for loaded in [name for name in sys.modules if name.startswith(f"{module}.")]:
         monkeypatch.delitem(sys.modules, loaded)

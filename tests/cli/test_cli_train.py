@@ -18,6 +18,7 @@ from rich.console import Console
 
 from dlkit.app.train import Started
 from dlkit.cli.train.view import TrainingView
+from dlkit.train import autotune, rng
 
 SHORT = ("train.epochs=1",)
 
@@ -113,7 +114,7 @@ def test_an_existing_run_is_refused_overwritten_or_resumed(here: Any) -> None:
 
 def test_a_run_that_moves_says_so(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("dlkit.train.rng._name", lambda device: "cuda:1")
+        patch.setattr(rng, "_name", lambda device: "cuda:1")
         assert here("train", "digits-mlp", *SHORT, "--run-dir", "r", "--device", "cpu").code == 0
     moved = here("train", "r", "--resume", "--device", "cpu")
     assert moved.code == 0
@@ -127,7 +128,7 @@ def test_a_compiled_run_goes_on_without_a_compiler(here: Any, monkeypatch: pytes
     recipe = Path("r/recipe.yaml")
     recipe.write_text(recipe.read_text().replace("compile: 'off'", "compile: 'on'"))
     assert "compile: 'on'" in recipe.read_text()
-    monkeypatch.setattr("dlkit.train.autotune.can_compile", lambda device: False)
+    monkeypatch.setattr(autotune, "can_compile", lambda device: False)
     refused = here("train", "r", "--resume")
     assert refused.code == 2
     *_, error, hint = refused.err.splitlines()

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from dlkit.compression.language import LanguageCodec
+from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, Tokenizer
@@ -59,8 +59,8 @@ def soup(draw: random.Random) -> bytes:
     if kind == 2:
         return draw.randbytes(size)
     if kind == 3:
-        place = draw.randrange(len(TEXT) - size)
-        return TEXT[place : place + size].encode()
+        position = draw.randrange(len(TEXT) - size)
+        return TEXT[position : position + size].encode()
     if kind == 4:  # text, cut inside of characters
         broken = bytearray("Ünïcödé 漢字 🎲 ".encode() * 3)
         del broken[draw.randrange(len(broken))]

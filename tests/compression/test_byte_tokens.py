@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
-from dlkit.compression.tokens import ByteTokens
+from dlkit.compression.byte_tokens import ByteTokens
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, Tokenizer
@@ -32,35 +32,35 @@ def test_every_input_comes_back(
     tokens = ByteTokens(request.getfixturevalue(kind))
     draw = random.Random(0)
     for data in [bytes(range(256)), b"\xf0\x9f\x8e", b"a\x80b", *(draw_input(draw) for _ in range(500))]:
-        numbers = tokens.encode(data)
-        assert numbers is not None
-        assert tokens.decode(numbers) == data
+        token_ids = tokens.encode(data)
+        assert token_ids is not None
+        assert tokens.decode(token_ids) == data
 
 
 def test_text_takes_the_tokens_of_its_tokenizer(bpe: Tokenizer) -> None:
     text = "the quick brown fox, the lazy dog"
     tokens = ByteTokens(bpe)
-    numbers = tokens.encode(text.encode())
-    assert numbers is not None
-    assert numbers.tolist() == bpe.encode([text])[0]
+    token_ids = tokens.encode(text.encode())
+    assert token_ids is not None
+    assert token_ids.tolist() == bpe.encode([text])[0]
     around = tokens.encode(b"\xff" + text.encode() + b"\xfe")
     assert around is not None
-    assert around[1:-1].tolist() == numbers.tolist()
+    assert around[1:-1].tolist() == token_ids.tolist()
 
 
 def test_a_special_token_in_the_text_is_text(bpe: Tokenizer) -> None:
-    numbers = ByteTokens(bpe).encode(b"a<|endoftext|>b")
-    assert numbers is not None
-    assert bpe.separator not in numbers.tolist()
+    token_ids = ByteTokens(bpe).encode(b"a<|endoftext|>b")
+    assert token_ids is not None
+    assert bpe.separator not in token_ids.tolist()
 
 
 def test_a_tokenizer_that_tidies_up_loses_nothing() -> None:
     alphabet = {character: byte for byte, character in tokenizers._CHARACTER_OF.items()}
     tokens = ByteTokens(byte_level(alphabet, normalizers.Lowercase()))
     data = "Straße UND Ünïcode".encode()
-    numbers = tokens.encode(data)
-    assert numbers is not None
-    assert tokens.decode(numbers) == data
+    token_ids = tokens.encode(data)
+    assert token_ids is not None
+    assert tokens.decode(token_ids) == data
 
 
 def test_a_vocabulary_without_a_byte_says_so() -> None:

@@ -1,4 +1,4 @@
-"""The file format: what goes in comes out, and no damage goes unseen."""
+"""The file format: what is written is read back, and no damage goes unnoticed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from dlkit.compression.container import CODED, STORED, Chunk, Reader, Writer
+from dlkit.compression.container import CODED, STORED, Chunk, ContainerReader, ContainerWriter
 from dlkit.errors import DlkitError
 
 HEADER = {"method": "model", "name": "a", "threads": 2, "more": [1, None, "ü"]}
@@ -20,7 +20,7 @@ CHUNKS = [
 
 def written(chunks: list[Chunk] = CHUNKS) -> bytes:
     file = io.BytesIO()
-    writer = Writer(file, HEADER)
+    writer = ContainerWriter(file, HEADER)
     for chunk in chunks:
         writer.add(chunk)
     writer.finish()
@@ -29,7 +29,7 @@ def written(chunks: list[Chunk] = CHUNKS) -> bytes:
 
 
 def read(data: bytes) -> tuple[dict[str, object], list[Chunk]]:
-    reader = Reader(io.BytesIO(data), "x.dlk")
+    reader = ContainerReader(io.BytesIO(data), "x.dlk")
     return reader.header, list(reader.chunks())
 
 
@@ -40,30 +40,30 @@ def test_what_goes_in_comes_out() -> None:
 
 def test_every_flipped_bit_is_seen() -> None:
     data = written()
-    for place in range(len(data)):
+    for position in range(len(data)):
         for bit in range(8):
             damaged = bytearray(data)
-            damaged[place] ^= 1 << bit
+            damaged[position] ^= 1 << bit
             with pytest.raises(DlkitError):
                 read(bytes(damaged))
 
 
 def test_every_changed_missing_doubled_or_added_byte_is_seen() -> None:
     data = written()
-    for place in range(len(data)):
+    for position in range(len(data)):
         changed = bytearray(data)
-        changed[place] = 255 - changed[place]
-        for damaged in (data[:place] + data[place + 1 :], data[: place + 1] + data[place:], bytes(changed)):
+        changed[position] = 255 - changed[position]
+        for damaged in (data[:position] + data[position + 1 :], data[: position + 1] + data[position:], bytes(changed)):
             if damaged != data:
                 with pytest.raises(DlkitError):
                     read(damaged)
         with pytest.raises(DlkitError, match=r"cut off after|is empty|not a \.dlk"):
-            read(data[:place])
+            read(data[:position])
     with pytest.raises(DlkitError, match="goes on behind its end"):
         read(data + b"\0")
 
 
-def test_chunks_cannot_change_places_or_get_lost() -> None:
+def test_chunks_cannot_be_reordered_or_lost() -> None:
     one, two = Chunk(STORED, 2, 0, 0, b"ab", 5), Chunk(STORED, 2, 0, 0, b"cd", 6)
     data = written([one, two])
     record = 1 + 14 + 2 + 4 + 4

@@ -1,4 +1,4 @@
-"""Coding with a GPT: distributions are the model's, lengths its cross-entropy, bytes come back, errors have names."""
+"""Coding with a GPT: the distributions and code lengths are the model's, bytes come back, errors name their cause."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dlkit.compression import archive, environment, language
-from dlkit.compression import model as source
-from dlkit.compression.container import CODED, STORED, Reader
-from dlkit.compression.language import LanguageCodec
+from dlkit.compression import archive, gpt_distributions, language_codec, numerics
+from dlkit.compression.container import CODED, STORED, ContainerReader
+from dlkit.compression.language_codec import LanguageCodec
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.errors import DlkitError
 from dlkit.models.gpt import GPT
@@ -37,7 +36,7 @@ def packed(codec: Any, data: bytes) -> bytes:
 
 def unpacked(codec: Any, data: bytes) -> bytes:
     back = io.BytesIO()
-    archive.decompress(Reader(io.BytesIO(data), "x.dlk"), back.write, codec, silent)
+    archive.decompress(ContainerReader(io.BytesIO(data), "x.dlk"), back.write, codec, silent)
     return back.getvalue()
 
 
@@ -48,7 +47,7 @@ def test_a_step_is_the_models_own_prediction(bpe: Tokenizer, make_tiny: Callable
     """Each distribution is the whole model's on the last tokens: all of them, then between `keep` and the context."""
     model, n, context, keep = make_tiny(bpe), 3, 16, 5
     tokens = np.random.default_rng(0).integers(0, bpe.size, (n, 60))
-    steps = source.Steps(model, 7, n, keep)
+    steps = gpt_distributions.TokenPredictor(model, 7, n, keep)
     seen, window = np.full((n, 1), 7), 1
     for step in range(60):
         with torch.no_grad():
@@ -93,7 +92,7 @@ def test_random_inputs_come_back(codec: Make, draw_input: Callable[[random.Rando
         made.begin(b"")
     kinds: set[int] = set()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(language, "TOKENS_PER_STREAM", 2)
+        patch.setattr(language_codec, "TOKENS_PER_STREAM", 2)
         for _ in range(count):
             data = draw_input(draw)
             made = draw.choice(codecs)
@@ -103,9 +102,9 @@ def test_random_inputs_come_back(codec: Make, draw_input: Callable[[random.Rando
             # chunks that do not get shorter are stored: those are decoded from their code as well
             tokens = made.tokens.encode(data)
             if chunk.kind == STORED and tokens is not None and len(tokens):
-                streams = made._fitting(len(tokens), made.streams or 1)
+                streams = made._streams_for(len(tokens), made.streams or 1)
                 payload, _bits = made._encode(tokens, streams, silent, len(data))
-                coded = language.Chunk(CODED, len(data), len(tokens), streams, payload, zlib.crc32(data))
+                coded = language_codec.Chunk(CODED, len(data), len(tokens), streams, payload, zlib.crc32(data))
                 assert made.decode(coded, {}) == data
     assert kinds == {STORED, CODED} or count < 1000
 
@@ -115,7 +114,7 @@ def test_files_of_many_chunks_come_back(codec: Make, monkeypatch: pytest.MonkeyP
     made.chunk_bytes = 200
     data = TEXT[:650] + b"\xff\xfe" + random.Random(0).randbytes(150) + TEXT[:100]
     whole = packed(made, data)
-    assert len(list(Reader(io.BytesIO(whole), "x").chunks())) >= 4
+    assert len(list(ContainerReader(io.BytesIO(whole), "x").chunks())) >= 4
     assert unpacked(codec(), whole) == data
     assert unpacked(codec(), packed(codec(), b"")) == b""
 
@@ -126,11 +125,11 @@ def test_pieces_end_at_lines_and_lose_nothing() -> None:
             return super().read(min(size or 0, 7))  # as a pipe does
 
     data = (b"x" * 60 + b"\n") * 100
-    found = list(archive.pieces(Trickle(data), 1000))
+    found = list(archive.split_at_lines(Trickle(data), 1000))
     assert b"".join(found) == data
     assert all(len(part) <= 1000 for part in found)
     assert all(part.endswith(b"\n") for part in found)
-    assert [len(part) for part in archive.pieces(io.BytesIO(bytes(2500)), 1000)] == [1000, 1000, 500]
+    assert [len(part) for part in archive.split_at_lines(io.BytesIO(bytes(2500)), 1000)] == [1000, 1000, 500]
 
 
 def test_random_bytes_grow_by_little(codec: Make) -> None:
@@ -153,22 +152,22 @@ def test_another_model_or_tokenizer_is_named_first(codec: Make, byte: Tokenizer,
         unpacked(other, whole)
     # a hash of what the model computes: the same weights with other heads are another model
     one, two = make_tiny(byte), make_tiny(byte)
-    assert source.fingerprint(one) == source.fingerprint(two)
+    assert gpt_distributions.model_fingerprint(one) == gpt_distributions.model_fingerprint(two)
     two.blocks[0].attention.heads = 4
-    assert source.fingerprint(one) != source.fingerprint(two)
+    assert gpt_distributions.model_fingerprint(one) != gpt_distributions.model_fingerprint(two)
 
 
 def test_a_machine_with_other_distributions_is_named_before_the_first_chunk(
     codec: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = packed(codec(), TEXT)
-    exact = source.weights
+    exact = gpt_distributions.coder_weights
 
     def shifted(logits: torch.Tensor) -> Any:  # as other kernels do, in the last digits
         return exact(logits + 1e-6 * torch.linspace(-1, 1, logits.shape[-1]))
 
-    monkeypatch.setattr(source, "weights", shifted)
-    monkeypatch.setattr(environment.torch, "__version__", "9.9")
+    monkeypatch.setattr(gpt_distributions, "coder_weights", shifted)
+    monkeypatch.setattr(numerics.torch, "__version__", "9.9")
     with pytest.raises(DlkitError, match=r"first distributions .*torch: .* there, 9\.9 here"):
         unpacked(codec(), whole)
 
@@ -176,14 +175,14 @@ def test_a_machine_with_other_distributions_is_named_before_the_first_chunk(
 def test_a_distribution_that_differs_later_is_an_error_not_rubbish(
     codec: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, exact, calls = packed(codec(), TEXT), source.weights, 0
+    whole, exact, calls = packed(codec(), TEXT), gpt_distributions.coder_weights, 0
 
     def late(logits: torch.Tensor) -> Any:
         nonlocal calls
         calls += 1
         return exact(logits.roll(1, -1) if calls == 60 else logits)
 
-    monkeypatch.setattr(source, "weights", late)
+    monkeypatch.setattr(gpt_distributions, "coder_weights", late)
     with pytest.raises(DlkitError, match="does not reproduce a distribution"):
         unpacked(codec(), whole)
 
@@ -192,11 +191,11 @@ def test_threads_that_cannot_be_had_are_an_error() -> None:
     before = torch.get_num_threads()
     with (
         pytest.raises(DlkitError, match=r"needs 4096 threads.* cores are here"),
-        environment.reproducible(4096),
+        numerics.reproducible(4096),
     ):
         pass
     assert torch.get_num_threads() == before
-    with environment.reproducible(1):
+    with numerics.reproducible(1):
         assert torch.get_num_threads() == 1
         assert torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == before
@@ -205,9 +204,9 @@ def test_threads_that_cannot_be_had_are_an_error() -> None:
 
 def test_every_changed_or_missing_byte_of_a_file_is_seen(codec: Make) -> None:
     whole = packed(codec(), TEXT[:40])
-    for place in range(len(whole)):
+    for position in range(len(whole)):
         changed = bytearray(whole)
-        changed[place] ^= 1 << place % 8
-        for damaged in (bytes(changed), whole[:place], whole[:place] + whole[place + 1 :]):
+        changed[position] ^= 1 << position % 8
+        for damaged in (bytes(changed), whole[:position], whole[:position] + whole[position + 1 :]):
             with pytest.raises(DlkitError):
-                list(Reader(io.BytesIO(damaged), "x").chunks())
+                list(ContainerReader(io.BytesIO(damaged), "x").chunks())

@@ -18,7 +18,7 @@ from dlkit.data.class_spelling import look_alikes, quoted, visible
 from dlkit.data.images.folder import images
 from dlkit.data.images.imagenet import imagenet
 from dlkit.data.tables.rows import csv, jsonl, parquet
-from dlkit.data.text.labelled import texts
+from dlkit.data.text.labelled import labelled_texts
 from dlkit.errors import DlkitError
 
 ALIKE = {
@@ -72,7 +72,7 @@ def _parquet(file: Path, labels: list[str]) -> Any:
 
 def _texts(file: Path, labels: list[str]) -> Any:
     file.write_text("".join(json.dumps({"text": f"t{i}", "label": name}) + "\n" for i, name in enumerate(labels)))
-    return texts(path=file.rename(file.with_suffix(".jsonl")), text="text", label="label")
+    return labelled_texts(path=file.rename(file.with_suffix(".jsonl")), text="text", label="label")
 
 
 @pytest.mark.parametrize("read", [_csv, _jsonl, _parquet, _texts])

@@ -13,11 +13,11 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from dlkit.data.batch import Batch
-from dlkit.data.batches import Batches
 from dlkit.data.dataset import Split, mean_and_deviation, standardize
 from dlkit.data.known import Known
+from dlkit.data.row_batches import RowBatches
 from dlkit.data.tables import rows as tables
-from dlkit.data.text.labelled import texts
+from dlkit.data.text.labelled import labelled_texts
 from dlkit.errors import DlkitError, RequestError
 
 KNOWN = Known(("0", "1"), {"a": "number", "b": "number"})
@@ -194,7 +194,7 @@ def test_the_line_that_is_named_is_that_of_the_file(content: str, what: str, tmp
 def test_quoted_lines_are_read_whatever_the_size_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"  # more than one of pyarrow's blocks
     file.write_text("text,y\n" + "".join(f'"first {i}\nsecond, {i}",{i % 2}\n' for i in range(60_000)))
-    data = texts(path=file, text="text", label="y", test=0.0)
+    data = labelled_texts(path=file, text="text", label="y", test=0.0)
     assert data.splits["train"].first == [f"first {i}\nsecond, {i}" for i in range(60_000)]
 
 
@@ -225,7 +225,7 @@ def test_rows_are_standardised_as_by_scikit_learn() -> None:
         split = Split(torch.from_numpy(values), torch.arange(len(values)))
         expected = scaler.transform(values).astype(np.float32)
         for training in (False, True):
-            batches = Batches(split, mean, std, torch.device("cpu"), 0, training, batch_size=64)
+            batches = RowBatches(split, mean, std, torch.device("cpu"), 0, training, batch_size=64)
             seen = [(x, y) for x, y in map(Batch.tensors, batches.epoch(0))]
             x, y = (torch.cat(parts) for parts in zip(*seen, strict=True))
             assert x.dtype == torch.float32

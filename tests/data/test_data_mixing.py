@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dlkit.data.batch import Batch, ClassificationBatch
-from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split, imagenet_statistics, mean_and_deviation
+from dlkit.data.images.image_batches import ImageBatches
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy, cross_entropy_reference
 from dlkit.tasks.classification import Classification
@@ -89,8 +89,7 @@ def test_the_loss_of_mixed_labels_is_that_of_blended_ones() -> None:
 
 def test_imagenets_statistics() -> None:
     split = Split(torch.full((4, 3, 2, 2), 255, dtype=torch.uint8), torch.arange(4))
-    source = ImageBatches(split, *mean_and_deviation(split.inputs), CPU, 0, False, statistics="imagenet")
-    (batch,) = source.epoch(0)
+    (batch,) = ImageBatches(split, *mean_and_deviation(split.inputs), CPU, 0, False, statistics="imagenet").epoch(0)
     images = batch.inputs
     torch.testing.assert_close(
         images[0, :, 0, 0], (1 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])

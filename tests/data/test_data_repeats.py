@@ -1,4 +1,4 @@
-"""Random strings that repeat."""
+"""Repeated random strings."""
 
 from __future__ import annotations
 

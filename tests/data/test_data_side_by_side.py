@@ -11,9 +11,10 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.data.batch import Batch
-from dlkit.data.batches import Batches, ImageBatches
 from dlkit.data.dataset import Split, mean_and_deviation
 from dlkit.data.epochs import Epochs
+from dlkit.data.images.image_batches import ImageBatches
+from dlkit.data.row_batches import RowBatches
 from dlkit.data.text.windows import TokenWindows
 
 CPU, SEEDS = torch.device("cpu"), (3, 0, 8)
@@ -29,7 +30,7 @@ def images(seed: int, split: Split = IMAGES, last: bool = False, **keys: Any) ->
 
 
 KINDS: dict[str, Callable[[int], Epochs]] = {
-    "rows": lambda seed: Batches(ROWS, *mean_and_deviation(ROWS.inputs), CPU, seed, True, batch_size=10),
+    "rows": lambda seed: RowBatches(ROWS, *mean_and_deviation(ROWS.inputs), CPU, seed, True, batch_size=10),
     "plain": images,
     "augmented": lambda seed: images(seed, flip=True, shift=2, cutout=3),
     "alternating": lambda seed: images(seed, flip="alternating", shift=1, border="mirror"),

@@ -17,7 +17,7 @@ from dlkit.data.batch import Batch, MaskedBatch
 from dlkit.data.text import padded_batches, token_ids, tokenizer_files, windows
 from dlkit.data.text import tokenizer as module
 from dlkit.data.text.corpus import Text
-from dlkit.data.text.labelled import Examples, texts
+from dlkit.data.text.labelled import Examples, labelled_texts
 from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.tokenizer import CAUSAL, END, MASKED, Tokenizer
 from dlkit.data.text.windows import IGNORED, MaskedWindows, Special, TokenWindows
@@ -45,16 +45,16 @@ def test_a_byte_is_its_own_number() -> None:
 @given(st.text())
 def test_byte_level_tokens_give_the_text_back(text: str) -> None:
     for tokenizer in (BYTE, BPE):
-        (numbers,) = tokenizer.encode([text])
-        assert tokenizer.decode(numbers) == text
-        assert b"".join(map(tokenizer.bytes_of, numbers)) == text.encode()
-        assert tokenizer.separator not in numbers
+        (token_ids,) = tokenizer.encode([text])
+        assert tokenizer.decode(token_ids) == text
+        assert b"".join(map(tokenizer.bytes_of, token_ids)) == text.encode()
+        assert tokenizer.separator not in token_ids
 
 
 def test_a_text_that_spells_a_special_token_is_a_text() -> None:
     assert BPE.separator not in BPE.encode([END])[0]
     assert PIECES.special("[MASK]") not in PIECES.encode(["[MASK]"])[0]
-    again = module.from_json(BPE.to_json())
+    again = module.tokenizer_from_json(BPE.to_json())
     assert again.separator not in again.encode([END])[0]
 
 
@@ -78,11 +78,11 @@ def test_training_is_deterministic_and_saved_whole(tmp_path: Path) -> None:
         "print(t.bpe([s], t.CAUSAL, vocab_size=300).fingerprint)\n"
         "print(t.wordpiece([s], t.MASKED, vocab_size=120).fingerprint)"
     )
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert told == [BPE.fingerprint, PIECES.fingerprint]
-    assert module.from_json(PIECES.to_json()).fingerprint == PIECES.fingerprint
+    reported = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert reported == [BPE.fingerprint, PIECES.fingerprint]
+    assert module.tokenizer_from_json(PIECES.to_json()).fingerprint == PIECES.fingerprint
     (tmp_path / "tokenizer.json").write_text(BPE.to_json())
-    assert tokenizer_files.from_directory(tmp_path).fingerprint == BPE.fingerprint
+    assert tokenizer_files.tokenizer_from_directory(tmp_path).fingerprint == BPE.fingerprint
 
 
 def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
@@ -90,33 +90,33 @@ def test_vocabulary_files_of_other_tools(tmp_path: Path) -> None:
     words = [*MASKED, "the", "cat", "##s", "sat", "é", "e"]
     (tmp_path / "vocab.txt").write_text("\n".join(words))
     theirs = transformers.BertTokenizerFast(vocab=str(tmp_path / "vocab.txt"))
-    ours = tokenizer_files.from_directory(tmp_path)
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path)
     for text in ("The cats sat", "thé dog"):
         assert ours.encode([text])[0] == theirs(text, add_special_tokens=False)["input_ids"]
 
 
 def test_tokenizers_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(DlkitError, match="no tokenizer"):
-        tokenizer_files.from_directory(tmp_path)
+        tokenizer_files.tokenizer_from_directory(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DlkitError, match="not a tokenizer"):
-        tokenizer_files.from_directory(tmp_path)
+        tokenizer_files.tokenizer_from_directory(tmp_path)
     with pytest.raises(DlkitError, match=r"no token \[CLS\]"):
         BPE.require("[CLS]")
 
 
 def test_a_large_text_is_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    small = token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert small[0] == BPE.separator
     assert small.dtype == np.uint16
     assert not any(tmp_path.iterdir())
     monkeypatch.setattr(token_ids, "IN_MEMORY", 10)
-    mapped = token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    mapped = token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert isinstance(mapped, np.memmap)
     assert np.array_equal(mapped, small)
     (file,) = tmp_path.glob("*.tokens")
     before = file.stat().st_mtime_ns
-    token_ids.tokens_of(SAMPLE, BPE, tmp_path, BPE.separator)
+    token_ids.token_array(SAMPLE, BPE, tmp_path, BPE.separator)
     assert file.stat().st_mtime_ns == before
     monkeypatch.setattr(windows, "_ON_DEVICE", 0)
     a = list(map(Batch.tensors, TokenWindows(mapped, CPU, 0, True, batch_size=4, context=16).epoch(1)))
@@ -128,12 +128,12 @@ def test_a_large_text_is_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.Monk
 # ---------------------------------------------------------------- windows
 
 
-def numbers(n: int) -> Any:
+def ascending(n: int) -> Any:
     return np.arange(n, dtype=np.uint16)
 
 
 def test_an_epoch_of_training_wastes_no_position() -> None:
-    data = TokenWindows(numbers(10_001), CPU, 3, True, batch_size=7, context=32)
+    data = TokenWindows(ascending(10_001), CPU, 3, True, batch_size=7, context=32)
     batches = list(map(Batch.tensors, data.epoch(0)))
     seen = torch.cat([targets for _, targets in batches])
     assert len(seen) == data.samples * 32
@@ -147,7 +147,7 @@ def test_an_epoch_of_training_wastes_no_position() -> None:
 
 
 def test_epochs_differ_and_resume_anywhere() -> None:
-    data = TokenWindows(numbers(2_000), CPU, 3, True, batch_size=4, context=16)
+    data = TokenWindows(ascending(2_000), CPU, 3, True, batch_size=4, context=16)
     first, second = (list(map(Batch.tensors, data.epoch(number))) for number in (0, 1))
     assert not torch.equal(first[0][0], second[0][0])
     assert {int(x) % 16 for x in torch.cat([i[:, 0] for i, _ in first])} != {
@@ -160,7 +160,7 @@ def test_epochs_differ_and_resume_anywhere() -> None:
 @pytest.mark.parametrize("stride", [None, 16, 5, 1])
 @pytest.mark.parametrize("n", [2, 15, 17, 33, 100, 113])
 def test_evaluation_predicts_each_token_once(n: int, stride: int | None) -> None:
-    data = TokenWindows(numbers(n), CPU, 0, False, batch_size=3, context=16, stride=stride)
+    data = TokenWindows(ascending(n), CPU, 0, False, batch_size=3, context=16, stride=stride)
     seen: list[int] = []
     for inputs, targets in map(Batch.tensors, data.epoch(0)):
         counted = targets.view_as(inputs)
@@ -170,17 +170,17 @@ def test_evaluation_predicts_each_token_once(n: int, stride: int | None) -> None
 
 
 def test_a_smaller_stride_gives_more_to_look_back_on() -> None:
-    data = TokenWindows(numbers(200), CPU, 0, False, batch_size=3, context=16, stride=4)
+    data = TokenWindows(ascending(200), CPU, 0, False, batch_size=3, context=16, stride=4)
     for inputs, targets in map(Batch.tensors, data.epoch(0)):
-        place = (targets.view_as(inputs) != IGNORED).long().argmax(1)
-        assert ((place >= 12) | (inputs[:, 0] == 0)).all()
+        position = (targets.view_as(inputs) != IGNORED).long().argmax(1)
+        assert ((position >= 12) | (inputs[:, 0] == 0)).all()
 
 
 def test_too_short_a_text() -> None:
     with pytest.raises(DlkitError, match="a text of 1 tokens is too short"):
-        TokenWindows(numbers(1), CPU, 0, True, context=8)
+        TokenWindows(ascending(1), CPU, 0, True, context=8)
     with pytest.raises(DlkitError, match="no room"):
-        MaskedWindows(numbers(9), CPU, 0, True, SPECIAL, context=2)
+        MaskedWindows(ascending(9), CPU, 0, True, SPECIAL, context=2)
 
 
 SPECIAL = Special(1000, 1001, 1002, 1003, np.arange(1003) % 3 == 1)  # words of two pieces: 0 1, 3 4, ...; 2, 5 alone
@@ -195,22 +195,22 @@ def test_masks_are_the_papers() -> None:
     data = masked(mask=0.15)
     kept = noise = hidden = total = 0
     for epoch in range(40):
-        for inputs, targets, places in map(Batch.tensors, data.epoch(epoch)):
+        for inputs, targets, positions in map(Batch.tensors, data.epoch(epoch)):
             assert (inputs[:, 0] == 1000).all()
             assert (inputs[:, -1] == 1001).all()
             assert len(targets) == len(inputs) * 6  # 15 % of 40
-            row, column = places // 42, places % 42
+            row, column = positions // 42, positions % 42
             assert (torch.bincount(row) == 6).all()
             assert ((column > 0) & (column < 41)).all()
-            shown = inputs.flatten()[places]
+            shown = inputs.flatten()[positions]
             kept += int((shown == targets).sum())
             hidden += int((shown == 1002).sum())
             noise += int(((shown != targets) & (shown != 1002)).sum())
             total += len(targets)
-            rest = torch.ones(inputs.numel(), dtype=torch.bool).index_fill(0, places, False).view_as(inputs)
+            rest = torch.ones(inputs.numel(), dtype=torch.bool).index_fill(0, positions, False).view_as(inputs)
             rest[:, [0, -1]] = False
             flat = inputs.clone().flatten()
-            flat[places] = targets
+            flat[positions] = targets
             assert (flat.view_as(inputs)[:, 1:-1].diff(dim=1) == 1).all()
     assert hidden / total == pytest.approx(0.8, abs=0.02)
     assert kept / total == pytest.approx(0.1, abs=0.015)
@@ -235,9 +235,9 @@ def test_masks_change_with_the_epoch_in_training_only() -> None:
 
 def test_whole_words_are_masked_with_all_their_pieces() -> None:
     data = masked(whole_words=True)
-    for inputs, targets, places in map(Batch.tensors, data.epoch(0)):
-        chosen = torch.zeros(inputs.numel(), dtype=torch.bool).index_fill(0, places, True).view_as(inputs)[:, 1:-1]
-        whole = inputs.flatten().index_copy(0, places, targets).view_as(inputs)[:, 1:-1]
+    for inputs, targets, positions in map(Batch.tensors, data.epoch(0)):
+        chosen = torch.zeros(inputs.numel(), dtype=torch.bool).index_fill(0, positions, True).view_as(inputs)[:, 1:-1]
+        whole = inputs.flatten().index_copy(0, positions, targets).view_as(inputs)[:, 1:-1]
         follows = torch.from_numpy(SPECIAL.continues)[whole][:, 1:]
         assert (chosen[:, 1:] == chosen[:, :-1])[follows].all()
         assert (chosen.sum(1) <= 6).all()
@@ -251,16 +251,16 @@ def test_padded_whole_words_have_one_shape_and_the_same_loss() -> None:
     batches = [pair for epoch in range(3) for pair in zip(plain.epoch(epoch), padded.epoch(epoch), strict=True)]
     for whole, batch in batches:
         assert isinstance(batch, MaskedBatch)
-        inputs, targets, places = whole.tensors()
+        inputs, targets, positions = whole.tensors()
         count = batch.predictions
         shapes.add((batch.token_ids.shape, batch.targets.shape, batch.positions.shape))
         assert count == len(targets)
         assert torch.equal(inputs, batch.token_ids)
         assert torch.equal(targets, batch.targets[:count])
-        assert torch.equal(places, batch.positions[:count])
+        assert torch.equal(positions, batch.positions[:count])
         assert (batch.targets[count:] == IGNORED).all()
         logits = torch.randn(inputs.numel(), 1003, dtype=torch.float64)
-        expected = torch.nn.functional.cross_entropy(logits[places], targets)
+        expected = torch.nn.functional.cross_entropy(logits[positions], targets)
         loss = CrossEntropy()(logits[batch.positions], batch.targets)
         torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
     assert len({len(whole.targets) for whole, _ in batches}) > 2
@@ -342,7 +342,7 @@ def test_candidates_stay_together() -> None:
 def test_tables_of_texts(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("a,b,c\n" + "".join(f"text {i},pair {i},{'yes' if i % 2 else 'no'}\n" for i in range(20)))
-    data = texts(path=file, text="a", pair="b", label="c", test=0.2, validation=0.25)
+    data = labelled_texts(path=file, text="a", pair="b", label="c", test=0.2, validation=0.25)
     assert data.classes == ("no", "yes")
     assert {name: len(part.targets) for name, part in data.splits.items()} == {"train": 12, "val": 4, "test": 4}
     for part in data.splits.values():
@@ -351,15 +351,15 @@ def test_tables_of_texts(tmp_path: Path) -> None:
             assert a.split()[1] == b.split()[1]
             assert target == int(a.split()[1]) % 2
     with pytest.raises(RequestError, match="no column 'x'"):
-        texts(path=file, text="x", label="c")
+        labelled_texts(path=file, text="x", label="c")
     (tmp_path / "t.txt").write_text("x")
     with pytest.raises(RequestError, match="not a table"):
-        texts(path=tmp_path / "t.txt", text="a", label="c")
+        labelled_texts(path=tmp_path / "t.txt", text="a", label="c")
     (tmp_path / "n.jsonl").write_text('{"a": "x", "c": 1}\n{"a": null, "c": 2}\n')
     with pytest.raises(DlkitError, match="a missing text in column 'a', line 2"):
-        texts(path=tmp_path / "n.jsonl", text="a", label="c", test=0.0)
+        labelled_texts(path=tmp_path / "n.jsonl", text="a", label="c", test=0.0)
     with pytest.raises(RequestError, match="is no text"):
-        texts(path=tmp_path / "n.jsonl", text="c", label="c", test=0.0)
+        labelled_texts(path=tmp_path / "n.jsonl", text="c", label="c", test=0.0)
 
 
 def test_tokenizers_use_the_same_specials() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dlkit.data.text import tokenizer, tokenizer_files
-from dlkit.data.text.spelling import Spelled
+from dlkit.data.text.incremental_decoding import IncrementalDecoder
 from dlkit.errors import DlkitError
 
 transformers = pytest.importorskip("transformers")
@@ -54,10 +54,10 @@ def assert_same(ours: tokenizer.Tokenizer, theirs: Any) -> None:
         expected = theirs(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         (got,) = ours.encode([text])
         assert got == expected, text
-        told = theirs.decode(expected, clean_up_tokenization_spaces=False)
-        assert ours.decode(got) == told
-        spelled = Spelled(ours, [])
-        assert (b"".join(map(spelled.push, got)) + spelled.finish()).decode("utf-8", "replace") == told
+        expected_text = theirs.decode(expected, clean_up_tokenization_spaces=False)
+        assert ours.decode(got) == expected_text
+        decoder = IncrementalDecoder(ours, [])
+        assert (b"".join(map(decoder.push, got)) + decoder.finish()).decode("utf-8", "replace") == expected_text
 
 
 @pytest.mark.parametrize("lower", [None, True, False])
@@ -70,7 +70,9 @@ def test_a_vocab_txt_is_read_as_its_config_says(
     given = {"do_lower_case": lower, "strip_accents": accents, "tokenize_chinese_chars": chinese}
     config = {key: value for key, value in given.items() if value is not None}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config | {"tokenizer_class": "BertTokenizer"}))
-    assert_same(tokenizer_files.from_directory(tmp_path), transformers.BertTokenizer.from_pretrained(tmp_path))
+    assert_same(
+        tokenizer_files.tokenizer_from_directory(tmp_path), transformers.BertTokenizer.from_pretrained(tmp_path)
+    )
 
 
 @pytest.mark.parametrize("change", [{}, {"do_lower_case": False}, {"strip_accents": False}])
@@ -80,7 +82,7 @@ def test_a_config_beside_a_tokenizer_json_holds_too(tmp_path: Path, change: dict
     file = tmp_path / "new" / "tokenizer_config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "new")
-    assert_same(tokenizer_files.from_directory(tmp_path / "new"), theirs)
+    assert_same(tokenizer_files.tokenizer_from_directory(tmp_path / "new"), theirs)
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -92,7 +94,7 @@ def test_the_words_of_gpt_1_end_where_its_tokens_say(tmp_path: Path, fast: bool)
     theirs = transformers.OpenAIGPTTokenizer.from_pretrained(tmp_path)
     if fast:
         theirs.save_pretrained(tmp_path / "fast")
-    ours = tokenizer_files.from_directory(tmp_path / "fast" if fast else tmp_path)
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path / "fast" if fast else tmp_path)
     assert not ours.byte_level
     assert_same(ours, theirs)
 
@@ -109,7 +111,7 @@ def test_gpt_2_may_begin_with_a_space(tmp_path: Path, space: bool | None, fast: 
     theirs = transformers.GPT2Tokenizer.from_pretrained(tmp_path)
     if fast:
         theirs.save_pretrained(tmp_path / "fast")
-    ours = tokenizer_files.from_directory(tmp_path / "fast" if fast else tmp_path)
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path / "fast" if fast else tmp_path)
     assert ours.byte_level
     assert_same(ours, theirs)
 
@@ -126,19 +128,19 @@ def test_what_is_not_done_is_named(tmp_path: Path, config: dict[str, Any], messa
     (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in WORDS), encoding="utf-8")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     with pytest.raises(DlkitError, match=message):
-        tokenizer_files.from_directory(tmp_path)
+        tokenizer_files.tokenizer_from_directory(tmp_path)
 
 
 def test_added_tokens_have_their_numbers(tmp_path: Path) -> None:
     (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in WORDS), encoding="utf-8")
     n = len(WORDS)
     (tmp_path / "added_tokens.json").write_text(json.dumps({"katze": n, "hund": n + 1}))
-    ours = tokenizer_files.from_directory(tmp_path)
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path)
     assert ours.size == n + 2
     assert ours.encode(["the hund katze"]) == [[WORDS.index("the"), n + 1, n]]
     (tmp_path / "added_tokens.json").write_text(json.dumps({"katze": n + 5}))
     with pytest.raises(DlkitError, match=f"'katze' has number {n + 5}, not {n}"):
-        tokenizer_files.from_directory(tmp_path)
+        tokenizer_files.tokenizer_from_directory(tmp_path)
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -153,8 +155,8 @@ def test_files_of_windows_have_the_same_tokens(tmp_path: Path, fast: bool) -> No
     folder = tmp_path / "fast" if fast else tmp_path
     for file in filter(Path.is_file, folder.iterdir()):
         file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
-    assert_same(tokenizer_files.from_directory(folder), theirs)
+    assert_same(tokenizer_files.tokenizer_from_directory(folder), theirs)
     if not fast:
         (folder / "merges.txt").write_text("#version: 0.2\nt h\nth\n")
         with pytest.raises(DlkitError, match=r"line 3 of merges\.txt is no pair: 'th'"):
-            tokenizer_files.from_directory(folder)
+            tokenizer_files.tokenizer_from_directory(folder)

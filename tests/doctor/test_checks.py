@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dlkit.catalog import MODELS, OPTIMIZERS, TASKS, resolve
+from dlkit.catalog import MODELS, OPTIMIZERS, TASKS, import_object
 from dlkit.data.batch import MaskedBatch
 from dlkit.data.dataset import Split, make_dataset
 from dlkit.doctor import cifar10, clock, examine, families, launches, loaders, waits
@@ -23,7 +23,7 @@ from dlkit.doctor.twins.optimizers import TWINS
 
 
 def test_each_entry_is_a_function() -> None:
-    assert all(callable(resolve(entry.target)) for entry in ALL.values())
+    assert all(callable(import_object(entry.target)) for entry in ALL.values())
     assert not CHECKS.keys() & BENCHMARKS.keys()
 
 

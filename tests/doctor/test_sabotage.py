@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dlkit.attention.capture import CapturedLayer
 from dlkit.compression import archive
-from dlkit.data.batches import Batches
+from dlkit.data.row_batches import RowBatches
 from dlkit.doctor import attention, compile, compress, families, loaders, optimizers, resume, stacks, waits
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.finding import Finding
@@ -22,6 +22,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.tasks import classification
+from dlkit.train import precision as precision_module
 from dlkit.train import rng
 from dlkit.vectorized.stacked_runs import StackedRuns
 
@@ -108,7 +109,7 @@ def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: An
     only(monkeypatch, families, "FAMILIES", "mlp")
     monkeypatch.setattr(families, "precisions", lambda _: [precision])
     assert verdicts(families.check(bench)) == {"pass"}
-    monkeypatch.setattr("dlkit.train.precision.AUTOCAST", formats)
+    monkeypatch.setattr(precision_module, "AUTOCAST", formats)
     assert verdicts(families.check(bench)) == {"fail"}
 
 
@@ -162,7 +163,7 @@ def twice(epoch: Epoch) -> Epoch:
 def test_loaders(bench: Bench, monkeypatch: Patch, sabotage: Callable[[Epoch], Epoch]) -> None:
     only(monkeypatch, loaders, "LOADERS", "rows")
     assert verdicts(loaders.check(bench)) == {"pass"}
-    monkeypatch.setattr(Batches, "epoch", sabotage(Batches.epoch))
+    monkeypatch.setattr(RowBatches, "epoch", sabotage(RowBatches.epoch))
     assert verdicts(loaders.check(bench)) == {"fail"}
 
 

@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from dlkit.data import store
 from dlkit.data.registry import SETS
-from dlkit.data.text.prepared import load
+from dlkit.data.text.prepared import load_prepared_texts
 from dlkit.errors import DlkitError
 
 NAME = "glue/cola"
@@ -92,7 +92,7 @@ def test_a_source_that_changed_since_is_taken_whole(hub: Any, obtain: Any) -> No
     flip(before.path / "validation.arrow")
     after = obtain(NAME, verify=True)
     assert after.manifest.splits == {"train": 5, "validation": 5, "test": 5}
-    assert load(NAME).tables["train"].num_rows == 5
+    assert load_prepared_texts(NAME).tables["train"].num_rows == 5
     assert store.damaged(after.path, after.manifest) == []
 
 
@@ -153,6 +153,6 @@ def test_a_copy_that_cannot_be_repaired_stays_as_it_is(hub: Any, obtain: Any) ->
     hub.always["cdn"] = ("status", 404)
     with pytest.raises(DlkitError, match="HTTP 404"):
         obtain(NAME, verify=True)
-    assert load(NAME).tables["test"].num_rows == 6
+    assert load_prepared_texts(NAME).tables["test"].num_rows == 6
     hub.always.clear()
     assert obtain(NAME, verify=True).repaired == ["train.arrow"]

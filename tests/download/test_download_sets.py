@@ -20,7 +20,7 @@ from dlkit.data.dataset import mean_and_deviation
 from dlkit.data.images.cifar import cifar10, cifar100
 from dlkit.data.images.imagenet import imagenet1k, imagenet22k
 from dlkit.data.registry import GROUPS, SETS, DataSet, named, size_text
-from dlkit.data.text.prepared import load
+from dlkit.data.text.prepared import load_prepared_texts
 from dlkit.download import archives
 from dlkit.errors import DlkitError, RequestError
 
@@ -61,7 +61,7 @@ def test_every_data_set_downloads_prepares_and_trains(hub: Any, obtain: Any, dat
         data = cifar10() if dataset.name == "cifar10" else cifar100()
         train_step(data.splits[split].inputs.flatten(1) / 255, data.splits[split].targets, len(data.classes))
     elif dataset.form == "texts":
-        corpus = load(dataset.name)
+        corpus = load_prepared_texts(dataset.name)
         table = corpus.tables[split]
         text = next(name for name, kind in corpus.features.items() if kind == "string")
         labels = table["label"].to_pylist() if "label" in table.column_names else [0.0] * 6
@@ -99,7 +99,10 @@ def test_texts_are_those_that_were_served(hub: Any, obtain: Any) -> None:
     hub.add("superglue/record")
     obtain("superglue/record")
     body = hub.repositories["aps/super_glue", "refs/convert/parquet"]["record/train/0000.parquet"]
-    assert load("superglue/record").tables["train"].to_pylist() == parquet.read_table(io.BytesIO(body)).to_pylist()
+    assert (
+        load_prepared_texts("superglue/record").tables["train"].to_pylist()
+        == parquet.read_table(io.BytesIO(body)).to_pylist()
+    )
 
 
 def test_spans_as_a_list_of_mappings_are_the_same(hub: Any, obtain: Any) -> None:
@@ -114,7 +117,7 @@ def test_spans_as_a_list_of_mappings_are_the_same(hub: Any, obtain: Any) -> None
         parquet.write_table(table.set_column(table.column_names.index("entity_spans"), "entity_spans", spans), stream)
         files[path] = stream.getvalue()
     obtain("superglue/record")
-    first = load("superglue/record").tables["train"]["entity_spans"][0].as_py()
+    first = load_prepared_texts("superglue/record").tables["train"]["entity_spans"][0].as_py()
     assert first == {"text": ["x"], "start": [0], "end": [1]}
 
 

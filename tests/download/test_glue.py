@@ -34,7 +34,7 @@ def test_a_task_is_read_and_trains(hub: Any, obtain: Any, tmp_path: Any, name: s
 
     hub.add(name)
     obtain(name)
-    data, tables = read(name, loader), prepared.load(name).tables
+    data, tables = read(name, loader), prepared.load_prepared_texts(name).tables
     if name.endswith("record"):
         labels = [0.0] * (tables["train"].num_rows - 1)  # the first of the generated rows has no answer
     else:
@@ -67,11 +67,11 @@ def test_rows_whose_label_is_hidden_are_left_out(hub: Any, obtain: Any, monkeypa
 
     hub.add("glue/rte")
     obtain("glue/rte")
-    whole = prepared.load("glue/rte")
+    whole = prepared.load_prepared_texts("glue/rte")
     hidden = whole.tables["test"]
     place = hidden.column_names.index("label")
     whole.tables["test"] = hidden.set_column(place, "label", pa.array([-1] * hidden.num_rows, hidden["label"].type))
-    monkeypatch.setattr(prepared, "load", lambda _: whole)
+    monkeypatch.setattr(prepared, "load_prepared_texts", lambda _: whole)
     assert sorted(glue.glue(config="rte").splits) == ["train", "val"]
 
 
@@ -105,7 +105,7 @@ def of_superglue(monkeypatch: pytest.MonkeyPatch, config: str, **columns: Any) -
         f"superglue/{config}", dict.fromkeys(("train", "validation"), pa.table(columns)),
         {"label": ("False", "True")} if "label" in columns else {}, {},
     )  # fmt: skip
-    monkeypatch.setattr(prepared, "load", lambda _: rows)
+    monkeypatch.setattr(prepared, "load_prepared_texts", lambda _: rows)
     return glue.superglue(config=config)  # type: ignore[arg-type]
 
 

@@ -45,7 +45,7 @@ def load() -> None:
 
     import dlkit.assemble
     import dlkit.cli.app
-    import dlkit.compression.language
+    import dlkit.compression.language_codec
     import dlkit.tasks.array_data
     import dlkit.tasks.corpus_data
     import dlkit.tasks.labelled_text_data  # noqa: F401

@@ -12,7 +12,7 @@ from dlkit.information import bootstrap
 
 
 def autoregression(n: int, rho: float, seed: int) -> bootstrap.Series:
-    """x_t = rho x_(t-1) + noise, started long before."""
+    """x_t = rho x_(t-1) + noise, after a burn-in."""
     noise = np.random.default_rng(seed).normal(size=n + 500)
     return np.asarray(lfilter([1.0], [1.0, -rho], noise))[500:]
 
@@ -60,8 +60,8 @@ def test_constant_rates_have_no_width_and_few_values_no_interval() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 40), max_size=12))
-def test_cells_keep_the_total_in_constant_memory(sizes: list[int]) -> None:
-    cells, generator, whole = bootstrap.Cells(2, most=16), np.random.default_rng(0), np.empty((0, 2))
+def test_binned_series_keep_the_total_in_constant_memory(sizes: list[int]) -> None:
+    cells, generator, whole = bootstrap.BinnedSeries(2, most=16), np.random.default_rng(0), np.empty((0, 2))
     for size in sizes:
         values = generator.random((size, 2))
         whole = np.concatenate((whole, values))

@@ -14,6 +14,7 @@ from scipy import stats
 
 from dlkit.errors import RequestError
 from dlkit.information import measures as m
+from dlkit.information.distributions import as_distributions
 
 
 def random_rows(rows: int, outcomes: int, seed: int, zeros: bool = False) -> m.Array:
@@ -29,12 +30,12 @@ def random_rows(rows: int, outcomes: int, seed: int, zeros: bool = False) -> m.A
 @pytest.mark.parametrize("base", [2.0, math.e, 10.0, 1.5])
 def test_ten_thousand_distributions_against_scipy(base: float) -> None:
     p, q = random_rows(10_000, 7, 0, zeros=True), random_rows(10_000, 7, 1)
-    np.testing.assert_allclose(m.entropy(p, base), stats.entropy(p, base=base, axis=1), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(m.shannon_entropy(p, base), stats.entropy(p, base=base, axis=1), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(
-        m.kl_divergence(p, q, base), stats.entropy(p, q, base=base, axis=1), rtol=1e-12, atol=1e-12
+        m.relative_entropy(p, q, base), stats.entropy(p, q, base=base, axis=1), rtol=1e-12, atol=1e-12
     )
     np.testing.assert_allclose(m.perplexity(p), np.exp(stats.entropy(p, axis=1)), rtol=1e-12)
-    both = m.entropy(p, base) + m.kl_divergence(p, q, base)
+    both = m.shannon_entropy(p, base) + m.relative_entropy(p, q, base)
     np.testing.assert_allclose(m.cross_entropy(p, q, base), both, rtol=1e-11, atol=1e-12)
 
 
@@ -54,7 +55,7 @@ def test_mutual_information_against_scikit_learn() -> None:
     rows, columns = np.nonzero(table)
     x = np.repeat(rows, table[rows, columns])
     y = np.repeat(columns, table[rows, columns])
-    joint = m.distributions(table.reshape(1, -1), counts=True).reshape(table.shape)
+    joint = as_distributions(table.reshape(1, -1), counts=True).reshape(table.shape)
     assert m.mutual_information(joint, math.e) == pytest.approx(mutual_info_score(x, y), abs=1e-12)
     independent = np.outer([0.2, 0.8], [0.5, 0.3, 0.2])
     assert m.mutual_information(independent) == pytest.approx(0, abs=1e-15)
@@ -63,27 +64,29 @@ def test_mutual_information_against_scikit_learn() -> None:
 
 def test_closed_forms() -> None:
     for k in (1, 2, 5, 256):
-        assert m.entropy(np.full(k, 1 / k)) == pytest.approx(math.log2(k), abs=1e-12)
+        assert m.shannon_entropy(np.full(k, 1 / k)) == pytest.approx(math.log2(k), abs=1e-12)
     p = 0.3
     bernoulli = -p * math.log2(p) - (1 - p) * math.log2(1 - p)
-    assert m.entropy(np.array([p, 1 - p])) == pytest.approx(bernoulli, abs=1e-15)
+    assert m.shannon_entropy(np.array([p, 1 - p])) == pytest.approx(bernoulli, abs=1e-15)
     geometric = np.array([(1 - p) ** i * p for i in range(400)])
-    assert m.entropy(geometric) == pytest.approx(bernoulli / p, abs=1e-12)
+    assert m.shannon_entropy(geometric) == pytest.approx(bernoulli / p, abs=1e-12)
     deterministic = np.array([0.0, 1.0, 0.0])
-    assert m.entropy(deterministic) == 0.0
-    assert math.copysign(1, m.entropy(deterministic)) == 1
+    assert m.shannon_entropy(deterministic) == 0.0
+    assert math.copysign(1, m.shannon_entropy(deterministic)) == 1
     assert m.perplexity(deterministic) == 1.0
 
 
 def test_the_example_of_the_review() -> None:
-    assert m.entropy(np.array([0.4, 0.4, 0.2])) == pytest.approx(0.8 * math.log2(2.5) + 0.2 * math.log2(5), abs=1e-15)
+    assert m.shannon_entropy(np.array([0.4, 0.4, 0.2])) == pytest.approx(
+        0.8 * math.log2(2.5) + 0.2 * math.log2(5), abs=1e-15
+    )
 
 
 def test_what_q_excludes_costs_infinitely_much() -> None:
     p, q = np.array([[0.5, 0.5], [1.0, 0.0], [0.5, 0.5]]), np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5]])
     assert m.cross_entropy(p, q).tolist() == [math.inf, 0.0, 1.0]
-    assert m.kl_divergence(p, q).tolist() == [math.inf, 0.0, 0.0]
-    assert m.kl_divergence(q, p).tolist() == [1.0, 0.0, 0.0]
+    assert m.relative_entropy(p, q).tolist() == [math.inf, 0.0, 0.0]
+    assert m.relative_entropy(q, p).tolist() == [1.0, 0.0, 0.0]
     assert m.jensen_shannon(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1.0
 
 
@@ -101,13 +104,13 @@ def test_what_q_excludes_costs_infinitely_much() -> None:
 )
 def test_what_is_no_distribution(values: list[float], expected: str) -> None:
     with pytest.raises(RequestError, match=expected):
-        m.distributions(values)
+        as_distributions(values)
 
 
 def test_counts_are_divided_by_their_sum() -> None:
-    np.testing.assert_allclose(m.distributions([[1, 3], [2, 2]], counts=True), [[0.25, 0.75], [0.5, 0.5]])
+    np.testing.assert_allclose(as_distributions([[1, 3], [2, 2]], counts=True), [[0.25, 0.75], [0.5, 0.5]])
     with pytest.raises(RequestError, match="must be above 0"):
-        m.distributions([0, 0], counts=True)
+        as_distributions([0, 0], counts=True)
 
 
 weights = hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1e6)).filter(lambda w: w.sum() > 1e-3)
@@ -115,30 +118,30 @@ weights = hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(0, 1e6))
 
 @given(weights)
 def test_entropy_lies_between_0_and_log_n(w: m.Array) -> None:
-    p = m.distributions(w, counts=True)
-    assert 0 <= m.entropy(p) <= math.log2(len(p)) + 1e-12
+    p = as_distributions(w, counts=True)
+    assert 0 <= m.shannon_entropy(p) <= math.log2(len(p)) + 1e-12
 
 
 @given(weights, st.integers(0, 2**32 - 1))
 def test_divergence_is_not_negative(w: m.Array, seed: int) -> None:
-    p = m.distributions(w, counts=True)
+    p = as_distributions(w, counts=True)
     q = np.random.default_rng(seed).dirichlet(np.ones(len(p)))
-    divergence = m.kl_divergence(p, q)
+    divergence = m.relative_entropy(p, q)
     assert divergence >= 0
     if np.isfinite(divergence):
-        assert divergence == pytest.approx(m.cross_entropy(p, q) - m.entropy(p), abs=1e-9)
+        assert divergence == pytest.approx(m.cross_entropy(p, q) - m.shannon_entropy(p), abs=1e-9)
     assert 0 <= m.jensen_shannon(p, q) <= 1 + 1e-12
 
 
 @given(weights.filter(lambda w: len(w) > 1), st.data())
 def test_merging_symbols_loses_information(w: m.Array, data: st.DataObject) -> None:
-    """The data-processing inequality: neither entropy nor divergence grows when outcomes are no longer told apart."""
-    p = m.distributions(w, counts=True)
-    q = m.distributions(np.arange(1, len(p) + 1), counts=True)
+    """The data-processing inequality: neither entropy nor divergence grows when outcomes are merged."""
+    p = as_distributions(w, counts=True)
+    q = as_distributions(np.arange(1, len(p) + 1), counts=True)
     groups = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(p), max_size=len(p))))
     merged = [np.bincount(groups, values, minlength=4) for values in (p, q)]
-    assert m.entropy(merged[0]) <= m.entropy(p) + 1e-9
-    assert m.kl_divergence(*merged) <= m.kl_divergence(p, q) + 1e-9
+    assert m.shannon_entropy(merged[0]) <= m.shannon_entropy(p) + 1e-9
+    assert m.relative_entropy(*merged) <= m.relative_entropy(p, q) + 1e-9
 
 
 def test_numbers_at_the_end_of_the_range_have_finite_measures() -> None:
@@ -147,13 +150,13 @@ def test_numbers_at_the_end_of_the_range_have_finite_measures() -> None:
     tiny = [[1.0, 1e-320], [1e-320, 1.0], [1.0, 5e-324], [0.5, 0.5], [1.0, 1e-200], [1.0, 1e-310]]
     for p, q in itertools.product(np.array(tiny), repeat=2):
         expected = rel_entr(p, q).sum() / math.log(2)
-        assert m.kl_divergence(p, q) == pytest.approx(expected, rel=1e-12, abs=1e-300)
+        assert m.relative_entropy(p, q) == pytest.approx(expected, rel=1e-12, abs=1e-300)
         # KL[p || q] = H(p; q) - H(p)
-        assert m.cross_entropy(p, q) - m.entropy(p) == pytest.approx(expected, rel=1e-12, abs=1e-12)
+        assert m.cross_entropy(p, q) - m.shannon_entropy(p) == pytest.approx(expected, rel=1e-12, abs=1e-12)
         middle = (rel_entr(2 * p, p + q).sum() + rel_entr(2 * q, p + q).sum()) / 4 / math.log(2)
         assert m.jensen_shannon(p, q) == pytest.approx(middle, rel=1e-12, abs=1e-300)
     assert m.jensen_shannon(np.array([1.0, 5e-324]), np.array([1.0, 0.0])) == pytest.approx(0, abs=1e-300)
-    np.testing.assert_array_equal(m.distributions([1e308] * 4, counts=True), [0.25] * 4)
+    np.testing.assert_array_equal(as_distributions([1e308] * 4, counts=True), [0.25] * 4)
 
 
 @pytest.mark.parametrize("rare", [1e-150, 1e-200, 1e-320])

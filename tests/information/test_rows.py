@@ -18,7 +18,7 @@ SYMBOLS = ["7", "9", "", "two words", "7 up", "3 4", "A=3", "# no comment", "a;b
 
 def read(path: Path, text: str | bytes, counts: bool = True) -> rows.Rows:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return rows.read(str(path), "p", counts=counts)
+    return rows.read_rows(str(path), "p", counts=counts)
 
 
 @pytest.mark.skipif(shutil.which("uniq") is None, reason="there is no uniq here")

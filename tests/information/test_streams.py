@@ -1,4 +1,4 @@
-"""Statistics of streams against counting by hand, against `ent`, and whatever the blocks that they come in."""
+"""Statistics of streams against naive counts and `ent`, for any division into blocks."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dlkit.errors import RequestError
-from dlkit.information import byte_counts, sequences, streams
-from dlkit.information.byte_counts import ByteCounts, TripleCounts
-from dlkit.information.codecs import Codecs
-from dlkit.information.sequences import SequenceCounts
+from dlkit.information import byte_counts, byte_statistics, ngram_counts, streams
+from dlkit.information.byte_counts import ByteCounts, TrigramCounts
+from dlkit.information.compressors import CompressorSizes
+from dlkit.information.ngram_counts import NgramCounts
 
 TEXT = Path(math.__doc__ and __file__).read_bytes()
 
 
 def conditional_entropy(symbols: list[object], order: int) -> float:
-    """H_k in bits, by counting in the plainest way."""
-    sequences = [tuple(symbols[i : i + order + 1]) for i in range(len(symbols) - order)]
-    joint, contexts = Counter(sequences), Counter(sequence[:-1] for sequence in sequences)
-    return sum(c / len(sequences) * math.log2(contexts[s[:-1]] / c) for s, c in joint.items())
+    """H_k in bits, by naive counting."""
+    ngrams = [tuple(symbols[i : i + order + 1]) for i in range(len(symbols) - order)]
+    joint, contexts = Counter(ngrams), Counter(sequence[:-1] for sequence in ngrams)
+    return sum(c / len(ngrams) * math.log2(contexts[s[:-1]] / c) for s, c in joint.items())
 
 
 def in_blocks(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -56,12 +56,12 @@ def test_three_bytes_whatever_the_blocks(data: bytes, sizes: list[int]) -> None:
 
 
 def check_bytes(order: int, data: bytes, sizes: list[int]) -> None:
-    counter: Any = streams.counter("bytes", order)
+    counter: Any = streams.make_counter("bytes", order)
     for block in in_blocks(data, sizes):
         counter.update(block)
     assert counter.n == len(data)
     assert counter.counts().tolist() == [data.count(byte) for byte in range(256)]
-    for found in counter.orders():
+    for found in counter.conditional_entropies():
         if len(data) > found.order:
             assert found.entropy == pytest.approx(conditional_entropy(list(data), found.order), abs=1e-9)
             assert found.contexts == len({data[i : i + found.order] for i in range(len(data) - found.order)})
@@ -75,11 +75,11 @@ def check_bytes(order: int, data: bytes, sizes: list[int]) -> None:
 def test_symbols_whatever_the_blocks(order: int, text: str, sizes: list[int]) -> None:
     blocks = in_blocks(text.encode(), sizes)
     for kind, symbols in (("chars", list(text)), ("words", text.split()), ("lines", split_lines(text))):
-        counter: Any = streams.counter(kind, order)
-        for block in streams.SPLIT[kind](blocks):
+        counter: Any = streams.make_counter(kind, order)
+        for block in streams.SYMBOLS[kind](blocks):
             counter.update(block)
         assert counter.n == len(symbols)
-        for found in counter.orders():
+        for found in counter.conditional_entropies():
             if len(symbols) > found.order:
                 assert found.entropy == pytest.approx(conditional_entropy(symbols, found.order), abs=1e-9)
         names = [symbol.decode() if isinstance(symbol, bytes) else symbol for symbol in symbols]
@@ -94,48 +94,48 @@ def split_lines(text: str) -> list[object]:
 
 def test_a_long_stream_in_uneven_blocks() -> None:
     data = random.Random(0).randbytes(700_001)
-    counter = TripleCounts()
+    counter = TrigramCounts()
     for block in in_blocks(data, [1, 300_000, 0, 2, 262_145]):
         counter.update(block)
-    assert counter.orders()[2].entropy == pytest.approx(conditional_entropy(list(data), 2), abs=1e-9)
+    assert counter.conditional_entropies()[2].entropy == pytest.approx(conditional_entropy(list(data), 2), abs=1e-9)
     values = np.frombuffer(data, np.uint8)
-    assert counter.mean() == pytest.approx(values.mean())
+    assert byte_statistics.byte_mean(counter) == pytest.approx(values.mean())
     expected = stats.chisquare(np.bincount(values, minlength=256))
-    found = counter.chi_square()
+    found = byte_statistics.chi_square(counter)
     assert found["chi_square"] == pytest.approx(expected.statistic)
     assert found["chi_square_p"] == pytest.approx(expected.pvalue)
     rolled = np.corrcoef(values, np.roll(values, -1))[0, 1]
-    assert counter.serial_correlation() == pytest.approx(rolled, abs=1e-12)
-    first = counter.orders()[1]
+    assert byte_statistics.serial_correlation(counter) == pytest.approx(rolled, abs=1e-12)
+    first = counter.conditional_entropies()[1]
     assert first.entropy == pytest.approx(conditional_entropy(list(data), 1), abs=1e-9)
 
 
 @pytest.mark.parametrize("limit", [700_000, 300_000])
 def test_more_than_32_bits_hold(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     data = random.Random(1).randbytes(500_000) + b"ab" * 100_000
-    plain, moved = TripleCounts(), TripleCounts()
+    plain, moved = TrigramCounts(), TrigramCounts()
     plain.update(data)
     monkeypatch.setattr(byte_counts, "_MOST", limit)
     monkeypatch.setattr(byte_counts, "_SORTED_BLOCK", 200_000)
     for block in in_blocks(data, [150_000] * 4):
         moved.update(block)
-    assert (moved.triple_table() == plain.triple_table()).all()
-    assert moved.orders() == plain.orders()
+    assert (moved.trigram_table() == plain.trigram_table()).all()
+    assert moved.conditional_entropies() == plain.conditional_entropies()
 
 
-def test_symbols_that_outgrow_their_numbers() -> None:
-    """Sequences begin as whole numbers of a few bits a symbol, and become rows where a symbol needs more."""
+def test_symbols_that_outgrow_their_integers() -> None:
+    """N-grams begin as integers with a few bits per symbol, and become rows when a symbol needs more."""
     generator = np.random.default_rng(0)
     for order, most in ((3, 70_000), (7, 300), (9, 300)):
-        counter, symbols = SequenceCounts(order), list[int]()
+        counter, symbols = NgramCounts(order), list[int]()
         for largest in (3, 200, most, 5):
             block = generator.choice([0, 1, largest], 400).astype(np.int64)
             counter.update(block)
             symbols += block.tolist()
-        for k, (counts, contexts) in enumerate(counter.orders()):
-            sequences = Counter(tuple(symbols[i : i + k + 1]) for i in range(len(symbols) - k))
+        for k, (counts, contexts) in enumerate(counter.counts_by_order()):
+            ngrams = Counter(tuple(symbols[i : i + k + 1]) for i in range(len(symbols) - k))
             before = Counter(tuple(symbols[i : i + k]) for i in range(len(symbols) - k))
-            assert sorted(counts.tolist()) == sorted(sequences.values())
+            assert sorted(counts.tolist()) == sorted(ngrams.values())
             assert sorted(contexts.tolist()) == sorted(before.values())
 
 
@@ -145,7 +145,7 @@ def test_the_bias_of_the_plug_in_estimate_is_corrected() -> None:
     for _ in range(200):
         counter = ByteCounts()
         counter.update(generator.integers(0, 64, 300, dtype=np.uint8).tobytes())
-        (order,) = counter.orders()
+        (order,) = counter.conditional_entropies()
         plain.append(order.entropy)
         corrected.append(order.corrected)
     assert np.mean(plain) < 5.87
@@ -154,34 +154,34 @@ def test_the_bias_of_the_plug_in_estimate_is_corrected() -> None:
 
 def test_constant_and_empty_streams() -> None:
     counter = ByteCounts()
-    assert math.isnan(counter.serial_correlation())
+    assert math.isnan(byte_statistics.serial_correlation(counter))
     counter.update(b"a" * 1000)
-    assert counter.orders()[0].entropy == 0.0
-    assert math.isnan(counter.serial_correlation())
+    assert counter.conditional_entropies()[0].entropy == 0.0
+    assert math.isnan(byte_statistics.serial_correlation(counter))
 
 
-def test_broken_utf8_names_its_place() -> None:
+def test_broken_utf8_names_its_position() -> None:
     with pytest.raises(RequestError, match="not UTF-8: near byte 3"):
-        list(streams.characters([b"abc", b"\xff"]))
+        list(streams.stream_characters([b"abc", b"\xff"]))
     with pytest.raises(RequestError, match="not UTF-8"):
-        list(streams.characters([b"abc\xe2\x82"]))
-    assert "".join(streams.characters([b"\xe2", b"\x82", b"\xac"])) == "€"
+        list(streams.stream_characters([b"abc\xe2\x82"]))
+    assert "".join(streams.stream_characters([b"\xe2", b"\x82", b"\xac"])) == "€"
 
 
-def test_too_many_sequences_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequences, "MOST_BYTES", 160)
+def test_too_many_ngrams_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ngram_counts, "MOST_BYTES", 160)
     with pytest.raises(RequestError, match="some 29 different sequences of 2 symbols take more than"):
-        streams.counter("words", 1).update(list("abcdefghijklmnopqrstuvwxyz0123"))
+        streams.make_counter("words", 1).update(list("abcdefghijklmnopqrstuvwxyz0123"))
 
 
-def test_codecs_are_those_of_the_libraries() -> None:
+def test_compressed_sizes_are_those_of_the_libraries() -> None:
     pytest.importorskip("zstandard")
     import bz2
     import gzip
     import lzma
 
     data = TEXT * 3
-    codecs = Codecs()
+    codecs = CompressorSizes()
     for block in in_blocks(data, [10, 1000, 1]):
         codecs.update(block)
     sizes = codecs.finish()
@@ -192,7 +192,7 @@ def test_codecs_are_those_of_the_libraries() -> None:
 
 
 def real_files() -> list[Path]:
-    """Ten files of every kind that any machine with this package has."""
+    """Ten files of various kinds that every machine with this package has."""
     import sklearn
 
     folder = Path(sklearn.__file__).parent
@@ -210,27 +210,27 @@ def test_ten_real_files_against_ent() -> None:
         out = subprocess.run(["ent", "-t", str(file)], capture_output=True, text=True, check=True).stdout
         _, size, entropy, chi, mean, _, serial = out.splitlines()[1].split(",")
         counter = ByteCounts()
-        for block in streams.blocks(io.BytesIO(file.read_bytes())):
+        for block in streams.file_blocks(io.BytesIO(file.read_bytes())):
             counter.update(block)
         assert counter.n == int(size)
-        assert f"{counter.orders()[0].entropy:.6f}" == entropy
-        assert f"{counter.chi_square()['chi_square']:.6f}" == chi
-        assert f"{counter.mean():.6f}" == mean
-        assert f"{counter.serial_correlation():.6f}" == serial
+        assert f"{counter.conditional_entropies()[0].entropy:.6f}" == entropy
+        assert f"{byte_statistics.chi_square(counter)['chi_square']:.6f}" == chi
+        assert f"{byte_statistics.byte_mean(counter):.6f}" == mean
+        assert f"{byte_statistics.serial_correlation(counter):.6f}" == serial
 
 
 @pytest.mark.parametrize(("symbols", "order"), [("bytes", 59), ("bytes", 11), ("chars", 59), ("chars", 5)])
 @pytest.mark.parametrize("alphabet", ["ab", "a\u044f\U0001f600b"])
-def test_orders_up_to_the_whole_stream(symbols: str, order: int, alphabet: str) -> None:
-    """Against counts of every sequence, one by one."""
+def test_conditional_entropies_up_to_the_whole_stream(symbols: str, order: int, alphabet: str) -> None:
+    """Against counts of every n-gram, one by one."""
     text = "".join(random.Random(order).choices(alphabet, k=60))
     data: list[object] = list(text.encode()) if symbols == "bytes" else list(text)
-    counter = streams.counter(symbols, order)
-    for block in streams.SPLIT[symbols]([text.encode()]):
+    counter = streams.make_counter(symbols, order)
+    for block in streams.SYMBOLS[symbols]([text.encode()]):
         counter.update(block)
-    for k, found in enumerate(counter.orders()):
-        sequences = Counter(tuple(data[i : i + k + 1]) for i in range(len(data) - k))
+    for k, found in enumerate(counter.conditional_entropies()):
+        ngrams = Counter(tuple(data[i : i + k + 1]) for i in range(len(data) - k))
         contexts = Counter(tuple(data[i : i + k]) for i in range(len(data) - k))
-        bits = -sum(c * math.log2(c / contexts[s[:-1]]) for s, c in sequences.items())
+        bits = -sum(c * math.log2(c / contexts[s[:-1]]) for s, c in ngrams.items())
         assert found.entropy == pytest.approx(bits / (len(data) - k), abs=1e-12)
         assert found.contexts == len(contexts)

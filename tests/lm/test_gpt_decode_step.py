@@ -1,4 +1,4 @@
-"""The decoder's Triton kernels against the model's plain forward pass: as they are on a GPU, else interpreted."""
+"""The decoder's Triton kernels against the model's plain forward pass, on a GPU or in the interpreter."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_the_interpreter_finds_the_same() -> None:
 
 
 def steps(model: GPT, tokens: Tensor, known: int, **keys: Any) -> list[Tensor]:
-    """Logits behind each token from `known` on, those before it being read as a prompt."""
+    """The logits after each token from `known` on; those before are the prompt."""
     cache = model.make_cache(1, tokens.shape[1])
     decoder = StaticDecoder(model, cache, lambda logits: logits, **keys)
     assert decoder._fused is not None
     model(tokens[:, :known], cache=cache)
-    return [decoder.step(tokens[:, place]).float().clone() for place in range(known, tokens.shape[1])]
+    return [decoder.step(tokens[:, position]).float().clone() for position in range(known, tokens.shape[1])]
 
 
 @runs_kernels
@@ -60,8 +60,8 @@ def test_a_step_is_the_plain_forward_pass(activation: Any, dtype: torch.dtype, m
     with torch.inference_mode():
         expected = model(tokens)
         got = steps(model.to(dtype), tokens, 66, fused=True)
-    for place, logits in zip((66, 67), got, strict=True):
-        error = (logits - expected[:, place]).abs().max() / expected.abs().max()
+    for position, logits in zip((66, 67), got, strict=True):
+        error = (logits - expected[:, position]).abs().max() / expected.abs().max()
         assert error < (1e-5 if dtype == torch.float32 else 2e-2)
 
 
@@ -82,14 +82,14 @@ def test_a_sequence_may_begin_at_a_later_slot() -> None:
         torch.testing.assert_close(got, model(tokens)[:, -1], rtol=1e-5, atol=1e-6)
 
 
-def test_they_are_for_one_sequence_pre_norm_and_activations_that_they_know() -> None:
+def test_supported_models() -> None:
     pytest.importorskip("triton")
     from dlkit.lm import gpt_decode_step
 
     def model(**keys: Any) -> GPT:
         return GPT(11, 8, layers=1, heads=2, width=8, **keys)
 
-    assert gpt_decode_step.suits(model(), 1)
-    assert not gpt_decode_step.suits(model(), 2)
-    assert not gpt_decode_step.suits(model(norm_first=False), 1)
-    assert not gpt_decode_step.suits(model(activation="silu"), 1)
+    assert gpt_decode_step.supports_fused_step(model(), 1)
+    assert not gpt_decode_step.supports_fused_step(model(), 2)
+    assert not gpt_decode_step.supports_fused_step(model(norm_first=False), 1)
+    assert not gpt_decode_step.supports_fused_step(model(activation="silu"), 1)

@@ -1,4 +1,4 @@
-"""Surprisal against torch, transformers and the windows of evaluation, whatever the blocks that the text comes in."""
+"""Surprisal against torch, transformers and the windows of evaluation, for any division into blocks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.data.batch import Batch
 from dlkit.data.text import tokenizer as tokenizers
-from dlkit.data.text.corpus import Text, cut
+from dlkit.data.text.corpus import Text, split_into_pieces
 from dlkit.data.text.tokenizer import CAUSAL, Tokenizer
 from dlkit.data.text.windows import TokenWindows
 from dlkit.lm import scoring
@@ -41,7 +41,7 @@ def model(bpe: Tokenizer) -> GPT:
 
 def all_bits(model: GPT, tokens: list[int], separator: int | None, context: int, stride: int) -> np.ndarray[Any, Any]:
     chunks = np.array_split(np.array(tokens, dtype=np.int64), 5)
-    return np.concatenate([p.bits for p in scoring.predict(model, iter(chunks), separator, context, stride)])
+    return np.concatenate([p.bits for p in scoring.predict_tokens(model, iter(chunks), separator, context, stride)])
 
 
 @settings(max_examples=150, deadline=None)
@@ -53,7 +53,9 @@ def test_windows_are_those_of_evaluation(n: int, context: int, stride: int, cuts
     reference = TokenWindows(tokens, device, 0, False, batch_size=1, context=context, stride=stride)
     expected = [(x[0].tolist(), [t for t in y.tolist() if t >= 0]) for x, y in map(Batch.tensors, reference.epoch(0))]
     chunks = np.split(tokens.astype(np.int64), cuts)
-    found = [(w[:-1].tolist(), w[len(w) - new :].tolist()) for w, new in scoring.windows(chunks, context, stride)]
+    found = [
+        (w[:-1].tolist(), w[len(w) - new :].tolist()) for w, new in scoring.sliding_windows(chunks, context, stride)
+    ]
     assert found == expected
 
 
@@ -64,11 +66,11 @@ def test_bits_are_those_of_each_token_by_itself(model: GPT, bpe: Tokenizer, cont
     found = all_bits(model, tokens, bpe.separator, context, stride)
     begins = [*range(0, len(whole) - context - 1, stride), len(whole) - context - 1]
     expected = []
-    for place in range(1, len(whole)):
-        begin = next(b for b in begins if place <= b + context)  # the first window that holds it
+    for position in range(1, len(whole)):
+        begin = next(b for b in begins if position <= b + context)  # the first window that holds it
         with torch.no_grad():
-            logits = model.double()(torch.tensor([whole[begin:place]]))[0, -1]
-        expected.append(-logits.log_softmax(-1)[whole[place]].item() / math.log(2))
+            logits = model.double()(torch.tensor([whole[begin:position]]))[0, -1]
+        expected.append(-logits.log_softmax(-1)[whole[position]].item() / math.log(2))
     model.float()
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -90,19 +92,19 @@ def test_bits_are_the_loss_of_transformers(tmp_path: Path) -> None:
     assert found.mean() * math.log(2) == pytest.approx(loss, abs=1e-5)
 
 
-def test_alternatives_ranks_and_uncertainty(model: GPT, bpe: Tokenizer) -> None:
+def test_alternatives_ranks_and_entropy(model: GPT, bpe: Tokenizer) -> None:
     tokens = bpe.encode([TEXT.decode()])[0][:16]
-    (found,) = scoring.predict(model, iter([np.array(tokens)]), bpe.separator, 16, 16, alternatives=4)
+    (found,) = scoring.predict_tokens(model, iter([np.array(tokens)]), bpe.separator, 16, 16, alternatives=4)
     with torch.no_grad():
         p = model(torch.tensor([[bpe.separator or 0, *tokens[:-1]]]))[0].double().softmax(-1)
     chosen = p[torch.arange(16), torch.tensor(tokens)]
     np.testing.assert_allclose(found.bits, -chosen.log2(), atol=1e-4)
-    assert found.ranks is not None and found.uncertainty is not None and found.alternatives is not None
+    assert found.ranks is not None and found.entropy is not None and found.alternatives is not None
     assert found.ranks.tolist() == ((p > chosen[:, None]).sum(1) + 1).tolist()
-    np.testing.assert_allclose(found.uncertainty, -(p * p.log2()).sum(1), atol=1e-4)
+    np.testing.assert_allclose(found.entropy, -(p * p.log2()).sum(1), atol=1e-4)
     best = p.topk(4)
     assert found.alternatives.tolist() == best.indices.tolist()
-    np.testing.assert_allclose(found.odds, best.values, atol=1e-5)
+    np.testing.assert_allclose(found.probabilities, best.values, atol=1e-5)
 
 
 def test_without_a_separator_the_first_token_costs_the_same_whatever_it_is(model: GPT) -> None:
@@ -116,33 +118,33 @@ def test_without_a_separator_the_first_token_costs_the_same_whatever_it_is(model
 @given(st.binary(max_size=40), st.integers(1, 9))
 def test_any_bytes_become_tokens_that_spell_them(bpe: Tokenizer, data: bytes, size: int) -> None:
     blocks = [data[i : i + size] for i in range(0, len(data), size)]
-    numbers = [n for chunk in bpe.encode_bytes(cut(blocks, 16), pytest.fail) for n in chunk.tolist()]
-    assert b"".join(bpe.bytes_of(n) for n in numbers) == data
-    assert bpe.separator not in numbers
+    token_ids = [n for chunk in bpe.encode_bytes(split_into_pieces(blocks, 16), pytest.fail) for n in chunk.tolist()]
+    assert b"".join(bpe.bytes_of(n) for n in token_ids) == data
+    assert bpe.separator not in token_ids
 
 
 def test_text_becomes_the_tokens_that_training_gives_it(bpe: Tokenizer) -> None:
     text = TEXT.decode() * 500  # several pieces
     expected = np.concatenate(list(bpe.encode_text(Text.of(text))))
     data = text.encode()
-    found = np.concatenate(list(bpe.encode_bytes(cut([data[:70_001], data[70_001:]]), pytest.fail)))
+    found = np.concatenate(list(bpe.encode_bytes(split_into_pieces([data[:70_001], data[70_001:]]), pytest.fail)))
     assert found.tolist() == expected.tolist()
 
 
-def test_tokens_that_do_not_stand_for_the_bytes_are_told_before_they_come(bpe: Tokenizer) -> None:
+def test_tokens_that_do_not_spell_the_bytes_are_reported_before_they_are_yielded(bpe: Tokenizer) -> None:
     from tokenizers import Tokenizer as Engine
     from tokenizers import normalizers
 
     changed = Engine.from_str(bpe.to_json())
     changed.normalizer = normalizers.Lowercase()  # pyright: ignore[reportAttributeAccessIssue]
-    told: list[int] = []
-    chunks = Tokenizer(changed).encode_bytes([b"small", b"Capital"], lambda: told.append(1))
+    reported: list[int] = []
+    chunks = Tokenizer(changed).encode_bytes([b"small", b"Capital"], lambda: reported.append(1))
     next(chunks)
-    assert told == [1]
+    assert reported == [1]
 
 
 class Waits(TorchDispatchMode):
-    """Names of operators whose result has as many numbers as the device finds, or is one that the host asks for."""
+    """Names of operators whose result has a size that only the device knows, or is copied to the host."""
 
     found: list[str]
 
@@ -155,7 +157,7 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("alternatives", [0, 3])
-def test_a_batch_is_launched_without_a_wait(model: GPT, alternatives: int) -> None:
+def test_a_batch_is_launched_without_a_synchronization(model: GPT, alternatives: int) -> None:
     rows, fresh = np.arange(34, dtype=np.int64).reshape(2, 17), [16, 5]
     with Waits() as waits:
         waits.found = []
@@ -169,7 +171,7 @@ def test_a_batch_is_launched_without_a_wait(model: GPT, alternatives: int) -> No
 def test_batches_on_their_way_come_in_order(model: GPT, monkeypatch: pytest.MonkeyPatch, alternatives: int) -> None:
     def predictions() -> list[scoring.Predictions]:
         chunks = iter([np.arange(80, dtype=np.int64)])
-        return list(scoring.predict(model, chunks, 1, 16, 5, alternatives))
+        return list(scoring.predict_tokens(model, chunks, 1, 16, 5, alternatives))
 
     monkeypatch.setitem(scoring._TOKENS_AT_ONCE, "cpu", 32)
     plain = predictions()
@@ -185,9 +187,9 @@ def test_batches_on_their_way_come_in_order(model: GPT, monkeypatch: pytest.Monk
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_finds_the_same_bits_and_waits_at_the_end(model: GPT) -> None:
     chunks = [np.arange(80, dtype=np.int64)]
-    expected = np.concatenate([p.bits for p in scoring.predict(model, iter(chunks), 1, 16, 5, 3)])
+    expected = np.concatenate([p.bits for p in scoring.predict_tokens(model, iter(chunks), 1, 16, 5, 3)])
     twin = copy.deepcopy(model).cuda()
-    found = np.concatenate([p.bits for p in scoring.predict(twin, iter(chunks), 1, 16, 5, 3)])
+    found = np.concatenate([p.bits for p in scoring.predict_tokens(twin, iter(chunks), 1, 16, 5, 3)])
     np.testing.assert_allclose(found, expected, atol=1e-4)
     torch.cuda.set_sync_debug_mode("error")
     try:

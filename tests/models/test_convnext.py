@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from dlkit.catalog import ACTIVATIONS
 from dlkit.errors import RequestError
 from dlkit.models.convnext import ConvNeXt, convnext_tiny
 from dlkit.models.resnet import ResNet, resnet50
-from dlkit.nn.activations import ACTIVATIONS
 
 
 def count(model: torch.nn.Module) -> int:

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from dlkit.catalog import ACTIVATIONS
 from dlkit.errors import RequestError
 from dlkit.models import resnet as resnets
 from dlkit.models.cnn import CNN
 from dlkit.models.mlp import MLPClassifier
 from dlkit.models.resnet import ResNet, plain20, plain56, resnet20, resnet32, resnet44, resnet56, resnet110
-from dlkit.nn.activations import ACTIVATIONS
 from dlkit.nn.convolution import Conv2d
 
 NORMS = ("batch", "layer", "group", "none")

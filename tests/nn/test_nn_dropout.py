@@ -23,7 +23,7 @@ def test_dropout_equals_torch_and_the_equation(p):
 
 
 def test_p_is_the_probability_to_drop_not_to_keep():
-    # Erratum: under the review's reading, p = 0.2 would keep a fifth, scaled by 5.
+    # With p as the probability to keep (Srivastava et al. 2014), p = 0.2 would keep a fifth, scaled by 5.
     torch.manual_seed(0)
     y = Dropout(0.2)(torch.ones(100_000, dtype=torch.float64))
     dropped = (y == 0).double().mean().item()

@@ -15,7 +15,7 @@ from dlkit.nn.norm import (
     batch_norm_reference,
     group_norm_reference,
     layer_norm_reference,
-    norm,
+    norm_layer,
 )
 
 F64 = torch.float64
@@ -151,25 +151,25 @@ def test_group_norm(groups, shape):
     ("channels", "groups"), [(256, 32), (128, 32), (64, 16), (32, 8), (16, 4), (10, 2), (7, 1), (3, 1), (96, 24)]
 )
 def test_groups_keep_at_least_four_channels(channels, groups):
-    layer = norm("group", channels, 2)
+    layer = norm_layer("group", channels, 2)
     assert isinstance(layer, GroupNorm) and layer.groups == groups
 
 
 def test_factory_picks_by_name_and_dimension():
-    assert isinstance(norm("batch", 4, 1), BatchNorm) and isinstance(norm("none", 4, 2), nn.Identity)
-    rows, images = norm("layer", 4, 1), norm("layer", 4, 2)
+    assert isinstance(norm_layer("batch", 4, 1), BatchNorm) and isinstance(norm_layer("none", 4, 2), nn.Identity)
+    rows, images = norm_layer("layer", 4, 1), norm_layer("layer", 4, 2)
     assert isinstance(rows, LayerNorm) and not rows.channels_first
     assert isinstance(images, LayerNorm) and images.channels_first
 
 
 def test_refusals_name_the_value():
     with pytest.raises(RequestError, match="'instance'"):
-        norm("instance", 4, 2)  # pyright: ignore[reportArgumentType]
+        norm_layer("instance", 4, 2)  # pyright: ignore[reportArgumentType]
     with pytest.raises(RequestError, match="3 groups do not divide 8"):
         GroupNorm(3, 8)
     for name, dims in (("layer", 1), ("layer", 2), ("group", 1)):
         with pytest.raises(RequestError, match=f"{name} norm over 1 channel"):
-            norm(name, 1, dims)
+            norm_layer(name, 1, dims)
 
 
 def test_a_copy_keeps_its_own_statistics():

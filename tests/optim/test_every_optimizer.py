@@ -19,7 +19,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Optimizer
 from dlkit.train.grad_scaler import GradScaler
 
-OPTIMIZERS = {name: catalog.resolve(entry.target) for name, entry in catalog.OPTIMIZERS.items()}
+OPTIMIZERS = {name: catalog.import_object(entry.target) for name, entry in catalog.OPTIMIZERS.items()}
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)
 DEVICES = [
     "cpu",

@@ -1,4 +1,4 @@
-"""What each rule does where the answer is known in closed form, and how the review's formulas would differ."""
+"""What each rule does where the answer is known in closed form, and how common misprints of it would differ."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlkit.optim import adagrad, adam, rmsprop
-from dlkit.optim.adagrad import Adagrad
-from dlkit.optim.adam import Adam
+from dlkit.optim.adagrad import Adagrad, adagrad_step
+from dlkit.optim.adam import Adam, adam_step
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
-from dlkit.optim.rmsprop import RMSprop
+from dlkit.optim.rmsprop import RMSprop, rmsprop_step
 from dlkit.optim.sgd import SGD
 
 
@@ -115,46 +114,54 @@ def test_adamw_decay_is_decoupled_from_the_gradient() -> None:
     assert after(Adam, 0.0, 10, start=200.0, lr=0.1, weight_decay=0.5) == pytest.approx(199.0, rel=1e-4)
 
 
-# ------------------------------------------------------------------ errata of the review
+# ------------------------------------------------------------------ misprints
 
 
-def test_erratum_adagrad_steps_with_the_gradient() -> None:
-    theta, s = torch.tensor([1.0]), torch.zeros(1)
+def test_adagrad_steps_with_the_gradient() -> None:
+    theta, v = torch.tensor([1.0]), torch.zeros(1)
     g = torch.tensor([-2.0])
-    adagrad.update(theta, g, s, torch.tensor(1.0), lr=0.1, lr_decay=0.0, eps=0.0, weight_decay=0.0)
-    review = 1.0 - 0.1 * g**2 / s.sqrt()  # the squared gradient loses the sign
+    adagrad_step(theta, g, v, torch.tensor(1.0), lr=0.1, lr_decay=0.0, eps=0.0, weight_decay=0.0)
+    misprinted = 1.0 - 0.1 * g**2 / v.sqrt()  # the squared gradient loses the sign
     assert theta.item() == pytest.approx(1.1)
-    assert review.item() == pytest.approx(0.8)
+    assert misprinted.item() == pytest.approx(0.8)
 
 
-def test_erratum_rmsprop_steps_with_the_gradient() -> None:
-    theta, s = torch.tensor([1.0]), torch.zeros(1)
+def test_rmsprop_steps_with_the_gradient() -> None:
+    theta, v = torch.tensor([1.0]), torch.zeros(1)
     g = torch.tensor([-2.0])
-    rmsprop.update(theta, g, s, lr=0.1, alpha=0.0, eps=0.0, weight_decay=0.0, momentum=0.0, v=None, mean=None)
-    review = 1.0 - 0.1 * g**2 / s.sqrt()
+    rmsprop_step(
+        theta,
+        g,
+        v,
+        lr=0.1,
+        alpha=0.0,
+        eps=0.0,
+        weight_decay=0.0,
+    )
+    misprinted = 1.0 - 0.1 * g**2 / v.sqrt()
     assert theta.item() == pytest.approx(1.1)
-    assert review.item() == pytest.approx(0.8)
+    assert misprinted.item() == pytest.approx(0.8)
 
 
-def test_erratum_adam_corrects_a_copy() -> None:
+def test_adam_corrects_a_copy() -> None:
     gradients = [1.0, -0.5, 2.0, 0.25]
-    theta, v, s = torch.tensor([1.0]), torch.zeros(1), torch.zeros(1)
+    theta, m, v = torch.tensor([1.0]), torch.zeros(1), torch.zeros(1)
     fed_back = 0.0
     for t, g in enumerate(gradients, start=1):
         gradient, step = torch.tensor([g]), torch.tensor(float(t))
-        adam.update(theta, gradient, v, s, step, lr=0.1, betas=(0.9, 0.999), eps=0.0)
-        fed_back = (0.999 * fed_back + 0.001 * g**2) / (1 - 0.999**t)  # as the review writes it
+        adam_step(theta, gradient, m, v, step, lr=0.1, betas=(0.9, 0.999), eps=0.0)
+        fed_back = (0.999 * fed_back + 0.001 * g**2) / (1 - 0.999**t)  # the misprint
     plain = sum(0.001 * 0.999 ** (4 - t) * g**2 for t, g in enumerate(gradients, start=1))
-    assert s.item() == pytest.approx(plain, rel=1e-5)
+    assert v.item() == pytest.approx(plain, rel=1e-5)
     assert abs(fed_back - plain) > 100 * plain
 
 
-def test_erratum_adamw_decays_element_by_element() -> None:
+def test_adamw_decays_element_by_element() -> None:
     theta = torch.tensor([3.0, -4.0], requires_grad=True)
     optimizer = AdamW([theta], lr=0.1, weight_decay=0.5)
     theta.grad = torch.zeros(2)
     optimizer.step()
-    # the review would take lambda ||theta||^2 = 12.5 from both
+    # the misprint would take lambda ||theta||^2 = 12.5 from both
     torch.testing.assert_close(theta.detach(), torch.tensor([3.0 * 0.95, -4.0 * 0.95]))
 
 

@@ -214,7 +214,7 @@ def test_another_number_of_classes_gets_a_new_head(tmp_path: Path) -> None:
     model = resnet.resnet18((3, 32, 32), 3)
     head = model.fc.weight.clone()
     (remark,) = load_pretrained(model, load_weights, weights=tmp_path / "r.safetensors")
-    assert "it tells 7 classes apart, the data has 3: the last layer starts anew" in remark
+    assert "it has 7 outputs, the data has 3 classes: the last layer starts anew" in remark
     assert torch.equal(model.fc.weight, head)
     assert torch.equal(model.conv1.weight, source.conv1.weight)
 
@@ -235,7 +235,7 @@ def test_other_classes_of_the_same_number(tmp_path: Path) -> None:
         assert torch.equal(model.fc.weight, source.fc.weight if same else head)
         assert torch.equal(model.get_parameter("group1.0.conv1.weight"), source.get_parameter("group1.0.conv1.weight"))
     (remark,) = load_pretrained(other, load_weights, weights=tmp_path / "run")
-    assert "it tells 4 classes apart, the data has 3: the last layer starts anew" in remark
+    assert "it has 4 outputs, the data has 3 classes: the last layer starts anew" in remark
 
 
 class Evil:

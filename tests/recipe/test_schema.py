@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dlkit import recipe
-from dlkit.catalog import SECTIONS, resolve
+from dlkit.catalog import SECTIONS, import_object
 from dlkit.recipe import check
 
 jsonschema: Any = pytest.importorskip("jsonschema")
 pytest.importorskip("pydantic")
 
-from dlkit.recipe.generate import SCHEMA_FILE, argument_texts, generate  # noqa: E402  it needs pydantic
+from dlkit.recipe.generate import SCHEMA_FILE, argument_texts, generate_schema  # noqa: E402  it needs pydantic
 
 DEFINITIONS = recipe.schema()["$defs"]
 
 
 def test_the_shipped_schema_is_that_of_the_signatures() -> None:
-    assert json.loads(SCHEMA_FILE.read_text()) == generate(), "run python -m dlkit.recipe.generate"
+    assert json.loads(SCHEMA_FILE.read_text()) == generate_schema(), "run python -m dlkit.recipe.generate"
 
 
 def test_the_schema_is_valid() -> None:
@@ -42,7 +42,7 @@ def test_an_editor_accepts_the_shipped_recipes_and_sees_mistakes() -> None:
 def test_every_catalog_entry_resolves() -> None:
     for entries in SECTIONS.values():
         for entry in entries.values():
-            assert callable(resolve(entry.target))
+            assert callable(import_object(entry.target))
             assert entry.help[0] == entry.help[0].strip()
 
 
@@ -60,7 +60,7 @@ def test_argument_texts_join_continued_lines() -> None:
 
 def mine(value: Any, schema: dict[str, Any]) -> bool:
     found: list[str] = []
-    check.check(value, schema, (), lambda _, message: found.append(message))
+    check.check_value(value, schema, (), lambda _, message: found.append(message))
     return not found
 
 

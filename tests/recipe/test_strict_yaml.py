@@ -7,12 +7,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlkit.recipe.strict_yaml import MAX_BYTES, AmbiguousWord, parse
+from dlkit.recipe.strict_yaml import MAX_BYTES, AmbiguousWord, parse_yaml
 
 
 def problems(text: str | bytes) -> list[str]:
     data = text.encode() if isinstance(text, str) else text
-    return [str(problem) for problem in parse(data, "r.yaml").problems]
+    return [str(problem) for problem in parse_yaml(data, "r.yaml").problems]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def problems(text: str | bytes) -> list[str]:
     ],
 )
 def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
-    document = parse(text.encode(), "r.yaml")
+    document = parse_yaml(text.encode(), "r.yaml")
     assert document.problems == []
     assert document.values == value
     assert type(document.values) is type(value)
@@ -48,8 +48,8 @@ def test_scalars_follow_yaml_1_2(text: str, value: object) -> None:
 
 @pytest.mark.parametrize("word", ["no", "yes", "on", "Off", "y", "N"])
 def test_words_that_mean_a_boolean_to_some_are_marked(word: str) -> None:
-    assert isinstance(parse(word.encode(), "r.yaml").values, AmbiguousWord)
-    assert not isinstance(parse(f"'{word}'".encode(), "r.yaml").values, AmbiguousWord)
+    assert isinstance(parse_yaml(word.encode(), "r.yaml").values, AmbiguousWord)
+    assert not isinstance(parse_yaml(f"'{word}'".encode(), "r.yaml").values, AmbiguousWord)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_every_problem_is_reported() -> None:
 
 
 def test_lines_are_those_of_the_keys() -> None:
-    document = parse(b"# comment\na:\n  - 1\n  - {b: 2}\nc: 3\n", "r.yaml")
+    document = parse_yaml(b"# comment\na:\n  - 1\n  - {b: 2}\nc: 3\n", "r.yaml")
     assert document.lines["a",] == 2
     assert document.lines["a", 1, "b"] == 4
     assert document.lines["c",] == 5
@@ -114,11 +114,11 @@ TEXT = st.text(st.characters(exclude_categories=("C", "Zl", "Zp")))
     )
 )
 def test_what_is_dumped_is_read_back(value: object) -> None:
-    document = parse(yaml.safe_dump(value, allow_unicode=True).encode(), "r.yaml")
+    document = parse_yaml(yaml.safe_dump(value, allow_unicode=True).encode(), "r.yaml")
     assert document.problems == []
     assert document.values == value
 
 
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_loader(data: bytes) -> None:
-    parse(data, "r.yaml")
+    parse_yaml(data, "r.yaml")

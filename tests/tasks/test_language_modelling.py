@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from dlkit.data.batch import CausalBatch, MaskedBatch, TextBatch
 from dlkit.errors import DlkitError, RequestError
-from dlkit.lm import decoding
-from dlkit.lm.generation import Sampling, TextStream, fetched, generate
-from dlkit.lm.side_by_side import SideBySide
+from dlkit.lm import eager_decoding
+from dlkit.lm.generation import fetch_tokens, generate_tokens
+from dlkit.lm.ragged_batch import RaggedBatch
+from dlkit.lm.sampling import Sampling
 from dlkit.lm.static_decoding import StaticDecoder
+from dlkit.lm.streaming import TextStream
 from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models.gpt import GPT
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
@@ -170,7 +172,7 @@ def sample(
     model: GPT, prompts: list[list[int]], most: int, sampling: Sampling, seed: int = 0, **keys: Any
 ) -> list[list[int]]:
     generators = [torch.Generator().manual_seed(seed + row) for row in range(len(prompts))]
-    return torch.stack(list(generate(model, prompts, most, sampling, generators, **keys)), 1).tolist()
+    return torch.stack(list(generate_tokens(model, prompts, most, sampling, generators, **keys)), 1).tolist()
 
 
 def test_greedy_is_the_likeliest_token_each_time() -> None:
@@ -246,19 +248,19 @@ def test_on_a_gpu_a_recorded_step_writes_the_text_of_a_plain_one() -> None:
         texts: list[Tensor] = []
         for static in (True, False):
             generators = [torch.Generator("cuda").manual_seed(row) for row in range(3)]
-            texts.append(torch.stack(list(generate(model, prompts, 21, sampling, generators, static=static))))
+            texts.append(torch.stack(list(generate_tokens(model, prompts, 21, sampling, generators, static=static))))
         assert texts[0].tolist() == texts[1].tolist()
 
 
 def test_rounding_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, prompts = small_gpt(8), [[3, 1, 4, 1, 5], [9], [2, 6]]
-    original = SideBySide.next
+    original = RaggedBatch.next
 
-    def rounded(self: SideBySide) -> Tensor:  # as if a batch had other sums, by less than what is looked out for
+    def rounded(self: RaggedBatch) -> Tensor:  # as if a batch had other sums, by less than what is looked out for
         logits = original(self)
         return logits + 2e-6 * logits.abs().amax() * torch.randn_like(logits).clamp(-2, 2)
 
-    monkeypatch.setattr(SideBySide, "next", rounded)
+    monkeypatch.setattr(RaggedBatch, "next", rounded)
     # two tokens that are equally likely up to rounding, at every step
     model.head.weight.data[25:] = model.head.weight.data[:25]
     twins = [sample(model, prompts, 20, Sampling(0)) for _ in range(3)]
@@ -269,7 +271,7 @@ def test_tokens_that_the_tokenizer_lacks_are_never_drawn() -> None:
     model, known = small_gpt(), torch.tensor([1, 2, 3, 5, 8, 13])
     for sampling in (Sampling(0), Sampling(5.0), Sampling(5.0, 40), Sampling(5.0, 0, 0.99)):
         generators = [torch.Generator().manual_seed(row) for row in range(2)]
-        steps = list(generate(model, [[1, 2], [3]], 40, sampling, generators, known))
+        steps = list(generate_tokens(model, [[1, 2], [3]], 40, sampling, generators, known))
         assert set(torch.stack(steps).flatten().tolist()) <= set(known.tolist())
 
 
@@ -317,9 +319,9 @@ def test_scores_that_are_no_numbers_are_refused(keys: dict[str, Any]) -> None:
     model = small_gpt()
     if keys.get("temperature") != 1e-45:  # which float32 cannot divide by
         model.norm.weight.data.fill_(math.nan)
-    steps = generate(model, [[3, 1], [2]], 4, Sampling(**keys), [torch.Generator()] * 2)
+    steps = generate_tokens(model, [[3, 1], [2]], 4, Sampling(**keys), [torch.Generator()] * 2)
     with pytest.raises(DlkitError, match="no probabilities"):
-        list(fetched(steps, 4))
+        list(fetch_tokens(steps, 4))
 
 
 @pytest.mark.parametrize(
@@ -357,13 +359,13 @@ def test_tokens_are_fetched_several_steps_at_once() -> None:
             asked.append(i)
             yield torch.tensor([i, 99 - i])
 
-    assert list(fetched(steps())) == [[i, 99 - i] for i in range(19)]
-    assert list(fetched(steps(), 8)) == [[i, 99 - i] for i in range(19)]
+    assert list(fetch_tokens(steps())) == [[i, 99 - i] for i in range(19)]
+    assert list(fetch_tokens(steps(), 8)) == [[i, 99 - i] for i in range(19)]
     asked.clear()
-    assert next(fetched(steps())) == [0, 99]  # on a CPU a token is there at once
+    assert next(fetch_tokens(steps())) == [0, 99]  # on a CPU a token is there at once
     assert asked == [0]
     asked.clear()
-    assert next(fetched(steps(), 8)) == [0, 99]
+    assert next(fetch_tokens(steps(), 8)) == [0, 99]
     assert asked == list(range(8))
 
 
@@ -378,11 +380,11 @@ def test_a_step_of_the_decoder_is_the_models(
     padding = torch.tensor([0, 4, 2]) if short else None
     # weights that fit a CPU's cache, such that do not, and such whose copy would take too much memory
     for limit, copied in ((1 << 30, 1 << 30), (0, 1 << 30), (0, 0)):
-        monkeypatch.setattr(decoding, "_FITS_THE_CACHE", limit)
-        monkeypatch.setattr(decoding, "_REORDERED", copied)
+        monkeypatch.setattr(eager_decoding, "_FITS_THE_CACHE", limit)
+        monkeypatch.setattr(eager_decoding, "_REORDERED", copied)
         with torch.inference_mode():
             expected = model(tokens, padding=padding)
-            decoder = decoding.Decoder(model, model.make_cache(3, 12))
+            decoder = eager_decoding.EagerDecoder(model, model.make_cache(3, 12))
             model(tokens[:, :5], cache=decoder.cache, padding=padding)
             got = torch.stack([decoder.step(column, padding) for column in tokens[:, 5:].unbind(1)], 1)
         torch.testing.assert_close(got, expected[:, 5:], atol=1e-5, rtol=1e-5)

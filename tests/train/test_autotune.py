@@ -13,6 +13,7 @@ from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy
 from dlkit.tasks.classification import Classification
 from dlkit.train import autotune
+from dlkit.train import precision as precision_module
 from dlkit.train.settings import TrainSettings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -48,7 +49,7 @@ def test_what_is_asked_for_is_kept(monkeypatch: pytest.MonkeyPatch, wanted: Any)
 def settle(
     monkeypatch: pytest.MonkeyPatch, times: dict[str, float], reduced: str | None, steps: int, **settings: Any
 ) -> TrainSettings:
-    monkeypatch.setattr("dlkit.train.precision.reduced_precision", lambda device: reduced)
+    monkeypatch.setattr(precision_module, "reduced_precision", lambda device: reduced)
     monkeypatch.setattr(autotune, "step_seconds", lambda m, t, b, d, precisions: {p: times[p] for p in precisions})
     monkeypatch.setattr(autotune, "can_compile", lambda device: True)
     task = Classification(CrossEntropy(), ("a", "b"))
@@ -66,7 +67,7 @@ def test_a_shorter_format_is_taken_where_it_is_clearly_faster(monkeypatch: pytes
 
 def test_a_gpu_chooses_among_float32_tf32_and_16_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The most exact one that no other clearly beats."""
-    monkeypatch.setattr("dlkit.train.precision.has_tf32", lambda device: True)
+    monkeypatch.setattr(precision_module, "has_tf32", lambda device: True)
     for times, expected in (
         ((2.0, 1.0, 0.5), "bf16"),
         ((2.0, 1.0, 0.95), "tf32"),
@@ -121,7 +122,7 @@ def test_a_graph_is_taken_where_it_is_clearly_faster(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(autotune, "step_seconds", lambda m, t, b, d, precisions: dict.fromkeys(precisions, 1.0))
     monkeypatch.setattr(autotune, "replay_seconds", lambda *_: replayed["seconds"])
     monkeypatch.setattr(autotune, "can_compile", lambda device: True)
-    monkeypatch.setattr("dlkit.train.autotune.supported_precision", lambda precision, device: precision)
+    monkeypatch.setattr(autotune, "supported_precision", lambda precision, device: precision)
 
     def settled(steps: int, **settings: Any) -> tuple[str, str]:
         made = autotune.resolve_auto(

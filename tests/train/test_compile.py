@@ -16,8 +16,8 @@ from torch._dynamo.utils import counters
 
 from dlkit import recipe, schedules
 from dlkit.assemble import assemble_training
-from dlkit.data.batches import ImageBatches
 from dlkit.data.dataset import Split
+from dlkit.data.images.image_batches import ImageBatches
 from dlkit.losses import CrossEntropy
 from dlkit.models.resnet import ResNet
 from dlkit.optim.momentum import Momentum

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from dlkit import recipe
 from dlkit.assemble import assemble_training
-from dlkit.compression import environment as compression
+from dlkit.compression import numerics
 from dlkit.errors import RequestError
 from dlkit.train import environment
 from dlkit.train.checkpoint import Checkpoint
@@ -141,8 +141,8 @@ def test_tf32_on_a_device_without_it_is_float32_and_said() -> None:
 
 def test_an_archive_is_coded_in_float32_whatever_was_before() -> None:
     set_matmul_precision("tf32")
-    with compression.reproducible(1):
-        assert compression.describe(1, CPU)["products"] == describe_arithmetic()["matmul"] == "fp32"
+    with numerics.reproducible(1):
+        assert numerics.describe_numerics(1, CPU)["products"] == describe_arithmetic()["matmul"] == "fp32"
         assert torch.are_deterministic_algorithms_enabled()
     assert describe_arithmetic()["matmul"] == "tf32"
 

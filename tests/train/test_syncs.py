@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit import catalog
-from dlkit.data.batches import Batches, ImageBatches
 from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs
+from dlkit.data.images.image_batches import ImageBatches
 from dlkit.data.images.streaming import StreamedImages
+from dlkit.data.row_batches import RowBatches
 from dlkit.data.text import tokenizer
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.labelled import Examples
@@ -36,7 +37,7 @@ from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClas
 from dlkit.train.loop import Training, _Loop
 from dlkit.train.settings import TrainSettings
 
-OPTIMIZERS = [catalog.resolve(entry.target) for entry in catalog.OPTIMIZERS.values()]
+OPTIMIZERS = [catalog.import_object(entry.target) for entry in catalog.OPTIMIZERS.values()]
 Job = Callable[[torch.device], Training]
 CLASSES = ("a", "b", "c")
 WORDS = "the cat sat on the mat and the dogs sat on unhappy logs"
@@ -94,7 +95,7 @@ def streamed(**data: Any) -> Job:
 
 def table(device: torch.device) -> Training:
     split = Split(torch.randn(40, 5, dtype=torch.float64), torch.randint(3, (40,)))
-    batches = Batches(split, torch.zeros(5).double(), torch.ones(5).double(), device, 0, True, batch_size=8)
+    batches = RowBatches(split, torch.zeros(5).double(), torch.ones(5).double(), device, 0, True, batch_size=8)
     return training(device, MLPClassifier((5,), 3, hidden=(4,)), Classification(CrossEntropy(), CLASSES), batches)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.nn.dropout import Dropout
+from dlkit.train import rng
 from dlkit.vectorized import graph_replay
 from dlkit.vectorized.dropout_masks import DropoutMasks
 from dlkit.vectorized.graph_replay import GraphReplay
@@ -118,8 +119,8 @@ def test_masks_are_drawn_anew_for_every_play_as_they_would_be_without(
     graphs: list[Graph], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[list[Tensor]] = []
-    monkeypatch.setattr("dlkit.train.rng.device_state", lambda device: torch.get_rng_state())
-    monkeypatch.setattr("dlkit.train.rng.set_device_state", lambda device, state: torch.set_rng_state(state))
+    monkeypatch.setattr(rng, "device_state", lambda device: torch.get_rng_state())
+    monkeypatch.setattr(rng, "set_device_state", lambda device, state: torch.set_rng_state(state))
     for way in (Recalled, GraphReplay):
         model = nn.Sequential(Dropout(0.5), Dropout(0.2)).train()
         states = [torch.Generator().manual_seed(seed).get_state() for seed in (1, 2)]

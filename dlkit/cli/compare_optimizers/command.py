@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import functools
-import math
-import os
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from dlkit import recipe as recipes
-from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED, is_list
+from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
+from dlkit.app.events import Prepared, Remark, Work
+from dlkit.app.race import (
+    OPTIMIZERS,
+    FinishedRace,
+    RaceProgressEvent,
+    RaceStarted,
+    race_optimizers,
+    read_race,
+    refuse_misspelt_surface,
+)
+from dlkit.app.race_grid import parse_optimizers
 from dlkit.cli import completion
-from dlkit.cli.compare_optimizers import grid
+from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.compare_optimizers.view import RaceView
-from dlkit.cli.compare_optimizers.work import Race
-from dlkit.cli.console import Output
+from dlkit.cli.console import Output, note
 from dlkit.cli.options import Device, Json, Overrides, Quiet
+from dlkit.cli.progress import preparing
+from dlkit.cli.signals import GracefulStop
 from dlkit.errors import DivergedError, RequestError, VerdictError
 from dlkit.storage.atomic_file import require_target
-from dlkit.sweep import provenance, race_folder, surfaces
-from dlkit.text_input import opened_by_shell
+from dlkit.sweep import surfaces
 
 
 class Engine(StrEnum):
@@ -38,9 +46,7 @@ def compare_optimizers_command(
         typer.Argument(metavar="RECIPE|SURFACE", help="What to race on.", autocompletion=completion.races),
     ] = None,
     overrides: Overrides = None,
-    optimizers: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Who races.")
-    ] = "sgd,momentum,adagrad,rmsprop,adam,adamw",
+    optimizers: Annotated[str, typer.Option(metavar="NAME,...", help="Who races.")] = OPTIMIZERS,
     lr: Annotated[str, typer.Option(metavar="LOW:HIGH:COUNT", help="Learning rates for each of them.")] = "1e-4:1:9",
     seeds: Annotated[
         int, typer.Option(min=1, max=10**4, help="Runs of each, with weights and data order of their own.")
@@ -60,7 +66,7 @@ def compare_optimizers_command(
     target: Annotated[
         str | None, typer.Option(metavar="METRIC=VALUE", help="Count the steps to a target, as in loss=0.2.")
     ] = None,
-    claim: Annotated[
+    verdict: Annotated[
         str | None, typer.Option("--assert", metavar="A<=B", help="Exit with 3 if the runs do not support it.")
     ] = None,
     allow_edge: Annotated[
@@ -98,62 +104,51 @@ def compare_optimizers_command(
       dlkit compare-optimizers rosenbrock --animate race.gif
       dlkit compare-optimizers quadratic:1000 --optimizers sgd,momentum --assert 'momentum<=sgd'
     """
-    names = grid.optimizers(optimizers)
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
     if animate is not None:
         require_target("--animate", animate, (".gif",))
     output = Output(as_json, quiet)
+    names = parse_optimizers(optimizers)
     if source is not None:
         if what is not None or out is not None:
             raise RequestError("--from judges finished runs and takes no recipe and no --out", "give one or the other")
-        title, kind, outcomes = race_folder.read(source)
-        surface, folder = surfaces.find(title), source
+        race = read_race(source)
     elif what is None:
         raise RequestError("nothing to race on", f"give a recipe, or a surface: {', '.join(surfaces.SURFACES)}")
     else:
-        surface, folder = surfaces.find(what), out
-        if surface is None:
-            _mistyped(what)
-        place = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
-        begun = provenance.origin(place) if surface is None else {}  # on the recipe of a race, which has its name
-        title = what if surface is not None else _title(place, begun)
-        # one that goes on by the command in its own folder has the changes that it was begun with in its recipe
-        own = begun if out is not None and os.path.realpath(place.parent) == os.path.realpath(out) else {}
-        held = list(map(str, own["changes"])) if is_list(own.get("changes")) else []
-        changes = [*held, *(change for change in overrides or [] if change not in held)]
-        if surface is None:
-            _refuse({"--start": start is not None, "--animate": animate is not None}, "is about a surface")
-        else:
-            about_recipes = {"KEY=VALUE": bool(overrides), "--engine": engine != "auto", "--stack": stack is not None}
-            _refuse(about_recipes, "is about a recipe")
-        if stack is not None and engine != "stacked":
-            raise RequestError(f"--stack {stack} is about --engine stacked", f"--engine stacked --stack {stack}")
-        runs = seeds if surface is None else 1  # where nothing is random, one run says all
-        chosen = grid.trials(names, lr, runs, trials, searched or [], seed, surface is None)
-        facts = {"title": title, "steps": steps, "changes": changes, "start": start, "metric": metric}
-        asked = {
-            "race": title, "on": own.get("on", what), "changes": changes, "optimizers": names, "lr": lr, "seeds": seeds,
-            "steps": steps, "trials": trials, "search": searched or [], "seed": seed, "metric": metric,
-            "target": target, "start": start, "device": device, "directory": str(Path.cwd()),
-        }  # fmt: skip
-        race = Race(what, overrides or [], asked, chosen, engine.value, stack, _point(start), output)
-        if claim:
-            _check_claim(claim, names)
-        kind, outcomes = race.run(surface, functools.partial(race_folder.Folder, folder, resume, facts), metric)
-    from dlkit.sweep import conclusion, verdict
+        if animate is not None and surfaces.find(what) is None:
+            refuse_misspelt_surface(what)
+            raise RequestError("--animate is about a surface", "leave it out")
+        if verdict:
+            _check_verdict(verdict, names)
+        message = "stopping" + (", keeping what has finished" if out else "") + "; once more stops at once"
+        stop = GracefulStop(message)
+        running = race_optimizers(
+            what, overrides or (), optimizers=optimizers, lr=lr, seeds=seeds, steps=steps, trials=trials,
+            search=searched or (), seed=seed, metric=metric, target=target, engine=engine.value, stack=stack,
+            start=start, out=out, resume=resume, device=device, should_stop=lambda: stop.requested is not None,
+        )  # fmt: skip
+        with stop:
+            race = _follow(running, output)
+        if stop.requested is not None and race.stopped:
+            kept = f"{len(race.outcomes)} of {race.planned} runs are in {race.folder}; go on with --resume"
+            note(kept if race.folder else "stopped; with --out DIR the finished runs would have been kept")
+            raise typer.Exit(128 + stop.requested)
+    from dlkit.sweep import conclusion
+    from dlkit.sweep.verdict import parse_assertion
 
-    summaries, exact = verdict.summarize(outcomes, kind), surface is not None
-    wanted = verdict.parse_assertion(claim, [s.optimizer for s in summaries]) if claim else None
-    result = RaceView(title, kind, outcomes, summaries, verdict.compare(summaries, exact), target, exact)
-    if folder is not None:
-        result.write(folder, surface)
+    summaries = race.summaries
+    wanted = parse_assertion(verdict, [s.optimizer for s in summaries]) if verdict else None
+    result = RaceView(race, target)
+    if race.folder is not None:
+        result.write(race.folder, race.surface)
     if animate is not None:
-        if surface is None:
-            raise RequestError(f"--animate is about a surface, and {title} is none", "leave it out")
+        if race.surface is None:
+            raise RequestError(f"--animate is about a surface, and {race.title} is none", "leave it out")
         from dlkit.sweep import figures
 
-        figures.animate(animate, surface, result.best_runs(), title)
+        figures.animate(animate, race.surface, result.best_runs(), race.title)
     result.emit(output)
     why = conclusion.objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
     if why is not None:
@@ -162,40 +157,29 @@ def compare_optimizers_command(
         raise DivergedError(result.conclusion.text, "lower the learning rates in --lr, or take fewer --steps")
 
 
-def _mistyped(what: str) -> None:
-    """Raise RequestError if this looks like a surface and is no recipe."""
-    near = recipes.closest(what, [*surfaces.SURFACES, "quadratic:1000"])
-    if near and what not in recipes.shipped() and not Path(what).exists():
-        known = ", ".join([*surfaces.SURFACES, "quadratic:CONDITION"])
-        raise RequestError(f"no recipe or surface {what!r}{near}", f"the surfaces are {known}")
+def _follow(running: Work[RaceProgressEvent, FinishedRace], output: Output) -> FinishedRace:
+    """Show how far a race is, to its end."""
+    with preparing(output.quiet):
+        for event in running:
+            if isinstance(event, Remark):
+                output.remark(event)
+            elif isinstance(event, Prepared):
+                break
+    with ExitStack() as shown:
+        progress: RaceProgress | None = None
+        for event in running:
+            if isinstance(event, Remark):
+                output.remark(event)
+            elif isinstance(event, RaceStarted):
+                progress = RaceProgress(event, output.console(), output.say)
+                shown.enter_context(progress)
+            elif progress is not None and not isinstance(event, Prepared):
+                progress.update(event)
+    return running.result()
 
 
-def _refuse(given: dict[str, bool], why: str) -> None:
-    for option in (name for name, there in given.items() if there):
-        raise RequestError(f"{option} {why}", "leave it out")
-
-
-def _check_claim(claim: str, names: list[str]) -> None:
+def _check_verdict(verdict: str, names: list[str]) -> None:
     """Before anything is run."""
-    from dlkit.sweep import verdict
+    from dlkit.sweep.verdict import parse_assertion
 
-    verdict.parse_assertion(claim, names)
-
-
-def _point(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError:
-        raise RequestError(f"--start {text}: no point", "write --start=-1.2,1") from None
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise RequestError(f"--start {text}: not finite", "write --start=-1.2,1")
-    return x, y
-
-
-def _title(recipe: Path, begun: dict[str, Any]) -> str:
-    """What a race on a recipe is called; one on the recipe of another race is called as that."""
-    if recipe.name != provenance.RECIPE:
-        return "stdin" if str(recipe) == "-" or opened_by_shell(recipe) else recipe.stem
-    return str(begun.get("race", recipe.parent.name))
+    parse_assertion(verdict, names)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
+from dlkit.app.race import RaceStarted
 from dlkit.cli.narrow import bar, packed
 from dlkit.cli.train.view import duration
 from dlkit.sweep.trials import Outcome, Trial, Underway
@@ -23,15 +25,14 @@ class RaceProgress:
     """Follows the engine of a race. Taking an event in costs next to nothing; drawing happens a few times a second.
 
     Args:
-        runs: to be run, those that had finished before left out.
-        steps: of each run.
-        metric: the loss that the best is told by.
+        race: how many runs of how many steps, and the loss that the best is told by.
         console: a rich console on stderr that is a terminal, or None for plain lines through `write`.
         write: prints a plain line on stderr.
     """
 
-    def __init__(self, runs: int, steps: int, metric: str, console: Any, write: Any) -> None:
-        self.runs, self.steps, self.metric, self.console, self.write = runs, steps, metric, console, write
+    def __init__(self, race: RaceStarted, console: Any, write: Callable[[str], None]) -> None:
+        self.runs, self.steps, self.metric = race.runs, race.steps, race.metric
+        self.console, self.write = console, write
         self.finished = self.diverged = 0
         self.best: Best = None  # of those finished
         self.underway: Underway | None = None
@@ -45,14 +46,14 @@ class RaceProgress:
         if self.live is not None:
             self.live.stop()
 
-    def update(self, told: Outcome | Underway) -> None:
-        if isinstance(told, Outcome):
+    def update(self, event: Outcome | Underway) -> None:
+        if isinstance(event, Outcome):
             self.underway = None
             self.finished += 1
-            self.diverged += told.diverged
-            self.best = self._better(told, self.best)
+            self.diverged += event.diverged
+            self.best = self._better(event, self.best)
         else:
-            self.underway = told
+            self.underway = event
         now = time.monotonic()
         if self.console is None:
             if now - self.line_at >= _LINE_EVERY_SECONDS:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.app.race import FinishedRace
 from dlkit.cli.console import Output, note
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
@@ -16,34 +17,21 @@ from dlkit.sweep.trials import Outcome
 
 if TYPE_CHECKING:
     from dlkit.sweep.surfaces import Surface
-    from dlkit.sweep.verdict import Pair, Summary
 
 
 class RaceView:
     """What came out, in every form in which it is told."""
 
-    def __init__(
-        self,
-        title: str,
-        metric: str,
-        outcomes: list[Outcome],
-        summaries: list[Summary],
-        pairs: list[Pair],
-        target: str | None,
-        exact: bool,
-    ) -> None:
-        from dlkit.sweep import conclusion, tunability
+    def __init__(self, race: FinishedRace, target: str | None) -> None:
+        from dlkit.sweep import tunability
 
-        self.title, self.metric, self.outcomes = title, metric, outcomes
-        self.summaries, self.pairs = summaries, pairs
-        finals = [o.loss if metric == "loss" else o.metrics.get(metric, math.inf) for o in outcomes if not o.diverged]
-        worst = max((value for value in finals if math.isfinite(value)), default=math.inf)
-        self.records = tunability.records(summaries, outcomes, metric, worst)
+        self.title, self.metric, self.outcomes, self.exact = race.title, race.metric, race.outcomes, race.exact
+        self.summaries, self.pairs, self.conclusion = race.summaries, race.pairs, race.conclusion
+        losses = (o.loss if self.metric == "loss" else o.metrics.get(self.metric, math.inf)
+                  for o in self.outcomes if not o.diverged)  # fmt: skip
+        worst = max(filter(math.isfinite, losses), default=math.inf)
+        self.records = tunability.records(self.summaries, self.outcomes, self.metric, worst)
         self.target = self._steps_to(target) if target else None
-        self.exact = exact
-        self.conclusion = conclusion.conclude(
-            summaries, pairs, metric, exact, conclusion.start_of(outcomes, metric) if exact else None
-        )
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""

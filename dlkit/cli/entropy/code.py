@@ -11,11 +11,12 @@ from dlkit.errors import RequestError
 
 def coded(code: str, names: list[str], weights: Any, base: float) -> dict[str, Any]:
     """A code for the symbols, as a record; lengths are in bits."""
-    from dlkit.information import codes, measures
+    from dlkit.information import codes
+    from dlkit.information.distributions import as_distributions
 
-    p = measures.distributions(weights, counts=True)
+    p = as_distributions(weights, counts=True)
     probabilities: list[float] = p.tolist()
-    words = codes.WORDS[code](probabilities) if code != "range" else None
+    words = codes.CODES[code](probabilities) if code != "range" else None
     lengths = [len(word) for word in words] if words is not None else codes.range_lengths(probabilities)
     used = [index for index, probability in enumerate(probabilities) if probability > 0]
     record = _judged(probabilities, [lengths[index] for index in used], used)
@@ -31,20 +32,22 @@ def coded(code: str, names: list[str], weights: Any, base: float) -> dict[str, A
 def _judged(p: list[float], lengths: list[float] | list[int], used: list[int]) -> dict[str, Any]:
     import numpy as np
 
-    from dlkit.information import codes, measures
+    from dlkit.information import code_properties, measures
 
-    mean = codes.expected_length([p[index] for index in used], lengths)
-    bits = float(measures.entropy(np.array(p), 2.0))
+    mean = code_properties.expected_length([p[index] for index in used], lengths)
+    bits = float(measures.shannon_entropy(np.array(p), 2.0))
     return {
         "expected_length": mean,
         "entropy_bits": bits,
         "redundancy": mean - bits,
-        "kraft_sum": codes.kraft_sum(lengths),
+        "kraft_sum": code_properties.kraft_sum(lengths),
     }
 
 
 def check(text: str, p: str | None, counts: bool, base: float, output: Output) -> None:
-    from dlkit.information import codes, measures, rows
+    from dlkit.information import code_properties
+    from dlkit.information.distributions import as_distributions
+    from dlkit.information.rows import read_rows
 
     words: dict[str, str] = {}
     for part in text.split(","):
@@ -53,11 +56,11 @@ def check(text: str, p: str | None, counts: bool, base: float, output: Output) -
             wrong = "stands twice" if equals else "has no word"
             raise RequestError(f"--check-code: {symbol or part!r} {wrong}", "write A=0,B=10,C=11")
         words[symbol.strip()] = word.strip()
-    found = codes.ambiguity(words)
-    violation = codes.prefix_violation(words)
+    found = code_properties.ambiguity(words)
+    violation = code_properties.prefix_violation(words)
     record: dict[str, Any] = {
         "code": words,
-        "kraft_sum": codes.kraft_sum([len(word) for word in words.values()]),
+        "kraft_sum": code_properties.kraft_sum([len(word) for word in words.values()]),
         "prefix_free": violation is None,
         "uniquely_decodable": found is None,
     }
@@ -66,7 +69,7 @@ def check(text: str, p: str | None, counts: bool, base: float, output: Output) -
     if found is not None:
         record["ambiguous"] = {"bits": found[0], "first": found[1], "second": found[2]}
     if p is not None:
-        table = rows.read(p, "p", counts=counts)
+        table = read_rows(p, "p", counts=counts)
         if table.form is not None:
             output.say(f"p: {table.form}")
         if table.values.shape != (1, len(words)):
@@ -74,7 +77,7 @@ def check(text: str, p: str | None, counts: bool, base: float, output: Output) -
         if table.columns and set(table.columns) != set(words):
             raise RequestError("the code and p label their symbols differently", "give both the same labels")
         columns = table.columns or tuple(words)
-        probabilities = measures.distributions(table.values[0], counts).tolist()
+        probabilities = as_distributions(table.values[0], counts).tolist()
         used = [index for index, probability in enumerate(probabilities) if probability > 0]
         record |= _judged(probabilities, [len(words[columns[index]]) for index in used], used) | {
             "kraft_sum": record["kraft_sum"]

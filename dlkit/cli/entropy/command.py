@@ -113,9 +113,9 @@ def entropy_command(
         drawn = {"--code": code is not None, "--plot": plot is not None, "--base": number != 2}
         _refuse(distribution | details | counting | drawn, "does not go with --model", "measure one thing at a time")
 
-        from dlkit.cli.entropy.model import text
+        from dlkit.cli.entropy.model import show_scores
 
-        text(file, model, context, stride, tokens, surprisal, codecs, prequential, device, output)
+        show_scores(file, model, context, stride, tokens, surprisal, codecs, prequential, device, output)
         return
     _refuse(predicting, "needs --model", "dlkit entropy FILE --model RUN ...")
     if not any(distribution.values()):

@@ -24,11 +24,11 @@ _LINES_AT_ONCE = 10_000
 def distributions(
     p: str, q: str | None, counts: bool, joint: bool, code: str | None, plot: Path | None, base: float, output: Output
 ) -> None:
-    from dlkit.information import rows
+    from dlkit.information.rows import read_rows
 
     if p == "-" and q == "-":
         raise RequestError("--p and --q cannot both come from standard input", "give one of them as a file")
-    table = rows.read(p, "p", joint, counts)
+    table = read_rows(p, "p", joint, counts)
     _say_form("p", table, output)
     if joint:
         if q is not None or code is not None or plot is not None:
@@ -37,7 +37,7 @@ def distributions(
             )
         _joint(table, counts, base, output)
         return
-    other = rows.read(q, "q", counts=counts) if q is not None else None
+    other = read_rows(q, "q", counts=counts) if q is not None else None
     if other is not None:
         _say_form("q", other, output)
     if other is not None and other.values.shape[1] != table.values.shape[1]:
@@ -80,18 +80,19 @@ def _measured(
     import numpy as np
 
     from dlkit.information import measures
+    from dlkit.information.distributions import as_distributions
 
-    p = measures.distributions(table.values, counts, "p")
-    columns: dict[str, Any] = {"entropy": measures.entropy(p, base), "perplexity": measures.perplexity(p)}
+    p = as_distributions(table.values, counts, "p")
+    columns: dict[str, Any] = {"entropy": measures.shannon_entropy(p, base), "perplexity": measures.perplexity(p)}
     if other is not None:
-        q = measures.distributions(other.values, counts, "q")
-        columns["entropy_q"] = measures.entropy(q, base)
+        q = as_distributions(other.values, counts, "q")
+        columns["entropy_q"] = measures.shannon_entropy(q, base)
         columns = {name: np.broadcast_to(values, len(p)) for name, values in columns.items()}
         q = np.broadcast_to(q, p.shape)
         columns |= {
             "cross_entropy": measures.cross_entropy(p, q, base),
-            "kl": measures.kl_divergence(p, q, base),
-            "kl_reverse": measures.kl_divergence(q, p, base),
+            "kl": measures.relative_entropy(p, q, base),
+            "kl_reverse": measures.relative_entropy(q, p, base),
             "jensen_shannon": measures.jensen_shannon(p, q, base),
         }
     return p, {name: values.tolist() for name, values in columns.items()}
@@ -145,19 +146,20 @@ def _numbers(values: list[float]) -> list[str]:
 
 def _joint(table: Rows, counts: bool, base: float, output: Output) -> None:
     from dlkit.information import measures
+    from dlkit.information.distributions import as_distributions
 
     shape = table.values.shape
-    joint = measures.distributions(table.values.reshape(1, -1), counts, "p").reshape(shape)
+    joint = as_distributions(table.values.reshape(1, -1), counts, "p").reshape(shape)
     x, y = joint.sum(1), joint.sum(0)
-    whole = float(measures.entropy(joint.reshape(-1), base))
+    whole = float(measures.shannon_entropy(joint.reshape(-1), base))
     record: dict[str, Any] = {
         "rows": shape[0],
         "columns": shape[1],
         "base": base,
         **({"form": table.form} if table.form is not None else {}),
         "entropy": whole,
-        "entropy_rows": float(measures.entropy(x, base)),
-        "entropy_columns": float(measures.entropy(y, base)),
+        "entropy_rows": float(measures.shannon_entropy(x, base)),
+        "entropy_columns": float(measures.shannon_entropy(y, base)),
         "mutual_information": float(measures.mutual_information(joint, base)),
     }
     # H(X|Y) = H(X, Y) - H(Y)

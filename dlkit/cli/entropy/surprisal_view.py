@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dlkit.cli.console import Output, is_plain, printable
 from dlkit.cli.entropy.view import facts_table, sizes
-from dlkit.information.surprisal_page import THRESHOLDS, level, visible
-
-if TYPE_CHECKING:
-    from dlkit.data.text.tokenizer import Tokenizer
+from dlkit.information.surprisal_page import THRESHOLDS, colour_level, display_text
 
 # Background and text of each step of the scale, light to dark, as on a light page; the first step has none.
 _COLOURS = (
@@ -22,14 +19,6 @@ _COLOURS = (
     "#ffffff on #cc4c02",
     "#ffffff on #662506",
 )
-
-
-def text_of(tokenizer: Tokenizer, number: int) -> str:
-    """The text of a token, in which bytes that are no whole character are spelled out; as the vocabulary has it where
-    tokens do not stand for bytes."""
-    if not tokenizer.byte_level:
-        return tokenizer.engine.id_to_token(number) or ""
-    return tokenizer.bytes_of(number).decode("utf-8", "backslashreplace")
 
 
 class TokenView:
@@ -66,9 +55,9 @@ class TokenView:
             shown = printable(token["text"]).replace("\n", "\\n").replace("\t", "\\t")
             self.console.print(Text(f"{token['bits']:7.2f}  {token['rank'] or '-':>6}  {shown}"))
             return
-        step = level(token["bits"])
+        step = colour_level(token["bits"])
         # the sign for a line break shows how much of a surprise that was; where it was none, it can go
-        shown = visible(token["text"]) if step else printable(token["text"])
+        shown = display_text(token["text"]) if step else printable(token["text"])
         self.console.print(Text(shown, _COLOURS[step]), end="")
 
     def finish(self) -> None:

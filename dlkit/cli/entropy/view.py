@@ -99,7 +99,7 @@ def plot_stream(plot: Path, record: dict[str, Any], symbols: str, base: float) -
         plot_code(plot, record["code"])
     else:
         plain, corrected = ([o[key] for o in record["orders"]] for key in ("entropy", "corrected"))
-        plots.orders(plot, plain, corrected, symbols, unit_of(base))
+        plots.plot_entropy_by_order(plot, plain, corrected, symbols, unit_of(base))
 
 
 def plot_code(plot: Path, code: dict[str, Any]) -> None:
@@ -109,7 +109,9 @@ def plot_code(plot: Path, code: dict[str, Any]) -> None:
         raise RequestError(f"--plot: more than {MOST_WORDS:,} symbols", "leave --plot out")
     words = code["words"]
     ideal = [-math.log2(word["p"]) for word in words]
-    plots.lengths(plot, [word["symbol"] for word in words], ideal, [word["length"] for word in words], code["name"])
+    plots.plot_code_lengths(
+        plot, [word["symbol"] for word in words], ideal, [word["length"] for word in words], code["name"]
+    )
 
 
 def plot_distribution(plot: Path, table: Rows, record: dict[str, Any], base: float) -> None:
@@ -119,15 +121,17 @@ def plot_distribution(plot: Path, table: Rows, record: dict[str, Any], base: flo
     if "code" in record:
         plot_code(plot, record["code"])
     elif len(p) == 2:
-        plots.bernoulli(plot, float(p[0]), unit_of(base), base)
+        plots.plot_bernoulli_entropy(plot, float(p[0]), unit_of(base), base)
     else:
         used = [index for index in range(len(p)) if p[index] > 0]
-        plots.lengths(plot, [table.symbol(index) for index in used], [-math.log2(p[index]) for index in used], [], "")
+        plots.plot_code_lengths(
+            plot, [table.symbol(index) for index in used], [-math.log2(p[index]) for index in used], [], ""
+        )
 
 
 def sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
     """The sizes as rows of a table."""
-    from dlkit.information.codecs import OPTIONS
+    from dlkit.information.compressors import COMPRESSOR_OPTIONS
 
     def size(count: int) -> str:
         return f"{count:,} bytes, {8 * count / max(record['bytes'], 1):.4f} bits a byte"
@@ -135,7 +139,8 @@ def sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     if "prequential_bytes" in record:
         rows.append(("prequential", f"{size(record['prequential_bytes'])}, no model sent"))
-    return rows + [(f"{name} {OPTIONS[name]}", size(count)) for name, count in record.get("codecs", {}).items()]
+    codecs: dict[str, int] = record.get("codecs", {})
+    return rows + [(f"{name} {COMPRESSOR_OPTIONS[name]}", size(count)) for name, count in codecs.items()]
 
 
 def facts_table(facts: list[tuple[str, Any]]) -> Any:

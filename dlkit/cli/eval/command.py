@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlkit import recipe as recipes
-from dlkit.catalog import SECTIONS, TASKS
+from dlkit.app.evaluate import extent_text, ood_record, request_evaluation, require_views
+from dlkit.app.events import damaged_remarks
+from dlkit.app.glue import score_glue
 from dlkit.cli import completion
 from dlkit.cli.console import Output
-from dlkit.cli.eval.glue import score
-from dlkit.cli.evaluations import name_damaged, record_of, tell_taken
+from dlkit.cli.eval.glue import show_glue
 from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet
 from dlkit.cli.progress import preparing
-from dlkit.data import store
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import RequestError
 from dlkit.plotting import require_figure
-from dlkit.storage import run_reference
-from dlkit.train.settings import TestViews
 
 if TYPE_CHECKING:
-    from dlkit.app.ood import Outside
+    from dlkit.app.ood import OODEvaluation
 
 
 def eval_command(
@@ -81,8 +78,7 @@ def eval_command(
     require_figure("--histogram", histogram)
     if histogram is not None and not ood:
         raise RequestError("--histogram draws the scores of --ood, which is not given", "add --ood noise")
-    if views not in (None, *get_args(TestViews)):
-        raise RequestError(f"no such views: {views!r}", f"--views takes {', '.join(get_args(TestViews))}")
+    require_views(views)
     more, overrides = _runs_among(overrides or [])
     if more and not glue:
         raise RequestError(f"several runs: {run}, {', '.join(more)}", "--glue takes several, else give one")
@@ -91,61 +87,39 @@ def eval_command(
             "--glue has splits and tables of its own: --split, --confusion, --ood and --histogram do not go with it",
             "leave them out",
         )
-    for source in ood or ():
-        _check_source(source)
-    for override in overrides:
-        if not override.lstrip("~").startswith("data."):
-            raise RequestError(f"{override}: eval changes only the data", "give KEY=VALUE with a key like data.path")
+    output = Output(as_json, quiet)
     if glue:
         with preparing(quiet):
-            score([run, *more], checkpoint, overrides, device, Output(as_json, quiet))
+            show_glue(score_glue([run, *more], overrides, checkpoint, device, complete=quiet), output)
         return
-    reference = run_reference.resolve(run)
-    chosen = reference.choose(checkpoint)
-    loaded = recipes.load_run(str(reference.recipe), overrides)
-    loaded.require_data()
-
-    from dlkit.app.evaluation import evaluate_trained, open_trained
-    from dlkit.app.measured_data import changed_sources, measured
-    from dlkit.app.ood import detection, read_sources
-    from dlkit.metrics import ood_histogram
-    from dlkit.train import run_plots
-    from dlkit.train.device import pick_device
-
-    place, seen = pick_device(device), cast(TestViews | None, views)
-    own = recipes.load(str(reference.recipe))
-    loaded, split, whole = measured(loaded, own, split)
+    request = request_evaluation(run, overrides, split, checkpoint, ood or (), views)
     with preparing(quiet):
-        found = open_trained(loaded, chosen, place, whole)
-        # what is wrong with other data is said before the work
-        others = read_sources(loaded, found, split, ood) if ood else []
-        result = evaluate_trained(loaded, found, split, place, seen)
-    output = Output(as_json, quiet)
-    tell_taken(found.dataset.sources, output)
-    for other in others:
-        tell_taken({"taken": other.taken} if other.taken else {}, output)
-    record = record_of(reference.path, loaded, chosen, result)
-    if changed_sources(loaded, own):
-        output.say(f"measured: {_extent(record)}")
-    name_damaged(result.damaged, f"{len(result.damaged)} images in all")
+        opened = request.open(device)
+        found, remarks = opened.evaluate()
+    for remark in remarks:
+        output.remark(remark)
     if confusion is not None:
-        if result.confusion is None:
-            raise RequestError(f"too many classes to draw: {len(result.classes)}", "leave --confusion out")
-        run_plots.plot_confusion_matrix(
-            result.confusion, result.classes, confusion, f"{reference.path.name}: {result.split}"
-        )
-    results: list[Outside] = []
-    if others:
+        if found.confusion is None:
+            raise RequestError(f"too many classes to draw: {len(found.classes)}", "leave --confusion out")
+        from dlkit.train import run_plots
+
+        run_plots.plot_confusion_matrix(found.confusion, found.classes, confusion, f"{request.run.name}: {found.split}")
+    results: list[OODEvaluation] = []
+    if opened.others:
         with preparing(quiet):
-            scores, results = detection(loaded, found, result.split, others, place, seen)
+            scores, results = opened.detect_ood(found.split)
         if histogram is not None:
-            ood_histogram.draw_ood_histogram(
-                scores, {other.source: other.scores for other in results}, histogram, reference.path.name
-            )
+            from dlkit.metrics.ood_histogram import draw_ood_histogram
+
+            draw_ood_histogram(scores, {one.source: one.scores for one in results}, histogram, request.run.name)
     # what is printed comes behind all files, since whoever reads it may stop
-    output.emit(record, record["metrics"][result.main_metric], lambda: _table(record))
-    for other in results:
-        _outside(record, other, output)
+    record = opened.record(found)
+    output.emit(record, record["metrics"][found.main_metric], lambda: _table(record))
+    for one in results:
+        for remark in damaged_remarks(one.damaged, f"{len(one.damaged)} images of {one.source} in all"):
+            output.remark(remark)
+        beside = ood_record(record, one)
+        output.emit(beside, None, lambda beside=beside: _ood_table(beside))
 
 
 def _runs_among(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -154,52 +128,7 @@ def _runs_among(arguments: list[str]) -> tuple[list[str], list[str]]:
     return [text for text in arguments if text not in changes], changes
 
 
-def _check_source(source: str) -> None:
-    """Raise DlkitError unless the source of other data can be there: before anything heavy is imported."""
-    kind, colon, place = source.partition(":")
-    named = [
-        name
-        for name, data in recipes.schema()["$defs"].items()
-        if name.startswith("data.") and not set(data["required"]) - {"name"} and _is_images(name)
-    ]
-    names = [name.removeprefix("data.") for name in named]
-    if kind == "images" and colon:
-        if not Path(place).expanduser().is_dir():
-            raise DlkitError(f"no such folder: {place}", "--ood images:FOLDER takes every image in a folder")
-    elif source != "noise" and (kind not in names or (colon and not place)):
-        raise RequestError(
-            f"no such data: --ood {source}{recipes.closest(kind, [*names, 'noise'])}",
-            f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
-        )
-    elif source != "noise" and SECTIONS["data"][kind].download:
-        store.require(SECTIONS["data"][kind].download)
-
-
-def _is_images(name: str) -> bool:
-    return any(TASKS[task].inputs == "images" for task in SECTIONS["data"][name.removeprefix("data.")].tasks)
-
-
-def _outside(inside: dict[str, Any], result: Outside, output: Output) -> None:
-    """The record of an out-of-distribution set."""
-    name_damaged(result.damaged, f"{len(result.damaged)} images of {result.source} in all")
-    record: dict[str, Any] = {
-        "run": inside["run"],
-        "data": result.source,
-        "split": result.split,
-        "n": result.samples,
-        **result.extent,
-        "metrics": result.metrics,
-        "seconds": round(result.seconds, 3),
-        "checkpoint": inside["checkpoint"],
-        "step": inside["step"],
-        "kind": "out-of-distribution",
-        "inside": {key: inside[key] for key in ("data", "split", "n")},
-        **({"damaged": len(result.damaged)} if result.damaged else {}),
-    }
-    output.emit(record, None, lambda: _outside_table(record))
-
-
-def _outside_table(record: dict[str, Any]) -> Any:
+def _ood_table(record: dict[str, Any]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
@@ -214,12 +143,6 @@ def _outside_table(record: dict[str, Any]) -> Any:
     return table
 
 
-def _extent(record: dict[str, Any]) -> str:
-    """Which part of which file was measured."""
-    unit = "rows" if "rows" in record else "bytes"
-    return f"{record[unit]} {unit} of {record['path'] or record['data']}"
-
-
 def _table(record: dict[str, Any]) -> Any:
     from rich.console import Group
     from rich.table import Table
@@ -228,7 +151,7 @@ def _table(record: dict[str, Any]) -> Any:
     facts = Table(box=None, show_header=False, pad_edge=False)
     facts.add_row(Text("run", style="bold"), Text(f"{record['run']} at step {record['step']}"))
     facts.add_row(Text("data", style="bold"), Text(f"{record['data']}, {record['split']} split, n = {record['n']:,}"))
-    facts.add_row(Text("measured", style="bold"), Text(_extent(record)))
+    facts.add_row(Text("measured", style="bold"), Text(extent_text(record)))
     for name, value in record["metrics"].items():
         facts.add_row(Text(name, style="bold"), Text(f"{value:.4f}"))
     if not record["per_class"]:

@@ -1,73 +1,29 @@
-"""`dlkit eval RUNS... --glue`: the scores of GLUE and SuperGLUE from runs, one or more for each task."""
+"""`dlkit eval RUNS... --glue`: the records of a benchmark, as they come, and its table."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
-from dlkit import recipe as recipes
+from dlkit.app.events import Remark, Work
+from dlkit.app.glue import TaskEvaluated
 from dlkit.cli.console import Output
-from dlkit.cli.evaluations import record_of
-from dlkit.errors import DlkitError, RequestError
 from dlkit.metrics import glue
-from dlkit.storage import run_reference
 
 
-def score(
-    references: Sequence[str], checkpoint: str | None, overrides: Sequence[str], device: str, output: Output
-) -> None:
-    """Evaluate each run on the splits that count; print their records, then one for each benchmark.
-
-    Raises:
-        RequestError: a run is of no task of a benchmark; before anything is evaluated.
-        DlkitError: data is missing, or a single value is wanted and the score lacks tasks.
-    """
-    chosen: list[tuple[run_reference.Run, recipes.Recipe, str, str]] = []
-    for reference in references:
-        run = run_reference.resolve(reference)
-        recipe = recipes.load_run(str(run.recipe), overrides)
-        found = glue.task_of(recipe.values["data"])
-        if found is None:
-            raise RequestError(
-                f"{run.path} was trained on {recipe.values['data']['name']}, no task of GLUE or SuperGLUE",
-                "train one: dlkit train glue-bert data.config=rte",
-            )
-        recipe.require_data()
-        chosen.append((run, recipe, *found))
-    scored = sorted({name for _, _, name, _ in chosen})
-    if output.quiet:
-        for name in scored:
-            _require_all(name, {task for _, _, other, task in chosen if other == name})
-
-    from dlkit.app.evaluation import evaluate_trained, open_trained
-    from dlkit.train.device import pick_device
-
-    place = pick_device(device)
-    results: list[glue.Result] = []
-    for run, recipe, name, task in chosen:
-        splits, samples = dict[str, dict[str, float]](), 0
-        path = run.choose(checkpoint)
-        found = open_trained(recipe, path, place)
-        for split in glue.splits_of(name, task):
-            result = evaluate_trained(recipe, found, split, place)
-            splits[split], samples = result.metrics, samples + result.samples
-            record = record_of(run.path, recipe, path, result) | {"benchmark": name, "task": task}
-            if not output.tables and not output.quiet:
-                output.emit(record, None, lambda: "")
-        results.append(glue.Result(name, task, splits, samples))
-    records = [glue.aggregate(name, results) for name in scored]
+def show_glue(scoring: Work[Remark | TaskEvaluated, list[dict[str, Any]]], output: Output) -> None:
+    """Print the record of each task as it comes, then one for each benchmark."""
+    for event in scoring:
+        if isinstance(event, Remark):
+            output.remark(event)
+        elif not output.tables and not output.quiet:
+            output.emit(event.record, None, lambda: "")
+    records = scoring.result()
     if output.tables:
         output.emit({}, None, functools.partial(_table, records))
         return
     for record in records:
         output.emit(record, record["score"], lambda: "")
-
-
-def _require_all(name: str, there: set[str]) -> None:
-    missing = [task for task in glue.BENCHMARKS[name] if task not in there]
-    if missing:
-        raise DlkitError(f"no score of {name} without {', '.join(missing)}", "leave -q out for the tasks that are here")
 
 
 def _table(records: list[dict[str, Any]]) -> Any:

@@ -37,7 +37,7 @@ def write_files(request: InspectionRequest, sides: list[InspectedModel], page: A
             draw_attention(path, page, weights, request.measure)
 
 
-def show(sides: list[InspectedModel], page: AttentionPage, measure: str, request: InspectionRequest) -> None:
+def show_inspection(sides: list[InspectedModel], page: AttentionPage, measure: str, request: InspectionRequest) -> None:
     from rich.console import Group
     from rich.text import Text
 
@@ -49,10 +49,12 @@ def show(sides: list[InspectedModel], page: AttentionPage, measure: str, request
     if len(sides) == 1 and len(page.layers) == 1 and len(page.heads) == 1 and first.inspection is not None:
         start = first.tokens[0]
         (weights,) = page_matrices(request, sides, start, start + len(page.tokens))
-        views.append(view.head(page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split, start))
+        views.append(
+            view.head_rows(page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split, start)
+        )
         views.append(_facts({name: float(values[0, 0, 0]) for name, values in page.scores.items()}))
     else:
-        views.append(view.grid(page, measure))
+        views.append(view.head_grid(page, measure))
     for side in sides:
         if side.inspection is not None and side.inspection.stack is not None:
             views.append(_stack_table(side))

@@ -25,12 +25,14 @@ _LABEL, _TARGET = 14, 10  # columns of a token's name, and of one that it attend
 _RAMP = ("#2b3a6b", "#2b5289", "#248391", "#3bb07f", "#a3d84f", "#fde725")
 
 
-def grid(page: AttentionPage, measure: str) -> Any:
+def head_grid(page: AttentionPage, measure: str) -> Any:
     """A heat map, layers down and heads across, of one score; one map for each side."""
     return _Grid(page, measure)
 
 
-def head(tokens: Sequence[str], weights: np.ndarray, title: str = "", split: int | None = None, start: int = 0) -> Any:
+def head_rows(
+    tokens: Sequence[str], weights: np.ndarray, title: str = "", split: int | None = None, start: int = 0
+) -> Any:
     """One head: a row for each token with its weights as blocks, its name, and the tokens that it attends to most.
 
     Args:

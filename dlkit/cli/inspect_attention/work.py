@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dlkit.attention.request import METRICS, InspectionRequest
+from dlkit.app.inspect import inspect_side_by_side, inspect_steps
+from dlkit.attention.request import InspectionRequest
 from dlkit.cli.console import Output, note, show_tables
-from dlkit.cli.inspect_attention.output import show, steps_table, write_files
-from dlkit.errors import DlkitError, RequestError
-from dlkit.storage import run_reference
+from dlkit.cli.inspect_attention.output import show_inspection, steps_table, write_files
+from dlkit.errors import RequestError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,21 +50,7 @@ def over_steps(request: InspectionRequest, texts: list[str], output: Output) -> 
     for option in ("--html", "--npz"):
         if option in request.files:
             raise RequestError(f"{option} is for one checkpoint, not for --steps", "draw the steps with --png or --svg")
-    run = run_reference.resolve(request.run)
-    folder = run.path / "checkpoints"
-    found = [
-        folder / run_reference.directory_name(step)
-        for step, whole in run_reference.step_folders(folder).items()
-        if whole
-    ]
-    if len(found) < 2:
-        raise DlkitError(
-            f"{run.path} keeps {len(found)} checkpoint",
-            "dlkit train RECIPE train.keep_checkpoints=true 'train.checkpoint_every=100 steps'",
-        )
     measure = request.measure or "induction"
-    if measure == "ablation":
-        raise RequestError("--measure ablation is not for --steps", f"take one of {', '.join(METRICS)}")
 
     import numpy as np
 
@@ -75,8 +61,8 @@ def over_steps(request: InspectionRequest, texts: list[str], output: Output) -> 
     scores: list[np.ndarray] = []
     held: list[Mapping[str, Any]] = []  # until the files are there
     side: InspectedModel | None = None
-    for path in found:
-        side = _open(request, str(path), texts, None, False, False)
+    for side in inspect_steps(request, texts):
+        _remark(side)
         steps.append(side.reader.step or 0)
         scores.append(side.shown(measure))
         if not output.quiet and not output.tables:
@@ -99,25 +85,17 @@ def over_steps(request: InspectionRequest, texts: list[str], output: Output) -> 
 
 
 def _sides(request: InspectionRequest, texts: list[str], alone: bool, keep: bool) -> list[InspectedModel]:
-    """What was seen in the model, and in the one that it is compared with."""
-    from dlkit.app.attention import require_comparable
-
-    sides = [_open(request, request.run, texts, request.checkpoint, alone, keep)]
-    if request.compare is not None:
-        sides.append(_open(request, request.compare, texts, None, alone, keep))
-        require_comparable(*sides)
+    """The model, and the one that it is compared with."""
+    sides: list[InspectedModel] = []
+    for side in inspect_side_by_side(request, texts, alone, keep):
+        _remark(side)
+        sides.append(side)
     return sides
 
 
-def _open(
-    request: InspectionRequest, reference: str, texts: list[str], checkpoint: str | None, alone: bool, keep: bool
-) -> InspectedModel:
-    from dlkit.app.attention import inspect_model
-
-    side = inspect_model(request, reference, texts, checkpoint, alone, keep)
+def _remark(side: InspectedModel) -> None:
     for remark in side.remarks:
         note(remark)
-    return side
 
 
 def _tell(sides: list[InspectedModel], page: AttentionPage, request: InspectionRequest, output: Output) -> None:
@@ -127,7 +105,7 @@ def _tell(sides: list[InspectedModel], page: AttentionPage, request: InspectionR
     if output.quiet:
         output.line(top_head(sides[0], measure))
     elif output.tables:
-        show(sides, page, measure, request)
+        show_inspection(sides, page, measure, request)
     else:
         for side in sides:
             _emit(_records(side, request), output)

@@ -12,9 +12,9 @@ import typer
 from dlkit import progress
 from dlkit import recipe as recipes
 from dlkit.annotations import LARGEST_SEED
-from dlkit.app.events import Remark, Work
+from dlkit.app.events import Prepared, Remark, Work
 from dlkit.app.resume import require_run
-from dlkit.app.train import Prepared, Started, TrainedRun, TrainingEvent, train_recipe
+from dlkit.app.train import Started, TrainedRun, TrainingEvent, train_recipe
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName
 from dlkit.cli.progress import preparing

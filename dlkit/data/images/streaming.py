@@ -20,12 +20,12 @@ from torchvision.transforms import v2
 
 from dlkit.annotations import Count, Fraction, Natural, NonNegative, Side, Workers
 from dlkit.data.batch import ClassificationBatch
-from dlkit.data.batches import grown_size
 from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs, mixed_seed
 from dlkit.data.images import augmentation
 from dlkit.data.images.decoding import DamagedImageError
 from dlkit.data.images.encoded import Source
+from dlkit.data.images.image_batches import grown_size
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import cores
 
@@ -35,11 +35,11 @@ _ALL_MAY_BE_DAMAGED = 0.1  # share of an epoch, above which skipping would hide 
 
 
 class StreamedImages(Epochs):
-    """Batches of images, (n, 3, S, S) float32 on the device; as many as fit into the workers' queues are in memory.
+    """Batches of images, (n, 3, S, S) float32 on the device; only those in the workers' queues are in memory.
 
-    In training a random part of each image is cut out, resized and mirrored (Szegedy et al., arXiv:1409.4842); in
-    evaluation the shorter side is resized and the centre cut out. What is drawn for an image is a function of seed,
-    epoch and row, whichever worker draws it, so that runs resume exactly.
+    In training a random part of each image is cropped, resized and mirrored (Szegedy et al., arXiv:1409.4842); in
+    evaluation the shorter side is resized and the centre cropped. The augmentation of an image is a function of seed,
+    epoch and row, whichever worker decodes it, so that runs resume exactly.
 
     Args:
         batch_size: images a batch.
@@ -53,7 +53,7 @@ class StreamedImages(Epochs):
         erase: probability that a random rectangle is erased (Zhong et al., arXiv:1708.04896).
         mixup: alpha of the Beta distribution by which pairs of images are blended; 0 for none.
         cutmix: alpha of the Beta distribution of the area that is pasted from another image; 0 for none. With mixup
-            too, each batch has one of them, by the toss of a coin.
+            too, each batch has one of them, with probability 1/2 each.
         start_size: height and width in the first epoch, from which they grow to the data's (progressive resizing).
         grow_epochs: epochs until images have their full size.
         damaged: what to do about an image that cannot be decoded: skip leaves it out, names and counts it, and stops
@@ -100,8 +100,8 @@ class StreamedImages(Epochs):
         self.scale, self.mirror, self.augment, self.erase = scale, flip, augment, erase
         self.mixup, self.cutmix = mixup, cutmix
         self.start_size, self.grow_epochs, self.policy = start_size, grow_epochs, damaged
-        self.passed = 0
-        self.damaged: dict[str, str] = {}  # name -> why, of the images that were left out
+        self.passed = 0  # batches of the epoch up to the last one yielded, those left out included
+        self.damaged: dict[str, str] = {}  # name -> reason, of the images that were left out
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._mean, self._std = (values.to(device)[None, :, None, None] for values in (mean, std))
 
@@ -131,13 +131,13 @@ class StreamedImages(Epochs):
             pin_memory=self.device.type == "cuda",
             worker_init_fn=_worker,
             prefetch_factor=2 if self.workers else None,
-            generator=generator,  # the loader draws a number; the training's own generator must not notice
+            generator=generator,  # from which the loader draws its seed, not from the training's generator
         )
         for index, (images, targets, problems) in enumerate(_loaded(loader), start):
             self._report(problems)
             if not len(targets):
                 continue
-            self.passed = index + 1  # batches of the epoch, those that are left out among them
+            self.passed = index + 1
             images, targets = self._sent(images, targets)
             images = augmentation.normalise(images, self._mean, self._std)  # (n, 3, S, S)
             yield self._mixed(images, targets, number, index)
@@ -147,14 +147,14 @@ class StreamedImages(Epochs):
         return torch.cuda.Stream(self.device)
 
     def _sent(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """A batch on the device. On CUDA it travels, from pinned memory, while the step before is still at work."""
+        """A batch on the device. On CUDA it is copied from pinned memory while the step before is still running."""
         here = torch.cuda.current_stream(self.device) if self.device.type == "cuda" else None
         with torch.cuda.stream(self._stream) if here else nullcontext():
             images, targets = self.send(images).contiguous(memory_format=self._format), self.send(targets)
         if here:
             here.wait_stream(self._stream)
             for sent in (images, targets):
-                sent.record_stream(here)  # its memory was taken by the other stream
+                sent.record_stream(here)  # its memory was allocated on the other stream
         return images, targets
 
     def _transform(self, size: int) -> Callable[[Any], Tensor]:
@@ -199,7 +199,7 @@ class StreamedImages(Epochs):
 
 
 class _Decoded(TorchDataset[Any]):
-    """Row -> (image uint8, class), or the text of what is wrong with the image."""
+    """Row -> (image uint8, class), or the error message of a damaged image."""
 
     def __init__(self, source: Source, targets: Tensor, transform: Callable[[Any], Tensor], seed: int | None) -> None:
         self.source, self.targets, self.transform, self.seed = source, targets, transform, seed
@@ -212,7 +212,7 @@ class _Decoded(TorchDataset[Any]):
         if self.seed is None:
             return self.transform(image), self.targets[row]
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
-            # torch.manual_seed would note down, at each call, a seed for a CUDA that has not begun
+            # torch.manual_seed would also queue a seed for CUDA at every call
             torch.default_generator.manual_seed(mixed_seed(self.seed, row))
             return self.transform(image), self.targets[row]
 
@@ -226,11 +226,11 @@ def _collate(examples: list[Any]) -> tuple[Tensor, Tensor, list[str]]:
 
 
 def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
-    """What a loader yields. Raises DlkitError if one of its workers dies."""
+    """The batches of a loader. Raises DlkitError if one of its workers dies."""
     others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
     batches = iter(loader)
     if threading.current_thread() is threading.main_thread():
-        # torch's handler raises wherever the main thread is when a worker dies; without it the next batch tells
+        # torch's handler raises wherever the main thread happens to be; without it, the next batch raises
         signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
     workers = [process for process in multiprocessing.active_children() if process not in others]
     while True:
@@ -239,7 +239,7 @@ def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
         except StopIteration:
             return
         except (RuntimeError, OSError, EOFError) as error:
-            # a closed connection may be seen before the death that closed it
+            # a closed connection may be noticed before the death of the worker that closed it
             ended = wait([worker.sentinel for worker in workers], timeout=1)
             for worker in workers:
                 worker.join(1 if worker.sentinel in ended else 0)
@@ -257,22 +257,22 @@ def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
 
 def _worker(_: int) -> None:
     torch.set_num_threads(1)
-    threading.excepthook = _heed_no_closed_pipe
-    # a stop is asked of the whole group or control group: the training process saves, and then ends its workers
+    threading.excepthook = _ignore_closed_pipes
+    # a stop signal may reach the whole process group: the training process saves first, then ends its workers
     for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # macOS cannot tell who sent a signal: there it ends a worker at once
+    if hasattr(signal, "sigwaitinfo"):  # macOS does not say who sent a signal; there it ends a worker at once
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_obey_parent, daemon=True).start()
+        threading.Thread(target=_obey_sigterm_of_parent, daemon=True).start()
 
 
-def _heed_no_closed_pipe(arguments: threading.ExceptHookArgs) -> None:
-    """Say nothing of a training process that ended while it fetched a batch."""
+def _ignore_closed_pipes(arguments: threading.ExceptHookArgs) -> None:
+    """Print no traceback if the training process ended while it fetched a batch."""
     if not issubclass(arguments.exc_type, (OSError, EOFError)):
         threading.__excepthook__(arguments)
 
 
-def _obey_parent() -> None:
+def _obey_sigterm_of_parent() -> None:
     """Let a SIGTERM end this process only if the training process sent it."""
     parent = multiprocessing.parent_process()
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != (parent.pid if parent else os.getppid()):

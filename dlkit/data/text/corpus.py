@@ -1,4 +1,4 @@
-"""Running text, in splits, that need not fit into memory: it is read in pieces."""
+"""Running text in splits, read in pieces, so that it need not fit into memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlkit.errors import DlkitError
 
 PIECE = 1 << 16  # bytes
 _BLOCK = 1 << 22
-_CONTINUES = range(0x80, 0xC0)  # what a byte inside a UTF-8 character looks like
+_CONTINUES = range(0x80, 0xC0)  # the bytes of a UTF-8 character after its first
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Span:
     stop: int
 
     def blocks(self) -> Iterator[bytes]:
+        """The bytes, in blocks. Raises DlkitError if the file cannot be read."""
         if isinstance(self.source, bytes):
             yield self.source[self.start : self.stop]
             return
@@ -44,7 +45,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Text:
-    """UTF-8 text made of spans."""
+    """UTF-8 text, the concatenation of spans."""
 
     spans: tuple[Span, ...]
 
@@ -56,11 +57,12 @@ class Text:
 
     @cached_property
     def size(self) -> int:
-        """Bytes."""
+        """The length in bytes."""
         return sum(span.stop - span.start for span in self.spans)
 
     @cached_property
     def sha256(self) -> str:
+        """Of the bytes, in hexadecimal."""
         digest = hashlib.sha256()
         for span in self.spans:
             for block in span.blocks():
@@ -68,39 +70,41 @@ class Text:
         return digest.hexdigest()
 
     def pieces(self, size: int = PIECE) -> Iterator[str]:
-        """The text in order, in pieces of at most `size` bytes: cut behind a line break where there is one, and else
-        between two characters. Raises DlkitError naming the first byte that is not UTF-8."""
+        """The text in pieces of at most `size` bytes, which end with a line if possible and else with a character.
+
+        Raises:
+            DlkitError: a byte is not UTF-8.
+        """
         for span in self.spans:
-            place = span.start
-            for piece in cut(span.blocks(), size):
-                yield _decode(piece, span, place)
-                place += len(piece)
+            position = span.start
+            for piece in split_into_pieces(span.blocks(), size):
+                yield _decode(piece, span, position)
+                position += len(piece)
 
     def read(self) -> str:
-        """All of it."""
+        """The whole text."""
         return "".join(self.pieces())
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The splits of a text: "train", perhaps "val", perhaps "test". `sources` says where it came from."""
+    """A text in splits: "train" and possibly "val" and "test". `sources` records where it came from."""
 
     name: str
     splits: dict[str, Text]
     sources: dict[str, Any]
 
 
-def corpus(name: str, splits: dict[str, Text], **sources: Any) -> Corpus:
-    """A corpus with the bytes and the sha256 of each split among its sources."""
+def make_corpus(name: str, splits: dict[str, Text], **sources: Any) -> Corpus:
+    """A corpus whose sources include the size and sha256 of each split."""
     sizes = {split: text.size for split, text in splits.items()}
     return Corpus(
         name, splits, {**sources, "bytes": sizes, "sha256": {split: text.sha256 for split, text in splits.items()}}
     )
 
 
-def cut(blocks: Iterable[bytes], size: int = PIECE) -> Iterator[bytes]:
-    """The bytes of a stream in pieces of at most `size`, whatever its blocks: cut behind a line break where there is
-    one, and else between two characters."""
+def split_into_pieces(blocks: Iterable[bytes], size: int = PIECE) -> Iterator[bytes]:
+    """The bytes of a stream in pieces of at most `size`, which end with a line if possible, else with a character."""
     rest = b""
     for block in blocks:
         rest += block
@@ -115,20 +119,20 @@ def cut(blocks: Iterable[bytes], size: int = PIECE) -> Iterator[bytes]:
         yield rest
 
 
-def character_start(data: bytes, place: int) -> int:
-    """The last place at or before `place` at which a character begins."""
-    start = place
-    while start > max(0, place - 4) and start < len(data) and data[start] in _CONTINUES:
+def character_start(data: bytes, position: int) -> int:
+    """The last position at or before `position` at which a character begins."""
+    start = position
+    while start > max(0, position - 4) and start < len(data) and data[start] in _CONTINUES:
         start -= 1
     return start
 
 
-def _decode(data: bytes, span: Span, place: int) -> str:
+def _decode(data: bytes, span: Span, position: int) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         name = "the text" if isinstance(span.source, bytes) else span.source
         raise DlkitError(
-            f"{name} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {place + error.start}",
+            f"{name} is not UTF-8 text: byte 0x{data[error.start]:02x} at offset {position + error.start}",
             "convert it, for example with iconv",
         ) from error

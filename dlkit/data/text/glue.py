@@ -1,7 +1,7 @@
-"""SST-2, IMDB, GLUE and SuperGLUE as texts, or pairs of texts, with an answer.
+"""SST-2, IMDB, GLUE and SuperGLUE as texts or pairs of texts with an answer.
 
-GLUE: Wang et al., arXiv:1804.07461. SuperGLUE: arXiv:1905.00537. "val" is the hub's validation split and "test" its
-test split where the labels are public; rows without a label are left out. A task's scores are its leaderboard's.
+GLUE: Wang et al., arXiv:1804.07461. SuperGLUE: arXiv:1905.00537. "val" is the hub's validation split, and "test" its
+test split if the labels are public; rows without a label are left out. Metrics are those of the leaderboards.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from dlkit.annotations import Rate
 from dlkit.data.splits import three_way
 from dlkit.data.text import prepared
-from dlkit.data.text.labelled import Answer, Examples, LabelledTexts, labelled
+from dlkit.data.text.labelled import Answer, Examples, LabelledTexts, make_labelled_texts
 from dlkit.errors import DlkitError, RequestError
 from dlkit.metrics.glue import GLUE, SUPERGLUE
 
 Rows = dict[str, list[Any]]
-# What of a row is read first and second. SuperGLUE's marks and questions become part of the text.
+# From rows to their first and second texts. SuperGLUE's markers and questions become part of the text.
 Reader = Callable[[Rows], tuple[list[str], list[str] | None]]
 
 
@@ -43,12 +43,12 @@ def _wic(rows: Rows) -> tuple[list[str], list[str]]:
 
 
 def _wsc(rows: Rows) -> tuple[list[str], list[str]]:
-    """The text, and the pronoun with what it may stand for; the place of the pronoun is marked by asterisks."""
+    """The text with asterisks around the pronoun, and the pronoun with what it may refer to."""
     marked: list[str] = []
-    for text, place, pronoun in zip(rows["text"], rows["span2_index"], rows["span2_text"], strict=True):
+    for text, index, pronoun in zip(rows["text"], rows["span2_index"], rows["span2_text"], strict=True):
         words = text.split(" ")
-        if place < len(words):  # else there is nothing to mark, and the pronoun is named in the second text
-            words[place] = words[place].replace(pronoun, f"* {pronoun} *", 1)
+        if index < len(words):  # else there is nothing to mark, but the second text names the pronoun
+            words[index] = words[index].replace(pronoun, f"* {pronoun} *", 1)
         marked.append(" ".join(words))
     return marked, [f"{b}: {a}" for a, b in zip(rows["span1_text"], rows["span2_text"], strict=True)]
 
@@ -73,7 +73,7 @@ _SUPERGLUE: dict[str, Reader] = {
     "wic": _wic,
     "wsc": _wsc,
 }
-# A split here -> the splits of the hub that it may come from.
+# The hub's splits that each split may come from.
 _SPLITS = {
     "train": ("train",),
     "val": ("validation", "validation_matched"),
@@ -83,10 +83,10 @@ _SPLITS = {
 
 
 def sst2(*, validation: Rate = 0.0) -> LabelledTexts:
-    """Sentences of film reviews, negative or positive (Socher et al. 2013).
+    """SST-2: sentences of film reviews, negative or positive (Socher et al. 2013).
 
     Args:
-        validation: share of the training rows that is held out as "val", where the data set has no validation split.
+        validation: share of the training rows held out as "val", if the data set has no validation split.
 
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
@@ -95,10 +95,10 @@ def sst2(*, validation: Rate = 0.0) -> LabelledTexts:
 
 
 def imdb(*, validation: Rate = 0.1) -> LabelledTexts:
-    """Whole film reviews, negative or positive: 25,000 for training and 25,000 for testing (Maas et al. 2011).
+    """IMDB: whole film reviews, negative or positive, 25,000 for training and 25,000 for testing (Maas et al. 2011).
 
     Args:
-        validation: share of the training rows that is held out as "val".
+        validation: share of the training rows held out as "val".
 
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
@@ -109,11 +109,11 @@ def imdb(*, validation: Rate = 0.1) -> LabelledTexts:
 def glue(
     *, config: Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"], validation: Rate = 0.0
 ) -> LabelledTexts:
-    """A task of GLUE; "val" is what is reported, since the test labels are secret.
+    """A task of GLUE. Results are reported on "val", since the test labels are secret.
 
     Args:
-        config: which task.
-        validation: share of the training rows that is held out as "val", where the data set has no validation split.
+        config: the task.
+        validation: share of the training rows held out as "val", if the data set has no validation split.
 
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
@@ -124,13 +124,13 @@ def glue(
 def superglue(
     *, config: Literal["boolq", "cb", "copa", "multirc", "record", "rte", "wic", "wsc"], validation: Rate = 0.0
 ) -> LabelledTexts:
-    """A task of SuperGLUE, without spans; "val" is what is reported, since the test labels are secret.
+    """A task of SuperGLUE, without spans. Results are reported on "val", since the test labels are secret.
 
-    In ReCoRD each entity of the passage is a candidate, put in the place of the gap in the query.
+    In ReCoRD each entity of the passage is a candidate, inserted into the gap of the query.
 
     Args:
-        config: which task.
-        validation: share of the training rows that is held out as "val", where the data set has no validation split.
+        config: the task.
+        validation: share of the training rows held out as "val", if the data set has no validation split.
 
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
@@ -141,7 +141,7 @@ def superglue(
 
 
 def _load(name: str, reader: Reader, metrics: tuple[str, ...], validation: float) -> LabelledTexts:
-    data = prepared.load(name)
+    data = prepared.load_prepared_texts(name)
     number = data.classes is None
     splits: dict[str, Examples] = {}
     for split, table in _labelled_tables(data).items():
@@ -155,11 +155,11 @@ def _load(name: str, reader: Reader, metrics: tuple[str, ...], validation: float
             raise RequestError(f"{name} has a validation split; validation: {validation} makes none", "leave it out")
         splits |= _hold_out(splits["train"], data.classes or (), validation)
     answer: Answer = "number" if number else "class"
-    return labelled(name, splits, data.classes or (), answer=answer, metrics=metrics, sources=data.sources)
+    return make_labelled_texts(name, splits, data.classes or (), answer=answer, metrics=metrics, sources=data.sources)
 
 
 def _labelled_tables(data: prepared.PreparedTexts) -> dict[str, pa.Table]:
-    """The rows of each split whose label is public."""
+    """The rows of each split that have a label."""
     found: dict[str, pa.Table] = {}
     for split, names in _SPLITS.items():
         for table in (data.tables[name] for name in names if name in data.tables):
@@ -172,20 +172,20 @@ def _labelled_tables(data: prepared.PreparedTexts) -> dict[str, pa.Table]:
 
 
 def _hold_out(train: Examples, classes: tuple[str, ...], share: float) -> dict[str, Examples]:
-    parts = three_way(train.targets, classes, test=0.0, validation=share)
+    split_rows = three_way(train.targets, classes, test=0.0, validation=share)
     return {
         name: Examples(
             [train.first[i] for i in rows],
             [train.second[i] for i in rows] if train.second is not None else None,
             train.targets[rows],
         )
-        for name, rows in parts.items()
+        for name, rows in split_rows.items()
     }
 
 
 def _copa() -> LabelledTexts:
-    """The more plausible of two causes or effects: two candidates, each behind the premise and the question."""
-    data = prepared.load("superglue/copa")
+    """The more plausible of two causes or effects: two candidates, each after the premise and the question."""
+    data = prepared.load_prepared_texts("superglue/copa")
     splits: dict[str, Examples] = {}
     for split, table in _labelled_tables(data).items():
         rows = table.to_pydict()
@@ -199,7 +199,7 @@ def _copa() -> LabelledTexts:
             second += choices
         targets = table["label"].to_numpy().astype(np.int64)
         splits[split] = Examples(first, second, targets, np.full(len(targets), 2))
-    return labelled(
+    return make_labelled_texts(
         "superglue/copa",
         splits,
         ("choice1", "choice2"),
@@ -209,19 +209,19 @@ def _copa() -> LabelledTexts:
     )
 
 
-def _questions(places: list[dict[str, int]]) -> NDArray[np.int64]:
-    """(N,) a number for each question of MultiRC; its answers are examples of their own."""
-    pairs = [(place["paragraph"], place["question"]) for place in places]
-    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
-    return np.array([numbers[pair] for pair in pairs], dtype=np.int64)
+def _questions(indices: list[dict[str, int]]) -> NDArray[np.int64]:
+    """The index of the MultiRC question that each example, one of its answers, belongs to, (N,)."""
+    pairs = [(index["paragraph"], index["question"]) for index in indices]
+    questions = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
+    return np.array([questions[pair] for pair in pairs], dtype=np.int64)
 
 
 def _record() -> LabelledTexts:
-    """The entity that fills the gap of a query on a passage (Zhang et al., arXiv:1810.12885).
+    """Which entity fills the gap of a query about a passage (Zhang et al., arXiv:1810.12885).
 
-    Several entities may be right: training takes the first that is, evaluation gives each candidate its credit.
+    Several entities may be right: training takes the first of them, evaluation gives each candidate its own credit.
     """
-    data = prepared.load("superglue/record")
+    data = prepared.load_prepared_texts("superglue/record")
     splits: dict[str, Examples] = {}
     most = 0
     for split, table in ((name, data.tables[hub[0]]) for name, hub in _SPLITS.items() if hub[0] in data.tables):
@@ -248,12 +248,14 @@ def _record() -> LabelledTexts:
             )
     if "train" not in splits:
         raise DlkitError(f"{data.name} has no training rows with answers", "dlkit download NAME --verify repairs it")
-    classes = tuple(f"entity {place}" for place in range(1, most + 1))
-    return labelled(data.name, splits, classes, answer="candidate", metrics=SUPERGLUE["record"], sources=data.sources)
+    classes = tuple(f"entity {i}" for i in range(1, most + 1))
+    return make_labelled_texts(
+        data.name, splits, classes, answer="candidate", metrics=SUPERGLUE["record"], sources=data.sources
+    )
 
 
 def answer_credit(candidate: str, answers: list[str]) -> tuple[float, float]:
-    """F1 of the words and exact match of a candidate and the answer that is nearest to it.
+    """The F1 of words, and exact match, of a candidate with the best matching answer.
 
     Words are compared as SQuAD does (Rajpurkar et al., arXiv:1606.05250): without case, punctuation and articles.
     """

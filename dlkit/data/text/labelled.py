@@ -1,4 +1,4 @@
-"""Texts and pairs of texts with an answer: a class, a number, or which of several candidates is right."""
+"""Texts or pairs of texts with an answer: a class, a number, or the index of the right candidate."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Answer = Literal["class", "number", "candidate"]
 
 @dataclass(frozen=True)
 class Examples:
-    """N examples in R rows: an example has one row, or one for each of its candidates.
+    """N examples in R rows: an example has one row, or one row for each of its candidates.
 
     Args:
-        first: (R,) texts.
-        second: (R,) what follows them, or None.
-        targets: (N,) int64 classes or places of the right candidate, or float32 numbers.
-        counts: (N,) rows of each example, or None for one each.
-        groups: (N,) int64, the question that an example belongs to, for metrics that count whole questions; or None.
-        credit: (R, 2) float32, F1 and exact match that each candidate earns where several may be right; or None.
+        first: the texts, (R,).
+        second: the second texts of pairs, (R,), or None.
+        targets: class indices or indices of the right candidate, (N,) int64, or numbers, (N,) float32.
+        counts: the number of rows of each example, (N,), or None for one each.
+        groups: the question that each example belongs to, (N,) int64, for metrics of whole questions; or None.
+        credit: the F1 and exact match of each candidate, if several may be right, (R, 2) float32; or None.
     """
 
     first: list[str]
@@ -45,7 +45,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class LabelledTexts:
-    """The splits of a data set of texts. `metrics` names what it is judged by, the first one foremost."""
+    """A data set of texts in splits. `metrics` names its metrics, the main one first."""
 
     name: str
     splits: dict[str, Examples]
@@ -55,7 +55,7 @@ class LabelledTexts:
     sources: dict[str, Any]
 
 
-def labelled(
+def make_labelled_texts(
     name: str,
     splits: dict[str, Examples],
     classes: tuple[str, ...],
@@ -64,7 +64,7 @@ def labelled(
     metrics: tuple[str, ...] = ("accuracy",),
     sources: dict[str, Any],
 ) -> LabelledTexts:
-    """A data set with rows and sha256 of each split among its sources."""
+    """A data set whose sources include the number of rows of each split and a sha256 of them all."""
     rows = {split: len(examples.targets) for split, examples in splits.items()}
     digest = hashlib.sha256(repr(classes).encode())
     for split, examples in splits.items():
@@ -78,7 +78,7 @@ def labelled(
     )
 
 
-def texts(
+def labelled_texts(
     known: Known | None = None,
     /,
     *,
@@ -93,17 +93,17 @@ def texts(
 ) -> LabelledTexts:
     """Texts, or pairs of texts, and their classes, from a CSV, JSON Lines or Parquet file.
 
-    A class is a label without the spaces around it; a model that is known reads its own classes, by their names.
+    A class is a label without surrounding spaces. A trained model maps labels to its own classes by name.
 
     Args:
-        path: the file: its name ends in .csv, .jsonl or .parquet.
+        path: a .csv, .jsonl or .parquet file.
         text: the column of the text.
-        label: the column of the class: text, whole numbers or booleans.
-        pair: the column of a second text that follows the first; null for single texts.
+        label: the column of the class: text, integers or booleans.
+        pair: the column of a second text; null for single texts.
         validation_path: a file with the rows of "val".
         test_path: a file with the rows of "test".
-        test: share of the rows that is held out as "test", where there is no test_path.
-        validation: share of the other rows that is held out as "val", where there is no validation_path.
+        test: share of the rows held out as "test", unless there is a test_path.
+        validation: share of the other rows held out as "val", unless there is a validation_path.
 
     Raises:
         RequestError: a column that is not there or not of the type that is needed, a file of another kind.
@@ -114,13 +114,13 @@ def texts(
     found = read_label_column(table, label, known.classes if known else None)
     classes = known.classes if known else class_names(table, found)
     targets = class_indices(table, found, classes)
-    parts = three_way(
+    split_rows = three_way(
         targets, classes, test=0.0 if test_path else test, validation=0.0 if validation_path else validation
     )
     first, second = _strings(table, text), _strings(table, pair) if pair else None
     splits = {
         name: Examples([first[i] for i in rows], [second[i] for i in rows] if second else None, targets[rows])
-        for name, rows in parts.items()
+        for name, rows in split_rows.items()
     }
     sources: dict[str, Any] = {"path": str(table.file.resolve())}
     remarks = list(found.remarks)
@@ -139,7 +139,7 @@ def texts(
         f"{shortened(classes)}" + (f"; left out: {shortened(map(repr, others))}" if others else ""),
         "remarks": remarks,
     }
-    return labelled(table.file.stem, splits, classes, sources=sources)
+    return make_labelled_texts(table.file.stem, splits, classes, sources=sources)
 
 
 def _table(file: Path, text: str, pair: str | None, label: str) -> Table:

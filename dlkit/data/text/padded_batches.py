@@ -1,4 +1,4 @@
-"""Batches of texts that differ in length: rows of similar length go together, and are padded to the longest of them.
+"""Batches of texts of different lengths: rows of similar length share a batch and are padded to its longest row.
 
 Shapes: R rows (texts or pairs) a batch, N examples (of one row each, or one row a candidate), T tokens.
 """
@@ -19,21 +19,21 @@ from dlkit.data.text.labelled import Examples
 from dlkit.data.text.tokenizer import Tokenizer
 
 _POOL = 50  # batches whose examples are sorted by length together
-_MULTIPLE = 8  # T is a multiple of it, which fits the kernels and repeats shapes
+_MULTIPLE = 8  # T is a multiple of it, which suits the kernels and repeats shapes
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """The rows of a split as tokens: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
+    """The rows of a split as token ids: [CLS] first [SEP], or [CLS] first [SEP] second [SEP].
 
     Args:
-        tokens: all rows end to end.
-        starts: (rows + 1,) where each begins.
-        second: (rows,) where the second text begins within its row; the row's length where there is none.
-        cut: tokens that did not fit.
+        token_ids: all rows, concatenated.
+        starts: (rows + 1,) offset of each row.
+        second: (rows,) position of the second text in its row; the row's length if it has none.
+        cut: how many tokens did not fit.
     """
 
-    tokens: NDArray[np.int32]
+    token_ids: NDArray[np.int32]
     starts: NDArray[np.int64]
     second: NDArray[np.int64]
     cut: int
@@ -41,11 +41,14 @@ class Encoded:
     @property
     def lost(self) -> float:
         """Share of the tokens that did not fit."""
-        return self.cut / max(1, len(self.tokens) + self.cut)
+        return self.cut / max(1, len(self.token_ids) + self.cut)
 
 
 def encode(examples: Examples, tokenizer: Tokenizer, context: int) -> Encoded:
-    """Encode rows, at most `context` tokens each: what is too long loses its end, of a pair the longer text first."""
+    """Encode rows, at most `context` tokens each.
+
+    A text that is too long loses its end; of a pair, the longer one is cut first.
+    """
     begin, end = tokenizer.require("[CLS]"), tokenizer.require("[SEP]")
     firsts = tokenizer.encode(examples.first)
     seconds = tokenizer.encode(examples.second) if examples.second is not None else None
@@ -55,16 +58,16 @@ def encode(examples: Examples, tokenizer: Tokenizer, context: int) -> Encoded:
     for i, first in enumerate(firsts):
         second = seconds[i] if seconds is not None else []
         room = context - (2 if seconds is None else 3)
-        keep = _shares(len(first), len(second), room)
-        cut += len(first) + len(second) - sum(keep)
-        row = [begin, *first[: keep[0]], end]
+        kept = _shares(len(first), len(second), room)
+        cut += len(first) + len(second) - sum(kept)
+        row = [begin, *first[: kept[0]], end]
         borders.append(len(row))
         if seconds is not None:
-            row += [*second[: keep[1]], end]
+            row += [*second[: kept[1]], end]
         rows.append(row)
     starts = np.cumsum([0, *map(len, rows)])
-    tokens = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))
-    return Encoded(tokens, starts, np.array(borders, dtype=np.int64), cut)
+    token_ids = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(starts[-1]))
+    return Encoded(token_ids, starts, np.array(borders, dtype=np.int64), cut)
 
 
 def _shares(first: int, second: int, room: int) -> tuple[int, int]:
@@ -155,7 +158,7 @@ class SequenceBatches(Epochs):
         position = np.arange(width)
         mask = position < lengths[:, None]  # (R, T)
         token_ids = np.full((len(rows), width), self._pad, dtype=np.int64)
-        token_ids[mask] = np.concatenate([encoded.tokens[a : a + n] for a, n in zip(begins, lengths, strict=True)])
+        token_ids[mask] = np.concatenate([encoded.token_ids[a : a + n] for a, n in zip(begins, lengths, strict=True)])
         segment_ids = None
         if examples.second is not None:
             segment_ids = torch.from_numpy(((position >= encoded.second[rows][:, None]) & mask).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Your own text: one file, or the *.txt files of a folder."""
+"""A text of the user's own: one file, or the *.txt files of a folder."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from dlkit import text_input
 from dlkit.annotations import Rate
 from dlkit.data.split_names import split_of_file
-from dlkit.data.text.corpus import Corpus, Span, Text, character_start, corpus
+from dlkit.data.text.corpus import Corpus, Span, Text, character_start, make_corpus
 from dlkit.errors import DlkitError, RequestError
 
 
-def text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
-    """One text cut in up to three: "train" from its start, then "val", then "test" to its end.
+def plain_text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
+    """One text split into up to three parts: "train" from its start, then "val", then "test" to its end.
 
     A folder's files are joined in the order of their names, with a line break between them. Line ends stay as they are.
-    The text is never read as a whole: it may be larger than memory.
+    The text is never read as a whole and may be larger than memory.
 
     Args:
         path: a UTF-8 file, or a folder with *.txt files.
@@ -24,7 +24,7 @@ def text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
         test: share of the bytes for "test".
 
     Raises:
-        DlkitError: nothing to read at `path`, an empty file, or a split without a character.
+        DlkitError: there is nothing to read at `path`, a file is empty, or a split would be empty.
         RequestError: `validation` and `test` leave nothing for training.
     """
     if validation + test >= 1:
@@ -47,15 +47,15 @@ def text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
     begins = {"train": 0, "val": test_begin - round(whole.size * validation), "test": test_begin}
     wanted = ["train", *(["val"] if validation else []), *(["test"] if test else [])]
     cuts = [_cut(whole, begins[name]) for name in wanted] + [whole.size]
-    parts = {name: _part(whole, a, b) for name, a, b in zip(wanted, cuts, cuts[1:], strict=False)}
-    for name, part in parts.items():
+    splits = {name: _part(whole, a, b) for name, a, b in zip(wanted, cuts, cuts[1:], strict=False)}
+    for name, part in splits.items():
         if not part.size:
             raise DlkitError(f"{source}: {whole.size} bytes are too few: none is left for {name!r}")
-    return corpus("text", parts, path=str(source), files=len(files))
+    return make_corpus("text", splits, path=str(source), files=len(files))
 
 
 def _span(file: Path) -> Span:
-    """A file from behind its byte-order mark, which is no part of the text."""
+    """The text of a file, without its byte-order mark."""
     try:
         with text_input.ordinary(file).open("rb") as opened:
             size, head = file.stat().st_size, opened.read(4)
@@ -72,18 +72,18 @@ def _span(file: Path) -> Span:
 def _part(text: Text, begin: int, end: int) -> Text:
     """Bytes `begin` to `end` of a text."""
     spans: list[Span] = []
-    place = 0
+    position = 0
     for span in text.spans:
         length = span.stop - span.start
-        start, stop = max(begin - place, 0), min(end - place, length)
+        start, stop = max(begin - position, 0), min(end - position, length)
         if start < stop:
             spans.append(Span(span.source, span.start + start, span.start + stop))
-        place += length
+        position += length
     return Text(tuple(spans))
 
 
-def _cut(text: Text, place: int) -> int:
-    """The last place at or before `place` where a character begins."""
-    before = max(0, place - 4)
-    around = b"".join(block for span in _part(text, before, place + 1).spans for block in span.blocks())
-    return before + character_start(around, place - before)
+def _cut(text: Text, position: int) -> int:
+    """The last position at or before `position` at which a character begins."""
+    before = max(0, position - 4)
+    around = b"".join(block for span in _part(text, before, position + 1).spans for block in span.blocks())
+    return before + character_start(around, position - before)

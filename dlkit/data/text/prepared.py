@@ -1,11 +1,11 @@
-"""The text data sets that `dlkit download` prepares: sst2, imdb, glue/..., superglue/... as Arrow tables mapped into
-memory. No torch.
+"""The text data sets that `dlkit download` prepares - sst2, imdb, glue/..., superglue/... - as memory-mapped Arrow
+tables. Free of torch.
 
-    texts = load("glue/mrpc")
+    texts = load_prepared_texts("glue/mrpc")
     texts.tables["train"]["sentence1"]     a pyarrow.ChunkedArray of strings, not copied
     texts.classes                          ("not_equivalent", "equivalent"), or None for a regression (glue/stsb)
 
-Splits and columns are the hub's own (see `dlkit.data.registry`); a label that is hidden, as in most test splits, is -1.
+Splits and columns are those of the hub (see `dlkit.data.registry`). A hidden label, as in most test splits, is -1.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class PreparedTexts:
 
     Args:
         name: of the data set.
-        tables: split -> its rows.
-        features: column -> its Arrow type by name, or the names of its classes.
+        tables: the rows of each split.
+        features: the Arrow type of each column by name, or the names of its classes.
         sources: for environment.json.
     """
 
@@ -40,20 +40,20 @@ class PreparedTexts:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Names of the classes of the column "label", None where it is a number or there is none."""
+        """The class names of the column "label"; None if it is a number or missing."""
         label = self.features.get("label")
         return label if isinstance(label, tuple) else None
 
 
-def load(name: str) -> PreparedTexts:
+def load_prepared_texts(name: str) -> PreparedTexts:
     """Map a text data set into memory.
 
     Raises:
-        DlkitError: it is not here (the hint is the command that downloads it), or a file is damaged.
+        DlkitError: the data set is not here (the hint is the command that downloads it), or a file is damaged.
     """
-    place, manifest = store.require(name)
-    tables = {split: _mapped(place / f"{split}.arrow") for split in manifest.splits}
-    return PreparedTexts(name, tables, dict(SETS[name].columns), {"path": str(place), **manifest.provenance()})
+    folder, manifest = store.require(name)
+    tables = {split: _mapped(folder / f"{split}.arrow") for split in manifest.splits}
+    return PreparedTexts(name, tables, dict(SETS[name].columns), {"path": str(folder), **manifest.provenance()})
 
 
 def _mapped(path: Path) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Random strings, each written over and over: what a model can only predict by looking back and copying."""
+"""Repeated random strings, which a model can predict only by copying from its context."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from dlkit.annotations import Count, Ge, Le
-from dlkit.data.text.corpus import Corpus, Text, corpus
+from dlkit.data.text.corpus import Corpus, Text, make_corpus
 from dlkit.errors import RequestError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -21,20 +21,20 @@ def repeats(
     longest: Count = 24,
     length: Annotated[int, Ge(1), Le(10**6)] = 128,
 ) -> Corpus:
-    """Random strings of different letters, each over and over for `length` characters: "train", "val" and "test".
+    """Random strings of distinct letters, each repeated for `length` characters: "train", "val" and "test".
 
-    The lengths vary, so that the place to copy from is told by the letters alone and not by its distance: induction
-    (Olsson et al., arXiv:2209.11895). Whoever copies knows everything but the first copies. The text is always the
-    same; "val" and "test" are a twentieth of `characters` each.
+    The strings vary in length, so that where to copy from is determined by the letters and not by the distance:
+    induction (Olsson et al., arXiv:2209.11895). Everything but the first copy of each string can be predicted. The text
+    is always the same; "val" and "test" have a twentieth of `characters` each.
 
     Args:
-        characters: of the training text, about.
-        shortest: least letters of a string.
-        longest: most letters of a string; the logarithm of their number is uniform.
-        length: characters until the next string begins.
+        characters: the approximate length of the training text.
+        shortest: the fewest letters of a string.
+        longest: the most letters of a string; the lengths are log-uniform.
+        length: the number of characters after which the next string begins.
 
     Raises:
-        RequestError: `shortest` is more than `longest`, this is more than the 26 letters or more than half of `length`.
+        RequestError: `shortest` exceeds `longest`, or `longest` exceeds the 26 letters or half of `length`.
     """
     if shortest > longest:
         raise RequestError(f"shortest: {shortest} is more than longest: {longest}")
@@ -43,18 +43,18 @@ def repeats(
     if 2 * longest > length:
         raise RequestError(f"a string of {longest} letters does not fit twice into length: {length}")
     sizes = {"train": characters, "val": max(1, characters // 20), "test": max(1, characters // 20)}
-    parts: dict[str, Text] = {}
+    splits: dict[str, Text] = {}
     for number, (split, size) in enumerate(sizes.items()):
-        random = np.random.default_rng([number, shortest, longest, length])
-        parts[split] = Text.of(_text(random, size, shortest, longest, length))
-    return corpus("repeats", parts)
+        rng = np.random.default_rng([number, shortest, longest, length])
+        splits[split] = Text.of(_text(rng, size, shortest, longest, length))
+    return make_corpus("repeats", splits)
 
 
-def _text(random: np.random.Generator, size: int, shortest: int, longest: int, length: int) -> str:
+def _text(rng: np.random.Generator, size: int, shortest: int, longest: int, length: int) -> str:
     letters = np.frombuffer(LETTERS.encode(), dtype=np.uint8)
     pieces: list[bytes] = []
     for _ in range(-(-size // length)):
-        period = int(math.exp(random.uniform(math.log(shortest), math.log(longest + 1))))
-        once = random.choice(letters, size=min(period, longest), replace=False)
+        period = int(math.exp(rng.uniform(math.log(shortest), math.log(longest + 1))))
+        once = rng.choice(letters, size=min(period, longest), replace=False)
         pieces.append(np.resize(once, length).tobytes())
     return b"".join(pieces).decode("ascii")

@@ -1,4 +1,4 @@
-"""A text as one array of token numbers, in memory or, where it is large, in a file that is mapped into it."""
+"""A text as one array of token ids, in memory or, if it is large, in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from dlkit.errors import DlkitError
 from dlkit.progress import stage
 from dlkit.storage.atomic_file import atomic_file
 
-IN_MEMORY = 256 << 20  # bytes of text up to which its tokens are kept in memory
+IN_MEMORY = 256 << 20  # bytes of text up to which its token ids are kept in memory
 _AT_ONCE = 1 << 16
 
 Tokens = NDArray[np.uint16 | np.uint32]
 
 
-def tokens_of(text: Text, tokenizer: Tokenizer, folder: Path, before: int | None = None) -> Tokens:
-    """The text's tokens, (n,).
+def token_array(text: Text, tokenizer: Tokenizer, folder: Path, before: int | None = None) -> Tokens:
+    """The token ids of a text, (n,) uint16 or uint32.
 
     Args:
-        text: of at most `IN_MEMORY` bytes, or of any size: then its tokens are written to `folder`, once.
+        text: if it has more than `IN_MEMORY` bytes, its token ids are written to `folder`, once.
         tokenizer: to encode it with.
-        folder: for token files, named by the hash of text and tokenizer.
-        before: a token that comes first, so that each token of the text has one before it that predicts it.
+        folder: for files of token ids, named by a hash of text and tokenizer.
+        before: a token id to put first, so that every token of the text has one before it to be predicted from.
 
     Raises:
-        DlkitError: the text is empty or no UTF-8, or the file cannot be written.
+        DlkitError: the text is not UTF-8, or the file cannot be written.
     """
     dtype = np.uint16 if tokenizer.size <= 1 << 16 else np.uint32
     first = np.array([] if before is None else [before], dtype=dtype)
@@ -50,19 +50,19 @@ def tokens_of(text: Text, tokenizer: Tokenizer, folder: Path, before: int | None
         raise DlkitError(f"cannot write the tokens of the text to {folder}: {error.strerror}") from error
 
 
-def gives_back(text: Text, tokenizer: Tokenizer, tokens: Tokens) -> bool:
-    """Whether the bytes of a byte-level tokenizer's tokens are those of the text they were made of."""
-    place, data = 0, b""
+def is_lossless(text: Text, tokenizer: Tokenizer, tokens: Tokens) -> bool:
+    """Whether a byte-level tokenizer's tokens spell exactly the text that they encode."""
+    position, data = 0, b""
     for piece in text.pieces():
         wanted = piece.encode()
-        while len(data) < len(wanted) and place < len(tokens):
-            chunk = tokens[place : place + _AT_ONCE]
-            place += len(chunk)
+        while len(data) < len(wanted) and position < len(tokens):
+            chunk = tokens[position : position + _AT_ONCE]
+            position += len(chunk)
             data += b"".join(map(tokenizer.bytes_of, chunk.tolist()))
         if not data.startswith(wanted):
             return False
         data = data[len(wanted) :]
-    return place == len(tokens) and not data
+    return position == len(tokens) and not data
 
 
 def _encoded(text: Text, tokenizer: Tokenizer, dtype: DTypeLike) -> Iterator[Tokens]:

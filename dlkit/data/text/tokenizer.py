@@ -1,9 +1,9 @@
-"""From text to token numbers and back: bytes, byte-level BPE and WordPiece, by way of the `tokenizers` library.
+"""Text to token ids and back: bytes, byte-level BPE and WordPiece, with the `tokenizers` library.
 
 byte       a token is a byte
-bpe        byte-level byte-pair encoding: the most frequent pair of neighbours becomes a token, over and over
-           (Sennrich et al., arXiv:1508.07909; on bytes: Radford et al. 2019). Every text can be written in it.
-wordpiece  lower-cased words cut into the longest known pieces, as in BERT (Schuster & Nakajima 2012)
+bpe        byte-level byte-pair encoding: repeatedly merge the most frequent pair of neighbours into a token
+           (Sennrich et al., arXiv:1508.07909; on bytes: Radford et al. 2019). It can encode any text.
+wordpiece  lower-cased words split into the longest known pieces, as in BERT (Schuster & Nakajima 2012)
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from dlkit.progress import stage
 END = "<|endoftext|>"
 CAUSAL, MASKED = (END,), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _PIECES_AT_ONCE = 256
-_LETTERS = 1000  # most characters of a WordPiece vocabulary
-_NO_WORD = re.compile(r"\w{101,}")  # what WordPiece reads as [UNK] anyway, for it is longer than 100 characters
+_LETTERS = 1000  # characters in the alphabet of a WordPiece vocabulary, at most
+_TOO_LONG = re.compile(r"\w{101,}")  # words of over 100 characters, which WordPiece encodes as [UNK] anyway
 
 
 def _byte_characters() -> dict[int, str]:
@@ -46,41 +46,41 @@ _BYTE_OF = {character: byte for byte, character in _CHARACTER_OF.items()}
 
 
 class Tokenizer:
-    """A vocabulary and the way into it and out of it.
+    """Encodes text as token ids and decodes them.
 
     Args:
-        engine: of the `tokenizers` library; it adds no special tokens by itself.
+        engine: a tokenizer of the `tokenizers` library; special tokens are never added automatically.
     """
 
     def __init__(self, engine: Engine) -> None:
         engine.no_truncation()
         engine.no_padding()
-        engine.encode_special_tokens = True  # a text that spells a special token out is still a text
+        engine.encode_special_tokens = True  # text that spells a special token is still text
         self.engine = engine
-        numbers = sorted(engine.get_vocab().values())
-        self.size = numbers[-1] + 1 if numbers else 0
-        self.known = np.isin(np.arange(self.size), numbers)  # (size,): a vocabulary may leave numbers out
+        token_ids = sorted(engine.get_vocab().values())
+        self.size = token_ids[-1] + 1 if token_ids else 0
+        self.known = np.isin(np.arange(self.size), token_ids)  # (size,): a vocabulary may have gaps
         self.byte_level = isinstance(engine.decoder, decoders.ByteLevel)
 
     def special(self, *names: str) -> int | None:
-        """The number of the first of these special tokens that there is."""
-        return next((number for name in names if (number := self.engine.token_to_id(name)) is not None), None)
+        """The id of the first of these special tokens that exists; None for none."""
+        return next((token_id for name in names if (token_id := self.engine.token_to_id(name)) is not None), None)
 
     @functools.cached_property
     def separator(self) -> int | None:
-        """What stands before a text in a causal model."""
+        """The id of the token before each text of a causal model; None for none."""
         return self.special(END, "[SEP]", "</s>")
 
     def require(self, name: str) -> int:
-        """The number of a special token. Raises DlkitError if the tokenizer has none such."""
-        number = self.special(name)
-        if number is None:
+        """The id of a special token. Raises DlkitError if the tokenizer lacks it."""
+        token_id = self.special(name)
+        if token_id is None:
             raise DlkitError(f"the tokenizer has no token {name}", "a BERT needs [PAD], [CLS], [SEP] and [MASK]")
-        return number
+        return token_id
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything that it does."""
+        """The sha256 of everything that determines its behaviour."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
@@ -88,7 +88,7 @@ class Tokenizer:
         return self.engine.to_str()
 
     def encode(self, texts: list[str]) -> list[list[int]]:
-        """Token numbers of each text, without special tokens; on all cores."""
+        """The token ids of each text, without special tokens. Uses all cores."""
         return [encoding.ids for encoding in self.encodings(texts)]
 
     def encodings(self, texts: list[str]) -> list[Encoding]:
@@ -96,28 +96,28 @@ class Tokenizer:
         return self.engine.encode_batch(texts, add_special_tokens=False)
 
     def encode_text(self, text: Text) -> Iterator[NDArray[np.int64]]:
-        """Token numbers of a long text in order, in chunks; on all cores."""
+        """The token ids of a long text, in chunks. Uses all cores."""
         return self.encode_pieces(text.pieces())
 
     def encode_pieces(self, pieces: Iterator[str]) -> Iterator[NDArray[np.int64]]:
-        """The same of a text that comes in pieces, none of which ends within a word."""
+        """The token ids of a text given in pieces, none of which ends inside a word; in chunks."""
         while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE)):
             encodings = self.engine.encode_batch_fast(batch, add_special_tokens=False)
             yield np.concatenate([np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings])
 
     def encode_bytes(self, pieces: Iterable[bytes], changed: Callable[[], None]) -> Iterator[NDArray[np.int64]]:
-        """Token numbers of any bytes in order, in chunks: what is UTF-8 as text, each other byte as its own token.
+        """The token ids of any bytes, in chunks: UTF-8 as text, every other byte as a token of its own.
 
         Args:
-            pieces: of the bytes; the tokenizer is byte-level.
-            changed: is called before a chunk whose tokens do not stand for exactly its bytes.
+            pieces: the bytes, in pieces; the tokenizer must be byte-level.
+            changed: called before a chunk whose tokens do not spell exactly its bytes.
 
         Raises:
             DlkitError: the vocabulary lacks a byte that it needs.
         """
         pieces = iter(pieces)
         while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE // 8)):
-            # a byte that is no UTF-8 becomes a lone surrogate, which no text holds; split: text, surrogates, text ...
+            # a byte that is not UTF-8 becomes a lone surrogate, which no text has; split: text, surrogates, text ...
             parts = [_SURROGATES.split(piece.decode("utf-8", "surrogateescape")) for piece in batch]
             encodings = self.engine.encode_batch_fast(
                 [t for part in parts for t in part[::2]], add_special_tokens=False
@@ -126,48 +126,48 @@ class Tokenizer:
             runs = [
                 self._single_bytes(run) if i % 2 else next(texts).ids for part in parts for i, run in enumerate(part)
             ]
-            if b"".join(self._bytes[number] for run in runs for number in run) != b"".join(batch):
+            if b"".join(self._bytes[token_id] for run in runs for token_id in run) != b"".join(batch):
                 changed()
             yield np.concatenate([np.asarray(run, dtype=np.int64) for run in runs])
 
     def _single_bytes(self, surrogates: str) -> list[int]:
-        """The tokens of bytes that are no UTF-8."""
-        numbers = [self.engine.token_to_id(_CHARACTER_OF[ord(c) - 0xDC00]) for c in surrogates]
-        if None in numbers:
+        """The token ids of bytes that are not UTF-8."""
+        token_ids = [self.engine.token_to_id(_CHARACTER_OF[ord(c) - 0xDC00]) for c in surrogates]
+        if None in token_ids:
             raise DlkitError("the vocabulary lacks a token for some bytes", "take a tokenizer with all 256")
-        return [number for number in numbers if number is not None]
+        return [token_id for token_id in token_ids if token_id is not None]
 
-    def decode(self, numbers: Iterable[int]) -> str:
-        """The text of these tokens; bytes that are no UTF-8 become U+FFFD."""
+    def decode(self, token_ids: Iterable[int]) -> str:
+        """The text of token ids; bytes that are not UTF-8 become U+FFFD."""
         if self.byte_level:
-            return b"".join(self.bytes_of(number) for number in numbers).decode("utf-8", "replace")
-        return self.engine.decode(list(numbers), skip_special_tokens=False)
+            return b"".join(self.bytes_of(token_id) for token_id in token_ids).decode("utf-8", "replace")
+        return self.engine.decode(list(token_ids), skip_special_tokens=False)
 
-    def bytes_of(self, number: int) -> bytes:
-        """The bytes that a token of a byte-level vocabulary stands for."""
-        return self._bytes[number]
+    def bytes_of(self, token_id: int) -> bytes:
+        """The bytes of a token of a byte-level vocabulary."""
+        return self._bytes[token_id]
 
     @functools.cached_property
     def _bytes(self) -> list[bytes]:
-        added = {number: token.content for number, token in self.engine.get_added_tokens_decoder().items()}
+        added = {token_id: token.content for token_id, token in self.engine.get_added_tokens_decoder().items()}
         table: list[bytes] = []
-        for number in range(self.size):
-            token = added.get(number) or self.engine.id_to_token(number) or ""
-            plain = number in added or any(character not in _BYTE_OF for character in token)
+        for token_id in range(self.size):
+            token = added.get(token_id) or self.engine.id_to_token(token_id) or ""
+            plain = token_id in added or any(character not in _BYTE_OF for character in token)
             table.append(token.encode() if plain else bytes(_BYTE_OF[character] for character in token))
         return table
 
     @functools.cached_property
     def continues(self) -> NDArray[np.bool_]:
-        """(size,) whether a token goes on with a word: `##ing` of WordPiece, letters without a space of bytes."""
-        tokens = [self.engine.id_to_token(number) or "" for number in range(self.size)]
+        """Whether each token continues a word, (size,): `##ing` in WordPiece, letters without a space in byte-level."""
+        tokens = [self.engine.id_to_token(token_id) or "" for token_id in range(self.size)]
         if self.byte_level:
             return np.array([token[:1].isalnum() for token in tokens])
         return np.array([token.startswith("##") for token in tokens])
 
 
-def from_json(text: str) -> Tokenizer:
-    """The tokenizer of a tokenizer.json's content. Raises DlkitError where it is none."""
+def tokenizer_from_json(text: str) -> Tokenizer:
+    """The tokenizer described by a tokenizer.json. Raises DlkitError if it is not valid."""
     try:
         return Tokenizer(Engine.from_str(text))
     except Exception as error:  # the library raises plain Exception
@@ -175,12 +175,12 @@ def from_json(text: str) -> Tokenizer:
 
 
 def auto(_: Iterable[Text], special: tuple[str, ...]) -> Tokenizer:
-    """The name that stands for what the task and the checkpoint suggest; never called."""
+    """A placeholder for the tokenizer that the task and the checkpoint determine; never called."""
     raise NotImplementedError(special)
 
 
 def byte(_: Iterable[Text], special: tuple[str, ...]) -> Tokenizer:
-    """Bytes as tokens: number b is the byte b, special tokens follow."""
+    """Bytes as tokens: id b is the byte b, and special tokens follow."""
     return _byte_level(
         Engine(models.BPE(vocab={name: byte for byte, name in _CHARACTER_OF.items()}, merges=[])), special
     )
@@ -192,7 +192,7 @@ def bpe(
     """Byte-level byte-pair encoding, learned from the training text.
 
     Args:
-        vocab_size: tokens: the 256 bytes, and as many merged pairs as the text allows; special tokens come on top.
+        vocab_size: the number of tokens: the 256 bytes and as many merges as the text allows, plus special tokens.
     """
     engine = Engine(models.BPE())
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -212,15 +212,15 @@ def wordpiece(
     """WordPiece, learned from the training text.
 
     Args:
-        vocab_size: tokens at most, special ones included.
-        lowercase: whether capital letters and accents are ignored, as in BERT "uncased".
+        vocab_size: the largest number of tokens, special ones included.
+        lowercase: ignore case and accents, as in BERT "uncased".
     """
     engine = _wordpiece(models.WordPiece(unk_token="[UNK]"), lowercase).engine
     normalizer = engine.normalizer
 
     def pieces() -> Iterator[str]:
-        # the trainer keeps every word: a text without spaces would be kept whole, and many times over
-        return (_NO_WORD.sub(" ", normalizer.normalize_str(piece)) for text in texts for piece in text.pieces())
+        # the trainer stores every distinct word: without this, a text without spaces would be stored whole
+        return (_TOO_LONG.sub(" ", normalizer.normalize_str(piece)) for text in texts for piece in text.pieces())
 
     counts: Counter[str] = Counter()
     with stage("letters counted") as advance:
@@ -228,10 +228,10 @@ def wordpiece(
             counts.update(piece)
             advance(len(piece))
     letters = sorted(sorted(counts), key=lambda c: -counts[c])[:_LETTERS]
-    # The trainer numbers the letters inside words as it meets them, in the order of a random hash, and breaks ties by
-    # number. Given as special tokens they have fixed numbers; the vocabulary then goes into a model without these.
+    # The trainer assigns ids to letters inside words in the order of a random hash, and breaks ties by id. As special
+    # tokens they have fixed ids; the vocabulary is then given to a model without these special tokens.
     inside = [f"##{c}" for c in letters if not (c.isspace() or (c.isascii() and not c.isalnum()))]
-    # [UNK] stands for characters that the training text does not have
+    # [UNK] is for characters that do not occur in the training text
     special = tuple(dict.fromkeys((*MASKED, *special)))
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
@@ -246,7 +246,7 @@ def wordpiece(
 
 
 def _learn(engine: Engine, pieces: Iterable[str], trainer: trainers.Trainer) -> None:
-    """Train on a text that is read once; merging, which comes behind that, cannot tell how far it is."""
+    """Train on a text that is read once. The merging that follows cannot report progress."""
     with stage("letters read for the tokenizer") as advance:
 
         def read() -> Iterator[str]:

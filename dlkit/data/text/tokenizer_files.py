@@ -1,6 +1,6 @@
 """The tokenizer of a Hugging Face directory: tokenizer.json, vocab.json with merges.txt, or BERT's vocab.txt.
 
-What tokenizer_config.json says about the text's treatment holds for all of them, as in `transformers`.
+The settings of tokenizer_config.json apply to all of them, as in `transformers`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 from tokenizers import Tokenizer as Engine
 
 from dlkit.annotations import is_mapping
-from dlkit.data.text.tokenizer import END, MASKED, Tokenizer, from_json
+from dlkit.data.text.tokenizer import END, MASKED, Tokenizer, tokenizer_from_json
 from dlkit.errors import DlkitError
 from dlkit.lines import lines
 from dlkit.text_input import json_mapping, ordinary
 
 _WORD_END = "</w>"  # of GPT-1
-# What BertNormalizer calls the keys of tokenizer_config.json.
+# From keys of tokenizer_config.json to arguments of BertNormalizer.
 _NORMALIZER = {
     "do_lower_case": "lowercase",
     "strip_accents": "strip_accents",
@@ -27,16 +27,18 @@ _NORMALIZER = {
 }
 
 
-def from_directory(path: Path) -> Tokenizer:
+def tokenizer_from_directory(path: Path) -> Tokenizer:
     """The tokenizer of a directory.
 
     Raises:
-        DlkitError: there is none, it cannot be read, or its tokenizer_config.json asks for what dlkit does not do.
+        DlkitError: there is none, it cannot be read, or its tokenizer_config.json has an unsupported setting.
     """
     try:
         config = _config(path)
         if (path / "tokenizer.json").exists():
-            return _configured(from_json(ordinary(path / "tokenizer.json").read_text(encoding="utf-8-sig")), config)
+            return _configured(
+                tokenizer_from_json(ordinary(path / "tokenizer.json").read_text(encoding="utf-8-sig")), config
+            )
         if (path / "vocab.json").exists() and (path / "merges.txt").exists():
             engine = _pairs(path, config)
         elif (path / "vocab.txt").exists():
@@ -55,13 +57,13 @@ def from_directory(path: Path) -> Tokenizer:
         raise DlkitError(f"the tokenizer in {path} is broken: {error}") from error
 
 
-def ends_of(path: Path, tokenizer: Tokenizer) -> set[int]:
-    """The token that ends a text, by tokenizer_config.json or special_tokens_map.json, if they say so."""
+def end_token_ids(path: Path, tokenizer: Tokenizer) -> set[int]:
+    """The ids of tokens that end a text, according to tokenizer_config.json or special_tokens_map.json."""
     for file in (path / "tokenizer_config.json", path / "special_tokens_map.json"):
         name = _content(_mapping(file).get("eos_token")) if file.exists() else None
-        number = None if name is None else tokenizer.special(name)
-        if number is not None:
-            return {number}
+        token_id = None if name is None else tokenizer.special(name)
+        if token_id is not None:
+            return {token_id}
     return set()
 
 
@@ -83,19 +85,19 @@ def _mapping(file: Path) -> dict[str, Any]:
 
 
 def _content(token: Any) -> str | None:
-    """The text of a token that a file gives as such or with its settings."""
+    """The text of a token that a file gives as a string or as an object with settings."""
     name = token.get("content") if is_mapping(token) else token
     return name if isinstance(name, str) else None
 
 
 def _normalizer(config: dict[str, Any], **usual: Any) -> normalizers.Normalizer:
     keys = usual | {ours: config[key] for key, ours in _NORMALIZER.items() if key in config}
-    # null means as usual: accents go where capital letters do
+    # null means the default: accents are stripped if text is lower-cased
     return normalizers.BertNormalizer(**{key: value for key, value in keys.items() if value is not None})
 
 
 def _configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Tokenizer:
-    """A tokenizer.json of the BERT or GPT-2 family, whose settings tokenizer_config.json may change."""
+    """Apply the settings of tokenizer_config.json to a tokenizer.json of the BERT or GPT-2 family."""
     engine, kind = tokenizer.engine, str(config.get("tokenizer_class"))
     described = json.loads(tokenizer.to_json())
     if kind.startswith("Bert") and (described["normalizer"] or {}).get("type") == "BertNormalizer":
@@ -108,7 +110,7 @@ def _configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Tokenizer:
 
 
 def _pairs(path: Path, config: dict[str, Any]) -> Engine:
-    """Byte-pair encoding: of bytes as in GPT-2, or of letters whose words end in </w> as in GPT-1."""
+    """Byte-pair encoding: of bytes as in GPT-2, or of characters with words that end in </w> as in GPT-1."""
     vocabulary, merges = _mapping(path / "vocab.json"), _merges(path / "merges.txt")
     if any(token.endswith(_WORD_END) for token in vocabulary):
         unknown = _content(config.get("unk_token")) or "<unk>"
@@ -127,7 +129,7 @@ def _pairs(path: Path, config: dict[str, Any]) -> Engine:
 
 
 def _merges(file: Path) -> list[tuple[str, str]]:
-    """Two neighbours a line; not with the library's reader, which takes a byte-order mark for a letter."""
+    """One pair per line; not read by the library, which takes a byte-order mark for a letter."""
     found: list[tuple[str, str]] = []
     with ordinary(file).open("rb") as stream:
         for number, line in enumerate(lines(stream), start=1):
@@ -153,7 +155,7 @@ def _wordpiece(path: Path, config: dict[str, Any]) -> Engine:
 
 
 def _add(engine: Engine, path: Path, config: dict[str, Any]) -> None:
-    """The tokens beside the vocabulary, under their numbers."""
+    """Add the tokens beside the vocabulary, with their ids."""
     added: dict[int, AddedToken] = {}
     if (path / "added_tokens.json").exists():
         added |= {n: AddedToken(name, normalized=False) for name, n in _mapping(path / "added_tokens.json").items()}

@@ -1,0 +1,226 @@
+"""Evaluate a run on a split of its own data, on other data, and beside out-of-distribution data: `dlkit.evaluate`.
+
+What is wrong with a request shows before torch is imported.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+from dlkit import recipe as recipes
+from dlkit.app.events import Remark, damaged_remarks, data_remarks
+from dlkit.app.measured_data import changed_sources, measured
+from dlkit.catalog import SECTIONS, TASKS
+from dlkit.data import store
+from dlkit.errors import DlkitError, RequestError
+from dlkit.recipe import Recipe
+from dlkit.storage import run_reference
+from dlkit.train.settings import TestViews
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from dlkit.app.evaluation import Evaluation, Trained
+    from dlkit.app.ood import OODData, OODEvaluation
+
+
+@dataclass(frozen=True)
+class EvaluationRequest:
+    """A checkpoint and the data to measure it on, both known to be there.
+
+    Args:
+        run: directory of the run.
+        checkpoint: one in it.
+        recipe: of the run, with the changes that are asked for.
+        split: None for the test split, else the validation split; of other data all of it.
+        ood: sources of out-of-distribution data, as `read_ood_data` takes them.
+        views: what test-time augmentation averages over, in place of the recipe's.
+    """
+
+    run: Path
+    checkpoint: Path
+    recipe: Recipe
+    split: str | None = None
+    ood: tuple[str, ...] = ()
+    views: TestViews | None = None
+
+    def open(self, device: str = "auto") -> OpenedRun:
+        """Load the weights and read all data: what is wrong with any of it shows before the first forward pass."""
+        from dlkit.app.evaluation import open_trained
+        from dlkit.app.ood import read_ood_data
+        from dlkit.train.device import pick_device
+
+        place = pick_device(device)
+        own = recipes.load(str(self.run / "recipe.yaml"))
+        recipe, split, whole = measured(self.recipe, own, self.split)
+        trained = open_trained(recipe, self.checkpoint, place, whole)
+        others = read_ood_data(recipe, trained, split, self.ood) if self.ood else []
+        return OpenedRun(self, recipe, split, trained, place, others, bool(changed_sources(recipe, own)))
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A trained model with its data in memory. `recipe` reads the part of the data that `split` is of."""
+
+    request: EvaluationRequest
+    recipe: Recipe
+    split: str | None
+    trained: Trained
+    device: torch.device
+    others: list[OODData]
+    reads_other_data: bool  # than the run was trained on
+
+    def evaluate(self) -> tuple[Evaluation, list[Remark]]:
+        """Measure the split, and say what is to know about it."""
+        from dlkit.app.evaluation import evaluate_trained
+
+        found = evaluate_trained(self.recipe, self.trained, self.split, self.device, self.request.views)
+        remarks = [*data_remarks(self.trained.dataset.sources)]
+        remarks += [Remark(other.taken, routine=True) for other in self.others if other.taken]
+        remarks += left_out_remarks(found)
+        if self.reads_other_data:
+            record = self.record(found)
+            remarks.append(Remark(f"measured: {extent_text(record)}", routine=True))
+        return found, [*remarks, *damaged_remarks(found.damaged, f"{len(found.damaged)} images in all")]
+
+    def detect_ood(self, split: str) -> tuple[dict[str, Tensor], list[OODEvaluation]]:
+        """Scores of each example of a split, and how well each score tells it from every out-of-distribution set."""
+        from dlkit.app.ood import evaluate_ood
+
+        return evaluate_ood(self.recipe, self.trained, split, self.others, self.device, self.request.views)
+
+    def record(self, found: Evaluation) -> dict[str, Any]:
+        """What `dlkit eval` prints of an evaluation."""
+        return evaluation_record(self.request.run, self.request.checkpoint, self.recipe, found)
+
+
+def evaluation_record(run: Path, checkpoint: Path, recipe: Recipe, found: Evaluation) -> dict[str, Any]:
+    """An evaluation of a run's checkpoint on the data of a recipe, as `dlkit eval` prints it."""
+    return {
+        "run": str(run),
+        "data": recipe.values["data"]["name"],
+        "split": found.split,
+        "n": found.samples,
+        **found.extent,
+        "metrics": found.metrics,
+        "precision": found.precision,
+        "seconds": round(found.seconds, 3),
+        "checkpoint": str(checkpoint),
+        "step": found.step,
+        "per_class": found.per_class,
+        **({"left_out": found.left_out} if found.left_out else {}),
+        **({"damaged": len(found.damaged)} if found.damaged else {}),
+    }
+
+
+def left_out_remarks(found: Evaluation) -> list[Remark]:
+    """Measures that make no sense for this model or data."""
+    return [Remark(f"{measure} is left out: {why}") for measure, why in found.left_out.items()]
+
+
+def extent_text(record: dict[str, Any]) -> str:
+    """Which part of which file was measured."""
+    unit = "rows" if "rows" in record else "bytes"
+    return f"{record[unit]} {unit} of {record['path'] or record['data']}"
+
+
+def ood_record(in_distribution: dict[str, Any], found: OODEvaluation) -> dict[str, Any]:
+    """What `dlkit eval --ood` prints of an out-of-distribution set, beside the record of the in-distribution split."""
+    return {
+        "run": in_distribution["run"],
+        "data": found.source,
+        "split": found.split,
+        "n": found.samples,
+        **found.extent,
+        "metrics": found.metrics,
+        "seconds": round(found.seconds, 3),
+        "checkpoint": in_distribution["checkpoint"],
+        "step": in_distribution["step"],
+        "kind": "out-of-distribution",
+        "inside": {key: in_distribution[key] for key in ("data", "split", "n")},
+        **({"damaged": len(found.damaged)} if found.damaged else {}),
+    }
+
+
+def request_evaluation(
+    run: str | os.PathLike[str],
+    changes: Sequence[str] = (),
+    split: str | None = None,
+    checkpoint: str | None = None,
+    ood: Sequence[str] = (),
+    views: str | None = None,
+) -> EvaluationRequest:
+    """Find a run and its checkpoint, and check what can be checked without torch; arguments as in `evaluate_run`."""
+    require_views(views)
+    for source in ood:
+        require_ood_source(source)
+    require_data_changes(changes)
+    reference = run_reference.resolve(os.fspath(run))
+    chosen = reference.choose(checkpoint)
+    recipe = recipes.load_run(str(reference.recipe), changes)
+    recipe.require_data()
+    return EvaluationRequest(reference.path, chosen, recipe, split, tuple(ood), cast("TestViews | None", views))
+
+
+def require_data_changes(changes: Sequence[str]) -> None:
+    """Raise RequestError for a change of anything but the data."""
+    for change in changes:
+        if not change.lstrip("~").startswith("data."):
+            raise RequestError(f"{change}: eval changes only the data", "give KEY=VALUE with a key like data.path")
+
+
+def require_views(views: str | None) -> None:
+    """Raise RequestError unless there are such test views."""
+    if views not in (None, *get_args(TestViews)):
+        raise RequestError(f"no such views: {views!r}", f"--views takes {', '.join(get_args(TestViews))}")
+
+
+def require_ood_source(source: str) -> None:
+    """Raise DlkitError unless a source of out-of-distribution data can be there."""
+    kind, colon, place = source.partition(":")
+    named = [
+        name.removeprefix("data.")
+        for name, data in recipes.schema()["$defs"].items()
+        if name.startswith("data.") and not set(data["required"]) - {"name"}
+    ]
+    names = [name for name in named if any(TASKS[task].inputs == "images" for task in SECTIONS["data"][name].tasks)]
+    if kind == "images" and colon:
+        if not Path(place).expanduser().is_dir():
+            raise DlkitError(f"no such folder: {place}", "--ood images:FOLDER takes every image in a folder")
+    elif source != "noise" and (kind not in names or (colon and not place)):
+        raise RequestError(
+            f"no such data: --ood {source}{recipes.closest(kind, [*names, 'noise'])}",
+            f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
+        )
+    elif source != "noise" and SECTIONS["data"][kind].download:
+        store.require(SECTIONS["data"][kind].download)
+
+
+def evaluate_run(
+    run: str | os.PathLike[str],
+    *changes: str,
+    split: str | None = None,
+    checkpoint: str | None = None,
+    views: str | None = None,
+    device: str = "auto",
+) -> Evaluation:
+    """Measure a trained model on a split.
+
+    Args:
+        run: what `train` returned, a run directory, or a checkpoint in one.
+        changes: of the data, as `data.path=FILE`.
+        split: None for the test split, or else the validation split; of other data all of it.
+        checkpoint: `last`, `best` or a step; None for the best by validation data, or else the last.
+        views: `one`, `flip` or `flip_shift` of each image, to average over.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        RequestError: there is no such run, checkpoint, split or key.
+        DlkitError: the checkpoint is damaged, the data is missing, or a metric is not finite.
+    """
+    return request_evaluation(run, changes, split, checkpoint, (), views).open(device).evaluate()[0]

@@ -1,0 +1,309 @@
+"""A race of optimizers on a recipe or a surface, and what its folder holds of it: `dlkit compare-optimizers`."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlkit import recipe as recipes
+from dlkit.annotations import is_list
+from dlkit.app.events import Prepared, Remark, Work
+from dlkit.app.race_grid import parse_optimizers, requested_trials
+from dlkit.app.recipe_race import RecipeRace, recipes_of_optimizers
+from dlkit.errors import RequestError
+from dlkit.recipe import Recipe
+from dlkit.sweep import provenance, race_folder, surfaces
+from dlkit.sweep.surfaces import Surface
+from dlkit.sweep.trials import Outcome, RaceEvent, Smaller, Trial, Underway, Unrecorded
+from dlkit.text_input import opened_by_shell
+
+if TYPE_CHECKING:
+    import torch
+
+    from dlkit.sweep.conclusion import Conclusion
+    from dlkit.sweep.verdict import Pair, Summary
+
+OPTIMIZERS = "sgd,momentum,adagrad,rmsprop,adam,adamw"
+
+
+@dataclass(frozen=True, slots=True)
+class RaceStarted:
+    """The runs come next: so many, of so many steps each. The loss `metric` is what the best is told by."""
+
+    runs: int
+    steps: int
+    metric: str
+
+
+RaceProgressEvent = Remark | Prepared | RaceStarted | Outcome | Underway
+
+
+@dataclass
+class FinishedRace:
+    """The runs of a race, in the order of its grid, and the metric to judge them by.
+
+    `planned` runs were asked for: there are fewer outcomes where it was stopped. `surface` is None on a recipe.
+    """
+
+    title: str
+    metric: str
+    outcomes: list[Outcome]
+    surface: Surface | None
+    folder: Path | None
+    planned: int
+
+    @property
+    def stopped(self) -> bool:
+        return len(self.outcomes) < self.planned
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is random, so that one run says all."""
+        return self.surface is not None
+
+    @functools.cached_property
+    def summaries(self) -> list[Summary]:
+        """Each optimizer at its best setting, with an interval over seeds."""
+        from dlkit.sweep.verdict import summarize
+
+        return summarize(self.outcomes, self.metric)
+
+    @functools.cached_property
+    def pairs(self) -> list[Pair]:
+        """Which two optimizers can be told apart."""
+        from dlkit.sweep.verdict import compare
+
+        return compare(self.summaries, self.exact)
+
+    @functools.cached_property
+    def conclusion(self) -> Conclusion:
+        """The winner, or the tied ones, and why."""
+        from dlkit.sweep import conclusion
+
+        start = conclusion.start_of(self.outcomes, self.metric) if self.exact else None
+        return conclusion.conclude(self.summaries, self.pairs, self.metric, self.exact, start)
+
+    @property
+    def winner(self) -> str | None:
+        """The best optimizer's name, `tie`, or None where every run diverged."""
+        return self.conclusion.winner
+
+
+def _never() -> bool:
+    return False
+
+
+def read_race(folder: Path) -> FinishedRace:
+    """The finished runs in the folder of a race."""
+    title, metric, outcomes = race_folder.read(folder)
+    return FinishedRace(title, metric, outcomes, surfaces.find(title), folder, len(outcomes))
+
+
+def race_optimizers(
+    what: str,
+    changes: Sequence[str] = (),
+    *,
+    optimizers: str = OPTIMIZERS,
+    lr: str = "1e-4:1:9",
+    seeds: int = 5,
+    steps: int = 500,
+    trials: int | None = None,
+    search: Sequence[str] = (),
+    seed: int = 0,
+    metric: str | None = None,
+    target: str | None = None,
+    engine: str = "auto",
+    stack: int | None = None,
+    start: str | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    should_stop: Callable[[], bool] = _never,
+) -> Work[RaceProgressEvent, FinishedRace]:
+    """Run every optimizer at every learning rate from every seed; what a folder holds already is not run again.
+
+    Args:
+        what: a recipe, or the name of a surface.
+        changes: of the recipe.
+        optimizers: their names, as `sgd,adam`.
+        lr: learning rates for each, as `LOW:HIGH:COUNT`, evenly in the logarithm.
+        seeds: runs of each setting, with weights and data order of their own.
+        steps: of each run.
+        trials: random settings of each optimizer instead of the grid.
+        search: options that the random settings draw too, as `weight_decay=1e-5:0.1`.
+        seed: of the random settings.
+        metric: the loss to judge by; None for the held-out one.
+        target: noted in the folder, as `loss=0.2`.
+        engine: `auto`, `stacked`, `workers` or `loop`.
+        stack: runs at once of `stacked`; None for the fastest.
+        start: a point on a surface, as `-1.2,1`.
+        out: folder to write finished runs into.
+        resume: go on with the runs in `out`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        should_stop: asked after each step of the runs.
+
+    Raises:
+        RequestError: there is no such recipe, surface or optimizer, or options do not go together.
+        DlkitError: data is missing, or the folder cannot be written.
+    """
+    if resume and out is None:
+        raise RequestError("--resume needs --out", "give the folder of the finished runs")
+    names = parse_optimizers(optimizers)
+    surface = surfaces.find(what)
+    if surface is None:
+        refuse_misspelt_surface(what)
+    place = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
+    begun = provenance.origin(place) if surface is None else {}  # on the recipe of a race, which has its name
+    title = what if surface is not None else _title(place, begun)
+    # one that goes on by the command in its own folder has the changes that it was begun with in its recipe
+    own = begun if out is not None and os.path.realpath(place.parent) == os.path.realpath(out) else {}
+    held = list(map(str, own["changes"])) if is_list(own.get("changes")) else []
+    all_changes = [*held, *(change for change in changes if change not in held)]
+    if surface is None:
+        _refuse({"--start": start is not None}, "is about a surface")
+    else:
+        _refuse(
+            {"KEY=VALUE": bool(changes), "--engine": engine != "auto", "--stack": stack is not None},
+            "is about a recipe",
+        )
+    if stack is not None and engine != "stacked":
+        raise RequestError(f"--stack {stack} is about --engine stacked", f"--engine stacked --stack {stack}")
+    runs = seeds if surface is None else 1  # where nothing is random, one run says all
+    chosen = requested_trials(names, lr, runs, trials, search, seed, surface is None)
+    point = _point(start)
+    request = {
+        "race": title, "on": own.get("on", what), "changes": all_changes, "optimizers": names, "lr": lr, "seeds": seeds,
+        "steps": steps, "trials": trials, "search": list(search), "seed": seed, "metric": metric,
+        "target": target, "start": start, "device": device, "directory": str(Path.cwd()),
+    }  # fmt: skip
+    ask_again = [what]  # how to ask for it again
+    plain, recipe_race = None, None
+    if surface is None:
+        plain, kept_auto, prepared = recipes_of_optimizers(what, list(changes), names, steps)
+        recipe_race = RecipeRace(prepared, steps, engine, device, stack)
+        if out is not None:
+            ask_again = [str(out / provenance.RECIPE), *kept_auto]
+    facts = {"title": title, "steps": steps, "changes": all_changes, "start": start, "metric": metric}
+    folder = race_folder.Folder(out, resume, facts)  # only now that nothing is wrong with the recipe
+    race = _Race(title, chosen, steps, metric, request, ask_again, folder, plain, should_stop)
+    if recipe_race is not None:
+        return Work(race.run(None, recipe_race))
+    assert surface is not None
+    return Work(race.run((surface, point or surface.start), None))
+
+
+@dataclass(frozen=True)
+class _Race:
+    title: str
+    trials: list[Trial]
+    steps: int
+    metric: str | None
+    request: dict[str, Any]  # as its folder tells it
+    ask_again: list[str]
+    folder: race_folder.Folder
+    recipe: Recipe | None
+    should_stop: Callable[[], bool]
+
+    def run(
+        self, on_surface: tuple[Surface, tuple[float, float]] | None, on_recipe: RecipeRace | None
+    ) -> Generator[RaceProgressEvent, None, FinishedRace]:
+        """Run what the folder does not hold yet, and write each run into it as it finishes."""
+        folder, remarks = self.folder, list[str]()
+        done = {outcome.trial for outcome in folder.outcomes}
+        missing = [trial for trial in self.trials if trial not in done]
+
+        def settle(device: torch.device | None, sources: dict[str, Any]) -> Iterator[Remark]:
+            remarks.extend(self._settle(device, sources))
+            for remark in remarks:
+                yield Remark(f"the numbers of further runs may differ from those in {folder.path}: {remark}")
+
+        if on_recipe is not None:
+            metric, events = yield from on_recipe.begin(missing, folder, self.should_stop, settle)
+        else:
+            assert on_surface is not None
+            yield Prepared()
+            yield from settle(None, {})
+            metric, events = "loss", _descents(*on_surface, missing, self.steps, self.should_stop)
+        metric = self.metric or metric
+        if folder.path is not None:
+            provenance.write(folder.path, self.request, self.ask_again, folder.engine, folder.size, remarks)
+        yield RaceStarted(len(missing), self.steps, metric)
+        yield from self._recorded(events)
+        order = {trial: index for index, trial in enumerate(self.trials)}
+        outcomes = sorted((o for o in folder.outcomes if o.trial in order), key=lambda o: order[o.trial])
+        surface = None if on_surface is None else on_surface[0]
+        return FinishedRace(self.title, metric, outcomes, surface, folder.path, len(order))
+
+    def _recorded(self, events: Iterator[RaceEvent]) -> Iterator[Remark | Outcome | Underway]:
+        """The events of the runs; one that has finished is in the folder by then."""
+        for event in events:
+            if isinstance(event, Smaller):
+                yield Remark(f"a stack of {event.runs} runs does not fit into memory: stacks of {event.size} runs")
+                self.folder.choose("stacked", event.size)
+            elif isinstance(event, Unrecorded):
+                yield Remark(f"a step of a stack was no CUDA graph, and so slower than it could be: {event.why}")
+            else:
+                if isinstance(event, Outcome):
+                    self.folder.add(event)
+                yield event
+
+    def _settle(self, device: torch.device | None, sources: dict[str, Any]) -> list[str]:
+        """Write down how the race came about; returns what is different from when it was begun."""
+        if self.folder.path is None:
+            return []
+        import torch
+
+        from dlkit.train import environment
+
+        described = environment.describe_environment(device or torch.device("cpu"), sources)
+        return provenance.settle(self.folder.path, self.recipe.to_yaml() if self.recipe else None, described)
+
+
+def _descents(
+    surface: Surface, start: tuple[float, float], trials: Sequence[Trial], steps: int, should_stop: Callable[[], bool]
+) -> Iterator[RaceEvent]:
+    from dlkit.app.descent import descend
+
+    for trial in trials:
+        if should_stop():
+            return
+        outcome = descend(surface, trial, start, steps, should_stop)
+        if outcome is not None:
+            yield outcome
+
+
+def refuse_misspelt_surface(what: str) -> None:
+    """Raise RequestError if this looks like a surface and is no recipe."""
+    near = recipes.closest(what, [*surfaces.SURFACES, "quadratic:1000"])
+    if near and what not in recipes.shipped() and not Path(what).exists():
+        known = ", ".join([*surfaces.SURFACES, "quadratic:CONDITION"])
+        raise RequestError(f"no recipe or surface {what!r}{near}", f"the surfaces are {known}")
+
+
+def _refuse(given: dict[str, bool], why: str) -> None:
+    for option in (name for name, there in given.items() if there):
+        raise RequestError(f"{option} {why}", "leave it out")
+
+
+def _point(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise RequestError(f"--start {text}: no point", "write --start=-1.2,1") from None
+    if not (math.isfinite(x) and math.isfinite(y)):
+        raise RequestError(f"--start {text}: not finite", "write --start=-1.2,1")
+    return x, y
+
+
+def _title(recipe: Path, begun: dict[str, Any]) -> str:
+    """What a race on a recipe is called; one on the recipe of another race is called as that."""
+    if recipe.name != provenance.RECIPE:
+        return "stdin" if str(recipe) == "-" or opened_by_shell(recipe) else recipe.stem
+    return str(begun.get("race", recipe.parent.name))

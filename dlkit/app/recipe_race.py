@@ -1,0 +1,126 @@
+"""A race of optimizers on a recipe: the recipe of each of them, and the engine by which its runs are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlkit import recipe as recipes
+from dlkit.app.events import Prepared, Remark, data_remarks
+from dlkit.errors import RequestError
+from dlkit.processors import cores
+from dlkit.recipe import Recipe
+from dlkit.sweep.trials import RaceEvent, Trial
+
+if TYPE_CHECKING:
+    import torch
+
+    from dlkit.sweep.race_folder import Folder
+
+_HELD_OUT = 0.1
+
+
+@dataclass
+class RecipeRace:
+    """The runs of a race on a recipe.
+
+    Args:
+        prepared: the recipe of each optimizer.
+        steps: of each run.
+        engine: how they are run; auto times them all.
+        device: as given.
+        size: of stacks; None for the fastest.
+    """
+
+    prepared: dict[str, Recipe]
+    steps: int
+    engine: str
+    device: str
+    size: int | None = None
+
+    def begin(
+        self,
+        trials: Sequence[Trial],
+        folder: Folder,
+        should_stop: Callable[[], bool],
+        settle: Callable[[torch.device, dict[str, Any]], Iterator[Remark]],
+    ) -> Generator[Remark | Prepared, None, tuple[str, Iterator[RaceEvent]]]:
+        """Choose an engine; returns the name of the loss to judge by, and the runs as they finish.
+
+        `settle` is called with the device and the sources of the data, before anything is run.
+        """
+        from dlkit.app.contest import Contest
+        from dlkit.sweep import engine_choice, engines
+        from dlkit.sweep.saved_stack import Keep
+        from dlkit.train.device import pick_device
+        from dlkit.vectorized import stackable
+
+        contest = Contest(self.prepared, pick_device(self.device), should_stop)
+        first = contest.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
+        yield Prepared()
+        yield from settle(first.device, contest.dataset.sources)
+        yield from data_remarks(contest.dataset.sources)
+        judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
+        if not trials:
+            return judged_by, iter(())
+        if self.engine == "stacked" and (why := engine_choice.obstacle(trials, contest.training)) is not None:
+            raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
+        processes = cores() if first.device.type == "cpu" else 1
+        engine, size = self.engine, self.size
+        if folder.engine is not None and engine in ("auto", folder.engine):
+            engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
+        if engine == "auto" and len(trials) > 1:
+            choice = engine_choice.fastest(trials, contest.training, processes)
+            engine, size, estimates = choice.engine, choice.size, choice.estimates
+            times = ", ".join(
+                f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
+            )
+            ratio = estimates["loop"] / estimates[engine]
+            taking = f"taking {engine}, {ratio:.1f} times as fast as the loop"
+            yield Remark(f"{len(trials)} runs of {self.steps} steps: {times}; {taking}", routine=True)
+        if engine == "stacked":
+            size = size or engine_choice.best_size(trials, contest.training)
+            memory = size * stackable.bytes_of_run(first) / 2**20
+            yield Remark(f"stacks of {size} runs, about {memory:.0f} MiB each", routine=True)
+        engine = "loop" if engine == "auto" else engine
+        folder.choose(engine, size if engine == "stacked" else None)
+        keep = Keep(folder.path, should_stop)
+        ways: dict[str, Callable[[], Iterator[RaceEvent]]] = {
+            "stacked": lambda: engines.stack(trials, contest.training, keep, size),
+            "workers": lambda: contest.workers(list(trials), processes),
+            "loop": lambda: engines.loop(trials, contest.training),
+        }
+        return judged_by, ways[engine]()
+
+
+# which a race does not settle by timing, unless told so
+AUTOMATIC = ("precision", "compile", "cuda_graph", "channels_last")
+
+
+def recipes_of_optimizers(
+    what: str, overrides: list[str], names: Sequence[str], steps: int
+) -> tuple[Recipe, list[str], dict[str, Recipe]]:
+    """The recipe as it was given, changes of it that its values do not tell, and the recipe of each optimizer.
+
+    An optimizer has its own options where the recipe uses it, else its defaults.
+    """
+    fixed = ["train.epochs=null", f"train.steps={steps}", f"train.eval_every={max(1, steps // 20)} steps"]
+    fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
+    source = recipes.read_recipe(what)  # once: standard input is gone after that
+    plain = source.load(overrides)
+    plain.require_data()
+    plain.require_weights()
+    given = {override.partition("=")[0] for override in overrides}
+    automatic = [key for key in AUTOMATIC if plain.values["train"][key] == "auto"]
+    kept_auto = [f"train.{key}=auto" for key in automatic if f"train.{key}" in given]
+    for key in automatic:
+        if f"train.{key}" not in given:
+            fixed.append(f"train.{key}={'fp32' if key == 'precision' else 'off'}")
+    if plain.values["data"].get("validation") == 0:
+        fixed.append(f"data.validation={_HELD_OUT}")
+    prepared: dict[str, Recipe] = {}
+    for name in names:
+        own = [] if plain.values["optimizer"]["name"] == name else [f"optimizer={{name: {name}}}"]
+        prepared[name] = source.load([*overrides, *own, *fixed])
+    return plain, kept_auto, prepared

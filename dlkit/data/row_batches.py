@@ -1,0 +1,102 @@
+"""Batches of a split that is on the device as one tensor, where a batch is made by indexing.
+
+The order and the augmentation of an epoch are a pure function of (seed, epoch), drawn on the CPU when it begins: every
+device sees the same examples, and iteration resumes exactly at any batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dlkit.annotations import Count
+from dlkit.data.batch import Batch, ClassificationBatch
+from dlkit.data.dataset import Split, standardize
+from dlkit.data.epochs import Epochs, mixed_seed
+
+
+class RowBatches(Epochs):
+    """Batches of rows, (n, F) float32, standardize once, in float64, by the training split's mean and deviation.
+
+    Training shuffles and keeps the last, partial batch; evaluation goes in order and yields views of the data, which
+    must not be modified.
+
+    Args:
+        batch_size: examples a batch; "full" takes all of them (batch gradient descent).
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        mean: Tensor,
+        std: Tensor,
+        device: torch.device,
+        seed: int,
+        training: bool,
+        *,
+        batch_size: Count | Literal["full"] = 128,
+    ) -> None:
+        self.samples = len(split.targets)
+        self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
+        self.device = device
+        self.seed = seed
+        self.training = training
+        self._targets = split.targets.to(device)
+        self._inputs = self._load(split.inputs, mean, std)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
+        """Batches `start`, `start` + 1, ... of epoch `number`, on the device.
+
+        Raises:
+            ValueError: the epoch has fewer than `start` batches.
+        """
+        begins = self.begins(start)
+        if not self.training:
+            for begin in begins:
+                rows = slice(begin, begin + self.batch_size)
+                yield ClassificationBatch(self._finish(self._inputs[rows]), self._targets[rows])
+            return
+        order, *parameters = (self.send(values) for values in self._drawn(number))  # each (samples,)
+        targets = self._targets.index_select(0, order)
+        for begin in begins:
+            chosen = slice(begin, begin + self.batch_size)
+            rows = order[chosen]
+            drawn = [values[chosen] for values in parameters]
+            yield self._mix(self._select(rows, *drawn), targets[chosen], *drawn)
+
+    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
+        drawn = [source._drawn(number) for source in sources]
+        order, *parameters = (self.laid_out(values) for values in zip(*drawn, strict=True))  # each (S samples,)
+        count = len(sources)
+        for begin in self.begins(start):
+            size = min(self.batch_size, self.samples - begin)
+            chosen = slice(count * begin, count * (begin + size))
+            rows = order[chosen]
+            inputs = self._select(rows, *(values[chosen] for values in parameters))
+            batch = ClassificationBatch(inputs, self._targets.index_select(0, rows))
+            yield batch.map(lambda values, size=size: values.unflatten(0, (count, size)))
+
+    def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+        return standardize(inputs, mean, std).to(self.device)
+
+    def _drawn(self, number: int) -> list[Tensor]:
+        """The order of epoch `number` and its augmentation parameters, each (samples,), on the CPU."""
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, number))
+        order = torch.randperm(self.samples, generator=generator)
+        return [order, *self._draw(generator, order, number)]
+
+    def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:
+        """The augmentation parameters of epoch `number`, one for each position in `order`, each (samples,)."""
+        return []
+
+    def _select(self, rows: Tensor, *parameters: Tensor) -> Tensor:
+        return self._inputs.index_select(0, rows)
+
+    def _finish(self, inputs: Tensor) -> Tensor:
+        return inputs
+
+    def _mix(self, inputs: Tensor, targets: Tensor, *parameters: Tensor) -> ClassificationBatch:
+        return ClassificationBatch(inputs, targets)

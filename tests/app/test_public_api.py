@@ -1,0 +1,96 @@
+"""`import dlkit`: what its docstring shows works, costs nothing to import, and prints nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import dlkit
+from dlkit.cli.app import run as command
+
+MLP = ("data.validation=0.1", "train.epochs=2", "data.batch_size=256")
+
+
+@pytest.fixture(autouse=True)
+def silent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_example_of_the_docstring_runs(capfd: pytest.CaptureFixture[str]) -> None:
+    assert dlkit.__doc__ is not None
+    example = textwrap.dedent("\n".join(line for line in dlkit.__doc__.splitlines() if line.startswith("    ")))
+    assert len([line for line in example.splitlines() if line]) == 9
+    exec(compile(example, "example", "exec"), {})
+    out, err = capfd.readouterr()
+    *lines, last = out.splitlines()
+    assert [line.split()[0] for line in lines] == ["21", "42", "63"]
+    path, accuracy = last.split()
+    assert path == "runs/first"
+    assert 0.5 < float(accuracy) <= 1
+    assert err == ""
+
+
+def test_importing_it_imports_no_torch() -> None:
+    code = "import sys, dlkit; dlkit.load('digits-mlp'); dlkit.train; dlkit.Evaluated; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_every_public_name_is_there_and_the_room_does_not_hide_the_function() -> None:
+    import dlkit.train.loop  # binds no `train` of its own
+
+    assert set(dlkit.__all__) <= set(dir(dlkit))
+    for name in dlkit.__all__:
+        assert getattr(dlkit, name).__doc__, name
+    assert callable(dlkit.train)
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = dlkit.nope  # pyright: ignore
+
+
+def test_it_writes_what_the_command_writes_and_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    assert command(["train", "digits-mlp", *MLP, "--run-dir", "shell", "--device", "cpu"]) == 0
+    printed = json.loads(capfd.readouterr().out)
+    run = dlkit.train(dlkit.load("digits-mlp", *MLP), run_dir="python", device="cpu").result()
+    assert capfd.readouterr() == ("", "")
+    for name in ("recipe.yaml", "metrics.jsonl", "checkpoints/last/model.safetensors"):
+        assert Path("shell", name).read_bytes() == Path("python", name).read_bytes(), name
+    assert run.record == json.loads(Path("python/summary.json").read_text())
+    changing = ("run", "checkpoint", "seconds")
+    assert {**run.record, **dict.fromkeys(changing)} == {**printed, **dict.fromkeys(changing)}
+
+    assert command(["eval", "shell", "--split", "val", "--device", "cpu"]) == 0
+    evaluated = json.loads(capfd.readouterr().out)
+    found = dlkit.evaluate(run, split="val", device="cpu")
+    assert capfd.readouterr() == ("", "")
+    assert (found.metrics, found.samples) == (evaluated["metrics"], evaluated["n"])
+
+
+def test_accuracy_is_what_sklearn_says() -> None:
+    """From the confusion matrix of the evaluation; sklearn counts again."""
+    import numpy as np
+    from sklearn.metrics import accuracy_score
+
+    run = dlkit.train(dlkit.load("digits-mlp", *MLP), device="cpu").result()
+    found = dlkit.evaluate(run, device="cpu")
+    assert found.confusion is not None
+    matrix = found.confusion.numpy()
+    pairs = np.repeat(np.indices(matrix.shape).reshape(2, -1), matrix.reshape(-1), axis=1)
+    assert found.metrics["accuracy"] == pytest.approx(accuracy_score(pairs[0], pairs[1]))
+
+
+def test_wrong_requests_raise_the_errors_of_dlkit() -> None:
+    with pytest.raises(dlkit.RecipeError) as wrong:
+        dlkit.load("digits-mlp", "optimizer.lr=fast", "train.epocs=1")
+    assert len(wrong.value.problems) == 2
+    with pytest.raises(dlkit.RequestError, match="no recipe"):
+        dlkit.train("digits-mpl")
+    with pytest.raises(dlkit.RequestError, match="needs a run"):
+        dlkit.train("digits-mlp", resume=True)
+    with pytest.raises(dlkit.DlkitError, match="no such run: nowhere"):
+        dlkit.evaluate("nowhere")
+    assert not Path("runs").exists()
