@@ -24,9 +24,7 @@ def ablation_scores(reader: LanguageModel, texts: Sequence[TokenizedText], seed:
         RequestError: the model has no head that was trained, or the text is too short.
     """
     if reader.fresh:
-        raise RequestError(
-            f"{reader.path} has no head for {reader.task}: there is no loss to change", "leave --ablate out"
-        )
+        raise RequestError(f"{reader.path} lacks {reader.lacking}: there is no loss to change", "leave --ablate out")
     layers = attention_layers(reader.model)
     sums = np.zeros((len(layers), layers[0].heads))
     of = ""

@@ -94,7 +94,7 @@ def inspect_model(
     )  # fmt: skip
     remarks: list[str] = []
     if reader.fresh:
-        remarks.append(f"{reader.path} has no head that dlkit knows: only its encoder is inspected")
+        remarks.append(f"{reader.path} lacks {reader.lacking}: only its encoder is inspected")
     kept = _kept(reader, request, tokenized[0], remarks) if keep else None
     if seen.reconstruction_error > _LOOSE:
         remarks.append(

@@ -12,6 +12,7 @@ from dlkit import recipe as recipes
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
+from dlkit.storage import run_reference
 from dlkit.user_code import same_value
 
 RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
@@ -21,6 +22,7 @@ MOVABLE = ("compile", "cuda_graph")  # those of them that another machine may ha
 
 def require_run(path: Path) -> Path:
     """The directory of a run. Raises RequestError if it holds none."""
+    run_reference.require_no_race(path)
     if not (path / RECIPE).is_file():
         raise RequestError("--resume needs a run", "dlkit train RUN --resume, or RECIPE --run-dir DIR --resume")
     return path

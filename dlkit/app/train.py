@@ -13,6 +13,7 @@ from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remar
 from dlkit.app.resume import require_run, resumed_recipe
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
+from dlkit.storage import run_reference
 from dlkit.strict_json import json_text
 from dlkit.train.events import Checkpointed, Event, Finished
 from dlkit.user_code import read_code, require_unchanged
@@ -114,6 +115,7 @@ def train_recipe(
     remarks: list[str] = []
     begins = path is None or not resume or not (path / "recipe.yaml").is_file()
     if path is not None and not begins:
+        run_reference.require_no_race(path)
         wanted, remarks = resumed_recipe(wanted, path)
     wanted.require_data()
     wanted.require_weights()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,7 @@ from dlkit.errors import DlkitError, RequestError
 
 _TEXT = (pa.types.is_string, pa.types.is_large_string)
 _BOOLEAN = {"true": "true", "True": "true", "TRUE": "true", "false": "false", "False": "false", "FALSE": "false"}
+_TRUTH = {"false": "0", "true": "1"}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]*)")
 _PADDED = re.compile(r"[+-]?0[0-9].*")  # a code such as 007, which is no number
 _WHOLE = re.compile(r"(-?(0|[1-9][0-9]*))\.0*")
@@ -42,8 +43,13 @@ class LabelColumn:
     remarks: tuple[str, ...]
 
 
-def read_label_column(table: Table, label: str) -> LabelColumn:
+def read_label_column(table: Table, label: str, known: Sequence[str] | None = None) -> LabelColumn:
     """The label of every row.
+
+    Args:
+        table: the rows.
+        label: the column.
+        known: the classes that a model tells apart; false and true are 0 and 1 to it where those are its classes.
 
     Raises:
         RequestError: the column is not of a type that can be a class.
@@ -77,7 +83,21 @@ def read_label_column(table: Table, label: str) -> LabelColumn:
     table.refuse(np.isin(codes, [-1, *empty]), "a missing value", label)
     spaced = [index for index, value in enumerate(values) if isinstance(value, str) and value != written[index]]
     remarks = (*_spaces(label, values, codes, spaced), *_merged(label, names, values))
-    return LabelColumn(label, written, names, codes, remarks)
+    found = LabelColumn(label, written, names, codes, remarks)
+    return found if known is None else _in_terms_of(known, found)
+
+
+def _in_terms_of(known: Sequence[str], labels: LabelColumn) -> LabelColumn:
+    """Booleans as 0 and 1 where a model knows these as its classes, and the reverse."""
+    ours = {_normal_form(name): name for name in known}
+    told = [_normal_form(value) for value in labels.written]
+    for same in (_TRUTH, {number: word for word, number in _TRUTH.items()}):
+        if ours.keys() == set(same.values()) and same.keys() >= set(told):
+            names = [ours[same[value]] for value in told]
+            pairs = ", ".join(f"{value} is {name}" for value, name in sorted({*zip(told, names, strict=True)}))
+            remark = f"label {labels.column!r}: {pairs}, as the classes were called in training"
+            return replace(labels, written=names, names=names, remarks=(*labels.remarks, remark))
+    return labels
 
 
 def _parsed(table: Table, label: str, written: list[str], codes: NDArray[np.int64]) -> Sequence[Name]:

@@ -32,7 +32,7 @@ def export_to_huggingface(opened: LanguageModel, directory: Path) -> int:
     assert isinstance(model, (GPT, BERT))
     if opened.fresh:
         raise DlkitError(
-            f"{opened.path} has no {', '.join(opened.fresh)}: an export would fill them in at random",
+            f"{opened.path} lacks {', '.join(opened.fresh)}: an export would hold values that nobody trained",
             "train a head first: model.weights=DIR in a recipe",
         )
     config = huggingface_export.config_of(model, opened.classes)

@@ -34,7 +34,7 @@ class LanguageModel:
         step: of the checkpoint; None for a Hugging Face directory.
         make: makes the same model with random weights.
         classes: the class names of a classifier.
-        fresh: parameters that the files lacked, which are random.
+        fresh: parameters of the head that the files lack, which begin anew.
         ends: token ids that end a text.
     """
 
@@ -52,6 +52,12 @@ class LanguageModel:
     def causal(self) -> bool:
         """Whether it predicts the next token: a GPT."""
         return isinstance(self.model, GPT)
+
+    @property
+    def lacking(self) -> str:
+        """What its directory lacks and nobody trained: nothing, its head, or some of that."""
+        head = {name for name, _ in self.model.named_parameters() if name.startswith("head.")}
+        return f"a head for {self.task}" if head and head <= set(self.fresh) else ", ".join(self.fresh)
 
     @property
     def classifies(self) -> bool:

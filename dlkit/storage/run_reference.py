@@ -14,7 +14,9 @@ from dlkit.errors import DlkitError, RequestError
 
 _LONGEST, _LONGEST_PATH = 1 << 20, 1 << 12  # bytes of a record, and characters of a path, on standard input
 _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
-MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"  # of a checkpoint
+METRICS = "metrics.jsonl"  # of a run
+RUNS = "runs.jsonl"  # of a race
 
 
 def checkpoint_name(step: int) -> str:
@@ -90,6 +92,15 @@ def require_reference(reference: str) -> None:
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
 
 
+def require_no_race(path: Path) -> None:
+    """Raise RequestError if a folder holds a race of optimizers, which has a recipe too, and no run."""
+    if (path / RUNS).is_file() and not (path / "checkpoints").is_dir():
+        raise RequestError(
+            f"{path} holds a race of optimizers, not a run",
+            f"compare-optimizers --resume goes on with it; dlkit train {path / 'recipe.yaml'} trains its recipe",
+        )
+
+
 def resolve_run(reference: str) -> Run:
     """The run that a RUN argument refers to.
 
@@ -105,6 +116,7 @@ def resolve_run(reference: str) -> Run:
     require_reference(reference)
     path = Path(reference)
     if (path / "recipe.yaml").is_file():
+        require_no_race(path)
         return Run(path)
     whole = path.resolve()
     if (whole / MANIFEST).is_file() and (whole.parent.parent / "recipe.yaml").is_file():

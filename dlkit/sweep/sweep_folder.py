@@ -10,16 +10,18 @@ from typing import Any, cast
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import require_inside
+from dlkit.storage.run_reference import RUNS, require_inside
 from dlkit.sweep import provenance
 from dlkit.sweep.trials import TrialResult
 from dlkit.text_input import ordinary_file
 
-RUNS, SUMMARY, PAGE, STACK = "runs.jsonl", "summary.json", "report.html", "stack"
+SUMMARY, PAGE, STACK = "summary.json", "report.html", "stack"
 _DRAWN = ("surface", "sensitivity", "curves", "tuning", "profile")
 _FIGURES = tuple(f"{name}.{kind}" for name in _DRAWN for kind in ("svg", "png"))
 # everything that a sweep writes into its folder
 FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, provenance.RECIPE, provenance.ENVIRONMENT, provenance.RACE, *_FIGURES)
+# where these are without the runs, they are of something else, such as a run, and would be lost
+_OTHERS = (SUMMARY, provenance.RECIPE, provenance.ENVIRONMENT)
 
 
 class SweepFolder:
@@ -50,6 +52,8 @@ class SweepFolder:
         except OSError as error:
             raise DlkitError(f"cannot make {path}: {error.strerror}", "choose another --out") from error
         require_own_files(path)
+        if not runs.exists() and (taken := next((name for name in _OTHERS if (path / name).exists()), None)):
+            raise RequestError(f"{path} holds no race, but another's {taken}", "choose another --out")
         self._lock = lock_folder(path, "--out")
         text = ordinary_file(runs).read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # empty, or a first line cut short by a kill

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import sync_folder
-from dlkit.storage.run_reference import MANIFEST, checkpoint_name, step_folders
+from dlkit.storage.run_reference import MANIFEST, METRICS, checkpoint_name, step_folders
 from dlkit.text_input import ordinary_file
 
 STATE = "state.json"
@@ -129,7 +129,7 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         files: which tensor files to load, by default all. All files are verified in any case.
 
     Raises:
-        DlkitError: it is not there, or a file in it is missing or damaged; the file is named.
+        DlkitError: it is not there, a file in it is missing or damaged, or it is that of another run; it is named.
     """
     if not path.is_dir():
         raise DlkitError(f"no checkpoint at {path}", "`ls` its parent: checkpoints are called step-NNNNNNNN")
@@ -156,7 +156,28 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         raise DlkitError(
             f"{path} holds the checkpoint of step {step}", f"remove it, or call it {checkpoint_name(step)}"
         )
+    _require_own(path, step, state)
     return Checkpoint(step, tensors, state)
+
+
+def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
+    """Raise DlkitError if a checkpoint was taken after other records than those of the run that it lies in."""
+    folder = Path(os.path.realpath(path)).parent
+    records, size, digest = folder.parent / METRICS, state.get("metrics_bytes"), state.get("metrics_sha256")
+    if folder.name != "checkpoints" or digest is None or not isinstance(size, int) or not records.is_file():
+        return
+    with records.open("rb") as file:
+        before = file.read(max(0, min(size, records.stat().st_size)))
+    # a run that goes on needs all of its records, as it says itself; an answer needs none, but no other run's
+    why = f"shorter ({len(before)} bytes)" if len(before) < size else "other"
+    if hashlib.sha256(before).hexdigest() != digest:
+        run = path.parents[1] if path.parent.name == folder.name else folder.parent
+        raise DlkitError(
+            f"damaged: {run / METRICS} is {why} than when the checkpoint of step {step} was taken; "
+            "is one of them another run's?",
+            f"restore it from a copy, or train anew: dlkit train {run / 'recipe.yaml'}; "
+            f"without {METRICS} the weights can be used as they are",
+        )
 
 
 def _damaged(path: Path, why: str) -> DlkitError:

@@ -15,13 +15,13 @@ from typing import Any
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import checkpoint_name, require_inside, step_folders
+from dlkit.storage.run_reference import METRICS, RUNS, checkpoint_name, require_inside, step_folders
 from dlkit.text_input import ordinary_file
 from dlkit.train import checkpoint as checkpoints
 from dlkit.train.checkpoint import Checkpoint
 from dlkit.train.events import Evaluated, Event, StepDone
 
-RECIPE, ENVIRONMENT, METRICS, SUMMARY = "recipe.yaml", "environment.json", "metrics.jsonl", "summary.json"
+RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
 # in the order of deletion: RECIPE, last, is what makes a directory a run
 _FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)
@@ -221,6 +221,8 @@ def require_new_run(path: Path | None, overwrite: bool) -> None:
         *unfinished_files(path / RECIPE),
     }:  # empty, or killed while it was created
         return
+    if (path / RUNS).exists() and not (path / CHECKPOINTS).is_dir():
+        raise RequestError(f"{path} holds a race of optimizers", "choose another --run-dir")
     if not (path / RECIPE).exists():
         raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
     if not overwrite:

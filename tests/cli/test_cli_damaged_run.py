@@ -121,8 +121,8 @@ LINKS = [
         (no_manifest_at_all, "step-00000008 has no manifest.json", "dlkit train x/recipe.yaml --run-dir x --overwrite"),
         (no_checkpoints, "x has lost its checkpoint", "dlkit train x/recipe.yaml --run-dir x --overwrite"),
         (copied_under_another_step, "step-00000077 holds the checkpoint of step 4", "call it step-00000004"),
-        (flipped_digit, "metrics.jsonl is not as it was when the checkpoint of step 8 was taken", "train anew"),
-        (flipped_key, "metrics.jsonl is not as it was when the checkpoint of step 8 was taken", "train anew"),
+        (flipped_digit, "metrics.jsonl is other than when the checkpoint of step 8 was taken", "train anew"),
+        (flipped_key, "metrics.jsonl is other than when the checkpoint of step 8 was taken", "train anew"),
         (cut_short, "metrics.jsonl is shorter (50 bytes)", "train anew"),
         (no_metrics, "metrics.jsonl cannot be read", "train anew"),
         *((damage, "leads out of x, to", "remove the link") for damage in LINKS),
@@ -158,6 +158,31 @@ def test_what_others_keep_beside_the_checkpoints_is_let_be(copies: Path, here: A
     }
     assert held["step-00000099"] == b"a file"
     assert "step-00000008" not in held
+
+
+def swapped_checkpoint() -> None:
+    shutil.rmtree(checkpoints() / "step-00000008")
+    shutil.copytree(Path("third/checkpoints/step-00000008"), checkpoints() / "step-00000008")
+
+
+def swapped_metrics() -> None:
+    shutil.copy("third/metrics.jsonl", "x")
+
+
+@pytest.mark.parametrize("damage", [swapped_checkpoint, swapped_metrics, flipped_digit])
+def test_the_checkpoint_of_another_run_is_not_taken_for_the_runs_own(
+    copies: Path, here: Any, damage: Callable[[], None]
+) -> None:
+    """It has the same shapes, and every file of it is whole."""
+    assert here("train", "x/recipe.yaml", "seed=1", "--run-dir", "third").code == 0
+    damage()
+    for command in ("eval x --checkpoint last", "eval x/checkpoints/step-00000008", "train x --resume"):
+        result = here(*command.split())
+        assert (result.code, result.out) == (1, ""), command
+        assert "damaged: x/metrics.jsonl is " in result.err
+        assert " the checkpoint of step 8 was taken" in result.err
+    Path("x/metrics.jsonl").unlink()
+    assert here("eval", "x").code == 0
 
 
 @pytest.mark.parametrize("damage", LINKS[:4])
@@ -205,3 +230,24 @@ def test_a_resumed_run_writes_the_bytes_of_an_undisturbed_one(copies: Path, here
     assert Path("x/metrics.jsonl").read_bytes() == Path("other/metrics.jsonl").read_bytes()
     summaries = [json.loads(Path(name, "summary.json").read_text())["metrics"] for name in ("x", "other")]
     assert list(summaries[0].items()) == list(summaries[1].items())
+
+
+def test_a_run_and_a_race_are_not_taken_for_one_another(here: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, file in (("race", "runs.jsonl"), ("run", "metrics.jsonl")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.yaml").write_text("extends: digits-mlp\n")
+        (tmp_path / name / "environment.json").write_text("{}")
+        (tmp_path / name / file).write_text('{"kind": "race"}\n')
+    before = tree(tmp_path)
+    for command in (
+        "eval race", "train race --resume", "train digits-mlp --run-dir race --overwrite",
+        "train digits-mlp --run-dir race --resume",
+    ):  # fmt: skip
+        result = here(*command.split())
+        assert (result.code, result.out) == (2, ""), command
+        assert "race holds a race of optimizers" in result.err, command
+    result = here("compare-optimizers", "ravine", "--optimizers", "sgd", "--lr", "0.1", "--steps", "1", "--out", "run")
+    assert result.code == 2
+    assert "run holds no race, but another's recipe.yaml" in result.err
+    assert tree(tmp_path) == before

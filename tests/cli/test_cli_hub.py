@@ -122,12 +122,45 @@ def test_an_encoder_is_not_exported_with_a_random_head(here: Any, classifier: Pa
     save_file(bare, tmp_path / "hub" / "model.safetensors")
     result = here("export", str(tmp_path / "hub"), str(tmp_path / "out"))
     assert result.code == 1
-    assert "an export would fill them in at random" in result.err
+    assert "an export would hold values that nobody trained" in result.err
     assert not (tmp_path / "out").exists()
-    assert here("inspect-attention", str(tmp_path / "hub"), "it is aye").code == 0
+    result = here("inspect-attention", str(tmp_path / "hub"), "it is aye")
+    assert result.code == 0
+    assert "hub lacks a head for masked-lm: only its encoder is inspected" in result.err
     assert here("export", str(classifier), str(tmp_path / "out"), "-q").code == 0
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert [config["id2label"][str(i)] for i in range(3)] == NLI
+
+
+def test_what_a_masked_model_lacks_is_named_wherever_it_is_opened(here: Any, classifier: Path, tmp_path: Path) -> None:
+    """transformers writes a tied decoder's bias alone; without it the head is there, but for one vector."""
+    import transformers
+    from safetensors.torch import load_file, save_file
+
+    config = transformers.BertConfig.from_pretrained(classifier)
+    hub = tmp_path / "hub"
+    transformers.BertForMaskedLM(config).save_pretrained(hub)
+    shutil.copy(classifier / "vocab.txt", hub)
+    (tmp_path / "t.txt").write_text("it is aye\n" * 40)
+    tensors = load_file(hub / "model.safetensors")
+    del tensors["cls.predictions.bias"]
+    save_file(tensors, hub / "model.safetensors")
+
+    result = here("export", str(hub), str(tmp_path / "out"))
+    assert result.code == 1
+    assert re.fullmatch(r"error: .*hub lacks head\.decoder\.bias: an export would .*\nhint: .*\n", result.err)
+    assert not (tmp_path / "out").exists()
+    result = here("inspect-attention", str(hub), "it is aye")
+    assert "hub lacks head.decoder.bias: only its encoder is inspected" in result.err
+    result = here("inspect-attention", str(hub), "it is aye", "--ablate")
+    assert (result.code, "hub lacks head.decoder.bias: there is no loss" in result.err) == (2, True)
+    result = here(
+        "train", "pydoc-bert", "model.name=bert", f"model.weights={hub}", "~tokenizer", "data.context=16",
+        "data.name=text", f"data.path={tmp_path / 't.txt'}", "train.epochs=null", "train.steps=1",
+        "--run-dir", str(tmp_path / "run"),
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "does not have head.decoder.bias: they start anew" in result.err
 
 
 @pytest.fixture(scope="module")

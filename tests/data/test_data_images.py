@@ -62,7 +62,7 @@ def test_split_folders_are_the_splits(tmp_path: Path) -> None:
     data = image_folder(path=str(tmp_path), size=4)
     assert data.sources["rows"] == {"train": 12, "val": 1, "test": 5}
     assert data.splits["val"].targets.tolist() == [1]
-    with pytest.raises(RequestError, match=r"validation: 0\.1 is given"):
+    with pytest.raises(RequestError, match=r"data.validation is 0\.1, but there is a folder .*val"):
         image_folder(path=str(tmp_path), validation=0.1)
     tree(tmp_path / "valid", {"a": 1})
     with pytest.raises(DlkitError, match=r"valid is not a split of its own: .*val is 'val' too"):
@@ -113,8 +113,12 @@ def test_folders_that_may_be_splits_or_classes_are_refused(folders: list[str], m
 
 
 @pytest.mark.parametrize(
-    "names", [("my_train", "my_test"), ("X_train", "X_val", "X_test"), ("entrenamiento", "prueba"), ("tr", "te")]
-)
+    "names",
+    [
+        ("my_train", "my_test"), ("X_train", "X_val", "X_test"), ("entrenamiento", "prueba"), ("tr", "te"),
+        tuple(f"fold_{number}" for number in range(1, 6)),
+    ],
+)  # fmt: skip
 def test_folders_that_hold_the_same_folders_are_no_classes(names: tuple[str, ...], tmp_path: Path) -> None:
     for name in names:
         tree(tmp_path / name, {"cat": 3, "dog": 3})
@@ -122,6 +126,24 @@ def test_folders_that_hold_the_same_folders_are_no_classes(names: tuple[str, ...
         image_folder(path=str(tmp_path), size=4)
     save(tmp_path / names[0] / "a cat.png")  # with images of their own they are classes
     assert image_folder(path=str(tmp_path), size=4).classes == tuple(sorted(names))
+
+
+def test_domains_that_hold_the_same_classes_are_no_classes(tmp_path: Path) -> None:
+    for name in ("art", "cartoon", "photo", "sketch"):
+        tree(tmp_path / "pacs" / name, dict.fromkeys("abcdefg", 1))
+    with pytest.raises(DlkitError, match="photo and 1 more hold the same folders, a, b, c, d: are they"):
+        image_folder(path=tmp_path / "pacs", size=4)
+    for name in "01234":
+        tree(tmp_path / "digits" / name, {"left": 1, "right": 1})
+    assert image_folder(path=tmp_path / "digits", size=4).classes == tuple("01234")
+
+
+def test_splits_inside_of_classes_are_refused(tmp_path: Path) -> None:
+    for name in ("bus", "cat", "dog", "emu"):
+        tree(tmp_path / name, {"train": 3, "test": 1})
+    for read in (image_folder, imagenet):
+        with pytest.raises(DlkitError, match="bus is no split, and holds splits: test, train"):
+            read(path=tmp_path, size=4)
 
 
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
@@ -197,6 +219,7 @@ def test_formats(suffix: str, tmp_path: Path) -> None:
         ("RGBA", (0, 0, 0, 127), "png", [128, 128, 128], [128]),
         ("I;16", 128 * 256, "png", [128, 128, 128], [128]),
         ("CMYK", (0, 255, 255, 0), "tif", [255, 0, 0], [76]),
+        ("LAB", (127, 128, 128), "tif", [118, 118, 118], [118]),  # L* = 100 * 127 / 255
     ],
 )
 def test_modes(mode: str, colour: object, suffix: str, rgb: list[int], grey: list[int], tmp_path: Path) -> None:

@@ -55,7 +55,6 @@ def test_columns_are_read_by_name(kind: str, tmp_path: Path) -> None:
     [
         ({"p": [1.5], "q": [2]}, "has no column 'a', 'b'; its columns are p (double), q (int64), y"),
         ({"a": [1.5], "q": [2]}, "has no column 'b'; its columns are a (double), q (int64), y"),
-        ({"a": [True], "b": [2]}, "has column 'a' as bool, which was a number in training; its columns are a (bool), "),
         ({"a": ["x"], "b": [2]}, "has column 'a' as string, which was a number in training; its columns are a (string"),
     ],
 )
@@ -67,6 +66,39 @@ def test_columns_that_do_not_fit_are_refused_with_both_lists(
     message = caught.value.message.replace("large_string", "string")
     assert fault in message
     assert message.endswith("those trained on a (number), b (number)")
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_true_is_one(kind: str, tmp_path: Path) -> None:
+    booleans = pandas.DataFrame({"a": [1.5, 2.5], "b": [True, False], "y": [True, False]})
+    found = read(booleans, kind, tmp_path, KNOWN)
+    assert found.splits["train"].inputs.tolist() == booleans[["a", "b"]].astype(float).to_numpy().tolist()
+    assert found.splits["train"].targets.tolist() == [1, 0]
+    assert "column 'b' has false and true, and had numbers in training: false is 0, true is 1" in said_by(found)
+    assert "label 'y': false is 0, true is 1, as the classes were called in training" in said_by(found)
+
+    known = Known(("false", "true"), {"a": "number", "b": "boolean"})
+    found = read(booleans.astype({"b": int, "y": int}), kind, tmp_path, known)
+    assert found.splits["train"].inputs.tolist() == [[1.5, 1], [2.5, 0]]
+    assert found.splits["train"].targets.tolist() == [1, 0]
+    assert "column 'b' has 0 and 1, and had false and true in training: false is 0, true is 1" in said_by(found)
+    assert "label 'y': 0 is false, 1 is true, as the classes were called in training" in said_by(found)
+    with pytest.raises(RequestError, match=r"has column 'b' as (int64|double), which was a boolean in training"):
+        read(booleans.assign(b=[1, 2]), kind, tmp_path, known)
+    with pytest.raises(DlkitError, match="a missing value"):
+        read(booleans.assign(b=[1, None]), kind, tmp_path, known)
+    with pytest.raises(DlkitError, match=r"class '1', .*, is not in the training rows"):
+        read(booleans.assign(y=[1, 2]), kind, tmp_path, known)
+
+
+def test_the_numbers_of_a_test_file_may_be_the_booleans_of_the_training_rows(tmp_path: Path) -> None:
+    frame = pandas.DataFrame({"a": [True, False] * 4, "y": [True, False] * 4})
+    frame.astype(int).to_csv(tmp_path / "test.csv", index=False)
+    found = read(frame, "csv", tmp_path, test_path=tmp_path / "test.csv")
+    assert found.splits["test"].inputs.tolist() == found.splits["train"].inputs.tolist()
+    assert found.splits["test"].targets.tolist() == found.splits["train"].targets.tolist()
+    assert "0 is false" in said_by(found)
+    assert "has 0 and 1" in said_by(found)
 
 
 def test_columns_of_the_request_may_only_be_those_of_the_model(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -119,15 +120,27 @@ def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
 
 
 def _refuse_alike(folders: list[Path]) -> None:
-    """Raise DlkitError if two or three folders hold the same folders and no images: splits in another language."""
-    if not 2 <= len(folders) <= 3:
+    """Raise DlkitError where folders of what would be classes are more likely something else.
+
+    Folders that hold the same folders and no images are splits, folds, or what else one data set is cut into, in any
+    language: where they are two or three, no more than what each of them holds, or told apart by a number alone. And
+    where train and test lie inside of each class, test images must not be trained on.
+    """
+    if len(folders) < 2:
         return
     inside = [{place.name for place in _subfolders(folder)} for folder in folders]
+    for folder, names in zip(folders, inside, strict=True):
+        if len({split for name in names if (split := split_of_folder(name))}) > 1:
+            raise DlkitError(f"{folder} is no split, and holds splits: {', '.join(sorted(names))}", LAYOUT)
     if len(inside[0]) < 2 or any(names != inside[0] for names in inside):
+        return
+    stems = {re.sub(r"[\d\W_]+$", "", folder.name) for folder in folders}
+    if len(folders) > max(3, len(inside[0])) and (len(stems) > 1 or "" in stems):
         return
     if any(_kind(entry.name) in SUFFIXES for folder in folders for entry in _list(folder)):
         return
-    those, shown = " and ".join(map(str, folders)), ", ".join(sorted(inside[0])[:4])
+    those = " and ".join(map(str, folders[:3])) + (f" and {len(folders) - 3} more" if len(folders) > 3 else "")
+    shown = ", ".join(sorted(inside[0])[:4])
     raise DlkitError(f"{those} hold the same folders, {shown}: are they splits, or classes?", HINT)
 
 

@@ -61,7 +61,8 @@ def image_folder(
     root = Path(path)
     folders = split_folders(root, known is None)
     if validation > 0 and "val" in folders:
-        raise RequestError(f"validation: {validation} is given, but there is {folders['val']}", "leave out one of them")
+        both = f"data.validation is {validation}, but there is a folder {folders['val']}"
+        raise RequestError(both, "data.validation=0 takes the folder")
     examples, found, tally = find_class_images(root, known is None)
     if "train" in examples:
         labels = np.array([label for _, label in examples["train"]], dtype=np.int64)

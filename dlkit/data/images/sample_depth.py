@@ -25,6 +25,8 @@ def to_eight_bits(image: Image.Image, mode: str) -> Image.Image:
     _check_samples(image)
     if image.mode.startswith("I"):
         image = _eight_bits(image)
+    if image.mode == "LAB":  # Pillow converts it to RGB only
+        image = image.convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -92,7 +92,7 @@ def _require(known: Mapping[str, str], table: Table, label: str) -> None:
     for name, kind in known.items():
         if name == label:
             faults.append(f"has {name!r} as its label, a feature in training")
-        elif name in table.rows.column_names and _kind(table.rows.schema.field(name).type) != kind:
+        elif name in table.rows.column_names and not _is_like(table, name, kind):
             given = table.rows.schema.field(name).type
             faults.append(f"has column {name!r} as {given}, which was a {kind} in training")
     if faults:
@@ -101,6 +101,27 @@ def _require(known: Mapping[str, str], table: Table, label: str) -> None:
             f"{table.file} {join_names(faults, 3)}; its columns are {table.described()}; those trained on {needed}",
             "columns are read by their names, and must be of the same types as in training",
         )
+
+
+def _is_like(table: Table, name: str, kind: str) -> bool:
+    """Whether a column can stand for one that was a "number" or "boolean" in training: true is 1, and 1 is true."""
+    given = _kind(table.rows.schema.field(name).type)
+    if (given, kind) != ("number", "boolean"):
+        return given == kind or (given, kind) == ("boolean", "number")
+    values = table.rows[name].cast(pa.float64(), safe=False).to_numpy()
+    return bool((np.isin(values, (0, 1)) | np.isnan(values)).all())  # what is missing is reported later
+
+
+def remarks_on_kinds(table: Table, kinds: Mapping[str, str], known: Mapping[str, str]) -> list[str]:
+    """A line for the user for each column whose booleans stand for numbers, or the reverse."""
+    lines: list[str] = []
+    for name, kind in kinds.items():
+        if kind != known[name]:
+            here, there = ("false and true", "numbers") if kind == "boolean" else ("0 and 1", "false and true")
+            lines.append(
+                f"{table.file}: column {name!r} has {here}, and had {there} in training: false is 0, true is 1"
+            )
+    return lines
 
 
 def _kind(kind: pa.DataType) -> str:

@@ -16,7 +16,7 @@ from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.known import Known
 from dlkit.data.labels import class_indices, class_names, read_label_column
 from dlkit.data.splits import split_three_ways
-from dlkit.data.tables.columns import column_values, feature_columns, feature_values, require_range
+from dlkit.data.tables.columns import column_values, feature_columns, feature_values, remarks_on_kinds, require_range
 from dlkit.data.tables.table_file import CSV, JSONL, PARQUET, Format, join_names, read_table
 
 
@@ -53,7 +53,7 @@ def table_dataset(
     """
     rows, tested = read_table(format, Path(path), (label,)), None
     features, left_out = feature_columns(rows, label, columns, known.columns if known else None)
-    found = read_label_column(rows, label)
+    found = read_label_column(rows, label, known.classes if known else None)
     classes = known.classes if known else class_names(rows, found)
     labels = class_indices(rows, found, classes)
     for name in features:
@@ -63,16 +63,19 @@ def table_dataset(
     splits = {name: _split(inputs[name], labels[chosen]) for name, chosen in rows_of.items()}
     sources: dict[str, Any] = {"path": str(rows.file.resolve()), "label": label, "columns": list(features)}
     files, remarks = [(rows, rows_of)], list(found.remarks)
+    if known and known.columns:
+        remarks += remarks_on_kinds(rows, features, known.columns)
     if test_path:
         tested = read_table(format, Path(test_path), (label,))
-        _, more = feature_columns(tested, label, None, features)
-        found, left_out = read_label_column(tested, label), left_out | more
+        kinds, more = feature_columns(tested, label, None, features)
+        found, left_out = read_label_column(tested, label, classes), left_out | more
         every = {"test": np.arange(tested.rows.num_rows)}
         values = feature_values(tested, features, every)["test"]
         splits["test"] = _split(values, class_indices(tested, found, classes))
         sources["test_path"] = str(tested.file.resolve())
         files.append((tested, every))
-        remarks += [remark for remark in found.remarks if remark not in remarks]
+        more_remarks = (*found.remarks, *remarks_on_kinds(tested, kinds, features))
+        remarks += [remark for remark in more_remarks if remark not in remarks]
     shown = [repr(name) + (f" ({why})" if why else "") for name, why in left_out.items()]
     sources |= {
         "left_out": list(left_out),

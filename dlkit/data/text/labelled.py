@@ -111,7 +111,7 @@ def labelled_texts(
             or that is too small to be split.
     """
     table = _table(Path(path), text, pair, label)
-    found = read_label_column(table, label)
+    found = read_label_column(table, label, known.classes if known else None)
     classes = known.classes if known else class_names(table, found)
     targets = class_indices(table, found, classes)
     split_rows = split_three_ways(
@@ -127,7 +127,7 @@ def labelled_texts(
     for name, key, other in (("val", "validation_path", validation_path), ("test", "test_path", test_path)):
         if other is not None:
             held = _table(Path(other), text, pair, label)
-            found = read_label_column(held, label)
+            found = read_label_column(held, label, classes)
             right = class_indices(held, found, classes)
             splits[name] = Examples(_strings(held, text), _strings(held, pair) if pair else None, right)
             sources[key] = str(held.file.resolve())
