@@ -17,7 +17,6 @@ that takes a while is returned as `Work`: an iterator of events with a result. I
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from dlkit.app.train import train_recipe as train
     from dlkit.errors import DlkitError, RecipeError, RequestError
     from dlkit.recipe import Recipe
-    from dlkit.train.events import Checkpointed, Evaluated, Finished, StepDone
+    from dlkit.training.events import Checkpointed, Evaluated, Finished, StepDone
 
 __version__ = "0.1.0"
 __all__ = [
@@ -50,11 +49,11 @@ __all__ = [
 
 # Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
 _HOMES = {
-    "Checkpointed": "dlkit.train.events:Checkpointed",
+    "Checkpointed": "dlkit.training.events:Checkpointed",
     "DlkitError": "dlkit.errors:DlkitError",
-    "Evaluated": "dlkit.train.events:Evaluated",
+    "Evaluated": "dlkit.training.events:Evaluated",
     "Evaluation": "dlkit.app.evaluation:Evaluation",
-    "Finished": "dlkit.train.events:Finished",
+    "Finished": "dlkit.training.events:Finished",
     "FinishedRace": "dlkit.app.finished_race:FinishedRace",
     "GeneratedText": "dlkit.app.generate:GeneratedText",
     "Prepared": "dlkit.app.events:Prepared",
@@ -65,7 +64,7 @@ _HOMES = {
     "RequestError": "dlkit.errors:RequestError",
     "ScoredToken": "dlkit.app.score:ScoredToken",
     "Started": "dlkit.app.train:Started",
-    "StepDone": "dlkit.train.events:StepDone",
+    "StepDone": "dlkit.training.events:StepDone",
     "TrainedRun": "dlkit.app.train:TrainedRun",
     "Work": "dlkit.app.events:Work",
     "compare_optimizers": "dlkit.app.race:race_optimizers",
@@ -76,11 +75,6 @@ _HOMES = {
     "score": "dlkit.app.score:score_text",
     "train": "dlkit.app.train:train_recipe",
 }
-
-# The first import of a subpackage binds its name here, which would hide the function `train`: it is imported now, and
-# unbound. `from dlkit.train.loop import ...` works as ever.
-import_module("dlkit.train")
-delattr(sys.modules[__name__], "train")
 
 
 def __getattr__(name: str) -> Any:

@@ -15,13 +15,13 @@ from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.task_data import TaskData, load_data
-from dlkit.train import autotune, last_batch, memory_estimate, rng
-from dlkit.train.device import choose_kernels
-from dlkit.train.interfaces import BatchSource, Task
-from dlkit.train.model_size import require_room_for_model
-from dlkit.train.precision import set_matmul_precision
-from dlkit.train.settings import TestViews, TrainSettings
-from dlkit.train.training import Training
+from dlkit.training import autotune, last_batch, memory_estimate, rng
+from dlkit.training.device import choose_kernels
+from dlkit.training.interfaces import BatchSource, Task
+from dlkit.training.model_size import require_room_for_model
+from dlkit.training.precision import set_matmul_precision
+from dlkit.training.settings import TestViews, TrainSettings
+from dlkit.training.training import Training
 
 __all__ = ["Assembled", "assemble_training", "build_task", "initial_model", "load_data", "optimizer_of", "schedule_of",
            "untrained_model"]  # fmt: skip

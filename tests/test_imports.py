@@ -39,27 +39,27 @@ MAY = {
     "data": {"metrics"},
     "metrics": set[str](),
     "models": {"nn"},
-    "lm": {*RECIPE, "nn", "models", "kernels", "data", "train", "pretrained", "tasks"},
-    "pretrained": {"nn", "models", "data", "train"},  # of train, checkpoints: a run as weights, verified
-    "train": {"nn", "kernels", "data"},
-    "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "train", "pretrained"},
-    "vectorized": {"nn", "kernels", "data", "train", "metrics"},
-    "sweep": {"train", "vectorized"},
+    "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
+    "pretrained": {"nn", "models", "data", "training"},  # of train, checkpoints: a run as weights, verified
+    "training": {"nn", "kernels", "data"},
+    "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "training", "pretrained"},
+    "vectorized": {"nn", "kernels", "data", "training", "metrics"},
+    "sweep": {"training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
-    "compression": {"nn", "models", "optim", "losses", "data", "schedules", "train"},
-    "assemble": {*RECIPE, "train", "tasks"},
+    "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
+    "assemble": {*RECIPE, "training", "tasks"},
     "app": {
-        *RECIPE, "assemble", "models", "pretrained", "data", "train", "tasks", "metrics", "sweep", "vectorized",
+        *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
         "attention", "lm", "compression", "information",
     },
     "doctor": {
-        *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "train", "tasks",
+        *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "training", "tasks",
         "vectorized", "sweep", "data", "models",
     },
     "information": set[str](),
     "download": {"data"},
     "cli": {
-        *RECIPE, "app", "assemble", "lm", "attention", "compression", "train", "information", "sweep",
+        *RECIPE, "app", "assemble", "lm", "attention", "compression", "training", "information", "sweep",
         "vectorized", "metrics", "data", "download", "doctor",
     },
 }  # fmt: skip
@@ -92,8 +92,8 @@ TORCH_FREE = [
     "recipe",
     "schedules",
     "user_code",
-    "train.settings",
-    "train.events",
+    "training.settings",
+    "training.events",
     "information.streams",
     "information.codes",
     "information.bootstrap",
@@ -132,7 +132,7 @@ def test_imports_point_downwards(path: Path) -> None:
     part = part_of(path)
     allowed = LEAVES[part] | {part} if part in LEAVES else MAY[part] | {part, *LEAVES}
     if path.name == "generate.py":  # the generator of the schema, which never runs in a command
-        allowed |= {"train"}
+        allowed |= {"training"}
     assert imported(path) <= allowed
 
 

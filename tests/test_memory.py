@@ -20,7 +20,7 @@ from dlkit import memory, recipe
 from dlkit.cli.app import run
 from dlkit.errors import DlkitError
 from dlkit.nn.mlp import MLP
-from dlkit.train import model_size
+from dlkit.training import model_size
 
 LIMITED = """
 import resource, sys

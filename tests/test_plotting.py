@@ -20,7 +20,7 @@ from dlkit.plotting import make_axes, require_figure, save_figure
 from dlkit.sweep import figures
 from dlkit.sweep.summary import summarize
 from dlkit.sweep.trials import Trial, TrialResult
-from dlkit.train import run_plots
+from dlkit.training import run_plots
 
 # what matplotlib would take for a formula, or for a broken one, and what no XML can hold
 NAMES = ["$x^$", "$a$b$", r"\frac{1}{2}", "a_b^c", "x$", "_hidden", "a--b", "<b>&amp;", "\x1b[31m", "\udcff", "漢"]

@@ -20,7 +20,7 @@ from dlkit.attention.request import InspectionRequest, parse_indices, parse_toke
 from dlkit.attention.tokenized_text import TokenizedText, tokenize_text
 from dlkit.errors import RequestError
 from dlkit.lm.language_model import LanguageModel, open_language_model
-from dlkit.train.device import pick_device
+from dlkit.training.device import pick_device
 
 _LOOSE = 1e-3  # a larger reconstruction error is reported
 

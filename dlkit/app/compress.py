@@ -47,7 +47,7 @@ def open_codec(
     from dlkit.compression import numerics
     from dlkit.compression.language_codec import LanguageCodec
     from dlkit.lm.language_model import open_language_model
-    from dlkit.train.device import pick_device
+    from dlkit.training.device import pick_device
 
     if recorded and recorded["device"] == "cuda" and not torch.cuda.is_available():
         raise DlkitError(

@@ -23,8 +23,8 @@ from dlkit.sweep.engines.workers import run_in_workers
 from dlkit.sweep.events import SweepEvent
 from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.tasks.task_data import TaskData, load_data
-from dlkit.train.device import pick_device
-from dlkit.train.training import Training
+from dlkit.training.device import pick_device
+from dlkit.training.training import Training
 
 
 def _go_on() -> bool:

@@ -19,7 +19,7 @@ from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
-from dlkit.train.settings import TestViews
+from dlkit.training.settings import TestViews
 
 if TYPE_CHECKING:
     import torch
@@ -53,7 +53,7 @@ class EvaluationRequest:
         """Load the weights and read all data: what is wrong with any of it shows before the first forward pass."""
         from dlkit.app.evaluation import open_trained
         from dlkit.app.ood import read_ood_data
-        from dlkit.train.device import pick_device
+        from dlkit.training.device import pick_device
 
         torch_device = pick_device(device)
         own = recipes.load(str(self.run / "recipe.yaml"))

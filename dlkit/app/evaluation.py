@@ -18,11 +18,11 @@ from dlkit.metrics.classification import per_class_scores
 from dlkit.pretrained.run import read_checkpoint
 from dlkit.recipe import Recipe
 from dlkit.tasks.task_data import TaskData, load_data
-from dlkit.train.device import choose_kernels
-from dlkit.train.evaluate import evaluate_model, with_progress
-from dlkit.train.precision import autocast, set_matmul_precision, supported_precision
-from dlkit.train.settings import TestViews, TrainSettings
-from dlkit.train.weights import load_weights
+from dlkit.training.device import choose_kernels
+from dlkit.training.evaluate import evaluate_model, with_progress
+from dlkit.training.precision import autocast, set_matmul_precision, supported_precision
+from dlkit.training.settings import TestViews, TrainSettings
+from dlkit.training.weights import load_weights
 from dlkit.user_code import require_unchanged
 
 

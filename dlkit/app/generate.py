@@ -90,7 +90,7 @@ def generate_texts(
 
     from dlkit.lm.language_model import open_language_model, weights_format
     from dlkit.lm.sampling import Sampling
-    from dlkit.train.device import pick_device
+    from dlkit.training.device import pick_device
 
     sampling = Sampling(temperature, top_k, top_p)
     where = pick_device(device)

@@ -66,7 +66,7 @@ def _evaluate_each(
     chosen: Sequence[tuple[Run, Recipe, str, str]], checkpoint: str | None, device: str
 ) -> Generator[Remark | TaskEvaluated, None, list[dict[str, Any]]]:
     from dlkit.app.evaluation import evaluate_trained, open_trained
-    from dlkit.train.device import pick_device
+    from dlkit.training.device import pick_device
 
     torch_device = pick_device(device)
     results: list[glue.Result] = []

@@ -24,9 +24,9 @@ from dlkit.metrics import ood
 from dlkit.recipe import Recipe
 from dlkit.tasks.array_data import ArrayData
 from dlkit.tasks.ood_scores import ScoreMeter
-from dlkit.train.evaluate import evaluate_model, with_progress
-from dlkit.train.precision import autocast
-from dlkit.train.settings import TestViews
+from dlkit.training.evaluate import evaluate_model, with_progress
+from dlkit.training.precision import autocast
+from dlkit.training.settings import TestViews
 
 WHITE = {"digits": 16}  # the brightest number of a pixel, where it is not 255
 MOST_NOISE = 10_000  # images of noise, at most

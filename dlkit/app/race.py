@@ -202,7 +202,7 @@ class _Race:
             return []
         import torch
 
-        from dlkit.train import environment
+        from dlkit.training import environment
 
         described = environment.describe_environment(device or torch.device("cpu"), sources)
         return provenance.record_or_compare(self.folder.path, self.recipe.to_yaml() if self.recipe else None, described)

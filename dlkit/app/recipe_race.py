@@ -56,7 +56,7 @@ class RecipeRace:
         from dlkit.sweep.engines.loop import run_in_loop
         from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
         from dlkit.sweep.engines.stacked import run_stacked
-        from dlkit.train.device import pick_device
+        from dlkit.training.device import pick_device
         from dlkit.vectorized import stackable
 
         contest = Contest(self.prepared, pick_device(self.device), should_stop)

@@ -59,7 +59,7 @@ def score_text(
         DlkitError: the text is empty or cannot be read.
     """
     from dlkit.lm.language_model import open_language_model
-    from dlkit.train.device import pick_device
+    from dlkit.training.device import pick_device
 
     reader = open_language_model(os.fspath(model), pick_device(device))
     if not reader.causal:

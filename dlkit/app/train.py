@@ -15,14 +15,14 @@ from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
 from dlkit.strict_json import json_text
-from dlkit.train.events import Checkpointed, Event, Finished
+from dlkit.training.events import Checkpointed, Event, Finished
 from dlkit.user_code import read_code, require_unchanged
 
 if TYPE_CHECKING:
     from dlkit.assemble import Assembled
-    from dlkit.train.checkpoint import Checkpoint
-    from dlkit.train.run_directory import RunDirectory
-    from dlkit.train.training import Training
+    from dlkit.training.checkpoint import Checkpoint
+    from dlkit.training.run_directory import RunDirectory
+    from dlkit.training.training import Training
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def train_recipe(
     wanted.require_data()
     wanted.require_weights()
 
-    from dlkit.train import run_directory
+    from dlkit.training import run_directory
 
     if begins:
         run_directory.require_new_run(path, overwrite)
@@ -132,8 +132,8 @@ def _train(
     remarks: list[str],
 ) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
     from dlkit.assemble import assemble_training
-    from dlkit.train import run_directory
-    from dlkit.train.device import pick_device
+    from dlkit.training import run_directory
+    from dlkit.training.device import pick_device
 
     yield from map(Remark, remarks)
     left = False  # whoever reads the events has gone
@@ -164,8 +164,8 @@ def _open_run(
     built: Assembled, directory: RunDirectory, begins: bool
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
-    from dlkit.train import environment, rng
-    from dlkit.train.run_directory import CODE
+    from dlkit.training import environment, rng
+    from dlkit.training.run_directory import CODE
 
     training = built.training
     latest = None if begins else directory.latest()
@@ -200,7 +200,7 @@ def _open_run(
 
 def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | None) -> Generator[Event]:
     """The events of training, once the run directory holds what they say."""
-    from dlkit.train.loop import fit
+    from dlkit.training.loop import fit
 
     writer = _tensorboard(directory.path, latest.step if latest else 0) if training.settings.tensorboard else None
     for event in fit(training, directory, latest):
@@ -217,7 +217,7 @@ def _conclude(
 ) -> Generator[TrainingEvent, None, TrainedRun]:
     """Write the summary and the curves. Raises NotFiniteError, after that, if a metric is not finite."""
     from dlkit.finite import require_finite_metrics
-    from dlkit.train import run_directory, run_plots
+    from dlkit.training import run_directory, run_plots
 
     damaged = _damaged(built.training)
     count = directory.note_damaged(damaged)
@@ -275,7 +275,7 @@ def _record(built: Assembled, directory: RunDirectory, finished: Finished) -> di
 
 
 def _tensorboard(path: Path, step: int) -> Callable[[Event], None]:
-    from dlkit.train.run_directory import TENSORBOARD
-    from dlkit.train.tensorboard import event_writer
+    from dlkit.training.run_directory import TENSORBOARD
+    from dlkit.training.tensorboard import event_writer
 
     return event_writer(path / TENSORBOARD, step)

@@ -17,9 +17,9 @@ import torch
 
 from dlkit.errors import DlkitError
 from dlkit.processors import usable_cores
-from dlkit.train.device import CUBLAS_WORKSPACE, choose_kernels, describe_arithmetic
-from dlkit.train.environment import processor
-from dlkit.train.precision import set_matmul_precision
+from dlkit.training.device import CUBLAS_WORKSPACE, choose_kernels, describe_arithmetic
+from dlkit.training.environment import processor
+from dlkit.training.precision import set_matmul_precision
 
 _DESCRIPTIONS = {
     "torch": "torch",

@@ -13,8 +13,8 @@ from dlkit.doctor.finding import CheckedFinding, Finding, skipped
 from dlkit.doctor.registry import Check
 from dlkit.doctor.system import PACKAGES
 from dlkit.guarded_import import package_to_install
-from dlkit.train.device import choose_kernels
-from dlkit.train.precision import set_matmul_precision
+from dlkit.training.device import choose_kernels
+from dlkit.training.precision import set_matmul_precision
 
 
 def run_checks(

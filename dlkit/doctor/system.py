@@ -15,8 +15,8 @@ import torch
 from dlkit import memory
 from dlkit.data.data_folder import data_folder
 from dlkit.guarded_import import package_to_install
-from dlkit.train import autotune, environment
-from dlkit.train.precision import reduced_precision
+from dlkit.training import autotune, environment
+from dlkit.training.precision import reduced_precision
 
 # Optional packages: module -> the feature that needs it.
 PACKAGES = {

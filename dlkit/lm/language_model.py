@@ -18,8 +18,8 @@ from dlkit.pretrained.huggingface import load_language_weights
 from dlkit.pretrained.open_weights import open_language_weights
 from dlkit.recipe import load as load_recipe
 from dlkit.tasks.text_data import language_task
-from dlkit.train.precision import supported_precision
-from dlkit.train.weights import load_weights
+from dlkit.training.precision import supported_precision
+from dlkit.training.weights import load_weights
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dlkit.errors import DlkitError
 from dlkit.finite import require_finite_weights
 from dlkit.pretrained.weights import Weights
 from dlkit.storage import run_reference
-from dlkit.train import checkpoint
+from dlkit.training import checkpoint
 
 
 def read_checkpoint(folder: Path, path: Path | None = None) -> Weights:

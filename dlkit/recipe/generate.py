@@ -28,7 +28,7 @@ DEFAULTS: dict[str, Any] = {
 
 def generate_schema() -> dict[str, Any]:
     """The whole schema as plain data."""
-    definitions = {"train": component_schema("dlkit.train.settings:TrainSettings", "how to train")}
+    definitions = {"train": component_schema("dlkit.training.settings:TrainSettings", "how to train")}
     for section, entries in SECTIONS.items():
         for name, entry in entries.items():
             definition = component_schema(entry.target, entry.help, *entry.also)

@@ -18,9 +18,9 @@ from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.classification import Classification
 from dlkit.tasks.task_data import TaskData, read_component
-from dlkit.train.interfaces import BatchSource
-from dlkit.train.settings import TestViews
-from dlkit.train.weights import load_weights
+from dlkit.training.interfaces import BatchSource
+from dlkit.training.settings import TestViews
+from dlkit.training.weights import load_weights
 
 _WHITENING_IMAGES = 5000  # that a whitening layer is set by, as in Jordan 2024, arXiv:2404.00498
 

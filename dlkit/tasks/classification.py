@@ -12,8 +12,8 @@ from dlkit.finite import require_finite_outputs
 from dlkit.metrics.accumulation import sum_dtype
 from dlkit.metrics.calibration import CalibrationBins
 from dlkit.metrics.classification import ConfusionCounts
-from dlkit.train import test_time_augmentation as test_time
-from dlkit.train.settings import TestViews
+from dlkit.training import test_time_augmentation as test_time
+from dlkit.training.settings import TestViews
 
 TOP5_FROM = 20  # classes from which the share of targets among the five most likely says something
 

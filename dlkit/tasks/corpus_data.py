@@ -20,7 +20,7 @@ from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_data import TextData
-from dlkit.train.settings import TestViews
+from dlkit.training.settings import TestViews
 
 
 class CorpusData(TextData):

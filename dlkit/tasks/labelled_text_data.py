@@ -23,8 +23,8 @@ from dlkit.recipe.components import components
 from dlkit.tasks.task_data import read_component
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
 from dlkit.tasks.text_data import TextData
-from dlkit.train.interfaces import Task
-from dlkit.train.settings import TestViews
+from dlkit.training.interfaces import Task
+from dlkit.training.settings import TestViews
 
 
 class LabelledTextData(TextData):

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from dlkit.data.batch import ClassificationBatch
 from dlkit.finite import require_finite_outputs
 from dlkit.metrics.ood import SCORES
-from dlkit.train import test_time_augmentation
-from dlkit.train.settings import TestViews
+from dlkit.training import test_time_augmentation
+from dlkit.training.settings import TestViews
 
 
 class ScoreMeter:

@@ -17,8 +17,8 @@ from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.same_data import require_same
-from dlkit.train.interfaces import BatchSource, Task
-from dlkit.train.settings import TestViews
+from dlkit.training.interfaces import BatchSource, Task
+from dlkit.training.settings import TestViews
 
 _OWN_FILE = {"val": "validation_path", "test": "test_path"}  # split -> the source that it may have of its own
 

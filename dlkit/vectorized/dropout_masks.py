@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from dlkit.nn.dropout import Dropout
-from dlkit.train import rng
+from dlkit.training import rng
 
 
 @dataclass

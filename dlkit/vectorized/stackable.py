@@ -8,9 +8,9 @@ import itertools
 import torch
 
 from dlkit import memory
-from dlkit.train import rng
-from dlkit.train.memory_estimate import activation_bytes
-from dlkit.train.training import Training
+from dlkit.training import rng
+from dlkit.training.memory_estimate import activation_bytes
+from dlkit.training.training import Training
 from dlkit.vectorized.dropout_masks import draws_otherwise
 from dlkit.vectorized.stacked_runs import StackedRuns, StackMembers
 

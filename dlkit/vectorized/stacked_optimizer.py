@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.train.optimizer_state import flatten_optimizer_state, unflatten_optimizer_state
+from dlkit.training.optimizer_state import flatten_optimizer_state, unflatten_optimizer_state
 
 Owner = tuple[torch.optim.Optimizer, list[list[str]]]  # of a lone run, and the names in each of its parameter groups
 

@@ -28,9 +28,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from dlkit.data.batch import Batch
 from dlkit.errors import DlkitError
 from dlkit.kernels import cpu_matmul
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.gradient_clipping import clip_stacked_gradients
-from dlkit.train.training import Training
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.gradient_clipping import clip_stacked_gradients
+from dlkit.training.training import Training
 from dlkit.vectorized import convolution
 from dlkit.vectorized.dropout_masks import DropoutMasks
 from dlkit.vectorized.evaluation import StackEvaluation

@@ -42,7 +42,7 @@ def test_importing_it_imports_no_torch() -> None:
 
 
 def test_every_public_name_is_there_and_the_room_does_not_hide_the_function() -> None:
-    import dlkit.train.loop  # binds no `train` of its own
+    import dlkit.training.loop  # binds no `train` of its own
 
     assert set(dlkit.__all__) <= set(dir(dlkit))
     for name in dlkit.__all__:

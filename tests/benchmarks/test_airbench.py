@@ -26,8 +26,8 @@ from dlkit.data.dataset import mean_and_deviation
 from dlkit.models.fast_cnn import FastCNN
 from dlkit.nn.whitening import whitening_filters
 from dlkit.processors import usable_cores
-from dlkit.train.device import keep_freed_memory
-from dlkit.train.precision import autocast
+from dlkit.training.device import keep_freed_memory
+from dlkit.training.precision import autocast
 
 pytestmark = pytest.mark.benchmark
 BATCH, EPOCHS, MOMENTUM = 1024, 8, 0.85

@@ -29,9 +29,9 @@ from dlkit.models.resnet import ResNet, resnet20
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
 from dlkit.pretrained.vision import translate
-from dlkit.train.device import keep_freed_memory
-from dlkit.train.precision import autocast
-from dlkit.train.weights import load_weights
+from dlkit.training.device import keep_freed_memory
+from dlkit.training.precision import autocast
+from dlkit.training.weights import load_weights
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 7

@@ -28,9 +28,9 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.groups import parameter_groups
 from dlkit.pretrained import huggingface_export
 from dlkit.tasks.language_modelling import CausalLM
-from dlkit.train.events import StepDone
-from dlkit.train.loop import Training, fit
-from dlkit.train.settings import TrainSettings
+from dlkit.training.events import StepDone
+from dlkit.training.loop import Training, fit
+from dlkit.training.settings import TrainSettings
 
 pytestmark = pytest.mark.benchmark
 CPU = torch.device("cpu")

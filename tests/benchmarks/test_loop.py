@@ -33,10 +33,10 @@ from dlkit.models.resnet import resnet20
 from dlkit.optim.momentum import Momentum
 from dlkit.schedules import constant
 from dlkit.tasks.classification import Classification
-from dlkit.train.device import keep_freed_memory
-from dlkit.train.loop import Training, fit
-from dlkit.train.run_directory import RunDirectory
-from dlkit.train.settings import TrainSettings
+from dlkit.training.device import keep_freed_memory
+from dlkit.training.loop import Training, fit
+from dlkit.training.run_directory import RunDirectory
+from dlkit.training.settings import TrainSettings
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 11

@@ -208,8 +208,8 @@ def run(model: Any, batches: Any, steps: int) -> Any:
     from dlkit.optim.adamw import AdamW
     from dlkit.optim.groups import parameter_groups
     from dlkit.tasks.language_modelling import CausalLM
-    from dlkit.train.loop import Training
-    from dlkit.train.settings import TrainSettings
+    from dlkit.training.loop import Training
+    from dlkit.training.settings import TrainSettings
 
     settings = TrainSettings(
         steps=steps, precision="fp32", compile="off", channels_last="off", clip_norm=1.0, log_every=1,
@@ -250,8 +250,8 @@ def written(tokens: np.ndarray, folder: Path) -> dict[str, Path]:
 
 def test_the_same_losses_step_by_step(tmp_path: Path) -> None:
     """With biases on both sides, the same weights and the same batches."""
-    from dlkit.train.events import StepDone
-    from dlkit.train.loop import fit
+    from dlkit.training.events import StepDone
+    from dlkit.training.loop import fit
 
     torch.manual_seed(0)
     files = written(np.arange(20_000) * 7 % 65, tmp_path)
@@ -277,7 +277,7 @@ def test_the_same_losses_step_by_step(tmp_path: Path) -> None:
 
 def test_steps_beside_nanogpt(tmp_path: Path) -> None:
     from dlkit.data.text.windows import TokenWindows
-    from dlkit.train.loop import fit
+    from dlkit.training.loop import fit
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)

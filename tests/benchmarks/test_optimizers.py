@@ -24,7 +24,7 @@ from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
-from dlkit.train.device import keep_freed_memory
+from dlkit.training.device import keep_freed_memory
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 15

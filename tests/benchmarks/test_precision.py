@@ -19,8 +19,8 @@ from torch import Tensor
 
 from dlkit.models.resnet import resnet20
 from dlkit.optim.momentum import Momentum
-from dlkit.train.device import keep_freed_memory
-from dlkit.train.precision import autocast
+from dlkit.training.device import keep_freed_memory
+from dlkit.training.precision import autocast
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))
 REPEATS = 15

@@ -31,7 +31,7 @@ from dlkit.sweep.engines.stack_members import stack_members
 from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.engines.step_times import stacked_step_times
 from dlkit.sweep.trials import Trial, TrialResult, parse_learning_rates, trial_grid
-from dlkit.train.device import keep_freed_memory
+from dlkit.training.device import keep_freed_memory
 from dlkit.vectorized.stacked_runs import StackedRuns
 
 THREADS = int(os.environ.get("BENCH_THREADS", len(os.sched_getaffinity(0))))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dlkit.tasks.classification import ClassificationMeter
-from dlkit.train import checkpoint
+from dlkit.training import checkpoint
 
 
 def said(err: str) -> list[str]:

@@ -316,7 +316,7 @@ def test_weights_that_are_no_numbers_give_no_answer(
 
 
 def test_a_checkpoint_whose_bytes_are_right_and_numbers_are_not(here: Any, gpt: Path, tmp_path: Path) -> None:
-    from dlkit.train import checkpoint
+    from dlkit.training import checkpoint
 
     source, run = gpt.with_name("run"), tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from dlkit.cli.app import run
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.run_directory import RunDirectory
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.run_directory import RunDirectory
 
 TINY = [
     "model.layers=1",

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from dlkit.app.train import Started
 from dlkit.cli.train.view import TrainingView
-from dlkit.train import autotune, rng
+from dlkit.training import autotune, rng
 
 SHORT = ("train.epochs=1",)
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from dlkit.app.train import Started
 from dlkit.cli.narrow import bar, fit_width, packed
 from dlkit.cli.train.view import TrainingView
-from dlkit.train.events import Evaluated, StepDone
+from dlkit.training.events import Evaluated, StepDone
 
 
 def printed(shown: Any, width: int) -> str:

@@ -22,8 +22,8 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.tasks import classification
-from dlkit.train import precision as precision_module
-from dlkit.train import rng
+from dlkit.training import precision as precision_module
+from dlkit.training import rng
 from dlkit.vectorized.stacked_runs import StackedRuns
 
 Patch = pytest.MonkeyPatch

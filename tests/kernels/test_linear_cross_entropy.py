@@ -19,7 +19,7 @@ from dlkit.losses import CrossEntropy
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
-from dlkit.train.evaluate import evaluate_model
+from dlkit.training.evaluate import evaluate_model
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from dlkit.errors import RequestError
 from dlkit.models.fast_cnn import FastCNN
 from dlkit.nn.whitening import whitening_filters
-from dlkit.train import test_time_augmentation
+from dlkit.training import test_time_augmentation
 
 
 def natural(count: int = 200) -> torch.Tensor:

@@ -17,7 +17,7 @@ from dlkit.doctor.kernel_launches import RecordedOperators
 from dlkit.errors import DlkitError
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Optimizer
-from dlkit.train.grad_scaler import GradScaler
+from dlkit.training.grad_scaler import GradScaler
 
 OPTIMIZERS = {name: catalog.import_object(entry.target) for name, entry in catalog.OPTIMIZERS.items()}
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)

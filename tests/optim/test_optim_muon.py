@@ -18,8 +18,8 @@ from dlkit.optim import muon
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.muon import COEFFICIENTS, Muon, divided, orthogonal
-from dlkit.train.events import Evaluated
-from dlkit.train.loop import fit
+from dlkit.training.events import Evaluated
+from dlkit.training.loop import fit
 from dlkit.vectorized.stackable import why_not_stackable
 
 SHAPES = [(5, 3), (3, 5), (16, 16), (1, 7), (40, 17), (5, 3), (16, 16), (3, 5), (16, 16), (4, 6)]

@@ -15,7 +15,7 @@ from dlkit.optim.momentum import Momentum
 from dlkit.optim.muon import Muon
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
-from dlkit.train.grad_scaler import GradScaler
+from dlkit.training.grad_scaler import GradScaler
 
 OPTIMIZERS: list[tuple[Any, dict[str, Any]]] = [
     (SGD, {}),

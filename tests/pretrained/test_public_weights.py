@@ -17,9 +17,9 @@ from dlkit.models import resnet
 from dlkit.models.convnext import ConvNeXt
 from dlkit.models.resnet import ResNet
 from dlkit.pretrained.vision import load_pretrained
-from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.weights import load_weights
+from dlkit.training import checkpoint
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.weights import load_weights
 
 
 class CifarBlock(nn.Module):

@@ -25,9 +25,9 @@ from dlkit.models.resnet import ResNet
 from dlkit.optim.momentum import Momentum
 from dlkit.pretrained.open_weights import open_weights
 from dlkit.pretrained.vision import load_pretrained, translate
-from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.weights import load_weights
+from dlkit.training import checkpoint
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.weights import load_weights
 
 SIZES = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 SIZES += ["convnext_tiny", "convnext_small", "convnext_base", "convnext_large"]

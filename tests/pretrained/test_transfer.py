@@ -16,7 +16,7 @@ from dlkit.nn.stochastic_depth import StochasticDepth, rising, stochastic_depth_
 from dlkit.optim.groups import parameter_groups
 from dlkit.optim.momentum import Momentum
 from dlkit.pretrained.vision import load_pretrained
-from dlkit.train.weights import load_weights
+from dlkit.training.weights import load_weights
 
 
 def small_resnet() -> ResNet:

@@ -11,7 +11,7 @@ from dlkit import recipe
 from dlkit.app.contest import Contest
 from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.sweep.trials import Trial
-from dlkit.train.loop import Training
+from dlkit.training.loop import Training
 
 OPTIMIZERS = list(stackable_optimizers())
 SETTINGS = [

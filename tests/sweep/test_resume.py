@@ -27,8 +27,8 @@ from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
 from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.events import SweepEvent, TrialsAdvanced
 from dlkit.sweep.trials import TrialResult, trial_grid
-from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint
+from dlkit.training import checkpoint
+from dlkit.training.checkpoint import Checkpoint
 
 OPTIMIZERS = list(stackable_optimizers())
 SETTINGS = [

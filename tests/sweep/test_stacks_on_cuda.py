@@ -23,8 +23,8 @@ from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.engines.step_times import lone_step_times
 from dlkit.sweep.events import StackHalved, StackNotRecorded
 from dlkit.sweep.trials import Trial, TrialResult, trial_grid
-from dlkit.train.events import StepDone
-from dlkit.train.loop import Training
+from dlkit.training.events import StepDone
+from dlkit.training.loop import Training
 from dlkit.vectorized import convolution, stackable
 from dlkit.vectorized import stacked_runs as stacks
 from dlkit.vectorized.graph_replay import GraphReplay

@@ -12,7 +12,7 @@ from dlkit.data.batch import ClassificationBatch
 from dlkit.losses import CrossEntropy
 from dlkit.metrics.classification import per_class_scores
 from dlkit.tasks.classification import Classification, ClassificationMeter
-from dlkit.train.evaluate import evaluate_model
+from dlkit.training.evaluate import evaluate_model
 
 
 class Table(nn.Module):

@@ -26,7 +26,7 @@ from dlkit.losses import CrossEntropy, SquaredError
 from dlkit.models.gpt import GPT
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
-from dlkit.train.evaluate import evaluate_model
+from dlkit.training.evaluate import evaluate_model
 
 CPU = torch.device("cpu")
 needs_cuda = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

@@ -15,9 +15,9 @@ from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.array_data import ArrayData
 from dlkit.tasks.task_data import read_component
-from dlkit.train.events import Finished
-from dlkit.train.loop import fit
-from dlkit.train.settings import TestViews
+from dlkit.training.events import Finished
+from dlkit.training.loop import fit
+from dlkit.training.settings import TestViews
 
 CPU = torch.device("cpu")
 

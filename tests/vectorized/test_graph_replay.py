@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.nn.dropout import Dropout
-from dlkit.train import rng
+from dlkit.training import rng
 from dlkit.vectorized import graph_replay
 from dlkit.vectorized.dropout_masks import DropoutMasks
 from dlkit.vectorized.graph_replay import GraphReplay

@@ -15,7 +15,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
-from dlkit.train.optimizer_state import unflatten_optimizer_state
+from dlkit.training.optimizer_state import unflatten_optimizer_state
 from dlkit.vectorized.stacked_optimizer import BatchedOptimizer, GroupwiseOptimizer, StackedOptimizer
 
 SHAPES = {"weight": (4, 3), "bias": (4,), "filter": (2, 1, 3, 3), "scale": ()}

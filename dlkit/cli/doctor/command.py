@@ -63,7 +63,7 @@ def doctor_command(
         require_target("--report", report, (".json",))
 
     from dlkit.doctor import system
-    from dlkit.train.device import pick_device
+    from dlkit.training.device import pick_device
 
     output = Output(as_json, quiet)
     place = pick_device(device)

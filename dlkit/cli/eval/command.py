@@ -102,7 +102,7 @@ def eval_command(
     if confusion is not None:
         if found.confusion is None:
             raise RequestError(f"too many classes to draw: {len(found.classes)}", "leave --confusion out")
-        from dlkit.train import run_plots
+        from dlkit.training import run_plots
 
         run_plots.plot_confusion_matrix(found.confusion, found.classes, confusion, f"{request.run.name}: {found.split}")
     results: list[OODEvaluation] = []

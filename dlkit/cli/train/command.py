@@ -21,7 +21,7 @@ from dlkit.cli.progress import preparing
 from dlkit.cli.signals import GracefulStop
 from dlkit.cli.train.view import TrainingView
 from dlkit.errors import RequestError
-from dlkit.train.events import Finished
+from dlkit.training.events import Finished
 
 
 def train_command(

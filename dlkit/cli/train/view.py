@@ -11,7 +11,7 @@ from typing import Any
 
 from dlkit.app.train import Started
 from dlkit.cli.narrow import bar, packed
-from dlkit.train.events import Evaluated, Event, StepDone
+from dlkit.training.events import Evaluated, Event, StepDone
 
 _BARS = "▁▂▃▄▅▆▇█"
 _LINE_EVERY_SECONDS = 10.0

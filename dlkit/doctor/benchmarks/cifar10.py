@@ -24,8 +24,8 @@ from dlkit.doctor.benchmarks.timing import synchronize
 from dlkit.doctor.finding import Finding, judged, skipped
 from dlkit.doctor.twins import airbench
 from dlkit.tasks.array_data import ArrayData
-from dlkit.train.events import Finished
-from dlkit.train.loop import fit
+from dlkit.training.events import Finished
+from dlkit.training.loop import fit
 
 SLOWER, WORSE = 1.1, 0.005  # at most this factor slower than airbench94, and this much worse in mean accuracy
 _SUBJECT, _EXPECTED = "whole runs", f"<= {SLOWER:g} of airbench94's time, accuracy within {WORSE:g}"

@@ -17,7 +17,7 @@ from dlkit.doctor.twins.weights import with_weights_of
 from dlkit.lm.generation import generate_tokens
 from dlkit.lm.sampling import Sampling
 from dlkit.models.gpt import GPT
-from dlkit.train import autotune
+from dlkit.training import autotune
 
 GOAL = 0.9  # of the twin's speed
 _FIRST = 1  # the first token id

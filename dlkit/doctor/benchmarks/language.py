@@ -16,7 +16,7 @@ from dlkit.doctor.benchmarks.timing import Work, time_in_turns
 from dlkit.doctor.finding import Finding
 from dlkit.doctor.twins import loops
 from dlkit.doctor.twins.transformer import PlainBERT, PlainGPT
-from dlkit.train import autotune
+from dlkit.training import autotune
 
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}  # dense, 16 bits, as stated by the manufacturer
 

@@ -15,10 +15,10 @@ from dlkit.assemble import assemble_training
 from dlkit.doctor.bench import Bench
 from dlkit.doctor.benchmarks.timing import Work
 from dlkit.recipe import Recipe
-from dlkit.train.events import StepDone
-from dlkit.train.loop import fit
-from dlkit.train.precision import AUTOCAST, reduced_precision
-from dlkit.train.training import Training
+from dlkit.training.events import StepDone
+from dlkit.training.loop import fit
+from dlkit.training.precision import AUTOCAST, reduced_precision
+from dlkit.training.training import Training
 
 ENDLESS = 10**6  # more steps than are ever taken
 GOAL = 0.95  # of the twin's speed

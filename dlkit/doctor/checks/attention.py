@@ -20,7 +20,7 @@ from dlkit.doctor.twins import transformer as plain
 from dlkit.doctor.twins.weights import with_weights_of
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
-from dlkit.train.precision import autocast
+from dlkit.training.precision import autocast
 
 V, T, LAYERS, HEADS, W = 40, 48, 2, 4, 64
 _SIZES: dict[str, Any] = {"layers": LAYERS, "heads": HEADS, "width": W}

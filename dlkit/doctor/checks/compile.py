@@ -15,10 +15,10 @@ import torch
 from dlkit.assemble import assemble_training
 from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.finding import Finding, judged, skipped
-from dlkit.train import autotune
-from dlkit.train.events import StepDone
-from dlkit.train.loop import fit
-from dlkit.train.training import Training
+from dlkit.training import autotune
+from dlkit.training.events import StepDone
+from dlkit.training.loop import fit
+from dlkit.training.training import Training
 
 MOST = 2e-3  # relative difference of two losses
 _STEPS, _WARM_UP = 8, 2

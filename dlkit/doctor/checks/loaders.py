@@ -19,7 +19,7 @@ from dlkit.data.text.windows import IGNORED
 from dlkit.doctor import samples
 from dlkit.doctor.bench import CPU, Bench, bench_recipe
 from dlkit.doctor.finding import Finding, judged
-from dlkit.train.interfaces import BatchSource
+from dlkit.training.interfaces import BatchSource
 
 MOST = 1e-4  # difference of two pixels or features, whose standard deviation is about 1
 _EPOCHS, _BATCHES = (0, 1), 6  # epochs, and the number of their first batches, that are compared

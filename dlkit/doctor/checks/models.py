@@ -27,11 +27,11 @@ from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.twins.convolutional import PlainConvNeXt, PlainFastCNN, PlainResNet, plain_cnn, plain_mlp
 from dlkit.doctor.twins.transformer import PlainBERT, PlainGPT
 from dlkit.doctor.twins.weights import with_weights_of
-from dlkit.train.events import Finished, StepDone
-from dlkit.train.loop import fit
-from dlkit.train.precision import supported_precision
-from dlkit.train.settings import TrainSettings
-from dlkit.train.training import Training
+from dlkit.training.events import Finished, StepDone
+from dlkit.training.loop import fit
+from dlkit.training.precision import supported_precision
+from dlkit.training.settings import TrainSettings
+from dlkit.training.training import Training
 
 STEPS, LR = 3, 0.1
 # Bounds on the error. The lower one is positive for reduced precision: a run as exact as float32 did not use it.

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from dlkit.train.interfaces import BatchSource
+from dlkit.training.interfaces import BatchSource
 
 
 class ReplayedBatches:

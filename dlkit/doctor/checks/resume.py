@@ -13,10 +13,10 @@ from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
 from dlkit.storage.run_reference import checkpoint_name
-from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint, save_checkpoint
-from dlkit.train.events import Checkpointed
-from dlkit.train.loop import fit
+from dlkit.training import checkpoint
+from dlkit.training.checkpoint import Checkpoint, save_checkpoint
+from dlkit.training.events import Checkpointed
+from dlkit.training.loop import fit
 
 _STEPS, _STOP = 8, 4
 _USUAL = (f"train.checkpoint_every={_STOP} steps", "train.ema=0.9", "train.deterministic=true")

@@ -21,8 +21,8 @@ from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.checks.replayed_batches import ReplayedBatches
 from dlkit.doctor.finding import Finding, judged
 from dlkit.doctor.kernel_launches import RecordedOperators
-from dlkit.train.loop import fit
-from dlkit.train.training import Training
+from dlkit.training.loop import fit
+from dlkit.training.training import Training
 
 _WARM_UP, _STEPS = 2, 4
 # Operators whose result, or its size, the host must know.

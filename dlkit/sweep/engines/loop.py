@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dlkit.errors import DivergedError
 from dlkit.sweep.events import SweepEvent, TrialsAdvanced
 from dlkit.sweep.trials import Trial, TrialResult
-from dlkit.train.events import Evaluated, Finished, StepDone
-from dlkit.train.loop import fit
-from dlkit.train.training import Training
+from dlkit.training.events import Evaluated, Finished, StepDone
+from dlkit.training.loop import fit
+from dlkit.training.training import Training
 
 BuildTrial = Callable[[Trial], Training]
 

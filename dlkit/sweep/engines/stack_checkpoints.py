@@ -11,8 +11,8 @@ from dlkit.errors import DlkitError
 from dlkit.finite import require_finite_weights
 from dlkit.storage.run_reference import checkpoint_name
 from dlkit.sweep import sweep_folder
-from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint
+from dlkit.training import checkpoint
+from dlkit.training.checkpoint import Checkpoint
 
 # A stack is saved every 15 seconds or, if saving is slow, after 20 times the duration of a save.
 SECONDS, SAVES = 15.0, 20.0

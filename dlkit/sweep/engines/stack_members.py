@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dlkit.sweep.engines.loop import BuildTrial
 from dlkit.sweep.trials import Trial
-from dlkit.train import rng
-from dlkit.train.training import Training
+from dlkit.training import rng
+from dlkit.training.training import Training
 from dlkit.vectorized.stacked_runs import StackMembers
 
 

@@ -12,8 +12,8 @@ from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
 from dlkit.sweep.engines.stack_members import stack_members
 from dlkit.sweep.events import StackHalved, StackNotRecorded, SweepEvent, TrialsAdvanced
 from dlkit.sweep.trials import Trial, TrialResult
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.settings import steps_between
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.settings import steps_between
 from dlkit.vectorized import stackable
 from dlkit.vectorized.events import StackEvaluated, StackLogged, StackStepped
 from dlkit.vectorized.stacked_runs import StackedRuns

@@ -10,8 +10,8 @@ import torch
 from dlkit.sweep.engines.loop import BuildTrial
 from dlkit.sweep.engines.stack_members import stack_members
 from dlkit.sweep.trials import Trial
-from dlkit.train.events import StepDone
-from dlkit.train.loop import fit
+from dlkit.training.events import StepDone
+from dlkit.training.loop import fit
 from dlkit.vectorized.stacked_runs import StackedRuns
 
 

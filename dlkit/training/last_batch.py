@@ -9,8 +9,8 @@ import torch
 from dlkit.data.batch import Batch
 from dlkit.errors import DlkitError, RequestError
 from dlkit.nn.norm import BatchNorm
-from dlkit.train import rng
-from dlkit.train.training import Training
+from dlkit.training import rng
+from dlkit.training.training import Training
 
 
 def require_usable_last_batch(training: Training, batch: Batch) -> None:

@@ -17,9 +17,9 @@ from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 from dlkit.storage.lock import LOCK, lock_folder
 from dlkit.storage.run_reference import METRICS, RUNS, checkpoint_name, require_inside, step_folders
 from dlkit.text_input import ordinary_file
-from dlkit.train import checkpoint as checkpoints
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.events import Evaluated, Event, StepDone
+from dlkit.training import checkpoint as checkpoints
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.events import Evaluated, Event, StepDone
 
 RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dlkit.train.ema import ExponentialMovingAverage
+from dlkit.training.ema import ExponentialMovingAverage
 
 
 def share_of(step: int, steps: int, decay: float) -> float:

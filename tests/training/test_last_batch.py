@@ -14,9 +14,9 @@ from dlkit.losses import CrossEntropy
 from dlkit.nn.norm import BatchNorm, LayerNorm
 from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
-from dlkit.train import last_batch
-from dlkit.train.loop import Training
-from dlkit.train.settings import TrainSettings
+from dlkit.training import last_batch
+from dlkit.training.loop import Training
+from dlkit.training.settings import TrainSettings
 
 
 class Rows:

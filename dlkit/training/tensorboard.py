@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dlkit.errors import RequestError
-from dlkit.train.events import Evaluated, Event, Finished, StepDone
+from dlkit.training.events import Evaluated, Event, Finished, StepDone
 
 
 def event_writer(folder: Path, step: int) -> Callable[[Event], None]:

@@ -23,13 +23,13 @@ from dlkit.tasks.classification import Classification, ClassificationMeter
 from dlkit.tasks.language_modelling import CausalLM, LanguageMeter
 from dlkit.tasks.ood_scores import ScoreMeter
 from dlkit.tasks.text_classification import RegressionMeter
-from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.evaluate import evaluate_model
-from dlkit.train.events import Event, Finished, StepDone
-from dlkit.train.loop import Training, fit
-from dlkit.train.run_directory import RunDirectory
-from dlkit.train.settings import TrainSettings
+from dlkit.training import checkpoint
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.evaluate import evaluate_model
+from dlkit.training.events import Event, Finished, StepDone
+from dlkit.training.loop import Training, fit
+from dlkit.training.run_directory import RunDirectory
+from dlkit.training.settings import TrainSettings
 
 CPU = torch.device("cpu")
 CLASSES = ("a", "b", "c")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dlkit.train.settings import TestViews
+from dlkit.training.settings import TestViews
 
 
 def averaged_logits(model: nn.Module, images: Tensor, views: TestViews) -> Tensor:

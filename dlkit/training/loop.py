@@ -19,19 +19,19 @@ from torch import Tensor
 from dlkit.data.batch import Batch
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.finite import all_finite, first_not_finite
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.compile_counter import CompileCounter
-from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.evaluate import evaluate_model, evaluation_loss, with_progress
-from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
-from dlkit.train.forward_backward import ForwardBackward
-from dlkit.train.grad_scaler import GradScaler
-from dlkit.train.optimizer_step import OptimizerStep
-from dlkit.train.running_metrics import RunningMetrics
-from dlkit.train.settings import steps_between
-from dlkit.train.snapshot import Snapshot
-from dlkit.train.state import TrainProgress, TrainState
-from dlkit.train.training import Training
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.compile_counter import CompileCounter
+from dlkit.training.ema import ExponentialMovingAverage
+from dlkit.training.evaluate import evaluate_model, evaluation_loss, with_progress
+from dlkit.training.events import Checkpointed, Evaluated, Event, Finished, StepDone
+from dlkit.training.forward_backward import ForwardBackward
+from dlkit.training.grad_scaler import GradScaler
+from dlkit.training.optimizer_step import OptimizerStep
+from dlkit.training.running_metrics import RunningMetrics
+from dlkit.training.settings import steps_between
+from dlkit.training.snapshot import Snapshot
+from dlkit.training.state import TrainProgress, TrainState
+from dlkit.training.training import Training
 
 _HINT = "lower optimizer.lr, add schedule.warmup, or set train.clip_norm or train.on_nan=skip"
 

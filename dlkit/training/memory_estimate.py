@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from dlkit import memory
 from dlkit.data.batch import Batch
-from dlkit.train import rng
-from dlkit.train.precision import reduced_precision
-from dlkit.train.training import Training
+from dlkit.training import rng
+from dlkit.training.precision import reduced_precision
+from dlkit.training.training import Training
 
 # Batches of up to so many examples are common, and are not measured.
 _COMMON = 256

@@ -12,9 +12,9 @@ from dlkit.data.batch import ClassificationBatch
 from dlkit.errors import RequestError
 from dlkit.losses import CrossEntropy
 from dlkit.tasks.classification import Classification
-from dlkit.train import autotune
-from dlkit.train import precision as precision_module
-from dlkit.train.settings import TrainSettings
+from dlkit.training import autotune
+from dlkit.training import precision as precision_module
+from dlkit.training.settings import TrainSettings
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 CONVOLVES, DENSE = nn.Conv2d(1, 4, 3), nn.Linear(3, 2)

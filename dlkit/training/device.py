@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dlkit.errors import RequestError
-from dlkit.train.precision import set_matmul_precision
+from dlkit.training.precision import set_matmul_precision
 
 # Parameters of glibc's mallopt(3).
 _M_TRIM_THRESHOLD = -1

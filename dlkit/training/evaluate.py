@@ -11,7 +11,7 @@ from torch import nn
 
 from dlkit.data.batch import Batch
 from dlkit.progress import stage
-from dlkit.train.interfaces import BatchSource, Meter, Task
+from dlkit.training.interfaces import BatchSource, Meter, Task
 
 M = TypeVar("M", bound=Meter)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlkit.train import rng
+from dlkit.training import rng
 
 CPU, FIRST, SECOND = torch.device("cpu"), torch.device("cuda:0"), torch.device("cuda", 1)
 

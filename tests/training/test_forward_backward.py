@@ -22,11 +22,11 @@ from dlkit import recipe
 from dlkit.assemble import assemble_training
 from dlkit.data.batch import ClassificationBatch, MaskedBatch
 from dlkit.errors import DlkitError
-from dlkit.train import forward_backward, loop
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.events import Finished
-from dlkit.train.forward_backward import ForwardBackward
-from dlkit.train.optimizer_step import OptimizerStep
+from dlkit.training import forward_backward, loop
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.events import Finished
+from dlkit.training.forward_backward import ForwardBackward
+from dlkit.training.optimizer_step import OptimizerStep
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 # powers of two, which are the same in float32, where a graph holds them, as in float64

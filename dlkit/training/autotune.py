@@ -21,11 +21,11 @@ from torch import nn
 
 from dlkit.data.batch import Batch
 from dlkit.errors import RequestError
-from dlkit.train import rng
-from dlkit.train.forward_backward import WARM_UP, ForwardBackward, Pass
-from dlkit.train.interfaces import Task
-from dlkit.train.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
-from dlkit.train.settings import TrainSettings
+from dlkit.training import rng
+from dlkit.training.forward_backward import WARM_UP, ForwardBackward, Pass
+from dlkit.training.interfaces import Task
+from dlkit.training.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
+from dlkit.training.settings import TrainSettings
 
 DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
 CLEAR_WIN = 1.15

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.train.forward_backward import MOST_GRAPHS, WARM_UP, ForwardBackward, capture_step
-from dlkit.train.gradient_clipping import clip_gradients
+from dlkit.training.forward_backward import MOST_GRAPHS, WARM_UP, ForwardBackward, capture_step
+from dlkit.training.gradient_clipping import clip_gradients
 
 
 class OptimizerStep:

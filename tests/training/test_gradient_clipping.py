@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dlkit.train.gradient_clipping import clip_stacked_gradients
+from dlkit.training.gradient_clipping import clip_stacked_gradients
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 1e3])

@@ -22,10 +22,10 @@ from dlkit.losses import CrossEntropy
 from dlkit.models.resnet import ResNet
 from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
-from dlkit.train import autotune
-from dlkit.train.events import Evaluated, Finished, StepDone
-from dlkit.train.loop import Training, fit
-from dlkit.train.settings import TrainSettings
+from dlkit.training import autotune
+from dlkit.training.events import Evaluated, Finished, StepDone
+from dlkit.training.loop import Training, fit
+from dlkit.training.settings import TrainSettings
 
 CPU = torch.device("cpu")
 # 1,437 digits: eleven batches of 128 and one of 29

@@ -18,11 +18,11 @@ from dlkit import recipe
 from dlkit.assemble import assemble_training
 from dlkit.compression import numerics
 from dlkit.errors import RequestError
-from dlkit.train import environment
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.device import choose_kernels, describe_arithmetic, pick_device
-from dlkit.train.loop import fit
-from dlkit.train.precision import has_tf32, set_matmul_precision
+from dlkit.training import environment
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.device import choose_kernels, describe_arithmetic, pick_device
+from dlkit.training.loop import fit
+from dlkit.training.precision import has_tf32, set_matmul_precision
 
 CPU = torch.device("cpu")
 

@@ -24,11 +24,11 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
 from dlkit.tasks.language_modelling import MaskedLM
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.events import Checkpointed, Evaluated, Event, Finished, StepDone
-from dlkit.train.loop import Training, fit
-from dlkit.train.settings import TrainSettings
-from dlkit.train.weights import load_weights
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.events import Checkpointed, Evaluated, Event, Finished, StepDone
+from dlkit.training.loop import Training, fit
+from dlkit.training.settings import TrainSettings
+from dlkit.training.weights import load_weights
 
 CPU = torch.device("cpu")
 CLASSES = ("a", "b", "c")

@@ -13,7 +13,7 @@ import torch
 
 from dlkit import __version__
 from dlkit.processors import usable_cores
-from dlkit.train.device import describe_arithmetic
+from dlkit.training.device import describe_arithmetic
 
 _PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "datasets", "scikit-learn")
 

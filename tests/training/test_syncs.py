@@ -35,8 +35,8 @@ from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_classification import MultipleChoice, Regression, TextClassification
-from dlkit.train.loop import Training, _Loop
-from dlkit.train.settings import TrainSettings
+from dlkit.training.loop import Training, _Loop
+from dlkit.training.settings import TrainSettings
 
 OPTIMIZERS = [catalog.import_object(entry.target) for entry in catalog.OPTIMIZERS.values()]
 Job = Callable[[torch.device], Training]

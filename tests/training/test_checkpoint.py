@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dlkit.errors import DlkitError
-from dlkit.train import checkpoint
-from dlkit.train.checkpoint import Checkpoint
+from dlkit.training import checkpoint
+from dlkit.training.checkpoint import Checkpoint
 
 
 def sample(step: int = 12) -> Checkpoint:

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from dlkit.data.batch import Batch
-from dlkit.train import forward_backward, precision
-from dlkit.train.forward_backward import Forward, Pass
-from dlkit.train.interfaces import BatchSource, Task
-from dlkit.train.settings import TrainSettings
+from dlkit.training import forward_backward, precision
+from dlkit.training.forward_backward import Forward, Pass
+from dlkit.training.interfaces import BatchSource, Task
+from dlkit.training.settings import TrainSettings
 
 
 @dataclass

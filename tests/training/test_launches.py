@@ -12,9 +12,9 @@ from torch import nn
 from dlkit.doctor.kernel_launches import RecordedOperators
 from dlkit.finite import all_finite
 from dlkit.losses import _Penalty
-from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.running_metrics import RunningMetrics
-from dlkit.train.snapshot import Snapshot
+from dlkit.training.ema import ExponentialMovingAverage
+from dlkit.training.running_metrics import RunningMetrics
+from dlkit.training.snapshot import Snapshot
 
 
 def network(layers: int) -> nn.Module:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.train import rng
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.ema import ExponentialMovingAverage
-from dlkit.train.optimizer_state import flatten_optimizer_state, unflatten_optimizer_state
-from dlkit.train.running_metrics import RunningMetrics
-from dlkit.train.weights import drop_tied_duplicates, load_weights
+from dlkit.training import rng
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.ema import ExponentialMovingAverage
+from dlkit.training.optimizer_state import flatten_optimizer_state, unflatten_optimizer_state
+from dlkit.training.running_metrics import RunningMetrics
+from dlkit.training.weights import drop_tied_duplicates, load_weights
 
 
 @dataclass

@@ -19,10 +19,10 @@ from dlkit.errors import DlkitError
 from dlkit.losses import CrossEntropy
 from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
-from dlkit.train.checkpoint import Checkpoint
-from dlkit.train.events import Finished
-from dlkit.train.loop import Training, fit
-from dlkit.train.settings import TrainSettings
+from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.events import Finished
+from dlkit.training.loop import Training, fit
+from dlkit.training.settings import TrainSettings
 
 CPU = torch.device("cpu")
 ROWS = 12
