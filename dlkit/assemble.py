@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dlkit import user_code
+from dlkit import memory, user_code
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
@@ -160,6 +160,7 @@ def _batches_of(
 def _settle(training: Training) -> None:
     """Refuse what cannot work, before it is begun, and decide what the settings leave at `auto`."""
     training.schedule(0, training.total_steps)  # which refuses a warm-up that does not fit
+    _require_room_for_kernels(training)
     memory_estimate.require_step_fits(training)
     batch = next(iter(training.batches.epoch(0)))
     last_batch.require_usable_last_batch(training, batch)
@@ -167,6 +168,25 @@ def _settle(training: Training) -> None:
         training.settings, training.model, training.task, batch, training.device, training.total_steps
     )
     set_matmul_precision(training.settings.precision)
+
+
+@torch.no_grad()
+def _require_room_for_kernels(training: Training) -> None:
+    """Raise RequestError if images that grow begin smaller than the model can take."""
+    if getattr(training.batches, "start_size", None) is None:
+        return
+    images = next(iter(training.batches.epoch(0))).inputs[:2]
+    training.model.eval()
+    try:
+        training.model(images)
+    except RuntimeError as error:
+        if memory.is_out_of_memory(error):
+            raise
+        height, width = images.shape[2:]
+        raise RequestError(
+            f"the first images, of {height}x{width}, are too small for the model", "raise data.start_size"
+        ) from None
+    training.model.train()
 
 
 def _settled_remarks(asked: TrainSettings, training: Training, dataset: TaskData) -> list[str]:

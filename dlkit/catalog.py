@@ -33,23 +33,6 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Contract:
-    """What a component of the user's own must be, which a recipe names as FILE.py:NAME.
-
-    Args:
-        call: how it is called and what it returns. Parameters behind those that come from dlkit are keys of the recipe.
-        supplied: how many positional arguments come from dlkit.
-        example: of a name.
-        base: what it must be a subclass of, as `module:attribute`; else it is a function.
-    """
-
-    call: str
-    supplied: int
-    example: str
-    base: str = ""
-
-
-@dataclass(frozen=True)
 class TaskEntry:
     """One task.
 
@@ -288,40 +271,6 @@ TASKS = {
     "causal-lm": TaskEntry("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
     "masked-lm": TaskEntry("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),
 }
-
-
-CONTRACTS = {
-    "data": Contract(
-        "a function NAME(**keys) -> dlkit.data.dataset.Dataset, of images (N, C, H, W) uint8 or rows (N, F) float64",
-        0,
-        "my_data.py:rings",
-    ),
-    "model": Contract(
-        "a torch.nn.Module, NAME(input_shape, num_classes, **keys), from (N, *input_shape) to logits (N, K)",
-        2,
-        "my_models.py:TinyNet",
-        "torch.nn:Module",
-    ),
-    "loss": Contract(
-        "a torch.nn.Module, NAME(**keys), whose forward(logits, targets, parameters) gives a scalar",
-        0,
-        "my_losses.py:FocalLoss",
-        "torch.nn:Module",
-    ),
-    "optimizer": Contract(
-        "a dlkit.optim.base.Optimizer or another torch.optim.Optimizer, NAME(params, **keys), with a key lr",
-        1,
-        "my_optimizers.py:SignDescent",
-        "torch.optim:Optimizer",
-    ),
-    "schedule": Contract(
-        "a function NAME(step, total_steps, **keys) -> the factor of the learning rate", 2, "my_schedules.py:sawtooth"
-    ),
-    "activation": Contract(
-        "a torch.nn.Module, NAME(), that maps a tensor to one of the same shape", 0, "my_layers.py:Swish",
-        "torch.nn:Module",
-    ),
-}  # fmt: skip
 
 
 def find_entry(section: str, name: str, task: str = "") -> Entry:

@@ -65,3 +65,14 @@ def test_a_split_that_is_not_there_is_refused_with_those_that_are() -> None:
     assert refused.value.hint == "its splits: train, test"
     data.take_whole()  # the digits come with a test split, which stays
     assert list(data.splits) == ["train", "test"]
+
+
+@pytest.mark.parametrize(("model", "too_small"), [("cnn", True), ("resnet", False)])
+def test_images_that_begin_too_small_for_the_kernels_are_refused(model: str, too_small: bool) -> None:
+    changes = [f"model={{name: {model}}}", "data.start_size=2", "data.grow_epochs=1", "train.steps=1"]
+    found = recipe.load("digits-resnet20", changes)
+    if not too_small:
+        assemble_training(found, CPU)
+        return
+    with pytest.raises(RequestError, match="images.* of 2x2.* too small"):
+        assemble_training(found, CPU)

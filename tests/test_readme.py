@@ -148,7 +148,7 @@ def test_tables_of_recipes_are_those_of_their_headers() -> None:
 
 def test_headers_say_what_a_recipe_needs_and_reaches() -> None:
     from dlkit import recipe
-    from dlkit.data.registry import GROUPS, SETS
+    from dlkit.data.registry import DATASETS, GROUPS
 
     table = script("recipe_table")
     for path in recipe.shipped().values():
@@ -160,7 +160,7 @@ def test_headers_say_what_a_recipe_needs_and_reaches() -> None:
         assert measured or result in (["not measured."], ["depends on your data."]), path
         assert not measured or "n = " in " ".join(result), path
         for name in re.findall(r"dlkit download (\w+)", needs):
-            assert name in SETS or name in GROUPS, path
+            assert name in DATASETS or name in GROUPS, path
 
 
 INLINE = sorted({

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from dlkit import user_code
 from dlkit.annotations import NameOr, Pattern
-from dlkit.catalog import ACTIVATIONS, CONTRACTS, import_object
+from dlkit.catalog import ACTIVATIONS, import_object
+from dlkit.contracts import CONTRACTS
 from dlkit.errors import RequestError
 
 Activation = Annotated[str, NameOr(tuple(ACTIVATIONS), Pattern(user_code.PATTERN, (CONTRACTS["activation"].example,)))]

@@ -12,7 +12,8 @@ from typing import Any
 
 from dlkit import user_code
 from dlkit.annotations import LARGEST_SEED
-from dlkit.catalog import CONTRACTS, SECTIONS, TASKS
+from dlkit.catalog import SECTIONS, TASKS
+from dlkit.contracts import CONTRACTS
 from dlkit.recipe.signature import component_schema
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")

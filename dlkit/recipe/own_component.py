@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dlkit import user_code
-from dlkit.catalog import CONTRACTS, find_entry, import_object
+from dlkit.catalog import find_entry, import_object
+from dlkit.contracts import CONTRACTS
 from dlkit.errors import DlkitError, RequestError
 
 Schema = dict[str, Any]

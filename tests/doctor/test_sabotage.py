@@ -6,6 +6,7 @@ Each test first sees the check pass, so that it is the sabotage that fails it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -138,8 +139,8 @@ def drawn_anew(epoch: Epoch) -> Epoch:
     """Batches with noise that no seed tells."""
 
     def wrong(self: Any, number: int, start: int = 0) -> Iterator[Any]:
-        for inputs, *rest in epoch(self, number, start):
-            yield inputs + 1e-2 * torch.randn_like(inputs), *rest
+        for batch in epoch(self, number, start):
+            yield replace(batch, inputs=batch.inputs + 1e-2 * torch.randn_like(batch.inputs))
 
     return wrong
 
@@ -214,8 +215,8 @@ def test_stacks(bench: Bench, monkeypatch: Patch) -> None:
     take_step = StackedRuns.take_step
 
     def wrong(self: StackedRuns, step: int, batch: Any) -> Tensor:
-        inputs, *rest = batch
-        return take_step(self, step, (inputs.roll(1, 0), *rest))  # each run learns the images of its neighbour
+        shifted = replace(batch, inputs=batch.inputs.roll(1, 0))  # each run learns the images of its neighbour
+        return take_step(self, step, shifted)
 
     monkeypatch.setattr(StackedRuns, "take_step", wrong)
     assert "fail" in verdicts(stacks.check_stacks(bench))

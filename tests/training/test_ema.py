@@ -77,7 +77,7 @@ def test_steps_that_only_the_device_knows_of_are_left_out() -> None:
                 b.add_(step)
         here.update(torch.tensor(float(step % 2)))
         with torch.no_grad():
-            there._update_there(torch.tensor(float(step % 2)))
+            there._update_on_device(torch.tensor(float(step % 2)))
     assert here.updates == 6
     for name, value in here.average.items():
         torch.testing.assert_close(there.average[name], value)

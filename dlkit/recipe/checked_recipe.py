@@ -1,0 +1,87 @@
+"""A recipe that was read, checked and completed."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dlkit import user_code
+from dlkit.annotations import is_mapping
+from dlkit.catalog import HUB_NAMES, TASKS, find_entry
+from dlkit.contracts import CONTRACTS
+from dlkit.errors import DlkitError, RequestError
+from dlkit.text_input import special_kind
+
+
+@dataclass
+class Recipe:
+    """A checked recipe. `values` is complete: every default is written out and paths are absolute."""
+
+    name: str
+    path: Path
+    values: dict[str, Any]
+
+    def require_data(self) -> None:
+        """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
+        data = self.values["data"]
+        needed = find_entry("data", data["name"]).download.format_map(data)
+        if needed:
+            from dlkit.data import store
+
+            store.require_dataset(needed)
+        self._require("data", "path", "data.path says where the data is")
+
+    def require_weights(self) -> None:
+        """Raise DlkitError if the weights that training starts from are not there."""
+        hint = "model.weights says what the model begins with"
+        if TASKS[self.values["task"]].inputs == "text" and self.values["model"].get("weights"):
+            place: str = os.path.relpath(str(self.values["model"]["weights"]))
+            own = place if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) else "OWNER/NAME"
+            of = HUB_NAMES.get(Path(place).name, own)
+            hint = f"hf download {of} --local-dir {place}"
+        self._require("model", "weights", hint)
+
+    def _require(self, section: str, key: str, hint: str) -> None:
+        path = self.values[section].get(key)
+        if path is not None and not Path(path).exists():
+            raise DlkitError(f"no such file or folder: {path}", hint)
+        if path is not None and (kind := special_kind(Path(path))):
+            raise RequestError(f"{section}.{key}: {path} is {kind}, neither a file nor a folder", "give a path of one")
+
+    @property
+    def own_code(self) -> list[Path]:
+        """The files of components of the user's own, which run where the recipe does."""
+        return list(dict.fromkeys(user_code.split_reference(name)[0] for _, name in own_references(self.values)))
+
+    def code_sha256(self) -> dict[str, str]:
+        """File name -> sha256 of those files. Raises RequestError if one cannot be read, or two have one name."""
+        hashes = {path.name: user_code.sha256_of(path) for path in self.own_code}
+        if len(hashes) < len(self.own_code):
+            raise RequestError("two files of your own code have one name", "rename one: a run keeps a copy of each")
+        return hashes
+
+    def with_code_in(self, folder: str) -> Recipe:
+        """The recipe with those files in another folder, under the names that they have."""
+        values = copy.deepcopy(self.values)
+        for (section, key), name in own_references(values):
+            path, attribute = user_code.split_reference(name)
+            values[section][key] = f"{folder}/{path.name}:{attribute}"
+        return Recipe(self.name, self.path, values)
+
+    def to_yaml(self) -> str:
+        """The resolved recipe, which loads back to the same values."""
+        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)  # pyright: ignore[reportUnknownMemberType]
+
+
+def own_references(values: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
+    """(section, key) and name of each component of the user's own."""
+    keys = [*((section, "name") for section in CONTRACTS if section != "activation"), ("model", "activation")]
+    sections = [(section, key, values.get(section)) for section, key in keys]
+    named = [((section, key), held[key]) for section, key, held in sections if is_mapping(held) and key in held]
+    return [(place, name) for place, name in named if user_code.is_reference(name)]
