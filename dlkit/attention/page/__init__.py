@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.attention.page.script import page_script
 from dlkit.attention.token_display import display_line, token_runs
 from dlkit.storage.atomic_file import atomic_file
 
@@ -144,8 +145,8 @@ def thumbnail(weights: np.ndarray, most: int = THUMB) -> np.ndarray:
 
 def _chunks(page: AttentionPage, weights: Iterable[np.ndarray]) -> Iterator[str]:
     """The file from top to bottom: the matrices come first, then the facts that are known only after them."""
-    files = resources.files("dlkit.attention")
-    style, script = (files.joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    files = resources.files("dlkit.attention.page")
+    style, script = files.joinpath("page.css").read_text("utf-8"), page_script()
     before, after = files.joinpath("page.html").read_text("utf-8").split("{{data}}")
     policy = (
         f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
