@@ -29,7 +29,7 @@ _LOOSE = 1e-3  # a larger reconstruction error is reported
 class InspectedModel:
     """One model, its texts, and what its attention does on them. `remarks` are for the user."""
 
-    reader: LanguageModel
+    language_model: LanguageModel
     texts: list[TokenizedText]
     layers: list[int]
     heads: list[int]
@@ -68,19 +68,24 @@ def inspect_model(
         keep: run the first text once more, to keep its layers for the attention matrices.
     """
     device = pick_device(request.device)
-    reader = open_language_model(reference, device, checkpoint)
-    attention = attention_layers(reader.model)
+    language_model = open_language_model(reference, device, checkpoint)
+    attention = attention_layers(language_model.model)
     layers = parse_indices("--layers", request.layers, len(attention))
     heads = parse_indices("--heads", request.heads, attention[0].heads)
-    context: int = reader.model.context  # pyright: ignore[reportAssignmentType]
-    tokenized = [_tokenized(reader, request, text, index, context, alone) for index, text in enumerate(texts)]
+    context: int = language_model.model.context  # pyright: ignore[reportAssignmentType]
+    tokenized = [_tokenized(language_model, request, text, index, context, alone) for index, text in enumerate(texts)]
     shortest = min((len(text) for text in tokenized), default=0)
     tokens = parse_token_range(request.tokens, shortest or None) if request.tokens is not None else (0, 0)
-    causal = reader.causal
+    causal = language_model.causal
     copies: list[RepeatedTokens] = []
     if request.repeats:
         copies = repeated_random_tokens(
-            reader.tokenizer, context, request.repeats, request.seed, causal=causal, alphabet=request.random_from
+            language_model.tokenizer,
+            context,
+            request.repeats,
+            request.seed,
+            causal=causal,
+            alphabet=request.random_from,
         )
     if not tokenized:  # repeated random tokens alone
         tokenized = [
@@ -89,45 +94,50 @@ def inspect_model(
         ]
     wants_null = request.null if request.null is not None else not alone
     seen = score_heads(
-        reader.model, tokenized, copies, causal=causal, start=tokens[0], stop=tokens[1] or None,
-        by_value=request.by_value, untrained=reader.untrained(request.seed) if wants_null else None, seed=request.seed,
+        language_model.model, tokenized, copies, causal=causal, start=tokens[0], stop=tokens[1] or None,
+        by_value=request.by_value, untrained=language_model.untrained(request.seed) if wants_null else None,
+        seed=request.seed,
     )  # fmt: skip
     remarks: list[str] = []
-    if reader.fresh:
-        remarks.append(f"{reader.path} lacks {reader.lacking}: only its encoder is inspected")
-    kept = _kept(reader, request, tokenized[0], remarks) if keep else None
+    if language_model.fresh:
+        remarks.append(f"{language_model.path} lacks {language_model.lacking}: only its encoder is inspected")
+    kept = _kept(language_model, request, tokenized[0], remarks) if keep else None
     if seen.reconstruction_error > _LOOSE:
         remarks.append(
-            f"{reader.path}: the recomputed weights do not reproduce the layers' outputs, which differ by up to "
-            f"{seen.reconstruction_error:.2g}; do not rely on them"
+            f"{language_model.path}: the recomputed weights do not reproduce the layers' outputs, which differ "
+            f"by up to {seen.reconstruction_error:.2g}; do not rely on them"
         )
-    rises = ablation_scores(reader, tokenized, request.seed) if request.ablate else None
-    return InspectedModel(reader, tokenized, layers, heads, tokens, seen, kept, rises, remarks)
+    rises = ablation_scores(language_model, tokenized, request.seed) if request.ablate else None
+    return InspectedModel(language_model, tokenized, layers, heads, tokens, seen, kept, rises, remarks)
 
 
 def _tokenized(
-    reader: LanguageModel, request: InspectionRequest, text: str, index: int, context: int, alone: bool
+    language_model: LanguageModel, request: InspectionRequest, text: str, index: int, context: int, alone: bool
 ) -> TokenizedText:
     try:
-        return tokenize_text(reader.tokenizer, text, context, causal=reader.causal, pair=request.pair, cut=request.cut)
+        return tokenize_text(
+            language_model.tokenizer, text, context, causal=language_model.causal, pair=request.pair, cut=request.cut
+        )
     except RequestError as error:
         raise error if alone else RequestError(f"text {index + 1}: {error.message}", error.hint) from error
 
 
-def _kept(reader: LanguageModel, request: InspectionRequest, text: TokenizedText, remarks: list[str]) -> TextInspection:
+def _kept(
+    language_model: LanguageModel, request: InspectionRequest, text: TokenizedText, remarks: list[str]
+) -> TextInspection:
     """The inspection of a single text with its layers kept, and with its target token traced for --stack."""
     target = None
     if request.stack:
-        target = request.target if request.target is not None else (len(text) - 1 if reader.causal else 0)
+        target = request.target if request.target is not None else (len(text) - 1 if language_model.causal else 0)
         if not 0 <= target < len(text):
             raise RequestError(f"--target {target}: the text has {len(text)} tokens", f"0 to {len(text) - 1}")
-    edges = len(attention_layers(reader.model)) * len(text) ** 2
+    edges = len(attention_layers(language_model.model)) * len(text) ** 2
     with_flow = target is not None and edges <= MAX_EDGES
     if target is not None and not with_flow:
         remarks.append(f"flow is left out: {len(text)} tokens are too many for it, rollout is there")
-    positions = token_positions(text.token_ids, text.special, reader.causal)
+    positions = token_positions(text.token_ids, text.special, language_model.causal)
     return inspect_text(
-        reader.model, text.token_ids, positions, segments=text.segments, keep_layers=True, target=target,
+        language_model.model, text.token_ids, positions, segments=text.segments, keep_layers=True, target=target,
         flow=with_flow,
     )  # fmt: skip
 
@@ -136,12 +146,13 @@ def require_comparable(one: InspectedModel, two: InspectedModel) -> None:
     """Raise RequestError unless both models read the same tokens and show the same layers and heads."""
     if [text.token_ids for text in one.texts] != [text.token_ids for text in two.texts]:
         raise RequestError(
-            f"{one.reader.path} and {two.reader.path} read the text as different tokens",
+            f"{one.language_model.path} and {two.language_model.path} read the text as different tokens",
             "--compare takes two models with one tokenizer, such as two checkpoints of a run",
         )
     if one.layers != two.layers or one.heads != two.heads:
         raise RequestError(
-            f"{one.reader.path} has other layers or heads than {two.reader.path}", "choose --layers and --heads"
+            f"{one.language_model.path} has other layers or heads than {two.language_model.path}",
+            "choose --layers and --heads",
         )
 
 
@@ -151,15 +162,15 @@ def attention_page(sides: Sequence[InspectedModel]) -> AttentionPage:
     start, stop = first.tokens
     text = first.texts[0]
     stop = stop or len(text)
-    names = [str(side.reader.path) for side in sides]
+    names = [str(side.language_model.path) for side in sides]
     if len(set(names)) < len(names):
-        names = [f"{name} at step {side.reader.step}" for name, side in zip(names, sides, strict=True)]
+        names = [f"{name} at step {side.language_model.step}" for name, side in zip(names, sides, strict=True)]
     scores = {name: np.stack([side.shown(name) for side in sides]) for name in first.means()}
     notes: dict[str, str] = {}
     for name, side in zip(names, sides, strict=True):
-        step = "" if side.reader.step is None else f" step {side.reader.step},"
+        step = "" if side.language_model.step is None else f" step {side.language_model.step},"
         error = side.head_scores.reconstruction_error
-        notes[name] = f"{side.reader.task},{step} largest difference of the check {error:.2g}"
+        notes[name] = f"{side.language_model.task},{step} largest difference of the check {error:.2g}"
     notes["tokens"] = f"{len(text)}" if (start, stop) == (0, len(text)) else f"{start} to {stop - 1} of {len(text)}"
     if (start, stop) != (0, len(text)):
         notes["rows"] = "what a row lacks to 1 goes to tokens that are not shown"
@@ -167,7 +178,8 @@ def attention_page(sides: Sequence[InspectedModel]) -> AttentionPage:
     words = [label for label, special in zip(text.labels, text.special, strict=True) if not special]
     title = "".join(words[:40])
     return AttentionPage(
-        title, text.labels[start:stop], first.layers, first.heads, first.reader.causal, names, scores, notes, split
+        title, text.labels[start:stop], first.layers, first.heads, first.language_model.causal, names, scores, notes,
+        split,
     )  # fmt: skip
 
 

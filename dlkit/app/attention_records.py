@@ -16,7 +16,7 @@ from dlkit.errors import DlkitError
 
 def inspection_records(side: InspectedModel, request: InspectionRequest) -> Iterator[dict[str, Any]]:
     """A record for each head, then for each layer if --stack was given, then one of the check."""
-    about = {"run": str(side.reader.path), "step": side.reader.step}
+    about = {"run": str(side.language_model.path), "step": side.language_model.step}
     seen = side.head_scores
     intervals = {name: mean_interval(values) for name, values in seen.scores.items()}
     compared = len(side.layers) * len(side.heads) * len(METRICS)
@@ -62,7 +62,7 @@ def _stack_records(side: InspectedModel, request: InspectionRequest, about: dict
     stack = side.inspection.stack
     assert stack is not None
     text = side.texts[0]
-    target = request.target if request.target is not None else (len(text) - 1 if side.reader.causal else 0)
+    target = request.target if request.target is not None else (len(text) - 1 if side.language_model.causal else 0)
     flows = attention_flow(stack.residual_attention, target) if stack.residual_attention else None
     for layer in side.layers:
         yield {
@@ -90,7 +90,7 @@ def largest_jump(side: InspectedModel, steps: list[int], values: np.ndarray, mea
     at = int(np.nan_to_num(np.diff(course), nan=-np.inf).argmax())
     return {
         "kind": "jump",
-        "run": str(side.reader.path),
+        "run": str(side.language_model.path),
         "measure": measure,
         "layer": side.layers[row],
         "head": side.heads[column],

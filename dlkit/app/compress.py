@@ -54,11 +54,15 @@ def open_codec(
             f"the file was coded on a GPU ({recorded['processor']}), whose sums no other processor makes",
             "decompress it on a machine with the same GPU; `compress --device cpu` makes files for CPUs",
         )
-    reader = open_language_model(model, pick_device(recorded["device"] if recorded else device))
-    if not reader.causal:
-        raise RequestError(f"{reader.path} is a model for {reader.task}, which predicts no next token", "give a GPT")
+    language_model = open_language_model(model, pick_device(recorded["device"] if recorded else device))
+    if not language_model.causal:
+        raise RequestError(
+            f"{language_model.path} is a model for {language_model.task}, which predicts no next token", "give a GPT"
+        )
     count = recorded["threads"] if recorded else threads or min(torch.get_num_threads(), usable_cores())
-    codec = LanguageCodec(cast(Any, reader.model), reader.tokenizer, count, streams, str(reader.path))
+    codec = LanguageCodec(
+        cast(Any, language_model.model), language_model.tokenizer, count, streams, str(language_model.path)
+    )
     if recorded:
         codec.identify(recorded)  # a wrong model is named before a wrong machine
 

@@ -33,6 +33,6 @@ def export_run(
     from dlkit.lm.export import export_to_huggingface
     from dlkit.lm.language_model import open_language_model
 
-    reader = open_language_model(os.fspath(run), torch.device("cpu"), checkpoint)
-    size = export_to_huggingface(reader, target)
-    return {"run": str(reader.path), "path": str(target), "bytes": size, "task": reader.task}
+    language_model = open_language_model(os.fspath(run), torch.device("cpu"), checkpoint)
+    size = export_to_huggingface(language_model, target)
+    return {"run": str(language_model.path), "path": str(target), "bytes": size, "task": language_model.task}

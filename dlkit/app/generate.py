@@ -94,17 +94,20 @@ def generate_texts(
 
     sampling = Sampling(temperature, top_k, top_p)
     where = pick_device(device)
-    reader = open_language_model(os.fspath(run), where, checkpoint)
-    if not reader.causal:
-        raise RequestError(f"{reader.path} is a model for {reader.task}, which writes no text", "generate takes a GPT")
-    precision = weights_format(reader, where)
+    language_model = open_language_model(os.fspath(run), where, checkpoint)
+    if not language_model.causal:
+        raise RequestError(
+            f"{language_model.path} is a model for {language_model.task}, which writes no text", "generate takes a GPT"
+        )
+    precision = weights_format(language_model, where)
     if precision == "bf16":
-        reader.model.bfloat16()
-    return Work(_sample(reader, prompts or ("",), n, tokens, sampling, tuple(stop), seed, pieces, precision))
+        language_model.model.bfloat16()
+    return Work(_sample(language_model, prompts or ("",), n, tokens, sampling, tuple(stop), seed, pieces, precision))
 
 
 def _sample(
-    reader: LanguageModel, prompts: Sequence[str], n: int, most: int, sampling: Sampling, stops: tuple[str, ...],
+    language_model: LanguageModel, prompts: Sequence[str], n: int, most: int, sampling: Sampling,
+    stops: tuple[str, ...],
     seed: int, pieces: bool, precision: str,
 ) -> Generator[GenerationEvent, None, list[GeneratedText]]:  # fmt: skip
     import torch
@@ -113,9 +116,9 @@ def _sample(
     from dlkit.lm.generation import rows_at_once
     from dlkit.lm.streaming import TextStream
 
-    prompt_ids = yield from _encoded(reader, prompts)
+    prompt_ids = yield from _encoded(language_model, prompts)
     encoded = [token_ids for token_ids in prompt_ids for _ in range(n)]
-    model: Any = reader.model
+    model: Any = language_model.model
     device = next(model.parameters()).device
     # each sample of what the model sees of a prompt has a seed of its own, whatever prompts stand beside it
     checksums = [zlib.crc32(repr(token_ids).encode()) for token_ids in encoded]
@@ -129,7 +132,9 @@ def _sample(
         began = time.perf_counter()
         texts = [TextStream(stops) for _ in batch]
         counts = [0] * len(texts)
-        for piece in _side_by_side(reader, encoded[begin : batch.stop], most, sampling, generators, texts, counts):
+        for piece in _side_by_side(
+            language_model, encoded[begin : batch.stop], most, sampling, generators, texts, counts
+        ):
             if pieces and piece:
                 yield TextPiece(piece)
         speed = round(sum(counts) / (time.perf_counter() - began), 1)
@@ -137,18 +142,18 @@ def _sample(
             yield TextPiece("\n")
         for i, text, count in zip(batch, texts, counts, strict=True):
             prompt = prompts[i // n]
-            found = GeneratedText(str(reader.path), prompt, text.text, count, speed, precision, text.stopped)
+            found = GeneratedText(str(language_model.path), prompt, text.text, count, speed, precision, text.stopped)
             results.append(found)
             yield found
     return results
 
 
-def _encoded(reader: LanguageModel, prompts: Sequence[str]) -> Generator[Remark, None, list[list[int]]]:
+def _encoded(language_model: LanguageModel, prompts: Sequence[str]) -> Generator[Remark, None, list[list[int]]]:
     """The token ids of each prompt that the model sees."""
-    tokenizer = reader.tokenizer
+    tokenizer = language_model.tokenizer
     before = [] if tokenizer.separator is None else [tokenizer.separator]
     encoded: list[list[int]] = []
-    room: int = reader.model.context  # pyright: ignore[reportAssignmentType]
+    room: int = language_model.model.context  # pyright: ignore[reportAssignmentType]
     ends = [prompt[-room * _LONGEST_TOKEN :] for prompt in prompts]  # what can matter, of a prompt of any length
     for prompt, end, token_ids in zip(prompts, ends, tokenizer.encode(ends), strict=True):
         whole: list[int] = [*before, *token_ids]
@@ -163,7 +168,7 @@ def _encoded(reader: LanguageModel, prompts: Sequence[str]) -> Generator[Remark,
 
 
 def _side_by_side(
-    reader: LanguageModel, encoded: list[list[int]], most: int, sampling: Sampling, generators: list[Any],
+    language_model: LanguageModel, encoded: list[list[int]], most: int, sampling: Sampling, generators: list[Any],
     texts: list[TextStream], counts: list[int],
 ) -> Generator[str]:  # fmt: skip
     """Let some prompts go on side by side; yields what comes. `texts` take it in, and `counts` its tokens."""
@@ -172,7 +177,7 @@ def _side_by_side(
     from dlkit.data.text.incremental_decoding import IncrementalDecoder
     from dlkit.lm.generation import fetch_tokens, generate_tokens
 
-    tokenizer, model = reader.tokenizer, reader.model
+    tokenizer, model = language_model.tokenizer, language_model.model
     decoders = [IncrementalDecoder(tokenizer, token_ids) for token_ids in encoded]
     known = None  # a model may have rows for tokens that the tokenizer does not have
     if int(tokenizer.known.sum()) < model.vocabulary:  # pyright: ignore[reportOperatorIssue]
@@ -182,7 +187,7 @@ def _side_by_side(
         for i, token_id in enumerate(token_ids):
             if texts[i].stopped:
                 continue
-            if token_id in reader.ends:
+            if token_id in language_model.ends:
                 yield texts[i].push(decoders[i].finish()) + texts[i].finish()
                 texts[i].stopped = True
                 continue

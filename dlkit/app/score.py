@@ -61,14 +61,15 @@ def score_text(
     from dlkit.lm.language_model import open_language_model
     from dlkit.training.device import pick_device
 
-    reader = open_language_model(os.fspath(model), pick_device(device))
-    if not reader.causal:
+    language_model = open_language_model(os.fspath(model), pick_device(device))
+    if not language_model.causal:
         raise RequestError(
-            f"{reader.path} is a model for {reader.task}, which gives a text no probability", "--model takes a GPT"
+            f"{language_model.path} is a model for {language_model.task}, which gives a text no probability",
+            "--model takes a GPT",
         )
     path = None if file is None else Path(file)
     sizes = CompressedSizes(path, codecs, prequential)
-    return Work(_score(_TextScores(reader, path, context, stride, sizes, alternatives, exact)))
+    return Work(_score(_TextScores(language_model, path, context, stride, sizes, alternatives, exact)))
 
 
 def _score(scores: _TextScores) -> Generator[Remark | ScoredToken, None, dict[str, Any]]:
@@ -85,7 +86,7 @@ class _TextScores:
     """A text under a model, as it comes.
 
     Args:
-        reader: a GPT and its tokenizer.
+        language_model: a GPT and its tokenizer.
         file: where the text comes from, None for standard input.
         context: tokens a window; None for the model's own.
         stride: tokens between two windows; None for context.
@@ -98,12 +99,13 @@ class _TextScores:
     """
 
     def __init__(
-        self, reader: LanguageModel, file: Path | None, context: int | None, stride: int | None, sizes: CompressedSizes,
+        self, language_model: LanguageModel, file: Path | None, context: int | None, stride: int | None,
+        sizes: CompressedSizes,
         alternatives: int, exact: bool = False,
     ) -> None:  # fmt: skip
         from dlkit.information.bootstrap import BinnedSeries
 
-        longest: int = reader.model.context  # pyright: ignore[reportAssignmentType]
+        longest: int = language_model.model.context  # pyright: ignore[reportAssignmentType]
         self.context = context or longest
         self.stride = stride or self.context
         if self.context > longest:
@@ -112,7 +114,7 @@ class _TextScores:
             )
         if self.stride > self.context:
             raise RequestError(f"--stride {self.stride} is more than the context of {self.context}", "lower --stride")
-        self.reader, self.file, self.sizes = reader, file, sizes
+        self.language_model, self.file, self.sizes = language_model, file, sizes
         self.alternatives, self.exact = alternatives, exact
         self.cells = BinnedSeries(3)  # bits, bytes, tokens
         self.seconds = 0.0
@@ -124,7 +126,7 @@ class _TextScores:
         from dlkit.data.text.corpus import split_into_pieces
         from dlkit.lm import scoring
 
-        tokenizer = self.reader.tokenizer
+        tokenizer = self.language_model.tokenizer
         lengths = np.array([len(tokenizer.bytes_of(token_id)) for token_id in range(tokenizer.size)], dtype=np.float64)
         pieces = split_into_pieces(self.sizes.pass_on(source))
         if tokenizer.byte_level:
@@ -134,7 +136,7 @@ class _TextScores:
             self._leave_out("the tokens do not stand for bytes")
             chunks = tokenizer.encode_pieces(_decoded(pieces, self._name))
         began = time.perf_counter()
-        gpt: Any = self.reader.model
+        gpt: Any = self.language_model.model
         with stage("predicting", stream_size(self.file)) as advance:
             for predictions in scoring.predict_tokens(
                 gpt, chunks, tokenizer.separator, self.context, self.stride, self.alternatives
@@ -147,7 +149,9 @@ class _TextScores:
         if not self.sizes.bytes:
             raise DlkitError(f"{self._name} is empty: there is nothing to predict", "give a text")
         if not self.cells.total()[2]:
-            raise DlkitError(f"{self._name} has no token for {self.reader.path}, which drops all of it", "give a text")
+            raise DlkitError(
+                f"{self._name} has no token for {self.language_model.path}, which drops all of it", "give a text"
+            )
 
     @property
     def _name(self) -> str:
@@ -157,14 +161,14 @@ class _TextScores:
         """Bits per byte make no sense: tokens that do not give the text back are no description of it."""
         if self.exact:
             raise DlkitError(
-                f"{self._name} has no bits per byte under {self.reader.path}: {why}",
+                f"{self._name} has no bits per byte under {self.language_model.path}: {why}",
                 "without -q the record has bits per token, which hold for this tokenizer alone",
             )
         self.inexact = why
 
     def records(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
         """One a token."""
-        p, tokenizer = predictions, self.reader.tokenizer
+        p, tokenizer = predictions, self.language_model.tokenizer
         columns: Any = (p.tokens, p.bits, p.ranks, p.entropy, p.alternatives, p.probabilities)
         for token_id, bits, rank, uncertainty, others, odds in zip(*(c.tolist() for c in columns), strict=True):
             position, offset = self._position
@@ -195,11 +199,11 @@ class _TextScores:
 
         bits, size, n = self.cells.total().tolist()
         interval = bootstrap.rate_intervals(self.cells.sums)
-        separator, tokenizer = self.reader.tokenizer.separator, self.reader.tokenizer
-        payload, model = math.ceil(bits / 8), model_bytes(self.reader)
+        separator, tokenizer = self.language_model.tokenizer.separator, self.language_model.tokenizer
+        payload, model = math.ceil(bits / 8), model_bytes(self.language_model)
         record: dict[str, Any] = {
             "kind": "summary",
-            "run": str(self.reader.path),
+            "run": str(self.language_model.path),
             "symbols": "tokens",
             "n": round(n),
             "bytes": self.sizes.bytes,
@@ -264,8 +268,8 @@ def _decoded(pieces: Iterator[bytes], name: str) -> Iterator[str]:
         offset += len(piece)
 
 
-def model_bytes(reader: LanguageModel) -> int:
+def model_bytes(language_model: LanguageModel) -> int:
     """What a receiver needs besides the payload: the weights as they are, each once, and the tokenizer."""
     from dlkit.compression.gpt_distributions import weight_bytes
 
-    return weight_bytes(cast(Any, reader.model)) + len(reader.tokenizer.to_json().encode())
+    return weight_bytes(cast(Any, language_model.model)) + len(language_model.tokenizer.to_json().encode())

@@ -90,11 +90,11 @@ def read_label_column(table: Table, label: str, known: Sequence[str] | None = No
 def _in_terms_of(known: Sequence[str], labels: LabelColumn) -> LabelColumn:
     """Booleans as 0 and 1 where a model knows these as its classes, and the reverse."""
     ours = {_normal_form(name): name for name in known}
-    told = [_normal_form(value) for value in labels.written]
+    written = [_normal_form(value) for value in labels.written]
     for same in (_TRUTH, {number: word for word, number in _TRUTH.items()}):
-        if ours.keys() == set(same.values()) and same.keys() >= set(told):
-            names = [ours[same[value]] for value in told]
-            pairs = ", ".join(f"{value} is {name}" for value, name in sorted({*zip(told, names, strict=True)}))
+        if ours.keys() == set(same.values()) and same.keys() >= set(written):
+            names = [ours[same[value]] for value in written]
+            pairs = ", ".join(f"{value} is {name}" for value, name in sorted({*zip(written, names, strict=True)}))
             remark = f"label {labels.column!r}: {pairs}, as the classes were called in training"
             return replace(labels, written=names, names=names, remarks=(*labels.remarks, remark))
     return labels

@@ -117,7 +117,7 @@ class BERT(nn.Module):
             tokens: (B, T) int64.
             segments: (B, T) int64, 0 in the first text of a pair and 1 in the second; null for all 0.
             real: (B, T) bool, False for padding; null for no padding.
-            at: (M,) int64, places in the flattened (B T) tokens, for a head that predicts tokens.
+            at: (M,) int64, positions in the flattened (B T) tokens, for a head that predicts tokens.
             into: what to make of the last layer's input (..., W) and the layer, in place of logits; for such a head.
         """
         x = self.hidden(tokens, segments, real)
@@ -128,9 +128,9 @@ class BERT(nn.Module):
         length = tokens.shape[1]
         if length > self.context:
             raise DlkitError(f"a sequence of {length} tokens is longer than the {self.context} that the model takes")
-        places = torch.arange(length, device=tokens.device)  # (T,)
+        positions = torch.arange(length, device=tokens.device)  # (T,)
         segment = self.segments.weight[0] if segments is None else self.segments(segments)
-        x = self.dropout(self.norm(self.tokens(tokens) + self.positions(places) + segment))  # (B, T, W)
+        x = self.dropout(self.norm(self.tokens(tokens) + self.positions(positions) + segment))  # (B, T, W)
         mask = None if real is None else real[:, None, None, :]  # (B, 1, 1, S)
         for block in self.blocks:
             x = block(x, mask)

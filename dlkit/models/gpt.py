@@ -132,11 +132,11 @@ class GPT(nn.Module):
         end = past + tokens.shape[1]
         if end > self.context:
             raise DlkitError(f"{end} tokens are more than the {self.context} that the model can look back on")
-        places, mask = torch.arange(past, end, device=tokens.device), None  # (T,)
+        positions, mask = torch.arange(past, end, device=tokens.device), None  # (T,)
         if padding is not None:
             mask = padded_mask(padding, past, end)
-            places = (places - padding[:, None]).clamp(min=0)  # (B, T)
-        x = self.dropout(self.tokens(tokens) + self.positions(places))  # (B, T, W)
+            positions = (positions - padding[:, None]).clamp(min=0)  # (B, T)
+        x = self.dropout(self.tokens(tokens) + self.positions(positions))  # (B, T, W)
         for i, block in enumerate(self.blocks):
             x = block(x, mask, cache.layers[i] if cache is not None else None)
         return self.norm(x)

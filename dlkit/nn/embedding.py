@@ -1,4 +1,4 @@
-"""From token numbers to vectors, and where a token stands."""
+"""Embeddings of token ids and of positions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 
 class Embedding(nn.Module):
-    """A learned vector for each of `count` numbers: (...,) int64 to (..., width). Names are torch's, values N(0, 0.02).
+    """A learned vector for each of `count` ids: (...,) int64 to (..., width). Names are torch's, values N(0, 0.02).
 
     Args:
-        count: how many there are.
-        width: numbers a vector.
+        count: of token ids, or of positions.
+        width: of a vector.
     """
 
     def __init__(self, count: int, width: int) -> None:
@@ -23,9 +23,9 @@ class Embedding(nn.Module):
         # N(0, 0.02^2) (Radford et al. 2018; Devlin et al., arXiv:1810.04805)
         nn.init.normal_(self.weight, std=0.02)
 
-    def forward(self, numbers: Tensor) -> Tensor:
+    def forward(self, ids: Tensor) -> Tensor:
         # row i of the table is one_hot(i) W
-        return F.embedding(numbers, self.weight)
+        return F.embedding(ids, self.weight)
 
     def extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
@@ -49,5 +49,5 @@ class Sinusoids(nn.Module):
         super().__init__()
         self.register_buffer("weight", sinusoids(count, width), persistent=False)
 
-    def forward(self, numbers: Tensor) -> Tensor:
-        return F.embedding(numbers, self.weight)
+    def forward(self, ids: Tensor) -> Tensor:
+        return F.embedding(ids, self.weight)

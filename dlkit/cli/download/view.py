@@ -30,7 +30,7 @@ class DownloadView:
         self._offsets: dict[str, int] = {}
         self._name = self._what = ""
         self._count = self._goal = 0
-        self._started = self._told = time.monotonic()
+        self._started = self._reported = time.monotonic()
         self._first: int | None = None  # bytes that were here before: they do not count for the rate
 
     def __enter__(self) -> DownloadView:
@@ -62,7 +62,7 @@ class DownloadView:
         with self._lock:
             self._clear()
             self._name, self._sizes, self._offsets, self._what = name, dict(sizes), {}, ""
-            self._started = self._told = time.monotonic()
+            self._started = self._reported = time.monotonic()
             self._first = None
             self._goal = sum(size or 0 for size in sizes.values())
             if self.console is not None:
@@ -109,11 +109,11 @@ class DownloadView:
             self._bars.update(self._total, completed=done)
 
     def _due(self) -> bool:
-        return time.monotonic() - self._told > _LINE_EVERY_SECONDS
+        return time.monotonic() - self._reported > _LINE_EVERY_SECONDS
 
     def _tell(self, done: int) -> None:
-        self._told = time.monotonic()
-        rate = max(0, done - (self._first or 0)) / (self._told - self._started)
+        self._reported = time.monotonic()
+        rate = max(0, done - (self._first or 0)) / (self._reported - self._started)
         left = f", {(self._goal - done) / rate:.0f} s left" if rate > 0 and self._goal else ""
         goal = f" of {size_text(self._goal)}" if self._goal else ""
         self.write(f"{self._name}: {size_text(done)}{goal}, {size_text(rate)}/s{left}")
@@ -123,7 +123,7 @@ class DownloadView:
         with self._lock:
             self._clear()
             self._name, self._what, self._goal, self._count = name, what, total, 0
-            self._told = time.monotonic()
+            self._reported = time.monotonic()
             if self.console is None:
                 return
             from rich import progress
@@ -142,5 +142,5 @@ class DownloadView:
             if self._bars is not None:
                 self._bars.update(self._total, completed=self._count)
             elif self._due():
-                self._told = time.monotonic()
+                self._reported = time.monotonic()
                 self.write(f"{self._name}: {self._what}, {self._count / max(1, self._goal):.0%}")

@@ -59,7 +59,7 @@ def show_inspection(sides: list[InspectedModel], page: AttentionPage, measure: s
         if side.inspection is not None and side.inspection.stack is not None:
             views.append(_stack_table(side))
         loose = f"largest difference of the check {side.head_scores.reconstruction_error:.2g}"
-        views.append(Text(f"{escaped(str(side.reader.path))}: {loose}", style="dim"))
+        views.append(Text(f"{escaped(str(side.language_model.path))}: {loose}", style="dim"))
     show_tables(Group(*views))
 
 
@@ -101,7 +101,7 @@ def steps_table(side: InspectedModel, steps: list[int], values: np.ndarray, meas
     for column in table.columns:
         column.justify = "right"
     rise = (
-        f"{measure} of {side.reader.path}: head {jump['layer']}.{jump['head']} rises most from step "
+        f"{measure} of {side.language_model.path}: head {jump['layer']}.{jump['head']} rises most from step "
         f"{jump['from_step']:,} ({jump['before']:.3f}) to {jump['to_step']:,} ({jump['after']:.3f})"
     )
     return Group(table, Text(escaped(rise)))

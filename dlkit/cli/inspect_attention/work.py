@@ -63,7 +63,7 @@ def over_steps(request: InspectionRequest, texts: list[str], output: Output) -> 
     side: InspectedModel | None = None
     for side in inspect_steps(request, texts):
         _remark(side)
-        steps.append(side.reader.step or 0)
+        steps.append(side.language_model.step or 0)
         scores.append(side.shown(measure))
         if not output.quiet and not output.tables:
             held += _records(side, request)
