@@ -12,7 +12,8 @@
     print(run.path, evaluation.metrics["accuracy"])
 
 Each function here does what the command of its name does, prints nothing, and raises the errors of `dlkit.errors`. Work
-that takes a while is returned as `Work`: an iterator of events with a result. Importing dlkit does not import torch.
+that takes a while is returned as `Work`: an iterator of events with a result. Recipes that name code of your own need
+`dlkit.set_trust(True)` first. Importing dlkit does not import torch.
 """
 
 from __future__ import annotations
@@ -38,13 +39,14 @@ if TYPE_CHECKING:
     from dlkit.errors import DlkitError, RecipeError, RequestError
     from dlkit.recipe import Recipe
     from dlkit.training.events import Checkpointed, Evaluated, Finished, StepDone
+    from dlkit.user_code import set_trust
 
 __version__ = "0.1.0"
 __all__ = [
     "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished", "FinishedRace", "GeneratedText",
     "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
     "StepDone", "TrainedRun", "Work", "compare_optimizers", "evaluate", "generate", "inspect_attention", "load",
-    "score", "train",
+    "score", "set_trust", "train",
 ]  # fmt: skip
 
 # Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
@@ -73,6 +75,7 @@ _HOMES = {
     "inspect_attention": "dlkit.app.inspect:inspect_attention",
     "load": "dlkit.app.recipes:load_recipe",
     "score": "dlkit.app.score:score_text",
+    "set_trust": "dlkit.user_code:set_trust",
     "train": "dlkit.app.train:train_recipe",
 }
 

@@ -94,3 +94,22 @@ def test_wrong_requests_raise_the_errors_of_dlkit() -> None:
     with pytest.raises(dlkit.DlkitError, match="no such run: nowhere"):
         dlkit.evaluate("nowhere")
     assert not Path("runs").exists()
+
+
+def test_code_of_ones_own_runs_once_it_is_trusted(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n\n"
+        "class Line(nn.Sequential):\n"
+        "    def __init__(self, input_shape, num_classes):\n"
+        "        super().__init__(nn.Flatten(), nn.LazyLinear(num_classes))\n"
+        "        self(__import__('torch').zeros(1, *input_shape))\n"
+    )
+    changes = (*MLP, "model={name: mine.py:Line}", "train.epochs=30")
+    with pytest.raises(dlkit.RequestError, match="code of your own"):
+        dlkit.load("digits-mlp", *changes)
+    dlkit.set_trust(True)
+    try:
+        run = dlkit.train(dlkit.load("digits-mlp", *changes), run_dir="own", device="cpu").result()
+        assert dlkit.evaluate(run, device="cpu").metrics["accuracy"] > 0.5
+    finally:
+        dlkit.set_trust(False)
