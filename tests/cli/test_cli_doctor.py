@@ -75,7 +75,8 @@ def test_a_failed_check_is_exit_code_1(here: Here) -> None:
     assert (verdict["verdict"], verdict["failed"]) == ("fail", ["waits: bad"])
     assert json.loads(result.out.splitlines()[2])["error"] is None
     quiet = here("doctor", "--device", "cpu", "--only", "waits", "-q")
-    assert (quiet.code, quiet.out, quiet.err) == (1, "fail\n", "")
+    said = "error: 1 of 2 checks failed: waits: bad\nhint: run only what failed: dlkit doctor --only waits\n"
+    assert (quiet.code, quiet.out, quiet.err) == (1, "fail\n", said)
 
 
 @pytest.mark.usefixtures("two")

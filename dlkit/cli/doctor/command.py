@@ -15,7 +15,7 @@ from dlkit.cli.console import Output
 from dlkit.cli.doctor import view
 from dlkit.cli.options import DataDir, Device, Json, Quiet
 from dlkit.doctor.registry import ALL, BENCHMARKS, CHECKS, Check
-from dlkit.errors import RequestError
+from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import require_target, write_text
 from dlkit.strict_json import json_text
 
@@ -73,7 +73,8 @@ def doctor_command(
         return 0
     if not quiet:
         output.emit(found, None, lambda: view.machine(found))
-    return _examine(chosen, place, found, output, report, quick)
+    _examine(chosen, place, found, output, report, quick)
+    return 0
 
 
 def _chosen(check: bool, benchmark: bool, only: str | None, reported: bool) -> dict[str, Check]:
@@ -92,8 +93,8 @@ def _chosen(check: bool, benchmark: bool, only: str | None, reported: bool) -> d
 
 def _examine(
     chosen: Mapping[str, Check], place: Any, found: dict[str, Any], output: Output, report: Path | None, quick: bool
-) -> int:
-    """Run the checks, printing and writing down each finding as it comes; the exit code."""
+) -> None:
+    """Run the checks, printing and writing down each finding as it comes. Raises DlkitError if one fails."""
     from dlkit.doctor.bench import Bench
     from dlkit.doctor.runner import run_checks
 
@@ -113,7 +114,13 @@ def _examine(
         verdict = verdict_of(lines, started, interrupted)
         _write(report, found, lines, verdict)
         output.emit(verdict, verdict["verdict"], lambda: view.results(lines, verdict))
-    return int(verdict["verdict"] == "fail")
+    if failed := [line for line in lines if line.finding.verdict == "fail"]:
+        again = ",".join(dict.fromkeys(line.check for line in failed))
+        raise DlkitError(
+            f"{len(failed)} of {len(lines)} checks failed: {verdict['failed'][0]}"
+            + (f" and {len(failed) - 1} more" if len(failed) > 1 else ""),
+            f"run only what failed: dlkit doctor --only {again}",
+        )
 
 
 def verdict_of(lines: list[CheckedFinding], started: float, interrupted: bool) -> dict[str, Any]:
