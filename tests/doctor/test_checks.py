@@ -84,14 +84,14 @@ def test_a_check_that_raises_has_failed_and_the_others_go_on(bench: Bench, monke
         yield judged("second", "1", "1", True)
 
     monkeypatch.setattr(runner, "import_object", {CHECKS["loaders"].target: broken, CHECKS["waits"].target: whole}.get)
-    heard: list[str] = []
+    begun: list[str] = []
     chosen = {name: CHECKS[name] for name in ("loaders", "waits")}
-    found = list(runner.run_checks(chosen, bench, heard.append))
+    found = list(runner.run_checks(chosen, bench, begun.append))
     assert [(line.check, line.finding.verdict) for line in found] == [
         ("loaders", "pass"), ("loaders", "fail"), ("waits", "pass"),
     ]  # fmt: skip
     assert found[1].finding.got == "RuntimeError: CUDA error: no kernel image"
-    assert heard == ["loaders", "waits"]
+    assert begun == ["loaders", "waits"]
 
 
 def test_work_takes_turns_behind_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,8 @@ def one_stack(contest: Contest, trials: list[Trial]) -> list[TrialResult]:
     return finished(stacked._one_stack(trials, contest.training, StackCheckpoints()))
 
 
-def finished(told: Iterable[SweepEvent]) -> list[TrialResult]:
-    return [event for event in told if isinstance(event, TrialResult)]
+def finished(events: Iterable[SweepEvent]) -> list[TrialResult]:
+    return [event for event in events if isinstance(event, TrialResult)]
 
 
 def assert_same(a: TrialResult, b: TrialResult, tolerance: float = 1e-6) -> None:

@@ -34,8 +34,8 @@ OPTIMIZERS = list(stackable_optimizers())
 ContestOf = Callable[..., Contest]
 
 
-def finished(told: Any) -> dict[Trial, TrialResult]:
-    return {event.trial: event for event in told if isinstance(event, TrialResult)}
+def finished(events: Any) -> dict[Trial, TrialResult]:
+    return {event.trial: event for event in events if isinstance(event, TrialResult)}
 
 
 def assert_same(a: TrialResult, b: TrialResult) -> None:
@@ -142,10 +142,10 @@ def test_a_stack_that_does_not_fit_begins_again_smaller(
     trials = trial_grid(["sgd", "adam"], [1e-2], 5)
     whole = finished(run_stacked(trials, race_of.training, StackCheckpoints(tmp_path)))
     monkeypatch.setattr(stacked, "StackedRuns", Narrow)
-    told = list(run_stacked(trials, race_of.training, StackCheckpoints(tmp_path), 7))
-    assert [event for event in told if isinstance(event, StackHalved)] == [StackHalved(7, 3)]
-    assert list(finished(told)) == trials
-    for trial, outcome in finished(told).items():
+    events = list(run_stacked(trials, race_of.training, StackCheckpoints(tmp_path), 7))
+    assert [event for event in events if isinstance(event, StackHalved)] == [StackHalved(7, 3)]
+    assert list(finished(events)) == trials
+    for trial, outcome in finished(events).items():
         assert_same(outcome, whole[trial])
     monkeypatch.setattr(Narrow, "take_step", lambda self, step, batch: torch.empty(2**60))
     with pytest.raises(RuntimeError, match="memory"):
@@ -159,9 +159,9 @@ def obstructed(self: GraphReplay, function: Any, device: Any, masks: Any = None,
 
 def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GraphReplay, "__init__", obstructed)
-    told = list(run_stacked(trial_grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
-    assert [event.why for event in told if isinstance(event, StackNotRecorded)] == ["operation not permitted"]
-    assert len(finished(told)) == 2
+    events = list(run_stacked(trial_grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
+    assert [event.why for event in events if isinstance(event, StackNotRecorded)] == ["operation not permitted"]
+    assert len(finished(events)) == 2
 
 
 def test_an_engine_that_does_not_fit_is_not_chosen(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
