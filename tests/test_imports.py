@@ -45,7 +45,7 @@ MAY = {
     "training": {"nn", "kernels", "data"},
     "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
-    "sweep": {"training", "vectorized"},
+    "sweep": {"catalog", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
     "assemble": {*RECIPE, "training", "tasks"},

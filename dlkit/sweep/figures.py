@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from dlkit.catalog import OPTIMIZERS
 from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_axes, save_figure
 from dlkit.sweep.statistics import bootstrap_interval
 from dlkit.sweep.summary import OptimizerSummary
@@ -23,14 +25,23 @@ STYLES = {
     "adam": (VERMILION, "D", "-"),
     "adamw": (PINK, "P", "--"),
 }
-OTHER_STYLE = (BLUE, "X", "-")
+# All others are blue, and differ in marker and dashes.
+_FURTHER = [(BLUE, marker, dashes) for marker, dashes in zip("X*hd<>p", itertools.cycle(("-", "--", "-.", ":")))]
+
+
+def style_of(optimizer: str) -> tuple[str, str, str]:
+    """The colour, marker and dashes of an optimizer."""
+    if optimizer in STYLES:
+        return STYLES[optimizer]
+    others = [name for name in OPTIMIZERS if name not in STYLES]
+    return _FURTHER[others.index(optimizer) % len(_FURTHER)] if optimizer in others else _FURTHER[-1]
 
 
 def draw_sensitivity(target: Path, summaries: Sequence[OptimizerSummary], metric: str, title: str) -> None:
     """Final loss over the learning rate: mean and range over seeds."""
     figure, axis = make_axes(6.4, 4.0)
     for summary in summaries:
-        colour, marker, dashes = STYLES.get(summary.optimizer, OTHER_STYLE)
+        colour, marker, dashes = style_of(summary.optimizer)
         if summary.searched:  # settings with neighbouring learning rates differ in other options, too
             values = summary.losses.mean(1)
             axis.plot(
@@ -68,7 +79,7 @@ def draw_curves(
         if not steps:
             continue
         values = np.array([[metrics[metric] for _, metrics in o.curve if metric in metrics] for o in mine])
-        colour, _, dashes = STYLES.get(summary.optimizer, OTHER_STYLE)
+        colour, _, dashes = style_of(summary.optimizer)
         label = f"{summary.optimizer}, lr {lr:.3g}"
         axis.plot(steps, values.mean(0), color=colour, linestyle=dashes, label=label, linewidth=1.4)
         if len(values) > 1:
@@ -89,7 +100,7 @@ def draw_tuning_effort(target: Path, records: Sequence[dict[str, Any]], metric: 
     seen: list[float] = []
     for record in records:
         effort = record["tuning_effort"]
-        colour, marker, dashes = STYLES.get(record["optimizer"], OTHER_STYLE)
+        colour, marker, dashes = style_of(record["optimizer"])
         trials = range(1, len(effort) + 1)
         axis.plot(
             trials, effort, color=colour, marker=marker, linestyle=dashes, label=record["optimizer"], markersize=4
@@ -110,7 +121,7 @@ def draw_performance_profile(target: Path, records: Sequence[dict[str, Any]], me
     largest = max((tau for record in records for tau, _ in record["profile"]), default=1.0)
     end = 1 + (largest - 1) * 1.1 if largest > 1 else 2.0
     for record in records:
-        colour, marker, dashes = STYLES.get(record["optimizer"], OTHER_STYLE)
+        colour, marker, dashes = style_of(record["optimizer"])
         taus = [tau for tau, _ in record["profile"]]
         shares = [share for _, share in record["profile"]]
         axis.step(

@@ -10,7 +10,7 @@ import numpy as np
 
 from dlkit.plotting import BLUE, make_axes
 from dlkit.storage.atomic_file import atomic_file
-from dlkit.sweep.figures import OTHER_STYLE, STYLES, add_legend, save_with_png
+from dlkit.sweep.figures import add_legend, save_with_png, style_of
 from dlkit.sweep.surfaces import Surface
 from dlkit.sweep.trials import TrialResult
 
@@ -21,7 +21,7 @@ def draw_trajectories(target: Path, surface: Surface, best: Sequence[TrialResult
     _draw_surface(axis, surface)
     for outcome in best:
         x, y = _trajectory(outcome)
-        colour, marker, dashes = STYLES.get(outcome.trial.optimizer, OTHER_STYLE)
+        colour, marker, dashes = style_of(outcome.trial.optimizer)
         label = f"{outcome.trial.optimizer}, lr {outcome.trial.lr:.3g}"
         axis.plot(x, y, color=colour, linestyle=dashes, linewidth=1.3, label=label)
         axis.plot(x[-1:], y[-1:], color=colour, marker=marker, markersize=6, markeredgecolor="white")
@@ -43,7 +43,7 @@ def animate_trajectories(
     lines: list[Any] = []
     trajectories = [_trajectory(outcome) for outcome in best]
     for outcome in best:
-        colour, marker, _ = STYLES.get(outcome.trial.optimizer, OTHER_STYLE)
+        colour, marker, _ = style_of(outcome.trial.optimizer)
         label = f"{outcome.trial.optimizer}, lr {outcome.trial.lr:.3g}"
         lines += axis.plot([], [], color=colour, marker=marker, markevery=[-1], linewidth=1.3, label=label)
     add_legend(figure, axis)
