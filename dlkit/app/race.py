@@ -31,7 +31,7 @@ OPTIMIZERS = "sgd,momentum,adagrad,rmsprop,adam,adamw"
 
 @dataclass(frozen=True, slots=True)
 class RaceStarted:
-    """The runs come next: so many, of so many steps each. The loss `metric` is what the best is told by."""
+    """The runs come next: so many, of so many steps each. The loss `metric` is what the best is judged by."""
 
     runs: int
     steps: int
@@ -39,10 +39,6 @@ class RaceStarted:
 
 
 RaceProgressEvent = Remark | Prepared | RaceStarted | TrialResult | TrialsAdvanced
-
-
-def _never() -> bool:
-    return False
 
 
 def race_optimizers(
@@ -64,7 +60,7 @@ def race_optimizers(
     out: Path | None = None,
     resume: bool = False,
     device: str = "auto",
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Work[RaceProgressEvent, FinishedRace]:
     """Run every optimizer at every learning rate from every seed; what a folder holds already is not run again.
 

@@ -75,10 +75,6 @@ class TrainedRun:
         return str(self.path)
 
 
-def _never() -> bool:
-    return False
-
-
 def train_recipe(
     recipe: Recipe | str | Path,
     *,
@@ -86,7 +82,7 @@ def train_recipe(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Work[TrainingEvent, TrainedRun]:
     """Train from a recipe.
 
