@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import re
 import sys
@@ -21,6 +22,7 @@ from dlkit.errors import DlkitError, RequestError
 SIGPIPE_CODE = 141
 _NOT_DETERMINISTIC = re.compile(r"(.+) does not have a deterministic implementation")  # in torch's words
 _LESS = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
+_FOLDERS = ("--run-dir", "--out", "--data-dir")
 
 COMMANDS = LazyCommands(
     {
@@ -110,8 +112,17 @@ def run(arguments: Sequence[str]) -> int:
     return code
 
 
+def _refuse_empty_folders(arguments: Sequence[str]) -> None:
+    """Raise RequestError for `--out ""`, which a shell makes of an unset variable, and a Path of the current folder."""
+    given = [*itertools.pairwise(arguments), *(argument.split("=", 1) for argument in arguments)]
+    for option, *value in given:
+        if option in _FOLDERS and value == [""]:
+            raise RequestError(f"{option} is empty", f"is a variable of the shell unset? {option} . is this folder")
+
+
 def _run(arguments: list[str], debug: bool) -> int:
     try:
+        _refuse_empty_folders(arguments)
         result = app(arguments, prog_name="dlkit", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except DlkitError as error:

@@ -49,9 +49,11 @@ class CausalLM:
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, on the device."""
         targets: Tensor = batch.targets
-        if not worth_chunking(len(targets), vocabulary(model), targets.device):
-            return self.loss(self.logits(model, batch), targets, model.parameters()), None
         loss: Any = self.loss
+        # a loss of the user's own knows logits alone
+        in_chunks = hasattr(loss, "of_linear") and worth_chunking(len(targets), vocabulary(model), targets.device)
+        if not in_chunks:
+            return loss(self.logits(model, batch), targets, model.parameters()), None
 
         def nats(x: Tensor, layer: Any) -> Tensor:
             return loss.of_linear(x.flatten(0, -2), layer.weight, layer.bias, targets)

@@ -95,6 +95,16 @@ def test_wrong_requests_exit_with_2_and_say_why(here: Any, arguments: str, error
     assert "Traceback" not in result.err
 
 
+@pytest.mark.parametrize("option", ["--run-dir", "--out", "--data-dir"])
+def test_an_empty_folder_is_no_folder(here: Any, option: str) -> None:
+    """Which a shell gives in place of an unset variable; a Path would make the current folder of it."""
+    command = ("compare-optimizers", "rosenbrock") if option == "--out" else ("train", "digits-mlp")
+    for given in ((option, ""), (f"{option}=",)):
+        result = here(*command, *given)
+        assert (result.code, result.out) == (2, "")
+        assert result.err.startswith(f"error: {option} is empty\nhint: ")
+
+
 @pytest.mark.parametrize("how", ["option", "variable"])
 def test_debug_shows_the_traceback(program: Any, how: str) -> None:
     arguments, env = (["--debug"], {}) if how == "option" else ([], {"DLKIT_DEBUG": "1"})

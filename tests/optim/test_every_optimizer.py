@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections import Counter
 from typing import Any
 
@@ -12,12 +11,10 @@ import torch
 from torch import Tensor
 
 from dlkit import catalog
-from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.doctor.kernel_launches import RecordedOperators
 from dlkit.errors import DlkitError
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Optimizer
-from dlkit.training.grad_scaler import GradScaler
 
 OPTIMIZERS = {name: catalog.import_object(entry.target) for name, entry in catalog.OPTIMIZERS.items()}
 every_optimizer = pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -41,23 +38,6 @@ def take(optimizer: torch.optim.Optimizer, params: list[Tensor], steps: range) -
         for parameter in params:
             parameter.grad = torch.randn(parameter.shape, generator=generator).to(parameter)
         optimizer.step()
-
-
-def numbers(kind: Any) -> dict[str, float]:
-    """The options of an optimizer that are numbers, with other values than their defaults; `beta1` for half a pair."""
-    found: dict[str, float] = {}
-    for name, parameter in inspect.signature(kind).parameters.items():
-        if name == "betas":
-            found |= {"beta1": 0.5, "beta2": 0.7}
-        elif isinstance(parameter.default, float):
-            found[name] = parameter.default / 2 if parameter.default else 0.1
-    return found
-
-
-def options(values: dict[str, Any]) -> dict[str, Any]:
-    """With `beta1` and `beta2` as the pair that they are."""
-    rest = {name: value for name, value in values.items() if name not in ("beta1", "beta2")}
-    return rest | ({"betas": (values["beta1"], values["beta2"])} if "beta1" in values else {})
 
 
 @every_optimizer
@@ -136,63 +116,10 @@ def test_gradients_that_no_rule_is_for(kind: Any, layout: str) -> None:
 def test_the_size_of_the_state_is_known_before_it_is_made(kind: Any) -> None:
     params = parameters()
     optimizer = kind(params)
-    told = optimizer.state_bytes()
+    stated = optimizer.state_bytes()
     take(optimizer, params, range(1))
     made = [value for state in optimizer.state.values() for value in state.values()]
-    assert told == sum(value.numel() * value.element_size() for value in made)
-
-
-@pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("unscaled", [True, False])
-@every_optimizer
-def test_steps_that_overflow_are_not_made(kind: Any, unscaled: bool, device: str) -> None:
-    """fp16: six steps of which three overflow are as the other three by themselves."""
-    mine, reference = parameters(device), parameters(device)
-    optimizer, plain = kind(mine, lr=0.01), kind(reference, lr=0.01)
-    scaler = GradScaler(torch.device(device))
-    for step in range(6):
-        generator = torch.Generator().manual_seed(step)
-        overflows = step in (0, 2, 3)
-        gradients = [torch.randn(p.shape, generator=generator).to(device) for p in mine]
-        scale = scaler.scale(torch.ones((), device=device))
-        for parameter, gradient in zip(mine, gradients, strict=True):
-            parameter.grad = gradient * scale * (float("inf") if overflows else 1.0)
-        if unscaled:
-            scaler.unscale_(optimizer)
-            scaler.make_step(optimizer)
-        else:
-            scaler.step(optimizer)
-            scaler.update()
-        if not overflows:
-            for parameter, gradient in zip(reference, gradients, strict=True):
-                parameter.grad = gradient
-            plain.step()
-    for a, b in zip(mine, reference, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
-        if "step" in plain.state[b]:
-            assert optimizer.state[a]["step"] == plain.state[b]["step"] == 3
-
-
-@pytest.mark.parametrize("kind", stackable_optimizers().values(), ids=stackable_optimizers())
-@pytest.mark.parametrize("at_once", [(), ("cpu",)], ids=["", "where others go at once"])
-def test_every_number_may_be_a_vector(kind: Any, at_once: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One optimizer on a stack of R models equals R optimizers on one model each, each with numbers of its own."""
-    monkeypatch.setattr(kind, "foreach_devices", at_once)
-    given = {name: torch.tensor([0.5, 0.8, 1.0], dtype=torch.float64) * value for name, value in numbers(kind).items()}
-    generator = torch.Generator().manual_seed(0)
-    start = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
-    stack = start.clone().requires_grad_()
-    together = kind([stack], **options({name: value.view(3, 1, 1) for name, value in given.items()}))
-    singles = [row.clone().requires_grad_() for row in start]
-    apart = [kind([x], **options({n: v[i].item() for n, v in given.items()})) for i, x in enumerate(singles)]
-    for _ in range(20):
-        gradient = torch.randn(3, 4, 5, generator=generator, dtype=torch.float64)
-        stack.grad = gradient.clone()
-        together.step()
-        for single, optimizer, row in zip(singles, apart, gradient, strict=True):
-            single.grad = row.clone()
-            optimizer.step()
-    torch.testing.assert_close(stack.detach(), torch.stack([s.detach() for s in singles]), rtol=1e-12, atol=1e-12)
+    assert stated == sum(value.numel() * value.element_size() for value in made)
 
 
 @every_optimizer

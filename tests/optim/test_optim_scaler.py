@@ -8,26 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
+from dlkit import catalog
 from dlkit.optim.adagrad import Adagrad
 from dlkit.optim.adam import Adam
-from dlkit.optim.adamw import AdamW
 from dlkit.optim.momentum import Momentum
-from dlkit.optim.muon import Muon
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
 from dlkit.training.grad_scaler import GradScaler
 
+# Every optimizer with its defaults, and those whose options take other paths.
 OPTIMIZERS: list[tuple[Any, dict[str, Any]]] = [
-    (SGD, {}),
+    *((catalog.import_object(entry.target), {}) for entry in catalog.OPTIMIZERS.values()),
     (SGD, {"weight_decay": 0.1}),
-    (Momentum, {}),
     (Momentum, {"momentum": 0.0}),
     (Adagrad, {"lr_decay": 0.1}),
-    (RMSprop, {}),
     (RMSprop, {"momentum": 0.9}),
     (Adam, {"amsgrad": True}),
-    (AdamW, {}),
-    (Muon, {}),
 ]
 DEVICES = [
     "cpu",

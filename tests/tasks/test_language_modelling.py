@@ -71,6 +71,20 @@ def test_a_uniform_model_needs_log_v_nats() -> None:
     assert metrics["bits_per_byte"] == pytest.approx(8)
 
 
+class OwnLoss(nn.Module):
+    """As a user writes one: it knows logits alone."""
+
+    def forward(self, logits: Tensor, targets: Tensor, parameters: Any) -> Tensor:
+        return F.nll_loss(logits.log_softmax(1), targets)
+
+
+def test_a_loss_of_ones_own_gets_logits_however_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dlkit.tasks.language_modelling.worth_chunking", lambda *_: True)
+    logits, targets = torch.randn(2, 5, 7), torch.randint(7, (10,))
+    loss, _ = CausalLM(OwnLoss()).forward(Fixed(logits), CausalBatch(torch.zeros(2, 5), targets))
+    torch.testing.assert_close(loss, F.cross_entropy(logits.flatten(0, 1), targets))
+
+
 def test_losses_are_torchs() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(2, 5, 7), torch.randint(7, (10,))
