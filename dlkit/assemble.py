@@ -84,7 +84,7 @@ def assemble_training(
         device=device,
         should_stop=should_stop,
         monitored="val" if "val" in evaluations else None,
-        description=dataset.description | ({"code": hashes} if (hashes := recipe.code_sha256()) else {}),
+        description=dataset.description | recipe.described_code(),
     )
     _settle(training)
     remarks += _settled_remarks(settings, training, dataset)

@@ -42,7 +42,7 @@ RaceProgressEvent = Remark | Prepared | RaceStarted | TrialResult | TrialsAdvanc
 
 
 def race_optimizers(
-    what: str,
+    what: str | os.PathLike[str],
     changes: Sequence[str] = (),
     *,
     optimizers: str = OPTIMIZERS,
@@ -57,7 +57,7 @@ def race_optimizers(
     engine: str = "auto",
     stack: int | None = None,
     start: str | None = None,
-    out: Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     device: str = "auto",
     should_stop: Callable[[], bool] = lambda: False,
@@ -90,6 +90,7 @@ def race_optimizers(
     """
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
+    what, out = os.fspath(what), None if out is None else Path(out)
     names = parse_optimizers(optimizers)
     surface = surfaces.find_surface(what)
     if surface is None:
