@@ -101,7 +101,7 @@ class RecipeRace:
 def recipes_of_optimizers(
     what: str, overrides: list[str], names: Sequence[str], steps: int
 ) -> tuple[Recipe, list[str], dict[str, Recipe]]:
-    """The recipe as it was given, changes of it that its values do not tell, and the recipe of each optimizer.
+    """The recipe as it was given, changes of it that its values do not show, and the recipe of each optimizer.
 
     An optimizer has its own options where the recipe uses it, else its defaults.
     """
