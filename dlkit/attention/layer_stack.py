@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from dlkit.attention.metrics import HeadMetrics, TokenPositions
-from dlkit.attention.rollout import Rollout, residual_attention
+from dlkit.attention.rollout import Rollout
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,10 @@ class StackAccumulator:
 
     def update(self, layer: int, start: int, weights: Tensor, contributions: Tensor) -> None:
         """Add a block of rows: attention weights (H, R, S) and the layer's `contributions` (R, S)."""
-        self.rollout.update(start, weights)
+        rows = self.rollout.update(start, weights)
         self.effect_metrics.update(layer, start, contributions[None])
         if self.residual:
-            rows = residual_attention(start, weights).numpy()
-            self.residual[layer][start : start + len(rows), : rows.shape[1]] = rows
+            self.residual[layer][start : start + len(rows), : rows.shape[1]] = rows.numpy()
 
     def end_layer(self, layer: int) -> None:
         """Measure the rollout up to a layer whose rows have all been added."""

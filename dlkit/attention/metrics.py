@@ -18,7 +18,7 @@ A query counts only if it has a choice: for sink and first if it sees more than 
 key of that kind. One more metric, `induction`, is the prefix score on repeated random tokens
 (dlkit/attention/induction.py).
 
-Shapes: T tokens, H heads, L layers, R rows of a block, S keys that they see, K measures with coefficients.
+Shapes: T tokens, H heads, L layers, R rows of a block, S keys that they see, K metrics with coefficients.
 """
 
 from __future__ import annotations
@@ -159,10 +159,3 @@ class HeadMetrics:
             "entropy_share": (self._bits / self._max_bits).numpy(),
         }
         return {**entropy, **{name: means[..., k] for k, name in enumerate(LINEAR_METRICS)}}
-
-
-def matrix_metrics(weights: Tensor, positions: TokenPositions) -> dict[str, np.ndarray]:
-    """The metrics of whole attention matrices (H, T, T): (H,) each."""
-    metrics = HeadMetrics(positions, 1, len(weights))
-    metrics.update(0, 0, weights)
-    return {name: value[0] for name, value in metrics.compute().items()}

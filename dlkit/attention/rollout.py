@@ -23,14 +23,19 @@ class Rollout:
         self.matrix = torch.eye(tokens)  # R_l
         self._next = torch.empty_like(self.matrix)
 
-    def update(self, start: int, weights: Tensor) -> None:
-        """Take the attention weights (H, R, S) of the current layer, of the queries from `start` on."""
+    def update(self, start: int, weights: Tensor) -> Tensor:
+        """Take the attention weights (H, R, S) of the current layer, of the queries from `start` on.
+
+        Returns:
+            The rows of M_l of these queries, (R, S).
+        """
         stop = start + weights.shape[1]
         rows = residual_attention(start, weights)  # (R, S)
         # R_l = M_l R_{l-1}
         self._next[start:stop] = rows @ self.matrix[: rows.shape[1]]
         if stop == len(self.matrix):  # the layer is complete
             self.matrix, self._next = self._next, self.matrix
+        return rows
 
 
 def residual_attention(start: int, weights: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ _STEP = 15  # the mixer's learning rate: 2^-(_STEP - 8) = 1/128, in units of nat
 _INPUTS = 2 * _CONTEXTS + 2
 _COLUMNS = np.arange(_INPUTS)
 _SURE = _CONTEXTS * 4 + 4  # rows of the gate by contexts seen
-_BIT_POSITIONS = np.arange(7, -1, -1)[:, None]  # of a byte
+BIT_POSITIONS = np.arange(7, -1, -1)[:, None]  # of a byte, the highest first
 _BUCKET_OF = np.clip((LOGIT_OF + 8 * NAT) * _BUCKETS // (16 * NAT), 0, _BUCKETS - 1)
 _SEEN_CELL = np.minimum(np.arange(256), _COUNTS - 1) * _BUCKETS
 _NODE = np.arange(256, dtype=np.uint64) * _SPREAD  # by the bits of the byte so far
@@ -218,7 +218,7 @@ class ContextMixing:
         self._matching = bool(self._agrees.any())
         self._inputs[-2] = 0
         if self._matching:
-            self._says = (self._window[self._source] >> _BIT_POSITIONS) & 1  # (8, N): the bits of the predicted bytes
+            self._says = (self._window[self._source] >> BIT_POSITIONS) & 1  # (8, N): the bits of the predicted bytes
             self._signs = self._says * 2 - 1
             self._length = np.minimum(self._matched, 31)
             self._level = 1 + (self._length > 15) + (self._length > 23)

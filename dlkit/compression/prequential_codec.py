@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from dlkit.compression.container import CODED, STORED, Chunk
 from dlkit.compression.mixing_tables import ONE, RATES_BY_TABLES, TABLES
-from dlkit.compression.prequential_learner import Advance, PrequentialLearner
-from dlkit.compression.prequential_length import CHUNK_BYTES, ignore_progress
+from dlkit.compression.prequential_learner import CHUNK_BYTES, Advance, PrequentialLearner, ignore_progress
 from dlkit.compression.range_coder import CodeError, RangeDecoder, RangeEncoder
 from dlkit.errors import DlkitError
 

@@ -10,20 +10,24 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.compression.context_mixing import ContextMixing
+from dlkit.compression.context_mixing import BIT_POSITIONS, ContextMixing
 from dlkit.compression.mixing_tables import ONE, RATES, LearningRates
 from dlkit.errors import RequestError
 
+CHUNK_BYTES = 1 << 22
 MOST_STREAMS = 64
 BYTES_PER_STREAM = 448  # at least, where the number of streams is chosen here
 _WINDOW = 1 << 24
-_BIT_POSITIONS = np.arange(7, -1, -1)[:, None]  # of a byte, the highest first
 _MOST_BITS = 22  # of an index into the tables: 200 MB
 
 Ints = NDArray[np.int64]
 Advance = Callable[[int], None]
 # From P(bit = 1) and the bits of N streams, if they are known, to the bits.
 CodeBits = Callable[[Ints, Ints], Ints]
+
+
+def ignore_progress(_: int) -> None:
+    """An `Advance` that does nothing."""
 
 
 class PrequentialLearner:
@@ -76,7 +80,7 @@ class PrequentialLearner:
             if step == shorter:
                 starts = starts[:longer]
                 model.narrow(longer)
-            known = (data[starts + step] >> _BIT_POSITIONS) & 1  # (8, N)
+            known = (data[starts + step] >> BIT_POSITIONS) & 1  # (8, N)
             predicted: list[Ints] = []
             for i in range(8):
                 p = model.probabilities()
@@ -84,7 +88,7 @@ class PrequentialLearner:
                 model.learn(code_bits(p, known[i]))
             data[starts + step] = model.byte
             # L = -sum log2 P(bit)
-            bits, p = (model.byte >> _BIT_POSITIONS) & 1, np.array(predicted)
+            bits, p = (model.byte >> BIT_POSITIONS) & 1, np.array(predicted)
             self.bits -= float(np.log2(np.where(bits == 1, p, ONE - p) / ONE).sum())
             advance(len(starts))
         return data

@@ -6,13 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dlkit.compression.prequential_learner import Advance, PrequentialLearner
-
-CHUNK_BYTES = 1 << 22
-
-
-def ignore_progress(_: int) -> None:
-    """An `Advance` that does nothing."""
+from dlkit.compression.prequential_learner import CHUNK_BYTES, Advance, PrequentialLearner, ignore_progress
 
 
 @dataclass(frozen=True)

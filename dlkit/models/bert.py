@@ -1,6 +1,6 @@
 """BERT: transformer blocks in which every token sees every other. Devlin et al., arXiv:1810.04805.
 
-Shapes: B sequences, T tokens, W numbers a token, V vocabulary, K outputs, M predicted tokens.
+Shapes: B sequences, T tokens, W the model's width, V vocabulary, K outputs, M predicted tokens.
 """
 
 from __future__ import annotations
@@ -115,8 +115,8 @@ class BERT(nn.Module):
 
         Args:
             tokens: (B, T) int64.
-            segments: (B, T) int64, 0 in the first text of a pair and 1 in the second; null for all 0.
-            real: (B, T) bool, False for padding; null for no padding.
+            segments: (B, T) int64, 0 in the first text of a pair and 1 in the second; None for all 0.
+            real: (B, T) bool, False for padding; None for no padding.
             at: (M,) int64, positions in the flattened (B T) tokens, for a head that predicts tokens.
             into: what to make of the last layer's input (..., W) and the layer, in place of logits; for such a head.
         """

@@ -1,7 +1,7 @@
 """GPT: transformer blocks that see only what came before, and predict the next token.
 
 GPT-1: Radford et al. 2018 (post-norm); GPT-2: Radford et al. 2019 (pre-norm, a last norm, scaled initial weights).
-Shapes: B sequences, T tokens, W numbers a token, V vocabulary.
+Shapes: B sequences, T tokens, W the model's width, V vocabulary.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Self-attention: every token looks at the others and takes a weighted mean of their values.
+"""Self-attention: every token attends to the others and takes a weighted mean of their values.
 
 Vaswani et al., arXiv:1706.03762.
 
-Shapes: B sequences, T tokens, W = H D numbers a token, H heads of D numbers, S tokens that are looked at.
+Shapes: B sequences, T tokens, H heads of width D, W = H D the model's width, S tokens that are attended to.
 """
 
 from __future__ import annotations

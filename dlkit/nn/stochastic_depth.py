@@ -35,7 +35,7 @@ class StochasticDepth(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:
             return x
-        # one coin toss an example: 1/(1-p) with probability 1 - p, else 0, which is what dropout makes of a 1
+        # one draw an example: 1/(1-p) with probability 1 - p, else 0, which is what dropout makes of a 1
         return x * F.dropout(x.new_ones(len(x), *(1,) * (x.dim() - 1)), self.p, training=True)
 
     def extra_repr(self) -> str:

@@ -3,7 +3,7 @@
     post-norm (Vaswani et al., arXiv:1706.03762; GPT-1, BERT)   x <- norm(x + f(x))
     pre-norm  (GPT-2; Xiong et al., arXiv:2002.04745)           x <- x + f(norm(x))
 
-Shapes: B sequences, T tokens, W numbers a token.
+Shapes: B sequences, T tokens, W the model's width.
 """
 
 from __future__ import annotations

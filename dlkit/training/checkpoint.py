@@ -161,14 +161,16 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
 
 
 def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
-    """Raise DlkitError if a checkpoint was taken after other records than those of the run that it lies in."""
+    """Raise DlkitError if a checkpoint was taken after other records than those of the run that it lies in.
+
+    Missing records are no error here: to be evaluated a run needs none, and to resume it checks them itself.
+    """
     folder = Path(os.path.realpath(path)).parent
     records, size, digest = folder.parent / METRICS, state.get("metrics_bytes"), state.get("metrics_sha256")
     if folder.name != "checkpoints" or digest is None or not isinstance(size, int) or not records.is_file():
         return
     with records.open("rb") as file:
         before = file.read(max(0, min(size, records.stat().st_size)))
-    # a run that goes on needs all of its records, as it says itself; an answer needs none, but no other run's
     why = f"shorter ({len(before)} bytes)" if len(before) < size else "other"
     if hashlib.sha256(before).hexdigest() != digest:
         run = path.parents[1] if path.parent.name == folder.name else folder.parent

@@ -9,7 +9,7 @@ class GradScaler(torch.amp.GradScaler):
     """torch's GradScaler (Micikevicius et al., arXiv:1710.03740), which counts overflows on the device.
 
     Where a gradient overflows, the optimizer skips its step and the scale is halved. dlkit's optimizers read this from
-    a tensor on the device, so that nobody waits for it.
+    a tensor on the device, so that the host does not wait for it.
 
     Args:
         device: of the gradients.

@@ -82,6 +82,8 @@ def why_not_stackable(training: Training) -> str | None:
         return "train.test_views is set"
     if not getattr(training.optimizer, "elementwise", False):
         return "its optimizer takes a parameter as a whole"
+    if not hasattr(training.task, "logits"):  # of which a stack's evaluation makes loss and accuracy
+        return "its task gives no logits"
     if hasattr(training.batches, "passed"):
         return "its data may leave out batches"
     batch = next(iter(training.batches.epoch(0)))

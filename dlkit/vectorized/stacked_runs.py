@@ -78,8 +78,9 @@ class StackedRuns:
         # "same": nothing is drawn but the masks of all seeds, of which each run takes its own
         self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="same")
         self.taken = 0  # steps
-        self.batch_of: Callable[..., Batch] = type(next(iter(first.batches.epoch(0))))  # made of its tensors
-        self._lay_out()
+        _, batch = next(self.batches())
+        self.batch_of: Callable[..., Batch] = type(batch)  # made of its tensors
+        self._lay_out(batch)
         owners = [_owner(training) for training in members.of_groups]
         self.optimizer = (BatchedOptimizer if on_cuda else GroupwiseOptimizer)(self.parameters, members.groups, owners)
         runs = len(members.seeds)
@@ -90,7 +91,7 @@ class StackedRuns:
         self.stepped = GraphReplay(self._step, self.device, self.masks)
         self.evaluation = StackEvaluation(self)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, batch: Batch) -> None:
         """Give each parameter the memory layout of its gradient, which then needs no copy at every step.
 
         The gradient of a linear layer's W, sum_n dy_n x_n^T, comes transposed where the batch is a stack of matrices.
@@ -98,7 +99,7 @@ class StackedRuns:
         few = slice(0, 2)
         parameters = {name: value[few].clone().requires_grad_() for name, value in self.parameters.items()}
         buffers = {name: value[few].clone() for name, value in self.buffers.items()}
-        states, (_, batch) = list(self.masks.states), next(self.batches())
+        states = list(self.masks.states)
         self.model.train()
         seeds = self.seeds[few]
         losses = self._losses(parameters, buffers, seeds, *self.of_runs(batch, seeds))
@@ -224,9 +225,8 @@ class StackedRuns:
         with torch.no_grad():
             for own, file in ((self.parameters, "parameters"), (self.buffers, "buffers")):
                 held = tensors[file]
-                if {key: value.shape for key, value in own.items()} != {
-                    key: value.shape for key, value in held.items()
-                }:
+                shapes, saved = ({key: value.shape for key, value in each.items()} for each in (own, held))
+                if shapes != saved:
                     raise DlkitError(f"the saved stack has other {file} than the runs that it is to go on with")
                 for key, value in own.items():
                     value.copy_(held[key])

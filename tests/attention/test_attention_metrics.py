@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from dlkit.attention.metrics import LINEAR_METRICS, METRICS, HeadMetrics, TokenPositions, matrix_metrics
+from dlkit.attention.metrics import LINEAR_METRICS, METRICS, HeadMetrics, TokenPositions
 
 T = 12
 
@@ -23,7 +23,9 @@ def positions(tokens: list[int], causal: bool, special: list[int] | None = None,
 
 
 def scores(weights: Tensor, where: TokenPositions) -> dict[str, float]:
-    return {name: float(value[0]) for name, value in matrix_metrics(weights[None].double(), where).items()}
+    metrics = HeadMetrics(where, 1, 1)
+    metrics.update(0, 0, weights[None].double())
+    return {name: float(value[0, 0]) for name, value in metrics.compute().items()}
 
 
 def uniform(causal: bool) -> Tensor:
