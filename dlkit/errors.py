@@ -69,3 +69,8 @@ def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise RequestError unless the value of an option is one of its choices."""
     if value not in choices:
         raise RequestError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def error_line(error: BaseException) -> str:
+    """The message of an error from elsewhere on one line, at most 200 characters."""
+    return " ".join(str(error).split())[:200]

@@ -41,7 +41,7 @@ MAY = {
     "metrics": set[str](),
     "models": {"nn"},
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
-    "pretrained": {"nn", "models", "data", "training"},  # of train, checkpoints: a run as weights, verified
+    "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
     "training": {"nn", "kernels", "data"},
     "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},

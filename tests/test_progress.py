@@ -17,21 +17,21 @@ from dlkit.data.text.token_ids import token_array
 from dlkit.data.text.tokenizer import bpe, wordpiece
 from dlkit.progress import report_to, stage
 
-Heard = list[tuple[str, int | None, int]]  # of each stage: its title, its total, how much it told of
+Stages = list[tuple[str, int | None, int]]  # of each stage: its title, its total, the sum of its counts
 
 
 @contextmanager
-def listening() -> Generator[Heard]:
-    heard: Heard = []
+def listening() -> Generator[Stages]:
+    stages: Stages = []
 
     @contextmanager
     def listener(title: str, total: int | None) -> Generator[Callable[[int], None]]:
-        told: list[int] = []
-        yield told.append
-        heard.append((title, total, sum(told)))
+        counts: list[int] = []
+        yield counts.append
+        stages.append((title, total, sum(counts)))
 
     with report_to(listener):
-        yield heard
+        yield stages
 
 
 @pytest.fixture
@@ -46,34 +46,34 @@ def tree(tmp_path: Path) -> Path:
 
 
 def test_images_that_are_found_read_and_cached(tree: Path, tmp_path: Path) -> None:
-    with listening() as heard:
+    with listening() as stages:
         image_folder(path=tree, size=8, test=0.2)
     # a fifth of the 10 images in train is held out as "test"
-    assert heard == [("looking for images", None, 14), *(("reading images", n, n) for n in (8, 4, 2))]
-    with listening() as heard:
+    assert stages == [("looking for images", None, 14), *(("reading images", n, n) for n in (8, 4, 2))]
+    with listening() as stages:
         imagenet(path=tree, size=8, cache=tmp_path / "cache")
-    assert heard == [("looking for images", None, 14), ("caching images", 10, 10), ("caching images", 4, 4)]
-    with listening() as heard:
+    assert stages == [("looking for images", None, 14), ("caching images", 10, 10), ("caching images", 4, 4)]
+    with listening() as stages:
         imagenet(path=tree, size=8, cache=tmp_path / "cache")
-    assert heard == [("looking for images", None, 14)]
+    assert stages == [("looking for images", None, 14)]
 
 
 def test_tokens_and_what_their_tokenizer_is_learned_from(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a few words, and a few words more\n" * 50, encoding="utf-8")
     train = plain_text(path=tmp_path / "a.txt").splits["train"]
     letters = len(train.read())
-    with listening() as heard:
+    with listening() as stages:
         tokenizer = bpe([train], (), vocab_size=300)
         tokens = token_array(train, tokenizer, tmp_path)
-    assert heard == [("letters read for the tokenizer", None, letters), ("tokens encoded", None, len(tokens))]
-    with listening() as heard:
+    assert stages == [("letters read for the tokenizer", None, letters), ("tokens encoded", None, len(tokens))]
+    with listening() as stages:
         wordpiece([train], (), vocab_size=100)
-    assert heard == [("letters counted", None, letters), ("letters read for the tokenizer", None, letters)]
+    assert stages == [("letters counted", None, letters), ("letters read for the tokenizer", None, letters)]
 
 
 def test_nobody_listens_any_more() -> None:
-    with listening() as heard, stage("heard", 3) as advance:
+    with listening() as stages, stage("reading", 3) as advance:
         advance(3)
     with stage("unheard", 3) as advance:
         advance(3)
-    assert heard == [("heard", 3, 3)]
+    assert stages == [("reading", 3, 3)]

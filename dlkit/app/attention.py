@@ -176,7 +176,7 @@ def attention_page(sides: Sequence[InspectedModel]) -> AttentionPage:
         notes["rows"] = "what a row lacks to 1 goes to tokens that are not shown"
     split = None if text.split is None or not start < text.split < stop else text.split - start
     words = [label for label, special in zip(text.labels, text.special, strict=True) if not special]
-    title = "".join(words[:40])
+    title = "".join(words[:40]) + ("…" if len(words) > 40 else "")
     return AttentionPage(
         title, text.labels[start:stop], first.layers, first.heads, first.language_model.causal, names, scores, notes,
         split,

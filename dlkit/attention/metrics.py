@@ -32,7 +32,6 @@ import torch
 from torch import Tensor
 
 LINEAR_METRICS = ("sink", "first", "previous", "next", "same", "duplicate", "prefix", "distance", "diagonality")
-METRICS = ("entropy", "entropy_share", *LINEAR_METRICS)
 _CACHED = 1 << 24  # at most so many coefficients are cached from layer to layer
 
 
@@ -148,7 +147,7 @@ class HeadMetrics:
         return made
 
     def compute(self) -> dict[str, np.ndarray]:
-        """Each of `METRICS`, (L, H); NaN where no query counts.
+        """Each metric of `dlkit.attention.request.METRICS` but induction, (L, H); NaN where no query counts.
 
         `entropy` is in bits, `entropy_share` a fraction of the largest possible entropy, `distance` in tokens;
         the others are fractions of the attention.

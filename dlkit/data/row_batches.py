@@ -19,7 +19,7 @@ from dlkit.data.epochs import Epochs, hashed_seed
 
 
 class RowBatches(Epochs):
-    """Batches of rows, (n, F) float32, standardize once, in float64, by the training split's mean and deviation.
+    """Batches of rows, (n, F) float32, standardized once, in float64, by the training split's mean and deviation.
 
     Training shuffles and keeps the last, partial batch; evaluation goes in order and yields views of the data, which
     must not be modified.

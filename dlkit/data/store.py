@@ -166,15 +166,11 @@ def damaged_files(folder: Path, manifest: Manifest, progress: Callable[[int], No
     """Files that are missing, or whose content differs from the manifest."""
     broken: list[str] = []
     for file in manifest.files:
-        digest = hashlib.sha256()
         try:
-            for block in read_blocks(folder / file.path):
-                digest.update(block)
-                progress(len(block))
+            intact = hash_file(folder, file.path, progress).sha256 == file.sha256
         except OSError:
-            broken.append(file.path)
-            continue
-        if digest.hexdigest() != file.sha256:
+            intact = False
+        if not intact:
             broken.append(file.path)
     return broken
 
@@ -186,10 +182,11 @@ def read_blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def hash_file(root: Path, path: str) -> StoredFile:
-    """The size and sha256 of a file."""
+def hash_file(root: Path, path: str, progress: Callable[[int], None] = lambda _: None) -> StoredFile:
+    """The size and sha256 of a file; `progress` is called with the size of each block."""
     digest, size = hashlib.sha256(), 0
     for block in read_blocks(root / path):
         digest.update(block)
         size += len(block)
+        progress(len(block))
     return StoredFile(path, size, digest.hexdigest())

@@ -15,7 +15,7 @@ _WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "
 
 
 def write_samples(folder: Path) -> dict[str, Path]:
-    """Write all sample files that do not exist yet; returns their paths by name."""
+    """Write all sample files, but for those that take long and exist; returns their paths by name."""
     return {
         "rows": write_rows(folder),
         "texts": write_texts(folder),

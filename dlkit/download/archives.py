@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, error_line
 
 LARGEST_MEMBER = 64 * 2**20
 LARGEST_WHOLE = 2 * 2**30
@@ -67,7 +67,7 @@ def read_members(path: Path, wanted: tuple[str, ...], largest: int = LARGEST_MEM
                 assert file is not None
                 yield file.read()
     except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error) as error:
-        raise DlkitError(f"{path.name} is damaged: {' '.join(str(error).split())[:200]}") from error
+        raise DlkitError(f"{path.name} is damaged: {error_line(error)}") from error
 
 
 def _index(archive: tarfile.TarFile, name: str, largest: int) -> dict[str, tarfile.TarInfo]:

@@ -6,6 +6,7 @@ from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 
+from dlkit.data.registry import DATASETS
 from dlkit.data.store import Manifest, StoredFile, hash_file
 from dlkit.errors import DlkitError
 
@@ -16,7 +17,7 @@ def find_embedded(name: str) -> tuple[Path, Manifest]:
     if path is None:
         raise DlkitError(f"the file of {name} is not in this installation", "reinstall scikit-learn, or a full Python")
     known: StoredFile = hash_file(path.parent, path.name)
-    splits = {"train": 1_437, "test": 360} if name == "digits" else _topics()
+    splits = dict(DATASETS[name].rows) or _topics()
     return path, Manifest(name, {"kind": "embedded", "place": str(path)}, [known], [known], splits)
 
 

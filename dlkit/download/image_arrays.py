@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from dlkit.data.images.decoding import open_upright
 from dlkit.data.registry import DatasetInfo
 from dlkit.download import failures
-from dlkit.download.parquet_files import BATCH_ROWS, check_classes, error_line, read_batches
+from dlkit.download.parquet_files import BATCH_ROWS, check_classes, read_batches
 from dlkit.download.request import Step
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, error_line
 
 _SIDE = 32
 Chunk = tuple[NDArray[np.uint8], list[NDArray[np.int64]]]  # images (n, 3, 32, 32), and (n,) labels of each column

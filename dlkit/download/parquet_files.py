@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyarrow.parquet import ParquetFile
 
 from dlkit.data.registry import DatasetInfo
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, error_line
 
 BATCH_ROWS = 2048
 
@@ -41,11 +41,6 @@ def _open(path: Path) -> ParquetFile:
         return ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:
         raise DlkitError(f"{path.name} is not a Parquet file: {error_line(error)}", "try another --mirror") from error
-
-
-def error_line(error: BaseException) -> str:
-    """An error's message on one line, at most 200 characters."""
-    return " ".join(str(error).split())[:200]
 
 
 def read_batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:

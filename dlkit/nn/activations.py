@@ -154,7 +154,9 @@ def activation_layer(name: Activation, *, inplace: bool = False) -> nn.Module:
     `inplace` lets it overwrite its input, where it can (`relu`: its gradient does not need the input): for blocks whose
     input comes straight from a linear layer, a convolution, a norm or a sum, none of which keeps its output.
     """
-    if name not in ACTIVATIONS and not user_code.is_reference(name):
+    if user_code.is_reference(name):
+        return import_object(name)()
+    if name not in ACTIVATIONS:
         raise RequestError(f"no activation {name!r}", f"choose one of {', '.join(ACTIVATIONS)}, or FILE.py:NAME")
-    kind = import_object(ACTIVATIONS[name].target if name in ACTIVATIONS else name)
+    kind = import_object(ACTIVATIONS[name].target)
     return kind(inplace=True) if inplace and "inplace" in inspect.signature(kind).parameters else kind()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dlkit.errors import RequestError
+from dlkit.strict_json import finite
 
 MOST_RATES = 1000  # learning rates of a grid; more is a typing error
 # Further options of an optimizer: keys of its recipe section, with beta1 and beta2 for the two betas.
@@ -78,11 +79,11 @@ class TrialResult:
             "seed": trial.seed,
             **({"options": dict(trial.options)} if trial.options else {}),
             "steps": self.steps,
-            "loss": _finite(self.loss),
-            "metrics": {name: _finite(value) for name, value in self.metrics.items()},
+            "loss": finite(self.loss),
+            "metrics": finite(self.metrics),
             "diverged": self.diverged,
             "seconds_share": self.seconds_share,
-            "curve": [[step, {name: _finite(value) for name, value in m.items()}] for step, m in self.curve],
+            "curve": [[step, finite(metrics)] for step, metrics in self.curve],
         }
 
     @classmethod
@@ -107,11 +108,6 @@ class TrialResult:
             raise RequestError(
                 f"no record of a run: {str(record)[:80]}", "it was written by another program"
             ) from error
-
-
-def _finite(value: float) -> float | None:
-    """The number, or None where JSON has no literal for it."""
-    return value if math.isfinite(value) else None
 
 
 def _number(value: Any) -> float:

@@ -15,6 +15,7 @@ from dlkit.data.dataset import Split, mean_and_deviation
 from dlkit.data.epochs import Epochs
 from dlkit.data.images.image_batches import ImageBatches
 from dlkit.data.row_batches import RowBatches
+from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
 from dlkit.data.text.windows import TokenWindows
 
 CPU, SEEDS = torch.device("cpu"), (3, 0, 8)
@@ -23,6 +24,7 @@ IMAGES = Split(torch.randint(0, 256, (47, 3, 9, 11), generator=GENERATOR, dtype=
 SQUARES = Split(torch.randint(0, 256, (33, 1, 8, 8), generator=GENERATOR, dtype=torch.uint8), torch.arange(33))
 ROWS = Split(torch.randn(47, 5, generator=GENERATOR), torch.arange(47))
 TOKENS = np.arange(2_000, dtype=np.uint16)
+VOCABULARY = MaskingVocabulary(2_000, 2_001, 2_002, 2_003, np.zeros(2_003, dtype=bool))
 
 
 def images(seed: int, split: Split = IMAGES, last: bool = False, **keys: Any) -> ImageBatches:
@@ -38,6 +40,7 @@ KINDS: dict[str, Callable[[int], Epochs]] = {
     "growing": lambda seed: images(seed, SQUARES, start_size=4, grow_epochs=3),
     "mixed": lambda seed: images(seed, mixup=0.5, cutmix=1.0),
     "tokens": lambda seed: TokenWindows(TOKENS, CPU, seed, True, batch_size=7, context=16),
+    "masked": lambda seed: MaskedWindows(TOKENS, CPU, seed, True, VOCABULARY, batch_size=7, context=16),
 }
 
 

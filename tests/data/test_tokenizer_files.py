@@ -139,7 +139,7 @@ def test_added_tokens_have_their_numbers(tmp_path: Path) -> None:
     assert ours.size == n + 2
     assert ours.encode(["the hund katze"]) == [[WORDS.index("the"), n + 1, n]]
     (tmp_path / "added_tokens.json").write_text(json.dumps({"katze": n + 5}))
-    with pytest.raises(DlkitError, match=f"'katze' has number {n + 5}, not {n}"):
+    with pytest.raises(DlkitError, match=f"'katze' has id {n + 5}, not {n}"):
         tokenizer_files.tokenizer_from_directory(tmp_path)
 
 

@@ -84,14 +84,14 @@ def test_a_check_that_raises_has_failed_and_the_others_go_on(bench: Bench, monke
         yield judged("second", "1", "1", True)
 
     monkeypatch.setattr(runner, "import_object", {CHECKS["loaders"].target: broken, CHECKS["waits"].target: whole}.get)
-    heard: list[str] = []
+    begun: list[str] = []
     chosen = {name: CHECKS[name] for name in ("loaders", "waits")}
-    found = list(runner.run_checks(chosen, bench, heard.append))
+    found = list(runner.run_checks(chosen, bench, begun.append))
     assert [(line.check, line.finding.verdict) for line in found] == [
         ("loaders", "pass"), ("loaders", "fail"), ("waits", "pass"),
     ]  # fmt: skip
     assert found[1].finding.got == "RuntimeError: CUDA error: no kernel image"
-    assert heard == ["loaders", "waits"]
+    assert begun == ["loaders", "waits"]
 
 
 def test_work_takes_turns_behind_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,9 +160,9 @@ def test_what_an_absent_package_keeps_from_being_checked_is_skipped(
 
 def test_what_fills_a_batch_up_is_no_part_of_it() -> None:
     """As on a GPU, where masked words come in batches of one shape."""
-    inputs, targets, places = torch.arange(6).view(2, 3), torch.tensor([4, 5]), torch.tensor([1, 2])
-    filled = (torch.cat((targets, torch.tensor([-100]))), torch.cat((places, torch.tensor([0]))))
-    batch, other = (MaskedBatch(inputs, targets, positions) for positions in (places, places + 1))
+    inputs, targets, positions = torch.arange(6).view(2, 3), torch.tensor([4, 5]), torch.tensor([1, 2])
+    filled = (torch.cat((targets, torch.tensor([-100]))), torch.cat((positions, torch.tensor([0]))))
+    batch, other = (MaskedBatch(inputs, targets, chosen) for chosen in (positions, positions + 1))
     assert loaders.batch_difference(MaskedBatch(inputs, *filled, 2), batch) == ("", 0.0)
     assert loaders.batch_difference(MaskedBatch(inputs, *filled, 2), other)[0]
     with pytest.raises(ValueError, match="padding"):

@@ -118,8 +118,8 @@ def test_precision(bench: Bench, monkeypatch: Patch, precision: str, formats: An
     ("name", "change"), [("gpt", "model.eps=1e-2"), ("mlp", "model.activation=gelu"), ("resnet", "model.norm=group")]
 )
 def test_models(bench: Bench, monkeypatch: Patch, name: str, change: str) -> None:
-    family = models.MODELS[name]
-    wrong = models.ModelCheck(family.recipe, (*family.changes, change), family.twin)
+    check = models.MODELS[name]
+    wrong = models.ModelCheck(check.recipe, (*check.changes, change), check.twin)
     only(monkeypatch, models, "MODELS", name)
     monkeypatch.setattr(models, "feasible_precisions", lambda _: ["fp32"])
     assert verdicts(models.check_models(bench)) == {"pass"}

@@ -47,13 +47,13 @@ def impatient(**changes: Any) -> RetryPolicy:
     return RetryPolicy(**{"retries": 4, "timeout": 60.0, "first_wait": 0.001, **changes})
 
 
-def get(file: RemoteFile, folder: Path, told: Callable[[str], None] = lambda _: None, **changes: Any) -> list[str]:
-    """Fetch it, check it; the remarks made, each of which `told` hears when it is made."""
+def get(file: RemoteFile, folder: Path, also: Callable[[str], None] = lambda _: None, **changes: Any) -> list[str]:
+    """Fetch it, check it; the remarks made, each of which goes to `also` when it is made."""
     notes: list[str] = []
 
     def note(text: str) -> None:
         notes.append(text)
-        told(text)
+        also(text)
 
     monitor = TransferMonitor(lambda *_: None, note, threading.Event())
     done = fetch_file(

@@ -31,7 +31,7 @@ class Ended:
     err: str
     seconds: float
     worked: float = 0.0  # seconds of the processor
-    told: bool = False  # whether it had to be asked to end
+    terminated: bool = False  # whether it had to be asked to end
     environment: str = "plain"
     made: list[Path] = field(default_factory=list)  # relative paths that were not there before
     touched: list[Path] = field(default_factory=list)  # those that were, and have other bytes or none now
@@ -105,7 +105,7 @@ def _end(ended: Ended, arguments: list[str]) -> list[str]:
         allowed.add(141)
     if _aborted(ended):
         allowed |= {127, -6}
-    if ended.told:
+    if ended.terminated:
         allowed.add(143)
         if ended.worked < 1:
             return [f"it waited for something, for {ended.seconds:.0f} s"]
@@ -116,8 +116,8 @@ def _end(ended: Ended, arguments: list[str]) -> list[str]:
 
 def _aborted(ended: Ended) -> bool:
     """Whether C or C++ ended the process where memory was limited, of which no program learns."""
-    told = re.search("cannot allocate memory|bad_alloc", ended.err)
-    return ended.environment == "little memory" and ended.code in (127, -6) and told is not None
+    message = re.search("cannot allocate memory|bad_alloc", ended.err)
+    return ended.environment == "little memory" and ended.code in (127, -6) and message is not None
 
 
 def _words(ended: Ended) -> list[str]:

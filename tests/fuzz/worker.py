@@ -134,8 +134,8 @@ def execute(case: Case, folder: Path, scratch: Path) -> Ended:
         os.setsid()
         inside(case, folder, streams, temporary)
     code, worked = _await(child, PATIENCE)
-    told = code is None
-    if told:  # long work is no fault, if it stops when it is told to
+    terminated = code is None
+    if terminated:  # long work is no fault, if it stops when it is told to
         os.kill(child, signal.SIGTERM)
         code, worked = _await(child, GRACE)
     seconds = time.monotonic() - began
@@ -148,8 +148,8 @@ def execute(case: Case, folder: Path, scratch: Path) -> Ended:
     touched = sorted(path for path in before if before[path] != after.get(path) and path.parts[0] != "data")
     out, err = streams[1].read_bytes().replace(bytes(folder), b"."), streams[2].read_bytes()
     return Ended(
-        code, out, err.decode("utf-8", "replace"), seconds, worked, told, case.environment, made, touched,
-        _no_json(folder, made, told), _hashes(folder, made), [path.name for path in temporary.iterdir()], orphans,
+        code, out, err.decode("utf-8", "replace"), seconds, worked, terminated, case.environment, made, touched,
+        _no_json(folder, made, terminated), _hashes(folder, made), [path.name for path in temporary.iterdir()], orphans,
     )  # fmt: skip
 
 
@@ -166,11 +166,11 @@ def _orphans(child: int) -> bool:
     return True
 
 
-def _no_json(folder: Path, made: list[Path], told: bool) -> list[str]:
+def _no_json(folder: Path, made: list[Path], terminated: bool) -> list[str]:
     """Files that a command has written as JSON, and that are none."""
     wrong: list[str] = []
     for path in made:
-        if path.suffix not in (".json", ".jsonl") or not (folder / path).is_file() or told:
+        if path.suffix not in (".json", ".jsonl") or not (folder / path).is_file() or terminated:
             continue
         data = (folder / path).read_bytes()
         try:

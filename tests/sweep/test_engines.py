@@ -33,8 +33,8 @@ def one_stack(contest: Contest, trials: list[Trial]) -> list[TrialResult]:
     return finished(stacked._one_stack(trials, contest.training, StackCheckpoints()))
 
 
-def finished(told: Iterable[SweepEvent]) -> list[TrialResult]:
-    return [event for event in told if isinstance(event, TrialResult)]
+def finished(events: Iterable[SweepEvent]) -> list[TrialResult]:
+    return [event for event in events if isinstance(event, TrialResult)]
 
 
 def assert_same(a: TrialResult, b: TrialResult, tolerance: float = 1e-6) -> None:
@@ -60,10 +60,10 @@ def assert_same(a: TrialResult, b: TrialResult, tolerance: float = 1e-6) -> None
     ids=["mlp", "batch-norm", "dropout", "schedule-l2", "cnn", "cnn-dropout", "resnet-partial-batches"],
 )
 def test_a_stacked_run_equals_its_lone_twin(contest: ContestOf, changes: tuple[str, ...]) -> None:
-    race_of = contest(*changes)
+    race = contest(*changes)
     trials = [c for name in OPTIMIZERS for c in trial_grid([name], [1e-3, 1e-2], 2)]
-    together = one_stack(race_of, trials)
-    alone = finished(run_in_loop(trials, race_of.training))
+    together = one_stack(race, trials)
+    alone = finished(run_in_loop(trials, race.training))
     for a, b in zip(together, alone, strict=True):
         assert_same(a, b)
     assert len({round(o.loss, 6) for o in together}) > len(trials) // 2
@@ -77,10 +77,10 @@ def test_language_models_stack(dropout: float) -> None:
                "train.log_every=2"]  # fmt: skip
     names = ["momentum", "adamw"]
     recipes = {name: recipe.load("pydoc-gpt", [f"optimizer={{name: {name}}}", *changes]) for name in names}
-    race_of = Contest(recipes, torch.device("cpu"))
+    race = Contest(recipes, torch.device("cpu"))
     trials = trial_grid(names, [1e-2], 2)
-    assert stackable.why_not_stackable(race_of.training(trials[0])) is None
-    for a, b in zip(one_stack(race_of, trials), finished(run_in_loop(trials, race_of.training)), strict=True):
+    assert stackable.why_not_stackable(race.training(trials[0])) is None
+    for a, b in zip(one_stack(race, trials), finished(run_in_loop(trials, race.training)), strict=True):
         assert_same(a, b, 1e-5)
     changed = recipe.load("pydoc-gpt", [*changes, "model.attention_dropout=0.1"])
     attending = Contest({"adamw": changed}, torch.device("cpu")).training(Trial("adamw", 0.1, 0))
@@ -88,19 +88,19 @@ def test_language_models_stack(dropout: float) -> None:
 
 
 def test_masked_language_models_are_not_stacked() -> None:
-    """Their batches say at which places they predict, and how many these are differs."""
+    """Their batches say at which positions they predict, and how many these are differs."""
     small = "model={name: bert, layers: 1, heads: 2, width: 16, dropout: 0.0, attention_dropout: 0.0}"
     changes = [small, "data={name: pydoc, batch_size: 2, context: 32}", "tokenizer.vocab_size=300"]
-    race_of = Contest(
+    race = Contest(
         {"adamw": recipe.load("pydoc-bert", ["optimizer={name: adamw}", *FIXED, *changes])}, torch.device("cpu")
     )
-    assert "more than inputs" in (stackable.why_not_stackable(race_of.training(Trial("adamw", 0.1, 0))) or "")
+    assert "more than inputs" in (stackable.why_not_stackable(race.training(Trial("adamw", 0.1, 0))) or "")
 
 
 def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(contest: ContestOf) -> None:
-    race_of = contest("model.dropout=0.5", optimizers=["sgd"])
-    members = stack_members(trial_grid(["sgd"], [1e-9], 3), race_of.training)
-    for training in members.of_seeds[1:]:  # one model and one batch for all, so that only the coins differ
+    race = contest("model.dropout=0.5", optimizers=["sgd"])
+    members = stack_members(trial_grid(["sgd"], [1e-9], 3), race.training)
+    for training in members.of_seeds[1:]:  # one model and one batch for all, so that only the dropout masks differ
         training.model.load_state_dict(members.of_seeds[0].model.state_dict())
     stack = stacked.StackedRuns(members)
     _, drawn = next(stack.batches())
@@ -119,8 +119,8 @@ class Noisy(torch.nn.Module):
 
 
 def test_other_random_layers_are_not_stacked(contest: ContestOf) -> None:
-    race_of = contest("model.dropout=0.5", "model.norm=batch", optimizers=["sgd"])
-    training = race_of.training(Trial("sgd", 0.1, 0))
+    race = contest("model.dropout=0.5", "model.norm=batch", optimizers=["sgd"])
+    training = race.training(Trial("sgd", 0.1, 0))
     state, before = torch.get_rng_state(), copy.deepcopy(training.model.state_dict())
     assert stackable.why_not_stackable(training) is None
     training.model = Noisy(training.model)
@@ -130,11 +130,11 @@ def test_other_random_layers_are_not_stacked(contest: ContestOf) -> None:
 
 
 def test_who_diverges_hurts_nobody_else(contest: ContestOf) -> None:
-    race_of = contest(optimizers=["sgd", "adam"])
+    race = contest(optimizers=["sgd", "adam"])
     calm = trial_grid(["sgd", "adam"], [1e-2], 2)
     wild = sorted([*calm, Trial("sgd", 1e30, 0), Trial("sgd", 1e30, 1)], key=lambda c: (c.optimizer, c.lr))
-    outcomes = {o.trial: o for o in one_stack(race_of, wild)}
-    for expected in one_stack(race_of, calm):
+    outcomes = {o.trial: o for o in one_stack(race, wild)}
+    for expected in one_stack(race, calm):
         assert_same(outcomes[expected.trial], expected)
     for seed in (0, 1):
         outcome = outcomes[Trial("sgd", 1e30, seed)]
@@ -144,33 +144,33 @@ def test_who_diverges_hurts_nobody_else(contest: ContestOf) -> None:
 
 
 def test_weights_and_order_depend_on_the_seed_only(contest: ContestOf) -> None:
-    race_of = contest()
+    race = contest()
     for seed in (0, 1):
-        trainings = [race_of.training(Trial(name, lr, seed)) for name, lr in (("sgd", 0.1), ("adam", 0.01))]
+        trainings = [race.training(Trial(name, lr, seed)) for name, lr in (("sgd", 0.1), ("adam", 0.01))]
         first, second = (training.model.state_dict() for training in trainings)
         assert all(torch.equal(first[name], second[name]) for name in first)
         batches = [next(iter(training.batches.epoch(0))) for training in trainings]
         assert torch.equal(*(batch.inputs for batch in batches))
-    a, b = (race_of.training(Trial("sgd", 0.1, seed)) for seed in (0, 1))
+    a, b = (race.training(Trial("sgd", 0.1, seed)) for seed in (0, 1))
     assert not torch.equal(a.model.state_dict()["mlp.0.weight"] if "mlp.0.weight" in a.model.state_dict() else
                            next(iter(a.model.parameters())), next(iter(b.model.parameters())))  # fmt: skip
 
 
 def test_stacks_of_any_size_give_the_same(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    race_of = contest(optimizers=["momentum"])
+    race = contest(optimizers=["momentum"])
     trials = trial_grid(["momentum"], [1e-3, 1e-2], 3)
-    whole = finished(run_stacked(trials, race_of.training))
+    whole = finished(run_stacked(trials, race.training))
     monkeypatch.setattr(stackable, "runs_at_once", lambda training: 4)
-    for a, b in zip(finished(run_stacked(trials, race_of.training)), whole, strict=True):
+    for a, b in zip(finished(run_stacked(trials, race.training)), whole, strict=True):
         assert_same(a, b)
 
 
 @pytest.mark.slow
 def test_workers_give_what_the_loop_gives(contest: ContestOf) -> None:
-    race_of = Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
+    race = Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
     trials = trial_grid(["sgd", "adam"], [1e-2], 2)
-    found = {o.trial: o for o in finished(race_of.workers(trials, 2))}
-    for expected in finished(run_in_loop(trials, race_of.training)):
+    found = {o.trial: o for o in finished(race.workers(trials, 2))}
+    for expected in finished(run_in_loop(trials, race.training)):
         assert_same(found[expected.trial], expected, 1e-4)
 
 
@@ -180,9 +180,9 @@ def test_an_engine_is_chosen_where_every_run_diverges(contest: ContestOf) -> Non
 
 
 def test_the_fastest_engine_is_chosen_from_those_that_can(contest: ContestOf) -> None:
-    race_of = contest(optimizers=["sgd"])
+    race = contest(optimizers=["sgd"])
     trials = trial_grid(["sgd"], [1e-2], 4)
-    choice = engine_choice.fastest_engine(trials, race_of.training, 1, shortest=0)
+    choice = engine_choice.fastest_engine(trials, race.training, 1, shortest=0)
     assert set(choice.estimates) == {"loop", "stacked"}
     assert choice.estimates[choice.engine] <= min(choice.estimates.values()) / engine_choice.MARGIN
     assert choice.size == 4
@@ -191,18 +191,18 @@ def test_the_fastest_engine_is_chosen_from_those_that_can(contest: ContestOf) ->
 
 
 def test_a_race_changes_none_of_its_trainings(contest: ContestOf) -> None:
-    race_of = contest(optimizers=["sgd"])
-    training = race_of.training(Trial("sgd", 0.1, 0))
+    race = contest(optimizers=["sgd"])
+    training = race.training(Trial("sgd", 0.1, 0))
     before = copy.deepcopy(training.model.state_dict())
     next(stacked_step_times([Trial("sgd", 0.1, 0)], lambda _: training))
     assert all(torch.equal(before[name], value) for name, value in training.model.state_dict().items())
 
 
 def test_gradients_are_clipped_run_by_run(contest: ContestOf) -> None:
-    race_of = contest("train.clip_norm=0.05", "model.norm=batch", "model.hidden=[32, 16]")
+    race = contest("train.clip_norm=0.05", "model.norm=batch", "model.hidden=[32, 16]")
     trials = [c for name in OPTIMIZERS for c in trial_grid([name], [1e-2], 2)]
-    together = one_stack(race_of, trials)
-    for a, b in zip(together, finished(run_in_loop(trials, race_of.training)), strict=True):
+    together = one_stack(race, trials)
+    for a, b in zip(together, finished(run_in_loop(trials, race.training)), strict=True):
         assert_same(a, b)
     free = one_stack(contest("model.norm=batch", "model.hidden=[32, 16]"), trials)
     assert all(a.loss != b.loss for a, b in zip(together, free, strict=True) if a.trial.optimizer == "sgd")
@@ -210,8 +210,8 @@ def test_gradients_are_clipped_run_by_run(contest: ContestOf) -> None:
 
 def test_gradients_come_as_their_parameters_lie(contest: ContestOf) -> None:
     """So that none of them is copied, and the optimizers' kernels take them."""
-    race_of = contest("model.norm=batch")
-    stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    race = contest("model.norm=batch")
+    stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race.training))
     _, batch = next(stack.batches())
     batches_seen = [value for name, value in stack.buffers.items() if name.endswith("num_batches_tracked")]
     assert not any(int(value.sum()) for value in batches_seen)  # looking at a gradient has left no trace

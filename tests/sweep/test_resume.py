@@ -44,9 +44,9 @@ def contest() -> Contest:
     return Contest(recipes, torch.device("cpu"))
 
 
-def bare(told: Iterable[SweepEvent]) -> list[TrialResult]:
+def bare(events: Iterable[SweepEvent]) -> list[TrialResult]:
     """Outcomes without their time."""
-    return [dataclasses.replace(o, seconds_share=0.0) for o in told if isinstance(o, TrialResult)]
+    return [dataclasses.replace(o, seconds_share=0.0) for o in events if isinstance(o, TrialResult)]
 
 
 def after(looks: int) -> Callable[[], bool]:
@@ -166,8 +166,8 @@ def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Monke
 def test_every_engine_tells_where_it_stands(contest: Contest) -> None:
     trials = trial_grid(["sgd"], [1e-2], 2)
 
-    def steps(told: Iterator[SweepEvent]) -> list[tuple[int, int]]:
-        return [(event.step, len(event.outcomes)) for event in told if isinstance(event, TrialsAdvanced)]
+    def steps(events: Iterator[SweepEvent]) -> list[tuple[int, int]]:
+        return [(event.step, len(event.outcomes)) for event in events if isinstance(event, TrialsAdvanced)]
 
     assert steps(run_stacked(trials, contest.training)) == [(step, 2) for step in range(1, 13)]
     assert steps(run_in_loop(trials, contest.training)) == [(step, 1) for step in range(1, 13)] * 2

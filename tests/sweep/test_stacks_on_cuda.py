@@ -34,8 +34,8 @@ OPTIMIZERS = list(stackable_optimizers())
 ContestOf = Callable[..., Contest]
 
 
-def finished(told: Any) -> dict[Trial, TrialResult]:
-    return {event.trial: event for event in told if isinstance(event, TrialResult)}
+def finished(events: Any) -> dict[Trial, TrialResult]:
+    return {event.trial: event for event in events if isinstance(event, TrialResult)}
 
 
 def assert_same(a: TrialResult, b: TrialResult) -> None:
@@ -69,10 +69,10 @@ def test_stacks_as_on_cuda_equal_their_lone_twins(
     contest: ContestOf, changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_gpus(monkeypatch)
-    race_of = contest(*changes)
+    race = contest(*changes)
     trials = trial_grid(OPTIMIZERS, [1e-2], 2)
-    together = finished(run_stacked(trials, race_of.training))
-    for trial, alone in finished(run_in_loop(trials[::3], race_of.training)).items():
+    together = finished(run_stacked(trials, race.training))
+    for trial, alone in finished(run_in_loop(trials[::3], race.training)).items():
         assert_same(together[trial], alone)
 
 
@@ -95,8 +95,8 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
 ) -> None:
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
-    race_of = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
-    stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race_of.training))
+    race = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
+    stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race.training))
     batches = stack.batches()
     for _ in range(2):
         stack.take_step(*next(batches))
@@ -111,12 +111,12 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
 
 
 def test_one_run_a_seed_and_one_a_setting_are_built(contest: ContestOf) -> None:
-    race_of = contest(optimizers=["sgd", "adam"])
+    race = contest(optimizers=["sgd", "adam"])
     built: list[Trial] = []
 
     def build_one(trial: Trial) -> Training:
         built.append(trial)
-        return race_of.training(trial)
+        return race.training(trial)
 
     trials = trial_grid(["sgd", "adam"], [1e-3, 1e-2, 0.1], 4)
     members = stack_members(trials, build_one)
@@ -138,18 +138,18 @@ class Narrow(stacks.StackedRuns):
 def test_a_stack_that_does_not_fit_begins_again_smaller(
     contest: ContestOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    race_of = contest(optimizers=["sgd", "adam"])
+    race = contest(optimizers=["sgd", "adam"])
     trials = trial_grid(["sgd", "adam"], [1e-2], 5)
-    whole = finished(run_stacked(trials, race_of.training, StackCheckpoints(tmp_path)))
+    whole = finished(run_stacked(trials, race.training, StackCheckpoints(tmp_path)))
     monkeypatch.setattr(stacked, "StackedRuns", Narrow)
-    told = list(run_stacked(trials, race_of.training, StackCheckpoints(tmp_path), 7))
-    assert [event for event in told if isinstance(event, StackHalved)] == [StackHalved(7, 3)]
-    assert list(finished(told)) == trials
-    for trial, outcome in finished(told).items():
+    events = list(run_stacked(trials, race.training, StackCheckpoints(tmp_path), 7))
+    assert [event for event in events if isinstance(event, StackHalved)] == [StackHalved(7, 3)]
+    assert list(finished(events)) == trials
+    for trial, outcome in finished(events).items():
         assert_same(outcome, whole[trial])
     monkeypatch.setattr(Narrow, "take_step", lambda self, step, batch: torch.empty(2**60))
     with pytest.raises(RuntimeError, match="memory"):
-        list(run_stacked(trials[:1], race_of.training, StackCheckpoints(tmp_path)))
+        list(run_stacked(trials[:1], race.training, StackCheckpoints(tmp_path)))
 
 
 def obstructed(self: GraphReplay, function: Any, device: Any, masks: Any = None, beside: Any = None) -> None:
@@ -159,25 +159,25 @@ def obstructed(self: GraphReplay, function: Any, device: Any, masks: Any = None,
 
 def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GraphReplay, "__init__", obstructed)
-    told = list(run_stacked(trial_grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
-    assert [event.why for event in told if isinstance(event, StackNotRecorded)] == ["operation not permitted"]
-    assert len(finished(told)) == 2
+    events = list(run_stacked(trial_grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
+    assert [event.why for event in events if isinstance(event, StackNotRecorded)] == ["operation not permitted"]
+    assert len(finished(events)) == 2
 
 
 def test_an_engine_that_does_not_fit_is_not_chosen(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    race_of = contest(optimizers=["sgd"])
+    race = contest(optimizers=["sgd"])
     monkeypatch.setattr(step_times, "StackedRuns", Narrow)
-    choice = engine_choice.fastest_engine(trial_grid(["sgd"], [1e-2], 4), race_of.training, 1, shortest=0)
+    choice = engine_choice.fastest_engine(trial_grid(["sgd"], [1e-2], 4), race.training, 1, shortest=0)
     assert (choice.engine, choice.size, set(choice.estimates)) == ("loop", None, {"loop"})
 
 
 def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
     contest: ContestOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    race_of = contest(optimizers=["sgd"])
+    race = contest(optimizers=["sgd"])
 
     def on_cuda(trial: Trial) -> Training:
-        training = race_of.training(trial)
+        training = race.training(trial)
         training.device = torch.device("cuda:0")
         return training
 
@@ -205,10 +205,10 @@ def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("model", ["{name: mlp, dropout: 0.3}", "{name: cnn, channels: [4, 8], dropout: 0.5}"])
 def test_a_recorded_stack_equals_its_lone_twins(contest: ContestOf, model: str) -> None:
-    race_of = contest(f"model={model}", "train.steps=24", "data.batch_size=300", "train.clip_norm=0.5")
-    race_of.device = torch.device("cuda")
+    race = contest(f"model={model}", "train.steps=24", "data.batch_size=300", "train.clip_norm=0.5")
+    race.device = torch.device("cuda")
     trials = trial_grid(OPTIMIZERS, [1e-3], 2)
-    stack = stacks.StackedRuns(stack_members(trials, race_of.training))
+    stack = stacks.StackedRuns(stack_members(trials, race.training))
     torch.cuda.set_sync_debug_mode("error")
     try:
         for step, batch in stack.batches():
@@ -217,8 +217,8 @@ def test_a_recorded_stack_equals_its_lone_twins(contest: ContestOf, model: str) 
         torch.cuda.set_sync_debug_mode("default")
     assert stack.stepped.obstacle is None
     assert len(stack.stepped._recordings) == 2  # of whole batches and of the last one
-    together = finished(run_stacked(trials, race_of.training))
-    for trial, alone in finished(run_in_loop(trials[::2], race_of.training)).items():
+    together = finished(run_stacked(trials, race.training))
+    for trial, alone in finished(run_in_loop(trials[::2], race.training)).items():
         assert_same(together[trial], alone)
 
 
@@ -248,10 +248,10 @@ def test_what_comes_before_the_steps_counts_on_cuda(
     contest: ContestOf, steps: int, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five stacks of 5 s before the first step pay for runs of many steps only."""
-    race_of = contest(f"train.steps={steps}", optimizers=["sgd"])
+    race = contest(f"train.steps={steps}", optimizers=["sgd"])
 
     def on_cuda(trial: Trial) -> Training:
-        training = race_of.training(trial)
+        training = race.training(trial)
         training.device = torch.device("cuda:0")
         return training
 

@@ -111,7 +111,7 @@ def test_edges_of_searched_options() -> None:
 
 
 @pytest.mark.parametrize(
-    ("claim", "allowed", "words"),
+    ("assertion", "allowed", "words"),
     [
         (("adam", "<", "sgd"), False, None),
         (("sgd", "<", "adam"), False, "the runs do not support sgd<adam"),
@@ -126,7 +126,7 @@ def test_edges_of_searched_options() -> None:
         (("lost", "<=", "gone"), True, "at every setting of lost, gone a run diverged"),
     ],
 )
-def test_an_assertion_rests_on_no_edge(claim: Any, allowed: bool, words: str | None) -> None:
+def test_an_assertion_rests_on_no_edge(assertion: Any, allowed: bool, words: str | None) -> None:
     table: Table = {
         "adam": grid([1.0, 1.1, 1.2]),
         "edge": {0.01: [9.0] * 3, 0.1: [2.0, 2.1, 2.2]},
@@ -135,7 +135,7 @@ def test_an_assertion_rests_on_no_edge(claim: Any, allowed: bool, words: str | N
         "gone": {0.1: [INF] * 3},
     }
     summaries = summarize(outcomes(table), "loss")
-    why = assertion_objection(claim, summaries, statistics.paired_differences(summaries), allowed)
+    why = assertion_objection(assertion, summaries, statistics.paired_differences(summaries), allowed)
     assert (why is None) == (words is None)
     assert words is None or (why is not None and words in why[0])
 

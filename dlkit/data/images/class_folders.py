@@ -73,7 +73,10 @@ def find_class_images(
         DlkitError: there is no such folder, or it cannot be read or contains itself; it is unclear whether folders are
             splits or classes; there is a single class, a class without images, or a class that is not in train.
     """
-    folders = {split: folder for split, folder in split_folders(root, complete).items() if split in splits}
+    every = split_folders(root, complete)
+    if every == {"train": root}:
+        _refuse_likely_splits(_subfolders(root))
+    folders = {split: folder for split, folder in every.items() if split in splits}
     places = [folders["train"]] if complete else folders.values()
     classes = tuple(sorted({folder.name for place in places for folder in _subfolders(place)}))
     if len(classes) < (2 if complete else 1):
@@ -106,7 +109,6 @@ def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
     nested = [folder for folder in called if _subfolders(folder)]
     others = [folder for folder in folders if folder not in called]
     if not called or (others and not nested):
-        _refuse_alike(folders)
         return {"train": root}
     if not nested:
         names = ", ".join(folder.name for folder in called)
@@ -119,7 +121,7 @@ def split_folders(root: Path, complete: bool = True) -> dict[str, Path]:
     return {name: splits[name] for name in ("test", "train", "val") if name in splits}
 
 
-def _refuse_alike(folders: list[Path]) -> None:
+def _refuse_likely_splits(folders: list[Path]) -> None:
     """Raise DlkitError where folders of what would be classes are more likely something else.
 
     Folders that hold the same folders and no images are splits, folds, or what else one data set is cut into, in any

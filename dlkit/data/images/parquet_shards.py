@@ -18,7 +18,7 @@ from dlkit.data.images.decoding import DamagedImageError, decode_image
 from dlkit.data.images.shard_labels import ShardLabels, merge_classes, read_shard_labels, shard_class_indices
 from dlkit.data.images.stream_order import describe_shuffle, windowed_shuffle
 from dlkit.data.split_names import split_of_file, split_of_folder
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, error_line
 
 _WINDOW_BYTES = 128 * 2**20  # of encoded images in memory, among which rows are shuffled
 _KEPT_FOOTERS = 16
@@ -200,7 +200,7 @@ def _open(files: Sequence[Path], size: int) -> tuple[ParquetImages, list[ShardLa
                 chunks = (part.column(i) for i in range(part.num_columns))
                 total += sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == image)
         except (OSError, pa.ArrowException, ValueError, TypeError) as error:
-            raise DlkitError(f"cannot read {file}: {' '.join(str(error).split())[:200]}", "is it whole?") from error
+            raise DlkitError(f"cannot read {file}: {error_line(error)}", "is it whole?") from error
     rows = sum(count for _, _, count in counts)
     window = max(_WINDOW_BYTES * rows // max(total, 1), max((count for _, _, count in counts), default=1))
     return ParquetImages([str(file) for file in files], column, counts or [(0, 0, 0)], size, window), labels

@@ -8,9 +8,7 @@ Shapes: B windows a batch, T tokens a window, M predicted tokens a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +18,9 @@ from torch import Tensor
 
 from dlkit.annotations import Count, Fraction
 from dlkit.data.batch import Batch, MaskedBatch
-from dlkit.data.epochs import Epochs, hashed_seed
+from dlkit.data.epochs import hashed_seed
 from dlkit.data.text.token_ids import Tokens
-from dlkit.data.text.windows import IGNORED, TokenWindows
+from dlkit.data.text.windows import IGNORED, WindowBatches
 from dlkit.errors import DlkitError
 
 _ITSELF, _PADDING = -1, -2  # in place of the id of a token to show
@@ -47,7 +45,7 @@ class MaskingVocabulary:
     continues: NDArray[np.bool_]
 
 
-class MaskedWindows(TokenWindows):
+class MaskedWindows(WindowBatches):
     """Windows for masked language modelling, as `MaskedBatch`es.
 
     With whole words, M varies from batch to batch on a CPU. Elsewhere a new shape costs more (memory, a compiled model)
@@ -77,20 +75,16 @@ class MaskedWindows(TokenWindows):
         mask: Fraction = 0.15,
         whole_words: bool = False,
     ) -> None:
-        self.device, self.seed, self.training = device, seed, training
-        self.special, self.mask, self.whole_words = special, mask, whole_words
         if context < 3:
             raise DlkitError(f"a window of {context} tokens has no room between [CLS] and [SEP]")
-        self._begin(tokens, context - 2, 0)
+        super().__init__(tokens, device, seed, training, context=context - 2, ahead=0)
+        self.special, self.mask, self.whole_words = special, mask, whole_words
         self.stride = self.window
         whole = len(tokens) // self.window
         self.samples = (whole - 1 if whole > 8 else whole) if training else -(-len(tokens) // self.window)
         self.batch_size = min(batch_size, self.samples)
         self._continues = torch.from_numpy(special.continues)
         self.padded = whole_words and device.type != "cpu"
-
-    def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
-        return Epochs.side_by_side(self, sources, number, start)
 
     def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> Batch:
         special, device = self.special, self.device

@@ -144,7 +144,7 @@ def _merges(file: Path) -> list[tuple[str, str]]:
 
 def _wordpiece(path: Path, config: dict[str, Any]) -> Engine:
     with ordinary_file(path / "vocab.txt").open("rb") as file:
-        vocabulary = {word: number for number, word in enumerate(decode_lines(file))}
+        vocabulary = {word: token_id for token_id, word in enumerate(decode_lines(file))}
     unknown = _content(config.get("unk_token")) or "[UNK]"
     engine = Engine(models.WordPiece(vocab=vocabulary, unk_token=unknown))
     engine.normalizer = _normalizer(config, lowercase=True)
@@ -159,13 +159,13 @@ def _add(engine: Engine, path: Path, config: dict[str, Any]) -> None:
     added: dict[int, AddedToken] = {}
     if (path / "added_tokens.json").exists():
         added |= {n: AddedToken(name, normalized=False) for name, n in _mapping(path / "added_tokens.json").items()}
-    for number, token in (config.get("added_tokens_decoder") or {}).items():
+    for token_id, token in (config.get("added_tokens_decoder") or {}).items():
         keys = {key: value for key, value in token.items() if key not in ("content", "__type")}
-        added[int(number)] = AddedToken(token["content"], **keys)
-    for number, token in sorted(added.items()):
+        added[int(token_id)] = AddedToken(token["content"], **keys)
+    for token_id, token in sorted(added.items()):
         (engine.add_special_tokens if token.special else engine.add_tokens)([token])
-        if engine.token_to_id(token.content) != number:
+        if engine.token_to_id(token.content) != token_id:
             raise DlkitError(
-                f"the added token {token.content!r} has number {number}, not {engine.token_to_id(token.content)}",
+                f"the added token {token.content!r} has id {token_id}, not {engine.token_to_id(token.content)}",
                 "save the tokenizer anew: it then has a tokenizer.json",
             )

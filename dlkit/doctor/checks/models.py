@@ -123,16 +123,16 @@ MODELS = {
 def check_models(bench: Bench) -> Iterator[Finding]:
     """One finding per model and precision."""
     files = samples.write_samples(bench.folder)
-    for name, family in MODELS.items():
-        changes = [*(change.format_map(files) for change in family.changes), "optimizer.name=sgd", f"optimizer.lr={LR}"]
+    for name, check in MODELS.items():
+        changes = [*(change.format_map(files) for change in check.changes), "optimizer.name=sgd", f"optimizer.lr={LR}"]
         data: Any = None
         for precision in feasible_precisions(bench):
             subject, (least, most) = f"{name} {precision}", ERRORS[precision]
             expected = f"error {'<' if not least else f'{least:g} to'} {most:g}"
-            recipe = bench_recipe(family.recipe, changes, steps=STEPS, precision=precision)
+            recipe = bench_recipe(check.recipe, changes, steps=STEPS, precision=precision)
             data = data or load_data(recipe)
             built = assemble_training(recipe, bench.device, dataset=data)
-            error, losses = error_against_twin(built.training, family.twin(data))
+            error, losses = error_against_twin(built.training, check.twin(data))
             yield judged(subject, expected, f"error {error:.1e}", least <= error <= most, error=error, **losses)
 
 
