@@ -20,7 +20,7 @@ from dlkit.training.device import choose_kernels
 from dlkit.training.interfaces import BatchSource, Task
 from dlkit.training.model_size import require_room_for_model
 from dlkit.training.precision import set_matmul_precision
-from dlkit.training.settings import TestViews, TrainSettings
+from dlkit.training.settings import DECIDED, TestViews, TrainSettings
 from dlkit.training.training import Training
 
 __all__ = ["Assembled", "assemble_training", "build_task", "initial_model", "load_data", "optimizer_of", "schedule_of",
@@ -84,7 +84,7 @@ def assemble_training(
         device=device,
         should_stop=should_stop,
         monitored="val" if "val" in evaluations else None,
-        description=dataset.description | ({"code": hashes} if (hashes := recipe.code_sha256()) else {}),
+        description=dataset.description | recipe.described_code(),
     )
     _settle(training)
     remarks += _settled_remarks(settings, training, dataset)
@@ -160,7 +160,7 @@ def _batches_of(
 def _settle(training: Training) -> None:
     """Refuse what cannot work, before it is begun, and decide what the settings leave at `auto`."""
     training.schedule(0, training.total_steps)  # which refuses a warm-up that does not fit
-    _require_room_for_kernels(training)
+    _require_large_enough_images(training)
     memory_estimate.require_step_fits(training)
     batch = next(iter(training.batches.epoch(0)))
     last_batch.require_usable_last_batch(training, batch)
@@ -171,7 +171,7 @@ def _settle(training: Training) -> None:
 
 
 @torch.no_grad()
-def _require_room_for_kernels(training: Training) -> None:
+def _require_large_enough_images(training: Training) -> None:
     """Raise RequestError if images that grow begin smaller than the model can take."""
     if getattr(training.batches, "start_size", None) is None:
         return
@@ -199,6 +199,6 @@ def _settled_remarks(asked: TrainSettings, training: Training, dataset: TaskData
 
 def _decided(recipe: Recipe, settings: TrainSettings) -> Recipe:
     """The recipe with the settings that were decided."""
-    decided = {key: getattr(settings, key) for key in autotune.DECIDED}
+    decided = {key: getattr(settings, key) for key in DECIDED}
     values = {**recipe.values, "train": {**recipe.values["train"], **decided}}
     return Recipe(recipe.name, recipe.path, values)

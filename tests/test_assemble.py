@@ -8,7 +8,7 @@ import torch
 from dlkit import recipe
 from dlkit.assemble import assemble_training, initial_model, load_data, optimizer_of, schedule_of
 from dlkit.errors import RequestError
-from dlkit.training.autotune import DECIDED
+from dlkit.training.settings import DECIDED
 
 CPU = torch.device("cpu")
 FEW = ["data={name: digits, classes: ['3', '8'], per_class: 8}", "train={epochs: 2}"]

@@ -55,7 +55,7 @@ def inspect_model(
     texts: list[str],
     checkpoint: str | None,
     alone: bool,
-    keep: bool = False,
+    keep_layers: bool = False,
 ) -> InspectedModel:
     """Open a model and inspect its attention on the texts.
 
@@ -65,7 +65,7 @@ def inspect_model(
         texts: to read; none for repeated random tokens alone.
         checkpoint: its name; None for the default one.
         alone: a single text, for which nulls are off by default.
-        keep: run the first text once more, to keep its layers for the attention matrices.
+        keep_layers: run the first text once more, to keep its layers for the attention matrices.
     """
     device = pick_device(request.device)
     language_model = open_language_model(reference, device, checkpoint)
@@ -101,7 +101,7 @@ def inspect_model(
     remarks: list[str] = []
     if language_model.fresh:
         remarks.append(f"{language_model.path} lacks {language_model.lacking}: only its encoder is inspected")
-    kept = _kept(language_model, request, tokenized[0], remarks) if keep else None
+    kept = _kept(language_model, request, tokenized[0], remarks) if keep_layers else None
     if seen.reconstruction_error > _LOOSE:
         remarks.append(
             f"{language_model.path}: the recomputed weights do not reproduce the layers' outputs, which differ "

@@ -73,11 +73,8 @@ _contest: Contest | None = None  # of a worker process
 def _join_contest(contest: Contest, trust: bool, stop: Event) -> None:
     global _contest
     user_code.set_trust(trust)
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        getattr(signal, "SIGHUP", signal.SIGTERM),
-    ):  # they may reach all processes: the parent stops the race
+    # they may reach all processes: the parent stops the race
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)

@@ -104,7 +104,7 @@ def inspect_steps(request: InspectionRequest, texts: list[str]) -> Iterator[Insp
 
 
 def inspect_side_by_side(
-    request: InspectionRequest, texts: list[str], alone: bool, keep: bool
+    request: InspectionRequest, texts: list[str], alone: bool, keep_layers: bool
 ) -> Iterator[InspectedModel]:
     """The model of a request, and then the one that it is compared with, if there is one.
 
@@ -112,9 +112,9 @@ def inspect_side_by_side(
     """
     from dlkit.app.attention import inspect_model, require_comparable
 
-    first = inspect_model(request, request.run, texts, request.checkpoint, alone, keep)
+    first = inspect_model(request, request.run, texts, request.checkpoint, alone, keep_layers)
     yield first
     if request.compare is not None:
-        second = inspect_model(request, request.compare, texts, None, alone, keep)
+        second = inspect_model(request, request.compare, texts, None, alone, keep_layers)
         yield second
         require_comparable(first, second)

@@ -173,5 +173,5 @@ def _of_classes(dataset: Dataset, split: str, names: list[str]) -> Tensor:
     for name in names:
         if name not in dataset.classes:
             raise RequestError(f"--ood {dataset.name}:{name}: no such class", f"classes: {', '.join(dataset.classes)}")
-    numbers = torch.tensor([dataset.classes.index(name) for name in names])
-    return torch.isin(dataset.splits[split].targets, numbers)
+    indices = torch.tensor([dataset.classes.index(name) for name in names])
+    return torch.isin(dataset.splits[split].targets, indices)

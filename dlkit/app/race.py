@@ -15,6 +15,7 @@ from dlkit.app.events import Prepared, Remark, Work
 from dlkit.app.finished_race import FinishedRace
 from dlkit.app.race_grid import parse_optimizers, requested_trials
 from dlkit.app.recipe_race import RecipeRace, recipes_of_optimizers
+from dlkit.app.surface_race import SurfaceRace
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.sweep import provenance, surfaces, sweep_folder
@@ -31,7 +32,7 @@ OPTIMIZERS = "sgd,momentum,adagrad,rmsprop,adam,adamw"
 
 @dataclass(frozen=True, slots=True)
 class RaceStarted:
-    """The runs come next: so many, of so many steps each. The loss `metric` is what the best is told by."""
+    """The runs come next: so many, of so many steps each. The loss `metric` is what the best is judged by."""
 
     runs: int
     steps: int
@@ -41,12 +42,8 @@ class RaceStarted:
 RaceProgressEvent = Remark | Prepared | RaceStarted | TrialResult | TrialsAdvanced
 
 
-def _never() -> bool:
-    return False
-
-
 def race_optimizers(
-    what: str,
+    what: str | os.PathLike[str],
     changes: Sequence[str] = (),
     *,
     optimizers: str = OPTIMIZERS,
@@ -61,10 +58,10 @@ def race_optimizers(
     engine: str = "auto",
     stack: int | None = None,
     start: str | None = None,
-    out: Path | None = None,
+    out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     device: str = "auto",
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Work[RaceProgressEvent, FinishedRace]:
     """Run every optimizer at every learning rate from every seed; what a folder holds already is not run again.
 
@@ -94,6 +91,7 @@ def race_optimizers(
     """
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
+    what, out = os.fspath(what), None if out is None else Path(out)
     names = parse_optimizers(optimizers)
     surface = surfaces.find_surface(what)
     if surface is None:
@@ -124,36 +122,36 @@ def race_optimizers(
         "target": target, "start": start, "device": device, "directory": str(Path.cwd()),
     }  # fmt: skip
     ask_again = [what]  # how to ask for it again
-    plain, recipe_race = None, None
-    if surface is None:
+    plain: Recipe | None = None
+    if surface is not None:
+        race: RecipeRace | SurfaceRace = SurfaceRace(surface, point or surface.start, steps)
+    else:
         plain, kept_auto, prepared = recipes_of_optimizers(what, list(changes), names, steps)
-        recipe_race = RecipeRace(prepared, steps, engine, device, stack)
+        race = RecipeRace(prepared, steps, engine, device, stack)
         if out is not None:
             ask_again = [str(out / provenance.RECIPE), *kept_auto]
     facts = {"title": title, "steps": steps, "changes": all_changes, "start": start, "metric": metric}
     folder = sweep_folder.SweepFolder(out, resume, facts)  # only now that nothing is wrong with the recipe
-    race = _Race(title, chosen, steps, metric, request, ask_again, folder, plain, should_stop)
-    if recipe_race is not None:
-        return Work(race.run(None, recipe_race))
-    assert surface is not None
-    return Work(race.run((surface, point or surface.start), None))
+    recorded = _RecordedRace(title, chosen, steps, metric, surface, request, ask_again, folder, plain, should_stop)
+    return Work(recorded.run(race))
 
 
 @dataclass(frozen=True)
-class _Race:
+class _RecordedRace:
+    """A race whose folder holds each run that has finished."""
+
     title: str
     trials: list[Trial]
     steps: int
     metric: str | None
-    request: dict[str, Any]  # as its folder tells it
+    surface: Surface | None  # None on a recipe
+    request: dict[str, Any]  # as its folder records it
     ask_again: list[str]
     folder: sweep_folder.SweepFolder
     recipe: Recipe | None
     should_stop: Callable[[], bool]
 
-    def run(
-        self, on_surface: tuple[Surface, tuple[float, float]] | None, on_recipe: RecipeRace | None
-    ) -> Generator[RaceProgressEvent, None, FinishedRace]:
+    def run(self, race: RecipeRace | SurfaceRace) -> Generator[RaceProgressEvent, None, FinishedRace]:
         """Run what the folder does not hold yet, and write each run into it as it finishes."""
         folder, remarks = self.folder, list[str]()
         done = {outcome.trial for outcome in folder.outcomes}
@@ -164,15 +162,7 @@ class _Race:
             for remark in remarks:
                 yield Remark(f"the numbers of further runs may differ from those in {folder.path}: {remark}")
 
-        if on_recipe is not None:
-            metric, events = yield from on_recipe.begin(missing, folder, self.should_stop, settle)
-        else:
-            assert on_surface is not None
-            from dlkit.app.descent import descents
-
-            yield Prepared()
-            yield from settle(None, {})
-            metric, events = "loss", descents(*on_surface, missing, self.steps, self.should_stop)
+        metric, events = yield from race.begin(missing, folder, self.should_stop, settle)
         metric = self.metric or metric
         if folder.path is not None:
             provenance.write_race_record(folder.path, self.request, self.ask_again, folder.engine, folder.size, remarks)
@@ -180,8 +170,7 @@ class _Race:
         yield from self._recorded(events)
         order = {trial: index for index, trial in enumerate(self.trials)}
         outcomes = sorted((o for o in folder.outcomes if o.trial in order), key=lambda o: order[o.trial])
-        surface = None if on_surface is None else on_surface[0]
-        return FinishedRace(self.title, metric, outcomes, surface, folder.path, len(order))
+        return FinishedRace(self.title, metric, outcomes, self.surface, folder.path, len(order))
 
     def _recorded(self, events: Iterator[SweepEvent]) -> Iterator[Remark | TrialResult | TrialsAdvanced]:
         """The events of the runs; one that has finished is in the folder by then."""

@@ -13,6 +13,7 @@ from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
 from dlkit.sweep.events import SweepEvent
 from dlkit.sweep.trials import Trial
+from dlkit.training.settings import DECIDED
 
 if TYPE_CHECKING:
     import torch
@@ -88,23 +89,19 @@ class RecipeRace:
             yield Remark(f"stacks of {size} runs, about {memory:.0f} MiB each", routine=True)
         engine = "loop" if engine == "auto" else engine
         folder.choose(engine, size if engine == "stacked" else None)
-        keep = StackCheckpoints(folder.path, should_stop)
-        ways: dict[str, Callable[[], Iterator[SweepEvent]]] = {
-            "stacked": lambda: run_stacked(trials, contest.training, keep, size),
+        checkpoints = StackCheckpoints(folder.path, should_stop)
+        engines: dict[str, Callable[[], Iterator[SweepEvent]]] = {
+            "stacked": lambda: run_stacked(trials, contest.training, checkpoints, size),
             "workers": lambda: contest.workers(list(trials), processes),
             "loop": lambda: run_in_loop(trials, contest.training),
         }
-        return judged_by, ways[engine]()
-
-
-# which a race does not settle by timing, unless told so
-AUTOMATIC = ("precision", "compile", "cuda_graph", "channels_last")
+        return judged_by, engines[engine]()
 
 
 def recipes_of_optimizers(
     what: str, overrides: list[str], names: Sequence[str], steps: int
 ) -> tuple[Recipe, list[str], dict[str, Recipe]]:
-    """The recipe as it was given, changes of it that its values do not tell, and the recipe of each optimizer.
+    """The recipe as it was given, changes of it that its values do not show, and the recipe of each optimizer.
 
     An optimizer has its own options where the recipe uses it, else its defaults.
     """
@@ -115,7 +112,8 @@ def recipes_of_optimizers(
     plain.require_data()
     plain.require_weights()
     given = {override.partition("=")[0] for override in overrides}
-    automatic = [key for key in AUTOMATIC if plain.values["train"][key] == "auto"]
+    # a race decides these by timing only where the user asks for it
+    automatic = [key for key in DECIDED if plain.values["train"][key] == "auto"]
     kept_auto = [f"train.{key}=auto" for key in automatic if f"train.{key}" in given]
     for key in automatic:
         if f"train.{key}" not in given:

@@ -13,11 +13,11 @@ from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
+from dlkit.training.settings import DECIDED
 from dlkit.user_code import same_value
 
 RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
-DECIDED = ("precision", "compile", "cuda_graph", "channels_last")  # keys of `train` that a run has settled
-MOVABLE = ("compile", "cuda_graph")  # those of them that another machine may have to settle differently
+MOVABLE = ("compile", "cuda_graph")  # those of DECIDED that another machine may have to decide differently
 
 
 def require_run(path: Path) -> Path:

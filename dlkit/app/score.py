@@ -117,7 +117,9 @@ class _TextScores:
         self.language_model, self.file, self.sizes = language_model, file, sizes
         self.alternatives, self.exact = alternatives, exact
         self.cells = BinnedSeries(3)  # bits, bytes, tokens
+        self.inexact: str | None = None  # why there are no bits per byte
         self.seconds = 0.0
+        self._position = (0, 0)  # tokens and bytes before the next record
 
     def read(self, source: Iterator[bytes]) -> Iterator[Predictions]:
         """Measure the text; its predictions, batch by batch."""
@@ -189,9 +191,6 @@ class _TextScores:
                     if other < tokenizer.size
                 ],
             }
-
-    _position = (0, 0)  # tokens and bytes before the next record
-    inexact: str | None = None  # why there are no bits per byte
 
     def record(self) -> dict[str, Any]:
         """What was measured, in bits and bytes."""

@@ -75,10 +75,6 @@ class TrainedRun:
         return str(self.path)
 
 
-def _never() -> bool:
-    return False
-
-
 def train_recipe(
     recipe: Recipe | str | Path,
     *,
@@ -86,7 +82,7 @@ def train_recipe(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "auto",
-    should_stop: Callable[[], bool] = _never,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Work[TrainingEvent, TrainedRun]:
     """Train from a recipe.
 
@@ -188,8 +184,8 @@ def _open_run(
             yield Remark(moved)
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
-        code = {"code": hashes} if (hashes := built.recipe.code_sha256()) else {}
-        directory.write("environment.json", _pretty({"recipe": built.recipe.name} | described | code))
+        about = {"recipe": built.recipe.name, **described, **built.recipe.described_code()}
+        directory.write("environment.json", _pretty(about))
         directory.open_metrics()
     yield Started(
         directory.path, built.recipe.name, str(training.device), training.settings.precision, built.parameters,

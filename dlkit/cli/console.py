@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from dlkit.app.events import Remark
 from dlkit.errors import DlkitError, RecipeError
 from dlkit.strict_json import json_text
+
+E = TypeVar("E")
 
 
 def escaped(text: str) -> str:
@@ -112,6 +114,14 @@ class Output:
         """A remark on stderr; a routine one goes the way of `say`."""
         if not (remark.routine and self.quiet):
             note(remark.text)
+
+    def without_remarks(self, events: Iterable[Remark | E]) -> Iterator[E]:
+        """The events of a workflow; remarks go to stderr as they come."""
+        for event in events:
+            if isinstance(event, Remark):
+                self.remark(event)
+            else:
+                yield event
 
     def emit(self, record: Mapping[str, Any], value: Any, table: Callable[[], Any]) -> None:
         """Print one result: the record, the value that a script wants of it, or the table for a person."""

@@ -10,7 +10,6 @@ import typer
 
 from dlkit import text_input
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
-from dlkit.app.events import Remark
 from dlkit.app.generate import GeneratedText, TextPiece, generate_texts
 from dlkit.cli import completion
 from dlkit.cli.console import Output, note, printable
@@ -73,10 +72,8 @@ def generate_command(
         run, *prompts, n=n, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, stop=stop or (),
         seed=seed, checkpoint=checkpoint, device=device, pieces=streams,
     )  # fmt: skip
-    for event in sampling:
-        if isinstance(event, Remark):
-            output.remark(event)
-        elif isinstance(event, TextPiece):
+    for event in output.without_remarks(sampling):
+        if isinstance(event, TextPiece):
             sys.stdout.write(printable(event.text))
             sys.stdout.flush()
         elif streams:

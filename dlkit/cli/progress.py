@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from dlkit import progress
-from dlkit.cli.console import live_console, note
+from dlkit.app.events import Prepared, Work
+from dlkit.cli.console import Output, live_console, note
 
 _SHOWN_AFTER_SECONDS = 0.5
 _LINE_EVERY_SECONDS = 20.0
@@ -72,6 +73,12 @@ class ProgressBar:
 def preparing(quiet: bool) -> AbstractContextManager[None]:
     """Within this context, slow preparation of data and evaluation are seen to go on: things are counted."""
     return nullcontext() if quiet else progress.report_to(_count_bar)
+
+
+def prepare(work: Work[Any, Any], output: Output) -> None:
+    """Read events until recipe, data and model are known to fit; slow steps on the way are seen to go on."""
+    with preparing(output.quiet):
+        next((event for event in output.without_remarks(work) if isinstance(event, Prepared)), None)
 
 
 def reading(quiet: bool, plain: bool = True) -> AbstractContextManager[None]:

@@ -59,12 +59,15 @@ class Recipe:
         """The files of components of the user's own, which run where the recipe does."""
         return list(dict.fromkeys(user_code.split_reference(name)[0] for _, name in own_references(self.values)))
 
-    def code_sha256(self) -> dict[str, str]:
-        """File name -> sha256 of those files. Raises RequestError if one cannot be read, or two have one name."""
+    def described_code(self) -> dict[str, dict[str, str]]:
+        """`code`: file name -> sha256 of those files; empty where there are none.
+
+        Raises RequestError if one cannot be read, or two have one name.
+        """
         hashes = {path.name: user_code.sha256_of(path) for path in self.own_code}
         if len(hashes) < len(self.own_code):
             raise RequestError("two files of your own code have one name", "rename one: a run keeps a copy of each")
-        return hashes
+        return {"code": hashes} if hashes else {}
 
     def with_code_in(self, folder: str) -> Recipe:
         """The recipe with those files in another folder, under the names that they have."""

@@ -30,10 +30,12 @@ def require_kind(kind: str, reference: str) -> Any:
         what = "a class" if inspect.isclass(found) else f"a {type(found).__name__}"
         raise RequestError(f"{path}: {name} is {what}, not a function", hint)
     parameters = inspect.signature(found).parameters.values()
-    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     open_ended = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    if len(places) < contract.supplied and not open_ended:
-        raise RequestError(f"{path}: {name} takes {len(places)} positional arguments, {contract.supplied} come", hint)
+    if len(positional) < contract.supplied and not open_ended:
+        raise RequestError(
+            f"{path}: {name} takes {len(positional)} positional arguments, {contract.supplied} come", hint
+        )
     loose = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in loose]
     if kind == "activation" and needed:

@@ -75,9 +75,9 @@ def _own_keys(
     required: list[str] = []
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = [p for p in inspect.signature(constructor).parameters.values() if p.kind is not p.VAR_KEYWORD]
-    places = [p for p in parameters if p.kind is not p.KEYWORD_ONLY][:supplied]
+    positional = [p for p in parameters if p.kind is not p.KEYWORD_ONLY][:supplied]
     for parameter in parameters:
-        if parameter in places or parameter.kind not in kinds or parameter.name == "name":
+        if parameter in positional or parameter.kind not in kinds or parameter.name == "name":
             continue
         default = parameter.default
         try:

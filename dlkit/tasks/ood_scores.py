@@ -16,12 +16,12 @@ class ScoreMeter:
     """Collects every score of every example of an evaluation, in float64.
 
     Args:
-        which: of each image the logits are averaged over.
+        views: of each image, over which the logits are averaged.
     """
 
-    def __init__(self, which: TestViews = "one") -> None:
+    def __init__(self, views: TestViews = "one") -> None:
         self.samples = 0
-        self._views: TestViews = which
+        self._views: TestViews = views
         self._parts: list[Tensor] = []  # each (scores, n)
 
     def update(self, model: nn.Module, batch: ClassificationBatch) -> None:

@@ -27,7 +27,6 @@ from dlkit.training.interfaces import Task
 from dlkit.training.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
 from dlkit.training.settings import TrainSettings
 
-DECIDED = ("precision", "channels_last", "compile", "cuda_graph")
 CLEAR_WIN = 1.15
 SMALL = 3e-3  # seconds
 MEASURED_FROM = 100  # steps; in a shorter run the measurement, of about ten, does not pay off

@@ -8,6 +8,8 @@ from typing import Literal
 from dlkit.annotations import Count, Interval, Positive, Rate
 
 TestViews = Literal["one", "flip", "flip_shift"]
+# Keys that may be `auto`, and that a run decides before its first step.
+DECIDED = ("precision", "compile", "cuda_graph", "channels_last")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,14 +47,14 @@ def test_a_walk_down_a_surface_is_that_of_torch() -> None:
 
 def test_a_race_that_is_left_goes_on_with_what_its_folder_holds() -> None:
     seen: list[float] = []
-    for event in dlkit.compare_optimizers("quadratic:10", **SETTINGS, out=Path("race")):  # pyright: ignore
+    for event in dlkit.compare_optimizers("quadratic:10", **SETTINGS, out="race"):  # pyright: ignore
         if isinstance(event, dlkit.RaceStarted):
             assert (event.runs, event.steps) == (6, 20)
         elif hasattr(event, "loss"):
             seen.append(event.loss)  # pyright: ignore
             if len(seen) == 2:
                 break
-    going_on = dlkit.compare_optimizers("quadratic:10", **SETTINGS, out=Path("race"), resume=True)  # pyright: ignore
+    going_on = dlkit.compare_optimizers("quadratic:10", **SETTINGS, out="race", resume=True)  # pyright: ignore
     started = [event for event in going_on if isinstance(event, dlkit.RaceStarted)]
     assert [event.runs for event in started] == [4]
     assert [outcome.loss for outcome in going_on.result().outcomes][:2] == seen
@@ -67,7 +67,7 @@ def test_should_stop_ends_a_race() -> None:
 
 def test_wrong_requests_are_refused_before_anything_is_written() -> None:
     with pytest.raises(dlkit.RequestError, match="no optimizer 'sdg'"):
-        dlkit.compare_optimizers("quadratic:10", optimizers="sdg", out=Path("race"))
+        dlkit.compare_optimizers("quadratic:10", optimizers="sdg", out="race")
     with pytest.raises(dlkit.RequestError, match="is about a recipe"):
-        dlkit.compare_optimizers("quadratic:10", ["seed=1"], out=Path("race"))
+        dlkit.compare_optimizers("quadratic:10", ["seed=1"], out="race")
     assert not Path("race").exists()

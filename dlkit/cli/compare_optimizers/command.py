@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
-from dlkit.app.events import Prepared, Remark, Work
+from dlkit.app.events import Prepared, Work
 from dlkit.app.finished_race import FinishedRace, read_race
 from dlkit.app.race import OPTIMIZERS, RaceProgressEvent, RaceStarted, race_optimizers, refuse_misspelt_surface
 from dlkit.app.race_grid import parse_optimizers
@@ -19,7 +19,7 @@ from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.compare_optimizers.view import RaceView
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import Device, Json, Overrides, Quiet, Trust
-from dlkit.cli.progress import preparing
+from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
 from dlkit.errors import DivergedError, RequestError, VerdictError
 from dlkit.storage.atomic_file import require_target
@@ -165,18 +165,11 @@ def compare_optimizers_command(
 
 def _follow(running: Work[RaceProgressEvent, FinishedRace], output: Output) -> FinishedRace:
     """Show how far a race is, to its end."""
-    with preparing(output.quiet):
-        for event in running:
-            if isinstance(event, Remark):
-                output.remark(event)
-            elif isinstance(event, Prepared):
-                break
+    prepare(running, output)
     with ExitStack() as shown:
         progress: RaceProgress | None = None
-        for event in running:
-            if isinstance(event, Remark):
-                output.remark(event)
-            elif isinstance(event, RaceStarted):
+        for event in output.without_remarks(running):
+            if isinstance(event, RaceStarted):
                 progress = RaceProgress(event, output.console(), output.say)
                 shown.enter_context(progress)
             elif progress is not None and not isinstance(event, Prepared):

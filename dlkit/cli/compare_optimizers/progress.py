@@ -26,7 +26,7 @@ class RaceProgress:
     """Follows the engine of a race. Taking an event in costs next to nothing; drawing happens a few times a second.
 
     Args:
-        race: how many runs of how many steps, and the loss that the best is told by.
+        race: how many runs of how many steps, and the loss that the best is judged by.
         console: a rich console on stderr that is a terminal, or None for plain lines through `write`.
         write: prints a plain line on stderr.
     """

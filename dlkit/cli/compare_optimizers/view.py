@@ -1,4 +1,4 @@
-"""What a comparison tells: records in a pipe, a table on a terminal, figures and a page in a folder."""
+"""What a race shows: records in a pipe, a table on a terminal, figures and a page in a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class RaceView:
-    """What came out, in every form in which it is told."""
+    """The result of a race, in every form in which it is shown."""
 
     def __init__(self, race: FinishedRace, target: str | None) -> None:
         from dlkit.sweep import tunability

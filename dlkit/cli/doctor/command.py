@@ -66,14 +66,14 @@ def doctor_command(
     from dlkit.training.device import pick_device
 
     output = Output(as_json, quiet)
-    place = pick_device(device)
-    found = system.describe_system(place)
+    torch_device = pick_device(device)
+    found = system.describe_system(torch_device)
     if not chosen:
         output.emit(found, found["device"], lambda: view.machine(found))
         return 0
     if not quiet:
         output.emit(found, None, lambda: view.machine(found))
-    _examine(chosen, place, found, output, report, quick)
+    _examine(chosen, torch_device, found, output, report, quick)
     return 0
 
 
@@ -92,7 +92,12 @@ def _chosen(check: bool, benchmark: bool, only: str | None, reported: bool) -> d
 
 
 def _examine(
-    chosen: Mapping[str, Check], place: Any, found: dict[str, Any], output: Output, report: Path | None, quick: bool
+    chosen: Mapping[str, Check],
+    torch_device: Any,
+    found: dict[str, Any],
+    output: Output,
+    report: Path | None,
+    quick: bool,
 ) -> None:
     """Run the checks, printing and writing down each finding as it comes. Raises DlkitError if one fails."""
     from dlkit.doctor.bench import Bench
@@ -103,7 +108,7 @@ def _examine(
     try:
         with tempfile.TemporaryDirectory(prefix="dlkit-doctor-") as folder:
             for line in run_checks(
-                chosen, Bench(place, Path(folder), quick), lambda name: output.say(f"checking {name}")
+                chosen, Bench(torch_device, Path(folder), quick), lambda name: output.say(f"checking {name}")
             ):
                 lines.append(line)
                 if not output.quiet and not output.tables:

@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dlkit.app.events import Remark
 from dlkit.app.score import score_text
 from dlkit.cli.console import Output, note
 from dlkit.cli.entropy import surprisal_view as view
@@ -37,10 +36,7 @@ def show_scores(
     shown = view.TokenView(output) if shows and page is None else None
     with tempfile.TemporaryFile("w+", encoding="ascii") as held:  # what is to be printed once the page is there
         with reading(output.quiet):
-            for event in scoring:
-                if isinstance(event, Remark):
-                    output.remark(event)
-                    continue
+            for event in output.without_remarks(scoring):
                 if shown is not None:
                     shown.add(event.record)
                 elif shows:

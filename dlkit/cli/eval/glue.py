@@ -13,10 +13,8 @@ from dlkit.metrics import glue
 
 def show_glue(scoring: Work[Remark | TaskEvaluated, list[dict[str, Any]]], output: Output) -> None:
     """Print the record of each task as it comes, then one for each benchmark."""
-    for event in scoring:
-        if isinstance(event, Remark):
-            output.remark(event)
-        elif not output.tables and not output.quiet:
+    for event in output.without_remarks(scoring):
+        if not output.tables and not output.quiet:
             output.emit(event.record, None, lambda: "")
     records = scoring.result()
     if output.tables:

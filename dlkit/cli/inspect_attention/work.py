@@ -84,10 +84,10 @@ def over_steps(request: InspectionRequest, texts: list[str], output: Output) -> 
         output.emit(jump, jump["to_step"], dict)
 
 
-def _sides(request: InspectionRequest, texts: list[str], alone: bool, keep: bool) -> list[InspectedModel]:
+def _sides(request: InspectionRequest, texts: list[str], alone: bool, keep_layers: bool) -> list[InspectedModel]:
     """The model, and the one that it is compared with."""
     sides: list[InspectedModel] = []
-    for side in inspect_side_by_side(request, texts, alone, keep):
+    for side in inspect_side_by_side(request, texts, alone, keep_layers):
         _remark(side)
         sides.append(side)
     return sides

@@ -12,12 +12,12 @@ import typer
 from dlkit import progress
 from dlkit import recipe as recipes
 from dlkit.annotations import LARGEST_SEED
-from dlkit.app.events import Prepared, Remark, Work
+from dlkit.app.events import Prepared, Work
 from dlkit.app.resume import require_run
 from dlkit.app.train import Started, TrainedRun, TrainingEvent, train_recipe
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName, Trust
-from dlkit.cli.progress import preparing
+from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
 from dlkit.cli.train.view import TrainingView
 from dlkit.errors import RequestError
@@ -64,8 +64,7 @@ def train_command(
             loaded, run_dir=run_dir, resume=resume, overwrite=overwrite, device=device,
             should_stop=lambda: stop.requested is not None,
         )  # fmt: skip
-        with preparing(quiet):
-            _prepare(training, output)
+        prepare(training, output)
         stop.saves = True
         run = _follow(training, output)
     if run.stopped:
@@ -74,23 +73,12 @@ def train_command(
     output.emit(run.record, run.record["run"], lambda: _table(run.record))
 
 
-def _prepare(training: Work[TrainingEvent, TrainedRun], output: Output) -> None:
-    """Read events until recipe, data and model are known to fit."""
-    for event in training:
-        if isinstance(event, Remark):
-            output.remark(event)
-        elif isinstance(event, Prepared):
-            return
-
-
 def _follow(training: Work[TrainingEvent, TrainedRun], output: Output) -> TrainedRun:
     """Show the events of a run as they come, to its end."""
     view: TrainingView | None = None
     with ExitStack() as shown:
-        for event in training:
-            if isinstance(event, Remark):
-                output.remark(event)
-            elif isinstance(event, Started):
+        for event in output.without_remarks(training):
+            if isinstance(event, Started):
                 view = TrainingView(event, output.console(), output.say)
                 shown.enter_context(view)
                 shown.enter_context(progress.report_to(view.follow))
