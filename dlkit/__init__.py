@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dlkit.app.finished_race import FinishedRace
     from dlkit.app.generate import GeneratedText
     from dlkit.app.generate import generate_texts as generate
-    from dlkit.app.inspect import inspect_attention
+    from dlkit.app.inspect import AttentionInspection, AttentionRecord, inspect_attention
     from dlkit.app.race import RaceStarted
     from dlkit.app.race import race_optimizers as compare_optimizers
     from dlkit.app.recipes import load_recipe as load
@@ -43,14 +43,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished", "FinishedRace", "GeneratedText",
-    "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
-    "StepDone", "TrainedRun", "Work", "compare_optimizers", "evaluate", "generate", "inspect_attention", "load",
-    "score", "set_trust", "train",
+    "AttentionInspection", "AttentionRecord", "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished",
+    "FinishedRace", "GeneratedText", "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError",
+    "ScoredToken", "Started", "StepDone", "TrainedRun", "Work", "compare_optimizers", "evaluate", "generate",
+    "inspect_attention", "load", "score", "set_trust", "train",
 ]  # fmt: skip
 
 # Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
 _HOMES = {
+    "AttentionInspection": "dlkit.app.inspect:AttentionInspection",
+    "AttentionRecord": "dlkit.app.inspect:AttentionRecord",
     "Checkpointed": "dlkit.training.events:Checkpointed",
     "DlkitError": "dlkit.errors:DlkitError",
     "Evaluated": "dlkit.training.events:Evaluated",
