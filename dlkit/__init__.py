@@ -22,6 +22,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dlkit.app.entropy import MeasuredEntropy
+    from dlkit.app.entropy import measure_entropy as entropy
     from dlkit.app.evaluate import evaluate_run as evaluate
     from dlkit.app.evaluation import Evaluation
     from dlkit.app.events import Prepared, Remark, Work
@@ -44,9 +46,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AttentionInspection", "AttentionRecord", "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished",
-    "FinishedRace", "GeneratedText", "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError",
-    "ScoredToken", "Started", "StepDone", "TrainedRun", "Work", "compare_optimizers", "evaluate", "generate",
-    "inspect_attention", "load", "score", "set_trust", "train",
+    "FinishedRace", "GeneratedText", "MeasuredEntropy", "Prepared", "RaceStarted", "Recipe", "RecipeError",
+    "Remark", "RequestError", "ScoredToken", "Started", "StepDone", "TrainedRun", "Work", "compare_optimizers",
+    "entropy", "evaluate", "generate", "inspect_attention", "load", "score", "set_trust", "train",
 ]  # fmt: skip
 
 # Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
@@ -60,6 +62,7 @@ _HOMES = {
     "Finished": "dlkit.training.events:Finished",
     "FinishedRace": "dlkit.app.finished_race:FinishedRace",
     "GeneratedText": "dlkit.app.generate:GeneratedText",
+    "MeasuredEntropy": "dlkit.app.entropy:MeasuredEntropy",
     "Prepared": "dlkit.app.events:Prepared",
     "RaceStarted": "dlkit.app.race:RaceStarted",
     "Recipe": "dlkit.recipe:Recipe",
@@ -72,6 +75,7 @@ _HOMES = {
     "TrainedRun": "dlkit.app.train:TrainedRun",
     "Work": "dlkit.app.events:Work",
     "compare_optimizers": "dlkit.app.race:race_optimizers",
+    "entropy": "dlkit.app.entropy:measure_entropy",
     "evaluate": "dlkit.app.evaluate:evaluate_run",
     "generate": "dlkit.app.generate:generate_texts",
     "inspect_attention": "dlkit.app.inspect:inspect_attention",
