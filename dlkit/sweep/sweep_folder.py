@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.storage.lock import LOCK, lock_folder
+from dlkit.storage.lock import LOCK, FileLock, lock_folder
 from dlkit.storage.run_reference import RUNS, require_inside
 from dlkit.sweep import provenance
 from dlkit.sweep.trials import TrialResult
@@ -42,11 +42,12 @@ class SweepFolder:
 
     def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
         self.path, self.outcomes, self.engine, self.size = path, list[TrialResult](), None, None
+        self._lock: FileLock | None = None
         if path is None:
             return
         if path.exists() and not path.is_dir():
             raise RequestError(f"--out {path} is a file", "choose another")
-        runs, head = path / RUNS, {"kind": "race", **facts}
+        runs = path / RUNS
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -55,6 +56,14 @@ class SweepFolder:
         if not runs.exists() and (taken := next((name for name in _OTHERS if (path / name).exists()), None)):
             raise RequestError(f"{path} holds no race, but another's {taken}", "choose another --out")
         self._lock = lock_folder(path, "--out")
+        try:
+            self._open(path, resume, facts)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path, resume: bool, facts: dict[str, Any]) -> None:
+        runs, head = path / RUNS, {"kind": "race", **facts}
         text = ordinary_file(runs).read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # empty, or a first line cut short by a kill
             runs.unlink(missing_ok=True)
@@ -69,6 +78,11 @@ class SweepFolder:
             raise RequestError(f"{path} holds another race: {other}", "choose another --out")
         if not text.endswith(b"\n"):  # cut short by a kill: the next line must not continue it
             os.truncate(runs, text.rfind(b"\n") + 1)
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        if self._lock is not None:
+            self._lock.release()
 
     def add(self, outcome: TrialResult) -> None:
         """Record a finished trial."""
