@@ -206,6 +206,7 @@ def evaluate_run(
     *changes: str,
     split: str | None = None,
     checkpoint: str | None = None,
+    ood: Sequence[str] = (),
     views: str | None = None,
     device: str = "auto",
 ) -> Evaluation:
@@ -216,6 +217,8 @@ def evaluate_run(
         changes: of the data, as `data.path=FILE`.
         split: None for the test split, or else the validation split; of other data all of it.
         checkpoint: `last`, `best` or a step; None for the best by validation data, or else the last.
+        ood: out-of-distribution data to tell from the split: names of data sets, `NAME:CLASS,...`, `images:FOLDER` or
+            `noise`. The result's `ood` has how well each score does.
         views: `one`, `flip` or `flip_shift` of each image, to average over.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
@@ -223,4 +226,8 @@ def evaluate_run(
         RequestError: there is no such run, checkpoint, split or key.
         DlkitError: the checkpoint is damaged, the data is missing, or a metric is not finite.
     """
-    return request_evaluation(run, changes, split, checkpoint, (), views).open(device).evaluate()[0]
+    opened = request_evaluation(run, changes, split, checkpoint, ood, views).open(device)
+    found, _ = opened.evaluate()
+    if opened.others:
+        found.ood = opened.detect_ood(found.split)[1]
+    return found
