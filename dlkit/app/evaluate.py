@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from dlkit import recipe as recipes
 from dlkit.app.events import Remark, damaged_remarks, data_remarks
 from dlkit.app.measured_data import changed_sources, measured
+from dlkit.app.required_files import require_data
 from dlkit.catalog import SECTIONS, TASKS
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
@@ -56,7 +57,7 @@ class EvaluationRequest:
         from dlkit.training.device import pick_device
 
         torch_device = pick_device(device)
-        own = recipes.load(str(self.run / "recipe.yaml"))
+        own = recipes.load(str(self.run / run_reference.RECIPE))
         recipe, split, whole = measured(self.recipe, own, self.split)
         trained = open_trained(recipe, self.checkpoint, torch_device, whole)
         others = read_ood_data(recipe, trained, split, self.ood) if self.ood else []
@@ -163,7 +164,7 @@ def request_evaluation(
     reference = run_reference.resolve_run(os.fspath(run))
     chosen = reference.choose(checkpoint)
     recipe = recipes.load_run(str(reference.recipe), changes)
-    recipe.require_data()
+    require_data(recipe)
     return EvaluationRequest(reference.path, chosen, recipe, split, tuple(ood), cast("TestViews | None", views))
 
 

@@ -19,6 +19,7 @@ from dlkit.app.surface_race import SurfaceRace
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage.atomic_file import require_target
+from dlkit.storage.run_reference import RECIPE
 from dlkit.sweep import provenance, surfaces, sweep_folder
 from dlkit.sweep.events import StackHalved, StackNotRecorded, SweepEvent, TrialsAdvanced
 from dlkit.sweep.surfaces import Surface
@@ -101,7 +102,7 @@ def race_optimizers(
     surface = surfaces.find_surface(what)
     if surface is None:
         _refuse_misspelt_surface(what)
-    recipe_path = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
+    recipe_path = Path(what, RECIPE) if Path(what).is_dir() else Path(what)
     # on the recipe of a race, which has its name
     begun = provenance.origin_of_recipe(recipe_path) if surface is None else {}
     title = what if surface is not None else _title(recipe_path, begun)
@@ -134,7 +135,7 @@ def race_optimizers(
         plain, kept_auto, prepared = recipes_of_optimizers(what, list(changes), names, steps)
         race = RecipeRace(prepared, steps, engine, device, stack)
         if out is not None:
-            ask_again = [str(out / provenance.RECIPE), *kept_auto]
+            ask_again = [str(out / RECIPE), *kept_auto]
     facts = {"title": title, "steps": steps, "changes": all_changes, "start": start, "metric": metric}
     folder = sweep_folder.SweepFolder(out, resume, facts)  # only now that nothing is wrong with the recipe
     recorded = _RecordedRace(
@@ -242,6 +243,6 @@ def _point(text: str | None) -> tuple[float, float] | None:
 
 def _title(recipe: Path, begun: dict[str, Any]) -> str:
     """What a race on a recipe is called; one on the recipe of another race is called as that."""
-    if recipe.name != provenance.RECIPE:
+    if recipe.name != RECIPE:
         return "stdin" if str(recipe) == "-" or opened_by_shell(recipe) else recipe.stem
     return str(begun.get("race", recipe.parent.name))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dlkit.app.finished_race import FinishedRace
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
+from dlkit.storage.run_reference import RECIPE, SUMMARY
 from dlkit.strict_json import finite
 from dlkit.sweep import figures, provenance, report, trajectories, tunability
 from dlkit.sweep.summary import rank_optimizers
-from dlkit.sweep.sweep_folder import PAGE, SUMMARY
+from dlkit.sweep.sweep_folder import PAGE
 from dlkit.sweep.trials import TrialResult
+
+if TYPE_CHECKING:
+    from dlkit.app.finished_race import FinishedRace
 
 
 class RaceReport:
@@ -154,7 +157,7 @@ class RaceReport:
         text = json.dumps(finite(summary), indent=1, allow_nan=False)
         write_text(folder / SUMMARY, text + "\n")
         columns, rows = self.rows()
-        recipe = folder / provenance.RECIPE
+        recipe = folder / RECIPE
         report.write_report(
             folder / PAGE, f"Optimizers on {self.title}", self.conclusion.text, columns, rows, drawn, about,
             provenance.provenance_rows(folder), recipe.read_text(encoding="utf-8") if recipe.exists() else "",

@@ -10,18 +10,18 @@ from typing import Any, cast
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.lock import LOCK, FileLock, lock_folder
-from dlkit.storage.run_reference import RUNS, require_inside
+from dlkit.storage.run_reference import ENVIRONMENT, RECIPE, RUNS, SUMMARY, require_inside
 from dlkit.sweep import provenance
 from dlkit.sweep.trials import TrialResult
 from dlkit.text_input import ordinary_file
 
-SUMMARY, PAGE, STACK = "summary.json", "report.html", "stack"
+PAGE, STACK = "report.html", "stack"
 _DRAWN = ("surface", "sensitivity", "curves", "tuning", "profile")
 _FIGURES = tuple(f"{name}.{kind}" for name in _DRAWN for kind in ("svg", "png"))
 # everything that a sweep writes into its folder
-FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, provenance.RECIPE, provenance.ENVIRONMENT, provenance.RACE, *_FIGURES)
+FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, RECIPE, ENVIRONMENT, provenance.RACE, *_FIGURES)
 # where these are without the runs, they are of something else, such as a run, and would be lost
-_OTHERS = (SUMMARY, provenance.RECIPE, provenance.ENVIRONMENT)
+_OTHERS = (SUMMARY, RECIPE, ENVIRONMENT)
 
 
 class SweepFolder:
@@ -116,9 +116,9 @@ def identity(folder: Path) -> str:
     if (folder / RUNS).exists():
         with ordinary_file(folder / RUNS).open("rb") as runs:
             head = runs.readline()
-    if (folder / provenance.RECIPE).exists():
-        recipe = ordinary_file(folder / provenance.RECIPE).read_bytes()
-    data = json.dumps(provenance.read_record(folder, provenance.ENVIRONMENT).get("data")).encode()
+    if (folder / RECIPE).exists():
+        recipe = ordinary_file(folder / RECIPE).read_bytes()
+    data = json.dumps(provenance.read_record(folder, ENVIRONMENT).get("data")).encode()
     return hashlib.sha256(b"\0".join((head, recipe, data))).hexdigest()
 
 
