@@ -36,8 +36,7 @@ def cross_entropy_reference(logits: Tensor, targets: Tensor, *, label_smoothing:
 def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:
     """lambda/2 ||theta||^2 as a scalar, lambda = l2. Its gradient, lambda theta, is weight decay (Krogh & Hertz 1991).
 
-    Often misprinted as lambda ||theta||, the norm itself, whose gradient lambda theta / ||theta|| keeps its length
-    however small theta gets.
+    The norm is squared: the gradient of lambda ||theta|| would keep its length however small theta gets.
     """
     tensors = list(parameters)
     if tensors[0].device.type == "cuda" and not (torch.compiler.is_compiling() or _maps()):

@@ -65,7 +65,7 @@ def test_l2_is_half_lambda_times_the_squared_norm_and_its_gradient_is_weight_dec
     norm = torch.cat([parameter.detach().flatten() for parameter in theta]).norm()
     penalty = loss - F.cross_entropy(logits, targets)
     assert penalty.item() == pytest.approx(0.01 * norm.item() ** 2, rel=1e-12)
-    assert penalty.item() != pytest.approx(0.02 * norm.item(), rel=0.1)  # a misprint: the norm, not squared
+    assert penalty.item() != pytest.approx(0.02 * norm.item(), rel=0.1)  # that of the norm, not squared
     gradients = torch.autograd.grad(loss, theta)
     torch.testing.assert_close(gradients, tuple(0.02 * parameter for parameter in theta), rtol=1e-13, atol=0)
 
