@@ -12,12 +12,25 @@ from scipy.stats import entropy as scipy_entropy
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import (
     CrossEntropy,
-    cross_entropy_reference,
     entropy_of_logits,
     kl_divergence_of_logits,
     l2_penalty,
-    log_softmax_reference,
 )
+
+
+def log_softmax_reference(logits: Tensor) -> Tensor:
+    # log p_i = x_i - m - log sum_j e^(x_j - m), with m = max_j x_j so that nothing overflows
+    shifted = logits - logits.amax(-1, keepdim=True)
+    return shifted - shifted.exp().sum(-1, keepdim=True).log()
+
+
+def cross_entropy_reference(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of smoothed labels, averaged over N. Szegedy et al., arXiv:1512.00567, section 7."""
+    classes = logits.shape[-1]
+    # q_k = (1 - epsilon) [k = target] + epsilon / K
+    q = (1 - label_smoothing) * F.one_hot(targets, classes).to(logits) + label_smoothing / classes  # (N, K)
+    # H(q, p) = -sum_k q_k log p_k, where 0 log 0 = 0
+    return -(q * log_softmax_reference(logits).masked_fill(q == 0, 0.0)).sum(-1).mean()
 
 
 @pytest.fixture
