@@ -72,6 +72,16 @@ class ArrayData(TaskData):
         """The data, with the classes and statistics of a checkpoint's description where one is given."""
         return cls(dataset if saved is None else _with_known_classes(dataset, saved))
 
+    @classmethod
+    def described(cls, saved: dict[str, Any]) -> ArrayData:
+        """What a checkpoint says of its data, without any examples."""
+        shape = saved["input_shape"]
+        kind = torch.uint8 if len(shape) == 3 else torch.float64
+        none = Split(torch.empty(0, *shape, dtype=kind), torch.empty(0, dtype=torch.int64))
+        mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
+        columns = {entry["name"]: entry["type"] for entry in saved.get("columns", ())}
+        return cls(Dataset("new inputs", {"new": none}, tuple(saved["classes"]), mean, std, {}, columns or None))
+
     @property
     def sizes(self) -> dict[str, int]:
         return {name: len(examples.targets) for name, examples in self.dataset.splits.items()}
