@@ -269,9 +269,14 @@ TASKS = {
     "image-classification": TaskEntry(
         "dlkit.tasks.array_data:image_data", "one label an image", "images", "dlkit.tasks.new_images:NewImages"
     ),
-    "tabular-classification": TaskEntry("dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows"),
+    "tabular-classification": TaskEntry(
+        "dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows", "dlkit.tasks.new_rows:NewRows"
+    ),
     "text-classification": TaskEntry(
-        "dlkit.tasks.labelled_text_data:LabelledTextData", "one label a text or a pair of texts", "text"
+        "dlkit.tasks.labelled_text_data:LabelledTextData",
+        "one label a text or a pair of texts",
+        "text",
+        "dlkit.tasks.new_texts:NewTexts",
     ),
     "causal-lm": TaskEntry("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
     "masked-lm": TaskEntry("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dlkit import recipe as recipes
 from dlkit.app.evaluate import require_views
 from dlkit.app.events import Work
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.catalog import TASKS
+from dlkit.data import new_rows
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
@@ -95,7 +97,7 @@ def request_prediction(
 
 def predict_inputs(
     run: str | os.PathLike[str],
-    *inputs: str | os.PathLike[str],
+    *inputs: str | os.PathLike[str] | Mapping[str, Any],
     top: int = 5,
     threshold: float = 0.0,
     batch_size: int | None = None,
@@ -107,7 +109,9 @@ def predict_inputs(
 
     Args:
         run: what `train` returned, a run directory, or a checkpoint in one.
-        inputs: images, folders of them, or patterns such as `photos/**/*.jpg`.
+        inputs: for a model of images, files, folders, or patterns such as `photos/**/*.jpg`; for one of texts, texts,
+            `Path`s of files with one a line, and what there is for rows; for one of rows, mappings from the names of
+            columns to values, and .csv, .jsonl and .parquet files of them.
         top: how many of the most probable classes are named.
         threshold: least probability of a label; below it there is none.
         batch_size: inputs a batch; None for the recipe's.
@@ -116,22 +120,37 @@ def predict_inputs(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
-        RequestError: there is no such run or checkpoint, or it does not predict.
+        RequestError: there is no such run or checkpoint, or it does not predict; columns are missing.
         DlkitError: the checkpoint is damaged; there is no such input. What cannot be read is a prediction with `error`.
     """
     request = request_prediction(run, top, threshold, batch_size, checkpoint, views)
-    return predict_with(request, list(named_inputs(request, [os.fspath(name) for name in inputs])), device)
+    return predict_with(request, named_inputs(request, inputs), device)
 
 
-def named_inputs(request: PredictionRequest, inputs: list[str]) -> Iterable[str]:
-    """What is behind the inputs that a user names. Raises DlkitError where there is nothing."""
-    from dlkit.data.images.image_inputs import named_images  # which knows the suffixes that Pillow reads
+def named_inputs(
+    request: PredictionRequest, inputs: Sequence[str | os.PathLike[str] | Mapping[str, Any]]
+) -> Iterable[Any]:
+    """What is behind the inputs that a user names; see `predict_inputs`. Raises DlkitError where there is nothing."""
+    if request.kind == "images":
+        from dlkit.data.images.image_inputs import named_images  # which knows the suffixes that Pillow reads
 
-    return named_images(inputs)
+        names = [name for name in inputs if not isinstance(name, Mapping)]
+        if len(names) < len(inputs):
+            raise RequestError(f"{request.run} is a run of images, not of rows", "give names of files and folders")
+        return list(named_images([os.fspath(name) for name in names]))
+    found: list[Iterable[Any]] = []
+    for item in inputs:
+        if isinstance(item, Mapping) or (isinstance(item, str) and request.kind == "text"):
+            found.append([item])
+        elif request.kind == "text" and Path(item).suffix not in new_rows.TABLES:
+            found.append(new_rows.texts_of_file(Path(item)))
+        else:
+            found.append(new_rows.rows_of_file(Path(item)))
+    return itertools.chain.from_iterable(found)
 
 
 def predict_with(
-    request: PredictionRequest, inputs: Iterable[str | None], device: str = "auto"
+    request: PredictionRequest, inputs: Iterable[Any], device: str = "auto"
 ) -> Work[Prediction, PredictionSummary]:
     """The prediction of each input; None among them says that the next one is not there yet."""
 

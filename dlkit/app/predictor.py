@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,6 @@ from dlkit.tasks.new_inputs import open_new_inputs
 from dlkit.training.precision import autocast
 from dlkit.training.settings import TestViews
 from dlkit.user_code import require_unchanged
-
-_NOT_FINITE = "the answer of the model is not a finite number"
 
 
 class Predictor:
@@ -62,30 +61,35 @@ class Predictor:
         """The prediction of each input, in their order; None among them says that the next one is not there yet."""
         last = self.trained.settings.channels_last == "on"
         for found in self.inputs.batches(inputs, self.device, last):
-            good = iter(self._predicted(found.batch) if found.batch is not None else ())
-            for position, name in enumerate(found.inputs):
+            answers: dict[int, tuple[list[float], list[int]]] = {}
+            for positions, batch in found.batches:
+                answers |= zip(positions, self._best(self.answers(batch)), strict=True)
+            for position, item in enumerate(found.inputs):
                 if position in found.errors:
-                    yield Prediction(str(name), error=found.errors[position])
+                    yield self._failed(item, found.errors[position])
                 else:
-                    yield self._named(str(name), *next(good))
+                    yield self._named(item, *answers[position])
 
     def answers(self, batch: Batch) -> Tensor:
         """The probabilities of the classes, (N, K), or the numbers that a regression predicts, (N,)."""
         with torch.inference_mode(), autocast(self.trained.settings.precision, self.device):
             return self.task.answers(self.trained.model, batch)
 
-    def _predicted(self, batch: Batch) -> Iterator[tuple[list[float], list[int]]]:
-        answers = self.answers(batch)
+    def _best(self, answers: Tensor) -> Iterator[tuple[list[float], list[int]]]:
+        """The largest probabilities of each example in descending order, and their classes; of numbers no classes."""
         if answers.dim() == 1:
             return ((number, []) for number in answers[:, None].tolist())
-        best = answers.topk(min(self.top, answers.shape[1]))  # (N, top), descending
+        best = answers.topk(min(self.top, answers.shape[1]))  # (N, top)
         return zip(best.values.tolist(), best.indices.tolist(), strict=True)
 
-    def _named(self, name: str, numbers: list[float], classes: list[int]) -> Prediction:
-        if not all(abs(number) < float("inf") for number in numbers):
-            return Prediction(name, error=_NOT_FINITE)
+    def _named(self, item: Any, numbers: list[float], classes: list[int]) -> Prediction:
+        if not all(math.isfinite(number) for number in numbers):
+            return self._failed(item, "the answer of the model is not a finite number")
         if not classes:
-            return Prediction(name, value=numbers[0])
+            return Prediction(item, value=numbers[0])
         top = tuple(zip((self.classes[index] for index in classes), numbers, strict=True))
         label = top[0][0] if numbers[0] >= self.threshold else None
-        return Prediction(name, label, numbers[0], top)
+        return Prediction(item, label, numbers[0], top)
+
+    def _failed(self, item: Any, why: str) -> Prediction:
+        return Prediction(item, error=why, value=None if self.classes else math.nan)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.data.batch import ClassificationBatch
+from dlkit.data.batch import Batch, ClassificationBatch
 from dlkit.data.dataset import imagenet_statistics
 from dlkit.data.images import augmentation
 from dlkit.data.images.new_images import View, decoded_batches, fitted_view, streamed_view
@@ -43,12 +43,14 @@ class NewImages(NewInputs):
         mean, std = self._mean.to(device), self._std.to(device)
         memory = torch.channels_last if channels_last else torch.contiguous_format
         for found in decoded_batches(inputs, self._view, self.batch_size, self._threads):
-            batch = None
+            batches: list[tuple[list[int], Batch]] = []
             if len(found.pixels):
                 images = _sent(found.pixels, device).contiguous(memory_format=memory)
                 images = augmentation.normalise(images, mean, std)  # (n, C, H, W)
-                batch = ClassificationBatch(images, torch.zeros(len(images), dtype=torch.int64, device=device))
-            yield NewBatch(found.names, batch, found.damaged)
+                targets = torch.zeros(len(images), dtype=torch.int64, device=device)
+                whole = [position for position in range(len(found.names)) if position not in found.damaged]
+                batches.append((whole, ClassificationBatch(images, targets)))
+            yield NewBatch(found.names, batches, found.damaged)
 
 
 def _sent(pixels: Tensor, device: torch.device) -> Tensor:

@@ -13,11 +13,12 @@ from dlkit.data.registry import DATASETS
 from dlkit.data.text import glue, prepared
 from dlkit.data.text.labelled import LabelledTexts
 from dlkit.data.text.sentences import sentences
+from dlkit.data.text.text_columns import TEXT_COLUMNS
 from dlkit.errors import DlkitError, RequestError
 
 CONFIGS = [
-    *((f"glue/{config}", glue.glue) for config in glue._GLUE),
-    *((f"superglue/{config}", glue.superglue) for config in (*glue._SUPERGLUE, "copa", "record")),
+    *((name, glue.glue) for name in TEXT_COLUMNS if name.startswith("glue/")),
+    *((name, glue.superglue) for name in (*TEXT_COLUMNS, "superglue/copa", "superglue/record") if "superglue" in name),
     ("sst2", glue.sst2),
     ("imdb", glue.imdb),
 ]
@@ -92,7 +93,7 @@ def test_a_pronoun_is_marked_where_it_stands() -> None:
         "span2_text": ["he", "y"],
         "span2_index": [4, 9],
     }
-    first, second = glue._wsc(rows)
+    first, second = TEXT_COLUMNS["superglue/wsc"].read(rows)
     assert first == ["Mark told Pete that * he * lied .", "short"]
     assert second == ["he: Mark", "y: x"]
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dlkit.app.predict import PredictionRequest, named_inputs, predict_with, request_prediction
-from dlkit.app.prediction import Prediction
+from dlkit.app.predict import predict_with, request_prediction
+from dlkit.app.prediction import Prediction, PredictionSummary
+from dlkit.app.scored_file import SUFFIXES, scored_file
 from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.options import Device, Json, Quiet, Trust
-from dlkit.cli.predict.view import PredictionView
-from dlkit.errors import DlkitError, RequestError
-from dlkit.lines import lines_as_they_come
+from dlkit.cli.predict.input import given_inputs
+from dlkit.cli.predict.view import PredictionView, summary_table
+from dlkit.cli.progress import preparing
+from dlkit.errors import DlkitError
+from dlkit.storage.atomic_file import require_target
 
 
 def predict_command(
@@ -30,8 +31,16 @@ def predict_command(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="INPUT", help="Images, folders of them, patterns, or - for one path a line from a pipe."
+            metavar="INPUT", help="Images, folders of them or patterns; texts or files of them; tables; - for a pipe."
         ),
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A table of inputs (.csv, .jsonl, .parquet), or - for one from a pipe."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a table: the inputs' columns, label, probability (.csv, ...)."),
     ] = None,
     top: Annotated[
         int | None, typer.Option(min=1, max=10**6, metavar="N", help="Name the N most probable classes (default: 5).")
@@ -54,58 +63,53 @@ def predict_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Label new images with a trained model.
+    """Label new images, texts or rows with a trained model.
 
     Prints a record of each as it comes, in their order; -q prints the label, or an empty line where there is none. What
-    cannot be read has a record with its error, and the exit code is 1 in the end. Folders are read at any depth.
+    cannot be read has a record with its error, and the exit code is 1 in the end. A pipe has a path or a text on each
+    line, or with --rows - a table. Columns are read by the names that the run knows.
 
     \b
     Examples:
-      dlkit predict runs/cats-1 photos/
-      find photos -name '*.jpg' | dlkit predict runs/cats-1 - --top 1
-      dlkit predict runs/cats-1 'photos/**/*.png' --threshold 0.9 -q
+      dlkit predict runs/cats-1 photos/ 'more/**/*.png'
+      find photos -name '*.jpg' | dlkit predict runs/cats-1 - --threshold 0.9 -q
+      dlkit predict runs/reviews-1 "A film to remember."
+      dlkit predict runs/churn-1 --rows new.csv --out scored.csv
     """
-    given = inputs or []
-    piped = given == ["-"] or (not given and run != "-" and not sys.stdin.isatty())
-    if run == "-" and "-" in given:
-        raise RequestError("RUN and INPUT cannot both come from standard input", "name one of them")
-    if not piped and "-" in given:
-        raise RequestError("INPUT is - beside others", "give names, or - alone to read them from a pipe")
+    if out is not None:
+        require_target("--out", out, SUFFIXES)
     request = request_prediction(run, top or 5, threshold, batch_size, checkpoint, views)
-    if not given and not piped:
-        raise RequestError("no INPUT to predict", f"dlkit predict {run} IMAGE_OR_FOLDER ...")
-    names: Iterable[str | None] = _from_first(_paths_in_pipe(request)) if piped else list(named_inputs(request, given))
+    found = given_inputs(request, run, inputs or [], rows)
     output = Output(as_json, quiet)
-    view = PredictionView(output, top)
-    work = predict_with(request, names, device)
+    work = predict_with(request, found, device)
+    if out is None:
+        view = PredictionView(output, top, paths=request.kind == "images")
+        failed = _first_failure(view.show, output.without_remarks(work))
+    else:
+        with scored_file(out) as table, preparing(quiet):
+            failed = _first_failure(table.add, output.without_remarks(work))
+    summary = work.result()
+    if out is not None:
+        record = {"run": str(request.run), "out": str(out), **summary.record()}
+        output.emit(record, out, lambda: summary_table(record))
+    if failed is not None:
+        raise _failure(failed, summary)
+
+
+def _first_failure(show: Callable[[Prediction], None], predictions: Iterable[Prediction]) -> Prediction | None:
+    """Show all predictions; returns the first that failed."""
     failed: Prediction | None = None
-    for prediction in output.without_remarks(work):
-        view.show(prediction)
+    for prediction in predictions:
+        show(prediction)
         if prediction.error is not None:
             failed = failed or prediction
-    summary = work.result()
-    if failed is not None:
-        raise DlkitError(
-            f"{summary.failed} of {summary.inputs} inputs {'has' if summary.failed == 1 else 'have'} no prediction"
-            f"; {'it is' if summary.failed == 1 else 'the first is'} {failed.input}: {failed.error}",
-            "the record of each says why; all others are whole",
-        )
+    return failed
 
 
-def _from_first(names: Iterator[str | None]) -> Iterator[str | None]:
-    """The same, with the first one waited for now: what is wrong with it shows before torch is imported."""
-    return itertools.chain([next(name for name in names if name is not None)], names)
-
-
-def _paths_in_pipe(request: PredictionRequest) -> Iterator[str | None]:
-    """A path a line, or with a NUL behind each, as `find -print0` writes them; empty lines are left out."""
-    found = False
-    for line in lines_as_they_come(sys.stdin.buffer):
-        for path in line.split(b"\0") if line is not None else ():
-            if path:
-                found = True
-                yield os.fsdecode(path)
-        if line is None:
-            yield None
-    if not found:
-        raise RequestError("no path on standard input", f"find photos -name '*.jpg' | dlkit predict {request.run} -")
+def _failure(first: Prediction, summary: PredictionSummary) -> DlkitError:
+    one = summary.failed == 1
+    return DlkitError(
+        f"{summary.failed} of {summary.inputs} inputs {'has' if one else 'have'} no prediction; "
+        f"{'it is' if one else 'the first is'} {first.shown[:200]}: {first.error}",
+        "the record of each says why; all others are whole",
+    )
