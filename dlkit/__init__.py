@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dlkit.app.generate import GeneratedText
     from dlkit.app.generate import generate_texts as generate
     from dlkit.app.inspect import AttentionInspection, AttentionRecord, inspect_attention
+    from dlkit.app.predict import predict_inputs as predict
+    from dlkit.app.prediction import Prediction, PredictionSummary
     from dlkit.app.race import RaceStarted
     from dlkit.app.race import race_optimizers as compare_optimizers
     from dlkit.app.recipes import load_recipe as load
@@ -45,10 +47,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "AttentionInspection", "AttentionRecord", "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished",
-    "FinishedRace", "GeneratedText", "MeasuredEntropy", "Prepared", "RaceStarted", "Recipe", "RecipeError",
-    "Remark", "RequestError", "ScoredToken", "Started", "StepDone", "TrainedRun", "Work", "compare_optimizers",
-    "entropy", "evaluate", "generate", "inspect_attention", "load", "score", "set_trust", "train",
+    "AttentionInspection", "AttentionRecord", "Checkpointed", "DlkitError", "Evaluated", "Evaluation",
+    "Finished", "FinishedRace", "GeneratedText", "MeasuredEntropy", "Prediction", "PredictionSummary",
+    "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
+    "StepDone", "TrainedRun", "Work", "compare_optimizers", "entropy", "evaluate", "generate",
+    "inspect_attention", "load", "predict", "score", "set_trust", "train",
 ]  # fmt: skip
 
 # Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
@@ -63,6 +66,8 @@ _HOMES = {
     "FinishedRace": "dlkit.app.finished_race:FinishedRace",
     "GeneratedText": "dlkit.app.generate:GeneratedText",
     "MeasuredEntropy": "dlkit.app.entropy:MeasuredEntropy",
+    "Prediction": "dlkit.app.prediction:Prediction",
+    "PredictionSummary": "dlkit.app.prediction:PredictionSummary",
     "Prepared": "dlkit.app.events:Prepared",
     "RaceStarted": "dlkit.app.race:RaceStarted",
     "Recipe": "dlkit.recipe:Recipe",
@@ -80,6 +85,7 @@ _HOMES = {
     "generate": "dlkit.app.generate:generate_texts",
     "inspect_attention": "dlkit.app.inspect:inspect_attention",
     "load": "dlkit.app.recipes:load_recipe",
+    "predict": "dlkit.app.predict:predict_inputs",
     "score": "dlkit.app.score:score_text",
     "set_trust": "dlkit.user_code:set_trust",
     "train": "dlkit.app.train:train_recipe",

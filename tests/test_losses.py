@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy as scipy_entropy
+from torch import Tensor
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import (

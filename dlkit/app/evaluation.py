@@ -16,6 +16,7 @@ from dlkit.assemble import build_task, untrained_model
 from dlkit.finite import require_finite_metrics
 from dlkit.metrics.classification import per_class_scores
 from dlkit.pretrained.run import read_checkpoint
+from dlkit.pretrained.weights import Weights
 from dlkit.recipe import Recipe
 from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.training.device import choose_kernels
@@ -52,9 +53,16 @@ def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, wh
         DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
     """
     saved = read_checkpoint(checkpoint_path)
-    assert saved.step is not None
     require_unchanged(recipe.own_code, saved.description.get("code"))
-    dataset = load_data(recipe, saved.description, whole)
+    return ready_model(recipe, saved, load_data(recipe, saved.description, whole), device)
+
+
+def ready_model(recipe: Recipe, saved: Weights, dataset: TaskData, device: torch.device) -> Trained:
+    """The recipe's model with these weights, on the device, in the precision and layout of the run.
+
+    Raises DlkitError if the weights are not of this model.
+    """
+    assert saved.step is not None
     model = untrained_model(recipe, dataset)
     load_weights(model, saved.tensors)
     model = model.to(device)

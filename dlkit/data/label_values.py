@@ -11,13 +11,6 @@ from numpy.typing import NDArray
 from dlkit.errors import DlkitError
 
 
-def without_dictionary(column: Any) -> Any:
-    """The column of Arrow data with its values in place, where it refers to a dictionary of them."""
-    import pyarrow as pa
-
-    return column.cast(column.type.value_type) if pa.types.is_dictionary(column.type) else column
-
-
 def coded_values(column: Any) -> tuple[Any, NDArray[np.int64]]:
     """The distinct values of a column of Arrow data, and the index of each row's value, (N,); -1 for a missing one."""
     encoded = column.combine_chunks().dictionary_encode()

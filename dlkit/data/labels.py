@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dlkit.data.class_spelling import is_number, quoted_name, remarks_on, visible
-from dlkit.data.label_values import coded_values, whole_labels, without_dictionary
+from dlkit.data.label_values import coded_values, whole_labels
 from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError, RequestError
 
@@ -56,7 +56,7 @@ def read_label_column(table: Table, label: str, known: Sequence[str] | None = No
         RequestError: the column is not of a type that can be a class.
         DlkitError: missing values, fractions, text that is not UTF-8.
     """
-    column = without_dictionary(table.rows[label])
+    column = table.rows[label]
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = column.cast(pa.float64(), safe=False).to_numpy()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data.class_spelling import quoted_name
-from dlkit.data.label_values import coded_values, whole_labels, without_dictionary
+from dlkit.data.label_values import coded_values, whole_labels
 from dlkit.errors import DlkitError
 
 _MOST_CLASSES = 1_000_000  # unnamed integers beyond that are not classes
@@ -39,7 +39,8 @@ def read_shard_labels(file: Path, column: Any, metadata: Mapping[bytes, bytes] |
     """The labels of a shard. Raises DlkitError if they cannot be classes."""
     import pyarrow as pa
 
-    column = without_dictionary(column)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_boolean(kind):
         column, kind = column.cast(pa.string()), pa.string()
