@@ -104,7 +104,7 @@ def train_recipe(
         DlkitError: data is missing; while the events are read also what training meets, such as DivergedError.
     """
     if resume and overwrite:
-        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
+        raise RequestError("`resume` and `overwrite` contradict each other", "give one of them")
     path = None if run_dir is None else Path(run_dir)
     if resume and path is None:
         path = require_run(recipe.path.parent if isinstance(recipe, Recipe) else Path(recipe))
@@ -162,7 +162,6 @@ def _open_run(
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
     from dlkit.training import environment, rng
-    from dlkit.training.run_directory import CODE
 
     training = built.training
     latest = None if begins else directory.latest()
@@ -173,7 +172,7 @@ def _open_run(
     if begins:
         yield from data_remarks(built.dataset.sources)
         yield from map(Remark, built.remarks)
-        saved = built.recipe.with_code_in(CODE) if built.recipe.own_code else built.recipe
+        saved = built.recipe.with_code_in(run_reference.CODE) if built.recipe.own_code else built.recipe
         for path in built.recipe.own_code:
             directory.write_code(path.name, read_code(path))
         directory.write(run_reference.RECIPE, saved.to_yaml())  # a run that is killed from here on can be resumed

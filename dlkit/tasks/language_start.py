@@ -66,11 +66,11 @@ def language_tokenizer(recipe: Recipe, texts: list[Text], weights: LanguageWeigh
     if found.size > weights.vocabulary:
         raise RequestError(
             f"the tokenizer has {found.size} tokens, the model in {weights.path} knows {weights.vocabulary}",
-            "leave `tokenizer` out: a checkpoint brings its own",
+            "leave the tokenizer out: a checkpoint brings its own",
         )
     if weights.has_tokenizer and weights.tokenizer().fingerprint != found.fingerprint:
         raise RequestError(
             f"tokenizer.name is {values['name']}, whose tokens are not those that {weights.path} was trained on",
-            "leave `tokenizer` out (~tokenizer): a checkpoint brings its own",
+            "leave the tokenizer out (~tokenizer): a checkpoint brings its own",
         )
     return found

@@ -51,12 +51,12 @@ def pick_device(name: str) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)  # read once, when CUDA is initialised
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise RequestError(f"no device {name}: {count} CUDA devices here", "use --device cpu")
+            raise RequestError(f"no device {name}: {count} CUDA devices here", "use `device` cpu")
         torch.cuda.set_device(device.index or 0)
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise RequestError("no device mps: this is no Apple GPU, or torch was built without it", "use --device cpu")
+        raise RequestError("no device mps: this is no Apple GPU, or torch was built without it", "use `device` cpu")
     set_matmul_precision("fp32")
     return device
 
