@@ -45,6 +45,12 @@ def split_reference(reference: str) -> tuple[Path, str]:
     return Path(file), name
 
 
+def copy_in(folder: str | Path, reference: str) -> str:
+    """The same name in the copy of its file that a folder has."""
+    path, name = split_reference(reference)
+    return f"{folder}/{path.name}:{name}"
+
+
 def refusal(reference: str, where: str = "") -> RequestError:
     """The error where code is named and not trusted."""
     return RequestError(f"{where}{reference} is code of your own, and this would run it", "add `trust` if you trust it")

@@ -39,8 +39,7 @@ class Recipe:
         """The recipe with those files in another folder, under the names that they have."""
         values = copy.deepcopy(self.values)
         for (section, key), name in own_references(values):
-            path, attribute = user_code.split_reference(name)
-            values[section][key] = f"{folder}/{path.name}:{attribute}"
+            values[section][key] = user_code.copy_in(folder, name)
         return Recipe(self.name, self.path, values)
 
     def to_yaml(self) -> str:

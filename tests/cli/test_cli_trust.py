@@ -251,6 +251,44 @@ def test_an_optimizer_of_ones_own_walks_down_a_surface(
     refused(here(*race, "--optimizers", "mine.py:SignDescent,./mine.py:SignDescent"), "one stands twice")
 
 
+def test_an_activation_of_ones_own_in_a_gpt(
+    here, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smooth.py").write_text("from torch import nn\n\n\nclass Smooth(nn.SiLU):\n    pass\n")
+    (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 60)
+    changes = [
+        "data.path=text.txt",
+        "data.context=16",
+        "data.batch_size=4",
+        "tokenizer={name: byte}",
+        "train.epochs=null",
+    ]
+    changes += ["train.steps=6", "model={name: gpt, layers: 1, heads: 2, width: 16, context: 16}", "--device", "cpu"]
+    own = here("train", "text-gpt", *changes, "model.activation=smooth.py:Smooth", "--trust", "--run-dir", "own")
+    assert own.code == 0, own.err
+    plain = here("train", "text-gpt", *changes, "model.activation=silu", "--run-dir", "plain")
+    assert own.record["metrics"] == plain.record["metrics"]
+    state = json.loads(Path("own/checkpoints/last/state.json").read_text())
+    assert state["data"]["architecture"]["activation"] == "code/smooth.py:Smooth"
+    Path("smooth.py").unlink()  # the run does not need it any more
+    Path("own").rename("moved")
+    asked = ("x", "--tokens", "8", "--temperature", "0", "--device", "cpu")
+    refused(here("generate", "moved", *asked), "is code of your own", "add --trust")
+    assert (
+        here("generate", "moved", *asked, "--trust").record["text"] == here("generate", "plain", *asked).record["text"]
+    )
+    assert here("eval", "moved", "--trust", "--device", "cpu").code == 0
+    assert here("entropy", "text.txt", "--model", "moved", "--trust", "--device", "cpu", "-q").code == 0
+    assert here("inspect-attention", "moved", "to be", "--trust", "--device", "cpu").code == 0
+    assert here("train", "moved", "--resume", "--trust", "--device", "cpu").code == 0
+    exported = here("export", "moved", "exported", "--trust")
+    assert exported.code == 1 and "has the activation" in exported.err
+    Path("moved/code/smooth.py").write_text("from torch import nn\n\n\nclass Smooth(nn.ReLU):\n    pass\n")
+    changed = here("generate", "moved", *asked, "--trust")
+    assert changed.code == 1 and "is not the code that the checkpoint was trained with" in changed.err
+
+
 def test_text_models_of_your_own_are_refused(here, recipe: Path) -> None:
     result = here("recipes", "check", "pydoc-gpt", f"model={{name: {recipe.with_name('mine.py')}:TinyNet}}")
     assert result.code == 2
