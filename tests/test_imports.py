@@ -38,7 +38,7 @@ MAY = {
     "nn": {"kernels", "catalog", "distributed"},
     "losses": {"kernels"},
     "optim": set[str](),
-    "data": {"metrics"},
+    "data": {"metrics", "distributed"},
     "metrics": set[str](),
     "models": {"nn"},
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},

@@ -33,11 +33,12 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The processes of a job, of which this one is number `rank` of `size`, and `local_rank` on its machine."""
+    """The processes of a job: this one is number `rank` of `size`, and `local_rank` of `local_size` on its machine."""
 
     rank: int = 0
     local_rank: int = 0
     size: int = 1
+    local_size: int = 1
     device: torch.device = _CPU
 
     @property
@@ -114,7 +115,7 @@ def join_world(device: torch.device) -> Iterator[World]:
     # gloo also beside NCCL, for what is on the host: decisions and objects, which then never wait for the device
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
-    world = World(process.rank, process.local_rank, process.world_size, device)
+    world = World(process.rank, process.local_rank, process.world_size, process.local_size, device)
     _joined.append(world)
     try:
         yield world

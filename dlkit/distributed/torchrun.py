@@ -9,23 +9,25 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
+_NUMBERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+_VARIABLES = (*_NUMBERS, "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchedProcess:
-    """Which process this is: number `rank` of `world_size`, and number `local_rank` on its machine."""
+    """Which process this is: number `rank` of `world_size`, and `local_rank` of the `local_size` on its machine."""
 
     rank: int
     local_rank: int
     world_size: int
+    local_size: int
 
 
 def launched_process() -> LaunchedProcess | None:
     """Which of torchrun's processes this is; None if torchrun did not start it."""
     if any(name not in os.environ for name in _VARIABLES):
         return None
-    return LaunchedProcess(*(int(os.environ[name]) for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE")))
+    return LaunchedProcess(*(int(os.environ[name]) for name in _NUMBERS))
 
 
 def is_first_process() -> bool:
