@@ -17,7 +17,7 @@ from dlkit.storage.run_reference import ENVIRONMENT, RECIPE
 from dlkit.training.settings import DECIDED
 from dlkit.user_code import same_value
 
-MOVABLE = ("compile", "cuda_graph")  # those of DECIDED that another machine may have to decide differently
+MOVABLE = ("compile", "cuda_graph", "parallel")  # those of DECIDED that another machine may have to decide differently
 
 
 def require_run(path: Path) -> Path:

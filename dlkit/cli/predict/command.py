@@ -15,7 +15,7 @@ from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.cli.predict.input import given_inputs
-from dlkit.cli.predict.view import PredictionView, summary_table
+from dlkit.cli.predict.view import PredictionView, predictions_table
 from dlkit.cli.progress import preparing
 from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import require_target
@@ -91,7 +91,7 @@ def predict_command(
     summary = work.result()
     if out is not None:
         record = {"run": str(request.run), "out": str(out), **summary.record()}
-        output.emit(record, out, lambda: summary_table(record))
+        output.emit(record, out, lambda: predictions_table(record))
     if failed is not None:
         raise _failure(failed, summary)
 
