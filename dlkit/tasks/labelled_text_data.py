@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
@@ -66,6 +66,9 @@ class LabelledTextData(TextData):
     @property
     def sizes(self) -> dict[str, int]:
         return {split: len(examples.targets) for split, examples in self.data.splits.items()}
+
+    def targets(self, split: str) -> Tensor:
+        return torch.as_tensor(self.data.splits[split].targets)
 
     def take_whole(self) -> None:
         self.data = dataclasses.replace(self.data, splits=name_unsplit(self.data.splits))
