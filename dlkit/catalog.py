@@ -40,11 +40,14 @@ class TaskEntry:
         target: what reads its data, as `module:attribute`; see `dlkit.tasks.task_data.TaskData`.
         help: one line.
         inputs: of its models: only recipes on text have a tokenizer.
+        new_inputs: what reads inputs without labels, of which a trained model predicts something; see
+            `dlkit.tasks.new_inputs.NewInputs`.
     """
 
     target: str
     help: str
     inputs: Literal["images", "rows", "text"]
+    new_inputs: str = ""
 
 
 _IMAGE_BATCHES = ("dlkit.data.images.image_batches:ImageBatches",)
@@ -263,10 +266,17 @@ HUB_NAMES = {
 }
 
 TASKS = {
-    "image-classification": TaskEntry("dlkit.tasks.array_data:image_data", "one label an image", "images"),
-    "tabular-classification": TaskEntry("dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows"),
+    "image-classification": TaskEntry(
+        "dlkit.tasks.array_data:image_data", "one label an image", "images", "dlkit.tasks.new_images:NewImages"
+    ),
+    "tabular-classification": TaskEntry(
+        "dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows", "dlkit.tasks.new_rows:NewRows"
+    ),
     "text-classification": TaskEntry(
-        "dlkit.tasks.labelled_text_data:LabelledTextData", "one label a text or a pair of texts", "text"
+        "dlkit.tasks.labelled_text_data:LabelledTextData",
+        "one label a text or a pair of texts",
+        "text",
+        "dlkit.tasks.new_texts:NewTexts",
     ),
     "causal-lm": TaskEntry("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
     "masked-lm": TaskEntry("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),

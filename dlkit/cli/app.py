@@ -29,6 +29,7 @@ COMMANDS = LazyCommands(
         "download": "dlkit.cli.download.command:download_command",
         "train": "dlkit.cli.train.command:train_command",
         "eval": "dlkit.cli.eval.command:eval_command",
+        "predict": "dlkit.cli.predict.command:predict_command",
         "compare-optimizers": "dlkit.cli.compare_optimizers.command:compare_optimizers_command",
         "inspect-attention": "dlkit.cli.inspect_attention.command:inspect_attention_command",
         "entropy": "dlkit.cli.entropy.command:entropy_command",
