@@ -24,8 +24,8 @@ LEAVES = {
     "memory": {"errors"},
     "plotting": {"errors", "storage"},
     "strict_json": {"annotations"},
-    "storage": {"errors", "lines", "text_input"},
-    "text_input": {"annotations", "errors"},
+    "storage": {"errors", "lines", "strict_json", "text_input"},
+    "text_input": {"annotations", "errors", "strict_json"},
     "user_code": {"errors", "text_input"},
 }
 RECIPE = {"catalog", "recipe", "schedules"}
