@@ -103,6 +103,7 @@ def summary_table(record: dict[str, Any]) -> Any:
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name in ("run", "out", "inputs", "failed"):
-        table.add_row(Text(name, style="bold"), Text(str(record[name])))
+    for name in ("run", "out", "layer", "inputs", "failed", "dimensions"):
+        if name in record:
+            table.add_row(Text(name, style="bold"), Text(str(record[name])))
     return table
