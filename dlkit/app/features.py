@@ -23,7 +23,7 @@ PENULTIMATE = "penultimate"
 
 
 @dataclass(frozen=True)
-class Embedding:
+class InputFeatures:
     """The features of one input, (D,) float32; `error` says why there are none."""
 
     input: str | dict[str, Any]
@@ -56,7 +56,7 @@ class LayerFeatures:
             )
         self.layer, self._module = layer, modules[name]
 
-    def embeddings(self, inputs: Iterable[Any]) -> Iterator[Embedding]:
+    def vectors(self, inputs: Iterable[Any]) -> Iterator[InputFeatures]:
         """The features of each input, in their order; None among them says that the next one is not there yet."""
         predictor = self.predictor
         last = predictor.trained.settings.channels_last == "on"
@@ -65,7 +65,7 @@ class LayerFeatures:
             for positions, batch in found.batches:
                 vectors |= zip(positions, self._of(batch).cpu().numpy(), strict=True)
             for position, item in enumerate(found.inputs):
-                yield Embedding(item, vectors.get(position), found.errors.get(position))
+                yield InputFeatures(item, vectors.get(position), found.errors.get(position))
 
     def _of(self, batch: Batch) -> Tensor:
         """(n, D) float32."""
@@ -108,7 +108,7 @@ def _last_layer(modules: dict[str, nn.Module], outputs: int) -> str:
     return found
 
 
-def write_embeddings(embeddings: Iterable[Embedding], path: Path) -> tuple[int, int, list[Prediction]]:
+def write_vectors(features: Iterable[InputFeatures], path: Path) -> tuple[int, int, list[Prediction]]:
     """Write features to .npy, (N, D) float32 with NaN where there are none, or to .parquet beside their inputs.
 
     Returns N, D, and the inputs that have none.
@@ -119,7 +119,7 @@ def write_embeddings(embeddings: Iterable[Embedding], path: Path) -> tuple[int, 
     rows: list[NDArray[np.float32] | None] = []
     inputs: list[dict[str, Any]] = []
     failed: dict[int, Prediction] = {}
-    for position, one in enumerate(embeddings):
+    for position, one in enumerate(features):
         rows.append(one.features)
         if one.error is not None:
             failed[position] = Prediction(one.input, error=one.error)

@@ -184,11 +184,11 @@ def write_features(
         RequestError: there is no such layer.
         DlkitError: no input has features, or the file cannot be written.
     """
-    from dlkit.app.features import LayerFeatures, write_embeddings
+    from dlkit.app.features import LayerFeatures, write_vectors
 
     predictor = replace(request, views="one").open(device)
     features = LayerFeatures(predictor, layer)
     started = time.perf_counter()
-    count, dimensions, failed = write_embeddings(features.embeddings(inputs), path)
+    count, dimensions, failed = write_vectors(features.vectors(inputs), path)
     first = failed[0] if failed else None
     return PredictionSummary(count, len(failed), time.perf_counter() - started, first, dimensions)

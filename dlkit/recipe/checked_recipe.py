@@ -13,9 +13,10 @@ import yaml
 
 from dlkit import user_code
 from dlkit.annotations import is_mapping
-from dlkit.catalog import HUB_NAMES, TASKS, find_entry
+from dlkit.catalog import TASKS, find_entry
 from dlkit.contracts import CONTRACTS
 from dlkit.errors import DlkitError, RequestError
+from dlkit.recipe.hub_names import HUB_NAMES
 from dlkit.text_input import special_kind
 
 

@@ -14,7 +14,7 @@ from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.cli.predict.input import given_inputs
-from dlkit.cli.predict.view import PredictionView, summary_table
+from dlkit.cli.predict.view import PredictionView, written_table
 from dlkit.cli.progress import preparing
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import require_target
@@ -105,7 +105,7 @@ def predict_command(
     if out is not None:
         layer = {} if features is None else {"layer": features}
         record = {"run": str(request.run), "out": str(out), **layer, **summary.record()}
-        output.emit(record, out, lambda: summary_table(record))
+        output.emit(record, out, lambda: written_table(record))
     if summary.first_failure is not None:
         raise _failure(summary.first_failure, summary)
 

@@ -97,7 +97,7 @@ def _beginning(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + "…"
 
 
-def summary_table(record: dict[str, Any]) -> Any:
+def written_table(record: dict[str, Any]) -> Any:
     """Of a table that was written: where it is, and how many inputs are in it."""
     from rich.table import Table
     from rich.text import Text
