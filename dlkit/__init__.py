@@ -22,13 +22,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dlkit.app.entropy import MeasuredEntropy
+    from dlkit.app.entropy import measure_entropy as entropy
     from dlkit.app.evaluate import evaluate_run as evaluate
     from dlkit.app.evaluation import Evaluation
     from dlkit.app.events import Prepared, Remark, Work
     from dlkit.app.finished_race import FinishedRace
     from dlkit.app.generate import GeneratedText
     from dlkit.app.generate import generate_texts as generate
-    from dlkit.app.inspect import inspect_attention
+    from dlkit.app.inspect import AttentionInspection, AttentionRecord, inspect_attention
     from dlkit.app.predict import predict_inputs as predict
     from dlkit.app.prediction import Prediction, PredictionSummary
     from dlkit.app.race import RaceStarted
@@ -45,14 +47,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished", "FinishedRace", "GeneratedText",
-    "Prediction", "PredictionSummary", "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError",
-    "ScoredToken", "Started", "StepDone", "TrainedRun", "Work", "compare_optimizers", "evaluate", "generate",
+    "AttentionInspection", "AttentionRecord", "Checkpointed", "DlkitError", "Evaluated", "Evaluation",
+    "Finished", "FinishedRace", "GeneratedText", "MeasuredEntropy", "Prediction", "PredictionSummary",
+    "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
+    "StepDone", "TrainedRun", "Work", "compare_optimizers", "entropy", "evaluate", "generate",
     "inspect_attention", "load", "predict", "score", "set_trust", "train",
 ]  # fmt: skip
 
 # Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
 _HOMES = {
+    "AttentionInspection": "dlkit.app.inspect:AttentionInspection",
+    "AttentionRecord": "dlkit.app.inspect:AttentionRecord",
     "Checkpointed": "dlkit.training.events:Checkpointed",
     "DlkitError": "dlkit.errors:DlkitError",
     "Evaluated": "dlkit.training.events:Evaluated",
@@ -60,6 +65,7 @@ _HOMES = {
     "Finished": "dlkit.training.events:Finished",
     "FinishedRace": "dlkit.app.finished_race:FinishedRace",
     "GeneratedText": "dlkit.app.generate:GeneratedText",
+    "MeasuredEntropy": "dlkit.app.entropy:MeasuredEntropy",
     "Prediction": "dlkit.app.prediction:Prediction",
     "PredictionSummary": "dlkit.app.prediction:PredictionSummary",
     "Prepared": "dlkit.app.events:Prepared",
@@ -74,6 +80,7 @@ _HOMES = {
     "TrainedRun": "dlkit.app.train:TrainedRun",
     "Work": "dlkit.app.events:Work",
     "compare_optimizers": "dlkit.app.race:race_optimizers",
+    "entropy": "dlkit.app.entropy:measure_entropy",
     "evaluate": "dlkit.app.evaluate:evaluate_run",
     "generate": "dlkit.app.generate:generate_texts",
     "inspect_attention": "dlkit.app.inspect:inspect_attention",

@@ -90,6 +90,12 @@ def detect_encoding(data: bytes) -> str:
     return next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "UTF-8")
 
 
+def require_utf_8(data: bytes, name: str) -> None:
+    """Raise RequestError if the bytes at the beginning of a source say that it is UTF-16 or UTF-32."""
+    if (encoding := detect_encoding(data)) != "UTF-8":
+        raise RequestError(f"{name} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
+
+
 def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
     """Decode UTF-8, without a byte-order mark.
 
@@ -101,8 +107,7 @@ def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
     Raises:
         RequestError: it is not UTF-8, or contains null bytes.
     """
-    if (encoding := detect_encoding(data)) != "UTF-8":
-        raise RequestError(f"{name} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
+    require_utf_8(data, name)
     if (offset := data.find(b"\0")) >= 0:
         raise RequestError(f"{name} is no text: byte {offset} is 0", "give lines of text")
     try:

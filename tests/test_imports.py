@@ -31,7 +31,7 @@ RECIPE = {"catalog", "recipe", "schedules"}
 # What each part may import from dlkit at module level or inside functions, besides itself and the leaves.
 MAY = {
     "catalog": set[str](),
-    "recipe": {"catalog", "data"},  # data.store alone: is what the recipe needs here?
+    "recipe": {"catalog"},
     "schedules": set[str](),
     "kernels": set[str](),
     "nn": {"kernels", "catalog"},
@@ -74,6 +74,9 @@ TORCH_FREE = [
     "app.events",
     "app.resume",
     "app.compress",
+    "app.entropy",
+    "app.stream_entropy",
+    "app.distribution_entropy",
     "app.export",
     "app.generate",
     "app.inspect",
@@ -85,6 +88,7 @@ TORCH_FREE = [
     "app.evaluate",
     "app.glue",
     "app.recipes",
+    "app.required_files",
     "storage.atomic_file",
     "storage.lock",
     "storage.run_reference",

@@ -7,7 +7,7 @@ import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,9 @@ from dlkit.training.precision import autocast, set_matmul_precision, supported_p
 from dlkit.training.settings import TestViews, TrainSettings
 from dlkit.training.weights import load_weights
 from dlkit.user_code import require_unchanged
+
+if TYPE_CHECKING:
+    from dlkit.app.ood import OODEvaluation
 
 
 @dataclass
@@ -77,7 +80,7 @@ class Evaluation:
     """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None.
 
     `damaged` images were left out, as `dlkit.data.images.streaming` does: name -> why. `extent` is what was measured of
-    which file, as fields of a record.
+    which file, as fields of a record. `ood` has each set of out-of-distribution data that was asked for.
     """
 
     split: str
@@ -93,6 +96,7 @@ class Evaluation:
     extent: dict[str, Any]
     left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
     precision: str = "fp32"
+    ood: list[OODEvaluation] = dataclasses.field(default_factory=list["OODEvaluation"])
 
 
 def evaluate_trained(

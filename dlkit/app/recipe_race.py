@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
 from dlkit.app.events import Prepared, Remark, data_remarks
+from dlkit.app.required_files import require_data, require_weights
 from dlkit.errors import RequestError
 from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
@@ -109,8 +110,8 @@ def recipes_of_optimizers(
     fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
     source = recipes.read_recipe(what)  # once: standard input is gone after that
     plain = source.load(overrides)
-    plain.require_data()
-    plain.require_weights()
+    require_data(plain)
+    require_weights(plain)
     given = {override.partition("=")[0] for override in overrides}
     # a race decides these by timing only where the user asks for it
     automatic = [key for key in DECIDED if plain.values["train"][key] == "auto"]

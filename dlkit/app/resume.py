@@ -13,10 +13,10 @@ from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
+from dlkit.storage.run_reference import ENVIRONMENT, RECIPE
 from dlkit.training.settings import DECIDED
 from dlkit.user_code import same_value
 
-RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
 MOVABLE = ("compile", "cuda_graph")  # those of DECIDED that another machine may have to decide differently
 
 

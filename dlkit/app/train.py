@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
 from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
+from dlkit.app.required_files import require_data, require_weights
 from dlkit.app.resume import require_run, resumed_recipe
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
@@ -109,12 +110,12 @@ def train_recipe(
         path = require_run(recipe.path.parent if isinstance(recipe, Recipe) else Path(recipe))
     wanted = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
     remarks: list[str] = []
-    begins = path is None or not resume or not (path / "recipe.yaml").is_file()
+    begins = path is None or not resume or not (path / run_reference.RECIPE).is_file()
     if path is not None and not begins:
         run_reference.require_no_race(path)
         wanted, remarks = resumed_recipe(wanted, path)
-    wanted.require_data()
-    wanted.require_weights()
+    require_data(wanted)
+    require_weights(wanted)
 
     from dlkit.training import run_directory
 
@@ -175,7 +176,7 @@ def _open_run(
         saved = built.recipe.with_code_in(CODE) if built.recipe.own_code else built.recipe
         for path in built.recipe.own_code:
             directory.write_code(path.name, read_code(path))
-        directory.write("recipe.yaml", saved.to_yaml())  # a run that is killed from here on can be resumed
+        directory.write(run_reference.RECIPE, saved.to_yaml())  # a run that is killed from here on can be resumed
     elif latest is None:
         yield Remark(f"{directory.path} has no checkpoint yet: starting at step 0")
     else:
@@ -185,7 +186,7 @@ def _open_run(
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
         about = {"recipe": built.recipe.name, **described, **built.recipe.described_code()}
-        directory.write("environment.json", _pretty(about))
+        directory.write(run_reference.ENVIRONMENT, _pretty(about))
         directory.open_metrics()
     yield Started(
         directory.path, built.recipe.name, str(training.device), training.settings.precision, built.parameters,
@@ -230,7 +231,7 @@ def _conclude(
     # measures that make no sense here, or else what of the data was not taken
     left_out = built.dataset.left_out or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
-    directory.write("summary.json", _pretty(record))
+    directory.write(run_reference.SUMMARY, _pretty(record))
     run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
     require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     return run

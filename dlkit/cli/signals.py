@@ -36,23 +36,40 @@ def _let_go(terminals: list[int]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
+class Unwinding:
+    """What a command was asked while it ran: the number of the signal that made it unwind, or None."""
+
+    signal: int | None = None
+
+
 @contextlib.contextmanager
-def unwinding() -> Generator[None]:
-    """Within this context SIGTERM and SIGHUP raise SystemExit in the main thread, as SIGINT does KeyboardInterrupt."""
+def unwinding() -> Generator[Unwinding]:
+    """Within this context SIGTERM and SIGHUP raise SystemExit in the main thread, as SIGINT does KeyboardInterrupt.
+
+    A library may make another error of it: a module whose import is interrupted says only that it cannot be imported.
+    """
+    state = Unwinding()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield state
         return
     heeded, terminals = _heeded(signal.SIGTERM, HANGUP), _terminals()
 
     def end(number: int, frame: FrameType | None) -> None:
+        state.signal = number
         for other in heeded:  # a shell passes on a hangup that came already; a second SIGTERM ends the process
             signal.signal(other, signal.SIG_IGN if other == HANGUP else signal.SIG_DFL)
         _let_go(terminals)
         raise SystemExit(128 + number)
 
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        state.signal = number
+        raise KeyboardInterrupt
+
     previous = {number: signal.signal(number, end) for number in heeded}
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        previous[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        yield state
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

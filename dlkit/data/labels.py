@@ -56,8 +56,6 @@ def read_label_column(table: Table, label: str, known: Sequence[str] | None = No
         DlkitError: missing values, fractions, text that is not UTF-8.
     """
     column = table.rows[label]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = column.cast(pa.float64(), safe=False).to_numpy()

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import sync_folder
-from dlkit.storage.run_reference import MANIFEST, METRICS, checkpoint_name, step_folders
+from dlkit.storage.run_reference import MANIFEST, METRICS, RECIPE, checkpoint_name, step_folders
 from dlkit.text_input import ordinary_file
 
 STATE = "state.json"
@@ -177,7 +177,7 @@ def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
         raise DlkitError(
             f"damaged: {run / METRICS} is {why} than when the checkpoint of step {step} was taken; "
             "is one of them another run's?",
-            f"restore it from a copy, or train anew: dlkit train {run / 'recipe.yaml'}; "
+            f"restore it from a copy, or train anew: dlkit train {run / RECIPE}; "
             f"without {METRICS} the weights can be used as they are",
         )
 

@@ -15,13 +15,21 @@ from typing import Any
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import METRICS, RUNS, checkpoint_name, require_inside, step_folders
+from dlkit.storage.run_reference import (
+    ENVIRONMENT,
+    METRICS,
+    RECIPE,
+    RUNS,
+    SUMMARY,
+    checkpoint_name,
+    require_inside,
+    step_folders,
+)
 from dlkit.text_input import ordinary_file
 from dlkit.training import checkpoint as checkpoints
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.events import Evaluated, Event, StepDone
 
-RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
 # in the order of deletion: RECIPE, last, is what makes a directory a run
 _FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)
