@@ -212,21 +212,6 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "schedule": SCHEDULES,
 }
 
-# Where the hub keeps the models whose bare names people know.
-HUB_NAMES = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "distilgpt2": "distilbert/distilgpt2",
-    "openai-gpt": "openai-community/openai-gpt",
-    "bert-base-uncased": "google-bert/bert-base-uncased",
-    "bert-base-cased": "google-bert/bert-base-cased",
-    "bert-large-uncased": "google-bert/bert-large-uncased",
-    "bert-large-cased": "google-bert/bert-large-cased",
-    "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
-}
-
 TASKS = {
     "image-classification": TaskEntry(
         "dlkit.tasks.array_data:image_data", "one label an image", "images", "dlkit.tasks.new_images:NewImages"
