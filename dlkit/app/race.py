@@ -227,7 +227,7 @@ class _RecordedRace:
             described["code"] = user_code.hashes_of(self.code)
         recipe = self.recipe.with_code_in(CODE).to_yaml() if self.recipe else None
         remarks = provenance.record_or_compare(self.folder.path, recipe, described)
-        provenance.keep_code(self.folder.path, self.code)
+        provenance.copy_code(self.folder.path, self.code)
         return remarks
 
 

@@ -60,7 +60,7 @@ def record_or_compare(folder: Path, recipe: str | None, environment: Mapping[str
     return [f"{name} was {old.get(name)}, now {new[name]}" for name in names]
 
 
-def keep_code(folder: Path, files: Sequence[Path]) -> None:
+def copy_code(folder: Path, files: Sequence[Path]) -> None:
     """Copy files of the user's own code into the folder, where it does not have them yet."""
     for path in files:
         copy = folder / CODE / path.name

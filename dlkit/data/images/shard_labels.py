@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from dlkit.data.class_spelling import quoted_name
 from dlkit.data.label_values import coded_values, whole_labels
 from dlkit.errors import DlkitError
+from dlkit.strict_json import parse_json
 
 _MOST_CLASSES = 1_000_000  # unnamed integers beyond that are not classes
 
@@ -107,7 +107,7 @@ def shard_class_indices(
 def _class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...]:
     """The class names in the hub's metadata of a shard, a list or a mapping from numbers; empty if there are none."""
     try:
-        names = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
+        names = parse_json((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
         if isinstance(names, dict):
             names = [names[key] for key in sorted(names, key=int)]
         return tuple(str(name) for name in names)
