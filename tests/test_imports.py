@@ -79,6 +79,7 @@ TORCH_FREE = [
     "app.distribution_entropy",
     "app.export",
     "app.generate",
+    "app.import_model",
     "app.inspect",
     "app.predict",
     "app.prediction",

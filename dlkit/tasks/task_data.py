@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlkit.catalog import TASKS, import_object
 from dlkit.data.dataset import Dataset
@@ -57,6 +57,10 @@ class TaskData(ABC):
     @abstractmethod
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
         """The recipe's model with the weights that training starts from, and remarks about pretrained ones."""
+
+    def arranged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A checkpoint's weights with its outputs in the order of this data's classes, which have the same names."""
+        return weights
 
     @abstractmethod
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
