@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
+from dlkit.strict_json import parse_json
 
 _LONGEST, _LONGEST_PATH = 1 << 20, 1 << 12  # bytes of a record, and characters of a path, on standard input
 _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
@@ -138,8 +138,8 @@ def _from_stdin() -> str:
     if not line.startswith("{"):
         return line
     try:
-        run = json.loads(line)["run"]
-    except (ValueError, KeyError, RecursionError) as error:
+        run = parse_json(line)["run"]
+    except (ValueError, KeyError) as error:
         raise RequestError(f"the record on standard input has no field 'run': {line[:80]}", _PIPE) from error
     if not isinstance(run, str):
         raise RequestError(f"the field 'run' on standard input is no path: {str(run)[:80]}", _PIPE)

@@ -11,6 +11,7 @@ from typing import Any, cast
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.lock import LOCK, FileLock, lock_folder
 from dlkit.storage.run_reference import ENVIRONMENT, RECIPE, RUNS, SUMMARY, require_inside
+from dlkit.strict_json import parse_json
 from dlkit.sweep import provenance
 from dlkit.sweep.trials import TrialResult
 from dlkit.text_input import ordinary_file
@@ -145,7 +146,7 @@ def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str 
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines[:-1], start=1):  # text after the last line break is an unfinished line
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError as error:
             raise DlkitError(
                 f"{path}:{number}: not JSON: {error}", "take the line out, and --resume runs it again"
@@ -169,7 +170,7 @@ def read_finished_sweep(folder: Path) -> tuple[str, str, list[TrialResult]]:
     if not outcomes:
         raise DlkitError(f"{folder / RUNS} holds no finished run", "finish the race with --resume")
     try:
-        summary = json.loads(ordinary_file(folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = parse_json(ordinary_file(folder / SUMMARY).read_text(encoding="utf-8"))
         return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
     except (OSError, ValueError) as error:
         raise DlkitError(f"{folder / SUMMARY}: {error}", "finish the race with --resume") from error

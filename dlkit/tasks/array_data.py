@@ -90,6 +90,9 @@ class ArrayData(TaskData):
     def sizes(self) -> dict[str, int]:
         return {name: len(examples.targets) for name, examples in self.dataset.splits.items()}
 
+    def targets(self, split: str) -> Tensor:
+        return self.dataset.splits[split].targets
+
     def take_whole(self) -> None:
         # mean and deviation stay those of the training split
         self.dataset = dataclasses.replace(self.dataset, splits=name_unsplit(self.dataset.splits))

@@ -72,6 +72,9 @@ class LabelledTextData(TextData):
     def sizes(self) -> dict[str, int]:
         return {split: len(examples.targets) for split, examples in self.data.splits.items()}
 
+    def targets(self, split: str) -> Tensor:
+        return torch.as_tensor(self.data.splits[split].targets)
+
     def take_whole(self) -> None:
         self.data = dataclasses.replace(self.data, splits=name_unsplit(self.data.splits))
 

@@ -81,6 +81,10 @@ class TaskData(ABC):
         """The data as images, where it is made of images."""
         return None
 
+    def targets(self, split: str) -> Tensor | None:
+        """The target of each example of a split, (N,); None where they are made of its inputs, as those of tokens."""
+        return None
+
     # ------------------------------------------------------------ the same for every task
 
     @property

@@ -128,3 +128,30 @@ def test_an_interrupt_that_the_shell_took_away_stays_away() -> None:
         assert state.signal is None
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+COMPILER = "trap 'rm half; exit 1' TERM; touch half; while :; do sleep 30; done"
+STARTS_IT = f"""
+import subprocess
+from dlkit.cli.signals import unwinding
+with unwinding():
+    subprocess.run(["sh", "-c", {COMPILER!r}])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_compiler_tidies_up_before_the_command_ends(tmp_path: Path, number: signal.Signals) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", STARTS_IT]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as program:
+        while not (tmp_path / "half").exists():
+            assert program.poll() is None
+            time.sleep(0.01)
+        program.send_signal(number)
+        program.wait(20)
+    assert not (tmp_path / "half").exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(program.pid, 0)  # nothing of its session is left
