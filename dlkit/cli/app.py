@@ -36,6 +36,7 @@ COMMANDS = LazyCommands(
         "generate": "dlkit.cli.generate:generate_command",
         "compress": "dlkit.cli.compress:compress_command",
         "decompress": "dlkit.cli.decompress:decompress_command",
+        "import": "dlkit.cli.import_model:import_command",
         "export": "dlkit.cli.export:export_command",
         "doctor": "dlkit.cli.doctor.command:doctor_command",
         "recipes": "dlkit.cli.recipes:app",

@@ -26,6 +26,7 @@ COMMANDS = (
     "generate",
     "compress",
     "decompress",
+    "import",
     "export",
 )
 PROBE = f"""
