@@ -58,10 +58,11 @@ MAY = {
         "vectorized", "sweep", "data", "models",
     },
     "information": set[str](),
+    "runs": {"recipe", "plotting"},
     "download": {"data"},
     "cli": {
         *RECIPE, "app", "assemble", "lm", "attention", "compression", "training", "information", "sweep",
-        "vectorized", "metrics", "data", "download", "doctor",
+        "vectorized", "metrics", "data", "download", "doctor", "runs",
     },
 }  # fmt: skip
 TORCH_FREE = [
@@ -85,6 +86,11 @@ TORCH_FREE = [
     "app.recipes",
     "storage.atomic_file",
     "storage.lock",
+    "storage.run_files",
+    "runs.listing",
+    "runs.selection",
+    "runs.comparison",
+    "runs.pruning",
     "storage.run_reference",
     "memory",
     "guarded_import",

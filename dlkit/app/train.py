@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from dlkit import recipe as recipes
 from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
 from dlkit.app.resume import require_run, resumed_recipe
-from dlkit.errors import RequestError
+from dlkit.errors import DivergedError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
+from dlkit.storage.run_files import CODE, DAMAGED, TENSORBOARD
 from dlkit.strict_json import json_text
 from dlkit.training.events import Checkpointed, Event, Finished
 from dlkit.user_code import read_code, require_unchanged
@@ -147,6 +148,9 @@ def _train(
                 yield event
                 if isinstance(event, Finished):
                     finished = event
+        except DivergedError as error:
+            directory.note_diverged(error.message)
+            raise
         except GeneratorExit:
             left = True
             for _ in events:  # the rest of this step, and a checkpoint
@@ -161,7 +165,6 @@ def _open_run(
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
     from dlkit.training import environment, rng
-    from dlkit.training.run_directory import CODE
 
     training = built.training
     latest = None if begins else directory.latest()
@@ -184,7 +187,10 @@ def _open_run(
             yield Remark(moved)
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
-        about = {"recipe": built.recipe.name, **described, **built.recipe.described_code()}
+        about = {
+            "recipe": built.recipe.name, "total_steps": training.total_steps,
+            **described, **built.recipe.described_code(),
+        }  # fmt: skip
         directory.write("environment.json", _pretty(about))
         directory.open_metrics()
     yield Started(
@@ -213,11 +219,11 @@ def _conclude(
 ) -> Generator[TrainingEvent, None, TrainedRun]:
     """Write the summary and the curves. Raises NotFiniteError, after that, if a metric is not finite."""
     from dlkit.finite import require_finite_metrics
-    from dlkit.training import run_directory, run_plots
+    from dlkit.training import run_plots
 
     damaged = _damaged(built.training)
     count = directory.note_damaged(damaged)
-    yield from damaged_remarks(damaged, f"all {count} of them: {directory.path / run_directory.DAMAGED}")
+    yield from damaged_remarks(damaged, f"all {count} of them: {directory.path / DAMAGED}")
     record = _record(built, directory, finished) | ({"damaged": count} if count else {})
     run = TrainedRun(directory.path, record, built.training.total_steps)
     if run.stopped:
@@ -271,7 +277,6 @@ def _record(built: Assembled, directory: RunDirectory, finished: Finished) -> di
 
 
 def _tensorboard(path: Path, step: int) -> Callable[[Event], None]:
-    from dlkit.training.run_directory import TENSORBOARD
     from dlkit.training.tensorboard import event_writer
 
     return event_writer(path / TENSORBOARD, step)

@@ -35,6 +35,7 @@ COMMANDS = LazyCommands(
         "generate": "dlkit.cli.generate:generate_command",
         "compress": "dlkit.cli.compress:compress_command",
         "decompress": "dlkit.cli.decompress:decompress_command",
+        "runs": "dlkit.cli.runs.command:app",
         "export": "dlkit.cli.export:export_command",
         "doctor": "dlkit.cli.doctor.command:doctor_command",
         "recipes": "dlkit.cli.recipes:app",

@@ -54,3 +54,15 @@ def lazy_group(commands: LazyCommands) -> type[TyperGroup]:
             self.commands = held
 
     return LazyGroup
+
+
+def default_command(name: str) -> type[TyperGroup]:
+    """A class of Typer groups in which a command may go without its name: `dlkit runs DIR` is `dlkit runs list DIR`."""
+
+    class DefaultGroup(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if not args or (args[0] not in self.commands and args[0] not in ("-h", "--help")):
+                args.insert(0, name)
+            return super().parse_args(ctx, args)
+
+    return DefaultGroup
