@@ -74,6 +74,7 @@ TORCH_FREE = [
     "strict_json",
     "app.events",
     "app.resume",
+    "app.components",
     "app.compress",
     "app.export",
     "app.generate",

@@ -55,6 +55,16 @@ def runs(incomplete: str) -> list[str]:
     return _files(incomplete, (), "recipe.yaml")
 
 
+def component_names(incomplete: str) -> list[tuple[str, str]]:
+    """Kinds of components, and their names."""
+    from dlkit.app.components import list_components
+
+    found = list_components()
+    names = [(kind, "all of them") for kind in dict.fromkeys(record["kind"] for record in found)]
+    names += [(record["name"], record["help"]) for record in found if record["kind"] != "train"]
+    return [(name, what) for name, what in names if name.startswith(incomplete)]
+
+
 def data_sets(incomplete: str) -> list[tuple[str, str]]:
     """Names of data sets and groups that can be downloaded."""
     from dlkit.data.registry import DATASETS, GROUPS

@@ -13,12 +13,13 @@ Often misprinted as a division by sqrt(Var) + eps; in the papers, and here, it i
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.catalog import NORMS
 from dlkit.errors import DlkitError, RequestError
 
 Norm = Literal["batch", "layer", "group", "none"]
@@ -119,6 +120,8 @@ class BatchNorm(nn.Module):
 class LayerNorm(nn.Module):
     """Normalize each position over its channels: (..., C), or (N, C, H, W) with `channels_first`. Same shape out.
 
+    Ba et al., arXiv:1607.06450.
+
     Args:
         channels: C.
         eps: added to the variance.
@@ -145,6 +148,8 @@ class LayerNorm(nn.Module):
 
 class GroupNorm(nn.Module):
     """Normalize each group of channels of each example: (N, C, H, W) or (N, F), same shape out.
+
+    Wu & He, arXiv:1803.08494.
 
     Args:
         groups: the number of groups; it divides the channels.
@@ -194,4 +199,4 @@ def norm_layer(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1
         return GroupNorm(max(groups for groups in range(1, most + 1) if channels % groups == 0), channels, eps=eps)
     if name == "none":
         return nn.Identity()
-    raise RequestError(f"no norm {name!r}", f"choose one of {', '.join(get_args(Norm))}")
+    raise RequestError(f"no norm {name!r}", f"choose one of {', '.join(NORMS)}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dlkit.cli.console import escaped
-from dlkit.cli.train.view import duration
+from dlkit.cli.console import duration, escaped
 from dlkit.memory import size_text
 from dlkit.runs.listing import ListedRun
 from dlkit.runs.selection import LESS_IS_BETTER, value_of
