@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
 from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
+from dlkit.app.extension import Extension, extend_run, extensions_of
 from dlkit.app.resume import require_run, resumed_recipe
 from dlkit.errors import DivergedError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
-from dlkit.storage.run_files import CODE, DAMAGED, TENSORBOARD
+from dlkit.storage.run_files import CODE, DAMAGED, SUMMARY, TENSORBOARD
 from dlkit.strict_json import json_text
 from dlkit.training.events import Checkpointed, Event, Finished
 from dlkit.user_code import read_code, require_unchanged
@@ -94,7 +95,8 @@ def train_recipe(
     Args:
         recipe: a loaded one, a shipped recipe's name, a file, or the directory of a run.
         run_dir: directory of the run; None for the next free `runs/<recipe>-<n>`.
-        resume: go on with the run in `run_dir`, or else with the one that `recipe` names.
+        resume: go on with the run in `run_dir`, or else with the one that `recipe` names; to more epochs or steps, if
+            that is its own recipe with such a change.
         overwrite: delete an earlier run in `run_dir`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         should_stop: asked after each step; once it is true, the run saves a checkpoint and stops.
@@ -110,10 +112,11 @@ def train_recipe(
         path = require_run(recipe.path.parent if isinstance(recipe, Recipe) else Path(recipe))
     wanted = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
     remarks: list[str] = []
+    extension: Extension | None = None
     begins = path is None or not resume or not (path / "recipe.yaml").is_file()
     if path is not None and not begins:
         run_reference.require_no_race(path)
-        wanted, remarks = resumed_recipe(wanted, path)
+        wanted, remarks, extension = resumed_recipe(wanted, path)
     wanted.require_data()
     wanted.require_weights()
 
@@ -121,12 +124,12 @@ def train_recipe(
 
     if begins:
         run_directory.require_new_run(path, overwrite)
-    return Work(_train(wanted, path, begins, overwrite, device, should_stop, remarks))
+    return Work(_train(wanted, path, begins, overwrite, device, should_stop, remarks, extension))
 
 
 def _train(
     recipe: Recipe, path: Path | None, begins: bool, overwrite: bool, device: str, should_stop: Callable[[], bool],
-    remarks: list[str],
+    remarks: list[str], extension: Extension | None,
 ) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
     from dlkit.assemble import assemble_training
     from dlkit.training import run_directory
@@ -140,7 +143,7 @@ def _train(
     if begins or path is None:
         path = run_directory.create_run_directory(path, re.sub(r"-\d+$", "", recipe.name), overwrite)
     with run_directory.RunDirectory(path, recipe.values["train"]["keep_checkpoints"]) as directory:
-        latest = yield from _open_run(built, directory, begins)
+        latest = yield from _open_run(built, directory, begins, extension)
         finished: Finished | None = None
         events = _recorded(built.training, directory, latest)
         try:
@@ -161,7 +164,7 @@ def _train(
 
 
 def _open_run(
-    built: Assembled, directory: RunDirectory, begins: bool
+    built: Assembled, directory: RunDirectory, begins: bool, extension: Extension | None
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
     from dlkit.training import environment, rng
@@ -185,6 +188,11 @@ def _open_run(
         yield Remark(f"going on with {directory.path} at step {latest.step}")
         if (moved := rng.note_of_move(latest.state["random"], training.device)) is not None:
             yield Remark(moved)
+        if extension is not None:
+            schedule: str = built.recipe.values["schedule"]["name"]
+            yield from extend_run(extension, training, schedule, latest.step, directory)
+            directory.write("recipe.yaml", built.recipe.to_yaml())
+            (directory.path / SUMMARY).unlink(missing_ok=True)  # it has not finished yet
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
         about = {
@@ -234,6 +242,7 @@ def _conclude(
         graphs, shapes = finished.compiled
         yield Remark(f"compiled {graphs} graphs for {shapes} shapes of batches: one each would have done")
     # measures that make no sense here, or else what of the data was not taken
+    record |= extensions_of(directory.path)
     left_out = built.dataset.left_out or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
     directory.write("summary.json", _pretty(record))

@@ -69,9 +69,10 @@ def eval_command(
 ) -> None:
     """Evaluate a run: loss, accuracy, calibration, classes.
 
-    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the main metric, or that of --metric. --ood adds a record for
-    each set of data that the model was not trained on: how well four scores tell it from the test data. --glue takes
-    several runs (RUN RUN ... KEY=VALUE) and adds the benchmark's score, if no task is missing; -q prints that.
+    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the main metric, or that of --metric.
+    --ood adds a record for each set of data that the model was not trained on: how well four scores tell it from the
+    test data. --glue takes several runs (RUN RUN ... KEY=VALUE) and adds the benchmark's score, if no task is missing;
+    -q prints that.
 
     \b
     Examples:
