@@ -75,6 +75,8 @@ TORCH_FREE = [
     "app.events",
     "app.resume",
     "app.components",
+    "app.contents",
+    "app.extension",
     "app.compress",
     "app.export",
     "app.generate",

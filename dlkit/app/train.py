@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
+from dlkit.app.contents import contents_line
 from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
 from dlkit.app.extension import Extension, extend_run, extensions_of
 from dlkit.app.resume import require_run, resumed_recipe
@@ -177,6 +178,7 @@ def _open_run(
         directory.open_metrics(latest)
     if begins:
         yield from data_remarks(built.dataset.sources)
+        yield Remark(contents_line(built.dataset), routine=True)
         yield from map(Remark, built.remarks)
         saved = built.recipe.with_code_in(CODE) if built.recipe.own_code else built.recipe
         for path in built.recipe.own_code:

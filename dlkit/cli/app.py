@@ -35,6 +35,7 @@ COMMANDS = LazyCommands(
         "generate": "dlkit.cli.generate:generate_command",
         "compress": "dlkit.cli.compress:compress_command",
         "decompress": "dlkit.cli.decompress:decompress_command",
+        "data": "dlkit.cli.data.command:data_command",
         "components": "dlkit.cli.components:components_command",
         "runs": "dlkit.cli.runs.command:app",
         "export": "dlkit.cli.export:export_command",
