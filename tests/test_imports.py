@@ -16,6 +16,7 @@ LEAVES = {
     "errors": set[str](),
     "finite": {"errors"},
     "annotations": set[str](),
+    "catalog_entry": set[str](),
     "lines": set[str](),
     "processors": set[str](),
     "progress": set[str](),
@@ -23,35 +24,36 @@ LEAVES = {
     "memory": {"errors"},
     "plotting": {"errors", "storage"},
     "strict_json": {"annotations"},
-    "storage": {"errors", "lines", "text_input"},
-    "text_input": {"annotations", "errors"},
+    "storage": {"errors", "lines", "strict_json", "text_input"},
+    "text_input": {"annotations", "errors", "strict_json"},
     "user_code": {"errors", "text_input"},
 }
 RECIPE = {"catalog", "recipe", "schedules"}
 # What each part may import from dlkit at module level or inside functions, besides itself and the leaves.
 MAY = {
     "catalog": set[str](),
-    "recipe": {"catalog", "data"},  # data.store alone: is what the recipe needs here?
+    "recipe": {"catalog"},
     "schedules": set[str](),
     "kernels": set[str](),
-    "nn": {"kernels", "catalog"},
+    "distributed": set[str](),
+    "nn": {"kernels", "catalog", "distributed"},
     "losses": {"kernels"},
     "optim": set[str](),
-    "data": {"metrics"},
+    "data": {"metrics", "distributed"},
     "metrics": set[str](),
     "models": {"nn"},
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
     "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
-    "training": {"nn", "kernels", "data"},
+    "training": {"nn", "kernels", "data", "distributed"},
     "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
     "sweep": {"catalog", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
-    "assemble": {*RECIPE, "training", "tasks"},
+    "assemble": {*RECIPE, "training", "tasks", "distributed"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
-        "attention", "lm", "compression", "information",
+        "attention", "lm", "compression", "information", "distributed",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "training", "tasks",
@@ -62,7 +64,7 @@ MAY = {
     "download": {"data"},
     "cli": {
         *RECIPE, "app", "assemble", "lm", "attention", "compression", "training", "information", "sweep",
-        "vectorized", "metrics", "data", "download", "doctor", "runs",
+        "vectorized", "metrics", "data", "download", "doctor", "distributed", "runs",
     },
 }  # fmt: skip
 TORCH_FREE = [
@@ -78,15 +80,21 @@ TORCH_FREE = [
     "app.contents",
     "app.extension",
     "app.compress",
+    "app.entropy",
+    "app.stream_entropy",
+    "app.distribution_entropy",
     "app.export",
     "app.generate",
     "app.inspect",
+    "app.predict",
+    "app.prediction",
     "app.race",
     "app.score",
     "app.train",
     "app.evaluate",
     "app.glue",
     "app.recipes",
+    "app.required_files",
     "storage.atomic_file",
     "storage.lock",
     "storage.run_files",
@@ -108,6 +116,7 @@ TORCH_FREE = [
     "information.codes",
     "information.bootstrap",
     "information.surprisal_page",
+    "data.images.image_inputs",
     "data.registry",
     "data.store",
     "data.text.prepared",
@@ -115,6 +124,7 @@ TORCH_FREE = [
     "download.image_arrays",
     "doctor.registry",
     "doctor.finding",
+    "distributed.torchrun",
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.app.events import Remark, Work
+from dlkit.app.required_files import require_data, require_weights
 from dlkit.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ def examine_data(recipe: Recipe, sheet: Path | None = None) -> Work[Remark, dict
         RequestError: a contact sheet is asked for, and the data holds no images.
         DlkitError: the data is missing or broken.
     """
-    recipe.require_data()
-    recipe.require_weights()
+    require_data(recipe)
+    require_weights(recipe)
     return Work(_examine(recipe, sheet))
 
 

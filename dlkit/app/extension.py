@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from dlkit.app.events import Remark
 from dlkit.errors import RequestError
-from dlkit.storage.run_files import ENVIRONMENT, SUMMARY
+from dlkit.storage.run_reference import ENVIRONMENT, SUMMARY
 from dlkit.strict_json import json_text
 from dlkit.text_input import read_json_mapping
 

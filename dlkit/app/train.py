@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,14 @@ from dlkit import recipe as recipes
 from dlkit.app.contents import contents_line
 from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
 from dlkit.app.extension import Extension, extend_run, extensions_of
+from dlkit.app.required_files import require_data, require_weights
 from dlkit.app.resume import require_run, resumed_recipe
+from dlkit.app.take_part import started, take_part
+from dlkit.app.trained_run import TrainedRun, TrainingEvent, until_finished
 from dlkit.errors import DivergedError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
-from dlkit.storage.run_files import CODE, DAMAGED, SUMMARY, TENSORBOARD
+from dlkit.storage.run_files import CODE, DAMAGED, TENSORBOARD
 from dlkit.strict_json import json_text
 from dlkit.training.events import Checkpointed, Event, Finished
 from dlkit.user_code import read_code, require_unchanged
@@ -26,56 +29,6 @@ if TYPE_CHECKING:
     from dlkit.training.checkpoint import Checkpoint
     from dlkit.training.run_directory import RunDirectory
     from dlkit.training.training import Training
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The run directory is there, and the first step comes next.
-
-    `first_step` is 0, or where a run goes on. `unit` is what its speed counts, such as samples.
-    """
-
-    run: Path
-    recipe: str
-    device: str
-    precision: str
-    parameters: int
-    total_steps: int
-    steps_per_epoch: int
-    first_step: int
-    unit: str
-
-
-TrainingEvent = Remark | Prepared | Started | Event
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run whose training has ended, or was stopped and can be resumed. It stands wherever the path of a run does.
-
-    `record` is what summary.json holds, and what `dlkit train` prints.
-    """
-
-    path: Path
-    record: dict[str, Any]
-    total_steps: int
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Of the last evaluation, as `split/metric`."""
-        return self.record["metrics"]
-
-    @property
-    def steps(self) -> int:
-        return self.record["steps"]
-
-    @property
-    def stopped(self) -> bool:
-        """Whether there is more to do: it was asked to stop before its last step."""
-        return self.record["stopped_by"] == "stopped"
-
-    def __fspath__(self) -> str:
-        return str(self.path)
 
 
 def train_recipe(
@@ -114,12 +67,12 @@ def train_recipe(
     wanted = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
     remarks: list[str] = []
     extension: Extension | None = None
-    begins = path is None or not resume or not (path / "recipe.yaml").is_file()
+    begins = path is None or not resume or not (path / run_reference.RECIPE).is_file()
     if path is not None and not begins:
         run_reference.require_no_race(path)
         wanted, remarks, extension = resumed_recipe(wanted, path)
-    wanted.require_data()
-    wanted.require_weights()
+    require_data(wanted)
+    require_weights(wanted)
 
     from dlkit.training import run_directory
 
@@ -133,35 +86,40 @@ def _train(
     remarks: list[str], extension: Extension | None,
 ) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
     from dlkit.assemble import assemble_training
-    from dlkit.training import run_directory
+    from dlkit.distributed.process_group import join_world
     from dlkit.training.device import pick_device
 
     yield from map(Remark, remarks)
-    left = False  # whoever reads the events has gone
-    built = assemble_training(recipe, pick_device(device), lambda: left or should_stop())
-    yield Prepared()
+    left = threading.Event()  # whoever reads the events has gone
+    picked = pick_device(device)
+    with join_world(picked) as world:
+        built = assemble_training(recipe, picked, lambda: left.is_set() or should_stop(), world=world)
+        yield Prepared()
+        if not world.first:
+            return (yield from take_part(built, left.set))
+        return (yield from _lead(built, path, begins, extension, overwrite, left.set))
+
+
+def _lead(
+    built: Assembled, path: Path | None, begins: bool, extension: Extension | None, overwrite: bool,
+    leave: Callable[[], None],
+) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
+    """Train, and write the run down: what the first of several processes does, or the only one."""
+    from dlkit.training import run_directory
+
     # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
     if begins or path is None:
-        path = run_directory.create_run_directory(path, re.sub(r"-\d+$", "", recipe.name), overwrite)
-    with run_directory.RunDirectory(path, recipe.values["train"]["keep_checkpoints"]) as directory:
+        path = run_directory.create_run_directory(path, re.sub(r"-\d+$", "", built.recipe.name), overwrite)
+    with run_directory.RunDirectory(path, built.recipe.values["train"]["keep_checkpoints"]) as directory:
         latest = yield from _open_run(built, directory, begins, extension)
-        finished: Finished | None = None
-        events = _recorded(built.training, directory, latest)
+        world = built.training.world
+        world.broadcast_object((path, latest.step if latest else None))
         try:
-            for event in events:
-                yield event
-                if isinstance(event, Finished):
-                    finished = event
+            finished = yield from until_finished(_recorded(built.training, directory, latest), leave)
         except DivergedError as error:
             directory.note_diverged(error.message)
             raise
-        except GeneratorExit:
-            left = True
-            for _ in events:  # the rest of this step, and a checkpoint
-                pass
-            raise
-        assert finished is not None
-        return (yield from _conclude(built, directory, finished))
+        return world.broadcast_object((yield from _conclude(built, directory, finished)))
 
 
 def _open_run(
@@ -183,7 +141,7 @@ def _open_run(
         saved = built.recipe.with_code_in(CODE) if built.recipe.own_code else built.recipe
         for path in built.recipe.own_code:
             directory.write_code(path.name, read_code(path))
-        directory.write("recipe.yaml", saved.to_yaml())  # a run that is killed from here on can be resumed
+        directory.write(run_reference.RECIPE, saved.to_yaml())  # a run that is killed from here on can be resumed
     elif latest is None:
         yield Remark(f"{directory.path} has no checkpoint yet: starting at step 0")
     else:
@@ -193,29 +151,28 @@ def _open_run(
         if extension is not None:
             schedule: str = built.recipe.values["schedule"]["name"]
             yield from extend_run(extension, training, schedule, latest.step, directory)
-            directory.write("recipe.yaml", built.recipe.to_yaml())
-            (directory.path / SUMMARY).unlink(missing_ok=True)  # it has not finished yet
+            directory.write(run_reference.RECIPE, built.recipe.to_yaml())
+            (directory.path / run_reference.SUMMARY).unlink(missing_ok=True)  # it has not finished yet
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
         about = {
             "recipe": built.recipe.name, "total_steps": training.total_steps,
-            **described, **built.recipe.described_code(),
+            **described, **built.recipe.described_code(), **_processes(training),
         }  # fmt: skip
-        directory.write("environment.json", _pretty(about))
+        directory.write(run_reference.ENVIRONMENT, _pretty(about))
         directory.open_metrics()
-    yield Started(
-        directory.path, built.recipe.name, str(training.device), training.settings.precision, built.parameters,
-        training.total_steps, training.steps_per_epoch, latest.step if latest else 0, training.task.unit,
-    )  # fmt: skip
+    yield started(built, directory.path, latest)
     return latest
 
 
 def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | None) -> Generator[Event]:
     """The events of training, once the run directory holds what they say."""
+    from dlkit.training.joint_checkpoints import JointCheckpoints
     from dlkit.training.loop import fit
 
+    store = JointCheckpoints(training.world, directory)
     writer = _tensorboard(directory.path, latest.step if latest else 0) if training.settings.tensorboard else None
-    for event in fit(training, directory, latest):
+    for event in fit(training, store, latest):
         directory.record(event)
         if isinstance(event, Checkpointed):
             directory.note_damaged(_damaged(training))
@@ -247,7 +204,7 @@ def _conclude(
     record |= extensions_of(directory.path)
     left_out = built.dataset.left_out or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
-    directory.write("summary.json", _pretty(record))
+    directory.write(run_reference.SUMMARY, _pretty(record))
     run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
     require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     return run
@@ -259,6 +216,11 @@ def _damaged(training: Training) -> dict[str, str]:
     for batches in (training.batches, *training.evaluations.values()):
         found |= getattr(batches, "damaged", {})
     return found
+
+
+def _processes(training: Training) -> dict[str, int]:
+    """How many train together, where it is more than one."""
+    return {"processes": training.world.size} if training.world.size > 1 else {}
 
 
 def _pretty(record: dict[str, Any]) -> str:
@@ -278,6 +240,7 @@ def _record(built: Assembled, directory: RunDirectory, finished: Finished) -> di
         "parameters": built.parameters,
         "metrics": finished.metrics,
         "checkpoint": str(directory.checkpoints / "last"),
+        **_processes(built.training),
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
         **({"skipped_steps": finished.skipped} if finished.skipped else {}),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlkit.errors import RequestError
+from dlkit.storage.atomic_file import require_target
 
 # Those of dlkit.attention.metrics, which imports torch, and induction.
 METRICS = (
@@ -15,38 +16,51 @@ METRICS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InspectionRequest:
-    """The command's options, as given."""
+    """The command's options, as given; `lines` if the texts are the lines of a file.
+
+    Raises:
+        RequestError: options exclude each other or have malformed values, or a file cannot be written.
+    """
 
     run: str
-    pair: str | None
-    layers: str | None
-    heads: str | None
-    tokens: str | None
-    measure: str | None
-    by_value: bool
-    stack: bool
-    target: int | None
-    ablate: bool
-    null: bool | None
-    repeats: int
-    random_from: str | None
-    compare: str | None
-    steps: bool
-    checkpoint: str | None
-    targets: dict[str, Path | None]
-    cut: bool
-    seed: int
-    device: str
+    lines: bool = False
+    pair: str | None = None
+    layers: str | None = None
+    heads: str | None = None
+    tokens: str | None = None
+    measure: str | None = None
+    by_value: bool = False
+    stack: bool = False
+    target: int | None = None
+    ablate: bool = False
+    null: bool | None = None
+    repeats: int = 4
+    random_from: str | None = None
+    compare: str | None = None
+    steps: bool = False
+    checkpoint: str | None = None
+    html: Path | None = None
+    png: Path | None = None
+    svg: Path | None = None
+    npz: Path | None = None
+    cut: bool = False
+    seed: int = 0
+    device: str = "auto"
 
     @property
     def files(self) -> dict[str, Path]:
         """The file of each option that writes one."""
-        return {option: path for option, path in self.targets.items() if path is not None}
+        paths = {"--html": self.html, "--png": self.png, "--svg": self.svg, "--npz": self.npz}
+        return {option: path for option, path in paths.items() if path is not None}
 
-    def check(self) -> None:
-        """Raise RequestError for options that exclude each other or have malformed values."""
+    @property
+    def shown_measure(self) -> str:
+        """The score of the views: the one asked for, or that which says most."""
+        return self.measure or ("induction" if self.steps else "entropy")
+
+    def __post_init__(self) -> None:
         allowed = (*METRICS, *(["ablation"] if self.ablate else []))
         if self.measure is not None and self.measure not in allowed:
             raise RequestError(f"no measure {self.measure!r}", f"--measure takes {', '.join((*METRICS, 'ablation'))}")
@@ -57,6 +71,13 @@ class InspectionRequest:
         for option, given in (("--stack", self.stack), ("--ablate", self.ablate), ("--html", self.files.get("--html"))):
             if self.steps and given:
                 raise RequestError(f"{option} is for one checkpoint, not for --steps", f"leave {option} out")
+        if self.steps and "--npz" in self.files:
+            raise RequestError("--npz is for one checkpoint, not for --steps", "draw the steps with --png or --svg")
+        if self.lines and not self.steps:
+            for option in self.files:
+                raise RequestError(f"{option} shows one text, --lines is many", "give a TEXT")
+            if self.stack:
+                raise RequestError("--stack is for one text, --lines is many", "give a TEXT")
         if self.compare == "-":
             raise RequestError("only RUN can come from standard input, not --compare", "name the second run")
         try:
@@ -69,6 +90,8 @@ class InspectionRequest:
         for option in ("--layers", "--heads"):
             parse_indices(option, self.layers if option == "--layers" else self.heads, None)
         parse_token_range(self.tokens, None)
+        for option, path in self.files.items():
+            require_target(option, path, (option.replace("--", "."),))
 
 
 def parse_indices(option: str, text: str | None, count: int | None) -> list[int]:

@@ -29,6 +29,7 @@ COMMANDS = LazyCommands(
         "download": "dlkit.cli.download.command:download_command",
         "train": "dlkit.cli.train.command:train_command",
         "eval": "dlkit.cli.eval.command:eval_command",
+        "predict": "dlkit.cli.predict.command:predict_command",
         "compare-optimizers": "dlkit.cli.compare_optimizers.command:compare_optimizers_command",
         "inspect-attention": "dlkit.cli.inspect_attention.command:inspect_attention_command",
         "entropy": "dlkit.cli.entropy.command:entropy_command",
@@ -91,9 +92,10 @@ def run(arguments: Sequence[str]) -> int:
         warnings.simplefilter("ignore")
     guarded_import.guard_large_imports()
     user_code.set_trust(False)
+    stopping = signals.Unwinding()
     try:
-        with signals.unwinding():
-            code = _run([argument for argument in arguments if argument != "--debug"], debug)
+        with signals.unwinding() as stopping:
+            code = _run([argument for argument in arguments if argument != "--debug"], debug, stopping)
             sys.stdout.flush()
     except BrokenPipeError:
         code = SIGPIPE_CODE
@@ -102,6 +104,9 @@ def run(arguments: Sequence[str]) -> int:
             raise
         blamed = user_code.blamed(error)
         error.__traceback__ = None  # whose frames hold what took the memory
+        if stopping.signal is not None:
+            console.drop_output()
+            return 128 + stopping.signal
         try:
             failure = blamed or _unexpected(error)
             console.report(failure)
@@ -123,7 +128,7 @@ def _refuse_empty_folders(arguments: Sequence[str]) -> None:
             raise RequestError(f"{option} is empty", f"is a variable of the shell unset? {option} . is this folder")
 
 
-def _run(arguments: list[str], debug: bool) -> int:
+def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
     try:
         _refuse_empty_folders(arguments)
         result = app(arguments, prog_name="dlkit", standalone_mode=False)
@@ -131,6 +136,8 @@ def _run(arguments: list[str], debug: bool) -> int:
     except DlkitError as error:
         if debug:
             raise
+        if stopping.signal is not None:  # what came of stopping is no failure of the work
+            return 128 + stopping.signal
         console.report(error)
         return error.exit_code
     except typer.TyperException as error:

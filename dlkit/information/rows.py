@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,18 @@ def read_rows(text: str, name: str, table: bool = False, counts: bool = False) -
         raise DlkitError(f"cannot read {where}: {error.strerror}") from error
     # a symbol may hold any bytes; in place of a number, invalid ones are reported as no number
     return _parse(text_input.decode_text(data, where, "surrogateescape"), where, table, counts)
+
+
+def as_rows(values: Any, name: str) -> Rows:
+    """Numbers, rows of numbers, or symbol -> number, as rows. Raises RequestError for anything else."""
+    columns = tuple(map(str, values)) if isinstance(values, Mapping) else None
+    try:
+        numbers = np.asarray(list(values.values()) if isinstance(values, Mapping) else values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"{name} is no distribution: {error}", "give numbers, or rows of equally many") from error
+    if numbers.ndim not in (1, 2) or not numbers.size:
+        raise RequestError(f"{name} has the shape {numbers.shape}", "give numbers, or rows of equally many")
+    return Rows(np.atleast_2d(numbers), columns)
 
 
 def _looks_like_numbers(text: str) -> bool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,8 @@ import yaml
 
 from dlkit import user_code
 from dlkit.annotations import is_mapping
-from dlkit.catalog import HUB_NAMES, TASKS, find_entry
 from dlkit.contracts import CONTRACTS
-from dlkit.errors import DlkitError, RequestError
-from dlkit.text_input import special_kind
+from dlkit.errors import RequestError
 
 
 @dataclass
@@ -26,33 +22,6 @@ class Recipe:
     name: str
     path: Path
     values: dict[str, Any]
-
-    def require_data(self) -> None:
-        """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
-        data = self.values["data"]
-        needed = find_entry("data", data["name"]).download.format_map(data)
-        if needed:
-            from dlkit.data import store
-
-            store.require_dataset(needed)
-        self._require("data", "path", "data.path says where the data is")
-
-    def require_weights(self) -> None:
-        """Raise DlkitError if the weights that training starts from are not there."""
-        hint = "model.weights says what the model begins with"
-        if TASKS[self.values["task"]].inputs == "text" and self.values["model"].get("weights"):
-            place: str = os.path.relpath(str(self.values["model"]["weights"]))
-            own = place if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) else "OWNER/NAME"
-            of = HUB_NAMES.get(Path(place).name, own)
-            hint = f"hf download {of} --local-dir {place}"
-        self._require("model", "weights", hint)
-
-    def _require(self, section: str, key: str, hint: str) -> None:
-        path = self.values[section].get(key)
-        if path is not None and not Path(path).exists():
-            raise DlkitError(f"no such file or folder: {path}", hint)
-        if path is not None and (kind := special_kind(Path(path))):
-            raise RequestError(f"{section}.{key}: {path} is {kind}, neither a file nor a folder", "give a path of one")
 
     @property
     def own_code(self) -> list[Path]:

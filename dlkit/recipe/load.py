@@ -21,6 +21,7 @@ from dlkit.recipe.find import locate
 from dlkit.recipe.merge import COMMAND_LINE, Merge, override, read_chain
 from dlkit.recipe.own_component import own_schema, require_kind
 from dlkit.recipe.strict_yaml import dotted
+from dlkit.storage.run_reference import RECIPE
 from dlkit.text_input import opened_by_shell
 
 # Keys of `data` that say how an example becomes the input of a model, whatever it is read from.
@@ -87,7 +88,7 @@ def read_recipe(source: str) -> WrittenRecipe:
     path = Path("-") if source == "-" else locate(source)
     written = Merge()
     read_chain(path, str(path), (), written)
-    name = path.parent.name if path.name == "recipe.yaml" else path.stem
+    name = path.parent.name if path.name == RECIPE else path.stem
     return WrittenRecipe("stdin" if source == "-" or opened_by_shell(path) else name, path, written)
 
 

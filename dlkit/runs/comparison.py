@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.runs.listing import flattened, read_run
-from dlkit.storage.run_files import ENVIRONMENT
+from dlkit.storage.run_reference import ENVIRONMENT
 from dlkit.text_input import read_json_mapping
 from dlkit.user_code import same_value
 

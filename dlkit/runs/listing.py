@@ -16,8 +16,17 @@ from dlkit.annotations import is_list, is_mapping
 from dlkit.errors import DlkitError
 from dlkit.recipe.strict_yaml import read_yaml
 from dlkit.storage.lock import is_locked
-from dlkit.storage.run_files import CHECKPOINTS, DIVERGED, ENVIRONMENT, RECIPE, SUMMARY
-from dlkit.storage.run_reference import METRICS, RUNS, checkpoint_name, require_inside, step_folders
+from dlkit.storage.run_files import CHECKPOINTS, DIVERGED
+from dlkit.storage.run_reference import (
+    ENVIRONMENT,
+    METRICS,
+    RECIPE,
+    RUNS,
+    SUMMARY,
+    checkpoint_name,
+    require_inside,
+    step_folders,
+)
 from dlkit.text_input import ordinary_file, read_json_mapping
 
 State = Literal["done", "running", "resumable", "diverged", "damaged"]

@@ -6,9 +6,8 @@ import shutil
 from pathlib import Path
 
 from dlkit.storage.atomic_file import unfinished_files
-from dlkit.storage.run_reference import METRICS, checkpoint_name, step_folders
+from dlkit.storage.run_reference import ENVIRONMENT, METRICS, RECIPE, SUMMARY, checkpoint_name, step_folders
 
-RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
 DIVERGED = "diverged.json"  # why training ended, where a loss or the weights were no longer finite
 # in the order of deletion: RECIPE, last, is what makes a directory a run

@@ -17,9 +17,10 @@ from typing import Any
 
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
+from dlkit.storage.run_reference import ENVIRONMENT, RECIPE
 from dlkit.text_input import ordinary_file, read_json_mapping
 
-RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
+RACE = "race.json"
 # Options that the repeating command passes again if they were given.
 _OPTIONS = ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed", "metric", "target", "start", "device")
 

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import RUNS, require_inside
+from dlkit.storage.lock import LOCK, FileLock, lock_folder
+from dlkit.storage.run_reference import ENVIRONMENT, RECIPE, RUNS, SUMMARY, require_inside
+from dlkit.strict_json import parse_json
 from dlkit.sweep import provenance
 from dlkit.sweep.trials import TrialResult
 from dlkit.text_input import ordinary_file
 
-SUMMARY, PAGE, STACK = "summary.json", "report.html", "stack"
+PAGE, STACK = "report.html", "stack"
 _DRAWN = ("surface", "sensitivity", "curves", "tuning", "profile")
 _FIGURES = tuple(f"{name}.{kind}" for name in _DRAWN for kind in ("svg", "png"))
 # everything that a sweep writes into its folder
-FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, provenance.RECIPE, provenance.ENVIRONMENT, provenance.RACE, *_FIGURES)
+FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, RECIPE, ENVIRONMENT, provenance.RACE, *_FIGURES)
 # where these are without the runs, they are of something else, such as a run, and would be lost
-_OTHERS = (SUMMARY, provenance.RECIPE, provenance.ENVIRONMENT)
+_OTHERS = (SUMMARY, RECIPE, ENVIRONMENT)
 
 
 class SweepFolder:
@@ -42,11 +43,12 @@ class SweepFolder:
 
     def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
         self.path, self.outcomes, self.engine, self.size = path, list[TrialResult](), None, None
+        self._lock: FileLock | None = None
         if path is None:
             return
         if path.exists() and not path.is_dir():
             raise RequestError(f"--out {path} is a file", "choose another")
-        runs, head = path / RUNS, {"kind": "race", **facts}
+        runs = path / RUNS
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -55,6 +57,14 @@ class SweepFolder:
         if not runs.exists() and (taken := next((name for name in _OTHERS if (path / name).exists()), None)):
             raise RequestError(f"{path} holds no race, but another's {taken}", "choose another --out")
         self._lock = lock_folder(path, "--out")
+        try:
+            self._open(path, resume, facts)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path, resume: bool, facts: dict[str, Any]) -> None:
+        runs, head = path / RUNS, {"kind": "race", **facts}
         text = ordinary_file(runs).read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # empty, or a first line cut short by a kill
             runs.unlink(missing_ok=True)
@@ -69,6 +79,11 @@ class SweepFolder:
             raise RequestError(f"{path} holds another race: {other}", "choose another --out")
         if not text.endswith(b"\n"):  # cut short by a kill: the next line must not continue it
             os.truncate(runs, text.rfind(b"\n") + 1)
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        if self._lock is not None:
+            self._lock.release()
 
     def add(self, outcome: TrialResult) -> None:
         """Record a finished trial."""
@@ -102,9 +117,9 @@ def identity(folder: Path) -> str:
     if (folder / RUNS).exists():
         with ordinary_file(folder / RUNS).open("rb") as runs:
             head = runs.readline()
-    if (folder / provenance.RECIPE).exists():
-        recipe = ordinary_file(folder / provenance.RECIPE).read_bytes()
-    data = json.dumps(provenance.read_record(folder, provenance.ENVIRONMENT).get("data")).encode()
+    if (folder / RECIPE).exists():
+        recipe = ordinary_file(folder / RECIPE).read_bytes()
+    data = json.dumps(provenance.read_record(folder, ENVIRONMENT).get("data")).encode()
     return hashlib.sha256(b"\0".join((head, recipe, data))).hexdigest()
 
 
@@ -131,7 +146,7 @@ def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str 
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines[:-1], start=1):  # text after the last line break is an unfinished line
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError as error:
             raise DlkitError(
                 f"{path}:{number}: not JSON: {error}", "take the line out, and --resume runs it again"
@@ -155,7 +170,7 @@ def read_finished_sweep(folder: Path) -> tuple[str, str, list[TrialResult]]:
     if not outcomes:
         raise DlkitError(f"{folder / RUNS} holds no finished run", "finish the race with --resume")
     try:
-        summary = json.loads(ordinary_file(folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = parse_json(ordinary_file(folder / SUMMARY).read_text(encoding="utf-8"))
         return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
     except (OSError, ValueError) as error:
         raise DlkitError(f"{folder / SUMMARY}: {error}", "finish the race with --resume") from error

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlkit.catalog import TASKS, import_object
 from dlkit.data.dataset import Dataset
@@ -78,6 +78,10 @@ class TaskData(ABC):
     @property
     def images(self) -> Dataset | None:
         """The data as images, where it is made of images."""
+        return None
+
+    def targets(self, split: str) -> Tensor | None:
+        """The target of each example of a split, (N,); None where they are made of its inputs, as those of tokens."""
         return None
 
     def class_counts(self, split: str) -> dict[str, int] | None:

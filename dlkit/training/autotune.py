@@ -21,8 +21,9 @@ from torch import nn
 
 from dlkit.data.batch import Batch
 from dlkit.errors import RequestError
+from dlkit.kernels.cuda_graphs import WARM_UP
 from dlkit.training import rng
-from dlkit.training.forward_backward import WARM_UP, ForwardBackward, Pass
+from dlkit.training.forward_backward import ForwardBackward, Pass
 from dlkit.training.interfaces import Task
 from dlkit.training.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
 from dlkit.training.settings import TrainSettings
@@ -59,6 +60,18 @@ def choose_layout(settings: TrainSettings, model: nn.Module, device: torch.devic
         return settings
     on = convolves and (device.type == "cpu" or (device.type == "cuda" and settings.precision != "fp32"))
     return dataclasses.replace(settings, channels_last="on" if on else "off")
+
+
+def choose_parallel(settings: TrainSettings) -> TrainSettings:
+    """The settings of a run of several processes, with it chosen how they share the model.
+
+    Raises:
+        RequestError: CUDA graphs are requested, which do not take in what the processes say to each other.
+    """
+    if settings.cuda_graph == "on":
+        raise RequestError("train.cuda_graph is on, which is for a single process", "train.cuda_graph=auto")
+    parallel = "ddp" if settings.parallel == "auto" else settings.parallel
+    return dataclasses.replace(settings, parallel=parallel, cuda_graph="off")
 
 
 def resolve_auto(

@@ -25,7 +25,8 @@ from torch import Tensor
 from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import sync_folder
 from dlkit.storage.run_files import steps_in
-from dlkit.storage.run_reference import MANIFEST, METRICS, checkpoint_name, step_folders
+from dlkit.storage.run_reference import MANIFEST, METRICS, RECIPE, checkpoint_name, step_folders
+from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 STATE = "state.json"
@@ -145,7 +146,7 @@ def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
         raise DlkitError(
             f"damaged: {run / METRICS} is {why} than when the checkpoint of step {step} was taken; "
             "is one of them another run's?",
-            f"restore it from a copy, or train anew: dlkit train {run / 'recipe.yaml'}; "
+            f"restore it from a copy, or train anew: dlkit train {run / RECIPE}; "
             f"without {METRICS} the weights can be used as they are",
         )
 
@@ -170,12 +171,12 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
         data = ordinary_file(path / MANIFEST).read_bytes()
-        hashes = json.loads(data)["files"]
+        hashes = parse_json(data)["files"]
         if _manifest(hashes) == data and STATE in hashes:
             return hashes
     except OSError as error:
         raise _damaged(path / MANIFEST, error.strerror or "unreadable") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise _damaged(path / MANIFEST, "not as it was written")
 

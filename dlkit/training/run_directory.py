@@ -23,14 +23,13 @@ from dlkit.storage.run_files import (
     DIVERGED,
     FILES,
     LAST,
-    RECIPE,
-    SUMMARY,
     TENSORBOARD,
     clear_run,
     prune_checkpoints,
     steps_in,
 )
-from dlkit.storage.run_reference import METRICS, RUNS, checkpoint_name, require_inside, step_folders
+from dlkit.storage.run_reference import METRICS, RECIPE, RUNS, SUMMARY, checkpoint_name, require_inside, step_folders
+from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 from dlkit.training import checkpoint as checkpoints
 from dlkit.training.checkpoint import Checkpoint
@@ -130,6 +129,15 @@ class RunDirectory:
         reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use --resume")
 
+    def _require_there(self) -> None:
+        """Raise DlkitError if the directory was moved or deleted meanwhile: the run would go on in two places."""
+        opened, path = os.fstat(self._metrics.fileno()), self.path / METRICS
+        if not path.exists() or not os.path.samestat(opened, path.stat()):
+            raise DlkitError(
+                f"{path} was moved, replaced or deleted while the run was writing it",
+                f"put {self.path} back where it was, then go on: dlkit train {self.path} --resume",
+            )
+
     def note_damaged(self, found: Mapping[str, str]) -> int:
         """Add images that were left out, name -> why, to damaged.txt; returns how many it lists since the run began.
 
@@ -152,6 +160,7 @@ class RunDirectory:
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
         """Save a checkpoint and move the pointers; those that no pointer names are deleted, unless all are kept."""
+        self._require_there()
         try:
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
@@ -215,7 +224,7 @@ class RunDirectory:
 
 def _is_record(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(parse_json(line), dict)
     except ValueError:
         return False
 

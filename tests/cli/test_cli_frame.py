@@ -19,6 +19,7 @@ COMMANDS = (
     "download",
     "train",
     "eval",
+    "predict",
     "compare-optimizers",
     "inspect-attention",
     "entropy",
