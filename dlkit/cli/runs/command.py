@@ -58,7 +58,12 @@ def list_command(
     folders: Folders = None,
     sort: Annotated[
         str | None,
-        typer.Option("--sort", metavar="KEY", help="By test/accuracy (best first), seconds, changed, optimizer.lr..."),
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            autocompletion=completion.run_keys,
+            help="By test/accuracy (best first), seconds, changed, optimizer.lr...",
+        ),
     ] = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order of --sort around.")] = False,
     where: Where = None,
@@ -148,7 +153,13 @@ def prune_command(
         int | None, typer.Option("--keep", min=0, metavar="N", help="Of each recipe let the first N by --sort stay.")
     ] = None,
     sort: Annotated[
-        str | None, typer.Option("--sort", metavar="KEY", help="What --keep goes by, such as test/accuracy.")
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="KEY",
+            autocompletion=completion.run_keys,
+            help="What --keep goes by, such as test/accuracy.",
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; without it they are only listed.")] = False,
     as_json: Json = False,
