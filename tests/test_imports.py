@@ -81,6 +81,7 @@ TORCH_FREE = [
     "app.distribution_entropy",
     "app.export",
     "app.generate",
+    "app.import_model",
     "app.inspect",
     "app.predict",
     "app.prediction",

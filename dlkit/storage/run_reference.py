@@ -89,9 +89,13 @@ class Run:
 
 
 def require_reference(reference: str) -> None:
-    """Raise DlkitError if a path does not exist, unless it is `-`. To be called before torch is imported."""
-    if reference != "-" and not Path(reference).exists():
+    """Raise an error unless it is `-` or a folder that exists. To be called before torch is imported."""
+    if reference == "-":
+        return
+    if not Path(reference).exists():
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
+    if not Path(reference).is_dir():
+        raise _no_run(reference)
 
 
 def require_no_race(path: Path) -> None:
@@ -128,6 +132,10 @@ def resolve_run(reference: str) -> Run:
         require_inside(shown, path)
         return Run(shown, path)
     raise RequestError(f"{reference} is neither a run directory nor a checkpoint in one", f"a run holds a {RECIPE}")
+
+
+def _no_run(reference: str) -> RequestError:
+    return RequestError(f"{reference} is neither a run directory nor a checkpoint in one", "a run holds a recipe.yaml")
 
 
 def _from_stdin() -> str:

@@ -25,6 +25,7 @@ COMMANDS = (
     "generate",
     "compress",
     "decompress",
+    "import",
     "export",
 )
 
@@ -69,8 +70,18 @@ def test_every_command_has_help(here: Any, command: str) -> None:
     [
         ("trian", "No such command 'trian'. Did you mean 'train'?", "`dlkit --help`"),
         ("train digits-mlp --nope", "No such option: --nope", "`dlkit train --help`"),
-        ("train digits-mlp --seed x", "Invalid value for '--seed'", "`dlkit train --help`"),
-        ("train digits-mlp --seed -1", "Invalid value for '--seed'", "`dlkit train --help`"),
+        (
+            "train digits-mlp --seed x",
+            "Invalid value for '--seed': must be a whole number, got x",
+            "`dlkit train --help`",
+        ),
+        (
+            "train digits-mlp --seed -1",
+            "'--seed': must be at least 0, got -1",
+            "`dlkit train --help`",
+        ),
+        ("generate RUN --tokens=99999999", "must be at most 10000000, got 99999999", "`dlkit generate --help`"),
+        ("entropy --p 1 --code morse", "'--code': 'morse' is not one of 'shannon', ", "`dlkit entropy --help`"),
         ("train digits-mpl", "digits-mpl", "digits-mlp"),
         ("train digits-mlp --device gpu", "no such kind of device: 'gpu'", "--device takes auto, cpu"),
         ("eval runs/none --checkpoint", "'--checkpoint' requires an argument", "--help`"),
