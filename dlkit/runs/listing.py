@@ -137,9 +137,10 @@ def read_run(path: Path) -> ListedRun:
         environment, summary = (
             read_json_mapping(path / name, "") if (path / name).exists() else {} for name in (ENVIRONMENT, SUMMARY)
         )
+        _require_summary(summary)
         steps = _require_whole_run(path, bool(summary))
     except DlkitError as error:
-        problem = error.message
+        problem, summary = error.message, {}
     running = is_locked(path)
     last = _last_records(path / METRICS)
     metrics = summary.get("metrics") if summary and not running else last.get("metrics")
@@ -152,7 +153,7 @@ def read_run(path: Path) -> ListedRun:
         state = "diverged"
     elif summary:
         state = "done"
-    total = environment.get("total_steps")
+    total = environment.get("total_steps") if isinstance(environment.get("total_steps"), int) else None
     return ListedRun(
         path, "run",
         recipe=str(summary.get("recipe") or environment.get("recipe") or re.sub(r"-\d+$", "", path.name)),
@@ -168,6 +169,14 @@ def read_run(path: Path) -> ListedRun:
             **{key: summary[key] for key in ("task", "seed", "device", "parameters") if key in summary},
         },
     )  # fmt: skip
+
+
+def _require_summary(summary: dict[str, Any]) -> None:
+    """Raise DlkitError if the fields of summary.json that are shown are not what training writes."""
+    metrics = summary.get("metrics", {})
+    numbers = [*(metrics.values() if is_mapping(metrics) else [""]), summary.get("seconds"), summary.get("steps")]
+    if not all(value is None or (isinstance(value, (int, float)) and value == value) for value in numbers):
+        raise DlkitError(f"{SUMMARY} is not as training wrote it")
 
 
 def _require_whole_run(path: Path, finished: bool) -> list[int]:
@@ -200,9 +209,10 @@ def _last_records(path: Path) -> dict[str, Any]:
             continue
         if not is_mapping(record):
             continue
-        found.setdefault("step", record.get("step"))
+        if isinstance(record.get("step"), int):
+            found.setdefault("step", record["step"])
         if "lr" not in record:
-            metrics = {name: value for name, value in record.items() if "/" in name}
+            metrics = {name: value for name, value in record.items() if "/" in name and isinstance(value, (int, float))}
             return {**found, "metrics": metrics}
     return found
 

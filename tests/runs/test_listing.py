@@ -95,3 +95,12 @@ def test_the_size_is_that_of_du(made: Made) -> None:
     (path / "elsewhere").symlink_to("/usr")
     files = subprocess.run(["find", path, "-type", "f", "-printf", "%s\n"], capture_output=True, text=True, check=True)
     assert read_run(path).size == sum(map(int, files.stdout.split()))
+
+
+@pytest.mark.parametrize("text", ['{"metrics": []}', '{"metrics": {"val/loss": "x"}}', '{"seconds": [1]}', "[]", "null"])
+def test_a_summary_that_training_did_not_write_is_damage(made: Made, text: str) -> None:
+    path = made("a-1")
+    (path / "summary.json").write_text(text)
+    run = read_run(path)
+    assert (run.state, run.metrics) == ("damaged", {"val/loss": 1.5, "val/accuracy": 0.25})
+    assert "summary.json" in (run.problem or "")
