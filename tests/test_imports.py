@@ -37,7 +37,7 @@ MAY = {
     "distributed": set[str](),
     "nn": {"kernels", "catalog", "distributed"},
     "losses": {"kernels"},
-    "optim": set[str](),
+    "optim": {"distributed"},
     "data": {"metrics", "distributed"},
     "metrics": set[str](),
     "models": {"nn"},
@@ -49,7 +49,7 @@ MAY = {
     "sweep": {"catalog", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
-    "assemble": {*RECIPE, "training", "tasks"},
+    "assemble": {*RECIPE, "training", "tasks", "distributed"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
         "attention", "lm", "compression", "information", "distributed",

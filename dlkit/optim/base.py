@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import LARGEST_NUMBER
+from dlkit.distributed.tensor_parts import divided_like, is_divided, local_part
 from dlkit.errors import DlkitError, RequestError
 from dlkit.optim.many import Many, Number, many
 
@@ -125,7 +126,17 @@ class Optimizer(torch.optim.Optimizer):
             states: list[State] = [{}] * len(parameters)
         else:
             states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
-        self.advance(parameters, gradients, states, group)
+        if is_divided(parameters[0]):
+            self.advance_divided(parameters, gradients, states, group)
+        else:
+            self.advance(parameters, gradients, states, group)
+
+    def advance_divided(
+        self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        """One step of parameters that are divided among ranks: a rule about elements takes this rank's part of each."""
+        parts = [{name: local_part(value) for name, value in state.items()} for state in states]
+        self.advance([*map(local_part, parameters)], [*map(local_part, gradients)], parts, group)
 
     def advance(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         """One step of parameters of a group, by the fastest of the ways that take them."""
@@ -228,6 +239,8 @@ class Optimizer(torch.optim.Optimizer):
                 for name, value in self.state.get(parameter, {}).items():
                     if name == "step":
                         self.state[parameter][name] = self.new_step(parameter, group, float(value))
+                    elif is_divided(parameter) and not is_divided(value):
+                        self.state[parameter][name] = divided_like(value, parameter)
                     elif isinstance(value, Tensor) and value.stride() != parameter.stride():
                         self.state[parameter][name] = torch.empty_like(parameter).copy_(value)
 
