@@ -11,7 +11,6 @@ has one, `fused` (the same by one kernel over all tensors of a group; tested equ
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -22,6 +21,7 @@ from torch import Tensor
 from dlkit.annotations import LARGEST_NUMBER
 from dlkit.distributed.tensor_parts import divided_like, is_divided, local_part
 from dlkit.errors import DlkitError, RequestError
+from dlkit.optim.layout import is_dense
 from dlkit.optim.many import Many, Number, many
 
 State = dict[str, Any]
@@ -292,19 +292,3 @@ def is_vector(option: Any) -> bool:
 def _tensors(option: Any) -> list[Tensor]:
     parts: Any = option if isinstance(option, tuple) else (option,)
     return [part for part in parts if isinstance(part, Tensor)]
-
-
-def is_dense(tensor: Tensor) -> bool:
-    """Whether the tensor covers its memory without gaps or overlaps, in whatever order of dimensions."""
-    return _cover(tensor.shape, tensor.stride())
-
-
-@functools.lru_cache(1024)  # asked of each tensor at each step
-def _cover(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    expected = 1
-    for stride, size in sorted(zip(strides, shape, strict=True)):
-        if size != 1:
-            if stride != expected:
-                return False
-            expected *= size
-    return True

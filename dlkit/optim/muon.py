@@ -15,7 +15,8 @@ from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
 from dlkit.distributed.tensor_parts import divided_like, local_part, whole_of
 from dlkit.errors import require_choice
 from dlkit.optim.adamw import AdamW
-from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require_option
+from dlkit.optim.base import Group, Optimizer, State, chosen, require_option
+from dlkit.optim.layout import is_dense
 from dlkit.optim.many import Many, add_, many
 
 _MOST_IN_A_STACK = 1 << 26  # numbers: larger matrices keep a device busy alone, and a stack takes memory

@@ -22,8 +22,9 @@ from torch import nn
 from dlkit import memory
 from dlkit.data.batch import Batch
 from dlkit.errors import RequestError
+from dlkit.kernels.cuda_graphs import WARM_UP
 from dlkit.training import rng
-from dlkit.training.forward_backward import WARM_UP, ForwardBackward, Pass
+from dlkit.training.forward_backward import ForwardBackward, Pass
 from dlkit.training.interfaces import Task
 from dlkit.training.precision import (
     autocast,
