@@ -38,7 +38,7 @@ MAY = {
     "distributed": set[str](),
     "nn": {"kernels", "catalog", "distributed"},
     "losses": {"kernels"},
-    "optim": set[str](),
+    "optim": {"distributed"},
     "data": {"metrics", "distributed"},
     "metrics": set[str](),
     "models": {"nn"},
