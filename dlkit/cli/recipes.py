@@ -12,7 +12,7 @@ from dlkit import recipe, text_input
 from dlkit.cli import completion
 from dlkit.cli.console import Output, is_plain, note
 from dlkit.cli.options import Json, Overrides, Quiet, RecipeName, Trust
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.recipe import strict_yaml
 from dlkit.storage.atomic_file import write_text
 
@@ -86,7 +86,7 @@ def copy_recipe(
     if path.exists() and not force:
         raise RequestError(f"{path} exists", "choose another name, or use --force")
     if not path.parent.is_dir():
-        raise RequestError(f"no such folder: {path.parent}", f"mkdir -p {path.parent}")
+        raise RequestError(f"no such folder: {path.parent}", f"mkdir -p {shell_word(path.parent)}")
     schema = Path(recipe.__file__).with_name("schema.json").as_uri()
     lines = _text(name).split("\n")
     marker = "# yaml-language-server: $schema="
