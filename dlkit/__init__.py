@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dlkit.app.finished_race import FinishedRace
     from dlkit.app.generate import GeneratedText
     from dlkit.app.generate import generate_texts as generate
+    from dlkit.app.import_model import import_model
     from dlkit.app.inspect import AttentionInspection, AttentionRecord, inspect_attention
     from dlkit.app.predict import predict_inputs as predict
     from dlkit.app.prediction import Prediction, PredictionSummary
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from dlkit.app.recipes import load_recipe as load
     from dlkit.app.score import ScoredToken
     from dlkit.app.score import score_text as score
-    from dlkit.app.train import Started, TrainedRun
     from dlkit.app.train import train_recipe as train
+    from dlkit.app.trained_run import Started, TrainedRun
     from dlkit.errors import DlkitError, RecipeError, RequestError
     from dlkit.recipe import Recipe
     from dlkit.training.events import Checkpointed, Evaluated, Finished, StepDone
@@ -50,7 +51,7 @@ __all__ = [
     "AttentionInspection", "AttentionRecord", "Checkpointed", "DlkitError", "Evaluated", "Evaluation",
     "Finished", "FinishedRace", "GeneratedText", "MeasuredEntropy", "Prediction", "PredictionSummary",
     "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
-    "StepDone", "TrainedRun", "Work", "compare_optimizers", "entropy", "evaluate", "generate",
+    "StepDone", "TrainedRun", "Work", "compare_optimizers", "entropy", "evaluate", "generate", "import_model",
     "inspect_attention", "load", "predict", "score", "set_trust", "train",
 ]  # fmt: skip
 
@@ -75,14 +76,15 @@ _HOMES = {
     "Remark": "dlkit.app.events:Remark",
     "RequestError": "dlkit.errors:RequestError",
     "ScoredToken": "dlkit.app.score:ScoredToken",
-    "Started": "dlkit.app.train:Started",
+    "Started": "dlkit.app.trained_run:Started",
     "StepDone": "dlkit.training.events:StepDone",
-    "TrainedRun": "dlkit.app.train:TrainedRun",
+    "TrainedRun": "dlkit.app.trained_run:TrainedRun",
     "Work": "dlkit.app.events:Work",
     "compare_optimizers": "dlkit.app.race:race_optimizers",
     "entropy": "dlkit.app.entropy:measure_entropy",
     "evaluate": "dlkit.app.evaluate:evaluate_run",
     "generate": "dlkit.app.generate:generate_texts",
+    "import_model": "dlkit.app.import_model:import_model",
     "inspect_attention": "dlkit.app.inspect:inspect_attention",
     "load": "dlkit.app.recipes:load_recipe",
     "predict": "dlkit.app.predict:predict_inputs",

@@ -6,49 +6,11 @@ supplied by `assemble` (the shape of the data, the parameters of the model, the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 from dlkit import user_code
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One component.
-
-    Args:
-        target: its constructor, as `module:attribute`.
-        help: one line.
-        also: constructors whose keywords it shares.
-        tasks: what it can be used for; empty for everything.
-        download: the data set that it needs; `{key}` in it stands for a key of the recipe's data.
-    """
-
-    target: str
-    help: str
-    also: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()
-    download: str = ""
-
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """One task.
-
-    Args:
-        target: what reads its data, as `module:attribute`; see `dlkit.tasks.task_data.TaskData`.
-        help: one line.
-        inputs: of its models: only recipes on text have a tokenizer.
-        new_inputs: what reads inputs without labels, of which a trained model predicts something; see
-            `dlkit.tasks.new_inputs.NewInputs`.
-    """
-
-    target: str
-    help: str
-    inputs: Literal["images", "rows", "text"]
-    new_inputs: str = ""
-
+from dlkit.catalog_entry import Entry, TaskEntry
 
 _IMAGE_BATCHES = ("dlkit.data.images.image_batches:ImageBatches",)
 _STREAMED = ("dlkit.data.images.streaming:StreamedImages",)
@@ -110,16 +72,10 @@ DATA = {
         "dlkit.data.tables.table_data:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS
     ),
     "jsonl": Entry(
-        "dlkit.data.tables.table_data:jsonl",
-        "your rows: numeric columns and a label (JSON Lines)",
-        _ROW_BATCHES,
-        _ROWS,
+        "dlkit.data.tables.table_data:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
     ),
     "parquet": Entry(
-        "dlkit.data.tables.table_data:parquet",
-        "your rows: numeric columns and a label (Parquet)",
-        _ROW_BATCHES,
-        _ROWS,
+        "dlkit.data.tables.table_data:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
     ),
     "pydoc": Entry(
         "dlkit.data.text.pydoc:pydoc",
@@ -215,6 +171,14 @@ ACTIVATIONS = {
     "relu_squared": Entry("dlkit.nn.activations:SquaredReLU", "max(x, 0)^2 (So et al. 2021)"),
 }
 
+# What `norm` may be in a model.
+NORMS = {
+    "batch": Entry("dlkit.nn.norm:BatchNorm", "each channel, over the batch and its pixels"),
+    "layer": Entry("dlkit.nn.norm:LayerNorm", "each position, over its channels"),
+    "group": Entry("dlkit.nn.norm:GroupNorm", "each image, over groups of its channels"),
+    "none": Entry("torch.nn:Identity", "no normalization"),
+}
+
 LOSSES = {
     "cross_entropy": Entry("dlkit.losses:CrossEntropy", "cross-entropy with label smoothing and an L2 penalty"),
     "squared_error": Entry("dlkit.losses:SquaredError", "mean squared error, for numbers", tasks=_TEXTS),
@@ -248,21 +212,6 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "loss": LOSSES,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
-}
-
-# Where the hub keeps the models whose bare names people know.
-HUB_NAMES = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "distilgpt2": "distilbert/distilgpt2",
-    "openai-gpt": "openai-community/openai-gpt",
-    "bert-base-uncased": "google-bert/bert-base-uncased",
-    "bert-base-cased": "google-bert/bert-base-cased",
-    "bert-large-uncased": "google-bert/bert-large-uncased",
-    "bert-large-cased": "google-bert/bert-large-cased",
-    "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
 }
 
 TASKS = {

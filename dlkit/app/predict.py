@@ -6,7 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -158,10 +158,38 @@ def predict_with(
     def steps() -> Generator[Prediction, None, PredictionSummary]:
         predictor = request.open(device)
         started, count, failed = time.perf_counter(), 0, 0
+        first: Prediction | None = None
         for prediction in predictor.predictions(inputs):
             count += 1
-            failed += prediction.error is not None
+            if prediction.error is not None:
+                failed, first = failed + 1, first or prediction
             yield prediction
-        return PredictionSummary(count, failed, time.perf_counter() - started)
+        return PredictionSummary(count, failed, time.perf_counter() - started, first)
 
     return Work(steps())
+
+
+def write_features(
+    request: PredictionRequest, inputs: Iterable[Any], layer: str, path: Path, device: str = "auto"
+) -> PredictionSummary:
+    """Write what a layer makes of each input.
+
+    Args:
+        request: the checkpoint.
+        inputs: as `predict_with` takes them.
+        layer: the name of a module, or `penultimate` for what goes into the last one.
+        path: ends in .npy or .parquet.
+        device: for the model.
+
+    Raises:
+        RequestError: there is no such layer.
+        DlkitError: no input has features, or the file cannot be written.
+    """
+    from dlkit.app.features import LayerFeatures, write_vectors
+
+    predictor = replace(request, views="one").open(device)
+    features = LayerFeatures(predictor, layer)
+    started = time.perf_counter()
+    count, dimensions, failed = write_vectors(features.vectors(inputs), path)
+    first = failed[0] if failed else None
+    return PredictionSummary(count, len(failed), time.perf_counter() - started, first, dimensions)

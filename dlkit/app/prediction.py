@@ -51,12 +51,23 @@ class Prediction:
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """Numbers of inputs, of those without a prediction, and seconds since the model was opened."""
+    """What came of all inputs.
+
+    Args:
+        inputs: how many there were.
+        failed: how many of them have no prediction.
+        seconds: since the model was opened.
+        first_failure: the first of those.
+        dimensions: of the features that were written; None for predictions.
+    """
 
     inputs: int
     failed: int
     seconds: float
+    first_failure: Prediction | None = None
+    dimensions: int | None = None
 
     def record(self) -> dict[str, Any]:
         """What `dlkit predict --out` prints of it."""
-        return {"inputs": self.inputs, "failed": self.failed, "seconds": round(self.seconds, 3)}
+        size = {} if self.dimensions is None else {"dimensions": self.dimensions}
+        return {"inputs": self.inputs, "failed": self.failed, **size, "seconds": round(self.seconds, 3)}

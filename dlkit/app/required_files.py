@@ -6,11 +6,26 @@ import os
 import re
 from pathlib import Path
 
-from dlkit.catalog import HUB_NAMES, TASKS, find_entry
+from dlkit.catalog import TASKS, find_entry
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.text_input import special_kind
+
+# Where the hub keeps the models whose bare names people know.
+_HUB_NAMES = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+    "distilgpt2": "distilbert/distilgpt2",
+    "openai-gpt": "openai-community/openai-gpt",
+    "bert-base-uncased": "google-bert/bert-base-uncased",
+    "bert-base-cased": "google-bert/bert-base-cased",
+    "bert-large-uncased": "google-bert/bert-large-uncased",
+    "bert-large-cased": "google-bert/bert-large-cased",
+    "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
+}
 
 
 def require_data(recipe: Recipe) -> None:
@@ -28,7 +43,7 @@ def require_weights(recipe: Recipe) -> None:
     if TASKS[recipe.values["task"]].inputs == "text" and recipe.values["model"].get("weights"):
         place: str = os.path.relpath(str(recipe.values["model"]["weights"]))
         own = place if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) else "OWNER/NAME"
-        of = HUB_NAMES.get(Path(place).name, own)
+        of = _HUB_NAMES.get(Path(place).name, own)
         hint = f"hf download {of} --local-dir {place}"
     _require(recipe, "model", "weights", hint)
 

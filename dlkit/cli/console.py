@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from dlkit.app.events import Remark
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import DlkitError, RecipeError
 from dlkit.strict_json import json_text
 
@@ -29,6 +31,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def duration(seconds: float) -> str:
+    """`75` as `1:15`."""
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
 def write_stderr(text: str) -> None:
     """A line on stderr, if there is one to write to."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
@@ -37,8 +46,9 @@ def write_stderr(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """A remark on stderr, on one line."""
-    write_stderr(escaped(text))
+    """A remark on stderr, on one line. Of several processes only the first makes it."""
+    if is_first_process():
+        write_stderr(escaped(text))
 
 
 _LONGEST = 2000  # characters of a line
@@ -53,10 +63,15 @@ def report(error: DlkitError) -> None:
         count = len(error.problems)
         write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in the recipe")
     else:
-        write_stderr(f"error: {_cut(escaped(error.message))}")
+        write_stderr(f"error: {_cut(escaped(spell_options(error.message)))}")
     hint = error.hint or (CHECK_PATH if isinstance(error.__cause__, OSError) else None)
     if hint:
-        write_stderr(f"hint: {_cut(escaped(hint))}")
+        write_stderr(f"hint: {_cut(escaped(spell_options(hint)))}")
+
+
+def spell_options(text: str) -> str:
+    """An error's text as a shell has it: a function's argument `run_dir` is its command's option --run-dir."""
+    return re.sub(r"`([a-z][a-z_]*)`", lambda argument: "--" + argument[1].replace("_", "-"), text)
 
 
 def _cut(line: str) -> str:
@@ -72,7 +87,7 @@ def is_plain(stream: Any) -> bool:
 
 def live_console() -> Any:
     """A rich console on stderr for a live view, or None where only plain lines are wanted."""
-    if is_plain(sys.stderr):
+    if is_plain(sys.stderr) or not is_first_process():
         return None
     from rich.console import Console
 
@@ -90,7 +105,7 @@ def show_tables(shown: Any) -> None:
 
 
 class Output:
-    """What a command says: its results, and how far it is.
+    """What a command says: its results, and how far it is. Of several processes only the first says anything.
 
     Args:
         as_json: JSON Lines even on a terminal.
@@ -125,6 +140,8 @@ class Output:
 
     def emit(self, record: Mapping[str, Any], value: Any, table: Callable[[], Any]) -> None:
         """Print one result: the record, the value that a script wants of it, or the table for a person."""
+        if not is_first_process():
+            return
         if self.quiet:
             if value is not None:
                 self.line(str(value))
@@ -140,6 +157,8 @@ class Output:
 
         Raises DlkitError where there is no room for it, as on a full disk.
         """
+        if not is_first_process():
+            return
         try:
             sys.stdout.flush()
             sys.stdout.buffer.write(as_bytes(text) + b"\n")

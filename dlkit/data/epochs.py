@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.process_group import World
 
 
 class Epochs:
@@ -18,6 +19,7 @@ class Epochs:
     samples: int
     batch_size: int
     device: torch.device
+    world: World = World()
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -32,6 +34,22 @@ class Epochs:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
         raise NotImplementedError
+
+    def shard(self, world: World) -> None:
+        """Yield only this rank's block of each batch from now on, and in `whole` the predictions of all of it.
+
+        Every rank draws the same order and augmentation, so that the blocks together are the batch of one process.
+        """
+        self.world = world
+
+    def own_rows(self, count: int) -> slice:
+        """The rows of a batch of `count` that this process yields."""
+        share = self.world.share(count)
+        return slice(share.start, share.stop)
+
+    def whole(self, count: int) -> int | None:
+        """What `whole` is in the process's share of a batch of `count` predictions."""
+        return count if self.world.size > 1 else None
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
         """The same of S sources that differ only in their seed, this one among them, in one batch: (S, n, ...)."""

@@ -8,17 +8,20 @@ The kinds differ in what E averages over. Images are (N, C, H, W), rows are (N, 
     layer  one position, over C (or F)       Ba et al., arXiv:1607.06450; on images as in ConvNeXt, arXiv:2201.03545
     group  one image, C/groups channels, H, W   Wu & He, arXiv:1803.08494
 
-Often misprinted as a division by sqrt(Var) + eps; in the papers, and here, it is sqrt(Var + eps).
+eps stands inside of the root, as in algorithm 1 of Ioffe & Szegedy.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.catalog import NORMS
+from dlkit.distributed.batch_statistics import joint_batch_norm
+from dlkit.distributed.process_group import World
 from dlkit.errors import DlkitError, RequestError
 
 Norm = Literal["batch", "layer", "group", "none"]
@@ -73,7 +76,8 @@ class BatchNorm(nn.Module):
     """Normalize each channel over the batch: (N, C, H, W) or (N, F), same shape out. State as in torch's BatchNorm2d.
 
     In evaluation the batch's mean and variance give way to their running averages over training; where `frozen` is
-    set, as in the part of a network that is not trained further, they do in training too, and stay as they are.
+    set, as in the part of a network that is not trained further, they do in training too, and stay as they are. Where
+    `world` is set, the batch is that of all its ranks (see `joint_batch_norm`).
 
     Args:
         channels: C or F.
@@ -93,6 +97,7 @@ class BatchNorm(nn.Module):
         self.eps = eps
         self.momentum = momentum
         self.frozen = False
+        self.world: World | None = None
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -101,6 +106,8 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         training = self.training and not self.frozen
+        if training and self.world is not None:
+            return self._joint(x, self.world)
         if training:
             if x.numel() == x.shape[1]:
                 raise DlkitError(
@@ -112,12 +119,23 @@ class BatchNorm(nn.Module):
             x, self.running_mean, self.running_var, self.weight, self.bias, training, self.momentum, self.eps
         )
 
+    def _joint(self, x: Tensor, world: World) -> Tensor:
+        y, mean, variance, n = joint_batch_norm(x, self.weight, self.bias, world, eps=self.eps)
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            # running <- (1 - momentum) running + momentum batch, of the unbiased variance: the sum over n - 1, not n
+            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+            self.running_var.lerp_((variance * (n / (n - 1))).to(self.running_var), self.momentum)
+        return y
+
     def extra_repr(self) -> str:
         return f"{self.weight.numel()}, eps={self.eps}, momentum={self.momentum}"
 
 
 class LayerNorm(nn.Module):
     """Normalize each position over its channels: (..., C), or (N, C, H, W) with `channels_first`. Same shape out.
+
+    Ba et al., arXiv:1607.06450.
 
     Args:
         channels: C.
@@ -145,6 +163,8 @@ class LayerNorm(nn.Module):
 
 class GroupNorm(nn.Module):
     """Normalize each group of channels of each example: (N, C, H, W) or (N, F), same shape out.
+
+    Wu & He, arXiv:1803.08494.
 
     Args:
         groups: the number of groups; it divides the channels.
@@ -194,4 +214,4 @@ def norm_layer(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1
         return GroupNorm(max(groups for groups in range(1, most + 1) if channels % groups == 0), channels, eps=eps)
     if name == "none":
         return nn.Identity()
-    raise RequestError(f"no norm {name!r}", f"choose one of {', '.join(get_args(Norm))}")
+    raise RequestError(f"no norm {name!r}", f"choose one of {', '.join(NORMS)}")

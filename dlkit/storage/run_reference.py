@@ -17,6 +17,7 @@ _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
 MANIFEST = "manifest.json"  # of a checkpoint
 METRICS = "metrics.jsonl"  # of a run
 RUNS = "runs.jsonl"  # of a race
+CODE = "code"  # the folder of copies of the user's own components, of either
 RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"  # of either
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from dlkit.data.examination.duplicates import KeyedExample, keyed_texts
+from dlkit.data.examination.statistics import length_statistics
 from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
 from dlkit.data.text.labelled import Answer, LabelledTexts
@@ -15,6 +19,7 @@ from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.sentences import running_text
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
+from dlkit.pretrained.head_classes import matching_rows
 from dlkit.pretrained.huggingface import LanguageStart
 from dlkit.pretrained.language_head import with_classes, without_head
 from dlkit.pretrained.weights import LanguageWeights
@@ -49,11 +54,15 @@ class LabelledTextData(TextData):
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
         if saved is None and self.weights is not None:
             self._take_head(self.start, self.weights)
+        self._rows: list[int] | None = None  # of each class among the outputs of a checkpoint, where these differ
         if saved is not None and saved["classes"] != list(self.classes):
-            raise DlkitError(
-                f"{self.name} has the classes {', '.join(self.classes)}; the model knows {', '.join(saved['classes'])}",
-                "give the data that the run was trained on",
-            )
+            self._rows = matching_rows(saved["classes"], self.classes) if self.outputs != 1 else None
+            if self._rows is None:
+                raise DlkitError(
+                    f"{self.name} has the classes {', '.join(self.classes)}; the model knows "
+                    f"{', '.join(saved['classes']) or 'numbers'}",
+                    "classes must have the same names; give the data that the run was trained on",
+                )
         self._cut: dict[str, float] = {}  # split -> share of its tokens that did not fit
 
     @classmethod
@@ -67,8 +76,17 @@ class LabelledTextData(TextData):
     def sizes(self) -> dict[str, int]:
         return {split: len(examples.targets) for split, examples in self.data.splits.items()}
 
+    def targets(self, split: str) -> Tensor:
+        return torch.as_tensor(self.data.splits[split].targets)
+
     def take_whole(self) -> None:
         self.data = dataclasses.replace(self.data, splits=name_unsplit(self.data.splits))
+
+    def arranged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self._rows is None:
+            return weights
+        head = {name: weights[name][self._rows] for name in weights if name.startswith("head.classifier.")}
+        return weights | head
 
     def _take_head(self, start: LanguageStart, weights: LanguageWeights) -> None:
         """Bring the rows of a pretrained head into the order of the data's classes, and pool as it was trained to."""
@@ -96,6 +114,31 @@ class LabelledTextData(TextData):
         found: SequenceBatches = sequences(examples, self.tokenizer, device, recipe.values["seed"], training, **keys)
         self._cut[split] = found.encoded.lost
         return found
+
+    def class_counts(self, split: str) -> dict[str, int] | None:
+        if self.data.answer != "class":
+            return None
+        counts = np.bincount(self.data.splits[split].targets, minlength=len(self.classes))
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
+    def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]] | None:
+        """Examples with candidates have none: their texts come once for each."""
+        splits = self.data.splits
+        if any(examples.counts is not None for examples in splits.values()):
+            return None
+        return {name: keyed_texts(held.first, held.second, held.targets.tolist()) for name, held in splits.items()}
+
+    def statistics(self, recipe: Recipe) -> dict[str, Any]:
+        tokens: dict[str, Any] = {}
+        unknown = self.tokenizer.special("[UNK]")
+        for split in self.splits:
+            encoded = self.split_batches(recipe, split, torch.device("cpu"), False, False).encoded
+            tokens[split] = {
+                "tokens": len(encoded.token_ids), **length_statistics(np.diff(encoded.starts)),
+                "share_cut": round(encoded.lost, 5),
+                "share_unknown": round(float((encoded.token_ids == unknown).mean()), 5) if unknown is not None else 0.0,
+            }  # fmt: skip
+        return {"tokens": tokens, "vocabulary": self.vocabulary, "context": recipe.values["data"]["context"]}
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
         """What is learned. Raises RequestError if the loss is not made for the data's answers."""

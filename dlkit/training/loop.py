@@ -3,6 +3,9 @@
 For step t of T, with B the micro-batches of the step:
     g_t     = gradient of the mean over B of loss(model(x), y)
     theta_t = optimizer(theta_(t-1), g_t, lr = base lr * schedule(t, T))
+
+Where several processes train together, each does so for its share of every batch. They come to the same decisions, so
+that all of them evaluate, save and end at the same step.
 """
 
 from __future__ import annotations
@@ -11,14 +14,17 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.tensor_parts import local_part
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.finite import all_finite, first_not_finite
+from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.compile_counter import CompileCounter
 from dlkit.training.ema import ExponentialMovingAverage
@@ -27,6 +33,7 @@ from dlkit.training.events import Checkpointed, Evaluated, Event, Finished, Step
 from dlkit.training.forward_backward import ForwardBackward
 from dlkit.training.grad_scaler import GradScaler
 from dlkit.training.optimizer_step import OptimizerStep
+from dlkit.training.parallel_model import parallel_model
 from dlkit.training.running_metrics import RunningMetrics
 from dlkit.training.settings import steps_between
 from dlkit.training.snapshot import Snapshot
@@ -59,7 +66,8 @@ class _Loop:
         settings, device, optimizer = training.settings, training.device, training.optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.buffers = Snapshot(list(training.model.buffers())) if settings.on_nan == "skip" else None
-        self.sums = RunningMetrics(device)
+        self.world = training.world
+        self.sums = RunningMetrics(device, self.world)
         self.last_batch: Batch | None = None  # of the last step that was not skipped
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
         self.scaler = GradScaler(device) if settings.precision == "fp16" else None
@@ -68,11 +76,17 @@ class _Loop:
         self.state = TrainState(training.model, optimizer, base_lrs, TrainProgress(), self.sums, self.ema, self.scaler)
         if resume is not None:
             self.state.restore(resume, len(training.batches), settings.accumulate)
+        elif self.world.size > 1:
+            rng.seed_rank(self.world, device)
         self.progress = self.state.progress
+        self.parallel = parallel_model(training) if self.world.size > 1 else None
+        forward, compiled = training.forward, training.compiled
+        if self.parallel is not None:
+            forward, compiled = self.parallel.through(forward), self.parallel.through(compiled)
         self.passes = ForwardBackward(
-            training.forward,
-            training.compiled,
-            training.batches.batch_size,
+            forward,
+            compiled if training.compiled != training.forward else forward,
+            len(self.world.share(training.batches.batch_size)),
             self.parameters,
             self.scaler,
             accumulate=settings.accumulate,
@@ -112,7 +126,7 @@ class _Loop:
                 yield Evaluated(done, step // per_epoch, dict(progress.metrics), best)
                 if settings.patience is not None and progress.waited >= settings.patience:
                     reason = "patience"
-            if training.should_stop() and done < total and reason == "done":
+            if self.world.any_rank(training.should_stop()) and done < total and reason == "done":
                 reason = "stopped"
             self._update_times(started)
             due = done == total or reason != "done" or best or (save_every and done % save_every == 0)
@@ -159,20 +173,24 @@ class _Loop:
 
     def _step(self, batches: list[Batch]) -> int:
         training = self.training
-        counts = [batch.predictions for batch in batches]
-        samples = sum(counts)
+        # where several processes share a batch, it has more predictions than this one sees
+        samples = sum(batch.predictions if batch.whole is None else batch.whole for batch in batches)
         if self.buffers is not None:
             self.buffers.take()
         counted: list[tuple[Tensor, Tensor | None, int]] = []
-        for batch, count in zip(batches, counts, strict=True):
-            # weighted so that the gradients add up to that of the mean over all predictions of the step
-            loss, right = self.passes(batch, count / samples)
-            counted.append((loss, right, count))
+        for batch in batches:
+            count = batch.predictions
+            # weighted so that the gradients add up to that of the mean over all predictions of the step, and so that
+            # their average over processes does
+            share = count / samples * self.world.size
+            with self._accumulating(batch is batches[-1]):
+                loss, right = self.passes(batch, share)
+            counted.append((loss if count else torch.zeros_like(loss), right, count))
         if self.scaler:
             self.scaler.unscale_(training.optimizer)
         if self.buffers is not None:
-            gradients = [p.grad for p in self.parameters if p.grad is not None]
-            if not all_finite([*gradients, *(loss for loss, _, _ in counted)]):
+            gradients = [local_part(p.grad) for p in self.parameters if p.grad is not None]
+            if self.world.any_rank(not all_finite([*gradients, *(loss for loss, _, _ in counted)])):
                 self._skip(self.buffers)
                 return samples
         for loss, right, count in counted:
@@ -189,6 +207,10 @@ class _Loop:
         if self.ema is not None:
             self.ema.update(overflow)
         return samples
+
+    def _accumulating(self, last: bool) -> AbstractContextManager[Any]:
+        """Where the gradients of a step's batches add up before processes exchange them, after the last."""
+        return nullcontext() if self.parallel is None or last else self.parallel.accumulating()
 
     def _count_skipped(self) -> None:
         """Add the skipped steps that only the device has counted so far. Waits for it."""
@@ -239,7 +261,7 @@ class _Loop:
                 except NotFiniteError as error:
                     raise self._diverged(f"evaluating {split} after step {progress.step}: {error.message}") from error
                 metrics |= {f"{split}/{name}": value for name, value in found.items()}
-        progress.metrics = metrics
+        progress.metrics = metrics = self.world.broadcast_object(metrics)
         if training.monitored is None:
             return False
         name = training.task.main_metric if training.settings.monitor == "auto" else training.settings.monitor
@@ -266,7 +288,10 @@ class _Loop:
         # weights may be finite yet so large that the loss is not; the next step would show that too late
         model, task, autocast = self.training.model, self.training.task, self.training.autocast
         batch = self.last_batch
-        if batch is not None and not math.isfinite(evaluation_loss(model, task, batch, autocast)):
+        # a rank without any of the batch takes part too: it holds some of a divided model's weights
+        loss = evaluation_loss(model, task, batch, autocast) if batch is not None else 0.0
+        empty = batch is None or not batch.predictions
+        if self.world.any_rank(not empty and not math.isfinite(loss)):
             raise self._diverged(f"after step {self.progress.step}, the loss is not finite")
         if self.store is None:
             return None

@@ -15,8 +15,20 @@ from typing import Any
 from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 from dlkit.storage.lock import LOCK, lock_folder
+from dlkit.storage.run_files import (
+    BEST,
+    CHECKPOINTS,
+    DAMAGED,
+    DIVERGED,
+    FILES,
+    LAST,
+    TENSORBOARD,
+    clear_run,
+    prune_checkpoints,
+    steps_in,
+)
 from dlkit.storage.run_reference import (
-    ENVIRONMENT,
+    CODE,
     METRICS,
     RECIPE,
     RUNS,
@@ -30,13 +42,6 @@ from dlkit.text_input import ordinary_file
 from dlkit.training import checkpoint as checkpoints
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.events import Evaluated, Event, StepDone
-
-DAMAGED = "damaged.txt"  # a line for each image that was left out
-# in the order of deletion: RECIPE, last, is what makes a directory a run
-_FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)
-CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-CODE = "code"  # copies of the user's own components
-LAST, BEST = "last", "best"
 
 
 class RunDirectory:
@@ -54,8 +59,8 @@ class RunDirectory:
         self.path = path
         self.keep_all = keep_all
         self.checkpoints = path / CHECKPOINTS
-        self._lock = lock_folder(path, "--run-dir")
-        for name in _FILES:
+        self._lock = lock_folder(path, "`run_dir`")
+        for name in FILES:
             for part in unfinished_files(path / name):
                 part.unlink(missing_ok=True)
         self._metrics: Any = None
@@ -106,6 +111,7 @@ class RunDirectory:
             self._left_out.update(noted.read_text(encoding="utf-8").split("\n")[:-1])
         self._metrics = path.open("ab")
         self._metrics.truncate(length)
+        (self.path / DIVERGED).unlink(missing_ok=True)  # it goes on
 
     def _damaged(self, why: str) -> DlkitError:
         again = f"restore it from a copy, or train anew: dlkit train {shell_word(self.path / RECIPE)}"
@@ -129,7 +135,7 @@ class RunDirectory:
 
     def _full(self, error: OSError) -> DlkitError:
         reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-        return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use --resume")
+        return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use `resume`")
 
     def _require_there(self) -> None:
         """Raise DlkitError if the directory was moved or deleted meanwhile: the run would go on in two places."""
@@ -153,6 +159,10 @@ class RunDirectory:
             self._left_out |= lines
             self.write(DAMAGED, "".join(f"{line}\n" for line in sorted(self._left_out)))
         return len(self._left_out)
+
+    def note_diverged(self, message: str) -> None:
+        """Write down why training ended; `open_metrics` takes it back when the run goes on."""
+        self.write(DIVERGED, json.dumps({"error": message}) + "\n")
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -179,14 +189,12 @@ class RunDirectory:
             checkpoints.set_pointer(self.checkpoints, LAST, step)
             if self._best_step is not None:
                 # a pointer to one that was deleted would dangle; `eval` reports that it is missing
-                if self._best_step in checkpoints.steps_in(self.checkpoints):
+                if self._best_step in steps_in(self.checkpoints):
                     checkpoints.set_pointer(self.checkpoints, BEST, self._best_step)
                 kept.add(self._best_step)
-            checkpoints.prune_checkpoints(
-                self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else kept
-            )
+            prune_checkpoints(self.checkpoints, set(steps_in(self.checkpoints)) if self.keep_all else kept)
         except OSError as error:
-            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
+            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use `resume`") from error
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint, verified, or None if there is none yet; the pointers are moved to it.
@@ -195,7 +203,7 @@ class RunDirectory:
             DlkitError: it is damaged or has been deleted, some file of the run is a link that leads out of the
                 directory, or the pointers cannot be written.
         """
-        for part in (*_FILES, TENSORBOARD, CODE, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
+        for part in (*FILES, TENSORBOARD, CODE, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
             require_inside(self.path, self.path / part)
         folders = step_folders(self.checkpoints)
         steps = [step for step, whole in folders.items() if whole]
@@ -234,18 +242,18 @@ def require_new_run(path: Path | None, overwrite: bool) -> None:
     if path is None or not path.exists():
         return
     if not path.is_dir():
-        raise RequestError(f"{path} is a file", "choose another --run-dir")
+        raise RequestError(f"{path} is a file", "choose another `run_dir`")
     if {*path.iterdir()} <= {
         path / LOCK,
         *unfinished_files(path / RECIPE),
     }:  # empty, or killed while it was created
         return
     if (path / RUNS).exists() and not (path / CHECKPOINTS).is_dir():
-        raise RequestError(f"{path} holds a race of optimizers", "choose another --run-dir")
+        raise RequestError(f"{path} holds a race of optimizers", "choose another `run_dir`")
     if not (path / RECIPE).exists():
-        raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
+        raise RequestError(f"{path} is not empty and holds no run", "choose another `run_dir`")
     if not overwrite:
-        raise RequestError(f"{path} already holds a run", "continue it with --resume, or use --overwrite")
+        raise RequestError(f"{path} already holds a run", "continue it with `resume`, or use `overwrite`")
 
 
 def create_run_directory(path: Path | None, name: str, overwrite: bool = False) -> Path:
@@ -268,16 +276,14 @@ def create_run_directory(path: Path | None, name: str, overwrite: bool = False) 
             _clear(path)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DlkitError(f"cannot make {path or 'runs'}: {error.strerror}", "choose another --run-dir") from error
+        raise DlkitError(f"cannot make {path or 'runs'}: {error.strerror}", "choose another `run_dir`") from error
     return path
 
 
 def _clear(path: Path) -> None:
     """Delete an earlier run's files, and only those that a run makes."""
     with RunDirectory(path):
-        checkpoints.clear_checkpoints(path / CHECKPOINTS, (LAST, BEST))
-        for name in (TENSORBOARD, CODE, *_FILES):
-            checkpoints.remove_path(path / name)
+        clear_run(path)
 
 
 def _next_free(folder: Path, name: str) -> Path:

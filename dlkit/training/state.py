@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlkit.distributed.tensor_parts import whole_on_first
 from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.ema import ExponentialMovingAverage
 from dlkit.training.optimizer_state import flatten_optimizer_state, unflatten_optimizer_state
-from dlkit.training.running_metrics import RunningMetrics
+from dlkit.training.running_metrics import RunningMetrics, summed_tensors
 from dlkit.training.weights import drop_tied_duplicates, load_weights
 
 
@@ -52,20 +53,21 @@ class TrainState:
     def capture(self, description: dict[str, Any]) -> Checkpoint:
         """Everything that the rest of the run depends on, as a checkpoint; `description` is of its data."""
         progress, optimizer = self.progress, self.optimizer.state_dict()
-        generators, generator_values = rng.get_states(self.sums.device)
+        loss, right, samples = self.sums.totals()
+        generators, generator_values = rng.gather_states(self.sums.device, self.sums.world)
         tensors = {"model": drop_tied_duplicates(self.model.state_dict())}
         if self.ema is not None:
-            tensors["ema"] = drop_tied_duplicates(self.ema.average)
+            tensors["ema"] = drop_tied_duplicates(self.ema.state())
         rest = {f"random.{name}": value for name, value in generators.items()}
         scalars: dict[str, dict[str, Any]] = {}
         for index, moments in optimizer["state"].items():
             if numbers := {name: value for name, value in moments.items() if not isinstance(value, Tensor)}:
                 scalars[str(index)] = numbers
-        tensors["optimizer"] = rest | flatten_optimizer_state(optimizer["state"], "state") | self.sums.tensors()
+        tensors["optimizer"] = rest | flatten_optimizer_state(optimizer["state"], "state") | summed_tensors(loss, right)
         # pairs, since a checkpoint sorts the keys of its state while records list metrics in their own order;
         # null for an undefined correlation, since JSON has no NaN
         metrics = [[name, value if math.isfinite(value) else None] for name, value in progress.metrics.items()]
-        summed = {"summed_steps": self.sums.steps, "summed_samples": self.sums.samples}
+        summed = {"summed_steps": self.sums.steps, "summed_samples": samples}
         state = {
             "progress": vars(progress) | {"metrics": metrics} | summed,
             "optimizer_scalars": scalars,
@@ -74,6 +76,9 @@ class TrainState:
             "data": description,
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
+        for held in tensors.values():
+            # in one order on every rank: after a resume that of the optimizer's state is the file's
+            held.update({name: whole_on_first(held[name], self.sums.world) for name in sorted(held)})
         return Checkpoint(progress.step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint, batches_per_epoch: int, accumulate: int) -> None:
@@ -97,4 +102,4 @@ class TrainState:
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
         generators = {name.removeprefix("random."): v for name, v in rest.items() if name.startswith("random.")}
-        rng.set_states(generators, state["random"], self.sums.device)
+        rng.scatter_states(generators, state["random"], self.sums.device, self.sums.world)

@@ -87,7 +87,8 @@ def test_generating_imports_no_race_no_doctor_and_no_other_command(gpt: Path) ->
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stderr.split()
     strange = ("sweep", "vectorized", "doctor", "download", "attention", "information", "compression", "app.race",
-               "app.contest", "app.train", "cli.train", "cli.compare_optimizers", "cli.entropy")  # fmt: skip
+               "app.optimizer_comparison", "app.train", "cli.train", "cli.compare_optimizers",
+               "cli.entropy")  # fmt: skip
     assert "dlkit.lm.generation" in loaded
     assert not [name for name in loaded if name.startswith(tuple(f"dlkit.{part}" for part in strange))]
 

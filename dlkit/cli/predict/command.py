@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dlkit.app.predict import predict_with, request_prediction
+from dlkit.app.predict import predict_with, request_prediction, write_features
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.app.scored_file import SUFFIXES, scored_file
 from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.cli.predict.input import given_inputs
-from dlkit.cli.predict.view import PredictionView, summary_table
+from dlkit.cli.predict.view import PredictionView, written_table
 from dlkit.cli.progress import preparing
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import require_target
 
 
@@ -41,6 +40,10 @@ def predict_command(
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a table: the inputs' columns, label, probability (.csv, ...)."),
+    ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="LAYER", help="Write a layer's output instead, or penultimate (--out .npy, .parquet)."),
     ] = None,
     top: Annotated[
         int | None, typer.Option(min=1, max=10**6, metavar="N", help="Name the N most probable classes (default: 5).")
@@ -75,35 +78,36 @@ def predict_command(
       find photos -name '*.jpg' | dlkit predict runs/cats-1 - --threshold 0.9 -q
       dlkit predict runs/reviews-1 "A film to remember."
       dlkit predict runs/churn-1 --rows new.csv --out scored.csv
+      dlkit predict runs/cats-1 photos/ --features penultimate --out photos.npy
     """
+    if features is not None and out is None:
+        raise RequestError("--features writes a file", f"--features {features} --out features.npy, or .parquet")
     if out is not None:
-        require_target("--out", out, SUFFIXES)
+        require_target("--out", out, SUFFIXES if features is None else (".npy", ".parquet"))
     request = request_prediction(run, top or 5, threshold, batch_size, checkpoint, views)
     found = given_inputs(request, run, inputs or [], rows)
     output = Output(as_json, quiet)
-    work = predict_with(request, found, device)
-    if out is None:
-        view = PredictionView(output, top, paths=request.kind == "images")
-        failed = _first_failure(view.show, output.without_remarks(work))
+    if features is not None and out is not None:
+        with preparing(quiet):
+            summary = write_features(request, found, features, out, device)
     else:
-        with scored_file(out) as table, preparing(quiet):
-            failed = _first_failure(table.add, output.without_remarks(work))
-    summary = work.result()
+        work = predict_with(request, found, device)
+        predictions = output.without_remarks(work)
+        if out is None:
+            view = PredictionView(output, top, paths=request.kind == "images")
+            for prediction in predictions:
+                view.show(prediction)
+        else:
+            with scored_file(out) as table, preparing(quiet):
+                for prediction in predictions:
+                    table.add(prediction)
+        summary = work.result()
     if out is not None:
-        record = {"run": str(request.run), "out": str(out), **summary.record()}
-        output.emit(record, out, lambda: summary_table(record))
-    if failed is not None:
-        raise _failure(failed, summary)
-
-
-def _first_failure(show: Callable[[Prediction], None], predictions: Iterable[Prediction]) -> Prediction | None:
-    """Show all predictions; returns the first that failed."""
-    failed: Prediction | None = None
-    for prediction in predictions:
-        show(prediction)
-        if prediction.error is not None:
-            failed = failed or prediction
-    return failed
+        layer = {} if features is None else {"layer": features}
+        record = {"run": str(request.run), "out": str(out), **layer, **summary.record()}
+        output.emit(record, out, lambda: written_table(record))
+    if summary.first_failure is not None:
+        raise _failure(summary.first_failure, summary)
 
 
 def _failure(first: Prediction, summary: PredictionSummary) -> DlkitError:

@@ -97,12 +97,13 @@ def _beginning(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + "…"
 
 
-def summary_table(record: dict[str, Any]) -> Any:
+def written_table(record: dict[str, Any]) -> Any:
     """Of a table that was written: where it is, and how many inputs are in it."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name in ("run", "out", "inputs", "failed"):
-        table.add_row(Text(name, style="bold"), Text(str(record[name])))
+    for name in ("run", "out", "layer", "inputs", "failed", "dimensions"):
+        if name in record:
+            table.add_row(Text(name, style="bold"), Text(str(record[name])))
     return table

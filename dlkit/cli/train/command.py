@@ -14,7 +14,8 @@ from dlkit import recipe as recipes
 from dlkit.annotations import LARGEST_SEED
 from dlkit.app.events import Prepared, Work
 from dlkit.app.resume import require_run
-from dlkit.app.train import Started, TrainedRun, TrainingEvent, train_recipe
+from dlkit.app.train import train_recipe
+from dlkit.app.trained_run import Started, TrainedRun, TrainingEvent
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName, Trust
 from dlkit.cli.progress import prepare
@@ -44,13 +45,16 @@ def train_command(
     """Train from a recipe.
 
     Prints the run's record; -q prints the run directory. Ctrl-C saves a checkpoint, and --resume goes on exactly there:
-    to the bit on a CPU, and on CUDA with train.deterministic=true.
+    to the bit on a CPU, and on CUDA with train.deterministic=true. A run with a larger train.epochs or train.steps is
+    extended: its schedule is stretched to the new length.
 
     \b
     Examples:
       dlkit train digits-resnet20
       dlkit train digits-resnet20 train.epochs=20 optimizer.lr=0.05
       dlkit train runs/digits-resnet20-1 --resume
+      dlkit train runs/digits-resnet20-1 --resume train.epochs=60
+      torchrun --nproc-per-node 8 -m dlkit train imagenet-resnet50
     """
     if resume and overwrite:
         raise RequestError("--resume and --overwrite contradict each other", "give one of them")
