@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -63,6 +64,7 @@ def test_every_command_has_help(here: Any, command: str) -> None:
     result = here(*command.split(), "-h")
     assert result.code == 0
     assert result.out.startswith(f"Usage: dlkit {command}")
+    assert not re.search(r"<(str|int|float|list|path)\b", result.out)  # types are Python's; users have words
 
 
 @pytest.mark.parametrize(
