@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dlkit.app.finished_race import FinishedRace
     from dlkit.app.generate import GeneratedText
     from dlkit.app.generate import generate_texts as generate
+    from dlkit.app.import_model import import_model
     from dlkit.app.inspect import AttentionInspection, AttentionRecord, inspect_attention
     from dlkit.app.predict import predict_inputs as predict
     from dlkit.app.prediction import Prediction, PredictionSummary
@@ -50,7 +51,7 @@ __all__ = [
     "AttentionInspection", "AttentionRecord", "Checkpointed", "DlkitError", "Evaluated", "Evaluation",
     "Finished", "FinishedRace", "GeneratedText", "MeasuredEntropy", "Prediction", "PredictionSummary",
     "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
-    "StepDone", "TrainedRun", "Work", "compare_optimizers", "entropy", "evaluate", "generate",
+    "StepDone", "TrainedRun", "Work", "compare_optimizers", "entropy", "evaluate", "generate", "import_model",
     "inspect_attention", "load", "predict", "score", "set_trust", "train",
 ]  # fmt: skip
 
@@ -83,6 +84,7 @@ _HOMES = {
     "entropy": "dlkit.app.entropy:measure_entropy",
     "evaluate": "dlkit.app.evaluate:evaluate_run",
     "generate": "dlkit.app.generate:generate_texts",
+    "import_model": "dlkit.app.import_model:import_model",
     "inspect_attention": "dlkit.app.inspect:inspect_attention",
     "load": "dlkit.app.recipes:load_recipe",
     "predict": "dlkit.app.predict:predict_inputs",

@@ -20,9 +20,9 @@ def write_page_files(request: InspectionRequest, sides: list[InspectedModel], pa
     stop = start + len(page.tokens)
     for option, path in request.files.items():
         weights = page_matrices(request, sides, start, stop)
-        if option == "--html":
+        if option == "html":
             yield Remark(f"{path}: {write_page(path, page, weights) / 1e6:.1f} MB")
-        elif option == "--npz":
+        elif option == "npz":
             write_npz(path, page, sides[0].texts[0].token_ids[start:stop], weights)
         else:
             draw_attention(path, page, weights, request.measure)

@@ -142,9 +142,9 @@ def decompress_stream(
     reader = ContainerReader(data, name)
     header = reader.header
     if header["method"] == "model" and model is None:
-        raise RequestError(f"{name} was compressed with the model {header['name']}", "give it with --model RUN")
+        raise RequestError(f"{name} was compressed with the model {header['name']}", "give it with `model` RUN")
     if header["method"] != "model" and model is not None:
-        raise RequestError(f"{name} was compressed without a model", "leave --model out")
+        raise RequestError(f"{name} was compressed without a model", "leave `model` out")
     with open_codec(model, None, None, header) as codec, out as file, stage("decompressing", None) as advance:
         size = archive.decompress(reader, file.write, codec, advance)
     return {

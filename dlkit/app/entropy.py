@@ -68,23 +68,23 @@ def measure_entropy(
         DlkitError: a file cannot be read or written.
     """
     if not (base > 1 and math.isfinite(base)):
-        raise RequestError(f"--base {base}: a base is a number above 1", "2 for bits, e for nats, 10 for dits")
+        raise RequestError(f"`base` {base}: a base is a number above 1", "2 for bits, e for nats, 10 for dits")
     path, target = None if file is None else Path(file), None if plot is None else Path(plot)
-    require_figure("--plot", target)
-    details = {"--q": q is not None, "--counts": counts, "--joint": joint}
+    require_figure("`plot`", target)
+    details = {"`q`": q is not None, "`counts`": counts, "`joint`": joint}
     if p is None and check_code is None:
-        _refuse(details, "needs --p", "dlkit entropy --p 0.4,0.6 ...")
+        _refuse(details, "needs `p`", "dlkit entropy --p 0.4,0.6 ...")
         return Work(_of_stream(path, symbols, order, base, codecs, prequential, code, target))
-    streamed = {"FILE": file is not None, "--codecs": codecs, "--prequential": prequential, "--order": order > 0,
-                "--symbols": symbols != "bytes"}  # fmt: skip
-    _refuse(streamed, "is about a stream, --p and --check-code are not", "give one or the other")
-    coded = {"--code": code is not None, "--plot": plot is not None}
+    streamed = {"FILE": file is not None, "`codecs`": codecs, "`prequential`": prequential, "`order`": order > 0,
+                "`symbols`": symbols != "bytes"}  # fmt: skip
+    _refuse(streamed, "is about a stream, `p` and `check_code` are not", "give one or the other")
+    coded = {"`code`": code is not None, "`plot`": plot is not None}
     if check_code is not None:
-        refused = {"--q": q is not None, "--joint": joint, **coded}
-        _refuse(refused, "does not go with --check-code", "dlkit entropy --p 0.5,0.5 --check-code A=0,B=1")
+        refused = {"`q`": q is not None, "`joint`": joint, **coded}
+        _refuse(refused, "does not go with `check_code`", "dlkit entropy --p 0.5,0.5 --check-code A=0,B=1")
         return Work(_of_code(check_code, p, counts))
     if isinstance(p, str) and isinstance(q, str) and p == q == "-":
-        raise RequestError("--p and --q cannot both come from standard input", "give one of them as a file")
+        raise RequestError("`p` and `q` cannot both come from standard input", "give one of them as a file")
     if joint:
         return Work(_of_joint(p, counts, base, any((q is not None, *coded.values()))))
     return Work(_of_distributions(p, q, counts, base, code, target))
@@ -122,7 +122,7 @@ def _of_distributions(
     other = None if q is None else (yield from _read(q, "q", counts))
     rows = len(table.values)
     if rows > 1 and (code is not None or plot is not None):
-        raise RequestError(f"--code and --plot take one distribution, not {rows}", "give one row")
+        raise RequestError(f"`code` and `plot` take one distribution, not {rows}", "give one row")
     found = measure_distributions(table, other, counts, base)
     return MeasuredEntropy("distributions", found if rows > 1 else [coded_distribution(found, code, plot)])
 
@@ -132,7 +132,7 @@ def _of_joint(p: Any, counts: bool, base: float, has_others: bool) -> Generator[
 
     table = yield from _read(p, "p", counts, joint=True)
     if has_others:
-        raise RequestError("--joint goes with --p and --counts only", "dlkit entropy --joint --p table.csv --counts")
+        raise RequestError("`joint` goes with `p` and `counts` only", "dlkit entropy --joint --p table.csv --counts")
     return MeasuredEntropy("joint", [joint_record(table, counts, base)])
 
 

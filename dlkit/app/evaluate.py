@@ -178,7 +178,7 @@ def require_data_changes(changes: Sequence[str]) -> None:
 def require_views(views: str | None) -> None:
     """Raise RequestError unless there are such test views."""
     if views not in (None, *get_args(TestViews)):
-        raise RequestError(f"no such views: {views!r}", f"--views takes {', '.join(get_args(TestViews))}")
+        raise RequestError(f"no such views: {views!r}", f"`views` takes {', '.join(get_args(TestViews))}")
 
 
 def require_ood_source(source: str) -> None:
@@ -192,10 +192,10 @@ def require_ood_source(source: str) -> None:
     names = [name for name in named if any(TASKS[task].inputs == "images" for task in SECTIONS["data"][name].tasks)]
     if kind == "images" and colon:
         if not Path(rest).expanduser().is_dir():
-            raise DlkitError(f"no such folder: {rest}", "--ood images:FOLDER takes every image in a folder")
+            raise DlkitError(f"no such folder: {rest}", "`ood` images:FOLDER takes every image in a folder")
     elif source != "noise" and (kind not in names or (colon and not rest)):
         raise RequestError(
-            f"no such data: --ood {source}{recipes.closest(kind, [*names, 'noise'])}",
+            f"no such data: `ood` {source}{recipes.closest(kind, [*names, 'noise'])}",
             f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
         )
     elif source != "noise" and SECTIONS["data"][kind].download:

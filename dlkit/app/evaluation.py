@@ -64,7 +64,7 @@ def ready_model(recipe: Recipe, saved: Weights, dataset: TaskData, device: torch
     """
     assert saved.step is not None
     model = untrained_model(recipe, dataset)
-    load_weights(model, saved.tensors)
+    load_weights(model, dataset.arranged(saved.tensors))
     model = model.to(device)
     settings = TrainSettings(**recipe.values["train"])
     settings = dataclasses.replace(settings, precision=supported_precision(settings.precision, device))

@@ -52,7 +52,7 @@ class LayerFeatures:
             guess = f" (did you mean {near[0]}?)" if near else ""
             first = [key for key in modules if key and "." not in key]
             raise RequestError(
-                f"the model has no layer {layer!r}{guess}", f"--features takes {PENULTIMATE}, {', '.join(first)}, ..."
+                f"the model has no layer {layer!r}{guess}", f"`features` takes {PENULTIMATE}, {', '.join(first)}, ..."
             )
         self.layer, self._module = layer, modules[name]
 

@@ -92,7 +92,7 @@ class FinishedRace:
         if animation is None:
             return
         if self.surface is None:
-            raise RequestError(f"--animate is about a surface, and {self.title} is none", "leave it out")
+            raise RequestError(f"`animate` is about a surface, and {self.title} is none", "leave it out")
         from dlkit.sweep import trajectories
 
         trajectories.animate_trajectories(animation, self.surface, report.best_runs(), self.title)
@@ -101,7 +101,7 @@ class FinishedRace:
 def judge_race(folder: Path, target: str | None = None, animation: Path | None = None) -> FinishedRace:
     """Judge the finished runs in the folder of a race again, and draw them."""
     if animation is not None:
-        require_target("--animate", animation, (".gif",))
+        require_target("`animate`", animation, (".gif",))
     title, metric, outcomes = sweep_folder.read_finished_sweep(folder)
     race = FinishedRace(title, metric, outcomes, surfaces.find_surface(title), folder, len(outcomes), target)
     race.write(animation)

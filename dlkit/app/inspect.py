@@ -148,7 +148,7 @@ def run_inspection(
         records: whether the records are wanted.
     """
     if request.steps and not texts and not request.repeats:
-        raise RequestError("--steps has neither a text nor random sequences", "give a TEXT, or leave --repeats out")
+        raise RequestError("`steps` has neither a text nor random sequences", "give a TEXT, or leave `repeats` out")
     for reference in (request.run, request.compare):
         if reference is not None:
             run_reference.require_reference(reference)

@@ -74,7 +74,7 @@ def read_ood_data(recipe: Recipe, found: Trained, split: str | None, sources: Se
     """
     inside = found.dataset.images
     if inside is None:
-        raise RequestError(f"--ood is about images, and {found.dataset.name} has none", "leave --ood out")
+        raise RequestError(f"`ood` is about images, and {found.dataset.name} has none", "leave `ood` out")
     found.dataset.require_split(split := split or found.dataset.default_split)
     count = min(len(inside.splits[split].targets), MOST_NOISE)
     white = ood_sources.WHITE.get(recipe.values["data"]["name"], 255)
@@ -171,6 +171,6 @@ def _of_classes(dataset: Dataset, split: str, names: list[str]) -> Tensor:
     """Which examples of a split are of these classes, (N,) bool."""
     for name in names:
         if name not in dataset.classes:
-            raise RequestError(f"--ood {dataset.name}:{name}: no such class", f"classes: {', '.join(dataset.classes)}")
+            raise RequestError(f"`ood` {dataset.name}:{name}: no such class", f"classes: {', '.join(dataset.classes)}")
     indices = torch.tensor([dataset.classes.index(name) for name in names])
     return torch.isin(dataset.splits[split].targets, indices)

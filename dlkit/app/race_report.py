@@ -48,9 +48,9 @@ class RaceReport:
         try:
             value = float(text)
         except ValueError:
-            raise RequestError(f"--target {target}: no number", "write --target loss=0.2") from None
+            raise RequestError(f"`target` {target}: no number", "write `target` loss=0.2") from None
         if full is None:
-            raise RequestError(f"--target {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
+            raise RequestError(f"`target` {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
         for record, summary in zip(self.records, rank_optimizers(self.summaries), strict=True):
             mine = summary.best_outcomes(self.outcomes)
             steps = tunability.steps_to(mine, full, value, full.endswith("accuracy"))

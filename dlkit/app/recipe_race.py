@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
+from dlkit import user_code
 from dlkit.app.events import Prepared, Remark, data_remarks
 from dlkit.app.required_files import require_data, require_weights
 from dlkit.errors import RequestError
@@ -73,7 +75,7 @@ class RecipeRace:
             self.engine == "stacked"
             and (why := engine_choice.stacking_obstacle(trials, comparison.training)) is not None
         ):
-            raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
+            raise RequestError(f"`engine` stacked: {why}", "use `engine` workers or loop")
         processes = usable_cores() if first.device.type == "cpu" else 1
         engine, size = self.engine, self.size
         if folder.engine is not None and engine in ("auto", folder.engine):
@@ -103,7 +105,7 @@ class RecipeRace:
 
 
 def recipes_of_optimizers(
-    what: str, overrides: list[str], names: Sequence[str], steps: int
+    what: str, overrides: list[str], optimizers: Mapping[str, str], steps: int
 ) -> tuple[Recipe, list[str], dict[str, Recipe]]:
     """The recipe as it was given, changes of it that its values do not show, and the recipe of each optimizer.
 
@@ -125,7 +127,9 @@ def recipes_of_optimizers(
     if plain.values["data"].get("validation") == 0:
         fixed.append(f"data.validation={_HELD_OUT}")
     prepared: dict[str, Recipe] = {}
-    for name in names:
-        own = [] if plain.values["optimizer"]["name"] == name else [f"optimizer={{name: {name}}}"]
+    for name, named in optimizers.items():
+        # each trial has a learning rate of its own; an optimizer of the user's may have no default for it
+        lr = ", lr: 1.0" if user_code.is_reference(named) else ""
+        own = [] if plain.values["optimizer"]["name"] == named else [f"optimizer={{name: {json.dumps(named)}{lr}}}"]
         prepared[name] = source.load([*overrides, *own, *fixed])
     return plain, kept_auto, prepared

@@ -27,7 +27,7 @@ def require_run(path: Path) -> Path:
     """The directory of a run. Raises RequestError if it holds none."""
     run_reference.require_no_race(path)
     if not (path / RECIPE).is_file():
-        raise RequestError("--resume needs a run", "dlkit train RUN --resume, or RECIPE --run-dir DIR --resume")
+        raise RequestError("`resume` needs a run", "dlkit train RUN --resume, or RECIPE --run-dir DIR --resume")
     return path
 
 

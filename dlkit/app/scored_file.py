@@ -77,7 +77,7 @@ class _Columns:
         strange = [name for name in row if name not in self.names]
         if strange and not (prediction.error is not None and strange == ["input"]):
             raise DlkitError(
-                f"a row has the column {strange[0]!r}, which the first has not", "rows of any kind fit --out FILE.jsonl"
+                f"a row has the column {strange[0]!r}, which the first has not", "rows of any kind fit `out` FILE.jsonl"
             )
         return [row.get(name) for name in self.names]
 
@@ -119,7 +119,7 @@ class _ParquetFile:
         try:
             arrays = [_typed(values) for values in self._values]
         except (pa.ArrowException, UnicodeEncodeError) as error:
-            raise DlkitError(f"these rows are no table of Parquet: {error}", "--out FILE.jsonl takes them") from error
+            raise DlkitError(f"these rows are no table of Parquet: {error}", "`out` FILE.jsonl takes them") from error
         parquet.write_table(pa.table(arrays, names=self._columns.names), self._file)
 
 

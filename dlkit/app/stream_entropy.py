@@ -27,7 +27,7 @@ def stream_record(
         counter.update(block)
     if order and counter.n <= order:
         raise RequestError(
-            f"--order {order}: {counter.n} {symbols} hold no sequence of {order + 1}",
+            f"`order` {order}: {counter.n} {symbols} hold no sequence of {order + 1}",
             f"dlkit entropy --order {max(counter.n - 1, 0)}",
         )
     scale = math.log(base) / math.log(2)

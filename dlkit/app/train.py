@@ -19,7 +19,7 @@ from dlkit.app.trained_run import TrainedRun, TrainingEvent, until_finished
 from dlkit.errors import DivergedError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
-from dlkit.storage.run_files import CODE, DAMAGED, TENSORBOARD
+from dlkit.storage.run_files import DAMAGED, TENSORBOARD
 from dlkit.strict_json import json_text
 from dlkit.training.events import Checkpointed, Event, Finished
 from dlkit.user_code import read_code, require_unchanged
@@ -60,7 +60,7 @@ def train_recipe(
         DlkitError: data is missing; while the events are read also what training meets, such as DivergedError.
     """
     if resume and overwrite:
-        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
+        raise RequestError("`resume` and `overwrite` contradict each other", "give one of them")
     path = None if run_dir is None else Path(run_dir)
     if resume and path is None:
         path = require_run(recipe.path.parent if isinstance(recipe, Recipe) else Path(recipe))
@@ -138,7 +138,7 @@ def _open_run(
         yield from data_remarks(built.dataset.sources)
         yield Remark(contents_line(built.dataset), routine=True)
         yield from map(Remark, built.remarks)
-        saved = built.recipe.with_code_in(CODE) if built.recipe.own_code else built.recipe
+        saved = built.recipe.with_code_in(run_reference.CODE) if built.recipe.own_code else built.recipe
         for path in built.recipe.own_code:
             directory.write_code(path.name, read_code(path))
         directory.write(run_reference.RECIPE, saved.to_yaml())  # a run that is killed from here on can be resumed

@@ -36,6 +36,7 @@ COMMANDS = LazyCommands(
         "generate": "dlkit.cli.generate:generate_command",
         "compress": "dlkit.cli.compress:compress_command",
         "decompress": "dlkit.cli.decompress:decompress_command",
+        "import": "dlkit.cli.import_model:import_command",
         "data": "dlkit.cli.data.command:data_command",
         "components": "dlkit.cli.components:components_command",
         "runs": "dlkit.cli.runs.command:app",
@@ -141,7 +142,7 @@ def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
         console.report(error)
         return error.exit_code
     except typer.TyperException as error:
-        return _usage(error)
+        return _usage(error, arguments)
     except KeyboardInterrupt:
         return 130
     except SystemExit as error:
@@ -150,12 +151,37 @@ def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
         raise
 
 
-def _usage(error: typer.TyperException) -> int:
+# How pydantic, which typer asks, puts what is wrong with a value, and how dlkit does.
+_WORDS = {
+    "Input should be a valid integer, unable to parse string as an integer": "must be a whole number",
+    "Input should be a valid integer, got a number with a fractional part": "must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "must be a number",
+    "Input should be greater than or equal to": "must be at least",
+    "Input should be less than or equal to": "must be at most",
+    "Input should be greater than": "must be above",
+    "Input should be less than": "must be below",
+    "Input should be": "must be",
+    "Value error, ": "",
+}
+
+
+def _in_words(text: str, options: Sequence[str], arguments: list[str]) -> str:
+    """What is wrong with an option's value, and the value as it was given."""
+    for theirs, ours in _WORDS.items():
+        text = text.replace(theirs, ours)
+    given = [value for option, value in itertools.pairwise(arguments) if option in options]
+    given += [value for option, _, value in (a.partition("=") for a in arguments) if value and option in options]
+    return f"{text}, got {given[-1]}" if given and repr(given[-1]) not in text else text
+
+
+def _usage(error: typer.TyperException, arguments: list[str]) -> int:
     """A usage error in dlkit's own form."""
     text: str = getattr(error, "format_message", lambda: "aborted")()
     if text.startswith("Usage: "):  # no arguments at all: the message is the help
         console.write_stderr(text)
         return 2
+    if text.startswith("Invalid value for "):
+        text = _in_words(text.rstrip("."), getattr(getattr(error, "param", None), "opts", ()), arguments)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "dlkit"
     console.report(RequestError(text.replace("\n", " ").rstrip("."), f"`{command} --help` shows the usage"))

@@ -12,7 +12,7 @@ from dlkit.cli import completion
 from dlkit.cli.binary import binary_input, binary_output, require_output
 from dlkit.cli.compress import SUFFIX
 from dlkit.cli.console import Output
-from dlkit.cli.options import Json, Quiet
+from dlkit.cli.options import Json, Quiet, Trust
 from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
 
@@ -27,6 +27,7 @@ def decompress_command(
         typer.Option(metavar="RUN", help="The model that it was compressed with.", autocompletion=completion.runs),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -32,16 +32,27 @@ class LazyCommands(Mapping[str, Any]):
         if isinstance(target, typer.Typer):
             group: Any = typer.main.get_command(target)
             group.name = name
+            for command in group.commands.values():
+                _hide_types(command)
             return group
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         alone.command(name, no_args_is_help=name not in self.bare)(target)
-        return typer.main.get_command(alone)
+        command = typer.main.get_command(alone)
+        _hide_types(command)
+        return command
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.targets)
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def _hide_types(command: Any) -> None:
+    """Keep Python's names of types out of the help: newer Typers write `RECIPE <str>` for an argument."""
+    for argument in command.params:
+        if argument.param_type_name == "argument":
+            argument.display_type_rich = lambda *, ctx: None
 
 
 def lazy_group(commands: LazyCommands) -> type[TyperGroup]:

@@ -60,7 +60,7 @@ def parse_code(text: str) -> dict[str, str]:
         symbol, equals, word = part.partition("=")
         if not equals or symbol in words:
             wrong = "stands twice" if equals else "has no word"
-            raise RequestError(f"--check-code: {symbol or part!r} {wrong}", "write A=0,B=10,C=11")
+            raise RequestError(f"`check_code`: {symbol or part!r} {wrong}", "write A=0,B=10,C=11")
         words[symbol.strip()] = word.strip()
     return words
 

@@ -54,7 +54,7 @@ def plot_code_lengths(
 def plot_code(target: Path, code: dict[str, Any]) -> None:
     """Plot a code's record. Raises RequestError where its words are too many to be written out."""
     if "words" not in code:
-        raise RequestError(f"--plot: more than {MOST_WORDS:,} symbols", "leave --plot out")
+        raise RequestError(f"`plot`: more than {MOST_WORDS:,} symbols", "leave `plot` out")
     words = code["words"]
     ideal = [-math.log2(word["p"]) for word in words]
     lengths = [word["length"] for word in words]

@@ -12,7 +12,6 @@ import yaml
 from dlkit import user_code
 from dlkit.annotations import is_mapping
 from dlkit.contracts import CONTRACTS
-from dlkit.errors import RequestError
 
 
 @dataclass
@@ -33,17 +32,14 @@ class Recipe:
 
         Raises RequestError if one cannot be read, or two have one name.
         """
-        hashes = {path.name: user_code.sha256_of(path) for path in self.own_code}
-        if len(hashes) < len(self.own_code):
-            raise RequestError("two files of your own code have one name", "rename one: a run keeps a copy of each")
+        hashes = user_code.hashes_of(self.own_code)
         return {"code": hashes} if hashes else {}
 
     def with_code_in(self, folder: str) -> Recipe:
         """The recipe with those files in another folder, under the names that they have."""
         values = copy.deepcopy(self.values)
         for (section, key), name in own_references(values):
-            path, attribute = user_code.split_reference(name)
-            values[section][key] = f"{folder}/{path.name}:{attribute}"
+            values[section][key] = user_code.copy_in(folder, name)
         return Recipe(self.name, self.path, values)
 
     def to_yaml(self) -> str:

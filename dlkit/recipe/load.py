@@ -29,6 +29,11 @@ _INPUTS = (
     *("label", "columns", "text", "pair", "size", "channels", "crop", "resize"),
     *("context", "stride", "mask", "whole_words", "batch_size"),
 )
+# What no function of the user's can give for text.
+_NOT_OF_TEXT = {
+    "model": ("a model", "where generation, compression and inspection go through the layers of a GPT or BERT"),
+    "data": ("data", "which is read from files (data.path), so that its tokenizer is trained on the same bytes"),
+}
 
 
 @dataclass(frozen=True)
@@ -137,10 +142,11 @@ def _find_code(merge: Merge) -> None:
         reference = f"{(folder / path.expanduser()).absolute()}:{attribute}"
         merge.values[section][key] = reference
         task = merge.values.get("task")
-        if section in ("data", "model") and isinstance(task, str) and task in TASKS and TASKS[task].inputs == "text":
-            what = "an activation" if key == "activation" else f"a {section}" if section == "model" else "data"
+        reads_text = isinstance(task, str) and task in TASKS and TASKS[task].inputs == "text"
+        if reads_text and key == "name" and section in _NOT_OF_TEXT:
             fitting = ", ".join(other for other, entry in TASKS.items() if entry.inputs != "text")
-            merge.report((section, key), f"{what} of your own is for {fitting}, not for {task}")
+            what, why = _NOT_OF_TEXT[section]
+            merge.report((section, key), f"{what} of your own is for {fitting}, not for {task}, {why}")
         elif key == "activation" and merge.runs_code:
             require_kind("activation", reference)
 

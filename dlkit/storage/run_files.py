@@ -6,14 +6,13 @@ import shutil
 from pathlib import Path
 
 from dlkit.storage.atomic_file import unfinished_files
-from dlkit.storage.run_reference import ENVIRONMENT, METRICS, RECIPE, SUMMARY, checkpoint_name, step_folders
+from dlkit.storage.run_reference import CODE, ENVIRONMENT, METRICS, RECIPE, SUMMARY, checkpoint_name, step_folders
 
 DAMAGED = "damaged.txt"  # a line for each image that was left out
 DIVERGED = "diverged.json"  # why training ended, where a loss or the weights were no longer finite
 # in the order of deletion: RECIPE, last, is what makes a directory a run
 FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, DIVERGED, "curves.svg", RECIPE)
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-CODE = "code"  # copies of the user's own components
 LAST, BEST = "last", "best"
 
 

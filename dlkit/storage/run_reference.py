@@ -17,6 +17,7 @@ _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
 MANIFEST = "manifest.json"  # of a checkpoint
 METRICS = "metrics.jsonl"  # of a run
 RUNS = "runs.jsonl"  # of a race
+CODE = "code"  # the folder of copies of the user's own components, of either
 RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"  # of either
 
 
@@ -88,9 +89,13 @@ class Run:
 
 
 def require_reference(reference: str) -> None:
-    """Raise DlkitError if a path does not exist, unless it is `-`. To be called before torch is imported."""
-    if reference != "-" and not Path(reference).exists():
+    """Raise an error unless it is `-` or a folder that exists. To be called before torch is imported."""
+    if reference == "-":
+        return
+    if not Path(reference).exists():
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
+    if not Path(reference).is_dir():
+        raise _no_run(reference)
 
 
 def require_no_race(path: Path) -> None:
@@ -127,6 +132,10 @@ def resolve_run(reference: str) -> Run:
         require_inside(shown, path)
         return Run(shown, path)
     raise RequestError(f"{reference} is neither a run directory nor a checkpoint in one", f"a run holds a {RECIPE}")
+
+
+def _no_run(reference: str) -> RequestError:
+    return RequestError(f"{reference} is neither a run directory nor a checkpoint in one", "a run holds a recipe.yaml")
 
 
 def _from_stdin() -> str:

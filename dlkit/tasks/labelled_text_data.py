@@ -19,6 +19,7 @@ from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.sentences import running_text
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
+from dlkit.pretrained.head_classes import matching_rows
 from dlkit.pretrained.huggingface import LanguageStart
 from dlkit.pretrained.language_head import with_classes, without_head
 from dlkit.pretrained.weights import LanguageWeights
@@ -53,11 +54,15 @@ class LabelledTextData(TextData):
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
         if saved is None and self.weights is not None:
             self._take_head(self.start, self.weights)
+        self._rows: list[int] | None = None  # of each class among the outputs of a checkpoint, where these differ
         if saved is not None and saved["classes"] != list(self.classes):
-            raise DlkitError(
-                f"{self.name} has the classes {', '.join(self.classes)}; the model knows {', '.join(saved['classes'])}",
-                "give the data that the run was trained on",
-            )
+            self._rows = matching_rows(saved["classes"], self.classes) if self.outputs != 1 else None
+            if self._rows is None:
+                raise DlkitError(
+                    f"{self.name} has the classes {', '.join(self.classes)}; the model knows "
+                    f"{', '.join(saved['classes']) or 'numbers'}",
+                    "classes must have the same names; give the data that the run was trained on",
+                )
         self._cut: dict[str, float] = {}  # split -> share of its tokens that did not fit
 
     @classmethod
@@ -76,6 +81,12 @@ class LabelledTextData(TextData):
 
     def take_whole(self) -> None:
         self.data = dataclasses.replace(self.data, splits=name_unsplit(self.data.splits))
+
+    def arranged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self._rows is None:
+            return weights
+        head = {name: weights[name][self._rows] for name in weights if name.startswith("head.classifier.")}
+        return weights | head
 
     def _take_head(self, start: LanguageStart, weights: LanguageWeights) -> None:
         """Bring the rows of a pretrained head into the order of the data's classes, and pool as it was trained to."""

@@ -72,7 +72,7 @@ class NewTexts(NewInputs):
         if len(self.columns.names) > 1:
             raise RequestError(
                 f"this run reads {join_names(self.columns.names)} of each example, not one text",
-                "give a table with these columns: --rows FILE.csv, .jsonl or .parquet, or --rows - for a pipe",
+                "give a table with these columns: `rows` FILE.csv, .jsonl or .parquet, or `rows` - for a pipe",
             )
         return dict.fromkeys(self.columns.names, item)
 

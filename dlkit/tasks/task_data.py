@@ -61,6 +61,10 @@ class TaskData(ABC):
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
         """The recipe's model with the weights that training starts from, and remarks about pretrained ones."""
 
+    def arranged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A checkpoint's weights with its outputs in the order of this data's classes, which have the same names."""
+        return weights
+
     @abstractmethod
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
         """What is learned and measured; `views` of each image are averaged in evaluation."""

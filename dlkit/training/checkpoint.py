@@ -77,7 +77,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         raise DlkitError(
             f"cannot save the checkpoint of step {checkpoint.step} in {folder}: {reason}{intact}",
-            "free some space, then continue with --resume",
+            "free some space, then continue with `resume`",
         ) from error
     return target
 
@@ -101,7 +101,7 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         DlkitError: it is not there, a file in it is missing or damaged, or it is that of another run; it is named.
     """
     if not path.is_dir():
-        raise DlkitError(f"no checkpoint at {path}", "`ls` its parent: checkpoints are called step-NNNNNNNN")
+        raise DlkitError(f"no checkpoint at {path}", "see what its parent holds: checkpoints are called step-NNNNNNNN")
     hashes = _read_manifest(path)
     tensors: dict[str, dict[str, Tensor]] = {}
     state: dict[str, Any] = {}

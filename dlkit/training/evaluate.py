@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.progress import stage
 from dlkit.training.interfaces import BatchSource, Meter, Task
 
@@ -34,7 +35,7 @@ def evaluate_model(
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), autocast():
+        with without_gradient(model), autocast():
             for batch in batches:
                 meter.update(model, batch)
     finally:
@@ -42,12 +43,17 @@ def evaluate_model(
     return meter
 
 
+def without_gradient(model: nn.Module) -> AbstractContextManager[Any]:
+    """Inference mode; of a model that is divided among ranks, whose gathered weights would stay in it, no gradients."""
+    return torch.no_grad() if is_model_divided(model) else torch.inference_mode()
+
+
 def evaluation_loss(
     model: nn.Module, task: Task, batch: Batch, autocast: Callable[[], AbstractContextManager[Any]]
 ) -> float:
     """The loss of a training batch in evaluation mode, without gradient or dropout. Waits for the device."""
     model.eval()
-    with torch.inference_mode(), autocast():
+    with without_gradient(model), autocast():
         loss, _ = task.forward(model, batch)
     model.train()
     return loss.item()

@@ -18,7 +18,6 @@ from dlkit.storage.lock import LOCK, lock_folder
 from dlkit.storage.run_files import (
     BEST,
     CHECKPOINTS,
-    CODE,
     DAMAGED,
     DIVERGED,
     FILES,
@@ -28,7 +27,16 @@ from dlkit.storage.run_files import (
     prune_checkpoints,
     steps_in,
 )
-from dlkit.storage.run_reference import METRICS, RECIPE, RUNS, SUMMARY, checkpoint_name, require_inside, step_folders
+from dlkit.storage.run_reference import (
+    CODE,
+    METRICS,
+    RECIPE,
+    RUNS,
+    SUMMARY,
+    checkpoint_name,
+    require_inside,
+    step_folders,
+)
 from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 from dlkit.training import checkpoint as checkpoints
@@ -51,7 +59,7 @@ class RunDirectory:
         self.path = path
         self.keep_all = keep_all
         self.checkpoints = path / CHECKPOINTS
-        self._lock = lock_folder(path, "--run-dir")
+        self._lock = lock_folder(path, "`run_dir`")
         for name in FILES:
             for part in unfinished_files(path / name):
                 part.unlink(missing_ok=True)
@@ -127,7 +135,7 @@ class RunDirectory:
 
     def _full(self, error: OSError) -> DlkitError:
         reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-        return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use --resume")
+        return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use `resume`")
 
     def _require_there(self) -> None:
         """Raise DlkitError if the directory was moved or deleted meanwhile: the run would go on in two places."""
@@ -186,7 +194,7 @@ class RunDirectory:
                 kept.add(self._best_step)
             prune_checkpoints(self.checkpoints, set(steps_in(self.checkpoints)) if self.keep_all else kept)
         except OSError as error:
-            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
+            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use `resume`") from error
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint, verified, or None if there is none yet; the pointers are moved to it.
@@ -234,18 +242,18 @@ def require_new_run(path: Path | None, overwrite: bool) -> None:
     if path is None or not path.exists():
         return
     if not path.is_dir():
-        raise RequestError(f"{path} is a file", "choose another --run-dir")
+        raise RequestError(f"{path} is a file", "choose another `run_dir`")
     if {*path.iterdir()} <= {
         path / LOCK,
         *unfinished_files(path / RECIPE),
     }:  # empty, or killed while it was created
         return
     if (path / RUNS).exists() and not (path / CHECKPOINTS).is_dir():
-        raise RequestError(f"{path} holds a race of optimizers", "choose another --run-dir")
+        raise RequestError(f"{path} holds a race of optimizers", "choose another `run_dir`")
     if not (path / RECIPE).exists():
-        raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
+        raise RequestError(f"{path} is not empty and holds no run", "choose another `run_dir`")
     if not overwrite:
-        raise RequestError(f"{path} already holds a run", "continue it with --resume, or use --overwrite")
+        raise RequestError(f"{path} already holds a run", "continue it with `resume`, or use `overwrite`")
 
 
 def create_run_directory(path: Path | None, name: str, overwrite: bool = False) -> Path:
@@ -268,7 +276,7 @@ def create_run_directory(path: Path | None, name: str, overwrite: bool = False) 
             _clear(path)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DlkitError(f"cannot make {path or 'runs'}: {error.strerror}", "choose another --run-dir") from error
+        raise DlkitError(f"cannot make {path or 'runs'}: {error.strerror}", "choose another `run_dir`") from error
     return path
 
 

@@ -255,3 +255,45 @@ def test_new_rows_get_what_an_evaluation_computes(hub: Any, obtain: Any, tmp_pat
             probabilities = dict(zip(opened.trained.dataset.classes, expected[i], strict=True))
             named = {entry["label"]: entry["probability"] for entry in record["top"]}
             assert named == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_a_classifier_with_its_classes_in_another_order_is_measured_by_their_names(
+    hub: Any, obtain: Any, tmp_path: Path, capfd: Any
+) -> None:
+    """transformers' own BERT, imported: NOT_ENTAILMENT comes first in it, and second in RTE."""
+    import transformers
+
+    from dlkit.cli.app import run as dlkit
+
+    hub.add("glue/rte")
+    obtain("glue/rte")
+    rows = prepared.load_prepared_texts("glue/rte").tables["validation"].to_pydict()
+    words = sorted({word for name in ("sentence1", "sentence2") for text in rows[name] for word in text.split()})
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(words) + 5, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=64, id2label={0: "NOT_ENTAILMENT", 1: "entailment"}, initializer_range=1.0,
+    )  # fmt: skip
+    model = transformers.BertForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    assert dlkit(["import", str(folder), "--run-dir", str(tmp_path / "run"), "-q"]) == 0
+    capfd.readouterr()
+    assert dlkit(["eval", str(tmp_path / "run"), "data.name=glue", "data.config=rte", "--split", "val"]) == 0
+    metrics = json.loads(capfd.readouterr().out)["metrics"]
+    tokenizer = transformers.BertTokenizerFast(str(folder / "vocab.txt"))  # pyright: ignore
+    with torch.inference_mode():
+        encoded = tokenizer(rows["sentence1"], rows["sentence2"], padding=True, return_tensors="pt")
+        probabilities = model(**encoded).logits.softmax(1)
+    right = torch.tensor([1 if label == 0 else 0 for label in rows["label"]])  # RTE's 0 is entailment, output 1 here
+    loss = torch.nn.functional.nll_loss(probabilities.log(), right).item()
+    assert metrics["loss"] == pytest.approx(loss, abs=1e-5)
+    assert metrics["accuracy"] == pytest.approx((probabilities.argmax(1) == right).float().mean().item())
+    other = ["eval", str(tmp_path / "run"), "data.name=glue", "data.config=mrpc"]
+    hub.add("glue/mrpc")
+    obtain("glue/mrpc")
+    assert dlkit(other) == 1
+    error = capfd.readouterr().err
+    assert "the classes not_equivalent, equivalent; the model knows NOT_ENTAILMENT, entailment" in error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -38,7 +39,9 @@ def compare_optimizers_command(
         typer.Argument(metavar="RECIPE|SURFACE", help="What to race on.", autocompletion=completion.races),
     ] = None,
     overrides: Overrides = None,
-    optimizers: Annotated[str, typer.Option(metavar="NAME,...", help="Which optimizers race.")] = OPTIMIZERS,
+    optimizers: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Which race; FILE.py:NAME, too, with --trust.")
+    ] = OPTIMIZERS,
     lr: Annotated[str, typer.Option(metavar="LOW:HIGH:COUNT", help="Learning rates for each of them.")] = "1e-4:1:9",
     seeds: Annotated[
         int,
@@ -162,8 +165,8 @@ def _follow(running: Work[RaceProgressEvent, FinishedRace], output: Output) -> F
     return running.result()
 
 
-def _check_verdict(verdict: str, names: list[str]) -> None:
+def _check_verdict(verdict: str, names: Iterable[str]) -> None:
     """Before anything is run."""
     from dlkit.sweep.assertion import parse_assertion
 
-    parse_assertion(verdict, names)
+    parse_assertion(verdict, list(names))

@@ -15,7 +15,7 @@ from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.entropy.input import require_input
 from dlkit.cli.entropy.output import show_entropy
-from dlkit.cli.options import Device, Json, Quiet
+from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
 from dlkit.plotting import require_figure
@@ -85,6 +85,7 @@ def entropy_command(
         Path | None, typer.Option(metavar="FILE.html", help="Write a page that shows each token's surprisal.")
     ] = None,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

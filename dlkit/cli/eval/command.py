@@ -104,6 +104,8 @@ def eval_command(
     request = request_evaluation(run, overrides, split, checkpoint, ood or (), views)
     with preparing(quiet):
         opened = request.open(device)
+        if confusion is not None and not opened.trained.dataset.classes:
+            raise RequestError(f"--confusion: {request.run} tells no classes apart", "leave --confusion out")
         found, remarks = opened.evaluate()
     for remark in remarks:
         output.remark(remark)

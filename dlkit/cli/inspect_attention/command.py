@@ -13,7 +13,7 @@ from dlkit.attention.request import InspectionRequest
 from dlkit.cli import completion
 from dlkit.cli.console import Output
 from dlkit.cli.inspect_attention.input import read_lines, read_text
-from dlkit.cli.options import Device, Json, Quiet
+from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.errors import RequestError
 
 
@@ -90,6 +90,7 @@ def inspect_attention_command(
         ),
     ] = 0,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

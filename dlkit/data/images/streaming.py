@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from multiprocessing.connection import wait
 from typing import Any, Literal
 
 import torch
@@ -25,6 +20,7 @@ from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.images import augmentation
 from dlkit.data.images.decoding import DamagedImageError
+from dlkit.data.images.decoding_workers import begin_worker, loaded_batches
 from dlkit.data.images.image_batches import grown_size
 from dlkit.data.images.image_sources import ImageSource
 from dlkit.distributed.process_group import World
@@ -133,11 +129,11 @@ class StreamedImages(Epochs):
             num_workers=self.workers,
             collate_fn=functools.partial(_collate, before=self._before),
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_worker,
+            worker_init_fn=begin_worker,
             prefetch_factor=2 if self.workers else None,
             generator=generator,  # from which the loader draws its seed, not from the training's generator
         )
-        for index, (images, targets, problems, before) in enumerate(_loaded(loader), start):
+        for index, (images, targets, problems, before) in enumerate(loaded_batches(loader), start):
             whole = self._report(problems, len(targets) - before)
             if not whole:
                 continue
@@ -268,58 +264,3 @@ def _collate(examples: Sequence[Any], before: int = 0) -> tuple[Tensor, Tensor, 
     if len(good) == ahead:
         return torch.empty(0), torch.empty(0, dtype=torch.int64), problems, 0
     return torch.stack([image for image, _ in good]), torch.stack([target for _, target in good]), problems, ahead
-
-
-def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The batches of a loader. Raises DlkitError if one of its workers dies."""
-    others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
-    batches = iter(loader)
-    if threading.current_thread() is threading.main_thread():
-        # torch's handler raises wherever the main thread happens to be; without it, the next batch raises
-        signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
-    workers = [process for process in multiprocessing.active_children() if process not in others]
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except (RuntimeError, OSError, EOFError) as error:
-            # a closed connection may be noticed before the death of the worker that closed it
-            ended = wait([worker.sentinel for worker in workers], timeout=1)
-            for worker in workers:
-                worker.join(1 if worker.sentinel in ended else 0)
-            dead = [worker for worker in workers if worker.exitcode]
-            if not dead:
-                raise
-            code = dead[0].exitcode or 0
-            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            raise DlkitError(
-                f"a process that decodes images died: {how}",
-                "if memory ran out, lower data.workers or data.batch_size; --resume goes on from the last checkpoint",
-            ) from error
-        yield batch
-
-
-def _worker(_: int) -> None:
-    torch.set_num_threads(1)
-    threading.excepthook = _ignore_closed_pipes
-    # a stop signal may reach the whole process group: the training process saves first, then ends its workers
-    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # macOS does not say who sent a signal; there it ends a worker at once
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_obey_sigterm_of_parent, daemon=True).start()
-
-
-def _ignore_closed_pipes(arguments: threading.ExceptHookArgs) -> None:
-    """Print no traceback if the training process ended while it fetched a batch."""
-    if not issubclass(arguments.exc_type, (OSError, EOFError)):
-        threading.__excepthook__(arguments)
-
-
-def _obey_sigterm_of_parent() -> None:
-    """Let a SIGTERM end this process only if the training process sent it."""
-    parent = multiprocessing.parent_process()
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != (parent.pid if parent else os.getppid()):
-        pass
-    os._exit(128 + signal.SIGTERM)
