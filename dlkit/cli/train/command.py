@@ -54,6 +54,7 @@ def train_command(
       dlkit train digits-resnet20 train.epochs=20 optimizer.lr=0.05
       dlkit train runs/digits-resnet20-1 --resume
       dlkit train runs/digits-resnet20-1 --resume train.epochs=60
+      torchrun --nproc-per-node 8 -m dlkit train imagenet-resnet50
     """
     if resume and overwrite:
         raise RequestError("--resume and --overwrite contradict each other", "give one of them")
