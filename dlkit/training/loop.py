@@ -282,8 +282,9 @@ class _Loop:
         self._require_finite_loss()
         self._count_skipped()
         checkpoint = self.state.capture(self.training.description)
-        whole = {(file, name): value for file, held in checkpoint.tensors.items() for name, value in held.items()}
-        if (bad := first_not_finite(whole)) is not None:
+        held = {(file, n): local_part(v) for file, tensors in checkpoint.tensors.items() for n, v in tensors.items()}
+        found = self.world.gather_objects(first_not_finite(held))
+        if (bad := next((one for one in found if one is not None), None)) is not None:
             raise self._diverged(f"after step {self.progress.step}, {bad[1]} of the {bad[0]} is not finite")
         # weights may be finite yet so large that the loss is not; the next step would show that too late
         model, task, autocast = self.training.model, self.training.task, self.training.autocast

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.distributed.tensor_parts import whole_on_first
 from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.ema import ExponentialMovingAverage
@@ -76,9 +75,6 @@ class TrainState:
             "data": description,
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
-        for held in tensors.values():
-            # in one order on every rank: after a resume that of the optimizer's state is the file's
-            held.update({name: whole_on_first(held[name], self.sums.world) for name in sorted(held)})
         return Checkpoint(progress.step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint, batches_per_epoch: int, accumulate: int) -> None:
