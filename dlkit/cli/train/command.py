@@ -45,13 +45,15 @@ def train_command(
     """Train from a recipe.
 
     Prints the run's record; -q prints the run directory. Ctrl-C saves a checkpoint, and --resume goes on exactly there:
-    to the bit on a CPU, and on CUDA with train.deterministic=true.
+    to the bit on a CPU, and on CUDA with train.deterministic=true. A run with a larger train.epochs or train.steps is
+    extended: its schedule is stretched to the new length.
 
     \b
     Examples:
       dlkit train digits-resnet20
       dlkit train digits-resnet20 train.epochs=20 optimizer.lr=0.05
       dlkit train runs/digits-resnet20-1 --resume
+      dlkit train runs/digits-resnet20-1 --resume train.epochs=60
       torchrun --nproc-per-node 8 -m dlkit train imagenet-resnet50
     """
     if resume and overwrite:
