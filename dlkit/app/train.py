@@ -21,6 +21,7 @@ from dlkit.user_code import read_code, require_unchanged
 if TYPE_CHECKING:
     from dlkit.assemble import Assembled
     from dlkit.training.checkpoint import Checkpoint
+    from dlkit.training.checkpoint_interval import CheckpointInterval
     from dlkit.training.run_directory import RunDirectory
     from dlkit.training.training import Training
 
@@ -141,10 +142,14 @@ def _train(
     with run_directory.RunDirectory(path, recipe.values["train"]["keep_checkpoints"]) as directory:
         latest = yield from _open_run(built, directory, begins)
         finished: Finished | None = None
+        interval: CheckpointInterval | None = None
         events = _recorded(built.training, directory, latest)
         try:
             for event in events:
                 yield event
+                if isinstance(event, Checkpointed) and event.decided is not None:
+                    interval = event.decided
+                    yield _interval_remark(interval)
                 if isinstance(event, Finished):
                     finished = event
         except GeneratorExit:
@@ -153,7 +158,7 @@ def _train(
                 pass
             raise
         assert finished is not None
-        return (yield from _conclude(built, directory, finished))
+        return (yield from _conclude(built, directory, finished, interval))
 
 
 def _open_run(
@@ -209,7 +214,7 @@ def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | 
 
 
 def _conclude(
-    built: Assembled, directory: RunDirectory, finished: Finished
+    built: Assembled, directory: RunDirectory, finished: Finished, interval: CheckpointInterval | None
 ) -> Generator[TrainingEvent, None, TrainedRun]:
     """Write the summary and the curves. Raises NotFiniteError, after that, if a metric is not finite."""
     from dlkit.finite import require_finite_metrics
@@ -219,6 +224,7 @@ def _conclude(
     count = directory.note_damaged(damaged)
     yield from damaged_remarks(damaged, f"all {count} of them: {directory.path / run_directory.DAMAGED}")
     record = _record(built, directory, finished) | ({"damaged": count} if count else {})
+    record |= {"checkpoint_every": interval.record()} if interval else {}
     run = TrainedRun(directory.path, record, built.training.total_steps)
     if run.stopped:
         return run
@@ -234,6 +240,15 @@ def _conclude(
     run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
     require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     return run
+
+
+def _interval_remark(interval: CheckpointInterval) -> Remark:
+    w, hours = f"{interval.write_seconds:.3g} s", f"{interval.failure_seconds / 3600:,.0f} h"
+    return Remark(
+        f"a checkpoint every {interval.seconds:,.0f} s of training: sqrt(2 w m) - w with w = {w}, which writing one "
+        f"took, and m = {hours}, the assumed time between two failures",
+        routine=True,
+    )
 
 
 def _damaged(training: Training) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlkit.training.checkpoint_interval import CheckpointInterval
+
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
@@ -29,10 +31,11 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """A checkpoint was saved and synced to disk."""
+    """A checkpoint was saved and synced to disk. `decided` is what the first one says of `checkpoint_every: auto`."""
 
     step: int
     path: Path
+    decided: CheckpointInterval | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from dlkit.data.batch import Batch
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.finite import all_finite, first_not_finite
 from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.checkpoint_interval import CheckpointCadence
 from dlkit.training.compile_counter import CompileCounter
 from dlkit.training.ema import ExponentialMovingAverage
 from dlkit.training.evaluate import evaluate_model, evaluation_loss, with_progress
@@ -92,7 +93,7 @@ class _Loop:
         training, progress, settings = self.training, self.progress, self.training.settings
         per_epoch, total = training.steps_per_epoch, training.total_steps
         evaluate_every = steps_between(settings.eval_every, per_epoch)
-        save_every = steps_between(settings.checkpoint_every, per_epoch)
+        cadence = CheckpointCadence(settings.checkpoint_every, per_epoch)
         exhausted = settings.patience is not None and progress.waited >= settings.patience
         reason = "patience" if exhausted else "done"
         training.model.train()
@@ -115,9 +116,11 @@ class _Loop:
             if training.should_stop() and done < total and reason == "done":
                 reason = "stopped"
             self._update_times(started)
-            due = done == total or reason != "done" or best or (save_every and done % save_every == 0)
+            due = done == total or reason != "done" or best or cadence.due(done, logged, progress.seconds)
             if due and (path := self._save(best)) is not None:
-                yield Checkpointed(done, path)
+                before = progress.seconds
+                self._update_times(started)
+                yield Checkpointed(done, path, cadence.saved(progress.seconds, progress.seconds - before))
             if reason != "done":
                 break
         self._count_skipped()
