@@ -34,7 +34,8 @@ MAY = {
     "recipe": {"catalog", "data"},  # data.store alone: is what the recipe needs here?
     "schedules": set[str](),
     "kernels": set[str](),
-    "nn": {"kernels", "catalog"},
+    "distributed": set[str](),
+    "nn": {"kernels", "catalog", "distributed"},
     "losses": {"kernels"},
     "optim": set[str](),
     "data": {"metrics"},
@@ -42,7 +43,7 @@ MAY = {
     "models": {"nn"},
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
     "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
-    "training": {"nn", "kernels", "data"},
+    "training": {"nn", "kernels", "data", "distributed"},
     "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
     "sweep": {"catalog", "training", "vectorized"},
@@ -51,7 +52,7 @@ MAY = {
     "assemble": {*RECIPE, "training", "tasks"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
-        "attention", "lm", "compression", "information",
+        "attention", "lm", "compression", "information", "distributed",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "training", "tasks",
@@ -61,7 +62,7 @@ MAY = {
     "download": {"data"},
     "cli": {
         *RECIPE, "app", "assemble", "lm", "attention", "compression", "training", "information", "sweep",
-        "vectorized", "metrics", "data", "download", "doctor",
+        "vectorized", "metrics", "data", "download", "doctor", "distributed",
     },
 }  # fmt: skip
 TORCH_FREE = [
@@ -106,6 +107,7 @@ TORCH_FREE = [
     "download.image_arrays",
     "doctor.registry",
     "doctor.finding",
+    "distributed.torchrun",
 ]
 
 

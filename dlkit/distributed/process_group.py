@@ -1,0 +1,123 @@
+"""The processes of a job as one `World`, and what they say to each other.
+
+    with join_world(device) as world:              # or join_world(device), and leave_world() at the end
+        mine = items[world.rank :: world.size]     # each process takes its share
+        merged = world.gather_objects(result)      # a list, one for each rank, on every rank
+        if world.any_rank(stopped): ...            # a decision that all make together
+        if world.first: write(merged)              # only rank 0 prints, locks and writes
+
+Every rank must come to the same collective operations (all methods here but `leave`) in the same order: a decision that
+leads to one, or past one, has to be joint itself. Without torchrun there is a world of one, whose operations return at
+once. `current_world()` is the one that this process has joined, for code deep inside that is not handed it.
+
+Tensors on the CPU go by gloo, those on CUDA by NCCL. Objects go as pickles between processes of one job, which trust
+each other; none is ever read from a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dlkit.distributed.torchrun import launched_process
+
+T = TypeVar("T")
+_CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes of a job, of which this one is number `rank` of `size`, and `local_rank` on its machine."""
+
+    rank: int = 0
+    local_rank: int = 0
+    size: int = 1
+    device: torch.device = _CPU
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0, which alone prints, locks and writes."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait until every rank has come here."""
+        if self.size > 1:
+            # not dist.barrier, which on CUDA launches a kernel of NCCL and does not wait for it on the host
+            dist.all_reduce(torch.zeros(()))
+
+    def broadcast_object(self, value: T, source: int = 0) -> T:
+        """What rank `source` gives; what the others give is not looked at."""
+        if self.size == 1:
+            return value
+        held: list[Any] = [value if self.rank == source else None]
+        dist.broadcast_object_list(held, src=source, device=torch.device("cpu"))
+        return held[0]
+
+    def gather_objects(self, value: T) -> list[T]:
+        """What each rank gives, in the order of ranks, on every rank."""
+        if self.size == 1:
+            return [value]
+        gathered: list[Any] = [None] * self.size
+        dist.all_gather_object(gathered, value)
+        return gathered
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over ranks, in place, on every rank. On CUDA the host does not wait."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
+        """The tensor of rank `source` in the place of every other rank's."""
+        if self.size > 1:
+            dist.broadcast(tensor, src=source)
+        return tensor
+
+    def any_rank(self, flag: bool) -> bool:
+        """Whether the flag is true on any rank: the same answer on every one."""
+        if self.size == 1:
+            return flag
+        return bool(self.sum(torch.tensor(int(flag))).item())
+
+    def share(self, count: int) -> range:
+        """This rank's contiguous block of `count` items. Blocks differ by one item at most; some may be empty."""
+        each, more = divmod(count, self.size)
+        begin = self.rank * each + min(self.rank, more)
+        return range(begin, begin + each + (self.rank < more))
+
+
+_joined: list[World] = []
+
+
+def current_world() -> World:
+    """The world that this process has joined; a world of one if it has joined none."""
+    return _joined[-1] if _joined else World()
+
+
+@contextmanager
+def join_world(device: torch.device) -> Iterator[World]:
+    """Join the job that torchrun started this process for, until the body ends. Joined already, it stays so.
+
+    Args:
+        device: this process's own: CUDA device `local_rank` of its machine, or the CPU.
+    """
+    process = launched_process()
+    if _joined or process is None or process.world_size == 1:
+        yield current_world() if _joined else World(device=device)
+        return
+    # gloo also beside NCCL, for what is on the host: decisions and objects, which then never wait for the device
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    world = World(process.rank, process.local_rank, process.world_size, device)
+    _joined.append(world)
+    try:
+        yield world
+    finally:
+        _joined.remove(world)
+        dist.destroy_process_group()
