@@ -223,4 +223,9 @@ def evaluate_run(
         RequestError: there is no such run, checkpoint, split or key.
         DlkitError: the checkpoint is damaged, the data is missing, or a metric is not finite.
     """
-    return request_evaluation(run, changes, split, checkpoint, (), views).open(device).evaluate()[0]
+    request = request_evaluation(run, changes, split, checkpoint, (), views)
+    from dlkit.distributed.process_group import join_world
+    from dlkit.training.device import pick_device
+
+    with join_world(pick_device(device)):
+        return request.open(device).evaluate()[0]

@@ -19,7 +19,7 @@ from dlkit.pretrained.run import read_checkpoint
 from dlkit.recipe import Recipe
 from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.training.device import choose_kernels
-from dlkit.training.evaluate import evaluate_model, with_progress
+from dlkit.training.evaluate import evaluate_split
 from dlkit.training.precision import autocast, set_matmul_precision, supported_precision
 from dlkit.training.settings import TestViews, TrainSettings
 from dlkit.training.weights import load_weights
@@ -106,7 +106,7 @@ def evaluate_trained(
     task = build_task(recipe, dataset, views)
     meter = task.meter(device)
     started = time.perf_counter()
-    evaluate_model(model, with_progress(batches), meter, functools.partial(autocast, settings.precision, device))
+    evaluate_split(model, batches, meter, functools.partial(autocast, settings.precision, device))
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
     require_finite_metrics(metrics)
     seconds = time.perf_counter() - started

@@ -24,7 +24,7 @@ from dlkit.metrics import ood
 from dlkit.recipe import Recipe
 from dlkit.tasks.array_data import ArrayData
 from dlkit.tasks.ood_scores import ScoreMeter
-from dlkit.training.evaluate import evaluate_model, with_progress
+from dlkit.training.evaluate import evaluate_split
 from dlkit.training.precision import autocast
 from dlkit.training.settings import TestViews
 
@@ -124,7 +124,7 @@ def evaluate_ood(
         batches = ArrayData(data).batches(recipe, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
-        meter = evaluate_model(found.model, with_progress(batches), ScoreMeter(seen), precision)
+        meter = evaluate_split(found.model, batches, ScoreMeter(seen), precision)
         return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
     inside = scored(dataset, split)[0].scores()

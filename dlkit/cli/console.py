@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from dlkit.app.events import Remark
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import DlkitError, RecipeError
 from dlkit.strict_json import json_text
 
@@ -37,8 +38,9 @@ def write_stderr(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """A remark on stderr, on one line."""
-    write_stderr(escaped(text))
+    """A remark on stderr, on one line. Of several processes only the first makes it."""
+    if is_first_process():
+        write_stderr(escaped(text))
 
 
 _LONGEST = 2000  # characters of a line
@@ -72,7 +74,7 @@ def is_plain(stream: Any) -> bool:
 
 def live_console() -> Any:
     """A rich console on stderr for a live view, or None where only plain lines are wanted."""
-    if is_plain(sys.stderr):
+    if is_plain(sys.stderr) or not is_first_process():
         return None
     from rich.console import Console
 
@@ -90,7 +92,7 @@ def show_tables(shown: Any) -> None:
 
 
 class Output:
-    """What a command says: its results, and how far it is.
+    """What a command says: its results, and how far it is. Of several processes only the first says anything.
 
     Args:
         as_json: JSON Lines even on a terminal.
@@ -125,6 +127,8 @@ class Output:
 
     def emit(self, record: Mapping[str, Any], value: Any, table: Callable[[], Any]) -> None:
         """Print one result: the record, the value that a script wants of it, or the table for a person."""
+        if not is_first_process():
+            return
         if self.quiet:
             if value is not None:
                 self.line(str(value))
@@ -140,6 +144,8 @@ class Output:
 
         Raises DlkitError where there is no room for it, as on a full disk.
         """
+        if not is_first_process():
+            return
         try:
             sys.stdout.flush()
             sys.stdout.buffer.write(as_bytes(text) + b"\n")

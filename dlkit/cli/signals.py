@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator
 from types import FrameType
 from typing import Any
 
-from dlkit.cli.console import write_stderr
+from dlkit.cli.console import note
 
 HANGUP: Any = getattr(signal, "SIGHUP", None)  # which Windows has not
 
@@ -103,4 +103,4 @@ class GracefulStop:
             raise SystemExit(128 + number)
         self.requested = number
         self.then()
-        write_stderr(self.message)
+        note(self.message)

@@ -16,6 +16,7 @@ each other; none is ever read from a file.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,12 @@ class World:
         gathered: list[Any] = [None] * self.size
         dist.all_gather_object(gathered, value)
         return gathered
+
+    def gather_batches(self, own: list[Tensor]) -> list[Tensor]:
+        """What each batch gave, on the CPU and in the order of the batches, if rank r has had every W-th from r on."""
+        gathered = self.gather_objects([values.cpu() for values in own])
+        in_turn = itertools.zip_longest(*gathered)
+        return [values for turn in in_turn for values in turn if values is not None]
 
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of a tensor over ranks, in place, on every rank. On CUDA the host does not wait."""

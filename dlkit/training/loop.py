@@ -23,7 +23,7 @@ from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.checkpoint_interval import CheckpointCadence
 from dlkit.training.compile_counter import CompileCounter
 from dlkit.training.ema import ExponentialMovingAverage
-from dlkit.training.evaluate import evaluate_model, evaluation_loss, with_progress
+from dlkit.training.evaluate import evaluate_split, evaluation_loss
 from dlkit.training.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.training.forward_backward import ForwardBackward
 from dlkit.training.grad_scaler import GradScaler
@@ -238,7 +238,7 @@ class _Loop:
             for split, batches in training.evaluations.items():
                 meter = training.task.meter(training.device)
                 try:
-                    found = evaluate_model(training.model, with_progress(batches), meter, training.autocast).metrics()
+                    found = evaluate_split(training.model, batches, meter, training.autocast).metrics()
                 except NotFiniteError as error:
                     raise self._diverged(f"evaluating {split} after step {progress.step}: {error.message}") from error
                 metrics |= {f"{split}/{name}": value for name, value in found.items()}

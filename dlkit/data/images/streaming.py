@@ -26,6 +26,7 @@ from dlkit.data.images import augmentation
 from dlkit.data.images.decoding import DamagedImageError
 from dlkit.data.images.image_batches import grown_size
 from dlkit.data.images.image_sources import ImageSource
+from dlkit.distributed.process_group import World
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import usable_cores
 
@@ -177,6 +178,15 @@ class StreamedImages(Epochs):
             if self.policy == "refuse":
                 raise DlkitError(f"cannot decode the image {name}: {why}", "repair it, or set data.damaged=skip")
             self.damaged[name] = why
+        self._require_mostly_whole()
+
+    def collect(self, world: World) -> None:
+        """Name and count the damaged images of all ranks on each of them."""
+        for others in world.gather_objects(self.damaged):
+            self.damaged |= others
+        self._require_mostly_whole()
+
+    def _require_mostly_whole(self) -> None:
         if len(self.damaged) > max(1, _ALL_MAY_BE_DAMAGED * self.samples):
             name, why = next(iter(self.damaged.items()))
             raise DlkitError(

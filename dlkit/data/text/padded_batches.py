@@ -142,8 +142,9 @@ class SequenceBatches(Epochs):
 
     def epoch(self, number: int, start: int = 0) -> Iterator[TextBatch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
-        for chosen in self.order(number)[start:]:
-            yield self._make(chosen).map(self.send)
+        order = self.order(number)
+        for batch in self.numbers(start):
+            yield self._make(order[batch]).map(self.send)
 
     def _make(self, chosen: NDArray[np.int64]) -> TextBatch:
         """The batch of these examples, on the CPU."""
