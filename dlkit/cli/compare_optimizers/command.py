@@ -18,7 +18,7 @@ from dlkit.cli import completion
 from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.compare_optimizers.view import RaceView
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import Device, Json, Overrides, Quiet, Trust
+from dlkit.cli.options import Device, Json, Overrides, Quiet, ResumeAuto, Trust
 from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
 from dlkit.errors import DivergedError, RequestError, VerdictError
@@ -77,7 +77,10 @@ def compare_optimizers_command(
         Path | None, typer.Option(metavar="FILE.gif", help="Draw the paths over a surface as a GIF.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write runs, summary, figures and a page.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the race in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the race in --out, or begin it; so does --resume auto.")
+    ] = False,
+    resume_auto: ResumeAuto = False,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Judge and draw the runs in a folder again.")
     ] = None,
@@ -111,6 +114,7 @@ def compare_optimizers_command(
       dlkit compare-optimizers rosenbrock --animate race.gif
       dlkit compare-optimizers quadratic:1000 --assert 'momentum<=sgd'
     """
+    resume = resume or resume_auto
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
     if animate is not None:
