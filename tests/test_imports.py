@@ -46,7 +46,7 @@ MAY = {
     "training": {"nn", "kernels", "data", "distributed"},
     "tasks": {*RECIPE, "distributed", "losses", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
-    "sweep": {"catalog", "training", "vectorized"},
+    "sweep": {"catalog", "distributed", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
     "assemble": {*RECIPE, "training", "tasks"},

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.assemble import build_task, untrained_model
+from dlkit.distributed.process_group import current_world
 from dlkit.finite import require_finite_metrics
 from dlkit.metrics.classification import per_class_scores
 from dlkit.pretrained.run import read_checkpoint
@@ -106,7 +107,8 @@ def evaluate_trained(
     task = build_task(recipe, dataset, views)
     meter = task.meter(device)
     started = time.perf_counter()
-    evaluate_split(model, batches, meter, functools.partial(autocast, settings.precision, device))
+    precision = functools.partial(autocast, settings.precision, device)
+    evaluate_split(model, batches, meter, precision, current_world())
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
     require_finite_metrics(metrics)
     seconds = time.perf_counter() - started

@@ -19,6 +19,7 @@ from dlkit.data.dataset import Dataset, Split
 from dlkit.data.images import ood_sources
 from dlkit.data.images.class_folders import FileTally, find_images
 from dlkit.data.images.image_sources import ImageArray, ImageFiles
+from dlkit.distributed.process_group import current_world
 from dlkit.errors import RequestError
 from dlkit.metrics import ood
 from dlkit.recipe import Recipe
@@ -124,7 +125,7 @@ def evaluate_ood(
         batches = ArrayData(data).batches(recipe, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
-        meter = evaluate_split(found.model, batches, ScoreMeter(seen), precision)
+        meter = evaluate_split(found.model, batches, ScoreMeter(seen), precision, current_world())
         return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
     inside = scored(dataset, split)[0].scores()

@@ -16,6 +16,7 @@ from dlkit.app.finished_race import FinishedRace
 from dlkit.app.race_grid import parse_optimizers, requested_trials
 from dlkit.app.recipe_race import RecipeRace, recipes_of_optimizers
 from dlkit.app.surface_race import SurfaceRace
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.sweep import provenance, surfaces, sweep_folder
@@ -131,7 +132,10 @@ def race_optimizers(
         if out is not None:
             ask_again = [str(out / provenance.RECIPE), *kept_auto]
     facts = {"title": title, "steps": steps, "changes": all_changes, "start": start, "metric": metric}
-    folder = sweep_folder.SweepFolder(out, resume, facts)  # only now that nothing is wrong with the recipe
+    # of several processes the first keeps the folder
+    folder = sweep_folder.SweepFolder(
+        out if is_first_process() else None, resume, facts
+    )  # only now that nothing is wrong with the recipe
     recorded = _RecordedRace(title, chosen, steps, metric, surface, request, ask_again, folder, plain, should_stop)
     return Work(recorded.run(race))
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dlkit.data.batch import Batch
-from dlkit.distributed.process_group import World, current_world
+from dlkit.distributed.process_group import World
 from dlkit.progress import stage
 from dlkit.training.interfaces import BatchSource, Meter, Task
 
@@ -22,17 +22,17 @@ def evaluate_split(
     batches: Any,
     meter: M,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    world: World | None = None,
 ) -> M:
-    """Evaluate a model on all batches of a source, which the ranks of a job share out.
+    """Evaluate a model on all batches of a source, which the ranks of a world share out.
 
     Batches stay whole and none is read twice, so that every count, and every number in a sum, is the one of a single
     process: only the order in which sums add up is another.
     """
-    world = current_world()
-    if world.size == 1:
+    if world is None or world.size == 1:
         return evaluate_model(model, with_progress(batches), meter, autocast)
     batches.deal(world)
-    own = with_progress(batches)
+    own = with_progress(batches, world.size)
     evaluate_model(model, _in_step(own, batches, world) if is_sharded(model) else own, meter, autocast)
     batches.collect(world)
     meter.collect(world)
@@ -60,13 +60,12 @@ def _in_step(own: Iterator[Batch], batches: Any, world: World) -> Iterator[Batch
         yield some.map(lambda values: values[:0] if values.dim() else values)
 
 
-def with_progress(batches: BatchSource) -> Iterator[Any]:
-    """All batches of an evaluation, which report their progress as a `stage`."""
+def with_progress(batches: BatchSource, ranks: int = 1) -> Iterator[Any]:
+    """The batches of an evaluation, one for each of so many ranks at a time; they report progress as a `stage`."""
     with stage("evaluating batches", len(batches)) as advance:
-        size = current_world().size
         for batch in batches.epoch(0):
             yield batch
-            advance(size)
+            advance(ranks)
 
 
 def evaluate_model(

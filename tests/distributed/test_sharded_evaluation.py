@@ -153,7 +153,7 @@ def measured() -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in CASES:
         model, batches, task = case(name)
-        meter = evaluate_split(model, batches, task.meter(CPU))
+        meter = evaluate_split(model, batches, task.meter(CPU), world=current_world())
         confusion = meter.confusion_matrix()
         found[name] = {
             "samples": meter.samples,
@@ -162,7 +162,7 @@ def measured() -> dict[str, Any]:
             "damaged": getattr(batches, "damaged", None),
         }
     model, batches, _ = case("images, two views")
-    scores = evaluate_split(model, batches, ScoreMeter()).scores()
+    scores = evaluate_split(model, batches, ScoreMeter(), world=current_world()).scores()
     shifted = {kind: values * 1.5 - 1 for kind, values in scores.items()}
     found["scores"] = {kind: values.tolist() for kind, values in scores.items()} | ood_measures(scores, shifted)
     return found
@@ -173,7 +173,7 @@ def sharded() -> dict[str, float]:
     model, batches, task = case("table")
     if current_world().size > 1:
         fully_shard(model)
-    return evaluate_split(model, batches, task.meter(CPU)).metrics()
+    return evaluate_split(model, batches, task.meter(CPU), world=current_world()).metrics()
 
 
 def both() -> tuple[dict[str, Any], dict[str, float]]:

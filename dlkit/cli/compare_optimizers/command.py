@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from dlkit.cli.console import Output, note
 from dlkit.cli.options import Device, Json, Overrides, Quiet, ResumeAuto, Trust
 from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import DivergedError, RequestError, VerdictError
 from dlkit.storage.atomic_file import require_target
 from dlkit.sweep import surfaces
@@ -114,6 +116,9 @@ def compare_optimizers_command(
       dlkit compare-optimizers rosenbrock --animate race.gif
       dlkit compare-optimizers quadratic:1000 --assert 'momentum<=sgd'
     """
+    alone = source is not None or (what is not None and surfaces.find_surface(what) is not None)
+    if alone and not is_first_process():
+        return  # nothing is trained
     resume = resume or resume_auto
     if resume and out is None:
         raise RequestError("--resume needs --out", "give the folder of the finished runs")
@@ -142,10 +147,10 @@ def compare_optimizers_command(
         )  # fmt: skip
         with stop:
             race = _follow(running, output)
-        if stop.requested is not None and race.stopped:
+        if race.stopped:
             kept = f"{len(race.outcomes)} of {race.planned} runs are in {race.folder}; go on with --resume"
             note(kept if race.folder else "stopped; with --out DIR the finished runs would have been kept")
-            raise typer.Exit(128 + stop.requested)
+            raise typer.Exit(128 + (stop.requested or signal.SIGTERM))  # another process may have been asked
     from dlkit.sweep.assertion import assertion_objection, parse_assertion
 
     summaries = race.summaries

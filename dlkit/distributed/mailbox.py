@@ -1,0 +1,60 @@
+"""Messages between the processes of a job that do not work in step: none waits in a collective operation.
+
+Each leaves what it has to say in the store at which they meet, and looks there when it suits. Values go as pickles
+between processes of one job, which trust each other.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from collections.abc import Callable
+from typing import Any
+
+from torch.distributed import PrefixStore, TCPStore
+
+from dlkit.distributed.torchrun import LaunchedProcess, require_meeting_place
+
+MEETING_SECONDS, POLL_SECONDS = 120.0, 0.05
+
+
+class Mailbox:
+    """Values by key, which every process of a job can put and get.
+
+    Args:
+        process: this one.
+        name: of what the messages are about.
+
+    Raises DlkitError if there is nobody where the processes meet.
+    """
+
+    def __init__(self, process: LaunchedProcess, name: str) -> None:
+        agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # else it is for rank 0 to open the store
+        opens = not agent and process.rank == 0
+        if not opens:
+            require_meeting_place(MEETING_SECONDS)
+        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=opens)
+        # torchrun may keep the store when it starts the processes again
+        self._store = PrefixStore(f"{name}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+
+    def put(self, key: str, value: Any) -> None:
+        """Leave a value for the other processes."""
+        text: Any = pickle.dumps(value)
+        self._store.set(key, text)
+
+    def has(self, key: str) -> bool:
+        """Whether there is a value yet."""
+        return self._store.check([key])
+
+    def get(self, key: str) -> Any:
+        """A value that is there."""
+        return pickle.loads(self._store.get(key))
+
+    def wait(self, key: str, give_up: Callable[[], bool] = lambda: False) -> bool:
+        """Wait for a value; returns whether it is there, or nobody waits for it any more."""
+        while not self.has(key):
+            if give_up():
+                return False
+            time.sleep(POLL_SECONDS)
+        return True
