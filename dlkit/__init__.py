@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from dlkit.app.recipes import load_recipe as load
     from dlkit.app.score import ScoredToken
     from dlkit.app.score import score_text as score
-    from dlkit.app.train import Started, TrainedRun
     from dlkit.app.train import train_recipe as train
+    from dlkit.app.trained_run import Started, TrainedRun
     from dlkit.errors import DlkitError, RecipeError, RequestError
     from dlkit.recipe import Recipe
     from dlkit.training.events import Checkpointed, Evaluated, Finished, StepDone
@@ -65,9 +65,9 @@ _HOMES = {
     "Remark": "dlkit.app.events:Remark",
     "RequestError": "dlkit.errors:RequestError",
     "ScoredToken": "dlkit.app.score:ScoredToken",
-    "Started": "dlkit.app.train:Started",
+    "Started": "dlkit.app.trained_run:Started",
     "StepDone": "dlkit.training.events:StepDone",
-    "TrainedRun": "dlkit.app.train:TrainedRun",
+    "TrainedRun": "dlkit.app.trained_run:TrainedRun",
     "Work": "dlkit.app.events:Work",
     "compare_optimizers": "dlkit.app.race:race_optimizers",
     "evaluate": "dlkit.app.evaluate:evaluate_run",

@@ -6,16 +6,18 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from dlkit import memory, user_code
+from dlkit.distributed.process_group import World
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.task_data import TaskData, load_data
-from dlkit.training import autotune, last_batch, memory_estimate, rng
+from dlkit.training import autotune, last_batch, memory_estimate, parallel_model, rng
 from dlkit.training.device import choose_kernels
 from dlkit.training.interfaces import BatchSource, Task
 from dlkit.training.model_size import require_room_for_model
@@ -47,6 +49,7 @@ def assemble_training(
     device: torch.device,
     should_stop: Callable[[], bool] = lambda: False,
     dataset: TaskData | None = None,
+    world: World | None = None,
 ) -> Assembled:
     """All that a training run needs, on the device, with every `auto` decided.
 
@@ -55,11 +58,13 @@ def assemble_training(
         device: to train on.
         should_stop: asked after every step.
         dataset: the recipe's data, where it is loaded already.
+        world: the processes that train together; every rank calls this.
 
     Raises:
         DlkitError: data or pretrained weights are missing or broken, or a step would not fit into memory.
         RequestError: parts of the recipe do not go together.
     """
+    world = world or World(device=device)
     settings = TrainSettings(**recipe.values["train"])
     if settings.flush_denormal:
         torch.set_flush_denormal(True)
@@ -73,6 +78,10 @@ def assemble_training(
     if channels_last:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     batches, evaluations = _batches_of(recipe, dataset, settings, device, channels_last)
+    if world.size > 1:
+        settings = autotune.choose_parallel(settings)
+        whole: Any = batches
+        whole.shard(world)
     training = Training(
         model=model,
         task=build_task(recipe, dataset),
@@ -85,6 +94,7 @@ def assemble_training(
         should_stop=should_stop,
         monitored="val" if "val" in evaluations else None,
         description=dataset.description | recipe.described_code(),
+        world=world,
     )
     _settle(training)
     remarks += _settled_remarks(settings, training, dataset)
@@ -164,9 +174,14 @@ def _settle(training: Training) -> None:
     memory_estimate.require_step_fits(training)
     batch = next(iter(training.batches.epoch(0)))
     last_batch.require_usable_last_batch(training, batch)
-    training.settings = autotune.resolve_auto(
-        training.settings, training.model, training.task, batch, training.device, training.total_steps
-    )
+    world, settings = training.world, training.settings
+    if world.first:  # the clocks of two processes may choose differently
+        settings = autotune.resolve_auto(
+            settings, training.model, training.task, batch, training.device, training.total_steps
+        )
+    training.settings = world.broadcast_object(settings)
+    if world.size > 1:
+        training.leaves_out = world.any_rank(parallel_model.leaves_out(training, batch))
     set_matmul_precision(training.settings.precision)
 
 

@@ -49,7 +49,7 @@ MAY = {
     "sweep": {"catalog", "distributed", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
-    "assemble": {*RECIPE, "training", "tasks"},
+    "assemble": {*RECIPE, "training", "tasks", "distributed"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
         "attention", "lm", "compression", "information", "distributed",

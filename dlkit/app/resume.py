@@ -17,7 +17,7 @@ from dlkit.training.settings import DECIDED
 from dlkit.user_code import same_value
 
 RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
-MOVABLE = ("compile", "cuda_graph")  # those of DECIDED that another machine may have to decide differently
+MOVABLE = ("compile", "cuda_graph", "parallel")  # what another machine may have to decide differently
 
 
 def require_run(path: Path) -> Path:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
 from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
 from dlkit.app.resume import require_run, resumed_recipe
+from dlkit.app.take_part import started, take_part
+from dlkit.app.trained_run import TrainedRun, TrainingEvent, until_finished
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
@@ -24,56 +26,6 @@ if TYPE_CHECKING:
     from dlkit.training.checkpoint_interval import CheckpointInterval
     from dlkit.training.run_directory import RunDirectory
     from dlkit.training.training import Training
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The run directory is there, and the first step comes next.
-
-    `first_step` is 0, or where a run goes on. `unit` is what its speed counts, such as samples.
-    """
-
-    run: Path
-    recipe: str
-    device: str
-    precision: str
-    parameters: int
-    total_steps: int
-    steps_per_epoch: int
-    first_step: int
-    unit: str
-
-
-TrainingEvent = Remark | Prepared | Started | Event
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run whose training has ended, or was stopped and can be resumed. It stands wherever the path of a run does.
-
-    `record` is what summary.json holds, and what `dlkit train` prints.
-    """
-
-    path: Path
-    record: dict[str, Any]
-    total_steps: int
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Of the last evaluation, as `split/metric`."""
-        return self.record["metrics"]
-
-    @property
-    def steps(self) -> int:
-        return self.record["steps"]
-
-    @property
-    def stopped(self) -> bool:
-        """Whether there is more to do: it was asked to stop before its last step."""
-        return self.record["stopped_by"] == "stopped"
-
-    def __fspath__(self) -> str:
-        return str(self.path)
 
 
 def train_recipe(
@@ -129,36 +81,35 @@ def _train(
     remarks: list[str],
 ) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
     from dlkit.assemble import assemble_training
-    from dlkit.training import run_directory
+    from dlkit.distributed.process_group import join_world
     from dlkit.training.device import pick_device
 
     yield from map(Remark, remarks)
-    left = False  # whoever reads the events has gone
-    built = assemble_training(recipe, pick_device(device), lambda: left or should_stop())
-    yield Prepared()
+    left = threading.Event()  # whoever reads the events has gone
+    picked = pick_device(device)
+    with join_world(picked) as world:
+        built = assemble_training(recipe, picked, lambda: left.is_set() or should_stop(), world=world)
+        yield Prepared()
+        if not world.first:
+            return (yield from take_part(built, left.set))
+        return (yield from _lead(built, path, begins, overwrite, left.set))
+
+
+def _lead(
+    built: Assembled, path: Path | None, begins: bool, overwrite: bool, leave: Callable[[], None]
+) -> Generator[TrainingEvent, None, TrainedRun]:
+    """Train, and write the run down: what the first of several processes does, or the only one."""
+    from dlkit.training import run_directory
+
     # only now, when nothing is wrong with the recipe and the data, is anything made or deleted
     if begins or path is None:
-        path = run_directory.create_run_directory(path, re.sub(r"-\d+$", "", recipe.name), overwrite)
-    with run_directory.RunDirectory(path, recipe.values["train"]["keep_checkpoints"]) as directory:
+        path = run_directory.create_run_directory(path, re.sub(r"-\d+$", "", built.recipe.name), overwrite)
+    with run_directory.RunDirectory(path, built.recipe.values["train"]["keep_checkpoints"]) as directory:
         latest = yield from _open_run(built, directory, begins)
-        finished: Finished | None = None
-        interval: CheckpointInterval | None = None
-        events = _recorded(built.training, directory, latest)
-        try:
-            for event in events:
-                yield event
-                if isinstance(event, Checkpointed) and event.decided is not None:
-                    interval = event.decided
-                    yield _interval_remark(interval)
-                if isinstance(event, Finished):
-                    finished = event
-        except GeneratorExit:
-            left = True
-            for _ in events:  # the rest of this step, and a checkpoint
-                pass
-            raise
-        assert finished is not None
-        return (yield from _conclude(built, directory, finished, interval))
+        world = built.training.world
+        world.broadcast_object((path, latest.step if latest else None))
+        finished = yield from until_finished(_recorded(built.training, directory, latest), leave)
+        return world.broadcast_object((yield from _conclude(built, directory, finished)))
 
 
 def _open_run(
@@ -189,32 +140,33 @@ def _open_run(
             yield Remark(moved)
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
-        about = {"recipe": built.recipe.name, **described, **built.recipe.described_code()}
+        about = {"recipe": built.recipe.name, **described, **built.recipe.described_code(), **_processes(training)}
         directory.write("environment.json", _pretty(about))
         directory.open_metrics()
-    yield Started(
-        directory.path, built.recipe.name, str(training.device), training.settings.precision, built.parameters,
-        training.total_steps, training.steps_per_epoch, latest.step if latest else 0, training.task.unit,
-    )  # fmt: skip
+    yield started(built, directory.path, latest)
     return latest
 
 
-def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | None) -> Generator[Event]:
+def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | None) -> Generator[Remark | Event]:
     """The events of training, once the run directory holds what they say."""
+    from dlkit.training.joint_checkpoints import JointCheckpoints
     from dlkit.training.loop import fit
 
+    store = JointCheckpoints(training.world, directory)
     writer = _tensorboard(directory.path, latest.step if latest else 0) if training.settings.tensorboard else None
-    for event in fit(training, directory, latest):
+    for event in fit(training, store, latest):
         directory.record(event)
         if isinstance(event, Checkpointed):
             directory.note_damaged(_damaged(training))
         if writer is not None:
             writer(event)
         yield event
+        if isinstance(event, Checkpointed) and event.decided is not None:
+            yield _interval_remark(event.decided)
 
 
 def _conclude(
-    built: Assembled, directory: RunDirectory, finished: Finished, interval: CheckpointInterval | None
+    built: Assembled, directory: RunDirectory, finished: Finished
 ) -> Generator[TrainingEvent, None, TrainedRun]:
     """Write the summary and the curves. Raises NotFiniteError, after that, if a metric is not finite."""
     from dlkit.finite import require_finite_metrics
@@ -224,7 +176,6 @@ def _conclude(
     count = directory.note_damaged(damaged)
     yield from damaged_remarks(damaged, f"all {count} of them: {directory.path / run_directory.DAMAGED}")
     record = _record(built, directory, finished) | ({"damaged": count} if count else {})
-    record |= {"checkpoint_every": interval.record()} if interval else {}
     run = TrainedRun(directory.path, record, built.training.total_steps)
     if run.stopped:
         return run
@@ -259,6 +210,11 @@ def _damaged(training: Training) -> dict[str, str]:
     return found
 
 
+def _processes(training: Training) -> dict[str, int]:
+    """How many train together, where it is more than one."""
+    return {"processes": training.world.size} if training.world.size > 1 else {}
+
+
 def _pretty(record: dict[str, Any]) -> str:
     return json_text(record, indent=1) + "\n"
 
@@ -276,11 +232,13 @@ def _record(built: Assembled, directory: RunDirectory, finished: Finished) -> di
         "parameters": built.parameters,
         "metrics": finished.metrics,
         "checkpoint": str(directory.checkpoints / "last"),
+        **_processes(built.training),
         "seed": built.recipe.values["seed"],
         "stopped_by": finished.reason,
         **({"skipped_steps": finished.skipped} if finished.skipped else {}),
         **({"warm_up_seconds": round(finished.warm_up, 3)} if finished.warm_up else {}),
         **({"compiled": dict(zip(("graphs", "shapes"), finished.compiled, strict=True))} if finished.compiled else {}),
+        **({"checkpoint_every": finished.interval.record()} if finished.interval else {}),
         "sources": built.dataset.sources,
     }
 

@@ -14,9 +14,12 @@ class Batch:
 
     A field is a tensor, or None where the data has no such thing. What handles batches of every family (CUDA graphs,
     stacks of runs, the way to the device) goes through `tensors` and `map`, and never asks for a field by its place.
+
+    In a job of several processes each has its share of a batch, in which `whole` is how many predictions all of it has.
     """
 
     targets: Tensor
+    whole: int | None = None
 
     def __len__(self) -> int:
         """Rows of the input."""
@@ -60,6 +63,7 @@ class ClassificationBatch(Batch):
     targets: Tensor
     mixed_targets: Tensor | None = None
     mix_weight: Tensor | None = None
+    whole: int | None = None
 
 
 @dataclass(eq=False)
@@ -73,6 +77,7 @@ class CausalBatch(Batch):
 
     token_ids: Tensor
     targets: Tensor
+    whole: int | None = None
 
 
 @dataclass(eq=False)
@@ -90,6 +95,7 @@ class MaskedBatch(Batch):
     targets: Tensor
     positions: Tensor
     target_count: int | None = None
+    whole: int | None = None
 
     @property
     def predictions(self) -> int:
@@ -117,3 +123,4 @@ class TextBatch(Batch):
     candidate_counts: Tensor | None = None
     question_ids: Tensor | None = None
     credit: Tensor | None = None
+    whole: int | None = None

@@ -19,6 +19,7 @@ class Epochs:
     samples: int
     batch_size: int
     device: torch.device
+    world: World = World()  # whose ranks have a block of each batch
     dealt: World = World()  # among whose ranks whole batches are dealt out
 
     def __len__(self) -> int:
@@ -49,6 +50,22 @@ class Epochs:
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
         raise NotImplementedError
+
+    def shard(self, world: World) -> None:
+        """Yield only this rank's block of each batch from now on, and in `whole` the predictions of all of it.
+
+        Every rank draws the same order and augmentation, so that the blocks together are the batch of one process.
+        """
+        self.world = world
+
+    def own_rows(self, count: int) -> slice:
+        """The rows of a batch of `count` that this process yields."""
+        share = self.world.share(count)
+        return slice(share.start, share.stop)
+
+    def whole(self, count: int) -> int | None:
+        """What `whole` is in the process's share of a batch of `count` predictions."""
+        return count if self.world.size > 1 else None
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
         """The same of S sources that differ only in their seed, this one among them, in one batch: (S, n, ...)."""

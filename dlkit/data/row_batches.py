@@ -6,6 +6,7 @@ device sees the same examples, and iteration resumes exactly at any batch.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -56,8 +57,11 @@ class RowBatches(Epochs):
         begins = self.begins(start)
         if not self.training:
             for begin in begins:
-                rows = slice(begin, begin + self.batch_size)
-                yield ClassificationBatch(self._finish(self._inputs[rows]), self._targets[rows])
+                count = min(self.batch_size, self.samples - begin)
+                own = self.own_rows(count)
+                rows = slice(begin + own.start, begin + own.stop)
+                inputs, targets = self._finish(self._inputs[rows]), self._targets[rows]
+                yield ClassificationBatch(inputs, targets, whole=self.whole(count))
             return
         order, *parameters = (self.send(values) for values in self._drawn(number))  # each (samples,)
         targets = self._targets.index_select(0, order)
@@ -65,7 +69,24 @@ class RowBatches(Epochs):
             chosen = slice(begin, begin + self.batch_size)
             rows = order[chosen]
             drawn = [values[chosen] for values in parameters]
-            yield self._mix(self._select(rows, *drawn), targets[chosen], *drawn)
+            if self.world.size > 1:
+                yield self._shared(rows, targets[chosen], drawn)
+            else:
+                yield self._mix(self._select(rows, *drawn), targets[chosen], *drawn)
+
+    def _shared(self, rows: Tensor, targets: Tensor, drawn: list[Tensor]) -> ClassificationBatch:
+        """This process's block of a batch.
+
+        It is cut from a block with one row more where each example is mixed with the one before it, or where it is
+        empty, since what augments images takes one at least.
+        """
+        own = self.own_rows(len(rows))
+        before = int(self.mixes or own.start == own.stop)
+        index = torch.arange(own.start - before, own.stop, device=rows.device) % len(rows)
+        inputs = self._select(rows[index], *(values[index] for values in drawn))
+        batch = self._mix(inputs, targets[index], *drawn)
+        cut = batch.map(lambda values: values[before:] if values.dim() else values)
+        return dataclasses.replace(cut, whole=len(rows))
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
         drawn = [source._drawn(number) for source in sources]
@@ -78,6 +99,8 @@ class RowBatches(Epochs):
             inputs = self._select(rows, *(values[chosen] for values in parameters))
             batch = ClassificationBatch(inputs, self._targets.index_select(0, rows))
             yield batch.map(lambda values, size=size: values.unflatten(0, (count, size)))
+
+    mixes = False  # whether each example of a batch is mixed with the one before it
 
     def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         return standardize(inputs, mean, std).to(self.device)

@@ -36,11 +36,12 @@ MEETING_SECONDS = 120.0  # for the process where the others meet to get ready; t
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The processes of a job, of which this one is number `rank` of `size`, and `local_rank` on its machine."""
+    """The processes of a job: this one is number `rank` of `size`, and `local_rank` of `local_size` on its machine."""
 
     rank: int = 0
     local_rank: int = 0
     size: int = 1
+    local_size: int = 1
     device: torch.device = _CPU
 
     @property
@@ -127,7 +128,7 @@ def join_world(device: torch.device) -> Iterator[World]:
     if process.rank or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # else it is for rank 0 to open it
         require_meeting_place(MEETING_SECONDS)
     dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
-    world = World(process.rank, process.local_rank, process.world_size, device)
+    world = World(process.rank, process.local_rank, process.world_size, process.local_size, device)
     _joined.append(world)
     try:
         yield world

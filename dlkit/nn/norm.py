@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.distributed.batch_statistics import joint_batch_norm
+from dlkit.distributed.process_group import World
 from dlkit.errors import DlkitError, RequestError
 
 Norm = Literal["batch", "layer", "group", "none"]
@@ -73,7 +75,8 @@ class BatchNorm(nn.Module):
     """Normalize each channel over the batch: (N, C, H, W) or (N, F), same shape out. State as in torch's BatchNorm2d.
 
     In evaluation the batch's mean and variance give way to their running averages over training; where `frozen` is
-    set, as in the part of a network that is not trained further, they do in training too, and stay as they are.
+    set, as in the part of a network that is not trained further, they do in training too, and stay as they are. Where
+    `world` is set, the batch is that of all its ranks (see `joint_batch_norm`).
 
     Args:
         channels: C or F.
@@ -93,6 +96,7 @@ class BatchNorm(nn.Module):
         self.eps = eps
         self.momentum = momentum
         self.frozen = False
+        self.world: World | None = None
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -101,6 +105,8 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         training = self.training and not self.frozen
+        if training and self.world is not None:
+            return self._joint(x, self.world)
         if training:
             if x.numel() == x.shape[1]:
                 raise DlkitError(
@@ -111,6 +117,15 @@ class BatchNorm(nn.Module):
         return F.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, training, self.momentum, self.eps
         )
+
+    def _joint(self, x: Tensor, world: World) -> Tensor:
+        y, mean, variance, n = joint_batch_norm(x, self.weight, self.bias, world, eps=self.eps)
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            # running <- (1 - momentum) running + momentum batch, of the unbiased variance: the sum over n - 1, not n
+            self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+            self.running_var.lerp_((variance * (n / (n - 1))).to(self.running_var), self.momentum)
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.weight.numel()}, eps={self.eps}, momentum={self.momentum}"

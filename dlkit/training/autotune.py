@@ -61,6 +61,18 @@ def choose_layout(settings: TrainSettings, model: nn.Module, device: torch.devic
     return dataclasses.replace(settings, channels_last="on" if on else "off")
 
 
+def choose_parallel(settings: TrainSettings) -> TrainSettings:
+    """The settings of a run of several processes, with it chosen how they share the model.
+
+    Raises:
+        RequestError: CUDA graphs are requested, which do not take in what the processes say to each other.
+    """
+    if settings.cuda_graph == "on":
+        raise RequestError("train.cuda_graph is on, which is for a single process", "train.cuda_graph=auto")
+    parallel = "ddp" if settings.parallel == "auto" else settings.parallel
+    return dataclasses.replace(settings, parallel=parallel, cuda_graph="off")
+
+
 def resolve_auto(
     settings: TrainSettings, model: nn.Module, task: Task, batch: Batch, device: torch.device, steps: int
 ) -> TrainSettings:

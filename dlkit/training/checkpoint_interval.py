@@ -15,6 +15,7 @@ interval is one of seconds, and is the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +70,15 @@ class CheckpointCadence:
         every: as a recipe has it: `1 epoch`, `500 steps`, `never` or `auto`.
         steps_per_epoch: what an epoch is.
         devices: that train together.
+        agree: gives the answer of the one device by whose clock all of them save.
     """
 
-    def __init__(self, every: str, steps_per_epoch: int, devices: int = 1) -> None:
+    def __init__(
+        self, every: str, steps_per_epoch: int, devices: int = 1, agree: Callable[[bool], bool] = lambda due: due
+    ) -> None:
         self.automatic = every == "auto"
         self.steps = None if self.automatic else steps_between(every, steps_per_epoch)
-        self.devices = devices
+        self.devices, self.agree = devices, agree
         self.interval: CheckpointInterval | None = None  # of `auto`, once it is known
         self._saved = 0.0  # when, in seconds of training
 
@@ -88,7 +92,9 @@ class CheckpointCadence:
         """
         if not self.automatic:
             return self.steps is not None and step % self.steps == 0
-        return logged and (self.interval is None or seconds - self._saved >= self.interval.seconds)
+        if not logged:
+            return False
+        return self.agree(self.interval is None or seconds - self._saved >= self.interval.seconds)
 
     def saved(self, seconds: float, write_seconds: float) -> CheckpointInterval | None:
         """Note that a checkpoint was saved, `seconds` after the run began; returns the interval if it is new."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from dlkit.distributed.torchrun import launched_process
 from dlkit.errors import RequestError
 from dlkit.training.precision import set_matmul_precision
 
@@ -41,11 +42,20 @@ def pick_device(name: str) -> torch.device:
     A CUDA device becomes the current one before any tensor is made, so that none lands on another. CUDA is never
     initialised for the CPU.
 
+    Of the processes that torchrun starts on a machine each gets a CUDA device of its own.
+
     Raises:
-        RequestError: this machine has no such device.
+        RequestError: this machine has no such device, or several processes would share it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    process = launched_process()
+    if process is not None and name.startswith("cuda"):
+        if name != "cuda" and process.local_size > 1:
+            raise RequestError(
+                f"{process.local_size} processes cannot share {name}", "--device cuda gives each a device of its own"
+            )
+        name = f"cuda:{process.local_rank}" if name == "cuda" else name
     device = torch.device(name)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)  # read once, when CUDA is initialised

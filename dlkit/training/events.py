@@ -44,7 +44,7 @@ class Finished:
 
     `skipped` counts the steps left out because their loss or gradient was not finite. `warm_up` is the time of
     compiling and capturing in seconds, which `seconds` excludes. `compiled` is how many graphs were compiled, and for
-    how many batch shapes.
+    how many batch shapes. `interval` is what `checkpoint_every: auto` came to.
     """
 
     step: int
@@ -55,6 +55,7 @@ class Finished:
     skipped: int = 0
     warm_up: float = 0.0
     compiled: tuple[int, int] | None = None
+    interval: CheckpointInterval | None = None
 
 
 Event = StepDone | Evaluated | Checkpointed | Finished

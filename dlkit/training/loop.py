@@ -3,6 +3,9 @@
 For step t of T, with B the micro-batches of the step:
     g_t     = gradient of the mean over B of loss(model(x), y)
     theta_t = optimizer(theta_(t-1), g_t, lr = base lr * schedule(t, T))
+
+Where several processes train together, each does so for its share of every batch. They come to the same decisions, so
+that all of them evaluate, save and end at the same step.
 """
 
 from __future__ import annotations
@@ -11,14 +14,17 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.joint_flag import JointFlag
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.finite import all_finite, first_not_finite
+from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.checkpoint_interval import CheckpointCadence
 from dlkit.training.compile_counter import CompileCounter
@@ -28,6 +34,7 @@ from dlkit.training.events import Checkpointed, Evaluated, Event, Finished, Step
 from dlkit.training.forward_backward import ForwardBackward
 from dlkit.training.grad_scaler import GradScaler
 from dlkit.training.optimizer_step import OptimizerStep
+from dlkit.training.parallel_model import parallel_model
 from dlkit.training.running_metrics import RunningMetrics
 from dlkit.training.settings import steps_between
 from dlkit.training.snapshot import Snapshot
@@ -60,7 +67,8 @@ class _Loop:
         settings, device, optimizer = training.settings, training.device, training.optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.buffers = Snapshot(list(training.model.buffers())) if settings.on_nan == "skip" else None
-        self.sums = RunningMetrics(device)
+        self.world = training.world
+        self.sums = RunningMetrics(device, self.world)
         self.last_batch: Batch | None = None  # of the last step that was not skipped
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
         self.scaler = GradScaler(device) if settings.precision == "fp16" else None
@@ -69,11 +77,17 @@ class _Loop:
         self.state = TrainState(training.model, optimizer, base_lrs, TrainProgress(), self.sums, self.ema, self.scaler)
         if resume is not None:
             self.state.restore(resume, len(training.batches), settings.accumulate)
+        elif self.world.size > 1:
+            rng.seed_rank(self.world, device)
         self.progress = self.state.progress
+        self.parallel = parallel_model(training) if self.world.size > 1 else None
+        forward, compiled = training.forward, training.compiled
+        if self.parallel is not None:
+            forward, compiled = self.parallel.through(forward), self.parallel.through(compiled)
         self.passes = ForwardBackward(
-            training.forward,
-            training.compiled,
-            training.batches.batch_size,
+            forward,
+            compiled if training.compiled != training.forward else forward,
+            len(self.world.share(training.batches.batch_size)),
             self.parameters,
             self.scaler,
             accumulate=settings.accumulate,
@@ -93,7 +107,8 @@ class _Loop:
         training, progress, settings = self.training, self.progress, self.training.settings
         per_epoch, total = training.steps_per_epoch, training.total_steps
         evaluate_every = steps_between(settings.eval_every, per_epoch)
-        cadence = CheckpointCadence(settings.checkpoint_every, per_epoch)
+        world, stop = self.world, JointFlag(self.world)
+        cadence = CheckpointCadence(settings.checkpoint_every, per_epoch, world.size, world.broadcast_object)
         exhausted = settings.patience is not None and progress.waited >= settings.patience
         reason = "patience" if exhausted else "done"
         training.model.train()
@@ -113,7 +128,7 @@ class _Loop:
                 yield Evaluated(done, step // per_epoch, dict(progress.metrics), best)
                 if settings.patience is not None and progress.waited >= settings.patience:
                     reason = "patience"
-            if training.should_stop() and done < total and reason == "done":
+            if stop.ask(training.should_stop()) and done < total and reason == "done":
                 reason = "stopped"
             self._update_times(started)
             due = done == total or reason != "done" or best or cadence.due(done, logged, progress.seconds)
@@ -123,14 +138,16 @@ class _Loop:
                 yield Checkpointed(done, path, cadence.saved(progress.seconds, progress.seconds - before))
             if reason != "done":
                 break
+        stop.settle()
         self._count_skipped()
         if self.saved_step != progress.step:
             self._save(False)
         self._update_times(started)
-        epochs = progress.step / per_epoch
-        metrics, skipped = dict(progress.metrics), progress.skipped
         compiled = (self.compilations.graphs, len(self.passes.seen)) if self.compilations.active else None
-        yield Finished(progress.step, epochs, progress.seconds, metrics, reason, skipped, progress.warm_up, compiled)
+        yield Finished(
+            progress.step, progress.step / per_epoch, progress.seconds, dict(progress.metrics), reason,
+            progress.skipped, progress.warm_up, compiled, cadence.interval,
+        )  # fmt: skip
 
     def _update_times(self, started: float) -> None:
         """Write into `progress` how long the run has taken, and apart from that, its compiling and capturing."""
@@ -162,20 +179,24 @@ class _Loop:
 
     def _step(self, batches: list[Batch]) -> int:
         training = self.training
-        counts = [batch.predictions for batch in batches]
-        samples = sum(counts)
+        # where several processes share a batch, it has more predictions than this one sees
+        samples = sum(batch.predictions if batch.whole is None else batch.whole for batch in batches)
         if self.buffers is not None:
             self.buffers.take()
         counted: list[tuple[Tensor, Tensor | None, int]] = []
-        for batch, count in zip(batches, counts, strict=True):
-            # weighted so that the gradients add up to that of the mean over all predictions of the step
-            loss, right = self.passes(batch, count / samples)
-            counted.append((loss, right, count))
+        for batch in batches:
+            count = batch.predictions
+            # weighted so that the gradients add up to that of the mean over all predictions of the step, and so that
+            # their average over processes does
+            share = count / samples * self.world.size
+            with self._accumulating(batch is batches[-1]):
+                loss, right = self.passes(batch, share)
+            counted.append((loss if count else torch.zeros_like(loss), right, count))
         if self.scaler:
             self.scaler.unscale_(training.optimizer)
         if self.buffers is not None:
             gradients = [p.grad for p in self.parameters if p.grad is not None]
-            if not all_finite([*gradients, *(loss for loss, _, _ in counted)]):
+            if self.world.any_rank(not all_finite([*gradients, *(loss for loss, _, _ in counted)])):
                 self._skip(self.buffers)
                 return samples
         for loss, right, count in counted:
@@ -192,6 +213,10 @@ class _Loop:
         if self.ema is not None:
             self.ema.update(overflow)
         return samples
+
+    def _accumulating(self, last: bool) -> AbstractContextManager[Any]:
+        """Where the gradients of a step's batches add up before processes exchange them, after the last."""
+        return nullcontext() if self.parallel is None or last else self.parallel.accumulating()
 
     def _count_skipped(self) -> None:
         """Add the skipped steps that only the device has counted so far. Waits for it."""
@@ -238,7 +263,7 @@ class _Loop:
             for split, batches in training.evaluations.items():
                 meter = training.task.meter(training.device)
                 try:
-                    found = evaluate_split(training.model, batches, meter, training.autocast).metrics()
+                    found = evaluate_split(training.model, batches, meter, training.autocast, self.world).metrics()
                 except NotFiniteError as error:
                     raise self._diverged(f"evaluating {split} after step {progress.step}: {error.message}") from error
                 metrics |= {f"{split}/{name}": value for name, value in found.items()}
@@ -247,13 +272,9 @@ class _Loop:
             return False
         name = training.task.main_metric if training.settings.monitor == "auto" else training.settings.monitor
         value = progress.metrics[f"{training.monitored}/{name}"]
-        sign = -1 if name == "loss" else 1
-        better = math.isfinite(value) and (progress.best is None or sign * value > sign * progress.best)
-        progress.waited = 0 if better else progress.waited + 1
+        better = progress.judge(value, lower=name == "loss")
         if not math.isfinite(value) and progress.waited == training.settings.patience:
             raise self._diverged(f"{training.monitored}/{name} after step {progress.step} is {value}")
-        if better:
-            progress.best, progress.best_step = value, progress.step
         return better
 
     def _save(self, best: bool) -> Any:
@@ -269,7 +290,9 @@ class _Loop:
         # weights may be finite yet so large that the loss is not; the next step would show that too late
         model, task, autocast = self.training.model, self.training.task, self.training.autocast
         batch = self.last_batch
-        if batch is not None and not math.isfinite(evaluation_loss(model, task, batch, autocast)):
+        seen = batch is not None and batch.predictions
+        loss = evaluation_loss(model, task, batch, autocast) if batch is not None and seen else 0.0
+        if self.world.any_rank(not math.isfinite(loss)):
             raise self._diverged(f"after step {self.progress.step}, the loss is not finite")
         if self.store is None:
             return None

@@ -54,9 +54,10 @@ def require_step_fits(training: Training) -> None:
             few.workers = 0
         example = next(iter(few.epoch(0)))
         # evaluation mode, since batch norm refuses a batch of one example in training
+        rows = len(training.world.share(batches.batch_size))
         each = activation_bytes(training, copy.deepcopy(training.model).eval(), example)
         reduced = training.settings.precision not in ("fp32", "tf32") and reduced_precision(training.device) is not None
-        needed += each * batches.batch_size // (2 if reduced else 1)
+        needed += each * rows // (2 if reduced else 1)
     memory.require_memory(
         needed,
         f"a step on {batches.batch_size:,} examples",

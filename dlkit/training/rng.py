@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlkit.distributed.process_group import World
+
 
 def seed_everything(seed: int) -> None:
     """Seed the generators of Python, NumPy and torch (all its devices)."""
@@ -56,6 +58,41 @@ def set_states(tensors: dict[str, Tensor], values: dict[str, Any], device: torch
     else:
         seed = hashlib.sha256(tensors["torch"].numpy().tobytes()).digest()
         _generator_of(device).manual_seed(int.from_bytes(seed[:6], "little"))
+
+
+def gather_states(device: torch.device, world: World) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The states of all generators of every rank: those of rank r > 0 are called `rank<r>.<name>`, and in `ranks`."""
+    tensors, values = get_states(device)
+    others = world.gather_objects((tensors, values))[1:]
+    named = {f"rank{r}.{name}": value for r, (held, _) in enumerate(others, 1) for name, value in held.items()}
+    return tensors | named, values | ({"ranks": [value for _, value in others]} if others else {})
+
+
+def scatter_states(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device, world: World) -> None:
+    """Restore what `gather_states` returned, each rank its own.
+
+    In a job of another size rank 0 takes up its own, and every other rank begins anew, with a seed that follows.
+    """
+    others: list[dict[str, Any]] = values.get("ranks", [])
+    own = {name: value for name, value in tensors.items() if not name.startswith("rank")}
+    if world.first or len(others) + 1 != world.size:
+        set_states(own, values, device)
+        seed_rank(world, device)
+        return
+    prefix = f"rank{world.rank}."
+    own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    set_states(own, others[world.rank - 1], device)
+
+
+def seed_rank(world: World, device: torch.device) -> None:
+    """Give every rank but the first random numbers of its own: dropout masks of its own rows, in place of rank 0's."""
+    if world.first:
+        return
+    state = torch.get_rng_state().numpy().tobytes()
+    seed = int.from_bytes(hashlib.sha256(state + str(world.rank).encode()).digest()[:6], "little")
+    torch.manual_seed(seed)
+    if device.type != "cpu":
+        _generator_of(device).manual_seed(seed)
 
 
 def note_of_move(values: dict[str, Any], device: torch.device) -> str | None:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from dlkit.distributed.process_group import World
+
 _MOST = 256  # small tensors to collect before they are joined into one
 
 
@@ -17,12 +19,15 @@ class RunningMetrics:
 
         mean loss = sum over batches of n_b loss_b / sum over batches of n_b
 
+    In a job of several processes each adds its own batches, and what is read is of all: every rank must read at once.
+
     Args:
         device: of the losses.
+        world: whose ranks share each batch.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, world: World | None = None) -> None:
+        self.device, self.world = device, world or World()
         self.counts_right = True
         self.clear()
 
@@ -46,13 +51,20 @@ class RunningMetrics:
     def first_bad(self) -> int | None:
         """The first step since `clear`, counted from 1, whose loss was not finite. Waits for the device."""
         self._read()
-        return None if math.isfinite(self.loss) else self.finite_steps + 1
+        own = None if math.isfinite(self.loss) else self.finite_steps + 1
+        return min((bad for bad in self.world.gather_objects(own) if bad is not None), default=None)
 
     def metrics(self) -> dict[str, float]:
         """`train/loss` and, where it is known, `train/accuracy`. Waits for the device."""
+        loss, right, samples = self.totals()
+        found = {"train/loss": loss / samples}
+        return found | ({"train/accuracy": right / samples} if self.counts_right else {})
+
+    def totals(self) -> tuple[float, int, int]:
+        """The weighted loss, the correct predictions, and all predictions. Waits for the device."""
         self._read()
-        found = {"train/loss": self.loss / self.samples}
-        return found | ({"train/accuracy": self.right / self.samples} if self.counts_right else {})
+        losses, rights, samples = zip(*self.world.gather_objects((self.loss, self.right, self.samples)), strict=True)
+        return sum(losses), sum(rights), sum(samples)
 
     def clear(self) -> None:
         self.steps = self.samples = 0
@@ -60,18 +72,13 @@ class RunningMetrics:
         self.loss, self.right, self.finite_steps = 0.0, 0, 0
         self._unread()
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The sums as a checkpoint keeps them, beside `steps` and `samples`. Waits for the device."""
-        self._read()
-        return {
-            "sums.weighted_loss": torch.tensor(self.loss, dtype=torch.float64),
-            "sums.right": torch.tensor(self.right),
-        }
-
     def load(self, tensors: dict[str, Tensor], steps: int, samples: int) -> None:
-        """Continue from the sums of so many steps, all of which had a finite loss."""
+        """Continue from the sums of so many steps, all of which had a finite loss; they go to the first rank."""
         self.clear()
-        self.steps, self.samples, self.finite_steps = steps, samples, steps
+        self.steps, self.finite_steps = steps, steps
+        if not self.world.first:
+            return
+        self.samples = samples
         if (old := tensors.get("sums.loss")) is not None:  # earlier versions saved the sum of the batches' means
             self.loss = old.item() * (samples / max(steps, 1))
         else:
@@ -98,6 +105,11 @@ class RunningMetrics:
         if self._rights:
             self.right += int(_joined(self._rights).sum().item())
         self._unread()
+
+
+def summed_tensors(loss: float, right: int) -> dict[str, Tensor]:
+    """Sums as a checkpoint keeps them, beside the steps and the samples."""
+    return {"sums.weighted_loss": torch.tensor(loss, dtype=torch.float64), "sums.right": torch.tensor(right)}
 
 
 def _joined(tensors: list[Tensor]) -> Tensor:

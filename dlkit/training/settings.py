@@ -42,6 +42,8 @@ class TrainSettings:
             optimizer whose state is all on the device (such as momentum, adamw or muon), which spares a small model the
             launch of each kernel; auto measures whether that is faster here.
         channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
+        parallel: how the processes that torchrun starts train together; ddp has a copy of the model in each, which
+            gets the same step as one process would make; auto is ddp. A single process takes no notice.
         test_views: what evaluation averages over: one view of each image; flip takes its mirror image too; flip_shift
             also both moved by a pixel (six forward passes).
         deterministic: only kernels that give the same bits every time, so that a run on CUDA repeats and resumes to
@@ -66,6 +68,7 @@ class TrainSettings:
     compile: Literal["auto", "on", "off"] = "auto"
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     channels_last: Literal["auto", "on", "off"] = "auto"
+    parallel: Literal["auto", "ddp"] = "auto"
     test_views: TestViews = "one"
     deterministic: bool = False
     flush_denormal: bool = True

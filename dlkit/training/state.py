@@ -13,7 +13,7 @@ from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.ema import ExponentialMovingAverage
 from dlkit.training.optimizer_state import flatten_optimizer_state, unflatten_optimizer_state
-from dlkit.training.running_metrics import RunningMetrics
+from dlkit.training.running_metrics import RunningMetrics, summed_tensors
 from dlkit.training.weights import drop_tied_duplicates, load_weights
 
 
@@ -36,6 +36,15 @@ class TrainProgress:
     waited: int = 0  # evaluations since the best one
     metrics: dict[str, float] = field(default_factory=dict[str, float])
 
+    def judge(self, value: float, lower: bool) -> bool:
+        """Whether the monitored metric is finite and the best so far; `lower` if that is the lowest."""
+        sign = -1 if lower else 1
+        better = math.isfinite(value) and (self.best is None or sign * value > sign * self.best)
+        self.waited = 0 if better else self.waited + 1
+        if better:
+            self.best, self.best_step = value, self.step
+        return better
+
 
 @dataclass
 class TrainState:
@@ -52,7 +61,8 @@ class TrainState:
     def capture(self, description: dict[str, Any]) -> Checkpoint:
         """Everything that the rest of the run depends on, as a checkpoint; `description` is of its data."""
         progress, optimizer = self.progress, self.optimizer.state_dict()
-        generators, generator_values = rng.get_states(self.sums.device)
+        loss, right, samples = self.sums.totals()
+        generators, generator_values = rng.gather_states(self.sums.device, self.sums.world)
         tensors = {"model": drop_tied_duplicates(self.model.state_dict())}
         if self.ema is not None:
             tensors["ema"] = drop_tied_duplicates(self.ema.average)
@@ -61,11 +71,11 @@ class TrainState:
         for index, moments in optimizer["state"].items():
             if numbers := {name: value for name, value in moments.items() if not isinstance(value, Tensor)}:
                 scalars[str(index)] = numbers
-        tensors["optimizer"] = rest | flatten_optimizer_state(optimizer["state"], "state") | self.sums.tensors()
+        tensors["optimizer"] = rest | flatten_optimizer_state(optimizer["state"], "state") | summed_tensors(loss, right)
         # pairs, since a checkpoint sorts the keys of its state while records list metrics in their own order;
         # null for an undefined correlation, since JSON has no NaN
         metrics = [[name, value if math.isfinite(value) else None] for name, value in progress.metrics.items()]
-        summed = {"summed_steps": self.sums.steps, "summed_samples": self.sums.samples}
+        summed = {"summed_steps": self.sums.steps, "summed_samples": samples}
         state = {
             "progress": vars(progress) | {"metrics": metrics} | summed,
             "optimizer_scalars": scalars,
@@ -97,4 +107,4 @@ class TrainState:
         if self.scaler:
             self.scaler.load_state_dict(state["scaler"])
         generators = {name.removeprefix("random."): v for name, v in rest.items() if name.startswith("random.")}
-        rng.set_states(generators, state["random"], self.sums.device)
+        rng.scatter_states(generators, state["random"], self.sums.device, self.sums.world)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.process_group import World
 from dlkit.training import forward_backward, precision
 from dlkit.training.forward_backward import Forward, Pass
 from dlkit.training.interfaces import BatchSource, Task
@@ -34,6 +35,8 @@ class Training:
     should_stop: Callable[[], bool] = lambda: False
     monitored: str | None = None  # the split by which patience and the best checkpoint are decided; never a test split
     description: dict[str, Any] = field(default_factory=dict[str, Any])  # of the data, saved with each checkpoint
+    world: World = field(default_factory=World)  # whose ranks share each batch
+    leaves_out: bool = False  # whether a pass may leave some of the parameters out
 
     def forward(self, batch: Batch) -> Pass:
         """The loss of a training batch and its correct predictions, computed at the precision of the run."""

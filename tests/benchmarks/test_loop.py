@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
-from dlkit.app.train import Started
+from dlkit.app.trained_run import Started
 from dlkit.cli.train.view import TrainingView
 from dlkit.data.batch import Batch
 from dlkit.data.dataset import Split

@@ -16,7 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from dlkit.app.train import Started
+from dlkit.app.trained_run import Started
 from dlkit.cli.train.view import TrainingView
 from dlkit.training import autotune, rng
 

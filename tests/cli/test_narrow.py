@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from dlkit.app.train import Started
+from dlkit.app.trained_run import Started
 from dlkit.cli.narrow import bar, fit_width, packed
 from dlkit.cli.train.view import TrainingView
 from dlkit.training.events import Evaluated, StepDone

@@ -15,7 +15,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("called_by_each_rank.py")
 SECONDS = 180  # for one launch
 # torchrun's own variables, which a suite that itself runs under torchrun would pass on
-_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
+_TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "TORCHELASTIC_RUN_ID")
 
 
 def torchrun_command(*arguments: str, processes: int = 2, options: tuple[str, ...] = ()) -> list[str]:

@@ -54,10 +54,17 @@ def test_shares_are_contiguous_and_cover_every_item_once(count: int, size: int) 
 
 
 def test_only_torchruns_own_variables_make_a_process_part_of_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "MASTER_ADDR": "here", "MASTER_PORT": "1"}
+    own = {
+        "RANK": "3",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "4",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "here",
+        "MASTER_PORT": "1",
+    }
     for name, value in own.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     assert launched_process() is None and is_first_process()  # a cluster sets as much for jobs of its own
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "one")
-    assert launched_process() == LaunchedProcess(3, 1, 4) and not is_first_process()
+    assert launched_process() == LaunchedProcess(3, 1, 4, 2) and not is_first_process()

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlkit.app.contest import Contest
+from dlkit.data.batch import Batch
 from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.sweep.engines import engine_choice, stacked, step_times
 from dlkit.sweep.engines.loop import run_in_loop
@@ -48,9 +49,9 @@ def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stacks as they are on CUDA, but for the graphs: updates by kind, convolutions as products."""
     original = stacks.StackedRuns._lay_out
 
-    def lay_out(self: stacks.StackedRuns) -> None:
+    def lay_out(self: stacks.StackedRuns, batch: Batch) -> None:
         convolution.use_batched_convolutions(self.model)
-        original(self)
+        original(self, batch)
 
     monkeypatch.setattr(stacks.StackedRuns, "_lay_out", lay_out)
     monkeypatch.setattr(stacks, "GroupwiseOptimizer", BatchedOptimizer)

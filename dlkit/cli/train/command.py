@@ -15,7 +15,8 @@ from dlkit import recipe as recipes
 from dlkit.annotations import LARGEST_SEED
 from dlkit.app.events import Prepared, Work
 from dlkit.app.resume import require_run
-from dlkit.app.train import Started, TrainedRun, TrainingEvent, train_recipe
+from dlkit.app.train import train_recipe
+from dlkit.app.trained_run import Started, TrainedRun, TrainingEvent
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName, ResumeAuto, Trust
 from dlkit.cli.progress import prepare

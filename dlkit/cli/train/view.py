@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
-from dlkit.app.train import Started
+from dlkit.app.trained_run import Started
 from dlkit.cli.narrow import bar, packed
 from dlkit.training.events import Evaluated, Event, StepDone
 

@@ -75,6 +75,7 @@ class ImageBatches(RowBatches):
         self.cutout = cutout
         self.mixup = mixup
         self.cutmix = cutmix
+        self.mixes = bool(mixup or cutmix)
         if statistics == "imagenet":
             mean, std = imagenet_statistics(split.inputs.shape[1])
         self._format = torch.channels_last if channels_last else torch.contiguous_format
@@ -99,7 +100,7 @@ class ImageBatches(RowBatches):
         return (dataclasses.replace(batch, inputs=augmentation.resize(batch.inputs, side)) for batch in batches)
 
     def side_by_side(self, sources: Sequence[Any], number: int, start: int = 0) -> Iterator[Batch]:
-        if self.start_size is not None or self.mixup or self.cutmix:  # these act on whole batches
+        if self.start_size is not None or self.mixes:  # these act on whole batches
             return Epochs.side_by_side(self, sources, number, start)
         return super().side_by_side(sources, number, start)
 
@@ -109,8 +110,7 @@ class ImageBatches(RowBatches):
         self._mean, self._std = (
             augmentation.spread(values.to(self.device)[None, :, None, None], images) for values in (mean, std)
         )
-        mixes = bool(self.mixup or self.cutmix)
-        self._augmented = self.training and bool(self.flip or self.shift or self.cutout or mixes)
+        self._augmented = self.training and bool(self.flip or self.shift or self.cutout or self.mixes)
         self._gathers = self._augmented and self.device.type in _GATHERED
         if self._gathers:
             images = augmentation.padded(images, self.shift, mirrored=self.border == "mirror")
@@ -139,7 +139,7 @@ class ImageBatches(RowBatches):
             seen = mirrored if self.flip else torch.zeros_like(mirrored)
             crops = augmentation.crop_corners(seen, down, right, self.shift, self._width)
         parameters = [*crops, row, column]
-        if self.mixup or self.cutmix:
+        if self.mixes:
             # the values of a batch's first image hold for the whole batch
             heads = torch.rand(self.samples, generator=generator) < 0.5
             pastes = heads if self.mixup and self.cutmix else torch.full_like(heads, bool(self.cutmix))

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from multiprocessing.connection import wait
 from typing import Any, Literal
 
 import torch
@@ -24,6 +20,7 @@ from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.images import augmentation
 from dlkit.data.images.decoding import DamagedImageError
+from dlkit.data.images.decoding_workers import begin_worker, loaded_batches
 from dlkit.data.images.image_batches import grown_size
 from dlkit.data.images.image_sources import ImageSource
 from dlkit.distributed.process_group import World
@@ -41,6 +38,9 @@ class StreamedImages(Epochs):
     In training a random part of each image is cropped, resized and mirrored (Szegedy et al., arXiv:1409.4842); in
     evaluation the shorter side is resized and the centre cropped. The augmentation of an image is a function of seed,
     epoch and row, whichever worker decodes it, so that runs resume exactly.
+
+    In a job of several processes each decodes its own rows, and the one before them where images are mixed in pairs;
+    where that one is damaged, the first of a block is mixed with its last.
 
     Args:
         batch_size: images a batch.
@@ -94,6 +94,7 @@ class StreamedImages(Epochs):
         if start_size is not None and start_size > self.size:
             raise RequestError(f"data.start_size is {start_size}, more than data.size = {self.size}", "make it smaller")
         self.device, self.seed, self.training = device, seed, training
+        self._shares_cores = workers == "auto"
         self.workers = usable_cores() if workers == "auto" else workers
         if crop < _LEAST_CROP:
             raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
@@ -122,26 +123,46 @@ class StreamedImages(Epochs):
         begins = self.begins(start)
         generator = torch.Generator().manual_seed(hashed_seed(self.seed, number))
         order = self._source.order(generator) if self.training else torch.arange(self.samples)
-        rows = [order[begin : begin + self.batch_size].tolist() for begin in begins]
+        rows = [self._own(order[begin : begin + self.batch_size].tolist()) for begin in begins]
         epoch_seed = hashed_seed(self.seed, number, 1) if self.training else None
         loader: DataLoader[Any] = DataLoader(
             _Decoded(self._source, self._targets, self._transform(self.size_of(number)), epoch_seed),
             batch_sampler=rows,
             num_workers=self.workers,
-            collate_fn=_collate,
+            collate_fn=functools.partial(_collate, before=self._before),
             pin_memory=self.device.type == "cuda",
-            worker_init_fn=_worker,
+            worker_init_fn=begin_worker,
             prefetch_factor=2 if self.workers else None,
             generator=generator,  # from which the loader draws its seed, not from the training's generator
         )
-        for index, (images, targets, problems) in enumerate(_loaded(loader), start):
-            self._report(problems)
-            if not len(targets):
+        for index, (images, targets, problems, before) in enumerate(loaded_batches(loader), start):
+            whole = self._report(problems, len(targets) - before)
+            if not whole:
                 continue
             self.passed = index + 1
+            if not len(targets):
+                images = torch.empty(0, 3, *(self.size_of(number),) * 2, dtype=torch.uint8)
             images, targets = self._sent(images, targets)
             images = augmentation.normalise(images, self._mean, self._std)  # (n, 3, S, S)
-            yield self._mixed(images, targets, number, index)
+            batch = self._mixed(images, targets, number, index)
+            if before:
+                batch = batch.map(lambda values: values[1:] if values.dim() else values)
+            yield dataclasses.replace(batch, whole=self.whole(whole))
+
+    def shard(self, world: World) -> None:
+        super().shard(world)
+        if self._shares_cores:
+            self.workers = max(1, usable_cores() // world.local_size)
+
+    @property
+    def _before(self) -> int:
+        """How many images this process decodes in front of its own block, to mix with its first."""
+        return int(self.world.size > 1 and self.training and bool(self.mixup or self.cutmix))
+
+    def _own(self, rows: list[int]) -> list[int]:
+        """What this process decodes of the rows of a batch."""
+        own = self.own_rows(len(rows))
+        return [*rows[own.start - 1 :][: self._before], *rows[own]] if rows[own] else []
 
     @functools.cached_property
     def _stream(self) -> torch.cuda.Stream:
@@ -172,19 +193,28 @@ class StreamedImages(Epochs):
             steps.append(v2.RandomErasing(self.erase))
         return v2.Compose(steps)
 
-    def _report(self, problems: list[str]) -> None:
+    def _report(self, problems: list[str], kept: int) -> int:
+        """Count the images of a batch that are damaged, on every rank; returns how many are not."""
         for problem in problems:
             name, _, why = problem.partition(": ")
             if self.policy == "refuse":
                 raise DlkitError(f"cannot decode the image {name}: {why}", "repair it, or set data.damaged=skip")
             self.damaged[name] = why
+        if self.world.size > 1:
+            kept, found = self.world.sum(torch.tensor([kept, len(problems)])).tolist()
+            if found:
+                self._gather_damaged(self.world)
         self._require_mostly_whole()
+        return kept
 
     def collect(self, world: World) -> None:
         """Name and count the damaged images of all ranks on each of them."""
+        self._gather_damaged(world)
+        self._require_mostly_whole()
+
+    def _gather_damaged(self, world: World) -> None:
         for others in world.gather_objects(self.damaged):
             self.damaged |= others
-        self._require_mostly_whole()
 
     def _require_mostly_whole(self) -> None:
         if len(self.damaged) > max(1, _ALL_MAY_BE_DAMAGED * self.samples):
@@ -229,64 +259,11 @@ class _Decoded(TorchDataset[Any]):
             return self.transform(image), self.targets[row]
 
 
-def _collate(examples: list[Any]) -> tuple[Tensor, Tensor, list[str]]:
-    problems = [example for example in examples if isinstance(example, str)]
+def _collate(examples: Sequence[Any], before: int = 0) -> tuple[Tensor, Tensor, list[str], int]:
+    """Images, classes, what is wrong with the others, and how many of the first `before` examples are among them."""
+    problems = [example for example in examples[before:] if isinstance(example, str)]
     good = [example for example in examples if not isinstance(example, str)]
-    if not good:
-        return torch.empty(0), torch.empty(0, dtype=torch.int64), problems
-    return torch.stack([image for image, _ in good]), torch.stack([target for _, target in good]), problems
-
-
-def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
-    """The batches of a loader. Raises DlkitError if one of its workers dies."""
-    others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
-    batches = iter(loader)
-    if threading.current_thread() is threading.main_thread():
-        # torch's handler raises wherever the main thread happens to be; without it, the next batch raises
-        signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
-    workers = [process for process in multiprocessing.active_children() if process not in others]
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except (RuntimeError, OSError, EOFError) as error:
-            # a closed connection may be noticed before the death of the worker that closed it
-            ended = wait([worker.sentinel for worker in workers], timeout=1)
-            for worker in workers:
-                worker.join(1 if worker.sentinel in ended else 0)
-            dead = [worker for worker in workers if worker.exitcode]
-            if not dead:
-                raise
-            code = dead[0].exitcode or 0
-            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
-            raise DlkitError(
-                f"a process that decodes images died: {how}",
-                "if memory ran out, lower data.workers or data.batch_size; --resume goes on from the last checkpoint",
-            ) from error
-        yield batch
-
-
-def _worker(_: int) -> None:
-    torch.set_num_threads(1)
-    threading.excepthook = _ignore_closed_pipes
-    # a stop signal may reach the whole process group: the training process saves first, then ends its workers
-    for number in (signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)):
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "sigwaitinfo"):  # macOS does not say who sent a signal; there it ends a worker at once
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-        threading.Thread(target=_obey_sigterm_of_parent, daemon=True).start()
-
-
-def _ignore_closed_pipes(arguments: threading.ExceptHookArgs) -> None:
-    """Print no traceback if the training process ended while it fetched a batch."""
-    if not issubclass(arguments.exc_type, (OSError, EOFError)):
-        threading.__excepthook__(arguments)
-
-
-def _obey_sigterm_of_parent() -> None:
-    """Let a SIGTERM end this process only if the training process sent it."""
-    parent = multiprocessing.parent_process()
-    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != (parent.pid if parent else os.getppid()):
-        pass
-    os._exit(128 + signal.SIGTERM)
+    ahead = sum(not isinstance(example, str) for example in examples[:before])
+    if len(good) == ahead:
+        return torch.empty(0), torch.empty(0, dtype=torch.int64), problems, 0
+    return torch.stack([image for image, _ in good]), torch.stack([target for _, target in good]), problems, ahead

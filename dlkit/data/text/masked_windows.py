@@ -89,17 +89,22 @@ class MaskedWindows(WindowBatches):
     def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> Batch:
         special, device = self.special, self.device
         generator = torch.Generator().manual_seed(hashed_seed(self.seed if self.training else 0, number, batch))
-        windows = self._take(begins)  # (B, T - 2)
         # the random choices, and all that follows from them, are made on the CPU: no shape waits for the device
         row, column = self._choose(begins, generator)  # (M,), (M,)
-        positions = row * (windows.shape[1] + 2) + column + 1  # (M,)
         draw = torch.rand(len(row), generator=generator)
         noise = torch.randint(special.size, (len(row),), generator=generator)
         # 80 % [MASK], 10 % any token, 10 % itself
         shown = torch.where(draw < 0.8, special.mask, torch.where(draw < 0.9, noise, _ITSELF))
+        whole_count = self.whole(len(row))
+        if self.world.size > 1:
+            own = self.own_rows(len(begins))
+            here = (row >= own.start) & (row < own.stop)
+            begins, row, column, shown = begins[own], row[here] - own.start, column[here], shown[here]
+        windows = self._take(begins)  # (B, T - 2)
+        positions = row * (windows.shape[1] + 2) + column + 1  # (M,)
         if self.padded:
             size = len(windows) * self._wanted(windows.shape[1])
-            rest = -len(row) % size  # a word longer than all that is wanted makes more than `size`
+            rest = -len(row) % max(size, 1)  # a word longer than all that is wanted makes more than `size`
             positions, shown = F.pad(positions, (0, rest)), F.pad(shown, (0, rest), value=_PADDING)
         positions, shown = self.send(torch.stack((positions, shown))).unbind()
         edge = torch.full((len(windows), 1), special.first, device=device)
@@ -109,8 +114,8 @@ class MaskedWindows(WindowBatches):
         token_ids = flat.index_copy(0, positions, torch.where(shown < 0, targets, shown)).view_as(whole)
         if self.padded:
             targets = targets.masked_fill(shown == _PADDING, IGNORED)
-            return MaskedBatch(token_ids, targets, positions, len(row))
-        return MaskedBatch(token_ids, targets, positions)
+            return MaskedBatch(token_ids, targets, positions, len(row), whole=whole_count)
+        return MaskedBatch(token_ids, targets, positions, whole=whole_count)
 
     def _wanted(self, length: int) -> int:
         """How many of so many tokens are to be predicted."""

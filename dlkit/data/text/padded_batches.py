@@ -5,6 +5,7 @@ Shapes: R rows (texts or pairs) a batch, N examples (of one row each, or one row
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -143,8 +144,10 @@ class SequenceBatches(Epochs):
     def epoch(self, number: int, start: int = 0) -> Iterator[TextBatch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
         order = self.order(number)
-        for batch in self.numbers(start):
-            yield self._make(order[batch]).map(self.send)
+        for index in self.numbers(start):
+            chosen = order[index]
+            batch = self._make(chosen[self.own_rows(len(chosen))]).map(self.send)
+            yield dataclasses.replace(batch, whole=self.whole(len(chosen)))
 
     def _make(self, chosen: NDArray[np.int64]) -> TextBatch:
         """The batch of these examples, on the CPU."""
@@ -152,14 +155,15 @@ class SequenceBatches(Epochs):
         rows = (
             chosen
             if examples.counts is None
-            else np.concatenate([np.arange(int(self._rows[i]), int(self._rows[i + 1])) for i in chosen])
+            else np.concatenate([chosen[:0], *(np.arange(int(self._rows[i]), int(self._rows[i + 1])) for i in chosen)])
         )
         begins, lengths = encoded.starts[rows], np.diff(encoded.starts)[rows]
-        width = -(-int(lengths.max()) // _MULTIPLE) * _MULTIPLE
+        width = -(-int(lengths.max(initial=1)) // _MULTIPLE) * _MULTIPLE
         position = np.arange(width)
         mask = position < lengths[:, None]  # (R, T)
         token_ids = np.full((len(rows), width), self._pad, dtype=np.int64)
-        token_ids[mask] = np.concatenate([encoded.token_ids[a : a + n] for a, n in zip(begins, lengths, strict=True)])
+        texts = [encoded.token_ids[a : a + n] for a, n in zip(begins, lengths, strict=True)]
+        token_ids[mask] = np.concatenate([encoded.token_ids[:0], *texts])
         segment_ids = None
         if examples.second is not None:
             segment_ids = torch.from_numpy(((position >= encoded.second[rows][:, None]) & mask).astype(np.int64))

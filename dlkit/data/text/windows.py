@@ -133,6 +133,9 @@ class TokenWindows(WindowBatches):
             yield CausalBatch(windows[..., :-1], windows[..., 1:].flatten(1))
 
     def _make(self, begins: Tensor, number: int, batch: int, rows: slice) -> Batch:
+        own = self.own_rows(len(begins))
+        whole = self.whole(len(begins) * self.window)
+        begins, rows = begins[own], slice(rows.start + own.start, rows.start + own.stop)
         windows = self._take(begins)
         token_ids, targets = windows[:, :-1], windows[:, 1:]
         if not self.training and (self.stride < self.window or rows.stop >= self.samples):
@@ -142,4 +145,4 @@ class TokenWindows(WindowBatches):
                 if index:  # the previous window has predicted so many of these
                     done = int(all_begins[index - 1]) + self.window - int(all_begins[index])
                     targets[row, :done] = IGNORED
-        return CausalBatch(token_ids, targets.reshape(-1))
+        return CausalBatch(token_ids, targets.reshape(-1), whole=whole)

@@ -1,0 +1,42 @@
+"""What the other processes of a job do while its first one trains a run and writes it down. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dlkit.app.trained_run import Started, TrainedRun, TrainingEvent, until_finished
+
+if TYPE_CHECKING:
+    from dlkit.assemble import Assembled
+    from dlkit.training.checkpoint import Checkpoint
+
+
+def take_part(built: Assembled, leave: Callable[[], None]) -> Generator[TrainingEvent, None, TrainedRun]:
+    """Train beside rank 0, in the run that it has opened, from the checkpoint that it goes on from.
+
+    Args:
+        built: the recipe as objects.
+        leave: called where whoever reads the events goes.
+    """
+    from dlkit.training.checkpoint import checkpoint_name, load_checkpoint
+    from dlkit.training.joint_checkpoints import JointCheckpoints
+    from dlkit.training.loop import fit
+    from dlkit.training.run_directory import CHECKPOINTS
+
+    world = built.training.world
+    path, step = world.broadcast_object((Path(), None))
+    latest = None if step is None else load_checkpoint(path / CHECKPOINTS / checkpoint_name(step))
+    yield started(built, path, latest)
+    yield from until_finished(fit(built.training, JointCheckpoints(world), latest), leave)
+    return world.broadcast_object(TrainedRun(path, {}, 0))
+
+
+def started(built: Assembled, path: Path, latest: Checkpoint | None) -> Started:
+    """That the first step comes next: of a run at `path`, behind the checkpoint that it goes on from."""
+    training = built.training
+    return Started(
+        path, built.recipe.name, str(training.device), training.settings.precision, built.parameters,
+        training.total_steps, training.steps_per_epoch, latest.step if latest else 0, training.task.unit,
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Data parallelism: each rank holds the whole model, and the gradients of their batches are averaged over ranks.
+
+By torch's DistributedDataParallel (Li et al. 2020, arXiv:2006.15704), which sums the gradients of some parameters while
+the backward pass is still at the others:
+
+    g = 1/R sum over ranks r of g_r
+
+A rank's loss is therefore weighed by R n_r / n, with n_r of the batch's n predictions on it: g is then the gradient of
+the mean over all n. A rank without any contributes a gradient of exactly 0.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+_RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters  # since torch 2.14
+
+
+class DataParallel:
+    """Forward passes whose backward pass leaves the average of all ranks' gradients in `.grad`.
+
+    Every rank begins with the weights of rank 0.
+
+    Args:
+        model: on this rank's device.
+        unused: whether a pass may leave parameters out, such as those of a head that is not in use; to find them takes
+            a walk through each pass.
+    """
+
+    def __init__(self, model: nn.Module, *, unused: bool = False) -> None:
+        options: Any = {"gradient_as_bucket_view": True, "find_unused_parameters": unused}
+        # buffers stay the same everywhere: running statistics, if there are any, are of the whole batch
+        options["forward_sync_buffers" if _RENAMED else "broadcast_buffers"] = False
+        self._wrapped = DistributedDataParallel(_Passes(model), **options)
+
+    def through(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """The same function of a batch, as this rank's part of a pass; it calls the model."""
+        return lambda batch: self._wrapped(forward, batch)
+
+    def accumulating(self) -> AbstractContextManager[Any]:
+        """Within it gradients add up on each rank, and are averaged in the first pass behind it."""
+        return self._wrapped.no_sync()
+
+
+class _Passes(nn.Module):
+    """A module whose pass is any function of the model."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, function: Callable[..., Any], batch: Any) -> Any:
+        return function(batch)
+
+
+def graph_lacks(loss: Tensor, parameters: Iterable[Tensor]) -> bool:
+    """Whether the graph of a loss lacks any of the parameters."""
+    reached: set[int] = set()
+    seen: set[Any] = set()
+    open_nodes: list[Any] = [loss.grad_fn]
+    while open_nodes:
+        node = open_nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        reached.add(id(getattr(node, "variable", None)))
+        open_nodes += [following for following, _ in node.next_functions]
+    return any(id(parameter) not in reached for parameter in parameters if parameter.requires_grad)
