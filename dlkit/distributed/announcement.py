@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from datetime import timedelta
 
-from dlkit.distributed.torchrun import launched_process, require_meeting_place
+from dlkit.distributed.torchrun import launched_process
 from dlkit.errors import DlkitError
-
-_SECONDS = 3  # to reach the store of the job
 
 
 def first_to_say(text: str) -> bool:
@@ -20,15 +16,13 @@ def first_to_say(text: str) -> bool:
     process = launched_process()
     if process is None or process.world_size == 1:
         return True
+    from dlkit.distributed.meeting_store import meeting_store
+
     try:
-        require_meeting_place(0)  # without a word, unlike the store
+        store = meeting_store(process, "said", seconds=0)
     except DlkitError:  # the process that kept the store has ended
         return True
-    from torch.distributed import TCPStore
-
-    key = f"dlkit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}/{hashlib.sha256(text.encode()).hexdigest()}"
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return TCPStore(host, port, is_master=False, timeout=timedelta(seconds=_SECONDS)).add(key, 1) == 1
+    return store.add(hashlib.sha256(text.encode()).hexdigest(), 1) == 1
 
 
 def leave_error_file(error: BaseException) -> None:

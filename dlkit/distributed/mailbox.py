@@ -6,17 +6,15 @@ between processes of one job, which trust each other.
 
 from __future__ import annotations
 
-import os
 import pickle
 import time
 from collections.abc import Callable
 from typing import Any
 
-from torch.distributed import PrefixStore, TCPStore
+from dlkit.distributed.meeting_store import meeting_store
+from dlkit.distributed.torchrun import LaunchedProcess
 
-from dlkit.distributed.torchrun import LaunchedProcess, require_meeting_place
-
-MEETING_SECONDS, POLL_SECONDS = 120.0, 0.05
+POLL_SECONDS = 0.05
 
 
 class Mailbox:
@@ -30,13 +28,7 @@ class Mailbox:
     """
 
     def __init__(self, process: LaunchedProcess, name: str) -> None:
-        agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # else it is for rank 0 to open the store
-        opens = not agent and process.rank == 0
-        if not opens:
-            require_meeting_place(MEETING_SECONDS)
-        store = TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=opens)
-        # torchrun may keep the store when it starts the processes again
-        self._store = PrefixStore(f"{name}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
+        self._store = meeting_store(process, name)
 
     def put(self, key: str, value: Any) -> None:
         """Leave a value for the other processes."""

@@ -17,7 +17,6 @@ each other; none is ever read from a file.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,11 +26,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dlkit.distributed.torchrun import launched_process, require_meeting_place
+from dlkit.distributed.meeting_store import meeting_store
+from dlkit.distributed.torchrun import launched_process
 
 T = TypeVar("T")
 _CPU = torch.device("cpu")
-MEETING_SECONDS = 120.0  # for the process where the others meet to get ready; torch would wait for half an hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +124,14 @@ def join_world(device: torch.device) -> Iterator[World]:
         return
     # gloo also beside NCCL, for what is on the host: decisions and objects, which then never wait for the device
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    if process.rank or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":  # else it is for rank 0 to open it
-        require_meeting_place(MEETING_SECONDS)
-    dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    store = meeting_store(process, "world")
+    dist.init_process_group(
+        backend,
+        store=store,
+        rank=process.rank,
+        world_size=process.world_size,
+        device_id=device if device.type == "cuda" else None,
+    )
     world = World(process.rank, process.local_rank, process.world_size, process.local_size, device)
     _joined.append(world)
     try:

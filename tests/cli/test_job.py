@@ -16,7 +16,7 @@ import torch
 
 from dlkit.cli import job
 from dlkit.cli.signals import GracefulStop
-from dlkit.distributed import process_group
+from dlkit.distributed import meeting_store, process_group
 from dlkit.errors import DlkitError
 
 Here = Callable[..., Any]
@@ -92,7 +92,7 @@ def test_variables_of_another_launcher_make_no_job(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_meeting_place_that_is_not_there_is_named(rank: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_group, "MEETING_SECONDS", 0.05)
+    monkeypatch.setattr(meeting_store, "MEETING_SECONDS", 0.05)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # and never listens
         rank(1, MASTER_PORT=str(closed.getsockname()[1]))
