@@ -22,13 +22,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dlkit.app.entropy import MeasuredEntropy
+    from dlkit.app.entropy import measure_entropy as entropy
     from dlkit.app.evaluate import evaluate_run as evaluate
     from dlkit.app.evaluation import Evaluation
     from dlkit.app.events import Prepared, Remark, Work
     from dlkit.app.finished_race import FinishedRace
     from dlkit.app.generate import GeneratedText
     from dlkit.app.generate import generate_texts as generate
-    from dlkit.app.inspect import inspect_attention
+    from dlkit.app.import_model import import_model
+    from dlkit.app.inspect import AttentionInspection, AttentionRecord, inspect_attention
+    from dlkit.app.predict import predict_inputs as predict
+    from dlkit.app.prediction import Prediction, PredictionSummary
     from dlkit.app.race import RaceStarted
     from dlkit.app.race import race_optimizers as compare_optimizers
     from dlkit.app.recipes import load_recipe as load
@@ -43,14 +48,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "Checkpointed", "DlkitError", "Evaluated", "Evaluation", "Finished", "FinishedRace", "GeneratedText",
+    "AttentionInspection", "AttentionRecord", "Checkpointed", "DlkitError", "Evaluated", "Evaluation",
+    "Finished", "FinishedRace", "GeneratedText", "MeasuredEntropy", "Prediction", "PredictionSummary",
     "Prepared", "RaceStarted", "Recipe", "RecipeError", "Remark", "RequestError", "ScoredToken", "Started",
-    "StepDone", "TrainedRun", "Work", "compare_optimizers", "evaluate", "generate", "inspect_attention", "load",
-    "score", "set_trust", "train",
+    "StepDone", "TrainedRun", "Work", "compare_optimizers", "entropy", "evaluate", "generate", "import_model",
+    "inspect_attention", "load", "predict", "score", "set_trust", "train",
 ]  # fmt: skip
 
 # Where each public name is defined, for `__getattr__` to import it on its first use (PEP 562).
 _HOMES = {
+    "AttentionInspection": "dlkit.app.inspect:AttentionInspection",
+    "AttentionRecord": "dlkit.app.inspect:AttentionRecord",
     "Checkpointed": "dlkit.training.events:Checkpointed",
     "DlkitError": "dlkit.errors:DlkitError",
     "Evaluated": "dlkit.training.events:Evaluated",
@@ -58,6 +66,9 @@ _HOMES = {
     "Finished": "dlkit.training.events:Finished",
     "FinishedRace": "dlkit.app.finished_race:FinishedRace",
     "GeneratedText": "dlkit.app.generate:GeneratedText",
+    "MeasuredEntropy": "dlkit.app.entropy:MeasuredEntropy",
+    "Prediction": "dlkit.app.prediction:Prediction",
+    "PredictionSummary": "dlkit.app.prediction:PredictionSummary",
     "Prepared": "dlkit.app.events:Prepared",
     "RaceStarted": "dlkit.app.race:RaceStarted",
     "Recipe": "dlkit.recipe:Recipe",
@@ -70,10 +81,13 @@ _HOMES = {
     "TrainedRun": "dlkit.app.trained_run:TrainedRun",
     "Work": "dlkit.app.events:Work",
     "compare_optimizers": "dlkit.app.race:race_optimizers",
+    "entropy": "dlkit.app.entropy:measure_entropy",
     "evaluate": "dlkit.app.evaluate:evaluate_run",
     "generate": "dlkit.app.generate:generate_texts",
+    "import_model": "dlkit.app.import_model:import_model",
     "inspect_attention": "dlkit.app.inspect:inspect_attention",
     "load": "dlkit.app.recipes:load_recipe",
+    "predict": "dlkit.app.predict:predict_inputs",
     "score": "dlkit.app.score:score_text",
     "set_trust": "dlkit.user_code:set_trust",
     "train": "dlkit.app.train:train_recipe",

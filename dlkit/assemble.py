@@ -70,6 +70,14 @@ def assemble_training(
         torch.set_flush_denormal(True)
     dataset = dataset or load_data(recipe)
     model, remarks = initial_model(recipe, dataset)
+    if world.size > 1:
+        settings = autotune.choose_parallel(settings, model, device)
+        settings = world.broadcast_object(settings)  # devices may have different room
+    divided = world.size > 1 and settings.parallel == "fsdp"
+    if divided:
+        from dlkit.distributed.fully_sharded import blocks_of, shard_model
+
+        shard_model(model, blocks_of(model), world)
     model = model.to(device)
     settings = autotune.choose_layout(settings, model, device)
     if settings.compile == "auto" and not dataset.same_shape:
@@ -79,7 +87,6 @@ def assemble_training(
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     batches, evaluations = _batches_of(recipe, dataset, settings, device, channels_last)
     if world.size > 1:
-        settings = autotune.choose_parallel(settings)
         whole: Any = batches
         whole.shard(world)
     training = Training(
@@ -180,7 +187,7 @@ def _settle(training: Training) -> None:
             settings, training.model, training.task, batch, training.device, training.total_steps
         )
     training.settings = world.broadcast_object(settings)
-    if world.size > 1:
+    if world.size > 1 and settings.parallel == "ddp":
         training.leaves_out = world.any_rank(parallel_model.leaves_out(training, batch))
     set_matmul_precision(training.settings.precision)
 

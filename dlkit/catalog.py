@@ -6,46 +6,11 @@ supplied by `assemble` (the shape of the data, the parameters of the model, the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any
 
 from dlkit import user_code
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One component.
-
-    Args:
-        target: its constructor, as `module:attribute`.
-        help: one line.
-        also: constructors whose keywords it shares.
-        tasks: what it can be used for; empty for everything.
-        download: the data set that it needs; `{key}` in it stands for a key of the recipe's data.
-    """
-
-    target: str
-    help: str
-    also: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()
-    download: str = ""
-
-
-@dataclass(frozen=True)
-class TaskEntry:
-    """One task.
-
-    Args:
-        target: what reads its data, as `module:attribute`; see `dlkit.tasks.task_data.TaskData`.
-        help: one line.
-        inputs: of its models: only recipes on text have a tokenizer.
-    """
-
-    target: str
-    help: str
-    inputs: Literal["images", "rows", "text"]
-
+from dlkit.catalog_entry import Entry, TaskEntry
 
 _IMAGE_BATCHES = ("dlkit.data.images.image_batches:ImageBatches",)
 _STREAMED = ("dlkit.data.images.streaming:StreamedImages",)
@@ -247,26 +212,18 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "schedule": SCHEDULES,
 }
 
-# Where the hub keeps the models whose bare names people know.
-HUB_NAMES = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-    "distilgpt2": "distilbert/distilgpt2",
-    "openai-gpt": "openai-community/openai-gpt",
-    "bert-base-uncased": "google-bert/bert-base-uncased",
-    "bert-base-cased": "google-bert/bert-base-cased",
-    "bert-large-uncased": "google-bert/bert-large-uncased",
-    "bert-large-cased": "google-bert/bert-large-cased",
-    "bert-base-multilingual-cased": "google-bert/bert-base-multilingual-cased",
-}
-
 TASKS = {
-    "image-classification": TaskEntry("dlkit.tasks.array_data:image_data", "one label an image", "images"),
-    "tabular-classification": TaskEntry("dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows"),
+    "image-classification": TaskEntry(
+        "dlkit.tasks.array_data:image_data", "one label an image", "images", "dlkit.tasks.new_images:NewImages"
+    ),
+    "tabular-classification": TaskEntry(
+        "dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows", "dlkit.tasks.new_rows:NewRows"
+    ),
     "text-classification": TaskEntry(
-        "dlkit.tasks.labelled_text_data:LabelledTextData", "one label a text or a pair of texts", "text"
+        "dlkit.tasks.labelled_text_data:LabelledTextData",
+        "one label a text or a pair of texts",
+        "text",
+        "dlkit.tasks.new_texts:NewTexts",
     ),
     "causal-lm": TaskEntry("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
     "masked-lm": TaskEntry("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),

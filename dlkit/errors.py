@@ -1,4 +1,8 @@
-"""The errors that a user sees, each with its exit code."""
+"""The errors that a user sees, each with its exit code.
+
+They are those of functions as well as of commands: an argument stands in backquotes, as `run_dir`, and the command line
+prints it as its option, --run-dir.
+"""
 
 from __future__ import annotations
 

@@ -18,26 +18,10 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.kernels.linear_cross_entropy import linear_cross_entropy
 
 
-def log_softmax_reference(logits: Tensor) -> Tensor:
-    # log p_i = x_i - m - log sum_j e^(x_j - m), with m = max_j x_j so that nothing overflows
-    shifted = logits - logits.amax(-1, keepdim=True)
-    return shifted - shifted.exp().sum(-1, keepdim=True).log()
-
-
-def cross_entropy_reference(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of smoothed labels, averaged over N. Szegedy et al., arXiv:1512.00567, section 7."""
-    classes = logits.shape[-1]
-    # q_k = (1 - epsilon) [k = target] + epsilon / K
-    q = (1 - label_smoothing) * F.one_hot(targets, classes).to(logits) + label_smoothing / classes  # (N, K)
-    # H(q, p) = -sum_k q_k log p_k, where 0 log 0 = 0
-    return -(q * log_softmax_reference(logits).masked_fill(q == 0, 0.0)).sum(-1).mean()
-
-
 def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:
     """lambda/2 ||theta||^2 as a scalar, lambda = l2. Its gradient, lambda theta, is weight decay (Krogh & Hertz 1991).
 
-    Often misprinted as lambda ||theta||, the norm itself, whose gradient lambda theta / ||theta|| keeps its length
-    however small theta gets.
+    The norm is squared: the gradient of lambda ||theta|| would keep its length however small theta gets.
     """
     tensors = list(parameters)
     if tensors[0].device.type == "cuda" and not (torch.compiler.is_compiling() or _maps()):
@@ -86,6 +70,8 @@ def kl_divergence_of_logits(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
 class CrossEntropy(nn.Module):
     """Mean cross-entropy of logits (N, K) and targets (N,) int64, in nats, plus lambda/2 ||theta||^2 where l2 is set.
+
+        H(q, p) = -sum_k q_k log p_k,  q_k = (1 - epsilon) [k = target] + epsilon / K,  epsilon = label_smoothing
 
     Args:
         label_smoothing: the part of each label that is spread evenly over all classes (Szegedy et al. 2015).

@@ -1,4 +1,7 @@
-"""Records as JSON that every parser takes: a number that is not finite is null, and the text is valid Unicode."""
+"""Records as JSON that every parser takes: a number that is not finite is null, and the text is valid Unicode.
+
+What is read may be anybody's.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,14 @@ import re
 from typing import Any
 
 from dlkit.annotations import is_list, is_mapping
+
+
+def parse_json(data: str | bytes) -> Any:
+    """What a JSON text says. Raises ValueError if it is none, or is nested too deeply to be read."""
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def json_text(record: Any, indent: int | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import errno
-import json
 import os
 import re
 import stat
@@ -14,6 +13,7 @@ from typing import Any
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
+from dlkit.strict_json import parse_json
 
 _MARKS = {  # longer ones first: UTF-32's begins like UTF-16's
     codecs.BOM_UTF32_LE: "UTF-32",
@@ -90,6 +90,12 @@ def detect_encoding(data: bytes) -> str:
     return next((encoding for mark, encoding in _MARKS.items() if data.startswith(mark)), "UTF-8")
 
 
+def require_utf_8(data: bytes, name: str) -> None:
+    """Raise RequestError if the bytes at the beginning of a source say that it is UTF-16 or UTF-32."""
+    if (encoding := detect_encoding(data)) != "UTF-8":
+        raise RequestError(f"{name} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
+
+
 def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
     """Decode UTF-8, without a byte-order mark.
 
@@ -101,8 +107,7 @@ def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
     Raises:
         RequestError: it is not UTF-8, or contains null bytes.
     """
-    if (encoding := detect_encoding(data)) != "UTF-8":
-        raise RequestError(f"{name} is {encoding}, not UTF-8", f"convert it: iconv -f {encoding} -t UTF-8")
+    require_utf_8(data, name)
     if (offset := data.find(b"\0")) >= 0:
         raise RequestError(f"{name} is no text: byte {offset} is 0", "give lines of text")
     try:
@@ -115,10 +120,10 @@ def decode_text(data: bytes, name: str, errors: str = "strict") -> str:
 def read_json_mapping(file: Path, hint: str) -> dict[str, Any]:
     """The mapping in a JSON file. Raises DlkitError with the hint if it cannot be read or is not a mapping."""
     try:
-        found = json.loads(ordinary_file(file).read_text(encoding="utf-8-sig"))
+        found = parse_json(ordinary_file(file).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DlkitError(f"cannot read {file}: {error.strerror}", hint) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DlkitError(f"{file} is not JSON: {error}", hint) from error
     if not is_mapping(found):
         raise DlkitError(f"{file} is no mapping", hint)

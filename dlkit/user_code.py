@@ -10,6 +10,7 @@ import hashlib
 import re
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,9 +45,15 @@ def split_reference(reference: str) -> tuple[Path, str]:
     return Path(file), name
 
 
+def copy_in(folder: str | Path, reference: str) -> str:
+    """The same name in the copy of its file that a folder has."""
+    path, name = split_reference(reference)
+    return f"{folder}/{path.name}:{name}"
+
+
 def refusal(reference: str, where: str = "") -> RequestError:
     """The error where code is named and not trusted."""
-    return RequestError(f"{where}{reference} is code of your own, and this would run it", "add --trust if you trust it")
+    return RequestError(f"{where}{reference} is code of your own, and this would run it", "add `trust` if you trust it")
 
 
 def read_code(path: Path) -> bytes:
@@ -62,6 +69,14 @@ def read_code(path: Path) -> bytes:
 def sha256_of(path: Path) -> str:
     """Of a file of code. Raises RequestError if it cannot be read."""
     return hashlib.sha256(read_code(path)).hexdigest()
+
+
+def hashes_of(files: Sequence[Path]) -> dict[str, str]:
+    """File name -> sha256. Raises RequestError if a file cannot be read, or two have one name."""
+    hashes = {path.name: sha256_of(path) for path in files}
+    if len(hashes) < len(files):
+        raise RequestError("two files of your own code have one name", "rename one: a run keeps a copy of each")
+    return hashes
 
 
 def load_object(reference: str) -> Any:

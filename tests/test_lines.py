@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlkit.lines import decode_lines
+from dlkit.lines import batched_as_they_come, decode_lines, lines_as_they_come
 
 
 @pytest.mark.parametrize(
@@ -42,3 +43,34 @@ def test_the_first_byte_that_is_no_utf_8_is_told(data: bytes, place: int) -> Non
         list(decode_lines(io.BytesIO(data)))
     assert caught.value.start == place
     assert data[place] == 0xFF
+
+
+@given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b"bcd"])).map(b"".join))
+@settings(max_examples=50, deadline=None)
+def test_lines_that_come_through_a_pipe_are_the_same_lines(data: bytes) -> None:
+    expected = list(decode_lines(io.BytesIO(data)))
+    end, begin = os.pipe()
+    os.write(begin, data)
+    os.close(begin)
+    with open(end, "rb") as pipe:  # noqa: PTH123
+        piped = list(lines_as_they_come(pipe))
+    assert [line.decode() for line in piped if line is not None] == expected
+    assert [line.decode() for line in lines_as_they_come(io.BytesIO(data)) if line is not None] == expected
+
+
+def test_a_pause_shows_before_the_next_line() -> None:
+    end, begin = os.pipe()
+    with open(end, "rb") as pipe:  # noqa: PTH123
+        os.write(begin, b"a\nb\nc")
+        lines = lines_as_they_come(pipe, 0.01)
+        assert [next(lines), next(lines), next(lines)] == [b"a", b"b", None]
+        os.write(begin, b"d\n")
+        assert next(lines) == b"cd"
+        os.close(begin)
+        assert list(lines) == []
+
+
+def test_batches_end_at_a_pause() -> None:
+    items = ["a", "b", "c", None, "d", "e", None, "f"]
+    assert list(batched_as_they_come(items, 2)) == [["a", "b"], ["c"], ["d", "e"], [], ["f"]]
+    assert list(batched_as_they_come([], 2)) == []

@@ -8,16 +8,30 @@ import torch
 import torch.nn.functional as F
 from scipy.special import log_softmax, softmax
 from scipy.stats import entropy as scipy_entropy
+from torch import Tensor
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import (
     CrossEntropy,
-    cross_entropy_reference,
     entropy_of_logits,
     kl_divergence_of_logits,
     l2_penalty,
-    log_softmax_reference,
 )
+
+
+def log_softmax_reference(logits: Tensor) -> Tensor:
+    # log p_i = x_i - m - log sum_j e^(x_j - m), with m = max_j x_j so that nothing overflows
+    shifted = logits - logits.amax(-1, keepdim=True)
+    return shifted - shifted.exp().sum(-1, keepdim=True).log()
+
+
+def cross_entropy_reference(logits: Tensor, targets: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of smoothed labels, averaged over N. Szegedy et al., arXiv:1512.00567, section 7."""
+    classes = logits.shape[-1]
+    # q_k = (1 - epsilon) [k = target] + epsilon / K
+    q = (1 - label_smoothing) * F.one_hot(targets, classes).to(logits) + label_smoothing / classes  # (N, K)
+    # H(q, p) = -sum_k q_k log p_k, where 0 log 0 = 0
+    return -(q * log_softmax_reference(logits).masked_fill(q == 0, 0.0)).sum(-1).mean()
 
 
 @pytest.fixture
@@ -65,7 +79,7 @@ def test_l2_is_half_lambda_times_the_squared_norm_and_its_gradient_is_weight_dec
     norm = torch.cat([parameter.detach().flatten() for parameter in theta]).norm()
     penalty = loss - F.cross_entropy(logits, targets)
     assert penalty.item() == pytest.approx(0.01 * norm.item() ** 2, rel=1e-12)
-    assert penalty.item() != pytest.approx(0.02 * norm.item(), rel=0.1)  # a misprint: the norm, not squared
+    assert penalty.item() != pytest.approx(0.02 * norm.item(), rel=0.1)  # that of the norm, not squared
     gradients = torch.autograd.grad(loss, theta)
     torch.testing.assert_close(gradients, tuple(0.02 * parameter for parameter in theta), rtol=1e-13, atol=0)
 

@@ -7,13 +7,15 @@ import io
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dlkit import text_input
+from dlkit.app.required_files import require_data, require_weights
 from dlkit.errors import RequestError
-from dlkit.recipe import load, strict_yaml
+from dlkit.recipe import Recipe, load, strict_yaml
 from dlkit.storage import run_reference
 
 RECIPE = (
@@ -101,12 +103,14 @@ def test_a_pipe_that_the_shell_opened_is_read(tmp_path: Path, monkeypatch: pytes
     assert recipe.values["data"]["path"] == str(tmp_path / "pictures")
 
 
-@pytest.mark.parametrize(("key", "check"), [("data.path", "require_data"), ("model.weights", "require_weights")])
-def test_a_recipe_that_names_a_pipe_is_refused_at_once(tmp_path: Path, key: str, check: str) -> None:
+@pytest.mark.parametrize(("key", "check"), [("data.path", require_data), ("model.weights", require_weights)])
+def test_a_recipe_that_names_a_pipe_is_refused_at_once(
+    tmp_path: Path, key: str, check: Callable[[Recipe], None]
+) -> None:
     os.mkfifo(tmp_path / "pipe")
     recipe = load("images-probe", [f"{key}={tmp_path / 'pipe'}"])
     with pytest.raises(RequestError, match="is a pipe, neither a file nor a folder"):
-        getattr(recipe, check)()
+        check(recipe)
 
 
 def test_a_path_that_no_recipe_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

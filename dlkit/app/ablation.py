@@ -25,7 +25,7 @@ def ablation_scores(language_model: LanguageModel, texts: Sequence[TokenizedText
     """
     if language_model.fresh:
         raise RequestError(
-            f"{language_model.path} lacks {language_model.lacking}: there is no loss to change", "leave --ablate out"
+            f"{language_model.path} lacks {language_model.lacking}: there is no loss to change", "leave `ablate` out"
         )
     layers = attention_layers(language_model.model)
     sums = np.zeros((len(layers), layers[0].heads))

@@ -70,8 +70,8 @@ def inspect_model(
     device = pick_device(request.device)
     language_model = open_language_model(reference, device, checkpoint)
     attention = attention_layers(language_model.model)
-    layers = parse_indices("--layers", request.layers, len(attention))
-    heads = parse_indices("--heads", request.heads, attention[0].heads)
+    layers = parse_indices("layers", request.layers, len(attention))
+    heads = parse_indices("heads", request.heads, attention[0].heads)
     context: int = language_model.model.context  # pyright: ignore[reportAssignmentType]
     tokenized = [_tokenized(language_model, request, text, index, context, alone) for index, text in enumerate(texts)]
     shortest = min((len(text) for text in tokenized), default=0)
@@ -130,7 +130,7 @@ def _kept(
     if request.stack:
         target = request.target if request.target is not None else (len(text) - 1 if language_model.causal else 0)
         if not 0 <= target < len(text):
-            raise RequestError(f"--target {target}: the text has {len(text)} tokens", f"0 to {len(text) - 1}")
+            raise RequestError(f"`target` {target}: the text has {len(text)} tokens", f"0 to {len(text) - 1}")
     edges = len(attention_layers(language_model.model)) * len(text) ** 2
     with_flow = target is not None and edges <= MAX_EDGES
     if target is not None and not with_flow:
@@ -147,12 +147,12 @@ def require_comparable(one: InspectedModel, two: InspectedModel) -> None:
     if [text.token_ids for text in one.texts] != [text.token_ids for text in two.texts]:
         raise RequestError(
             f"{one.language_model.path} and {two.language_model.path} read the text as different tokens",
-            "--compare takes two models with one tokenizer, such as two checkpoints of a run",
+            "`compare` takes two models with one tokenizer, such as two checkpoints of a run",
         )
     if one.layers != two.layers or one.heads != two.heads:
         raise RequestError(
             f"{one.language_model.path} has other layers or heads than {two.language_model.path}",
-            "choose --layers and --heads",
+            "choose `layers` and `heads`",
         )
 
 

@@ -102,7 +102,7 @@ def largest_jump(side: InspectedModel, steps: list[int], values: np.ndarray, mea
     }
 
 
-def top_head(side: InspectedModel, measure: str) -> str:
+def highest_head(side: InspectedModel, measure: str) -> str:
     """The head with the highest score, as LAYER.HEAD."""
     values = side.shown(measure)
     if np.isnan(values).all():

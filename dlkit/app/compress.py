@@ -1,4 +1,4 @@
-"""Lossless compression with a trained model, or with one that learns while it codes: its codec, used and verified."""
+"""Lossless compression with a trained model, or with one that learns while it codes, and the way back."""
 
 from __future__ import annotations
 
@@ -118,3 +118,39 @@ def compress_stream(
             )
         record["verify_seconds"] = round(time.perf_counter() - encoded, 2)
     return record
+
+
+def decompress_stream(
+    data: BinaryIO, name: str, out: AbstractContextManager[BinaryIO], model: str | None
+) -> dict[str, Any]:
+    """Decompress what `compress_stream` wrote; returns sizes and seconds, as `dlkit decompress` prints them.
+
+    Args:
+        data: what to decompress.
+        name: of it, for errors.
+        out: where to; it is entered once the codec is ready.
+        model: that it was compressed with; None for none.
+
+    Raises:
+        RequestError: a model is missing, or there is one too many.
+        DlkitError: the data is damaged, or was compressed with another model or on another machine.
+    """
+    from dlkit.compression import archive
+    from dlkit.compression.container import ContainerReader
+
+    began = time.perf_counter()
+    reader = ContainerReader(data, name)
+    header = reader.header
+    if header["method"] == "model" and model is None:
+        raise RequestError(f"{name} was compressed with the model {header['name']}", "give it with `model` RUN")
+    if header["method"] != "model" and model is not None:
+        raise RequestError(f"{name} was compressed without a model", "leave `model` out")
+    with open_codec(model, None, None, header) as codec, out as file, stage("decompressing", None) as advance:
+        size = archive.decompress(reader, file.write, codec, advance)
+    return {
+        "bytes_in": reader.read,
+        "bytes_out": size,
+        "bits_per_byte": round(8 * reader.read / size, 4) if size else None,
+        "model": model,
+        "seconds": round(time.perf_counter() - began, 2),
+    }

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 
-from dlkit.catalog import SECTIONS, import_object
+from dlkit.catalog import find_entry, import_object
 from dlkit.sweep.surfaces import Surface
 from dlkit.sweep.trials import Trial, TrialResult
 
@@ -20,10 +20,14 @@ def descend(
     start: tuple[float, float],
     steps: int,
     should_stop: Callable[[], bool] = lambda: False,
+    named: str | None = None,
 ) -> TrialResult | None:
-    """Run a trial on a surface; each point of its way is a metric of the curve. None if it is asked to stop."""
+    """Run a trial on a surface; each point of its way is a metric of the curve. None if it is asked to stop.
+
+    `named` is how a recipe names the optimizer; None for the name of the trial's.
+    """
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
-    constructor = import_object(SECTIONS["optimizer"][trial.optimizer].target)
+    constructor = import_object(find_entry("optimizer", named or trial.optimizer).target)
     own = {p.name: p.default for p in inspect.signature(constructor).parameters.values() if p.kind is p.KEYWORD_ONLY}
     optimizer = constructor([theta], **trial.applied_to(own))
     began, curve = time.perf_counter(), list[tuple[int, dict[str, float]]]()
@@ -48,12 +52,17 @@ def descend(
 
 
 def descents(
-    surface: Surface, start: tuple[float, float], trials: Sequence[Trial], steps: int, should_stop: Callable[[], bool]
+    surface: Surface,
+    start: tuple[float, float],
+    trials: Sequence[Trial],
+    steps: int,
+    should_stop: Callable[[], bool],
+    optimizers: Mapping[str, str],
 ) -> Iterator[TrialResult]:
     """The results of trials on a surface, one after another, until it is asked to stop."""
     for trial in trials:
         if should_stop():
             return
-        result = descend(surface, trial, start, steps, should_stop)
+        result = descend(surface, trial, start, steps, should_stop, optimizers[trial.optimizer])
         if result is not None:
             yield result

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from dlkit import recipe as recipes
 from dlkit.app.events import Remark, damaged_remarks, data_remarks
 from dlkit.app.measured_data import changed_sources, measured
+from dlkit.app.required_files import require_data
 from dlkit.catalog import SECTIONS, TASKS
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
@@ -56,7 +57,7 @@ class EvaluationRequest:
         from dlkit.training.device import pick_device
 
         torch_device = pick_device(device)
-        own = recipes.load(str(self.run / "recipe.yaml"))
+        own = recipes.load(str(self.run / run_reference.RECIPE))
         recipe, split, whole = measured(self.recipe, own, self.split)
         trained = open_trained(recipe, self.checkpoint, torch_device, whole)
         others = read_ood_data(recipe, trained, split, self.ood) if self.ood else []
@@ -163,7 +164,7 @@ def request_evaluation(
     reference = run_reference.resolve_run(os.fspath(run))
     chosen = reference.choose(checkpoint)
     recipe = recipes.load_run(str(reference.recipe), changes)
-    recipe.require_data()
+    require_data(recipe)
     return EvaluationRequest(reference.path, chosen, recipe, split, tuple(ood), cast("TestViews | None", views))
 
 
@@ -177,7 +178,7 @@ def require_data_changes(changes: Sequence[str]) -> None:
 def require_views(views: str | None) -> None:
     """Raise RequestError unless there are such test views."""
     if views not in (None, *get_args(TestViews)):
-        raise RequestError(f"no such views: {views!r}", f"--views takes {', '.join(get_args(TestViews))}")
+        raise RequestError(f"no such views: {views!r}", f"`views` takes {', '.join(get_args(TestViews))}")
 
 
 def require_ood_source(source: str) -> None:
@@ -191,10 +192,10 @@ def require_ood_source(source: str) -> None:
     names = [name for name in named if any(TASKS[task].inputs == "images" for task in SECTIONS["data"][name].tasks)]
     if kind == "images" and colon:
         if not Path(rest).expanduser().is_dir():
-            raise DlkitError(f"no such folder: {rest}", "--ood images:FOLDER takes every image in a folder")
+            raise DlkitError(f"no such folder: {rest}", "`ood` images:FOLDER takes every image in a folder")
     elif source != "noise" and (kind not in names or (colon and not rest)):
         raise RequestError(
-            f"no such data: --ood {source}{recipes.closest(kind, [*names, 'noise'])}",
+            f"no such data: `ood` {source}{recipes.closest(kind, [*names, 'noise'])}",
             f"choose one of {', '.join(names)}, SET:CLASS, noise, images:FOLDER",
         )
     elif source != "noise" and SECTIONS["data"][kind].download:
@@ -206,6 +207,7 @@ def evaluate_run(
     *changes: str,
     split: str | None = None,
     checkpoint: str | None = None,
+    ood: Sequence[str] = (),
     views: str | None = None,
     device: str = "auto",
 ) -> Evaluation:
@@ -216,6 +218,8 @@ def evaluate_run(
         changes: of the data, as `data.path=FILE`.
         split: None for the test split, or else the validation split; of other data all of it.
         checkpoint: `last`, `best` or a step; None for the best by validation data, or else the last.
+        ood: out-of-distribution data to tell from the split: names of data sets, `NAME:CLASS,...`, `images:FOLDER` or
+            `noise`. The result's `ood` has how well each score does.
         views: `one`, `flip` or `flip_shift` of each image, to average over.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
@@ -223,9 +227,13 @@ def evaluate_run(
         RequestError: there is no such run, checkpoint, split or key.
         DlkitError: the checkpoint is damaged, the data is missing, or a metric is not finite.
     """
-    request = request_evaluation(run, changes, split, checkpoint, (), views)
+    request = request_evaluation(run, changes, split, checkpoint, ood, views)
     from dlkit.distributed.process_group import join_world
     from dlkit.training.device import pick_device
 
     with join_world(pick_device(device)):
-        return request.open(device).evaluate()[0]
+        opened = request.open(device)
+        found, _ = opened.evaluate()
+        if opened.others:
+            found.ood = opened.detect_ood(found.split)[1]
+    return found

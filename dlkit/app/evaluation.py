@@ -7,7 +7,7 @@ import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from dlkit.distributed.process_group import current_world
 from dlkit.finite import require_finite_metrics
 from dlkit.metrics.classification import per_class_scores
 from dlkit.pretrained.run import read_checkpoint
+from dlkit.pretrained.weights import Weights
 from dlkit.recipe import Recipe
 from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.training.device import choose_kernels
@@ -25,6 +26,9 @@ from dlkit.training.precision import autocast, set_matmul_precision, supported_p
 from dlkit.training.settings import TestViews, TrainSettings
 from dlkit.training.weights import load_weights
 from dlkit.user_code import require_unchanged
+
+if TYPE_CHECKING:
+    from dlkit.app.ood import OODEvaluation
 
 
 @dataclass
@@ -50,11 +54,18 @@ def open_trained(recipe: Recipe, checkpoint_path: Path, device: torch.device, wh
         DlkitError: the checkpoint is damaged or not finite, or the data is missing, broken or of other classes.
     """
     saved = read_checkpoint(checkpoint_path)
-    assert saved.step is not None
     require_unchanged(recipe.own_code, saved.description.get("code"))
-    dataset = load_data(recipe, saved.description, whole)
+    return ready_model(recipe, saved, load_data(recipe, saved.description, whole), device)
+
+
+def ready_model(recipe: Recipe, saved: Weights, dataset: TaskData, device: torch.device) -> Trained:
+    """The recipe's model with these weights, on the device, in the precision and layout of the run.
+
+    Raises DlkitError if the weights are not of this model.
+    """
+    assert saved.step is not None
     model = untrained_model(recipe, dataset)
-    load_weights(model, saved.tensors)
+    load_weights(model, dataset.arranged(saved.tensors))
     model = model.to(device)
     settings = TrainSettings(**recipe.values["train"])
     settings = dataclasses.replace(settings, precision=supported_precision(settings.precision, device))
@@ -70,7 +81,7 @@ class Evaluation:
     """What an evaluation found: shares of 1, losses in nats; `confusion` is (K, K) counts or None.
 
     `damaged` images were left out, as `dlkit.data.images.streaming` does: name -> why. `extent` is what was measured of
-    which file, as fields of a record.
+    which file, as fields of a record. `ood` has each set of out-of-distribution data that was asked for.
     """
 
     split: str
@@ -86,6 +97,7 @@ class Evaluation:
     extent: dict[str, Any]
     left_out: dict[str, str] = dataclasses.field(default_factory=dict[str, str])  # measures: name -> why
     precision: str = "fp32"
+    ood: list[OODEvaluation] = dataclasses.field(default_factory=list["OODEvaluation"])
 
 
 def evaluate_trained(

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlkit.errors import RequestError
+from dlkit.storage.atomic_file import require_target
 from dlkit.sweep import surfaces, sweep_folder
 from dlkit.sweep.surfaces import Surface
 from dlkit.sweep.trials import TrialResult
 
 if TYPE_CHECKING:
+    from dlkit.app.race_report import RaceReport
     from dlkit.sweep.statistics import PairedDifference
     from dlkit.sweep.summary import OptimizerSummary
     from dlkit.sweep.verdict import Verdict
@@ -21,7 +24,8 @@ if TYPE_CHECKING:
 class FinishedRace:
     """The runs of a race, in the order of its grid, and the metric to judge them by.
 
-    `planned` runs were asked for: there are fewer outcomes where it was stopped. `surface` is None on a recipe.
+    `planned` runs were asked for: there are fewer outcomes where it was stopped. `surface` is None on a recipe. The
+    steps to `target`, as `loss=0.2`, are counted.
     """
 
     title: str
@@ -30,6 +34,7 @@ class FinishedRace:
     surface: Surface | None
     folder: Path | None
     planned: int
+    target: str | None = None
 
     @property
     def stopped(self) -> bool:
@@ -67,8 +72,37 @@ class FinishedRace:
         """The best optimizer's name, `tie`, or None where every run diverged."""
         return self.conclusion.winner
 
+    @functools.cached_property
+    def report(self) -> RaceReport:
+        """Records, table, notes and figures. Raises RequestError where the runs have no metric of the target."""
+        from dlkit.app.race_report import RaceReport
 
-def read_race(folder: Path) -> FinishedRace:
-    """The finished runs in the folder of a race."""
+        return RaceReport(self)
+
+    def write(self, animation: Path | None = None) -> None:
+        """Write summary, figures and page into the folder, if the race has one, and the paths over a surface as a GIF.
+
+        Raises:
+            RequestError: there is no surface to animate, or the runs have no metric of the target.
+            DlkitError: a file cannot be written.
+        """
+        report = self.report
+        if self.folder is not None:
+            report.write(self.folder)
+        if animation is None:
+            return
+        if self.surface is None:
+            raise RequestError(f"`animate` is about a surface, and {self.title} is none", "leave it out")
+        from dlkit.sweep import trajectories
+
+        trajectories.animate_trajectories(animation, self.surface, report.best_runs(), self.title)
+
+
+def judge_race(folder: Path, target: str | None = None, animation: Path | None = None) -> FinishedRace:
+    """Judge the finished runs in the folder of a race again, and draw them."""
+    if animation is not None:
+        require_target("`animate`", animation, (".gif",))
     title, metric, outcomes = sweep_folder.read_finished_sweep(folder)
-    return FinishedRace(title, metric, outcomes, surfaces.find_surface(title), folder, len(outcomes))
+    race = FinishedRace(title, metric, outcomes, surfaces.find_surface(title), folder, len(outcomes), target)
+    race.write(animation)
+    return race

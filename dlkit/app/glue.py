@@ -9,6 +9,7 @@ from typing import Any
 from dlkit import recipe as recipes
 from dlkit.app.evaluate import evaluation_record, left_out_remarks, require_data_changes
 from dlkit.app.events import Remark, Work
+from dlkit.app.required_files import require_data
 from dlkit.errors import DlkitError, RequestError
 from dlkit.metrics import glue
 from dlkit.recipe import Recipe
@@ -54,7 +55,7 @@ def score_glue(
                 f"{run.path} was trained on {recipe.values['data']['name']}, no task of GLUE or SuperGLUE",
                 "train one: dlkit train glue-bert data.config=rte",
             )
-        recipe.require_data()
+        require_data(recipe)
         chosen.append((run, recipe, *found))
     if complete:
         for benchmark in {name for _, _, name, _ in chosen}:

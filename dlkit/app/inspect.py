@@ -1,18 +1,65 @@
-"""Measure what each head of a BERT or GPT attends to: `dlkit.inspect_attention`, and the steps of a run one by one."""
+"""Measure what each head of a BERT or GPT attends to: `dlkit.inspect_attention`.
+
+Files are written before the records come: whoever reads those may stop, and the files stay whole.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.attention.request import METRICS, InspectionRequest
+from dlkit.app.events import Remark, Work
+from dlkit.attention.request import InspectionRequest
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dlkit.app.attention import InspectedModel
+    from dlkit.attention.page import AttentionPage
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionRecord:
+    """What was measured of a head or of a layer, or how far the recomputed weights are from the model's own."""
+
+    record: dict[str, Any]
+
+
+@dataclass
+class AttentionInspection:
+    """What an inspection found.
+
+    Args:
+        models: the model, and the one that it was compared with; of the steps of a run the last one.
+        measure: the score of the views.
+        records: of each head and layer and of the check, as `dlkit inspect-attention` prints them.
+        page: what views of a text show; None for the steps of a run.
+        steps: the steps of the run's checkpoints.
+        scores: the measure at each of them, (steps, layers, heads).
+        jump: the two steps between which the head with the highest last score rose most.
+    """
+
+    models: list[InspectedModel]
+    measure: str
+    records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    page: AttentionPage | None = None
+    steps: list[int] = field(default_factory=list[int])
+    scores: np.ndarray | None = None
+    jump: dict[str, Any] | None = None
+
+    def top_head(self) -> str:
+        """The head with the highest score, as LAYER.HEAD. Raises DlkitError where the score is not defined."""
+        from dlkit.app.attention_records import highest_head
+
+        return highest_head(self.models[0], self.measure)
+
+
+InspectionEvent = Remark | AttentionRecord
 
 
 def inspect_attention(
@@ -22,17 +69,26 @@ def inspect_attention(
     layers: str | None = None,
     heads: str | None = None,
     tokens: str | None = None,
+    measure: str | None = None,
     by_value: bool = False,
+    stack: bool = False,
+    target: int | None = None,
     ablate: bool = False,
     null: bool | None = None,
     repeats: int = 4,
     random_from: str | None = None,
+    compare: str | os.PathLike[str] | None = None,
+    steps: bool = False,
     checkpoint: str | None = None,
+    html: str | os.PathLike[str] | None = None,
+    png: str | os.PathLike[str] | None = None,
+    svg: str | os.PathLike[str] | None = None,
+    npz: str | os.PathLike[str] | None = None,
     cut: bool = False,
     seed: int = 0,
     device: str = "auto",
-) -> list[dict[str, Any]]:
-    """A record for each head, with its metrics, and one of the check: the recomputed weights against the model's own.
+) -> Work[InspectionEvent, AttentionInspection]:
+    """Yields a record for each head, with its metrics, and one of the check; the result has all of them.
 
     Args:
         run: a run, a checkpoint, or a Hugging Face directory.
@@ -41,12 +97,21 @@ def inspect_attention(
         layers: only these, as `0,3-5`.
         heads: only these of each layer.
         tokens: only what these tokens attend to, as `0:64`.
+        measure: the score of views; None for entropy, or over steps for induction.
         by_value: weigh attention by the norms of the values (Kobayashi et al. 2020, arXiv 2004.10102).
+        stack: a record for each layer too: rollout, flow, effect of the whole layer.
+        target: the token that `stack` follows; None for the last, or of a BERT the first.
         ablate: measure how much the loss rises without each head.
         null: measure shuffled tokens and an untrained twin too; None for several texts alone.
         repeats: repeated random sequences that induction is measured on.
         random_from: a text whose tokens they are drawn from; None for the whole vocabulary.
+        compare: another model beside it, with the same tokens and heads.
+        steps: inspect every checkpoint of the run; without texts on the random sequences alone.
         checkpoint: `last`, `best` or a step; None for the best by validation data, or else the last.
+        html: write a page with everything.
+        png: draw the heads, or the steps.
+        svg: the same as a vector graphic.
+        npz: write weights and scores as NumPy arrays.
         cut: shorten a text that is longer than the model's context.
         seed: of random tokens, shuffling, masks and the untrained twin.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -55,29 +120,111 @@ def inspect_attention(
         RequestError: there is no such run, layer or head, or no text.
         DlkitError: the weights are damaged.
     """
-    if not texts:
+    if not texts and not steps:
         raise RequestError("no text", "give a text, or several")
     request = InspectionRequest(
-        os.fspath(run), pair, layers, heads, tokens, None, by_value, False, None, ablate, null, repeats, random_from,
-        None, False, checkpoint, {}, cut, seed, device,
+        run=os.fspath(run), lines=len(texts) > 1, pair=pair, layers=layers, heads=heads, tokens=tokens, measure=measure,
+        by_value=by_value, stack=stack, target=target, ablate=ablate, null=null, repeats=repeats,
+        random_from=random_from, compare=None if compare is None else os.fspath(compare), steps=steps,
+        checkpoint=checkpoint, html=_path(html), png=_path(png), svg=_path(svg), npz=_path(npz), cut=cut, seed=seed,
+        device=device,
     )  # fmt: skip
-    request.check()
-    run_reference.require_reference(os.fspath(run))
+    return run_inspection(request, texts)
 
-    from dlkit.app.attention import inspect_model
+
+def _path(path: str | os.PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def run_inspection(
+    request: InspectionRequest, texts: Sequence[str], keep_layers: bool = False, records: bool = True
+) -> Work[InspectionEvent, AttentionInspection]:
+    """Inspect a model, two that are compared, or every checkpoint of a run.
+
+    Args:
+        request: what to measure, and the files to write.
+        texts: to read; none for repeated random tokens alone, over steps.
+        keep_layers: keep what the views of a text's weights need.
+        records: whether the records are wanted.
+    """
+    if request.steps and not texts and not request.repeats:
+        raise RequestError("`steps` has neither a text nor random sequences", "give a TEXT, or leave `repeats` out")
+    for reference in (request.run, request.compare):
+        if reference is not None:
+            run_reference.require_reference(reference)
+    steps = _over_steps(request, list(texts), records) if request.steps else None
+    return Work(steps or _on_texts(request, list(texts), keep_layers, records))
+
+
+def _on_texts(
+    request: InspectionRequest, texts: list[str], keep_layers: bool, wants_records: bool
+) -> Generator[InspectionEvent, None, AttentionInspection]:
+    """A model, and the one that it is compared with; of many texts means with intervals, beside chance."""
+    from dlkit.app.attention import attention_page, inspect_model, require_comparable
+    from dlkit.app.attention_files import write_page_files
+
+    keep_layers = not request.lines and (keep_layers or bool(request.files) or request.stack)
+    sides = [inspect_model(request, request.run, texts, request.checkpoint, not request.lines, keep_layers)]
+    yield from map(Remark, sides[0].remarks)
+    if request.compare is not None:
+        sides.append(inspect_model(request, request.compare, texts, None, not request.lines, keep_layers))
+        yield from map(Remark, sides[1].remarks)
+        require_comparable(*sides)
+    page = attention_page(sides)
+    yield from write_page_files(request, sides, page)
+    found = AttentionInspection(sides, request.shown_measure, page=page)
+    if wants_records:
+        for side in sides:
+            yield from _recorded(side, request, found.records)
+    return found
+
+
+def _recorded(
+    side: InspectedModel, request: InspectionRequest, records: list[dict[str, Any]]
+) -> Iterator[AttentionRecord]:
+    """The records of a model as events; `records` takes them in."""
     from dlkit.app.attention_records import inspection_records
 
-    model = inspect_model(request, request.run, list(texts), checkpoint, len(texts) == 1)
-    return list(inspection_records(model, request))
+    for record in inspection_records(side, request):
+        records.append(record)
+        yield AttentionRecord(record)
+
+
+def _over_steps(
+    request: InspectionRequest, texts: list[str], wants_records: bool
+) -> Generator[InspectionEvent, None, AttentionInspection]:
+    """Every checkpoint of a run, from the first on, on the same texts."""
+    import numpy as np
+
+    from dlkit.app.attention import inspect_model
+    from dlkit.app.attention_files import draw_steps
+    from dlkit.app.attention_records import largest_jump
+
+    steps: list[int] = []
+    scores: list[np.ndarray] = []
+    records: list[dict[str, Any]] = []
+    held: list[AttentionRecord] = []  # until the files are there
+    side: InspectedModel | None = None
+    for path in kept_checkpoints(request):
+        side = inspect_model(request, str(path), texts, None, False, False)
+        yield from map(Remark, side.remarks)
+        steps.append(side.language_model.step or 0)
+        scores.append(side.shown(request.shown_measure))
+        for record in _recorded(side, request, records) if wants_records else ():
+            if request.files:
+                held.append(record)
+            else:
+                yield record
+    assert side is not None
+    values = np.stack(scores)  # (steps, layers, heads)
+    draw_steps(request, steps, values)
+    yield from held
+    jump = largest_jump(side, steps, values, request.shown_measure)
+    return AttentionInspection([side], request.shown_measure, records, steps=steps, scores=values, jump=jump)
 
 
 def kept_checkpoints(request: InspectionRequest) -> list[Path]:
-    """The checkpoints of a run, in the order of their steps.
-
-    Raises:
-        RequestError: the metric cannot be followed over steps.
-        DlkitError: the run has kept fewer than two.
-    """
+    """The checkpoints of a run, in the order of their steps. Raises DlkitError where it has kept fewer than two."""
     run = run_reference.resolve_run(request.run)
     folder = run.path / "checkpoints"
     found = [
@@ -90,31 +237,4 @@ def kept_checkpoints(request: InspectionRequest) -> list[Path]:
             f"{run.path} keeps {len(found)} checkpoint",
             "dlkit train RECIPE train.keep_checkpoints=true 'train.checkpoint_every=100 steps'",
         )
-    if request.measure == "ablation":
-        raise RequestError("--measure ablation is not for --steps", f"take one of {', '.join(METRICS)}")
     return found
-
-
-def inspect_steps(request: InspectionRequest, texts: list[str]) -> Iterator[InspectedModel]:
-    """Every checkpoint of a run, inspected on the same texts; without texts on repeated random tokens alone."""
-    from dlkit.app.attention import inspect_model
-
-    for path in kept_checkpoints(request):
-        yield inspect_model(request, str(path), texts, None, False, False)
-
-
-def inspect_side_by_side(
-    request: InspectionRequest, texts: list[str], alone: bool, keep_layers: bool
-) -> Iterator[InspectedModel]:
-    """The model of a request, and then the one that it is compared with, if there is one.
-
-    Raises RequestError if they read other tokens or have other heads.
-    """
-    from dlkit.app.attention import inspect_model, require_comparable
-
-    first = inspect_model(request, request.run, texts, request.checkpoint, alone, keep_layers)
-    yield first
-    if request.compare is not None:
-        second = inspect_model(request, request.compare, texts, None, alone, keep_layers)
-        yield second
-        require_comparable(first, second)

@@ -29,7 +29,6 @@ from dlkit.training.evaluate import evaluate_split
 from dlkit.training.precision import autocast
 from dlkit.training.settings import TestViews
 
-WHITE = {"digits": 16}  # the brightest number of a pixel, where it is not 255
 MOST_NOISE = 10_000  # images of noise, at most
 
 
@@ -76,10 +75,10 @@ def read_ood_data(recipe: Recipe, found: Trained, split: str | None, sources: Se
     """
     inside = found.dataset.images
     if inside is None:
-        raise RequestError(f"--ood is about images, and {found.dataset.name} has none", "leave --ood out")
+        raise RequestError(f"`ood` is about images, and {found.dataset.name} has none", "leave `ood` out")
     found.dataset.require_split(split := split or found.dataset.default_split)
     count = min(len(inside.splits[split].targets), MOST_NOISE)
-    white = WHITE.get(recipe.values["data"]["name"], 255)
+    white = ood_sources.WHITE.get(recipe.values["data"]["name"], 255)
     streamed = not isinstance(inside.splits[split].inputs, Tensor)
     others: list[OODData] = []
     for source in sources:
@@ -165,7 +164,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
     if classes:
         images = images[_of_classes(dataset, split, classes.split(","))]
         described["rows"] = f"{len(images)} of {sum(len(part.targets) for part in dataset.splits.values())}"
-    gain = white / WHITE.get(kind, 255)
+    gain = white / ood_sources.WHITE.get(kind, 255)
     return ood_sources.fit_images(images, shape, gain), split, described
 
 
@@ -173,6 +172,6 @@ def _of_classes(dataset: Dataset, split: str, names: list[str]) -> Tensor:
     """Which examples of a split are of these classes, (N,) bool."""
     for name in names:
         if name not in dataset.classes:
-            raise RequestError(f"--ood {dataset.name}:{name}: no such class", f"classes: {', '.join(dataset.classes)}")
+            raise RequestError(f"`ood` {dataset.name}:{name}: no such class", f"classes: {', '.join(dataset.classes)}")
     indices = torch.tensor([dataset.classes.index(name) for name in names])
     return torch.isin(dataset.splits[split].targets, indices)

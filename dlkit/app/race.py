@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
+from dlkit import user_code
 from dlkit.annotations import is_list
 from dlkit.app.events import Prepared, Remark, Work
 from dlkit.app.finished_race import FinishedRace
-from dlkit.app.race_grid import parse_optimizers, requested_trials
+from dlkit.app.race_grid import kept_optimizers, own_files, parse_optimizers, requested_trials
 from dlkit.app.recipe_race import RecipeRace, recipes_of_optimizers
 from dlkit.app.surface_race import SurfaceRace
 from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
+from dlkit.storage.atomic_file import require_target
+from dlkit.storage.run_reference import CODE, RECIPE
 from dlkit.sweep import provenance, surfaces, sweep_folder
 from dlkit.sweep.events import StackHalved, StackNotRecorded, SweepEvent, TrialsAdvanced
 from dlkit.sweep.surfaces import Surface
@@ -59,6 +62,7 @@ def race_optimizers(
     engine: str = "auto",
     stack: int | None = None,
     start: str | None = None,
+    animate: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -77,11 +81,12 @@ def race_optimizers(
         search: options that the random settings draw too, as `weight_decay=1e-5:0.1`.
         seed: of the random settings.
         metric: the loss to judge by; None for the held-out one.
-        target: noted in the folder, as `loss=0.2`.
+        target: count the steps to it, as `loss=0.2`.
         engine: `auto`, `stacked`, `workers` or `loop`.
         stack: runs at once of `stacked`; None for the fastest.
         start: a point on a surface, as `-1.2,1`.
-        out: folder to write finished runs into.
+        animate: draw the paths over a surface into this file, a GIF.
+        out: folder for finished runs, summary, figures and a page.
         resume: go on with the runs in `out`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         should_stop: asked after each step of the runs.
@@ -91,13 +96,15 @@ def race_optimizers(
         DlkitError: data is missing, or the folder cannot be written.
     """
     if resume and out is None:
-        raise RequestError("--resume needs --out", "give the folder of the finished runs")
-    what, out = os.fspath(what), None if out is None else Path(out)
-    names = parse_optimizers(optimizers)
+        raise RequestError("`resume` needs `out`", "give the folder of the finished runs")
+    what, out, film = os.fspath(what), None if out is None else Path(out), None if animate is None else Path(animate)
+    if film is not None:
+        require_target("`animate`", film, (".gif",))
+    racing = parse_optimizers(optimizers)
     surface = surfaces.find_surface(what)
     if surface is None:
-        refuse_misspelt_surface(what)
-    recipe_path = Path(what, provenance.RECIPE) if Path(what).is_dir() else Path(what)
+        _refuse_misspelt_surface(what)
+    recipe_path = Path(what, RECIPE) if Path(what).is_dir() else Path(what)
     # on the recipe of a race, which has its name
     begun = provenance.origin_of_recipe(recipe_path) if surface is None else {}
     title = what if surface is not None else _title(recipe_path, begun)
@@ -106,37 +113,39 @@ def race_optimizers(
     held = list(map(str, own["changes"])) if is_list(own.get("changes")) else []
     all_changes = [*held, *(change for change in changes if change not in held)]
     if surface is None:
-        _refuse({"--start": start is not None}, "is about a surface")
+        _refuse({"`start`": start is not None, "`animate`": film is not None}, "is about a surface")
     else:
         _refuse(
-            {"KEY=VALUE": bool(changes), "--engine": engine != "auto", "--stack": stack is not None},
+            {"KEY=VALUE": bool(changes), "`engine`": engine != "auto", "`stack`": stack is not None},
             "is about a recipe",
         )
     if stack is not None and engine != "stacked":
-        raise RequestError(f"--stack {stack} is about --engine stacked", f"--engine stacked --stack {stack}")
+        raise RequestError(f"`stack` {stack} is about `engine` stacked", f"`engine` stacked `stack` {stack}")
     runs = seeds if surface is None else 1  # where nothing is random, one run says all
-    chosen = requested_trials(names, lr, runs, trials, search, seed, surface is None)
+    chosen = requested_trials(racing, lr, runs, trials, search, seed, surface is None)
     point = _point(start)
     request = {
-        "race": title, "on": own.get("on", what), "changes": all_changes, "optimizers": names, "lr": lr, "seeds": seeds,
-        "steps": steps, "trials": trials, "search": list(search), "seed": seed, "metric": metric,
+        "race": title, "on": own.get("on", what), "changes": all_changes, "optimizers": list(racing), "lr": lr,
+        "seeds": seeds, "steps": steps, "trials": trials, "search": list(search), "seed": seed, "metric": metric,
         "target": target, "start": start, "device": device, "directory": str(Path.cwd()),
     }  # fmt: skip
     ask_again = [what]  # how to ask for it again
     plain: Recipe | None = None
     if surface is not None:
-        race: RecipeRace | SurfaceRace = SurfaceRace(surface, point or surface.start, steps)
+        race: RecipeRace | SurfaceRace = SurfaceRace(surface, point or surface.start, steps, racing)
     else:
-        plain, kept_auto, prepared = recipes_of_optimizers(what, list(changes), names, steps)
+        plain, kept_auto, prepared = recipes_of_optimizers(what, list(changes), racing, steps)
         race = RecipeRace(prepared, steps, engine, device, stack)
         if out is not None:
-            ask_again = [str(out / provenance.RECIPE), *kept_auto]
+            ask_again = [str(out / RECIPE), *kept_auto]
+    code = list(dict.fromkeys([*(plain.own_code if plain else ()), *own_files(racing)]))
+    user_code.hashes_of(code)  # files that a folder cannot keep side by side are refused
     facts = {"title": title, "steps": steps, "changes": all_changes, "start": start, "metric": metric}
-    # of several processes the first keeps the folder
-    folder = sweep_folder.SweepFolder(
-        out if is_first_process() else None, resume, facts
-    )  # only now that nothing is wrong with the recipe
-    recorded = _RecordedRace(title, chosen, steps, metric, surface, request, ask_again, folder, plain, should_stop)
+    # only now that nothing is wrong with the recipe; of several processes the first keeps the folder
+    folder = sweep_folder.SweepFolder(out if is_first_process() else None, resume, facts)
+    recorded = _RecordedRace(
+        title, chosen, steps, metric, surface, request, racing, ask_again, folder, plain, code, film, should_stop
+    )
     return Work(recorded.run(race))
 
 
@@ -150,13 +159,22 @@ class _RecordedRace:
     metric: str | None
     surface: Surface | None  # None on a recipe
     request: dict[str, Any]  # as its folder records it
+    optimizers: dict[str, str]  # what each is called -> how a recipe names it
     ask_again: list[str]
     folder: sweep_folder.SweepFolder
     recipe: Recipe | None
+    code: list[Path]  # the files of components of the user's own
+    animation: Path | None
     should_stop: Callable[[], bool]
 
     def run(self, race: RecipeRace | SurfaceRace) -> Generator[RaceProgressEvent, None, FinishedRace]:
-        """Run what the folder does not hold yet, and write each run into it as it finishes."""
+        """Run what the folder does not hold yet, write each run into it as it finishes, and the report at the end."""
+        try:
+            return (yield from self._run(race))
+        finally:
+            self.folder.close()
+
+    def _run(self, race: RecipeRace | SurfaceRace) -> Generator[RaceProgressEvent, None, FinishedRace]:
         folder, remarks = self.folder, list[str]()
         done = {outcome.trial for outcome in folder.outcomes}
         missing = [trial for trial in self.trials if trial not in done]
@@ -169,12 +187,21 @@ class _RecordedRace:
         metric, events = yield from race.begin(missing, folder, self.should_stop, settle)
         metric = self.metric or metric
         if folder.path is not None:
-            provenance.write_race_record(folder.path, self.request, self.ask_again, folder.engine, folder.size, remarks)
+            kept = kept_optimizers(self.optimizers, folder.path / CODE)
+            command = [*self.ask_again, *(["--trust"] if self.code else [])]
+            provenance.write_race_record(
+                folder.path, self.request, {**self.request, "optimizers": kept}, command, folder.engine, folder.size,
+                remarks,
+            )  # fmt: skip
         yield RaceStarted(len(missing), self.steps, metric)
         yield from self._recorded(events)
         order = {trial: index for index, trial in enumerate(self.trials)}
         outcomes = sorted((o for o in folder.outcomes if o.trial in order), key=lambda o: order[o.trial])
-        return FinishedRace(self.title, metric, outcomes, self.surface, folder.path, len(order))
+        target = self.request["target"]
+        finished = FinishedRace(self.title, metric, outcomes, self.surface, folder.path, len(order), target)
+        if not finished.stopped:
+            finished.write(self.animation)
+        return finished
 
     def _recorded(self, events: Iterator[SweepEvent]) -> Iterator[Remark | TrialResult | TrialsAdvanced]:
         """The events of the runs; one that has finished is in the folder by then."""
@@ -198,10 +225,15 @@ class _RecordedRace:
         from dlkit.training import environment
 
         described = environment.describe_environment(device or torch.device("cpu"), sources)
-        return provenance.record_or_compare(self.folder.path, self.recipe.to_yaml() if self.recipe else None, described)
+        if self.code:
+            described["code"] = user_code.hashes_of(self.code)
+        recipe = self.recipe.with_code_in(CODE).to_yaml() if self.recipe else None
+        remarks = provenance.record_or_compare(self.folder.path, recipe, described)
+        provenance.copy_code(self.folder.path, self.code)
+        return remarks
 
 
-def refuse_misspelt_surface(what: str) -> None:
+def _refuse_misspelt_surface(what: str) -> None:
     """Raise RequestError if this looks like a surface and is no recipe."""
     near = recipes.closest(what, [*surfaces.SURFACES, "quadratic:1000"])
     if near and what not in recipes.shipped() and not Path(what).exists():
@@ -220,14 +252,14 @@ def _point(text: str | None) -> tuple[float, float] | None:
     try:
         x, y = (float(part) for part in text.split(","))
     except ValueError:
-        raise RequestError(f"--start {text}: no point", "write --start=-1.2,1") from None
+        raise RequestError(f"`start` {text}: no point", "write `start`=-1.2,1") from None
     if not (math.isfinite(x) and math.isfinite(y)):
-        raise RequestError(f"--start {text}: not finite", "write --start=-1.2,1")
+        raise RequestError(f"`start` {text}: not finite", "write `start`=-1.2,1")
     return x, y
 
 
 def _title(recipe: Path, begun: dict[str, Any]) -> str:
     """What a race on a recipe is called; one on the recipe of another race is called as that."""
-    if recipe.name != provenance.RECIPE:
+    if recipe.name != RECIPE:
         return "stdin" if str(recipe) == "-" or opened_by_shell(recipe) else recipe.stem
     return str(begun.get("race", recipe.parent.name))

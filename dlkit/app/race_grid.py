@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from dlkit import recipe as recipes
-from dlkit.catalog import OPTIMIZERS, import_object
+from dlkit import user_code
+from dlkit.catalog import OPTIMIZERS, find_entry, import_object
 from dlkit.errors import RequestError
 from dlkit.recipe.check import check_value
+from dlkit.recipe.own_component import own_schema, require_kind
 from dlkit.sweep import search
 from dlkit.sweep.trials import Trial, parse_learning_rates, trial_grid
 
 MOST_RUNS = 1_000_000  # more than any machine trains, and than fits into its memory as a list
 
 
-def parse_optimizers(text: str) -> list[str]:
-    """The names in `sgd,adam`. Raises RequestError where there is no such optimizer, or one stands twice."""
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        if name not in OPTIMIZERS:
-            raise RequestError(
-                f"no optimizer {name!r}{recipes.closest(name, OPTIMIZERS)}", f"there are {', '.join(OPTIMIZERS)}"
-            )
-    if len(set(names)) < len(names):
-        raise RequestError(f"--optimizers {text}: one stands twice", "name each once")
-    return names
+def parse_optimizers(text: str) -> dict[str, str]:
+    """The optimizers of `sgd,mine.py:SignDescent`: what each is called in a race -> how a recipe names it.
+
+    Raises:
+        RequestError: there is no such optimizer, one stands twice, or one is code of the user's own that is not trusted
+            or no optimizer.
+    """
+    found: dict[str, str] = {}
+    for given in text.split(","):
+        name = named = given.strip()
+        if user_code.is_reference(named):
+            path, name = user_code.split_reference(named)
+            named = f"{path.expanduser().absolute()}:{name}"
+            require_kind("optimizer", named)
+        elif name not in OPTIMIZERS:
+            known = f"there are {', '.join(OPTIMIZERS)}, or FILE.py:NAME of your own"
+            raise RequestError(f"no optimizer {name!r}{recipes.closest(name, OPTIMIZERS)}", known)
+        if name in found:
+            raise RequestError(f"`optimizers` {text}: one stands twice", "name each once")
+        found[name] = named
+    return found
+
+
+def own_files(optimizers: Mapping[str, str]) -> list[Path]:
+    """The files of those that are code of the user's own."""
+    return [user_code.split_reference(named)[0] for named in optimizers.values() if user_code.is_reference(named)]
+
+
+def kept_optimizers(optimizers: Mapping[str, str], folder: Path) -> list[str]:
+    """How they are asked for again, where a folder has copies of those files."""
+    return [
+        f"{folder / Path(named.rpartition(':')[0]).name}:{name}" if user_code.is_reference(named) else name
+        for name, named in optimizers.items()
+    ]
 
 
 def requested_trials(
-    names: Sequence[str],
+    optimizers: Mapping[str, str],
     lr: str,
     seeds: int,
     trials: int | None,
@@ -41,7 +67,7 @@ def requested_trials(
     """The runs that the options ask for. Raises RequestError for a range that an optimizer cannot take.
 
     Args:
-        names: of the optimizers.
+        optimizers: as `parse_optimizers` has them.
         lr: learning rates as they were given.
         seeds: runs of each setting.
         trials: settings of each optimizer; None for the grid.
@@ -50,27 +76,30 @@ def requested_trials(
         layers: whether what is trained has layers, which may learn at rates of their own; a surface has none.
     """
     lrs = parse_learning_rates(lr)
-    runs = len(names) * (trials or len(lrs)) * seeds
+    runs = len(optimizers) * (trials or len(lrs)) * seeds
     if runs > MOST_RUNS:
-        raise RequestError(f"{runs:,} runs are more than {MOST_RUNS:,}", "lower --seeds, --trials or the count in --lr")
+        raise RequestError(f"{runs:,} runs are more than {MOST_RUNS:,}", "lower `seeds`, `trials` or the count in `lr`")
     if trials is None:
         if searched:
-            raise RequestError(f"--search {searched[0]} needs a budget", "add --trials N")
-        return trial_grid(list(names), lrs, seeds)
+            raise RequestError(f"`search` {searched[0]} needs a budget", "add `trials` N")
+        return trial_grid(list(optimizers), lrs, seeds)
     ranges = search.ranges_by_optimizer(
-        [search.parse_search_range(text) for text in searched], {name: _numbers(name, layers) for name in names}
+        [search.parse_search_range(text) for text in searched],
+        {name: _numbers(named, layers) for name, named in optimizers.items()},
     )
     for name, own in ranges.items():
         for given in own:
             for value in given.ends():
-                _require_in_range(name, given, value)
+                _require_in_range(name, optimizers[name], given, value)
     whole = search.LogUniform("lr", lrs[0], lrs[-1]) if len(lrs) > 1 else lrs[0]
     return search.random_trials(ranges, whole, trials, seed, seeds)
 
 
 def _properties(optimizer: str) -> dict[str, Any]:
     """Option -> what the recipe schema says of it, with betas as beta1 and beta2."""
-    properties = dict(recipes.schema()["$defs"][f"optimizer.{optimizer}"]["properties"])
+    own = user_code.is_reference(optimizer)
+    found = own_schema("optimizer", optimizer, "") if own else recipes.schema()["$defs"][f"optimizer.{optimizer}"]
+    properties = dict(found["properties"])
     betas = properties.get("betas")
     if betas is not None:
         properties["beta1"], properties["beta2"] = betas["prefixItems"]
@@ -82,14 +111,14 @@ def _numbers(optimizer: str, layers: bool) -> list[str]:
     numbers = [name for name, schema in _properties(optimizer).items() if schema.get("type") == "number"]
     if layers:
         return numbers
-    own = [*inspect.signature(import_object(OPTIMIZERS[optimizer].target)).parameters, "beta1", "beta2"]
+    own = [*inspect.signature(import_object(find_entry("optimizer", optimizer).target)).parameters, "beta1", "beta2"]
     return [name for name in numbers if name in own]
 
 
-def _require_in_range(optimizer: str, given: search.LogUniform, value: float) -> None:
+def _require_in_range(name: str, optimizer: str, given: search.LogUniform, value: float) -> None:
     problems: list[str] = []
     check_value(value, _properties(optimizer)[given.name], (), lambda _, message: problems.append(message))
     if problems:
         raise RequestError(
-            f"--search {given.name}: {optimizer}'s {given.name} {problems[0]}", "narrow the range to what it can be"
+            f"`search` {given.name}: {name}'s {given.name} {problems[0]}", "narrow the range to what it can be"
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+import json
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
+from dlkit import user_code
 from dlkit.app.events import Prepared, Remark, data_remarks
+from dlkit.app.required_files import require_data, require_weights
 from dlkit.errors import RequestError
 from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
@@ -52,7 +55,7 @@ class RecipeRace:
 
         `settle` is called with the device and the sources of the data, before anything is run.
         """
-        from dlkit.app.contest import Contest
+        from dlkit.app.optimizer_comparison import OptimizerComparison
         from dlkit.sweep.engines import engine_choice
         from dlkit.sweep.engines.loop import run_in_loop
         from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
@@ -63,18 +66,21 @@ class RecipeRace:
 
         ranks = SharedRace(should_stop)
         trials, folder.outcomes = ranks.agree((trials, folder.outcomes))
-        contest = Contest(self.prepared, pick_device(self.device), ranks.should_stop)
-        first = contest.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
+        comparison = OptimizerComparison(self.prepared, pick_device(self.device), ranks.should_stop)
+        first = comparison.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
         yield Prepared()
-        yield from settle(first.device, contest.dataset.sources)
-        yield from data_remarks(contest.dataset.sources)
+        yield from settle(first.device, comparison.dataset.sources)
+        yield from data_remarks(comparison.dataset.sources)
         judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
         if not trials:
             return judged_by, iter(())
-        if self.engine == "stacked" and (why := engine_choice.stacking_obstacle(trials, contest.training)) is not None:
-            raise RequestError(f"--engine stacked: {why}", "use --engine workers or loop")
+        if (
+            self.engine == "stacked"
+            and (why := engine_choice.stacking_obstacle(trials, comparison.training)) is not None
+        ):
+            raise RequestError(f"`engine` stacked: {why}", "use `engine` workers or loop")
         if self.engine == "workers" and ranks.size > 1:
-            raise RequestError("--engine workers under torchrun, whose processes share the runs", "use --engine auto")
+            raise RequestError("`engine` workers under torchrun, whose processes share the runs", "use `engine` auto")
         processes = usable_cores() if first.device.type == "cpu" and ranks.size == 1 else 1
         trials = ranks.share(trials)
         engine, size = self.engine, self.size
@@ -85,7 +91,7 @@ class RecipeRace:
         if ranks.rank > 0:
             engine = "loop"  # until rank 0 has said which
         elif engine == "auto" and len(trials) > 1:
-            choice = engine_choice.fastest_engine(trials, contest.training, processes)
+            choice = engine_choice.fastest_engine(trials, comparison.training, processes)
             engine, size, estimates = choice.engine, choice.size, choice.estimates
             times = ", ".join(
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
@@ -94,7 +100,7 @@ class RecipeRace:
             taking = f"taking {engine}, {ratio:.1f} times as fast as the loop"
             yield Remark(f"{len(trials)} runs of {self.steps} steps: {times}; {taking}", routine=True)
         if engine == "stacked":
-            size = size or engine_choice.best_stack_size(trials, contest.training)
+            size = size or engine_choice.best_stack_size(trials, comparison.training)
             memory = size * stackable.bytes_of_run(first) / 2**20
             yield Remark(f"stacks of {size} runs, about {memory:.0f} MiB each", routine=True)
         engine, size = ranks.agree(("loop" if engine == "auto" else engine, size))
@@ -102,15 +108,15 @@ class RecipeRace:
         # what a stack of one rank holds would be of no use to the ranks of another job
         checkpoints = StackCheckpoints(folder.path if ranks.size == 1 else None, ranks.should_stop)
         engines: dict[str, Callable[[], Iterator[SweepEvent]]] = {
-            "stacked": lambda: run_stacked(trials, contest.training, checkpoints, size),
-            "workers": lambda: contest.workers(list(trials), processes),
-            "loop": lambda: run_in_loop(trials, contest.training),
+            "stacked": lambda: run_stacked(trials, comparison.training, checkpoints, size),
+            "workers": lambda: comparison.workers(list(trials), processes),
+            "loop": lambda: run_in_loop(trials, comparison.training),
         }
         return judged_by, ranks.joined(engines[engine]() if trials else iter(()))
 
 
 def recipes_of_optimizers(
-    what: str, overrides: list[str], names: Sequence[str], steps: int
+    what: str, overrides: list[str], optimizers: Mapping[str, str], steps: int
 ) -> tuple[Recipe, list[str], dict[str, Recipe]]:
     """The recipe as it was given, changes of it that its values do not show, and the recipe of each optimizer.
 
@@ -120,8 +126,8 @@ def recipes_of_optimizers(
     fixed += [f"train.log_every={max(1, steps // 20)}", "train.checkpoint_every=never", "train.patience=null"]
     source = recipes.read_recipe(what)  # once: standard input is gone after that
     plain = source.load(overrides)
-    plain.require_data()
-    plain.require_weights()
+    require_data(plain)
+    require_weights(plain)
     given = {override.partition("=")[0] for override in overrides}
     # a race decides these by timing only where the user asks for it
     automatic = [key for key in DECIDED if plain.values["train"][key] == "auto"]
@@ -132,7 +138,9 @@ def recipes_of_optimizers(
     if plain.values["data"].get("validation") == 0:
         fixed.append(f"data.validation={_HELD_OUT}")
     prepared: dict[str, Recipe] = {}
-    for name in names:
-        own = [] if plain.values["optimizer"]["name"] == name else [f"optimizer={{name: {name}}}"]
+    for name, named in optimizers.items():
+        # each trial has a learning rate of its own; an optimizer of the user's may have no default for it
+        lr = ", lr: 1.0" if user_code.is_reference(named) else ""
+        own = [] if plain.values["optimizer"]["name"] == named else [f"optimizer={{name: {json.dumps(named)}{lr}}}"]
         prepared[name] = source.load([*overrides, *own, *fixed])
     return plain, kept_auto, prepared

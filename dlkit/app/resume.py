@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +12,20 @@ from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
+from dlkit.storage.run_reference import ENVIRONMENT, RECIPE
+from dlkit.strict_json import parse_json
+from dlkit.text_input import ordinary_file
 from dlkit.training.settings import DECIDED
 from dlkit.user_code import same_value
 
-RECIPE, ENVIRONMENT = "recipe.yaml", "environment.json"
-MOVABLE = ("compile", "cuda_graph", "parallel")  # what another machine may have to decide differently
+MOVABLE = ("compile", "cuda_graph", "parallel")  # those of DECIDED that another machine may have to decide differently
 
 
 def require_run(path: Path) -> Path:
     """The directory of a run. Raises RequestError if it holds none."""
     run_reference.require_no_race(path)
     if not (path / RECIPE).is_file():
-        raise RequestError("--resume needs a run", "dlkit train RUN --resume, or RECIPE --run-dir DIR --resume")
+        raise RequestError("`resume` needs a run", "dlkit train RUN --resume, or RECIPE --run-dir DIR --resume")
     return path
 
 
@@ -69,7 +70,7 @@ def _first_name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
     """What the recipe of a run was called when it began."""
     path = run_dir / ENVIRONMENT
     try:
-        environment: Any = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        environment: Any = parse_json(ordinary_file(path).read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise DlkitError(
             f"{path} is damaged: {error}", f"remove it, and the run goes on: rm {shlex.quote(str(path))}"

@@ -65,7 +65,7 @@ def score_text(
     if not language_model.causal:
         raise RequestError(
             f"{language_model.path} is a model for {language_model.task}, which gives a text no probability",
-            "--model takes a GPT",
+            "`model` takes a GPT",
         )
     path = None if file is None else Path(file)
     sizes = CompressedSizes(path, codecs, prequential)
@@ -110,10 +110,10 @@ class _TextScores:
         self.stride = stride or self.context
         if self.context > longest:
             raise RequestError(
-                f"--context {self.context}: the model looks back on {longest} tokens at most", "lower --context"
+                f"`context` {self.context}: the model looks back on {longest} tokens at most", "lower `context`"
             )
         if self.stride > self.context:
-            raise RequestError(f"--stride {self.stride} is more than the context of {self.context}", "lower --stride")
+            raise RequestError(f"`stride` {self.stride} is more than the context of {self.context}", "lower `stride`")
         self.language_model, self.file, self.sizes = language_model, file, sizes
         self.alternatives, self.exact = alternatives, exact
         self.cells = BinnedSeries(3)  # bits, bytes, tokens

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ class SurfaceRace:
     surface: Surface
     start: tuple[float, float]
     steps: int
+    optimizers: Mapping[str, str]  # what each is called -> how a recipe names it
 
     def begin(
         self,
@@ -35,4 +36,4 @@ class SurfaceRace:
 
         yield Prepared()
         yield from settle(None, {})
-        return "loss", descents(self.surface, self.start, trials, self.steps, should_stop)
+        return "loss", descents(self.surface, self.start, trials, self.steps, should_stop, self.optimizers)

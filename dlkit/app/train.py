@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
 from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
+from dlkit.app.required_files import require_data, require_weights
 from dlkit.app.resume import require_run, resumed_recipe
 from dlkit.app.take_part import started, take_part
 from dlkit.app.trained_run import TrainedRun, TrainingEvent, until_finished
@@ -56,18 +57,18 @@ def train_recipe(
         DlkitError: data is missing; while the events are read also what training meets, such as DivergedError.
     """
     if resume and overwrite:
-        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
+        raise RequestError("`resume` and `overwrite` contradict each other", "give one of them")
     path = None if run_dir is None else Path(run_dir)
     if resume and path is None:
         path = require_run(recipe.path.parent if isinstance(recipe, Recipe) else Path(recipe))
     wanted = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
     remarks: list[str] = []
-    begins = path is None or not resume or not (path / "recipe.yaml").is_file()
+    begins = path is None or not resume or not (path / run_reference.RECIPE).is_file()
     if path is not None and not begins:
         run_reference.require_no_race(path)
         wanted, remarks = resumed_recipe(wanted, path)
-    wanted.require_data()
-    wanted.require_weights()
+    require_data(wanted)
+    require_weights(wanted)
 
     from dlkit.training import run_directory
 
@@ -117,7 +118,6 @@ def _open_run(
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
     from dlkit.training import environment, rng
-    from dlkit.training.run_directory import CODE
 
     training = built.training
     latest = None if begins else directory.latest()
@@ -128,10 +128,10 @@ def _open_run(
     if begins:
         yield from data_remarks(built.dataset.sources)
         yield from map(Remark, built.remarks)
-        saved = built.recipe.with_code_in(CODE) if built.recipe.own_code else built.recipe
+        saved = built.recipe.with_code_in(run_reference.CODE) if built.recipe.own_code else built.recipe
         for path in built.recipe.own_code:
             directory.write_code(path.name, read_code(path))
-        directory.write("recipe.yaml", saved.to_yaml())  # a run that is killed from here on can be resumed
+        directory.write(run_reference.RECIPE, saved.to_yaml())  # a run that is killed from here on can be resumed
     elif latest is None:
         yield Remark(f"{directory.path} has no checkpoint yet: starting at step 0")
     else:
@@ -141,7 +141,7 @@ def _open_run(
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
         about = {"recipe": built.recipe.name, **described, **built.recipe.described_code(), **_processes(training)}
-        directory.write("environment.json", _pretty(about))
+        directory.write(run_reference.ENVIRONMENT, _pretty(about))
         directory.open_metrics()
     yield started(built, directory.path, latest)
     return latest
@@ -187,7 +187,7 @@ def _conclude(
     # measures that make no sense here, or else what of the data was not taken
     left_out = built.dataset.left_out or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
-    directory.write("summary.json", _pretty(record))
+    directory.write(run_reference.SUMMARY, _pretty(record))
     run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
     require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     return run

@@ -35,7 +35,7 @@ def attention_flow(layers: list[np.ndarray], target: int) -> np.ndarray:
         most = int((MAX_EDGES / count) ** 0.5)
         raise RequestError(
             f"flow through {count} layers of {tokens} tokens would take minutes: it is for {most} tokens at most",
-            "shorten the text, or leave --flow out",
+            "shorten the text, or leave `flow` out",
         )
     # node l T + i is token i of layer l, where layer 0 is the input
     sources, targets, capacities = [], [], []

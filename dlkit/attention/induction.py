@@ -77,7 +77,7 @@ def repeated_random_tokens(
     if length < 2:
         raise RequestError(
             f"no room for repeated random tokens: {len(plain)} tokens to draw from, a context of {context}",
-            "give --repeats 0, or more tokens to --random-from",
+            "give `repeats` 0, or more tokens to `random_from`",
         )
     made: list[RepeatedTokens] = []
     for _ in range(count):

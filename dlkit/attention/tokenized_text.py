@@ -61,7 +61,7 @@ def tokenize_text(
         DlkitError: the tokenizer lacks a special token.
     """
     if causal and pair is not None:
-        raise RequestError("a GPT reads one text, not a pair", "leave --pair out, or take a BERT")
+        raise RequestError("a GPT reads one text, not a pair", "leave `pair` out, or take a BERT")
     texts = [text] if pair is None else [text, pair]
     for each in texts:
         try:
@@ -79,7 +79,7 @@ def tokenize_text(
         shown = f"{len(encodings[0].ids)} tokens" if pair is None else f"{wanted} tokens with the special ones"
         raise RequestError(
             f"the text has {shown}, the model takes {context} in all, {wanted - context} too many",
-            "shorten it, or give --cut to take what fits",
+            "shorten it, or give `cut` to take what fits",
         )
     token_ids, split = list(begin), None
     spans: list[Span | None] = [None] * len(begin)

@@ -30,12 +30,14 @@ COMMANDS = LazyCommands(
         "download": "dlkit.cli.download.command:download_command",
         "train": "dlkit.cli.train.command:train_command",
         "eval": "dlkit.cli.eval.command:eval_command",
+        "predict": "dlkit.cli.predict.command:predict_command",
         "compare-optimizers": "dlkit.cli.compare_optimizers.command:compare_optimizers_command",
         "inspect-attention": "dlkit.cli.inspect_attention.command:inspect_attention_command",
         "entropy": "dlkit.cli.entropy.command:entropy_command",
         "generate": "dlkit.cli.generate:generate_command",
         "compress": "dlkit.cli.compress:compress_command",
         "decompress": "dlkit.cli.decompress:decompress_command",
+        "import": "dlkit.cli.import_model:import_command",
         "export": "dlkit.cli.export:export_command",
         "doctor": "dlkit.cli.doctor.command:doctor_command",
         "recipes": "dlkit.cli.recipes:app",
@@ -89,9 +91,10 @@ def run(arguments: Sequence[str]) -> int:
         warnings.simplefilter("ignore")
     guarded_import.guard_large_imports()
     user_code.set_trust(False)
+    stopping = signals.Unwinding()
     try:
-        with signals.unwinding():
-            code = _run([argument for argument in arguments if argument != "--debug"], debug)
+        with signals.unwinding() as stopping:
+            code = _run([argument for argument in arguments if argument != "--debug"], debug, stopping)
             sys.stdout.flush()
     except BrokenPipeError:
         code = SIGPIPE_CODE
@@ -100,6 +103,9 @@ def run(arguments: Sequence[str]) -> int:
             raise
         blamed = job.lost_process(error) or user_code.blamed(error)
         error.__traceback__ = None  # whose frames hold what took the memory
+        if stopping.signal is not None:
+            console.drop_output()
+            return 128 + stopping.signal
         try:
             failure = blamed or _unexpected(error)
             job.report_once(failure)
@@ -121,7 +127,7 @@ def _refuse_empty_folders(arguments: Sequence[str]) -> None:
             raise RequestError(f"{option} is empty", f"is a variable of the shell unset? {option} . is this folder")
 
 
-def _run(arguments: list[str], debug: bool) -> int:
+def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
     try:
         if job.stands_aside(arguments):
             return 0
@@ -132,10 +138,12 @@ def _run(arguments: list[str], debug: bool) -> int:
     except DlkitError as error:
         if debug:
             raise
+        if stopping.signal is not None:  # what came of stopping is no failure of the work
+            return 128 + stopping.signal
         job.report_once(error)
         return error.exit_code
     except typer.TyperException as error:
-        return _usage(error)
+        return _usage(error, arguments)
     except KeyboardInterrupt:
         return 130
     except SystemExit as error:
@@ -144,12 +152,37 @@ def _run(arguments: list[str], debug: bool) -> int:
         raise
 
 
-def _usage(error: typer.TyperException) -> int:
+# How pydantic, which typer asks, puts what is wrong with a value, and how dlkit does.
+_WORDS = {
+    "Input should be a valid integer, unable to parse string as an integer": "must be a whole number",
+    "Input should be a valid integer, got a number with a fractional part": "must be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "must be a number",
+    "Input should be greater than or equal to": "must be at least",
+    "Input should be less than or equal to": "must be at most",
+    "Input should be greater than": "must be above",
+    "Input should be less than": "must be below",
+    "Input should be": "must be",
+    "Value error, ": "",
+}
+
+
+def _in_words(text: str, options: Sequence[str], arguments: list[str]) -> str:
+    """What is wrong with an option's value, and the value as it was given."""
+    for theirs, ours in _WORDS.items():
+        text = text.replace(theirs, ours)
+    given = [value for option, value in itertools.pairwise(arguments) if option in options]
+    given += [value for option, _, value in (a.partition("=") for a in arguments) if value and option in options]
+    return f"{text}, got {given[-1]}" if given and repr(given[-1]) not in text else text
+
+
+def _usage(error: typer.TyperException, arguments: list[str]) -> int:
     """A usage error in dlkit's own form."""
     text: str = getattr(error, "format_message", lambda: "aborted")()
     if text.startswith("Usage: "):  # no arguments at all: the message is the help
         console.write_stderr(text)
         return 2
+    if text.startswith("Invalid value for "):
+        text = _in_words(text.rstrip("."), getattr(getattr(error, "param", None), "opts", ()), arguments)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "dlkit"
     job.report_once(RequestError(text.replace("\n", " ").rstrip("."), f"`{command} --help` shows the usage"))

@@ -13,6 +13,8 @@ from typing import Any
 
 import typer
 
+from dlkit.storage.run_reference import RECIPE
+
 SCRIPTS = {"bash": "dlkit.bash", "zsh": "_dlkit", "fish": "dlkit.fish"}
 
 
@@ -40,7 +42,7 @@ def recipes(incomplete: str) -> list[tuple[str, str]]:
     from dlkit import recipe
 
     names = [(name, recipe.summary(path)) for name, path in recipe.shipped().items() if name.startswith(incomplete)]
-    return names + [(path, "") for path in _files(incomplete, (".yaml", ".yml"), "recipe.yaml")]
+    return names + [(path, "") for path in _files(incomplete, (".yaml", ".yml"), RECIPE)]
 
 
 def races(incomplete: str) -> list[tuple[str, str]]:
@@ -52,7 +54,7 @@ def races(incomplete: str) -> list[tuple[str, str]]:
 
 def runs(incomplete: str) -> list[str]:
     """Run directories and folders on the way to one."""
-    return _files(incomplete, (), "recipe.yaml")
+    return _files(incomplete, (), RECIPE)
 
 
 def data_sets(incomplete: str) -> list[tuple[str, str]]:

@@ -12,7 +12,7 @@ from dlkit.app.text_stream import stream_size
 from dlkit.cli import completion
 from dlkit.cli.binary import binary_input, binary_output, require_output
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import Device, Json, Quiet
+from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
 
@@ -45,6 +45,7 @@ def compress_command(
     device: Device = "cpu",
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Decode the result before it counts.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -55,10 +56,15 @@ def report(error: DlkitError) -> None:
         count = len(error.problems)
         write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in the recipe")
     else:
-        write_stderr(f"error: {_cut(escaped(error.message))}")
+        write_stderr(f"error: {_cut(escaped(spell_options(error.message)))}")
     hint = error.hint or (CHECK_PATH if isinstance(error.__cause__, OSError) else None)
     if hint:
-        write_stderr(f"hint: {_cut(escaped(hint))}")
+        write_stderr(f"hint: {_cut(escaped(spell_options(hint)))}")
+
+
+def spell_options(text: str) -> str:
+    """An error's text as a shell has it: a function's argument `run_dir` is its command's option --run-dir."""
+    return re.sub(r"`([a-z][a-z_]*)`", lambda argument: "--" + argument[1].replace("_", "-"), text)
 
 
 def _cut(line: str) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dlkit.app.compress import open_codec
+from dlkit.app.compress import decompress_stream
 from dlkit.cli import completion
 from dlkit.cli.binary import binary_input, binary_output, require_output
 from dlkit.cli.compress import SUFFIX
-from dlkit.cli.console import Output, live_console
-from dlkit.cli.options import Json, Quiet
+from dlkit.cli.console import Output
+from dlkit.cli.options import Json, Quiet, Trust
+from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
 
 
@@ -27,6 +27,7 @@ def decompress_command(
         typer.Option(metavar="RUN", help="The model that it was compressed with.", autocompletion=completion.runs),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there.")] = False,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -40,10 +41,6 @@ def decompress_command(
       dlkit decompress book.txt.dlk --model runs/text-gpt-1
       dlkit decompress notes.tar.dlk -o - | tar x
     """
-    from dlkit.cli.progress import ProgressBar
-    from dlkit.compression import archive
-    from dlkit.compression.container import ContainerReader
-
     source = None if str(file) == "-" else file
     if output is None and (source is None or file.suffix != SUFFIX):
         raise RequestError(f"{file} does not end in {SUFFIX}", "give -o FILE, or -o - for standard output")
@@ -51,32 +48,11 @@ def decompress_command(
     require_output(goal, overwrite)
     if goal is not None and source is not None and goal.exists() and source.exists() and goal.samefile(source):
         raise RequestError(f"{goal} is the input itself", "give another -o")
-    began = time.perf_counter()
-    with binary_input(source) as data:
-        reader = ContainerReader(data, str(file))
-        header = reader.header
-        if header["method"] == "model" and model is None:
-            raise RequestError(f"{file} was compressed with the model {header['name']}", "give it with --model RUN")
-        if header["method"] != "model" and model is not None:
-            raise RequestError(f"{file} was compressed without a model", "leave --model out")
-        console = None if quiet else live_console()
-        with (
-            open_codec(model, None, None, header) as codec,
-            binary_output(goal) as out,
-            ProgressBar("decompressing", None, console) as progress,
-        ):
-            size = archive.decompress(reader, out.write, codec, progress.advance)
+    with binary_input(source) as data, reading(quiet, plain=False):
+        sizes = decompress_stream(data, str(file), binary_output(goal), model)
     if goal is None:
         return
-    record: dict[str, Any] = {
-        "input": str(file),
-        "output": str(goal),
-        "bytes_in": reader.read,
-        "bytes_out": size,
-        "bits_per_byte": round(8 * reader.read / size, 4) if size else None,
-        "model": model,
-        "seconds": round(time.perf_counter() - began, 2),
-    }
+    record = {"input": str(file), "output": str(goal), **sizes}
     Output(as_json, quiet).emit(record, record["output"], lambda: _table(record))
 
 

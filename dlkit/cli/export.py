@@ -10,7 +10,7 @@ import typer
 from dlkit.app.export import export_run
 from dlkit.cli import completion
 from dlkit.cli.console import Output
-from dlkit.cli.options import Json, Quiet
+from dlkit.cli.options import Json, Quiet, Trust
 
 
 def export_command(
@@ -21,6 +21,7 @@ def export_command(
     checkpoint: Annotated[
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
     ] = None,
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

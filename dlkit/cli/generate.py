@@ -13,7 +13,7 @@ from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.app.generate import GeneratedText, TextPiece, generate_texts
 from dlkit.cli import completion
 from dlkit.cli.console import Output, note, printable
-from dlkit.cli.options import Device, Json, Quiet
+from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lines import decode_lines
 
@@ -46,6 +46,7 @@ def generate_command(
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
     ] = None,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

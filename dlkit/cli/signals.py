@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -32,6 +33,43 @@ def _terminals() -> list[int]:
     return [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
 
 
+def _end_other_programs() -> None:
+    """Ask programs that this one has started, such as a compiler, to end, and wait a moment until they have tidied up.
+
+    Processes of Python are left to who started them. Elsewhere than on Linux nothing is done.
+    """
+    children = _children(os.getpid())
+    others = [pid for pid in _descendants(children) if _is_other_program(pid)]
+    for pid in others:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    latest = time.monotonic() + 2
+    for pid in {*others} & {*children}:
+        with contextlib.suppress(ChildProcessError):
+            # its exit code stays for who waits for it
+            while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) and time.monotonic() < latest:
+                time.sleep(0.01)
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # it has just ended
+        for file in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += map(int, file.read_text(encoding="ascii").split())
+    return found
+
+
+def _descendants(children: list[int]) -> list[int]:
+    return [pid for child in children for pid in (child, *_descendants(_children(child)))]
+
+
+def _is_other_program(pid: int) -> bool:
+    try:
+        return not Path("/proc/self/exe").samefile(f"/proc/{pid}/exe")
+    except OSError:  # it has just ended, or is another's
+        return False
+
+
 def _let_go(terminals: list[int]) -> None:
     """What is still written goes nowhere where a terminal is gone: it would be an error in the midst of the stop."""
     for descriptor in terminals:
@@ -39,23 +77,42 @@ def _let_go(terminals: list[int]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
+class Unwinding:
+    """What a command was asked while it ran: the number of the signal that made it unwind, or None."""
+
+    signal: int | None = None
+
+
 @contextlib.contextmanager
-def unwinding() -> Generator[None]:
-    """Within this context SIGTERM and SIGHUP raise SystemExit in the main thread, as SIGINT does KeyboardInterrupt."""
+def unwinding() -> Generator[Unwinding]:
+    """Within this context SIGTERM and SIGHUP raise SystemExit in the main thread, as SIGINT does KeyboardInterrupt.
+
+    A library may make another error of it: a module whose import is interrupted says only that it cannot be imported.
+    """
+    state = Unwinding()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield state
         return
     heeded, terminals = _heeded(signal.SIGTERM, HANGUP), _terminals()
 
     def end(number: int, frame: FrameType | None) -> None:
+        state.signal = number
         for other in heeded:  # a shell passes on a hangup that came already; a second SIGTERM ends the process
             signal.signal(other, signal.SIG_IGN if other == HANGUP else signal.SIG_DFL)
         _let_go(terminals)
+        _end_other_programs()
         raise SystemExit(128 + number)
 
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        state.signal = number
+        _end_other_programs()
+        raise KeyboardInterrupt
+
     previous = {number: signal.signal(number, end) for number in heeded}
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        previous[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield
+        yield state
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -105,6 +162,7 @@ class GracefulStop:
                 worker.kill()
             os._exit(128 + number)
         if not self.saves:
+            _end_other_programs()
             raise SystemExit(128 + number)
         self.requested, self._asked = number, time.monotonic()
         self.then()

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from dlkit.errors import DlkitError
+from dlkit.strict_json import parse_json
 
 VERSION = 1
 END, STORED, CODED = 0, 1, 2
@@ -118,7 +119,7 @@ class ContainerReader:
         (length,) = struct.unpack("<H", self._take(2))
         packed = self._take(length)
         self._check("the header")
-        self.header: dict[str, Any] = json.loads(zlib.decompressobj(-15, zdict=_DICTIONARY).decompress(packed))
+        self.header: dict[str, Any] = parse_json(zlib.decompressobj(-15, zdict=_DICTIONARY).decompress(packed))
 
     def chunks(self) -> Iterator[Chunk]:
         """The chunks in order, each verified.

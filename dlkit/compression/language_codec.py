@@ -90,7 +90,7 @@ class LanguageCodec:
                 raise DlkitError(
                     f"the file was made with another {words}: {header[key][:12]}... ({header['name']}), "
                     f"this is {self._identity[key][:12]}... ({self.name})",
-                    "give the --model that it was made with",
+                    "give the `model` that it was made with",
                 )
 
     def check(self, header: dict[str, Any]) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf|nan)(inity)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|[+-]?(inf(inity)?|nan)", re.IGNORECASE)
 # Beside the characters of category Cf (soft hyphen, zero-width space, byte-order mark, marks of writing direction, ...)
 # these show nothing: the grapheme joiner, the fillers of Hangul, Khmer's inherent vowels, Mongolian and other variation
 # selectors, the blank of Braille (Unicode, Default_Ignorable_Code_Point).
@@ -16,8 +17,8 @@ _INVISIBLE = re.compile(
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number as programs write it."""
-    return _NUMBER.fullmatch(text) is not None
+    """Whether a text is a number as programs write it; hundreds of digits are none."""
+    return len(text) <= 400 and _NUMBER.fullmatch(text) is not None
 
 
 def visible(text: str) -> str:
@@ -56,4 +57,17 @@ def remarks_on(what: str, names: Iterable[str], most: int = 4) -> list[str]:
 
 def _appearance(name: str) -> str:
     text = " ".join(unicodedata.normalize("NFKC", visible(name)).casefold().split())
-    return str(float(text)) if is_number(text) else text
+    return _value(text) if is_number(text) else text
+
+
+def _value(number: str) -> str:
+    """The same text for numbers of the same value, of any size."""
+    try:
+        sign, digits, exponent = Decimal(number).as_tuple()
+    except InvalidOperation:  # an exponent beyond all bounds
+        return number
+    significant = "".join(map(str, digits)).lstrip("0")
+    plain = significant.rstrip("0")
+    if not isinstance(exponent, int):
+        return f"{sign} {exponent}"
+    return f"{sign} {plain} {exponent + len(significant) - len(plain)}" if plain else "0"

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dlkit.data.class_spelling import is_number, quoted_name, remarks_on, visible
+from dlkit.data.label_values import coded_values, whole_labels
 from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError, RequestError
 
@@ -56,8 +57,6 @@ def read_label_column(table: Table, label: str, known: Sequence[str] | None = No
         DlkitError: missing values, fractions, text that is not UTF-8.
     """
     column = table.rows[label]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     kind = column.type
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         values = column.cast(pa.float64(), safe=False).to_numpy()
@@ -67,10 +66,9 @@ def read_label_column(table: Table, label: str, known: Sequence[str] | None = No
         column = column.cast(pa.string())  # "false" and "true"
     elif not any(test(kind) for test in (pa.types.is_integer, *_TEXT, pa.types.is_null)):
         raise RequestError(f"{table.file}: label {label!r} is {kind}; text, integers or booleans are needed")
-    encoded = column.combine_chunks().dictionary_encode()
-    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    distinct, codes = coded_values(column)
     try:
-        values = encoded.dictionary.to_pylist()
+        values = distinct.to_pylist()
     except UnicodeDecodeError as error:
         raise DlkitError(f"{table.file}: label {label!r} holds text that is not UTF-8") from error
     written = ["" if value is None else str(value).strip() for value in values]
@@ -134,15 +132,7 @@ def _inferred(values: list[str]) -> pa.DataType:
 
 def _whole(table: Table, label: str, values: NDArray[np.float64]) -> NDArray[np.int64]:
     """Labels that are written as floating-point numbers, as integers, (N,)."""
-    fractional = (values != np.floor(values)) | (np.abs(values) >= 2**53)
-    if fractional.any():
-        row = int(fractional.argmax())
-        raise DlkitError(
-            f"{table.file}: label {label!r} is {values[row]} in {table.place(row)}, but a class is a whole number or "
-            "text",
-            "regression, the prediction of a number, is not supported",
-        )
-    return values.astype(np.int64)
+    return whole_labels(values, lambda row: f"{table.file}: label {label!r} is {values[row]} in {table.place(row)}")
 
 
 def class_names(table: Table, labels: LabelColumn) -> tuple[str, ...]:

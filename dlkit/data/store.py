@@ -22,6 +22,8 @@ from dlkit.data.data_folder import data_folder
 from dlkit.data.registry import DATASETS, DatasetInfo
 from dlkit.errors import DlkitError
 from dlkit.memory import size_text
+from dlkit.strict_json import parse_json
+from dlkit.text_input import ordinary_file
 
 # Version of the prepared form: raise it when preparation changes, and older copies count as absent.
 FORMAT = 1
@@ -100,7 +102,7 @@ class Manifest:
     def read(path: Path) -> Manifest:
         """Read a manifest. Raises DlkitError if it is damaged, FileNotFoundError if there is none."""
         try:
-            values = json.loads(path.read_bytes())
+            values = parse_json(ordinary_file(path).read_bytes())
             if values.pop("checksum") != _checksum(values):
                 raise ValueError("its checksum does not match")
             values.pop("sha256")

@@ -136,6 +136,7 @@ def join_world(device: torch.device) -> Iterator[World]:
     _joined.append(world)
     try:
         yield world
+        world.barrier()  # a process that ended now would cut off what another one still waits for
     finally:
         _joined.remove(world)
         dist.destroy_process_group()

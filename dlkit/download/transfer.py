@@ -21,6 +21,8 @@ from dlkit.download.remote_files import RemoteFile
 from dlkit.download.retries import RetryPolicy, TransferMonitor
 from dlkit.errors import DlkitError
 from dlkit.memory import size_text
+from dlkit.strict_json import parse_json
+from dlkit.text_input import ordinary_file
 
 _BLOCK = 1 << 18  # bytes read, written and hashed at once; they stay in the processor's cache
 _PROGRESS_BYTES = 1 << 16  # a try that brought fewer counts as one without progress
@@ -75,7 +77,7 @@ def fetch_file(
 def _sealed(path: str, target: Path, seal: Path, identity: str) -> StoredFile | None:
     """The file, if an earlier process has completed it."""
     try:
-        values = json.loads(seal.read_bytes())
+        values = parse_json(ordinary_file(seal).read_bytes())
         if values["identity"] == identity and target.stat().st_size == values["size"]:
             return StoredFile(path, values["size"], values["sha256"])
     except (OSError, ValueError, KeyError, TypeError):

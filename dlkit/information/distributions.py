@@ -43,7 +43,7 @@ def as_distributions(values: Any, counts: bool = False, name: str = "p") -> NDAr
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])[:-1]
         wanted = "must be above 0" if counts else "must be 1"
-        hint = None if counts else "--counts divides by the sum"
+        hint = None if counts else "`counts` divides by the sum"
         raise RequestError(f"the sum of {_row(name, index, rows)} is {totals[index][0]:.12g}, but {wanted}", hint)
     return rows / totals
 

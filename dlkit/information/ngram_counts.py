@@ -61,7 +61,7 @@ class NgramCounts:
             raise RequestError(
                 f"some {distinct:,} different sequences of {self.order + 1} symbols take more than "
                 f"{MOST_BYTES >> 20:,} MiB",
-                "lower --order",
+                "lower `order`",
             )
 
     def _keys(self, symbols: NDArray[np.uint32]) -> Keys:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from dlkit.errors import RequestError
 from dlkit.information import measures
+from dlkit.information.code_records import MOST_WORDS
 from dlkit.plotting import BLUE, VERMILION, make_axes, save_figure
 
 MOST_BARS = 64
@@ -45,6 +49,16 @@ def plot_code_lengths(
     axis.set_title("length of code words")
     axis.legend(frameon=False)
     save_figure(figure, target)
+
+
+def plot_code(target: Path, code: dict[str, Any]) -> None:
+    """Plot a code's record. Raises RequestError where its words are too many to be written out."""
+    if "words" not in code:
+        raise RequestError(f"`plot`: more than {MOST_WORDS:,} symbols", "leave `plot` out")
+    words = code["words"]
+    ideal = [-math.log2(word["p"]) for word in words]
+    lengths = [word["length"] for word in words]
+    plot_code_lengths(target, [word["symbol"] for word in words], ideal, lengths, code["name"])
 
 
 def plot_entropy_by_order(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _LINES = "a line is numbers, with a label before or behind them"
 _COMMA = re.compile("[0-9],[0-9]")
 # A comma in a line that separates numbers otherwise, or before a digit after a leading zero.
 _COMMA_IN_NUMBER = re.compile(r"[0-9],[0-9].*[0-9]\s*[;\s]\s*[-+.0-9]|[0-9]\s*[;\s]\s*[-+.0-9]+,[0-9]|[0-9],0[0-9]")
-_POINTS, _DIVIDES = "`tr , .` makes points of them", "--counts divides by the sum"
+_POINTS, _DIVIDES = "`tr , .` makes points of them", "`counts` divides by the sum"
 _ONE = "numbers with commas between them take no other separator"
 
 
@@ -69,7 +70,7 @@ def read_rows(text: str, name: str, table: bool = False, counts: bool = False) -
         return _inline(text, name)
     path = None if text == "-" else Path(text)
     if path is not None and not path.exists():
-        raise RequestError(f"--{name} {text}: neither numbers nor a file", f"dlkit entropy --{name} 0.4,0.4,0.2")
+        raise RequestError(f"`{name}` {text}: neither numbers nor a file", f"dlkit entropy --{name} 0.4,0.4,0.2")
     where = text_input.source_name(path)
     try:
         data = text_input.read_bytes(path, MOST_BYTES, "a list of numbers")
@@ -77,6 +78,18 @@ def read_rows(text: str, name: str, table: bool = False, counts: bool = False) -
         raise DlkitError(f"cannot read {where}: {error.strerror}") from error
     # a symbol may hold any bytes; in place of a number, invalid ones are reported as no number
     return _parse(text_input.decode_text(data, where, "surrogateescape"), where, table, counts)
+
+
+def as_rows(values: Any, name: str) -> Rows:
+    """Numbers, rows of numbers, or symbol -> number, as rows. Raises RequestError for anything else."""
+    columns = tuple(map(str, values)) if isinstance(values, Mapping) else None
+    try:
+        numbers = np.asarray(list(values.values()) if isinstance(values, Mapping) else values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise RequestError(f"{name} is no distribution: {error}", "give numbers, or rows of equally many") from error
+    if numbers.ndim not in (1, 2) or not numbers.size:
+        raise RequestError(f"{name} has the shape {numbers.shape}", "give numbers, or rows of equally many")
+    return Rows(np.atleast_2d(numbers), columns)
 
 
 def _looks_like_numbers(text: str) -> bool:
@@ -97,13 +110,13 @@ def _inline(text: str, name: str) -> Rows:
         label, _, value = field.rpartition("=")
         number = _number(value)
         if number is None:
-            raise RequestError(f"{name}[{index}] is no number: {value.strip()!r}", f"write --{name} 0.4,0.4,0.2")
+            raise RequestError(f"{name}[{index}] is no number: {value.strip()!r}", f"write `{name}` 0.4,0.4,0.2")
         labels.append(label.strip())
         numbers.append(number)
     if any(labels) and not all(labels):
-        raise RequestError(f"--{name}: some numbers have a label and some have none", "write A=0.4,B=0.6")
+        raise RequestError(f"`{name}`: some numbers have a label and some have none", "write A=0.4,B=0.6")
     if any(labels) and len(set(labels)) < len(labels):
-        raise RequestError(f"--{name}: a label stands twice", "give each outcome its own")
+        raise RequestError(f"`{name}`: a label stands twice", "give each outcome its own")
     return Rows(np.array([numbers]), tuple(labels) if any(labels) else None)
 
 

@@ -29,7 +29,7 @@ def stream_characters(stream: Iterable[bytes]) -> Iterator[str]:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError as error:
         raise RequestError(
-            f"not UTF-8: near byte {position + error.start:,}", "use --symbols bytes, which takes anything"
+            f"not UTF-8: near byte {position + error.start:,}", "use `symbols` bytes, which takes anything"
         ) from None
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+WARM_UP = 3  # eager calls before a capture: in the first ones libraries choose kernels and allocate what they keep
+
 
 @contextmanager
 def on_side_stream(stream: torch.cuda.Stream) -> Iterator[None]:

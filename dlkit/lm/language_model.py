@@ -17,6 +17,7 @@ from dlkit.models.gpt import GPT
 from dlkit.pretrained.huggingface import load_language_weights
 from dlkit.pretrained.open_weights import open_language_weights
 from dlkit.recipe import load as load_recipe
+from dlkit.storage.run_reference import RECIPE
 from dlkit.tasks.text_data import language_task
 from dlkit.training.precision import supported_precision
 from dlkit.training.weights import load_weights
@@ -106,7 +107,7 @@ def weights_format(opened: LanguageModel, device: torch.device) -> str:
 
     Every token reads all weights from memory, which takes half the time at half the bytes.
     """
-    path = opened.path / "recipe.yaml"
+    path = opened.path / RECIPE
     if device.type != "cuda" or not path.is_file():
         return "fp32"
     trained = load_recipe(str(path), unchecked_code=True).values["train"]["precision"]

@@ -8,7 +8,7 @@ The kinds differ in what E averages over. Images are (N, C, H, W), rows are (N, 
     layer  one position, over C (or F)       Ba et al., arXiv:1607.06450; on images as in ConvNeXt, arXiv:2201.03545
     group  one image, C/groups channels, H, W   Wu & He, arXiv:1803.08494
 
-Often misprinted as a division by sqrt(Var) + eps; in the papers, and here, it is sqrt(Var + eps).
+eps stands inside of the root, as in algorithm 1 of Ioffe & Szegedy.
 """
 
 from __future__ import annotations

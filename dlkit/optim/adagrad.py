@@ -1,6 +1,6 @@
 """AdaGrad: Duchi, Hazan & Singer 2011, Journal of Machine Learning Research 12.
 
-Often misprinted with the squared gradient in the numerator of the step; in the paper, and here, it is the gradient.
+The step divides the gradient itself, which keeps its sign, by the root of the sum of its squares.
 """
 
 from __future__ import annotations

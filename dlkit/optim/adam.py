@@ -1,7 +1,6 @@
 """Adam: Kingma & Ba 2014, arXiv:1412.6980; AMSGrad: Reddi et al. 2018, arXiv:1904.09237.
 
-Often misprinted with the bias-corrected moments fed back into the running averages; in the paper (algorithm 1), and
-here, the correction applies to a copy.
+The correction of the bias applies to a copy of the moments: the running averages go on without it (algorithm 1).
 """
 
 from __future__ import annotations

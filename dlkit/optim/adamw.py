@@ -1,7 +1,6 @@
 """AdamW, Adam with decoupled weight decay: Loshchilov & Hutter 2017, arXiv:1711.05101.
 
-Often misprinted as subtracting lambda ||theta||^2, a scalar; in the paper, and here, each element of theta loses
-lr lambda of itself.
+Weight decay is no part of the gradient: each element of theta loses lr lambda of itself (algorithm 2).
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ has one, `fused` (the same by one kernel over all tensors of a group; tested equ
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +19,9 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import LARGEST_NUMBER
+from dlkit.distributed.tensor_parts import divided_like, is_divided, local_part
 from dlkit.errors import DlkitError, RequestError
+from dlkit.optim.layout import is_dense
 from dlkit.optim.many import Many, Number, many
 
 State = dict[str, Any]
@@ -125,7 +126,17 @@ class Optimizer(torch.optim.Optimizer):
             states: list[State] = [{}] * len(parameters)
         else:
             states = [self.state[parameter] or self._begin(parameter, group) for parameter in parameters]
-        self.advance(parameters, gradients, states, group)
+        if is_divided(parameters[0]):
+            self.advance_divided(parameters, gradients, states, group)
+        else:
+            self.advance(parameters, gradients, states, group)
+
+    def advance_divided(
+        self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        """One step of parameters that are divided among ranks: a rule about elements takes this rank's part of each."""
+        parts = [{name: local_part(value) for name, value in state.items()} for state in states]
+        self.advance([*map(local_part, parameters)], [*map(local_part, gradients)], parts, group)
 
     def advance(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         """One step of parameters of a group, by the fastest of the ways that take them."""
@@ -228,6 +239,8 @@ class Optimizer(torch.optim.Optimizer):
                 for name, value in self.state.get(parameter, {}).items():
                     if name == "step":
                         self.state[parameter][name] = self.new_step(parameter, group, float(value))
+                    elif is_divided(parameter) and not is_divided(value):
+                        self.state[parameter][name] = divided_like(value, parameter)
                     elif isinstance(value, Tensor) and value.stride() != parameter.stride():
                         self.state[parameter][name] = torch.empty_like(parameter).copy_(value)
 
@@ -279,19 +292,3 @@ def is_vector(option: Any) -> bool:
 def _tensors(option: Any) -> list[Tensor]:
     parts: Any = option if isinstance(option, tuple) else (option,)
     return [part for part in parts if isinstance(part, Tensor)]
-
-
-def is_dense(tensor: Tensor) -> bool:
-    """Whether the tensor covers its memory without gaps or overlaps, in whatever order of dimensions."""
-    return _cover(tensor.shape, tensor.stride())
-
-
-@functools.lru_cache(1024)  # asked of each tensor at each step
-def _cover(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    expected = 1
-    for stride, size in sorted(zip(strides, shape, strict=True)):
-        if size != 1:
-            if stride != expected:
-                return False
-            expected *= size
-    return True

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
+from dlkit.distributed.tensor_parts import divided_like, local_part, whole_of
 from dlkit.errors import require_choice
 from dlkit.optim.adamw import AdamW
-from dlkit.optim.base import Group, Optimizer, State, chosen, is_dense, require_option
+from dlkit.optim.base import Group, Optimizer, State, chosen, require_option
+from dlkit.optim.layout import is_dense
 from dlkit.optim.many import Many, add_, many
 
 _MOST_IN_A_STACK = 1 << 26  # numbers: larger matrices keep a device busy alone, and a stack takes memory
@@ -191,6 +193,23 @@ class Muon(AdamW):
         for kind in set(by_adamw):
             own = [index for index, one in enumerate(by_adamw) if one is kind]
             super().advance(*chosen(own, parameters, gradients, states), group)
+
+    def advance_divided(
+        self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group
+    ) -> None:
+        """The same of parameters that are divided among ranks: each rank gathers a matrix and keeps its part of the
+        step, one matrix after the other."""
+        by_adamw = [_goes_by_adamw(parameter, group) for parameter in parameters]
+        rest = [index for index, one in enumerate(by_adamw) if one]
+        if rest:
+            super().advance_divided(*chosen(rest, parameters, gradients, states), group)
+        for parameter, gradient, state, one in zip(parameters, gradients, states, by_adamw, strict=True):
+            if one:
+                continue
+            theta, m = whole_of(parameter), whole_of(state["momentum_buffer"])
+            self.advance([theta], [whole_of(gradient)], [{"momentum_buffer": m}], group)
+            for own, whole in ((parameter, theta), (state["momentum_buffer"], m)):
+                local_part(own).copy_(local_part(divided_like(whole, own)))
 
     def at_once(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         """Matrices of one shape and layout at once, in stacks of a bounded size; any others one by one."""

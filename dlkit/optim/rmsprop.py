@@ -1,6 +1,6 @@
 """RMSProp: Hinton, Srivastava & Swersky 2012, lecture 6e of "Neural networks for machine learning".
 
-Often misprinted with the squared gradient in the numerator of the step; in the lecture, and here, it is the gradient.
+The step divides the gradient itself, which keeps its sign, by the root of the mean of its squares.
 """
 
 from __future__ import annotations

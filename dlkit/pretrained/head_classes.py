@@ -45,7 +45,7 @@ def head_rows(
             f"model.labels has {len(labels)} names, {path} has {outputs} outputs", "name each output, in their order"
         )
     given = names if labels is None else labels
-    rows = _match(given, classes)
+    rows = matching_rows(given, classes)
     if rows is not None:
         return rows, []
     if labels is None and all(_GENERIC.fullmatch(name) for name in names):
@@ -71,8 +71,8 @@ def starts_anew(outputs: int, classes: Sequence[str], labels: Sequence[str] | No
     return new_head or (len(classes) != outputs and labels is None)
 
 
-def _match(names: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """The row of each class, by exact names or else by plain ones, or None if some class has no row of its own."""
+def matching_rows(names: Sequence[str], classes: Sequence[str]) -> list[int] | None:
+    """The row among `names` of each class, by exact names or else by plain ones; None if one has no row of its own."""
     for plain in (str, _plain):
         have, want = [plain(name) for name in names], [plain(name) for name in classes]
         if Counter(have) == Counter(want) and len(set(have)) == len(have):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from dlkit import user_code
 from dlkit.data.text import tokenizer_files
 from dlkit.errors import RequestError
 from dlkit.pretrained.huggingface import read_directory
@@ -60,9 +62,20 @@ def open_language_weights(reference: str, checkpoint_name: str | None = None) ->
         description=known,
         family="bert" if "segments.weight" in saved.tensors else "gpt",  # only BERT tells two segments apart
         vocabulary=known["vocabulary"],
-        architecture=known["architecture"],
+        architecture=_with_own_activation(run.path, known),
         outputs=None if head is None else len(head),
         problem="regression" if head is not None and len(head) == 1 else None,
         ends=set(known.get("ends", ())),
         tokenizer_json=known["tokenizer"],
     )
+
+
+def _with_own_activation(run: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """The architecture that a checkpoint describes; an activation of the user's own is the copy that its run keeps."""
+    architecture: dict[str, Any] = known["architecture"]
+    if not user_code.is_reference(activation := architecture.get("activation")):
+        return architecture
+    reference = user_code.copy_in((run / run_reference.CODE).absolute(), str(activation))
+    path, _ = user_code.split_reference(reference)
+    user_code.require_unchanged([path], known.get("code"))
+    return {**architecture, "activation": reference}

@@ -41,6 +41,8 @@ def checkpoint_of(path: Path) -> Path | None:
     folder = path if path.is_dir() else path.parent
     if folder.parent.name == "checkpoints":
         run_reference.require_inside(folder.parent.parent, folder)
-    of_a_run = folder.resolve().parent.name == "checkpoints" and (folder.resolve().parents[1] / "recipe.yaml").is_file()
+    of_a_run = (
+        folder.resolve().parent.name == "checkpoints" and (folder.resolve().parents[1] / run_reference.RECIPE).is_file()
+    )
     marked = any((folder / name).is_file() for name in (checkpoint.STATE, checkpoint.MANIFEST))
     return folder if path.exists() and (of_a_run or marked) else None

@@ -170,6 +170,15 @@ def _padded_behind(
     return tensors, note if zeros == "auto" else ""
 
 
+def output_count(tensors: Mapping[str, Tensor], model: nn.Module) -> int:
+    """How many outputs the last layer has in a file of weights. Raises DlkitError if the model's is not in it."""
+    name = f"{_head(model)}.weight"
+    found = translate(tensors, model).get(name)
+    if not _head(model) or found is None or not found.dim():
+        raise DlkitError(f"the weights have no last layer {name}", "give --model and weights that go together")
+    return len(found)
+
+
 def translate(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """The tensors under the model's names, and in its shapes where these differ by dimensions of 1.
 

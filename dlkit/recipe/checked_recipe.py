@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,7 @@ import yaml
 
 from dlkit import user_code
 from dlkit.annotations import is_mapping
-from dlkit.catalog import HUB_NAMES, TASKS, find_entry
 from dlkit.contracts import CONTRACTS
-from dlkit.errors import DlkitError, RequestError
-from dlkit.text_input import special_kind
 
 
 @dataclass
@@ -26,33 +21,6 @@ class Recipe:
     name: str
     path: Path
     values: dict[str, Any]
-
-    def require_data(self) -> None:
-        """Raise DlkitError if the files that it is about are not there: at once, before anything heavy is imported."""
-        data = self.values["data"]
-        needed = find_entry("data", data["name"]).download.format_map(data)
-        if needed:
-            from dlkit.data import store
-
-            store.require_dataset(needed)
-        self._require("data", "path", "data.path says where the data is")
-
-    def require_weights(self) -> None:
-        """Raise DlkitError if the weights that training starts from are not there."""
-        hint = "model.weights says what the model begins with"
-        if TASKS[self.values["task"]].inputs == "text" and self.values["model"].get("weights"):
-            place: str = os.path.relpath(str(self.values["model"]["weights"]))
-            own = place if re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", place) else "OWNER/NAME"
-            of = HUB_NAMES.get(Path(place).name, own)
-            hint = f"hf download {of} --local-dir {place}"
-        self._require("model", "weights", hint)
-
-    def _require(self, section: str, key: str, hint: str) -> None:
-        path = self.values[section].get(key)
-        if path is not None and not Path(path).exists():
-            raise DlkitError(f"no such file or folder: {path}", hint)
-        if path is not None and (kind := special_kind(Path(path))):
-            raise RequestError(f"{section}.{key}: {path} is {kind}, neither a file nor a folder", "give a path of one")
 
     @property
     def own_code(self) -> list[Path]:
@@ -64,17 +32,14 @@ class Recipe:
 
         Raises RequestError if one cannot be read, or two have one name.
         """
-        hashes = {path.name: user_code.sha256_of(path) for path in self.own_code}
-        if len(hashes) < len(self.own_code):
-            raise RequestError("two files of your own code have one name", "rename one: a run keeps a copy of each")
+        hashes = user_code.hashes_of(self.own_code)
         return {"code": hashes} if hashes else {}
 
     def with_code_in(self, folder: str) -> Recipe:
         """The recipe with those files in another folder, under the names that they have."""
         values = copy.deepcopy(self.values)
         for (section, key), name in own_references(values):
-            path, attribute = user_code.split_reference(name)
-            values[section][key] = f"{folder}/{path.name}:{attribute}"
+            values[section][key] = user_code.copy_in(folder, name)
         return Recipe(self.name, self.path, values)
 
     def to_yaml(self) -> str:

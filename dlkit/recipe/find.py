@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dlkit.errors import RequestError
 from dlkit.recipe.check import closest, quoted
+from dlkit.storage.run_reference import RECIPE
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 SUFFIXES = (".yaml", ".yml")
@@ -34,10 +35,10 @@ def summary(path: Path) -> str:
 def locate(source: str, beside: Path | None = None) -> Path:
     """The file of a recipe given as a path, a run directory or a shipped name. Raises RequestError if there is none."""
     path = (beside / source) if beside else Path(source)
-    if path.is_dir() and (path / "recipe.yaml").is_file():
-        return path / "recipe.yaml"
+    if path.is_dir() and (path / RECIPE).is_file():
+        return path / RECIPE
     if path.is_dir() and not (source in shipped() and os.sep not in source):
-        raise RequestError(f"{source} is a directory without a recipe.yaml", "give a recipe file, a name or a run")
+        raise RequestError(f"{source} is a directory without a {RECIPE}", "give a recipe file, a name or a run")
     if path.is_file() or path.suffix in SUFFIXES or os.sep in source:
         if not path.exists():
             raise RequestError(f"no such recipe file: {source}", "`dlkit recipes list` shows the recipes by name")

@@ -21,6 +21,7 @@ from dlkit.recipe.find import locate
 from dlkit.recipe.merge import COMMAND_LINE, Merge, override, read_chain
 from dlkit.recipe.own_component import own_schema, require_kind
 from dlkit.recipe.strict_yaml import dotted
+from dlkit.storage.run_reference import RECIPE
 from dlkit.text_input import opened_by_shell
 
 # Keys of `data` that say how an example becomes the input of a model, whatever it is read from.
@@ -28,6 +29,11 @@ _INPUTS = (
     *("label", "columns", "text", "pair", "size", "channels", "crop", "resize"),
     *("context", "stride", "mask", "whole_words", "batch_size"),
 )
+# What no function of the user's can give for text.
+_NOT_OF_TEXT = {
+    "model": ("a model", "where generation, compression and inspection go through the layers of a GPT or BERT"),
+    "data": ("data", "which is read from files (data.path), so that its tokenizer is trained on the same bytes"),
+}
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def read_recipe(source: str) -> WrittenRecipe:
     path = Path("-") if source == "-" else locate(source)
     written = Merge()
     read_chain(path, str(path), (), written)
-    name = path.parent.name if path.name == "recipe.yaml" else path.stem
+    name = path.parent.name if path.name == RECIPE else path.stem
     return WrittenRecipe("stdin" if source == "-" or opened_by_shell(path) else name, path, written)
 
 
@@ -136,10 +142,11 @@ def _find_code(merge: Merge) -> None:
         reference = f"{(folder / path.expanduser()).absolute()}:{attribute}"
         merge.values[section][key] = reference
         task = merge.values.get("task")
-        if section in ("data", "model") and isinstance(task, str) and task in TASKS and TASKS[task].inputs == "text":
-            what = "an activation" if key == "activation" else f"a {section}" if section == "model" else "data"
+        reads_text = isinstance(task, str) and task in TASKS and TASKS[task].inputs == "text"
+        if reads_text and key == "name" and section in _NOT_OF_TEXT:
             fitting = ", ".join(other for other, entry in TASKS.items() if entry.inputs != "text")
-            merge.report((section, key), f"{what} of your own is for {fitting}, not for {task}")
+            what, why = _NOT_OF_TEXT[section]
+            merge.report((section, key), f"{what} of your own is for {fitting}, not for {task}, {why}")
         elif key == "activation" and merge.runs_code:
             require_kind("activation", reference)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -11,12 +10,15 @@ from pathlib import Path
 
 from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
+from dlkit.strict_json import parse_json
 
 _LONGEST, _LONGEST_PATH = 1 << 20, 1 << 12  # bytes of a record, and characters of a path, on standard input
 _PIPE = "pipe a path or a record in: dlkit train r.yaml | dlkit eval -"
 MANIFEST = "manifest.json"  # of a checkpoint
 METRICS = "metrics.jsonl"  # of a run
 RUNS = "runs.jsonl"  # of a race
+CODE = "code"  # the folder of copies of the user's own components, of either
+RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"  # of either
 
 
 def checkpoint_name(step: int) -> str:
@@ -62,7 +64,7 @@ class Run:
 
     @property
     def recipe(self) -> Path:
-        return self.path / "recipe.yaml"
+        return self.path / RECIPE
 
     def choose(self, name: str | None = None) -> Path:
         """The checkpoint of a name: `last`, `best` or a step; by default the one given, else the best, else the last.
@@ -87,9 +89,13 @@ class Run:
 
 
 def require_reference(reference: str) -> None:
-    """Raise DlkitError if a path does not exist, unless it is `-`. To be called before torch is imported."""
-    if reference != "-" and not Path(reference).exists():
+    """Raise an error unless it is `-` or a folder that exists. To be called before torch is imported."""
+    if reference == "-":
+        return
+    if not Path(reference).exists():
         raise DlkitError(f"no such run: {reference}", "`dlkit train RECIPE` makes one")
+    if not Path(reference).is_dir():
+        raise _no_run(reference)
 
 
 def require_no_race(path: Path) -> None:
@@ -97,7 +103,7 @@ def require_no_race(path: Path) -> None:
     if (path / RUNS).is_file() and not (path / "checkpoints").is_dir():
         raise RequestError(
             f"{path} holds a race of optimizers, not a run",
-            f"compare-optimizers --resume goes on with it; dlkit train {path / 'recipe.yaml'} trains its recipe",
+            f"compare-optimizers --resume goes on with it; dlkit train {path / RECIPE} trains its recipe",
         )
 
 
@@ -115,17 +121,21 @@ def resolve_run(reference: str) -> Run:
         reference = _from_stdin()
     require_reference(reference)
     path = Path(reference)
-    if (path / "recipe.yaml").is_file():
+    if (path / RECIPE).is_file():
         require_no_race(path)
         return Run(path)
     whole = path.resolve()
-    if (whole / MANIFEST).is_file() and (whole.parent.parent / "recipe.yaml").is_file():
+    if (whole / MANIFEST).is_file() and (whole.parent.parent / RECIPE).is_file():
         shown = (
             path.parent.parent if path.parent.name == "checkpoints" and path.parent.parent.name else whole.parent.parent
         )
         require_inside(shown, path)
         return Run(shown, path)
-    raise RequestError(f"{reference} is neither a run directory nor a checkpoint in one", "a run holds a recipe.yaml")
+    raise RequestError(f"{reference} is neither a run directory nor a checkpoint in one", f"a run holds a {RECIPE}")
+
+
+def _no_run(reference: str) -> RequestError:
+    return RequestError(f"{reference} is neither a run directory nor a checkpoint in one", "a run holds a recipe.yaml")
 
 
 def _from_stdin() -> str:
@@ -137,8 +147,8 @@ def _from_stdin() -> str:
     if not line.startswith("{"):
         return line
     try:
-        run = json.loads(line)["run"]
-    except (ValueError, KeyError, RecursionError) as error:
+        run = parse_json(line)["run"]
+    except (ValueError, KeyError) as error:
         raise RequestError(f"the record on standard input has no field 'run': {line[:80]}", _PIPE) from error
     if not isinstance(run, str):
         raise RequestError(f"the field 'run' on standard input is no path: {str(run)[:80]}", _PIPE)

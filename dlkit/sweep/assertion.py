@@ -9,18 +9,18 @@ from dlkit.errors import RequestError
 from dlkit.sweep.statistics import PairedDifference
 from dlkit.sweep.summary import OptimizerSummary, at_edge
 
-_ASSERTION = re.compile(r"\s*([a-z0-9_]+)\s*(<=|<)\s*([a-z0-9_]+)\s*\Z")
+_ASSERTION = re.compile(r"\s*(\w+)\s*(<=|<)\s*(\w+)\s*\Z", re.ASCII)
 
 
 def parse_assertion(text: str, optimizers: Sequence[str]) -> tuple[str, str, str]:
     """`adamw<=sgd` as (a, relation, b). Raises RequestError if malformed, or about an optimizer that does not run."""
     match = _ASSERTION.match(text)
     if match is None:
-        raise RequestError(f"--assert {text}: no assertion", "write --assert 'adamw<=sgd' or 'adamw<sgd' (of losses)")
+        raise RequestError(f"`assert` {text}: no assertion", "write `assert` 'adamw<=sgd' or 'adamw<sgd' (of losses)")
     a, relation, b = match.groups()
     for name in (a, b):
         if name not in optimizers:
-            raise RequestError(f"--assert {text}: {name} does not run", f"these do: {', '.join(optimizers)}")
+            raise RequestError(f"`assert` {text}: {name} does not run", f"these do: {', '.join(optimizers)}")
     return a, relation, b
 
 
@@ -55,11 +55,11 @@ def assertion_objection(
     mine = [s for s in summaries if s.optimizer in (a, b)]
     diverged = [s.optimizer for s in mine if s.at_best is None]
     if diverged and (len(diverged) == len(mine) or not allow_edge):
-        return f"{text}: at every setting of {', '.join(diverged)} a run diverged", "lower the learning rates in --lr"
+        return f"{text}: at every setting of {', '.join(diverged)} a run diverged", "lower the learning rates in `lr`"
     if not assertion_holds(assertion, pairs):
         return text, "see the pair in the verdict: its difference, and its interval where there are seeds"
     edges = [at_edge(s) for s in mine if s.edge is not None]
     if edges and a != b and not allow_edge:
         text += f": a better learning rate may lie beyond those tried of {', '.join(edges)}"
-        return text, "widen --lr, or accept it with --allow-edge"
+        return text, "widen `lr`, or accept it with `allow_edge`"
     return None

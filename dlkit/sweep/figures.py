@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def style_of(optimizer: str) -> tuple[str, str, str]:
     if optimizer in STYLES:
         return STYLES[optimizer]
     others = [name for name in OPTIMIZERS if name not in STYLES]
-    return _FURTHER[others.index(optimizer) % len(_FURTHER)] if optimizer in others else _FURTHER[-1]
+    number = others.index(optimizer) if optimizer in others else zlib.crc32(optimizer.encode())  # one of the user's own
+    return _FURTHER[number % len(_FURTHER)]
 
 
 def draw_sensitivity(target: Path, summaries: Sequence[OptimizerSummary], metric: str, title: str) -> None:

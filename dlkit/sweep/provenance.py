@@ -2,6 +2,7 @@
 
     recipe.yaml       the recipe with every default written out (none for a surface)
     environment.json  versions, hardware, command line and hashes of the data, as `train` writes them
+    code/             copies of the files of the user's own code
     race.json         optimizers, learning rates, seeds, engine; and the command that repeats the race
 
 Free of torch.
@@ -17,9 +18,11 @@ from typing import Any
 
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
+from dlkit.storage.run_reference import CODE, ENVIRONMENT, RECIPE
 from dlkit.text_input import ordinary_file, read_json_mapping
+from dlkit.user_code import read_code
 
-RECIPE, ENVIRONMENT, RACE = "recipe.yaml", "environment.json", "race.json"
+RACE = "race.json"
 # Options that the repeating command passes again if they were given.
 _OPTIONS = ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed", "metric", "target", "start", "device")
 
@@ -31,12 +34,12 @@ def record_or_compare(folder: Path, recipe: str | None, environment: Mapping[str
         Differences that may change the numbers of the remaining runs: versions, hardware.
 
     Raises:
-        RequestError: the sweep was started with another recipe or on other data.
+        RequestError: the sweep was started with another recipe or other code, or on other data.
         DlkitError: a file cannot be read or written.
     """
     saved = folder / RECIPE
     if recipe is not None and saved.exists() and ordinary_file(saved).read_text(encoding="utf-8") != recipe:
-        raise RequestError(f"{saved} is another recipe than the one given", "choose another --out")
+        raise RequestError(f"{saved} is another recipe than the one given", "choose another `out`")
     before = read_record(folder, ENVIRONMENT)
     if not before:
         if recipe is not None:
@@ -45,11 +48,25 @@ def record_or_compare(folder: Path, recipe: str | None, environment: Mapping[str
         return []
     if before.get("data") != json.loads(json.dumps(environment["data"])):
         raise RequestError(
-            f"{folder} was begun on other data: see data in {folder / ENVIRONMENT}", "choose another --out"
+            f"{folder} was begun on other data: see data in {folder / ENVIRONMENT}", "choose another `out`"
+        )
+    if before.get("code") != environment.get("code"):
+        raise RequestError(
+            f"{folder} was begun with other code of your own: see code in {folder / ENVIRONMENT}",
+            "choose another `out`",
         )
     old, new = ({**values, **values.get("packages", {})} for values in (before, environment))
-    names = [name for name in new if name not in ("command", "data", "packages") and old.get(name) != new[name]]
+    names = [name for name in new if name not in ("command", "code", "data", "packages") and old.get(name) != new[name]]
     return [f"{name} was {old.get(name)}, now {new[name]}" for name in names]
+
+
+def copy_code(folder: Path, files: Sequence[Path]) -> None:
+    """Copy files of the user's own code into the folder, where it does not have them yet."""
+    for path in files:
+        copy = folder / CODE / path.name
+        if not copy.exists():
+            copy.parent.mkdir(exist_ok=True)
+            write_text(copy, read_code(path).decode())
 
 
 def read_record(folder: Path, name: str) -> dict[str, Any]:
@@ -64,13 +81,20 @@ def origin_of_recipe(recipe: Path) -> dict[str, Any]:
 
 
 def write_race_record(
-    folder: Path, asked: Mapping[str, Any], on: Sequence[str], engine: str | None, size: int | None, remarks: list[str]
+    folder: Path,
+    asked: Mapping[str, Any],
+    again: Mapping[str, Any],
+    on: Sequence[str],
+    engine: str | None,
+    size: int | None,
+    remarks: list[str],
 ) -> None:
     """Write race.json.
 
     Args:
         folder: of the sweep.
         asked: the options of the command.
+        again: the same for the command that repeats it.
         on: positional arguments of the command that repeats it: the recipe in the folder and its overrides, or the
             surface.
         engine: the engine; None on a surface.
@@ -80,7 +104,7 @@ def write_race_record(
     earlier = read_record(folder, RACE).get("resumed", [])
     command = ["dlkit", "compare-optimizers", *on]
     for name in _OPTIONS:
-        value = asked[name]
+        value = again[name]
         for each in value if name == "search" else [value]:
             if each not in (None, []):
                 command.append(f"--{name}={','.join(each) if isinstance(each, list) else each}")

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from dlkit.errors import RequestError
 from dlkit.sweep.trials import Trial
 
-_RANGE = re.compile(r"(?:([a-z0-9]+)\.)?(1-)?([a-z_][a-z0-9_]*)=([^:=]+):([^:=]+)\Z")
-_HINT = "write --search weight_decay=1e-6:1e-1, --search 1-beta2=1e-4:0.1 or --search adam.eps=1e-9:1e-3"
+_RANGE = re.compile(r"(?:(\w+)\.)?(1-)?([a-z_][a-z0-9_]*)=([^:=]+):([^:=]+)\Z", re.ASCII)
+_HINT = "write `search` weight_decay=1e-6:1e-1, `search` 1-beta2=1e-4:0.1 or `search` adam.eps=1e-9:1e-3"
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ def parse_search_range(text: str) -> LogUniform:
     """The range of `lr=1e-4:1`, `1-momentum=1e-3:0.5` or `adam.eps=1e-9:1e-3`. Raises RequestError if malformed."""
     match = _RANGE.match(text.replace(" ", ""))
     if match is None:
-        raise RequestError(f"--search {text}: no range", _HINT)
+        raise RequestError(f"`search` {text}: no range", _HINT)
     optimizer, one_minus, name, first, last = match.groups()
     try:
         low, high = float(first), float(last)
     except ValueError:
-        raise RequestError(f"--search {text}: {first}:{last} are no numbers", _HINT) from None
+        raise RequestError(f"`search` {text}: {first}:{last} are no numbers", _HINT) from None
     if not 0 < low < high < math.inf or (one_minus and high > 1):
         limit = "0 < low < high <= 1" if one_minus else "0 < low < high"
-        raise RequestError(f"--search {text}: the range must be {limit}, evenly in the logarithm", _HINT)
+        raise RequestError(f"`search` {text}: the range must be {limit}, evenly in the logarithm", _HINT)
     return LogUniform(name, low, high, bool(one_minus), optimizer)
 
 
@@ -79,18 +79,18 @@ def ranges_by_optimizer(
     result: dict[str, dict[str, LogUniform]] = {name: {} for name in options}
     for given in sorted(ranges, key=lambda r: r.optimizer is not None):
         if given.optimizer is not None and given.optimizer not in options:
-            raise RequestError(f"--search {given.optimizer}.{given.name}: {given.optimizer} does not run", _HINT)
+            raise RequestError(f"`search` {given.optimizer}.{given.name}: {given.optimizer} does not run", _HINT)
         fitting = [given.optimizer] if given.optimizer else list(options)
         having = [name for name in fitting if given.name in options[name]]
         if not having:
             known = sorted({option for name in fitting for option in options[name]})
             raise RequestError(
-                f"--search {given.name}: no such option of {', '.join(fitting)}", f"there are {', '.join(known)}"
+                f"`search` {given.name}: no such option of {', '.join(fitting)}", f"there are {', '.join(known)}"
             )
         for name in having:
             old = result[name].get(given.name)
             if old is not None and old.optimizer == given.optimizer:
-                raise RequestError(f"--search {given.name}: it stands twice", "give each option one range")
+                raise RequestError(f"`search` {given.name}: it stands twice", "give each option one range")
             result[name][given.name] = given
     return {name: list(found.values()) for name, found in result.items()}
 

@@ -101,7 +101,7 @@ def summarize(outcomes: Sequence[TrialResult], metric: str) -> list[OptimizerSum
             outcome = table.get((name, setting, seed))
             if outcome is None:
                 text = f"no run of {name} with lr {setting[0]:g} and seed {seed}"
-                raise RequestError(text, "--resume runs what is missing")
+                raise RequestError(text, "`resume` runs what is missing")
             losses[i, j] = _value(outcome, metric)
         means = losses.mean(1)
         equal = np.flatnonzero(means == means.min())

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any, cast
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import RUNS, require_inside
+from dlkit.storage.lock import LOCK, FileLock, lock_folder
+from dlkit.storage.run_reference import CODE, ENVIRONMENT, RECIPE, RUNS, SUMMARY, require_inside
+from dlkit.strict_json import parse_json
 from dlkit.sweep import provenance
 from dlkit.sweep.trials import TrialResult
 from dlkit.text_input import ordinary_file
 
-SUMMARY, PAGE, STACK = "summary.json", "report.html", "stack"
+PAGE, STACK = "report.html", "stack"
 _DRAWN = ("surface", "sensitivity", "curves", "tuning", "profile")
 _FIGURES = tuple(f"{name}.{kind}" for name in _DRAWN for kind in ("svg", "png"))
 # everything that a sweep writes into its folder
-FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, provenance.RECIPE, provenance.ENVIRONMENT, provenance.RACE, *_FIGURES)
+FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, CODE, RECIPE, ENVIRONMENT, provenance.RACE, *_FIGURES)
 # where these are without the runs, they are of something else, such as a run, and would be lost
-_OTHERS = (SUMMARY, provenance.RECIPE, provenance.ENVIRONMENT)
+_OTHERS = (SUMMARY, RECIPE, ENVIRONMENT)
 
 
 class SweepFolder:
@@ -42,33 +43,47 @@ class SweepFolder:
 
     def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
         self.path, self.outcomes, self.engine, self.size = path, list[TrialResult](), None, None
+        self._lock: FileLock | None = None
         if path is None:
             return
         if path.exists() and not path.is_dir():
-            raise RequestError(f"--out {path} is a file", "choose another")
-        runs, head = path / RUNS, {"kind": "race", **facts}
+            raise RequestError(f"`out` {path} is a file", "choose another")
+        runs = path / RUNS
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DlkitError(f"cannot make {path}: {error.strerror}", "choose another --out") from error
+            raise DlkitError(f"cannot make {path}: {error.strerror}", "choose another `out`") from error
         require_own_files(path)
         if not runs.exists() and (taken := next((name for name in _OTHERS if (path / name).exists()), None)):
-            raise RequestError(f"{path} holds no race, but another's {taken}", "choose another --out")
-        self._lock = lock_folder(path, "--out")
+            raise RequestError(f"{path} holds no race, but another's {taken}", "choose another `out`")
+        self._lock = lock_folder(path, "`out`")
+        try:
+            self._open(path, resume, facts)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path, resume: bool, facts: dict[str, Any]) -> None:
+        runs, head = path / RUNS, {"kind": "race", **facts}
         text = ordinary_file(runs).read_bytes() if runs.exists() else b""
         if _line(head).startswith(text):  # empty, or a first line cut short by a kill
             runs.unlink(missing_ok=True)
             self._append(head)
             return
         if not resume:
-            raise RequestError(f"{path} already holds a race", "go on with --resume, or choose another --out")
+            raise RequestError(f"{path} already holds a race", "go on with `resume`, or choose another `out`")
         held, self.outcomes, (self.engine, self.size) = load_runs(runs)
         same = {key: value for key, value in facts.items() if key != "metric"}
         if {key: held.get(key) for key in same} != same:
             other = ", ".join(f"{key} {held.get(key)}" for key in same)
-            raise RequestError(f"{path} holds another race: {other}", "choose another --out")
+            raise RequestError(f"{path} holds another race: {other}", "choose another `out`")
         if not text.endswith(b"\n"):  # cut short by a kill: the next line must not continue it
             os.truncate(runs, text.rfind(b"\n") + 1)
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        if self._lock is not None:
+            self._lock.release()
 
     def add(self, outcome: TrialResult) -> None:
         """Record a finished trial."""
@@ -89,7 +104,7 @@ class SweepFolder:
                 file.write(_line(record))
         except OSError as error:
             reason = f"cannot write {self.path / RUNS}: {error.strerror}"
-            raise DlkitError(reason, "free some space, then go on with --resume") from error
+            raise DlkitError(reason, "free some space, then go on with `resume`") from error
 
 
 def _line(record: dict[str, Any]) -> bytes:
@@ -97,15 +112,18 @@ def _line(record: dict[str, Any]) -> bytes:
 
 
 def identity(folder: Path) -> str:
-    """A sha256 that identifies a sweep: over its options, its recipe and the hashes of its data."""
+    """A sha256 that identifies a sweep: over its options, its recipe, the hashes of its data and of the user's code."""
     head, recipe = b"", b""
     if (folder / RUNS).exists():
         with ordinary_file(folder / RUNS).open("rb") as runs:
             head = runs.readline()
-    if (folder / provenance.RECIPE).exists():
-        recipe = ordinary_file(folder / provenance.RECIPE).read_bytes()
-    data = json.dumps(provenance.read_record(folder, provenance.ENVIRONMENT).get("data")).encode()
-    return hashlib.sha256(b"\0".join((head, recipe, data))).hexdigest()
+    if (folder / RECIPE).exists():
+        recipe = ordinary_file(folder / RECIPE).read_bytes()
+    environment = provenance.read_record(folder, ENVIRONMENT)
+    parts = [head, recipe, json.dumps(environment.get("data")).encode()]
+    if "code" in environment:
+        parts.append(json.dumps(environment["code"]).encode())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def require_own_files(folder: Path) -> None:
@@ -125,20 +143,20 @@ def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str 
     try:
         lines = ordinary_file(path).read_text(encoding="utf-8").split("\n")
     except OSError as error:
-        raise DlkitError(f"cannot read {path}: {error.strerror}", "is it the --out folder of a race?") from error
+        raise DlkitError(f"cannot read {path}: {error.strerror}", "is it the `out` folder of a race?") from error
     except UnicodeDecodeError as error:
         raise DlkitError(f"{path} is damaged: {error}", "race again in another folder") from error
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines[:-1], start=1):  # text after the last line break is an unfinished line
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError as error:
             raise DlkitError(
-                f"{path}:{number}: not JSON: {error}", "take the line out, and --resume runs it again"
+                f"{path}:{number}: not JSON: {error}", "take the line out, and `resume` runs it again"
             ) from error
         if not isinstance(record, dict):
             raise DlkitError(
-                f"{path}:{number}: no record: {line[:60]}", "take the line out, and --resume runs it again"
+                f"{path}:{number}: no record: {line[:60]}", "take the line out, and `resume` runs it again"
             )
         records.append(cast(dict[str, Any], record))
     if not records or records[0].get("kind") != "race":
@@ -153,11 +171,11 @@ def read_finished_sweep(folder: Path) -> tuple[str, str, list[TrialResult]]:
     require_own_files(folder)
     head, outcomes, _ = load_runs(folder / RUNS)
     if not outcomes:
-        raise DlkitError(f"{folder / RUNS} holds no finished run", "finish the race with --resume")
+        raise DlkitError(f"{folder / RUNS} holds no finished run", "finish the race with `resume`")
     try:
-        summary = json.loads(ordinary_file(folder / SUMMARY).read_text(encoding="utf-8"))
+        summary = parse_json(ordinary_file(folder / SUMMARY).read_text(encoding="utf-8"))
         return str(head["title"]), str(summary["verdict"]["metric"]), outcomes
     except (OSError, ValueError) as error:
-        raise DlkitError(f"{folder / SUMMARY}: {error}", "finish the race with --resume") from error
+        raise DlkitError(f"{folder / SUMMARY}: {error}", "finish the race with `resume`") from error
     except (KeyError, TypeError) as error:
-        raise DlkitError(f"{folder} holds no whole race: {error}", "finish it with --resume") from error
+        raise DlkitError(f"{folder} holds no whole race: {error}", "finish it with `resume`") from error

@@ -120,23 +120,23 @@ def parse_learning_rates(text: str) -> list[float]:
     Raises:
         RequestError: a rate is not a positive number or is given twice, or the range is malformed.
     """
-    hint = "write --lr 1e-4:1:9 (from, to, how many) or --lr 0.01,0.1"
+    hint = "write `lr` 1e-4:1:9 (from, to, how many) or `lr` 0.01,0.1"
     try:
         if ":" in text:
             low, high, count = text.split(":")
             first, last, number = float(low), float(high), int(count)
             if not (0 < first <= last < math.inf) or number < 1 or (number == 1) != (first == last):
-                raise RequestError(f"--lr {text}: no grid from {low} to {high} of {count}", hint)
+                raise RequestError(f"`lr` {text}: no grid from {low} to {high} of {count}", hint)
             if number > MOST_RATES:
-                raise RequestError(f"--lr {text}: {number:,} learning rates are more than {MOST_RATES:,}", hint)
+                raise RequestError(f"`lr` {text}: {number:,} learning rates are more than {MOST_RATES:,}", hint)
             ratio = (last / first) ** (1 / max(number - 1, 1))
             values = [float(f"{first * ratio**index:.6g}") for index in range(number)]
         else:
             values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise RequestError(f"--lr {text}: no learning rates", hint) from None
+        raise RequestError(f"`lr` {text}: no learning rates", hint) from None
     if not all(0 < value < math.inf for value in values) or len(set(values)) < len(values):
-        raise RequestError(f"--lr {text}: learning rates must be above 0, each once", hint)
+        raise RequestError(f"`lr` {text}: learning rates must be above 0, each once", hint)
     return sorted(values)
 
 

@@ -39,7 +39,12 @@ def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
 
 
 def _known_rows(recipe: Recipe, saved: dict[str, Any]) -> Known:
-    """What a checkpoint knows of rows. Raises DlkitError if it does not name its columns."""
+    mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
+    return Known(tuple(saved["classes"]), known_columns(recipe, saved), mean, std)
+
+
+def known_columns(recipe: Recipe, saved: dict[str, Any]) -> dict[str, str]:
+    """The columns of rows, with their types, that a checkpoint knows. Raises DlkitError if it does not name them."""
     columns: dict[str, str] = {entry["name"]: entry["type"] for entry in saved.get("columns", ())}
     if not columns:
         # an earlier version did not write them, and a column's position in one file says nothing about another
@@ -49,8 +54,7 @@ def _known_rows(recipe: Recipe, saved: dict[str, Any]) -> Known:
                 "the checkpoint does not say which columns it was trained on: an earlier dlkit wrote it",
                 "name them in the order of the training file: data.columns='[NAME, NAME, ...]'",
             )
-    mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
-    return Known(tuple(saved["classes"]), columns, mean, std)
+    return columns
 
 
 class ArrayData(TaskData):
@@ -72,9 +76,22 @@ class ArrayData(TaskData):
         """The data, with the classes and statistics of a checkpoint's description where one is given."""
         return cls(dataset if saved is None else _with_known_classes(dataset, saved))
 
+    @classmethod
+    def described(cls, saved: dict[str, Any]) -> ArrayData:
+        """What a checkpoint says of its data, without any examples."""
+        shape = saved["input_shape"]
+        kind = torch.uint8 if len(shape) == 3 else torch.float64
+        none = Split(torch.empty(0, *shape, dtype=kind), torch.empty(0, dtype=torch.int64))
+        mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
+        columns = {entry["name"]: entry["type"] for entry in saved.get("columns", ())}
+        return cls(Dataset("new inputs", {"new": none}, tuple(saved["classes"]), mean, std, {}, columns or None))
+
     @property
     def sizes(self) -> dict[str, int]:
         return {name: len(examples.targets) for name, examples in self.dataset.splits.items()}
+
+    def targets(self, split: str) -> Tensor:
+        return self.dataset.splits[split].targets
 
     def take_whole(self) -> None:
         # mean and deviation stay those of the training split

@@ -44,6 +44,10 @@ class Classification:
         """(N, K) of a batch, to be judged by."""
         return test_time.averaged_logits(model, batch.inputs, self.views)
 
+    def answers(self, model: nn.Module, batch: Any) -> Tensor:
+        """The probability of each class, (N, K) float32."""
+        return self.evaluated_logits(model, batch).float().softmax(dim=1)
+
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
         """The loss of a batch, and how many of its samples are correct; both stay on the device.
 

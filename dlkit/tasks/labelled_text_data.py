@@ -6,15 +6,16 @@ import dataclasses
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
-from dlkit.data.text.labelled import LabelledTexts
+from dlkit.data.text.labelled import Answer, LabelledTexts
 from dlkit.data.text.padded_batches import SequenceBatches
 from dlkit.data.text.sentences import running_text
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
+from dlkit.pretrained.head_classes import matching_rows
 from dlkit.pretrained.huggingface import LanguageStart
 from dlkit.pretrained.language_head import with_classes, without_head
 from dlkit.pretrained.weights import LanguageWeights
@@ -30,33 +31,58 @@ from dlkit.training.settings import TestViews
 class LabelledTextData(TextData):
     """For encoders with a head for whole sequences.
 
+    Args:
+        recipe: names the data.
+        saved: the description in a checkpoint; None to train from scratch.
+        data: in place of the recipe's.
+
     Raises:
         DlkitError: the classes are not those that the checkpoint knows.
     """
 
     same_shape = False  # batches are padded to the longest of their texts
 
-    def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None) -> None:
+    def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None, data: LabelledTexts | None = None) -> None:
         known = None if saved is None else Known(tuple(saved["classes"]))
-        self.data: LabelledTexts = read_component(recipe, known)
-        super().__init__(recipe, [running_text(self.data.splits["train"])], saved)
+        self.data: LabelledTexts = data or read_component(recipe, known)
+        super().__init__(recipe, [] if data else [running_text(self.data.splits["train"])], saved)
         self.name, self.classes = self.data.name, self.data.classes
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
         if saved is None and self.weights is not None:
             self._take_head(self.start, self.weights)
+        self._rows: list[int] | None = None  # of each class among the outputs of a checkpoint, where these differ
         if saved is not None and saved["classes"] != list(self.classes):
-            raise DlkitError(
-                f"{self.name} has the classes {', '.join(self.classes)}; the model knows {', '.join(saved['classes'])}",
-                "give the data that the run was trained on",
-            )
+            self._rows = matching_rows(saved["classes"], self.classes) if self.outputs != 1 else None
+            if self._rows is None:
+                raise DlkitError(
+                    f"{self.name} has the classes {', '.join(self.classes)}; the model knows "
+                    f"{', '.join(saved['classes']) or 'numbers'}",
+                    "classes must have the same names; give the data that the run was trained on",
+                )
         self._cut: dict[str, float] = {}  # split -> share of its tokens that did not fit
+
+    @classmethod
+    def described(cls, recipe: Recipe, saved: dict[str, Any]) -> LabelledTextData:
+        """What a checkpoint says of its data, without any examples: of a class each, or of a number."""
+        classes = tuple(saved["classes"])
+        answer: Answer = "class" if classes else "number"
+        return cls(recipe, saved, LabelledTexts("new inputs", {}, classes, answer, ("accuracy",), {}))
 
     @property
     def sizes(self) -> dict[str, int]:
         return {split: len(examples.targets) for split, examples in self.data.splits.items()}
 
+    def targets(self, split: str) -> Tensor:
+        return torch.as_tensor(self.data.splits[split].targets)
+
     def take_whole(self) -> None:
         self.data = dataclasses.replace(self.data, splits=name_unsplit(self.data.splits))
+
+    def arranged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self._rows is None:
+            return weights
+        head = {name: weights[name][self._rows] for name in weights if name.startswith("head.classifier.")}
+        return weights | head
 
     def _take_head(self, start: LanguageStart, weights: LanguageWeights) -> None:
         """Bring the rows of a pretrained head into the order of the data's classes, and pool as it was trained to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from dlkit import user_code
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, MASKED, Tokenizer
 from dlkit.errors import RequestError
@@ -38,6 +39,7 @@ def language_architecture(recipe: Recipe, weights: LanguageWeights | None, famil
                     f"{weights.path} has {key}: {weights.architecture[key]}, {values['name']} has {value}",
                     f"model.name={family} takes the sizes of the checkpoint",
                 )
+        _require_activation(weights, found["activation"])
         found |= {key: value for key, value in weights.architecture.items() if key not in _RECIPES}
     found["context"] = found["context"] or window
     if found["context"] < window:
@@ -46,6 +48,16 @@ def language_architecture(recipe: Recipe, weights: LanguageWeights | None, famil
             "lower data.context",
         )
     return found
+
+
+def _require_activation(weights: LanguageWeights, wanted: str) -> None:
+    """Raise RequestError if weights have an activation of the user's own, and the recipe another."""
+    trained = weights.architecture.get("activation")
+    if user_code.is_reference(trained) and not user_code.same_value(trained, wanted):
+        raise RequestError(
+            f"{weights.path} was trained with an activation of your own, {user_code.split_reference(str(trained))[1]}",
+            f"model.activation={trained}",
+        )
 
 
 def language_tokenizer(recipe: Recipe, texts: list[Text], weights: LanguageWeights | None, family: Family) -> Tokenizer:
@@ -66,11 +78,11 @@ def language_tokenizer(recipe: Recipe, texts: list[Text], weights: LanguageWeigh
     if found.size > weights.vocabulary:
         raise RequestError(
             f"the tokenizer has {found.size} tokens, the model in {weights.path} knows {weights.vocabulary}",
-            "leave `tokenizer` out: a checkpoint brings its own",
+            "leave the tokenizer out: a checkpoint brings its own",
         )
     if weights.has_tokenizer and weights.tokenizer().fingerprint != found.fingerprint:
         raise RequestError(
             f"tokenizer.name is {values['name']}, whose tokens are not those that {weights.path} was trained on",
-            "leave `tokenizer` out (~tokenizer): a checkpoint brings its own",
+            "leave the tokenizer out (~tokenizer): a checkpoint brings its own",
         )
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dlkit.catalog import TASKS, import_object
 from dlkit.data.dataset import Dataset
@@ -58,6 +58,10 @@ class TaskData(ABC):
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
         """The recipe's model with the weights that training starts from, and remarks about pretrained ones."""
 
+    def arranged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A checkpoint's weights with its outputs in the order of this data's classes, which have the same names."""
+        return weights
+
     @abstractmethod
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
         """What is learned and measured; `views` of each image are averaged in evaluation."""
@@ -75,6 +79,10 @@ class TaskData(ABC):
     @property
     def images(self) -> Dataset | None:
         """The data as images, where it is made of images."""
+        return None
+
+    def targets(self, split: str) -> Tensor | None:
+        """The target of each example of a split, (N,); None where they are made of its inputs, as those of tokens."""
         return None
 
     # ------------------------------------------------------------ the same for every task

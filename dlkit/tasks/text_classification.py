@@ -147,6 +147,10 @@ class Regression:
         outputs = model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (N, 1)
         return self.loss(outputs, batch.targets, model.parameters()), None
 
+    def answers(self, model: nn.Module, batch: TextBatch) -> Tensor:
+        """The number of each row, (N,) float32."""
+        return model(batch.token_ids, batch.segment_ids, batch.attention_mask)[:, 0].float()
+
     def meter(self, device: torch.device) -> RegressionMeter:
         return RegressionMeter()
 

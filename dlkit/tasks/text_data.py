@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from dlkit import user_code
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text
 from dlkit.errors import RequestError
@@ -15,6 +16,7 @@ from dlkit.pretrained.open_weights import open_language_weights
 from dlkit.pretrained.weights import LanguageWeights
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
+from dlkit.storage.run_reference import CODE
 from dlkit.tasks.language_start import language_architecture, language_tokenizer
 from dlkit.tasks.task_data import TaskData
 
@@ -50,6 +52,8 @@ class TextData(TaskData):
             self.architecture: dict[str, Any] = saved["architecture"]
             self.vocabulary: int = saved["vocabulary"]
             self.ends = set(saved.get("ends", ()))
+            if user_code.is_reference(self.architecture.get("activation")):  # which lies where the recipe says
+                self.architecture = {**self.architecture, "activation": recipe.values["model"]["activation"]}
             return
         if self.start.weights is not None:
             self.weights = open_language_weights(str(self.start.weights))
@@ -61,11 +65,14 @@ class TextData(TaskData):
         self.vocabulary = self.weights.vocabulary if self.weights else self.tokenizer.size
 
     def describe(self) -> dict[str, Any]:
+        architecture = self.architecture
+        if user_code.is_reference(own := architecture.get("activation")):
+            architecture = {**architecture, "activation": user_code.copy_in(CODE, str(own))}  # that of the run
         return {
             "task": self.task,
             "tokenizer": self.tokenizer.to_json(),
             "vocabulary": self.vocabulary,
-            "architecture": self.architecture,
+            "architecture": architecture,
             **({"ends": sorted(self.ends)} if self.ends else {}),
         }
 

@@ -19,12 +19,20 @@ from typing import Any
 import torch
 from torch import nn
 
+from dlkit import memory
 from dlkit.data.batch import Batch
 from dlkit.errors import RequestError
+from dlkit.kernels.cuda_graphs import WARM_UP
 from dlkit.training import rng
-from dlkit.training.forward_backward import WARM_UP, ForwardBackward, Pass
+from dlkit.training.forward_backward import ForwardBackward, Pass
 from dlkit.training.interfaces import Task
-from dlkit.training.precision import autocast, faster_precisions, set_matmul_precision, supported_precision
+from dlkit.training.precision import (
+    autocast,
+    faster_precisions,
+    reduced_precision,
+    set_matmul_precision,
+    supported_precision,
+)
 from dlkit.training.settings import TrainSettings
 
 CLEAR_WIN = 1.15
@@ -61,16 +69,42 @@ def choose_layout(settings: TrainSettings, model: nn.Module, device: torch.devic
     return dataclasses.replace(settings, channels_last="on" if on else "off")
 
 
-def choose_parallel(settings: TrainSettings) -> TrainSettings:
+def choose_parallel(settings: TrainSettings, model: nn.Module, device: torch.device) -> TrainSettings:
     """The settings of a run of several processes, with it chosen how they share the model.
 
+    A divided model is not measured on, since no process has all of it: what is left at `auto` is then as exact as
+    can be, but for products in bf16 on a GPU that has it.
+
+    Args:
+        settings: those of the recipe.
+        model: on the CPU.
+        device: of this process.
+
     Raises:
-        RequestError: CUDA graphs are requested, which do not take in what the processes say to each other.
+        RequestError: CUDA graphs are requested, which do not take in what the processes say to each other, or channels
+            last for a divided model.
     """
     if settings.cuda_graph == "on":
         raise RequestError("train.cuda_graph is on, which is for a single process", "train.cuda_graph=auto")
-    parallel = "ddp" if settings.parallel == "auto" else settings.parallel
-    return dataclasses.replace(settings, parallel=parallel, cuda_graph="off")
+    parallel = settings.parallel
+    if parallel == "auto":
+        # weights, gradients and two moments of each
+        needed = 4 * sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        room = memory.free_memory(str(device)) if device.type == "cuda" else None
+        parallel = "ddp" if room is None or needed < room else "fsdp"
+    settings = dataclasses.replace(settings, parallel=parallel, cuda_graph="off")
+    if parallel == "ddp":
+        return settings
+    if settings.channels_last == "on":
+        raise RequestError("train.channels_last is on, and parallel=fsdp divides contiguous weights",
+                           "train.channels_last=auto")  # fmt: skip
+    exact = "bf16" if device.type == "cuda" and reduced_precision(device) == "bf16" else "fp32"
+    return dataclasses.replace(
+        settings,
+        channels_last="off",
+        compile="off" if settings.compile == "auto" else settings.compile,
+        precision=exact if settings.precision == "auto" else settings.precision,
+    )
 
 
 def resolve_auto(

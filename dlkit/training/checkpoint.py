@@ -24,7 +24,8 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import sync_folder
-from dlkit.storage.run_reference import MANIFEST, METRICS, checkpoint_name, step_folders
+from dlkit.storage.run_reference import MANIFEST, METRICS, RECIPE, checkpoint_name, step_folders
+from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 STATE = "state.json"
@@ -80,7 +81,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
         raise DlkitError(
             f"cannot save the checkpoint of step {checkpoint.step} in {folder}: {reason}{intact}",
-            "free some space, then continue with --resume",
+            "free some space, then continue with `resume`",
         ) from error
     return target
 
@@ -132,7 +133,7 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         DlkitError: it is not there, a file in it is missing or damaged, or it is that of another run; it is named.
     """
     if not path.is_dir():
-        raise DlkitError(f"no checkpoint at {path}", "`ls` its parent: checkpoints are called step-NNNNNNNN")
+        raise DlkitError(f"no checkpoint at {path}", "see what its parent holds: checkpoints are called step-NNNNNNNN")
     hashes = _read_manifest(path)
     tensors: dict[str, dict[str, Tensor]] = {}
     state: dict[str, Any] = {}
@@ -177,7 +178,7 @@ def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
         raise DlkitError(
             f"damaged: {run / METRICS} is {why} than when the checkpoint of step {step} was taken; "
             "is one of them another run's?",
-            f"restore it from a copy, or train anew: dlkit train {run / 'recipe.yaml'}; "
+            f"restore it from a copy, or train anew: dlkit train {run / RECIPE}; "
             f"without {METRICS} the weights can be used as they are",
         )
 
@@ -202,12 +203,12 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
         data = ordinary_file(path / MANIFEST).read_bytes()
-        hashes = json.loads(data)["files"]
+        hashes = parse_json(data)["files"]
         if _manifest(hashes) == data and STATE in hashes:
             return hashes
     except OSError as error:
         raise _damaged(path / MANIFEST, error.strerror or "unreadable") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise _damaged(path / MANIFEST, "not as it was written")
 

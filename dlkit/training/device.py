@@ -53,7 +53,7 @@ def pick_device(name: str) -> torch.device:
     if process is not None and name.startswith("cuda"):
         if name != "cuda" and process.local_size > 1:
             raise RequestError(
-                f"{process.local_size} processes cannot share {name}", "--device cuda gives each a device of its own"
+                f"{process.local_size} processes cannot share {name}", "`device` cuda gives each a device of its own"
             )
         name = f"cuda:{process.local_rank}" if name == "cuda" else name
     device = torch.device(name)
@@ -61,12 +61,12 @@ def pick_device(name: str) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)  # read once, when CUDA is initialised
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise RequestError(f"no device {name}: {count} CUDA devices here", "use --device cpu")
+            raise RequestError(f"no device {name}: {count} CUDA devices here", "use `device` cpu")
         torch.cuda.set_device(device.index or 0)
     if device.type == "cpu":
         keep_freed_memory()
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise RequestError("no device mps: this is no Apple GPU, or torch was built without it", "use --device cpu")
+        raise RequestError("no device mps: this is no Apple GPU, or torch was built without it", "use `device` cpu")
     set_matmul_precision("fp32")
     return device
 

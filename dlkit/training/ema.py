@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dlkit.distributed.tensor_parts import divided_as_part, divided_like, is_divided, local_part
+
 
 class ExponentialMovingAverage:
     """Average of every floating-point parameter and buffer of a model (Polyak & Juditsky 1992, in its decaying form).
@@ -26,8 +28,11 @@ class ExponentialMovingAverage:
         self.decay = decay
         self.updates = 0
         self._counted: Tensor | None = None  # updates, where only the device knows how many there were
-        self._live = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
-        self.average = {name: value.detach().clone() for name, value in self._live.items()}
+        whole = {name: value.detach() for name, value in model.state_dict().items() if value.is_floating_point()}
+        # of a model that is divided among ranks, this rank's parts
+        self._live: dict[str, Tensor] = {name: local_part(value) for name, value in whole.items()}
+        self._like = {name: value for name, value in whole.items() if is_divided(value)}
+        self.average = {name: value.clone() for name, value in self._live.items()}
 
     @torch.no_grad()
     def update(self, skipped: Tensor | None = None) -> None:
@@ -56,7 +61,11 @@ class ExponentialMovingAverage:
         """Continue from an average of so many updates."""
         self.updates, self._counted = updates, None
         for name, value in self.average.items():
-            value.copy_(average[name])
+            value.copy_(local_part(divided_like(average[name], self._like.get(name))))
+
+    def state(self) -> dict[str, Tensor]:
+        """The average, as whole as the model's own state: a checkpoint keeps it."""
+        return {name: divided_as_part(value, self._like.get(name)) for name, value in self.average.items()}
 
     @contextmanager
     def applied(self) -> Iterator[None]:

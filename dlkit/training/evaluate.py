@@ -11,6 +11,7 @@ from torch import nn
 
 from dlkit.data.batch import Batch
 from dlkit.distributed.process_group import World
+from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.progress import stage
 from dlkit.training.interfaces import BatchSource, Meter, Task
 
@@ -33,17 +34,10 @@ def evaluate_split(
         return evaluate_model(model, with_progress(batches), meter, autocast)
     batches.deal(world)
     own = with_progress(batches, world.size)
-    evaluate_model(model, _in_step(own, batches, world) if is_sharded(model) else own, meter, autocast)
+    evaluate_model(model, _in_step(own, batches, world) if is_model_divided(model) else own, meter, autocast)
     batches.collect(world)
     meter.collect(world)
     return meter
-
-
-def is_sharded(model: nn.Module) -> bool:
-    """Whether the weights of a model lie on several devices, which gather them in every forward pass together."""
-    from torch.distributed.fsdp import FSDPModule
-
-    return isinstance(model, FSDPModule)
 
 
 def _in_step(own: Iterator[Batch], batches: Any, world: World) -> Iterator[Batch]:
@@ -78,7 +72,7 @@ def evaluate_model(
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), autocast():
+        with without_gradient(model), autocast():
             for batch in batches:
                 meter.update(model, batch)
     finally:
@@ -86,12 +80,17 @@ def evaluate_model(
     return meter
 
 
+def without_gradient(model: nn.Module) -> AbstractContextManager[Any]:
+    """Inference mode; of a model that is divided among ranks, whose gathered weights would stay in it, no gradients."""
+    return torch.no_grad() if is_model_divided(model) else torch.inference_mode()
+
+
 def evaluation_loss(
     model: nn.Module, task: Task, batch: Batch, autocast: Callable[[], AbstractContextManager[Any]]
 ) -> float:
     """The loss of a training batch in evaluation mode, without gradient or dropout. Waits for the device."""
     model.eval()
-    with torch.inference_mode(), autocast():
+    with without_gradient(model), autocast():
         loss, _ = task.forward(model, batch)
     model.train()
     return loss.item()

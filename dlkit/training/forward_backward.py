@@ -21,11 +21,10 @@ from torch import Tensor
 from dlkit.data.batch import Batch
 from dlkit.errors import DlkitError
 from dlkit.kernels import cuda_graphs
+from dlkit.kernels.cuda_graphs import WARM_UP
 
 MOST_SHAPES = 64  # batch shapes to compile for; torch's own limit of 8 would leave images that grow uncompiled
 MOST_GRAPHS = 16  # each keeps its inputs and gradients in memory
-# Eager passes before the first capture, in which libraries choose kernels and allocate; one is enough for later shapes.
-WARM_UP = 3
 
 Pass = tuple[Tensor, Tensor | None]  # the mean loss of a batch, and how many of its predictions are correct
 Forward = Callable[[Batch], Pass]
@@ -89,6 +88,7 @@ class ForwardBackward:
             return self._run(self.forward, batch, share)
         graph = self.graphs.get(shapes)
         if graph is None:
+            # libraries are ready by the second shape
             if self.seen[shapes] <= (1 if self.graphs else WARM_UP) or len(self.graphs) == MOST_GRAPHS:
                 return self._warm(batch, share)
             with self._clocked():

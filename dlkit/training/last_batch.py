@@ -7,6 +7,7 @@ import copy
 import torch
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.errors import DlkitError, RequestError
 from dlkit.nn.norm import BatchNorm
 from dlkit.training import rng
@@ -22,7 +23,7 @@ def require_usable_last_batch(training: Training, batch: Batch) -> None:
     """
     samples, size = training.batches.samples, training.batches.batch_size
     norms = [m for m in training.model.modules() if isinstance(m, BatchNorm | torch.nn.modules.batchnorm._BatchNorm)]
-    if (samples % size or size) > 1 or not norms:
+    if (samples % size or size) > 1 or not norms or is_model_divided(training.model):
         return
     one = batch.map(lambda values: values[:1] if values.dim() else values)
     before = rng.device_state(training.device)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from dlkit.data.batch import Batch
 from dlkit.distributed.joint_flag import JointFlag
+from dlkit.distributed.tensor_parts import local_part
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.finite import all_finite, first_not_finite
 from dlkit.training import rng
@@ -144,10 +145,8 @@ class _Loop:
             self._save(False)
         self._update_times(started)
         compiled = (self.compilations.graphs, len(self.passes.seen)) if self.compilations.active else None
-        yield Finished(
-            progress.step, progress.step / per_epoch, progress.seconds, dict(progress.metrics), reason,
-            progress.skipped, progress.warm_up, compiled, cadence.interval,
-        )  # fmt: skip
+        yield Finished(progress.step, progress.step / per_epoch, progress.seconds, dict(progress.metrics), reason,
+                       progress.skipped, progress.warm_up, compiled, cadence.interval)  # fmt: skip
 
     def _update_times(self, started: float) -> None:
         """Write into `progress` how long the run has taken, and apart from that, its compiling and capturing."""
@@ -195,7 +194,7 @@ class _Loop:
         if self.scaler:
             self.scaler.unscale_(training.optimizer)
         if self.buffers is not None:
-            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            gradients = [local_part(p.grad) for p in self.parameters if p.grad is not None]
             if self.world.any_rank(not all_finite([*gradients, *(loss for loss, _, _ in counted)])):
                 self._skip(self.buffers)
                 return samples
@@ -290,9 +289,10 @@ class _Loop:
         # weights may be finite yet so large that the loss is not; the next step would show that too late
         model, task, autocast = self.training.model, self.training.task, self.training.autocast
         batch = self.last_batch
-        seen = batch is not None and batch.predictions
-        loss = evaluation_loss(model, task, batch, autocast) if batch is not None and seen else 0.0
-        if self.world.any_rank(not math.isfinite(loss)):
+        # a rank without any of the batch takes part too: it holds some of a divided model's weights
+        loss = evaluation_loss(model, task, batch, autocast) if batch is not None else 0.0
+        empty = batch is None or not batch.predictions
+        if self.world.any_rank(not empty and not math.isfinite(loss)):
             raise self._diverged(f"after step {self.progress.step}, the loss is not finite")
         if self.store is None:
             return None

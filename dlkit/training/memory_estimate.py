@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dlkit import memory
 from dlkit.data.batch import Batch
+from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.training import rng
 from dlkit.training.precision import reduced_precision
 from dlkit.training.training import Training
@@ -46,8 +47,9 @@ def activation_bytes(training: Training, model: nn.Module, batch: Batch) -> int:
 def require_step_fits(training: Training) -> None:
     """Raise DlkitError if a step cannot fit into memory, judging by one example of a large batch."""
     batches: Any = training.batches
-    needed = parameter_bytes(training)
-    if batches.batch_size > _COMMON:
+    divided = is_model_divided(training.model)
+    needed = parameter_bytes(training) // (training.world.size if divided else 1)
+    if batches.batch_size > _COMMON and not divided:  # no rank has all of a divided model to try it on
         few = copy.copy(batches)
         few.batch_size = 1
         if hasattr(few, "workers"):

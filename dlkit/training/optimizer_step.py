@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dlkit.training.forward_backward import MOST_GRAPHS, WARM_UP, ForwardBackward, capture_step
+from dlkit.kernels.cuda_graphs import WARM_UP
+from dlkit.training.forward_backward import MOST_GRAPHS, ForwardBackward, capture_step
 from dlkit.training.gradient_clipping import clip_gradients
 
 

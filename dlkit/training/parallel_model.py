@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import torch
 
 from dlkit.data.batch import Batch
 from dlkit.distributed.data_parallel import DataParallel, graph_lacks
+from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.errors import RequestError
 from dlkit.nn.norm import BatchNorm
 from dlkit.training import rng
 from dlkit.training.training import Training
 
+if TYPE_CHECKING:
+    from dlkit.distributed.fully_sharded import FullySharded
 
-def parallel_model(training: Training) -> DataParallel:
+
+def parallel_model(training: Training) -> DataParallel | FullySharded:
     """The model of a run as this rank takes part in it. Its batch norms are of the whole batch, as in one process.
 
     Raises:
@@ -28,6 +33,10 @@ def parallel_model(training: Training) -> DataParallel:
                 f"the model has a {type(module).__name__} of torch's, and each process would normalize its own rows",
                 "use dlkit.nn.norm.BatchNorm, or train in one process",
             )
+    if is_model_divided(training.model):
+        from dlkit.distributed.fully_sharded import FullySharded
+
+        return FullySharded(training.model)
     return DataParallel(training.model, unused=training.leaves_out)
 
 

@@ -15,18 +15,27 @@ from typing import Any
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_reference import METRICS, RUNS, checkpoint_name, require_inside, step_folders
+from dlkit.storage.run_reference import (
+    CODE,
+    ENVIRONMENT,
+    METRICS,
+    RECIPE,
+    RUNS,
+    SUMMARY,
+    checkpoint_name,
+    require_inside,
+    step_folders,
+)
+from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 from dlkit.training import checkpoint as checkpoints
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.events import Evaluated, Event, StepDone
 
-RECIPE, ENVIRONMENT, SUMMARY = "recipe.yaml", "environment.json", "summary.json"
 DAMAGED = "damaged.txt"  # a line for each image that was left out
 # in the order of deletion: RECIPE, last, is what makes a directory a run
 _FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-CODE = "code"  # copies of the user's own components
 LAST, BEST = "last", "best"
 
 
@@ -45,7 +54,7 @@ class RunDirectory:
         self.path = path
         self.keep_all = keep_all
         self.checkpoints = path / CHECKPOINTS
-        self._lock = lock_folder(path, "--run-dir")
+        self._lock = lock_folder(path, "`run_dir`")
         for name in _FILES:
             for part in unfinished_files(path / name):
                 part.unlink(missing_ok=True)
@@ -120,7 +129,16 @@ class RunDirectory:
 
     def _full(self, error: OSError) -> DlkitError:
         reason = "no space left on the disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
-        return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use --resume")
+        return DlkitError(f"cannot write {self.path / METRICS}: {reason}", "free some space, then use `resume`")
+
+    def _require_there(self) -> None:
+        """Raise DlkitError if the directory was moved or deleted meanwhile: the run would go on in two places."""
+        opened, path = os.fstat(self._metrics.fileno()), self.path / METRICS
+        if not path.exists() or not os.path.samestat(opened, path.stat()):
+            raise DlkitError(
+                f"{path} was moved, replaced or deleted while the run was writing it",
+                f"put {self.path} back where it was, then go on: dlkit train {self.path} --resume",
+            )
 
     def note_damaged(self, found: Mapping[str, str]) -> int:
         """Add images that were left out, name -> why, to damaged.txt; returns how many it lists since the run began.
@@ -140,6 +158,7 @@ class RunDirectory:
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
         """Save a checkpoint and move the pointers; those that no pointer names are deleted, unless all are kept."""
+        self._require_there()
         try:
             self._metrics.flush()
             os.fsync(self._metrics.fileno())
@@ -167,7 +186,7 @@ class RunDirectory:
                 self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else kept
             )
         except OSError as error:
-            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use --resume") from error
+            raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use `resume`") from error
 
     def latest(self) -> Checkpoint | None:
         """The newest checkpoint, verified, or None if there is none yet; the pointers are moved to it.
@@ -205,7 +224,7 @@ class RunDirectory:
 
 def _is_record(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
+        return isinstance(parse_json(line), dict)
     except ValueError:
         return False
 
@@ -215,18 +234,18 @@ def require_new_run(path: Path | None, overwrite: bool) -> None:
     if path is None or not path.exists():
         return
     if not path.is_dir():
-        raise RequestError(f"{path} is a file", "choose another --run-dir")
+        raise RequestError(f"{path} is a file", "choose another `run_dir`")
     if {*path.iterdir()} <= {
         path / LOCK,
         *unfinished_files(path / RECIPE),
     }:  # empty, or killed while it was created
         return
     if (path / RUNS).exists() and not (path / CHECKPOINTS).is_dir():
-        raise RequestError(f"{path} holds a race of optimizers", "choose another --run-dir")
+        raise RequestError(f"{path} holds a race of optimizers", "choose another `run_dir`")
     if not (path / RECIPE).exists():
-        raise RequestError(f"{path} is not empty and holds no run", "choose another --run-dir")
+        raise RequestError(f"{path} is not empty and holds no run", "choose another `run_dir`")
     if not overwrite:
-        raise RequestError(f"{path} already holds a run", "continue it with --resume, or use --overwrite")
+        raise RequestError(f"{path} already holds a run", "continue it with `resume`, or use `overwrite`")
 
 
 def create_run_directory(path: Path | None, name: str, overwrite: bool = False) -> Path:
@@ -249,7 +268,7 @@ def create_run_directory(path: Path | None, name: str, overwrite: bool = False) 
             _clear(path)
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DlkitError(f"cannot make {path or 'runs'}: {error.strerror}", "choose another --run-dir") from error
+        raise DlkitError(f"cannot make {path or 'runs'}: {error.strerror}", "choose another `run_dir`") from error
     return path
 
 

@@ -42,8 +42,9 @@ class TrainSettings:
             optimizer whose state is all on the device (such as momentum, adamw or muon), which spares a small model the
             launch of each kernel; auto measures whether that is faster here.
         channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
-        parallel: how the processes that torchrun starts train together; ddp has a copy of the model in each, which
-            gets the same step as one process would make; auto is ddp. A single process takes no notice.
+        parallel: how the processes that torchrun starts train together, with the steps that one process would make:
+            ddp has a copy of the model in each; fsdp has a part of each weight, gradient and moment in each, for models
+            that do not fit into one device; auto is ddp where it fits. A single process takes no notice.
         test_views: what evaluation averages over: one view of each image; flip takes its mirror image too; flip_shift
             also both moved by a pixel (six forward passes).
         deterministic: only kernels that give the same bits every time, so that a run on CUDA repeats and resumes to
@@ -68,7 +69,7 @@ class TrainSettings:
     compile: Literal["auto", "on", "off"] = "auto"
     cuda_graph: Literal["auto", "on", "off"] = "auto"
     channels_last: Literal["auto", "on", "off"] = "auto"
-    parallel: Literal["auto", "ddp"] = "auto"
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"
     test_views: TestViews = "one"
     deterministic: bool = False
     flush_denormal: bool = True

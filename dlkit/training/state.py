@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dlkit.distributed.tensor_parts import whole_on_first
 from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.ema import ExponentialMovingAverage
@@ -65,7 +66,7 @@ class TrainState:
         generators, generator_values = rng.gather_states(self.sums.device, self.sums.world)
         tensors = {"model": drop_tied_duplicates(self.model.state_dict())}
         if self.ema is not None:
-            tensors["ema"] = drop_tied_duplicates(self.ema.average)
+            tensors["ema"] = drop_tied_duplicates(self.ema.state())
         rest = {f"random.{name}": value for name, value in generators.items()}
         scalars: dict[str, dict[str, Any]] = {}
         for index, moments in optimizer["state"].items():
@@ -84,6 +85,9 @@ class TrainState:
             "data": description,
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
+        for held in tensors.values():
+            # in one order on every rank: after a resume that of the optimizer's state is the file's
+            held.update({name: whole_on_first(held[name], self.sums.world) for name in sorted(held)})
         return Checkpoint(progress.step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint, batches_per_epoch: int, accumulate: int) -> None:

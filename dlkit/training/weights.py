@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from dlkit.distributed.tensor_parts import divided_like, local_part
 from dlkit.errors import DlkitError
 
 
@@ -13,7 +14,7 @@ def drop_tied_duplicates(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     seen: set[tuple[int, torch.Size]] = set()
     result: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        identity = (value.data_ptr(), value.shape)
+        identity = (local_part(value).data_ptr(), value.shape)
         if value.numel() == 0 or identity not in seen:
             result[name] = value
         seen.add(identity)
@@ -32,4 +33,4 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor]) -> None:
     if problems:
         shown = "; ".join(sorted(problems)[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise DlkitError(f"the weights do not fit the model: {shown}", "is it a checkpoint of another model?")
-    model.load_state_dict(weights, strict=False)
+    model.load_state_dict({name: divided_like(value, own[name]) for name, value in weights.items()}, strict=False)

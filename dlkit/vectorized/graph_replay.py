@@ -16,10 +16,8 @@ from torch import Tensor
 
 from dlkit import memory
 from dlkit.kernels import cuda_graphs
+from dlkit.kernels.cuda_graphs import WARM_UP
 from dlkit.vectorized.dropout_masks import DropoutMasks, SeedMasks
-
-# Eager calls of a shape before its capture: the first ones choose kernels and allocate what is kept.
-WARM_UP = 3
 
 
 @dataclass

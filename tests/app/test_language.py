@@ -67,9 +67,15 @@ def test_heads_are_those_of_the_command(gpt: Path, capfd: pytest.CaptureFixture[
     capfd.readouterr()
     assert command(["inspect-attention", str(gpt), "The with statement", "--device", "cpu"]) == 0
     printed = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    records = dlkit.inspect_attention(gpt, "The with statement", device="cpu")
+    inspecting = dlkit.inspect_attention(gpt, "The with statement", device="cpu")
+    events = [event.record for event in inspecting if isinstance(event, dlkit.AttentionRecord)]
+    found = inspecting.result()
     assert capfd.readouterr() == ("", "")
-    assert json.loads(json.dumps(records).replace("NaN", "null")) == printed
+    assert events == found.records
+    assert json.loads(json.dumps(found.records).replace("NaN", "null")) == printed
+    heads = [record for record in printed if record["kind"] == "head"]
+    top = max(heads, key=lambda record: record["entropy"])
+    assert found.top_head() == f"{top['layer']}.{top['head']}"
 
 
 def test_generating_imports_no_race_no_doctor_and_no_other_command(gpt: Path) -> None:
@@ -81,7 +87,8 @@ def test_generating_imports_no_race_no_doctor_and_no_other_command(gpt: Path) ->
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stderr.split()
     strange = ("sweep", "vectorized", "doctor", "download", "attention", "information", "compression", "app.race",
-               "app.contest", "app.train", "cli.train", "cli.compare_optimizers", "cli.entropy")  # fmt: skip
+               "app.optimizer_comparison", "app.train", "cli.train", "cli.compare_optimizers",
+               "cli.entropy")  # fmt: skip
     assert "dlkit.lm.generation" in loaded
     assert not [name for name in loaded if name.startswith(tuple(f"dlkit.{part}" for part in strange))]
 

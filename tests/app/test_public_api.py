@@ -68,6 +68,20 @@ def test_it_writes_what_the_command_writes_and_prints_nothing(capfd: pytest.Capt
     assert (found.metrics, found.samples) == (evaluated["metrics"], evaluated["n"])
 
 
+def test_out_of_distribution_data_beside_the_split(capfd: pytest.CaptureFixture[str]) -> None:
+    run = dlkit.train(dlkit.load("digits-mlp", *MLP), run_dir="run", device="cpu").result()
+    found = dlkit.evaluate(run, ood=["noise", "digits:0,1"], device="cpu")
+    capfd.readouterr()
+    assert command(["eval", "run", "--ood", "noise", "--ood", "digits:0,1", "--device", "cpu"]) == 0
+    inside, *beside = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert found.metrics == inside["metrics"]
+    assert [(each.source, each.samples) for each in found.ood] == [(each["data"], each["n"]) for each in beside]
+    assert [each.metrics for each in found.ood] == [each["metrics"] for each in beside]
+    assert dlkit.evaluate(run, device="cpu").ood == []
+    with pytest.raises(dlkit.RequestError, match="no such data"):
+        dlkit.evaluate(run, ood=["noize"], device="cpu")
+
+
 def test_accuracy_is_what_sklearn_says() -> None:
     """Of the model's own answers."""
     import torch

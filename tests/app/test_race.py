@@ -60,6 +60,21 @@ def test_a_race_that_is_left_goes_on_with_what_its_folder_holds() -> None:
     assert [outcome.loss for outcome in going_on.result().outcomes][:2] == seen
 
 
+def test_its_folder_is_that_of_the_command(capfd: pytest.CaptureFixture[str]) -> None:
+    race = dlkit.compare_optimizers("rosenbrock", **SETTINGS, target="loss=1", out="here").result()  # pyright: ignore
+    assert capfd.readouterr() == ("", "")
+    options = [f"--{name}={value}" for name, value in SETTINGS.items()]
+    assert command(["compare-optimizers", "rosenbrock", *options, "--target", "loss=1", "--out", "there"]) == 0
+    assert sorted(path.name for path in Path("here").iterdir()) == sorted(path.name for path in Path("there").iterdir())
+    written, printed = (json.loads(Path(path, "summary.json").read_text()) for path in ("here", "there"))
+    for summary in (written, printed):
+        for record in summary["optimizers"]:
+            del record["seconds_to_target"]
+    assert written == printed
+    assert written["verdict"]["winner"] == race.winner
+    assert [record["lr"] for record in written["optimizers"]] == [record["lr"] for record in race.report.records]
+
+
 def test_should_stop_ends_a_race() -> None:
     race = dlkit.compare_optimizers("quadratic:10", **SETTINGS, should_stop=lambda: True).result()  # pyright: ignore
     assert (race.outcomes, race.stopped, race.planned) == ([], True, 6)

@@ -24,7 +24,7 @@ import pytest
 import torch
 
 from dlkit import recipe
-from dlkit.app.contest import Contest
+from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.sweep.engines import engine_choice
 from dlkit.sweep.engines.loop import run_in_loop
 from dlkit.sweep.engines.stack_members import stack_members
@@ -56,16 +56,16 @@ CASES = {
 }
 
 
-def contest_of(case: str, *more: str) -> Contest:
+def comparison_of(case: str, *more: str) -> OptimizerComparison:
     name, changes = CASES[case]
     settings = [*FIXED, "train.steps=500", *changes, *more]
     recipes = {o: recipe.load(name, [f"optimizer={{name: {o}}}", *settings]) for o in OPTIMIZERS}
-    return Contest(recipes, torch.device("cpu"))
+    return OptimizerComparison(recipes, torch.device("cpu"))
 
 
-def plain_loop(contest: Contest, trial: Trial) -> Iterator[tuple[float, float]]:
+def plain_loop(comparison: OptimizerComparison, trial: Trial) -> Iterator[tuple[float, float]]:
     """(seconds, loss) of each step."""
-    training = contest.training(trial)
+    training = comparison.training(trial)
     kind, extra, names = TORCH[trial.optimizer]
     options = ("weight_decay", *names)
     groups = [
@@ -90,13 +90,13 @@ def plain_loop(contest: Contest, trial: Trial) -> Iterator[tuple[float, float]]:
             step += 1
 
 
-def check_equal(contest: Contest) -> None:
+def check_equal(comparison: OptimizerComparison) -> None:
     """A dozen steps of a run of each optimizer, stacked and alone."""
     trials = trial_grid(OPTIMIZERS, [1e-3], 1)
-    stack = StackedRuns(stack_members(trials, contest.training))
+    stack = StackedRuns(stack_members(trials, comparison.training))
     together = torch.stack([stack.take_step(step, batch) for step, batch in itertools.islice(stack.batches(), 12)])
     for column, trial in enumerate(trials):
-        alone = [loss for _, loss in itertools.islice(plain_loop(contest, trial), 12)]
+        alone = [loss for _, loss in itertools.islice(plain_loop(comparison, trial), 12)]
         torch.testing.assert_close(together[:, column], torch.tensor(alone), rtol=2e-3, atol=1e-4)
 
 
@@ -105,12 +105,12 @@ def check_equal(contest: Contest) -> None:
 def test_stacks_beside_a_plain_loop(case: str, capfd: pytest.CaptureFixture[str]) -> None:
     torch.set_num_threads(THREADS)
     keep_freed_memory()
-    contest = contest_of(case)
-    check_equal(contest)
+    comparison = comparison_of(case)
+    check_equal(comparison)
     trials = trial_grid(OPTIMIZERS, parse_learning_rates("1e-4:1:9"), 5)
-    size = engine_choice.best_stack_size(trials, contest.training)
-    stacks = stacked_step_times(trials[:size], contest.training)
-    loops = [plain_loop(contest, trial) for trial in trials[20::45]]  # one of each optimizer
+    size = engine_choice.best_stack_size(trials, comparison.training)
+    stacks = stacked_step_times(trials[:size], comparison.training)
+    loops = [plain_loop(comparison, trial) for trial in trials[20::45]]  # one of each optimizer
     for steps in (stacks, *loops):
         list(itertools.islice(steps, 4))
     together: list[float] = []
@@ -141,24 +141,24 @@ def test_auto_beside_the_loop(case: str, capfd: pytest.CaptureFixture[str]) -> N
     keep_freed_memory()
     base, steps = AUTO[case]
     more = ["model={name: resnet, depths: [1, 1, 1], widths: [16, 32, 64]}"] if case == "digits-resnet8" else []
-    contest = contest_of(base, f"train.steps={steps}", f"train.eval_every={steps} steps", *more)
+    comparison = comparison_of(base, f"train.steps={steps}", f"train.eval_every={steps} steps", *more)
     trials = trial_grid(OPTIMIZERS, parse_learning_rates("1e-3:1e-1:3"), 3)
     ratios: list[float] = []
     chosen = ""
-    contest.training(trials[0])  # reads the data
+    comparison.training(trials[0])  # reads the data
     for _ in range(3):
         started = time.perf_counter()
-        choice = engine_choice.fastest_engine(trials, contest.training, THREADS)
+        choice = engine_choice.fastest_engine(trials, comparison.training, THREADS)
         chosen = choice.engine
         if chosen == "stacked":
-            told = run_stacked(trials, contest.training, None, choice.size)
+            told = run_stacked(trials, comparison.training, None, choice.size)
         elif chosen == "workers":
-            told = contest.workers(trials, THREADS)
+            told = comparison.workers(trials, THREADS)
         else:
-            told = run_in_loop(trials, contest.training)
+            told = run_in_loop(trials, comparison.training)
         assert sum(isinstance(event, TrialResult) for event in told) == len(trials)
         middle = time.perf_counter()
-        assert sum(isinstance(told, TrialResult) for told in run_in_loop(trials, contest.training)) == len(trials)
+        assert sum(isinstance(told, TrialResult) for told in run_in_loop(trials, comparison.training)) == len(trials)
         ratios.append((time.perf_counter() - middle) / (middle - started))
     with capfd.disabled():
         print(f"\n{case}: {len(trials)} runs of {steps} steps, {chosen} by auto, its choice included")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,93 @@ def test_what_is_wrong_is_said_in_a_line(
     (tmp_path / "raises.py").write_text("x = 1\nimport neighbour_of_mine\n")
     refused(here("train", str(recipe), "--trust", "--run-dir", "run", change), *words)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_an_optimizer_of_ones_own_races(here, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside torch's own SGD in its clothes, which must come out as dlkit's does; and from its folder alone."""
+    monkeypatch.chdir(tmp_path)
+    race = ["compare-optimizers", "own.yaml", "--optimizers", "sgd,mine.py:SignDescent,./mine.py:TorchSGD"]
+    race += ["--lr", "0.01,0.1", "--seeds", "2", "--steps", "6", "--engine", "loop", "--out", "race"]
+    refused(here(*race), "is code of your own", "add --trust")
+    done = here(*race, "--trust", "--assert", "TorchSGD<=sgd", "--allow-edge")
+    assert done.code == 0, done.err
+    records = [json.loads(line) for line in done.out.splitlines()]
+    losses = {(r["optimizer"], r["lr"], r["seed"]): r["loss"] for r in records if r["kind"] == "run"}
+    assert {name for name, _, _ in losses} == {"sgd", "SignDescent", "TorchSGD"}
+    for (name, lr, seed), loss in losses.items():
+        if name == "TorchSGD":
+            assert loss == pytest.approx(losses["sgd", lr, seed], rel=1e-5)
+
+    assert Path("race/code/mine.py").read_text() == CODE
+    assert json.loads(Path("race/environment.json").read_text())["code"] == {
+        "mine.py": hashlib.sha256(CODE.encode()).hexdigest()
+    }
+    assert "code/mine.py:TinyNet" in Path("race/recipe.yaml").read_text()
+    runs = Path("race/runs.jsonl").read_text().splitlines(keepends=True)
+    Path("race/runs.jsonl").write_text("".join(runs[:-3]))
+    Path("mine.py").unlink()  # the race does not need it any more
+    _, *again = shlex.split(json.loads(Path("race/race.json").read_text())["repeat"])
+    assert "--trust" in again
+    assert here(*again, "--out", "race", "--resume").code == 0
+    seen = [json.loads(line) for line in Path("race/runs.jsonl").read_text().splitlines()]
+    assert {(r["optimizer"], r["lr"], r["seed"]): r["loss"] for r in seen if r["kind"] == "run"} == losses
+    Path("race/code/mine.py").write_text(CODE + "\n")
+    refused(here(*again, "--out", "race", "--resume"), "race was begun with other code")
+
+
+def test_an_optimizer_of_ones_own_walks_down_a_surface(
+    here, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    race = ["compare-optimizers", "ravine", "--trust", "--steps", "3", "--lr", "0.5", "--start", "4,4"]
+    done = here(*race, "--optimizers", "mine.py:SignDescent")
+    assert done.code == 0, done.err
+    run = json.loads(done.out.splitlines()[0])
+    assert (run["metrics"]["x"], run["metrics"]["y"]) == (2.5, 2.5)  # three steps of 0.5 along each axis
+    drawn = here(
+        *race, "--optimizers", "mine.py:SignDescent", "--trials", "2", "--search", "SignDescent.weight_decay=0.1:1"
+    )
+    assert drawn.code == 0, drawn.err
+    refused(here(*race, "--optimizers", "mine.py:TinyNet"), "not a subclass of torch.optim.Optimizer")
+    refused(here(*race, "--optimizers", "mine.py:SignDescent,./mine.py:SignDescent"), "one stands twice")
+
+
+def test_an_activation_of_ones_own_in_a_gpt(
+    here, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "smooth.py").write_text("from torch import nn\n\n\nclass Smooth(nn.SiLU):\n    pass\n")
+    (tmp_path / "text.txt").write_text("to be or not to be, that is the question\n" * 60)
+    changes = [
+        "data.path=text.txt",
+        "data.context=16",
+        "data.batch_size=4",
+        "tokenizer={name: byte}",
+        "train.epochs=null",
+    ]
+    changes += ["train.steps=6", "model={name: gpt, layers: 1, heads: 2, width: 16, context: 16}", "--device", "cpu"]
+    own = here("train", "text-gpt", *changes, "model.activation=smooth.py:Smooth", "--trust", "--run-dir", "own")
+    assert own.code == 0, own.err
+    plain = here("train", "text-gpt", *changes, "model.activation=silu", "--run-dir", "plain")
+    assert own.record["metrics"] == plain.record["metrics"]
+    state = json.loads(Path("own/checkpoints/last/state.json").read_text())
+    assert state["data"]["architecture"]["activation"] == "code/smooth.py:Smooth"
+    Path("smooth.py").unlink()  # the run does not need it any more
+    Path("own").rename("moved")
+    asked = ("x", "--tokens", "8", "--temperature", "0", "--device", "cpu")
+    refused(here("generate", "moved", *asked), "is code of your own", "add --trust")
+    assert (
+        here("generate", "moved", *asked, "--trust").record["text"] == here("generate", "plain", *asked).record["text"]
+    )
+    assert here("eval", "moved", "--trust", "--device", "cpu").code == 0
+    assert here("entropy", "text.txt", "--model", "moved", "--trust", "--device", "cpu", "-q").code == 0
+    assert here("inspect-attention", "moved", "to be", "--trust", "--device", "cpu").code == 0
+    assert here("train", "moved", "--resume", "--trust", "--device", "cpu").code == 0
+    exported = here("export", "moved", "exported", "--trust")
+    assert exported.code == 1 and "has the activation" in exported.err
+    Path("moved/code/smooth.py").write_text("from torch import nn\n\n\nclass Smooth(nn.ReLU):\n    pass\n")
+    changed = here("generate", "moved", *asked, "--trust")
+    assert changed.code == 1 and "is not the code that the checkpoint was trained with" in changed.err
 
 
 def test_text_models_of_your_own_are_refused(here, recipe: Path) -> None:

@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dlkit.cli import app as cli
 from dlkit.cli import recipes
 from dlkit.cli.signals import GracefulStop, unwinding
+from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import atomic_file
 
 ENDINGS = [(signal.SIGHUP, 129), (signal.SIGTERM, 143)]
@@ -94,3 +97,61 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 def test_a_terminal_that_is_gone_is_written_to_no_more() -> None:
     """It is closed while a process works on it; what that then writes must not be the end of it."""
     assert subprocess.run([sys.executable, "-c", ON_A_TERMINAL], timeout=60).returncode == signal.SIGHUP
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("made", [ImportError("initialization failed"), DlkitError("the tokenizer is broken")])
+def test_an_error_that_a_library_makes_of_a_signal_is_no_failure(
+    number: signal.Signals, made: Exception, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def command(*_: Any, **__: Any) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(9)
+        except BaseException as interrupt:
+            raise made from interrupt
+
+    monkeypatch.setattr(cli, "app", command)
+    monkeypatch.setattr(cli.console, "drop_output", lambda: None)
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert cli.run([]) == 128 + number
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+    assert capfd.readouterr().err == ""
+
+
+def test_an_interrupt_that_the_shell_took_away_stays_away() -> None:
+    """A shell starts what is in the background with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with unwinding() as state:
+            os.kill(os.getpid(), signal.SIGINT)
+        assert state.signal is None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+COMPILER = "trap 'rm half; exit 1' TERM; touch half; while :; do sleep 30; done"
+STARTS_IT = f"""
+import subprocess
+from dlkit.cli.signals import unwinding
+with unwinding():
+    subprocess.run(["sh", "-c", {COMPILER!r}])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_compiler_tidies_up_before_the_command_ends(tmp_path: Path, number: signal.Signals) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-c", STARTS_IT]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as program:
+        while not (tmp_path / "half").exists():
+            assert program.poll() is None
+            time.sleep(0.01)
+        program.send_signal(number)
+        program.wait(20)
+    assert not (tmp_path / "half").exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(program.pid, 0)  # nothing of its session is left

@@ -54,6 +54,16 @@ def test_what_is_seen_to_differ_differs() -> None:
     assert look_alikes(["a b", "a\u00a0b", "a\tb"]) == [["a\tb", "a b", "a\u00a0b"]]
 
 
+def test_numbers_look_alike_by_their_value() -> None:
+    one = ["1", "01", "1.0", "+1", "10e-1", "1.00e0", "0.1e1"]
+    assert look_alikes(one) == [sorted(one)]
+    assert look_alikes(["0", "-0", "0.00", "0e7"]) == [sorted(["0", "-0", "0.00", "0e7"])]
+    assert look_alikes(["inf", "Infinity", "+inf"]) == [sorted(["inf", "Infinity", "+inf"])]
+    apart = ["9007199254740992", "9007199254740993", "1e23", "100000000000000000000001", "-1", "1", "10", "-inf", "inf"]
+    assert not look_alikes(apart)
+    assert not look_alikes(["naninity", "nan", "1e99999999999999999999", "1" * 5000, "2" * 5000])
+
+
 def _csv(file: Path, labels: list[str]) -> Any:
     file.write_text("x,label\n" + "".join(f"{i},{name}\n" for i, name in enumerate(labels)), encoding="utf-8")
     return csv(path=file, label="label")
@@ -109,3 +119,8 @@ def test_shards_of_classes_that_look_alike(tmp_path: Path) -> None:
         pq.write_table(table, tmp_path / f"{split}-00000-of-00001.parquet")
     remark = rf"{tmp_path}: 'cafe\u0301', 'café' are 2 classes, as they are written"
     assert remark in imagenet(path=tmp_path).sources["remarks"]
+
+
+@pytest.mark.parametrize("odd", ["naninity", "1" * 5000])
+def test_what_is_no_number_is_text(tmp_path: Path, odd: str) -> None:
+    assert _csv(tmp_path / "rows.csv", ["1", "1", odd, odd] * 9).classes == ("1", odd)

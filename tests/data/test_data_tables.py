@@ -252,3 +252,45 @@ def test_annotations_resolve_and_every_key_is_documented() -> None:
     keys = set(typing.get_type_hints(tables.table_dataset, include_extras=True)) - {"format", "known", "return"}
     assert keys == {"path", "label", "columns", "test_path", "test", "validation"}
     assert all(f"        {key}: " in (tables.table_dataset.__doc__ or "") for key in keys)
+
+
+def test_parquet_may_hold_its_columns_as_dictionaries_and_views(tmp_path: Path) -> None:
+    numbers, names = [0.5, 1.5, 0.5, 2.5] * 9, ["cat", "dog", "dog", "cat"] * 9
+    plain = pa.table({"x": numbers, "label": names})
+    other = pa.table({"x": pa.array(numbers).dictionary_encode(), "label": pa.array(names, type=pa.string_view())})
+    for name, table in (("plain", plain), ("other", other)):
+        pyarrow.parquet.write_table(table, tmp_path / f"{name}.parquet")
+    first, second = (tables.parquet(path=tmp_path / f"{name}.parquet", label="label") for name in ("plain", "other"))
+    assert first.classes == second.classes == ("cat", "dog")
+    assert first.columns == second.columns == {"x": "number"}
+    for split in first.splits:
+        torch.testing.assert_close(first.splits[split].inputs, second.splits[split].inputs)
+        assert first.splits[split].targets.equal(second.splits[split].targets)
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_compressed_table_is_read_and_its_lines_are_named(tmp_path: Path, form: str) -> None:
+    frame = pandas.DataFrame({"x": [*range(30), None], "label": ["cat", "dog", "cat"] * 10 + ["dog"]})
+    whole, broken = tmp_path / f"whole.{form}.gz", tmp_path / f"broken.{form}.gz"
+    for file, rows in ((whole, frame[:-1]), (broken, frame)):
+        rows.to_csv(file, index=False) if form == "csv" else rows.to_json(file, orient="records", lines=True)
+    read = getattr(tables, form)
+    assert read(path=whole, label="label").sources["rows"] == {"train": 24, "test": 6}
+    with pytest.raises(DlkitError, match=f"column 'x', line {32 if form == 'csv' else 31}"):
+        read(path=broken, label="label")
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "message"),
+    [
+        ("csv", "x;label\n1,5;cat\n2,5;dog\n", "separated by semicolons"),
+        ("csv", "x\tlabel\n1.5\tcat\n2.5\tdog\n", "separated by tabs"),
+        ("jsonl", ' [{"x": 1, "label": "cat"}]\n', "is a JSON array, not JSON Lines"),
+        ("csv", "x,label\n1.5,cat\n".encode("utf-16"), "is UTF-16, not UTF-8"),
+        ("jsonl", '{"x": 1, "label": "cat"}\n'.encode("utf-16-le"), "JSON parse error"),
+        ("jsonl", '\ufeff{"x": 1, "label": "cat"}\n'.encode("utf-16-le"), "is UTF-16, not UTF-8"),
+    ],
+)
+def test_a_table_of_another_kind_is_called_so(tmp_path: Path, form: str, content: str | bytes, message: str) -> None:
+    with pytest.raises(DlkitError, match=message):
+        getattr(tables, form)(path=csv_file(tmp_path, content), label="label")

@@ -160,3 +160,82 @@ def test_files_of_windows_have_the_same_tokens(tmp_path: Path, fast: bool) -> No
         (folder / "merges.txt").write_text("#version: 0.2\nt h\nth\n")
         with pytest.raises(DlkitError, match=r"line 3 of merges\.txt is no pair: 'th'"):
             tokenizer_files.tokenizer_from_directory(folder)
+
+
+ZOO, TOOL = len(WORDS), len(WORDS) + 1
+FLAGS = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": False, "special": False}
+
+
+def of(content: str, **flags: bool) -> dict[str, Any]:
+    return {"content": content, **FLAGS, **flags}
+
+
+@pytest.mark.parametrize(
+    ("config", "files"),
+    [
+        ({}, {"added_tokens": {"zoo": ZOO, "<tool>": TOOL}}),
+        ({"additional_special_tokens": ["<tool>"]}, {"added_tokens": {"zoo": ZOO, "<tool>": TOOL}}),
+        ({"added_tokens_decoder": {ZOO: of("zoo", normalized=True), TOOL: of("<tool>", special=True)}}, {}),
+        ({"added_tokens_decoder": {ZOO: of("zoo", single_word=True), TOOL: of("<tool>", lstrip=True)}}, {}),
+        ({"added_tokens_decoder": {ZOO: of("zoo", rstrip=True)}}, {"added_tokens": {"<tool>": ZOO}}),
+        ({"unk_token": "the"}, {}),
+        ({"unk_token": "[UNK]"}, {"special_tokens_map": {"unk_token": of("the"), "mask_token": "cat"}}),
+    ],
+)
+@pytest.mark.parametrize("form", ["vocab.txt", "tokenizer.json", "both"])
+def test_tokens_beside_the_vocabulary_are_read_as_transformers_reads_them(
+    tmp_path: Path, form: str, config: dict[str, Any], files: dict[str, Any]
+) -> None:
+    (tmp_path / "vocab.txt").write_text("".join(f"{word}\n" for word in WORDS), encoding="utf-8")
+    if form != "vocab.txt":
+        engine = tokenizer_files.tokenizer_from_directory(tmp_path).engine
+        if form == "both":  # in tokenizer.json too, with other flags
+            engine.add_tokens([tokenizer_files.AddedToken("zoo", normalized=False, lstrip=True)])
+        engine.save(str(tmp_path / "tokenizer.json"))
+        (tmp_path / "vocab.txt").unlink()
+    for name, content in {"tokenizer_config": {"tokenizer_class": "BertTokenizer"} | config, **files}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path)
+    for text in ("the zoo cat ZOO zoos", "a <tool> b<tool>c  <TOOL>", " zoo  zoo", "\u00e7 Q the"):
+        expected = theirs(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        assert ours.encode([text]) == [expected], text
+        assert ours.decode(expected) == theirs.decode(expected, clean_up_tokenization_spaces=False)
+
+
+def test_a_vocabulary_without_a_token_for_the_unknown_says_so(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("a\nb\n")
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path)
+    assert ours.encode(["a b"]) == [[0, 1]]
+    with pytest.raises(DlkitError, match=r"cannot encode the text: WordPiece error: Missing \[UNK\]"):
+        ours.encode(["a c"])
+    with pytest.raises(DlkitError, match=r"cannot encode the text: WordPiece error: Missing \[UNK\]"):
+        list(ours.encode_pieces(iter(["a c"])))
+
+
+def test_bytes_that_stand_for_letters_are_decoded_one_by_one_as_all_at_once(tmp_path: Path) -> None:
+    """As in SentencePiece with byte fallback: a letter outside the vocabulary is a token for each of its bytes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    pieces = ["<unk>", *(f"<0x{byte:02X}>" for byte in range(256)), *"▁abc"]
+    model = models.BPE({piece: i for i, piece in enumerate(pieces)}, [], unk_token="<unk>", byte_fallback=True)
+    engine = Tokenizer(model)
+    engine.pre_tokenizer = pre_tokenizers.Metaspace()
+    engine.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    engine.save(str(tmp_path / "tokenizer.json"))
+    ours = tokenizer_files.tokenizer_from_directory(tmp_path)
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    assert_same(ours, theirs)
+    for text in ("a \N{MAN}\u200d\N{WOMAN}\u200d\N{GIRL}\u200d\N{BOY} b", "中国" * 9, "é" * 30):
+        (got,) = ours.encode([text])
+        for cut in (0, 3, 8):
+            decoder = IncrementalDecoder(ours, got[:cut])
+            whole = b"".join(map(decoder.push, got[cut:])) + decoder.finish()
+            if not cut:
+                assert whole.decode() == theirs.decode(got)
+    decoder = IncrementalDecoder(ours, [])
+    broken = [pieces.index(f"<0x{byte:02X}>") for byte in (0xC3, 0xA9, *[0xFF] * 20)]
+    text = (b"".join(map(decoder.push, broken)) + decoder.finish()).decode()
+    assert text == "é" + "\ufffd" * 20

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from dlkit import assemble
 from dlkit import recipe as recipes
-from dlkit.assemble import assemble_training
 from dlkit.catalog import SECTIONS
 from dlkit.data.batch import Batch
 from dlkit.distributed.process_group import World, current_world
+from dlkit.distributed.tensor_parts import is_model_divided, whole_of
 from dlkit.doctor.samples import write_corpus, write_texts
 from dlkit.optim import muon
 from dlkit.training.events import Finished, StepDone
@@ -68,9 +69,14 @@ def trained(
              "train.precision=fp32", "train.compile=off", "train.patience=null")  # fmt: skip
     chosen = (f"optimizer={{name: {optimizer}, lr: {RATES[optimizer]}}}",)
     recipe = recipes.load(name, [*changes, *fixed, *chosen, *more])
-    training = assemble_training(recipe, torch.device("cpu"), world=world).training
+    first = assemble.initial_model
+    if double and "train.parallel=fsdp" in more:  # before it is divided
+        assemble.initial_model = lambda *data: (first(*data)[0].double(), [])
+    training = assemble.assemble_training(recipe, torch.device("cpu"), world=world).training
+    assemble.initial_model = first
     if double:
-        training.model.double()
+        if not is_model_divided(training.model):
+            training.model.double()
         training.batches, training.evaluations = InDouble(training.batches), {
             split: InDouble(source) for split, source in training.evaluations.items()
         }  # fmt: skip
@@ -82,7 +88,8 @@ def trained(
             losses.append(event.metrics["train/loss"])
         elif isinstance(event, Finished):
             metrics = event.metrics
-    return losses, training.model.state_dict(), metrics
+    weights = {name: whole_of(value) for name, value in training.model.state_dict().items()}
+    return losses, weights, metrics
 
 
 def differences(
@@ -112,7 +119,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 # every family, and every optimizer
-RUNS = [*itertools.product(FAMILIES, ["momentum"]), *itertools.product(["gpt", "resnet, batch norm"], RATES)]
+RUNS = [*itertools.product(FAMILIES, ["momentum"]), *itertools.product(["gpt"], RATES), ("resnet, batch norm", "muon"),
+        ("convnext", "adamw")]  # fmt: skip
 
 
 def test_every_optimizer_is_here() -> None:
@@ -123,7 +131,7 @@ def test_two_processes_train_as_one_in_double_precision(
     in_two_processes: Callable[..., list[Any]], files: dict[str, str]
 ) -> None:
     runs = [(family, optimizer, ()) for family, optimizer in dict.fromkeys(RUNS)]
-    first, second = in_two_processes(differences, runs, files, True, ("ddp",))
+    first, second = in_two_processes(differences, runs, files, True, ("ddp", "fsdp"))
     assert first == second
     wrong = {name: far for name, far in first.items() if max(far) > 1e-9}
     assert not wrong
@@ -132,6 +140,7 @@ def test_two_processes_train_as_one_in_double_precision(
 def test_two_processes_train_as_one_in_single_precision(
     in_two_processes: Callable[..., list[Any]], files: dict[str, str]
 ) -> None:
-    first, _ = in_two_processes(differences, [(family, "momentum", ()) for family in FAMILIES], files, False, ("ddp",))
+    runs = [(family, "momentum", ()) for family in FAMILIES]
+    first, _ = in_two_processes(differences, runs, files, False, ("ddp", "fsdp"))
     wrong = {name: far for name, far in first.items() if far[0] > 1e-6}
     assert not wrong

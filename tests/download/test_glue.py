@@ -13,11 +13,12 @@ from dlkit.data.registry import DATASETS
 from dlkit.data.text import glue, prepared
 from dlkit.data.text.labelled import LabelledTexts
 from dlkit.data.text.sentences import sentences
+from dlkit.data.text.text_columns import TEXT_COLUMNS
 from dlkit.errors import DlkitError, RequestError
 
 CONFIGS = [
-    *((f"glue/{config}", glue.glue) for config in glue._GLUE),
-    *((f"superglue/{config}", glue.superglue) for config in (*glue._SUPERGLUE, "copa", "record")),
+    *((name, glue.glue) for name in TEXT_COLUMNS if name.startswith("glue/")),
+    *((name, glue.superglue) for name in (*TEXT_COLUMNS, "superglue/copa", "superglue/record") if "superglue" in name),
     ("sst2", glue.sst2),
     ("imdb", glue.imdb),
 ]
@@ -92,7 +93,7 @@ def test_a_pronoun_is_marked_where_it_stands() -> None:
         "span2_text": ["he", "y"],
         "span2_index": [4, 9],
     }
-    first, second = glue._wsc(rows)
+    first, second = TEXT_COLUMNS["superglue/wsc"].read(rows)
     assert first == ["Mark told Pete that * he * lied .", "short"]
     assert second == ["he: Mark", "y: x"]
 
@@ -218,3 +219,81 @@ def test_sentences_to_pre_train_on(hub: Any, obtain: Any, name: str, manual: boo
     built = assemble_training(recipe.load("sst2-pretrain", [*changes, "tokenizer.vocab_size=300"]), torch.device("cpu"))
     loss, _ = built.training.task.forward(built.training.model, next(iter(built.training.batches.epoch(0))))
     assert loss.isfinite()
+
+
+@pytest.mark.parametrize("name", ["glue/stsb", "glue/rte", "superglue/multirc"])
+def test_new_rows_get_what_an_evaluation_computes(hub: Any, obtain: Any, tmp_path: Path, capfd: Any, name: str) -> None:
+    """A number or a class of each row of the validation split, read from JSON Lines by the names of its columns."""
+    from dlkit.app.evaluate import request_evaluation
+    from dlkit.cli.app import run as dlkit
+
+    hub.add(name)
+    obtain(name)
+    section, _, config = name.partition("/")
+    changes = [f"data.name={section}", f"data.config={config}", "data.validation=0", "model.layers=1", "train.epochs=1"]
+    number = name.endswith("stsb")
+    changes += ["loss.name=squared_error"] if number else []
+    folder = tmp_path / "run"
+    assert dlkit(["train", "sst2-bert", *changes, "--run-dir", str(folder), "-q"]) == 0
+    rows = prepared.load_prepared_texts(name).tables["validation"].drop_columns("label").to_pylist()
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    capfd.readouterr()
+    assert dlkit(["predict", str(folder), "--rows", str(tmp_path / "rows.jsonl")]) == 0
+    found = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    opened = request_evaluation(folder, split="val").open()
+    source: Any = opened.trained.dataset.batches(opened.recipe, "val", opened.device, False)
+    expected: dict[int, list[float]] = {}
+    with torch.inference_mode():
+        for rows_of_batch, batch in zip(source.order(0), source.epoch(0), strict=True):
+            logits = opened.trained.model.eval()(batch.token_ids, batch.segment_ids, batch.attention_mask)
+            expected |= zip(rows_of_batch.tolist(), (logits if number else logits.softmax(1)).tolist(), strict=True)
+    assert [record["input"] for record in found] == rows
+    for i, record in enumerate(found):
+        if number:
+            assert record["value"] == pytest.approx(expected[i][0], abs=1e-5) and record["error"] is None
+        else:
+            probabilities = dict(zip(opened.trained.dataset.classes, expected[i], strict=True))
+            named = {entry["label"]: entry["probability"] for entry in record["top"]}
+            assert named == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_a_classifier_with_its_classes_in_another_order_is_measured_by_their_names(
+    hub: Any, obtain: Any, tmp_path: Path, capfd: Any
+) -> None:
+    """transformers' own BERT, imported: NOT_ENTAILMENT comes first in it, and second in RTE."""
+    import transformers
+
+    from dlkit.cli.app import run as dlkit
+
+    hub.add("glue/rte")
+    obtain("glue/rte")
+    rows = prepared.load_prepared_texts("glue/rte").tables["validation"].to_pydict()
+    words = sorted({word for name in ("sentence1", "sentence2") for text in rows[name] for word in text.split()})
+    folder = tmp_path / "bert"
+    folder.mkdir()
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(words) + 5, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        max_position_embeddings=64, id2label={0: "NOT_ENTAILMENT", 1: "entailment"}, initializer_range=1.0,
+    )  # fmt: skip
+    model = transformers.BertForSequenceClassification(config).eval()
+    model.save_pretrained(folder)
+    assert dlkit(["import", str(folder), "--run-dir", str(tmp_path / "run"), "-q"]) == 0
+    capfd.readouterr()
+    assert dlkit(["eval", str(tmp_path / "run"), "data.name=glue", "data.config=rte", "--split", "val"]) == 0
+    metrics = json.loads(capfd.readouterr().out)["metrics"]
+    tokenizer = transformers.BertTokenizerFast(str(folder / "vocab.txt"))  # pyright: ignore
+    with torch.inference_mode():
+        encoded = tokenizer(rows["sentence1"], rows["sentence2"], padding=True, return_tensors="pt")
+        probabilities = model(**encoded).logits.softmax(1)
+    right = torch.tensor([1 if label == 0 else 0 for label in rows["label"]])  # RTE's 0 is entailment, output 1 here
+    loss = torch.nn.functional.nll_loss(probabilities.log(), right).item()
+    assert metrics["loss"] == pytest.approx(loss, abs=1e-5)
+    assert metrics["accuracy"] == pytest.approx((probabilities.argmax(1) == right).float().mean().item())
+    other = ["eval", str(tmp_path / "run"), "data.name=glue", "data.config=mrpc"]
+    hub.add("glue/mrpc")
+    obtain("glue/mrpc")
+    assert dlkit(other) == 1
+    error = capfd.readouterr().err
+    assert "the classes not_equivalent, equivalent; the model knows NOT_ENTAILMENT, entailment" in error

@@ -21,6 +21,10 @@ SETTINGS = ("data.batch_size=8", "data.path=rows.csv", "seed=3", "train.steps=2"
 GOOD: dict[str, tuple[str, ...]] = {
     "names": ("digits", "pydoc", "cifar10", "nope"), "run": RUNS, "runs": RUNS, "run_or_recipe": RUNS, "other": RUNS,
     "file": TEXTS, "prompt": ("the", "def class", "-", ""), "text": ("the with statement", "a", "-"),
+    "rows": ("rows.csv", "-"), "features": ("penultimate", "fc", "nope"),
+    "source": ("hub", "encoder", "hf:hub", "run/checkpoints/last/model.safetensors", "text.txt"),
+    "classes": ("text.txt", "nope"), "mean": ("0.5,0.5,0.5", "0"), "std": ("0.2,0.2,0.2", "0,0,0"),
+    "inputs": ("split/val/cat/0.png", "pictures", "split/**/*.png", "-", "gone.png"),
     "recipe": ("csv.yaml", "images.yaml", "text.yaml", "masked.yaml", "texts.yaml", "ravine", "rosenbrock", "-"),
     "name": ("digits-mlp", "csv.yaml", "run", "-"), "overrides": SETTINGS, "target": ("out", "out.yaml", "loss=0.5"),
     "optimizers": ("sgd", "sgd,adam", "muon,rmsprop"), "lr": ("0.1", "1e-2:1:2", "0.5,1"), "tokens": ("3", "0:2"),

@@ -69,7 +69,7 @@ def test_batch_norm_over_steps_equals_torch_and_the_equation(shape, momentum):
 
 
 def test_batch_norm_divides_by_the_root_of_variance_plus_eps():
-    # Erratum: with one constant channel, sqrt(Var + eps) and sqrt(Var) + eps differ by a factor of sqrt(eps).
+    # With one constant channel, sqrt(Var + eps) and sqrt(Var) + eps differ by a factor of sqrt(eps).
     x = torch.tensor([[0.0], [2e-3]], dtype=F64)  # mean 1e-3, variance 1e-6
     y = BatchNorm(1, eps=1e-5).double()(x)
     assert y[1, 0].item() == pytest.approx(1e-3 / (1e-6 + 1e-5) ** 0.5, rel=1e-12)

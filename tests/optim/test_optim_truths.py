@@ -1,4 +1,4 @@
-"""What each rule does where the answer is known in closed form, and how common misprints of it would differ."""
+"""What each rule does where the answer is known in closed form, and how a slip in it would show."""
 
 from __future__ import annotations
 
@@ -114,16 +114,16 @@ def test_adamw_decay_is_decoupled_from_the_gradient() -> None:
     assert after(Adam, 0.0, 10, start=200.0, lr=0.1, weight_decay=0.5) == pytest.approx(199.0, rel=1e-4)
 
 
-# ------------------------------------------------------------------ misprints
+# ------------------------------------------------------------------ slips
 
 
 def test_adagrad_steps_with_the_gradient() -> None:
     theta, v = torch.tensor([1.0]), torch.zeros(1)
     g = torch.tensor([-2.0])
     adagrad_step(theta, g, v, torch.tensor(1.0), lr=0.1, lr_decay=0.0, eps=0.0, weight_decay=0.0)
-    misprinted = 1.0 - 0.1 * g**2 / v.sqrt()  # the squared gradient loses the sign
+    slipped = 1.0 - 0.1 * g**2 / v.sqrt()  # the squared gradient loses the sign
     assert theta.item() == pytest.approx(1.1)
-    assert misprinted.item() == pytest.approx(0.8)
+    assert slipped.item() == pytest.approx(0.8)
 
 
 def test_rmsprop_steps_with_the_gradient() -> None:
@@ -138,9 +138,9 @@ def test_rmsprop_steps_with_the_gradient() -> None:
         eps=0.0,
         weight_decay=0.0,
     )
-    misprinted = 1.0 - 0.1 * g**2 / v.sqrt()
+    slipped = 1.0 - 0.1 * g**2 / v.sqrt()
     assert theta.item() == pytest.approx(1.1)
-    assert misprinted.item() == pytest.approx(0.8)
+    assert slipped.item() == pytest.approx(0.8)
 
 
 def test_adam_corrects_a_copy() -> None:
@@ -150,7 +150,7 @@ def test_adam_corrects_a_copy() -> None:
     for t, g in enumerate(gradients, start=1):
         gradient, step = torch.tensor([g]), torch.tensor(float(t))
         adam_step(theta, gradient, m, v, step, lr=0.1, betas=(0.9, 0.999), eps=0.0)
-        fed_back = (0.999 * fed_back + 0.001 * g**2) / (1 - 0.999**t)  # the misprint
+        fed_back = (0.999 * fed_back + 0.001 * g**2) / (1 - 0.999**t)  # the slip
     plain = sum(0.001 * 0.999 ** (4 - t) * g**2 for t, g in enumerate(gradients, start=1))
     assert v.item() == pytest.approx(plain, rel=1e-5)
     assert abs(fed_back - plain) > 100 * plain
@@ -161,7 +161,7 @@ def test_adamw_decays_element_by_element() -> None:
     optimizer = AdamW([theta], lr=0.1, weight_decay=0.5)
     theta.grad = torch.zeros(2)
     optimizer.step()
-    # the misprint would take lambda ||theta||^2 = 12.5 from both
+    # a scalar penalty would take lambda ||theta||^2 = 12.5 from both
     torch.testing.assert_close(theta.detach(), torch.tensor([3.0 * 0.95, -4.0 * 0.95]))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dlkit import recipe
-from dlkit.app.contest import Contest
+from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.sweep.trials import Trial
 from dlkit.training.loop import Training
@@ -26,7 +26,7 @@ SETTINGS = [
 ]
 
 
-class DoubleContest(Contest):
+class DoubleComparison(OptimizerComparison):
     """In float64, where no rounding grows into a difference: RMSProp's first steps follow the sign of a gradient."""
 
     def training(self, trial: Trial) -> Training:
@@ -37,14 +37,14 @@ class DoubleContest(Contest):
         return training
 
 
-def race_of(*changes: str, optimizers: list[str] = OPTIMIZERS) -> Contest:
+def race_of(*changes: str, optimizers: list[str] = OPTIMIZERS) -> OptimizerComparison:
     recipes = {
         name: recipe.load("digits-mlp", [f"optimizer={{name: {name}}}", *SETTINGS, *changes]) for name in optimizers
     }
-    return DoubleContest(recipes, torch.device("cpu"))
+    return DoubleComparison(recipes, torch.device("cpu"))
 
 
 @pytest.fixture
-def contest() -> Callable[..., Contest]:
-    """contest("model.dropout=0.3", optimizers=["sgd"]): of digits-mlp, so changed, in float64."""
+def comparison() -> Callable[..., OptimizerComparison]:
+    """comparison("model.dropout=0.3", optimizers=["sgd"]): of digits-mlp, so changed, in float64."""
     return race_of

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dlkit import recipe
-from dlkit.app.contest import Contest
+from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.sweep.engines import engine_choice, stacked
 from dlkit.sweep.engines.loop import run_in_loop
@@ -26,11 +26,11 @@ from dlkit.vectorized import stackable
 OPTIMIZERS = list(stackable_optimizers())
 FIXED = ["train.epochs=null", "train.steps=2", "train.eval_every=2 steps", "train.log_every=2", "train.precision=fp32"]
 FIXED += ["train.compile=off", "train.channels_last=off"]
-ContestOf = Callable[..., Contest]
+ComparisonOf = Callable[..., OptimizerComparison]
 
 
-def one_stack(contest: Contest, trials: list[Trial]) -> list[TrialResult]:
-    return finished(stacked._one_stack(trials, contest.training, StackCheckpoints()))
+def one_stack(comparison: OptimizerComparison, trials: list[Trial]) -> list[TrialResult]:
+    return finished(stacked._one_stack(trials, comparison.training, StackCheckpoints()))
 
 
 def finished(events: Iterable[SweepEvent]) -> list[TrialResult]:
@@ -59,8 +59,8 @@ def assert_same(a: TrialResult, b: TrialResult, tolerance: float = 1e-6) -> None
     ],
     ids=["mlp", "batch-norm", "dropout", "schedule-l2", "cnn", "cnn-dropout", "resnet-partial-batches"],
 )
-def test_a_stacked_run_equals_its_lone_twin(contest: ContestOf, changes: tuple[str, ...]) -> None:
-    race = contest(*changes)
+def test_a_stacked_run_equals_its_lone_twin(comparison: ComparisonOf, changes: tuple[str, ...]) -> None:
+    race = comparison(*changes)
     trials = [c for name in OPTIMIZERS for c in trial_grid([name], [1e-3, 1e-2], 2)]
     together = one_stack(race, trials)
     alone = finished(run_in_loop(trials, race.training))
@@ -77,13 +77,13 @@ def test_language_models_stack(dropout: float) -> None:
                "train.log_every=2"]  # fmt: skip
     names = ["momentum", "adamw"]
     recipes = {name: recipe.load("pydoc-gpt", [f"optimizer={{name: {name}}}", *changes]) for name in names}
-    race = Contest(recipes, torch.device("cpu"))
+    race = OptimizerComparison(recipes, torch.device("cpu"))
     trials = trial_grid(names, [1e-2], 2)
     assert stackable.why_not_stackable(race.training(trials[0])) is None
     for a, b in zip(one_stack(race, trials), finished(run_in_loop(trials, race.training)), strict=True):
         assert_same(a, b, 1e-5)
     changed = recipe.load("pydoc-gpt", [*changes, "model.attention_dropout=0.1"])
-    attending = Contest({"adamw": changed}, torch.device("cpu")).training(Trial("adamw", 0.1, 0))
+    attending = OptimizerComparison({"adamw": changed}, torch.device("cpu")).training(Trial("adamw", 0.1, 0))
     assert "random numbers" in (stackable.why_not_stackable(attending) or "")
 
 
@@ -91,14 +91,14 @@ def test_masked_language_models_are_not_stacked() -> None:
     """Their batches say at which positions they predict, and how many these are differs."""
     small = "model={name: bert, layers: 1, heads: 2, width: 16, dropout: 0.0, attention_dropout: 0.0}"
     changes = [small, "data={name: pydoc, batch_size: 2, context: 32}", "tokenizer.vocab_size=300"]
-    race = Contest(
+    race = OptimizerComparison(
         {"adamw": recipe.load("pydoc-bert", ["optimizer={name: adamw}", *FIXED, *changes])}, torch.device("cpu")
     )
     assert "more than inputs" in (stackable.why_not_stackable(race.training(Trial("adamw", 0.1, 0))) or "")
 
 
-def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(contest: ContestOf) -> None:
-    race = contest("model.dropout=0.5", optimizers=["sgd"])
+def test_dropout_is_drawn_anew_at_every_step_and_for_every_seed(comparison: ComparisonOf) -> None:
+    race = comparison("model.dropout=0.5", optimizers=["sgd"])
     members = stack_members(trial_grid(["sgd"], [1e-9], 3), race.training)
     for training in members.of_seeds[1:]:  # one model and one batch for all, so that only the dropout masks differ
         training.model.load_state_dict(members.of_seeds[0].model.state_dict())
@@ -118,8 +118,8 @@ class Noisy(torch.nn.Module):
         return self.model(x + torch.rand_like(x))
 
 
-def test_other_random_layers_are_not_stacked(contest: ContestOf) -> None:
-    race = contest("model.dropout=0.5", "model.norm=batch", optimizers=["sgd"])
+def test_other_random_layers_are_not_stacked(comparison: ComparisonOf) -> None:
+    race = comparison("model.dropout=0.5", "model.norm=batch", optimizers=["sgd"])
     training = race.training(Trial("sgd", 0.1, 0))
     state, before = torch.get_rng_state(), copy.deepcopy(training.model.state_dict())
     assert stackable.why_not_stackable(training) is None
@@ -129,8 +129,8 @@ def test_other_random_layers_are_not_stacked(contest: ContestOf) -> None:
     assert all(torch.equal(before[name], value) for name, value in training.model.model.state_dict().items())
 
 
-def test_who_diverges_hurts_nobody_else(contest: ContestOf) -> None:
-    race = contest(optimizers=["sgd", "adam"])
+def test_who_diverges_hurts_nobody_else(comparison: ComparisonOf) -> None:
+    race = comparison(optimizers=["sgd", "adam"])
     calm = trial_grid(["sgd", "adam"], [1e-2], 2)
     wild = sorted([*calm, Trial("sgd", 1e30, 0), Trial("sgd", 1e30, 1)], key=lambda c: (c.optimizer, c.lr))
     outcomes = {o.trial: o for o in one_stack(race, wild)}
@@ -143,8 +143,8 @@ def test_who_diverges_hurts_nobody_else(contest: ContestOf) -> None:
         assert outcome.metrics == {}
 
 
-def test_weights_and_order_depend_on_the_seed_only(contest: ContestOf) -> None:
-    race = contest()
+def test_weights_and_order_depend_on_the_seed_only(comparison: ComparisonOf) -> None:
+    race = comparison()
     for seed in (0, 1):
         trainings = [race.training(Trial(name, lr, seed)) for name, lr in (("sgd", 0.1), ("adam", 0.01))]
         first, second = (training.model.state_dict() for training in trainings)
@@ -156,8 +156,8 @@ def test_weights_and_order_depend_on_the_seed_only(contest: ContestOf) -> None:
                            next(iter(a.model.parameters())), next(iter(b.model.parameters())))  # fmt: skip
 
 
-def test_stacks_of_any_size_give_the_same(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    race = contest(optimizers=["momentum"])
+def test_stacks_of_any_size_give_the_same(comparison: ComparisonOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    race = comparison(optimizers=["momentum"])
     trials = trial_grid(["momentum"], [1e-3, 1e-2], 3)
     whole = finished(run_stacked(trials, race.training))
     monkeypatch.setattr(stackable, "runs_at_once", lambda training: 4)
@@ -166,51 +166,51 @@ def test_stacks_of_any_size_give_the_same(contest: ContestOf, monkeypatch: pytes
 
 
 @pytest.mark.slow
-def test_workers_give_what_the_loop_gives(contest: ContestOf) -> None:
-    race = Contest(contest(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
+def test_workers_give_what_the_loop_gives(comparison: ComparisonOf) -> None:
+    race = OptimizerComparison(comparison(optimizers=["sgd", "adam"]).recipes, torch.device("cpu"))
     trials = trial_grid(["sgd", "adam"], [1e-2], 2)
     found = {o.trial: o for o in finished(race.workers(trials, 2))}
     for expected in finished(run_in_loop(trials, race.training)):
         assert_same(found[expected.trial], expected, 1e-4)
 
 
-def test_an_engine_is_chosen_where_every_run_diverges(contest: ContestOf) -> None:
+def test_an_engine_is_chosen_where_every_run_diverges(comparison: ComparisonOf) -> None:
     trials = trial_grid(["sgd"], [1e30], 2)
-    assert engine_choice.fastest_engine(trials, contest().training, 1, shortest=0).engine in ("loop", "stacked")
+    assert engine_choice.fastest_engine(trials, comparison().training, 1, shortest=0).engine in ("loop", "stacked")
 
 
-def test_the_fastest_engine_is_chosen_from_those_that_can(contest: ContestOf) -> None:
-    race = contest(optimizers=["sgd"])
+def test_the_fastest_engine_is_chosen_from_those_that_can(comparison: ComparisonOf) -> None:
+    race = comparison(optimizers=["sgd"])
     trials = trial_grid(["sgd"], [1e-2], 4)
     choice = engine_choice.fastest_engine(trials, race.training, 1, shortest=0)
     assert set(choice.estimates) == {"loop", "stacked"}
     assert choice.estimates[choice.engine] <= min(choice.estimates.values()) / engine_choice.MARGIN
     assert choice.size == 4
-    clipped = contest("train.ema=0.9", optimizers=["sgd"])
+    clipped = comparison("train.ema=0.9", optimizers=["sgd"])
     assert set(engine_choice.fastest_engine(trials, clipped.training, 2, shortest=0).estimates) == {"loop", "workers"}
 
 
-def test_a_race_changes_none_of_its_trainings(contest: ContestOf) -> None:
-    race = contest(optimizers=["sgd"])
+def test_a_race_changes_none_of_its_trainings(comparison: ComparisonOf) -> None:
+    race = comparison(optimizers=["sgd"])
     training = race.training(Trial("sgd", 0.1, 0))
     before = copy.deepcopy(training.model.state_dict())
     next(stacked_step_times([Trial("sgd", 0.1, 0)], lambda _: training))
     assert all(torch.equal(before[name], value) for name, value in training.model.state_dict().items())
 
 
-def test_gradients_are_clipped_run_by_run(contest: ContestOf) -> None:
-    race = contest("train.clip_norm=0.05", "model.norm=batch", "model.hidden=[32, 16]")
+def test_gradients_are_clipped_run_by_run(comparison: ComparisonOf) -> None:
+    race = comparison("train.clip_norm=0.05", "model.norm=batch", "model.hidden=[32, 16]")
     trials = [c for name in OPTIMIZERS for c in trial_grid([name], [1e-2], 2)]
     together = one_stack(race, trials)
     for a, b in zip(together, finished(run_in_loop(trials, race.training)), strict=True):
         assert_same(a, b)
-    free = one_stack(contest("model.norm=batch", "model.hidden=[32, 16]"), trials)
+    free = one_stack(comparison("model.norm=batch", "model.hidden=[32, 16]"), trials)
     assert all(a.loss != b.loss for a, b in zip(together, free, strict=True) if a.trial.optimizer == "sgd")
 
 
-def test_gradients_come_as_their_parameters_lie(contest: ContestOf) -> None:
+def test_gradients_come_as_their_parameters_lie(comparison: ComparisonOf) -> None:
     """So that none of them is copied, and the optimizers' kernels take them."""
-    race = contest("model.norm=batch")
+    race = comparison("model.norm=batch")
     stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race.training))
     _, batch = next(stack.batches())
     batches_seen = [value for name, value in stack.buffers.items() if name.endswith("num_batches_tracked")]

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dlkit import recipe
-from dlkit.app.contest import Contest
+from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.errors import DlkitError, NotFiniteError
 from dlkit.storage.run_reference import checkpoint_name
@@ -39,9 +39,9 @@ SETTINGS = [
 
 
 @pytest.fixture
-def contest() -> Contest:
+def comparison() -> OptimizerComparison:
     recipes = {name: recipe.load("digits-mlp", [f"optimizer={{name: {name}}}", *SETTINGS]) for name in OPTIMIZERS}
-    return Contest(recipes, torch.device("cpu"))
+    return OptimizerComparison(recipes, torch.device("cpu"))
 
 
 def bare(events: Iterable[SweepEvent]) -> list[TrialResult]:
@@ -55,41 +55,41 @@ def after(looks: int) -> Callable[[], bool]:
     return lambda: next(counted) >= looks
 
 
-def test_a_stopped_stack_goes_on_exactly(contest: Contest, tmp_path: Path) -> None:
+def test_a_stopped_stack_goes_on_exactly(comparison: OptimizerComparison, tmp_path: Path) -> None:
     trials = trial_grid(OPTIMIZERS, [1e-3, 1e-2], 2)
-    whole = bare(run_stacked(trials, contest.training))
+    whole = bare(run_stacked(trials, comparison.training))
     for looks in (1, 4, 9):  # stopped in three places, before and behind an evaluation
-        assert bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(looks)))) == []
+        assert bare(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(looks)))) == []
     saved = StackCheckpoints(tmp_path).load()
     assert saved is not None
     assert 0 < saved.step < 12
-    assert bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))) == whole
+    assert bare(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path))) == whole
     assert not (tmp_path / "stack").exists()
 
 
-def test_runs_that_are_written_down_do_not_run_again(contest: Contest, tmp_path: Path) -> None:
+def test_runs_that_are_written_down_do_not_run_again(comparison: OptimizerComparison, tmp_path: Path) -> None:
     trials = trial_grid(["sgd", "adam"], [1e-2], 2)
-    whole = bare(run_stacked(trials, contest.training))
+    whole = bare(run_stacked(trials, comparison.training))
     # a kill between two of a stack's lines: two runs are known, and the stack's last checkpoint is there
-    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
-    assert bare(run_stacked(trials[2:], contest.training, StackCheckpoints(tmp_path))) == whole[2:]
+    list(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(3))))
+    assert bare(run_stacked(trials[2:], comparison.training, StackCheckpoints(tmp_path))) == whole[2:]
     # and one behind the last line
-    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
+    list(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(3))))
     others = trial_grid(["momentum"], [1e-2], 2)
-    assert bare(run_stacked(others, contest.training, StackCheckpoints(tmp_path))) == bare(
-        run_stacked(others, contest.training)
+    assert bare(run_stacked(others, comparison.training, StackCheckpoints(tmp_path))) == bare(
+        run_stacked(others, comparison.training)
     )
 
 
-def test_a_damaged_stack_is_named(contest: Contest, tmp_path: Path) -> None:
+def test_a_damaged_stack_is_named(comparison: OptimizerComparison, tmp_path: Path) -> None:
     trials = trial_grid(["sgd"], [1e-2], 2)
-    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
+    list(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(3))))
     (file,) = tmp_path.glob("stack/*/parameters.safetensors")
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
     with pytest.raises(DlkitError, match=r"damaged checkpoint: .*parameters\.safetensors"):
-        next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
+        next(iter(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path))))
 
 
 def _rewritten(folder: Path, change: Callable[[Checkpoint], None]) -> None:
@@ -100,34 +100,36 @@ def _rewritten(folder: Path, change: Callable[[Checkpoint], None]) -> None:
     checkpoint.save_checkpoint(folder / "stack", saved)
 
 
-def test_a_saved_stack_whose_weights_are_not_finite_is_named(contest: Contest, tmp_path: Path) -> None:
+def test_a_saved_stack_whose_weights_are_not_finite_is_named(comparison: OptimizerComparison, tmp_path: Path) -> None:
     trials = trial_grid(["sgd"], [1e-2], 2)
-    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
+    list(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(3))))
 
     def spoil(saved: Checkpoint) -> None:
         saved.tensors["parameters"]["mlp.0.weight"][1, 0, 0] = torch.inf
 
     _rewritten(tmp_path, spoil)
     with pytest.raises(NotFiniteError, match=r"step-\d+: mlp.0.weight holds numbers that are not finite"):
-        next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
+        next(iter(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path))))
 
 
-def test_a_run_that_has_diverged_may_be_saved_and_stays_diverged(contest: Contest, tmp_path: Path) -> None:
+def test_a_run_that_has_diverged_may_be_saved_and_stays_diverged(
+    comparison: OptimizerComparison, tmp_path: Path
+) -> None:
     trials = trial_grid(["sgd"], [1e-2, 1e30], 1)
-    whole = bare(run_stacked(trials, contest.training))
+    whole = bare(run_stacked(trials, comparison.training))
     assert [outcome.diverged for outcome in whole] == [False, True]
     assert (
-        bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(1)))) == []
+        bare(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(1)))) == []
     )  # before a loss shows it
-    assert bare(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))) == whole
+    assert bare(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path))) == whole
 
 
-def test_the_saved_stack_of_another_race_is_refused(contest: Contest, tmp_path: Path) -> None:
+def test_the_saved_stack_of_another_race_is_refused(comparison: OptimizerComparison, tmp_path: Path) -> None:
     trials = trial_grid(["sgd"], [1e-2], 2)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "recipe.yaml").write_text(f"seed: {name}\n")
-        list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path / name, after(3))))
+        list(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path / name, after(3))))
     shutil.rmtree(tmp_path / "b" / "stack")
     shutil.copytree(tmp_path / "a" / "stack", tmp_path / "b" / "stack")
     assert StackCheckpoints(tmp_path / "a").load() is not None
@@ -135,16 +137,16 @@ def test_the_saved_stack_of_another_race_is_refused(contest: Contest, tmp_path: 
         StackCheckpoints(tmp_path / "b").load()
 
 
-def test_a_saved_stack_of_another_model_is_refused(contest: Contest, tmp_path: Path) -> None:
+def test_a_saved_stack_of_another_model_is_refused(comparison: OptimizerComparison, tmp_path: Path) -> None:
     trials = trial_grid(["sgd"], [1e-2], 2)
-    list(run_stacked(trials, contest.training, StackCheckpoints(tmp_path, after(3))))
+    list(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(3))))
 
     def spoil(saved: Checkpoint) -> None:
         saved.tensors["parameters"]["mlp.0.weight"] = torch.zeros(2, 3, 3)
 
     _rewritten(tmp_path, spoil)
     with pytest.raises(DlkitError, match="other parameters"):
-        next(iter(run_stacked(trials, contest.training, StackCheckpoints(tmp_path))))
+        next(iter(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path))))
 
 
 def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,20 +165,20 @@ def test_stacks_are_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.Monke
     assert not StackCheckpoints(None, lambda: True).due()
 
 
-def test_every_engine_tells_where_it_stands(contest: Contest) -> None:
+def test_every_engine_tells_where_it_stands(comparison: OptimizerComparison) -> None:
     trials = trial_grid(["sgd"], [1e-2], 2)
 
     def steps(events: Iterator[SweepEvent]) -> list[tuple[int, int]]:
         return [(event.step, len(event.outcomes)) for event in events if isinstance(event, TrialsAdvanced)]
 
-    assert steps(run_stacked(trials, contest.training)) == [(step, 2) for step in range(1, 13)]
-    assert steps(run_in_loop(trials, contest.training)) == [(step, 1) for step in range(1, 13)] * 2
+    assert steps(run_stacked(trials, comparison.training)) == [(step, 2) for step in range(1, 13)]
+    assert steps(run_in_loop(trials, comparison.training)) == [(step, 1) for step in range(1, 13)] * 2
 
 
-def test_a_loop_stops_between_steps(contest: Contest) -> None:
+def test_a_loop_stops_between_steps(comparison: OptimizerComparison) -> None:
     trials = trial_grid(["sgd"], [1e-2], 2)
-    contest.should_stop = after(15)
-    assert len(bare(run_in_loop(trials, contest.training))) == 1
+    comparison.should_stop = after(15)
+    assert len(bare(run_in_loop(trials, comparison.training))) == 1
 
 
 RACE = ("digits-mlp", "model.dropout=0.2", "--optimizers", "momentum,adam", "--lr", "1e-2,0.1", "--seeds", "2")

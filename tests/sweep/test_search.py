@@ -37,7 +37,7 @@ def test_ranges_as_they_are_written() -> None:
         "lr=nan:1",
         "lr=1:inf",
     ):
-        with pytest.raises(RequestError, match="--search"):
+        with pytest.raises(RequestError, match="`search`"):
             search.parse_search_range(text)
     with pytest.raises(RequestError, match="0 < low < high <= 1"):
         search.parse_search_range("1-beta1=0.1:2")

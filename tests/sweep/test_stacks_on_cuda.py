@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dlkit.app.contest import Contest
+from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.data.batch import Batch
 from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.sweep.engines import engine_choice, stacked, step_times
@@ -32,7 +32,7 @@ from dlkit.vectorized.graph_replay import GraphReplay
 from dlkit.vectorized.stacked_optimizer import BatchedOptimizer
 
 OPTIMIZERS = list(stackable_optimizers())
-ContestOf = Callable[..., Contest]
+ComparisonOf = Callable[..., OptimizerComparison]
 
 
 def finished(events: Any) -> dict[Trial, TrialResult]:
@@ -67,10 +67,10 @@ def on_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["mlp", "cnn-dropout", "resnet-partial-batches"],
 )
 def test_stacks_as_on_cuda_equal_their_lone_twins(
-    contest: ContestOf, changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    comparison: ComparisonOf, changes: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_gpus(monkeypatch)
-    race = contest(*changes)
+    race = comparison(*changes)
     trials = trial_grid(OPTIMIZERS, [1e-2], 2)
     together = finished(run_stacked(trials, race.training))
     for trial, alone in finished(run_in_loop(trials[::3], race.training)).items():
@@ -92,11 +92,11 @@ class Asked(TorchDispatchMode):
 
 @pytest.mark.parametrize("model", ["mlp", "cnn", "resnet"])
 def test_a_step_of_a_stack_asks_the_device_for_nothing(
-    contest: ContestOf, model: str, monkeypatch: pytest.MonkeyPatch
+    comparison: ComparisonOf, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_gpus(monkeypatch)
     sizes = {"mlp": "", "cnn": ", channels: [4]", "resnet": ", depths: [1], widths: [4]"}
-    race = contest(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
+    race = comparison(f"model={{name: {model}{sizes[model]}}}", "train.clip_norm=1", "data.shift=1")
     stack = stacked.StackedRuns(stack_members(trial_grid(OPTIMIZERS, [1e-2], 2), race.training))
     batches = stack.batches()
     for _ in range(2):
@@ -111,8 +111,8 @@ def test_a_step_of_a_stack_asks_the_device_for_nothing(
     assert asked.names == []
 
 
-def test_one_run_a_seed_and_one_a_setting_are_built(contest: ContestOf) -> None:
-    race = contest(optimizers=["sgd", "adam"])
+def test_one_run_a_seed_and_one_a_setting_are_built(comparison: ComparisonOf) -> None:
+    race = comparison(optimizers=["sgd", "adam"])
     built: list[Trial] = []
 
     def build_one(trial: Trial) -> Training:
@@ -137,9 +137,9 @@ class Narrow(stacks.StackedRuns):
 
 
 def test_a_stack_that_does_not_fit_begins_again_smaller(
-    contest: ContestOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    comparison: ComparisonOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    race = contest(optimizers=["sgd", "adam"])
+    race = comparison(optimizers=["sgd", "adam"])
     trials = trial_grid(["sgd", "adam"], [1e-2], 5)
     whole = finished(run_stacked(trials, race.training, StackCheckpoints(tmp_path)))
     monkeypatch.setattr(stacked, "StackedRuns", Narrow)
@@ -158,24 +158,24 @@ def obstructed(self: GraphReplay, function: Any, device: Any, masks: Any = None,
     self.obstacle = "operation not permitted"
 
 
-def test_why_steps_are_not_recorded_is_told(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_steps_are_not_recorded_is_told(comparison: ComparisonOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GraphReplay, "__init__", obstructed)
-    events = list(run_stacked(trial_grid(["sgd"], [1e-2], 2), contest(optimizers=["sgd"]).training))
+    events = list(run_stacked(trial_grid(["sgd"], [1e-2], 2), comparison(optimizers=["sgd"]).training))
     assert [event.why for event in events if isinstance(event, StackNotRecorded)] == ["operation not permitted"]
     assert len(finished(events)) == 2
 
 
-def test_an_engine_that_does_not_fit_is_not_chosen(contest: ContestOf, monkeypatch: pytest.MonkeyPatch) -> None:
-    race = contest(optimizers=["sgd"])
+def test_an_engine_that_does_not_fit_is_not_chosen(comparison: ComparisonOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    race = comparison(optimizers=["sgd"])
     monkeypatch.setattr(step_times, "StackedRuns", Narrow)
     choice = engine_choice.fastest_engine(trial_grid(["sgd"], [1e-2], 4), race.training, 1, shortest=0)
     assert (choice.engine, choice.size, set(choice.estimates)) == ("loop", None, {"loop"})
 
 
 def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
-    contest: ContestOf, monkeypatch: pytest.MonkeyPatch
+    comparison: ComparisonOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    race = contest(optimizers=["sgd"])
+    race = comparison(optimizers=["sgd"])
 
     def on_cuda(trial: Trial) -> Training:
         training = race.training(trial)
@@ -205,8 +205,8 @@ def test_sizes_on_cuda_come_from_what_is_free_and_are_spread_evenly(
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("model", ["{name: mlp, dropout: 0.3}", "{name: cnn, channels: [4, 8], dropout: 0.5}"])
-def test_a_recorded_stack_equals_its_lone_twins(contest: ContestOf, model: str) -> None:
-    race = contest(f"model={model}", "train.steps=24", "data.batch_size=300", "train.clip_norm=0.5")
+def test_a_recorded_stack_equals_its_lone_twins(comparison: ComparisonOf, model: str) -> None:
+    race = comparison(f"model={model}", "train.steps=24", "data.batch_size=300", "train.clip_norm=0.5")
     race.device = torch.device("cuda")
     trials = trial_grid(OPTIMIZERS, [1e-3], 2)
     stack = stacks.StackedRuns(stack_members(trials, race.training))
@@ -246,10 +246,10 @@ def test_a_step_is_timed_to_the_end_of_its_work(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(("steps", "engine"), [(200, "loop"), (20_000, "stacked")])
 def test_what_comes_before_the_steps_counts_on_cuda(
-    contest: ContestOf, steps: int, engine: str, monkeypatch: pytest.MonkeyPatch
+    comparison: ComparisonOf, steps: int, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Five stacks of 5 s before the first step pay for runs of many steps only."""
-    race = contest(f"train.steps={steps}", optimizers=["sgd"])
+    race = comparison(f"train.steps={steps}", optimizers=["sgd"])
 
     def on_cuda(trial: Trial) -> Training:
         training = race.training(trial)

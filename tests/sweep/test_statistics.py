@@ -155,7 +155,7 @@ def test_learning_rates() -> None:
         "1:inf:3",
         "1e-3:1:100000000",
     ):
-        with pytest.raises(RequestError, match="--lr"):
+        with pytest.raises(RequestError, match="`lr`"):
             parse_learning_rates(text)
     assert len(trial_grid(["sgd", "adam"], [0.1, 1.0], 3)) == 12
 

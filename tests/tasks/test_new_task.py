@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dlkit import catalog, recipe
 from dlkit.assemble import assemble_training
+from dlkit.catalog_entry import TaskEntry
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.array_data import ArrayData
@@ -71,7 +72,7 @@ class BrightnessMeter:
 
 
 def test_a_task_is_a_file_and_a_line_of_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = catalog.TaskEntry(f"{__name__}:brightness_data", "how bright an image is", "images")
+    entry = TaskEntry(f"{__name__}:brightness_data", "how bright an image is", "images")
     monkeypatch.setitem(catalog.TASKS, "brightness", entry)
     loaded = recipe.load("digits-mlp", ["train.epochs=3"])
     loaded.values["task"] = "brightness"

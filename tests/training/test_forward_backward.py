@@ -22,7 +22,8 @@ from dlkit import recipe
 from dlkit.assemble import assemble_training
 from dlkit.data.batch import ClassificationBatch, MaskedBatch
 from dlkit.errors import DlkitError
-from dlkit.training import forward_backward, loop
+from dlkit.kernels import cuda_graphs
+from dlkit.training import loop
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.events import Finished
 from dlkit.training.forward_backward import ForwardBackward
@@ -162,7 +163,7 @@ def test_a_replayed_run_is_the_run(kind: list[str], taped: None) -> None:
     replayed = ended(kind, captures=True)
     batches = len(replayed[2].training.batches)
     # every full batch but the first, and their updates: one for each graph
-    assert Tape.replays > replayed[2].training.settings.epochs * (batches - 1) - forward_backward.WARM_UP
+    assert Tape.replays > replayed[2].training.settings.epochs * (batches - 1) - cuda_graphs.WARM_UP
     assert len(replayed[2].optimizer_step.graphs) == 1
     assert len(replayed[2].passes.graphs) == 1
     assert replayed[2].progress.warm_up > 0 == plain[2].progress.warm_up
@@ -193,7 +194,7 @@ def test_a_number_in_a_batch_is_not_part_of_its_shape(taped: None) -> None:
         layer.zero_grad()
         loss, _ = made(batch, 1.0)
         assert torch.equal(loss, forward(batch)[0])
-    assert Tape.replays == 8 - forward_backward.WARM_UP
+    assert Tape.replays == 8 - cuda_graphs.WARM_UP
 
 
 @pytest.mark.cuda
@@ -220,7 +221,7 @@ def test_what_waits_for_cuda_cannot_be_captured() -> None:
 
     made = ForwardBackward(forward, forward, 4, list(layer.parameters()), captures=True)
     batch = ClassificationBatch(torch.ones(4, 3, device="cuda"), torch.ones(4, device="cuda"))
-    for _ in range(forward_backward.WARM_UP):
+    for _ in range(cuda_graphs.WARM_UP):
         made(batch, 1.0)
     with pytest.raises(DlkitError, match="cannot be captured"):
         made(batch, 1.0)

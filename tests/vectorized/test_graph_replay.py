@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dlkit.kernels import cuda_graphs
 from dlkit.nn.dropout import Dropout
 from dlkit.training import rng
-from dlkit.vectorized import graph_replay
 from dlkit.vectorized.dropout_masks import DropoutMasks
 from dlkit.vectorized.graph_replay import GraphReplay
 
@@ -98,9 +98,9 @@ def test_what_cannot_be_recorded_is_called_and_the_reason_is_kept(
     monkeypatch.setattr(torch.cuda, "graph", refuse)
     total = torch.zeros(())
     add = GraphReplay(lambda x: total.add_(x.sum()), CUDA)
-    for _ in range(graph_replay.WARM_UP + 3):
+    for _ in range(cuda_graphs.WARM_UP + 3):
         add(torch.ones(1))
-    assert total.item() == graph_replay.WARM_UP + 3
+    assert total.item() == cuda_graphs.WARM_UP + 3
     assert add.obstacle == "operation not permitted when stream is capturing"
 
 
@@ -111,7 +111,7 @@ def test_memory_that_is_used_up_is_no_such_reason(graphs: list[Graph], monkeypat
     monkeypatch.setattr(torch.cuda, "graph", refuse)
     add = GraphReplay(lambda x: None, CUDA)
     with pytest.raises(torch.OutOfMemoryError):
-        for _ in range(graph_replay.WARM_UP):
+        for _ in range(cuda_graphs.WARM_UP):
             add(torch.ones(1))
 
 

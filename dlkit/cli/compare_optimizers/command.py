@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
@@ -12,19 +13,18 @@ import typer
 
 from dlkit.annotations import LARGEST_COUNT, LARGEST_SEED
 from dlkit.app.events import Prepared, Work
-from dlkit.app.finished_race import FinishedRace, read_race
-from dlkit.app.race import OPTIMIZERS, RaceProgressEvent, RaceStarted, race_optimizers, refuse_misspelt_surface
+from dlkit.app.finished_race import FinishedRace, judge_race
+from dlkit.app.race import OPTIMIZERS, RaceProgressEvent, RaceStarted, race_optimizers
 from dlkit.app.race_grid import parse_optimizers
 from dlkit.cli import completion
 from dlkit.cli.compare_optimizers.progress import RaceProgress
-from dlkit.cli.compare_optimizers.view import RaceView
+from dlkit.cli.compare_optimizers.view import show_race
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import Device, Json, Overrides, Quiet, ResumeAuto, Trust
 from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
 from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import DivergedError, RequestError, VerdictError
-from dlkit.storage.atomic_file import require_target
 from dlkit.sweep import surfaces
 
 
@@ -41,7 +41,9 @@ def compare_optimizers_command(
         typer.Argument(metavar="RECIPE|SURFACE", help="What to race on.", autocompletion=completion.races),
     ] = None,
     overrides: Overrides = None,
-    optimizers: Annotated[str, typer.Option(metavar="NAME,...", help="Which optimizers race.")] = OPTIMIZERS,
+    optimizers: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Which race; FILE.py:NAME, too, with --trust.")
+    ] = OPTIMIZERS,
     lr: Annotated[str, typer.Option(metavar="LOW:HIGH:COUNT", help="Learning rates for each of them.")] = "1e-4:1:9",
     seeds: Annotated[
         int,
@@ -120,22 +122,16 @@ def compare_optimizers_command(
     if alone and not is_first_process():
         return  # nothing is trained
     resume = resume or resume_auto
-    if resume and out is None:
-        raise RequestError("--resume needs --out", "give the folder of the finished runs")
-    if animate is not None:
-        require_target("--animate", animate, (".gif",))
     output = Output(as_json, quiet)
     names = parse_optimizers(optimizers)
     if source is not None:
-        if what is not None or out is not None:
-            raise RequestError("--from judges finished runs and takes no recipe and no --out", "give one or the other")
-        race = read_race(source)
+        if what is not None or out is not None or resume:
+            option = "--resume" if resume else "recipe and no --out"
+            raise RequestError(f"--from judges finished runs and takes no {option}", "give one or the other")
+        race = judge_race(source, target, animate)
     elif what is None:
         raise RequestError("nothing to race on", f"give a recipe, or a surface: {', '.join(surfaces.SURFACES)}")
     else:
-        if animate is not None and surfaces.find_surface(what) is None:
-            refuse_misspelt_surface(what)
-            raise RequestError("--animate is about a surface", "leave it out")
         if verdict:
             _check_verdict(verdict, names)
         message = "stopping" + (", keeping what has finished" if out else "") + "; once more stops at once"
@@ -143,7 +139,8 @@ def compare_optimizers_command(
         running = race_optimizers(
             what, overrides or (), optimizers=optimizers, lr=lr, seeds=seeds, steps=steps, trials=trials,
             search=searched or (), seed=seed, metric=metric, target=target, engine=engine.value, stack=stack,
-            start=start, out=out, resume=resume, device=device, should_stop=lambda: stop.requested is not None,
+            start=start, animate=animate, out=out, resume=resume, device=device,
+            should_stop=lambda: stop.requested is not None,
         )  # fmt: skip
         with stop:
             race = _follow(running, output)
@@ -155,21 +152,12 @@ def compare_optimizers_command(
 
     summaries = race.summaries
     wanted = parse_assertion(verdict, [s.optimizer for s in summaries]) if verdict else None
-    result = RaceView(race, target)
-    if race.folder is not None:
-        result.write(race.folder, race.surface)
-    if animate is not None:
-        if race.surface is None:
-            raise RequestError(f"--animate is about a surface, and {race.title} is none", "leave it out")
-        from dlkit.sweep import trajectories
-
-        trajectories.animate_trajectories(animate, race.surface, result.best_runs(), race.title)
-    result.emit(output)
-    why = assertion_objection(wanted, summaries, result.pairs, allow_edge) if wanted else None
+    show_race(race.report, output)
+    why = assertion_objection(wanted, summaries, race.pairs, allow_edge) if wanted else None
     if why is not None:
         raise VerdictError(*why)
     if all(summary.best is None for summary in summaries):
-        raise DivergedError(result.conclusion.text, "lower the learning rates in --lr, or take fewer --steps")
+        raise DivergedError(race.conclusion.text, "lower the learning rates in --lr, or take fewer --steps")
 
 
 def _follow(running: Work[RaceProgressEvent, FinishedRace], output: Output) -> FinishedRace:
@@ -186,8 +174,8 @@ def _follow(running: Work[RaceProgressEvent, FinishedRace], output: Output) -> F
     return running.result()
 
 
-def _check_verdict(verdict: str, names: list[str]) -> None:
+def _check_verdict(verdict: str, names: Iterable[str]) -> None:
     """Before anything is run."""
     from dlkit.sweep.assertion import parse_assertion
 
-    parse_assertion(verdict, names)
+    parse_assertion(verdict, list(names))

@@ -44,6 +44,9 @@ class RaceProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         if self.live is not None:
             self.live.stop()
 
@@ -55,6 +58,9 @@ class RaceProgress:
             self.best = self._better(event, self.best)
         else:
             self.underway = event
+        if self.finished == self.runs:  # figures may be drawn after the last one
+            self._stop()
+            return
         now = time.monotonic()
         if self.console is None:
             if now - self.line_at >= _LINE_EVERY_SECONDS:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dlkit.app.entropy import measure_entropy
 from dlkit.cli import completion
 from dlkit.cli.console import Output
-from dlkit.cli.options import Device, Json, Quiet
+from dlkit.cli.entropy.input import require_input
+from dlkit.cli.entropy.output import show_entropy
+from dlkit.cli.options import Device, Json, Quiet, Trust
+from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
 from dlkit.plotting import require_figure
 from dlkit.storage.atomic_file import require_target
@@ -80,6 +85,7 @@ def entropy_command(
         Path | None, typer.Option(metavar="FILE.html", help="Write a page that shows each token's surprisal.")
     ] = None,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -106,9 +112,18 @@ def entropy_command(
     if surprisal is not None:
         require_target("--surprisal", surprisal, (".html",))
     output = Output(as_json, quiet)
-    distribution = {"--p": p is not None, "--check-code": check_code is not None}
-    details = {"--q": q is not None, "--counts": counts, "--joint": joint}
-    counting = {"--order": order > 0, "--symbols": symbols != "bytes"}
+    if model is not None:
+        others = {
+            "--p": p is not None, "--check-code": check_code is not None, "--q": q is not None, "--counts": counts,
+            "--joint": joint, "--order": order > 0, "--symbols": symbols != "bytes", "--code": code is not None,
+            "--plot": plot is not None, "--base": number != 2,
+        }  # fmt: skip
+        _refuse(others, "does not go with --model", "measure one thing at a time")
+
+        from dlkit.cli.entropy.model import show_scores
+
+        show_scores(file, model, context, stride, tokens, surprisal, codecs, prequential, device, output)
+        return
     predicting = {
         "--context": context is not None,
         "--stride": stride is not None,
@@ -116,37 +131,20 @@ def entropy_command(
         "--surprisal": surprisal is not None,
         "--device": device != "auto",
     }
-    if model is not None:
-        drawn = {"--code": code is not None, "--plot": plot is not None, "--base": number != 2}
-        _refuse(distribution | details | counting | drawn, "does not go with --model", "measure one thing at a time")
-
-        from dlkit.cli.entropy.model import show_scores
-
-        show_scores(file, model, context, stride, tokens, surprisal, codecs, prequential, device, output)
-        return
     _refuse(predicting, "needs --model", "dlkit entropy FILE --model RUN ...")
-    if not any(distribution.values()):
-        _refuse(details, "needs --p", "dlkit entropy --p 0.4,0.6 ...")
-
-        from dlkit.cli.entropy.stream import show_stream
-
-        show_stream(file, symbols, order, number, codecs, prequential, code, plot, output)
-        return
-    streamed = {"FILE": file is not None, "--codecs": codecs, "--prequential": prequential} | counting
-    _refuse(streamed, "is about a stream, --p and --check-code are not", "give one or the other")
-    if check_code is not None:
-        drawn = {"--q": q is not None, "--joint": joint, "--code": code is not None, "--plot": plot is not None}
-        _refuse(drawn, "does not go with --check-code", "dlkit entropy --p 0.5,0.5 --check-code A=0,B=1")
-
-        from dlkit.cli.entropy.code import show_code_check
-
-        show_code_check(check_code, p, counts, number, output)
-    else:
-        assert p is not None
-
-        from dlkit.cli.entropy.distributions import show_distributions
-
-        show_distributions(p, q, counts, joint, code, plot, number, output)
+    streamed = p is None and check_code is None
+    sized = not (quiet and streamed)  # -q prints no size, which then need not be measured
+    measuring = measure_entropy(
+        file, symbols=symbols.value, order=order, base=number, codecs=codecs and sized,
+        prequential=prequential and sized, p=p, q=q, counts=counts, joint=joint,
+        code=None if code is None else code.value, check_code=check_code, plot=plot,
+    )  # fmt: skip
+    if streamed:
+        require_input(file)
+    with reading(quiet) if streamed else nullcontext():
+        for remark in measuring:
+            output.remark(remark)
+    show_entropy(measuring.result(), output)
 
 
 def _refuse(options: dict[str, bool], why: str, hint: str) -> None:

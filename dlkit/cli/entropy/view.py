@@ -1,18 +1,11 @@
-"""How `dlkit entropy` shows its records: tables on a terminal, and figures."""
+"""How `dlkit entropy` shows its records: tables on a terminal."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dlkit.errors import RequestError
-
-if TYPE_CHECKING:
-    from dlkit.information.rows import Rows
-
-_UNITS = {2.0: "bits", math.e: "nats", 10.0: "dits"}
-MOST_WORDS = 1000  # alphabets up to this size get their code words written out
+from dlkit.information.units import unit_of
 
 
 def stream_table(record: dict[str, Any]) -> Any:
@@ -92,43 +85,6 @@ def code_table(record: dict[str, Any]) -> Any:
     return Group(facts_table(facts), table)
 
 
-def plot_stream(plot: Path, record: dict[str, Any], symbols: str, base: float) -> None:
-    from dlkit.information import plots
-
-    if "code" in record:
-        plot_code(plot, record["code"])
-    else:
-        plain, corrected = ([o[key] for o in record["orders"]] for key in ("entropy", "corrected"))
-        plots.plot_entropy_by_order(plot, plain, corrected, symbols, unit_of(base))
-
-
-def plot_code(plot: Path, code: dict[str, Any]) -> None:
-    from dlkit.information import plots
-
-    if "words" not in code:
-        raise RequestError(f"--plot: more than {MOST_WORDS:,} symbols", "leave --plot out")
-    words = code["words"]
-    ideal = [-math.log2(word["p"]) for word in words]
-    plots.plot_code_lengths(
-        plot, [word["symbol"] for word in words], ideal, [word["length"] for word in words], code["name"]
-    )
-
-
-def plot_distribution(plot: Path, table: Rows, record: dict[str, Any], base: float) -> None:
-    from dlkit.information import plots
-
-    p = record["p"]
-    if "code" in record:
-        plot_code(plot, record["code"])
-    elif len(p) == 2:
-        plots.plot_bernoulli_entropy(plot, float(p[0]), unit_of(base), base)
-    else:
-        used = [index for index in range(len(p)) if p[index] > 0]
-        plots.plot_code_lengths(
-            plot, [table.symbol(index) for index in used], [-math.log2(p[index]) for index in used], [], ""
-        )
-
-
 def sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
     """The sizes as rows of a table."""
     from dlkit.information.compressors import COMPRESSOR_OPTIONS
@@ -151,7 +107,3 @@ def facts_table(facts: list[tuple[str, Any]]) -> Any:
     for name, value in facts:
         table.add_row(Text(name, style="bold"), Text(str(value)))
     return table
-
-
-def unit_of(base: float) -> str:
-    return _UNITS.get(base, f"base-{base:g} digits")

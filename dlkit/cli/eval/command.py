@@ -112,6 +112,8 @@ def _evaluate(
     """Evaluate, draw what is asked for, and print the records."""
     with preparing(output.quiet):
         opened = request.open(device)
+        if confusion is not None and not opened.trained.dataset.classes:
+            raise RequestError(f"--confusion: {request.run} tells no classes apart", "leave --confusion out")
         found, remarks = opened.evaluate()
     for remark in remarks:
         output.remark(remark)

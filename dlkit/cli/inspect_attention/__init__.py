@@ -1,1 +1,1 @@
-"""`dlkit inspect-attention`: its input, its work and its views."""
+"""`dlkit inspect-attention`: its input and its views."""

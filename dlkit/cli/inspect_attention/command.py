@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from dlkit.annotations import LARGEST_SEED
+from dlkit.app.inspect import run_inspection
 from dlkit.attention.request import InspectionRequest
 from dlkit.cli import completion
 from dlkit.cli.console import Output
-from dlkit.cli.inspect_attention.input import check_targets, read_lines, read_text
-from dlkit.cli.options import Device, Json, Quiet
+from dlkit.cli.inspect_attention.input import read_lines, read_text
+from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.errors import RequestError
-from dlkit.storage import run_reference
 
 
 def inspect_attention_command(
@@ -90,6 +90,7 @@ def inspect_attention_command(
         ),
     ] = 0,
     device: Device = "auto",
+    trust: Trust = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -107,31 +108,30 @@ def inspect_attention_command(
       dlkit inspect-attention runs/sst2-bert-1 --lines texts.txt -q
     """
     request = InspectionRequest(
-        run, pair, layers, heads, tokens, measure, by_value, stack, target, ablate, null, repeats, random_from, compare,
-        steps, checkpoint, {"--html": html, "--png": png, "--svg": svg, "--npz": npz}, cut, seed, device,
+        run=run, lines=lines is not None, pair=pair, layers=layers, heads=heads, tokens=tokens, measure=measure,
+        by_value=by_value, stack=stack, target=target, ablate=ablate, null=null, repeats=repeats,
+        random_from=random_from, compare=compare, steps=steps, checkpoint=checkpoint, html=html, png=png, svg=svg,
+        npz=npz, cut=cut, seed=seed, device=device,
     )  # fmt: skip
-    request.check()
     if lines is not None and text is not None:
         raise RequestError("both a TEXT and --lines", "leave one of them out")
     if lines is not None:
         texts = read_lines(lines, run)
     elif steps and text is None:
-        if not repeats:
-            raise RequestError("--steps has neither a text nor random sequences", "give a TEXT, or leave --repeats out")
         texts = []  # scores on repeated random tokens need no text
     else:
         texts = [read_text(text, run)]
-    check_targets(request.files)
-    for reference in (run, compare):
-        if reference is not None:
-            run_reference.require_reference(reference)
-
-    from dlkit.cli.inspect_attention import work
-
     output = Output(as_json, quiet)
-    if steps:
-        work.over_steps(request, texts, output)
-    elif lines is not None:
-        work.over_lines(request, texts, output)
-    else:
-        work.one_text(request, texts[0], output)
+    printed = not quiet and not output.tables
+    inspecting = run_inspection(request, texts, keep_layers=output.tables, records=printed)
+    for event in output.without_remarks(inspecting):
+        output.emit(event.record, None, dict)
+    found = inspecting.result()
+    if output.tables:
+        from dlkit.cli.inspect_attention.output import show_inspection
+
+        show_inspection(found, request)
+    elif found.jump is not None:
+        output.emit(found.jump, found.jump["to_step"], dict)
+    elif quiet:
+        output.line(found.top_head())

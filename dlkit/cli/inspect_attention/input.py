@@ -1,4 +1,4 @@
-"""The texts that `dlkit inspect-attention` reads, and the places of the files that it writes. No torch."""
+"""The texts that `dlkit inspect-attention` reads. No torch."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from pathlib import Path
 from dlkit import text_input
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lines import decode_lines
-from dlkit.storage.atomic_file import require_target
 
 MOST_BYTES = 1 << 26  # of texts
-SUFFIXES = {"--html": ".html", "--png": ".png", "--svg": ".svg", "--npz": ".npz"}
 
 
 def read_text(text: str | None, run: str) -> str:
@@ -47,9 +45,3 @@ def _read(source: Path | None, name: str) -> str:
     except OSError as error:
         raise DlkitError(f"cannot read {name}: {error.strerror}") from error
     return text_input.decode_text(data, name)
-
-
-def check_targets(files: dict[str, Path]) -> None:
-    """Raise where a file cannot be written, as `require_target` does."""
-    for option, path in files.items():
-        require_target(option, path, (SUFFIXES[option],))

@@ -1,4 +1,4 @@
-"""Views and files of `dlkit inspect-attention`."""
+"""What `dlkit inspect-attention` shows on a terminal: heads, layers, the check, and how a score rose over steps."""
 
 from __future__ import annotations
 
@@ -6,61 +6,43 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dlkit.attention.request import InspectionRequest
-from dlkit.cli.console import escaped, note, show_tables
+from dlkit.cli.console import escaped, show_tables
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from dlkit.app.attention import InspectedModel
-    from dlkit.attention.page import AttentionPage
+    from dlkit.app.inspect import AttentionInspection
 
 
-def write_files(request: InspectionRequest, sides: list[InspectedModel], page: AttentionPage) -> None:
-    from dlkit.app.attention import page_matrices
-
-    start = sides[0].tokens[0]
-    stop = start + len(page.tokens)
-    for option, path in request.files.items():
-        weights = page_matrices(request, sides, start, stop)
-        if option == "--html":
-            from dlkit.attention.page import write_page
-
-            size = write_page(path, page, weights)
-            note(f"{path}: {size / 1e6:.1f} MB")
-        elif option == "--npz":
-            from dlkit.attention.npz import write_npz
-
-            write_npz(path, page, sides[0].texts[0].token_ids[start:stop], weights)
-        else:
-            from dlkit.attention.figures import draw_attention
-
-            draw_attention(path, page, weights, request.measure)
+def show_inspection(found: AttentionInspection, request: InspectionRequest) -> None:
+    """The tables of an inspection: of a text, or of the steps of a run."""
+    show_tables(_steps_table(found) if found.page is None else _text_tables(found, request))
 
 
-def show_inspection(sides: list[InspectedModel], page: AttentionPage, measure: str, request: InspectionRequest) -> None:
+def _text_tables(found: AttentionInspection, request: InspectionRequest) -> Any:
     from rich.console import Group
     from rich.text import Text
 
     from dlkit.app.attention import page_matrices
     from dlkit.cli.inspect_attention import view
 
-    first = sides[0]
+    first, page = found.models[0], found.page
+    assert page is not None
     views: list[Any] = []
-    if len(sides) == 1 and len(page.layers) == 1 and len(page.heads) == 1 and first.inspection is not None:
+    if page.shape == (1, 1, 1) and first.inspection is not None:
         start = first.tokens[0]
-        (weights,) = page_matrices(request, sides, start, start + len(page.tokens))
+        (weights,) = page_matrices(request, found.models, start, start + len(page.tokens))
         views.append(
             view.attention_rows(page.tokens, weights, f"layer {page.layers[0]} head {page.heads[0]}", page.split, start)
         )
         views.append(_facts({name: float(values[0, 0, 0]) for name, values in page.scores.items()}))
     else:
-        views.append(view.head_grid(page, measure))
-    for side in sides:
+        views.append(view.head_grid(page, found.measure))
+    for side in found.models:
         if side.inspection is not None and side.inspection.stack is not None:
             views.append(_stack_table(side))
         loose = f"largest difference of the check {side.head_scores.reconstruction_error:.2g}"
         views.append(Text(f"{escaped(str(side.language_model.path))}: {loose}", style="dim"))
-    show_tables(Group(*views))
+    return Group(*views)
 
 
 def _facts(scores: dict[str, float]) -> Any:
@@ -87,21 +69,23 @@ def _stack_table(side: InspectedModel) -> Any:
     return table
 
 
-def steps_table(side: InspectedModel, steps: list[int], values: np.ndarray, measure: str, jump: dict[str, Any]) -> Any:
+def _steps_table(found: AttentionInspection) -> Any:
     import numpy as np
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
+    (side,), values, jump = found.models, found.scores, found.jump
+    assert values is not None and jump is not None
     highest = np.argsort(-np.nan_to_num(values[-1], nan=-np.inf), axis=None)[:6]
     top = [np.unravel_index(int(index), values.shape[1:]) for index in highest]
     table = Table("step", *(f"{side.layers[a]}.{side.heads[b]}" for a, b in top), box=None, pad_edge=False)
-    for number, step in enumerate(steps):
+    for number, step in enumerate(found.steps):
         table.add_row(f"{step:,}", *(f"{values[number, a, b]:.3f}" for a, b in top))
     for column in table.columns:
         column.justify = "right"
     rise = (
-        f"{measure} of {side.language_model.path}: head {jump['layer']}.{jump['head']} rises most from step "
+        f"{found.measure} of {side.language_model.path}: head {jump['layer']}.{jump['head']} rises most from step "
         f"{jump['from_step']:,} ({jump['before']:.3f}) to {jump['to_step']:,} ({jump['after']:.3f})"
     )
     return Group(table, Text(escaped(rise)))

@@ -41,7 +41,7 @@ def loaded_batches(loader: DataLoader[Any]) -> Iterator[Any]:
             how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
             raise DlkitError(
                 f"a process that decodes images died: {how}",
-                "if memory ran out, lower data.workers or data.batch_size; --resume goes on from the last checkpoint",
+                "if memory ran out, lower data.workers or data.batch_size; `resume` goes on from the last checkpoint",
             ) from error
         yield batch
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from dlkit.data.images.class_folders import FileTally
 from dlkit.data.images.image_folder import load_all_images
 
+WHITE = {"digits": 16}  # the brightest number of a pixel, by the name of the data, where it is not 255
 # Luma of ITU-R BT.601, as in PIL's conversion to grey.
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -38,6 +39,8 @@ def fit_images(images: Tensor, shape: tuple[int, int, int], gain: float) -> Tens
     Grey is repeated to colour, colour is reduced to its luma, and images are resized bilinearly with antialiasing.
     """
     channels, *size = shape
+    if images.shape[1:] == shape and gain == 1:
+        return images
     chunks: list[Tensor] = []
     for chunk in images.split(1024):
         x = chunk.float() * gain

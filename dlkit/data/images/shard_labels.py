@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data.class_spelling import quoted_name
+from dlkit.data.label_values import coded_values, whole_labels
 from dlkit.errors import DlkitError
+from dlkit.strict_json import parse_json
 
 _MOST_CLASSES = 1_000_000  # unnamed integers beyond that are not classes
 
@@ -44,19 +45,12 @@ def read_shard_labels(file: Path, column: Any, metadata: Mapping[bytes, bytes] |
     if pa.types.is_boolean(kind):
         column, kind = column.cast(pa.string()), pa.string()
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        encoded = column.combine_chunks().dictionary_encode()
-        indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        return ShardLabels(file, indices, tuple(encoded.dictionary.to_pylist()), text=True)
+        names, indices = coded_values(column)
+        return ShardLabels(file, indices, tuple(names.to_pylist()), text=True)
     if pa.types.is_floating(kind):
         values = column.cast(pa.float64()).fill_null(-1).to_numpy()
-        broken = ~((values == np.floor(values)) & (np.abs(values) < 2**53))
-        if broken.any():
-            row = int(broken.argmax())
-            raise DlkitError(
-                f"{file}: label {values[row]} in row {row + 1}, but a class is a whole number or text",
-                "regression, the prediction of a number, is not supported",
-            )
-        column = pa.chunked_array([pa.array(values.astype(np.int64))])
+        whole = whole_labels(values, lambda row: f"{file}: label {values[row]} in row {row + 1}")
+        column = pa.chunked_array([pa.array(whole)])
     elif not (pa.types.is_integer(kind) or pa.types.is_null(kind)):
         raise DlkitError(f"{file}: labels are {kind}; text, whole numbers or booleans are needed")
     indices = column.cast(pa.int64()).fill_null(-1).to_numpy()
@@ -113,7 +107,7 @@ def shard_class_indices(
 def _class_names(metadata: Mapping[bytes, bytes] | None, column: str) -> tuple[str, ...]:
     """The class names in the hub's metadata of a shard, a list or a mapping from numbers; empty if there are none."""
     try:
-        names = json.loads((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
+        names = parse_json((metadata or {})[b"huggingface"])["info"]["features"][column]["names"]
         if isinstance(names, dict):
             names = [names[key] for key in sorted(names, key=int)]
         return tuple(str(name) for name in names)

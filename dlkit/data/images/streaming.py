@@ -96,9 +96,7 @@ class StreamedImages(Epochs):
         self.device, self.seed, self.training = device, seed, training
         self._shares_cores = workers == "auto"
         self.workers = usable_cores() if workers == "auto" else workers
-        if crop < _LEAST_CROP:
-            raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
-        self.margin = max(self.size, round(self.size / crop) if resize is None else resize)
+        self._view = centre_view(self.size, crop, resize)
         self.scale, self.mirror, self.augment, self.erase = scale, flip, augment, erase
         self.mixup, self.cutmix = mixup, cutmix
         self.start_size, self.grow_epochs, self.policy = start_size, grow_epochs, damaged
@@ -181,9 +179,8 @@ class StreamedImages(Epochs):
 
     def _transform(self, size: int) -> Callable[[Any], Tensor]:
         if not self.training:
-            steps: list[Any] = [v2.Resize(self.margin, antialias=True), v2.CenterCrop(size), v2.PILToTensor()]
-            return v2.Compose(steps)
-        steps = [v2.RandomResizedCrop(size, scale=(self.scale, 1.0), antialias=True)]
+            return self._view
+        steps: list[Any] = [v2.RandomResizedCrop(size, scale=(self.scale, 1.0), antialias=True)]
         if self.mirror:
             steps.append(v2.RandomHorizontalFlip())
         if self.augment != "none":
@@ -236,6 +233,17 @@ class StreamedImages(Epochs):
         else:
             images = augmentation.mixup(images, share)
         return ClassificationBatch(images, targets, targets.roll(1), share)
+
+
+def centre_view(size: int, crop: float, resize: int | None) -> Callable[[Any], Tensor]:
+    """In evaluation, what of an image the model sees, (3, size, size) uint8; arguments as `StreamedImages` has them.
+
+    Raises RequestError if `crop` is too small.
+    """
+    if crop < _LEAST_CROP:
+        raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
+    margin = max(size, round(size / crop) if resize is None else resize)
+    return v2.Compose([v2.Resize(margin, antialias=True), v2.CenterCrop(size), v2.PILToTensor()])
 
 
 class _Decoded(TorchDataset[Any]):

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from dlkit.errors import DlkitError, RequestError
+from dlkit.text_input import require_utf_8
 
 _LARGEST_CELL = 2**31 - 1  # characters
+_LONGEST_HEADER = 1 << 16  # bytes of a first line that is looked at
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,12 @@ class Format:
 def _read_csv(file: Path, written: Collection[str]) -> pa.Table:
     from pyarrow import csv as reader
 
+    header = _first_line(file)
+    used = [name for separator, name in _SEPARATORS.items() if separator in header and "," not in header]
+    if used:
+        raise DlkitError(
+            f"{file} is no CSV: its columns are separated by {used[0]}", "save it with commas, and points in numbers"
+        )
     return reader.read_csv(
         file,
         read_options=reader.ReadOptions(use_threads=False),  # on one thread, errors name the row
@@ -48,8 +59,14 @@ def _read_csv(file: Path, written: Collection[str]) -> pa.Table:
 def _read_jsonl(file: Path, written: Collection[str]) -> pa.Table:
     from pyarrow import json as reader
 
-    block = min(file.stat().st_size + 1, 2**31 - 1)  # the whole file: errors name the row within the block
-    return reader.read_json(file, read_options=reader.ReadOptions(use_threads=False, block_size=block))
+    if _first_line(file).lstrip().startswith("["):
+        raise DlkitError(f"{file} is a JSON array, not JSON Lines", f"write a line for each row: jq -c '.[]' {file}")
+    with _opened(file) as stream:
+        content = stream.read()
+    block = min(len(content) + 1, 2**31 - 1)  # the whole file: errors name the row within the block
+    return reader.read_json(
+        pa.BufferReader(content), read_options=reader.ReadOptions(use_threads=False, block_size=block)
+    )
 
 
 def _read_parquet(file: Path, written: Collection[str]) -> pa.Table:
@@ -59,10 +76,23 @@ def _read_parquet(file: Path, written: Collection[str]) -> pa.Table:
         return reader.read()
 
 
+def _first_line(file: Path) -> str:
+    """The beginning of the first line of a file of text. Raises RequestError where it is in UTF-16 or UTF-32."""
+    with _opened(file) as stream:
+        line = stream.readline(_LONGEST_HEADER)
+    require_utf_8(line, str(file))
+    return line.decode("utf-8-sig", "replace")
+
+
+def _opened(file: Path) -> BinaryIO:
+    """The bytes of a file that may be compressed: pyarrow goes by its suffix, as in rows.csv.gz."""
+    return io.BufferedReader(pa.input_stream(file, compression="detect"), 1 << 16)  # pyright: ignore[reportArgumentType]
+
+
 def _csv_lines(file: Path) -> Iterator[int]:
     """Blank lines are skipped; a quoted value may span several lines."""
     csv.field_size_limit(_LARGEST_CELL)
-    with file.open(encoding="utf-8-sig", errors="replace", newline="") as text:
+    with io.TextIOWrapper(_opened(file), encoding="utf-8-sig", errors="replace", newline="") as text:
         reader, begin = csv.reader(text), 1
         for cells in reader:
             if cells:
@@ -72,7 +102,7 @@ def _csv_lines(file: Path) -> Iterator[int]:
 
 def _jsonl_lines(file: Path) -> Iterator[int]:
     yield 0  # there is no header
-    with file.open("rb") as lines:
+    with _opened(file) as lines:
         yield from (number for number, line in enumerate(lines, 1) if line.strip())
 
 
@@ -142,7 +172,17 @@ def read_table(format: Format, file: Path, written: Collection[str] = ()) -> Tab
     for name, count in Counter(names).items():
         if count > 1:
             raise RequestError(f"{file} has two columns named {name!r}", "rename or remove one of them")
-    return Table(file, rows, format, frozenset(written) if format.untyped else frozenset())
+    return Table(file, _plain(rows), format, frozenset(written) if format.untyped else frozenset())
+
+
+def _plain(rows: pa.Table) -> pa.Table:
+    """The same values without dictionaries and views, in which a Parquet file may hold them."""
+    for index, field in enumerate(rows.schema):
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        kind = pa.large_string() if pa.types.is_string_view(kind) else kind
+        if kind != field.type:
+            rows = rows.set_column(index, field.name, rows[index].cast(kind))
+    return rows
 
 
 def _place(format: Format, file: Path, row: int) -> str:

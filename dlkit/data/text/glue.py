@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,58 +20,10 @@ from dlkit.annotations import Rate
 from dlkit.data.splits import split_three_ways
 from dlkit.data.text import prepared
 from dlkit.data.text.labelled import Answer, Examples, LabelledTexts, make_labelled_texts
+from dlkit.data.text.text_columns import TEXT_COLUMNS
 from dlkit.errors import DlkitError, RequestError
 from dlkit.metrics.glue import GLUE, SUPERGLUE
 
-Rows = dict[str, list[Any]]
-# From rows to their first and second texts. SuperGLUE's markers and questions become part of the text.
-Reader = Callable[[Rows], tuple[list[str], list[str] | None]]
-
-
-def _columns(first: str, second: str | None = None) -> Reader:
-    return lambda rows: (rows[first], rows[second] if second else None)
-
-
-def _multirc(rows: Rows) -> tuple[list[str], list[str]]:
-    return rows["paragraph"], [f"{q} {a}" for q, a in zip(rows["question"], rows["answer"], strict=True)]
-
-
-def _wic(rows: Rows) -> tuple[list[str], list[str]]:
-    pairs = zip(rows["word"], rows["sentence1"], strict=True)
-    return [f"{word}: {sentence}" for word, sentence in pairs], rows["sentence2"]
-
-
-def _wsc(rows: Rows) -> tuple[list[str], list[str]]:
-    """The text with asterisks around the pronoun, and the pronoun with what it may refer to."""
-    marked: list[str] = []
-    for text, index, pronoun in zip(rows["text"], rows["span2_index"], rows["span2_text"], strict=True):
-        words = text.split(" ")
-        if index < len(words):  # else there is nothing to mark, but the second text names the pronoun
-            words[index] = words[index].replace(pronoun, f"* {pronoun} *", 1)
-        marked.append(" ".join(words))
-    return marked, [f"{b}: {a}" for a, b in zip(rows["span1_text"], rows["span2_text"], strict=True)]
-
-
-_PAIR = _columns("sentence1", "sentence2")
-_GLUE: dict[str, Reader] = {
-    "cola": _columns("sentence"),
-    "sst2": _columns("sentence"),
-    "mrpc": _PAIR,
-    "stsb": _PAIR,
-    "qqp": _columns("question1", "question2"),
-    "mnli": _columns("premise", "hypothesis"),
-    "qnli": _columns("question", "sentence"),
-    "rte": _PAIR,
-    "wnli": _PAIR,
-}
-_SUPERGLUE: dict[str, Reader] = {
-    "boolq": _columns("question", "passage"),
-    "cb": _columns("premise", "hypothesis"),
-    "multirc": _multirc,
-    "rte": _columns("premise", "hypothesis"),
-    "wic": _wic,
-    "wsc": _wsc,
-}
 # The hub's splits that each split may come from.
 _SPLITS = {
     "train": ("train",),
@@ -91,7 +42,7 @@ def sst2(*, validation: Rate = 0.0) -> LabelledTexts:
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
     """
-    return _load("sst2", _columns("sentence"), ("accuracy",), validation)
+    return _load("sst2", ("accuracy",), validation)
 
 
 def imdb(*, validation: Rate = 0.1) -> LabelledTexts:
@@ -103,7 +54,7 @@ def imdb(*, validation: Rate = 0.1) -> LabelledTexts:
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
     """
-    return _load("imdb", _columns("text"), ("accuracy",), validation)
+    return _load("imdb", ("accuracy",), validation)
 
 
 def glue(
@@ -118,7 +69,7 @@ def glue(
     Raises:
         DlkitError: the data set is not here; the hint is the command that downloads it.
     """
-    return _load(f"glue/{config}", _GLUE[config], GLUE[config], validation)
+    return _load(f"glue/{config}", GLUE[config], validation)
 
 
 def superglue(
@@ -137,16 +88,16 @@ def superglue(
     """
     if config in ("copa", "record"):
         return _copa() if config == "copa" else _record()
-    return _load(f"superglue/{config}", _SUPERGLUE[config], SUPERGLUE[config], validation)
+    return _load(f"superglue/{config}", SUPERGLUE[config], validation)
 
 
-def _load(name: str, reader: Reader, metrics: tuple[str, ...], validation: float) -> LabelledTexts:
+def _load(name: str, metrics: tuple[str, ...], validation: float) -> LabelledTexts:
     data = prepared.load_prepared_texts(name)
     number = data.classes is None
     splits: dict[str, Examples] = {}
     for split, table in _labelled_tables(data).items():
         rows = table.to_pydict()
-        first, second = reader(rows)
+        first, second = TEXT_COLUMNS[name].read(rows)
         targets = table["label"].to_numpy()
         groups = _questions(rows["idx"]) if "exact_match" in metrics else None
         splits[split] = Examples(first, second, targets.astype(np.float32 if number else np.int64), groups=groups)

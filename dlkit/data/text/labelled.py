@@ -143,10 +143,10 @@ def labelled_texts(
 
 
 def _table(file: Path, text: str, pair: str | None, label: str) -> Table:
-    if file.suffix not in FORMATS:
+    if file.suffix.lower() not in FORMATS:
         raise RequestError(f"{file}: not a table of a known kind", f"its name must end in {', '.join(FORMATS)}")
     names = (text, label, *([pair] if pair else []))
-    table = read_table(FORMATS[file.suffix], file, names)
+    table = read_table(FORMATS[file.suffix.lower()], file, names)
     for name in names:
         require_column(name, table)
     return table
@@ -154,8 +154,6 @@ def _table(file: Path, text: str, pair: str | None, label: str) -> Table:
 
 def _strings(table: Table, name: str) -> list[str]:
     column = table.rows[name]
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         raise RequestError(f"{table.file}: column {name!r} is no text but {column.type}")
     table.refuse(column.is_null().to_numpy(), "a missing text", name)

@@ -93,7 +93,7 @@ class Tokenizer:
 
     def encodings(self, texts: list[str]) -> list[Encoding]:
         """The library's encodings, with offsets into the text, without special tokens."""
-        return self.engine.encode_batch(texts, add_special_tokens=False)
+        return self._encoded(self.engine.encode_batch, texts)
 
     def encode_text(self, text: Text) -> Iterator[NDArray[np.int64]]:
         """The token ids of a long text, in chunks. Uses all cores."""
@@ -102,7 +102,7 @@ class Tokenizer:
     def encode_pieces(self, pieces: Iterator[str]) -> Iterator[NDArray[np.int64]]:
         """The token ids of a text given in pieces, none of which ends inside a word; in chunks."""
         while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE)):
-            encodings = self.engine.encode_batch_fast(batch, add_special_tokens=False)
+            encodings = self._encoded(self.engine.encode_batch_fast, batch)
             yield np.concatenate([np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings])
 
     def encode_bytes(self, pieces: Iterable[bytes], changed: Callable[[], None]) -> Iterator[NDArray[np.int64]]:
@@ -119,16 +119,21 @@ class Tokenizer:
         while batch := list(itertools.islice(pieces, _PIECES_AT_ONCE // 8)):
             # a byte that is not UTF-8 becomes a lone surrogate, which no text has; split: text, surrogates, text ...
             parts = [_SURROGATES.split(piece.decode("utf-8", "surrogateescape")) for piece in batch]
-            encodings = self.engine.encode_batch_fast(
-                [t for part in parts for t in part[::2]], add_special_tokens=False
-            )
-            texts = iter(encodings)
+            texts = iter(self._encoded(self.engine.encode_batch_fast, [t for part in parts for t in part[::2]]))
             runs = [
                 self._single_bytes(run) if i % 2 else next(texts).ids for part in parts for i, run in enumerate(part)
             ]
             if b"".join(self._bytes[token_id] for run in runs for token_id in run) != b"".join(batch):
                 changed()
             yield np.concatenate([np.asarray(run, dtype=np.int64) for run in runs])
+
+    def _encoded(self, encode: Callable[..., list[Encoding]], texts: list[str]) -> list[Encoding]:
+        """Encode without special tokens. Raises DlkitError where the vocabulary has no token for what is unknown."""
+        try:
+            return encode(texts, add_special_tokens=False)
+        except Exception as error:  # the library raises plain Exception
+            hint = "its vocabulary has no token for what it does not know: take one that has"
+            raise DlkitError(f"the tokenizer cannot encode the text: {error}", hint) from error
 
     def _single_bytes(self, surrogates: str) -> list[int]:
         """The token ids of bytes that are not UTF-8."""

@@ -19,6 +19,7 @@ from dlkit.lines import decode_lines
 from dlkit.text_input import ordinary_file, read_json_mapping
 
 _WORD_END = "</w>"  # of GPT-1
+_ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 # From keys of tokenizer_config.json to arguments of BertNormalizer.
 _NORMALIZER = {
     "do_lower_case": "lowercase",
@@ -36,10 +37,9 @@ def tokenizer_from_directory(path: Path) -> Tokenizer:
     try:
         config = _config(path)
         if (path / "tokenizer.json").exists():
-            return _configured(
-                tokenizer_from_json(ordinary_file(path / "tokenizer.json").read_text(encoding="utf-8-sig")), config
-            )
-        if (path / "vocab.json").exists() and (path / "merges.txt").exists():
+            text = ordinary_file(path / "tokenizer.json").read_text(encoding="utf-8-sig")
+            engine = _configured(tokenizer_from_json(text), config)
+        elif (path / "vocab.json").exists() and (path / "merges.txt").exists():
             engine = _pairs(path, config)
         elif (path / "vocab.txt").exists():
             engine = _wordpiece(path, config)
@@ -59,8 +59,8 @@ def tokenizer_from_directory(path: Path) -> Tokenizer:
 
 def end_token_ids(path: Path, tokenizer: Tokenizer) -> set[int]:
     """The ids of tokens that end a text, according to tokenizer_config.json or special_tokens_map.json."""
-    for file in (path / "tokenizer_config.json", path / "special_tokens_map.json"):
-        name = _content(_mapping(file).get("eos_token")) if file.exists() else None
+    for names in (_config(path), _mapping(path / "special_tokens_map.json")):
+        name = _content(names.get("eos_token"))
         token_id = None if name is None else tokenizer.special(name)
         if token_id is not None:
             return {token_id}
@@ -69,7 +69,9 @@ def end_token_ids(path: Path, tokenizer: Tokenizer) -> set[int]:
 
 def _config(path: Path) -> dict[str, Any]:
     file = path / "tokenizer_config.json"
-    config = _mapping(file) if file.exists() else {}
+    config = _mapping(file)
+    if config.get("added_tokens_decoder") is None:  # as older versions of transformers saved a tokenizer
+        config |= _mapping(path / "special_tokens_map.json")
     if config.get("never_split"):
         raise DlkitError(f"{file.name} has never_split = {config['never_split']!r}, which dlkit does not do")
     if config.get("do_basic_tokenize") is False:
@@ -81,7 +83,8 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _mapping(file: Path) -> dict[str, Any]:
-    return read_json_mapping(file, "is the download whole?")
+    """The content of a file of JSON; nothing if there is none."""
+    return read_json_mapping(file, "is the download whole?") if file.exists() else {}
 
 
 def _content(token: Any) -> str | None:
@@ -96,17 +99,25 @@ def _normalizer(config: dict[str, Any], **usual: Any) -> normalizers.Normalizer:
     return normalizers.BertNormalizer(**{key: value for key, value in keys.items() if value is not None})
 
 
-def _configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Tokenizer:
+def _configured(tokenizer: Tokenizer, config: dict[str, Any]) -> Engine:
     """Apply the settings of tokenizer_config.json to a tokenizer.json of the BERT or GPT-2 family."""
     engine, kind = tokenizer.engine, str(config.get("tokenizer_class"))
     described = json.loads(tokenizer.to_json())
     if kind.startswith("Bert") and (described["normalizer"] or {}).get("type") == "BertNormalizer":
         usual = {key: value for key, value in described["normalizer"].items() if key != "type"}
         engine.normalizer = _normalizer(config, **usual)
+        unknown = _content(config.get("unk_token"))
+        if unknown is not None and described["model"].get("type") == "WordPiece":
+            engine.model = models.WordPiece(
+                vocab=described["model"]["vocab"],
+                unk_token=unknown,
+                max_input_chars_per_word=described["model"]["max_input_chars_per_word"],
+                continuing_subword_prefix=described["model"]["continuing_subword_prefix"],
+            )
     space, splits = config.get("add_prefix_space"), described["pre_tokenizer"] or {}
     if kind.startswith("GPT2") and splits.get("type") == "ByteLevel" and space is not None:
         engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space, use_regex=splits.get("use_regex", True))
-    return tokenizer
+    return engine
 
 
 def _pairs(path: Path, config: dict[str, Any]) -> Engine:
@@ -155,17 +166,38 @@ def _wordpiece(path: Path, config: dict[str, Any]) -> Engine:
 
 
 def _add(engine: Engine, path: Path, config: dict[str, Any]) -> None:
-    """Add the tokens beside the vocabulary, with their ids."""
-    added: dict[int, AddedToken] = {}
-    if (path / "added_tokens.json").exists():
-        added |= {n: AddedToken(name, normalized=False) for name, n in _mapping(path / "added_tokens.json").items()}
-    for token_id, token in (config.get("added_tokens_decoder") or {}).items():
-        keys = {key: value for key, value in token.items() if key not in ("content", "__type")}
-        added[int(token_id)] = AddedToken(token["content"], **keys)
+    """Add the tokens beside the vocabulary, with their ids.
+
+    They stand in tokenizer_config.json, which wins over tokenizer.json; or, as older versions of transformers saved
+    them, in added_tokens.json, which does not.
+    """
+    known = engine.get_added_tokens_decoder()
+    if config.get("added_tokens_decoder") is not None:
+        added = {int(token_id): _added_token(token) for token_id, token in config["added_tokens_decoder"].items()}
+    else:
+        special = _special_names(config)
+        added = {
+            token_id: AddedToken(name, normalized=name not in special, special=name in special)
+            for name, token_id in _mapping(path / "added_tokens.json").items()
+            if token_id not in known
+        }
     for token_id, token in sorted(added.items()):
+        if repr(token) == repr(known.get(token_id)):
+            continue
         (engine.add_special_tokens if token.special else engine.add_tokens)([token])
         if engine.token_to_id(token.content) != token_id:
             raise DlkitError(
                 f"the added token {token.content!r} has id {token_id}, not {engine.token_to_id(token.content)}",
                 "save the tokenizer anew: it then has a tokenizer.json",
             )
+
+
+def _added_token(token: dict[str, Any]) -> AddedToken:
+    return AddedToken(**{key: value for key, value in token.items() if key != "__type"})
+
+
+def _special_names(config: dict[str, Any]) -> set[str]:
+    """The tokens that a configuration calls special: each under its role, others in lists."""
+    lists = [config.get(key) or [] for key in ("additional_special_tokens", "extra_special_tokens")]
+    tokens = [*(config.get(role) for role in _ROLES), *(token for tokens in lists for token in tokens)]
+    return {name for token in tokens if (name := _content(token)) is not None}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from dlkit.app.contest import Contest
+from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.benchmarks.timing import Work, time_in_turns
 from dlkit.doctor.finding import Finding
@@ -35,12 +35,12 @@ def benchmark_sweep(bench: Bench) -> Iterator[Finding]:
     recipes = {
         name: bench_recipe("digits-mlp", [*changes, f"optimizer.name={name}"], steps=_STEPS) for name in OPTIMIZERS
     }
-    contest = Contest(recipes, bench.device)
+    comparison = OptimizerComparison(recipes, bench.device)
     trials = trial_grid(list(OPTIMIZERS), [_HARMLESS * (i + 1) for i in range(RATES)], SEEDS)
-    example = contest.training(trials[0])
+    example = comparison.training(trials[0])
     size = min(len(trials), runs_at_once(example), bench.sized(gpu=len(trials), cpu=54))
     chosen = trials[:: max(1, len(trials) // size)][:size]
-    stack = stacked_step_times(sorted(chosen, key=trials.index), contest.training)
+    stack = stacked_step_times(sorted(chosen, key=trials.index), comparison.training)
     images, classes = example.batches, 10
 
     def twin() -> Work:
@@ -49,7 +49,7 @@ def benchmark_sweep(bench: Bench) -> Iterator[Finding]:
         batch = next(iter(images.epoch(0)))
         return loops.training_step(model, optimizer, lambda: (batch.inputs, batch.targets), dtype=None)
 
-    lone = lone_step_times(contest.training, trials[0], torch.get_num_threads())
+    lone = lone_step_times(comparison.training, trials[0], torch.get_num_threads())
     rounds = 20 if bench.quick else 60
     times = time_in_turns(
         {"stack": lambda: lambda: next(stack), "loop": lambda: lambda: next(lone), "bare loop": twin},

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from dlkit.app.contest import Contest
+from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.catalog import OPTIMIZERS, import_object
 from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.finding import Finding, judged
@@ -34,9 +34,9 @@ def check_stacks(bench: Bench) -> Iterator[Finding]:
     for name, kind in stackable_optimizers().items():
         default = inspect.signature(kind).parameters["lr"].default
         trials = trial_grid([name], [share * default for share in _SHARES], _SEEDS)
-        contest = Contest({name: trial_recipe(name)}, bench.device)
-        alone = _losses(run_in_loop(trials, contest.training))
-        together = _losses(run_stacked(trials, contest.training))
+        comparison = OptimizerComparison({name: trial_recipe(name)}, bench.device)
+        alone = _losses(run_in_loop(trials, comparison.training))
+        together = _losses(run_stacked(trials, comparison.training))
         worst = max(abs(together[trial] / alone[trial] - 1) for trial in trials)
         yield judged(
             f"{name}, {len(trials)} runs",

@@ -32,7 +32,7 @@ def _go_on() -> bool:
 
 
 @dataclass
-class Contest:
+class OptimizerComparison:
     """The grid of `compare-optimizers` as objects: one recipe for each optimizer, data loaded once.
 
     Args:
@@ -62,25 +62,25 @@ class Contest:
 
     def workers(self, trials: list[Trial], processes: int) -> Iterator[SweepEvent]:
         """Run the trials in processes of one thread, as they finish."""
-        fresh = Contest(self.recipes, self.device)  # without the data: each process loads its own
-        prepare = functools.partial(_join_contest, fresh, user_code.is_trusted())
+        fresh = OptimizerComparison(self.recipes, self.device)  # without the data: each process loads its own
+        prepare = functools.partial(_join_comparison, fresh, user_code.is_trusted())
         yield from run_in_workers(trials, _run_trial, prepare, processes, self.should_stop)
 
 
-_contest: Contest | None = None  # of a worker process
+_comparison: OptimizerComparison | None = None  # of a worker process
 
 
-def _join_contest(contest: Contest, trust: bool, stop: Event) -> None:
-    global _contest
+def _join_comparison(comparison: OptimizerComparison, trust: bool, stop: Event) -> None:
+    global _comparison
     user_code.set_trust(trust)
     # they may reach all processes: the parent stops the race
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    pick_device(str(contest.device))  # which sets up the process for it
-    contest.should_stop = stop.is_set
-    _contest = contest
+    pick_device(str(comparison.device))  # which sets up the process for it
+    comparison.should_stop = stop.is_set
+    _comparison = comparison
 
 
 def _end_with_parent() -> None:
@@ -92,6 +92,6 @@ def _end_with_parent() -> None:
 
 
 def _run_trial(trial: Trial) -> TrialResult | None:
-    assert _contest is not None
-    (last,) = collections.deque(run_trial(_contest.training(trial), trial), maxlen=1)
+    assert _comparison is not None
+    (last,) = collections.deque(run_trial(_comparison.training(trial), trial), maxlen=1)
     return last if isinstance(last, TrialResult) else None

@@ -1,4 +1,4 @@
-"""`dlkit entropy FILE`: the entropy of a stream of symbols, order by order."""
+"""The entropy of a stream of symbols, order by order, and codes for it. No torch."""
 
 from __future__ import annotations
 
@@ -8,29 +8,26 @@ from typing import Any
 
 from dlkit.app.compressed_sizes import CompressedSizes
 from dlkit.app.text_stream import stream_blocks
-from dlkit.cli.console import Output
-from dlkit.cli.entropy import view
-from dlkit.cli.entropy.code import coded
-from dlkit.cli.entropy.input import require_input
-from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
+from dlkit.information import byte_statistics, plots, streams
+from dlkit.information.code_records import code_record
+from dlkit.information.units import unit_of
 
 
-def show_stream(
+def stream_record(
     file: Path | None, symbols: str, order: int, base: float, codecs: bool, prequential: bool, code: str | None,
-    plot: Path | None, output: Output,
-) -> None:  # fmt: skip
-    require_input(file)
-    from dlkit.information import byte_statistics, streams
-
-    counter: Any = streams.make_counter(symbols, order)
-    sizes = CompressedSizes(file, codecs and not output.quiet, prequential and not output.quiet)
-    with reading(output.quiet):
-        for block in streams.SYMBOLS[symbols](sizes.pass_on(stream_blocks(file))):
-            counter.update(block)
+    plot: Path | None,
+) -> dict[str, Any]:  # fmt: skip
+    """Count a stream to its end; arguments as in `measure_entropy`."""
+    if symbols not in streams.SYMBOLS:
+        raise RequestError(f"no symbols {symbols!r}", f"there are {', '.join(streams.SYMBOLS)}")
+    counter = streams.make_counter(symbols, order)
+    sizes = CompressedSizes(file, codecs, prequential)
+    for block in streams.SYMBOLS[symbols](sizes.pass_on(stream_blocks(file))):
+        counter.update(block)
     if order and counter.n <= order:
         raise RequestError(
-            f"--order {order}: {counter.n} {symbols} hold no sequence of {order + 1}",
+            f"`order` {order}: {counter.n} {symbols} hold no sequence of {order + 1}",
             f"dlkit entropy --order {max(counter.n - 1, 0)}",
         )
     scale = math.log(base) / math.log(2)
@@ -55,11 +52,14 @@ def show_stream(
             **byte_statistics.chi_square(counter),
             "serial_correlation": byte_statistics.serial_correlation(counter),
         }
-    with reading(output.quiet):
-        record |= sizes.record()
+    record |= sizes.record()
     if code is not None:
-        names, numbers = counter.alphabet()
-        record["code"] = coded(code, names, numbers, base)
+        alphabet, occurrences = counter.alphabet()
+        record["code"] = code_record(code, alphabet, occurrences)
     if plot is not None:
-        view.plot_stream(plot, record, symbols, base)
-    output.emit(record, record["entropy"], lambda: view.stream_table(record))
+        if code is not None:
+            plots.plot_code(plot, record["code"])
+        else:
+            plain, corrected = ([o[key] for o in orders] for key in ("entropy", "corrected"))
+            plots.plot_entropy_by_order(plot, plain, corrected, symbols, unit_of(base))
+    return record

@@ -1,0 +1,161 @@
+"""What `dlkit import` is asked for, and the recipe of the run that it makes. Free of torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlkit import recipe as recipes
+from dlkit.catalog import MODELS
+from dlkit.errors import DlkitError, RequestError
+from dlkit.recipe import Recipe
+from dlkit.text_input import ordinary_file, read_json_mapping
+
+HUB = "hf:"
+_DECIDED = {"precision": "fp32", "compile": "off", "cuda_graph": "off", "channels_last": "off"}
+_WEIGHTS = "dlkit.pretrained.vision:load_pretrained"
+_PLACEHOLDER = "data-to-evaluate-on"
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """Weights that are there, and what the user says of them.
+
+    Args:
+        path: a file of weights, or a directory.
+        model: name of the architecture; None for what the directory says.
+        changes: of the recipe that the run gets.
+        classes: what the outputs stand for, in their order; None for what the weights say.
+        mean: by which each channel is normalised, in 0..1; None for ImageNet's.
+        std: of each channel, likewise.
+        preprocessing: what a directory says of its images, as keys of `data`.
+    """
+
+    path: Path
+    model: str | None
+    changes: tuple[str, ...]
+    classes: tuple[str, ...] | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    preprocessing: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def request_import(
+    source: str | os.PathLike[str],
+    changes: Sequence[str] = (),
+    model: str | None = None,
+    classes: str | os.PathLike[str] | Sequence[str] | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+) -> ImportRequest:
+    """Check what can be checked without torch; arguments as in `dlkit.import_model`."""
+    path = Path(os.fspath(source).removeprefix(HUB)).expanduser()
+    if not path.exists():
+        hint = "dlkit import reads files and directories that are here"
+        if os.fspath(source).startswith(HUB) and not path.is_absolute():
+            hint = f"fetch it first: hf download {path} --local-dir {path.name}; then dlkit import hf:{path.name}"
+        raise DlkitError(f"no such file or directory: {path}", hint)
+    config = read_json_mapping(path / "config.json", "is the download whole?") if _has_config(path) else {}
+    of_timm = "architecture" in config and "model_type" not in config
+    if of_timm:
+        model = model or str(config["architecture"])
+    elif config and model is not None:
+        raise RequestError(f"--model {model}: {path / 'config.json'} says what the model is", "leave --model out")
+    elif not config and model is None:
+        raise RequestError(
+            f"{path} does not say which model it is of", f"say it: --model {', '.join(_vision()[:6])}, ..."
+        )
+    if model is not None and model not in _vision():
+        raise RequestError(
+            f"no such model: {model}{recipes.closest(model, _vision())}", f"one of {', '.join(_vision())}"
+        )
+    if (mean is None) != (std is None):
+        raise RequestError("--mean and --std go together", "give both, or none for ImageNet's")
+    names = None if classes is None else _class_names(classes)
+    said = _timm_preprocessing(config) if of_timm else {}
+    of_file = said.pop("mean", None), said.pop("std", None)
+    centre, spread = (tuple(v) if v is not None else None for v in ((mean, std) if mean is not None else of_file))
+    if names is None and of_timm and config.get("label_names"):
+        names = _distinct(list(map(str, config["label_names"])), "label_names")
+    return ImportRequest(path, model, tuple(changes), names, centre, spread, said)
+
+
+def vision_recipe(request: ImportRequest) -> Recipe:
+    """The recipe of a run of images: those of ImageNet, as a stream of files of any size."""
+    small = "size=32" if str(request.model) in _SMALL else "size=224"
+    known = [f"data.{key}={value}" for key, value in request.preprocessing.items()]
+    data = [f"data.path={Path.cwd() / _PLACEHOLDER}", f"data.{small}", *(["data.crop=1.0"] if "32" in small else [])]
+    name = [f"model.name={request.model}"]
+    recipe = recipes.load("imagenet-resnet50", [*name, *data, *known, *request.changes])
+    return named_recipe(recipe, str(request.model))
+
+
+def text_recipe(base: str, name: str, request: ImportRequest, *changes: str) -> Recipe:
+    """The recipe of a run of texts, from a shipped one for the task."""
+    return named_recipe(recipes.load(base, [*changes, *request.changes]), name)
+
+
+def placeholder(suffix: str = "") -> str:
+    """Where the data of an imported run is until the user says it: data.path=..."""
+    return str(Path.cwd() / f"{_PLACEHOLDER}{suffix}")
+
+
+def named_recipe(recipe: Recipe, name: str) -> Recipe:
+    """The recipe under another name, with settings that a run without training has decided."""
+    return Recipe(name, recipe.path, {**recipe.values, "train": {**recipe.values["train"], **_DECIDED}})
+
+
+# Networks for pictures of 32x32 pixels, which are taken whole.
+_SMALL = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "plain20", "plain56", "fast_cnn", "cnn")
+
+
+def _vision() -> list[str]:
+    return [name for name, entry in MODELS.items() if _WEIGHTS in entry.also]
+
+
+def _has_config(path: Path) -> bool:
+    return path.is_dir() and (path / "config.json").is_file()
+
+
+def _class_names(classes: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
+    """Names from a file, one a line or as a JSON list, or as they are."""
+    if not isinstance(classes, (str, os.PathLike)):
+        return _distinct(list(classes), "the classes")
+    import json
+
+    file = Path(classes)
+    try:
+        text = ordinary_file(file).read_text(encoding="utf-8-sig")
+        names = json.loads(text) if text.lstrip().startswith("[") else text.split("\n")
+    except OSError as error:
+        raise DlkitError(
+            f"cannot read {file}: {error.strerror}", "--classes takes a file with one name a line"
+        ) from error
+    except ValueError as error:
+        raise DlkitError(f"{file} is neither UTF-8 text nor JSON: {error}", "give one name a line") from error
+    return _distinct([str(name).strip() for name in names if str(name).strip()], str(file))
+
+
+def _distinct(names: list[str], where: str) -> tuple[str, ...]:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise RequestError(f"{where}: the class {twice!r} stands twice", "each output needs a name of its own")
+    if not names:
+        raise RequestError(f"{where}: no names", "give one name a line, in the order of the outputs")
+    return tuple(names)
+
+
+def _timm_preprocessing(config: dict[str, Any]) -> dict[str, Any]:
+    """What timm's pretrained_cfg says of its images, as keys of `data`, `mean` and `std`."""
+    given = config.get("pretrained_cfg")
+    given = given if isinstance(given, dict) else {}
+    found: dict[str, Any] = {key: given[key] for key in ("mean", "std") if isinstance(given.get(key), list)}
+    size = given.get("input_size")
+    if isinstance(size, list) and len(size) == 3:
+        found["size"] = size[-1]
+    if isinstance(given.get("crop_pct"), (int, float)):
+        found["crop"] = given["crop_pct"]
+    return found

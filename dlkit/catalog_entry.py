@@ -1,0 +1,43 @@
+"""What the catalog says of a component, and of a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One component.
+
+    Args:
+        target: its constructor, as `module:attribute`.
+        help: one line.
+        also: constructors whose keywords it shares.
+        tasks: what it can be used for; empty for everything.
+        download: the data set that it needs; `{key}` in it stands for a key of the recipe's data.
+    """
+
+    target: str
+    help: str
+    also: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    download: str = ""
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """One task.
+
+    Args:
+        target: what reads its data, as `module:attribute`; see `dlkit.tasks.task_data.TaskData`.
+        help: one line.
+        inputs: of its models: only recipes on text have a tokenizer.
+        new_inputs: what reads inputs without labels, of which a trained model predicts something; see
+            `dlkit.tasks.new_inputs.NewInputs`.
+    """
+
+    target: str
+    help: str
+    inputs: Literal["images", "rows", "text"]
+    new_inputs: str = ""

@@ -1,0 +1,1 @@
+"""`dlkit predict`: its options, and how predictions look on a terminal."""

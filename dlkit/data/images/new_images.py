@@ -1,0 +1,95 @@
+"""Images without labels: decoded by threads while the model works, in the order in which they are named.
+
+An image that cannot be decoded takes nothing with it: its place in the batch holds the reason.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dlkit.data.images.decoding import DamagedImageError, decode_image, decoding_failure, open_square
+from dlkit.data.images.ood_sources import fit_images
+from dlkit.lines import batched_as_they_come
+
+View = Callable[[str], Tensor]  # a file's name -> (C, H, W) uint8; raises DamagedImageError
+_AHEAD = 2  # batches that are decoded before they are needed
+
+
+@dataclass(frozen=True)
+class DecodedImages:
+    """A batch: `pixels` (n, C, H, W) uint8 of the images that could be decoded, and why the others could not.
+
+    `damaged` maps positions in `names` to reasons.
+    """
+
+    names: list[str]
+    pixels: Tensor
+    damaged: dict[int, str]
+
+
+def fitted_view(shape: tuple[int, int, int], white: int) -> View:
+    """How images in memory are read: the centre square, resized, in the range 0..`white` of the training images."""
+    channels, height, width = shape
+
+    def view(name: str) -> Tensor:
+        try:
+            image = open_square(Path(name), "L" if channels == 1 else "RGB", max(height, width))
+        except Exception as error:
+            raise DamagedImageError(decoding_failure(error)) from error
+        pixels = torch.from_numpy(np.array(image)).view(*image.size[::-1], -1)  # (S, S, 1 or 3)
+        return fit_images(pixels.permute(2, 0, 1)[None], shape, white / 255)[0]
+
+    return view
+
+
+def streamed_view(crop: Callable[..., Tensor]) -> View:
+    """How images of a stream are read: decoded whole, then resized and cropped by `crop`."""
+
+    def view(name: str) -> Tensor:
+        try:
+            return crop(decode_image(Path(name), name))
+        except DamagedImageError as error:
+            raise DamagedImageError(str(error).removeprefix(f"{name}: ")) from error
+
+    return view
+
+
+def decoded_batches(names: Iterable[str | None], view: View, batch_size: int, threads: int) -> Iterator[DecodedImages]:
+    """Batches in the order of the names; None among them is a pause, before which everything comes out.
+
+    PIL decodes and resizes outside of Python's lock, so that threads do what processes would.
+    """
+    waiting: deque[tuple[list[str], list[Future[Tensor | str]]]] = deque()
+
+    def read(name: str) -> Tensor | str:
+        try:
+            return view(name)
+        except DamagedImageError as error:
+            return str(error)
+
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for batch in batched_as_they_come(names, batch_size):
+            if batch:
+                waiting.append((batch, [pool.submit(read, name) for name in batch]))
+            while len(waiting) > (_AHEAD if len(batch) == batch_size else 0):
+                yield _collected(*waiting.popleft())
+        while waiting:
+            yield _collected(*waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _collected(names: list[str], futures: list[Future[Tensor | str]]) -> DecodedImages:
+    found = [future.result() for future in futures]
+    good = [image for image in found if isinstance(image, Tensor)]
+    damaged = {position: why for position, why in enumerate(found) if isinstance(why, str)}
+    return DecodedImages(names, torch.stack(good) if good else torch.empty(0), damaged)

@@ -1,0 +1,31 @@
+"""The values of a column of labels, whichever kind of file it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.errors import DlkitError
+
+
+def coded_values(column: Any) -> tuple[Any, NDArray[np.int64]]:
+    """The distinct values of a column of Arrow data, and the index of each row's value, (N,); -1 for a missing one."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.dictionary, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def whole_labels(values: NDArray[np.float64], where: Callable[[int], str]) -> NDArray[np.int64]:
+    """Labels that are written as floating-point numbers, (N,), as integers.
+
+    Raises DlkitError for a fraction, named by what `where` says of its row.
+    """
+    fractional = ~((values == np.floor(values)) & (np.abs(values) < 2**53))
+    if fractional.any():
+        raise DlkitError(
+            f"{where(int(fractional.argmax()))}, but a class is a whole number or text",
+            "regression, the prediction of a number, is not supported",
+        )
+    return values.astype(np.int64)

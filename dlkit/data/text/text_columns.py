@@ -1,0 +1,85 @@
+"""Which columns of a table are the texts of an example, and how they become one text or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dlkit.errors import RequestError
+
+Rows = dict[str, list[Any]]  # column -> values
+
+
+@dataclass(frozen=True)
+class TextColumns:
+    """Columns by name, and what makes the first and the second texts of their values."""
+
+    names: tuple[str, ...]
+    read: Callable[[Rows], tuple[list[str], list[str] | None]]
+
+    def missing(self, row: Mapping[str, Any]) -> str | None:
+        """The first column of which a row has no text (of an index: no number); None if it has all."""
+        kinds = ((name, int if name.endswith("_index") else str) for name in self.names)
+        return next((name for name, kind in kinds if not isinstance(row.get(name), kind)), None)
+
+
+def plain_columns(first: str, second: str | None = None) -> TextColumns:
+    """One column, or two for pairs, taken as they are."""
+    names = (first,) if second is None else (first, second)
+    return TextColumns(names, lambda rows: (rows[first], rows[second] if second else None))
+
+
+def _multirc(rows: Rows) -> tuple[list[str], list[str]]:
+    return rows["paragraph"], [f"{q} {a}" for q, a in zip(rows["question"], rows["answer"], strict=True)]
+
+
+def _wic(rows: Rows) -> tuple[list[str], list[str]]:
+    pairs = zip(rows["word"], rows["sentence1"], strict=True)
+    return [f"{word}: {sentence}" for word, sentence in pairs], rows["sentence2"]
+
+
+def _wsc(rows: Rows) -> tuple[list[str], list[str]]:
+    """The text with asterisks around the pronoun, and the pronoun with what it may refer to."""
+    marked: list[str] = []
+    for text, index, pronoun in zip(rows["text"], rows["span2_index"], rows["span2_text"], strict=True):
+        words = text.split(" ")
+        if index < len(words):  # else there is nothing to mark, but the second text names the pronoun
+            words[index] = words[index].replace(pronoun, f"* {pronoun} *", 1)
+        marked.append(" ".join(words))
+    return marked, [f"{b}: {a}" for a, b in zip(rows["span1_text"], rows["span2_text"], strict=True)]
+
+
+_PAIR = plain_columns("sentence1", "sentence2")
+# Of the data sets without candidates. SuperGLUE's markers and questions become part of the text.
+TEXT_COLUMNS = {
+    "sst2": plain_columns("sentence"),
+    "imdb": plain_columns("text"),
+    "glue/cola": plain_columns("sentence"),
+    "glue/sst2": plain_columns("sentence"),
+    "glue/mrpc": _PAIR,
+    "glue/stsb": _PAIR,
+    "glue/qqp": plain_columns("question1", "question2"),
+    "glue/mnli": plain_columns("premise", "hypothesis"),
+    "glue/qnli": plain_columns("question", "sentence"),
+    "glue/rte": _PAIR,
+    "glue/wnli": _PAIR,
+    "superglue/boolq": plain_columns("question", "passage"),
+    "superglue/cb": plain_columns("premise", "hypothesis"),
+    "superglue/multirc": TextColumns(("paragraph", "question", "answer"), _multirc),
+    "superglue/rte": plain_columns("premise", "hypothesis"),
+    "superglue/wic": TextColumns(("word", "sentence1", "sentence2"), _wic),
+    "superglue/wsc": TextColumns(("text", "span1_text", "span2_text", "span2_index"), _wsc),
+}
+
+
+def columns_of(data: Mapping[str, Any]) -> TextColumns:
+    """The columns of the `data` section of a recipe. Raises RequestError where an example has several candidates."""
+    if data["name"] == "texts":
+        return plain_columns(data["text"], data["pair"])
+    name = "/".join(filter(None, (data["name"], data.get("config"))))
+    if name not in TEXT_COLUMNS:
+        raise RequestError(
+            f"a run of {name} chooses among candidates, which predict does not read", "dlkit eval measures it"
+        )
+    return TEXT_COLUMNS[name]

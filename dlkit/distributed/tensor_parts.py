@@ -1,0 +1,59 @@
+"""Tensors that are divided among ranks, as fully_shard leaves parameters: torch's DTensors.
+
+They are known by their method here: to import their class takes half a second, which other runs do without.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlkit.distributed.process_group import World
+
+
+def is_divided(value: Any) -> bool:
+    """Whether a value is a tensor of which this rank has a part."""
+    return hasattr(value, "to_local")
+
+
+def is_model_divided(model: nn.Module) -> bool:
+    """Whether the parameters of a model are divided among ranks."""
+    return any(map(is_divided, model.parameters()))
+
+
+def local_part(value: Any) -> Any:
+    """This rank's part of a tensor that is divided, which shares its memory; any other value as it is."""
+    return value.to_local() if is_divided(value) else value
+
+
+def whole_of(value: Any) -> Any:
+    """The whole of a tensor that is divided, on every rank; any other value as it is."""
+    return value.full_tensor() if is_divided(value) else value
+
+
+def whole_on_first(tensor: Tensor, world: World) -> Tensor:
+    """The whole of a tensor that is divided, on the CPU of rank 0, and nothing of it on others; any other as it is."""
+    if not is_divided(tensor):
+        return tensor
+    whole: Tensor = whole_of(tensor.detach())
+    return whole.cpu() if world.first else torch.empty(0)
+
+
+def divided_like(whole: Tensor, like: Any) -> Tensor:
+    """A tensor that every rank has whole, divided as `like` is; the tensor itself where `like` is not divided."""
+    if not is_divided(like):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+
+
+def divided_as_part(part: Tensor, like: Any) -> Tensor:
+    """The tensor of which each rank has a part, and of which `like` has the shape; the part where that is None."""
+    if like is None:
+        return part
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(part, like.device_mesh, like.placements, shape=like.shape, stride=like.stride())

@@ -1,0 +1,68 @@
+"""Inputs without labels, for a trained model, as `dlkit predict` reads them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from dlkit.catalog import TASKS, import_object
+from dlkit.data.batch import Batch
+from dlkit.data.new_rows import UnreadInput
+from dlkit.lines import batched_as_they_come
+from dlkit.recipe import Recipe
+from dlkit.tasks.task_data import TaskData
+
+
+@dataclass
+class NewBatch:
+    """Inputs in the order in which they came.
+
+    Args:
+        inputs: of any kind: names of files, texts, rows.
+        batches: of those that could be read, each with the positions of its examples in `inputs`.
+        errors: position in `inputs` -> why that one could not be read.
+    """
+
+    inputs: list[Any]
+    batches: list[tuple[list[int], Batch]]
+    errors: dict[int, str] = field(default_factory=dict[int, str])
+
+
+class NewInputs(ABC):
+    """What a trained model needs to read inputs as those of its training were read.
+
+    A task's line in the catalog names its class, which is made of the recipe of a run, the `description` in its
+    checkpoint and the size of a batch; the training data itself need not be there.
+    """
+
+    data: TaskData  # without examples, for the model and the objective
+
+    @abstractmethod
+    def batches(self, inputs: Iterable[Any], device: torch.device, channels_last: bool) -> Iterator[NewBatch]:
+        """Batches on the device; None among the inputs says that the next one is not there yet."""
+
+
+def open_new_inputs(recipe: Recipe, saved: dict[str, Any], batch_size: int | None) -> NewInputs:
+    """The reader of new inputs for a run of a task that has one.
+
+    Args:
+        recipe: of the run.
+        saved: the description in its checkpoint.
+        batch_size: None for the recipe's.
+    """
+    reader: Any = import_object(TASKS[recipe.values["task"]].new_inputs)
+    given = batch_size or recipe.values["data"].get("batch_size")
+    return reader(recipe, saved, given if isinstance(given, int) else 128)
+
+
+def read_in_batches(inputs: Iterable[Any], size: int) -> Iterator[tuple[list[Any], list[int], dict[int, str]]]:
+    """Inputs as they come, the positions of those that could be read, and what is wrong with the others."""
+    for items in batched_as_they_come(inputs, size):
+        if items:
+            unread = {i: item.error for i, item in enumerate(items) if isinstance(item, UnreadInput)}
+            shown = [item.shown if isinstance(item, UnreadInput) else item for item in items]
+            yield shown, [i for i in range(len(items)) if i not in unread], unread

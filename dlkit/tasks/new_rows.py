@@ -1,0 +1,89 @@
+"""Rows without labels for a trained model: columns by the names that the run knows, standardized as in training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import torch
+
+from dlkit.data.batch import ClassificationBatch
+from dlkit.data.dataset import standardize
+from dlkit.data.tables.table_file import join_names
+from dlkit.errors import RequestError
+from dlkit.recipe import Recipe
+from dlkit.tasks.array_data import ArrayData, known_columns
+from dlkit.tasks.new_inputs import NewBatch, NewInputs, read_in_batches
+
+_BOOLEANS = {"true": 1.0, "false": 0.0}
+
+
+class NewRows(NewInputs):
+    """Inputs are mappings from the names of columns to numbers, booleans or their text.
+
+    Args:
+        recipe: of the run.
+        saved: the description in its checkpoint.
+        batch_size: rows a batch.
+    """
+
+    def __init__(self, recipe: Recipe, saved: dict[str, Any], batch_size: int) -> None:
+        self.data = ArrayData.described(saved)
+        self.columns = known_columns(recipe, saved)
+        self.batch_size = batch_size
+        self._mean, self._std = self.data.dataset.mean, self.data.dataset.std  # (F,) float64
+
+    def batches(self, inputs: Iterable[Any], device: torch.device, channels_last: bool) -> Iterator[NewBatch]:
+        asked = False
+        for items, good, errors in read_in_batches(inputs, self.batch_size):
+            values = np.empty((len(items), len(self.columns)))  # (n, F)
+            for position in good:
+                if not asked:
+                    self._require_columns(items[position])
+                    asked = True
+                try:
+                    values[position] = [_number(items[position], name) for name in self.columns]
+                except ValueError as error:
+                    errors[position] = str(error)
+            good = [position for position in good if position not in errors]
+            rows = standardize(torch.from_numpy(values[good]), self._mean, self._std)  # (n, F) float32
+            for index in (~rows.isfinite()).any(1).nonzero()[:, 0].tolist():
+                errors[good[index]] = "a value is too far from the training rows' mean for float32"
+            kept = [index for index, position in enumerate(good) if position not in errors]
+            targets = torch.zeros(len(kept), dtype=torch.int64, device=device)
+            batch = ClassificationBatch(rows[kept].to(device), targets)
+            good = [position for position in good if position not in errors]
+            yield NewBatch(items, [(good, batch)] if good else [], errors)
+
+    def _require_columns(self, row: Mapping[str, Any]) -> None:
+        """Raise RequestError if the first row lacks columns: then all of them do."""
+        gone = [name for name in self.columns if name not in row]
+        if gone:
+            raise RequestError(
+                f"the rows have no column {join_names(map(repr, gone), 3)}; theirs are {join_names(row)}; "
+                f"the run was trained on {join_names(self.columns)}",
+                "columns are read by their names; their order and further ones do not matter",
+            )
+
+
+def _number(row: Mapping[str, Any], name: str) -> float:
+    """The value of a column; true is 1, false 0. Raises ValueError, whose message is for the user, if it is none."""
+    value = row.get(name)
+    try:
+        if isinstance(value, str):
+            text = value.strip()
+            number = _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else float(text) if text else math.nan
+        elif isinstance(value, (bool, int, float, Decimal)):
+            number = float(value)
+        elif value is None:
+            number = math.nan
+        else:
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise ValueError(f"column {name!r} is no number: {str(value)[:80]!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"column {name!r} {'has no value' if math.isnan(number) else 'is infinite'}")
+    return number

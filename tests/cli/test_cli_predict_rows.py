@@ -1,0 +1,223 @@
+"""dlkit predict on rows: columns by name, errors row by row, tables in and out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+import torch
+
+from dlkit.app.evaluate import request_evaluation
+from dlkit.cli.app import run as dlkit
+
+NAMES = ("no", "yes", "why")
+RECIPE = """task: tabular-classification
+data: {{name: csv, path: {path}, label: kind, columns: [a, b, ok], batch_size: 16}}
+model: {{name: mlp, hidden: [8]}}
+loss: {{name: cross_entropy}}
+optimizer: {{name: adam, lr: 0.01}}
+train: {{epochs: 2}}
+"""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 rows; `b` is around 1e9, where float32 knows multiples of 64 alone."""
+    path, draw = tmp_path_factory.mktemp("table") / "rows.csv", random.Random(0)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "a", "b", "ok", "kind"])
+        for i in range(100):
+            c = i % 3
+            values = (draw.gauss(c * 3, 1), draw.gauss(1e9 + c, 1), ("true", "false")[draw.random() < 0.5])
+            writer.writerow([f"{i:03}, or so", *values, NAMES[c]])
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(table: Path) -> Path:
+    (table.parent / "r.yaml").write_text(RECIPE.format(path=table))
+    assert dlkit(["train", str(table.parent / "r.yaml"), "--run-dir", str(table.parent / "run"), "-q"]) == 0
+    return table.parent / "run"
+
+
+def records(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def piped(here: Any, text: str | bytes, *arguments: str) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        data = text if isinstance(text, bytes) else text.encode()
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        return here("predict", *arguments)
+
+
+def test_equal_to_an_evaluation_of_the_same_rows(here: Any, run: Path, table: Path) -> None:
+    found = records(here("predict", str(run), str(table), "--top", "3").out)
+    opened = request_evaluation(run, split="all").open()
+    with torch.inference_mode():
+        batches = opened.trained.dataset.batches(opened.recipe, "all", opened.device, False).epoch(0)
+        expected = torch.cat([opened.trained.model.eval()(batch.inputs).softmax(1) for batch in batches]).tolist()
+    classes = opened.trained.dataset.classes
+    for record, each in zip(found, expected, strict=True):
+        assert {entry["label"]: entry["probability"] for entry in record["top"]} == dict(
+            zip(classes, each, strict=True)
+        )
+        assert record["input"]["id"].endswith(", or so")
+
+
+def test_every_kind_of_table_gives_the_same(here: Any, run: Path, table: Path, tmp_path: Path) -> None:
+    """Typed or not, columns in another order, from a file or a pipe."""
+    rows = pyarrow.csv.read_csv(table).select(["kind", "ok", "b", "a", "id"])
+    pyarrow.parquet.write_table(rows, tmp_path / "rows.parquet")
+    lines = "".join(json.dumps(row) + "\n" for row in rows.to_pylist())
+    (tmp_path / "rows.jsonl").write_text(lines)
+
+    def answers(result: Any) -> list[Any]:
+        assert result.code == 0, result.err
+        return [(record["label"], record["top"]) for record in records(result.out)]
+
+    expected = answers(here("predict", str(run), str(table)))
+    assert answers(here("predict", str(run), "--rows", str(tmp_path / "rows.parquet"))) == expected
+    assert answers(here("predict", str(run), str(tmp_path / "rows.jsonl"))) == expected
+    assert answers(piped(here, lines, str(run), "-")) == expected
+    assert answers(piped(here, table.read_bytes(), str(run), "--rows", "-")) == expected
+    assert answers(piped(here, b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"), str(run))) == expected
+    import dlkit as package
+
+    work = package.predict(run, *rows.to_pylist())
+    assert [prediction.label for prediction in work] == [label for label, _ in expected]
+
+
+def test_a_row_that_cannot_be_read_takes_no_other_with_it(here: Any, run: Path) -> None:
+    lines = [
+        "a,b,ok,id", "1,1e9,true,0", "x,1e9,true,1", "1,,true,2", "1,inf,true,3", "1,1e9", '"1","1000000000",FALSE,"5',
+        'and more"', "1,1e300,true,6", "1,1e9,true,7",
+    ]  # fmt: skip
+    result = piped(here, "\n".join(lines), str(run), "-")
+    assert result.code == 1
+    errors = [record["error"] for record in records(result.out)]
+    assert errors == [
+        None,
+        "column 'a' is no number: 'x'",
+        "column 'b' has no value",
+        "column 'b' is infinite",
+        "2 values for 4 columns",
+        None,
+        "a value is too far from the training rows' mean for float32",
+        None,
+    ]
+    assert records(result.out)[5]["input"] == {"a": "1", "b": "1000000000", "ok": "FALSE", "id": "5\nand more"}
+    assert result.err.startswith(
+        "error: 5 of 8 inputs have no prediction; the first is a=x, b=1e9, ok=true, id=1: column"
+    )
+    more = piped(here, '{"a": 1, "b": 2, "ok": 0}\n{"a": 1}\n[1]\n{"a"\n{"a": {}, "b": 1, "ok": 1}\n', str(run), "-")
+    assert [record["error"] for record in records(more.out)][1:] == [
+        "column 'b' has no value",
+        "not a JSON object",
+        "not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)",
+        "column 'a' is no number: '{}'",
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_scored_tables(here: Any, run: Path, table: Path, tmp_path: Path, suffix: str) -> None:
+    """Read back by pyarrow or json: the columns of the input as they were, the model's beside them."""
+    out = tmp_path / f"scored{suffix}"
+    expected = records(here("predict", str(run), str(table)).out)
+    result = here("predict", str(run), "--rows", str(table), "--out", str(out))
+    assert result.code == 0, result.err
+    assert {key: result.record[key] for key in ("run", "out", "inputs", "failed")} == {
+        "run": str(run), "out": str(out), "inputs": 100, "failed": 0,
+    }  # fmt: skip
+    if suffix == ".jsonl":
+        rows = records(out.read_text())
+        assert [row["top"] for row in rows] == [record["top"] for record in expected]
+    else:
+        read = pyarrow.csv.read_csv if suffix == ".csv" else pyarrow.parquet.read_table
+        found = read(out)
+        assert found.column_names == ["id", "a", "b", "ok", "kind", "label", "probability", "error"]
+        rows = found.to_pylist()
+        given = pyarrow.csv.read_csv(table)
+        assert (found["a"], found["b"]) == (given["a"], given["b"])
+        assert found.schema.field("probability").type == pa.float64()
+    assert [row["id"] for row in rows] == [record["input"]["id"] for record in expected]
+    assert [row["label"] for row in rows] == [record["label"] for record in expected]
+    assert [row["probability"] for row in rows] == [record["probability"] for record in expected]
+    assert here("predict", str(run), str(table), "--out", str(out), "-q").out == f"{out}\n"
+
+
+def test_columns_of_the_same_names_stay_the_inputs(here: Any, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("a,b,ok,label,error\n1,1e9,true,mine,none\n")
+    result = here("predict", str(run), str(tmp_path / "new.csv"), "--out", str(tmp_path / "out.csv"))
+    assert result.code == 0
+    header, row = (tmp_path / "out.csv").read_text().splitlines()
+    assert header == "a,b,ok,label,error,predicted_label,probability,predicted_error"
+    assert row.startswith("1,1e9,true,mine,none,")
+
+
+def test_a_scored_table_is_whole_though_rows_fail(here: Any, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("a,b,ok\n1,1e9,true\nx,1e9,true\n1,1e9\n1,1e9,false\n")
+    for suffix in ("csv", "parquet", "jsonl"):
+        out = tmp_path / f"out.{suffix}"
+        result = here("predict", str(run), str(tmp_path / "new.csv"), "--out", str(out))
+        assert (result.code, result.record["failed"]) == (1, 2)
+        if suffix == "csv":
+            assert len(out.read_text().splitlines()) == 5
+        elif suffix == "parquet":
+            assert pyarrow.parquet.read_table(out)["label"].null_count == 2
+        else:
+            assert [bool(row["error"]) for row in records(out.read_text())] == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["gone.csv"], 1, "error: no such file: gone.csv"),
+        (["r.yaml"], 2, "error: r.yaml: not a table of a known kind"),
+        (["empty.csv"], 1, "error: empty.csv is empty"),
+        (
+            ["other.csv"],
+            2,
+            "error: the rows have no column 'a', 'b', 'ok'; theirs are x, y; the run was trained on a, b",
+        ),
+        (["twice.csv"], 2, "error: two columns are named 'a'"),
+        (["torn.parquet"], 1, "error: cannot read torn.parquet"),
+        (["other.csv", "--out", "out.txt"], 2, "error: --out out.txt does not end in .csv, .jsonl or .parquet"),
+        (["other.csv", "--out", "no/out.csv"], 2, "error: --out no/out.csv: there is no folder no"),
+    ],
+)
+def test_wrong_requests(
+    here: Any,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    code: int,
+    expected: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "r.yaml": "a: 1", "empty.csv": "", "other.csv": "x,y\n1,2\n", "twice.csv": "a,a\n1,2\n", "torn.parquet": "PAR1",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    result = here("predict", str(run), *arguments)
+    assert (result.code, result.out) == (code, "")
+    assert result.err.startswith(expected)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_probabilities_are_probabilities(here: Any, run: Path, table: Path) -> None:
+    for record in records(here("predict", str(run), str(table), "--top", "9").out):
+        assert math.isclose(sum(entry["probability"] for entry in record["top"]), 1, abs_tol=1e-5)
+        assert record["probability"] == max(entry["probability"] for entry in record["top"])
