@@ -36,6 +36,15 @@ class TrainProgress:
     waited: int = 0  # evaluations since the best one
     metrics: dict[str, float] = field(default_factory=dict[str, float])
 
+    def judge(self, value: float, lower: bool) -> bool:
+        """Whether the monitored metric is finite and the best so far; `lower` if that is the lowest."""
+        sign = -1 if lower else 1
+        better = math.isfinite(value) and (self.best is None or sign * value > sign * self.best)
+        self.waited = 0 if better else self.waited + 1
+        if better:
+            self.best, self.best_step = value, self.step
+        return better
+
 
 @dataclass
 class TrainState:
