@@ -74,7 +74,9 @@ NonNegative = Annotated[float, Ge(0), Le(LARGEST_NUMBER)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 Fraction = Annotated[float, Ge(0), Le(1)]
 # How often: `1 epoch`, `500 steps`, or `never`.
-Interval = Annotated[str, Pattern(r"^([1-9][0-9]{0,11} (epochs?|steps?)|never)$", ("1 epoch", "500 steps", "never"))]
+_OFTEN, _EXAMPLES = "[1-9][0-9]{0,11} (epochs?|steps?)|never", ("1 epoch", "500 steps", "never")
+Interval = Annotated[str, Pattern(f"^({_OFTEN})$", _EXAMPLES)]
+IntervalOrAuto = Annotated[str, Pattern(f"^({_OFTEN}|auto)$", (*_EXAMPLES, "auto"))]
 
 
 def is_mapping(value: object) -> TypeGuard[dict[str, Any]]:

@@ -46,6 +46,29 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         server.kill()
 
 
+@pytest.fixture
+def place() -> Iterator[int]:
+    """A port at which the processes of a job can meet: torch's own store listens there."""
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    yield store.port
+
+
+@pytest.fixture
+def rank(monkeypatch: pytest.MonkeyPatch, place: int, tmp_path: Path) -> Callable[..., None]:
+    """rank(1) makes this process number 1 of a job of two; more of its variables may be given."""
+
+    def become(number: int, **more: str) -> None:
+        own = {"RANK": number, "LOCAL_RANK": number, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": place}
+        texts = {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "job", "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        error_file = {"TORCHELASTIC_ERROR_FILE": str(tmp_path / f"error-{number}.json")}
+        for name, value in {**own, **texts, **error_file, **more}.items():
+            monkeypatch.setenv(name, str(value))
+
+    return become
+
+
 class Killed(BaseException):
     """Ends a command where it is."""
 

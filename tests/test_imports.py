@@ -45,9 +45,9 @@ MAY = {
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
     "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
     "training": {"nn", "kernels", "data", "distributed"},
-    "tasks": {*RECIPE, "losses", "kernels", "data", "metrics", "training", "pretrained"},
+    "tasks": {*RECIPE, "distributed", "losses", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
-    "sweep": {"catalog", "training", "vectorized"},
+    "sweep": {"catalog", "distributed", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
     "assemble": {*RECIPE, "training", "tasks", "distributed"},

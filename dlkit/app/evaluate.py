@@ -227,8 +227,13 @@ def evaluate_run(
         RequestError: there is no such run, checkpoint, split or key.
         DlkitError: the checkpoint is damaged, the data is missing, or a metric is not finite.
     """
-    opened = request_evaluation(run, changes, split, checkpoint, ood, views).open(device)
-    found, _ = opened.evaluate()
-    if opened.others:
-        found.ood = opened.detect_ood(found.split)[1]
+    request = request_evaluation(run, changes, split, checkpoint, ood, views)
+    from dlkit.distributed.process_group import join_world
+    from dlkit.training.device import pick_device
+
+    with join_world(pick_device(device)):
+        opened = request.open(device)
+        found, _ = opened.evaluate()
+        if opened.others:
+            found.ood = opened.detect_ood(found.split)[1]
     return found

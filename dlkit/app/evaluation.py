@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.assemble import build_task, untrained_model
+from dlkit.distributed.process_group import current_world
 from dlkit.finite import require_finite_metrics
 from dlkit.metrics.classification import per_class_scores
 from dlkit.pretrained.run import read_checkpoint
@@ -20,7 +21,7 @@ from dlkit.pretrained.weights import Weights
 from dlkit.recipe import Recipe
 from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.training.device import choose_kernels
-from dlkit.training.evaluate import evaluate_model, with_progress
+from dlkit.training.evaluate import evaluate_split
 from dlkit.training.precision import autocast, set_matmul_precision, supported_precision
 from dlkit.training.settings import TestViews, TrainSettings
 from dlkit.training.weights import load_weights
@@ -118,7 +119,8 @@ def evaluate_trained(
     task = build_task(recipe, dataset, views)
     meter = task.meter(device)
     started = time.perf_counter()
-    evaluate_model(model, with_progress(batches), meter, functools.partial(autocast, settings.precision, device))
+    precision = functools.partial(autocast, settings.precision, device)
+    evaluate_split(model, batches, meter, precision, current_world())
     metrics, confusion = meter.metrics(), meter.confusion_matrix()
     require_finite_metrics(metrics)
     seconds = time.perf_counter() - started

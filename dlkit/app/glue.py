@@ -67,21 +67,23 @@ def _evaluate_each(
     chosen: Sequence[tuple[Run, Recipe, str, str]], checkpoint: str | None, device: str
 ) -> Generator[Remark | TaskEvaluated, None, list[dict[str, Any]]]:
     from dlkit.app.evaluation import evaluate_trained, open_trained
+    from dlkit.distributed.process_group import join_world
     from dlkit.training.device import pick_device
 
     torch_device = pick_device(device)
     results: list[glue.Result] = []
-    for run, recipe, benchmark, task in chosen:
-        splits, samples = dict[str, dict[str, float]](), 0
-        path = run.choose(checkpoint)
-        trained = open_trained(recipe, path, torch_device)
-        for split in glue.splits_of(benchmark, task):
-            found = evaluate_trained(recipe, trained, split, torch_device)
-            splits[split], samples = found.metrics, samples + found.samples
-            yield from left_out_remarks(found)
-            record = evaluation_record(run.path, path, recipe, found)
-            yield TaskEvaluated({**record, "benchmark": benchmark, "task": task})
-        results.append(glue.Result(benchmark, task, splits, samples))
+    with join_world(torch_device):
+        for run, recipe, benchmark, task in chosen:
+            splits, samples = dict[str, dict[str, float]](), 0
+            path = run.choose(checkpoint)
+            trained = open_trained(recipe, path, torch_device)
+            for split in glue.splits_of(benchmark, task):
+                found = evaluate_trained(recipe, trained, split, torch_device)
+                splits[split], samples = found.metrics, samples + found.samples
+                yield from left_out_remarks(found)
+                record = evaluation_record(run.path, path, recipe, found)
+                yield TaskEvaluated({**record, "benchmark": benchmark, "task": task})
+            results.append(glue.Result(benchmark, task, splits, samples))
     return [glue.aggregate(name, results) for name in sorted({name for _, _, name, _ in chosen})]
 
 

@@ -19,12 +19,13 @@ from dlkit.data.dataset import Dataset, Split
 from dlkit.data.images import ood_sources
 from dlkit.data.images.class_folders import FileTally, find_images
 from dlkit.data.images.image_sources import ImageArray, ImageFiles
+from dlkit.distributed.process_group import current_world
 from dlkit.errors import RequestError
 from dlkit.metrics import ood
 from dlkit.recipe import Recipe
 from dlkit.tasks.array_data import ArrayData
 from dlkit.tasks.ood_scores import ScoreMeter
-from dlkit.training.evaluate import evaluate_model, with_progress
+from dlkit.training.evaluate import evaluate_split
 from dlkit.training.precision import autocast
 from dlkit.training.settings import TestViews
 
@@ -123,7 +124,7 @@ def evaluate_ood(
         batches = ArrayData(data).batches(recipe, name, device, False, last)
         began = time.perf_counter()
         precision = functools.partial(autocast, found.settings.precision, device)
-        meter = evaluate_model(found.model, with_progress(batches), ScoreMeter(seen), precision)
+        meter = evaluate_split(found.model, batches, ScoreMeter(seen), precision, current_world())
         return meter, time.perf_counter() - began, getattr(batches, "damaged", {})
 
     inside = scored(dataset, split)[0].scores()

@@ -17,6 +17,7 @@ from dlkit.app.finished_race import FinishedRace
 from dlkit.app.race_grid import kept_optimizers, own_files, parse_optimizers, requested_trials
 from dlkit.app.recipe_race import RecipeRace, recipes_of_optimizers
 from dlkit.app.surface_race import SurfaceRace
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage.atomic_file import require_target
@@ -141,7 +142,8 @@ def race_optimizers(
     code = list(dict.fromkeys([*(plain.own_code if plain else ()), *own_files(racing)]))
     user_code.hashes_of(code)  # files that a folder cannot keep side by side are refused
     facts = {"title": title, "steps": steps, "changes": all_changes, "start": start, "metric": metric}
-    folder = sweep_folder.SweepFolder(out, resume, facts)  # only now that nothing is wrong with the recipe
+    # only now that nothing is wrong with the recipe; of several processes the first keeps the folder
+    folder = sweep_folder.SweepFolder(out if is_first_process() else None, resume, facts)
     recorded = _RecordedRace(
         title, chosen, steps, metric, surface, request, racing, ask_again, folder, plain, code, animation, should_stop
     )

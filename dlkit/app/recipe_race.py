@@ -60,10 +60,13 @@ class RecipeRace:
         from dlkit.sweep.engines.loop import run_in_loop
         from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
         from dlkit.sweep.engines.stacked import run_stacked
+        from dlkit.sweep.shared_race import SharedRace
         from dlkit.training.device import pick_device
         from dlkit.vectorized import stackable
 
-        comparison = OptimizerComparison(self.prepared, pick_device(self.device), should_stop)
+        ranks = SharedRace(should_stop)
+        trials, folder.outcomes = ranks.agree((trials, folder.outcomes))
+        comparison = OptimizerComparison(self.prepared, pick_device(self.device), ranks.should_stop)
         first = comparison.training(trials[0] if trials else Trial(next(iter(self.prepared)), 0.1, 0))
         yield Prepared()
         yield from settle(first.device, comparison.dataset.sources)
@@ -76,11 +79,18 @@ class RecipeRace:
             and (why := engine_choice.stacking_obstacle(trials, comparison.training)) is not None
         ):
             raise RequestError(f"`engine` stacked: {why}", "use `engine` workers or loop")
-        processes = usable_cores() if first.device.type == "cpu" else 1
+        if self.engine == "workers" and ranks.size > 1:
+            raise RequestError("`engine` workers under torchrun, whose processes share the runs", "use `engine` auto")
+        processes = usable_cores() if first.device.type == "cpu" and ranks.size == 1 else 1
+        trials = ranks.share(trials)
         engine, size = self.engine, self.size
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
-        if engine == "auto" and len(trials) > 1:
+        if ranks.size > 1 and engine == "workers":
+            engine = "loop"  # which is what each worker does
+        if ranks.rank > 0:
+            engine = "loop"  # until rank 0 has said which
+        elif engine == "auto" and len(trials) > 1:
             choice = engine_choice.fastest_engine(trials, comparison.training, processes)
             engine, size, estimates = choice.engine, choice.size, choice.estimates
             times = ", ".join(
@@ -93,15 +103,16 @@ class RecipeRace:
             size = size or engine_choice.best_stack_size(trials, comparison.training)
             memory = size * stackable.bytes_of_run(first) / 2**20
             yield Remark(f"stacks of {size} runs, about {memory:.0f} MiB each", routine=True)
-        engine = "loop" if engine == "auto" else engine
+        engine, size = ranks.agree(("loop" if engine == "auto" else engine, size))
         folder.choose(engine, size if engine == "stacked" else None)
-        checkpoints = StackCheckpoints(folder.path, should_stop)
+        # what a stack of one rank holds would be of no use to the ranks of another job
+        checkpoints = StackCheckpoints(folder.path if ranks.size == 1 else None, ranks.should_stop)
         engines: dict[str, Callable[[], Iterator[SweepEvent]]] = {
             "stacked": lambda: run_stacked(trials, comparison.training, checkpoints, size),
             "workers": lambda: comparison.workers(list(trials), processes),
             "loop": lambda: run_in_loop(trials, comparison.training),
         }
-        return judged_by, engines[engine]()
+        return judged_by, ranks.joined(engines[engine]() if trials else iter(()))
 
 
 def recipes_of_optimizers(

@@ -27,6 +27,7 @@ from dlkit.user_code import read_code, require_unchanged
 if TYPE_CHECKING:
     from dlkit.assemble import Assembled
     from dlkit.training.checkpoint import Checkpoint
+    from dlkit.training.checkpoint_interval import CheckpointInterval
     from dlkit.training.run_directory import RunDirectory
     from dlkit.training.training import Training
 
@@ -165,7 +166,7 @@ def _open_run(
     return latest
 
 
-def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | None) -> Generator[Event]:
+def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | None) -> Generator[Remark | Event]:
     """The events of training, once the run directory holds what they say."""
     from dlkit.training.joint_checkpoints import JointCheckpoints
     from dlkit.training.loop import fit
@@ -179,6 +180,8 @@ def _recorded(training: Training, directory: RunDirectory, latest: Checkpoint | 
         if writer is not None:
             writer(event)
         yield event
+        if isinstance(event, Checkpointed) and event.decided is not None:
+            yield _interval_remark(event.decided)
 
 
 def _conclude(
@@ -208,6 +211,15 @@ def _conclude(
     run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
     require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     return run
+
+
+def _interval_remark(interval: CheckpointInterval) -> Remark:
+    w, hours = f"{interval.write_seconds:.3g} s", f"{interval.failure_seconds / 3600:,.0f} h"
+    return Remark(
+        f"a checkpoint every {interval.seconds:,.0f} s of training: sqrt(2 w m) - w with w = {w}, which writing one "
+        f"took, and m = {hours}, the assumed time between two failures",
+        routine=True,
+    )
 
 
 def _damaged(training: Training) -> dict[str, str]:
@@ -246,6 +258,7 @@ def _record(built: Assembled, directory: RunDirectory, finished: Finished) -> di
         **({"skipped_steps": finished.skipped} if finished.skipped else {}),
         **({"warm_up_seconds": round(finished.warm_up, 3)} if finished.warm_up else {}),
         **({"compiled": dict(zip(("graphs", "shapes"), finished.compiled, strict=True))} if finished.compiled else {}),
+        **({"checkpoint_every": finished.interval.record()} if finished.interval else {}),
         "sources": built.dataset.sources,
     }
 

@@ -61,7 +61,9 @@ class TrainedRun:
         return str(self.path)
 
 
-def until_finished(events: Iterator[Event], leave: Callable[[], None]) -> Generator[Event, None, Finished]:
+def until_finished(
+    events: Iterator[Remark | Event], leave: Callable[[], None]
+) -> Generator[Remark | Event, None, Finished]:
     """The events of training, and the last of them as the result.
 
     Args:

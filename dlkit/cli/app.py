@@ -15,8 +15,9 @@ from typing import Annotated, Any
 import typer
 
 from dlkit import __version__, guarded_import, memory, user_code
-from dlkit.cli import console, signals
+from dlkit.cli import console, job, signals
 from dlkit.cli.lazy import LazyCommands, lazy_group
+from dlkit.cli.options import with_optional_values
 from dlkit.errors import DlkitError, RequestError
 
 SIGPIPE_CODE = 141
@@ -103,14 +104,14 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # what a library raised, or the last flush
         if debug:
             raise
-        blamed = user_code.blamed(error)
+        blamed = job.lost_process(error) or user_code.blamed(error)
         error.__traceback__ = None  # whose frames hold what took the memory
         if stopping.signal is not None:
             console.drop_output()
             return 128 + stopping.signal
         try:
             failure = blamed or _unexpected(error)
-            console.report(failure)
+            job.report_once(failure)
             code = failure.exit_code
         except MemoryError:
             os.write(2, f"error: out of memory\nhint: {_LESS}\n".encode())
@@ -131,7 +132,10 @@ def _refuse_empty_folders(arguments: Sequence[str]) -> None:
 
 def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
     try:
+        if job.stands_aside(arguments):
+            return 0
         _refuse_empty_folders(arguments)
+        arguments = with_optional_values(arguments)
         result = app(arguments, prog_name="dlkit", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except DlkitError as error:
@@ -139,7 +143,7 @@ def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
             raise
         if stopping.signal is not None:  # what came of stopping is no failure of the work
             return 128 + stopping.signal
-        console.report(error)
+        job.report_once(error)
         return error.exit_code
     except typer.TyperException as error:
         return _usage(error, arguments)
@@ -184,7 +188,7 @@ def _usage(error: typer.TyperException, arguments: list[str]) -> int:
         text = _in_words(text.rstrip("."), getattr(getattr(error, "param", None), "opts", ()), arguments)
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "dlkit"
-    console.report(RequestError(text.replace("\n", " ").rstrip("."), f"`{command} --help` shows the usage"))
+    job.report_once(RequestError(text.replace("\n", " ").rstrip("."), f"`{command} --help` shows the usage"))
     return int(getattr(error, "exit_code", 2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 
 from dlkit.cli import completion
 from dlkit.errors import RequestError
+
+RESUME_AUTO = "--resume-auto"  # what `--resume auto` becomes
 
 
 def _device(value: str) -> str:
@@ -28,6 +31,20 @@ def _data_dir(value: Path | None) -> Path | None:
     return value
 
 
+def with_optional_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--resume auto` and `--resume=auto` as the one flag that Typer can read."""
+    found = list(arguments)
+    for index, argument in enumerate(found):
+        if argument == "--":
+            break
+        if argument == "--resume=auto":
+            found[index] = RESUME_AUTO
+        elif argument == "--resume" and found[index + 1 : index + 2] == ["auto"]:
+            found[index : index + 2] = [RESUME_AUTO]
+    return found
+
+
+ResumeAuto = Annotated[bool, typer.Option(RESUME_AUTO, hidden=True)]
 DataDir = Annotated[
     Path | None,
     typer.Option(

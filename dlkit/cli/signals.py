@@ -18,7 +18,9 @@ from types import FrameType
 from typing import Any
 
 from dlkit.cli.console import note
+from dlkit.distributed.torchrun import launched_process
 
+_PASSED_ON_SECONDS = 1.0  # in which torchrun passes a signal on to its processes
 HANGUP: Any = getattr(signal, "SIGHUP", None)  # which Windows has not
 
 
@@ -120,7 +122,8 @@ class GracefulStop:
     """Within this context, `requested` is the number of the signal that asked to stop, or None.
 
     The first signal asks, and a second one ends the process at once: but not SIGHUP, which comes more than once when a
-    terminal is closed. While `saves` is false there is nothing that a stop could save: a signal then ends the program.
+    terminal is closed, and not a signal that torchrun passes on, which this process has got already. While `saves` is
+    false there is nothing that a stop could save: a signal then ends the program.
 
     Args:
         message: what to tell the user on the first signal.
@@ -133,6 +136,7 @@ class GracefulStop:
         self.saves = saves
         self.then = then
         self.requested: int | None = None
+        self._asked = 0.0  # when
         self._previous: dict[Any, Any] = {}
         self._terminals: list[int] = []
 
@@ -149,7 +153,7 @@ class GracefulStop:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         _let_go(self._terminals)
         if self.requested is not None:
-            if number == HANGUP:
+            if number == HANGUP or (launched_process() and time.monotonic() - self._asked < _PASSED_ON_SECONDS):
                 return
             if os.isatty(2):
                 os.write(2, b"\x1b[?25h\n")  # the live view had hidden the cursor
@@ -160,6 +164,6 @@ class GracefulStop:
         if not self.saves:
             _end_other_programs()
             raise SystemExit(128 + number)
-        self.requested = number
+        self.requested, self._asked = number, time.monotonic()
         self.then()
         note(self.message)

@@ -19,7 +19,8 @@ class Epochs:
     samples: int
     batch_size: int
     device: torch.device
-    world: World = World()
+    world: World = World()  # whose ranks have a block of each batch
+    dealt: World = World()  # among whose ranks whole batches are dealt out
 
     def __len__(self) -> int:
         """Batches per epoch."""
@@ -27,9 +28,24 @@ class Epochs:
 
     def begins(self, start: int) -> range:
         """First example of batches `start`, `start` + 1, ... Raises ValueError if `start` is out of range."""
+        numbers, size = self.numbers(start), self.batch_size
+        return range(numbers.start * size, min(numbers.stop * size, self.samples), numbers.step * size)
+
+    def numbers(self, start: int) -> range:
+        """`start`, `start` + 1, ..., or those of them that this rank has, if batches are dealt out.
+
+        Raises ValueError if `start` is out of range.
+        """
         if not 0 <= start <= len(self):
             raise ValueError(f"start={start} is not in 0..{len(self)}, the batches of an epoch")
-        return range(start * self.batch_size, self.samples, self.batch_size)
+        return range(start, len(self))[self.dealt.rank :: self.dealt.size]
+
+    def deal(self, world: World) -> None:
+        """Yield only this rank's batches from now on: one of as many as there are ranks, as whole as in one process."""
+        self.dealt = world
+
+    def collect(self, world: World) -> None:
+        """Let every rank know what the others have noted about the data that they read."""
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""

@@ -16,6 +16,7 @@ each other; none is ever read from a file.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from dlkit.distributed.meeting_store import meeting_store
 from dlkit.distributed.torchrun import launched_process
 
 T = TypeVar("T")
@@ -68,6 +70,12 @@ class World:
         dist.all_gather_object(gathered, value)
         return gathered
 
+    def gather_batches(self, own: list[Tensor]) -> list[Tensor]:
+        """What each batch gave, on the CPU and in the order of the batches, if rank r has had every W-th from r on."""
+        gathered = self.gather_objects([values.cpu() for values in own])
+        in_turn = itertools.zip_longest(*gathered)
+        return [values for turn in in_turn for values in turn if values is not None]
+
     def sum(self, tensor: Tensor) -> Tensor:
         """The sum of a tensor over ranks, in place, on every rank. On CUDA the host does not wait."""
         if self.size > 1:
@@ -107,6 +115,8 @@ def join_world(device: torch.device) -> Iterator[World]:
 
     Args:
         device: this process's own: CUDA device `local_rank` of its machine, or the CPU.
+
+    Raises DlkitError if there is nobody where the processes meet.
     """
     process = launched_process()
     if _joined or process is None or process.world_size == 1:
@@ -114,7 +124,14 @@ def join_world(device: torch.device) -> Iterator[World]:
         return
     # gloo also beside NCCL, for what is on the host: decisions and objects, which then never wait for the device
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+    store = meeting_store(process, "world")
+    dist.init_process_group(
+        backend,
+        store=store,
+        rank=process.rank,
+        world_size=process.world_size,
+        device_id=device if device.type == "cuda" else None,
+    )
     world = World(process.rank, process.local_rank, process.world_size, process.local_size, device)
     _joined.append(world)
     try:

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-
-from dlkit.distributed.process_group import World
 
 
 def is_divided(value: Any) -> bool:
@@ -31,14 +28,6 @@ def local_part(value: Any) -> Any:
 def whole_of(value: Any) -> Any:
     """The whole of a tensor that is divided, on every rank; any other value as it is."""
     return value.full_tensor() if is_divided(value) else value
-
-
-def whole_on_first(tensor: Tensor, world: World) -> Tensor:
-    """The whole of a tensor that is divided, on the CPU of rank 0, and nothing of it on others; any other as it is."""
-    if not is_divided(tensor):
-        return tensor
-    whole: Tensor = whole_of(tensor.detach())
-    return whole.cpu() if world.first else torch.empty(0)
 
 
 def divided_like(whole: Tensor, like: Any) -> Tensor:

@@ -7,7 +7,12 @@ are run beside each other are two jobs, on a cluster that sets RANK and WORLD_SI
 from __future__ import annotations
 
 import os
+import re
+import socket
+import time
 from dataclasses import dataclass
+
+from dlkit.errors import DlkitError, RequestError
 
 _NUMBERS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 _VARIABLES = (*_NUMBERS, "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
@@ -25,7 +30,7 @@ class LaunchedProcess:
 
 def launched_process() -> LaunchedProcess | None:
     """Which of torchrun's processes this is; None if torchrun did not start it."""
-    if any(name not in os.environ for name in _VARIABLES):
+    if "TORCHELASTIC_RUN_ID" not in os.environ or _flaw() is not None:
         return None
     return LaunchedProcess(*(int(os.environ[name]) for name in _NUMBERS))
 
@@ -34,3 +39,46 @@ def is_first_process() -> bool:
     """Whether this process speaks for the job: it alone prints, locks and writes. True without torchrun."""
     process = launched_process()
     return process is None or process.rank == 0
+
+
+def require_whole_environment() -> None:
+    """Raise RequestError if torchrun started this process, and what it said was lost or changed on the way."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and (flaw := _flaw()) is not None:
+        raise RequestError(
+            f"torchrun started this process, but {flaw}",
+            "start it anew: torchrun --nproc-per-node N -m dlkit ..., or unset TORCHELASTIC_RUN_ID to work alone",
+        )
+
+
+def _flaw() -> str | None:
+    """What is wrong with the variables of a process that torchrun started, or None."""
+    for name in _VARIABLES:
+        if not os.environ.get(name):
+            return f"{name} is not set"
+    for name in (*_NUMBERS, "MASTER_PORT"):
+        if not re.fullmatch("[0-9]{1,9}", os.environ[name]):
+            return f"{name} is {os.environ[name]!r}, no number"
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return f"RANK is {rank}, and WORLD_SIZE is {size}: there is no such process" if rank >= size else None
+
+
+def require_meeting_place(seconds: float) -> None:
+    """Wait until the processes of the job can meet at MASTER_ADDR and MASTER_PORT.
+
+    Raises DlkitError if nothing answers there after so many seconds.
+    """
+    place, end = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(place, timeout=max(end - time.monotonic(), 0.1)).close()
+        except OSError as error:
+            if time.monotonic() >= end or isinstance(error, socket.gaierror):
+                raise DlkitError(
+                    f"cannot reach {place[0]}:{place[1]}, where the processes of this job meet: "
+                    f"{error.strerror or error}",
+                    "is that machine up, and does its firewall let the port through? MASTER_ADDR and MASTER_PORT name "
+                    "it, which torchrun sets (--rdzv-endpoint HOST:PORT)",
+                ) from error
+            time.sleep(0.1)
+        else:
+            return

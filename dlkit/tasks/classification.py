@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.distributed.process_group import World
 from dlkit.finite import require_finite_outputs
 from dlkit.metrics.accumulation import sum_dtype
 from dlkit.metrics.calibration import CalibrationBins
@@ -95,6 +96,19 @@ class ClassificationMeter:
             self.top5 += (logits.topk(5, dim=1).indices == targets[:, None]).sum()
         self.calibration.update(confidence, right)
         self.confusion.update(targets, predicted)
+
+    def collect(self, world: World) -> None:
+        """Add up what the meters of all ranks have counted, on each of them."""
+        for counted in (
+            self.loss,
+            self.correct,
+            self.unanswered,
+            self.top5,
+            self.calibration.sums,
+            self.confusion.counts,
+        ):
+            world.sum(counted)
+        self.samples = int(world.sum(torch.tensor(self.samples)))
 
     def judge(self, logits: Tensor, batch: Any) -> None:
         """What a kind of task counts besides: logits (N, K) and the batch that they belong to."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.data.batch import MaskedBatch
+from dlkit.distributed.process_group import World
 from dlkit.finite import require_finite_outputs
 from dlkit.kernels.linear_cross_entropy import chunk_rows, worth_chunking
 from dlkit.metrics.accumulation import sum_dtype
@@ -120,6 +121,11 @@ class LanguageMeter:
         self.counts[1] += correct.sum()
         if self.token_bytes is not None:
             self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
+
+    def collect(self, world: World) -> None:
+        """Add up what the meters of all ranks have counted, on each of them."""
+        world.sum(self.nats)
+        world.sum(self.counts)
 
     def metrics(self) -> dict[str, float]:
         """Loss in nats per token, perplexity e^loss, accuracy, and bits per byte of text where tokens stand for bytes.

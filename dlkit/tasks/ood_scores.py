@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.data.batch import ClassificationBatch
+from dlkit.distributed.process_group import World
 from dlkit.finite import require_finite_outputs
 from dlkit.metrics.ood import SCORES
 from dlkit.training import test_time_augmentation
@@ -29,6 +30,11 @@ class ScoreMeter:
         logits = logits.float() if logits.device.type == "mps" else logits.double()
         self.samples += len(logits)
         self._parts.append(torch.stack([score(logits) for score in SCORES.values()]))
+
+    def collect(self, world: World) -> None:
+        """Take the scores of all ranks, in the order of the batches."""
+        self._parts = world.gather_batches(self._parts)
+        self.samples = sum(part.shape[1] for part in self._parts)
 
     def scores(self) -> dict[str, Tensor]:
         """(N,) of each score, on the CPU. Raises NotFiniteError if any is NaN or infinite."""

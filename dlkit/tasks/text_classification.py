@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.data.batch import TextBatch
+from dlkit.distributed.process_group import World
 from dlkit.finite import require_finite_outputs
 from dlkit.metrics.classification import FROM_CONFUSION, exact_match
 from dlkit.metrics.correlation import pearson, spearman
@@ -85,6 +86,11 @@ class _TextMeter(ClassificationMeter):
             self.questions.append(batch.question_ids)
             self.right.append(logits.argmax(1) == batch.targets)
 
+    def collect(self, world: World) -> None:
+        super().collect(world)
+        if "exact_match" in self.names:
+            self.questions, self.right = world.gather_batches(self.questions), world.gather_batches(self.right)
+
     def metrics(self) -> dict[str, float]:
         found = super().metrics()
         matrix = self.confusion_matrix()
@@ -109,6 +115,10 @@ class _ChoiceMeter(ClassificationMeter):
         assert counts is not None and credit is not None
         chosen = counts.cumsum(0) - counts + logits.argmax(1)  # (N,) rows
         self.credit += credit[chosen].sum(0)
+
+    def collect(self, world: World) -> None:
+        super().collect(world)
+        world.sum(self.credit)
 
     def metrics(self) -> dict[str, float]:
         found = {name: value for name, value in super().metrics().items() if name == "loss"}
@@ -161,6 +171,10 @@ class RegressionMeter:
         outputs = model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (N, 1)
         self.outputs.append(outputs[:, 0].float())
         self.targets.append(batch.targets)
+
+    def collect(self, world: World) -> None:
+        """Take the outputs of all ranks, in the order of the batches."""
+        self.outputs, self.targets = world.gather_batches(self.outputs), world.gather_batches(self.targets)
 
     def metrics(self) -> dict[str, float]:
         """Mean squared error, and Pearson's and Spearman's correlation, in which GLUE counts STS-B.

@@ -1,8 +1,10 @@
 """Checkpoints: written atomically, and verified by hash when they are read.
 
 A checkpoint directory holds safetensors files, `state.json` and `manifest.json`, which lists the sha256 of the others
-and its own, and is written last. The directory is written under a temporary name, synced and renamed, so that a kill or
-a full disk at any moment leaves the previous checkpoint intact. No pickle is written or read.
+and its own, and is written last. Tensors that are divided among the processes of a job lie in files of their own, in
+the folder `parts` (see `dlkit.distributed.part_files`), and are whole again when they are read. The directory is
+written under a temporary name, synced and renamed, so that a kill or a full disk at any moment leaves the previous
+checkpoint intact. No pickle is written or read.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from dlkit.distributed import part_files
 from dlkit.errors import DlkitError, shell_word
 from dlkit.storage.atomic_file import sync_folder
 from dlkit.storage.run_files import steps_in
@@ -30,15 +33,20 @@ from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 STATE = "state.json"
+PARTS = "parts"
 
 
 @dataclass
 class Checkpoint:
-    """The contents of a checkpoint: `tensors` by file (`model`, `optimizer`, ...) and name, `state` in JSON values."""
+    """The contents of a checkpoint: `tensors` by file (`model`, `optimizer`, ...) and name, `state` in JSON values.
+
+    `parts` is where the processes of a job have written what is divided among them, as `file/name`, before it is saved.
+    """
 
     step: int
     tensors: dict[str, dict[str, Tensor]]
     state: dict[str, Any]
+    parts: Path | None = None
 
     @property
     def weights(self) -> dict[str, Tensor]:
@@ -61,6 +69,11 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         for name, tensors in checkpoint.tensors.items():
             whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
             hashes[f"{name}.safetensors"] = _write(temporary / f"{name}.safetensors", save_tensors(whole))
+        if checkpoint.parts is not None:
+            checkpoint.parts.rename(temporary / PARTS)
+            for path in sorted((temporary / PARTS).iterdir()):
+                hashes[f"{PARTS}/{path.name}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+            sync_folder(temporary / PARTS)
         hashes[STATE] = _write(temporary / STATE, _canonical({"step": checkpoint.step, **checkpoint.state}))
         _write(temporary / MANIFEST, _manifest(hashes))
         sync_folder(temporary)
@@ -105,6 +118,7 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
     hashes = _read_manifest(path)
     tensors: dict[str, dict[str, Tensor]] = {}
     state: dict[str, Any] = {}
+    parts: list[bytes] = []
     for name, expected in hashes.items():
         try:
             data = ordinary_file(path / name).read_bytes()
@@ -115,11 +129,17 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
         stem = name.removesuffix(".safetensors")
         if name == STATE:
             state = json.loads(data)
+        elif name.startswith(f"{PARTS}/"):
+            parts.append(data)
         elif files is None or stem in files:
             try:
                 tensors[stem] = load_tensors(data)
             except SafetensorError as error:
                 raise _damaged(path / name, str(error)) from error
+    for key, value in part_files.join_parts(parts).items():
+        stem, _, name = key.partition("/")
+        if files is None or stem in files:
+            tensors.setdefault(stem, {})[name] = value
     step, name = int(state.pop("step")), Path(os.path.realpath(path)).name
     if re.fullmatch(r"step-\d+", name) and name != checkpoint_name(step):
         raise DlkitError(

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.process_group import World
 from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.progress import stage
 from dlkit.training.interfaces import BatchSource, Meter, Task
@@ -17,12 +18,48 @@ from dlkit.training.interfaces import BatchSource, Meter, Task
 M = TypeVar("M", bound=Meter)
 
 
-def with_progress(batches: BatchSource) -> Iterator[Any]:
-    """All batches of an evaluation, which report their progress as a `stage`."""
+def evaluate_split(
+    model: nn.Module,
+    batches: Any,
+    meter: M,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    world: World | None = None,
+) -> M:
+    """Evaluate a model on all batches of a source, which the ranks of a world share out.
+
+    Batches stay whole and none is read twice, so that every count, and every number in a sum, is the one of a single
+    process: only the order in which sums add up is another.
+    """
+    if world is None or world.size == 1:
+        return evaluate_model(model, with_progress(batches), meter, autocast)
+    batches.deal(world)
+    own = with_progress(batches, world.size)
+    evaluate_model(model, _in_step(own, batches, world) if is_model_divided(model) else own, meter, autocast)
+    batches.collect(world)
+    meter.collect(world)
+    return meter
+
+
+def _in_step(own: Iterator[Batch], batches: Any, world: World) -> Iterator[Batch]:
+    """A rank's own batches, and empty ones behind them until every rank has had as many."""
+    some: Batch | None = None
+    done = 0
+    for done, some in enumerate(own, 1):  # noqa: B007
+        yield some
+    for _ in range(done, -(-len(batches) // world.size)):
+        if some is None:  # fewer batches than ranks
+            batches.deal(World())
+            some = next(iter(batches.epoch(0)))
+            batches.deal(world)
+        yield some.map(lambda values: values[:0] if values.dim() else values)
+
+
+def with_progress(batches: BatchSource, ranks: int = 1) -> Iterator[Any]:
+    """The batches of an evaluation, one for each of so many ranks at a time; they report progress as a `stage`."""
     with stage("evaluating batches", len(batches)) as advance:
         for batch in batches.epoch(0):
             yield batch
-            advance(1)
+            advance(ranks)
 
 
 def evaluate_model(

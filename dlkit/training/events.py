@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from dlkit.training.checkpoint_interval import CheckpointInterval
+
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
@@ -29,10 +31,11 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed:
-    """A checkpoint was saved and synced to disk."""
+    """A checkpoint was saved and synced to disk. `decided` is what the first one says of `checkpoint_every: auto`."""
 
     step: int
     path: Path
+    decided: CheckpointInterval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Finished:
 
     `skipped` counts the steps left out because their loss or gradient was not finite. `warm_up` is the time of
     compiling and capturing in seconds, which `seconds` excludes. `compiled` is how many graphs were compiled, and for
-    how many batch shapes.
+    how many batch shapes. `interval` is what `checkpoint_every: auto` came to.
     """
 
     step: int
@@ -52,6 +55,7 @@ class Finished:
     skipped: int = 0
     warm_up: float = 0.0
     compiled: tuple[int, int] | None = None
+    interval: CheckpointInterval | None = None
 
 
 Event = StepDone | Evaluated | Checkpointed | Finished

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from dlkit.distributed.process_group import World
+
 
 class BatchSource(Protocol):
     """Training or evaluation data. `epoch(n, start)` is a pure function of its arguments, so that runs resume anywhere.
@@ -24,11 +26,15 @@ class BatchSource(Protocol):
 
 
 class Meter(Protocol):
-    """Accumulates the metrics of an evaluation, batch by batch."""
+    """Accumulates the metrics of an evaluation, batch by batch.
+
+    Where batches are dealt out among ranks, `collect` makes each rank's meter what it would be after all of them.
+    """
 
     @property
     def samples(self) -> int: ...
     def update(self, model: nn.Module, batch: Any) -> None: ...
+    def collect(self, world: World) -> None: ...
     def metrics(self) -> dict[str, float]: ...
     def confusion_matrix(self) -> Tensor | None: ...
 

@@ -1,11 +1,14 @@
-"""Where the processes of a job save together: the first one writes."""
+"""Where the processes of a job save together: each writes what it has of a divided model, and the first the rest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from dlkit.distributed.part_files import save_parts
 from dlkit.distributed.process_group import World
-from dlkit.training.checkpoint import Checkpoint
+from dlkit.distributed.tensor_parts import is_divided
+from dlkit.storage.run_files import remove_path
+from dlkit.training.checkpoint import Checkpoint, checkpoint_name
 from dlkit.training.run_directory import RunDirectory
 
 
@@ -21,5 +24,24 @@ class JointCheckpoints:
         self.world, self.directory = world, directory
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
+        divided = {
+            f"{file}/{name}": held.pop(name)
+            for file, held in checkpoint.tensors.items()
+            for name in sorted(held)
+            if is_divided(held[name])
+        }
+        if divided:
+            checkpoint.parts = self.world.broadcast_object(self._new_folder(checkpoint.step))
+            save_parts(checkpoint.parts, divided)
+            self.world.barrier()
         path = self.directory.save(checkpoint, best) if self.directory is not None else Path()
         return self.world.broadcast_object(path)
+
+    def _new_folder(self, step: int) -> Path:
+        """For the parts of a checkpoint, until it is whole; what a killed run left of one is removed."""
+        if self.directory is None:
+            return Path()
+        folder = self.directory.checkpoints / f".{checkpoint_name(step)}.parts.tmp"
+        remove_path(folder)
+        folder.mkdir(parents=True)
+        return folder.absolute()

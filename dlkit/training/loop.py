@@ -21,14 +21,16 @@ import torch
 from torch import Tensor
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.joint_flag import JointFlag
 from dlkit.distributed.tensor_parts import local_part
 from dlkit.errors import DivergedError, DlkitError, NotFiniteError
 from dlkit.finite import all_finite, first_not_finite
 from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.checkpoint_interval import CheckpointCadence
 from dlkit.training.compile_counter import CompileCounter
 from dlkit.training.ema import ExponentialMovingAverage
-from dlkit.training.evaluate import evaluate_model, evaluation_loss, with_progress
+from dlkit.training.evaluate import evaluate_split, evaluation_loss
 from dlkit.training.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.training.forward_backward import ForwardBackward
 from dlkit.training.grad_scaler import GradScaler
@@ -62,11 +64,10 @@ def fit(training: Training, store: CheckpointStore | None = None, resume: Checkp
 
 class _Loop:
     def __init__(self, training: Training, store: CheckpointStore | None, resume: Checkpoint | None) -> None:
-        self.training, self.store = training, store
+        self.training, self.store, self.world = training, store, training.world
         settings, device, optimizer = training.settings, training.device, training.optimizer
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.buffers = Snapshot(list(training.model.buffers())) if settings.on_nan == "skip" else None
-        self.world = training.world
         self.sums = RunningMetrics(device, self.world)
         self.last_batch: Batch | None = None  # of the last step that was not skipped
         self.ema = ExponentialMovingAverage(training.model, settings.ema) if settings.ema is not None else None
@@ -106,7 +107,8 @@ class _Loop:
         training, progress, settings = self.training, self.progress, self.training.settings
         per_epoch, total = training.steps_per_epoch, training.total_steps
         evaluate_every = steps_between(settings.eval_every, per_epoch)
-        save_every = steps_between(settings.checkpoint_every, per_epoch)
+        world, stop = self.world, JointFlag(self.world)
+        cadence = CheckpointCadence(settings.checkpoint_every, per_epoch, world.size, world.broadcast_object)
         exhausted = settings.patience is not None and progress.waited >= settings.patience
         reason = "patience" if exhausted else "done"
         training.model.train()
@@ -126,22 +128,24 @@ class _Loop:
                 yield Evaluated(done, step // per_epoch, dict(progress.metrics), best)
                 if settings.patience is not None and progress.waited >= settings.patience:
                     reason = "patience"
-            if self.world.any_rank(training.should_stop()) and done < total and reason == "done":
+            if stop.ask(training.should_stop()) and done < total and reason == "done":
                 reason = "stopped"
             self._update_times(started)
-            due = done == total or reason != "done" or best or (save_every and done % save_every == 0)
+            due = done == total or reason != "done" or best or cadence.due(done, logged, progress.seconds)
             if due and (path := self._save(best)) is not None:
-                yield Checkpointed(done, path)
+                before = progress.seconds
+                self._update_times(started)
+                yield Checkpointed(done, path, cadence.saved(progress.seconds, progress.seconds - before))
             if reason != "done":
                 break
+        stop.settle()
         self._count_skipped()
         if self.saved_step != progress.step:
             self._save(False)
         self._update_times(started)
-        epochs = progress.step / per_epoch
-        metrics, skipped = dict(progress.metrics), progress.skipped
         compiled = (self.compilations.graphs, len(self.passes.seen)) if self.compilations.active else None
-        yield Finished(progress.step, epochs, progress.seconds, metrics, reason, skipped, progress.warm_up, compiled)
+        yield Finished(progress.step, progress.step / per_epoch, progress.seconds, dict(progress.metrics), reason,
+                       progress.skipped, progress.warm_up, compiled, cadence.interval)  # fmt: skip
 
     def _update_times(self, started: float) -> None:
         """Write into `progress` how long the run has taken, and apart from that, its compiling and capturing."""
@@ -257,22 +261,18 @@ class _Loop:
             for split, batches in training.evaluations.items():
                 meter = training.task.meter(training.device)
                 try:
-                    found = evaluate_model(training.model, with_progress(batches), meter, training.autocast).metrics()
+                    found = evaluate_split(training.model, batches, meter, training.autocast, self.world).metrics()
                 except NotFiniteError as error:
                     raise self._diverged(f"evaluating {split} after step {progress.step}: {error.message}") from error
                 metrics |= {f"{split}/{name}": value for name, value in found.items()}
-        progress.metrics = metrics = self.world.broadcast_object(metrics)
+        progress.metrics = metrics
         if training.monitored is None:
             return False
         name = training.task.main_metric if training.settings.monitor == "auto" else training.settings.monitor
         value = progress.metrics[f"{training.monitored}/{name}"]
-        sign = -1 if name == "loss" else 1
-        better = math.isfinite(value) and (progress.best is None or sign * value > sign * progress.best)
-        progress.waited = 0 if better else progress.waited + 1
+        better = progress.judge(value, lower=name == "loss")
         if not math.isfinite(value) and progress.waited == training.settings.patience:
             raise self._diverged(f"{training.monitored}/{name} after step {progress.step} is {value}")
-        if better:
-            progress.best, progress.best_step = value, progress.step
         return better
 
     def _save(self, best: bool) -> Any:
@@ -282,8 +282,9 @@ class _Loop:
         self._require_finite_loss()
         self._count_skipped()
         checkpoint = self.state.capture(self.training.description)
-        whole = {(file, name): value for file, held in checkpoint.tensors.items() for name, value in held.items()}
-        if (bad := first_not_finite(whole)) is not None:
+        held = {(file, n): local_part(v) for file, tensors in checkpoint.tensors.items() for n, v in tensors.items()}
+        found = self.world.gather_objects(first_not_finite(held))
+        if (bad := next((one for one in found if one is not None), None)) is not None:
             raise self._diverged(f"after step {self.progress.step}, {bad[1]} of the {bad[0]} is not finite")
         # weights may be finite yet so large that the loss is not; the next step would show that too late
         model, task, autocast = self.training.model, self.training.task, self.training.autocast

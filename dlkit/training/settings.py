@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dlkit.annotations import Count, Interval, Positive, Rate
+from dlkit.annotations import Count, Interval, IntervalOrAuto, Positive, Rate
 
 TestViews = Literal["one", "flip", "flip_shift"]
 # Keys that may be `auto`, and that a run decides before its first step.
@@ -20,7 +20,9 @@ class TrainSettings:
         epochs: passes over the training data.
         steps: optimizer steps, as an alternative to epochs.
         eval_every: how often to evaluate, besides the end.
-        checkpoint_every: how often to save a checkpoint, besides the end.
+        checkpoint_every: how often to save a checkpoint, besides the end. auto: every sqrt(2 w m) - w seconds, where w
+            is what the first checkpoint took to write, and m the mean time between failures of all devices in use, each
+            of which is assumed to fail once in 50,000 hours.
         keep_checkpoints: keep every one that is saved, to look at the course of training; else the last and the best.
         log_every: steps between two lines in metrics.jsonl.
         on_nan: what becomes of a step whose loss or gradient is not finite: stop ends the run with an error; skip
@@ -54,7 +56,7 @@ class TrainSettings:
     epochs: Count | None = None
     steps: Count | None = None
     eval_every: Interval = "1 epoch"
-    checkpoint_every: Interval = "1 epoch"
+    checkpoint_every: IntervalOrAuto = "1 epoch"
     keep_checkpoints: bool = False
     log_every: Count = 10
     on_nan: Literal["stop", "skip"] = "stop"

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit.distributed.tensor_parts import whole_on_first
 from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.ema import ExponentialMovingAverage
@@ -36,6 +35,15 @@ class TrainProgress:
     best_step: int = 0
     waited: int = 0  # evaluations since the best one
     metrics: dict[str, float] = field(default_factory=dict[str, float])
+
+    def judge(self, value: float, lower: bool) -> bool:
+        """Whether the monitored metric is finite and the best so far; `lower` if that is the lowest."""
+        sign = -1 if lower else 1
+        better = math.isfinite(value) and (self.best is None or sign * value > sign * self.best)
+        self.waited = 0 if better else self.waited + 1
+        if better:
+            self.best, self.best_step = value, self.step
+        return better
 
 
 @dataclass
@@ -76,9 +84,6 @@ class TrainState:
             "data": description,
             "scaler": self.scaler.state_dict() if self.scaler else None,
         }
-        for held in tensors.values():
-            # in one order on every rank: after a resume that of the optimizer's state is the file's
-            held.update({name: whole_on_first(held[name], self.sums.world) for name in sorted(held)})
         return Checkpoint(progress.step, tensors, state)
 
     def restore(self, checkpoint: Checkpoint, batches_per_epoch: int, accumulate: int) -> None:

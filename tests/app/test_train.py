@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,22 @@ def test_a_break_saves_a_checkpoint_and_the_run_goes_on_to_the_same_bytes(whole:
     run = dlkit.train("run", resume=True, device="cpu").result()
     assert (run.steps, run.stopped) == (8, False)
     assert same_bytes(whole, run.path)
+
+
+def test_auto_says_how_often_it_saves_and_from_what(whole: Path) -> None:
+    events = list(dlkit.train(dlkit.load("digits-mlp", *EIGHT, "train.checkpoint_every=auto"), run_dir="run"))
+    saved = [event for event in events if isinstance(event, dlkit.Checkpointed)]
+    assert [event.step for event in saved] == [1, 8]  # the first one is timed
+    assert saved[0].decided is not None
+    assert saved[1].decided is None
+    recorded = json.loads(Path("run/summary.json").read_text())["checkpoint_every"]
+    w, m = recorded["write_seconds"], recorded["failure_hours"] * 3600
+    assert (recorded["devices"], m) == (1, 1.8e8)
+    assert 0 < w < 60
+    assert recorded["seconds"] == pytest.approx((2 * w * m) ** 0.5 - w, rel=1e-3)
+    (remark,) = [event for event in events if isinstance(event, dlkit.Remark) and "a checkpoint every" in event.text]
+    assert f"{recorded['seconds']:,.0f} s of training" in remark.text
+    assert same_bytes(whole, Path("run"))
 
 
 def test_work_that_was_closed_has_no_result() -> None:

@@ -85,7 +85,7 @@ def test_what_is_wrong_with_other_data_is_said_before_the_evaluation(
     def evaluated(*arguments: Any) -> None:
         pytest.fail("the evaluation began")
 
-    monkeypatch.setattr("dlkit.app.evaluation.evaluate_model", evaluated)
+    monkeypatch.setattr("dlkit.app.evaluation.evaluate_split", evaluated)
     (pictures / "text.png").write_text("no image")
     (pictures.parent / "empty").mkdir()
     for source, code, expected in (

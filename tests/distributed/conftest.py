@@ -6,7 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,21 @@ def torchrun() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, **more)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def job() -> Callable[..., AbstractContextManager[subprocess.Popen[str]]]:
+    """job("train", ...) is a torchrun of dlkit beside the test; more keywords are of its environment."""
+
+    @contextmanager
+    def start(*arguments: str, options: tuple[str, ...] = (), **more: str) -> Iterator[subprocess.Popen[str]]:
+        command = torchrun_command("-m", "dlkit", *arguments, options=options)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=environment(**more), **pipes) as started:
+            yield started
+            started.kill()
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,12 @@ class InDouble:
     def __len__(self) -> int:
         return len(self.source)
 
+    def deal(self, world: World) -> None:
+        self.source.deal(world)
+
+    def collect(self, world: World) -> None:
+        self.source.collect(world)
+
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         for batch in self.source.epoch(number, start):
             yield batch.map(lambda values: values.double() if values.is_floating_point() else values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -13,10 +12,12 @@ from typing import Any
 import pytest
 
 from dlkit import recipe as recipes
+from dlkit.app.evaluate import evaluate_run
 from dlkit.app.train import train_recipe
 from dlkit.app.trained_run import TrainedRun
 from dlkit.distributed.process_group import current_world
 from dlkit.doctor.samples import write_corpus
+from dlkit.errors import DlkitError
 from dlkit.training.checkpoint import load_checkpoint
 
 pytestmark = pytest.mark.distributed
@@ -52,9 +53,13 @@ def stop_and_go_on(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def contents(run: Path) -> dict[str, str]:
-    files = [run / "metrics.jsonl", *(run / "checkpoints" / "last").glob("*.safetensors")]
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+def contents(run: Path) -> dict[str, bytes]:
+    """The records, and every tensor of the last checkpoint. Parts may lie in any order in their files."""
+    tensors = load_checkpoint(run / "checkpoints" / "last").tensors
+    saved = {
+        f"{file}/{name}": value.numpy().tobytes() for file, held in tensors.items() for name, value in held.items()
+    }
+    return {"metrics.jsonl": (run / "metrics.jsonl").read_bytes(), **saved}
 
 
 def losses(run: Path) -> list[float]:
@@ -81,6 +86,11 @@ def test_two_processes_write_the_run_of_one(folder: Path, mode: str) -> None:
     for file, held in alone.tensors.items():
         others = {name: value for name, value in joint.tensors[file].items() if ".rank1." not in name}
         assert {name: value.shape for name, value in others.items()} == {name: v.shape for name, v in held.items()}
+    parts = [*(folder / f"{mode}-0.0" / "checkpoints" / "last" / "parts").glob("*")]
+    assert len(parts) == (2 if mode == "fsdp" else 0)
+    assert evaluate_run(folder / f"{mode}-0.0").metrics["loss"] == pytest.approx(
+        evaluate_run(folder / "one").metrics["loss"], rel=1e-6
+    )
     summary = json.loads((folder / f"{mode}-0.0" / "summary.json").read_text())
     assert summary["processes"] == 2
 
@@ -97,6 +107,17 @@ def test_a_run_goes_on_in_another_number_of_processes(folder: Path, mode: str) -
     train(folder, f"{mode}-0.0-copy", mode, 0.0, resume=True)
     assert losses(folder / f"{mode}-0.0-copy") == pytest.approx(whole, rel=1e-6)
     assert losses(folder / f"{mode}-begun-by-one") == pytest.approx(whole, rel=1e-6)
+
+
+def test_a_part_that_is_damaged_is_named(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(folder / "fsdp-0.0", copy, symlinks=True)
+    part = max((copy / "checkpoints" / "last" / "parts").iterdir())
+    content = bytearray(part.read_bytes())
+    content[-1] ^= 1
+    part.write_bytes(content)
+    with pytest.raises(DlkitError, match=f"damaged checkpoint: .*{part.name}: its sha256"):
+        load_checkpoint(copy / "checkpoints" / "last")
 
 
 def test_the_first_process_speaks_for_all(

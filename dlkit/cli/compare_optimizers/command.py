@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable
 from contextlib import ExitStack
 from enum import StrEnum
@@ -19,9 +20,10 @@ from dlkit.cli import completion
 from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.compare_optimizers.view import show_race
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import Device, Json, Overrides, Quiet, Trust
+from dlkit.cli.options import Device, Json, Overrides, Quiet, ResumeAuto, Trust
 from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import DivergedError, RequestError, VerdictError
 from dlkit.sweep import surfaces
 
@@ -79,7 +81,10 @@ def compare_optimizers_command(
         Path | None, typer.Option(metavar="FILE.gif", help="Draw the paths over a surface as a GIF.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write runs, summary, figures and a page.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the race in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the race in --out, or begin it; so does --resume auto.")
+    ] = False,
+    resume_auto: ResumeAuto = False,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Judge and draw the runs in a folder again.")
     ] = None,
@@ -113,6 +118,10 @@ def compare_optimizers_command(
       dlkit compare-optimizers rosenbrock --animate race.gif
       dlkit compare-optimizers quadratic:1000 --assert 'momentum<=sgd'
     """
+    alone = source is not None or (what is not None and surfaces.find_surface(what) is not None)
+    if alone and not is_first_process():
+        return  # nothing is trained
+    resume = resume or resume_auto
     output = Output(as_json, quiet)
     names = parse_optimizers(optimizers)
     if source is not None:
@@ -135,10 +144,10 @@ def compare_optimizers_command(
         )  # fmt: skip
         with stop:
             race = _follow(running, output)
-        if stop.requested is not None and race.stopped:
+        if race.stopped:
             kept = f"{len(race.outcomes)} of {race.planned} runs are in {race.folder}; go on with --resume"
             note(kept if race.folder else "stopped; with --out DIR the finished runs would have been kept")
-            raise typer.Exit(128 + stop.requested)
+            raise typer.Exit(128 + (stop.requested or signal.SIGTERM))  # another process may have been asked
     from dlkit.sweep.assertion import assertion_objection, parse_assertion
 
     summaries = race.summaries

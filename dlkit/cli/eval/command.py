@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlkit.app.evaluate import extent_text, ood_record, request_evaluation, require_views
+from dlkit.app.evaluate import EvaluationRequest, extent_text, ood_record, request_evaluation, require_views
 from dlkit.app.events import damaged_remarks
 from dlkit.app.glue import score_glue
 from dlkit.cli import completion
@@ -102,7 +102,24 @@ def eval_command(
             show_glue(score_glue([run, *more], overrides, checkpoint, device, complete=quiet), output)
         return
     request = request_evaluation(run, overrides, split, checkpoint, ood or (), views)
-    with preparing(quiet):
+    from dlkit.distributed.process_group import join_world
+    from dlkit.training.device import pick_device
+
+    with join_world(pick_device(device)) as world:
+        _evaluate(request, device, output, metric, confusion, histogram, draws=world.first)
+
+
+def _evaluate(
+    request: EvaluationRequest,
+    device: str,
+    output: Output,
+    metric: str | None,
+    confusion: Path | None,
+    histogram: Path | None,
+    draws: bool,
+) -> None:
+    """Evaluate, draw what is asked for, and print the records."""
+    with preparing(output.quiet):
         opened = request.open(device)
         if confusion is not None and not opened.trained.dataset.classes:
             raise RequestError(f"--confusion: {request.run} tells no classes apart", "leave --confusion out")
@@ -112,14 +129,16 @@ def eval_command(
     if confusion is not None:
         if found.confusion is None:
             raise RequestError(f"too many classes to draw: {len(found.classes)}", "leave --confusion out")
-        from dlkit.training import run_plots
+        if draws:
+            from dlkit.training import run_plots
 
-        run_plots.plot_confusion_matrix(found.confusion, found.classes, confusion, f"{request.run.name}: {found.split}")
+            title = f"{request.run.name}: {found.split}"
+            run_plots.plot_confusion_matrix(found.confusion, found.classes, confusion, title)
     results: list[OODEvaluation] = []
     if opened.others:
-        with preparing(quiet):
+        with preparing(output.quiet):
             scores, results = opened.detect_ood(found.split)
-        if histogram is not None:
+        if histogram is not None and draws:
             from dlkit.metrics.ood_histogram import draw_ood_histogram
 
             draw_ood_histogram(scores, {one.source: one.scores for one in results}, histogram, request.run.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +18,7 @@ from dlkit.app.resume import require_run
 from dlkit.app.train import train_recipe
 from dlkit.app.trained_run import Started, TrainedRun, TrainingEvent
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName, Trust
+from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName, ResumeAuto, Trust
 from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
 from dlkit.cli.train.view import TrainingView
@@ -31,7 +32,10 @@ def train_command(
     run_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Directory of the run (default: runs/<recipe>-<n>).")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run where it was last saved.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the run was last saved; --resume auto: begin it if need be.")
+    ] = False,
+    resume_auto: ResumeAuto = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Delete an earlier run in --run-dir.")] = False,
     data_dir: DataDir = None,
     device: Device = "auto",
@@ -55,9 +59,16 @@ def train_command(
       dlkit train runs/digits-resnet20-1 --resume
       dlkit train runs/digits-resnet20-1 --resume train.epochs=60
       torchrun --nproc-per-node 8 -m dlkit train imagenet-resnet50
+      torchrun --nproc-per-node 2 --max-restarts 3 -m dlkit train digits-resnet20 --run-dir runs/two --resume auto
     """
     if resume and overwrite:
         raise RequestError("--resume and --overwrite contradict each other", "give one of them")
+    if resume_auto and run_dir is None and not (Path(recipe) / "recipe.yaml").is_file():
+        raise RequestError(
+            "--resume auto does not know which run to go on with",
+            f"name it: {recipe} --run-dir runs/NAME --resume auto",
+        )
+    resume = resume or resume_auto
     changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
     if resume and run_dir is None:
         run_dir = require_run(Path(recipe))
@@ -73,7 +84,8 @@ def train_command(
         run = _follow(training, output)
     if run.stopped:
         note(f"stopped at step {run.steps} of {run.total_steps}; go on: dlkit train {shell_word(run.path)} --resume")
-        raise typer.Exit(128 + (stop.requested or 0))
+        # another process of the job may have been asked
+        raise typer.Exit(128 + (stop.requested or signal.SIGTERM))
     output.emit(run.record, run.record["run"], lambda: _table(run.record))
 
 

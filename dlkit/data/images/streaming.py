@@ -200,15 +200,26 @@ class StreamedImages(Epochs):
         if self.world.size > 1:
             kept, found = self.world.sum(torch.tensor([kept, len(problems)])).tolist()
             if found:
-                for others in self.world.gather_objects(self.damaged):
-                    self.damaged |= others
+                self._gather_damaged(self.world)
+        self._require_mostly_whole()
+        return kept
+
+    def collect(self, world: World) -> None:
+        """Name and count the damaged images of all ranks on each of them."""
+        self._gather_damaged(world)
+        self._require_mostly_whole()
+
+    def _gather_damaged(self, world: World) -> None:
+        for others in world.gather_objects(self.damaged):
+            self.damaged |= others
+
+    def _require_mostly_whole(self) -> None:
         if len(self.damaged) > max(1, _ALL_MAY_BE_DAMAGED * self.samples):
             name, why = next(iter(self.damaged.items()))
             raise DlkitError(
                 f"{len(self.damaged)} of {self.samples} images cannot be decoded, the first {name}: {why}",
                 "is the data whole?",
             )
-        return kept
 
     def _mixed(self, images: Tensor, targets: Tensor, number: int, index: int) -> ClassificationBatch:
         if not self.training or not (self.mixup or self.cutmix):

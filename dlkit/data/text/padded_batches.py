@@ -143,7 +143,9 @@ class SequenceBatches(Epochs):
 
     def epoch(self, number: int, start: int = 0) -> Iterator[TextBatch]:
         """Batches `start`, `start` + 1, ... of epoch `number`."""
-        for chosen in self.order(number)[start:]:
+        order = self.order(number)
+        for index in self.numbers(start):
+            chosen = order[index]
             batch = self._make(chosen[self.own_rows(len(chosen))]).map(self.send)
             yield dataclasses.replace(batch, whole=self.whole(len(chosen)))
 

@@ -56,7 +56,7 @@ class WindowBatches(Epochs):
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Batches `start`, `start` + 1, ... of epoch `number`, on the device."""
         begins = self._begins(number)  # (samples,)
-        for batch in range(start, len(self)):
+        for batch in self.numbers(start):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield self._make(begins[rows], number, batch, rows)
 

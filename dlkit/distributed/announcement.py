@@ -1,0 +1,33 @@
+"""Whose error a job shows: each message once, whichever of its processes comes to it first."""
+
+from __future__ import annotations
+
+import hashlib
+
+from dlkit.distributed.torchrun import launched_process
+from dlkit.errors import DlkitError
+
+
+def first_to_say(text: str) -> bool:
+    """Whether no other process of the job has said this; where they cannot be asked, it is said in any case.
+
+    The processes count in the store at which they meet, which torchrun keeps open after some of them have ended.
+    """
+    process = launched_process()
+    if process is None or process.world_size == 1:
+        return True
+    from dlkit.distributed.meeting_store import meeting_store
+
+    try:
+        store = meeting_store(process, "said", seconds=0)
+    except DlkitError:  # the process that kept the store has ended
+        return True
+    return store.add(hashlib.sha256(text.encode()).hexdigest(), 1) == 1
+
+
+def leave_error_file(error: BaseException) -> None:
+    """Let torchrun's report name the error of this process; to be called while it is handled."""
+    if launched_process() is not None:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)
