@@ -6,6 +6,7 @@ prints it as its option, --run-dir.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 
@@ -73,6 +74,11 @@ def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     """Raise RequestError unless the value of an option is one of its choices."""
     if value not in choices:
         raise RequestError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def shell_word(value: object) -> str:
+    """A path or a value as one word of a command that can be pasted into a shell."""
+    return shlex.quote(str(value))
 
 
 def error_line(error: BaseException) -> str:

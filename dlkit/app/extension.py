@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from dlkit.app.events import Remark
-from dlkit.errors import RequestError
+from dlkit.errors import RequestError, shell_word
 from dlkit.storage.run_reference import ENVIRONMENT, SUMMARY
 from dlkit.strict_json import json_text
 from dlkit.text_input import read_json_mapping
@@ -39,7 +38,7 @@ def require_extensible(run_dir: Path, key: str, before: int | None, after: int |
     """
     if after is None:
         return None
-    again = f"dlkit train {shlex.quote(str(run_dir))}"
+    again = f"dlkit train {shell_word(run_dir)}"
     if before is None:
         unit = next(other for other in LENGTHS if other != key)
         raise RequestError(

@@ -16,7 +16,7 @@ from dlkit.app.events import Work
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.catalog import TASKS
 from dlkit.data import new_rows
-from dlkit.errors import RequestError
+from dlkit.errors import RequestError, shell_word
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
 from dlkit.training.settings import TestViews
@@ -87,7 +87,8 @@ def request_prediction(
     task = recipe.values["task"]
     if not TASKS[task].new_inputs:
         raise RequestError(
-            f"{reference.path} is a run of {task}, which predicts no class", _INSTEAD[task].format(run=reference.path)
+            f"{reference.path} is a run of {task}, which predicts no class",
+            _INSTEAD[task].format(run=shell_word(reference.path)),
         )
     chosen = reference.choose(checkpoint)
     return PredictionRequest(

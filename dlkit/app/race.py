@@ -97,9 +97,10 @@ def race_optimizers(
     """
     if resume and out is None:
         raise RequestError("`resume` needs `out`", "give the folder of the finished runs")
-    what, out, film = os.fspath(what), None if out is None else Path(out), None if animate is None else Path(animate)
-    if film is not None:
-        require_target("`animate`", film, (".gif",))
+    what, out = os.fspath(what), None if out is None else Path(out)
+    animation = None if animate is None else Path(animate)
+    if animation is not None:
+        require_target("`animate`", animation, (".gif",))
     racing = parse_optimizers(optimizers)
     surface = surfaces.find_surface(what)
     if surface is None:
@@ -113,7 +114,7 @@ def race_optimizers(
     held = list(map(str, own["changes"])) if is_list(own.get("changes")) else []
     all_changes = [*held, *(change for change in changes if change not in held)]
     if surface is None:
-        _refuse({"`start`": start is not None, "`animate`": film is not None}, "is about a surface")
+        _refuse({"`start`": start is not None, "`animate`": animation is not None}, "is about a surface")
     else:
         _refuse(
             {"KEY=VALUE": bool(changes), "`engine`": engine != "auto", "`stack`": stack is not None},
@@ -144,7 +145,7 @@ def race_optimizers(
     # only now that nothing is wrong with the recipe; of several processes the first keeps the folder
     folder = sweep_folder.SweepFolder(out if is_first_process() else None, resume, facts)
     recorded = _RecordedRace(
-        title, chosen, steps, metric, surface, request, racing, ask_again, folder, plain, code, film, should_stop
+        title, chosen, steps, metric, surface, request, racing, ask_again, folder, plain, code, animation, should_stop
     )
     return Work(recorded.run(race))
 

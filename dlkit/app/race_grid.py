@@ -30,6 +30,8 @@ def parse_optimizers(text: str) -> dict[str, str]:
     for given in text.split(","):
         name = named = given.strip()
         if user_code.is_reference(named):
+            if not user_code.is_trusted():
+                raise user_code.refusal(named)
             path, name = user_code.split_reference(named)
             named = f"{path.expanduser().absolute()}:{name}"
             require_kind("optimizer", named)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from dlkit import recipe as recipes
 from dlkit.annotations import is_mapping
 from dlkit.app.extension import LENGTHS, Extension, require_extensible
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
 from dlkit.storage.run_reference import ENVIRONMENT, RECIPE
@@ -68,7 +67,7 @@ def resumed_recipe(wanted: Recipe, run_dir: Path) -> tuple[Recipe, list[str], Ex
     if differences:
         raise RequestError(
             f"{run_dir} was started from another recipe: {'; '.join(differences[:4])}",
-            f"go on with its own: dlkit train {run_dir} --resume",
+            f"go on with its own: dlkit train {shell_word(run_dir)} --resume",
         )
     values = {**saved.values, "train": {**saved.values["train"], **moved}}
     return replace(saved, values=values, name=_first_name(run_dir, wanted, saved)), remarks, extension
@@ -81,7 +80,7 @@ def _first_name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:
         environment: Any = parse_json(ordinary_file(path).read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise DlkitError(
-            f"{path} is damaged: {error}", f"remove it, and the run goes on: rm {shlex.quote(str(path))}"
+            f"{path} is damaged: {error}", f"remove it, and the run goes on: rm {shell_word(path)}"
         ) from error
     name = environment.get("recipe") if is_mapping(environment) else None
     return name if isinstance(name, str) else wanted.name if wanted.path != saved.path else saved.name

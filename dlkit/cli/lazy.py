@@ -48,11 +48,15 @@ class LazyCommands(Mapping[str, Any]):
         return len(self.targets)
 
 
+def _no_type(*, ctx: Any) -> None:
+    """What an argument says of its type."""
+
+
 def _hide_types(command: Any) -> None:
     """Keep Python's names of types out of the help: newer Typers write `RECIPE <str>` for an argument."""
     for argument in command.params:
         if argument.param_type_name == "argument":
-            argument.display_type_rich = lambda *, ctx: None
+            argument.display_type_rich = _no_type
 
 
 def lazy_group(commands: LazyCommands) -> type[TyperGroup]:

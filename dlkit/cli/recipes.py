@@ -14,7 +14,7 @@ from dlkit.catalog import TASKS
 from dlkit.cli import completion
 from dlkit.cli.console import Output, duration, is_plain, note
 from dlkit.cli.options import Json, Overrides, Quiet, RecipeName, Trust
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.recipe import strict_yaml
 from dlkit.recipe.header import read_header
 from dlkit.storage.atomic_file import write_text
@@ -107,7 +107,7 @@ def copy_recipe(
     if path.exists() and not force:
         raise RequestError(f"{path} exists", "choose another name, or use --force")
     if not path.parent.is_dir():
-        raise RequestError(f"no such folder: {path.parent}", f"mkdir -p {path.parent}")
+        raise RequestError(f"no such folder: {path.parent}", f"mkdir -p {shell_word(path.parent)}")
     schema = Path(recipe.__file__).with_name("schema.json").as_uri()
     lines = _text(name).split("\n")
     marker = "# yaml-language-server: $schema="

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 from dlkit.data.data_folder import data_folder
 from dlkit.data.registry import DATASETS, DatasetInfo
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, shell_word
 from dlkit.memory import size_text
 from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
@@ -149,7 +148,7 @@ def missing_dataset(dataset: DatasetInfo, root: Path | None = None) -> DlkitErro
     folder = dataset_folder(dataset.name, root)
     why = "is not whole" if (folder / MANIFEST).exists() else "is not here"
     repair = " --verify" if (folder / MANIFEST).exists() else ""
-    option = f" --data-dir {shlex.quote(str(_chosen))}" if _chosen is not None and data_folder() == _chosen else ""
+    option = f" --data-dir {shell_word(_chosen)}" if _chosen is not None and data_folder() == _chosen else ""
     return DlkitError(
         f"the data set {dataset.name} {why}: nothing whole in {folder} (download: {about}{size_text(dataset.size)})",
         f"dlkit download {dataset.name}{repair}{option}",

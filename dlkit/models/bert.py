@@ -38,6 +38,7 @@ class BERT(nn.Module):
             the last layer of a classifier.
         attention_dropout: probability that a weight of attention is zeroed in training.
         pooling: what a classifier sees: the first token, as in the paper, or the mean over tokens.
+        head_activation: of a classifier's head: tanh, as in the paper; DistilBERT has relu.
         tied: whether the last layer of a head that predicts tokens is the embedding's transpose.
         context: most tokens of a sequence; null for data.context.
         eps: of the norms.
@@ -62,6 +63,7 @@ class BERT(nn.Module):
         dropout: Rate = 0.1,
         attention_dropout: Rate = 0.1,
         pooling: Literal["first", "mean"] = "first",
+        head_activation: Activation = "tanh",
         tied: bool = True,
         context: Count | None = None,
         eps: Positive = 1e-12,
@@ -94,7 +96,7 @@ class BERT(nn.Module):
         self.head = (
             TokenHead(self.tokens, activation, eps, tied)
             if outputs is None
-            else SequenceHead(width, outputs, pooling=pooling, dropout=dropout)
+            else SequenceHead(width, outputs, pooling=pooling, activation=head_activation, dropout=dropout)
         )
         initialize(self)
 
@@ -160,11 +162,14 @@ class TokenHead(nn.Module):
 
 
 class SequenceHead(nn.Module):
-    """K numbers for each sequence: pooling, linear and tanh, dropout, linear; (B, T, W) to (B, K)."""
+    """K numbers for each sequence: pooling, linear and activation, dropout, linear; (B, T, W) to (B, K)."""
 
-    def __init__(self, width: int, outputs: int, *, pooling: Literal["first", "mean"], dropout: float) -> None:
+    def __init__(
+        self, width: int, outputs: int, *, pooling: Literal["first", "mean"], activation: Activation, dropout: float
+    ) -> None:
         super().__init__()
         self.pooling = pooling
+        self.activation = activation_layer(activation)
         self.pooler = Linear(width, width)
         self.dropout = Dropout(dropout)
         self.classifier = Linear(width, outputs)
@@ -177,7 +182,7 @@ class SequenceHead(nn.Module):
         else:
             # mean over the tokens that are no padding
             pooled = (x * real[..., None]).sum(1) / real.sum(1, keepdim=True)
-        return self.classifier(self.dropout(self.pooler(pooled).tanh()))
+        return self.classifier(self.dropout(self.activation(self.pooler(pooled))))
 
 
 # Turc et al., arXiv:1908.08962 (tiny, mini, small); Devlin et al. (base, large). Vocabulary 30,522, context 512.

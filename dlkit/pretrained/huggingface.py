@@ -44,6 +44,25 @@ BERT_NAMES = {
     "pooler.dense.": "head.pooler.",
     "classifier.": "head.classifier.",
 }
+# Sanh et al. 2019, arXiv:1910.01108: a BERT without segments, whose head for sequences has a ReLU.
+DISTILBERT_NAMES = {
+    "embeddings.word_embeddings.": "tokens.",
+    "embeddings.position_embeddings.": "positions.",
+    "embeddings.LayerNorm.": "norm.",
+    "transformer.layer.{}.attention.q_lin.": "blocks.{}.attention.qkv.0.",
+    "transformer.layer.{}.attention.k_lin.": "blocks.{}.attention.qkv.1.",
+    "transformer.layer.{}.attention.v_lin.": "blocks.{}.attention.qkv.2.",
+    "transformer.layer.{}.attention.out_lin.": "blocks.{}.attention.out.",
+    "transformer.layer.{}.sa_layer_norm.": "blocks.{}.attention_norm.",
+    "transformer.layer.{}.ffn.lin1.": "blocks.{}.mlp.0.",
+    "transformer.layer.{}.ffn.lin2.": "blocks.{}.mlp.2.",
+    "transformer.layer.{}.output_layer_norm.": "blocks.{}.mlp_norm.",
+    "vocab_transform.": "head.transform.",
+    "vocab_layer_norm.": "head.norm.",
+    "vocab_projector.": "head.untied.",
+    "pre_classifier.": "head.pooler.",
+    "classifier.": "head.classifier.",
+}
 GPT_NAMES = {
     "wte.": "tokens.",
     "tokens_embed.": "tokens.",
@@ -59,6 +78,7 @@ GPT_NAMES = {
     "lm_head.": "head.",
 }
 TRANSPOSED = ("qkv.weight", "out.weight", "mlp.0.weight", "mlp.2.weight")
+_PREFIX = r"(?:bert\.|distilbert\.|transformer\.)?"  # of models with a head
 # What dlkit has no use for: masks, position ids, the head of next-sentence prediction.
 _IGNORED = re.compile(r"(.*\.)?(position_ids|attn\.(bias|masked_bias)|cls\.seq_relationship\.(weight|bias))")
 _NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -89,9 +109,10 @@ def read_directory(path: Path) -> LanguageWeights:
     """
     config = read_config(path)
     family, vocabulary, architecture = architecture_of(config, path)
-    tensors, surplus = _translate(
-        path, huggingface_files.read_tensors(path), BERT_NAMES if family == "bert" else GPT_NAMES
-    )
+    names = {"bert": BERT_NAMES, "distilbert": DISTILBERT_NAMES}.get(config["model_type"], GPT_NAMES)
+    tensors, surplus = _translate(path, huggingface_files.read_tensors(path), names)
+    if config["model_type"] == "distilbert":
+        tensors["segments.weight"] = torch.zeros(2, architecture["width"])
     if family == "bert":
         for name in [name for name in tensors if ".qkv.0." in name]:
             qkv = [tensors.pop(name.replace(".qkv.0.", f".qkv.{i}."), None) for i in range(3)]
@@ -164,7 +185,12 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
     surplus: list[str] = []
     taken: dict[str, Tensor] = {}  # under their own names
     patterns = [
-        (re.compile(r"(?:bert\.|transformer\.)?" + re.escape(theirs).replace(r"\{\}", r"(\d+)") + r"(\w+)"), ours)
+        (
+            re.compile(
+                r"(?:bert\.|distilbert\.|transformer\.)?" + re.escape(theirs).replace(r"\{\}", r"(\d+)") + r"(\w+)"
+            ),
+            ours,
+        )
         for theirs, ours in names.items()
     ]
     for name, value in tensors.items():

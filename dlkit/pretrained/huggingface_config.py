@@ -31,6 +31,7 @@ _ALIASES = {
     "n_embd": "hidden_size",
     "n_positions": "max_position_embeddings",
 }
+_ENCODERS = ("bert", "distilbert")
 _LARGEST = 1 << 24  # of any size: what is more is a mistake
 
 
@@ -96,6 +97,7 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
         },
         "gpt2": {"scale_attn_by_inverse_layer_idx": (None, False), "scale_attn_weights": (None, True)},
         "openai-gpt": {},
+        "distilbert": {"sinusoidal_pos_embds": (None, False)},
     }
     # `reorder_and_upcast_attn` of GPT-2 and `chunk_size_feed_forward` change the order of sums alone
     shared_keys = {
@@ -113,7 +115,7 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
     own_code = config.get("auto_map")
     if is_mapping(own_code) and (models := [key for key in own_code if key.startswith("AutoModel")]):
         raise DlkitError(f"{path}: the model is code of its own, {own_code[models[0]]!r}, which dlkit does not run")
-    for key, alias in () if kind == "bert" else _ALIASES.items():
+    for key, alias in () if kind in _ENCODERS else _ALIASES.items():
         if alias in config and config.setdefault(key, config[alias]) != config[alias]:
             raise DlkitError(f"{path}: {key} = {config[key]!r} and {alias} = {config[alias]!r} say different things")
 
@@ -142,6 +144,8 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
 
     if kind == "bert":
         names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "max_position_embeddings")
+    elif kind == "distilbert":
+        names = ("n_layers", "n_heads", "dim", "max_position_embeddings")
     else:
         names = ("n_layer", "n_head", "n_embd", "n_positions")
     layers, heads, width, context = map(size, names)
@@ -158,6 +162,9 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
         "positions": "learned",
         "tied": tied,
     }
+    if kind == "distilbert":
+        keywords = {"hidden": size("hidden_dim"), "activation": activation("activation", "gelu"), "norm_first": False}
+        return "bert", size("vocab_size"), {**shared, **keywords, "eps": 1e-12, "head_activation": "relu"}
     if kind == "bert":
         return (
             "bert",

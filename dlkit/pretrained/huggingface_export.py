@@ -55,6 +55,8 @@ def config_of(model: GPT | BERT, labels: Iterable[str] = ()) -> dict[str, Any]:
         kind, names_of = "BertForMultipleChoice", ()
     if isinstance(model.head, SequenceHead) and model.head.pooling != "first":
         raise DlkitError("Hugging Face's BERT classifies by its first token; this one has pooling: mean")
+    if isinstance(model.head, SequenceHead) and _activation_name(model.head.activation) != "tanh":
+        raise DlkitError("Hugging Face's BERT has a tanh in its head for sequences; this one has another activation")
     return {
         "architectures": [kind],
         "model_type": "bert",

@@ -45,7 +45,7 @@ def plot_runs(paths: Sequence[Path], target: Path, metrics: Sequence[str] = ()) 
     for metric in metrics:
         if metric not in known | names:
             raise RequestError(
-                f"--metric: no run has {metric!r}{closest(metric, known | names)}",
+                f"`metric`: no run has {metric!r}{closest(metric, known | names)}",
                 f"these runs have {', '.join(sorted(known))}" if known else "they have not logged a step yet",
             )
     chosen = list(dict.fromkeys(metrics)) or [name for name in _DRAWN if name in names]

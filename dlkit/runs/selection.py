@@ -82,17 +82,17 @@ def condition(text: str) -> Condition:
     """Parse a condition. Raises RequestError where it is none."""
     match = re.fullmatch(r"\s*([\w./-]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", text)
     if match is None:
-        raise RequestError(f"--where {text} is no condition", "write it as --where 'recipe=digits*' or 'val/loss<0.5'")
+        raise RequestError(f"`where` {text} is no condition", "write it as `where` 'recipe=digits*' or 'val/loss<0.5'")
     key, sign, wanted = match.groups()
     if sign in _ORDERED and key not in ("changed", "run", "recipe") and _number(wanted) is None:
-        raise RequestError(f"--where {text}: {wanted!r} is no number", f"{sign} compares numbers")
+        raise RequestError(f"`where` {text}: {wanted!r} is no number", f"{sign} compares numbers")
     return Condition(key, sign, wanted)
 
 
 def select_runs(runs: Sequence[ListedRun], conditions: Sequence[Condition]) -> list[ListedRun]:
     """The runs for which all conditions hold. Raises RequestError if no run has what one of them names."""
     for one in conditions:
-        _require_known(runs, one.key, "--where")
+        _require_known(runs, one.key, "`where`")
     return [run for run in runs if all(one.holds(run) for one in conditions)]
 
 
@@ -107,7 +107,7 @@ def sort_runs(runs: Sequence[ListedRun], key: str, reverse: bool = False) -> lis
     Raises:
         RequestError: no run has it.
     """
-    _require_known(runs, key, "--sort")
+    _require_known(runs, key, "`sort`")
     found = [(value_of(run, key), run) for run in runs]
     known = [(value, run) for value, run in found if value is not None]
     if not all(isinstance(value, (int, float)) for value, _ in known):

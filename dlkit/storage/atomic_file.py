@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 
 
 @contextlib.contextmanager
@@ -61,12 +60,12 @@ def require_target(option: str, path: Path, suffixes: tuple[str, ...]) -> None:
         wanted = " or ".join(filter(None, (", ".join(suffixes[:-1]), suffixes[-1])))
         raise RequestError(
             f"{option} {path} does not end in {wanted}",
-            f"give {option} {shlex.quote(str(path.with_suffix(suffixes[0])))}",
+            f"give {option} {shell_word(path.with_suffix(suffixes[0]))}",
         )
     if not path.parent.is_dir():
         raise RequestError(
             f"{option} {path}: there is no folder {path.parent}",
-            f"make it first: mkdir -p {shlex.quote(str(path.parent))}",
+            f"make it first: mkdir -p {shell_word(path.parent)}",
         )
     if path.exists() and not os.access(path, os.W_OK):
         raise DlkitError(f"{option} {path} cannot be written", "check its permissions")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlkit import text_input
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.strict_json import parse_json
 
 _LONGEST, _LONGEST_PATH = 1 << 20, 1 << 12  # bytes of a record, and characters of a path, on standard input
@@ -83,7 +83,7 @@ class Run:
         require_inside(self.path, path)
         if not path.is_dir() or os.path.realpath(path.joinpath("..")) != os.path.realpath(folder):
             there = [entry.name for entry in sorted(folder.glob("[!.]*")) if (entry / MANIFEST).is_file()]
-            hint = f"it has {', '.join(there)}" if there else f"train it: dlkit train {self.path} --resume"
+            hint = f"it has {', '.join(there)}" if there else f"train it: dlkit train {shell_word(self.path)} --resume"
             raise DlkitError(f"{self.path} has no checkpoint {name!r}", hint)
         return path
 
@@ -103,7 +103,7 @@ def require_no_race(path: Path) -> None:
     if (path / RUNS).is_file() and not (path / "checkpoints").is_dir():
         raise RequestError(
             f"{path} holds a race of optimizers, not a run",
-            f"compare-optimizers --resume goes on with it; dlkit train {path / RECIPE} trains its recipe",
+            f"compare-optimizers --resume goes on with it; dlkit train {shell_word(path / RECIPE)} trains its recipe",
         )
 
 

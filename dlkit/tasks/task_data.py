@@ -102,7 +102,7 @@ class TaskData(ABC):
 
     def sheet_images(self, recipe: Recipe, split: str, training: bool, count: int) -> SheetImages:
         """Some images of a split as the model gets them in training, augmented, or in evaluation."""
-        raise RequestError(f"{self.name} holds no images to draw", "leave --png out")
+        raise RequestError(f"{self.name} holds no images to draw", "leave `png` out")
 
     # ------------------------------------------------------------ the same for every task
 

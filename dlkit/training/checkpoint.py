@@ -25,7 +25,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from dlkit.distributed import part_files
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, shell_word
 from dlkit.storage.atomic_file import sync_folder
 from dlkit.storage.run_files import steps_in
 from dlkit.storage.run_reference import MANIFEST, METRICS, RECIPE, checkpoint_name, step_folders
@@ -166,7 +166,7 @@ def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
         raise DlkitError(
             f"damaged: {run / METRICS} is {why} than when the checkpoint of step {step} was taken; "
             "is one of them another run's?",
-            f"restore it from a copy, or train anew: dlkit train {run / RECIPE}; "
+            f"restore it from a copy, or train anew: dlkit train {shell_word(run / RECIPE)}; "
             f"without {METRICS} the weights can be used as they are",
         )
 
@@ -175,7 +175,11 @@ def _damaged(path: Path, why: str) -> DlkitError:
     folder = Path(os.path.realpath(path.parent))
     others = [step for step in steps_in(folder.parent) if checkpoint_name(step) != folder.name]
     own = path.parent.with_name(folder.name)  # where `path` goes through a pointer
-    rest = f"step {others[-1]} is whole; to go back to it: rm -r {own}" if others else "no other checkpoint is here"
+    rest = (
+        f"step {others[-1]} is whole; to go back to it: rm -r {shell_word(own)}"
+        if others
+        else "no other checkpoint is here"
+    )
     return DlkitError(f"damaged checkpoint: {path}: {why}", rest)
 
 

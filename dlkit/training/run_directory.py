@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 from dlkit.storage.lock import LOCK, lock_folder
 from dlkit.storage.run_files import (
@@ -114,7 +114,7 @@ class RunDirectory:
         (self.path / DIVERGED).unlink(missing_ok=True)  # it goes on
 
     def _damaged(self, why: str) -> DlkitError:
-        again = f"restore it from a copy, or train anew: dlkit train {self.path / RECIPE}"
+        again = f"restore it from a copy, or train anew: dlkit train {shell_word(self.path / RECIPE)}"
         return DlkitError(f"damaged: {self.path / METRICS} {why}", again)
 
     def record(self, event: Event) -> None:
@@ -143,7 +143,7 @@ class RunDirectory:
         if not path.exists() or not os.path.samestat(opened, path.stat()):
             raise DlkitError(
                 f"{path} was moved, replaced or deleted while the run was writing it",
-                f"put {self.path} back where it was, then go on: dlkit train {self.path} --resume",
+                f"put {self.path} back where it was, then go on: dlkit train {shell_word(self.path)} --resume",
             )
 
     def note_damaged(self, found: Mapping[str, str]) -> int:
@@ -217,12 +217,12 @@ class RunDirectory:
 
     def _require_whole(self, folders: dict[int, bool], steps: list[int]) -> None:
         """Raise DlkitError if a checkpoint has been deleted or lost: starting over would lose the run's records too."""
-        over = f"dlkit train {self.path / RECIPE} --run-dir {self.path} --overwrite"
+        over = f"dlkit train {shell_word(self.path / RECIPE)} --run-dir {shell_word(self.path)} --overwrite"
         anew = f"restore it from a copy, or start over: {over}"
         newest = max(folders, default=None)
         if newest is not None and not folders[newest]:  # no kill leaves that: the manifest is written before the rename
             damaged = self.checkpoints / checkpoint_name(newest)
-            back = f"restore it, or go back to step {steps[-1]}: rm -r {damaged}" if steps else anew
+            back = f"restore it, or go back to step {steps[-1]}: rm -r {shell_word(damaged)}" if steps else anew
             raise DlkitError(f"damaged checkpoint: {damaged} has no {checkpoints.MANIFEST}", back)
         last = self.checkpoints / LAST
         if not steps and (os.path.lexists(last) or (self.path / SUMMARY).exists()):

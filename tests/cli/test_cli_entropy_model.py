@@ -137,9 +137,9 @@ def test_the_page_shows_hostile_tokens_as_text(here: Any, gpt: Path, tmp_path: P
 def test_a_long_text_is_cut_on_the_page_and_says_so(
     here: Any, gpt: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dlkit.cli.entropy import model
+    from dlkit.app import score
 
-    monkeypatch.setattr(model, "MOST_ON_PAGE", 7)
+    monkeypatch.setattr(score, "MOST_ON_PAGE", 7)
     result = here("entropy", str(text), "--model", str(gpt), "--surprisal", str(tmp_path / "page.html"))
     assert "shows the first 7 of" in result.err
     assert "the first 7 tokens" in (tmp_path / "page.html").read_text(encoding="utf-8")

@@ -169,6 +169,49 @@ def test_a_bert_answers_as_transformers_and_goes_out_again(here: Any, hub: Path,
     assert here("inspect-attention", str(run), TEXTS[0]).code == 0
 
 
+@pytest.fixture(scope="module")
+def distilled(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DistilBERT with a head for three classes, as transformers saves it."""
+    import transformers
+
+    folder = tmp_path_factory.mktemp("distilbert")
+    torch.manual_seed(1)
+    config = transformers.DistilBertConfig(
+        vocab_size=len(WORDS), dim=16, n_layers=2, n_heads=2, hidden_dim=32, max_position_embeddings=24,
+        id2label=dict(enumerate(NLI)), initializer_range=0.5,
+    )  # fmt: skip
+    transformers.DistilBertForSequenceClassification(config).save_pretrained(folder)
+    transformers.BertTokenizerFast(str(hub / "vocab.txt")).save_pretrained(folder)  # pyright: ignore
+    return folder
+
+
+def test_a_distilbert_answers_as_transformers(here: Any, distilled: Path, tmp_path: Path) -> None:
+    """Its head has a ReLU, and there are no segments."""
+    run = imported(here, tmp_path / "run", f"hf:{distilled}")
+    found = records(here("predict", str(run), *(f" {text}" for text in TEXTS)).out)
+    for record, expected in zip(found, by_transformers(distilled, TEXTS), strict=True):
+        assert named(record) == pytest.approx(expected, abs=1e-5)
+    assert here("inspect-attention", str(run), TEXTS[0]).code == 0
+    refused = here("export", str(run), str(tmp_path / "out"))
+    assert refused.code == 1 and "Hugging Face's BERT has a tanh in its head" in refused.err
+
+
+def test_the_tokens_that_a_distilbert_predicts_are_those_of_transformers(distilled: Path, tmp_path: Path) -> None:
+    import transformers
+
+    from dlkit.lm.language_model import open_language_model
+
+    model = transformers.DistilBertForMaskedLM(transformers.DistilBertConfig.from_pretrained(distilled)).eval()
+    model.save_pretrained(tmp_path / "hub")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "hub" / name).write_bytes((distilled / name).read_bytes())
+    opened = open_language_model(str(tmp_path / "hub"), torch.device("cpu"))
+    ids = torch.randint(5, len(WORDS), (3, 10), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(opened.model(ids), model(ids).logits, atol=1e-5, rtol=1e-4)
+    assert (opened.task, opened.fresh) == ("masked-lm", ())
+
+
 def test_pairs_of_a_bert_and_its_classes_in_any_order(here: Any, hub: Path, tmp_path: Path) -> None:
     run = imported(here, tmp_path / "run", f"hf:{hub}", "data.text=premise", "data.pair=hypothesis", "data.label=gold")
     expected = by_transformers(hub, TEXTS, TEXTS[::-1])

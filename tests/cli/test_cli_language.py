@@ -46,16 +46,6 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
     return put
 
 
-def test_a_model_without_classes_has_no_confusion_matrix(here: Any, gpt: Path, tmp_path: Path) -> None:
-    result = here("eval", str(gpt), "--confusion", str(tmp_path / "matrix.svg"))
-    assert result.code == 2
-    assert result.err.splitlines() == [
-        f"error: --confusion: {gpt} tells no classes apart",
-        "hint: leave --confusion out",
-    ]
-    assert not any(tmp_path.iterdir())
-
-
 def test_a_record_of_a_language_model(here: Any, gpt: Path) -> None:
     record = here("eval", str(gpt), "--json").record
     assert record["split"] == "test"

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from dlkit.cli.app import run
 from tests.cli.conftest import Here
@@ -84,3 +85,14 @@ def test_a_run_that_diverges_says_so_until_it_goes_on(tmp_path: Path, here: Here
     path = tmp_path / "runs" / "d"
     assert run(["train", "digits-mlp", "optimizer.lr=1e30", "train.epochs=1", "--run-dir", str(path)]) == 1
     assert here("runs", str(path)).record["state"] == "diverged"
+
+
+def test_prune_leaves_races_and_what_is_running_and_says_so(here: Here, runs: Path) -> None:
+    (runs / "race").mkdir()
+    (runs / "race" / "runs.jsonl").write_text('{"kind": "race", "title": "digits-mlp"}\n')
+    with FileLock(runs / "digits-mlp-1" / ".lock"):
+        done = here("runs", "prune", "runs", "--where", "recipe=digits*", "--yes")
+    assert done.record["run"] == "runs/digits-mlp-2"
+    assert "runs/race stays: it is a race" in done.err
+    assert "runs/digits-mlp-1 stays: it is running" in done.err
+    assert sorted(path.name for path in runs.iterdir()) == ["digits-mlp-1", "race"]

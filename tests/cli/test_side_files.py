@@ -7,6 +7,7 @@ import json
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,3 +113,13 @@ def test_every_data_set_is_there_before_one_is_told_of(tmp_path: Path, monkeypat
     code = run(["download", "digits", "pydoc", "--data-dir", str(tmp_path)])
     monkeypatch.undo()
     assert (code, told) == (141, ["digits", "pydoc"])
+
+
+def test_a_model_without_classes_has_no_confusion_matrix(here: Any, gpt: Path, tmp_path: Path) -> None:
+    result = here("eval", str(gpt), "--confusion", str(tmp_path / "matrix.svg"))
+    assert result.code == 2
+    assert result.err.splitlines() == [
+        f"error: --confusion: {gpt} tells no classes apart",
+        "hint: leave --confusion out",
+    ]
+    assert not any(tmp_path.iterdir())

@@ -97,7 +97,9 @@ def test_the_size_is_that_of_du(made: Made) -> None:
     assert read_run(path).size == sum(map(int, files.stdout.split()))
 
 
-@pytest.mark.parametrize("text", ['{"metrics": []}', '{"metrics": {"val/loss": "x"}}', '{"seconds": [1]}', "[]", "null"])
+@pytest.mark.parametrize(
+    "text", ['{"metrics": []}', '{"metrics": {"val/loss": "x"}}', '{"seconds": [1]}', "[]", "null"]
+)
 def test_a_summary_that_training_did_not_write_is_damage(made: Made, text: str) -> None:
     path = made("a-1")
     (path / "summary.json").write_text(text)

@@ -9,6 +9,7 @@ from dlkit.app.contents import balance_text
 from dlkit.cli.console import escaped
 
 _MOST_CLASSES, _MOST_NAMED = 30, 5
+_NO_IMAGE = " (no image)"
 
 
 def contents(record: dict[str, Any]) -> Any:
@@ -52,7 +53,7 @@ def _facts(record: dict[str, Any]) -> Any:
 
 def _left_out(found: Any) -> str:
     if is_mapping(found):
-        return ", ".join(f"{count:,} {kind}" for kind, count in found.items())
+        return ", ".join(f"{count:,} {kind}{_NO_IMAGE if kind[0] == '.' else ''}" for kind, count in found.items())
     return ", ".join(map(str, found))
 
 
@@ -99,14 +100,15 @@ def _duplicate_lines(record: dict[str, Any]) -> list[str]:
     found = record["duplicates"]
     if found is None:
         return ["duplicates were not looked for: this data is not held example by example"]
-    lines = [
-        f"{count:,} {found['unit']} of {split} repeat an earlier one of it"
-        for split, count in found["within"].items()
-        if count
-    ]
+    unit = found["unit"]
+    lines = [f"{split} repeats {_counted(count, unit)}" for split, count in found["within"].items() if count]
     for pair in found["across"]:
         first, second = pair["splits"]
-        differ = f", {pair['answers_differ']:,} of them with another class" if pair["answers_differ"] else ""
-        lines.append(f"{pair['count']:,} {found['unit']} of {second} are in {first} too{differ}:")
+        differ = f", {pair['answers_differ']:,} with another class" if pair["answers_differ"] else ""
+        lines.append(f"in both {first} and {second}: {_counted(pair['count'], unit)}{differ}")
         lines += [f"  {escaped(b)}  =  {escaped(a)}" for a, b in pair["examples"][:_MOST_NAMED]]
-    return lines or ["no example comes twice"]
+    return lines or ["nothing comes twice"]
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count:,} {unit if count != 1 else unit.removesuffix('s')}"

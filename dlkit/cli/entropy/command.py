@@ -19,7 +19,6 @@ from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.cli.progress import reading
 from dlkit.errors import RequestError
 from dlkit.plotting import require_figure
-from dlkit.storage.atomic_file import require_target
 
 
 class Symbols(StrEnum):
@@ -109,8 +108,6 @@ def entropy_command(
     """
     number = _base(base)
     require_figure("--plot", plot)
-    if surprisal is not None:
-        require_target("--surprisal", surprisal, (".html",))
     output = Output(as_json, quiet)
     if model is not None:
         others = {

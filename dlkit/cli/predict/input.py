@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from dlkit.app.predict import PredictionRequest, named_inputs
 from dlkit.data import new_rows
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.lines import lines_as_they_come
 
 _PIPED = {
@@ -36,7 +35,9 @@ def given_inputs(request: PredictionRequest, run: str, inputs: Sequence[str], ro
         DlkitError: one is not there.
     """
     if rows is not None and request.kind == "images":
-        raise RequestError(f"--rows {rows}: {request.run} is a run of images", f"dlkit predict {run} IMAGE_OR_FOLDER")
+        raise RequestError(
+            f"--rows {rows}: {request.run} is a run of images", f"dlkit predict {shell_word(run)} IMAGE_OR_FOLDER"
+        )
     names = [*inputs, *([rows] if rows is not None else [])]
     piped = "-" in names or (not names and run != "-" and not sys.stdin.isatty())
     if run == "-" and piped:
@@ -46,13 +47,15 @@ def given_inputs(request: PredictionRequest, run: str, inputs: Sequence[str], ro
     if piped:
         return _after_the_first(_from_pipe(request, rows is not None), request)
     if not names:
-        example = _PIPED[request.kind].format(run=run)
+        example = _PIPED[request.kind].format(run=shell_word(run))
         raise RequestError("no INPUT to predict", f"name some, or pipe them in: {example}")
     if request.kind != "text":
         return named_inputs(request, names)
     gone = next((name for name in inputs if not _is_text(name) and not os.path.lexists(name)), None)
     if gone is not None:
-        one_word = f"a text of one word comes through a pipe: echo {shlex.quote(gone)} | dlkit predict {run} -"
+        one_word = (
+            f"a text of one word comes through a pipe: echo {shell_word(gone)} | dlkit predict {shell_word(run)} -"
+        )
         raise DlkitError(f"no such file: {gone}", one_word)
     texts = [name if _is_text(name) else Path(name) for name in inputs]
     return named_inputs(request, [*texts, *([Path(rows)] if rows is not None else [])])
@@ -84,6 +87,6 @@ def _after_the_first(items: Iterator[Any], request: PredictionRequest) -> Iterat
     """The same, with the first one waited for now, before torch is imported. Raises RequestError if there is none."""
     first = next((item for item in items if item is not None), None)
     if first is None:
-        example = _PIPED[request.kind].format(run=request.run)
+        example = _PIPED[request.kind].format(run=shell_word(request.run))
         raise RequestError("nothing to predict on standard input", f"pipe it in: {example}")
     return itertools.chain([first], items)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -182,27 +182,30 @@ def prune_command(
         )
     if keep is not None and sort is None:
         raise RequestError(f"--keep {keep}: which of them?", f"dlkit runs prune --keep {keep} --sort test/accuracy")
-    runs = prunable_runs(_listed(folders), _conditions(where), keep, sort)
+    conditions = _conditions(where)
+    listed = _listed(folders)
+    runs = prunable_runs(listed, conditions, keep, sort)
     output = Output(as_json, quiet)
-    records = list[dict[str, Any]]()
+    if runs and output.tables:
+        output.emit({}, None, lambda: view.listing(runs, sort))
     for run in runs:
         left = remove_run(run) if yes else []
-        records.append({**run.record(), "removed": yes, **({"left": left} if left else {})})
         if left:
             note(f"{run.path} holds what is not the run's, which stays: {', '.join(left)}")
         if not output.tables:
-            output.emit(records[-1], run.path, lambda: None)
-    if runs and output.tables:
-        output.emit({}, None, lambda: view.listing(runs, sort))
-    size = size_text(sum(run.size for run in runs))
-    count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}, {size}"
-    output.say(
-        f"deleted: {count}"
-        if yes
-        else f"nothing is deleted yet: {count}; --yes deletes"
-        if runs
-        else "no run to delete"
-    )
+            output.emit({**run.record(), "removed": yes, **({"left": left} if left else {})}, run.path, lambda: None)
+    if folders or conditions:
+        for run in select_runs(listed, conditions):
+            if run.kind == "race" or run.state == "running":
+                output.say(f"{run.path} stays: it is {'a race' if run.kind == 'race' else 'running'}")
+    output.say(_outcome(runs, yes))
+
+
+def _outcome(runs: Sequence[ListedRun], deleted: bool) -> str:
+    if not runs:
+        return "no run to delete"
+    count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}, {size_text(sum(run.size for run in runs))}"
+    return f"deleted: {count}" if deleted else f"nothing is deleted yet: {count}; --yes deletes"
 
 
 def _resolved(references: Sequence[str], least: int, command: str) -> list[Path]:

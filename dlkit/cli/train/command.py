@@ -22,7 +22,7 @@ from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeNam
 from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
 from dlkit.cli.train.view import TrainingView
-from dlkit.errors import RequestError
+from dlkit.errors import RequestError, shell_word
 from dlkit.training.events import Finished
 
 
@@ -83,7 +83,7 @@ def train_command(
         stop.saves = True
         run = _follow(training, output)
     if run.stopped:
-        note(f"stopped at step {run.steps} of {run.total_steps}; go on: dlkit train {run.path} --resume")
+        note(f"stopped at step {run.steps} of {run.total_steps}; go on: dlkit train {shell_word(run.path)} --resume")
         # another process of the job may have been asked
         raise typer.Exit(128 + (stop.requested or signal.SIGTERM))
     output.emit(run.record, run.record["run"], lambda: _table(run.record))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from pathlib import Path
 from dlkit.data.class_spelling import quoted_name
 from dlkit.data.images.decoding import SUFFIXES
 from dlkit.data.split_names import HINT, one_folder_each, split_of_folder
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, shell_word
 from dlkit.progress import stage
 
 LAYOUT = "expected PATH/CLASS/IMAGE, or PATH/train/CLASS/IMAGE with PATH/test/CLASS/IMAGE"
@@ -84,7 +83,7 @@ def find_class_images(
         found = f"only one class folder, {classes[0]!r}" if classes else "no class folders"
         inside = _subfolders(place / classes[0]) if classes else []
         deeper = any(split_of_folder(folder.name) for folder in inside)
-        hint = f"its splits lie one level down: data.path={shlex.quote(str(place / classes[0]))}" if deeper else LAYOUT
+        hint = f"its splits lie one level down: data.path={shell_word(place / classes[0])}" if deeper else LAYOUT
         raise DlkitError(f"{place}: {found}", hint)
     tally = FileTally()
     for place in {root, *folders.values()}:

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.text_input import require_utf_8
 
 _LARGEST_CELL = 2**31 - 1  # characters
@@ -60,7 +60,9 @@ def _read_jsonl(file: Path, written: Collection[str]) -> pa.Table:
     from pyarrow import json as reader
 
     if _first_line(file).lstrip().startswith("["):
-        raise DlkitError(f"{file} is a JSON array, not JSON Lines", f"write a line for each row: jq -c '.[]' {file}")
+        raise DlkitError(
+            f"{file} is a JSON array, not JSON Lines", f"write a line for each row: jq -c '.[]' {shell_word(file)}"
+        )
     with _opened(file) as stream:
         content = stream.read()
     block = min(len(content) + 1, 2**31 - 1)  # the whole file: errors name the row within the block

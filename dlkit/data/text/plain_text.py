@@ -9,7 +9,7 @@ from dlkit import text_input
 from dlkit.annotations import Rate
 from dlkit.data.split_names import split_of_file
 from dlkit.data.text.corpus import Corpus, Span, Text, character_start, make_corpus
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 
 
 def plain_text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpus:
@@ -36,7 +36,9 @@ def plain_text(*, path: Path, validation: Rate = 0.1, test: Rate = 0.0) -> Corpu
             raise DlkitError(f"no *.txt files in {source}")
         if len({split_of_file(file) for file in files} - {None}) > 1:
             names = ", ".join(file.name for file in files[:5])
-            raise DlkitError(f"{source}: {names} are splits, not one text", f"give one: data.path={files[-1]}")
+            raise DlkitError(
+                f"{source}: {names} are splits, not one text", f"give one: data.path={shell_word(files[-1])}"
+            )
     else:
         files = [source]
     spans: list[Span] = []

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, shell_word
 from dlkit.finite import require_finite_weights
 from dlkit.storage.run_files import prune_checkpoints, steps_in
 from dlkit.storage.run_reference import checkpoint_name
@@ -44,7 +44,7 @@ class StackCheckpoints:
             return None
         path = self.folder / checkpoint_name(steps[-1])
         saved = checkpoint.load_checkpoint(path)
-        again = f"rm -r {self.folder}: the runs in it begin again"
+        again = f"rm -r {shell_word(self.folder)}: the runs in it begin again"
         if not {"parameters", "buffers", "optimizers", "sums"} <= saved.tensors.keys():
             raise DlkitError(f"{path} is no checkpoint of a stack", again)
         race = sweep_folder.identity(self.folder.parent)
