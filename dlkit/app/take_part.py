@@ -20,7 +20,8 @@ def take_part(built: Assembled, leave: Callable[[], None]) -> Generator[Training
         built: the recipe as objects.
         leave: called where whoever reads the events goes.
     """
-    from dlkit.training.checkpoint import checkpoint_name, load_checkpoint
+    from dlkit.storage.run_reference import checkpoint_name
+    from dlkit.training.checkpoint import load_checkpoint
     from dlkit.training.joint_checkpoints import JointCheckpoints
     from dlkit.training.loop import fit
     from dlkit.training.run_directory import CHECKPOINTS

@@ -8,7 +8,8 @@ from dlkit.distributed.part_files import save_parts
 from dlkit.distributed.process_group import World
 from dlkit.distributed.tensor_parts import is_divided
 from dlkit.storage.run_files import remove_path
-from dlkit.training.checkpoint import Checkpoint, checkpoint_name
+from dlkit.storage.run_reference import checkpoint_name
+from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.run_directory import RunDirectory
 
 
