@@ -72,16 +72,10 @@ DATA = {
         "dlkit.data.tables.table_data:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS
     ),
     "jsonl": Entry(
-        "dlkit.data.tables.table_data:jsonl",
-        "your rows: numeric columns and a label (JSON Lines)",
-        _ROW_BATCHES,
-        _ROWS,
+        "dlkit.data.tables.table_data:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
     ),
     "parquet": Entry(
-        "dlkit.data.tables.table_data:parquet",
-        "your rows: numeric columns and a label (Parquet)",
-        _ROW_BATCHES,
-        _ROWS,
+        "dlkit.data.tables.table_data:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
     ),
     "pydoc": Entry(
         "dlkit.data.text.pydoc:pydoc",
@@ -175,6 +169,14 @@ ACTIVATIONS = {
     "silu": Entry("dlkit.nn.activations:SiLU", "x sigmoid(x), also called swish (Ramachandran et al. 2017)"),
     "mish": Entry("dlkit.nn.activations:Mish", "x tanh(log(1 + e^x)) (Misra 2019)"),
     "relu_squared": Entry("dlkit.nn.activations:SquaredReLU", "max(x, 0)^2 (So et al. 2021)"),
+}
+
+# What `norm` may be in a model.
+NORMS = {
+    "batch": Entry("dlkit.nn.norm:BatchNorm", "each channel, over the batch and its pixels"),
+    "layer": Entry("dlkit.nn.norm:LayerNorm", "each position, over its channels"),
+    "group": Entry("dlkit.nn.norm:GroupNorm", "each image, over groups of its channels"),
+    "none": Entry("torch.nn:Identity", "no normalization"),
 }
 
 LOSSES = {

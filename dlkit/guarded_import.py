@@ -25,7 +25,12 @@ def package_to_install(module: str | None) -> str | None:
     top = (module or "dlkit").partition(".")[0]
     if top == "dlkit" or sys.modules.get(top) is not None:
         return None
-    return _PACKAGES.get(top, top.replace("_", "-"))
+    return distribution_name(top)
+
+
+def distribution_name(module: str) -> str:
+    """The package that a module at the top level comes in, as registries call it."""
+    return _PACKAGES.get(module, module.replace("_", "-"))
 
 
 class _GuardedFinder(importlib.abc.MetaPathFinder):

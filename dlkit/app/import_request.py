@@ -63,17 +63,17 @@ def request_import(
     if of_timm:
         model = model or str(config["architecture"])
     elif config and model is not None:
-        raise RequestError(f"--model {model}: {path / 'config.json'} says what the model is", "leave --model out")
+        raise RequestError(f"`model` {model}: {path / 'config.json'} says what the model is", "leave `model` out")
     elif not config and model is None:
         raise RequestError(
-            f"{path} does not say which model it is of", f"say it: --model {', '.join(_vision()[:6])}, ..."
+            f"{path} does not say which model it is of", f"say it: `model` {', '.join(_vision()[:6])}, ..."
         )
     if model is not None and model not in _vision():
         raise RequestError(
             f"no such model: {model}{recipes.closest(model, _vision())}", f"one of {', '.join(_vision())}"
         )
     if (mean is None) != (std is None):
-        raise RequestError("--mean and --std go together", "give both, or none for ImageNet's")
+        raise RequestError("`mean` and `std` go together", "give both, or none for ImageNet's")
     names = None if classes is None else _class_names(classes)
     said = _timm_preprocessing(config) if of_timm else {}
     of_file = said.pop("mean", None), said.pop("std", None)
@@ -132,7 +132,7 @@ def _class_names(classes: str | os.PathLike[str] | Sequence[str]) -> tuple[str, 
         names = json.loads(text) if text.lstrip().startswith("[") else text.split("\n")
     except OSError as error:
         raise DlkitError(
-            f"cannot read {file}: {error.strerror}", "--classes takes a file with one name a line"
+            f"cannot read {file}: {error.strerror}", "`classes` takes a file with one name a line"
         ) from error
     except ValueError as error:
         raise DlkitError(f"{file} is neither UTF-8 text nor JSON: {error}", "give one name a line") from error

@@ -24,7 +24,7 @@ def imported_language(request: ImportRequest) -> Imported:
         DlkitError: it is damaged, or dlkit has no such model.
     """
     if request.mean is not None:
-        raise RequestError("--mean and --std are about images", "leave them out")
+        raise RequestError("`mean` and `std` are about images", "leave them out")
     weights = open_language_weights(str(request.path))
     task = language_task(weights.family, weights.outputs)
     _require_single_answer(weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from dlkit import recipe as recipes
 from dlkit.annotations import is_mapping
+from dlkit.app.extension import LENGTHS, Extension, require_extensible
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
@@ -29,20 +31,23 @@ def require_run(path: Path) -> Path:
     return path
 
 
-def resumed_recipe(wanted: Recipe, run_dir: Path) -> tuple[Recipe, list[str]]:
-    """The recipe with which a run goes on, and remarks for the user.
+def resumed_recipe(wanted: Recipe, run_dir: Path) -> tuple[Recipe, list[str], Extension | None]:
+    """The recipe with which a run goes on, remarks for the user, and whether it is extended.
 
     It is the saved one, in which `auto` was decided, under the name that it had when the run began. A run that was
-    compiled may go on without: another machine may have no compiler.
+    compiled may go on without: another machine may have no compiler. Its own recipe with a larger train.epochs or
+    train.steps extends it.
 
     Raises:
-        RequestError: the run was started from another recipe than `wanted`.
+        RequestError: the run was started from another recipe than `wanted`, or would be shorter.
         DlkitError: its environment.json is damaged.
     """
     saved = recipes.load(str(run_dir / RECIPE))
     differences: list[str] = []
     moved: dict[str, Any] = {}
     remarks: list[str] = []
+    extension: Extension | None = None
+    own = os.path.realpath(wanted.path) == os.path.realpath(run_dir / RECIPE)
     for section, old in saved.values.items():
         new = wanted.values[section]
         if not is_mapping(old):
@@ -55,6 +60,9 @@ def resumed_recipe(wanted: Recipe, run_dir: Path) -> tuple[Recipe, list[str]]:
             if section == "train" and key in MOVABLE:
                 remarks.append(f"train.{key} was {a} in this run, now {b}: the last bits of its numbers may differ")
                 moved[key] = b
+            elif section == "train" and key in LENGTHS and own:
+                extension = require_extensible(run_dir, key, a, b)
+                moved[key] = b
             else:
                 differences.append(f"{section}.{key} is {a} in the run, now {b}")
     if differences:
@@ -63,7 +71,7 @@ def resumed_recipe(wanted: Recipe, run_dir: Path) -> tuple[Recipe, list[str]]:
             f"go on with its own: dlkit train {run_dir} --resume",
         )
     values = {**saved.values, "train": {**saved.values["train"], **moved}}
-    return replace(saved, values=values, name=_first_name(run_dir, wanted, saved)), remarks
+    return replace(saved, values=values, name=_first_name(run_dir, wanted, saved)), remarks, extension
 
 
 def _first_name(run_dir: Path, wanted: Recipe, saved: Recipe) -> str:

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
+from dlkit.app.contents import contents_line
 from dlkit.app.events import Prepared, Remark, Work, damaged_remarks, data_remarks
+from dlkit.app.extension import Extension, extend_run, extensions_of
 from dlkit.app.required_files import require_data, require_weights
 from dlkit.app.resume import require_run, resumed_recipe
 from dlkit.app.take_part import started, take_part
 from dlkit.app.trained_run import TrainedRun, TrainingEvent, until_finished
-from dlkit.errors import RequestError
+from dlkit.errors import DivergedError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
+from dlkit.storage.run_files import DAMAGED, TENSORBOARD
 from dlkit.strict_json import json_text
 from dlkit.training.events import Checkpointed, Event, Finished
 from dlkit.user_code import read_code, require_unchanged
@@ -47,7 +50,8 @@ def train_recipe(
     Args:
         recipe: a loaded one, a shipped recipe's name, a file, or the directory of a run.
         run_dir: directory of the run; None for the next free `runs/<recipe>-<n>`.
-        resume: go on with the run in `run_dir`, or else with the one that `recipe` names.
+        resume: go on with the run in `run_dir`, or else with the one that `recipe` names; to more epochs or steps, if
+            that is its own recipe with such a change.
         overwrite: delete an earlier run in `run_dir`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         should_stop: asked after each step; once it is true, the run saves a checkpoint and stops.
@@ -63,10 +67,11 @@ def train_recipe(
         path = require_run(recipe.path.parent if isinstance(recipe, Recipe) else Path(recipe))
     wanted = recipe if isinstance(recipe, Recipe) else recipes.load(str(recipe))
     remarks: list[str] = []
+    extension: Extension | None = None
     begins = path is None or not resume or not (path / run_reference.RECIPE).is_file()
     if path is not None and not begins:
         run_reference.require_no_race(path)
-        wanted, remarks = resumed_recipe(wanted, path)
+        wanted, remarks, extension = resumed_recipe(wanted, path)
     require_data(wanted)
     require_weights(wanted)
 
@@ -74,12 +79,12 @@ def train_recipe(
 
     if begins:
         run_directory.require_new_run(path, overwrite)
-    return Work(_train(wanted, path, begins, overwrite, device, should_stop, remarks))
+    return Work(_train(wanted, path, begins, overwrite, device, should_stop, remarks, extension))
 
 
 def _train(
     recipe: Recipe, path: Path | None, begins: bool, overwrite: bool, device: str, should_stop: Callable[[], bool],
-    remarks: list[str],
+    remarks: list[str], extension: Extension | None,
 ) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
     from dlkit.assemble import assemble_training
     from dlkit.distributed.process_group import join_world
@@ -93,12 +98,13 @@ def _train(
         yield Prepared()
         if not world.first:
             return (yield from take_part(built, left.set))
-        return (yield from _lead(built, path, begins, overwrite, left.set))
+        return (yield from _lead(built, path, begins, extension, overwrite, left.set))
 
 
 def _lead(
-    built: Assembled, path: Path | None, begins: bool, overwrite: bool, leave: Callable[[], None]
-) -> Generator[TrainingEvent, None, TrainedRun]:
+    built: Assembled, path: Path | None, begins: bool, extension: Extension | None, overwrite: bool,
+    leave: Callable[[], None],
+) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
     """Train, and write the run down: what the first of several processes does, or the only one."""
     from dlkit.training import run_directory
 
@@ -106,15 +112,19 @@ def _lead(
     if begins or path is None:
         path = run_directory.create_run_directory(path, re.sub(r"-\d+$", "", built.recipe.name), overwrite)
     with run_directory.RunDirectory(path, built.recipe.values["train"]["keep_checkpoints"]) as directory:
-        latest = yield from _open_run(built, directory, begins)
+        latest = yield from _open_run(built, directory, begins, extension)
         world = built.training.world
         world.broadcast_object((path, latest.step if latest else None))
-        finished = yield from until_finished(_recorded(built.training, directory, latest), leave)
+        try:
+            finished = yield from until_finished(_recorded(built.training, directory, latest), leave)
+        except DivergedError as error:
+            directory.note_diverged(error.message)
+            raise
         return world.broadcast_object((yield from _conclude(built, directory, finished)))
 
 
 def _open_run(
-    built: Assembled, directory: RunDirectory, begins: bool
+    built: Assembled, directory: RunDirectory, begins: bool, extension: Extension | None
 ) -> Generator[TrainingEvent, None, Checkpoint | None]:  # fmt: skip
     """Write down how the run begins, or find where it goes on. Returns the checkpoint to go on from."""
     from dlkit.training import environment, rng
@@ -127,6 +137,7 @@ def _open_run(
         directory.open_metrics(latest)
     if begins:
         yield from data_remarks(built.dataset.sources)
+        yield Remark(contents_line(built.dataset), routine=True)
         yield from map(Remark, built.remarks)
         saved = built.recipe.with_code_in(run_reference.CODE) if built.recipe.own_code else built.recipe
         for path in built.recipe.own_code:
@@ -138,9 +149,17 @@ def _open_run(
         yield Remark(f"going on with {directory.path} at step {latest.step}")
         if (moved := rng.note_of_move(latest.state["random"], training.device)) is not None:
             yield Remark(moved)
+        if extension is not None:
+            schedule: str = built.recipe.values["schedule"]["name"]
+            yield from extend_run(extension, training, schedule, latest.step, directory)
+            directory.write(run_reference.RECIPE, built.recipe.to_yaml())
+            (directory.path / run_reference.SUMMARY).unlink(missing_ok=True)  # it has not finished yet
     if latest is None:
         described = environment.describe_environment(training.device, built.dataset.sources)
-        about = {"recipe": built.recipe.name, **described, **built.recipe.described_code(), **_processes(training)}
+        about = {
+            "recipe": built.recipe.name, "total_steps": training.total_steps,
+            **described, **built.recipe.described_code(), **_processes(training),
+        }  # fmt: skip
         directory.write(run_reference.ENVIRONMENT, _pretty(about))
         directory.open_metrics()
     yield started(built, directory.path, latest)
@@ -170,11 +189,11 @@ def _conclude(
 ) -> Generator[TrainingEvent, None, TrainedRun]:
     """Write the summary and the curves. Raises NotFiniteError, after that, if a metric is not finite."""
     from dlkit.finite import require_finite_metrics
-    from dlkit.training import run_directory, run_plots
+    from dlkit.training import run_plots
 
     damaged = _damaged(built.training)
     count = directory.note_damaged(damaged)
-    yield from damaged_remarks(damaged, f"all {count} of them: {directory.path / run_directory.DAMAGED}")
+    yield from damaged_remarks(damaged, f"all {count} of them: {directory.path / DAMAGED}")
     record = _record(built, directory, finished) | ({"damaged": count} if count else {})
     run = TrainedRun(directory.path, record, built.training.total_steps)
     if run.stopped:
@@ -185,6 +204,7 @@ def _conclude(
         graphs, shapes = finished.compiled
         yield Remark(f"compiled {graphs} graphs for {shapes} shapes of batches: one each would have done")
     # measures that make no sense here, or else what of the data was not taken
+    record |= extensions_of(directory.path)
     left_out = built.dataset.left_out or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
     directory.write(run_reference.SUMMARY, _pretty(record))
@@ -244,7 +264,6 @@ def _record(built: Assembled, directory: RunDirectory, finished: Finished) -> di
 
 
 def _tensorboard(path: Path, step: int) -> Callable[[Event], None]:
-    from dlkit.training.run_directory import TENSORBOARD
     from dlkit.training.tensorboard import event_writer
 
     return event_writer(path / TENSORBOARD, step)

@@ -38,11 +38,14 @@ COMMANDS = LazyCommands(
         "compress": "dlkit.cli.compress:compress_command",
         "decompress": "dlkit.cli.decompress:decompress_command",
         "import": "dlkit.cli.import_model:import_command",
+        "data": "dlkit.cli.data.command:data_command",
+        "components": "dlkit.cli.components:components_command",
+        "runs": "dlkit.cli.runs.command:app",
         "export": "dlkit.cli.export:export_command",
         "doctor": "dlkit.cli.doctor.command:doctor_command",
         "recipes": "dlkit.cli.recipes:app",
     },
-    bare=frozenset(["entropy", "doctor"]),
+    bare=frozenset(["entropy", "doctor", "components"]),
 )
 app = typer.Typer(
     name="dlkit",

@@ -57,6 +57,29 @@ def runs(incomplete: str) -> list[str]:
     return _files(incomplete, (), RECIPE)
 
 
+def component_names(incomplete: str) -> list[tuple[str, str]]:
+    """Kinds of components, and their names."""
+    from dlkit.app.components import list_components
+
+    found = list_components()
+    names = [(kind, "all of them") for kind in dict.fromkeys(record["kind"] for record in found)]
+    names += [(record["name"], record["help"]) for record in found if record["kind"] != "train"]
+    return [(name, what) for name, what in names if name.startswith(incomplete)]
+
+
+def run_keys(incomplete: str) -> list[str]:
+    """Fields and metrics of the runs in runs/, to sort by."""
+    from dlkit.errors import DlkitError
+    from dlkit.runs.listing import list_runs
+
+    try:
+        listed = list_runs(Path("runs"))
+    except DlkitError:
+        return []
+    names = dict.fromkeys(name for run in listed for name in (*run.metrics, *run.record()) if name != "metrics")
+    return _starting(list(names), incomplete)
+
+
 def data_sets(incomplete: str) -> list[tuple[str, str]]:
     """Names of data sets and groups that can be downloaded."""
     from dlkit.data.registry import DATASETS, GROUPS

@@ -32,16 +32,27 @@ class LazyCommands(Mapping[str, Any]):
         if isinstance(target, typer.Typer):
             group: Any = typer.main.get_command(target)
             group.name = name
+            for command in group.commands.values():
+                _hide_types(command)
             return group
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         alone.command(name, no_args_is_help=name not in self.bare)(target)
-        return typer.main.get_command(alone)
+        command = typer.main.get_command(alone)
+        _hide_types(command)
+        return command
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.targets)
 
     def __len__(self) -> int:
         return len(self.targets)
+
+
+def _hide_types(command: Any) -> None:
+    """Keep Python's names of types out of the help: newer Typers write `RECIPE <str>` for an argument."""
+    for argument in command.params:
+        if argument.param_type_name == "argument":
+            argument.display_type_rich = lambda *, ctx: None
 
 
 def lazy_group(commands: LazyCommands) -> type[TyperGroup]:
@@ -54,3 +65,26 @@ def lazy_group(commands: LazyCommands) -> type[TyperGroup]:
             self.commands = held
 
     return LazyGroup
+
+
+def default_command(name: str) -> type[TyperGroup]:
+    """A class of Typer groups in which a command may go without its name: `dlkit runs DIR` is `dlkit runs list DIR`."""
+
+    class DefaultGroup(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            completes = ctx.resilient_parsing and not args
+            if not completes and (not args or args[0] not in (*self.commands, "-h", "--help")):
+                args.insert(0, name)
+            return super().parse_args(ctx, args)
+
+        def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+            """The commands, and what the one that may go without its name takes."""
+            command: Any = self.commands[name]
+            unnamed = command.make_context(name, [], parent=ctx, resilient_parsing=True)
+            found = super().shell_complete(ctx, incomplete)
+            if incomplete.startswith("-"):
+                return found + command.shell_complete(unnamed, incomplete)
+            arguments = [param for param in command.params if param.param_type_name == "argument"]
+            return found + [item for param in arguments for item in param.shell_complete(unnamed, incomplete)]
+
+    return DefaultGroup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from dlkit import recipe, text_input
+from dlkit.catalog import TASKS
 from dlkit.cli import completion
-from dlkit.cli.console import Output, is_plain, note
+from dlkit.cli.console import Output, duration, is_plain, note
 from dlkit.cli.options import Json, Overrides, Quiet, RecipeName, Trust
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import strict_yaml
+from dlkit.recipe.header import read_header
 from dlkit.storage.atomic_file import write_text
 
 app = typer.Typer(
@@ -27,11 +30,21 @@ Name = Annotated[
 
 @app.command("list")
 def list_recipes(as_json: Json = False, quiet: Quiet = False) -> None:
-    """List the recipes that come with dlkit."""
+    """List the recipes that come with dlkit: what each needs, and how long it took where it was measured.
+
+    \b
+    Example:
+      dlkit recipes list
+    """
     output = Output(as_json, quiet)
     records: list[dict[str, Any]] = []
-    for name, path in recipe.shipped().items():
-        records.append({"name": name, "summary": recipe.summary(path), "path": str(path)})
+    for path in recipe.shipped().values():
+        header = read_header(path)
+        records.append({
+            "name": header.name, "summary": header.summary, "path": str(path), "task": header.task,
+            "data": header.data, "needs": header.needs, "seconds": header.seconds,
+            "measured_on": " ".join(header.paragraphs.get("Measured on", [])) or None,
+        })  # fmt: skip
     if output.tables:
         output.emit({}, None, lambda: _table(records))
         return
@@ -40,13 +53,21 @@ def list_recipes(as_json: Json = False, quiet: Quiet = False) -> None:
 
 
 def _table(records: list[dict[str, Any]]) -> Any:
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("recipe", "what", box=None, pad_edge=False)
-    for record in records:
-        table.add_row(Text(record["name"], style="bold"), Text(record["summary"]))
-    return table
+    parts: list[Any] = []
+    for task in TASKS:
+        table = Table(task, "what", "needs", "time", box=None, pad_edge=False)
+        table.columns[3].justify = "right"
+        for record in records:
+            if record["task"] == task:
+                time = duration(record["seconds"]) if record["seconds"] is not None else ""
+                needs = re.sub(r" \(.*?\)|, or .*", "", record["needs"])
+                table.add_row(Text(record["name"], style="bold"), Text(record["summary"]), Text(needs), time)
+        parts += [table, Text()]
+    return Group(*parts, Text("Times are those of training where it was measured; recipes/README.md says on what."))
 
 
 @app.command("show")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,8 @@ class Dataset:
 
     `mean` and `std` are those of the training split, per channel (C,) float32 or per feature (F,) float64, in the unit
     of the inputs (0..255 for photographs). `sources` says where the data came from: path, rows per split, sha256 of the
-    content; "taken" and "remarks" are lines for the user. `columns` maps a table's features to their types.
+    content; "taken" and "remarks" are lines for the user. `columns` maps a table's features to their types. `names`
+    gives what the user calls an example of each split: a file, a row of a table; None where that is just a number.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Dataset:
     std: Tensor
     sources: dict[str, Any]
     columns: dict[str, str] | None = None
+    names: Mapping[str, Callable[[int], str]] | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -35,15 +39,18 @@ def subset(dataset: Dataset, classes: tuple[str, ...] | None, per_class: int | N
     for new, name in enumerate(names):
         new_index[dataset.classes.index(name)] = new
     splits: dict[str, Split] = {}
+    called: dict[str, Callable[[int], str]] = {}
     for name, split in dataset.splits.items():
         targets = new_index[split.targets]  # (N,), -1 for what is left out
         rows = (targets >= 0).nonzero().squeeze(1)
         if name == "train" and per_class is not None:
             rows = rows[_some(targets[rows], per_class, draw)]
         splits[name] = Split(split.inputs[rows], targets[rows])
+        if dataset.names is not None:
+            called[name] = functools.partial(_name_of, dataset.names[name], rows)
     kept = {"classes": list(names), "per_class": per_class, "draw": draw}
     sources = {key: value for key, value in dataset.sources.items() if key not in ("name", "rows", "sha256")}
-    return make_dataset(dataset.name, splits, names, **sources, subset=kept)
+    return replace(make_dataset(dataset.name, splits, names, **sources, subset=kept), names=called or None)
 
 
 def _some(targets: Tensor, per_class: int, draw: int) -> Tensor:
@@ -53,3 +60,7 @@ def _some(targets: Tensor, per_class: int, draw: int) -> Tensor:
     counts = torch.bincount(targets)
     rank = torch.arange(len(targets)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
     return order[rank < per_class].sort().values
+
+
+def _name_of(name: Callable[[int], str], rows: Tensor, row: int) -> str:
+    return name(int(rows[row]))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import shutil
 import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from typing import Any
 import torch
 
 from dlkit import memory
+from dlkit.data import store
 from dlkit.data.data_folder import data_folder
-from dlkit.guarded_import import package_to_install
+from dlkit.data.registry import DATASETS
+from dlkit.guarded_import import distribution_name, package_to_install
 from dlkit.training import autotune, environment
 from dlkit.training.precision import reduced_precision
 
@@ -44,14 +48,33 @@ def describe_system(device: torch.device) -> dict[str, Any]:
         "kind": "machine",
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **{name: value for name, value in known.items() if name not in ("command", "data")},
+        "packages": known["packages"] | _other_packages(),
+        "devices": ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())), *_metal()],
         **_gpu(device),
         "memory_free_bytes": memory.free_memory(str(device)),
         "precision": reduced or "fp32",
         "compiles": autotune.can_compile(device),
         "data_dir": str(folder),
         "disk_free_bytes": shutil.disk_usage(_existing(folder)).free,
+        "data_sets": [name for name in DATASETS if store.find_manifest(name) is not None],
+        "here": str(Path.cwd()),
+        "here_free_bytes": shutil.disk_usage(Path.cwd()).free,
         "absent": {package_to_install(name): use for name, use in PACKAGES.items() if find_spec(name) is None},
     }
+
+
+def _other_packages() -> dict[str, str]:
+    """Versions of what is installed of the packages that a feature needs."""
+    found: dict[str, str] = {}
+    for module in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            name = distribution_name(module)
+            found[name] = version(name)
+    return found
+
+
+def _metal() -> list[str]:
+    return ["mps"] if torch.backends.mps.is_available() else []
 
 
 def _gpu(device: torch.device) -> dict[str, Any]:

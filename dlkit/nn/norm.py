@@ -13,12 +13,13 @@ eps stands inside of the root, as in algorithm 1 of Ioffe & Szegedy.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlkit.catalog import NORMS
 from dlkit.distributed.batch_statistics import joint_batch_norm
 from dlkit.distributed.process_group import World
 from dlkit.errors import DlkitError, RequestError
@@ -134,6 +135,8 @@ class BatchNorm(nn.Module):
 class LayerNorm(nn.Module):
     """Normalize each position over its channels: (..., C), or (N, C, H, W) with `channels_first`. Same shape out.
 
+    Ba et al., arXiv:1607.06450.
+
     Args:
         channels: C.
         eps: added to the variance.
@@ -160,6 +163,8 @@ class LayerNorm(nn.Module):
 
 class GroupNorm(nn.Module):
     """Normalize each group of channels of each example: (N, C, H, W) or (N, F), same shape out.
+
+    Wu & He, arXiv:1803.08494.
 
     Args:
         groups: the number of groups; it divides the channels.
@@ -209,4 +214,4 @@ def norm_layer(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1
         return GroupNorm(max(groups for groups in range(1, most + 1) if channels % groups == 0), channels, eps=eps)
     if name == "none":
         return nn.Identity()
-    raise RequestError(f"no norm {name!r}", f"choose one of {', '.join(get_args(Norm))}")
+    raise RequestError(f"no norm {name!r}", f"choose one of {', '.join(NORMS)}")

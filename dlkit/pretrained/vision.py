@@ -175,7 +175,7 @@ def output_count(tensors: Mapping[str, Tensor], model: nn.Module) -> int:
     name = f"{_head(model)}.weight"
     found = translate(tensors, model).get(name)
     if not _head(model) or found is None or not found.dim():
-        raise DlkitError(f"the weights have no last layer {name}", "give --model and weights that go together")
+        raise DlkitError(f"the weights have no last layer {name}", "give `model` and weights that go together")
     return len(found)
 
 

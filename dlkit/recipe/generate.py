@@ -12,8 +12,9 @@ from typing import Any
 
 from dlkit import user_code
 from dlkit.annotations import LARGEST_SEED
-from dlkit.catalog import SECTIONS, TASKS
+from dlkit.catalog import ACTIVATIONS, NORMS, SECTIONS, TASKS, Entry
 from dlkit.contracts import CONTRACTS
+from dlkit.recipe.citation import paper_of
 from dlkit.recipe.signature import component_schema
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
@@ -35,7 +36,10 @@ def generate_schema() -> dict[str, Any]:
             definition = component_schema(entry.target, entry.help, *entry.also)
             definition["properties"] = {"name": {"const": name}, **definition["properties"]}
             definition["required"] = ["name", *definition["required"]]
-            definitions[f"{section}.{name}"] = definition
+            definitions[f"{section}.{name}"] = definition | _paper(entry, name)
+    for kind, entries in (("activation", ACTIVATIONS), ("norm", NORMS)):
+        for name, entry in entries.items():
+            definitions[f"{kind}.{name}"] = {"const": name, "description": entry.help} | _paper(entry, name)
     properties = {
         "extends": {"type": "string", "description": "a recipe that this one changes: a file beside it, or a name"},
         "task": {"enum": list(TASKS), "description": "what is learned"},
@@ -55,6 +59,11 @@ def generate_schema() -> dict[str, Any]:
         "anyOf": [{"required": ["extends"]}, {"required": list(REQUIRED)}],
         "$defs": definitions,
     }
+
+
+def _paper(entry: Entry, name: str) -> dict[str, str]:
+    paper = paper_of(entry.target, name)
+    return {"paper": paper} if paper else {}
 
 
 def _name(section: str, names: list[str]) -> dict[str, Any]:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dlkit import user_code
-from dlkit.data.dataset import Dataset, Split
+from dlkit.data.dataset import Dataset, Split, imagenet_statistics
+from dlkit.data.examination.contact_sheet import SheetImages
+from dlkit.data.examination.duplicates import KeyedExample, keyed_files, keyed_rows
+from dlkit.data.examination.statistics import column_statistics
+from dlkit.data.images.image_sources import ImageArray, ImageFiles
 from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
 from dlkit.data.tables.table_file import join_names
@@ -146,8 +151,78 @@ class ArrayData(TaskData):
         source = few.batches(recipe, "train", torch.device("cpu"), training=False)
         return torch.cat([batch.inputs for batch in source.epoch(0)])
 
+    def class_counts(self, split: str) -> dict[str, int]:
+        counts = torch.bincount(self.dataset.splits[split].targets, minlength=len(self.classes))
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
+    def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]] | None:
+        splits = self.dataset.splits
+        answers = {name: [self.classes[target] for target in split.targets.tolist()] for name, split in splits.items()}
+        sources: dict[str, Any] = {name: split.inputs for name, split in splits.items()}
+        if all(isinstance(source, ImageFiles) for source in sources.values()):
+            paths: dict[str, Sequence[str]] = {name: source.paths for name, source in sources.items()}
+            return keyed_files(paths, answers)
+        arrays = {name: source.pixels if isinstance(source, ImageArray) else source for name, source in sources.items()}
+        if not all(isinstance(source, Tensor) for source in arrays.values()):
+            return None
+        names = self.dataset.names or {name: f"{name} {{}}".format for name in arrays}
+        return {name: keyed_rows(held, answers[name], names[name]) for name, held in arrays.items()}
+
+    def statistics(self, recipe: Recipe) -> dict[str, Any]:
+        data = self.dataset
+        if data.columns is not None:
+            return {"columns": column_statistics(data.splits["train"].inputs.numpy(), data.columns)}
+        if self.images is None:
+            return {"features": self.input_shape[0]}
+        mean, std = _statistics_of(recipe, data)
+        return {"image": {"shape": list(self.input_shape), "mean": mean.tolist(), "std": std.tolist()}}
+
+    def sheet_images(self, recipe: Recipe, split: str, training: bool, count: int) -> SheetImages:
+        if self.images is None:
+            return super().sheet_images(recipe, split, training, count)
+        few = dataclasses.replace(self.dataset, splits={split: _spread(self.dataset.splits[split], count)}, names=None)
+        source = ArrayData(few).batches(recipe, split, torch.device("cpu"), training)
+        mean, std = (values[:, None, None] for values in _statistics_of(recipe, self.dataset))
+        pixels: list[Tensor] = []
+        labels: list[str] = []
+        for batch in source.epoch(0):
+            pixels += list(batch.inputs * std + mean)  # (C, H, W), in the unit of the data
+            labels += _labels_of(batch, self.classes)
+        inputs = self.dataset.splits[split].inputs
+        white = 16 if isinstance(inputs, Tensor) and inputs.max() <= 16 else 255  # the embedded digits have 17 levels
+        return SheetImages(torch.stack(pixels[:count]).float() / white, labels[:count])
+
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Classification:
         return Classification(loss, self.classes, views)
+
+
+def _statistics_of(recipe: Recipe, dataset: Dataset) -> tuple[Tensor, Tensor]:
+    """Mean and deviation, (C,), that images are normalised by."""
+    if recipe.values["data"].get("statistics") == "imagenet":
+        return imagenet_statistics(dataset.input_shape[0])
+    return dataset.mean, dataset.std
+
+
+def _spread(split: Split, count: int) -> Split:
+    """Some examples from all over a split; of images in shards, all."""
+    source: Any = split.inputs
+    rows = torch.linspace(0, len(split.targets) - 1, min(count, len(split.targets))).round().long()
+    if isinstance(source, Tensor):
+        return Split(source[rows], split.targets[rows])
+    if isinstance(source, ImageFiles):
+        chosen: list[str] = [str(source.paths[row]) for row in rows.tolist()]
+        few: Any = ImageFiles(chosen, source.size)
+        return Split(few, split.targets[rows])
+    return split
+
+
+def _labels_of(batch: Any, classes: tuple[str, ...]) -> list[str]:
+    """The class of each image of a batch; of mixed ones both."""
+    own = [classes[target] for target in batch.targets.tolist()]
+    if batch.mixed_targets is None:
+        return own
+    other = [classes[target] for target in batch.mixed_targets.tolist()]
+    return [a if a == b else f"{a} + {b}" for a, b in zip(own, other, strict=True)]
 
 
 def _with_known_classes(dataset: Dataset, saved: dict[str, Any]) -> Dataset:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from dlkit.data.data_folder import data_folder
+from dlkit.data.examination.duplicates import KeyedExample, keyed_texts
 from dlkit.data.splits import name_unsplit
-from dlkit.data.text.corpus import Corpus
+from dlkit.data.text.corpus import Corpus, Text
 from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
 from dlkit.data.text.token_ids import Tokens, is_lossless, token_array
 from dlkit.data.text.tokenizer import Tokenizer
@@ -22,11 +24,14 @@ from dlkit.tasks.language_modelling import CausalLM, MaskedLM
 from dlkit.tasks.text_data import TextData
 from dlkit.training.settings import TestViews
 
+_LONG_LINE = 40
+
 
 class CorpusData(TextData):
     """The splits of a corpus as token ids, which are made when a split is first asked for."""
 
     unit = "bytes"
+    example_unit = "lines"
 
     def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None) -> None:
         (constructor, keys), _ = components("data", recipe.values["data"])
@@ -61,6 +66,25 @@ class CorpusData(TextData):
             folder = data_folder() / "tokens"
             self._tokens[split] = token_array(self.corpus.splits[split], self.tokenizer, folder, self.before)
         return self._tokens[split]
+
+    def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]]:
+        """Lines that are long enough to be no coincidence."""
+        return {
+            split: keyed_texts(lines := list(_long_lines(text)), None, [None] * len(lines))
+            for split, text in self.corpus.splits.items()
+        }
+
+    def statistics(self, recipe: Recipe) -> dict[str, Any]:
+        unknown = self.tokenizer.special("[UNK]")
+        tokens = {
+            split: {
+                "tokens": len(ids := self.tokens(split)),
+                "bytes_per_token": round(text.size / max(1, len(ids)), 3),
+                "share_unknown": round(float((ids == unknown).mean()), 5) if unknown is not None and len(ids) else 0.0,
+            }
+            for split, text in self.corpus.splits.items()
+        }
+        return {"tokens": tokens, "vocabulary": self.vocabulary, "context": recipe.values["data"]["context"]}
 
     @property
     def inexact(self) -> str | None:
@@ -113,6 +137,14 @@ class MaskedCorpus(CorpusData):
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> MaskedLM:
         return MaskedLM(loss)
+
+
+def _long_lines(text: Text) -> Iterator[str]:
+    """Lines of at least 40 characters, a coincidence of which is unlikely, without the spaces around them."""
+    for piece in text.pieces():
+        for line in piece.splitlines():
+            if len(line.strip()) >= _LONG_LINE:
+                yield line.strip()
 
 
 def special_tokens(tokenizer: Tokenizer) -> MaskingVocabulary:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dlkit.data.examination.duplicates import KeyedExample, keyed_texts
+from dlkit.data.examination.statistics import length_statistics
 from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
 from dlkit.data.text.labelled import Answer, LabelledTexts
@@ -110,6 +114,31 @@ class LabelledTextData(TextData):
         found: SequenceBatches = sequences(examples, self.tokenizer, device, recipe.values["seed"], training, **keys)
         self._cut[split] = found.encoded.lost
         return found
+
+    def class_counts(self, split: str) -> dict[str, int] | None:
+        if self.data.answer != "class":
+            return None
+        counts = np.bincount(self.data.splits[split].targets, minlength=len(self.classes))
+        return dict(zip(self.classes, counts.tolist(), strict=True))
+
+    def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]] | None:
+        """Examples with candidates have none: their texts come once for each."""
+        splits = self.data.splits
+        if any(examples.counts is not None for examples in splits.values()):
+            return None
+        return {name: keyed_texts(held.first, held.second, held.targets.tolist()) for name, held in splits.items()}
+
+    def statistics(self, recipe: Recipe) -> dict[str, Any]:
+        tokens: dict[str, Any] = {}
+        unknown = self.tokenizer.special("[UNK]")
+        for split in self.splits:
+            encoded = self.split_batches(recipe, split, torch.device("cpu"), False, False).encoded
+            tokens[split] = {
+                "tokens": len(encoded.token_ids), **length_statistics(np.diff(encoded.starts)),
+                "share_cut": round(encoded.lost, 5),
+                "share_unknown": round(float((encoded.token_ids == unknown).mean()), 5) if unknown is not None else 0.0,
+            }  # fmt: skip
+        return {"tokens": tokens, "vocabulary": self.vocabulary, "context": recipe.values["data"]["context"]}
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
         """What is learned. Raises RequestError if the loss is not made for the data's answers."""

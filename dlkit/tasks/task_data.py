@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from dlkit.catalog import TASKS, import_object
 from dlkit.data.dataset import Dataset
+from dlkit.data.examination.contact_sheet import SheetImages
+from dlkit.data.examination.duplicates import KeyedExample
 from dlkit.data.known import Known
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
@@ -35,6 +37,7 @@ class TaskData(ABC):
     classes: tuple[str, ...] = ()
     columns: dict[str, str] | None = None  # of a table: a feature's name -> its type
     unit = "rows"  # in which the size of a split is counted
+    example_unit = "rows"  # what is compared to find examples that come twice
     same_shape = True  # whether training batches have one shape, for which a model is compiled once
 
     def __init__(self) -> None:
@@ -84,6 +87,22 @@ class TaskData(ABC):
     def targets(self, split: str) -> Tensor | None:
         """The target of each example of a split, (N,); None where they are made of its inputs, as those of tokens."""
         return None
+
+    def class_counts(self, split: str) -> dict[str, int] | None:
+        """How many examples of a split each class has; None where there are no classes."""
+        return None
+
+    def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]] | None:
+        """The examples of each split by their content, to find those that come twice; None where that is too much."""
+        return None
+
+    def statistics(self, recipe: Recipe) -> dict[str, Any]:
+        """Fields of the record of `dlkit data` that this kind of data has: `image`, `columns`, `tokens`."""
+        return {}
+
+    def sheet_images(self, recipe: Recipe, split: str, training: bool, count: int) -> SheetImages:
+        """Some images of a split as the model gets them in training, augmented, or in evaluation."""
+        raise RequestError(f"{self.name} holds no images to draw", "leave --png out")
 
     # ------------------------------------------------------------ the same for every task
 

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import sync_folder
+from dlkit.storage.run_files import steps_in
 from dlkit.storage.run_reference import MANIFEST, METRICS, RECIPE, checkpoint_name, step_folders
 from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
@@ -43,11 +44,6 @@ class Checkpoint:
     def weights(self) -> dict[str, Tensor]:
         """The weights to evaluate: the moving average if there is one, with those that are not averaged (counters)."""
         return {**self.tensors["model"], **self.tensors.get("ema", {})}
-
-
-def steps_in(folder: Path) -> list[int]:
-    """Steps of the complete checkpoints in a folder, in ascending order. Raises DlkitError if the folder is a link."""
-    return [step for step, whole in step_folders(folder).items() if whole]
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -92,34 +88,6 @@ def set_pointer(folder: Path, name: str, step: int) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(checkpoint_name(step))
     temporary.replace(folder / name)
-
-
-def prune_checkpoints(folder: Path, kept: set[int]) -> None:
-    """Delete the checkpoints of all other steps, and temporary files that a killed run left."""
-    for step in set(steps_in(folder)) - kept:
-        shutil.rmtree(folder / checkpoint_name(step))
-    for path in folder.glob(".*.tmp"):
-        remove_path(path)
-
-
-def clear_checkpoints(folder: Path, pointers: tuple[str, ...]) -> None:
-    """Delete the checkpoints and pointers in a folder, and the folder if that leaves it empty; of a link, the link."""
-    if folder.is_symlink() or not folder.is_dir():
-        remove_path(folder)
-        return
-    for name in (*pointers, *map(checkpoint_name, step_folders(folder))):
-        remove_path(folder / name)
-    prune_checkpoints(folder, set())
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def remove_path(path: Path) -> None:
-    """Delete a file, a folder or a link, never what a link leads to."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpoint:

@@ -15,9 +15,20 @@ from typing import Any
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
 from dlkit.storage.lock import LOCK, lock_folder
+from dlkit.storage.run_files import (
+    BEST,
+    CHECKPOINTS,
+    DAMAGED,
+    DIVERGED,
+    FILES,
+    LAST,
+    TENSORBOARD,
+    clear_run,
+    prune_checkpoints,
+    steps_in,
+)
 from dlkit.storage.run_reference import (
     CODE,
-    ENVIRONMENT,
     METRICS,
     RECIPE,
     RUNS,
@@ -31,12 +42,6 @@ from dlkit.text_input import ordinary_file
 from dlkit.training import checkpoint as checkpoints
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.events import Evaluated, Event, StepDone
-
-DAMAGED = "damaged.txt"  # a line for each image that was left out
-# in the order of deletion: RECIPE, last, is what makes a directory a run
-_FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, "curves.svg", RECIPE)
-CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
-LAST, BEST = "last", "best"
 
 
 class RunDirectory:
@@ -55,7 +60,7 @@ class RunDirectory:
         self.keep_all = keep_all
         self.checkpoints = path / CHECKPOINTS
         self._lock = lock_folder(path, "`run_dir`")
-        for name in _FILES:
+        for name in FILES:
             for part in unfinished_files(path / name):
                 part.unlink(missing_ok=True)
         self._metrics: Any = None
@@ -106,6 +111,7 @@ class RunDirectory:
             self._left_out.update(noted.read_text(encoding="utf-8").split("\n")[:-1])
         self._metrics = path.open("ab")
         self._metrics.truncate(length)
+        (self.path / DIVERGED).unlink(missing_ok=True)  # it goes on
 
     def _damaged(self, why: str) -> DlkitError:
         again = f"restore it from a copy, or train anew: dlkit train {self.path / RECIPE}"
@@ -154,6 +160,10 @@ class RunDirectory:
             self.write(DAMAGED, "".join(f"{line}\n" for line in sorted(self._left_out)))
         return len(self._left_out)
 
+    def note_diverged(self, message: str) -> None:
+        """Write down why training ended; `open_metrics` takes it back when the run goes on."""
+        self.write(DIVERGED, json.dumps({"error": message}) + "\n")
+
     # ------------------------------------------------------------------ checkpoints
 
     def save(self, checkpoint: Checkpoint, best: bool) -> Path:
@@ -179,12 +189,10 @@ class RunDirectory:
             checkpoints.set_pointer(self.checkpoints, LAST, step)
             if self._best_step is not None:
                 # a pointer to one that was deleted would dangle; `eval` reports that it is missing
-                if self._best_step in checkpoints.steps_in(self.checkpoints):
+                if self._best_step in steps_in(self.checkpoints):
                     checkpoints.set_pointer(self.checkpoints, BEST, self._best_step)
                 kept.add(self._best_step)
-            checkpoints.prune_checkpoints(
-                self.checkpoints, set(checkpoints.steps_in(self.checkpoints)) if self.keep_all else kept
-            )
+            prune_checkpoints(self.checkpoints, set(steps_in(self.checkpoints)) if self.keep_all else kept)
         except OSError as error:
             raise DlkitError(f"cannot write in {self.checkpoints}: {error.strerror}", "then use `resume`") from error
 
@@ -195,7 +203,7 @@ class RunDirectory:
             DlkitError: it is damaged or has been deleted, some file of the run is a link that leads out of the
                 directory, or the pointers cannot be written.
         """
-        for part in (*_FILES, TENSORBOARD, CODE, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
+        for part in (*FILES, TENSORBOARD, CODE, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
             require_inside(self.path, self.path / part)
         folders = step_folders(self.checkpoints)
         steps = [step for step, whole in folders.items() if whole]
@@ -275,9 +283,7 @@ def create_run_directory(path: Path | None, name: str, overwrite: bool = False) 
 def _clear(path: Path) -> None:
     """Delete an earlier run's files, and only those that a run makes."""
     with RunDirectory(path):
-        checkpoints.clear_checkpoints(path / CHECKPOINTS, (LAST, BEST))
-        for name in (TENSORBOARD, CODE, *_FILES):
-            checkpoints.remove_path(path / name)
+        clear_run(path)
 
 
 def _next_free(folder: Path, name: str) -> Path:

@@ -64,3 +64,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     changes = ["train.epochs=4", "data.validation=0.1", "train.checkpoint_every=1 epoch"]
     assert run(["train", "digits-mlp", *changes, "--run-dir", str(path), "-q"]) == 0
     return path
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working directory is an empty one."""
+    monkeypatch.chdir(tmp_path)

@@ -13,7 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow
 import pytest
+import scipy
+import tokenizers
 import torch
 
 from dlkit import __version__
@@ -33,6 +36,17 @@ def test_the_machine(here: Here, tmp_path: Path) -> None:
     assert record["disk_free_bytes"] > 0
     assert record["precision"] in ("bf16", "fp32")
     assert here("doctor", "-q", "--device", "cpu").out == "cpu\n"
+    installed = {
+        name: value for name, value in record["packages"].items() if name in ("tokenizers", "pyarrow", "scipy")
+    }
+    assert installed == {
+        "tokenizers": tokenizers.__version__,
+        "pyarrow": pyarrow.__version__,
+        "scipy": scipy.__version__,
+    }
+    assert record["devices"] == ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    assert record["data_sets"] == []
+    assert record["here"] == str(Path.cwd())
 
 
 def test_what_is_absent_is_told(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:

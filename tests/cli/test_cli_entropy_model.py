@@ -16,7 +16,6 @@ import torch
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.tokenizer import CAUSAL, MASKED
-from dlkit.information import surprisal_page
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.pretrained import huggingface
@@ -240,20 +239,6 @@ def test_more_mistakes(here: Any, gpt: Path, text: Path, tmp_path: Path, monkeyp
     assert (result.code, "no such run" in result.err) == (1, True)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x"), encoding="utf-8"))
     assert "cannot both come from standard input" in here("entropy", "--model", "-").err
-
-
-def test_the_scale_has_a_step_for_every_surprisal() -> None:
-    assert [surprisal_page.colour_level(bits) for bits in (0.0, 0.99, 1.0, 3.0, 5.0, 7.0, 8.0, 40.0)] == [
-        0,
-        0,
-        1,
-        2,
-        3,
-        4,
-        5,
-        6,
-    ]
-    assert surprisal_page.display_text("a\n\x1b\u202e") == "a⏎\n\\x1b\\u202e"
 
 
 @pytest.mark.browser

@@ -26,6 +26,19 @@ def test_the_record(here: Any, trained: Path) -> None:
     assert here("eval", str(trained), "-q").out == f"{record['metrics']['accuracy']}\n"
 
 
+def test_quiet_prints_the_metric_that_is_asked_for(here: Any, trained: Path) -> None:
+    metrics = here("eval", str(trained)).record["metrics"]
+    assert here("eval", str(trained), "-q", "--metric", "ece").out == f"{metrics['ece']}\n"
+    lines = here("eval", str(trained), "--ood", "noise").out.splitlines()
+    auroc = json.loads(lines[1])["metrics"]["msp/auroc"]
+    assert here("eval", str(trained), "--ood", "noise", "-q", "--metric", "msp/auroc").out == f"{auroc}\n"
+    refused = here("eval", str(trained), "-q", "--metric", "acuracy")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.splitlines() == [
+        "error: --metric: no metric 'acuracy' here (did you mean accuracy?)", "hint: it takes loss, accuracy, ece",
+    ]  # fmt: skip
+
+
 def test_how_far_it_is(here: Any, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dlkit.cli.progress._LINE_EVERY_SECONDS", 0.0)
     told = here("eval", str(trained), "data.batch_size=120", "--ood", "noise").err.splitlines()

@@ -283,23 +283,6 @@ def test_weights_of_another_family(here: Any, gpt: Path, tmp_path: Path) -> None
     assert "whose tokens are not those that" in result.err
 
 
-def test_texts_that_cannot_be_learned(here: Any, tmp_path: Path) -> None:
-    base = ["train", "text-gpt", "train.steps=1", "--run-dir", str(tmp_path / "r")]
-    for content, message in ((b"", "is empty"), (b"x", "too few"), (b"\xff" * 100, "is not UTF-8")):
-        (tmp_path / "t.txt").write_bytes(content)
-        result = here(*base, f"data.path={tmp_path / 't.txt'}")
-        assert result.code == 1
-        assert message in result.err
-
-
-def test_a_text_of_one_line_is_learned(here: Any, tmp_path: Path) -> None:
-    (tmp_path / "t.txt").write_text("abc" * 40_000)
-    result = here(
-        "train", "text-gpt", "train.steps=2", f"data.path={tmp_path / 't.txt'}", "--run-dir", str(tmp_path / "r")
-    )
-    assert result.code == 0, result.err
-
-
 def test_prompts_have_an_end(here: Any, typed: Any, gpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dlkit.cli import generate
 

@@ -55,6 +55,20 @@ def test_recipe_names_and_files(tmp_path: Path) -> None:
     assert set(offered) == {name for name in recipe.shipped() if name.startswith("digits-")} | {"digits-mine.yaml"}
 
 
+def test_runs_has_commands_and_takes_folders_without_one(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "a-1").mkdir(parents=True)
+    (tmp_path / "runs" / "a-1" / "recipe.yaml").write_text("")
+    assert complete(tmp_path, "dlkit runs ") == ["list", "diff", "plot", "prune", "bin/", "runs/"]
+    assert complete(tmp_path, "dlkit runs runs/") == complete(tmp_path, "dlkit runs diff runs/") == ["runs/a-1"]
+    assert complete(tmp_path, "dlkit runs --so") == ["--sort"]
+    assert {"recipe", "state", "step"} <= set(complete(tmp_path, "dlkit runs --sort "))
+
+
+def test_kinds_and_names_of_components(tmp_path: Path) -> None:
+    assert complete(tmp_path, "dlkit components ada") == ["adagrad", "adam", "adamw"]
+    assert complete(tmp_path, "dlkit components optim") == ["optimizer"]
+
+
 def test_runs_for_eval(tmp_path: Path) -> None:
     (tmp_path / "runs" / "a-1").mkdir(parents=True)
     (tmp_path / "runs" / "a-1" / "recipe.yaml").write_text("")

@@ -18,9 +18,7 @@ RACE = ["compare-optimizers", "digits-mlp", "model.hidden=[8]", "--optimizers", 
 RACE += ["--seeds", "2", "--steps", "3"]
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def runs(folder: str) -> list[dict[str, Any]]:

@@ -3,23 +3,19 @@
     python tests/docs/recipe_table.py         write them
     python tests/docs/recipe_table.py check   exit with 1 if they are out of date
 
-A header is the comment above a recipe: one sentence, commands (indented), then paragraphs that begin with `Needs:`,
-`Result:`, `Measured on:`, `Compared:`, `Settings:` or `Note:`. An indented line begins a line of its own in the table,
-and one that is indented further goes on with it.
+`dlkit.recipe.header` says what a header is.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from dlkit import recipe
+from dlkit.recipe.header import Header, read_header
 
 PAGE = Path(__file__).parents[2] / "recipes" / "README.md"
-LABELS = ("Needs", "Result", "Measured on", "Compared", "Settings", "Note")
 KINDS = {
     "Images": ("image-classification",),
     "Tables": ("tabular-classification",),
@@ -27,49 +23,9 @@ KINDS = {
 }
 
 
-@dataclass
-class Header:
-    """What a recipe says of itself. `paragraphs` maps a label to the lines that stand below each other."""
-
-    name: str
-    task: str
-    summary: str
-    commands: list[str] = field(default_factory=list)
-    paragraphs: dict[str, list[str]] = field(default_factory=dict)
-
-
-def read(path: Path) -> Header:
-    """The header of a recipe. Raises ValueError for a paragraph without a label and for a label twice."""
-    header = Header(path.stem, str(recipe.load(str(path)).values["task"]), recipe.summary(path))
-    lines: list[str] | None = None
-    for line in comment(path):
-        label, colon, text = line.partition(": ")
-        if label in LABELS and colon:
-            if label in header.paragraphs:
-                raise ValueError(f"{path}: {label} twice")
-            lines = header.paragraphs[label] = [text]
-        elif lines is None:
-            if not line.startswith("  "):
-                raise ValueError(f"{path}: neither a command nor one of {', '.join(LABELS)}: {line}")
-            header.commands.append(line.strip())
-        elif re.match("  [^ ]", line):
-            lines.append(line.strip())
-        else:
-            lines[-1] += f" {line.strip()}"
-    return header
-
-
-def comment(path: Path) -> Iterator[str]:
-    """The lines of a header behind its first sentence, without the `# `."""
-    for line in path.read_text(encoding="utf-8").split("\n")[2:]:
-        if not line.startswith("#"):
-            return
-        yield line[2:]
-
-
 def tables() -> str:
     """One table for each kind of data."""
-    headers = [read(path) for path in recipe.shipped().values()]
+    headers = [read_header(path) for path in recipe.shipped().values()]
     parts: list[str] = []
     for title, tasks in KINDS.items():
         parts += [f"### {title}", "", "| recipe | what it is | needs | result |", "| --- | --- | --- | --- |"]

@@ -49,7 +49,7 @@ def test_every_catalog_entry_resolves() -> None:
 
 def test_defaults_fit_their_own_schema() -> None:
     for name, definition in DEFINITIONS.items():
-        for key, described in definition["properties"].items():
+        for key, described in definition.get("properties", {}).items():
             if "default" in described:
                 assert mine(described["default"], described), f"{name}.{key}"
 
@@ -74,7 +74,7 @@ VALUES = st.recursive(
 PROPERTIES = [
     (f"{name}.{key}", described)
     for name, definition in DEFINITIONS.items()
-    for key, described in definition["properties"].items()
+    for key, described in definition.get("properties", {}).items()
 ]
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dlkit.errors import DlkitError
+from dlkit.storage.run_files import prune_checkpoints, steps_in
 from dlkit.training import checkpoint
 from dlkit.training.checkpoint import Checkpoint
 
@@ -95,7 +96,7 @@ def test_pruning_keeps_what_is_pointed_to(tmp_path: Path) -> None:
     checkpoint.set_pointer(tmp_path, "last", 4)
     checkpoint.set_pointer(tmp_path, "best", 2)
     checkpoint.set_pointer(tmp_path, "best", 3)
-    checkpoint.prune_checkpoints(tmp_path, {3, 4})
+    prune_checkpoints(tmp_path, {3, 4})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last", "step-00000003", "step-00000004"]
     assert checkpoint.load_checkpoint(tmp_path / "best").step == 3
-    assert checkpoint.steps_in(tmp_path) == [3, 4]
+    assert steps_in(tmp_path) == [3, 4]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dlkit.app.race import RaceStarted
+from dlkit.cli.console import duration
 from dlkit.cli.narrow import bar, packed
-from dlkit.cli.train.view import duration
 from dlkit.sweep.events import TrialsAdvanced
 from dlkit.sweep.trials import Trial, TrialResult
 

@@ -24,11 +24,16 @@ def machine(found: dict[str, Any]) -> Any:
 
 def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
     packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+    device = found["device"]
+    if found["gpu"]:
+        device += f": {found['gpu']}, {size_text(found['gpu_memory_bytes'])}"
+    if others := [name for name in found["devices"] if name != found["device"]]:
+        device += f" (also here: {', '.join(others)})"
     facts = [
         ("dlkit", f"{found['dlkit']}, Python {found['python']}"),
         ("packages", packages),
         ("processor", f"{found['processor']}, {found['cores']} cores, {found['threads']} threads"),
-        ("device", found["device"] if not found["gpu"] else f"{found['device']}: {found['gpu']}"),
+        ("device", device),
     ]
     if found["gpu"]:
         facts.append(("driver", f"{found['driver']}, CUDA {found['cuda']}, cuDNN {found['cudnn']}"))
@@ -41,6 +46,8 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("precision auto", auto),
         ("compile", "can" if found["compiles"] else "no C++ compiler or triton was found"),
         ("data folder", f"{found['data_dir']}, {size_text(found['disk_free_bytes'])} free"),
+        ("data sets", ", ".join(found["data_sets"]) or "none is downloaded; `dlkit download --list` shows them"),
+        ("this folder", f"{found['here']}, {size_text(found['here_free_bytes'])} free"),
         ("absent", ", ".join(f"{name} ({use})" for name, use in found["absent"].items()) or "no package"),
     ]
 

@@ -17,6 +17,7 @@ from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, Trust
 from dlkit.cli.progress import preparing
 from dlkit.errors import RequestError
 from dlkit.plotting import require_figure
+from dlkit.recipe import closest
 
 if TYPE_CHECKING:
     from dlkit.app.ood import OODEvaluation
@@ -56,6 +57,10 @@ def eval_command(
         str | None,
         typer.Option("--views", metavar="VIEWS", help="Views of each image to average over: one, flip or flip_shift."),
     ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", metavar="NAME", help="What -q prints: accuracy, loss, ece, or msp/auroc of --ood."),
+    ] = None,
     data_dir: DataDir = None,
     device: Device = "auto",
     trust: Trust = False,
@@ -64,14 +69,16 @@ def eval_command(
 ) -> None:
     """Evaluate a run: loss, accuracy, calibration, classes.
 
-    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the main metric. --ood adds a record for
-    each set of data that the model was not trained on: how well four scores tell it from the test data. --glue takes
-    several runs (RUN RUN ... KEY=VALUE) and adds the benchmark's score, if no task is missing; -q prints that.
+    KEY=VALUE changes the data (data.path=..., data.batch_size=...). -q prints the main metric, or that of --metric.
+    --ood adds a record for each set of data that the model was not trained on: how well four scores tell it from the
+    test data. --glue takes several runs (RUN RUN ... KEY=VALUE) and adds the benchmark's score, if no task is missing;
+    -q prints that.
 
     \b
     Examples:
       dlkit train digits-mlp | dlkit eval -
       dlkit eval runs/digits-mlp-1 --confusion matrix.svg
+      dlkit eval runs/digits-mlp-1 --metric ece -q
       dlkit eval runs/glue-bert-* --glue
       dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise
     """
@@ -83,9 +90,10 @@ def eval_command(
     more, overrides = _runs_among(overrides or [])
     if more and not glue:
         raise RequestError(f"several runs: {run}, {', '.join(more)}", "--glue takes several, else give one")
-    if glue and (split or confusion or ood or histogram):
+    if glue and (split or confusion or ood or histogram or metric):
         raise RequestError(
-            "--glue has splits and tables of its own: --split, --confusion, --ood and --histogram do not go with it",
+            "--glue has splits and scores of its own: --split, --confusion, --ood, --histogram and --metric do not go "
+            "with it",
             "leave them out",
         )
     output = Output(as_json, quiet)
@@ -98,7 +106,7 @@ def eval_command(
     from dlkit.training.device import pick_device
 
     with join_world(pick_device(device)) as world:
-        _evaluate(request, device, output, confusion, histogram, draws=world.first)
+        _evaluate(request, device, output, confusion, histogram, metric, draws=world.first)
 
 
 def _evaluate(
@@ -107,6 +115,7 @@ def _evaluate(
     output: Output,
     confusion: Path | None,
     histogram: Path | None,
+    metric: str | None,
     draws: bool,
 ) -> None:
     """Evaluate, draw what is asked for, and print the records."""
@@ -135,12 +144,23 @@ def _evaluate(
             draw_ood_histogram(scores, {one.source: one.scores for one in results}, histogram, request.run.name)
     # what is printed comes behind all files, since whoever reads it may stop
     record = opened.record(found)
-    output.emit(record, record["metrics"][found.main_metric], lambda: _table(record))
-    for one in results:
+    beside = [ood_record(record, one) for one in results]
+    if metric is not None:
+        _require_metric(metric, [record, *beside])
+    output.emit(record, record["metrics"].get(metric or found.main_metric), lambda: _table(record))
+    for one, other in zip(results, beside, strict=True):
         for remark in damaged_remarks(one.damaged, f"{len(one.damaged)} images of {one.source} in all"):
             output.remark(remark)
-        beside = ood_record(record, one)
-        output.emit(beside, None, lambda beside=beside: _ood_table(beside))
+        output.emit(other, other["metrics"].get(metric), lambda other=other: _ood_table(other))
+
+
+def _require_metric(metric: str, records: list[dict[str, Any]]) -> None:
+    """Raise RequestError if none of the records has such a metric."""
+    known = list(dict.fromkeys(name for record in records for name in record["metrics"]))
+    if metric not in known:
+        raise RequestError(
+            f"--metric: no metric {metric!r} here{closest(metric, known)}", f"it takes {', '.join(known)}"
+        )
 
 
 def _runs_among(arguments: list[str]) -> tuple[list[str], list[str]]:

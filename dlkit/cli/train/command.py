@@ -49,23 +49,25 @@ def train_command(
     """Train from a recipe.
 
     Prints the run's record; -q prints the run directory. Ctrl-C saves a checkpoint, and --resume goes on exactly there:
-    to the bit on a CPU, and on CUDA with train.deterministic=true.
+    to the bit on a CPU, and on CUDA with train.deterministic=true. A run with a larger train.epochs or train.steps is
+    extended: its schedule is stretched to the new length.
 
     \b
     Examples:
       dlkit train digits-resnet20
       dlkit train digits-resnet20 train.epochs=20 optimizer.lr=0.05
       dlkit train runs/digits-resnet20-1 --resume
-      torchrun --nproc-per-node 2 --max-restarts 3 -m dlkit train digits-resnet20 --run-dir runs/two --resume auto
+      dlkit train runs/digits-resnet20-1 --resume train.epochs=60
+      torchrun --nproc-per-node 8 --max-restarts 3 -m dlkit train imagenet-resnet50 --run-dir runs/eight --resume auto
     """
-    if resume and overwrite:
-        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
     if resume_auto and run_dir is None and not (Path(recipe) / "recipe.yaml").is_file():
         raise RequestError(
             "--resume auto does not know which run to go on with",
             f"name it: {recipe} --run-dir runs/NAME --resume auto",
         )
     resume = resume or resume_auto
+    if resume and overwrite:
+        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
     changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
     if resume and run_dir is None:
         run_dir = require_run(Path(recipe))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from dlkit.app.trained_run import Started
+from dlkit.cli.console import duration
 from dlkit.cli.narrow import bar, packed
 from dlkit.training.events import Evaluated, Event, StepDone
 
@@ -28,13 +29,6 @@ def sparkline(values: list[float], width: int = _WIDTH) -> str:
     means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, span = min(means), max(means) - min(means)
     return "".join(_BARS[int((value - low) / span * (len(_BARS) - 1) + 0.5) if span else 0] for value in means)
-
-
-def duration(seconds: float) -> str:
-    """`75` as `1:15`."""
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class TrainingView:

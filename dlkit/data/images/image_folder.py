@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -76,7 +78,12 @@ def image_folder(
     sources = {"path": str(root.resolve()), "taken": tally.line(root, found), "left_out": dict(tally.left_out)}
     sources |= {"remarks": remarks_on(str(root), found)}
     whole = make_dataset(root.resolve().name, splits, found, **sources)
-    return subset(whole, classes, per_class, draw)
+    names = {split: functools.partial(_file_name, examples[split]) for split in splits}
+    return subset(replace(whole, names=names), classes, per_class, draw)
+
+
+def _file_name(examples: Examples, row: int) -> str:
+    return str(examples[row][0])
 
 
 def load_all_images(folder: Path, size: int, channels: Literal[1, 3]) -> tuple[torch.Tensor, FileTally]:

@@ -81,6 +81,8 @@ def imagenet(known: Known | None = None, /, *, path: Path, size: Side = 224, cac
 def downloaded_imagenet(name: str, /, *, size: Side = 224, cache: Path | None = None) -> Dataset:
     """ImageNet as prepared by `dlkit download`, ILSVRC 2012 or all of it, streamed as by `imagenet`.
 
+    Deng et al. 2009.
+
     Args:
         size: height and width of what the model sees.
         cache: a folder for resized copies of all images (196 KB each), made at first use, for machines of few cores.

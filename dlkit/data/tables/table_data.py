@@ -85,7 +85,12 @@ def table_dataset(
         + (f"; left out: {join_names(shown)}" if shown else ""),
         "remarks": remarks,
     }
-    dataset = replace(make_dataset(rows.file.stem, splits, classes, **sources), columns=features)
+    names = {
+        split: functools.partial(_row_name, source.file, chosen)
+        for source, there in files
+        for split, chosen in there.items()
+    }
+    dataset = replace(make_dataset(rows.file.stem, splits, classes, **sources), columns=features, names=names)
     if known and known.mean is not None and known.std is not None:
         dataset = replace(dataset, mean=known.mean, std=known.std)
     for source, there in files:
@@ -104,3 +109,8 @@ parquet = functools.partial(table_dataset, PARQUET)
 
 def _split(inputs: NDArray[np.float64], labels: NDArray[np.int64]) -> Split:
     return Split(torch.from_numpy(inputs), torch.from_numpy(labels))
+
+
+def _row_name(file: Path, rows: NDArray[np.int64], row: int) -> str:
+    """What the user calls a row, counted from 1."""
+    return f"{file.name}, row {int(rows[row]) + 1}"

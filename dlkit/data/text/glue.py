@@ -1,7 +1,8 @@
 """SST-2, IMDB, GLUE and SuperGLUE as texts or pairs of texts with an answer.
 
-GLUE: Wang et al., arXiv:1804.07461. SuperGLUE: arXiv:1905.00537. "val" is the hub's validation split, and "test" its
-test split if the labels are public; rows without a label are left out. Metrics are those of the leaderboards.
+GLUE: Wang et al., arXiv:1804.07461. SuperGLUE: Wang et al., arXiv:1905.00537. "val" is the hub's validation split, and
+"test" its test split if the labels are public; rows without a label are left out. Metrics are those of the
+leaderboards.
 """
 
 from __future__ import annotations

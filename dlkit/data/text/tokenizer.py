@@ -2,8 +2,8 @@
 
 byte       a token is a byte
 bpe        byte-level byte-pair encoding: repeatedly merge the most frequent pair of neighbours into a token
-           (Sennrich et al., arXiv:1508.07909; on bytes: Radford et al. 2019). It can encode any text.
-wordpiece  lower-cased words split into the longest known pieces, as in BERT (Schuster & Nakajima 2012)
+           It can encode any text.
+wordpiece  lower-cased words split into the longest known pieces, as in BERT
 """
 
 from __future__ import annotations
@@ -196,6 +196,8 @@ def bpe(
 ) -> Tokenizer:
     """Byte-level byte-pair encoding, learned from the training text.
 
+    Sennrich et al., arXiv:1508.07909; on bytes: Radford et al. 2019.
+
     Args:
         vocab_size: the number of tokens: the 256 bytes and as many merges as the text allows, plus special tokens.
     """
@@ -214,7 +216,7 @@ def wordpiece(
     vocab_size: Annotated[int, Ge(100), Le(MOST_TOKENS)] = 8192,
     lowercase: bool = True,
 ) -> Tokenizer:
-    """WordPiece, learned from the training text.
+    """WordPiece, learned from the training text (Schuster & Nakajima 2012).
 
     Args:
         vocab_size: the largest number of tokens, special ones included.

@@ -12,6 +12,7 @@ from dlkit.doctor import samples
 from dlkit.doctor.bench import Bench, bench_recipe
 from dlkit.doctor.finding import Finding, judged
 from dlkit.recipe import Recipe
+from dlkit.storage.run_files import steps_in
 from dlkit.storage.run_reference import checkpoint_name
 from dlkit.training import checkpoint
 from dlkit.training.checkpoint import Checkpoint, save_checkpoint
@@ -62,7 +63,7 @@ def _finished(recipe: Recipe, bench: Bench, folder: Path, stop: bool = False) ->
     """Resume a run from the checkpoint in the folder, if any; returns its last checkpoint, or with `stop` its first."""
     run = assemble_training(recipe, bench.device).training
     run.evaluations, run.monitored = {}, None
-    there = checkpoint.steps_in(folder) if folder.exists() else []
+    there = steps_in(folder) if folder.exists() else []
     begun = checkpoint.load_checkpoint(_step(folder, there[-1])) if there else None
     events = fit(run, _Store(folder), begun)
     saved = (event.path for event in events if isinstance(event, Checkpointed))

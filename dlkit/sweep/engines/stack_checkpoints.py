@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dlkit.errors import DlkitError
 from dlkit.finite import require_finite_weights
+from dlkit.storage.run_files import prune_checkpoints, steps_in
 from dlkit.storage.run_reference import checkpoint_name
 from dlkit.sweep import sweep_folder
 from dlkit.training import checkpoint
@@ -38,7 +39,7 @@ class StackCheckpoints:
             DlkitError: it is damaged, not a checkpoint of a stack, or that of another sweep.
             NotFiniteError: weights of a run that had not diverged are NaN or infinite.
         """
-        steps = checkpoint.steps_in(self.folder) if self.folder is not None else []
+        steps = steps_in(self.folder) if self.folder is not None else []
         if self.folder is None or not steps:
             return None
         path = self.folder / checkpoint_name(steps[-1])
@@ -65,7 +66,7 @@ class StackCheckpoints:
         started = time.monotonic()
         state.state["race"] = sweep_folder.identity(self.folder.parent)
         checkpoint.save_checkpoint(self.folder, state)
-        checkpoint.prune_checkpoints(self.folder, {state.step})
+        prune_checkpoints(self.folder, {state.step})
         self._saved = time.monotonic()
         self._cost = self._saved - started
 

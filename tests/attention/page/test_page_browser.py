@@ -1,6 +1,6 @@
 """The page in a real browser: from a file, offline, with pointer and keyboard.
 
-pytest -m browser tests/attention/test_page_browser.py
+pytest -m browser tests/attention/page/test_page_browser.py
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from dlkit import recipe
 from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.doctor.checks.stacks import stackable_optimizers
 from dlkit.errors import DlkitError, NotFiniteError
+from dlkit.storage.run_files import steps_in
 from dlkit.storage.run_reference import checkpoint_name
 from dlkit.sweep.engines import stack_checkpoints as keeping
 from dlkit.sweep.engines.loop import run_in_loop
@@ -94,7 +95,7 @@ def test_a_damaged_stack_is_named(comparison: OptimizerComparison, tmp_path: Pat
 
 def _rewritten(folder: Path, change: Callable[[Checkpoint], None]) -> None:
     """Change a stack on the disk as its own writer would, hashes and all."""
-    (step,) = checkpoint.steps_in(folder / "stack")
+    (step,) = steps_in(folder / "stack")
     saved = checkpoint.load_checkpoint(folder / "stack" / checkpoint_name(step))
     change(saved)
     checkpoint.save_checkpoint(folder / "stack", saved)

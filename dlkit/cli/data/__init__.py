@@ -1,0 +1,1 @@
+"""`dlkit data`: the command, and how data is shown."""

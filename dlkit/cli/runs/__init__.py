@@ -1,0 +1,1 @@
+"""`dlkit runs`: the commands, and how runs are shown."""

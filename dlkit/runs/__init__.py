@@ -1,0 +1,1 @@
+"""What was trained: runs and races listed, filtered, compared, drawn and pruned. Free of torch."""

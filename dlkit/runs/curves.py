@@ -1,0 +1,112 @@
+"""Learning curves of several runs in one figure: a panel for each metric, a colour for each run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dlkit.annotations import is_mapping
+from dlkit.errors import DlkitError, RequestError
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_axes, save_figure
+from dlkit.recipe.check import closest
+from dlkit.storage.run_reference import METRICS
+from dlkit.text_input import ordinary_file
+
+_COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
+_STYLES = ("-", "--", ":", "-.")  # of further runs, once the colours have been used
+_SPLITS = ("train", "val", "test")
+_DRAWN = ("loss", "accuracy")
+_THIN: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.55}  # training
+_THICK: dict[str, Any] = {"linewidth": 1.6, "marker": "o", "markersize": 3}  # an evaluation is a dot
+
+Records = list[dict[str, Any]]
+
+
+def plot_runs(paths: Sequence[Path], target: Path, metrics: Sequence[str] = ()) -> list[str]:
+    """Draw runs over each other; returns the metrics drawn.
+
+    Of a metric such as `accuracy` training is a thin line, and the split that was evaluated meanwhile a thick one with
+    a dot for each evaluation; `val/accuracy` draws one split, `lr` the learning rate.
+
+    Args:
+        paths: directories of runs.
+        target: an SVG, PNG or PDF file.
+        metrics: empty for the loss and the accuracy, as far as the runs have them.
+
+    Raises:
+        RequestError: no run has such a metric.
+        DlkitError: the records of a run cannot be read.
+    """
+    records = [list(_records(path)) for path in paths]
+    known = {name for lines in records for line in lines for name in line if name == "lr" or "/" in name}
+    names = {name.rpartition("/")[2] for name in known}
+    for metric in metrics:
+        if metric not in known | names:
+            raise RequestError(
+                f"--metric: no run has {metric!r}{closest(metric, known | names)}",
+                f"these runs have {', '.join(sorted(known))}" if known else "they have not logged a step yet",
+            )
+    chosen = list(dict.fromkeys(metrics)) or [name for name in _DRAWN if name in names]
+    if not chosen:
+        raise DlkitError("these runs have no loss and no accuracy to draw yet", "dlkit train RUN --resume goes on")
+    figure, made = make_axes(1.2 + 4 * len(chosen), 3.6, columns=len(chosen))
+    axes = made if len(chosen) > 1 else [made]
+    for axis, metric in zip(axes, chosen, strict=True):
+        for index, lines in enumerate(records):
+            _draw_run(axis, lines, metric, index)
+        axis.set_title({"lr": "learning rate"}.get(metric, metric))
+        axis.set_xlabel("step")
+    grey = {"color": "#777777"}
+    kinds = [
+        axes[0].plot([], [], label="training", **grey, **_THIN)[0],
+        axes[0].plot([], [], label="evaluation", **grey, **_THICK)[0],
+    ]
+    handles = [axes[0].plot([], [], **_look(index), label=name)[0] for index, name in enumerate(_labels(paths))]
+    figure.legend(
+        handles=[*handles, *kinds], loc="outside lower center", ncols=max(1, 3 * len(chosen) // 2), frameon=False
+    )
+    save_figure(figure, target)
+    return chosen
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = ordinary_file(path / METRICS).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DlkitError(f"cannot read {path / METRICS}: {error}", "a run has it from its first step on") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            record = None
+        if is_mapping(record) and "step" in record:
+            yield record
+        elif number < len(lines):  # the last line may be half written
+            raise DlkitError(f"damaged: {path / METRICS}:{number} is no record", "restore it from a copy")
+
+
+def _draw_run(axis: Any, records: Records, metric: str, index: int) -> None:
+    for name in [metric] if metric == "lr" or "/" in metric else [f"{split}/{metric}" for split in _SPLITS]:
+        points = [(line["step"], line[name]) for line in records if line.get(name) is not None]
+        if not points:
+            continue
+        steps, values = zip(*points, strict=True)
+        if name.startswith("train/") or name == "lr":
+            axis.plot(steps, values, **_look(index), **_THIN)
+        else:
+            axis.plot(steps, values, **_look(index), **_THICK)
+
+
+def _look(index: int) -> dict[str, Any]:
+    return {
+        "color": _COLOURS[index % len(_COLOURS)],
+        "linestyle": _STYLES[index // len(_COLOURS) % len(_STYLES)],
+    }
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """The names of runs, or their paths where two have one name."""
+    names = [path.resolve().name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]

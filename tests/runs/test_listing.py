@@ -1,0 +1,108 @@
+"""What a folder says about the run in it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from dlkit.errors import DlkitError
+from dlkit.runs.listing import list_runs, read_run
+from tests.runs.conftest import Made
+
+
+def test_a_finished_run(made: Made) -> None:
+    record = read_run(made("a-1")).record()
+    expected = {"kind": "run", "recipe": "digits", "state": "done", "step": 9, "seconds": 4.5, "total_steps": 9}
+    assert {key: record[key] for key in expected} == expected
+    assert record["metrics"] == {"test/loss": pytest.approx(0.1), "test/accuracy": 0.9}
+
+
+def test_a_run_that_was_stopped_is_where_its_last_checkpoint_is(made: Made) -> None:
+    run = read_run(made("a-1", accuracy=None))
+    assert (run.state, run.step, run.more["total_steps"], run.seconds) == ("resumable", 7, 9, 12.346)
+    assert run.metrics == {"val/loss": 1.5, "val/accuracy": 0.25}
+
+
+def test_a_run_is_running_while_its_lock_is_held_and_no_longer(made: Made) -> None:
+    path = made("a-1", accuracy=None)
+    with FileLock(path / ".lock"):
+        with (path / "metrics.jsonl").open("a") as file:
+            file.write('{"step": 8, "lr": 0.1, "train/loss": 1.0}\n{"step": 9, "l')
+        run = read_run(path)
+        assert (run.state, run.step) == ("running", 8)
+    assert read_run(path).state == "resumable"
+
+
+def test_a_run_diverged_where_training_says_so_or_a_metric_is_no_number(made: Made) -> None:
+    stopped, finished = made("a-1", accuracy=None), made("a-2", metrics={"test/loss": None})
+    (stopped / "diverged.json").write_text('{"error": "diverged"}')
+    assert [read_run(path).state for path in (stopped, finished)] == ["diverged", "diverged"]
+
+
+def test_damage_is_named(made: Made) -> None:
+    garbled, torn, lost, headless = (made(name) for name in ("garbled", "torn", "lost", "headless"))
+    (garbled / "summary.json").write_text("{")
+    (torn / "checkpoints/step-00000009").mkdir()
+    (lost / "checkpoints/step-00000007/manifest.json").unlink()
+    (lost / "checkpoints/step-00000007/state.json").unlink()
+    (lost / "checkpoints/step-00000007").rmdir()
+    (headless / "recipe.yaml").unlink()
+    problems = {run.path.name: run.problem for run in list_runs(garbled.parent) if run.state == "damaged"}
+    assert "summary.json is not JSON" in (problems.pop("garbled") or "")
+    assert problems == {
+        "torn": "checkpoints/step-00000009 has no manifest.json",
+        "lost": "its checkpoints are gone",
+        "headless": "it has no recipe.yaml",
+    }
+
+
+def test_runs_in_folders_of_folders_by_name_and_none_through_a_link(made: Made, tmp_path: Path) -> None:
+    folder = made("b-10").parent
+    made("b-9")
+    made("a/seed-1")
+    (folder / "latest").symlink_to("b-9")
+    (folder / "notes").mkdir()
+    assert [str(run.path.relative_to(folder)) for run in list_runs(folder)] == ["a/seed-1", "b-9", "b-10"]
+    assert [run.path for run in list_runs(folder / "b-9")] == [folder / "b-9"]
+    with pytest.raises(DlkitError, match="no such folder"):
+        list_runs(tmp_path / "nowhere")
+
+
+def test_a_race_is_listed_as_one(tmp_path: Path) -> None:
+    race = tmp_path / "race"
+    race.mkdir()
+    (race / "recipe.yaml").write_text("task: image-classification\n")
+    lines = [
+        {"kind": "race", "title": "digits-mlp"},
+        {"kind": "engine", "engine": "loop"},
+        {"kind": "run"},
+        {"kind": "run"},
+    ]
+    (race / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (found,) = list_runs(tmp_path)
+    assert (found.kind, found.recipe, found.state, found.step) == ("race", "digits-mlp", "resumable", 2)
+    (race / "summary.json").write_text('{"verdict": {"winner": "adam"}}')
+    (found,) = list_runs(tmp_path)
+    assert (found.state, found.record()["winner"]) == ("done", "adam")
+
+
+def test_the_size_is_that_of_du(made: Made) -> None:
+    path = made("a-1")
+    (path / "elsewhere").symlink_to("/usr")
+    files = subprocess.run(["find", path, "-type", "f", "-printf", "%s\n"], capture_output=True, text=True, check=True)
+    assert read_run(path).size == sum(map(int, files.stdout.split()))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"metrics": []}', '{"metrics": {"val/loss": "x"}}', '{"seconds": [1]}', "[]", "null"]
+)
+def test_a_summary_that_training_did_not_write_is_damage(made: Made, text: str) -> None:
+    path = made("a-1")
+    (path / "summary.json").write_text(text)
+    run = read_run(path)
+    assert (run.state, run.metrics) == ("damaged", {"val/loss": 1.5, "val/accuracy": 0.25})
+    assert "summary.json" in (run.problem or "")
