@@ -58,17 +58,16 @@ def train_command(
       dlkit train digits-resnet20 train.epochs=20 optimizer.lr=0.05
       dlkit train runs/digits-resnet20-1 --resume
       dlkit train runs/digits-resnet20-1 --resume train.epochs=60
-      torchrun --nproc-per-node 8 -m dlkit train imagenet-resnet50
-      torchrun --nproc-per-node 2 --max-restarts 3 -m dlkit train digits-resnet20 --run-dir runs/two --resume auto
+      torchrun --nproc-per-node 8 --max-restarts 3 -m dlkit train imagenet-resnet50 --run-dir runs/eight --resume auto
     """
-    if resume and overwrite:
-        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
     if resume_auto and run_dir is None and not (Path(recipe) / "recipe.yaml").is_file():
         raise RequestError(
             "--resume auto does not know which run to go on with",
             f"name it: {recipe} --run-dir runs/NAME --resume auto",
         )
     resume = resume or resume_auto
+    if resume and overwrite:
+        raise RequestError("--resume and --overwrite contradict each other", "give one of them")
     changes = [*(overrides or ()), *([] if seed is None else [f"seed={seed}"])]
     if resume and run_dir is None:
         run_dir = require_run(Path(recipe))
