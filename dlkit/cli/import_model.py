@@ -41,7 +41,8 @@ def import_command(
     """Make a run of a model that others trained, without training.
 
     predict, eval, inspect-attention and export take the run. Weights are those of torchvision, timm, ConvNeXt's authors
-    and the public CIFAR ResNets, and Hugging Face directories of BERT, GPT and GPT-2. -q prints the run's directory.
+    and the public CIFAR ResNets, and Hugging Face directories of BERT, DistilBERT, RoBERTa, GPT and GPT-2. -q prints
+    the run's directory.
 
     \b
     Examples:

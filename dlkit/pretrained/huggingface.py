@@ -18,7 +18,14 @@ from torch import Tensor, nn
 from dlkit.errors import DlkitError
 from dlkit.finite import require_finite_weights
 from dlkit.pretrained import huggingface_files
-from dlkit.pretrained.huggingface_config import Family, architecture_of, class_names_of, end_tokens, read_config
+from dlkit.pretrained.huggingface_config import (
+    PADDING_OF_ROBERTA,
+    Family,
+    architecture_of,
+    class_names_of,
+    end_tokens,
+    read_config,
+)
 from dlkit.pretrained.weights import LanguageWeights
 
 _NORMS = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}  # the oldest files say gamma and beta
@@ -43,6 +50,19 @@ BERT_NAMES = {
     "cls.predictions.": "head.decoder.",
     "pooler.dense.": "head.pooler.",
     "classifier.": "head.classifier.",
+}
+# Liu et al. 2019, arXiv:1907.11692: a BERT without segments, whose heads have other names.
+ROBERTA_NAMES = {
+    name: ours for name, ours in BERT_NAMES.items() if ours.startswith(("tokens", "pos", "norm", "blocks"))
+}
+ROBERTA_NAMES |= {
+    "embeddings.token_type_embeddings.": "segments.",
+    "lm_head.dense.": "head.transform.",
+    "lm_head.layer_norm.": "head.norm.",
+    "lm_head.decoder.": "head.untied.",
+    "lm_head.": "head.decoder.",
+    "classifier.dense.": "head.pooler.",
+    "classifier.out_proj.": "head.classifier.",
 }
 # Sanh et al. 2019, arXiv:1910.01108: a BERT without segments, whose head for sequences has a ReLU.
 DISTILBERT_NAMES = {
@@ -78,7 +98,7 @@ GPT_NAMES = {
     "lm_head.": "head.",
 }
 TRANSPOSED = ("qkv.weight", "out.weight", "mlp.0.weight", "mlp.2.weight")
-_PREFIX = r"(?:bert\.|distilbert\.|transformer\.)?"  # of models with a head
+_PREFIX = r"(?:bert\.|distilbert\.|roberta\.|transformer\.)?"  # of models with a head
 # What dlkit has no use for: masks, position ids, the head of next-sentence prediction.
 _IGNORED = re.compile(r"(.*\.)?(position_ids|attn\.(bias|masked_bias)|cls\.seq_relationship\.(weight|bias))")
 _NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -109,10 +129,13 @@ def read_directory(path: Path) -> LanguageWeights:
     """
     config = read_config(path)
     family, vocabulary, architecture = architecture_of(config, path)
-    names = {"bert": BERT_NAMES, "distilbert": DISTILBERT_NAMES}.get(config["model_type"], GPT_NAMES)
+    kind = config["model_type"]
+    names = {"bert": BERT_NAMES, "roberta": ROBERTA_NAMES, "distilbert": DISTILBERT_NAMES}.get(kind, GPT_NAMES)
     tensors, surplus = _translate(path, huggingface_files.read_tensors(path), names)
-    if config["model_type"] == "distilbert":
+    if kind == "distilbert":
         tensors["segments.weight"] = torch.zeros(2, architecture["width"])
+    elif kind == "roberta":
+        _as_bert(path, tensors)
     if family == "bert":
         for name in [name for name in tensors if ".qkv.0." in name]:
             qkv = [tensors.pop(name.replace(".qkv.0.", f".qkv.{i}."), None) for i in range(3)]
@@ -137,6 +160,14 @@ def read_directory(path: Path) -> LanguageWeights:
     if family == "gpt":
         found.ends = {token for token in end_tokens(config, path) if 0 <= token < vocabulary}
     return found
+
+
+def _as_bert(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Positions from 0, and the same vector for both texts of a pair. Raises DlkitError if either is not there."""
+    if "positions.weight" not in tensors or "segments.weight" not in tensors:
+        raise DlkitError(f"{path} lacks its embeddings of positions or segments", "is the file whole?")
+    tensors["positions.weight"] = tensors["positions.weight"][PADDING_OF_ROBERTA + 1 :].contiguous()
+    tensors["segments.weight"] = tensors["segments.weight"].repeat(2, 1)
 
 
 def _is_tied(path: Path, configured: bool, tensors: dict[str, Tensor], family: Family) -> bool:
@@ -185,12 +216,7 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
     surplus: list[str] = []
     taken: dict[str, Tensor] = {}  # under their own names
     patterns = [
-        (
-            re.compile(
-                r"(?:bert\.|distilbert\.|transformer\.)?" + re.escape(theirs).replace(r"\{\}", r"(\d+)") + r"(\w+)"
-            ),
-            ours,
-        )
+        (re.compile(_PREFIX + re.escape(theirs).replace(r"\{\}", r"(\d+)") + r"(\w+)"), ours)
         for theirs, ours in names.items()
     ]
     for name, value in tensors.items():

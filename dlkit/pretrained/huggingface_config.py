@@ -31,7 +31,8 @@ _ALIASES = {
     "n_embd": "hidden_size",
     "n_positions": "max_position_embeddings",
 }
-_ENCODERS = ("bert", "distilbert")
+_ENCODERS = ("bert", "distilbert", "roberta")
+PADDING_OF_ROBERTA = 1  # its token of padding; the positions of a text begin behind it
 _LARGEST = 1 << 24  # of any size: what is more is a mistake
 
 
@@ -97,6 +98,12 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
         },
         "gpt2": {"scale_attn_by_inverse_layer_idx": (None, False), "scale_attn_weights": (None, True)},
         "openai-gpt": {},
+        "roberta": {
+            "position_embedding_type": (None, "absolute"),
+            "is_decoder": (None, False),
+            "type_vocab_size": (1,),
+            "pad_token_id": (PADDING_OF_ROBERTA,),
+        },
         "distilbert": {"sinusoidal_pos_embds": (None, False)},
     }
     # `reorder_and_upcast_attn` of GPT-2 and `chunk_size_feed_forward` change the order of sums alone
@@ -142,13 +149,14 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
         # GPT-1's file says "gelu" and means the approximation
         return "gelu_tanh" if kind == "openai-gpt" and name == "gelu" else ACTIVATIONS[name]
 
-    if kind == "bert":
+    if kind in ("bert", "roberta"):
         names = ("num_hidden_layers", "num_attention_heads", "hidden_size", "max_position_embeddings")
     elif kind == "distilbert":
         names = ("n_layers", "n_heads", "dim", "max_position_embeddings")
     else:
         names = ("n_layer", "n_head", "n_embd", "n_positions")
     layers, heads, width, context = map(size, names)
+    context -= PADDING_OF_ROBERTA + 1 if kind == "roberta" else 0
     tied = config.get("tie_word_embeddings", True)
     if not isinstance(tied, bool):
         raise wrong("tie_word_embeddings", "true or false")
@@ -165,7 +173,7 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
     if kind == "distilbert":
         keywords = {"hidden": size("hidden_dim"), "activation": activation("activation", "gelu"), "norm_first": False}
         return "bert", size("vocab_size"), {**shared, **keywords, "eps": 1e-12, "head_activation": "relu"}
-    if kind == "bert":
+    if kind in ("bert", "roberta"):
         return (
             "bert",
             size("vocab_size"),

@@ -9,6 +9,7 @@ same addresses. A replay advances torch's random generator as the eager pass wou
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,6 +35,8 @@ def compile_forward(forward: Forward) -> Forward:
     """Compile model, loss and their gradient as one graph, once for each shape of a batch."""
     # process-wide, since torch.compile takes it as an argument only from 2.12 on
     torch._dynamo.config.recompile_limit = MOST_SHAPES  # pyright: ignore[reportPrivateImportUsage]
+    # beside CUDA's compiler torch would log, in the middle of the progress, that there is no GPU
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     return torch.compile(forward, dynamic=False)
 
 

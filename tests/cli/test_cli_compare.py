@@ -14,12 +14,6 @@ RACE = ("digits-mlp", "--optimizers", "sgd,adam", "--lr", "1e-3,1e-2", "--seeds"
 pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are empty, for tests of what is written beside them."""
-    monkeypatch.setattr("dlkit.sweep.figures.save_figure", lambda figure, target: target.write_text("<svg></svg>"))
-
-
 def lines(result: Any) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.out.splitlines()]
 

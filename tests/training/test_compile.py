@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification
 from dlkit.training import autotune
 from dlkit.training.events import Evaluated, Finished, StepDone
+from dlkit.training.forward_backward import compile_forward
 from dlkit.training.loop import Training, fit
 from dlkit.training.settings import TrainSettings
 
@@ -162,3 +164,16 @@ def test_later_epochs_compile_nothing() -> None:
     assert steps == 3 * run.steps_per_epoch
     assert counters["stats"]["unique_graphs"] == 1
     assert not counters["graph_break"]
+
+
+def test_a_compiler_without_its_gpu_is_no_news() -> None:
+    """torch logs it to stderr, in the middle of the progress."""
+    from torch.utils import cpp_extension
+
+    logger, before = cpp_extension.logger, cpp_extension.logger.level
+    try:
+        logger.setLevel(logging.WARNING)
+        compile_forward(lambda batch: (torch.zeros(()), None))
+        assert not logger.isEnabledFor(logging.WARNING)
+    finally:
+        logger.setLevel(before)

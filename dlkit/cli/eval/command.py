@@ -106,16 +106,16 @@ def eval_command(
     from dlkit.training.device import pick_device
 
     with join_world(pick_device(device)) as world:
-        _evaluate(request, device, output, confusion, histogram, metric, draws=world.first)
+        _evaluate(request, device, output, metric, confusion, histogram, draws=world.first)
 
 
 def _evaluate(
     request: EvaluationRequest,
     device: str,
     output: Output,
+    metric: str | None,
     confusion: Path | None,
     histogram: Path | None,
-    metric: str | None,
     draws: bool,
 ) -> None:
     """Evaluate, draw what is asked for, and print the records."""

@@ -58,10 +58,10 @@ def encode(examples: Examples, tokenizer: Tokenizer, context: int) -> Encoded:
     cut = 0
     for i, first in enumerate(firsts):
         second = seconds[i] if seconds is not None else []
-        room = context - (2 if seconds is None else 3)
+        room = context - (2 if seconds is None else 2 + tokenizer.separators)
         kept = _shares(len(first), len(second), room)
         cut += len(first) + len(second) - sum(kept)
-        row = [begin, *first[: kept[0]], end]
+        row = [begin, *first[: kept[0]], *[end] * (tokenizer.separators if seconds is not None else 1)]
         borders.append(len(row))
         if seconds is not None:
             row += [*second[: kept[1]], end]

@@ -28,6 +28,7 @@ from dlkit.progress import stage
 
 END = "<|endoftext|>"
 CAUSAL, MASKED = (END,), ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_ROBERTA = {"[PAD]": "<pad>", "[UNK]": "<unk>", "[CLS]": "<s>", "[SEP]": "</s>", "[MASK]": "<mask>"}
 _PIECES_AT_ONCE = 256
 _LETTERS = 1000  # characters in the alphabet of a WordPiece vocabulary, at most
 _TOO_LONG = re.compile(r"\w{101,}")  # words of over 100 characters, which WordPiece encodes as [UNK] anyway
@@ -72,11 +73,16 @@ class Tokenizer:
         return self.special(END, "[SEP]", "</s>")
 
     def require(self, name: str) -> int:
-        """The id of a special token. Raises DlkitError if the tokenizer lacks it."""
-        token_id = self.special(name)
+        """The id of a special token of BERT, or of what RoBERTa has for it. Raises DlkitError if there is neither."""
+        token_id = self.special(name, _ROBERTA.get(name, name))
         if token_id is None:
             raise DlkitError(f"the tokenizer has no token {name}", "a BERT needs [PAD], [CLS], [SEP] and [MASK]")
         return token_id
+
+    @property
+    def separators(self) -> int:
+        """How many separators stand between the texts of a pair: RoBERTa has two (Liu et al., arXiv:1907.11692)."""
+        return 2 if self.special("[SEP]") is None and self.special(_ROBERTA["[SEP]"]) is not None else 1
 
     @functools.cached_property
     def fingerprint(self) -> str:
