@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dlkit import user_code
 from dlkit.annotations import is_mapping
 from dlkit.contracts import CONTRACTS
+from dlkit.recipe.strict_yaml import dump_yaml
 
 
 @dataclass
@@ -44,7 +43,7 @@ class Recipe:
 
     def to_yaml(self) -> str:
         """The resolved recipe, which loads back to the same values."""
-        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)  # pyright: ignore[reportUnknownMemberType]
+        return dump_yaml(self.values)
 
 
 def own_references(values: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:

@@ -194,3 +194,21 @@ def scalar(text: str) -> Any:
     if _NOT_FINITE.match(text) or (_FLOAT.match(text) and math.isinf(float(text))):
         raise ValueError(f"not a finite number: {text}")
     return float(text) if _FLOAT.match(text) else text
+
+
+def dump_yaml(values: Any) -> str:
+    """YAML text that `parse_yaml` reads back as it was, which PyYAML's own does not do for strings like `0E0`."""
+    dump: Any = yaml.dump  # pyright: ignore[reportUnknownMemberType]
+    return dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML quotes what it would take for a number itself, by YAML 1.1; the reader goes by YAML 1.2."""
+
+
+def _represent_string(dumper: Any, text: str) -> Any:
+    looks_like_text = not (_FLOAT.match(text) or _INTEGER.match(text))
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if looks_like_text else "'")
+
+
+_Dumper.add_representer(str, _represent_string)
