@@ -198,8 +198,8 @@ def scalar(text: str) -> Any:
 
 def dump_yaml(values: Any) -> str:
     """YAML text that `parse_yaml` reads back as it was, which PyYAML's own does not do for strings like `0E0`."""
-    dump: Any = yaml.dump  # pyright: ignore[reportUnknownMemberType]
-    return dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
+    module: Any = yaml  # whose stubs leave types open
+    return module.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
 class _Dumper(yaml.SafeDumper):
