@@ -77,7 +77,7 @@ def require_meeting_place(seconds: float) -> None:
                     f"cannot reach {place[0]}:{place[1]}, where the processes of this job meet: "
                     f"{error.strerror or error}",
                     "is that machine up, and does its firewall let the port through? MASTER_ADDR and MASTER_PORT name "
-                    "it, which torchrun sets (--rdzv-endpoint HOST:PORT)",
+                    "it, which torchrun sets from its rendezvous endpoint",
                 ) from error
             time.sleep(0.1)
         else:

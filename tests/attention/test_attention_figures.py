@@ -15,7 +15,7 @@ from PIL import Image
 from dlkit.attention.figures import draw_attention, draw_scores_over_steps
 from dlkit.attention.token_display import display_token
 
-_spec = util.spec_from_file_location("page_examples", Path(__file__).with_name("test_page.py"))
+_spec = util.spec_from_file_location("page_examples", Path(__file__).with_name("page") / "test_page.py")
 assert _spec is not None and _spec.loader is not None
 examples = util.module_from_spec(_spec)
 _spec.loader.exec_module(examples)
