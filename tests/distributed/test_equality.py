@@ -118,11 +118,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {"corpus": str(write_corpus(folder, 400)), "texts": str(write_texts(folder))}
 
 
-# every family, and every optimizer
-RUNS = [*itertools.product(FAMILIES, ["momentum"]), *itertools.product(["gpt"], RATES), ("resnet, batch norm", "muon"),
-        ("convnext", "adamw")]  # fmt: skip
-
-
 def test_every_optimizer_is_here() -> None:
     assert RATES.keys() == SECTIONS["optimizer"].keys()
 
@@ -130,10 +125,13 @@ def test_every_optimizer_is_here() -> None:
 def test_two_processes_train_as_one_in_double_precision(
     in_two_processes: Callable[..., list[Any]], files: dict[str, str]
 ) -> None:
-    runs = [(family, optimizer, ()) for family, optimizer in dict.fromkeys(RUNS)]
+    runs = [(family, optimizer, ()) for family, optimizer in itertools.product(FAMILIES, RATES)]
     first, second = in_two_processes(differences, runs, files, True, ("ddp", "fsdp"))
     assert first == second
-    wrong = {name: far for name, far in first.items() if max(far) > 1e-9}
+    # Lion steps by signs, and a gradient that is 0 but for rounding, such as that of the bias of keys, has either sign;
+    # the loss does not depend on such a weight
+    compared = {name: (far[0], far[2]) if name.endswith("lion") else far for name, far in first.items()}
+    wrong = {name: far for name, far in compared.items() if max(far) > 1e-9}
     assert not wrong
 
 
