@@ -31,7 +31,7 @@ def test_a_line_ends_at_a_line_feed_and_nowhere_else(data: bytes, expected: list
     assert list(decode_lines(io.BytesIO(data))) == expected
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text(st.characters(exclude_characters="\n\r\ufeff", exclude_categories=["Cs"]))))
 def test_lines_come_back(texts: list[str]) -> None:
     assert list(decode_lines(io.BytesIO("".join(f"{text}\n" for text in texts).encode()))) == texts
@@ -46,7 +46,7 @@ def test_the_first_byte_that_is_no_utf_8_is_told(data: bytes, place: int) -> Non
 
 
 @given(st.lists(st.sampled_from([b"a", b"\n", b"\r", b"\r\n", b"\xef\xbb\xbf", b"bcd"])).map(b"".join))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_lines_that_come_through_a_pipe_are_the_same_lines(data: bytes) -> None:
     expected = list(decode_lines(io.BytesIO(data)))
     end, begin = os.pipe()

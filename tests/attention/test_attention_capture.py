@@ -44,7 +44,7 @@ def differences(model: nn.Module, *inputs: Any, **keywords: Any) -> list[float]:
     return found
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     layers=st.integers(1, 3),
     heads=st.sampled_from([1, 2, 4]),

@@ -113,7 +113,7 @@ def test_a_single_token() -> None:
     assert all(math.isnan(found[name]) for name in ("entropy_share", "sink", "previous", "diagonality"))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=14), st.booleans(), st.integers(1, 5), st.integers(0, 2**16))
 def test_blocks_give_what_a_loop_gives(tokens: list[int], causal: bool, block: int, seed: int) -> None:
     torch.manual_seed(seed)

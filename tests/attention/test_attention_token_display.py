@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from dlkit.attention.token_display import display_line, display_token, token_runs
@@ -39,7 +39,6 @@ def test_what_is_shown(token: str, shown: str) -> None:
     assert display_token(token) == shown
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=12))
 def test_no_character_acts_and_none_is_lost(token: str) -> None:
     assert "".join(meant for _, meant in token_runs(token)) == token

@@ -19,7 +19,7 @@ BPE = bpe([Text.of("the cat sat on the mat. " * 20 + "naïve café 你好 🙂 "
 WORDS = wordpiece([Text.of("the cat sat on the mat, unbelievably. " * 20)], MASKED, vocab_size=120)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.text(min_size=1, max_size=40).filter(lambda text: not any(0xD800 <= ord(c) < 0xE000 for c in text)))
 @pytest.mark.parametrize("tokenizer", [BYTE, BPE], ids=["byte", "bpe"])
 def test_bytes_of_tokens_are_the_text(tokenizer: Tokenizer, text: str) -> None:

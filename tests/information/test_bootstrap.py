@@ -58,7 +58,7 @@ def test_constant_rates_have_no_width_and_few_values_no_interval() -> None:
     assert bootstrap.rate_intervals(sums[: bootstrap.FEWEST - 1]) is None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(0, 40), max_size=12))
 def test_binned_series_keep_the_total_in_constant_memory(sizes: list[int]) -> None:
     cells, generator, whole = bootstrap.BinnedSeries(2, most=16), np.random.default_rng(0), np.empty((0, 2))

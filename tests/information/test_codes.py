@@ -90,7 +90,7 @@ def shared_string(words: list[str], longest: int) -> str | None:
     return min(found, key=len, default=None)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.text("01", min_size=1, max_size=4), min_size=1, max_size=4, unique=True))
 def test_ambiguity_against_enumeration(words: list[str]) -> None:
     found = code_properties.ambiguity({str(index): word for index, word in enumerate(words)})

@@ -43,7 +43,6 @@ def in_blocks(data: bytes, sizes: list[int]) -> list[bytes]:
 
 
 @pytest.mark.parametrize("order", [0, 1, 3, 5, 9])
-@settings(deadline=None)
 @given(data=st.binary(max_size=60) | st.text("ab", max_size=60).map(str.encode), sizes=st.lists(st.integers(0, 9)))
 def test_bytes_whatever_the_blocks(order: int, data: bytes, sizes: list[int]) -> None:
     check_bytes(order, data, sizes)
@@ -70,7 +69,6 @@ def check_bytes(order: int, data: bytes, sizes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 9])
-@settings(deadline=None)
 @given(text=st.text("abé\n \U0001f600", max_size=50), sizes=st.lists(st.integers(0, 9), max_size=8))
 def test_symbols_whatever_the_blocks(order: int, text: str, sizes: list[int]) -> None:
     blocks = in_blocks(text.encode(), sizes)

@@ -205,7 +205,7 @@ def test_a_character_comes_whole_or_not_at_all() -> None:
     assert stream.finish() == "\N{REPLACEMENT CHARACTER}"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="abc", max_size=30), st.lists(st.text(alphabet="abc", min_size=1, max_size=4), max_size=3))
 def test_a_stop_ends_the_text_wherever_it_is_cut(text: str, stops: list[str]) -> None:
     stream = TextStream(tuple(stops))

@@ -44,7 +44,7 @@ def all_bits(model: GPT, tokens: list[int], separator: int | None, context: int,
     return np.concatenate([p.bits for p in scoring.predict_tokens(model, iter(chunks), separator, context, stride)])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(2, 60), st.integers(1, 12), st.integers(1, 12), st.lists(st.integers(0, 60), max_size=6).map(sorted))
 def test_windows_are_those_of_evaluation(n: int, context: int, stride: int, cuts: list[int]) -> None:
     stride = min(stride, context)
@@ -114,7 +114,6 @@ def test_without_a_separator_the_first_token_costs_the_same_whatever_it_is(model
     assert all_bits(model, [5], None, 16, 16).tolist() == [math.log2(model.vocabulary)]
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40), st.integers(1, 9))
 def test_any_bytes_become_tokens_that_spell_them(bpe: Tokenizer, data: bytes, size: int) -> None:
     blocks = [data[i : i + size] for i in range(0, len(data), size)]

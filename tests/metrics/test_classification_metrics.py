@@ -20,7 +20,7 @@ confusions = st.integers(2, 4).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(confusions)
 def test_scores_of_confusions_are_scikit_learns(drawn: tuple[int, list[tuple[int, int]]]) -> None:
     k, pairs = drawn

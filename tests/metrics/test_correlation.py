@@ -57,7 +57,7 @@ def test_what_is_not_finite_has_no_correlation(wrong: float) -> None:
     assert math.isnan(correlation.spearman(x, Y)) == math.isnan(wrong)  # infinity has a rank
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2, max_size=40))
 def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
     x, y = (np.array(part, dtype=float) for part in zip(*pairs, strict=True))

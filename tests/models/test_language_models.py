@@ -176,7 +176,7 @@ ARCHITECTURES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     keys=ARCHITECTURES,
     activation=st.sampled_from(["gelu_tanh", "gelu", "relu", "silu"]),
@@ -200,7 +200,7 @@ def test_a_gpt_goes_there_and_back(
         assert torch.equal(back(x), model(x))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(keys=ARCHITECTURES, outputs=st.sampled_from([None, 1, 3]))
 def test_a_bert_goes_there_and_back(
     tmp_path_factory: pytest.TempPathFactory, keys: dict[str, Any], outputs: int | None

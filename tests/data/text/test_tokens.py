@@ -39,7 +39,7 @@ def test_a_byte_is_its_own_number() -> None:
     assert BYTE.separator == 256
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text())
 def test_byte_level_tokens_give_the_text_back(text: str) -> None:
     for tokenizer in (BYTE, BPE):
