@@ -17,6 +17,8 @@ each other; none is ever read from a file.
 from __future__ import annotations
 
 import itertools
+import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -137,6 +139,22 @@ def join_world(device: torch.device) -> Iterator[World]:
     try:
         yield world
         world.barrier()  # a process that ended now would cut off what another one still waits for
+        _wait_for_threads()
     finally:
         _joined.remove(world)
         dist.destroy_process_group()
+
+
+def _wait_for_threads() -> None:
+    """Wait until gloo's threads are idle: after a collective they let go of its tensors, and need Python's lock for it.
+
+    In a process that ends meanwhile, Python stops such a thread in the middle of C++, which aborts the process.
+    """
+    last = torch.zeros(())
+    dist.all_reduce(last)
+    held = weakref.ref(last)
+    del last  # a tensor stays alive, with its weak reference, for as long as C++ holds it
+    end = time.monotonic() + 1
+    time.sleep(0.01)  # in which Python's lock is free
+    while held() is not None and time.monotonic() < end:
+        time.sleep(0.001)
