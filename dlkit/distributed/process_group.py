@@ -143,6 +143,7 @@ def join_world(device: torch.device) -> Iterator[World]:
     finally:
         _joined.remove(world)
         dist.destroy_process_group()
+        time.sleep(0.01)  # Python's lock is free meanwhile: see below
 
 
 def _wait_for_threads() -> None:
@@ -155,6 +156,5 @@ def _wait_for_threads() -> None:
     held = weakref.ref(last)
     del last  # a tensor stays alive, with its weak reference, for as long as C++ holds it
     end = time.monotonic() + 1
-    time.sleep(0.01)  # in which Python's lock is free
     while held() is not None and time.monotonic() < end:
         time.sleep(0.001)
