@@ -1,4 +1,4 @@
-"""dlkit train on tables, images and texts of one's own."""
+"""dlkit train on tables and images of one's own."""
 
 from __future__ import annotations
 
@@ -97,20 +97,3 @@ def test_wrong_tables_are_one_clear_line(here: Any, tmp_path: Path, change: str,
     assert expected in first
     assert "Traceback" not in result.err
     assert not Path("runs").exists()
-
-
-def test_texts_that_cannot_be_learned(here: Any, tmp_path: Path) -> None:
-    base = ["train", "text-gpt", "train.steps=1", "--run-dir", str(tmp_path / "r")]
-    for content, message in ((b"", "is empty"), (b"x", "too few"), (b"\xff" * 100, "is not UTF-8")):
-        (tmp_path / "t.txt").write_bytes(content)
-        result = here(*base, f"data.path={tmp_path / 't.txt'}")
-        assert result.code == 1
-        assert message in result.err
-
-
-def test_a_text_of_one_line_is_learned(here: Any, tmp_path: Path) -> None:
-    (tmp_path / "t.txt").write_text("abc" * 40_000)
-    result = here(
-        "train", "text-gpt", "train.steps=2", f"data.path={tmp_path / 't.txt'}", "--run-dir", str(tmp_path / "r")
-    )
-    assert result.code == 0, result.err
