@@ -44,7 +44,7 @@ class Mailbox:
         return pickle.loads(self._store.get(key))
 
     def wait(self, key: str, give_up: Callable[[], bool] = lambda: False) -> bool:
-        """Wait for a value; returns whether it is there, or nobody waits for it any more."""
+        """Wait for a value. Returns True once it is there, and False if `give_up` says so before."""
         while not self.has(key):
             if give_up():
                 return False

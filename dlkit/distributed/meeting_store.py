@@ -15,8 +15,8 @@ MEETING_SECONDS = 120.0  # for the process where the others meet to get ready; t
 def meeting_store(process: LaunchedProcess, name: str, seconds: float | None = None) -> PrefixStore:
     """The part of the store that is about `name`, anew each time that torchrun starts the processes again.
 
-    torchrun may keep the store then. torch's own way to it would find the addresses of processes that have ended, and
-    wait for them.
+    torchrun may keep its store over a restart. torch's own rendezvous then finds the addresses of the processes that
+    have ended, and waits for them; here each attempt has keys of its own.
 
     Args:
         process: this one.

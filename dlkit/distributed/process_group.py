@@ -1,14 +1,15 @@
 """The processes of a job as one `World`, and what they say to each other.
 
-    with join_world(device) as world:              # or join_world(device), and leave_world() at the end
+    with join_world(device) as world:
         mine = items[world.rank :: world.size]     # each process takes its share
         merged = world.gather_objects(result)      # a list, one for each rank, on every rank
         if world.any_rank(stopped): ...            # a decision that all make together
         if world.first: write(merged)              # only rank 0 prints, locks and writes
 
-Every rank must come to the same collective operations (all methods here but `leave`) in the same order: a decision that
-leads to one, or past one, has to be joint itself. Without torchrun there is a world of one, whose operations return at
-once. `current_world()` is the one that this process has joined, for code deep inside that is not handed it.
+Every method but `share` is a collective operation, and every rank must come to the same ones in the same order: a
+decision that leads to one, or past one, has to be joint itself. Without torchrun there is a world of one, whose
+operations return at once. `current_world()` is the one that this process has joined, for code deep inside that is not
+handed it.
 
 Tensors on the CPU go by gloo, those on CUDA by NCCL. Objects go as pickles between processes of one job, which trust
 each other; none is ever read from a file.

@@ -23,9 +23,13 @@ class Result:
     err: str
 
     @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
     def record(self) -> dict[str, Any]:
-        (line,) = self.out.splitlines()
-        return json.loads(line)
+        (record,) = self.records
+        return record
 
 
 Here = Callable[..., Result]
@@ -40,6 +44,19 @@ def here(capfd: pytest.CaptureFixture[str]) -> Here:
         code = run(arguments)
         captured = capfd.readouterr()
         return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def imported(here: Here) -> Callable[..., Path]:
+    """imported(run, FILE, ...) makes a run of a model that others trained."""
+
+    def call(path: Path, *arguments: str) -> Path:
+        result = here("import", *arguments, "--run-dir", str(path))
+        assert result.code == 0, result.err
+        assert result.record["run"] == str(path)
+        return path
 
     return call
 

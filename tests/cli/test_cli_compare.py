@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def lines(result: Any) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in result.out.splitlines()]
+    return result.records
 
 
 def test_the_records_of_a_recipe(here: Any) -> None:

@@ -15,7 +15,7 @@ from tests.cli.conftest import Here
 
 
 def records(here: Here, *arguments: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in here("components", *arguments).out.splitlines()]
+    return here("components", *arguments).records
 
 
 def test_everything_of_the_catalog_is_there_once(here: Here) -> None:

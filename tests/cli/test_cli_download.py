@@ -80,7 +80,7 @@ def test_a_record_and_its_path(here: Any, mirror: Path, tmp_path: Path) -> None:
 
 def test_embedded_data_is_there(here: Any) -> None:
     result = here("download", "digits", "pydoc")
-    records = [json.loads(line) for line in result.out.splitlines()]
+    records = result.records
     assert [(r["name"], r["status"]) for r in records] == [("digits", "built"), ("pydoc", "built")]
     assert records[0]["splits"] == {"train": 1437, "test": 360}
     assert all(Path(r["path"]).is_file() for r in records)

@@ -262,6 +262,6 @@ def test_what_is_left_out_of_a_stream_is_in_every_record(here: Any, stream: Path
     assert json.loads((stream / "summary.json").read_text())["left_out"] == {".txt": 6}
     painted(tmp_path / "other", "red", 2)
     result = here("eval", str(stream), "--ood", f"images:{tmp_path / 'other'}")
-    inside, outside = [json.loads(line) for line in result.out.splitlines()]
+    inside, outside = result.records
     assert (inside["left_out"], outside["n"], outside["left_out"]) == ({".txt": 6}, 2, {".txt": 1})
     assert f"{tmp_path / 'other'}: 2 files (.png 2); left out: 1 file (.txt 1)" in result.err

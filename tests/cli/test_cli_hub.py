@@ -219,13 +219,13 @@ def test_many_samples_go_in_batches_that_memory_holds(
 
     monkeypatch.setattr(GPT, "make_cache", counted)
     options = ("generate", str(gpt), "import", "--tokens", "20", "-n", "7", "--json")
-    together = [json.loads(line) for line in here(*options).out.splitlines()]
+    together = here(*options).records
     assert sizes[0] == 7
     # what two rows take: keys and values (1 layer of 16 numbers, 24 slots), twice; the prompt; logits
     row = 4 * (2 * 2 * 16 * 24 + 16 * 16 * 16 + 16 * 301)
     monkeypatch.setattr(generation, "_BATCH_BYTES", 2 * row)
     sizes.clear()
-    apart = [json.loads(line) for line in here(*options).out.splitlines()]
+    apart = here(*options).records
     assert sizes[0] == 2 and max(sizes) == 2
     assert [record["text"] for record in apart] == [record["text"] for record in together]
     monkeypatch.setattr(memory, "free_memory", lambda device="cpu": 2 * row)

@@ -40,19 +40,8 @@ def file(network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder / "resnet18.pth"
 
 
-def records(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.splitlines()]
-
-
 def named(record: dict[str, Any]) -> dict[str, float]:
     return {entry["label"]: entry["probability"] for entry in record["top"]}
-
-
-def imported(here: Any, run: Path, *arguments: str) -> Path:
-    result = here("import", *arguments, "--run-dir", str(run))
-    assert result.code == 0, result.err
-    assert result.record["run"] == str(run)
-    return run
 
 
 def by_torchvision(network: torch.nn.Module, files: list[Path], **preset: Any) -> torch.Tensor:
@@ -63,15 +52,15 @@ def by_torchvision(network: torch.nn.Module, files: list[Path], **preset: Any) -
 
 
 def test_a_file_of_torchvision_answers_as_torchvision(
-    here: Any, network: torch.nn.Module, file: Path, photos: Path, tmp_path: Path
+    here: Any, imported: Any, network: torch.nn.Module, file: Path, photos: Path, tmp_path: Path
 ) -> None:
     names = str(file.with_name("names.txt"))
-    run = imported(here, tmp_path / "run", str(file), "data.size=64", "--model", "resnet18", "--classes", names)
+    run = imported(tmp_path / "run", str(file), "data.size=64", "--model", "resnet18", "--classes", names)
     files = sorted(photos.glob("*/*"))
     result = here("predict", str(run), str(photos))
     assert result.code == 0, result.err
     expected = by_torchvision(network, files)
-    for record, each in zip(records(result.out), expected.tolist(), strict=True):
+    for record, each in zip(result.records, expected.tolist(), strict=True):
         assert named(record) == pytest.approx(dict(zip(("cat", "dog", "eel"), each, strict=True)), abs=1e-5)
 
     result = here("eval", str(run), f"data.path={photos}")  # classes by name: eel is the last of the three here
@@ -82,12 +71,10 @@ def test_a_file_of_torchvision_answers_as_torchvision(
     assert result.record["metrics"]["loss"] == pytest.approx(loss, abs=1e-5)
     assert (result.record["n"], result.record["step"]) == (6, 0)
 
-    ood = records(here("eval", str(run), f"data.path={photos}", "--ood", "noise").out)
+    ood = here("eval", str(run), f"data.path={photos}", "--ood", "noise").records
     assert ood[1]["kind"] == "out-of-distribution"
-    again = imported(
-        here, tmp_path / "again", str(run), "data.size=64", "--model", "resnet18"
-    )  # which names its classes
-    assert records(here("predict", str(again), str(photos)).out) == records(here("predict", str(run), str(photos)).out)
+    again = imported(tmp_path / "again", str(run), "data.size=64", "--model", "resnet18")  # which names its classes
+    assert here("predict", str(again), str(photos)).records == here("predict", str(run), str(photos)).records
 
 
 def test_classes_that_differ_are_both_listed(here: Any, file: Path, photos: Path, tmp_path: Path) -> None:
@@ -103,7 +90,7 @@ def test_classes_that_differ_are_both_listed(here: Any, file: Path, photos: Path
 
 
 def test_a_directory_of_timm_says_how_images_are_seen(
-    here: Any, network: torch.nn.Module, photos: Path, tmp_path: Path
+    here: Any, imported: Any, network: torch.nn.Module, photos: Path, tmp_path: Path
 ) -> None:
     """timm's ResNets have torchvision's names; config.json has size, crop, statistics and labels."""
     mean, std = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
@@ -118,9 +105,9 @@ def test_a_directory_of_timm_says_how_images_are_seen(
         "label_names": ["x", "y", "z"],
     }
     (folder / "config.json").write_text(json.dumps(config))
-    run = imported(here, tmp_path / "run", f"hf:{folder}")
+    run = imported(tmp_path / "run", f"hf:{folder}")
     expected = by_torchvision(network, sorted(photos.glob("*/*")), crop_size=48, resize_size=64, mean=mean, std=std)
-    for record, each in zip(records(here("predict", str(run), str(photos)).out), expected.tolist(), strict=True):
+    for record, each in zip(here("predict", str(run), str(photos)).records, expected.tolist(), strict=True):
         assert named(record) == pytest.approx(dict(zip("xyz", each, strict=True)), abs=1e-5)
 
 

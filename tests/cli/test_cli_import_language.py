@@ -16,19 +16,8 @@ TEXTS = ["a good film that i saw", "it was bad", "a film", "good good good film 
 NLI = ("contradiction", "entailment", "neutral")
 
 
-def records(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.splitlines()]
-
-
 def named(record: dict[str, Any]) -> dict[str, float]:
     return {entry["label"]: entry["probability"] for entry in record["top"]}
-
-
-def imported(here: Any, run: Path, *arguments: str) -> Path:
-    result = here("import", *arguments, "--run-dir", str(run))
-    assert result.code == 0, result.err
-    assert result.record["run"] == str(run)
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +48,15 @@ def by_transformers(folder: Path, firsts: list[str], seconds: list[str] | None =
     return [{model.config.id2label[i]: p for i, p in enumerate(row)} for row in probabilities]
 
 
-def test_a_bert_answers_as_transformers_and_goes_out_again(here: Any, hub: Path, tmp_path: Path) -> None:
-    run = imported(here, tmp_path / "run", f"hf:{hub}")
-    found = records(here("predict", str(run), *(f" {text}" for text in TEXTS)).out)
+def test_a_bert_answers_as_transformers_and_goes_out_again(here: Any, imported: Any, hub: Path, tmp_path: Path) -> None:
+    run = imported(tmp_path / "run", f"hf:{hub}")
+    found = here("predict", str(run), *(f" {text}" for text in TEXTS)).records
     for record, expected in zip(found, by_transformers(hub, TEXTS), strict=True):
         assert named(record) == pytest.approx(expected, abs=1e-5)
         assert record["label"] == max(expected, key=expected.__getitem__)
     assert here("export", str(run), str(tmp_path / "out"), "-q").code == 0
-    again = imported(here, tmp_path / "again", str(tmp_path / "out"))
-    assert records(here("predict", str(again), *(f" {text}" for text in TEXTS)).out) == found
+    again = imported(tmp_path / "again", str(tmp_path / "out"))
+    assert here("predict", str(again), *(f" {text}" for text in TEXTS)).records == found
     assert here("inspect-attention", str(run), TEXTS[0]).code == 0
 
 
@@ -87,10 +76,10 @@ def distilled(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_distilbert_answers_as_transformers(here: Any, distilled: Path, tmp_path: Path) -> None:
+def test_a_distilbert_answers_as_transformers(here: Any, imported: Any, distilled: Path, tmp_path: Path) -> None:
     """Its head has a ReLU, and there are no segments."""
-    run = imported(here, tmp_path / "run", f"hf:{distilled}")
-    found = records(here("predict", str(run), *(f" {text}" for text in TEXTS)).out)
+    run = imported(tmp_path / "run", f"hf:{distilled}")
+    found = here("predict", str(run), *(f" {text}" for text in TEXTS)).records
     for record, expected in zip(found, by_transformers(distilled, TEXTS), strict=True):
         assert named(record) == pytest.approx(expected, abs=1e-5)
     assert here("inspect-attention", str(run), TEXTS[0]).code == 0
@@ -115,7 +104,7 @@ def test_the_tokens_that_a_distilbert_predicts_are_those_of_transformers(distill
 
 
 @pytest.mark.parametrize("pair", [False, True], ids=["texts", "pairs"])
-def test_a_roberta_answers_as_transformers(here: Any, tmp_path: Path, pair: bool) -> None:
+def test_a_roberta_answers_as_transformers(here: Any, imported: Any, tmp_path: Path, pair: bool) -> None:
     """Its positions begin behind the padding's, its separators are two, and there are no segments."""
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -133,12 +122,12 @@ def test_a_roberta_answers_as_transformers(here: Any, tmp_path: Path, pair: bool
     model = transformers.RobertaForSequenceClassification(config).eval()
     model.save_pretrained(tmp_path / "hub")
     tokenizer.save(str(tmp_path / "hub" / "tokenizer.json"))
-    run = imported(here, tmp_path / "run", str(tmp_path / "hub"), "data.text=one", *(["data.pair=two"] if pair else []))
+    run = imported(tmp_path / "run", str(tmp_path / "hub"), "data.text=one", *(["data.pair=two"] if pair else []))
     rows = [{"one": one, "two": two} for one, two in zip(TEXTS, TEXTS[::-1], strict=True)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = here("predict", str(run), "--rows", str(tmp_path / "rows.jsonl"))
     assert result.code == 0, result.err
-    for record, row in zip(records(result.out), rows, strict=True):
+    for record, row in zip(result.records, rows, strict=True):
         ids = [0, *tokenizer.encode(row["one"]).ids, 2]
         ids += [2, *tokenizer.encode(row["two"]).ids, 2] if pair else []
         with torch.inference_mode():
@@ -156,8 +145,8 @@ def test_a_roberta_answers_as_transformers(here: Any, tmp_path: Path, pair: bool
         torch.testing.assert_close(opened.model(ids), masked(ids).logits, atol=1e-5, rtol=1e-4)
 
 
-def test_pairs_of_a_bert_and_its_classes_in_any_order(here: Any, hub: Path, tmp_path: Path) -> None:
-    run = imported(here, tmp_path / "run", f"hf:{hub}", "data.text=premise", "data.pair=hypothesis", "data.label=gold")
+def test_pairs_of_a_bert_and_its_classes_in_any_order(here: Any, imported: Any, hub: Path, tmp_path: Path) -> None:
+    run = imported(tmp_path / "run", f"hf:{hub}", "data.text=premise", "data.pair=hypothesis", "data.label=gold")
     expected = by_transformers(hub, TEXTS, TEXTS[::-1])
     labels = ["neutral", "entailment", "contradiction", "neutral"]
     with (tmp_path / "pairs.csv").open("w", newline="") as text:
@@ -165,7 +154,7 @@ def test_pairs_of_a_bert_and_its_classes_in_any_order(here: Any, hub: Path, tmp_
         writer.writerow(["hypothesis", "premise", "gold"])
         writer.writerows(zip(TEXTS[::-1], TEXTS, labels, strict=True))
     for record, each in zip(
-        records(here("predict", str(run), "--rows", str(tmp_path / "pairs.csv")).out), expected, strict=True
+        here("predict", str(run), "--rows", str(tmp_path / "pairs.csv")).records, expected, strict=True
     ):
         assert named(record) == pytest.approx(each, abs=1e-5)
     result = here("eval", str(run), f"data.path={tmp_path / 'pairs.csv'}")
@@ -174,7 +163,7 @@ def test_pairs_of_a_bert_and_its_classes_in_any_order(here: Any, hub: Path, tmp_
     assert result.record["metrics"]["loss"] == pytest.approx(loss, abs=1e-5)
 
 
-def test_a_gpt_becomes_a_run_that_generates(here: Any, tmp_path: Path) -> None:
+def test_a_gpt_becomes_a_run_that_generates(here: Any, imported: Any, tmp_path: Path) -> None:
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers
 
@@ -188,7 +177,7 @@ def test_a_gpt_becomes_a_run_that_generates(here: Any, tmp_path: Path) -> None:
     tokenizer = Tokenizer(models.BPE(alphabet, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     tokenizer.save(str(tmp_path / "hub" / "tokenizer.json"))
-    run = imported(here, tmp_path / "run", str(tmp_path / "hub"))
+    run = imported(tmp_path / "run", str(tmp_path / "hub"))
     result = here("generate", str(run), "the ", "--tokens", "6", "--temperature", "0")
     assert result.code == 0, result.err
     ids = torch.tensor([tokenizer.encode("the ").ids])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +48,7 @@ def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
 
 def records(result: Any) -> list[dict[str, Any]]:
     assert result.code == 0, result.err
-    return [json.loads(line) for line in result.out.splitlines()]
+    return result.records
 
 
 def test_a_record_for_each_head(here: Any, gpt: Path) -> None:

@@ -92,7 +92,7 @@ def test_generate_prints_records_and_text(here: Any, typed: Any, gpt: Path) -> N
     again = here("generate", str(gpt), "The with", "--tokens", "7", "-q").out
     assert again == record["text"] + "\n"
     typed("def\nclass é\n".encode())
-    lines = [json.loads(line) for line in here("generate", str(gpt), "-", "-n", "2", "--tokens", "3").out.splitlines()]
+    lines = here("generate", str(gpt), "-", "-n", "2", "--tokens", "3").records
     assert [line["prompt"] for line in lines] == ["def", "def", "class é", "class é"]
     first = here("generate", str(gpt), "x", "--temperature", "0", "--tokens", "20", "--seed", "1", "-q").out
     assert first == here("generate", str(gpt), "x", "--temperature", "0", "--tokens", "20", "--seed", "2", "-q").out

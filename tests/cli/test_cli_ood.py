@@ -40,7 +40,7 @@ def test_records(here: Any, run: Path, pictures: Path, tmp_path: Path) -> None:
         "eval", str(run), "--ood", "noise", "--ood", f"images:{pictures}", "--ood", "digits", "--histogram", str(figure)
     )
     assert result.code == 0, result.err
-    inside, noise_record, images, digits = [json.loads(line) for line in result.out.splitlines()]
+    inside, noise_record, images, digits = result.records
     assert inside["data"] == "digits" and "kind" not in inside
     assert [r["data"] for r in (noise_record, images, digits)] == ["noise", f"images:{pictures}", "digits"]
     assert (noise_record["n"], images["n"], digits["n"]) == (360, 3, 360)
@@ -115,7 +115,7 @@ def test_a_run_on_streamed_images(here: Any, tmp_path: Path) -> None:
     sources = ["noise", "digits:3", f"images:{tmp_path / 'tree' / 'val'}"]
     result = here("eval", str(tmp_path / "run"), *(word for source in sources for word in ("--ood", source)))
     assert result.code == 0, result.err
-    inside, *others = [json.loads(line) for line in result.out.splitlines()]
+    inside, *others = result.records
     assert [(record["data"], record["n"]) for record in others] == list(zip(sources, (8, 37, 8), strict=True))
     # the run's own images, which go the same way, cannot be told apart
     assert inside["n"] == 8

@@ -66,15 +66,11 @@ def _trained(factory: pytest.TempPathFactory, data: dict[str, Any]) -> Path:
     return folder / "run"
 
 
-def records(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.splitlines()]
-
-
 def test_equal_to_an_evaluation_of_the_same_files(here: Any, run: Path, photos: Path) -> None:
     """The model's own forward on the batches that `eval` measures, and torch's softmax of its logits."""
     result = here("predict", str(run), str(photos / "val"), "--top", "3")
     assert result.code == 0, result.err
-    found = records(result.out)
+    found = result.records
     opened = request_evaluation(run, split="val").open()
     trained = opened.trained
     trained.model.eval()
@@ -124,9 +120,9 @@ def test_files_folders_patterns_and_pipes_in_order(
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
         assert here("predict", str(plain), "-").out == every.out
     backwards = here("predict", str(plain), *files[::-1])
-    assert [record["input"] for record in records(backwards.out)] == files[::-1]
+    assert [record["input"] for record in backwards.records] == files[::-1]
     labels = here("predict", str(plain), *files, "-q")
-    assert labels.out.splitlines() == [record["label"] for record in records(every.out)]
+    assert labels.out.splitlines() == [record["label"] for record in every.records]
 
 
 def test_what_cannot_be_read_is_a_record_and_nothing_is_lost(
@@ -141,7 +137,7 @@ def test_what_cannot_be_read_is_a_record_and_nothing_is_lost(
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
         result = here("predict", str(plain), "-")
     assert result.code == 1
-    found = records(result.out)
+    found = result.records
     assert [record["input"] for record in found] == lines
     failed = [record for record in found if record["error"]]
     assert [record["input"] for record in failed] == lines[2:6]
@@ -154,16 +150,16 @@ def test_what_cannot_be_read_is_a_record_and_nothing_is_lost(
         quiet = here("predict", str(plain), "-", "-q")
     assert [line == "" for line in quiet.out.split("\n")[:-1]] == [i in (2, 3, 4, 5) for i in range(8)]
     # batches are those of the images that are whole: their numbers do not change
-    alone = {record["input"]: record for record in records(here("predict", str(plain), *map(str, whole)).out)}
+    alone = {record["input"]: record for record in here("predict", str(plain), *map(str, whole)).records}
     for record in found:
         if not record["error"]:
             assert record["probability"] == pytest.approx(alone[record["input"]]["probability"], abs=1e-6)
 
 
 def test_threshold_and_top(here: Any, plain: Path, photos: Path) -> None:
-    every = records(here("predict", str(plain), str(photos / "val")).out)
+    every = here("predict", str(plain), str(photos / "val")).records
     middle = sorted(record["probability"] for record in every)[6]
-    sure = records(here("predict", str(plain), str(photos / "val"), "--threshold", str(middle), "--top", "1").out)
+    sure = here("predict", str(plain), str(photos / "val"), "--threshold", str(middle), "--top", "1").records
     for record, before in zip(sure, every, strict=True):
         assert record["label"] == (before["label"] if before["probability"] >= middle else None)
         assert record["top"] == before["top"][:1]
@@ -246,7 +242,7 @@ def test_digits_keep_their_range(here: Any, trained: Path, tmp_path: Path) -> No
     pixels = digits.images[:40]
     for i, image in enumerate(pixels):
         Image.fromarray((image * 255 / 16).round().astype("uint8")).save(tmp_path / f"{i:02}.png")
-    found = records(here("predict", str(trained), str(tmp_path), "--top", "10").out)
+    found = here("predict", str(trained), str(tmp_path), "--top", "10").records
     predictor = request_prediction(trained).open()
     saved = predictor.inputs.data.dataset  # type: ignore[attr-defined]
     with torch.inference_mode():

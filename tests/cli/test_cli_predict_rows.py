@@ -51,10 +51,6 @@ def run(table: Path) -> Path:
     return table.parent / "run"
 
 
-def records(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.splitlines()]
-
-
 def piped(here: Any, text: str | bytes, *arguments: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         data = text if isinstance(text, bytes) else text.encode()
@@ -63,7 +59,7 @@ def piped(here: Any, text: str | bytes, *arguments: str) -> Any:
 
 
 def test_equal_to_an_evaluation_of_the_same_rows(here: Any, run: Path, table: Path) -> None:
-    found = records(here("predict", str(run), str(table), "--top", "3").out)
+    found = here("predict", str(run), str(table), "--top", "3").records
     opened = request_evaluation(run, split="all").open()
     with torch.inference_mode():
         batches = opened.trained.dataset.batches(opened.recipe, "all", opened.device, False).epoch(0)
@@ -85,7 +81,7 @@ def test_every_kind_of_table_gives_the_same(here: Any, run: Path, table: Path, t
 
     def answers(result: Any) -> list[Any]:
         assert result.code == 0, result.err
-        return [(record["label"], record["top"]) for record in records(result.out)]
+        return [(record["label"], record["top"]) for record in result.records]
 
     expected = answers(here("predict", str(run), str(table)))
     assert answers(here("predict", str(run), "--rows", str(tmp_path / "rows.parquet"))) == expected
@@ -106,7 +102,7 @@ def test_a_row_that_cannot_be_read_takes_no_other_with_it(here: Any, run: Path) 
     ]  # fmt: skip
     result = piped(here, "\n".join(lines), str(run), "-")
     assert result.code == 1
-    errors = [record["error"] for record in records(result.out)]
+    errors = [record["error"] for record in result.records]
     assert errors == [
         None,
         "column 'a' is no number: 'x'",
@@ -117,12 +113,12 @@ def test_a_row_that_cannot_be_read_takes_no_other_with_it(here: Any, run: Path) 
         "a value is too far from the training rows' mean for float32",
         None,
     ]
-    assert records(result.out)[5]["input"] == {"a": "1", "b": "1000000000", "ok": "FALSE", "id": "5\nand more"}
+    assert result.records[5]["input"] == {"a": "1", "b": "1000000000", "ok": "FALSE", "id": "5\nand more"}
     assert result.err.startswith(
         "error: 5 of 8 inputs have no prediction; the first is a=x, b=1e9, ok=true, id=1: column"
     )
     more = piped(here, '{"a": 1, "b": 2, "ok": 0}\n{"a": 1}\n[1]\n{"a"\n{"a": {}, "b": 1, "ok": 1}\n', str(run), "-")
-    assert [record["error"] for record in records(more.out)][1:] == [
+    assert [record["error"] for record in more.records][1:] == [
         "column 'b' has no value",
         "not a JSON object",
         "not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)",
@@ -134,14 +130,14 @@ def test_a_row_that_cannot_be_read_takes_no_other_with_it(here: Any, run: Path) 
 def test_scored_tables(here: Any, run: Path, table: Path, tmp_path: Path, suffix: str) -> None:
     """Read back by pyarrow or json: the columns of the input as they were, the model's beside them."""
     out = tmp_path / f"scored{suffix}"
-    expected = records(here("predict", str(run), str(table)).out)
+    expected = here("predict", str(run), str(table)).records
     result = here("predict", str(run), "--rows", str(table), "--out", str(out))
     assert result.code == 0, result.err
     assert {key: result.record[key] for key in ("run", "out", "inputs", "failed")} == {
         "run": str(run), "out": str(out), "inputs": 100, "failed": 0,
     }  # fmt: skip
     if suffix == ".jsonl":
-        rows = records(out.read_text())
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
         assert [row["top"] for row in rows] == [record["top"] for record in expected]
     else:
         read = pyarrow.csv.read_csv if suffix == ".csv" else pyarrow.parquet.read_table
@@ -177,7 +173,8 @@ def test_a_scored_table_is_whole_though_rows_fail(here: Any, run: Path, tmp_path
         elif suffix == "parquet":
             assert pyarrow.parquet.read_table(out)["label"].null_count == 2
         else:
-            assert [bool(row["error"]) for row in records(out.read_text())] == [False, True, True, False]
+            rows = [json.loads(line) for line in out.read_text().splitlines()]
+            assert [bool(row["error"]) for row in rows] == [False, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -218,6 +215,6 @@ def test_wrong_requests(
 
 
 def test_probabilities_are_probabilities(here: Any, run: Path, table: Path) -> None:
-    for record in records(here("predict", str(run), str(table), "--top", "9").out):
+    for record in here("predict", str(run), str(table), "--top", "9").records:
         assert math.isclose(sum(entry["probability"] for entry in record["top"]), 1, abs_tol=1e-5)
         assert record["probability"] == max(entry["probability"] for entry in record["top"])

@@ -59,10 +59,6 @@ def paired(table: Path) -> Path:
     return trained(table, "paired", "pair: reply, ")
 
 
-def records(out: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in out.splitlines()]
-
-
 def piped(here: Any, data: bytes, *arguments: str) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -99,7 +95,7 @@ def test_texts_equal_transformers_in_their_order(here: Any, single: Path, tmp_pa
     (tmp_path / "texts.txt").write_text("\n".join(many) + "\n\n")
     result = here("predict", str(single), str(tmp_path / "texts.txt"))
     assert result.code == 0, result.err
-    found = records(result.out)
+    found = result.records
     assert [record["input"] for record in found] == many
     for record, expected in zip(found, by_transformers(here, single, [(text,) for text in many]), strict=True):
         assert named(record) == pytest.approx(expected, abs=1e-6)
@@ -115,14 +111,12 @@ def test_pairs_come_from_columns(here: Any, paired: Path, table: Path, tmp_path:
     assert result.code == 0, result.err
     rows = list(csv.DictReader(table.open()))
     expected = by_transformers(here, paired, [(row["review"], row["reply"]) for row in rows])
-    for record, row, each in zip(records(result.out), rows, expected, strict=True):
+    for record, row, each in zip(result.records, rows, expected, strict=True):
         assert record["input"] == row
         assert named(record) == pytest.approx(each, abs=1e-6)
     lines = "".join(json.dumps({"reply": row["reply"], "review": row["review"]}) + "\n" for row in rows[:5])
     from_pipe = piped(here, lines.encode(), str(paired), "--rows", "-")
-    assert [named(record) for record in records(from_pipe.out)] == [
-        pytest.approx(each, abs=1e-6) for each in expected[:5]
-    ]
+    assert [named(record) for record in from_pipe.records] == [pytest.approx(each, abs=1e-6) for each in expected[:5]]
     out = tmp_path / "scored.csv"
     assert here("predict", str(paired), "--rows", str(table), "--out", str(out)).code == 0
     with out.open() as file:
@@ -133,13 +127,13 @@ def test_pairs_come_from_columns(here: Any, paired: Path, table: Path, tmp_path:
 
 def test_texts_that_cannot_be_read(here: Any, single: Path) -> None:
     result = piped(here, b"good film\n\xff\nbad film\n", str(single), "-")
-    assert (result.code, [record["error"] for record in records(result.out)]) == (
+    assert (result.code, [record["error"] for record in result.records]) == (
         1,
         [None, "not UTF-8: byte 0xff", None],
     )
     rows = b'{"review": "good"}\n{"review": 3}\n{"mood": "sad"}\n'
     result = piped(here, rows, str(single), "--rows", "-")
-    errors = [record["error"] for record in records(result.out)]
+    errors = [record["error"] for record in result.records]
     assert errors == [None, "column 'review' has no text: 3", "column 'review' has no text: None"]
 
 

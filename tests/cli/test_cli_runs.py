@@ -32,7 +32,7 @@ def test_the_best_run_is_the_first_and_goes_into_eval(here: Here, runs: Path) ->
     listed = here("runs", "--sort", "val/accuracy", "-q")
     assert listed.out.splitlines() == ["runs/digits-mlp-2", "runs/digits-mlp-1"]
     assert here("eval", listed.out.splitlines()[0], "-q").code == 0
-    records = [json.loads(line) for line in here("runs", str(runs), "--where", "recipe=digits*").out.splitlines()]
+    records = here("runs", str(runs), "--where", "recipe=digits*").records
     summary = json.loads((runs / "digits-mlp-1/summary.json").read_text())
     assert records[0]["metrics"] == summary["metrics"]
     assert [record["state"] for record in records] == ["done", "done"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import signal
 import subprocess
@@ -57,7 +56,7 @@ def test_damaged_images_are_named_and_counted(here: Any, tree: Path, tmp_path: P
     assert (again.record["damaged"], again.record["recipe"]) == (7, "imagenet-resnet50")
     assert (tmp_path / "run" / "damaged.txt").read_text().splitlines() == lines
     result = here("eval", str(tmp_path / "run"), "--ood", f"images:{tree / 'val' / 'b'}")
-    inside, other = [json.loads(line) for line in result.out.splitlines()]
+    inside, other = result.records
     assert (inside["n"], inside["damaged"], other["n"], other["damaged"]) == (15, 1, 7, 1)
     assert f"left out, damaged: {cut}: " in result.err
     refused = here(*command, "data.damaged=refuse", "--run-dir", str(tmp_path / "other"))

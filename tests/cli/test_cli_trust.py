@@ -210,7 +210,7 @@ def test_an_optimizer_of_ones_own_races(here, recipe: Path, tmp_path: Path, monk
     refused(here(*race), "is code of your own", "add --trust")
     done = here(*race, "--trust", "--assert", "TorchSGD<=sgd", "--allow-edge")
     assert done.code == 0, done.err
-    records = [json.loads(line) for line in done.out.splitlines()]
+    records = done.records
     losses = {(r["optimizer"], r["lr"], r["seed"]): r["loss"] for r in records if r["kind"] == "run"}
     assert {name for name, _, _ in losses} == {"sgd", "SignDescent", "TorchSGD"}
     for (name, lr, seed), loss in losses.items():

@@ -41,6 +41,15 @@ Where = Annotated[
         "--where", metavar="COND", help="Only runs with recipe='digits*', state!=done, val/loss<0.5; repeatable."
     ),
 ]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="KEY",
+        autocompletion=completion.run_keys,
+        help="Go by test/accuracy (best first), seconds, changed, optimizer.lr...",
+    ),
+]
 Several = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs.", autocompletion=completion.runs)]
 
 
@@ -56,15 +65,7 @@ def _conditions(where: Sequence[str] | None) -> list[Condition]:
 @app.command("list")
 def list_command(
     folders: Folders = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            "--sort",
-            metavar="KEY",
-            autocompletion=completion.run_keys,
-            help="By test/accuracy (best first), seconds, changed, optimizer.lr...",
-        ),
-    ] = None,
+    sort: Sort = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order of --sort around.")] = False,
     where: Where = None,
     as_json: Json = False,
@@ -152,15 +153,7 @@ def prune_command(
     keep: Annotated[
         int | None, typer.Option("--keep", min=0, metavar="N", help="Of each recipe let the first N by --sort stay.")
     ] = None,
-    sort: Annotated[
-        str | None,
-        typer.Option(
-            "--sort",
-            metavar="KEY",
-            autocompletion=completion.run_keys,
-            help="What --keep goes by, such as test/accuracy.",
-        ),
-    ] = None,
+    sort: Sort = None,
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; without it they are only listed.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
