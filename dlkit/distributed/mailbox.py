@@ -1,7 +1,7 @@
 """Messages between the processes of a job that do not work in step: none waits in a collective operation.
 
-Each leaves what it has to say in the store at which they meet, and looks there when it suits. Values go as pickles
-between processes of one job, which trust each other.
+Each leaves its messages in the store at which they meet, and reads those of the others when it suits. Values go as
+pickles between processes of one job, which trust each other.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class World:
             dist.all_reduce(torch.zeros(()))
 
     def broadcast_object(self, value: T, source: int = 0) -> T:
-        """What rank `source` gives; what the others give is not looked at."""
+        """What rank `source` gives; what the others give is ignored."""
         if self.size == 1:
             return value
         held: list[Any] = [value if self.rank == source else None]

@@ -16,7 +16,7 @@ from dlkit.sweep.events import SweepEvent
 from dlkit.sweep.trials import Trial, TrialResult
 
 T = TypeVar("T")
-_LOOK_SECONDS = 0.2  # between two looks at what the other ranks have left
+_CHECK_SECONDS = 0.2  # between two checks for what the other ranks have left
 _PATIENCE_SECONDS = 20.0  # for ranks that have been asked to stop; torchrun kills them after 30
 
 
@@ -32,7 +32,7 @@ class SharedRace:
         several = process is not None and process.world_size > 1
         self._mail = Mailbox(process, "race") if process is not None and several else None
         self.rank, self.size = (process.rank, process.world_size) if process is not None and several else (0, 1)
-        self._asked, self._stopped_at, self._looked = should_stop, 0.0, 0.0
+        self._asked, self._stopped_at, self._checked = should_stop, 0.0, 0.0
         self._agreed = 0
 
     def should_stop(self) -> bool:
@@ -44,7 +44,7 @@ class SharedRace:
         stops = self._asked()
         if stops:
             self._mail.put("stop", None)
-        elif self._may_look():
+        elif self._may_check():
             stops = self._mail.has("stop")
         self._stopped_at = time.monotonic() if stops else 0.0
         return stops
@@ -93,7 +93,7 @@ class SharedRace:
             if isinstance(event, TrialResult):
                 results.append(event)
             yield event
-            if self._may_look():
+            if self._may_check():
                 results += (found := self._new_results(mail, counts))
                 yield from found
         while True:
@@ -113,10 +113,10 @@ class SharedRace:
                 counts[rank] += 1
         return found
 
-    def _may_look(self) -> bool:
+    def _may_check(self) -> bool:
         now = time.monotonic()
-        due = now - self._looked > _LOOK_SECONDS
-        self._looked = now if due else self._looked
+        due = now - self._checked > _CHECK_SECONDS
+        self._checked = now if due else self._checked
         return due
 
     def _out_of_patience(self) -> bool:

@@ -45,7 +45,7 @@ class CheckpointInterval:
 
     @property
     def seconds(self) -> float:
-        """At least the time of writing: more than half of the time for checkpoints is never meant."""
+        """Never less than a checkpoint takes to write, so that at most half of the time goes into checkpoints."""
         # tau = sqrt(2 delta M) - delta
         delta = self.write_seconds
         return max(math.sqrt(2 * delta * self.failure_seconds) - delta, delta)
