@@ -12,6 +12,7 @@ from dlkit import recipe as recipes
 from dlkit.catalog import MODELS
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
+from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
 
 HUB = "hf:"
@@ -124,12 +125,10 @@ def _class_names(classes: str | os.PathLike[str] | Sequence[str]) -> tuple[str, 
     """Names from a file, one a line or as a JSON list, or as they are."""
     if not isinstance(classes, (str, os.PathLike)):
         return _distinct(list(classes), "the classes")
-    import json
-
     file = Path(classes)
     try:
         text = ordinary_file(file).read_text(encoding="utf-8-sig")
-        names = json.loads(text) if text.lstrip().startswith("[") else text.split("\n")
+        names = parse_json(text) if text.lstrip().startswith("[") else text.split("\n")
     except OSError as error:
         raise DlkitError(
             f"cannot read {file}: {error.strerror}", "`classes` takes a file with one name a line"

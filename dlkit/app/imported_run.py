@@ -11,6 +11,7 @@ from dlkit.app.import_request import ImportRequest
 from dlkit.app.imported_language import imported_language
 from dlkit.app.imported_model import Imported
 from dlkit.app.imported_vision import imported_vision
+from dlkit.storage.run_reference import ENVIRONMENT, RECIPE, SUMMARY
 from dlkit.strict_json import json_text
 from dlkit.training import environment, run_directory
 from dlkit.training.checkpoint import Checkpoint
@@ -37,9 +38,9 @@ def write_imported_run(request: ImportRequest, path: Path | None, overwrite: boo
 def _write(request: ImportRequest, found: Imported, path: Path) -> dict[str, Any]:
     sources = {"weights": str(request.path.resolve())}
     with run_directory.RunDirectory(path) as directory:
-        directory.write("recipe.yaml", found.recipe.to_yaml())
+        directory.write(RECIPE, found.recipe.to_yaml())
         described = environment.describe_environment(torch.device("cpu"), sources)
-        directory.write("environment.json", json_text({"recipe": found.recipe.name, **described}, indent=1) + "\n")
+        directory.write(ENVIRONMENT, json_text({"recipe": found.recipe.name, **described}, indent=1) + "\n")
         directory.open_metrics()
         tensors = {"model": drop_tied_duplicates(found.model.state_dict())}
         checkpoint = directory.save(Checkpoint(0, tensors, {"data": found.description}), best=False)
@@ -53,5 +54,5 @@ def _write(request: ImportRequest, found: Imported, path: Path) -> dict[str, Any
             "checkpoint": str(checkpoint),
             "remarks": found.remarks,
         }
-        directory.write("summary.json", json_text(record, indent=1) + "\n")
+        directory.write(SUMMARY, json_text(record, indent=1) + "\n")
     return record

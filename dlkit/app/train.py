@@ -208,7 +208,9 @@ def _conclude(
     left_out = built.dataset.left_out or built.dataset.sources.get("left_out")
     record |= {"left_out": left_out} if left_out else {}
     directory.write(run_reference.SUMMARY, _pretty(record))
-    run_plots.plot_learning_curves(directory.path / "metrics.jsonl", directory.path / "curves.svg", built.recipe.name)
+    run_plots.plot_learning_curves(
+        directory.path / run_reference.METRICS, directory.path / "curves.svg", built.recipe.name
+    )
     require_finite_metrics(finished.metrics)  # the run is whole, and its folder tells the rest; but this is no success
     return run
 

@@ -6,7 +6,6 @@ A row that cannot be read does not end the others: it comes as `UnreadInput`. A 
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lines import lines_as_they_come
+from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 TABLES = (".csv", ".jsonl", ".parquet")
@@ -119,8 +119,8 @@ def _json_row(line: bytes | None) -> Row | UnreadInput | None:
     if isinstance(text, UnreadInput):
         return text
     try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        row = parse_json(text)
+    except ValueError as error:
         return UnreadInput(text, f"not JSON: {error}")
     return row if is_mapping(row) else UnreadInput(text, "not a JSON object")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_axes, save_figure
 from dlkit.recipe.check import closest
 from dlkit.storage.run_reference import METRICS
+from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
@@ -63,7 +63,7 @@ def plot_runs(paths: Sequence[Path], target: Path, metrics: Sequence[str] = ()) 
         axes[0].plot([], [], label="training", **grey, **_THIN)[0],
         axes[0].plot([], [], label="evaluation", **grey, **_THICK)[0],
     ]
-    handles = [axes[0].plot([], [], **_look(index), label=name)[0] for index, name in enumerate(_labels(paths))]
+    handles = [axes[0].plot([], [], **_style(index), label=name)[0] for index, name in enumerate(_labels(paths))]
     figure.legend(
         handles=[*handles, *kinds], loc="outside lower center", ncols=max(1, 3 * len(chosen) // 2), frameon=False
     )
@@ -78,7 +78,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         raise DlkitError(f"cannot read {path / METRICS}: {error}", "a run has it from its first step on") from error
     for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             record = None
         if is_mapping(record) and "step" in record:
@@ -94,12 +94,12 @@ def _draw_run(axis: Any, records: Records, metric: str, index: int) -> None:
             continue
         steps, values = zip(*points, strict=True)
         if name.startswith("train/") or name == "lr":
-            axis.plot(steps, values, **_look(index), **_THIN)
+            axis.plot(steps, values, **_style(index), **_THIN)
         else:
-            axis.plot(steps, values, **_look(index), **_THICK)
+            axis.plot(steps, values, **_style(index), **_THICK)
 
 
-def _look(index: int) -> dict[str, Any]:
+def _style(index: int) -> dict[str, Any]:
     return {
         "color": _COLOURS[index % len(_COLOURS)],
         "linestyle": _STYLES[index // len(_COLOURS) % len(_STYLES)],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import datetime
 import functools
-import json
 import os
 import re
+import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from dlkit.storage.run_reference import (
     require_inside,
     step_folders,
 )
+from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
 
 State = Literal["done", "running", "resumable", "diverged", "damaged"]
@@ -204,7 +206,7 @@ def _last_records(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for line in reversed(lines):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:  # the first line may be cut, and the last while it is written
             continue
         if not is_mapping(record):
@@ -230,13 +232,13 @@ def _seconds(path: Path, steps: list[int]) -> float | None:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the files in a folder. What a link leads to is not in it."""
+    """Bytes of the files in a folder. What a link leads to is not in it, nor what a run deletes meanwhile."""
     size = 0
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            size += _size(Path(entry.path))
-        elif entry.is_file(follow_symlinks=False):
-            size += entry.stat(follow_symlinks=False).st_size
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                found = os.lstat(os.path.join(parent, name))  # noqa: PTH118
+                size += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return size
 
 
@@ -253,7 +255,7 @@ def _read_race(path: Path) -> ListedRun:
     summary: dict[str, Any] = {}
     try:
         with ordinary_file(path / RUNS).open("rb") as file:
-            head = json.loads(file.readline())
+            head = parse_json(file.readline())
             finished = sum(b'"kind": "engine"' not in line for line in file)
         title = str(head["title"])
         summary = read_json_mapping(path / SUMMARY, "") if (path / SUMMARY).exists() else {}

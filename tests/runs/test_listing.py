@@ -97,6 +97,16 @@ def test_the_size_is_that_of_du(made: Made) -> None:
     assert read_run(path).size == sum(map(int, files.stdout.split()))
 
 
+def test_json_that_is_nested_too_deeply_is_damage(made: Made) -> None:
+    run, race = made("a-1", accuracy=None), made("a-2").parent / "race"
+    (run / "metrics.jsonl").write_text('{"a":' * 100_000 + "\n")
+    race.mkdir()
+    (race / "runs.jsonl").write_text("[" * 100_000 + "\n")
+    assert read_run(run).metrics == {}
+    (found,) = list_runs(race)
+    assert (found.kind, found.state) == ("race", "damaged")
+
+
 @pytest.mark.parametrize(
     "text", ['{"metrics": []}', '{"metrics": {"val/loss": "x"}}', '{"seconds": [1]}', "[]", "null"]
 )

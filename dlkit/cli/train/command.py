@@ -23,6 +23,7 @@ from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
 from dlkit.cli.train.view import TrainingView
 from dlkit.errors import RequestError, shell_word
+from dlkit.storage.run_reference import RECIPE
 from dlkit.training.events import Finished
 
 
@@ -60,7 +61,7 @@ def train_command(
       dlkit train runs/digits-resnet20-1 --resume train.epochs=60
       torchrun --nproc-per-node 8 --max-restarts 3 -m dlkit train imagenet-resnet50 --run-dir runs/eight --resume auto
     """
-    if resume_auto and run_dir is None and not (Path(recipe) / "recipe.yaml").is_file():
+    if resume_auto and run_dir is None and not (Path(recipe) / RECIPE).is_file():
         raise RequestError(
             "--resume auto does not know which run to go on with",
             f"name it: {recipe} --run-dir runs/NAME --resume auto",
