@@ -77,6 +77,11 @@ def assemble_training(
     if divided:
         from dlkit.distributed.fully_sharded import blocks_of, shard_model
 
+        if l2 := recipe.values["loss"].get("l2"):
+            raise RequestError(
+                f"loss.l2 is {l2:g}; under train.parallel=fsdp no process has all weights where it computes the loss",
+                "train.parallel=ddp, or optimizer.weight_decay instead of loss.l2",
+            )
         shard_model(model, blocks_of(model), world)
     model = model.to(device)
     settings = autotune.choose_layout(settings, model, device)
