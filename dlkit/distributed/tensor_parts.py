@@ -1,6 +1,6 @@
 """Tensors that are divided among ranks, as fully_shard leaves parameters: torch's DTensors.
 
-They are known by their method here: to import their class takes half a second, which other runs do without.
+They are recognised by their method `to_local`: importing their class takes half a second, which other runs do without.
 """
 
 from __future__ import annotations
