@@ -143,7 +143,7 @@ def named_inputs(
     for item in inputs:
         if isinstance(item, Mapping) or (isinstance(item, str) and request.kind == "text"):
             found.append([item])
-        elif request.kind == "text" and Path(item).suffix not in new_rows.TABLES:
+        elif request.kind == "text" and new_rows.table_suffix(Path(item)) is None:
             found.append(new_rows.texts_of_file(Path(item)))
         else:
             found.append(new_rows.rows_of_file(Path(item)))

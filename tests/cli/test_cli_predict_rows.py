@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import io
 import json
 import math
@@ -86,6 +88,11 @@ def test_every_kind_of_table_gives_the_same(here: Any, run: Path, table: Path, t
     expected = answers(here("predict", str(run), str(table)))
     assert answers(here("predict", str(run), "--rows", str(tmp_path / "rows.parquet"))) == expected
     assert answers(here("predict", str(run), str(tmp_path / "rows.jsonl"))) == expected
+    for suffix, compress in (("gz", gzip.compress), ("bz2", bz2.compress)):
+        (tmp_path / f"rows.csv.{suffix}").write_bytes(compress(table.read_bytes()))
+        (tmp_path / f"rows.jsonl.{suffix}").write_bytes(compress(lines.encode()))
+        assert answers(here("predict", str(run), str(tmp_path / f"rows.csv.{suffix}"))) == expected
+        assert answers(here("predict", str(run), str(tmp_path / f"rows.jsonl.{suffix}"))) == expected
     assert answers(piped(here, lines, str(run), "-")) == expected
     assert answers(piped(here, table.read_bytes(), str(run), "--rows", "-")) == expected
     assert answers(piped(here, b"\xef\xbb\xbf" + table.read_bytes().replace(b"\n", b"\r\n"), str(run))) == expected
@@ -124,6 +131,25 @@ def test_a_row_that_cannot_be_read_takes_no_other_with_it(here: Any, run: Path) 
         "not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)",
         "column 'a' is no number: '{}'",
     ]
+
+
+def test_quotation_marks_are_those_of_pyarrow(here: Any, run: Path, tmp_path: Path) -> None:
+    """Within a value that does not begin with one, they are text."""
+    new = tmp_path / "new.csv"
+    new.write_text('id,a,b,ok\n5" disk,1,1e9,true\n"say ""so"",\n\nor not",2,1e9,true\n\n7" disk,3,1e9,false\n')
+    options = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    expected = pyarrow.csv.read_csv(new, parse_options=options)["id"].to_pylist()
+    result = here("predict", str(run), str(new))
+    assert (result.code, len(expected)) == (0, 3)
+    assert [record["input"]["id"] for record in result.records] == expected
+
+
+def test_no_rows_are_no_error(here: Any, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "header.csv").write_text("a,b,ok\n")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    for name in ("header.csv", "empty.jsonl"):
+        result = here("predict", str(run), str(tmp_path / name))
+        assert (result.code, result.out, result.err) == (0, "", "no inputs: nothing to predict\n")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
@@ -182,7 +208,12 @@ def test_a_scored_table_is_whole_though_rows_fail(here: Any, run: Path, tmp_path
     [
         (["gone.csv"], 1, "error: no such file: gone.csv"),
         (["r.yaml"], 2, "error: r.yaml: not a table of a known kind"),
-        (["empty.csv"], 1, "error: empty.csv is empty"),
+        (["empty.csv"], 1, "error: empty.csv: it is empty"),
+        (["semicolons.csv"], 1, "error: semicolons.csv is no CSV: its columns are separated by semicolons"),
+        (["open.csv"], 1, "error: open.csv: the first line is not CSV: a quotation mark is not closed"),
+        (["array.jsonl"], 1, "error: array.jsonl is a JSON array, not JSON Lines\nhint: write a line for each row: jq"),
+        (["torn.csv.gz"], 1, "error: cannot read torn.csv.gz"),
+        (["rows.parquet.gz"], 2, "error: rows.parquet.gz: not a table of a known kind"),
         (
             ["other.csv"],
             2,
@@ -206,6 +237,8 @@ def test_wrong_requests(
     monkeypatch.chdir(tmp_path)
     for name, text in {
         "r.yaml": "a: 1", "empty.csv": "", "other.csv": "x,y\n1,2\n", "twice.csv": "a,a\n1,2\n", "torn.parquet": "PAR1",
+        "semicolons.csv": "a;b;ok\n1;2;true\n", "open.csv": '"a,b\n', "array.jsonl": '[{"a": 1}]', "torn.csv.gz": "a,b",
+        "rows.parquet.gz": "",
     }.items():  # fmt: skip
         (tmp_path / name).write_text(text)
     result = here("predict", str(run), *arguments)

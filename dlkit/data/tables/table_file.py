@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.errors import DlkitError, RequestError, shell_word
+from dlkit.data.tables.first_line import require_commas, require_json_lines
+from dlkit.errors import DlkitError, RequestError
 from dlkit.text_input import require_utf_8
 
 _LARGEST_CELL = 2**31 - 1  # characters
 _LONGEST_HEADER = 1 << 16  # bytes of a first line that is looked at
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,7 @@ class Format:
 def _read_csv(file: Path, written: Collection[str]) -> pa.Table:
     from pyarrow import csv as reader
 
-    header = _first_line(file)
-    used = [name for separator, name in _SEPARATORS.items() if separator in header and "," not in header]
-    if used:
-        raise DlkitError(
-            f"{file} is no CSV: its columns are separated by {used[0]}", "save it with commas, and points in numbers"
-        )
+    require_commas(_first_line(file), str(file))
     return reader.read_csv(
         file,
         read_options=reader.ReadOptions(use_threads=False),  # on one thread, errors name the row
@@ -59,11 +54,8 @@ def _read_csv(file: Path, written: Collection[str]) -> pa.Table:
 def _read_jsonl(file: Path, written: Collection[str]) -> pa.Table:
     from pyarrow import json as reader
 
-    if _first_line(file).lstrip().startswith("["):
-        raise DlkitError(
-            f"{file} is a JSON array, not JSON Lines", f"write a line for each row: jq -c '.[]' {shell_word(file)}"
-        )
-    with _opened(file) as stream:
+    require_json_lines(_first_line(file), str(file))
+    with open_decompressed(file) as stream:
         content = stream.read()
     block = min(len(content) + 1, 2**31 - 1)  # the whole file: errors name the row within the block
     return reader.read_json(
@@ -80,13 +72,13 @@ def _read_parquet(file: Path, written: Collection[str]) -> pa.Table:
 
 def _first_line(file: Path) -> str:
     """The beginning of the first line of a file of text. Raises RequestError where it is in UTF-16 or UTF-32."""
-    with _opened(file) as stream:
+    with open_decompressed(file) as stream:
         line = stream.readline(_LONGEST_HEADER)
     require_utf_8(line, str(file))
     return line.decode("utf-8-sig", "replace")
 
 
-def _opened(file: Path) -> BinaryIO:
+def open_decompressed(file: Path) -> BinaryIO:
     """The bytes of a file that may be compressed: pyarrow goes by its suffix, as in rows.csv.gz."""
     return io.BufferedReader(pa.input_stream(file, compression="detect"), 1 << 16)  # pyright: ignore[reportArgumentType]
 
@@ -94,7 +86,7 @@ def _opened(file: Path) -> BinaryIO:
 def _csv_lines(file: Path) -> Iterator[int]:
     """Blank lines are skipped; a quoted value may span several lines."""
     csv.field_size_limit(_LARGEST_CELL)
-    with io.TextIOWrapper(_opened(file), encoding="utf-8-sig", errors="replace", newline="") as text:
+    with io.TextIOWrapper(open_decompressed(file), encoding="utf-8-sig", errors="replace", newline="") as text:
         reader, begin = csv.reader(text), 1
         for cells in reader:
             if cells:
@@ -104,7 +96,7 @@ def _csv_lines(file: Path) -> Iterator[int]:
 
 def _jsonl_lines(file: Path) -> Iterator[int]:
     yield 0  # there is no header
-    with _opened(file) as lines:
+    with open_decompressed(file) as lines:
         yield from (number for number, line in enumerate(lines, 1) if line.strip())
 
 
