@@ -18,7 +18,7 @@ def take_part(built: Assembled, leave: Callable[[], None]) -> Generator[Training
 
     Args:
         built: the recipe as objects.
-        leave: called where whoever reads the events goes.
+        leave: called when the listener closes the generator.
     """
     from dlkit.storage.run_reference import checkpoint_name
     from dlkit.training.checkpoint import load_checkpoint
@@ -35,7 +35,7 @@ def take_part(built: Assembled, leave: Callable[[], None]) -> Generator[Training
 
 
 def started(built: Assembled, path: Path, latest: Checkpoint | None) -> Started:
-    """That the first step comes next: of a run at `path`, behind the checkpoint that it goes on from."""
+    """The event before the first step of the run at `path`, or before the first behind the checkpoint `latest`."""
     training = built.training
     return Started(
         path, built.recipe.name, str(training.device), training.settings.precision, built.parameters,

@@ -1,4 +1,4 @@
-"""A run as those see it who follow its training: how it begins, its events, and what came out."""
+"""A training run as its listener sees it: how it begins, its events, and what came out."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def until_finished(
 
     Args:
         events: to their end.
-        leave: called where whoever reads the events goes: the rest of that step, and its checkpoint, come without him.
+        leave: called when the listener closes the generator; that step is still finished, and its checkpoint saved.
     """
     finished: Finished | None = None
     try:

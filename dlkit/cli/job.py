@@ -19,7 +19,7 @@ _LOST = re.compile(r"gloo/|NCCL|Connection (closed|reset) by peer|recvValue fail
 def stands_aside(arguments: Sequence[str]) -> bool:
     """Whether this process has nothing to do: torchrun started several, for a command that needs only one.
 
-    Raises RequestError if what torchrun says about this process is no whole.
+    Raises RequestError if the variables that torchrun sets are incomplete or malformed.
     """
     require_whole_environment()
     process = launched_process()

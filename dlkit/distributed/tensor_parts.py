@@ -1,6 +1,6 @@
 """Tensors that are divided among ranks, as fully_shard leaves parameters: torch's DTensors.
 
-They are known by their method here: to import their class takes half a second, which other runs do without.
+They are recognised by their method `to_local`: importing their class takes half a second, which other runs do without.
 """
 
 from __future__ import annotations
@@ -30,13 +30,19 @@ def whole_of(value: Any) -> Any:
     return value.full_tensor() if is_divided(value) else value
 
 
-def divided_like(whole: Tensor, like: Any) -> Tensor:
-    """A tensor that every rank has whole, divided as `like` is; the tensor itself where `like` is not divided."""
+def divided_like(whole: Tensor, like: Any, source: int | None = None) -> Tensor:
+    """A tensor divided as `like` is; the tensor itself where `like` is not divided.
+
+    Args:
+        whole: of the shape of `like`.
+        like: what is divided.
+        source: the rank that hands out the parts; None where every rank has the same tensor, and takes its own part.
+    """
     if not is_divided(like):
         return whole
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=source)
 
 
 def divided_as_part(part: Tensor, like: Any) -> Tensor:

@@ -197,19 +197,25 @@ class Muon(AdamW):
     def advance_divided(
         self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group
     ) -> None:
-        """The same of parameters that are divided among ranks: each rank gathers a matrix and keeps its part of the
-        step, one matrix after the other."""
+        """The same of parameters that are divided among ranks: each matrix is gathered, one rank makes its step, and
+        hands the others their parts; as many at a time as there are ranks."""
         by_adamw = [_goes_by_adamw(parameter, group) for parameter in parameters]
         rest = [index for index, one in enumerate(by_adamw) if one]
         if rest:
             super().advance_divided(*chosen(rest, parameters, gradients, states), group)
-        for parameter, gradient, state, one in zip(parameters, gradients, states, by_adamw, strict=True):
-            if one:
-                continue
-            theta, m = whole_of(parameter), whole_of(state["momentum_buffer"])
-            self.advance([theta], [whole_of(gradient)], [{"momentum_buffer": m}], group)
-            for own, whole in ((parameter, theta), (state["momentum_buffer"], m)):
-                local_part(own).copy_(local_part(divided_like(whole, own)))
+        matrices = [index for index, one in enumerate(by_adamw) if not one]
+        mesh: Any = getattr(parameters[0], "device_mesh", None)
+        rank, size = mesh.get_local_rank(), mesh.size()
+        for begin in range(0, len(matrices), size):
+            owned = matrices[begin : begin + size]  # the r-th by rank r
+            divided = [(parameters[i], gradients[i], states[i]["momentum_buffer"]) for i in owned]
+            whole = [[*map(whole_of, tensors)] for tensors in divided]
+            if rank < len(owned):
+                theta, gradient, m = whole[rank]
+                self.advance([theta], [gradient], [{"momentum_buffer": m}], group)
+            for owner, ((parameter, _, momentum), (theta, _, m)) in enumerate(zip(divided, whole, strict=True)):
+                for part, new in ((parameter, theta), (momentum, m)):
+                    local_part(part).copy_(local_part(divided_like(new, part, source=owner)))
 
     def at_once(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
         """Matrices of one shape and layout at once, in stacks of a bounded size; any others one by one."""

@@ -44,7 +44,7 @@ class TrainSettings:
         channels_last: memory layout of convolutions; auto is on for a CPU, and for 16 bits on CUDA.
         parallel: how the processes that torchrun starts train together, with the steps that one process would make:
             ddp has a copy of the model in each; fsdp has a part of each weight, gradient and moment in each, for models
-            that do not fit into one device; auto is ddp where it fits. A single process takes no notice.
+            that do not fit into one device; auto is ddp where it fits. Ignored in a single process.
         test_views: what evaluation averages over: one view of each image; flip takes its mirror image too; flip_shift
             also both moved by a pixel (six forward passes).
         deterministic: only kernels that give the same bits every time, so that a run on CUDA repeats and resumes to
