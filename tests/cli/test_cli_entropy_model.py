@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +225,7 @@ def test_mistakes(here: Any, gpt: Path, text: Path, arguments: list[str], code: 
     assert "Traceback" not in result.err
 
 
-def test_more_mistakes(here: Any, gpt: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_mistakes(here: Any, gpt: Path, text: Path, tmp_path: Path, stdin: Any) -> None:
     assert "--tokens needs --model" in here("entropy", str(text), "--tokens").err
     (tmp_path / "empty").touch()
     result = here("entropy", str(tmp_path / "empty"), "--model", str(gpt))
@@ -237,7 +235,7 @@ def test_more_mistakes(here: Any, gpt: Path, text: Path, tmp_path: Path, monkeyp
         assert (result.code, f"cannot read {path}" in result.err) == (1, True)
     result = here("entropy", str(text), "--model", str(tmp_path / "absent"))
     assert (result.code, "no such run" in result.err) == (1, True)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x"), encoding="utf-8"))
+    stdin(b"x")
     assert "cannot both come from standard input" in here("entropy", "--model", "-").err
 
 

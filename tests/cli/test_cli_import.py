@@ -40,10 +40,6 @@ def file(network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder / "resnet18.pth"
 
 
-def named(record: dict[str, Any]) -> dict[str, float]:
-    return {entry["label"]: entry["probability"] for entry in record["top"]}
-
-
 def by_torchvision(network: torch.nn.Module, files: list[Path], **preset: Any) -> torch.Tensor:
     """With the transform that torchvision publishes beside its weights."""
     see = ImageClassification(**{"crop_size": 64, "resize_size": round(64 / 0.875), **preset})
@@ -60,8 +56,8 @@ def test_a_file_of_torchvision_answers_as_torchvision(
     result = here("predict", str(run), str(photos))
     assert result.code == 0, result.err
     expected = by_torchvision(network, files)
-    for record, each in zip(result.records, expected.tolist(), strict=True):
-        assert named(record) == pytest.approx(dict(zip(("cat", "dog", "eel"), each, strict=True)), abs=1e-5)
+    for named, each in zip(result.probabilities, expected.tolist(), strict=True):
+        assert named == pytest.approx(dict(zip(("cat", "dog", "eel"), each, strict=True)), abs=1e-5)
 
     result = here("eval", str(run), f"data.path={photos}")  # classes by name: eel is the last of the three here
     right = [("cat", "dog", "eel")[i] == path.parent.name for i, path in zip(expected.argmax(1), files, strict=True)]
@@ -107,8 +103,8 @@ def test_a_directory_of_timm_says_how_images_are_seen(
     (folder / "config.json").write_text(json.dumps(config))
     run = imported(tmp_path / "run", f"hf:{folder}")
     expected = by_torchvision(network, sorted(photos.glob("*/*")), crop_size=48, resize_size=64, mean=mean, std=std)
-    for record, each in zip(here("predict", str(run), str(photos)).records, expected.tolist(), strict=True):
-        assert named(record) == pytest.approx(dict(zip("xyz", each, strict=True)), abs=1e-5)
+    for named, each in zip(here("predict", str(run), str(photos)).probabilities, expected.tolist(), strict=True):
+        assert named == pytest.approx(dict(zip("xyz", each, strict=True)), abs=1e-5)
 
 
 @pytest.fixture(scope="module")
