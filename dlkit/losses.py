@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from dlkit.annotations import NonNegative, Rate
+from dlkit.annotations import NonNegative, Positive, Rate
 from dlkit.errors import DlkitError, RequestError
 from dlkit.kernels.linear_cross_entropy import linear_cross_entropy
 
@@ -120,3 +120,31 @@ class SquaredError(nn.Module):
         """The loss, a scalar."""
         # mean_n (f_n - y_n)^2
         return F.mse_loss(outputs[:, 0], targets)
+
+
+class AbsoluteError(nn.Module):
+    """Mean absolute error of outputs (N, 1) and numbers (N,): its minimum is the median, which outliers do not move."""
+
+    def forward(self, outputs: Tensor, targets: Tensor, _: Iterable[Tensor] | None = None) -> Tensor:
+        """The loss, a scalar."""
+        # mean_n |f_n - y_n|
+        return F.l1_loss(outputs[:, 0], targets)
+
+
+class HuberLoss(nn.Module):
+    """Squared error of small differences and absolute error of large ones, of outputs (N, 1) and numbers (N,).
+
+    Huber 1964, doi:10.1214/aoms/1177703732. Of a table, targets are standardised: delta is in their deviations.
+
+    Args:
+        delta: the difference from which on it grows linearly.
+    """
+
+    def __init__(self, *, delta: Positive = 1.0) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def forward(self, outputs: Tensor, targets: Tensor, _: Iterable[Tensor] | None = None) -> Tensor:
+        """The loss, a scalar."""
+        # mean_n h(f_n - y_n), h(e) = e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2)
+        return F.huber_loss(outputs[:, 0], targets, delta=self.delta)

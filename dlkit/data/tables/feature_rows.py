@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +85,7 @@ def read_feature_rows(
     file: Path,
     *,
     label: str,
+    answer: Literal["class", "number"],
     missing: Missing,
     request: DialectRequest,
     columns: tuple[str, ...] | None = None,
@@ -98,14 +100,15 @@ def read_feature_rows(
     """
     if known is not None:
         categorical = tuple(name for name, kind in known.items() if kind == "category")
-    table = read_table(format, file, (label, *categorical), request)
+    written = (label, *categorical) if answer == "class" else categorical  # a class is what is written
+    table = read_table(format, file, written, request)
     kinds, left_out = feature_columns(table, label, columns, known, categorical)
     masks = missing_values(table, kinds)
     if missing == "error":
         refuse_missing(table, masks)
     elif missing == "drop":
         require_column(label, table)
-        nothing = is_missing(table, label, "category")
+        nothing = is_missing(table, label, "category" if answer == "class" else "number")
         masks |= {label: nothing} if nothing.any() else {}
     remarks: list[str] = []
     if masks:
