@@ -15,6 +15,7 @@ from dlkit.data.tables.column_values import is_missing, number_values
 from dlkit.data.tables.columns import feature_columns, require_column
 from dlkit.data.tables.dialect import DialectRequest
 from dlkit.data.tables.missing import Missing, counted, missing_values, refuse_missing
+from dlkit.data.tables.split_column import SplitColumn
 from dlkit.data.tables.table_file import Format, Table, join_names, read_table
 from dlkit.errors import RequestError
 
@@ -91,6 +92,7 @@ def read_feature_rows(
     columns: tuple[str, ...] | None = None,
     categorical: tuple[str, ...] = (),
     known: Mapping[str, str] | None = None,
+    by: SplitColumn,
 ) -> FeatureRows:
     """The rows of a file. Arguments as of `table_dataset` and `feature_columns`.
 
@@ -102,7 +104,7 @@ def read_feature_rows(
         categorical = tuple(name for name, kind in known.items() if kind == "category")
     written = (label, *categorical) if answer == "class" else categorical  # a class is what is written
     table = read_table(format, file, written, request)
-    kinds, left_out = feature_columns(table, label, columns, known, categorical)
+    kinds, left_out = feature_columns(table, label, columns, known, categorical, by.aside())
     masks = missing_values(table, kinds)
     if missing == "error":
         refuse_missing(table, masks)

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from dlkit.annotations import Rate
 from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.known import Known
-from dlkit.data.splits import split_three_ways
 from dlkit.data.tables.categories import Unknown, training_categories
 from dlkit.data.tables.column_values import require_range
 from dlkit.data.tables.columns import remarks_on_kinds
 from dlkit.data.tables.dialect import Decimal, DialectRequest, Separator
 from dlkit.data.tables.feature_rows import read_feature_rows
 from dlkit.data.tables.missing import Missing, stand_in
+from dlkit.data.tables.split_column import SplitColumn
 from dlkit.data.tables.table_file import CSV, JSONL, PARQUET, Format, join_names
 from dlkit.data.tables.targets import read_targets
 
@@ -41,6 +41,8 @@ def table_dataset(
     test_path: Path | None = None,
     test: Rate = 0.2,
     validation: Rate = 0.0,
+    group: str | None = None,
+    time: str | None = None,
     separator: Separator = "auto",
     decimal: Decimal = "auto",
     encoding: str = "auto",
@@ -63,6 +65,8 @@ def table_dataset(
         test_path: a second file with the rows of "test".
         test: share of the rows that is held out as "test", where there is no test_path.
         validation: share of the training rows that is held out as "val".
+        group: a column such as a customer, whose rows are all in one split; test and validation are shares of groups.
+        time: a column of dates, times or numbers: "test" has the latest rows, "val" the latest before them.
         separator: "auto", or what separates columns: comma, semicolon, tab, bar, space, or the character itself.
         decimal: the decimal mark of numbers.
         encoding: "auto", or that of the text, such as utf-8, cp1252, latin-1 or utf-16.
@@ -80,10 +84,11 @@ def table_dataset(
         missing=missing,
         request=DialectRequest(separator, decimal, encoding),
     )
-    main = read(Path(path), columns=columns, categorical=categorical, known=known and known.columns)
+    by = SplitColumn.asked_for(group, time, test=0.0 if test_path else test, validation=validation)
+    main = read(Path(path), columns=columns, categorical=categorical, known=known and known.columns, by=by)
     table, kinds = main.table, main.kinds
     labels = read_targets(table, label, answer, known.classes if known else None)
-    rows_of = split_three_ways(labels.strata, labels.classes, test=0.0 if test_path else test, validation=validation)
+    rows_of = by.split(table, labels)
     remarks = [*main.remarks, *labels.remarks]
     if known and known.columns:
         remarks += remarks_on_kinds(table, kinds, known.columns)
@@ -98,7 +103,7 @@ def table_dataset(
     sources: dict[str, Any] = {"path": str(table.file.resolve()), "label": label, "columns": list(kinds)}
     files, left_out, tested = [(main, rows_of)], main.left_out, None
     if test_path:
-        tested = read(Path(test_path), known=kinds)
+        tested = read(Path(test_path), known=kinds, by=SplitColumn())
         right = read_targets(tested.table, label, answer, labels.classes)
         left_out = left_out | tested.left_out
         every = {"test": np.arange(tested.table.rows.num_rows)}

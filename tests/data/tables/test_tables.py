@@ -260,7 +260,7 @@ def test_annotations_resolve_and_every_key_is_documented() -> None:
     }
     assert keys == {
         "path", "label", "columns", "categorical", "category_encoding", "missing", "unknown",
-        "test_path", "test", "validation", "separator", "decimal", "encoding",
+        "test_path", "test", "validation", "group", "time", "separator", "decimal", "encoding",
     }  # fmt: skip
     assert all(f"        {key}: " in (tables.table_dataset.__doc__ or "") for key in keys)
 
