@@ -15,7 +15,8 @@ from PIL import Image
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.information import plots
-from dlkit.metrics import ood_histogram
+from dlkit.metrics.confusion_figure import draw_confusion_matrix
+from dlkit.metrics.ood_figure import draw_ood_histogram
 from dlkit.plotting import make_axes, require_figure, save_figure
 from dlkit.sweep import figures
 from dlkit.sweep.summary import summarize
@@ -41,12 +42,12 @@ def curves_of_a_run(target: Path) -> None:
 
 
 def confusion(target: Path) -> None:
-    run_plots.plot_confusion_matrix(torch.eye(len(NAMES), dtype=torch.int64), tuple(NAMES), target, NAMES[0])
+    draw_confusion_matrix(torch.eye(len(NAMES), dtype=torch.int64), tuple(NAMES), target, NAMES[0])
 
 
 def histogram(target: Path) -> None:
     scores = {"msp": torch.rand(9), "energy": torch.rand(9)}
-    ood_histogram.draw_ood_histogram(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
+    draw_ood_histogram(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
 
 
 def code_words(target: Path) -> None:

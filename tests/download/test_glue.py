@@ -185,6 +185,11 @@ def test_eval_scores_a_benchmark(
     assert last["mean"] == pytest.approx((accuracy[0] / 2 + accuracy[1] / 2 + accuracy[2]) / 2)
     assert last["missing"] == ["cola", "sst2", "mrpc", "stsb", "qqp", "qnli", "wnli"]
 
+    assert run(["eval", mnli, rte, "--glue", "data.batch_size=4", "--table", "markdown"]) == 0
+    head, _, *rows = [[cell.strip() for cell in line.split("|")] for line in capfd.readouterr().out.splitlines()]
+    assert [row[1] for row in rows] == ["mnli", "rte", last["benchmark"]]
+    assert float(rows[1][head.index("accuracy")]) == accuracy[2]
+    assert rows[2][head.index("score")] == "-"
     code, _, err = call("eval", mnli, rte, "--glue", "-q")
     assert code == 1
     assert "no score of GLUE without cola, sst2, mrpc, stsb, qqp, qnli, wnli" in err
