@@ -13,8 +13,8 @@ from dlkit.storage.atomic_file import atomic_file, require_target
 _METADATA = {"svg": ("Date",), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 
 # Okabe & Ito 2008, "Color Universal Design".
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PINK = (
-    "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7",
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PINK = (
+    "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",
 )  # fmt: skip
 
 
