@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from dlkit.data.batch import ClassificationBatch
+from dlkit.data.class_spelling import is_number
 from dlkit.data.dataset import standardize
 from dlkit.data.tables.table_file import join_names
 from dlkit.errors import RequestError
@@ -75,7 +76,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
     try:
         if isinstance(value, str):
             text = value.strip()
-            number = _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else float(text) if text else math.nan
+            number = _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else _written(text)
         elif isinstance(value, (bool, int, float, Decimal)):
             number = float(value)
         elif value is None:
@@ -87,3 +88,12 @@ def _number(row: Mapping[str, Any], name: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"column {name!r} {'has no value' if math.isnan(number) else 'is infinite'}")
     return number
+
+
+def _written(text: str) -> float:
+    """A number as programs write it: Python would take 1_000 and the digits of any script, which no training does."""
+    if not text:
+        return math.nan
+    if not is_number(text):
+        raise ValueError
+    return float(text)
