@@ -30,8 +30,9 @@ Row = dict[str, Any]  # column -> text, number, boolean or None
 
 def table_suffix(path: Path) -> str | None:
     """`.csv` of rows.csv and rows.csv.gz; None of what is no table by its name."""
-    suffix = Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
-    return suffix if suffix in TABLES and (suffix == path.suffix or suffix != ".parquet") else None
+    compressed = path.suffix in _COMPRESSED
+    suffix = (Path(path.stem) if compressed else path).suffix.lower()
+    return suffix if suffix in TABLES and not (compressed and suffix == ".parquet") else None
 
 
 def rows_of_file(path: Path, request: DialectRequest = AUTO) -> Iterator[Row | UnreadInput]:

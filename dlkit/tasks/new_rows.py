@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from dlkit.data.batch import ClassificationBatch
-from dlkit.data.class_spelling import visible
+from dlkit.data.class_spelling import is_number, visible
 from dlkit.data.dataset import standardize
 from dlkit.data.tables.column_values import category_text, missing_texts
 from dlkit.data.tables.csv_stream import DecimalCommaRow
@@ -121,7 +121,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
     try:
         if isinstance(value, str):
             text = as_point(value.strip()) if isinstance(row, DecimalCommaRow) else value.strip()
-            number = _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else float(text) if text else math.nan
+            number = _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else _written(text)
         elif isinstance(value, (bool, int, float, Decimal)):
             number = float(value)
         elif value is None:
@@ -133,3 +133,12 @@ def _number(row: Mapping[str, Any], name: str) -> float:
     if math.isinf(number):
         raise ValueError(f"column {name!r} is infinite")
     return number
+
+
+def _written(text: str) -> float:
+    """A number as programs write it: Python would take 1_000 and the digits of any script, which no training does."""
+    if not text:
+        return math.nan
+    if not is_number(text):
+        raise ValueError
+    return float(text)
