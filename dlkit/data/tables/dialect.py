@@ -43,13 +43,13 @@ class Dialect:
         separator: the character between two columns.
         decimal: the decimal mark of its numbers.
         encoding: as Python calls it.
-        quoted: whether values may stand in quotation marks, and span several lines.
+        multiline: whether values in quotation marks may span several lines.
     """
 
     separator: str = ","
     decimal: str = "."
     encoding: str = "utf-8"
-    quoted: bool = True
+    multiline: bool = True
 
     def described(self) -> str:
         """What is unusual about it, for the user; empty if nothing is."""
@@ -156,13 +156,13 @@ def recognise(stream: BinaryIO, name: str, request: DialectRequest) -> Dialect:
     Raises:
         DlkitError: its bytes are not of the encoding, or of none that is recognised.
     """
-    start, quoted = stream.read(_SAMPLE), True
+    start, multiline = stream.read(_SAMPLE), True
     if request.encoding != "auto":
         encoding = _name(request.encoding)
     elif (marked := _MARKED[detect_encoding(start)]) != "utf-8":
         encoding = marked
     else:
-        valid, quoted = _scanned(itertools.chain([start], iter(lambda: stream.read(_BLOCK), b"")))
+        valid, multiline = _scanned(itertools.chain([start], iter(lambda: stream.read(_BLOCK), b"")))
         encoding = "utf-8" if valid else _LEGACY
     if b"\0" in start and not encoding.startswith(("utf-16", "utf-32")):
         guess = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
@@ -178,20 +178,35 @@ def recognise(stream: BinaryIO, name: str, request: DialectRequest) -> Dialect:
         ) from error
     text = text.removeprefix("\ufeff")
     whole = text if len(start) < _SAMPLE else text.rpartition("\n")[0]  # the last line may be cut
-    return replace(request.of_text(whole, encoding), quoted=quoted)
+    return replace(request.of_text(whole, encoding), multiline=multiline)
 
 
 def _scanned(blocks: Iterable[bytes]) -> tuple[bool, bool]:
-    """Whether all blocks together are UTF-8, and whether there are quotation marks in them, or may be."""
-    decoder, quoted = codecs.getincrementaldecoder("utf-8")(), False
+    """Whether all blocks together are UTF-8, and whether a line may end within quotation marks."""
+    decoder, multiline, open_quotes = codecs.getincrementaldecoder("utf-8")(), False, 0
     try:
         for block in blocks:
             decoder.decode(block)
-            quoted = quoted or b'"' in block
+            if not multiline and (open_quotes or b'"' in block):
+                multiline, open_quotes = _ends_within_quotes(block, open_quotes)
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False, True
-    return True, quoted
+    return True, multiline
+
+
+def _ends_within_quotes(block: bytes, before: int) -> tuple[bool, int]:
+    """Whether any line of a block ends behind an odd number of quotation marks, and the parity at its end.
+
+    Args:
+        block: of a file.
+        before: 1 behind an odd number of quotation marks, else 0.
+    """
+    import numpy as np  # which not every command needs
+
+    text = np.frombuffer(block, np.uint8)
+    count = np.cumsum(text == ord('"'), dtype=np.uint8)  # modulo 256, which keeps the parity
+    return bool(((count[text == ord("\n")] + before) % 2).any()), (int(count[-1]) + before) % 2
 
 
 def _cells(lines: Iterable[str], separator: str) -> Iterable[list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import itertools
 import re
@@ -44,19 +43,21 @@ class Format:
 def _read_csv(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:
     from pyarrow import csv as reader
 
-    read = functools.partial(
-        reader.read_csv,
-        file,
-        # cutting a file into blocks takes longer where a quoted value may span several lines
-        parse_options=reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=dialect.quoted),
-        convert_options=reader.ConvertOptions(
-            column_types=dict.fromkeys(written, pa.string()), decimal_point=dialect.decimal
-        ),
-    )
+    def read(threads: bool, multiline: bool) -> pa.Table:
+        return reader.read_csv(
+            file,
+            read_options=reader.ReadOptions(encoding=dialect.encoding, use_threads=threads),
+            parse_options=reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=multiline),
+            convert_options=reader.ConvertOptions(
+                column_types=dict.fromkeys(written, pa.string()), decimal_point=dialect.decimal
+            ),
+        )
+
     try:
-        return read(read_options=reader.ReadOptions(encoding=dialect.encoding))
-    except pa.ArrowInvalid:  # on one thread, errors name the row
-        return read(read_options=reader.ReadOptions(encoding=dialect.encoding, use_threads=False))
+        # cutting a file into blocks takes twice as long where a value may span several lines
+        return read(threads=True, multiline=dialect.multiline)
+    except pa.ArrowInvalid:
+        return read(threads=False, multiline=True)  # on one thread, errors name the row
 
 
 def _read_jsonl(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:

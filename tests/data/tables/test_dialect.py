@@ -13,7 +13,7 @@ import pytest
 
 from dlkit.data.new_rows import rows_of_file, rows_of_pipe
 from dlkit.data.tables import table_data as tables
-from dlkit.data.tables.dialect import Dialect, DialectRequest
+from dlkit.data.tables.dialect import Dialect, DialectRequest, recognise
 from dlkit.data.text.labelled import labelled_texts
 from dlkit.errors import DlkitError
 
@@ -125,6 +125,21 @@ def test_bytes_late_in_a_large_file_tell_the_encoding(tmp_path: Path) -> None:
     path.write_bytes("".join(["x,y\n", *lines, "1,caf\u00e9\n"]).encode("cp1252"))
     data = tables.csv(path=path, label="y", test=0.0)
     assert (data.classes, data.sources["dialect"]["encoding"]) == (("caf\u00e9", "cat"), "cp1252")
+
+
+@pytest.mark.parametrize(
+    ("content", "multiline"),
+    [
+        ('"a","b"\n1,"x"\n', False),
+        ('a,b\n1,"say ""x"""\n2,""\n', False),
+        ('a,b\n1,"x\ny"\n', True),
+        ('a,b\n1,5" disk\n', True),  # it may be
+    ],
+)
+@pytest.mark.parametrize("before", [0, (1 << 20) - 7, (1 << 20) - 8, 1 << 20])  # around the end of a block
+def test_values_of_several_lines_are_seen(content: str, multiline: bool, before: int) -> None:
+    data = "1,2\n" * (before // 4) + content
+    assert recognise(io.BytesIO(data.encode()), "t.csv", DialectRequest()).multiline == multiline
 
 
 def test_texts_are_read_in_every_way(tmp_path: Path) -> None:
