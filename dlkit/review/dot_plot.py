@@ -7,7 +7,8 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-_LEFT, _WIDTH, _ROW, _FOOT = 150, 330, 26, 24  # pixels
+_WIDTH, _ROW, _FOOT, _EDGE = 330, 26, 24, 20  # pixels
+_LETTER = 7.5  # pixels of a letter, at most on average
 
 
 def dot_plot(values: Mapping[str, Sequence[float | None]], measure: str) -> str:
@@ -20,29 +21,31 @@ def dot_plot(values: Mapping[str, Sequence[float | None]], measure: str) -> str:
     finite = [value for row in values.values() for value in row if value is not None]
     if not finite:
         return ""
+    left = _EDGE + _LETTER * max(map(len, values))
     low, high = min(finite), max(finite)
     margin = (high - low or abs(high) or 1.0) * 0.05
     low, high = low - margin, high + margin
 
     def x(value: float) -> float:
-        return _LEFT + _WIDTH * (value - low) / (high - low)
+        return left + _WIDTH * (value - low) / (high - low)
 
     height = _ROW * len(values) + _FOOT
     parts: list[str] = []
     for index, (arm, row) in enumerate(values.items()):
         y, shown = _ROW * index + _ROW / 2, [value for value in row if value is not None]
-        parts.append(f'<line class="rule" x1="{_LEFT}" x2="{_LEFT + _WIDTH}" y1="{y:.0f}" y2="{y:.0f}"/>')
-        parts.append(f'<text x="{_LEFT - 10}" y="{y + 4:.0f}" text-anchor="end">{html.escape(arm)}</text>')
+        parts.append(f'<line class="rule" x1="{left}" x2="{left + _WIDTH}" y1="{y:.0f}" y2="{y:.0f}"/>')
+        parts.append(f'<text x="{left - 10}" y="{y + 4:.0f}" text-anchor="end">{html.escape(arm)}</text>')
         parts += [f'<circle cx="{x(value):.1f}" cy="{y:.0f}" r="4"/>' for value in shown]
         if shown:
             mean = x(statistics.fmean(shown))
             parts.append(f'<line class="mean" x1="{mean:.1f}" x2="{mean:.1f}" y1="{y - 9:.0f}" y2="{y + 9:.0f}"/>')
     for at, anchor in ((low + margin, "start"), (high - margin, "end")):
         parts.append(f'<text class="tick" x="{x(at):.1f}" y="{height - 7}" text-anchor="{anchor}">{_short(at)}</text>')
-    middle = _LEFT + _WIDTH / 2
+    middle = left + _WIDTH / 2
     parts.append(f'<text class="tick" x="{middle}" y="{height - 7}" text-anchor="middle">{html.escape(measure)}</text>')
     label = html.escape(f"{measure} of each run, by arm", quote=True)
-    return f'<svg viewBox="0 0 500 {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    width = left + _WIDTH + _EDGE
+    return f'<svg viewBox="0 0 {width:.0f} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
 
 
 def _short(value: float) -> str:

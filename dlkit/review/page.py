@@ -45,8 +45,9 @@ svg { display: block; width: 100%; max-width: 34rem; height: auto; margin: .4rem
 svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .tick { fill: var(--soft); }
 svg circle { fill: var(--dot); fill-opacity: .55; } svg .rule { stroke: var(--line); }
 svg .mean { stroke: var(--ink); stroke-width: 2; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; margin: .3rem 0; }
-dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+dl { display: grid; grid-template-columns: fit-content(14rem) 1fr; gap: 0 1rem; margin: .3rem 0; }
+dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
+dt, dd { min-width: 0; overflow-wrap: anywhere; }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr; } }
 @media print { .bar { display: none; } article { break-inside: avoid; } [hidden] { display: revert !important; } }
 """
