@@ -144,3 +144,16 @@ def test_report_and_show(here: Here, elsewhere: None) -> None:
     assert refused.code == 2
     Path("copy.yaml").write_text(here("review", "show", "gelu-cdf").out)
     assert here("review", "run", "copy.yaml", "-q").out == "supported\n"
+
+
+def test_figures(here: Here, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlkit.review.figures import FIGURES
+
+    only = {"figure-13-bernoulli-entropy": FIGURES["figure-13-bernoulli-entropy"]}
+    monkeypatch.setattr("dlkit.review.figures.FIGURES", only)
+    result = here("review", "figures", "drawn")
+    assert result.code == 0, result.err
+    assert Path(result.record["svg"]).is_file()
+    assert Path(result.record["png"]).is_file()
+    Path("file").touch()
+    assert here("review", "figures", "file").code == 2

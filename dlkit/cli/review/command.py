@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dlkit.app.review import ClaimJudged, Reviewed, run_review, write_review_report
+from dlkit.app.review_figures import draw_review_figures
 from dlkit.cli import completion
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import Device, Json, Quiet, ResumeAuto, Trust
@@ -59,6 +61,21 @@ def show_claim(
     Example: dlkit review show gelu-better > mine.yaml
     """
     Output().line(locate_claim(name).read_text(encoding="utf-8").removesuffix("\n"))
+
+
+@app.command("figures", no_args_is_help=True)
+def draw_figures(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; it is made if it is not there.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw the figures of the review from what dlkit computes, as SVG and PNG.
+
+    Example: dlkit review figures figures
+    """
+    output = Output(as_json, quiet)
+    for drawn in draw_review_figures(folder):
+        output.emit(dataclasses.asdict(drawn), drawn.svg, lambda path=drawn.svg: path)
 
 
 @app.command("run", no_args_is_help=True)
