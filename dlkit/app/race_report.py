@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
 from dlkit.storage.run_reference import RECIPE, SUMMARY
+from dlkit.storage.sweep_files import PAGE
 from dlkit.strict_json import finite
 from dlkit.sweep import figures, provenance, report, trajectories, tunability
 from dlkit.sweep.summary import rank_optimizers
-from dlkit.sweep.sweep_folder import PAGE
 from dlkit.sweep.trials import TrialResult
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class RaceReport:
                   for o in self.outcomes if not o.diverged)  # fmt: skip
         worst = max(filter(math.isfinite, losses), default=math.inf)
         self.records = tunability.optimizer_records(self.summaries, self.outcomes, self.metric, worst)
+        self.repeated = self.records[0]["seeds"] > 1  # or there is one run of each setting, and no interval
         self.target = self._steps_to(race.target) if race.target else None
 
     def _steps_to(self, target: str) -> str:
@@ -107,7 +108,7 @@ class RaceReport:
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """The table: its columns, and a row for each optimizer."""
-        searched, repeated = any(s.searched for s in self.summaries), self.records[0]["seeds"] > 1
+        searched, repeated = any(s.searched for s in self.summaries), self.repeated
         columns = [
             "optimizer",
             "best lr",
