@@ -45,7 +45,7 @@ MAY = {
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
     "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
     "training": {"nn", "kernels", "data", "distributed"},
-    "tasks": {*RECIPE, "distributed", "losses", "kernels", "data", "metrics", "training", "pretrained"},
+    "tasks": {*RECIPE, "distributed", "losses", "nn", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
     "sweep": {"catalog", "distributed", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
