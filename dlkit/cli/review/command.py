@@ -87,7 +87,7 @@ def run_claims(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that come with dlkit.")] = False,
-    section: Annotated[str | None, typer.Option(metavar="SECTION", help="All of a section.")] = None,
+    section: Annotated[str | None, typer.Option("--section", metavar="SECTION", help="All of a section.")] = None,
     asserted: Annotated[bool, typer.Option("--assert", help="Exit with 3 unless every claim is supported.")] = False,
     seeds: Annotated[
         int | None, typer.Option(min=2, max=1000, metavar="N", help="Runs of each arm, in place of the claim's own.")
