@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.app.import_request import request_import
+from dlkit.storage.run_files import require_new_run
 
 
 def import_model(
@@ -38,6 +39,8 @@ def import_model(
         DlkitError: the weights are not there, damaged, or not those of the model.
     """
     request = request_import(source, changes, model, classes, mean, std)
+    path = None if run_dir is None else Path(run_dir)
+    require_new_run(path, overwrite)
     from dlkit.app.imported_run import write_imported_run
 
-    return write_imported_run(request, None if run_dir is None else Path(run_dir), overwrite)
+    return write_imported_run(request, path, overwrite)
