@@ -109,7 +109,7 @@ class LabelledTextData(TextData):
     def split_batches(
         self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
     ) -> SequenceBatches:
-        _, [(sequences, keys)] = components("data", recipe.values["data"])
+        _, [(sequences, keys)] = components("data", recipe.values["data"], recipe.values["task"])
         examples = self.data.splits[split]
         found: SequenceBatches = sequences(examples, self.tokenizer, device, recipe.values["seed"], training, **keys)
         self._cut[split] = found.encoded.lost

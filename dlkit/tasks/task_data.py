@@ -174,7 +174,7 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool =
 
 def read_component(recipe: Recipe, known: Known | None) -> Any:
     """What the recipe's `data` component reads; one that can match classes and columns by name gets `known`."""
-    (reader, keys), _ = components("data", recipe.values["data"])
+    (reader, keys), _ = components("data", recipe.values["data"], recipe.values["task"])
     if known is None or "known" not in inspect.signature(reader).parameters:
         return reader(**keys)
     return reader(known, **keys)
