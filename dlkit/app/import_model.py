@@ -25,7 +25,8 @@ def import_model(
 
     Args:
         source: a .safetensors, .pth or .pt file of torchvision, timm, ConvNeXt's authors or a public CIFAR ResNet; or,
-            with or without `hf:` before it, a Hugging Face directory of the BERT or GPT family, or of timm.
+            with or without `hf:` before it, a Hugging Face directory of the BERT or GPT family, or of timm; or
+            `hf:OWNER/NAME`, as `dlkit download` has fetched it.
         changes: of the recipe that the run gets, as `data.size=256` or `data.text=sentence`.
         model: name of the architecture, such as resnet50; None for what a directory says.
         classes: names of the outputs in their order: a file with one a line or a JSON list, or the names.

@@ -145,7 +145,7 @@ def has_size(folder: Path, file: StoredFile) -> bool:
 def missing_dataset(dataset: DatasetInfo, root: Path | None = None) -> DlkitError:
     """The error for a missing data set, with its size and the command that downloads it."""
     about = "" if dataset.exact_size else "about "
-    folder = dataset_folder(dataset.name, root)
+    folder = dataset_folder(dataset.place, root)
     why = "is not whole" if (folder / MANIFEST).exists() else "is not here"
     repair = " --verify" if (folder / MANIFEST).exists() else ""
     return DlkitError(

@@ -48,7 +48,7 @@ def require_hub_place(path: str) -> HubPlace:
     if named.kind == "models":
         raise RequestError(f"data.path: {path} is a model", "give the OWNER/NAME of a data set")
     reference = named.of("datasets")
-    found = _downloaded(reference) or _in_hub_cache(reference)
+    found = downloaded(reference)
     if found is None:
         manifest = store.dataset_folder(reference.folder) / store.MANIFEST
         what = "is not whole" if manifest.exists() else "is not here"
@@ -68,18 +68,19 @@ def _file_hint(file: Path) -> str:
     return f"data.name={kind} reads such a file{texts}" if kind else "give the folder that it lies in"
 
 
-def _downloaded(reference: HubReference) -> HubPlace | None:
+def downloaded(reference: HubReference) -> HubPlace | None:
+    """What `dlkit download`, or the hub's own library, has downloaded of a repository whose kind is known."""
     manifest = store.find_manifest(reference.folder)
     if manifest is None:
-        return None
+        return in_hub_cache(reference)
     return HubPlace(
         store.dataset_folder(reference.folder), reference.name, manifest.source.get("commit"), manifest.sha256
     )
 
 
-def _in_hub_cache(reference: HubReference) -> HubPlace | None:
-    """What `huggingface_hub` or `datasets` has downloaded of it."""
-    repository = hub_cache() / f"datasets--{reference.name.replace('/', '--')}"
+def in_hub_cache(reference: HubReference) -> HubPlace | None:
+    """What `huggingface_hub` or `datasets` has downloaded of a repository whose kind is known."""
+    repository = hub_cache() / f"{reference.kind}--{reference.name.replace('/', '--')}"
     revision = reference.revision or "main"
     commit = revision
     if not _COMMIT.fullmatch(revision):
