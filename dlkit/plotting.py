@@ -13,20 +13,33 @@ from dlkit.storage.atomic_file import atomic_file, require_target
 _METADATA = {"svg": ("Date",), "png": ("Software",), "pdf": ("CreationDate", "Creator", "Producer")}
 
 # Okabe & Ito 2008, "Color Universal Design".
-BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PINK = (
-    "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7",
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PINK = (
+    "#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7",
 )  # fmt: skip
 
 
-def make_axes(width: float, height: float, columns: int = 1) -> tuple[Any, Any]:
-    """A figure of `width` x `height` inches, and its axes: one, or an array of `columns` side by side."""
+def make_axes(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of `width` x `height` inches, and its axes."""
+    figure, (axis,) = make_panels(width, height)
+    return figure, axis
+
+
+def make_panels(
+    width: float, height: float, rows: int = 1, columns: int = 1, share_x: bool = False
+) -> tuple[Any, list[Any]]:
+    """A figure of `width` x `height` inches, and its axes row by row.
+
+    Text is 10 points high, so on a telephone, 320 pixels wide, it can be read in a figure of up to 7 inches.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
-    made: Any = figure.subplots(1, columns)
-    for axis in made if columns > 1 else [made]:
+    made: list[Any] = list(figure.subplots(rows, columns, sharex=share_x, squeeze=False).flat)
+    for axis in made:
         axis.grid(alpha=0.3)
         axis.set_axisbelow(True)
+    if share_x:
+        figure.align_ylabels(made)
     return figure, made
 
 

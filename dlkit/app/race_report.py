@@ -38,6 +38,7 @@ class RaceReport:
                   for o in self.outcomes if not o.diverged)  # fmt: skip
         worst = max(filter(math.isfinite, losses), default=math.inf)
         self.records = tunability.optimizer_records(self.summaries, self.outcomes, self.metric, worst)
+        self.repeated = self.records[0]["seeds"] > 1  # or there is one run of each setting, and no interval
         self.target = self._steps_to(race.target) if race.target else None
 
     def _steps_to(self, target: str) -> str:
@@ -107,7 +108,7 @@ class RaceReport:
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """The table: its columns, and a row for each optimizer."""
-        searched, repeated = any(s.searched for s in self.summaries), self.records[0]["seeds"] > 1
+        searched, repeated = any(s.searched for s in self.summaries), self.repeated
         columns = [
             "optimizer",
             "best lr",

@@ -27,7 +27,8 @@ from dlkit.text_input import opened_by_shell
 
 # Keys of `data` that say how an example becomes the input of a model, whatever it is read from.
 _INPUTS = (
-    *("label", "columns", "image", "text", "pair", "size", "channels", "crop", "resize"),
+    *("label", "columns", "categorical", "category_encoding", "missing", "unknown"),
+    *("image", "text", "pair", "size", "channels", "crop", "resize", "interpolation"),
     *("context", "stride", "mask", "whole_words", "batch_size"),
 )
 # What no function of the user's can give for text.

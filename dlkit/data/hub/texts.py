@@ -18,7 +18,7 @@ from dlkit.data.hub.labelled_splits import (
 )
 from dlkit.data.hub.opened import HubData, open_hub_data
 from dlkit.data.known import Known
-from dlkit.data.tables.columns import column_values
+from dlkit.data.tables.column_values import number_values
 from dlkit.data.tables.table_file import join_names
 from dlkit.data.text.labelled import Examples, LabelledTexts, make_labelled_texts, text_values
 from dlkit.errors import RequestError
@@ -104,7 +104,7 @@ def _numbers(found: LabelledSplits, label: str) -> dict[str, NDArray[np.float32]
     """The numbers of each split, (N,), where labels are not whole; None where they are classes."""
     if kind_of(found.data.features[label]) != NUMBER:
         return None
-    values = {name: column_values(table, label) for name, table in found.tables.items()}
-    if all((of == np.floor(of)).all() for of in values.values()):
+    values = {name: number_values(table, label) for name, table in found.tables.items()}
+    if any(np.isnan(of).any() for of in values.values()) or all((of == np.floor(of)).all() for of in values.values()):
         return None
     return {name: of.astype(np.float32) for name, of in values.items()}

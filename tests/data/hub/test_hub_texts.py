@@ -62,17 +62,20 @@ def test_labels_that_are_text_are_matched_by_name(tmp_path: Path, save: Save) ->
 def test_rows_are_those_of_pandas(tmp_path: Path) -> None:
     dice = np.random.default_rng(0)
     frame = pd.DataFrame({"width": dice.normal(size=40), "count": range(40), "round": [True, False] * 20})
-    frame["note"], frame["kind"] = "x", ["apple", "pear"] * 20
+    frame["size"], frame["kind"] = ["s", "m", "l", "m"] * 10, ["apple", "pear"] * 20
     frame.to_csv(tmp_path / "train.csv", index=False)
     data = hub_rows(path=str(tmp_path), label="kind", test=0.25)
-    assert data.columns == {"width": "number", "count": "number", "round": "boolean"}
+    assert data.columns == {"width": "number", "count": "number", "round": "boolean", "size": "category"}
+    assert data.categories == {"size": ("l", "m", "s")}
     assert data.classes == ("apple", "pear")
-    assert data.sources["left_out"] == ["column 'note'"]
+    assert data.sources["left_out"] == []
     every = np.concatenate([split.inputs.numpy() for split in data.splits.values()])
-    expected = frame[["width", "count", "round"]].to_numpy(float)
+    frame["size"] = frame["size"].map({"l": 1, "m": 2, "s": 3})
+    expected = frame[["width", "count", "round", "size"]].to_numpy(float)
     np.testing.assert_array_equal(every[every[:, 1].argsort()], expected)
-    np.testing.assert_allclose(data.std, data.splits["train"].inputs.numpy().std(0))
-    known = Known(("pear", "apple"), data.columns, data.mean, data.std)
+    np.testing.assert_allclose(data.std[:3], data.splits["train"].inputs.numpy().std(0)[:3])
+    assert (data.mean[3].item(), data.std[3].item()) == (0.0, 1.0)  # categories are not scaled
+    known = Known(("pear", "apple"), data.columns, data.mean, data.std, data.categories)
     other = hub_rows(known, path=str(tmp_path), label="kind", test=0.0)
     assert other.splits["train"].targets.tolist() == [1, 0] * 20
     assert other.mean is data.mean

@@ -1,0 +1,54 @@
+"""What a review shows: a record a claim in a pipe, a line a claim on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dlkit.review.claim import Claim
+
+COLORS = {"supported": "green", "not supported": "yellow", "contradicted": "red", "cannot tell": "cyan"}
+
+
+def claim_table(claims: Sequence[Claim]) -> Any:
+    """The claims by section."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("section", "claim", "what it says", box=None, pad_edge=False)
+    section = ""
+    for claim in claims:
+        table.add_row(
+            claim.section if claim.section != section else "", Text(claim.name, style="bold"), Text(claim.text)
+        )
+        section = claim.section
+    return table
+
+
+def verdict_table(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> Any:
+    """The verdicts and the numbers behind them."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("claim", "verdict", "measured", box=None, pad_edge=False)
+    for record in records:
+        verdict = Text(record["verdict"], style=COLORS[record["verdict"]])
+        table.add_row(Text(record["claim"], style="bold"), verdict, Text(evidence(record)))
+    counts = ", ".join(f"{summary[verdict]} {verdict}" for verdict in COLORS if summary[verdict])
+    return Group(table, Text(f"{summary['claims']} claims: {counts}", style="bold"))
+
+
+def evidence(record: dict[str, Any]) -> str:
+    """The numbers of a claim in a line."""
+    if record["kind"] == "property":
+        return f"largest deviation {record['deviation']:.2g} over {record['draws']} draws"
+    if record["difference"] is None:
+        return f"{record['expect']}: a run diverged"
+    text = (
+        f"{record['expect']} in {record['measure']}: by {record['difference']:.3g} "
+        f"({record['low']:.3g} to {record['high']:.3g}), {record['seeds']} seeds"
+    )
+    if record["verdict"] == "cannot tell" and record["seeds_needed"]:
+        text += f"; about {record['seeds_needed']} seeds would tell {record['smallest']:g}"
+    return text
