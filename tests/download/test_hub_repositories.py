@@ -102,6 +102,17 @@ def test_of_a_model_only_what_dlkit_reads(hub: Any, download: Any, tmp_path: Pat
     assert record["left_out"] == {".bin": 1, ".onnx": 1, ".safetensors": 1}
 
 
+def test_a_model_is_imported_by_the_name_that_it_was_downloaded_by(hub: Any, download: Any) -> None:
+    from dlkit.app.import_request import request_import
+
+    with pytest.raises(DlkitError, match="the model ann/bert is not here") as caught:
+        request_import("hf:ann/bert")
+    assert caught.value.hint == "fetch it first: dlkit download hf:models/ann/bert"
+    hub.repositories["models/ann/bert", "main"] = MODEL | {"config.json": b'{"model_type": "bert"}'}
+    _, [record], _ = download("hf:ann/bert")
+    assert request_import("hf:ann/bert").path == Path(record["path"])
+
+
 def test_a_revision_has_a_folder_of_its_own(hub: Any, download: Any) -> None:
     hub.repositories["ann/reviews", "main"] = FILES
     hub.repositories["ann/reviews", "refs/convert/parquet"] = {"a/train/0000.parquet": shard(text=["x"])}
