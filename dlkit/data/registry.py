@@ -56,6 +56,7 @@ class DatasetInfo:
         archive: the authors' own archive.
         kind: of the repository.
         folder_name: in the data directory; "" for the name.
+        include: patterns of the only files to take of a repository; none for all.
     """
 
     name: str
@@ -75,6 +76,7 @@ class DatasetInfo:
     archive: Archive | None = None
     kind: Kind = "datasets"
     folder_name: str = ""
+    include: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -248,12 +250,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 
-def repository_info(reference: HubReference) -> DatasetInfo:
+def repository_info(reference: HubReference, include: tuple[str, ...] = ()) -> DatasetInfo:
     """A repository of the hub, of a kind that is known, as something to download."""
     assert reference.kind is not None
     return DatasetInfo(
         str(reference), f"{reference.name} of the hub", "", "repository", {}, {}, 0, "as its card says", reference.name,
-        revisions=(reference.revision or "main",), exact_size=False, kind=reference.kind, folder_name=reference.folder,
+        revisions=(reference.revision or "main",), exact_size=False, kind=reference.kind,
+        folder_name=reference.folder, include=include,
     )  # fmt: skip
 
 

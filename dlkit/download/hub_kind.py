@@ -11,16 +11,18 @@ from dlkit.errors import DlkitError, RequestError
 from dlkit.hub_reference import HubReference
 
 
-def find_repository(reference: HubReference, request: DownloadRequest, reporter: Reporter) -> DatasetInfo:
-    """The repository that a name means.
+def find_repository(
+    reference: HubReference, request: DownloadRequest, reporter: Reporter, include: tuple[str, ...] = ()
+) -> DatasetInfo:
+    """The repository that a name means, of which only the files of some patterns are taken, if any are given.
 
     Raises:
         RequestError: it is a data set and a model.
         DlkitError: there is neither, or the Hub cannot be asked.
     """
     if reference.kind is not None:
-        return repository_info(reference)
-    both = [repository_info(reference.of("datasets")), repository_info(reference.of("models"))]
+        return repository_info(reference, include)
+    both = [repository_info(reference.of("datasets"), include), repository_info(reference.of("models"), include)]
     here = [info for info in both if store.find_manifest(info.place, request.root)]
     if len(here) == 1:
         return here[0]

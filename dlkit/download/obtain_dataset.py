@@ -33,6 +33,7 @@ def obtain_dataset(dataset: DatasetInfo, request: DownloadRequest, reporter: Rep
     folder, work = store.dataset_folder(dataset.place, request.root), request.root / ".work" / dataset.place
     done = request.root / ".work" / f"{dataset.place}.done"
     known = None if request.verify or request.force else store.find_manifest(dataset.place, request.root)
+    known = known if known is not None and _has_these(dataset, known) else None
     if known is not None and not done.exists():
         return DownloadResult(known, folder, "present", [])
     with _lock(dataset, request, reporter):
@@ -40,6 +41,7 @@ def obtain_dataset(dataset: DatasetInfo, request: DownloadRequest, reporter: Rep
             require_inside(work.parent, part)
         finish_publishing(done, folder)  # left by a command that was killed
         known = None if request.force else _known(folder)
+        known = known if known is not None and _has_these(dataset, known) else None
         broken = [] if request.force else _broken(folder, known, request, reporter)
         if known is not None and not broken:
             return DownloadResult(known, folder, "present", [])
@@ -62,6 +64,11 @@ def obtain_dataset(dataset: DatasetInfo, request: DownloadRequest, reporter: Rep
             manifest = build_dataset(dataset, found, work, request, reporter)
         publish(work, done, folder)
         return DownloadResult(manifest, folder, "downloaded", broken)
+
+
+def _has_these(dataset: DatasetInfo, known: Manifest) -> bool:
+    """Whether a local copy was made of the same part of a repository."""
+    return known.source.get("include", []) == list(dataset.include)
 
 
 def _known(folder: Path) -> Manifest | None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
 from dlkit.data.registry import DatasetInfo
 from dlkit.data.store import MANIFEST
 from dlkit.download.remote_files import Listing, RemoteFile
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, RequestError
 
 HIDDEN_SEALS = ".seals"  # the folder, in a repository's, of what a repair knows its files by
 _WEIGHTS = ".safetensors"
 _MAIN_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 # beside weights: configuration, vocabulary, class names, licence
 _OF_MODELS = (".json", ".txt", ".model", ".md", ".jinja", "")
+_CARD = "README.md"
 _CODE = (".py", ".ipynb", ".sh")
 _OWN = (".seal", ".part", ".tmp")  # names that a download gives to files of its own
 
@@ -33,6 +35,14 @@ def listed_repository(dataset: DatasetInfo, files: list[RemoteFile], source: dic
     paths = [file.path for file in files]
     wanted = set(_of_model(paths) if dataset.kind == "models" else filter(_is_data, paths))
     wanted.discard(MANIFEST)  # which is dlkit's own
+    if dataset.include:
+        source = {**source, "include": list(dataset.include)}
+        # the card says what the columns are
+        wanted = {path for path in wanted if path == _CARD or any(fnmatchcase(path, one) for one in dataset.include)}
+        if not wanted - {_CARD}:
+            raise RequestError(
+                f"{dataset.name} has no files {' or '.join(dataset.include)}", f"it has {join_files(sorted(paths))}"
+            )
     if dataset.kind == "models" and not any(path.endswith(_WEIGHTS) for path in wanted):
         others = sorted({PurePosixPath(path).suffix for path in paths} - {*_OF_MODELS})
         raise DlkitError(
@@ -40,11 +50,16 @@ def listed_repository(dataset: DatasetInfo, files: list[RemoteFile], source: dic
             "dlkit reads no pickles: the Hub's convert space, or its refs/pr/N, may have them in safetensors",
         )
     if not wanted:
-        raise DlkitError(f"{dataset.name} has no data: {', '.join(paths[:5]) or 'no files at all'}")
+        raise DlkitError(f"{dataset.name} has no data: {join_files(paths) or 'no files at all'}")
     others = (PurePosixPath(path) for path in paths if path not in wanted)
     left_out = Counter(path.suffix or path.name for path in others if path.name != ".gitattributes")
     chosen = sorted((file for file in files if file.path in wanted), key=lambda file: file.path)
     return Listing(chosen, {**source, **({"left_out": dict(left_out)} if left_out else {})})
+
+
+def join_files(paths: list[str]) -> str:
+    """The first few names."""
+    return ", ".join(paths[:8]) + (f" and {len(paths) - 8} more" if len(paths) > 8 else "")
 
 
 def _of_model(paths: list[str]) -> list[str]:

@@ -113,6 +113,34 @@ def test_a_model_is_imported_by_the_name_that_it_was_downloaded_by(hub: Any, dow
     assert request_import("hf:ann/bert").path == Path(record["path"])
 
 
+def test_a_part_of_a_data_set_is_fetched_and_said(hub: Any, download: Any) -> None:
+    card = b"---\ndataset_info:\n  splits:\n  - {name: train, num_examples: 40}\n---\n"
+    second = shard(text=["more"] * 20, label=[1] * 20)
+    first = FILES["data/train-00000-of-00001.parquet"]
+    files = {"README.md": card, "data/train-00000-of-00002.parquet": first, "data/train-00001-of-00002.parquet": second}
+    hub.repositories["ann/reviews", "main"] = files
+    code, [record], _ = download("hf:ann/reviews", "--include", "data/train-00000*")
+    assert (code, record["left_out"]) == (0, {".parquet": 1})
+    assert record["source"]["include"] == ["data/train-00000*"]
+    assert download("hf:ann/reviews", "--include", "data/train-00000*")[1][0]["status"] == "present"
+
+    pytest.importorskip("datasets")
+    from dlkit.data.hub.texts import hub_texts
+
+    texts = hub_texts(path="ann/reviews", text="text", test=0.0)
+    assert {name: len(of.first) for name, of in texts.splits.items()} == {"train": 20}
+    assert "ann/reviews, only data/train-00000*: all 20" in texts.sources["taken"]
+    code, records, err = download("hf:ann/reviews", "--include", "*.csv")
+    assert (code, records) == (2, [])
+    assert "hf:datasets/ann/reviews has no files *.csv" in err
+
+    served = dict(hub.served)
+    assert download("hf:ann/reviews")[1][0]["status"] == "downloaded"  # the rest, and only that
+    again = {name for name, count in hub.served.items() if count > served.get(name, 0)}
+    assert again == {hashlib.sha256(second).hexdigest()}
+    assert len(hub_texts(path="ann/reviews", text="text", test=0.0).splits["train"].first) == 40
+
+
 def test_a_revision_has_a_folder_of_its_own(hub: Any, download: Any) -> None:
     hub.repositories["ann/reviews", "main"] = FILES
     hub.repositories["ann/reviews", "refs/convert/parquet"] = {"a/train/0000.parquet": shard(text=["x"])}

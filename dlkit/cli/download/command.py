@@ -45,6 +45,9 @@ def download_command(
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Accept row counts that differ from the published ones.")
     ] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Of hf:OWNER/NAME only these files: 'data/train-0000*'.")
+    ] = None,
     data_dir: DataDir = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="Files at once.")] = 4,
     retries: Annotated[
@@ -65,6 +68,7 @@ def download_command(
       dlkit download --list
       dlkit download cifar10 sst2
       dlkit download hf:stanfordnlp/imdb
+      dlkit download hf:HuggingFaceFW/fineweb --include 'sample/10BT/00*'
       dlkit import hf:$(dlkit download -q hf:google-bert/bert-base-uncased)
       dlkit download glue/cola --mirror https://hub.example.org
       HF_TOKEN=... dlkit download imagenet1k --data-dir /data
@@ -78,6 +82,9 @@ def download_command(
         raise RequestError("which data set?", "`dlkit download --list` shows them all")
     wanted = list(dict.fromkeys(found for name in names for found in _named(name)))
     _check(mirror, own, wanted)
+    chosen = tuple(include or ())
+    if chosen and any(isinstance(named, DatasetInfo) for named in wanted):
+        raise RequestError("--include is for hf:OWNER/NAME", "the data sets of the catalog are fetched whole")
 
     from dlkit.cli.download.view import DownloadView
     from dlkit.download import hub
@@ -105,7 +112,7 @@ def download_command(
         ):
             for named in wanted:
                 try:
-                    record = _obtain(named, request, view)
+                    record = _obtain(named, request, view, chosen)
                 except CancelledError:
                     note(f"stopped; give the command again to go on with {_shown(named)}")
                     raise typer.Exit(128 + (stop.requested or 2)) from None
@@ -144,14 +151,16 @@ def _check(mirror: str | None, own: Path | None, wanted: list[DatasetInfo | HubR
         raise RequestError(f"--from {own}: no such directory", "give the folder of the archives, or of train/ and val/")
 
 
-def _obtain(named: DatasetInfo | HubReference, request: DownloadRequest, view: Any) -> dict[str, Any]:
+def _obtain(
+    named: DatasetInfo | HubReference, request: DownloadRequest, view: Any, include: tuple[str, ...]
+) -> dict[str, Any]:
     from dlkit.download import hub_kind, obtain_dataset
 
     if isinstance(named, HubReference):
         cached = _in_hub_cache(named) if request.offline else None
         if cached is not None:
             return cached
-        dataset = hub_kind.find_repository(named, request, view)
+        dataset = hub_kind.find_repository(named, request, view, include)
     else:
         dataset = named
     if dataset.form == "embedded":

@@ -150,11 +150,13 @@ def hub_sources(
         for name, size in sizes.items()
     )
     place = data.place
+    part = f", only {' and '.join(place.include)}" if place.include else ""
     return {
         "path": str(place.folder.resolve()),
         **({"repository": place.shown, "commit": place.commit} if place.commit else {}),
         **({"config": data.config} if data.config else {}),
+        **({"include": list(place.include)} if place.include else {}),
         "split_names": dict(chosen.names),
         "left_out": gone,
-        "taken": f"{data.shown}: {splits}; {read}" + (f"; left out: {join_names(gone)}" if gone else ""),
+        "taken": f"{data.shown}{part}: {splits}; {read}" + (f"; left out: {join_names(gone)}" if gone else ""),
     }

@@ -16,12 +16,16 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class HubPlace:
-    """A folder with the files of a repository. `shown` is what the user calls it; `commit` is known of downloads."""
+    """A folder with the files of a repository.
+
+    `shown` is what the user calls it; of downloads the `commit` is known, and which files were `include`d, if not all.
+    """
 
     folder: Path
     shown: str
     commit: str | None = None
     sha256: str | None = None
+    include: tuple[str, ...] = ()
 
 
 def require_hub_place(path: str) -> HubPlace:
@@ -73,9 +77,9 @@ def downloaded(reference: HubReference) -> HubPlace | None:
     manifest = store.find_manifest(reference.folder)
     if manifest is None:
         return in_hub_cache(reference)
-    return HubPlace(
-        store.dataset_folder(reference.folder), reference.name, manifest.source.get("commit"), manifest.sha256
-    )
+    folder, source = store.dataset_folder(reference.folder), manifest.source
+    include = tuple(source.get("include", ()))
+    return HubPlace(folder, reference.name, source.get("commit"), manifest.sha256, include)
 
 
 def in_hub_cache(reference: HubReference) -> HubPlace | None:
