@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,12 +21,15 @@ from dlkit.data.tables.column_values import require_range
 from dlkit.data.tables.columns import remarks_on_kinds
 from dlkit.data.tables.feature_rows import FeatureRows, feature_rows
 from dlkit.data.tables.missing import Missing
+from dlkit.data.tables.split_column import SplitColumn
 from dlkit.data.tables.table_data import chosen_rows, scaled_rows, stand_ins_of
 from dlkit.data.tables.table_file import join_names
+from dlkit.data.tables.targets import read_targets
 
 
 def hub_rows(
     known: Known | None = None,
+    answer: Literal["class", "number"] = "class",
     /,
     *,
     path: HubPath,
@@ -41,7 +44,8 @@ def hub_rows(
     test: Rate = 0.2,
     validation: Rate = 0.0,
 ) -> Dataset:
-    """Rows of a data set in the Hub's layout: features (N, F) float64 and the classes of the label.
+    """Rows of a data set in the Hub's layout: features (N, F) float64 and the classes of the label, or its
+    numbers, (N,) float64.
 
     Its splits are train, val and test by their names; a class label gives names and order of the classes. Boolean
     features become 0 and 1. For a known model, columns are read by its names and labels by its classes.
@@ -51,7 +55,8 @@ def hub_rows(
             Hub's layout, or one that `save_to_disk` wrote.
         config: the configuration, where the data set has several.
         split: the only split to take; null for all that are called after train, validation or test.
-        label: the column of classes: class labels, text, integers or booleans; null for the only class label.
+        label: the column of classes (class labels, text, integers or booleans) or of the number to predict; null for
+            the only class label.
         columns: the feature columns; null for all but the label that hold numbers, text or class labels.
         categorical: columns of numbers or booleans that are categories; columns of text always are.
         category_encoding: whether a model has a learned vector for each category, or an input (one_hot).
@@ -66,7 +71,8 @@ def hub_rows(
         DlkitError: the data set is not here, damaged, or without labels; a value is missing or infinite.
     """
     data = open_hub_data(path, config)
-    answers = require_hub_column(data, "label", label, LABELS, ("label", "labels", "target", "class"))
+    of_label = LABELS if answer == "class" else (NUMBER, WHOLE, TRUTH)
+    answers = require_hub_column(data, "label", label, of_label, ("label", "labels", "target", "class"))
     wanted = _features(data, answers, columns, categorical, known)
     found = read_labelled_splits(data, answers, wanted, split, known)
     kinds = known.columns if known else None
@@ -75,14 +81,21 @@ def hub_rows(
         table = hub_table(data, source, found.rows[source])
         new = kinds is None
         read[name] = feature_rows(
-            table, label=answers, missing=missing, columns=columns if new or known else None,
-            categorical=categorical if new else (), known=kinds,
+            table, label=answers, answer=answer, missing=missing, columns=columns if new or known else None,
+            categorical=categorical if new else (), known=kinds, by=SplitColumn(),
         )  # fmt: skip
         kinds = read[name].kinds
     assert kinds is not None
     found = replace(found, tables={name: rows.table for name, rows in read.items()})
-    classes, targets, remarks = hub_classes(found, answers, known)
-    held = hold_out_rows(found, targets, classes, test, validation)
+    classes, remarks = (), list[str]()
+    targets: dict[str, NDArray[Any]]
+    if answer == "number":
+        numbered = {name: read_targets(rows.table, answers, answer) for name, rows in read.items()}
+        targets = {name: of.values for name, of in numbered.items()}
+        held = hold_out_rows(found, {name: of.strata for name, of in numbered.items()}, ("row",), test, validation)
+    else:
+        classes, targets, remarks = hub_classes(found, answers, known)
+        held = hold_out_rows(found, targets, classes, test, validation)
     training = next(iter(read))
     categories = known.categories if known else training_categories(read[training].table, kinds, held[training][1])
     numbers: dict[str, NDArray[np.float64]] = {}
@@ -99,7 +112,7 @@ def hub_rows(
     }
     names = {name: functools.partial(_row_name, read[origin], chosen) for name, (origin, chosen) in held.items()}
     counts = {name: len(of.targets) for name, of in splits.items()}
-    what = f"{join_names(kinds)}; label {answers!r}: {join_names(classes)}"
+    what = f"{join_names(kinds)}; label {answers!r}: {join_names(classes) or 'a number'}"
     sources = hub_sources(data, found.chosen, counts, (*kinds, answers), what)
     sources |= {"label": answers, "columns": list(kinds), "remarks": list(dict.fromkeys(remarks))}
     dataset = make_dataset(data.place.shown.rpartition("/")[2], splits, classes, **sources)

@@ -81,6 +81,22 @@ def test_rows_are_those_of_pandas(tmp_path: Path) -> None:
     assert other.mean is data.mean
 
 
+def test_the_number_of_a_row_is_that_of_pandas(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": np.arange(20.0), "price": np.linspace(0.5, 9, 20)})
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    data = hub_rows(None, "number", path=str(tmp_path), label="price", test=0.25)
+    assert (data.classes, {name: len(split.targets) for name, split in data.splits.items()}) == (
+        (),
+        {"train": 15, "test": 5},
+    )
+    for split in data.splits.values():
+        np.testing.assert_array_equal(split.targets, frame["price"].to_numpy()[split.inputs.numpy()[:, 0].astype(int)])
+    with pytest.raises(RequestError, match="column 'price' holds number; data.image needs image"):
+        from dlkit.data.hub.images import hub_images
+
+        hub_images(path=str(tmp_path), image="price")
+
+
 def test_running_text_has_a_line_a_row_and_splits_by_name(tmp_path: Path, save: Save) -> None:
     rows = [f"row {number} — naïve{chr(10) if number % 3 else ''}" for number in range(2500)]
     save(tmp_path / "data", {"train": datasets.Dataset.from_dict({"text": rows, "id": list(range(2500))})})
