@@ -30,7 +30,6 @@ def write_imported_run(request: ImportRequest, path: Path | None, overwrite: boo
         RequestError: there is something else at `path`; what is said of the weights is not so.
         DlkitError: the weights are damaged, or not those of the model.
     """
-    run_directory.require_new_run(path, overwrite)
     found = imported_vision(request) if request.model is not None else imported_language(request)
     return _write(request, found, run_directory.create_run_directory(path, found.recipe.name, overwrite))
 

@@ -183,7 +183,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "code", "error"),
     [
         (["gone.pth", "--model", "resnet18"], 1, "no such file or directory: gone.pth"),
-        (["hf:owner/name"], 1, "no such file or directory: owner/name"),
+        (["hf:owner/name"], 1, "the model owner/name is not here: no such directory, and nothing downloaded"),
         (["{file}"], 2, "{file} does not say which model it is of"),
         (["{file}", "--model", "resnet19"], 2, "no such model: resnet19 (did you mean resnet18?)"),
         (["{file}", "--model", "resnet34"], 1, "{file}: the weights do not fit the model"),
