@@ -51,7 +51,7 @@ MAY = {
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
     "assemble": {*RECIPE, "training", "tasks", "distributed"},
-    "review": {*RECIPE, "nn", "models", "losses", "optim", "information", "compression", "sweep"},
+    "review": {*RECIPE, "nn", "models", "losses", "optim", "data", "information", "compression", "sweep"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
         "attention", "lm", "compression", "information", "distributed", "review",

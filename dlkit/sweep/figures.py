@@ -170,5 +170,7 @@ def _log_if_positive(axis: Any, values: Sequence[float]) -> None:
 
 def add_legend(figure: Any, axis: Any) -> None:
     """Put a legend below the figure, if anything has a label."""
-    if axis.get_legend_handles_labels()[0]:
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        columns = 2 if max(map(len, labels)) <= 30 else 1
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

@@ -40,11 +40,12 @@ def image_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
 def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
     """The data of tabular-classification; a checkpoint's classes and columns are matched by name."""
     own = user_code.is_reference(recipe.values["data"]["name"])  # which reads the same, whatever a checkpoint knows
-    known = None if saved is None or own else _known_rows(recipe, saved)
+    known = None if saved is None or own else known_rows(recipe, saved)
     return ArrayData.agreeing(read_component(recipe, known), saved)
 
 
-def _known_rows(recipe: Recipe, saved: dict[str, Any]) -> Known:
+def known_rows(recipe: Recipe, saved: dict[str, Any]) -> Known:
+    """What a checkpoint knows of rows, so that others are read as those of its training."""
     mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
     categories, stand_ins = _column_facts(saved)
     return Known(tuple(saved["classes"]), known_columns(recipe, saved), mean, std, categories, stand_ins)
@@ -80,6 +81,7 @@ class ArrayData(TaskData):
         self.name, self.sources, self.columns = dataset.name, dataset.sources, dataset.columns
         self.classes = dataset.classes
         self.input_shape = dataset.input_shape  # (C, H, W) or (F,)
+        self.outputs = len(self.classes)  # numbers that a model gives an example
 
     @property
     def images(self) -> Dataset | None:
@@ -155,11 +157,6 @@ class ArrayData(TaskData):
         columns = CategoryColumns(self.input_shape[0], counts, data.category_encoding == "one_hot")
         return WithCategories(columns, lambda shape: constructor(shape, self.outputs, **keys))
 
-    @property
-    def outputs(self) -> int:
-        """Numbers that the model gives an example."""
-        return len(self.classes)
-
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
         """The model with layers set by the data, pretrained weights loaded, and layers frozen, as the recipe says."""
         model = self.untrained_model(recipe)
@@ -184,7 +181,7 @@ class ArrayData(TaskData):
         source = few.batches(recipe, "train", torch.device("cpu"), training=False)
         return torch.cat([batch.inputs for batch in source.epoch(0)])
 
-    def class_counts(self, split: str) -> dict[str, int]:
+    def class_counts(self, split: str) -> dict[str, int] | None:
         counts = torch.bincount(self.dataset.splits[split].targets, minlength=len(self.classes))
         return dict(zip(self.classes, counts.tolist(), strict=True))
 

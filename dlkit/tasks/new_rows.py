@@ -21,6 +21,7 @@ from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.tasks.array_data import ArrayData, known_columns
 from dlkit.tasks.new_inputs import NewBatch, NewInputs, read_in_batches
+from dlkit.tasks.number_data import NumberData
 
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 
@@ -34,8 +35,10 @@ class NewRows(NewInputs):
         batch_size: rows a batch.
     """
 
+    of: type[ArrayData] = ArrayData  # what a run predicts
+
     def __init__(self, recipe: Recipe, saved: dict[str, Any], batch_size: int) -> None:
-        self.data = ArrayData.described(saved)
+        self.data = self.of.described(saved)
         self.columns = known_columns(recipe, saved)
         self.batch_size = batch_size
         data = self.data.dataset
@@ -101,6 +104,12 @@ class NewRows(NewInputs):
                 f"the run was trained on {join_names(self.columns)}",
                 "columns are read by their names; their order and further ones do not matter",
             )
+
+
+class NewNumberRows(NewRows):
+    """The same for a run that predicts numbers."""
+
+    of = NumberData
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:

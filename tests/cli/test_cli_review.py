@@ -77,6 +77,14 @@ def test_claim_of_ones_own_is_kept_and_resumed(here: Here, mine: Path) -> None:
     assert "already holds a review" in refused.err
 
 
+def test_claims_share_an_arm(here: Here, mine: Path) -> None:
+    """The arm of one claim is not trained again for another, whatever it is called there."""
+    Path("other.yaml").write_text(CLAIM.replace("learning", "quick").replace("lr: 1e-6", "lr: 1e-5"))
+    records = here("review", "run", "mine.yaml", "other.yaml", "--out", "kept").records
+    assert records[0]["arms"]["learning"]["values"] == records[1]["arms"]["quick"]["values"]
+    assert len(Path("kept/runs.jsonl").read_text().splitlines()) == 3 * 4
+
+
 @pytest.mark.parametrize(
     ("old", "new", "verdict"),
     [
@@ -125,3 +133,27 @@ def test_wrong_claims(here: Here, mine: Path, old: str, new: str, message: str) 
     assert result.code in (1, 2)
     assert message in result.err
     assert "Traceback" not in result.err
+
+
+def test_report_and_show(here: Here, elsewhere: None) -> None:
+    assert here("review", "run", "gelu-cdf", "softmax-sigmoid", "-q", "--report", "review.html").code == 0
+    page = Path("review.html").read_text(encoding="utf-8")
+    assert page.count("<article") == 2
+    assert "dlkit review run gelu-cdf" in page
+    refused = here("review", "run", "gelu-cdf", "--report", "review.pdf")
+    assert refused.code == 2
+    Path("copy.yaml").write_text(here("review", "show", "gelu-cdf").out)
+    assert here("review", "run", "copy.yaml", "-q").out == "supported\n"
+
+
+def test_figures(here: Here, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlkit.review.figures import FIGURES
+
+    only = {"figure-13-bernoulli-entropy": FIGURES["figure-13-bernoulli-entropy"]}
+    monkeypatch.setattr("dlkit.review.figures.FIGURES", only)
+    result = here("review", "figures", "drawn")
+    assert result.code == 0, result.err
+    assert Path(result.record["svg"]).is_file()
+    assert Path(result.record["png"]).is_file()
+    Path("file").touch()
+    assert here("review", "figures", "file").code == 2

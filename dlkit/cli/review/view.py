@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlkit.review.claim import Claim
+from dlkit.review.evidence import evidence_of
 
 COLORS = {"supported": "green", "not supported": "yellow", "contradicted": "red", "cannot tell": "cyan"}
 
@@ -34,21 +35,6 @@ def verdict_table(records: Sequence[dict[str, Any]], summary: dict[str, Any]) ->
     table = Table("claim", "verdict", "measured", box=None, pad_edge=False)
     for record in records:
         verdict = Text(record["verdict"], style=COLORS[record["verdict"]])
-        table.add_row(Text(record["claim"], style="bold"), verdict, Text(evidence(record)))
+        table.add_row(Text(record["claim"], style="bold"), verdict, Text(evidence_of(record)))
     counts = ", ".join(f"{summary[verdict]} {verdict}" for verdict in COLORS if summary[verdict])
     return Group(table, Text(f"{summary['claims']} claims: {counts}", style="bold"))
-
-
-def evidence(record: dict[str, Any]) -> str:
-    """The numbers of a claim in a line."""
-    if record["kind"] == "property":
-        return f"largest deviation {record['deviation']:.2g} over {record['draws']} draws"
-    if record["difference"] is None:
-        return f"{record['expect']}: a run diverged"
-    text = (
-        f"{record['expect']} in {record['measure']}: by {record['difference']:.3g} "
-        f"({record['low']:.3g} to {record['high']:.3g}), {record['seeds']} seeds"
-    )
-    if record["verdict"] == "cannot tell" and record["seeds_needed"]:
-        text += f"; about {record['seeds_needed']} seeds would tell {record['smallest']:g}"
-    return text

@@ -10,7 +10,7 @@ import csv
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -43,11 +43,13 @@ class Dialect:
         separator: the character between two columns.
         decimal: the decimal mark of its numbers.
         encoding: as Python calls it.
+        quoted: whether values may stand in quotation marks, and span several lines.
     """
 
     separator: str = ","
     decimal: str = "."
     encoding: str = "utf-8"
+    quoted: bool = True
 
     def described(self) -> str:
         """What is unusual about it, for the user; empty if nothing is."""
@@ -154,13 +156,14 @@ def recognise(stream: BinaryIO, name: str, request: DialectRequest) -> Dialect:
     Raises:
         DlkitError: its bytes are not of the encoding, or of none that is recognised.
     """
-    start = stream.read(_SAMPLE)
+    start, quoted = stream.read(_SAMPLE), True
     if request.encoding != "auto":
         encoding = _name(request.encoding)
     elif (marked := _MARKED[detect_encoding(start)]) != "utf-8":
         encoding = marked
     else:
-        encoding = "utf-8" if _is_utf_8(itertools.chain([start], iter(lambda: stream.read(_BLOCK), b""))) else _LEGACY
+        valid, quoted = _scanned(itertools.chain([start], iter(lambda: stream.read(_BLOCK), b"")))
+        encoding = "utf-8" if valid else _LEGACY
     if b"\0" in start and not encoding.startswith(("utf-16", "utf-32")):
         guess = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
         raise DlkitError(
@@ -175,18 +178,20 @@ def recognise(stream: BinaryIO, name: str, request: DialectRequest) -> Dialect:
         ) from error
     text = text.removeprefix("\ufeff")
     whole = text if len(start) < _SAMPLE else text.rpartition("\n")[0]  # the last line may be cut
-    return request.of_text(whole, encoding)
+    return replace(request.of_text(whole, encoding), quoted=quoted)
 
 
-def _is_utf_8(blocks: Iterable[bytes]) -> bool:
-    decoder = codecs.getincrementaldecoder("utf-8")()
+def _scanned(blocks: Iterable[bytes]) -> tuple[bool, bool]:
+    """Whether all blocks together are UTF-8, and whether there are quotation marks in them, or may be."""
+    decoder, quoted = codecs.getincrementaldecoder("utf-8")(), False
     try:
         for block in blocks:
             decoder.decode(block)
+            quoted = quoted or b'"' in block
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return False
-    return True
+        return False, True
+    return True, quoted
 
 
 def _cells(lines: Iterable[str], separator: str) -> Iterable[list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from dlkit.data.tables.column_values import is_missing, number_values
 from dlkit.data.tables.columns import feature_columns, require_column
 from dlkit.data.tables.dialect import DialectRequest
 from dlkit.data.tables.missing import Missing, counted, missing_values, refuse_missing
+from dlkit.data.tables.split_column import SplitColumn
 from dlkit.data.tables.table_file import Format, Table, join_names, read_table
 from dlkit.errors import RequestError
 
@@ -84,11 +86,13 @@ def read_feature_rows(
     file: Path,
     *,
     label: str,
+    answer: Literal["class", "number"],
     missing: Missing,
     request: DialectRequest,
     columns: tuple[str, ...] | None = None,
     categorical: tuple[str, ...] = (),
     known: Mapping[str, str] | None = None,
+    by: SplitColumn,
 ) -> FeatureRows:
     """The rows of a file. Arguments as of `table_dataset` and `feature_columns`.
 
@@ -98,14 +102,15 @@ def read_feature_rows(
     """
     if known is not None:
         categorical = tuple(name for name, kind in known.items() if kind == "category")
-    table = read_table(format, file, (label, *categorical), request)
-    kinds, left_out = feature_columns(table, label, columns, known, categorical)
+    written = (label, *categorical) if answer == "class" else categorical  # a class is what is written
+    table = read_table(format, file, written, request)
+    kinds, left_out = feature_columns(table, label, columns, known, categorical, by.aside())
     masks = missing_values(table, kinds)
     if missing == "error":
         refuse_missing(table, masks)
     elif missing == "drop":
         require_column(label, table)
-        nothing = is_missing(table, label, "category")
+        nothing = is_missing(table, label, "category" if answer == "class" else "number")
         masks |= {label: nothing} if nothing.any() else {}
     remarks: list[str] = []
     if masks:

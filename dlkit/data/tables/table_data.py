@@ -14,20 +14,21 @@ from numpy.typing import NDArray
 from dlkit.annotations import Rate
 from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.known import Known
-from dlkit.data.labels import class_indices, class_names, read_label_column
-from dlkit.data.splits import split_three_ways
 from dlkit.data.tables.categories import Unknown, training_categories
 from dlkit.data.tables.column_values import require_range
 from dlkit.data.tables.columns import remarks_on_kinds
 from dlkit.data.tables.dialect import Decimal, DialectRequest, Separator
-from dlkit.data.tables.feature_rows import FeatureRows, read_feature_rows
+from dlkit.data.tables.feature_rows import read_feature_rows
 from dlkit.data.tables.missing import Missing, stand_in
+from dlkit.data.tables.split_column import SplitColumn
 from dlkit.data.tables.table_file import CSV, JSONL, PARQUET, Format, join_names
+from dlkit.data.tables.targets import read_targets
 
 
 def table_dataset(
     format: Format,
     known: Known | None = None,
+    answer: Literal["class", "number"] = "class",
     /,
     *,
     path: Path,
@@ -40,19 +41,21 @@ def table_dataset(
     test_path: Path | None = None,
     test: Rate = 0.2,
     validation: Rate = 0.0,
+    group: str | None = None,
+    time: str | None = None,
     separator: Separator = "auto",
     decimal: Decimal = "auto",
     encoding: str = "auto",
 ) -> Dataset:
-    """Rows of a file: features (N, F) float64 and the classes of the label, sorted.
+    """Rows of a file: features (N, F) float64 and the classes of the label, sorted; or its numbers, (N,) float64.
 
-    A label is text, an integer, a boolean or a whole number, stripped of surrounding spaces. Boolean features become 0
+    A class is text, an integer, a boolean or a whole number, stripped of surrounding spaces. Boolean features become 0
     and 1, categories the numbers that `Dataset` describes. For a known model, columns are read by its names, labels by
     its classes and categories by theirs. What was taken of the file and what was left out is recorded in the sources.
 
     Args:
         path: the file, relative to the current directory.
-        label: the column that holds the class; of JSON Lines the key.
+        label: the column that holds the class or the number to predict; of JSON Lines the key.
         columns: the feature columns; by default all but the label and an index written by pandas.
         categorical: columns of numbers or booleans that are categories, such as a postcode; columns of text always are.
         category_encoding: whether a model has a learned vector for each category, or an input (one_hot).
@@ -62,6 +65,8 @@ def table_dataset(
         test_path: a second file with the rows of "test".
         test: share of the rows that is held out as "test", where there is no test_path.
         validation: share of the training rows that is held out as "val".
+        group: a column such as a customer, whose rows are all in one split; test and validation are shares of groups.
+        time: a column of dates, times or numbers: "test" has the latest rows, "val" the latest before them.
         separator: "auto", or what separates columns: comma, semicolon, tab, bar, space, or the character itself.
         decimal: the decimal mark of numbers.
         encoding: "auto", or that of the text, such as utf-8, cp1252, latin-1 or utf-16.
@@ -72,15 +77,19 @@ def table_dataset(
             class that is only in the test file or too small to be split.
     """
     read = functools.partial(
-        read_feature_rows, format, label=label, missing=missing, request=DialectRequest(separator, decimal, encoding)
+        read_feature_rows,
+        format,
+        label=label,
+        answer=answer,
+        missing=missing,
+        request=DialectRequest(separator, decimal, encoding),
     )
-    main = read(Path(path), columns=columns, categorical=categorical, known=known and known.columns)
+    by = SplitColumn.asked_for(group, time, test=0.0 if test_path else test, validation=validation)
+    main = read(Path(path), columns=columns, categorical=categorical, known=known and known.columns, by=by)
     table, kinds = main.table, main.kinds
-    found = read_label_column(table, label, known.classes if known else None)
-    classes = known.classes if known else class_names(table, found)
-    labels = class_indices(table, found, classes)
-    rows_of = split_three_ways(labels, classes, test=0.0 if test_path else test, validation=validation)
-    remarks = [*main.remarks, *found.remarks]
+    labels = read_targets(table, label, answer, known.classes if known else None)
+    rows_of = by.split(table, labels)
+    remarks = [*main.remarks, *labels.remarks]
     if known and known.columns:
         remarks += remarks_on_kinds(table, kinds, known.columns)
     categories = known.categories if known else training_categories(table, kinds, rows_of["train"])
@@ -88,26 +97,27 @@ def table_dataset(
     fill = _stand_ins(kinds, numbers, rows_of["train"], missing, known)
     main.put_in(numbers, fill)
     remarks += more
-    splits = {name: Split(_rows(numbers, chosen), torch.from_numpy(labels[chosen])) for name, chosen in rows_of.items()}
+    splits = {
+        name: Split(_rows(numbers, chosen), torch.from_numpy(labels.values[chosen])) for name, chosen in rows_of.items()
+    }
     sources: dict[str, Any] = {"path": str(table.file.resolve()), "label": label, "columns": list(kinds)}
     files, left_out, tested = [(main, rows_of)], main.left_out, None
     if test_path:
-        tested = read(Path(test_path), known=kinds)
-        found = read_label_column(tested.table, label, classes)
+        tested = read(Path(test_path), known=kinds, by=SplitColumn())
+        right = read_targets(tested.table, label, answer, labels.classes)
         left_out = left_out | tested.left_out
         every = {"test": np.arange(tested.table.rows.num_rows)}
         numbers, more = tested.numbers(categories, unknown, every)
         tested.put_in(numbers, fill)
-        right = class_indices(tested.table, found, classes)
-        splits["test"] = Split(torch.from_numpy(numbers), torch.from_numpy(right))
+        splits["test"] = Split(torch.from_numpy(numbers), torch.from_numpy(right.values))
         sources["test_path"] = str(tested.table.file.resolve())
         files.append((tested, every))
-        said = (*tested.remarks, *found.remarks, *remarks_on_kinds(tested.table, kinds, kinds), *more)
+        said = (*tested.remarks, *right.remarks, *remarks_on_kinds(tested.table, kinds, kinds), *more)
         remarks += [remark for remark in said if remark not in remarks]
     shown = [repr(name) + (f" ({why})" if why else "") for name, why in left_out.items()]
     sources |= {
         "left_out": list(left_out),
-        "taken": f"{main.taken()}; label {label}: {join_names(classes)}"
+        "taken": f"{main.taken()}; label {label}: {labels.described}"
         + (f"; test: {tested.table.rows.num_rows} rows of {tested.table.file}" if tested else "")
         + (f"; left out: {join_names(shown)}" if shown else ""),
         "remarks": remarks,
@@ -115,11 +125,11 @@ def table_dataset(
         **({"missing": {"policy": missing, "values": main.missing}} if main.missing else {}),
     }
     names = {
-        split: functools.partial(_row_name, source, chosen)
+        split: functools.partial(_row_name, source.table.file.name, source.table.kept, chosen)
         for source, there in files
         for split, chosen in there.items()
     }
-    dataset = make_dataset(table.file.stem, splits, classes, **sources)
+    dataset = make_dataset(table.file.stem, splits, labels.classes if answer == "class" else (), **sources)
     plain = torch.tensor([kind != "category" for kind in kinds.values()])  # categories are not scaled
     mean, std = torch.where(plain, dataset.mean, 0.0), torch.where(plain, dataset.std, 1.0)
     if known and known.mean is not None and known.std is not None:
@@ -167,6 +177,7 @@ def _rows(numbers: NDArray[np.float64], chosen: NDArray[np.int64]) -> torch.Tens
     return torch.from_numpy(found)
 
 
-def _row_name(source: FeatureRows, rows: NDArray[np.int64], row: int) -> str:
-    """What the user calls a row, counted from 1."""
-    return f"{source.table.file.name}, row {source.table.index(int(rows[row])) + 1}"
+def _row_name(file: str, kept: NDArray[np.int64] | None, rows: NDArray[np.int64], row: int) -> str:
+    """What the user calls a row, counted from 1, of the `kept` rows of a file."""
+    index = rows[row] if kept is None else kept[rows[row]]
+    return f"{file}, row {int(index) + 1}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import itertools
 import re
@@ -43,15 +44,19 @@ class Format:
 def _read_csv(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:
     from pyarrow import csv as reader
 
-    return reader.read_csv(
+    read = functools.partial(
+        reader.read_csv,
         file,
-        # on one thread, errors name the row
-        read_options=reader.ReadOptions(use_threads=False, encoding=dialect.encoding),
-        parse_options=reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=True),
+        # cutting a file into blocks takes longer where a quoted value may span several lines
+        parse_options=reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=dialect.quoted),
         convert_options=reader.ConvertOptions(
             column_types=dict.fromkeys(written, pa.string()), decimal_point=dialect.decimal
         ),
     )
+    try:
+        return read(read_options=reader.ReadOptions(encoding=dialect.encoding))
+    except pa.ArrowInvalid:  # on one thread, errors name the row
+        return read(read_options=reader.ReadOptions(encoding=dialect.encoding, use_threads=False))
 
 
 def _read_jsonl(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:

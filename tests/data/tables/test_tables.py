@@ -252,10 +252,15 @@ def test_a_pandas_index_is_left_out_and_named(tmp_path: Path) -> None:
 
 
 def test_annotations_resolve_and_every_key_is_documented() -> None:
-    keys = set(typing.get_type_hints(tables.table_dataset, include_extras=True)) - {"format", "known", "return"}
+    keys = set(typing.get_type_hints(tables.table_dataset, include_extras=True)) - {
+        "format",
+        "known",
+        "answer",
+        "return",
+    }
     assert keys == {
         "path", "label", "columns", "categorical", "category_encoding", "missing", "unknown",
-        "test_path", "test", "validation", "separator", "decimal", "encoding",
+        "test_path", "test", "validation", "group", "time", "separator", "decimal", "encoding",
     }  # fmt: skip
     assert all(f"        {key}: " in (tables.table_dataset.__doc__ or "") for key in keys)
 
@@ -272,28 +277,3 @@ def test_parquet_may_hold_its_columns_as_dictionaries_and_views(tmp_path: Path) 
     for split in first.splits:
         torch.testing.assert_close(first.splits[split].inputs, second.splits[split].inputs)
         assert first.splits[split].targets.equal(second.splits[split].targets)
-
-
-@pytest.mark.parametrize("form", ["csv", "jsonl"])
-def test_a_compressed_table_is_read_and_its_lines_are_named(tmp_path: Path, form: str) -> None:
-    frame = pandas.DataFrame({"x": [*range(30), None], "label": ["cat", "dog", "cat"] * 10 + ["dog"]})
-    whole, broken = tmp_path / f"whole.{form}.gz", tmp_path / f"broken.{form}.gz"
-    for file, rows in ((whole, frame[:-1]), (broken, frame)):
-        rows.to_csv(file, index=False) if form == "csv" else rows.to_json(file, orient="records", lines=True)
-    read = getattr(tables, form)
-    assert read(path=whole, label="label").sources["rows"] == {"train": 24, "test": 6}
-    with pytest.raises(DlkitError, match=f"column 'x', line {32 if form == 'csv' else 31}"):
-        read(path=broken, label="label")
-
-
-@pytest.mark.parametrize(
-    ("form", "content", "message"),
-    [
-        ("jsonl", ' [{"x": 1, "label": "cat"}]\n', "is a JSON array, not JSON Lines"),
-        ("jsonl", '{"x": 1, "label": "cat"}\n'.encode("utf-16-le"), "JSON parse error"),
-        ("jsonl", '\ufeff{"x": 1, "label": "cat"}\n'.encode("utf-16-le"), "is UTF-16, not UTF-8"),
-    ],
-)
-def test_a_table_of_another_kind_is_called_so(tmp_path: Path, form: str, content: str | bytes, message: str) -> None:
-    with pytest.raises(DlkitError, match=message):
-        getattr(tables, form)(path=csv_file(tmp_path, content), label="label")
