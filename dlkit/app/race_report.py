@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.app.race_grid import parse_target
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
 from dlkit.storage.run_reference import RECIPE, SUMMARY
@@ -43,13 +44,9 @@ class RaceReport:
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""
-        name, _, text = target.partition("=")
+        name, value = parse_target(target)
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
         full = next((key for key in known if key == name or key.rpartition("/")[2] == name), None)
-        try:
-            value = float(text)
-        except ValueError:
-            raise RequestError(f"`target` {target}: no number", "write `target` loss=0.2") from None
         if full is None:
             raise RequestError(f"`target` {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
         for record, summary in zip(self.records, rank_optimizers(self.summaries), strict=True):

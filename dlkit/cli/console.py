@@ -64,7 +64,7 @@ def report(error: DlkitError) -> None:
         for problem in error.problems:
             write_stderr(_cut(escaped(str(problem))))
         count = len(error.problems)
-        write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in the recipe")
+        write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in {error.what}")
     else:
         write_stderr(f"error: {_cut(escaped(spell_options(error.message)))}")
     hint = error.hint or (CHECK_PATH if isinstance(error.__cause__, OSError) else None)

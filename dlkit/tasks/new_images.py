@@ -66,5 +66,5 @@ def _view_of(recipe: Recipe, shape: tuple[int, ...]) -> tuple[View, int]:
     from dlkit.data.images.streaming import centre_view  # torchvision takes a second to import
 
     workers = values["workers"]
-    view = streamed_view(centre_view(shape[-1], values["crop"], values["resize"]))
+    view = streamed_view(centre_view(shape[-1], values["crop"], values["resize"], values["interpolation"]))
     return view, usable_cores() if workers == "auto" else max(1, workers)
