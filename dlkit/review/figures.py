@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,7 +226,7 @@ def draw_review_figure(name: str, folder: Path) -> list[Path]:
     """Draw one of `FIGURES` into a folder, as SVG and as PNG; returns the files."""
     with torch.random.fork_rng([]):
         figure = FIGURES[name]()
-    figure.suptitle("\n".join(textwrap.wrap(caption_of(name), 62)), fontsize="medium")
+    figure.suptitle(caption_of(name), fontsize="medium")
     targets = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
     for target in targets:
         save_figure(figure, target)
