@@ -45,6 +45,7 @@ MAY = {
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
     "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
     "training": {"nn", "kernels", "data", "distributed"},
+    "export": {"models", "pretrained", "data"},
     "tasks": {*RECIPE, "distributed", "losses", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
     "sweep": {"catalog", "distributed", "training", "vectorized"},
@@ -53,7 +54,7 @@ MAY = {
     "assemble": {*RECIPE, "training", "tasks", "distributed"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
-        "attention", "lm", "compression", "information", "distributed",
+        "attention", "lm", "compression", "information", "distributed", "export",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "training", "tasks",
@@ -126,6 +127,7 @@ TORCH_FREE = [
     "doctor.registry",
     "doctor.finding",
     "distributed.torchrun",
+    "export.formats",
 ]
 
 

@@ -1,0 +1,174 @@
+"""A run, a checkpoint or a Hugging Face directory, opened to be written for other programs."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlkit.app.predict import PredictionRequest
+from dlkit.app.predictor import Predictor
+from dlkit.errors import DlkitError
+from dlkit.export.exportable import Axes, Exportable
+from dlkit.export.graphs import DecoderGraph, EncoderGraph, PixelGraph, RowGraph
+from dlkit.lm.language_model import LanguageModel, open_language_model
+from dlkit.models.bert import BERT
+from dlkit.recipe import Recipe
+from dlkit.training.test_time_augmentation import averaged_logits
+
+_BATCH = {0: "batch"}
+_SEQUENCE = {0: "batch", 1: "sequence"}
+_TRACED_TOKENS = 8
+
+
+def exportable_language(reference: str, checkpoint: str | None, recipe: Recipe | None) -> Exportable:
+    """A BERT or GPT.
+
+    Args:
+        reference: of a run, a checkpoint or a Hugging Face directory.
+        checkpoint: of a run; None for the best, or else the last.
+        recipe: of the run.
+
+    Raises:
+        DlkitError: it is damaged, or lacks a part that nobody trained.
+    """
+    return exportable_texts(open_language_model(reference, torch.device("cpu"), checkpoint), recipe)
+
+
+def exportable_texts(opened: LanguageModel, recipe: Recipe | None = None) -> Exportable:
+    """The same of a model that is open."""
+    if opened.fresh:
+        raise DlkitError(
+            f"{opened.path} lacks {', '.join(opened.fresh)}: an export would hold values that nobody trained",
+            "train a head first: model.weights=DIR in a recipe",
+        )
+    model: Any = opened.model
+    generator = torch.Generator().manual_seed(0)
+    length = min(_TRACED_TOKENS, model.context)
+    token_ids = torch.randint(0, model.vocabulary, (2, length), generator=generator)  # (N, T)
+    examples, graph = {"input_ids": token_ids}, DecoderGraph(model)
+    if isinstance(model, BERT):
+        real = torch.ones_like(token_ids)
+        real[1, length // 2 + 1 :] = 0
+        examples |= {"token_type_ids": torch.zeros_like(token_ids), "attention_mask": real}
+        graph = EncoderGraph(model)
+    return Exportable(
+        path=opened.path,
+        task=opened.task,
+        architecture="bert" if isinstance(model, BERT) else "gpt",
+        model=model,
+        graph=graph.eval(),
+        examples=examples,
+        axes=dict.fromkeys(examples, _SEQUENCE),
+        limits={"sequence": model.context},
+        output_axes=_BATCH if opened.classifies else _SEQUENCE,
+        preprocessing=_of_texts(opened, model, recipe),
+        classes=opened.classes,
+        tokenizer=opened.tokenizer,
+        ends=opened.ends,
+        data=_data_keys(recipe, "name", "config", "text", "pair", "context"),
+    )
+
+
+def _of_texts(opened: LanguageModel, model: Any, recipe: Recipe | None) -> dict[str, Any]:
+    """How a text becomes token ids."""
+    tokenizer = opened.tokenizer
+    begin, end = (tokenizer.special(name) for name in ("[CLS]", "[SEP]"))
+    context = model.context if recipe is None else recipe.values["data"].get("context", model.context)
+    found: dict[str, Any] = {"kind": "text", "tokenizer": "tokenizer.json", "context": context}
+    if opened.causal:
+        return {**found, "begin": tokenizer.separator, "ends": sorted(opened.ends)}
+    apart = tokenizer.separators
+    return {
+        **found,
+        "begin": begin,
+        "separator": end,
+        "separators_of_a_pair": apart,
+        "padding": tokenizer.special("[PAD]") or 0,
+        "layout": f"begin text separator; begin text {'separator ' * apart}pair separator; without special tokens of "
+        "the tokenizer; of a text too long the end is cut, of a pair that of the longer one",
+        "token_type_ids": "0; 1 behind the first text's separators",
+        "attention_mask": "1; 0 for padding",
+    }
+
+
+def exportable_array(request: PredictionRequest) -> Exportable:
+    """A network for images or rows. Raises DlkitError where the checkpoint is damaged."""
+    predictor = Predictor(request.recipe, request.checkpoint, torch.device("cpu"))
+    model = predictor.trained.model.float().to(memory_format=torch.contiguous_format)  # pyright: ignore
+    of_kind = _of_images if request.kind == "images" else _of_rows
+    return of_kind(request, predictor, model)
+
+
+def _of_images(request: PredictionRequest, predictor: Predictor, model: Any) -> Exportable:
+    inputs: Any = predictor.inputs  # NewImages
+    mean, std = inputs.mean, inputs.std  # (C,)
+    views = predictor.task.views
+    generator = torch.Generator().manual_seed(0)
+    shape = inputs.data.input_shape
+    pixels = torch.randint(0, inputs.view.white + 1, (2, *shape), generator=generator).byte()  # (N, C, H, W)
+    graph = PixelGraph(model, mean, std, functools.partial(_viewed, views=views))
+    preprocessing = {
+        "kind": "image",
+        "color": "L" if shape[0] == 1 else "RGB",
+        **inputs.view.describe(),
+        "layout": "channels, rows, columns",
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+        "views": views,
+    }
+    return _arrays(
+        request, model, graph, {"pixels": pixels}, preprocessing, predictor.classes, normalisation=(mean, std)
+    )
+
+
+def _viewed(model: Any, images: Tensor, views: Any) -> Tensor:
+    return averaged_logits(model, images, views)
+
+
+def _of_rows(request: PredictionRequest, predictor: Predictor, model: Any) -> Exportable:
+    inputs: Any = predictor.inputs  # NewRows
+    mean, std = inputs.data.dataset.mean, inputs.data.dataset.std  # (F,)
+    generator = torch.Generator().manual_seed(0)
+    rows = mean.double() + std.double() * torch.randn(2, len(mean), generator=generator, dtype=torch.float64)  # (N, F)
+    preprocessing = {
+        "kind": "rows",
+        "columns": [{"name": name, "type": kind} for name, kind in inputs.columns.items()],
+        "values": "numbers; true is 1, false is 0",
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+    }
+    return _arrays(request, model, RowGraph(model, mean, std), {"rows": rows}, preprocessing, predictor.classes)
+
+
+def _arrays(
+    request: PredictionRequest,
+    model: Any,
+    graph: Any,
+    examples: dict[str, Tensor],
+    preprocessing: dict[str, Any],
+    classes: tuple[str, ...],
+    normalisation: tuple[Tensor, Tensor] | None = None,
+) -> Exportable:
+    axes: Axes = dict.fromkeys(examples, _BATCH)
+    return Exportable(
+        path=request.run,
+        task=request.recipe.values["task"],
+        architecture=request.recipe.values["model"]["name"],
+        model=model,
+        graph=graph.eval(),
+        examples=examples,
+        axes=axes,
+        output_axes=_BATCH,
+        preprocessing=preprocessing,
+        classes=classes,
+        normalisation=normalisation,
+        data=_data_keys(request.recipe, "crop", "resize") if normalisation else {},
+    )
+
+
+def _data_keys(recipe: Recipe | None, *names: str) -> dict[str, Any]:
+    given = {} if recipe is None else recipe.values["data"]
+    return {name: given[name] for name in names if given.get(name) is not None}
