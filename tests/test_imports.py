@@ -85,6 +85,7 @@ TORCH_FREE = [
     "app.stream_entropy",
     "app.distribution_entropy",
     "app.export",
+    "app.exported_directory",
     "app.generate",
     "app.import_model",
     "app.inspect",

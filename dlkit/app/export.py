@@ -60,7 +60,7 @@ def export_run(
         "path": str(target),
         "format": format,
         "task": exportable.task,
-        "model": exportable.architecture,
+        "model": exportable.name,
         "classes": len(exportable.classes),
         "files": sorted(sizes),
         "bytes": sum(sizes.values()),

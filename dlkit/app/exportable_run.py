@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -10,12 +11,14 @@ from torch import Tensor
 
 from dlkit.app.predict import PredictionRequest
 from dlkit.app.predictor import Predictor
-from dlkit.errors import DlkitError
+from dlkit.data.text.text_columns import columns_of
+from dlkit.errors import DlkitError, RequestError
 from dlkit.export.exportable import Axes, Exportable
 from dlkit.export.graphs import DecoderGraph, EncoderGraph, PixelGraph, RowGraph
 from dlkit.lm.language_model import LanguageModel, open_language_model
 from dlkit.models.bert import BERT
 from dlkit.recipe import Recipe
+from dlkit.recipe.components import components
 from dlkit.training.test_time_augmentation import averaged_logits
 
 _BATCH = {0: "batch"}
@@ -57,7 +60,7 @@ def exportable_texts(opened: LanguageModel, recipe: Recipe | None = None) -> Exp
     return Exportable(
         path=opened.path,
         task=opened.task,
-        architecture="bert" if isinstance(model, BERT) else "gpt",
+        name="bert" if isinstance(model, BERT) else "gpt",
         model=model,
         graph=graph.eval(),
         examples=examples,
@@ -68,7 +71,7 @@ def exportable_texts(opened: LanguageModel, recipe: Recipe | None = None) -> Exp
         classes=opened.classes,
         tokenizer=opened.tokenizer,
         ends=opened.ends,
-        data=_data_keys(recipe, "name", "config", "text", "pair", "context"),
+        data={} if recipe is None else _read_texts(recipe),
     )
 
 
@@ -153,10 +156,11 @@ def _arrays(
     normalisation: tuple[Tensor, Tensor] | None = None,
 ) -> Exportable:
     axes: Axes = dict.fromkeys(examples, _BATCH)
+    (_, keys), *_ = components("model", request.recipe.values["model"])
     return Exportable(
         path=request.run,
         task=request.recipe.values["task"],
-        architecture=request.recipe.values["model"]["name"],
+        name=request.recipe.values["model"]["name"],
         model=model,
         graph=graph.eval(),
         examples=examples,
@@ -165,10 +169,16 @@ def _arrays(
         preprocessing=preprocessing,
         classes=classes,
         normalisation=normalisation,
-        data=_data_keys(request.recipe, "crop", "resize") if normalisation else {},
+        architecture=keys if normalisation else {},
     )
 
 
-def _data_keys(recipe: Recipe | None, *names: str) -> dict[str, Any]:
-    given = {} if recipe is None else recipe.values["data"]
-    return {name: given[name] for name in names if given.get(name) is not None}
+def _read_texts(recipe: Recipe) -> dict[str, Any]:
+    """How a run reads texts, as keys of a recipe's `data`."""
+    values = recipe.values["data"]
+    found: dict[str, Any] = {"context": values["context"]}
+    if recipe.values["task"] == "text-classification":
+        with contextlib.suppress(RequestError):  # one that chooses among candidates has no such columns
+            names = columns_of(values).names
+            found |= dict(zip(("text", "pair"), names, strict=False)) if len(names) < 3 else {}
+    return found

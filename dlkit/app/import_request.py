@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit import recipe as recipes
+from dlkit.app.exported_directory import read_exported
 from dlkit.catalog import MODELS
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
@@ -32,7 +33,8 @@ class ImportRequest:
         classes: what the outputs stand for, in their order; None for what the weights say.
         mean: by which each channel is normalised, in 0..1; None for ImageNet's.
         std: of each channel, likewise.
-        preprocessing: what a directory says of its images, as keys of `data`.
+        preprocessing: what a directory says of its inputs, as keys of `data`.
+        whole: whether images are seen as in memory, the centre square, and not as those of a stream.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class ImportRequest:
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
     preprocessing: dict[str, Any] = field(default_factory=dict[str, Any])
+    whole: bool = False
 
 
 def request_import(
@@ -60,8 +63,11 @@ def request_import(
             hint = f"fetch it first: hf download {path} --local-dir {path.name}; then dlkit import hf:{path.name}"
         raise DlkitError(f"no such file or directory: {path}", hint)
     config = read_json_mapping(path / "config.json", "is the download whole?") if _has_config(path) else {}
+    own = read_exported(path)
     of_timm = "architecture" in config and "model_type" not in config
-    if of_timm:
+    if own is not None and own.vision:
+        model = model or own.model
+    elif of_timm:
         model = model or str(config["architecture"])
     elif config and model is not None:
         raise RequestError(f"`model` {model}: {path / 'config.json'} says what the model is", "leave `model` out")
@@ -77,20 +83,29 @@ def request_import(
         raise RequestError("`mean` and `std` go together", "give both, or none for ImageNet's")
     names = None if classes is None else _class_names(classes)
     said = _timm_preprocessing(config) if of_timm else {}
+    if own is not None:
+        path, said = own.weights, dict(own.preprocessing)
     of_file = said.pop("mean", None), said.pop("std", None)
     centre, spread = (tuple(v) if v is not None else None for v in ((mean, std) if mean is not None else of_file))
     if names is None and of_timm and config.get("label_names"):
         names = _distinct(list(map(str, config["label_names"])), "label_names")
-    return ImportRequest(path, model, tuple(changes), names, centre, spread, said)
+    if own is None or not own.vision:
+        return ImportRequest(path, model, tuple(changes), names, centre, spread, said)
+    names = names or _distinct(list(own.classes), "classes")
+    known = own.changes if model == own.model else ()
+    return ImportRequest(path, model, (*known, *changes), names, centre, spread, said, own.whole)
 
 
 def vision_recipe(request: ImportRequest) -> Recipe:
     """The recipe of a run of images: those of ImageNet, as a stream of files of any size."""
     small = "size=32" if str(request.model) in _SMALL else "size=224"
     known = [f"data.{key}={value}" for key, value in request.preprocessing.items()]
-    data = [f"data.path={Path.cwd() / _PLACEHOLDER}", f"data.{small}", *(["data.crop=1.0"] if "32" in small else [])]
+    data = [f"data.path={Path.cwd() / _PLACEHOLDER}"]
+    if not request.whole:
+        data += [f"data.{small}", *(["data.crop=1.0"] if "32" in small else [])]
     name = [f"model.name={request.model}"]
-    recipe = recipes.load("imagenet-resnet50", [*name, *data, *known, *request.changes])
+    base = "images-resnet20" if request.whole else "imagenet-resnet50"
+    recipe = recipes.load(base, [*name, *data, *known, *request.changes])
     return named_recipe(recipe, str(request.model))
 
 

@@ -20,7 +20,8 @@ class Exportable:
     Args:
         path: of the run or the directory that it came from, for messages.
         task: that it was trained for.
-        architecture: its name in the catalog.
+        name: of its architecture in the catalog.
+        architecture: keywords of its constructor; of a network for images.
         model: the network itself, as it was trained.
         graph: takes raw inputs by name, with what is constant of their preprocessing inside, and returns logits.
         examples: inputs of the graph, by name; N = 2, T = 8 or the whole context.
@@ -32,12 +33,12 @@ class Exportable:
         tokenizer: of a language model.
         ends: token ids that end a text.
         normalisation: mean and deviation of each channel of images, (C,), which files of weights do not hold.
-        data: keys of a recipe's `data` by which `dlkit import` sees inputs as this model does.
+        data: keys of a recipe's `data` by which `dlkit import` sees texts as this model does.
     """
 
     path: Path
     task: str
-    architecture: str
+    name: str
     model: nn.Module
     graph: nn.Module
     examples: dict[str, Tensor]
@@ -49,4 +50,5 @@ class Exportable:
     tokenizer: Tokenizer | None = None
     ends: frozenset[int] = frozenset()
     normalisation: tuple[Tensor, Tensor] | None = None
+    architecture: dict[str, Any] = field(default_factory=dict[str, Any])
     data: dict[str, Any] = field(default_factory=dict[str, Any])

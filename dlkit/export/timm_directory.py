@@ -27,7 +27,7 @@ def timm_architecture(exportable: Exportable) -> str:
         name = None
     if name is None:
         raise RequestError(
-            f"{exportable.path} is a model of {exportable.architecture}, of which Hugging Face's libraries have none"
+            f"{exportable.path} is a model of {exportable.name}, of which Hugging Face's libraries have none"
         )
     return name
 

@@ -97,7 +97,7 @@ def torchvision_counterpart(exportable: Exportable) -> Counterpart:
 
 
 def _absent(exportable: Exportable, which: str) -> RequestError:
-    return RequestError(f"{exportable.path} is a model of {exportable.architecture}; torchvision has none{which}")
+    return RequestError(f"{exportable.path} is a model of {exportable.name}; torchvision has none{which}")
 
 
 @torch.no_grad()
