@@ -133,17 +133,27 @@ def _viewed(model: Any, images: Tensor, views: Any) -> Tensor:
 
 def _of_rows(request: PredictionRequest, predictor: Predictor, model: Any) -> Exportable:
     inputs: Any = predictor.inputs  # NewRows
-    mean, std = inputs.data.dataset.mean, inputs.data.dataset.std  # (F,)
+    known = inputs.data.describe()
+    columns = known.get("columns") or [{"name": name, "type": kind} for name, kind in inputs.columns.items()]
+    mean, std = (torch.tensor(known[key], dtype=torch.float64) for key in ("mean", "std"))  # (F,)
     generator = torch.Generator().manual_seed(0)
-    rows = mean.double() + std.double() * torch.randn(2, len(mean), generator=generator, dtype=torch.float64)  # (N, F)
+    rows = mean + std * torch.randn(2, len(mean), generator=generator, dtype=torch.float64)  # (N, F)
+    for place, column in enumerate(columns):
+        if "categories" in column:  # which are numbered from 1
+            rows[:, place] = torch.tensor([0, len(column["categories"])])
+    target = known.get("target")  # of a regression
+    asked = request.recipe.values["data"]
     preprocessing = {
         "kind": "rows",
-        "columns": [{"name": name, "type": kind} for name, kind in inputs.columns.items()],
-        "values": "numbers; true is 1, false is 0",
-        "mean": mean.tolist(),
-        "std": std.tolist(),
+        "columns": columns,
+        "values": "numbers; true is 1, false is 0; a category is its place in `categories`, from 1, and 0 is another one",
+        **{key: asked[key] for key in ("missing", "unknown") if key in asked},
+        "mean": known["mean"],
+        "std": known["std"],
     }
-    return _arrays(request, model, RowGraph(model, mean, std), {"rows": rows}, preprocessing, predictor.classes)
+    graph = RowGraph(model, mean, std, None if target is None else (target["mean"], target["std"]))
+    output = "logits" if target is None else "value"
+    return _arrays(request, model, graph, {"rows": rows}, preprocessing, predictor.classes, output=output)
 
 
 def _arrays(
@@ -154,6 +164,7 @@ def _arrays(
     preprocessing: dict[str, Any],
     classes: tuple[str, ...],
     normalisation: tuple[Tensor, Tensor] | None = None,
+    output: str = "logits",
 ) -> Exportable:
     axes: Axes = dict.fromkeys(examples, _BATCH)
     (_, keys), *_ = components("model", request.recipe.values["model"])
@@ -165,6 +176,7 @@ def _arrays(
         graph=graph.eval(),
         examples=examples,
         axes=axes,
+        output=output,
         output_axes=_BATCH,
         preprocessing=preprocessing,
         classes=classes,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from dlkit import __version__
 from dlkit.export.exportable import Exportable
 
@@ -32,8 +34,10 @@ def describe(exportable: Exportable, format: str, *, in_graph: bool, **more: Any
             name: {"dtype": _dtype(value), "shape": _shape(value.shape, exportable.axes[name])}
             for name, value in exportable.examples.items()
         }
-        logits = exportable.graph(**exportable.examples)
-        described["outputs"] = {"logits": {"dtype": "float32", "shape": _shape(logits.shape, exportable.output_axes)}}
+        with torch.no_grad():
+            answer = exportable.graph(**exportable.examples)
+        shape = _shape(answer.shape, exportable.output_axes)
+        described["outputs"] = {exportable.output: {"dtype": _dtype(answer), "shape": shape}}
     return {**described, **more}
 
 

@@ -27,7 +27,8 @@ class Exportable:
         examples: inputs of the graph, by name; N = 2, T = 8 or the whole context.
         axes: dimensions of the inputs that vary: batch, sequence.
         limits: the largest value of such a dimension, where it has one.
-        output_axes: dimensions of the logits that vary.
+        output: its name: logits, or value of a regression on rows.
+        output_axes: dimensions of the output that vary.
         preprocessing: what is to be done before the graph, and what is done inside; JSON values.
         classes: what the logits stand for, in their order; none where they are tokens or a number.
         tokenizer: of a language model.
@@ -45,6 +46,7 @@ class Exportable:
     axes: Axes
     output_axes: dict[int, str]
     preprocessing: dict[str, Any]
+    output: str = "logits"
     limits: dict[str, int] = field(default_factory=dict[str, int])
     classes: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = None

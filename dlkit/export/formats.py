@@ -16,13 +16,11 @@ class ModelFormat:
         writer: a function `(exportable, folder)` that writes the files of a model, as `module:name`.
         help: who reads them.
         packages: modules that the writer needs and dlkit does not.
-        extra: of dlkit, which installs them.
     """
 
     writer: str
     help: str
     packages: tuple[str, ...] = ()
-    extra: str = ""
 
 
 FORMATS = {
@@ -31,8 +29,7 @@ FORMATS = {
     "onnx": ModelFormat(
         "dlkit.export.onnx_model:write_onnx",
         "a graph for ONNX Runtime",
-        ("onnx", "onnxscript", "onnxruntime"),
-        "onnx",
+        ("onnx", "onnxscript", "onnxruntime"),  # the extra dlkit[onnx]
     ),
     "torch-export": ModelFormat("dlkit.export.torch_program:write_program", "a graph for torch alone"),
 }
@@ -53,5 +50,5 @@ def require_packages(name: str) -> None:
     if absent:
         raise RequestError(
             f"`format` {name} needs {', '.join(absent)}, which {'are' if len(absent) > 1 else 'is'} not installed",
-            f"pip install {' '.join(absent)}, or dlkit[{wanted.extra}]",
+            f"pip install {' '.join(absent)}",
         )

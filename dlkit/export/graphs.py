@@ -37,27 +37,33 @@ class PixelGraph(nn.Module):
 
 
 class RowGraph(nn.Module):
-    """Rows (N, F) float64, in the unit of the table, to logits (N, K).
+    """Rows (N, F) float64, in the unit of the table, to logits (N, K), or to numbers (N,) float64 in their unit.
 
     Args:
         model: of standardized rows.
         mean: (F,).
         std: (F,).
+        target: mean and deviation of the numbers that a regression predicts; None of a classifier.
     """
 
     half_mean: Tensor
     half_std: Tensor
 
-    def __init__(self, model: nn.Module, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, model: nn.Module, mean: Tensor, std: Tensor, target: tuple[float, float] | None = None) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.target = model, target
         # halves, as in `dlkit.data.dataset.standardize`: the difference of two numbers may be too large for float64
         self.register_buffer("half_mean", mean.double() / 2)
         self.register_buffer("half_std", std.double() / 2)
 
     def forward(self, rows: Tensor) -> Tensor:
         # (x - mean) / std in float64; only the result is rounded
-        return self.model(((rows * 0.5 - self.half_mean) / self.half_std).float())
+        outputs = self.model(((rows * 0.5 - self.half_mean) / self.half_std).float())
+        if self.target is None:
+            return outputs
+        mean, std = self.target
+        # y = mean + std z
+        return mean + std * outputs[:, 0].double()
 
 
 class EncoderGraph(nn.Module):

@@ -28,7 +28,7 @@ def write_onnx(exportable: Exportable, folder: Path) -> dict[str, Any]:
     with said_by_nobody():
         try:
             program: Any = torch.onnx.export(
-                graph, dynamo=True, verbose=False, output_names=["logits"], dynamic_shapes=exportable.axes
+                graph, dynamo=True, verbose=False, output_names=[exportable.output], dynamic_shapes=exportable.axes
             )
         except Exception as error:
             raise untraceable(exportable, error) from error
@@ -50,5 +50,5 @@ def _answers(path: Path, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     quiet = onnxruntime.SessionOptions()
     quiet.log_severity_level = 4
     session = onnxruntime.InferenceSession(path, quiet, providers=["CPUExecutionProvider"])
-    (logits,) = session.run(["logits"], {name: value.numpy() for name, value in inputs.items()})
-    return torch.from_numpy(logits)
+    (answers,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    return torch.from_numpy(answers)
