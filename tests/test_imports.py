@@ -101,6 +101,7 @@ TORCH_FREE = [
     "storage.atomic_file",
     "storage.lock",
     "storage.run_files",
+    "runs.listed_run",
     "runs.listing",
     "runs.selection",
     "runs.comparison",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
 from dlkit.storage.run_reference import RECIPE, SUMMARY
+from dlkit.storage.sweep_files import PAGE
 from dlkit.strict_json import finite
 from dlkit.sweep import figures, provenance, report, trajectories, tunability
 from dlkit.sweep.summary import rank_optimizers
-from dlkit.sweep.sweep_folder import PAGE
 from dlkit.sweep.trials import TrialResult
 
 if TYPE_CHECKING:

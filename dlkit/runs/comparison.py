@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dlkit.runs.listing import flattened, read_run
+from dlkit.runs.listed_run import flattened, read_run
 from dlkit.storage.run_reference import ENVIRONMENT
 from dlkit.text_input import read_json_mapping
 from dlkit.user_code import same_value

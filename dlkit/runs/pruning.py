@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dlkit.errors import DlkitError
-from dlkit.runs.listing import ListedRun, read_run
+from dlkit.runs.listed_run import ListedRun, read_run
 from dlkit.runs.selection import Condition, select_runs, sort_runs
 from dlkit.storage.lock import LOCK, lock_folder
 from dlkit.storage.run_files import clear_run

@@ -11,7 +11,7 @@ from typing import Any
 
 from dlkit.errors import RequestError
 from dlkit.recipe.check import closest
-from dlkit.runs.listing import ListedRun
+from dlkit.runs.listed_run import ListedRun
 
 # Metrics of which less is better; of every other more is.
 LESS_IS_BETTER = ("loss", "perplexity", "ece", "bits_per_byte")

@@ -14,6 +14,7 @@ DIVERGED = "diverged.json"  # why training ended, where a loss or the weights we
 FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, DIVERGED, "curves.svg", RECIPE)
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 LAST, BEST = "last", "best"
+RUN_FILES = (CHECKPOINTS, TENSORBOARD, CODE, *FILES)
 
 
 def clear_run(path: Path) -> None:

@@ -19,10 +19,10 @@ from typing import Any
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
 from dlkit.storage.run_reference import CODE, ENVIRONMENT, RECIPE
+from dlkit.storage.sweep_files import RACE
 from dlkit.text_input import ordinary_file, read_json_mapping
 from dlkit.user_code import read_code
 
-RACE = "race.json"
 # Options that the repeating command passes again if they were given.
 _OPTIONS = ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed", "metric", "target", "start", "device")
 

@@ -9,18 +9,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.storage.lock import LOCK, FileLock, lock_folder
-from dlkit.storage.run_reference import CODE, ENVIRONMENT, RECIPE, RUNS, SUMMARY, require_inside
+from dlkit.storage.lock import FileLock, lock_folder
+from dlkit.storage.run_reference import ENVIRONMENT, RECIPE, RUNS, SUMMARY, require_inside
+from dlkit.storage.sweep_files import SWEEP_FILES
 from dlkit.strict_json import parse_json
 from dlkit.sweep import provenance
 from dlkit.sweep.trials import TrialResult
 from dlkit.text_input import ordinary_file
 
-PAGE, STACK = "report.html", "stack"
-_DRAWN = ("surface", "sensitivity", "curves", "tuning", "profile")
-_FIGURES = tuple(f"{name}.{kind}" for name in _DRAWN for kind in ("svg", "png"))
-# everything that a sweep writes into its folder
-FILES = (LOCK, RUNS, SUMMARY, PAGE, STACK, CODE, RECIPE, ENVIRONMENT, provenance.RACE, *_FIGURES)
 # where these are without the runs, they are of something else, such as a run, and would be lost
 _OTHERS = (SUMMARY, RECIPE, ENVIRONMENT)
 
@@ -128,7 +124,7 @@ def identity(folder: Path) -> str:
 
 def require_own_files(folder: Path) -> None:
     """Raise DlkitError if one of the sweep's files is a link that leads out of its folder."""
-    for name in FILES:
+    for name in SWEEP_FILES:
         require_inside(folder, folder / name)
 
 

@@ -12,7 +12,7 @@ import torch
 import dlkit
 from dlkit.app.events import Remark
 from dlkit.errors import RequestError
-from dlkit.runs.listing import read_run
+from dlkit.runs.listed_run import read_run
 
 SHORT = ("train.epochs=1", "data.batch_size=512", "train.log_every=1", "model.hidden=[8]",
          "schedule.warmup=0")  # fmt: skip

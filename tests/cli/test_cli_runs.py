@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -96,3 +98,20 @@ def test_prune_leaves_races_and_what_is_running_and_says_so(here: Here, runs: Pa
     assert "runs/race stays: it is a race" in done.err
     assert "runs/digits-mlp-1 stays: it is running" in done.err
     assert sorted(path.name for path in runs.iterdir()) == ["digits-mlp-1", "race"]
+
+
+def test_folders_that_cannot_be_read_are_said(here: Here, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlkit.runs import listing
+
+    def refuse(folder: Path) -> dict[str, os.DirEntry[str]]:
+        if folder.name.startswith("closed"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return {entry.name: entry for entry in os.scandir(folder)}
+
+    monkeypatch.setattr(listing, "_entries", refuse)
+    for name in ("closed-1", "closed-2"):
+        (runs / name).mkdir()
+    result = here("runs", "-q")
+    assert (result.code, result.out) == (0, "runs/digits-mlp-1\nruns/digits-mlp-2\n")
+    assert result.err.startswith("runs/closed-")
+    assert result.err.endswith(" cannot be read (Permission denied), nor can 1 more: runs in there are not listed\n")

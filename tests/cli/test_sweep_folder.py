@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dlkit.sweep import sweep_folder
+from dlkit.storage.sweep_files import SWEEP_FILES
 
 RACE = ["compare-optimizers", "digits-mlp", "model.hidden=[8]", "--optimizers", "momentum,adam", "--lr", "1e-2,0.1"]
 RACE += ["--seeds", "2", "--steps", "3"]
@@ -124,9 +124,9 @@ def test_a_race_reads_standard_input_once(here: Any, stdin: Any) -> None:
 def test_a_race_never_writes_through_a_link_that_leaves_its_folder(here: Any) -> None:
     race = ["compare-optimizers", "ravine", "--optimizers", "adam", "--steps", "2", "--lr", "0.1:1:2", "--out", "a"]
     assert here(*race).code == 0
-    assert {path.name for path in Path("a").iterdir()} <= set(sweep_folder.FILES)
+    assert {path.name for path in Path("a").iterdir()} <= set(SWEEP_FILES)
     Path("other").mkdir()
-    for number, name in enumerate(sweep_folder.FILES):
+    for number, name in enumerate(SWEEP_FILES):
         part, kept, outside = Path("a", name), Path(f"kept-{number}"), Path("other", name)
         if part.exists():
             part.rename(kept)

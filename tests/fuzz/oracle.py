@@ -109,7 +109,7 @@ def _end(ended: Ended, arguments: list[str]) -> list[str]:
         allowed.add(143)
         if ended.worked < 1:
             return [f"it waited for something, for {ended.seconds:.0f} s"]
-        if not (ended.err.strip() or ended.out):
+        if not (ended.err.strip() or ended.out or QUIET & {*arguments}):
             return [f"it worked for {ended.worked:.0f} s without a word"]
     return [] if ended.code in allowed else [f"exit code {ended.code}"]
 

@@ -64,6 +64,11 @@ def test_a_refused_request_changes_nothing() -> None:
     assert complaints(half, ["train", "csv.yaml"]) == []  # whose run folder says how far it came
 
 
+def test_a_command_that_shall_be_quiet_works_without_a_word() -> None:
+    ended = dataclasses.replace(GOOD, code=143, terminated=True, worked=20, out=b"", err="")
+    assert complaints(ended, ["runs", "list", "/", "-q"]) == []
+
+
 def test_damage_that_changes_a_number_is_named() -> None:
     other = dataclasses.replace(GOOD, out=GOOD.out.replace(b"0.5", b"0.51"))
     assert complaints(GOOD, EVAL, GOOD) == complaints(REFUSED, EVAL, GOOD) == []

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from dlkit.errors import DlkitError
-from dlkit.runs.listing import list_runs, read_run
+from dlkit.runs.listed_run import read_run
+from dlkit.runs.listing import list_runs
 from tests.runs.conftest import Made
 
 
@@ -88,6 +92,41 @@ def test_a_race_is_listed_as_one(tmp_path: Path) -> None:
     (race / "summary.json").write_text('{"verdict": {"winner": "adam"}}')
     (found,) = list_runs(tmp_path)
     assert (found.state, found.record()["winner"]) == ("done", "adam")
+
+
+def test_a_run_or_race_hides_no_other_and_is_as_large_as_what_it_has_made(made: Made, tmp_path: Path) -> None:
+    """As after `dlkit train --run-dir .` and `dlkit compare-optimizers --out .` in a folder of other things."""
+    inside = made("b-1")
+    folder = inside.parent
+    alone = sum(run.size for run in list_runs(folder))
+    (folder / "runs.jsonl").write_text('{"kind": "race", "title": "ravine"}\n')
+    (folder / "photos").mkdir()
+    (folder / "photos/1.jpg").write_bytes(bytes(10_000))
+    race, run = list_runs(folder)
+    assert (race.kind, race.size, run.path, run.size) == ("race", 36, inside, alone)
+    within = made("b-1/more")
+    assert [run.path for run in list_runs(inside)] == [inside, within]
+    assert read_run(inside).size == alone
+
+
+def test_a_folder_that_cannot_be_read_hides_no_other(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made("a-1").parent
+    scan = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if Path(path).name in ("closed", "gone"):
+            code = errno.EACCES if Path(path).name == "closed" else errno.ENOENT
+            raise OSError(code, os.strerror(code), str(path))
+        return scan(path)
+
+    for name in ("closed", "gone"):
+        (folder / name).mkdir()
+    monkeypatch.setattr(os, "scandir", refuse)
+    unread: list[OSError] = []
+    assert [run.path for run in list_runs(folder, unread.append)] == [folder / "a-1"]
+    assert [error.filename for error in unread] == [str(folder / "closed")]
+    with pytest.raises(DlkitError, match=r"cannot read .*closed"):
+        list_runs(folder)
 
 
 def test_the_size_is_that_of_du(made: Made) -> None:

@@ -8,7 +8,8 @@ import pytest
 from filelock import FileLock
 
 from dlkit.errors import DlkitError
-from dlkit.runs.listing import list_runs, read_run
+from dlkit.runs.listed_run import read_run
+from dlkit.runs.listing import list_runs
 from dlkit.runs.pruning import prunable_runs, remove_run
 from dlkit.runs.selection import condition
 from tests.runs.conftest import Made

@@ -12,12 +12,14 @@ from dlkit.cli import completion
 from dlkit.cli.console import Output, note
 from dlkit.cli.lazy import default_command
 from dlkit.cli.options import Json, Quiet
+from dlkit.cli.progress import preparing
 from dlkit.cli.runs import view
 from dlkit.errors import RequestError
 from dlkit.memory import size_text
 from dlkit.plotting import require_figure
 from dlkit.runs.comparison import diff_runs
-from dlkit.runs.listing import ListedRun, list_runs
+from dlkit.runs.listed_run import ListedRun
+from dlkit.runs.listing import list_runs
 from dlkit.runs.pruning import prunable_runs, remove_run
 from dlkit.runs.selection import Condition, condition, select_runs, sort_runs
 from dlkit.storage.run_reference import resolve_run
@@ -53,8 +55,13 @@ Sort = Annotated[
 Several = Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs.", autocompletion=completion.runs)]
 
 
-def _listed(folders: Sequence[Path] | None) -> list[ListedRun]:
-    found = [run for folder in folders or [_FOLDER] for run in list_runs(folder)]
+def _listed(folders: Sequence[Path] | None, quiet: bool) -> list[ListedRun]:
+    unread: list[OSError] = []
+    with preparing(quiet):
+        found = [run for folder in folders or [_FOLDER] for run in list_runs(folder, unread.append)]
+    if unread:
+        more = f", nor can {len(unread) - 1} more" if len(unread) > 1 else ""
+        note(f"{unread[0].filename} cannot be read ({unread[0].strerror}){more}: runs in there are not listed")
     return list({run.path: run for run in found}.values())
 
 
@@ -87,7 +94,7 @@ def list_command(
             "--reverse turns an order around, and there is no --sort", "dlkit runs --sort changed --reverse"
         )
     conditions = _conditions(where)
-    everything = _listed(folders)
+    everything = _listed(folders, quiet)
     runs = select_runs(everything, conditions)
     if sort is not None:
         runs = sort_runs(runs, sort, reverse)
@@ -176,7 +183,7 @@ def prune_command(
     if keep is not None and sort is None:
         raise RequestError(f"--keep {keep}: which of them?", f"dlkit runs prune --keep {keep} --sort test/accuracy")
     conditions = _conditions(where)
-    listed = _listed(folders)
+    listed = _listed(folders, quiet)
     runs = prunable_runs(listed, conditions, keep, sort)
     output = Output(as_json, quiet)
     if runs and output.tables:

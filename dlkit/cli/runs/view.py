@@ -7,7 +7,7 @@ from typing import Any
 
 from dlkit.cli.console import duration, escaped
 from dlkit.memory import size_text
-from dlkit.runs.listing import ListedRun
+from dlkit.runs.listed_run import ListedRun
 from dlkit.runs.selection import LESS_IS_BETTER, value_of
 
 _STYLES = {"done": "green", "running": "cyan", "resumable": "yellow", "diverged": "red", "damaged": "bold red"}

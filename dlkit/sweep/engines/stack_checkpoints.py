@@ -11,6 +11,7 @@ from dlkit.errors import DlkitError, shell_word
 from dlkit.finite import require_finite_weights
 from dlkit.storage.run_files import prune_checkpoints, steps_in
 from dlkit.storage.run_reference import checkpoint_name
+from dlkit.storage.sweep_files import STACK
 from dlkit.sweep import sweep_folder
 from dlkit.training import checkpoint
 from dlkit.training.checkpoint import Checkpoint
@@ -28,7 +29,7 @@ class StackCheckpoints:
     """
 
     def __init__(self, folder: Path | None = None, should_stop: Callable[[], bool] = lambda: False) -> None:
-        self.folder = folder / sweep_folder.STACK if folder is not None else None
+        self.folder = folder / STACK if folder is not None else None
         self.should_stop = should_stop
         self._saved, self._cost = time.monotonic(), 0.0
 
