@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlkit import recipe as recipes
 from dlkit.catalog import TASKS, import_object
-from dlkit.errors import RequestError, require_choice, shell_word
+from dlkit.errors import DlkitError, RequestError, require_choice, shell_word
 from dlkit.export.formats import CONFIG, DESCRIPTION, FILES, FORMATS, require_packages
 from dlkit.storage import run_reference
 from dlkit.storage.file_group import write_together
@@ -51,8 +51,9 @@ def export_run(
     def write(folder: Path) -> None:
         try:
             written.update(import_object(FORMATS[format].writer)(exportable, folder))
-        except RequestError as error:
-            raise type(error)(error.message, error.hint or _instead(exportable, target, format)) from error
+        except DlkitError as error:
+            error.hint = error.hint or _instead(exportable, target, format)
+            raise
 
     sizes = write_together(target, write, last=(DESCRIPTION, CONFIG), replaced=earlier)
     return {

@@ -91,7 +91,8 @@ def _of_texts(opened: LanguageModel, model: Any, recipe: Recipe | None) -> dict[
         "separators_of_a_pair": apart,
         "padding": tokenizer.special("[PAD]") or 0,
         "layout": f"begin text separator; begin text {'separator ' * apart}pair separator; without special tokens of "
-        "the tokenizer; of a text too long the end is cut, of a pair that of the longer one",
+        "the tokenizer; of a text too long the end is cut, of a pair the last token of the longer one (of two as "
+        "long, the first) until they fit",
         "token_type_ids": "0; 1 behind the first text's separators",
         "attention_mask": "1; 0 for padding",
     }
@@ -146,7 +147,7 @@ def _of_rows(request: PredictionRequest, predictor: Predictor, model: Any) -> Ex
     preprocessing = {
         "kind": "rows",
         "columns": columns,
-        "values": "numbers; true is 1, false is 0; a category is its place in `categories`, from 1, and 0 is another one",
+        "values": "numbers; true is 1, false 0; a category is its place in `categories`, from 1, and 0 is none of them",
         **{key: asked[key] for key in ("missing", "unknown") if key in asked},
         "mean": known["mean"],
         "std": known["std"],

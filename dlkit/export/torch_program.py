@@ -1,4 +1,8 @@
-"""A graph for torch alone: `torch.export.load("model.pt2").module()` in a program that has no dlkit."""
+"""A graph for torch alone: it takes the inputs by name.
+
+graph = torch.export.load("model.pt2").module()
+logits = graph(pixels=pixels)
+"""
 
 from __future__ import annotations
 

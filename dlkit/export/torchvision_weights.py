@@ -137,8 +137,9 @@ def _convnext(model: ConvNeXt, classes: int) -> _Made | None:
         for width, after, depth in zip(widths, (*widths[1:], None), depths, strict=True)
     ]
     name = CONVNEXTS.get((depths, widths))
-    listed = ", ".join(f"CNBlockConfig({s.input_channels}, {s.out_channels}, {s.num_layers})" for s in settings)
-    general = f"torchvision.models.convnext.ConvNeXt([{listed}], num_classes={classes})"
+    module = "torchvision.models.convnext"
+    stages = [f"{module}.CNBlockConfig({s.input_channels}, {s.out_channels}, {s.num_layers})" for s in settings]
+    general = f"{module}.ConvNeXt([{', '.join(stages)}], num_classes={classes})"
     special = f"torchvision.models.{name}(num_classes={classes})"
     return (
         name,
