@@ -154,7 +154,10 @@ def build_task(recipe: Recipe, dataset: TaskData, views: TestViews | None = None
     views = views or TrainSettings(**recipe.values["train"]).test_views
     if views != "one" and dataset.images is None:
         raise RequestError(f"test_views: {views} needs images, {dataset.name} has none", "set train.test_views=one")
-    return dataset.objective(loss(**keys), views)
+    made = loss(**keys)
+    if getattr(made, "class_weights", None) is not None and "train" in dataset.splits:
+        made.weigh(dataset.class_counts("train"))
+    return dataset.objective(made, views)
 
 
 def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

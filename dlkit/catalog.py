@@ -18,7 +18,7 @@ _ROW_BATCHES = ("dlkit.data.row_batches:RowBatches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _WEIGHTS = ("dlkit.pretrained.vision:load_pretrained",)
 _IMAGES = ("image-classification",)
-_ROWS = ("tabular-classification",)
+_ROWS = ("tabular-classification", "tabular-regression")
 _WINDOWS = ("dlkit.data.text.windows:TokenWindows", "dlkit.data.text.masked_windows:MaskedWindows")
 _PRETRAINED = ("dlkit.pretrained.huggingface:LanguageStart",)
 _RUNNING_TEXT = ("causal-lm", "masked-lm")
@@ -68,14 +68,12 @@ DATA = {
         _IMAGES,
         "imagenet22k",
     ),
-    "csv": Entry(
-        "dlkit.data.tables.table_data:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS
-    ),
+    "csv": Entry("dlkit.data.tables.table_data:csv", "your rows: columns and a label (CSV)", _ROW_BATCHES, _ROWS),
     "jsonl": Entry(
-        "dlkit.data.tables.table_data:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
+        "dlkit.data.tables.table_data:jsonl", "your rows: columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
     ),
     "parquet": Entry(
-        "dlkit.data.tables.table_data:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
+        "dlkit.data.tables.table_data:parquet", "your rows: columns and a label (Parquet)", _ROW_BATCHES, _ROWS
     ),
     "pydoc": Entry(
         "dlkit.data.text.pydoc:pydoc",
@@ -181,7 +179,13 @@ NORMS = {
 
 LOSSES = {
     "cross_entropy": Entry("dlkit.losses:CrossEntropy", "cross-entropy with label smoothing and an L2 penalty"),
-    "squared_error": Entry("dlkit.losses:SquaredError", "mean squared error, for numbers", tasks=_TEXTS),
+    "squared_error": Entry(
+        "dlkit.losses:SquaredError", "mean squared error, for numbers", tasks=(*_TEXTS, "tabular-regression")
+    ),
+    "absolute_error": Entry(
+        "dlkit.losses:AbsoluteError", "mean absolute error, which outliers move less", tasks=("tabular-regression",)
+    ),
+    "huber": Entry("dlkit.losses:HuberLoss", "squared near, absolute far (Huber 1964)", tasks=("tabular-regression",)),
 }
 
 OPTIMIZERS = {
@@ -219,7 +223,13 @@ TASKS = {
         "dlkit.tasks.array_data:image_data", "one label an image", "images", "dlkit.tasks.new_images:NewImages"
     ),
     "tabular-classification": TaskEntry(
-        "dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows", "dlkit.tasks.new_rows:NewRows"
+        "dlkit.tasks.array_data:row_data", "one label a row of a table", "rows", "dlkit.tasks.new_rows:NewRows"
+    ),
+    "tabular-regression": TaskEntry(
+        "dlkit.tasks.number_data:number_data",
+        "one number a row of a table",
+        "rows",
+        "dlkit.tasks.new_rows:NewNumberRows",
     ),
     "text-classification": TaskEntry(
         "dlkit.tasks.labelled_text_data:LabelledTextData",

@@ -46,15 +46,16 @@ MAY = {
     "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
     "training": {"nn", "kernels", "data", "distributed"},
     "export": {"models", "pretrained", "data"},
-    "tasks": {*RECIPE, "distributed", "losses", "kernels", "data", "metrics", "training", "pretrained"},
+    "tasks": {*RECIPE, "distributed", "losses", "nn", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
     "sweep": {"catalog", "distributed", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
     "assemble": {*RECIPE, "training", "tasks", "distributed"},
+    "review": {*RECIPE, "nn", "models", "losses", "optim", "data", "information", "compression", "sweep"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
-        "attention", "lm", "compression", "information", "distributed", "export",
+        "attention", "lm", "compression", "information", "distributed", "review", "export",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "training", "tasks",
@@ -65,7 +66,7 @@ MAY = {
     "download": {"data"},
     "cli": {
         *RECIPE, "app", "assemble", "lm", "attention", "compression", "training", "information", "sweep",
-        "vectorized", "metrics", "data", "download", "doctor", "distributed", "runs",
+        "vectorized", "metrics", "data", "download", "doctor", "distributed", "runs", "review",
     },
 }  # fmt: skip
 TORCH_FREE = [
@@ -92,6 +93,7 @@ TORCH_FREE = [
     "app.predict",
     "app.prediction",
     "app.race",
+    "app.review",
     "app.score",
     "app.train",
     "app.evaluate",
@@ -113,6 +115,10 @@ TORCH_FREE = [
     "catalog",
     "recipe",
     "schedules",
+    "review.claim",
+    "review.claim_file",
+    "review.find",
+    "review.review_folder",
     "user_code",
     "training.settings",
     "training.events",

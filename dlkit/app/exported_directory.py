@@ -8,7 +8,6 @@ from typing import Any
 
 from dlkit.errors import DlkitError, RequestError, error_line
 from dlkit.export.formats import DESCRIPTION, STATE_DICT
-from dlkit.strict_json import json_text
 from dlkit.text_input import read_json_mapping
 
 _GRAPHS = ("onnx", "torch-export")
@@ -20,20 +19,20 @@ class ExportedDirectory:
 
     Args:
         weights: the file, or the directory, that holds them.
-        vision: whether the model is a network for images.
-        model: name of its architecture.
+        known: of its model and its inputs, as keys of a recipe.
+        model: name of the architecture of a network for images; None of a language model, whose config.json says it.
         classes: of its outputs.
-        preprocessing: how it sees its inputs, as keys of `data`, and `mean` and `std` of channels in 0..1.
-        changes: of the recipe of a network for images: its architecture, and the views that it averages over.
+        mean: by which each channel is normalised, in 0..1; None of a language model.
+        std: of each channel, likewise.
         whole: whether images are seen as in memory, the centre square, and not as those of a stream.
     """
 
     weights: Path
-    vision: bool
-    model: str
-    classes: tuple[str, ...]
-    preprocessing: dict[str, Any]
-    changes: tuple[str, ...] = ()
+    known: dict[str, Any]
+    model: str | None = None
+    classes: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
     whole: bool = False
 
 
@@ -63,20 +62,20 @@ def read_exported(path: Path) -> ExportedDirectory | None:
 
 
 def _understood(path: Path, described: dict[str, Any]) -> ExportedDirectory:
-    seen, classes = described["preprocessing"], tuple(map(str, described["classes"]))
+    seen = described["preprocessing"]
     if seen["kind"] != "image":
-        return ExportedDirectory(path, False, str(described["model"]), classes, dict(described["data"]))
-    found: dict[str, Any] = {key: [value / 255 for value in seen[key]] for key in ("mean", "std")}
-    found["size"] = seen["size"][0]
+        return ExportedDirectory(path, {f"data.{key}": value for key, value in described["data"].items()})
+    known: dict[str, Any] = {f"model.{key}": value for key, value in described["architecture"].items()}
+    known |= {"train.test_views": seen["views"], "data.size": seen["size"][0]}
     if "shorter_side" in seen:
-        found["resize"] = seen["shorter_side"]
-    architecture = [f"model.{key}={json_text(value)}" for key, value in described["architecture"].items()]
+        known |= {"data.resize": seen["shorter_side"], "data.interpolation": seen["interpolation"]}
+    mean, std = (tuple(float(value) / 255 for value in seen[key]) for key in ("mean", "std"))
     return ExportedDirectory(
         path / STATE_DICT if described["format"] == "torchvision" else path,
-        True,
+        known,
         str(described["model"]),
-        classes,
-        found,
-        (*architecture, f"train.test_views={seen['views']}"),
+        tuple(map(str, described["classes"])),
+        mean,
+        std,
         seen["view"] == "centre square",
     )

@@ -76,8 +76,8 @@ def _require_single_answer(weights: LanguageWeights) -> None:
 def _recipe(request: ImportRequest, weights: LanguageWeights, task: str) -> Recipe:
     """The recipe of a run of the task, for the user's own texts."""
     context = weights.architecture["context"]
-    where, seen = f"data.path={placeholder()}", request.preprocessing
-    window = f"data.context={seen.get('context', min(context, 512) if task == 'text-classification' else context)}"
+    where, seen = f"data.path={placeholder()}", request.known
+    window = f"data.context={seen.get('data.context', min(context, 512) if task == 'text-classification' else context)}"
     if task == "causal-lm":
         base, data = "text-gpt", [where, "~tokenizer"]
     elif task == "masked-lm":
@@ -85,7 +85,9 @@ def _recipe(request: ImportRequest, weights: LanguageWeights, task: str) -> Reci
     elif weights.outputs == 1:
         base, data = "glue-bert", ["data.config=stsb", "loss.name=squared_error"]
     else:
-        columns = {"text": "text", "label": "label"} | {key: seen[key] for key in ("text", "pair") if key in seen}
+        columns = {"text": "text", "label": "label"} | {
+            key: seen[f"data.{key}"] for key in ("text", "pair") if f"data.{key}" in seen
+        }
         named = [f"data.{key}={json_text(name)}" for key, name in columns.items()]
         base, data = "texts-bert", [f"data.path={placeholder('.csv')}", *named]
     name = request.path.resolve().name

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.app.race_grid import parse_target
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
 from dlkit.storage.run_reference import RECIPE, SUMMARY
@@ -38,17 +39,14 @@ class RaceReport:
                   for o in self.outcomes if not o.diverged)  # fmt: skip
         worst = max(filter(math.isfinite, losses), default=math.inf)
         self.records = tunability.optimizer_records(self.summaries, self.outcomes, self.metric, worst)
+        self.repeated = self.records[0]["seeds"] > 1  # or there is one run of each setting, and no interval
         self.target = self._steps_to(race.target) if race.target else None
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""
-        name, _, text = target.partition("=")
+        name, value = parse_target(target)
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
         full = next((key for key in known if key == name or key.rpartition("/")[2] == name), None)
-        try:
-            value = float(text)
-        except ValueError:
-            raise RequestError(f"`target` {target}: no number", "write `target` loss=0.2") from None
         if full is None:
             raise RequestError(f"`target` {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
         for record, summary in zip(self.records, rank_optimizers(self.summaries), strict=True):
@@ -107,7 +105,7 @@ class RaceReport:
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """The table: its columns, and a row for each optimizer."""
-        searched, repeated = any(s.searched for s in self.summaries), self.records[0]["seeds"] > 1
+        searched, repeated = any(s.searched for s in self.summaries), self.repeated
         columns = [
             "optimizer",
             "best lr",

@@ -5,12 +5,14 @@ A row that cannot be read does not end the others: it comes as `UnreadInput`. A 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dlkit.annotations import is_mapping
 from dlkit.data.tables.csv_stream import csv_rows
+from dlkit.data.tables.dialect import AUTO, DialectRequest, recognise
 from dlkit.data.tables.first_line import require_json_lines
 from dlkit.data.unread_input import UnreadInput, decode_line
 from dlkit.errors import DlkitError, RequestError
@@ -28,12 +30,17 @@ Row = dict[str, Any]  # column -> text, number, boolean or None
 
 def table_suffix(path: Path) -> str | None:
     """`.csv` of rows.csv and rows.csv.gz; None of what is no table by its name."""
-    suffix = Path(path.stem).suffix if path.suffix in _COMPRESSED else path.suffix
-    return suffix if suffix in TABLES and (suffix == path.suffix or suffix != ".parquet") else None
+    compressed = path.suffix in _COMPRESSED
+    suffix = (Path(path.stem) if compressed else path).suffix.lower()
+    return suffix if suffix in TABLES and not (compressed and suffix == ".parquet") else None
 
 
-def rows_of_file(path: Path) -> Iterator[Row | UnreadInput]:
+def rows_of_file(path: Path, request: DialectRequest = AUTO) -> Iterator[Row | UnreadInput]:
     """The rows of a table.
+
+    Args:
+        path: of the table.
+        request: how CSV is written, as far as the user says.
 
     Raises:
         RequestError: the file is of another kind.
@@ -48,12 +55,15 @@ def rows_of_file(path: Path) -> Iterator[Row | UnreadInput]:
         )
     if kind == ".parquet":
         return _parquet_rows(path)
-    lines = _lines_of(path)
-    return _present(csv_rows(lines, str(path)) if kind == ".csv" else _json_rows(lines, str(path)))
+    if kind == ".csv":
+        return _present(csv_rows(_csv_lines(path, request), str(path), request))
+    return _present(_json_rows(_lines_of(path), str(path)))
 
 
-def rows_of_pipe(stream: BinaryIO) -> Iterator[Row | UnreadInput | None]:
+def rows_of_pipe(stream: BinaryIO, request: DialectRequest = AUTO) -> Iterator[Row | UnreadInput | None]:
     """The rows of CSV or JSON Lines, told apart by the first character, which is { in the latter.
+
+    CSV is UTF-8 unless the request says otherwise: a stream cannot be read twice to tell its encoding.
 
     Raises RequestError where there are none.
     """
@@ -64,7 +74,7 @@ def rows_of_pipe(stream: BinaryIO) -> Iterator[Row | UnreadInput | None]:
     every = _chain(first, lines)
     if first.lstrip().startswith(b"{"):
         return _json_rows(every, "standard input")
-    return csv_rows(every, "standard input")
+    return csv_rows(_in_utf_8(every, request.encoding), "standard input", request)
 
 
 def texts_of_file(path: Path) -> Iterator[str | UnreadInput]:
@@ -99,6 +109,32 @@ def _lines_of(path: Path) -> Iterator[bytes | None]:
                 raise DlkitError(f"cannot read {path}: {error}", "its compressed data may be damaged") from error
 
     return lines()
+
+
+def _csv_lines(path: Path, request: DialectRequest) -> Iterator[bytes | None]:
+    """The lines of CSV in UTF-8, whatever the file is in."""
+    try:
+        with _opened(ordinary_file(path)) as stream:
+            encoding = recognise(stream, str(path), request).encoding
+    except OSError:
+        return _lines_of(path)  # which says what is wrong with it
+    if encoding == "utf-8":
+        return _lines_of(path)
+
+    def transcoded() -> Iterator[bytes]:
+        with io.TextIOWrapper(_opened(path), encoding, errors="replace", newline="\n") as text:
+            yield from (line.removesuffix("\n").removesuffix("\r").encode() for line in text)
+
+    return transcoded()
+
+
+def _in_utf_8(lines: Iterable[bytes | None], encoding: str) -> Iterator[bytes | None]:
+    """Lines of a stream in UTF-8. An encoding of two bytes a character cannot be cut into lines, and stays as it is."""
+    if encoding == "auto" or "\n".encode(encoding) != b"\n":
+        yield from lines
+        return
+    for line in lines:
+        yield line if line is None else line.decode(encoding, "replace").encode()
 
 
 def _opened(path: Path) -> BinaryIO:

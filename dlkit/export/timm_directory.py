@@ -5,6 +5,7 @@ timm's ResNets have torchvision's names; its ConvNeXts have names of their own.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -37,6 +38,9 @@ def timm_config(exportable: Exportable, architecture: str) -> dict[str, Any]:
     assert exportable.normalisation is not None
     size = list(exportable.examples["pixels"].shape[1:])
     seen = exportable.preprocessing
+    shorter = seen.get("shorter_side", size[-1])
+    crop = size[-1] / shorter
+    crop = crop if math.floor(size[-1] / crop) == shorter else math.nextafter(crop, 0)  # timm rounds down
     mean, std = ((values.double() / 255).tolist() for values in exportable.normalisation)
     classes = list(exportable.classes)
     return {
@@ -47,8 +51,8 @@ def timm_config(exportable: Exportable, architecture: str) -> dict[str, Any]:
         "pretrained_cfg": {
             "input_size": size,
             "fixed_input_size": False,
-            "interpolation": "bilinear",
-            "crop_pct": size[-1] / seen.get("shorter_side", size[-1]),
+            "interpolation": seen.get("interpolation", "bilinear"),
+            "crop_pct": crop,
             "crop_mode": "center",
             "mean": mean,
             "std": std,

@@ -41,7 +41,7 @@ def plot_code_lengths(
     axis.bar(x - 0.2, [ideal[index] for index in likeliest], 0.4, color=BLUE, label="ideal: -log2 p")
     if code:
         axis.bar(x + 0.2, [words[index] for index in likeliest], 0.4, color=VERMILION, label=code)
-    axis.set_xticks(x, [_printable(symbols[index]) for index in likeliest])
+    axis.set_xticks(x, [printable_symbol(symbols[index]) for index in likeliest])
     axis.set_ylabel("bits")
     axis.set_xlabel(
         "symbol, the likeliest first" + (f" ({MOST_BARS} of {len(symbols)})" if len(symbols) > MOST_BARS else "")
@@ -53,12 +53,17 @@ def plot_code_lengths(
 
 def plot_code(target: Path, code: dict[str, Any]) -> None:
     """Plot a code's record. Raises RequestError where its words are too many to be written out."""
-    if "words" not in code:
-        raise RequestError(f"`plot`: more than {MOST_WORDS:,} symbols", "leave `plot` out")
-    words = code["words"]
+    words = code_words(code)
     ideal = [-math.log2(word["p"]) for word in words]
     lengths = [word["length"] for word in words]
     plot_code_lengths(target, [word["symbol"] for word in words], ideal, lengths, code["name"])
+
+
+def code_words(code: dict[str, Any]) -> list[dict[str, Any]]:
+    """The words of a code's record. Raises RequestError where they are too many to be written out."""
+    if "words" not in code:
+        raise RequestError(f"`plot`: more than {MOST_WORDS:,} symbols", "leave `plot` out")
+    return code["words"]
 
 
 def plot_entropy_by_order(
@@ -78,7 +83,7 @@ def plot_entropy_by_order(
     save_figure(figure, target)
 
 
-def _printable(symbol: str) -> str:
+def printable_symbol(symbol: str) -> str:
     """A symbol with whatever is invisible escaped, cut to 12 characters."""
     shown = symbol if symbol.isprintable() and symbol.strip() else repr(symbol)[1:-1] or "''"
     return shown[:12]

@@ -74,7 +74,9 @@ class _Product(torch.autograd.Function):
 
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    # of x with more than two dimensions it is a view, which autograd lets no activation write over
+    return torch.ops.aten._unsafe_view(y, y.shape) if y._is_view() else y
 
 
 @contextmanager

@@ -26,7 +26,8 @@ from dlkit.text_input import opened_by_shell
 
 # Keys of `data` that say how an example becomes the input of a model, whatever it is read from.
 _INPUTS = (
-    *("label", "columns", "text", "pair", "size", "channels", "crop", "resize"),
+    *("label", "columns", "categorical", "category_encoding", "missing", "unknown"),
+    *("text", "pair", "size", "channels", "crop", "resize", "interpolation"),
     *("context", "stride", "mask", "whole_words", "batch_size"),
 )
 # What no function of the user's can give for text.

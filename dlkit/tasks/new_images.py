@@ -65,6 +65,7 @@ def _view_of(recipe: Recipe, shape: tuple[int, ...]) -> tuple[View, int]:
         return FittedView((channels, height, width), WHITE.get(values["name"], 255)), usable_cores()
     from dlkit.data.images.streaming import centre_view, shorter_side  # torchvision takes a second to import
 
-    workers, crop = values["workers"], (shape[-1], values["crop"], values["resize"])
-    view = StreamedView(shape[-1], shorter_side(*crop), centre_view(*crop))
+    workers, seen = values["workers"], (shape[-1], values["crop"], values["resize"])
+    how = values["interpolation"]
+    view = StreamedView(shape[-1], shorter_side(*seen), centre_view(*seen, how), how)
     return view, usable_cores() if workers == "auto" else max(1, workers)

@@ -112,6 +112,8 @@ def test_every_code_of_a_distribution(here: Any, name: str) -> None:
         ["--p", "0.3,0.7"],
         ["--p", "0.5,0.3,0.2"],
         ["--p", "0.5,0.3,0.2", "--code", "huffman"],
+        ["--p", "0.3,0.7", "--q", "0.5,0.5"],
+        ["--p", "0.5,0.3,0.2,0", "--q", "A=0.2,B=0.2,C=0.6,D=0", "--code", "huffman"],
         [__file__, "--order", "2"],
         [__file__, "--code", "shannon"],
     ],

@@ -105,3 +105,20 @@ def test_a_second_derivative_is_refused_rather_than_wrong(better: None) -> None:
     (dx,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         dx.sum().backward()
+
+
+@pytest.mark.parametrize("shape", [(LARGE, 64), (2, LARGE // 2, 64), (2, 2, LARGE // 4, 64)])
+def test_an_activation_may_write_over_a_product(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...]) -> None:
+    """As in an MLP with ReLU on the tokens of a transformer."""
+    monkeypatch.setattr(cpu_matmul, "onednn_is_better", lambda: True)  # on every processor it is right
+    generator = torch.Generator().manual_seed(0)
+    x, weight = torch.randn(shape, generator=generator), torch.randn(64, 64, generator=generator)
+    x.requires_grad_(), weight.requires_grad_()
+    assert cpu_matmul.suits_onednn(x, weight)
+    ours, theirs = cpu_matmul.fast_linear(x, weight, None), F.linear(x, weight)
+    for y in (ours, theirs):
+        F.relu(y, inplace=True)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    dy = torch.randn(ours.shape, generator=generator)
+    gradients = (torch.autograd.grad(y, (x, weight), dy) for y in (ours, theirs))
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-3)

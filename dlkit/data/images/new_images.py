@@ -94,11 +94,13 @@ class StreamedView:
         size: height and width of what the model sees.
         margin: of the shorter side.
         crop: does it with a decoded image.
+        interpolation: bilinear or bicubic.
     """
 
     size: int
     margin: int
     crop: Callable[..., Tensor]
+    interpolation: str = "bilinear"
     white: int = 255
 
     def __call__(self, name: str) -> Tensor:
@@ -110,8 +112,8 @@ class StreamedView:
     def describe(self) -> dict[str, Any]:
         """The same for a program with Pillow; JSON values."""
         steps = [
-            f"image.resize((W, H), Image.Resampling.BILINEAR), the shorter side {self.margin}, the longer one "
-            f"int({self.margin} * longer / shorter)",
+            f"image.resize((W, H), Image.Resampling.{self.interpolation.upper()}), the shorter side {self.margin}, the "
+            f"longer one int({self.margin} * longer / shorter)",
             f"image.crop((x, y, x + {self.size}, y + {self.size})), where x = round((W - {self.size}) / 2) and "
             f"y = round((H - {self.size}) / 2)",
         ]
@@ -119,6 +121,7 @@ class StreamedView:
             "view": "centre crop",
             "size": [self.size] * 2,
             "shorter_side": self.margin,
+            "interpolation": self.interpolation,
             "steps": steps,
             "white": 255,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator
 
-from dlkit.data.tables.first_line import require_commas
+from dlkit.data.tables.dialect import AUTO, DialectRequest
 from dlkit.data.unread_input import UnreadInput, decode_line
 from dlkit.errors import DlkitError, RequestError
 from dlkit.text_input import require_utf_8
@@ -14,18 +14,26 @@ _LARGEST_CELL = 2**31 - 1  # characters
 _STILL_OPEN = "unexpected end of data"  # the csv module's words for a quoted value that goes on
 
 
-def csv_rows(lines: Iterable[bytes | None], name: str) -> Iterator[dict[str, str] | UnreadInput | None]:
+class DecimalCommaRow(dict[str, str]):
+    """A row of CSV whose numbers may have decimal commas."""
+
+
+def csv_rows(
+    lines: Iterable[bytes | None], name: str, request: DialectRequest = AUTO
+) -> Iterator[dict[str, str] | UnreadInput | None]:
     """The rows below a header; a quoted value may span several lines. None, a pause, stays None.
 
     Args:
-        lines: without their line endings, which are UTF-8.
+        lines: without their line endings, in UTF-8.
         name: of their source, for messages.
+        request: how they are written, as far as the user says.
 
     Raises:
         RequestError: two columns have the same name, or the source is UTF-16.
         DlkitError: there is no header, or none that can be read.
     """
     csv.field_size_limit(_LARGEST_CELL)
+    dialect = request.of_header("")
     columns: list[str] = []
     begun: list[str] = []  # lines of a row with a quoted value that goes on
     for line in lines:
@@ -44,8 +52,10 @@ def csv_rows(lines: Iterable[bytes | None], name: str) -> Iterator[dict[str, str
         if len(begun) > 1 and '"' not in text:
             continue
         text = "\n".join(begun)
+        if not columns:
+            dialect = request.of_header(text)
         try:
-            cells = next(csv.reader([text], strict=True))
+            cells = next(csv.reader([text], delimiter=dialect.separator, strict=True))
         except csv.Error as error:
             if str(error) == _STILL_OPEN:
                 continue
@@ -58,11 +68,12 @@ def csv_rows(lines: Iterable[bytes | None], name: str) -> Iterator[dict[str, str
         if not cells:
             continue
         if not columns:
-            columns = _header(cells, text, name)
+            columns = _header(cells)
         elif len(cells) != len(columns):
             yield UnreadInput(text, f"{len(cells)} values for {len(columns)} columns")
         else:
-            yield dict(zip(columns, cells, strict=True))
+            row = zip(columns, cells, strict=True)
+            yield DecimalCommaRow(row) if dialect.decimal == "," else dict(row)
     if not columns:
         what = "the first line is not CSV: a quotation mark is not closed" if begun else "it is empty"
         raise DlkitError(f"{name}: {what}", "the first line of CSV names the columns")
@@ -70,8 +81,7 @@ def csv_rows(lines: Iterable[bytes | None], name: str) -> Iterator[dict[str, str
         yield UnreadInput("\n".join(begun), "a quotation mark is not closed")
 
 
-def _header(cells: list[str], text: str, name: str) -> list[str]:
-    require_commas(text, name)
+def _header(cells: list[str]) -> list[str]:
     double = next((cell for cell in cells if cells.count(cell) > 1), None)
     if double is not None:
         raise RequestError(f"two columns are named {double!r}", "rename or remove one of them")

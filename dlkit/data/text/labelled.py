@@ -135,8 +135,8 @@ def labelled_texts(
     others = [name for name in table.rows.column_names if name not in (text, pair, label)]
     sources |= {
         "left_out": others,
-        "taken": f"{table.file}: {table.rows.num_rows} rows of {text}{f' and {pair}' if pair else ''}; label {label}: "
-        f"{join_names(classes)}" + (f"; left out: {join_names(map(repr, others))}" if others else ""),
+        "taken": f"{table.named()}: {table.rows.num_rows} rows of {text}{f' and {pair}' if pair else ''}; "
+        f"label {label}: {join_names(classes)}" + (f"; left out: {join_names(map(repr, others))}" if others else ""),
         "remarks": remarks,
     }
     return make_labelled_texts(table.file.stem, splits, classes, sources=sources)
