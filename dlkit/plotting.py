@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 import warnings
 from pathlib import Path
@@ -52,12 +53,13 @@ def require_figure(option: str, path: Path | None) -> None:
 def save_figure(figure: Any, target: Path) -> None:
     """Write a figure reproducibly as SVG, PNG or PDF, by the suffix: without dates, with fixed ids.
 
-    Texts are drawn literally; characters that no font has are shown as boxes.
+    Texts are drawn literally; characters that no font has are shown as boxes. Long titles are broken into lines.
     """
     from matplotlib import rc_context
 
     kind = target.suffix.lower().removeprefix(".")
     _draw_texts_literally(figure)
+    _break_titles(figure)
     with rc_context({"svg.hashsalt": "dlkit"}), warnings.catch_warnings(), atomic_file(target) as file:
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         warnings.filterwarnings("ignore", "Matplotlib currently does not support", UserWarning)
@@ -83,6 +85,21 @@ def _draw_texts_literally(figure: Any) -> None:
             text.set_parse_math(False)
             text.set_text(drawable_text(text.get_text()))
         text.set_usetex(False)
+
+
+def _break_titles(figure: Any) -> None:
+    """Break titles that are wider than their figure, or than their column of it: a run may have any name."""
+    titles: list[tuple[Any, int]] = []  # the text, and the columns that share the figure's width
+    for part in (figure, *figure.subfigs):
+        titles += [(text, 1) for text in part.texts if text.get_text() == part.get_suptitle()]
+    for axis in figure.axes:
+        spec = axis.get_subplotspec()
+        titles.append((axis.title, spec.get_gridspec().ncols if spec is not None else 1))
+    for title, columns in titles:
+        # a character is about 0.6 of its font's size wide; an inch has 72 points
+        fits = max(8, int(0.9 * 72 * figure.get_figwidth() / columns / (0.6 * title.get_fontsize())))
+        lines = [line for whole in title.get_text().split("\n") for line in textwrap.wrap(whole, fits) or [""]]
+        title.set_text("\n".join(lines))
 
 
 def drawable_text(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,22 @@ def test_every_text_is_drawn_as_it_is(draw: Any, names: list[str], tmp_path: Pat
     for name in names:
         shown = repr(name)[1:-1] if draw in (code_words, divergence) and name in SHOWN else SHOWN.get(name, name)
         assert shown[:12] in found, name
+
+
+LONG = "runs/" + "a-name_of_a run with $much$ to say " * 5
+
+
+def long_names(draw: Any, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "NAMES", [LONG + name for name in NAMES])
+    draw(target)
+
+
+@pytest.mark.parametrize("draw", [curves_of_a_run, confusion, histogram, code_words, divergence, race])
+def test_nothing_is_cut_at_the_edges(draw: Any, uncut: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "short.pdf")
+    long_names(draw, tmp_path / "long.svg", monkeypatch)
+    assert uncut() >= 2
+    assert (tmp_path / "short.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_numbers_along_axes_stay_powers_of_ten(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """The runs of an experiment of the review: the recipe of each arm, and how its runs are run.
 
 The way is fixed by the recipe, not by timing, so that a claim gives the same numbers again: multilayer perceptrons as
-one stack of all seeds, anything else in processes of one thread each, and on a GPU one after another.
+one stack of all seeds on one thread, anything else in processes of one thread each, and on a GPU one after another.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dlkit import recipe as recipes
@@ -95,11 +96,25 @@ def run_arms(
         own = [trial for trial in rest if trial.optimizer == arm]
         if own and recipe.values["model"]["name"] in STACKED_MODELS and not should_stop():
             rest = [trial for trial in rest if trial.optimizer != arm]
-            yield from _stacked(own, comparison)
+            with _one_thread():
+                yield from _stacked(own, comparison)
     if rest and comparison.device.type == "cpu":
         yield from comparison.workers(rest, min(usable_cores(), len(rest)))
     elif rest:
         yield from run_in_loop(rest, comparison.training)
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """Small models gain nothing from more, wait long for each other on a busy machine, and sum in another order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _stacked(trials: Sequence[Trial], comparison: OptimizerComparison) -> Iterator[SweepEvent]:

@@ -49,7 +49,7 @@ class LayerFeatures:
         self.before = layer == PENULTIMATE and layer not in modules
         name = _last_layer(modules, max(1, len(predictor.classes))) if self.before else layer
         if not name or name not in modules:
-            near = get_close_matches(layer, modules, n=1)
+            near = get_close_matches(layer, filter(None, modules), n=1)
             guess = f" (did you mean {near[0]}?)" if near else ""
             first = [key for key in modules if key and "." not in key]
             raise RequestError(

@@ -107,5 +107,5 @@ class Claim:
         """What its record begins with."""
         return {
             "claim": self.name, "section": self.section, "text": self.text, "kind": self.kind, "paper": self.paper,
-            "path": str(self.path),
+            "fixed": self.fixed, "path": str(self.path),
         }  # fmt: skip

@@ -52,7 +52,7 @@ def find_claims(names: Sequence[str]) -> list[Claim]:
     """Claims by name or by file, each once. Raises RequestError if there is no such claim."""
     found: dict[Path, Claim] = {}
     for name in names:
-        path = _locate(name)
+        path = locate_claim(name)
         found.setdefault(path.resolve(), read_claim(path))
     stems = [claim.name for claim in found.values()]
     if (twice := next((stem for stem in stems if stems.count(stem) > 1), None)) is not None:
@@ -60,7 +60,8 @@ def find_claims(names: Sequence[str]) -> list[Claim]:
     return list(found.values())
 
 
-def _locate(name: str) -> Path:
+def locate_claim(name: str) -> Path:
+    """The file of a claim, by name or path. Raises RequestError if there is none."""
     path, known = Path(name), shipped_claims()
     if path.suffix in SUFFIXES or os.sep in name or path.is_file():
         if not path.is_file():

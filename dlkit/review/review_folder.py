@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -41,7 +42,7 @@ class ReviewFolder:
 
     def __init__(self, path: Path | None, resume: bool) -> None:
         self.path = path
-        self._finished: dict[tuple[str, Trial], TrialResult] = {}
+        self._finished: dict[tuple[str, int], TrialResult] = {}  # by digest and seed: two claims may share an arm
         self._lock: FileLock | None = None
         if path is None:
             return
@@ -69,12 +70,13 @@ class ReviewFolder:
             self._lock.release()
 
     def finished(self, digest: str, trial: Trial) -> TrialResult | None:
-        """The result of this run of this recipe, if there is one."""
-        return self._finished.get((digest, trial))
+        """The result of this run of this recipe, if there is one; perhaps from an arm of another name."""
+        found = self._finished.get((digest, trial.seed))
+        return None if found is None else dataclasses.replace(found, trial=trial)
 
     def add(self, digest: str, outcome: TrialResult) -> None:
         """Record a finished run."""
-        self._finished[digest, outcome.trial] = outcome
+        self._finished[digest, outcome.trial.seed] = outcome
         if self.path is None:
             return
         try:
@@ -99,7 +101,7 @@ class ReviewFolder:
             try:
                 record = parse_json(line)
                 outcome = TrialResult.of_record(record)
-                self._finished[str(record["digest"]), outcome.trial] = outcome
+                self._finished[str(record["digest"]), outcome.trial.seed] = outcome
             except (ValueError, KeyError, TypeError, RequestError) as error:
                 raise DlkitError(
                     f"{runs}:{number}: no record of a run", "take the line out, and `resume` runs it again"

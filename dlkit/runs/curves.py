@@ -18,6 +18,7 @@ _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
 _STYLES = ("-", "--", ":", "-.")  # of further runs, once the colours have been used
 _SPLITS = ("train", "val", "test")
 _DRAWN = ("loss", "accuracy")
+_LONGEST = 52  # characters of a run in the legend
 _THIN: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.55}  # training
 _THICK: dict[str, Any] = {"linewidth": 1.6, "marker": "o", "markersize": 3}  # an evaluation is a dot
 
@@ -110,6 +111,7 @@ def _style(index: int) -> dict[str, Any]:
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
-    """The names of runs, or their paths where two have one name."""
+    """The names of runs, or their paths where two have one name; of a long one the end."""
     names = [path.resolve().name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+    names = names if len(set(names)) == len(names) else [str(path) for path in paths]
+    return [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in names]

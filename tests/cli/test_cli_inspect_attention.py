@@ -201,7 +201,7 @@ WRONG = [
     (["x", "--html", "no/such/a.html"], 2, "there is no folder no/such", "make it"),
     (["x", "--html", "/proc/a.html"], 1, "cannot write into /proc", ""),
     (["x", "--npz", "a.txt"], 2, "does not end in .npz", ".npz"),
-    (["x", "--png", "a.svg"], 2, "does not end in .png", ".png"),
+    (["x", "--png", "a.gif"], 2, "--png a.gif does not end in .svg, .png or .pdf", "--png a.svg"),
     (["--lines", "absent.txt"], 1, "absent.txt", "path"),
     (["x", "--lines", "absent.txt"], 2, "both a TEXT and --lines", ""),
     (["x", "--steps", "--checkpoint", "2"], 2, "--steps", ""),

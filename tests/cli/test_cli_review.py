@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,25 @@ def test_claim_of_ones_own_is_kept_and_resumed(here: Here, mine: Path) -> None:
     assert "already holds a review" in refused.err
 
 
+def test_claims_share_an_arm(here: Here, mine: Path) -> None:
+    """The arm of one claim is not trained again for another, whatever it is called there."""
+    Path("other.yaml").write_text(CLAIM.replace("learning", "quick").replace("lr: 1e-6", "lr: 1e-5"))
+    records = here("review", "run", "mine.yaml", "other.yaml", "--out", "kept").records
+    assert records[0]["arms"]["learning"]["values"] == records[1]["arms"]["quick"]["values"]
+    assert len(Path("kept/runs.jsonl").read_text().splitlines()) == 3 * 4
+
+
+def test_claim_of_the_documentation(here: Here, mine: Path) -> None:
+    """As it is printed, on a table whose kind is that of x: both arms run, and neither is wired to a verdict."""
+    page = (Path(__file__).parents[2] / "recipes" / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(section: .*?)```", page, flags=re.DOTALL)
+    Path("documented.yaml").write_text(text)
+    Path("rows.csv").write_text(ROWS)
+    record = here("review", "run", "documented.yaml").records[0]
+    assert (record["measure"], record["seeds"]) == ("val/accuracy", 8)
+    assert record["arms"].keys() == {"deep", "linear"}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "verdict"),
     [
@@ -125,3 +145,27 @@ def test_wrong_claims(here: Here, mine: Path, old: str, new: str, message: str) 
     assert result.code in (1, 2)
     assert message in result.err
     assert "Traceback" not in result.err
+
+
+def test_report_and_show(here: Here, elsewhere: None) -> None:
+    assert here("review", "run", "gelu-cdf", "softmax-sigmoid", "-q", "--report", "review.html").code == 0
+    page = Path("review.html").read_text(encoding="utf-8")
+    assert page.count("<article") == 2
+    assert "dlkit review run gelu-cdf" in page
+    refused = here("review", "run", "gelu-cdf", "--report", "review.pdf")
+    assert refused.code == 2
+    Path("copy.yaml").write_text(here("review", "show", "gelu-cdf").out)
+    assert here("review", "run", "copy.yaml", "-q").out == "supported\n"
+
+
+def test_figures(here: Here, elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dlkit.review.figures import FIGURES
+
+    only = {"figure-13-bernoulli-entropy": FIGURES["figure-13-bernoulli-entropy"]}
+    monkeypatch.setattr("dlkit.review.figures.FIGURES", only)
+    result = here("review", "figures", "drawn")
+    assert result.code == 0, result.err
+    assert Path(result.record["svg"]).is_file()
+    assert Path(result.record["png"]).is_file()
+    Path("file").touch()
+    assert here("review", "figures", "file").code == 2

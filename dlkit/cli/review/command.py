@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dlkit.app.review import ClaimJudged, Reviewed, run_review
+from dlkit.app.review import ClaimJudged, Reviewed, run_review, write_review_report
+from dlkit.app.review_figures import draw_review_figures
 from dlkit.cli import completion
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import Device, Json, Quiet, ResumeAuto, Trust
+from dlkit.cli.options import Device, Json, Quiet, ResumeAuto, Trust, Written
 from dlkit.cli.review import view
 from dlkit.cli.review.progress import ReviewProgress
 from dlkit.cli.signals import GracefulStop
 from dlkit.errors import RequestError, VerdictError
 from dlkit.review.claim import Claim, Experiment
-from dlkit.review.find import find_claims, list_claims
+from dlkit.review.evidence import evidence_of
+from dlkit.review.find import find_claims, list_claims, locate_claim
+from dlkit.storage.atomic_file import require_target
 
 app = typer.Typer(
     help="Run the claims of the deep learning review, and judge them.",
@@ -30,6 +34,7 @@ app = typer.Typer(
 @app.command("list")
 def list_review(
     section: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only these; its first letters do.")] = None,
+    form: Written = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -40,12 +45,41 @@ def list_review(
       dlkit review list
       dlkit review list attention
     """
-    output, claims = Output(as_json, quiet), list_claims(section)
+    output, claims = Output(as_json, quiet, form), list_claims(section)
+    if output.form is not None:
+        output.write(view.written_claims(claims))
+        return
     if output.tables:
         output.emit({}, None, lambda: view.claim_table(claims))
         return
     for claim in claims:
         output.emit(claim.described(), claim.name, lambda: None)
+
+
+@app.command("show")
+def show_claim(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A claim's name.", autocompletion=completion.claims)],
+) -> None:
+    """Print a claim as it is written, to begin one of your own from.
+
+    Example: dlkit review show gelu-better > mine.yaml
+    """
+    Output().line(locate_claim(name).read_text(encoding="utf-8").removesuffix("\n"))
+
+
+@app.command("figures", no_args_is_help=True)
+def draw_figures(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; it is made if it is not there.")],
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw the figures of the review from what dlkit computes, as SVG and PNG.
+
+    Example: dlkit review figures figures
+    """
+    output = Output(as_json, quiet)
+    for drawn in draw_review_figures(folder):
+        output.emit(dataclasses.asdict(drawn), drawn.svg, lambda path=drawn.svg: path)
 
 
 @app.command("run", no_args_is_help=True)
@@ -57,7 +91,7 @@ def run_claims(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that come with dlkit.")] = False,
-    section: Annotated[str | None, typer.Option(metavar="SECTION", help="All of a section.")] = None,
+    section: Annotated[str | None, typer.Option("--section", metavar="SECTION", help="All of a section.")] = None,
     asserted: Annotated[bool, typer.Option("--assert", help="Exit with 3 unless every claim is supported.")] = False,
     seeds: Annotated[
         int | None, typer.Option(min=2, max=1000, metavar="N", help="Runs of each arm, in place of the claim's own.")
@@ -66,12 +100,16 @@ def run_claims(
         bool, typer.Option("--full", help="At the size that was meant, on data to download, where a claim has one.")
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the finished runs and the records.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write an offline page of all verdicts and figures.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the review in --out, or begin it; so does --resume auto.")
     ] = False,
     resume_auto: ResumeAuto = False,
     device: Device = "auto",
     trust: Trust = False,
+    form: Written = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -89,11 +127,14 @@ def run_claims(
     \b
     Examples:
       dlkit review run gelu-cdf gpt-causal
-      dlkit review run --all --out review
+      dlkit review run --all --out review --report review.html
       dlkit review run mine.yaml --seeds 10 --assert
+      dlkit review run --section attention --table latex
     """
     claims = _chosen(names or [], everything, section)
-    output = Output(as_json, quiet)
+    if report is not None:
+        require_target("--report", report, (".html",))
+    output = Output(as_json, quiet, form)
     stop = GracefulStop("stopping" + (", keeping what has finished" if out else "") + "; once more stops at once")
     running = run_review(
         claims, seeds=seeds, full=full, out=out, resume=resume or resume_auto, device=device,
@@ -105,7 +146,7 @@ def run_claims(
     with stop, ReviewProgress(runs, output.console(), output.say) as progress:
         for event in output.without_remarks(running):
             progress.update(event)
-            if isinstance(event, ClaimJudged) and not output.tables:
+            if isinstance(event, ClaimJudged) and not output.tables and output.form is None:
                 output.emit(event.record, event.record["verdict"], lambda: None)
     reviewed = running.result()
     if reviewed.stopped:
@@ -113,6 +154,8 @@ def run_claims(
             f"{len(reviewed.records)} of {reviewed.claims} claims are judged" + ("; go on with --resume" if out else "")
         )
         raise typer.Exit(128 + (stop.requested or signal.SIGTERM))
+    if report is not None:
+        write_review_report(report, reviewed, device)
     _conclude(reviewed, output, asserted)
 
 
@@ -125,9 +168,12 @@ def _chosen(names: list[str], everything: bool, section: str | None) -> list[Cla
 
 def _conclude(reviewed: Reviewed, output: Output, asserted: bool) -> None:
     summary = reviewed.summary()
-    output.emit(summary, None, lambda: view.verdict_table(reviewed.records, summary))
+    if output.form is not None:
+        output.write(view.written_verdicts(reviewed.records))
+    else:
+        output.emit(summary, None, lambda: view.verdict_table(reviewed.records, summary))
     others = [record for record in reviewed.records if record["verdict"] != "supported"]
     if asserted and others:
-        first = f"{others[0]['claim']} is {others[0]['verdict']}: {view.evidence(others[0])}"
+        first = f"{others[0]['claim']} is {others[0]['verdict']}: {evidence_of(others[0])}"
         more = f", and {len(others) - 1} more" if len(others) > 1 else ""
         raise VerdictError(first + more, "without --assert the exit code is 0 whatever the verdict")

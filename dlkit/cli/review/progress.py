@@ -11,6 +11,7 @@ from dlkit.cli.console import duration
 from dlkit.cli.progress import ProgressBar
 
 _LINE_EVERY_SECONDS = 10.0
+_ENOUGH = 5  # runs, before the time left is told
 
 
 class ReviewProgress:
@@ -43,7 +44,8 @@ class ReviewProgress:
                 self.bar.advance(self.first)
             self.bar.advance(1)
             now = time.monotonic()
-            if self.plain and now - self.said > _LINE_EVERY_SECONDS:
+            enough = event.done - self.first >= _ENOUGH  # the runs of a stack end all at once
+            if self.plain and enough and now - self.said > _LINE_EVERY_SECONDS:
                 self.said = now
                 left = (now - self.started) / (event.done - self.first) * (event.runs - event.done)
                 self.write(f"{event.done} of {event.runs} runs, {duration(left)} left")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dlkit.cli.written_table import WrittenTable, table_of
 from dlkit.review.claim import Claim
+from dlkit.review.evidence import evidence_of
 
 COLORS = {"supported": "green", "not supported": "yellow", "contradicted": "red", "cannot tell": "cyan"}
 
@@ -25,6 +27,21 @@ def claim_table(claims: Sequence[Claim]) -> Any:
     return table
 
 
+def written_claims(claims: Sequence[Claim]) -> WrittenTable:
+    """The claims, what each says, and the paper that says so."""
+    names = ("section", "claim", "text", "paper")
+    return table_of([claim.described() for claim in claims], {name: name for name in names})
+
+
+def written_verdicts(records: Sequence[dict[str, Any]]) -> WrittenTable:
+    """The verdicts and the numbers behind them."""
+    names = (
+        "section", "claim", "verdict", "expect", "measure", "difference", "low", "high", "seeds", "deviation",
+        "tolerance",
+    )  # fmt: skip
+    return table_of(records, {name: name for name in names})
+
+
 def verdict_table(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> Any:
     """The verdicts and the numbers behind them."""
     from rich.console import Group
@@ -34,21 +51,6 @@ def verdict_table(records: Sequence[dict[str, Any]], summary: dict[str, Any]) ->
     table = Table("claim", "verdict", "measured", box=None, pad_edge=False)
     for record in records:
         verdict = Text(record["verdict"], style=COLORS[record["verdict"]])
-        table.add_row(Text(record["claim"], style="bold"), verdict, Text(evidence(record)))
+        table.add_row(Text(record["claim"], style="bold"), verdict, Text(evidence_of(record)))
     counts = ", ".join(f"{summary[verdict]} {verdict}" for verdict in COLORS if summary[verdict])
     return Group(table, Text(f"{summary['claims']} claims: {counts}", style="bold"))
-
-
-def evidence(record: dict[str, Any]) -> str:
-    """The numbers of a claim in a line."""
-    if record["kind"] == "property":
-        return f"largest deviation {record['deviation']:.2g} over {record['draws']} draws"
-    if record["difference"] is None:
-        return f"{record['expect']}: a run diverged"
-    text = (
-        f"{record['expect']} in {record['measure']}: by {record['difference']:.3g} "
-        f"({record['low']:.3g} to {record['high']:.3g}), {record['seeds']} seeds"
-    )
-    if record["verdict"] == "cannot tell" and record["seeds_needed"]:
-        text += f"; about {record['seeds_needed']} seeds would tell {record['smallest']:g}"
-    return text
