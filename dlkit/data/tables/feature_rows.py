@@ -65,6 +65,8 @@ class FeatureRows:
         Raises RequestError where a model that was trained without missing values does not know it.
         """
         for index, name in enumerate(self.kinds):
+            if not self.missing.get(name):
+                continue
             gone = np.isnan(numbers[:, index])
             if gone.any():
                 if name not in stand_ins:
