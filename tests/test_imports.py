@@ -46,6 +46,7 @@ MAY = {
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
     "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
     "training": {"nn", "kernels", "data", "distributed"},
+    "export": {"models", "pretrained", "data"},
     "tasks": {*RECIPE, "distributed", "losses", "nn", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
     "sweep": {"catalog", "distributed", "training", "vectorized"},
@@ -55,7 +56,7 @@ MAY = {
     "review": {*RECIPE, "nn", "models", "losses", "optim", "data", "information", "compression", "sweep"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
-        "attention", "lm", "compression", "information", "distributed", "review",
+        "attention", "lm", "compression", "information", "distributed", "review", "export",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "training", "tasks",
@@ -86,6 +87,7 @@ TORCH_FREE = [
     "app.stream_entropy",
     "app.distribution_entropy",
     "app.export",
+    "app.exported_directory",
     "app.generate",
     "app.import_model",
     "app.inspect",
@@ -135,6 +137,7 @@ TORCH_FREE = [
     "doctor.registry",
     "doctor.finding",
     "distributed.torchrun",
+    "export.formats",
 ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit import recipe as recipes
+from dlkit.app.exported_directory import read_exported
 from dlkit.catalog import MODELS
 from dlkit.data import store
 from dlkit.data.hub.place import downloaded
@@ -17,7 +18,7 @@ from dlkit.hub_reference import PREFIX as HUB
 from dlkit.hub_reference import hub_reference
 from dlkit.pretrained.timm_config import is_timm, timm_settings
 from dlkit.recipe import Recipe
-from dlkit.strict_json import parse_json
+from dlkit.strict_json import json_text, parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
 
 _DECIDED = {"precision": "fp32", "compile": "off", "cuda_graph": "off", "channels_last": "off"}
@@ -36,8 +37,9 @@ class ImportRequest:
         classes: what the outputs stand for, in their order; None for what the weights say.
         mean: by which each channel is normalised, in 0..1; None for ImageNet's.
         std: of each channel, likewise.
-        known: what a directory says of its model and images, as keys of the recipe.
+        known: what a directory says of its model and inputs, as keys of the recipe.
         remarks: for the user: what of it is not so.
+        whole: whether images are seen as in memory, the centre square, and not as those of a stream.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class ImportRequest:
     std: tuple[float, ...] | None
     known: dict[str, Any] = field(default_factory=dict[str, Any])
     remarks: tuple[str, ...] = ()
+    whole: bool = False
 
 
 def request_import(
@@ -61,8 +64,11 @@ def request_import(
     """Check what can be checked without torch; arguments as in `dlkit.import_model`."""
     path = _place_of(os.fspath(source))
     config = read_json_mapping(path / "config.json", "is the download whole?") if _has_config(path) else {}
-    timm = timm_settings(config, path / "config.json") if is_timm(config) else None
-    if timm is not None:
+    own = read_exported(path)
+    timm = timm_settings(config, path / "config.json") if own is None and is_timm(config) else None
+    if own is not None and own.model is not None:
+        model = model or own.model
+    elif timm is not None:
         model = model or timm.model
     elif config and model is not None:
         raise RequestError(f"`model` {model}: {path / 'config.json'} says what the model is", "leave `model` out")
@@ -77,12 +83,18 @@ def request_import(
     if (mean is None) != (std is None):
         raise RequestError("`mean` and `std` go together", "give both, or none for ImageNet's")
     names = None if classes is None else _class_names(classes)
+    known, remarks, whole = {}, (), False
     if timm is not None:
         mean, std = (mean, std) if mean is not None else (timm.mean, timm.std)
         names = _distinct(list(timm.classes), "label_names") if names is None and timm.classes else names
-    known, remarks = ({}, ()) if timm is None else (timm.changes, timm.remarks)
+        known, remarks = timm.changes, timm.remarks
+    if own is not None:
+        path, known, whole = own.weights, own.known, own.whole
+    if own is not None and own.model is not None:
+        mean, std = (mean, std) if mean is not None else (own.mean, own.std)
+        names = names or _distinct(list(own.classes), "classes")
     centre, spread = (None if values is None else tuple(values) for values in (mean, std))
-    return ImportRequest(path, model, tuple(changes), names, centre, spread, known, remarks)
+    return ImportRequest(path, model, tuple(changes), names, centre, spread, known, remarks, whole)
 
 
 def _place_of(source: str) -> Path:
@@ -105,10 +117,13 @@ def vision_recipe(request: ImportRequest) -> Recipe:
     """The recipe of a run of images: those of ImageNet, as a stream of files of any size."""
     small = "size=32" if str(request.model) in _SMALL else "size=224"
     resized = any(change.startswith("data.size=") for change in request.changes)  # then data.crop decides
-    known = [f"{key}={value}" for key, value in request.known.items() if not (resized and key == "data.resize")]
-    data = [f"data.path={Path.cwd() / _PLACEHOLDER}", f"data.{small}", *(["data.crop=1.0"] if "32" in small else [])]
+    known = [f"{key}={json_text(v)}" for key, v in request.known.items() if not (resized and key == "data.resize")]
+    data = [f"data.path={Path.cwd() / _PLACEHOLDER}"]
+    if not request.whole:
+        data += [f"data.{small}", *(["data.crop=1.0"] if "32" in small else [])]
     name = [f"model.name={request.model}"]
-    recipe = recipes.load("imagenet-resnet50", [*name, *data, *known, *request.changes])
+    base = "images-resnet20" if request.whole else "imagenet-resnet50"
+    recipe = recipes.load(base, [*name, *data, *known, *request.changes])
     return named_recipe(recipe, str(request.model))
 
 

@@ -36,6 +36,9 @@ PACKAGES = {
     "zstandard": "the zstd codec of entropy --codecs",
     "filelock": "downloads beside each other",
     "tensorboard": "train.tensorboard",
+    "onnx": "export --format onnx",
+    "onnxscript": "export --format onnx",
+    "onnxruntime": "export --format onnx",
 }
 _DRIVER = Path("/proc/driver/nvidia/version")
 

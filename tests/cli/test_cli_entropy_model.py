@@ -34,11 +34,13 @@ CONTRASTS = """() => [...document.querySelectorAll('.key span')].slice(1).map(sp
 
 
 def write(folder: Path, model: Any, tokenizer: tokenizers.Tokenizer) -> Path:
-    from dlkit.lm.export import export_to_huggingface
+    from dlkit.app.exportable_run import exportable_texts
+    from dlkit.export.huggingface import write_hub_directory
     from dlkit.lm.language_model import LanguageModel
 
     task = "causal-lm" if isinstance(model, GPT) else "masked-lm"
-    export_to_huggingface(LanguageModel(folder, model, tokenizer, task, None, lambda: model), folder)
+    folder.mkdir()
+    write_hub_directory(exportable_texts(LanguageModel(folder, model, tokenizer, task, None, lambda: model)), folder)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,22 @@ def save_for_hub(network: Any, folder: Path, names: Any = "xyz", **arguments: An
         network, str(folder), model_config={"label_names": list(names)}, safe_serialization=True, model_args=arguments
     )
     return folder
+
+
+def test_an_import_that_fails_leaves_nothing_in_the_way(
+    here: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = ["import", str(file), "data.size=64", "--model", "resnet18", "--run-dir", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr("dlkit.training.checkpoint.save_tensors", full)
+        result = here(*run)
+    assert (result.code, result.out) == (1, "")
+    assert "no space left on the disk\nhint: free some space, then import again\n" in result.err
+    assert not (tmp_path / "run").exists()
+    assert here(*run).code == 0
 
 
 @pytest.fixture(scope="module")

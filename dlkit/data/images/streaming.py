@@ -242,11 +242,16 @@ def centre_view(size: int, crop: float, resize: int | None, interpolation: str =
 
     Raises RequestError if `crop` is too small.
     """
-    if crop < _LEAST_CROP:
-        raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
-    margin = max(size, round(size / crop) if resize is None else resize)
+    margin = shorter_side(size, crop, resize)
     how = v2.InterpolationMode(interpolation)
     return v2.Compose([v2.Resize(margin, how, antialias=True), v2.CenterCrop(size), v2.PILToTensor()])
+
+
+def shorter_side(size: int, crop: float, resize: int | None) -> int:
+    """What the shorter side of an image is resized to in evaluation; as `centre_view`."""
+    if crop < _LEAST_CROP:
+        raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
+    return max(size, round(size / crop) if resize is None else resize)
 
 
 class _Decoded(TorchDataset[Any]):
