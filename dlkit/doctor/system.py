@@ -27,6 +27,7 @@ PACKAGES = {
     "torchvision": "streamed images and their augmentation",
     "tokenizers": "models of text",
     "huggingface_hub": "download",
+    "datasets": "data.name=hub",
     "pyarrow": "Parquet files",
     "sklearn": "the embedded digits",
     "scipy": "intervals of comparisons",

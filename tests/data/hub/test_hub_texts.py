@@ -91,7 +91,7 @@ def test_the_number_of_a_row_is_that_of_pandas(tmp_path: Path) -> None:
     )
     for split in data.splits.values():
         np.testing.assert_array_equal(split.targets, frame["price"].to_numpy()[split.inputs.numpy()[:, 0].astype(int)])
-    with pytest.raises(RequestError, match="column 'price' holds number; data.image needs image"):
+    with pytest.raises(RequestError, match=r"column 'price' holds number; data\.image needs image"):
         from dlkit.data.hub.images import hub_images
 
         hub_images(path=str(tmp_path), image="price")
