@@ -27,6 +27,26 @@ _TEXTS = ("text-classification",)
 _SEQUENCES = ("dlkit.data.text.padded_batches:SequenceBatches",)
 _ENCODED = ("masked-lm", "text-classification")
 
+_HUB_TEXT = Entry(
+    "dlkit.data.hub.running_text:hub_text",
+    "running text of the Hugging Face Hub, or in its layout",
+    _WINDOWS,
+    _RUNNING_TEXT,
+)
+_HUB_ROWS = Entry("dlkit.data.hub.rows:hub_rows", "rows of the Hugging Face Hub, or in its layout", _ROW_BATCHES, _ROWS)
+# What `hub` is in the recipes of each task.
+_HUB = {
+    "image-classification": Entry(
+        "dlkit.data.hub.images:hub_images", "images of the Hugging Face Hub, or in its layout", _STREAMED, _IMAGES
+    ),
+    "text-classification": Entry(
+        "dlkit.data.hub.texts:hub_texts", "labelled texts of the Hugging Face Hub, or in its layout", _SEQUENCES, _TEXTS
+    ),
+    **dict.fromkeys(_ROWS, _HUB_ROWS),
+    "causal-lm": _HUB_TEXT,
+    "masked-lm": _HUB_TEXT,
+}
+
 DATA = {
     "digits": Entry(
         "dlkit.data.images.digits:digits", "1,797 real handwritten digits, 8x8 (embedded)", _IMAGE_BATCHES, _IMAGES
@@ -108,6 +128,12 @@ DATA = {
         "your texts and their classes (CSV, JSON Lines, Parquet)",
         _SEQUENCES,
         _TEXTS,
+    ),
+    "hub": Entry(
+        "dlkit.data.hub.opened:open_hub_data",
+        "a data set of the Hugging Face Hub, or in its layout",
+        tasks=tuple(_HUB),
+        by_task=_HUB,
     ),
 }
 
@@ -243,9 +269,10 @@ TASKS = {
 
 
 def find_entry(section: str, name: str, task: str = "") -> Entry:
-    """The entry of a component: of the catalog, or of the user's own, for a task."""
+    """The entry of a component, in a recipe for a task: of the catalog, or of the user's own."""
     if not user_code.is_reference(name):
-        return SECTIONS[section][name]
+        entry = SECTIONS[section][name]
+        return entry.by_task.get(task, entry)
     batches = _IMAGE_BATCHES if task == "image-classification" else _ROW_BATCHES
     also = {"data": batches, "optimizer": _GROUPS}
     return Entry(name, f"a {section} of your own", also.get(section, ()))

@@ -11,13 +11,16 @@ from typing import Any
 from dlkit import recipe as recipes
 from dlkit.app.exported_directory import read_exported
 from dlkit.catalog import MODELS
-from dlkit.errors import DlkitError, RequestError
+from dlkit.data import store
+from dlkit.data.hub.place import downloaded
+from dlkit.errors import DlkitError, RequestError, shell_word
+from dlkit.hub_reference import PREFIX as HUB
+from dlkit.hub_reference import hub_reference
 from dlkit.pretrained.timm_config import is_timm, timm_settings
 from dlkit.recipe import Recipe
 from dlkit.strict_json import json_text, parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
 
-HUB = "hf:"
 _DECIDED = {"precision": "fp32", "compile": "off", "cuda_graph": "off", "channels_last": "off"}
 _WEIGHTS = "dlkit.pretrained.vision:load_pretrained"
 _PLACEHOLDER = "data-to-evaluate-on"
@@ -59,12 +62,7 @@ def request_import(
     std: Sequence[float] | None = None,
 ) -> ImportRequest:
     """Check what can be checked without torch; arguments as in `dlkit.import_model`."""
-    path = Path(os.fspath(source).removeprefix(HUB)).expanduser()
-    if not path.exists():
-        hint = "dlkit import reads files and directories that are here"
-        if os.fspath(source).startswith(HUB) and not path.is_absolute():
-            hint = f"fetch it first: hf download {path} --local-dir {path.name}; then dlkit import hf:{path.name}"
-        raise DlkitError(f"no such file or directory: {path}", hint)
+    path = _place_of(os.fspath(source))
     config = read_json_mapping(path / "config.json", "is the download whole?") if _has_config(path) else {}
     own = read_exported(path)
     timm = timm_settings(config, path / "config.json") if own is None and is_timm(config) else None
@@ -97,6 +95,22 @@ def request_import(
         names = names or _distinct(list(own.classes), "classes")
     centre, spread = (None if values is None else tuple(values) for values in (mean, std))
     return ImportRequest(path, model, tuple(changes), names, centre, spread, known, remarks, whole)
+
+
+def _place_of(source: str) -> Path:
+    """The file or directory, or what was downloaded of a model of the Hub. Raises DlkitError if it is not here."""
+    path = Path(source.removeprefix(HUB)).expanduser()
+    if path.exists():
+        return path
+    named = hub_reference(source) if source.startswith(HUB) else None
+    if named is None:
+        raise DlkitError(f"no such file or directory: {path}", "dlkit import reads files and directories that are here")
+    found = downloaded(named.of("models"))
+    if found is None:
+        command = f"dlkit download {shell_word(named.of('models'))}{store.data_dir_option()}"
+        what = f"the model {named.name} is not here: no such directory, and nothing downloaded"
+        raise DlkitError(what, f"fetch it first: {command}")
+    return found.folder
 
 
 def vision_recipe(request: ImportRequest) -> Recipe:

@@ -21,6 +21,17 @@ from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 TABLES = (".csv", ".jsonl", ".parquet")
+_OTHER_TABLES = (
+    ".tsv",
+    ".tab",
+    ".json",
+    ".xls",
+    ".xlsx",
+    ".ods",
+    ".feather",
+    ".arrow",
+    ".orc",
+)  # which nobody reads here
 _COMPRESSED = (".bz2", ".gz", ".lz4", ".zst")  # suffixes that pyarrow goes by
 _GIVE = "give a file, or - for standard input"
 _AT_ONCE = 4096  # rows of a Parquet file
@@ -29,7 +40,7 @@ Row = dict[str, Any]  # column -> text, number, boolean or None
 
 
 def table_suffix(path: Path) -> str | None:
-    """`.csv` of rows.csv and rows.csv.gz; None of what is no table by its name."""
+    """`.csv` of rows.csv and rows.csv.gz; None of what is no table that can be read, by its name."""
     compressed = path.suffix in _COMPRESSED
     suffix = (Path(path.stem) if compressed else path).suffix.lower()
     return suffix if suffix in TABLES and not (compressed and suffix == ".parquet") else None
@@ -78,7 +89,14 @@ def rows_of_pipe(stream: BinaryIO, request: DialectRequest = AUTO) -> Iterator[R
 
 
 def texts_of_file(path: Path) -> Iterator[str | UnreadInput]:
-    """The lines of a file that are not empty. Raises DlkitError if it is missing or cannot be read."""
+    """The lines of a file that are not empty.
+
+    Raises:
+        RequestError: it is a table of another kind, whose header would be taken for a text.
+        DlkitError: it is missing or cannot be read.
+    """
+    if path.suffix.lower() in _OTHER_TABLES:
+        raise RequestError(f"{path}: not a table of a known kind", f"its name must end in {', '.join(TABLES)}, or .txt")
     return _present(_texts(_lines_of(path)))
 
 

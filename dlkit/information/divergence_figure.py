@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.information import measures
-from dlkit.information.plots import printable_symbol
+from dlkit.information.plots import MOST_BARS, name_symbols
 from dlkit.information.units import unit_of
 from dlkit.plotting import BLUE, ORANGE, VERMILION, make_panels, save_figure
 
 Array = NDArray[np.float64]
-_MOST_SYMBOLS = 32
 _COLOURS = (BLUE, VERMILION, ORANGE)
 
 
@@ -36,7 +35,7 @@ def plot_divergence(
         code: a code for p: its name, and the length in bits of each symbol's word.
     """
     terms = measures.relative_entropy_terms(p, q, base)
-    weightiest = np.argsort(-np.abs(terms), kind="stable")[:_MOST_SYMBOLS]
+    weightiest = np.argsort(-np.abs(terms), kind="stable")[:MOST_BARS]
     shown: list[int] = sorted(weightiest.tolist(), key=lambda index: (-round(float(p[index]), 12), index))
     unit, x = unit_of(base), np.arange(len(shown), dtype=np.float64)
     figure, (chances, lengths, parts) = make_panels(max(5.2, 0.3 * len(shown) + 1.4), 7.2, rows=3, share_x=True)
@@ -64,10 +63,7 @@ def plot_divergence(
     else:
         parts.set_title(f"{whole}; these make {_number(mine.sum())}", fontsize=10, loc="right")
 
-    names = [printable_symbol(symbols[index]) for index in shown]
-    upright = max(map(len, names)) <= (2 if len(names) > 16 else 5)
-    parts.set_xticks(x, names, rotation=0 if upright else 90)
-    parts.set_xlim(-0.6, len(shown) - 0.4)
+    name_symbols(parts, [symbols[index] for index in shown])
     some = f" ({len(shown)} of {len(p):,}, those that add most)" if len(shown) < len(p) else ""
     parts.set_xlabel(f"symbol, the likeliest first{some}")
     save_figure(figure, target)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from dlkit.optim.adam import Adam
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
-from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, VERMILION, make_axes, save_figure
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, VERMILION, make_axes, make_panels, save_figure
 
 SIZE = (5.6, 3.8)  # inches: legible at a width of 400 pixels
 
@@ -84,7 +83,7 @@ def kernel_on_image() -> Any:
 
     image = digits().splits["train"].inputs[:1].float()  # (1, 1, 8, 8)
     sobel = torch.tensor([[1.0, 2.0, 1.0], [0.0, 0.0, 0.0], [-1.0, -2.0, -1.0]])
-    figure, axes = make_axes(7.2, 2.9, 3)
+    figure, axes = make_panels(7.2, 2.9, columns=3)
     shown = [("the image", image)] + [
         (name, nn.functional.conv2d(image, kernel[None, None], padding=1))
         for name, kernel in (("horizontal edges", sobel), ("vertical edges", sobel.T))
@@ -102,7 +101,7 @@ def batch_norm_on_features() -> Any:
     """What batch norm does to a batch: features of any scale come out with mean 0 and variance 1."""
     torch.manual_seed(0)
     x = torch.randn(300, 3) * torch.tensor([0.5, 2.0, 4.0]) + torch.tensor([-4.0, 2.0, 8.0])
-    figure, axes = make_axes(7.2, 3.2, 2)
+    figure, axes = make_panels(7.2, 3.2, columns=2)
     for axis, values, name in ((axes[0], x, "before"), (axes[1], BatchNorm(3)(x).detach(), "after")):
         parts = axis.violinplot(values.T.tolist(), showmeans=True)
         for body in parts["bodies"]:
@@ -129,7 +128,7 @@ def causal_attention() -> Any:
     """Attention weights with and without the causal mask: a GPT's rows end at the diagonal."""
     torch.manual_seed(0)
     q, k = torch.randn(1, 1, 10, 8), torch.randn(1, 1, 10, 8)
-    figure, axes = make_axes(7.2, 3.6, 2)
+    figure, axes = make_panels(7.2, 3.6, columns=2)
     for axis, mask, name in ((axes[0], None, "BERT"), (axes[1], causal_mask(10, 10), "GPT")):
         axis.imshow(attention_weights_reference(q, k, mask)[0, 0].numpy(), cmap="cividis", vmin=0)
         axis.set_xlabel(f"token seen, {name}")
@@ -227,7 +226,7 @@ def draw_review_figure(name: str, folder: Path) -> list[Path]:
     """Draw one of `FIGURES` into a folder, as SVG and as PNG; returns the files."""
     with torch.random.fork_rng([]):
         figure = FIGURES[name]()
-    figure.suptitle("\n".join(textwrap.wrap(caption_of(name), 62)), fontsize="medium")
+    figure.suptitle(caption_of(name), fontsize="medium")
     targets = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
     for target in targets:
         save_figure(figure, target)

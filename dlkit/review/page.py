@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from dlkit.errors import shell_word
 from dlkit.review.claim import VERDICTS
 from dlkit.review.dot_plot import dot_plot
 from dlkit.review.evidence import command_of, evidence_of
@@ -25,6 +26,7 @@ _STYLE = """
   --dot: #56b4e9; --supported: #2fc495; --not-supported: #e69f00; --contradicted: #ff8a4d; --cannot-tell: #56b4e9; } }
 body { background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; margin: 0 auto;
   max-width: 60rem; padding: 1rem; }
+section, article { scroll-margin-top: 5rem; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
 a { color: inherit; } a:focus-visible, button:focus-visible { outline: 3px solid var(--dot); outline-offset: 2px; }
@@ -111,7 +113,8 @@ def _article(record: Mapping[str, Any]) -> str:
         rows.append(("smallest difference that matters", f"{record['smallest']:g}"))
         rows.append(("level of the interval", f"{100 * record['level']:.4g} %"))
         rows += [
-            (arm, f"dlkit train {record['recipe']} {' '.join(changes)}") for arm, changes in record["changes"].items()
+            (arm, " ".join(["dlkit train", shell_word(record["recipe"]), *map(shell_word, changes)]))
+            for arm, changes in record["changes"].items()
         ]
     else:
         rows.append(("tolerance", f"{record['tolerance']:.2g}"))

@@ -41,7 +41,7 @@ def style_of(optimizer: str) -> tuple[str, str, str]:
 
 def draw_sensitivity(target: Path, summaries: Sequence[OptimizerSummary], metric: str, title: str) -> None:
     """Final loss over the learning rate: mean and range over seeds."""
-    figure, axis = make_axes(5.6, 4.2)
+    figure, axis = make_axes(4.8, 4.2)
     for summary in summaries:
         colour, marker, dashes = style_of(summary.optimizer)
         if summary.searched:  # settings with neighbouring learning rates differ in other options, too
@@ -71,7 +71,7 @@ def draw_curves(
     target: Path, summaries: Sequence[OptimizerSummary], outcomes: Sequence[TrialResult], metric: str, title: str
 ) -> None:
     """The metric over steps at each optimizer's best setting: mean and 95 % interval over seeds."""
-    figure, axis = make_axes(5.6, 4.2)
+    figure, axis = make_axes(4.8, 4.2)
     seen: list[float] = []
     for summary in summaries:
         if summary.best is None:
@@ -98,7 +98,7 @@ def draw_curves(
 
 def draw_tuning_effort(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
     """Expected best loss over the number of random settings tried."""
-    figure, axis = make_axes(5.6, 4.2)
+    figure, axis = make_axes(4.8, 4.2)
     seen: list[float] = []
     for record in records:
         effort = record["tuning_effort"]
@@ -119,7 +119,7 @@ def draw_tuning_effort(target: Path, records: Sequence[dict[str, Any]], metric: 
 
 def draw_performance_profile(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
     """Share of seeds on which an optimizer's loss is within a factor of the best loss (Dolan & Moré 2002)."""
-    figure, axis = make_axes(5.6, 4.2)
+    figure, axis = make_axes(4.8, 4.2)
     largest = max((tau for record in records for tau, _ in record["profile"]), default=1.0)
     end = 1 + (largest - 1) * 1.1 if largest > 1 else 2.0
     for record in records:
@@ -172,5 +172,5 @@ def add_legend(figure: Any, axis: Any) -> None:
     """Put a legend below the figure, if anything has a label."""
     handles, labels = axis.get_legend_handles_labels()
     if handles:
-        columns = 2 if max(map(len, labels)) <= 30 else 1
+        columns = 2 if max(map(len, labels)) <= 26 else 1
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

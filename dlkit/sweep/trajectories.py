@@ -19,7 +19,7 @@ _Path = tuple[list[float], list[float]]  # x and y of each step
 
 def draw_trajectories(target: Path, surface: Surface, best: Sequence[TrialResult], title: str) -> None:
     """Contours of the surface with each optimizer's trajectory at its best learning rate."""
-    figure, axis = make_axes(5.6, 5.4)
+    figure, axis = make_axes(4.8, 5.2)
     _draw_surface(axis, surface)
     for line, marker, (x, y) in zip(*_lines(axis, best), strict=True):
         line.set_data(x, y)
@@ -37,7 +37,7 @@ def animate_trajectories(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    figure, axis = make_axes(5.6, 5.4)
+    figure, axis = make_axes(4.8, 5.2)
     figure.set_dpi(100)
     _draw_surface(axis, surface)
     lines, markers, trajectories = _lines(axis, best)

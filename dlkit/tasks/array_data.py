@@ -14,7 +14,7 @@ from dlkit.data.dataset import Dataset, Split, imagenet_statistics
 from dlkit.data.examination.contact_sheet import SheetImages
 from dlkit.data.examination.duplicates import KeyedExample, keyed_files, keyed_rows
 from dlkit.data.examination.statistics import column_statistics
-from dlkit.data.images.image_sources import ImageArray, ImageFiles
+from dlkit.data.images.image_sources import ImageArray, ImageFiles, SelectedImages
 from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
 from dlkit.data.tables.table_file import join_names
@@ -236,16 +236,13 @@ def _statistics_of(recipe: Recipe, dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def _spread(split: Split, count: int) -> Split:
-    """Some examples from all over a split; of images in shards, all."""
+    """Some examples from all over a split."""
     source: Any = split.inputs
     rows = torch.linspace(0, len(split.targets) - 1, min(count, len(split.targets))).round().long()
     if isinstance(source, Tensor):
         return Split(source[rows], split.targets[rows])
-    if isinstance(source, ImageFiles):
-        chosen: list[str] = [str(source.paths[row]) for row in rows.tolist()]
-        few: Any = ImageFiles(chosen, source.size)
-        return Split(few, split.targets[rows])
-    return split
+    few: Any = SelectedImages(source, rows)
+    return Split(few, split.targets[rows])
 
 
 def _labels_of(batch: Any, classes: tuple[str, ...]) -> list[str]:

@@ -180,7 +180,7 @@ def read_component(recipe: Recipe, known: Known | None, answer: Literal["class",
         known: what a model knows, for one that can match classes and columns by name.
         answer: what the label is, for one that reads labels of both kinds.
     """
-    (reader, keys), _ = components("data", recipe.values["data"])
+    (reader, keys), _ = components("data", recipe.values["data"], recipe.values["task"])
     takes = inspect.signature(reader).parameters
     if "answer" in takes:
         return reader(known, answer, **keys)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,22 @@ def save_for_hub(network: Any, folder: Path, names: Any = "xyz", **arguments: An
     return folder
 
 
+def test_an_import_that_fails_leaves_nothing_in_the_way(
+    here: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = ["import", str(file), "data.size=64", "--model", "resnet18", "--run-dir", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr("dlkit.training.checkpoint.save_tensors", full)
+        result = here(*run)
+    assert (result.code, result.out) == (1, "")
+    assert "no space left on the disk\nhint: free some space, then import again\n" in result.err
+    assert not (tmp_path / "run").exists()
+    assert here(*run).code == 0
+
+
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory whose config.json says what it holds."""
@@ -183,7 +200,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "code", "error"),
     [
         (["gone.pth", "--model", "resnet18"], 1, "no such file or directory: gone.pth"),
-        (["hf:owner/name"], 1, "no such file or directory: owner/name"),
+        (["hf:owner/name"], 1, "the model owner/name is not here: no such directory, and nothing downloaded"),
         (["{file}"], 2, "{file} does not say which model it is of"),
         (["{file}", "--model", "resnet19"], 2, "no such model: resnet19 (did you mean resnet18?)"),
         (["{file}", "--model", "resnet34"], 1, "{file}: the weights do not fit the model"),

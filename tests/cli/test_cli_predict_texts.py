@@ -146,6 +146,8 @@ def test_texts_that_cannot_be_read(here: Any, piped: Any, single: Path) -> None:
         ),
         ("paired", ["a text"], 2, "this run reads review, reply of each example, not one text", "give a table"),
         ("paired", ["--rows", "gone.csv"], 1, "no such file: gone.csv", "give a file"),
+        ("single", ["--rows", "lines.txt"], 2, "lines.txt: not a table of a known kind", "its name must end in .csv"),
+        ("single", ["rows.tsv"], 2, "rows.tsv: not a table of a known kind", "its name must end in .csv"),
     ],
 )
 def test_wrong_requests(
@@ -160,7 +162,8 @@ def test_wrong_requests(
     hint: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "other.csv").write_text("x\n1\n")
+    for name in ("other.csv", "lines.txt", "rows.tsv"):
+        (tmp_path / name).write_text("x\n1\n")
     result = here("predict", str(request.getfixturevalue(run)), *arguments)
     assert (result.code, result.out) == (code, "")
     assert result.err.startswith(f"error: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def test_claims_share_an_arm(here: Here, mine: Path) -> None:
     records = here("review", "run", "mine.yaml", "other.yaml", "--out", "kept").records
     assert records[0]["arms"]["learning"]["values"] == records[1]["arms"]["quick"]["values"]
     assert len(Path("kept/runs.jsonl").read_text().splitlines()) == 3 * 4
+
+
+def test_claim_of_the_documentation(here: Here, mine: Path) -> None:
+    """As it is printed, on a table whose kind is that of x: both arms run, and neither is wired to a verdict."""
+    page = (Path(__file__).parents[2] / "recipes" / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(section: .*?)```", page, flags=re.DOTALL)
+    Path("documented.yaml").write_text(text)
+    Path("rows.csv").write_text(ROWS)
+    record = here("review", "run", "documented.yaml").records[0]
+    assert (record["measure"], record["seeds"]) == ("val/accuracy", 8)
+    assert record["arms"].keys() == {"deep", "linear"}
 
 
 @pytest.mark.parametrize(

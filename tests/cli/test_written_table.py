@@ -168,6 +168,21 @@ def test_runs(here: Any, trained: Path, race: Path, form: TableForm) -> None:
     assert [row[0] for row in parts[0]] == ["metrics", *records[0]["metrics"]]
 
 
+@pytest.mark.parametrize("form", list(TableForm))
+def test_a_review(here: Any, form: TableForm) -> None:
+    claims = here("review", "list").records
+    ((head, *rows),) = READERS[form](here("review", "list", "--table", form.value).out)
+    none = {"markdown": "-", "latex": "\N{EN DASH}"}[form]
+    assert rows == [
+        [none if claim[name] is None else " ".join(claim[name].split()) for name in head] for claim in claims
+    ]
+    *records, _ = here("review", "run", "softmax-sigmoid").records
+    ((head, *rows),) = READERS[form](here("review", "run", "softmax-sigmoid", "--table", form.value).out)
+    assert [[row[1], row[2], float(row[3]), float(row[4])] for row in rows] == [
+        [record[name] for name in ("claim", "verdict", "deviation", "tolerance")] for record in records
+    ]
+
+
 def test_one_form_at_a_time(here: Any, trained: Path) -> None:
     for option in ("--json", "-q"):
         result = here("eval", str(trained), "--table", "latex", option)

@@ -38,7 +38,7 @@ def test_every_claim_is_there(page: str) -> None:
     for wanted in (
         "GELU is <x> times & so on.", "✗ contradicted", "? cannot tell", "largest deviation 0.25 over 20 draws",
         "wide > narrow in test/accuracy: by 0.1 (-0.1 to 0.3), 3 seeds; about 40 seeds would tell 0.05",
-        "dlkit review run 'my claims/mine.yaml' --seeds 3", "dlkit train digits-mlp model.hidden=[64]", "<a machine>",
+        "dlkit review run 'my claims/mine.yaml' --seeds 3", "dlkit train digits-mlp 'model.hidden=[64]'", "<a machine>",
         "all 2", "✗ contradicted 1", "Fixed before: all",
     ):  # fmt: skip
         assert wanted in text, wanted

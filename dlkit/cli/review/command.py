@@ -13,7 +13,7 @@ from dlkit.app.review import ClaimJudged, Reviewed, run_review, write_review_rep
 from dlkit.app.review_figures import draw_review_figures
 from dlkit.cli import completion
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import Device, Json, Quiet, ResumeAuto, Trust
+from dlkit.cli.options import Device, Json, Quiet, ResumeAuto, Trust, Written
 from dlkit.cli.review import view
 from dlkit.cli.review.progress import ReviewProgress
 from dlkit.cli.signals import GracefulStop
@@ -34,6 +34,7 @@ app = typer.Typer(
 @app.command("list")
 def list_review(
     section: Annotated[str | None, typer.Argument(metavar="SECTION", help="Only these; its first letters do.")] = None,
+    form: Written = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -44,7 +45,10 @@ def list_review(
       dlkit review list
       dlkit review list attention
     """
-    output, claims = Output(as_json, quiet), list_claims(section)
+    output, claims = Output(as_json, quiet, form), list_claims(section)
+    if output.form is not None:
+        output.write(view.written_claims(claims))
+        return
     if output.tables:
         output.emit({}, None, lambda: view.claim_table(claims))
         return
@@ -87,7 +91,7 @@ def run_claims(
         ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All that come with dlkit.")] = False,
-    section: Annotated[str | None, typer.Option(metavar="SECTION", help="All of a section.")] = None,
+    section: Annotated[str | None, typer.Option("--section", metavar="SECTION", help="All of a section.")] = None,
     asserted: Annotated[bool, typer.Option("--assert", help="Exit with 3 unless every claim is supported.")] = False,
     seeds: Annotated[
         int | None, typer.Option(min=2, max=1000, metavar="N", help="Runs of each arm, in place of the claim's own.")
@@ -105,6 +109,7 @@ def run_claims(
     resume_auto: ResumeAuto = False,
     device: Device = "auto",
     trust: Trust = False,
+    form: Written = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -124,11 +129,12 @@ def run_claims(
       dlkit review run gelu-cdf gpt-causal
       dlkit review run --all --out review --report review.html
       dlkit review run mine.yaml --seeds 10 --assert
+      dlkit review run --section attention --table latex
     """
     claims = _chosen(names or [], everything, section)
     if report is not None:
         require_target("--report", report, (".html",))
-    output = Output(as_json, quiet)
+    output = Output(as_json, quiet, form)
     stop = GracefulStop("stopping" + (", keeping what has finished" if out else "") + "; once more stops at once")
     running = run_review(
         claims, seeds=seeds, full=full, out=out, resume=resume or resume_auto, device=device,
@@ -140,7 +146,7 @@ def run_claims(
     with stop, ReviewProgress(runs, output.console(), output.say) as progress:
         for event in output.without_remarks(running):
             progress.update(event)
-            if isinstance(event, ClaimJudged) and not output.tables:
+            if isinstance(event, ClaimJudged) and not output.tables and output.form is None:
                 output.emit(event.record, event.record["verdict"], lambda: None)
     reviewed = running.result()
     if reviewed.stopped:
@@ -162,7 +168,10 @@ def _chosen(names: list[str], everything: bool, section: str | None) -> list[Cla
 
 def _conclude(reviewed: Reviewed, output: Output, asserted: bool) -> None:
     summary = reviewed.summary()
-    output.emit(summary, None, lambda: view.verdict_table(reviewed.records, summary))
+    if output.form is not None:
+        output.write(view.written_verdicts(reviewed.records))
+    else:
+        output.emit(summary, None, lambda: view.verdict_table(reviewed.records, summary))
     others = [record for record in reviewed.records if record["verdict"] != "supported"]
     if asserted and others:
         first = f"{others[0]['claim']} is {others[0]['verdict']}: {evidence_of(others[0])}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dlkit.cli.written_table import WrittenTable, table_of
 from dlkit.review.claim import Claim
 from dlkit.review.evidence import evidence_of
 
@@ -24,6 +25,21 @@ def claim_table(claims: Sequence[Claim]) -> Any:
         )
         section = claim.section
     return table
+
+
+def written_claims(claims: Sequence[Claim]) -> WrittenTable:
+    """The claims, what each says, and the paper that says so."""
+    names = ("section", "claim", "text", "paper")
+    return table_of([claim.described() for claim in claims], {name: name for name in names})
+
+
+def written_verdicts(records: Sequence[dict[str, Any]]) -> WrittenTable:
+    """The verdicts and the numbers behind them."""
+    names = (
+        "section", "claim", "verdict", "expect", "measure", "difference", "low", "high", "seeds", "deviation",
+        "tolerance",
+    )  # fmt: skip
+    return table_of(records, {name: name for name in names})
 
 
 def verdict_table(records: Sequence[dict[str, Any]], summary: dict[str, Any]) -> Any:

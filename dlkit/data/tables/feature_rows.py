@@ -103,7 +103,26 @@ def read_feature_rows(
     if known is not None:
         categorical = tuple(name for name, kind in known.items() if kind == "category")
     written = (label, *categorical) if answer == "class" else categorical  # a class is what is written
-    table = read_table(format, file, written, request)
+    return feature_rows(
+        read_table(format, file, written, request), label=label, answer=answer, missing=missing, columns=columns,
+        categorical=categorical, known=known, by=by,
+    )  # fmt: skip
+
+
+def feature_rows(
+    table: Table,
+    *,
+    label: str,
+    answer: Literal["class", "number"],
+    missing: Missing,
+    columns: tuple[str, ...] | None = None,
+    categorical: tuple[str, ...] = (),
+    known: Mapping[str, str] | None = None,
+    by: SplitColumn,
+) -> FeatureRows:
+    """The rows of a table, as `read_feature_rows` has them of a file."""
+    if known is not None:
+        categorical = tuple(name for name, kind in known.items() if kind == "category")
     kinds, left_out = feature_columns(table, label, columns, known, categorical, by.aside())
     masks = missing_values(table, kinds)
     if missing == "error":
@@ -116,6 +135,6 @@ def read_feature_rows(
     if masks:
         rows = np.any(list(masks.values()), axis=0)
         done = f"{rows.sum()} rows left out" if missing == "drop" else f"the training rows' {missing} stands for them"
-        remarks.append(f"{file}: missing values: {counted(masks)}; {done}")
+        remarks.append(f"{table.file}: missing values: {counted(masks)}; {done}")
         table = table.without(rows) if missing == "drop" else table
     return FeatureRows(table, kinds, left_out, {name: int(mask.sum()) for name, mask in masks.items()}, remarks)

@@ -94,11 +94,12 @@ def table_dataset(
         remarks += remarks_on_kinds(table, kinds, known.columns)
     categories = known.categories if known else training_categories(table, kinds, rows_of["train"])
     numbers, more = main.numbers(categories, unknown, rows_of)
-    fill = _stand_ins(kinds, numbers, rows_of["train"], missing, known)
+    fill = stand_ins_of(kinds, numbers, rows_of["train"], missing, known)
     main.put_in(numbers, fill)
     remarks += more
     splits = {
-        name: Split(_rows(numbers, chosen), torch.from_numpy(labels.values[chosen])) for name, chosen in rows_of.items()
+        name: Split(chosen_rows(numbers, chosen), torch.from_numpy(labels.values[chosen]))
+        for name, chosen in rows_of.items()
     }
     sources: dict[str, Any] = {"path": str(table.file.resolve()), "label": label, "columns": list(kinds)}
     files, left_out, tested = [(main, rows_of)], main.left_out, None
@@ -130,17 +131,14 @@ def table_dataset(
         for split, chosen in there.items()
     }
     dataset = make_dataset(table.file.stem, splits, labels.classes if answer == "class" else (), **sources)
-    plain = torch.tensor([kind != "category" for kind in kinds.values()])  # categories are not scaled
-    mean, std = torch.where(plain, dataset.mean, 0.0), torch.where(plain, dataset.std, 1.0)
-    if known and known.mean is not None and known.std is not None:
-        mean, std = known.mean, known.std
     dataset = replace(
-        dataset, columns=kinds, names=names, mean=mean, std=std, categories=categories, stand_ins=fill,
+        scaled_rows(dataset, kinds, known), names=names, categories=categories, stand_ins=fill,
         category_encoding=category_encoding,
     )  # fmt: skip
+    mean, std = dataset.mean.numpy(), dataset.std.numpy()
     for source, there in files:
         for split, chosen in there.items():
-            require_range(source.table, kinds, splits[split].inputs.numpy(), chosen, mean.numpy(), std.numpy())
+            require_range(source.table, kinds, splits[split].inputs.numpy(), chosen, mean, std)
     return dataset
 
 
@@ -151,7 +149,16 @@ jsonl = functools.partial(table_dataset, JSONL, **_ONE_WAY)
 parquet = functools.partial(table_dataset, PARQUET, **_ONE_WAY)
 
 
-def _stand_ins(
+def scaled_rows(dataset: Dataset, kinds: dict[str, str], known: Known | None) -> Dataset:
+    """Rows with the kinds of their columns, scaled by their own statistics or those of a known model."""
+    plain = torch.tensor([kind != "category" for kind in kinds.values()])  # categories are not scaled
+    mean, std = torch.where(plain, dataset.mean, 0.0), torch.where(plain, dataset.std, 1.0)
+    if known and known.mean is not None and known.std is not None:
+        mean, std = known.mean, known.std
+    return replace(dataset, columns=kinds, mean=mean, std=std)
+
+
+def stand_ins_of(
     kinds: dict[str, str],
     numbers: NDArray[np.float64],
     training: NDArray[np.int64],
@@ -169,7 +176,7 @@ def _stand_ins(
     return known.stand_ins
 
 
-def _rows(numbers: NDArray[np.float64], chosen: NDArray[np.int64]) -> torch.Tensor:
+def chosen_rows(numbers: NDArray[np.float64], chosen: NDArray[np.int64]) -> torch.Tensor:
     """Some rows of (N, F) in column-major order, in the same order."""
     found = np.empty((len(chosen), numbers.shape[1]), np.float64, order="F")
     for index in range(numbers.shape[1]):
