@@ -47,8 +47,8 @@ def export_command(
 
     model.json, beside it and in the metadata of a graph, has the classes, the shapes and the preprocessing. A graph
     takes pixels of 0 to 255 or rows in the units of the table, any number at once: normalisation is inside. For hf and
-    torchvision it is the reader's, by mean and std in model.json. Logits are compared with dlkit's own before anything
-    is written. -q prints DIR.
+    torchvision it is the reader's, by mean and std in model.json. All is float32. The answers of a graph, and of
+    torchvision's or timm's network, are compared with dlkit's own before anything is written. -q prints DIR.
 
     \b
     Examples:

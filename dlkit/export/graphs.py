@@ -48,10 +48,13 @@ class RowGraph(nn.Module):
 
     half_mean: Tensor
     half_std: Tensor
+    target: Tensor
 
     def __init__(self, model: nn.Module, mean: Tensor, std: Tensor, target: tuple[float, float] | None = None) -> None:
         super().__init__()
-        self.model, self.target = model, target
+        self.model, self.of_classes = model, target is None
+        # a tensor, since exporters round plain numbers to float32
+        self.register_buffer("target", torch.tensor(target or (0.0, 1.0), dtype=torch.float64))
         # halves, as in `dlkit.data.dataset.standardize`: the difference of two numbers may be too large for float64
         self.register_buffer("half_mean", mean.double() / 2)
         self.register_buffer("half_std", std.double() / 2)
@@ -59,9 +62,9 @@ class RowGraph(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         # (x - mean) / std in float64; only the result is rounded
         outputs = self.model(((rows * 0.5 - self.half_mean) / self.half_std).float())
-        if self.target is None:
+        if self.of_classes:
             return outputs
-        mean, std = self.target
+        mean, std = self.target.unbind()
         # y = mean + std z
         return mean + std * outputs[:, 0].double()
 
