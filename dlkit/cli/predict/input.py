@@ -59,7 +59,7 @@ def given_inputs(request: PredictionRequest, run: str, inputs: Sequence[str], ro
         )
         raise DlkitError(f"no such file: {gone}", one_word)
     texts = [name if _is_text(name) else Path(name) for name in inputs]
-    table = [] if rows is None else new_rows.rows_of_file(Path(rows))
+    table = iter(()) if rows is None else new_rows.rows_of_file(Path(rows))
     return itertools.chain(named_inputs(request, texts), table)
 
 
