@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,19 @@ from dlkit.export.formats import FORMATS
 from dlkit.export.graphs import DecoderGraph, EncoderGraph, PixelGraph, RowGraph
 
 BATCH, SEQUENCE = {0: "batch"}, {0: "batch", 1: "sequence"}
-LARGE = ("gpt2_large", "gpt2_xl")  # above the 2 GB of a file: their weights lie beside it, in gigabytes of memory
-VISION = [name for name, entry in MODELS.items() if "image-classification" in entry.tasks]
-LANGUAGE = [name for name, entry in MODELS.items() if name not in VISION and name not in LARGE]
+# the same layers as others, and more of them, which take minutes each: DLKIT_LARGE_MODELS=1 tries them too
+LARGE = {
+    "resnet56", "resnet110", "plain56", "resnet101", "resnet152", "convnext_small", "convnext_base", "convnext_large",
+    "bert_base", "bert_large", "gpt2_medium",
+} if os.environ.get("DLKIT_LARGE_MODELS") != "1" else set[str]()  # fmt: skip
+LARGE |= {"gpt2_large", "gpt2_xl"}  # above the 2 GB of a file: their weights lie beside it, in gigabytes of memory
+VISION = [name for name, entry in MODELS.items() if "image-classification" in entry.tasks and name not in LARGE]
+LANGUAGE = [name for name in MODELS if name not in LARGE and "image-classification" not in MODELS[name].tasks]
+BY_TORCH = {"resnet20", "fast_cnn", "convnext_nano", "gpt", "bert_tiny"}  # ONNX begins as a program of torch.export
+
+
+def in_formats(names: list[str]) -> list[tuple[str, str]]:
+    return [(name, "onnx") for name in names] + [(name, "torch-export") for name in names if name in BY_TORCH]
 
 
 def exportable(name: str, model: torch.nn.Module, graph: Any, examples: dict[str, Any], output: Any) -> Exportable:
@@ -66,8 +77,7 @@ def program(folder: Path) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", ["torch-export", "onnx"])
-@pytest.mark.parametrize("name", VISION)
+@pytest.mark.parametrize(("name", "format"), in_formats(VISION))
 def test_networks_for_images(tmp_path: Path, name: str, format: str) -> None:
     torch.manual_seed(0)
     model = import_object(MODELS[name].target)((3, 64, 64), 5).eval()
@@ -80,8 +90,7 @@ def test_networks_for_images(tmp_path: Path, name: str, format: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("format", ["torch-export", "onnx"])
-@pytest.mark.parametrize("name", LANGUAGE)
+@pytest.mark.parametrize(("name", "format"), in_formats(LANGUAGE))
 def test_language_models(tmp_path: Path, name: str, format: str) -> None:
     """Encoders with both of their heads."""
     torch.manual_seed(0)

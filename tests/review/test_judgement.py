@@ -41,7 +41,7 @@ def test_verdict(differences: list[float], verdict: str) -> None:
     assert judge_differences(differences, 0.1).verdict == verdict
 
 
-@pytest.mark.parametrize("claims", [1, 20])
+@pytest.mark.parametrize("claims", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_equal_arms_are_supported_in_at_most_5_percent(claims: int) -> None:
     """200 repetitions of a measurement in which both arms are the same but for noise."""
     random = np.random.default_rng(0)
