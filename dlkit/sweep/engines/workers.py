@@ -31,6 +31,8 @@ def run_in_workers(
         count: number of processes.
         should_stop: whether the sweep was asked to stop.
     """
+    if should_stop():
+        return
     context = get_context("spawn")
     stop = context.Event()
     others = active_children()
@@ -48,9 +50,7 @@ def run_in_workers(
                         yield outcome
         finally:
             stop.set()
-            if (
-                pending
-            ):  # no run that is underway counts, and those that are still beginning would not look at the event
+            if pending:  # no run underway counts, and processes that are still beginning would not look at the event
                 for process in active_children():
                     if process not in others:
                         process.kill()
