@@ -21,7 +21,9 @@ os.environ.pop("DLKIT_DEBUG", None)
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # however busy the machine is
 if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a suite under nohup tests what happens without it
+    # a suite under nohup, or in the background of a shell, tests what happens without these
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -132,10 +132,8 @@ def test_an_interrupt_that_the_shell_took_away_stays_away() -> None:
 
 COMPILER = "trap 'rm half; exit 1' TERM; touch half; while :; do sleep 0.1; done"
 STARTS_IT = f"""
-import signal
 import subprocess
 from dlkit.cli.signals import unwinding
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which the shell of a job in the background takes away
 with unwinding():
     subprocess.run(["sh", "-c", {COMPILER!r}])
 """
