@@ -45,6 +45,16 @@ class Pattern:
 
 
 @dataclass(frozen=True)
+class TextFormat:
+    """Text of a format that the recipe's schema names."""
+
+    name: str
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        return {**handler(core), "format": self.name}
+
+
+@dataclass(frozen=True)
 class NameOr:
     """One of some names, which a table such as the catalog lists; or text of a pattern, such as FILE.py:NAME."""
 
@@ -73,6 +83,8 @@ NonNegative = Annotated[float, Ge(0), Le(LARGEST_NUMBER)]
 # A rate of drop-out, decay or momentum: 1 would erase everything or never forget.
 Rate = Annotated[float, Ge(0), Lt(1)]
 Fraction = Annotated[float, Ge(0), Le(1)]
+# A folder, or a repository on the Hugging Face Hub.
+HubPath = Annotated[str, TextFormat("hub-path")]
 # How often: `1 epoch`, `500 steps`, or `never`.
 _OFTEN, _EXAMPLES = "[1-9][0-9]{0,11} (epochs?|steps?)|never", ("1 epoch", "500 steps", "never")
 Interval = Annotated[str, Pattern(f"^({_OFTEN})$", _EXAMPLES)]

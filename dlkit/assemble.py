@@ -20,7 +20,7 @@ from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.training import autotune, last_batch, memory_estimate, parallel_model, rng
 from dlkit.training.device import choose_kernels
 from dlkit.training.interfaces import BatchSource, Task
-from dlkit.training.model_size import require_room_for_model
+from dlkit.training.model_size import model_without_contents, require_room_for_model
 from dlkit.training.precision import set_matmul_precision
 from dlkit.training.settings import DECIDED, TestViews, TrainSettings
 from dlkit.training.training import Training
@@ -69,21 +69,15 @@ def assemble_training(
     if settings.flush_denormal:
         torch.set_flush_denormal(True)
     dataset = dataset or load_data(recipe)
-    model, remarks = initial_model(recipe, dataset)
     if world.size > 1:
-        settings = autotune.choose_parallel(settings, model, device)
+        empty = model_without_contents(functools.partial(dataset.untrained_model, recipe))
+        settings = autotune.choose_parallel(settings, empty, device)
         settings = world.broadcast_object(settings)  # devices may have different room
-    divided = world.size > 1 and settings.parallel == "fsdp"
-    if divided:
-        from dlkit.distributed.fully_sharded import blocks_of, shard_model
-
-        if l2 := recipe.values["loss"].get("l2"):
-            raise RequestError(
-                f"loss.l2 is {l2:g}; under train.parallel=fsdp no process has all weights where it computes the loss",
-                "train.parallel=ddp, or optimizer.weight_decay instead of loss.l2",
-            )
-        shard_model(model, blocks_of(model), world)
-    model = model.to(device)
+    if world.size > 1 and settings.parallel == "fsdp":
+        model, remarks = _divided_model(recipe, dataset, world)
+    else:
+        model, remarks = initial_model(recipe, dataset)
+        model = model.to(device)
     settings = autotune.choose_layout(settings, model, device)
     if settings.compile == "auto" and not dataset.same_shape:
         settings = dataclasses.replace(settings, compile="off")  # each shape would be compiled anew
@@ -133,13 +127,37 @@ def initial_model(recipe: Recipe, dataset: TaskData) -> tuple[nn.Module, list[st
     return dataset.initial_model(recipe)
 
 
+def _divided_model(recipe: Recipe, dataset: TaskData, world: World) -> tuple[nn.Module, list[str]]:
+    """The model of `initial_model`, which rank 0 alone makes, divided among ranks.
+
+    Raises:
+        RequestError: the recipe's loss needs all weights at once.
+    """
+    from dlkit.distributed.fully_sharded import shard_model
+
+    if l2 := recipe.values["loss"].get("l2"):
+        raise RequestError(
+            f"loss.l2 is {l2:g}; under train.parallel=fsdp no process has all weights where it computes the loss",
+            "train.parallel=ddp, or optimizer.weight_decay instead of loss.l2",
+        )
+    model = model_without_contents(functools.partial(dataset.untrained_model, recipe))
+    rng.seed_everything(recipe.values["seed"])
+    source, remarks = initial_model(recipe, dataset) if world.first else (None, [])
+    shard_model(model, source, world)
+    torch.set_rng_state(world.broadcast(torch.get_rng_state()))  # initialisation has drawn from rank 0's alone
+    return model, world.broadcast_object(remarks)
+
+
 def build_task(recipe: Recipe, dataset: TaskData, views: TestViews | None = None) -> Task:
     """What the recipe learns from the data; `views` stands for its `test_views`."""
     (loss, keys), _ = components("loss", recipe.values["loss"])
     views = views or TrainSettings(**recipe.values["train"]).test_views
     if views != "one" and dataset.images is None:
         raise RequestError(f"test_views: {views} needs images, {dataset.name} has none", "set train.test_views=one")
-    return dataset.objective(loss(**keys), views)
+    made = loss(**keys)
+    if getattr(made, "class_weights", None) is not None and "train" in dataset.splits:
+        made.weigh(dataset.class_counts("train"))
+    return dataset.objective(made, views)
 
 
 def optimizer_of(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

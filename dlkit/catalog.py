@@ -18,7 +18,7 @@ _ROW_BATCHES = ("dlkit.data.row_batches:RowBatches",)
 _GROUPS = ("dlkit.optim.groups:parameter_groups",)
 _WEIGHTS = ("dlkit.pretrained.vision:load_pretrained",)
 _IMAGES = ("image-classification",)
-_ROWS = ("tabular-classification",)
+_ROWS = ("tabular-classification", "tabular-regression")
 _WINDOWS = ("dlkit.data.text.windows:TokenWindows", "dlkit.data.text.masked_windows:MaskedWindows")
 _PRETRAINED = ("dlkit.pretrained.huggingface:LanguageStart",)
 _RUNNING_TEXT = ("causal-lm", "masked-lm")
@@ -26,6 +26,26 @@ _CAUSAL = ("causal-lm",)
 _TEXTS = ("text-classification",)
 _SEQUENCES = ("dlkit.data.text.padded_batches:SequenceBatches",)
 _ENCODED = ("masked-lm", "text-classification")
+
+_HUB_TEXT = Entry(
+    "dlkit.data.hub.running_text:hub_text",
+    "running text of the Hugging Face Hub, or in its layout",
+    _WINDOWS,
+    _RUNNING_TEXT,
+)
+_HUB_ROWS = Entry("dlkit.data.hub.rows:hub_rows", "rows of the Hugging Face Hub, or in its layout", _ROW_BATCHES, _ROWS)
+# What `hub` is in the recipes of each task.
+_HUB = {
+    "image-classification": Entry(
+        "dlkit.data.hub.images:hub_images", "images of the Hugging Face Hub, or in its layout", _STREAMED, _IMAGES
+    ),
+    "text-classification": Entry(
+        "dlkit.data.hub.texts:hub_texts", "labelled texts of the Hugging Face Hub, or in its layout", _SEQUENCES, _TEXTS
+    ),
+    **dict.fromkeys(_ROWS, _HUB_ROWS),
+    "causal-lm": _HUB_TEXT,
+    "masked-lm": _HUB_TEXT,
+}
 
 DATA = {
     "digits": Entry(
@@ -68,14 +88,12 @@ DATA = {
         _IMAGES,
         "imagenet22k",
     ),
-    "csv": Entry(
-        "dlkit.data.tables.table_data:csv", "your rows: numeric columns and a label (CSV)", _ROW_BATCHES, _ROWS
-    ),
+    "csv": Entry("dlkit.data.tables.table_data:csv", "your rows: columns and a label (CSV)", _ROW_BATCHES, _ROWS),
     "jsonl": Entry(
-        "dlkit.data.tables.table_data:jsonl", "your rows: numeric columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
+        "dlkit.data.tables.table_data:jsonl", "your rows: columns and a label (JSON Lines)", _ROW_BATCHES, _ROWS
     ),
     "parquet": Entry(
-        "dlkit.data.tables.table_data:parquet", "your rows: numeric columns and a label (Parquet)", _ROW_BATCHES, _ROWS
+        "dlkit.data.tables.table_data:parquet", "your rows: columns and a label (Parquet)", _ROW_BATCHES, _ROWS
     ),
     "pydoc": Entry(
         "dlkit.data.text.pydoc:pydoc",
@@ -110,6 +128,12 @@ DATA = {
         "your texts and their classes (CSV, JSON Lines, Parquet)",
         _SEQUENCES,
         _TEXTS,
+    ),
+    "hub": Entry(
+        "dlkit.data.hub.opened:open_hub_data",
+        "a data set of the Hugging Face Hub, or in its layout",
+        tasks=tuple(_HUB),
+        by_task=_HUB,
     ),
 }
 
@@ -181,7 +205,13 @@ NORMS = {
 
 LOSSES = {
     "cross_entropy": Entry("dlkit.losses:CrossEntropy", "cross-entropy with label smoothing and an L2 penalty"),
-    "squared_error": Entry("dlkit.losses:SquaredError", "mean squared error, for numbers", tasks=_TEXTS),
+    "squared_error": Entry(
+        "dlkit.losses:SquaredError", "mean squared error, for numbers", tasks=(*_TEXTS, "tabular-regression")
+    ),
+    "absolute_error": Entry(
+        "dlkit.losses:AbsoluteError", "mean absolute error, which outliers move less", tasks=("tabular-regression",)
+    ),
+    "huber": Entry("dlkit.losses:HuberLoss", "squared near, absolute far (Huber 1964)", tasks=("tabular-regression",)),
 }
 
 OPTIMIZERS = {
@@ -219,7 +249,13 @@ TASKS = {
         "dlkit.tasks.array_data:image_data", "one label an image", "images", "dlkit.tasks.new_images:NewImages"
     ),
     "tabular-classification": TaskEntry(
-        "dlkit.tasks.array_data:row_data", "one label a row of numbers", "rows", "dlkit.tasks.new_rows:NewRows"
+        "dlkit.tasks.array_data:row_data", "one label a row of a table", "rows", "dlkit.tasks.new_rows:NewRows"
+    ),
+    "tabular-regression": TaskEntry(
+        "dlkit.tasks.number_data:number_data",
+        "one number a row of a table",
+        "rows",
+        "dlkit.tasks.new_rows:NewNumberRows",
     ),
     "text-classification": TaskEntry(
         "dlkit.tasks.labelled_text_data:LabelledTextData",
@@ -233,9 +269,10 @@ TASKS = {
 
 
 def find_entry(section: str, name: str, task: str = "") -> Entry:
-    """The entry of a component: of the catalog, or of the user's own, for a task."""
+    """The entry of a component, in a recipe for a task: of the catalog, or of the user's own."""
     if not user_code.is_reference(name):
-        return SECTIONS[section][name]
+        entry = SECTIONS[section][name]
+        return entry.by_task.get(task, entry)
     batches = _IMAGE_BATCHES if task == "image-classification" else _ROW_BATCHES
     also = {"data": batches, "optimizer": _GROUPS}
     return Entry(name, f"a {section} of your own", also.get(section, ()))

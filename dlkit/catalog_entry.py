@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -16,6 +17,7 @@ class Entry:
         also: constructors whose keywords it shares.
         tasks: what it can be used for; empty for everything.
         download: the data set that it needs; `{key}` in it stands for a key of the recipe's data.
+        by_task: what stands for it in the recipes of each of its tasks, where these have different keys.
     """
 
     target: str
@@ -23,6 +25,7 @@ class Entry:
     also: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     download: str = ""
+    by_task: Mapping[str, Entry] = field(default_factory=dict[str, "Entry"])
 
 
 @dataclass(frozen=True)

@@ -63,11 +63,12 @@ class Problem:
 
 
 class RecipeError(RequestError):
-    """A recipe is invalid; `problems` lists everything that is wrong with it."""
+    """A recipe is invalid; `problems` lists everything that is wrong with it, or with `what` it is instead."""
 
-    def __init__(self, problems: list[Problem], hint: str | None = None) -> None:
+    def __init__(self, problems: list[Problem], hint: str | None = None, what: str = "the recipe") -> None:
         super().__init__("\n".join(str(problem) for problem in problems), hint)
         self.problems = problems
+        self.what = what
 
 
 def require_choice(name: str, value: object, choices: tuple[str, ...]) -> None:

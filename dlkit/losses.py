@@ -5,15 +5,15 @@ Shapes: N examples, K classes, logits (N, K); p = softmax(logits).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from dlkit.annotations import NonNegative, Rate
+from dlkit.annotations import NonNegative, Positive, Rate
 from dlkit.errors import DlkitError, RequestError
 from dlkit.kernels.linear_cross_entropy import linear_cross_entropy
 
@@ -73,15 +73,26 @@ class CrossEntropy(nn.Module):
 
         H(q, p) = -sum_k q_k log p_k,  q_k = (1 - epsilon) [k = target] + epsilon / K,  epsilon = label_smoothing
 
+    With class weights it is mean_n w_(y_n) H(q_n, p_n): an example of class k counts as w_k examples.
+
     Args:
         label_smoothing: the part of each label that is spread evenly over all classes (Szegedy et al. 2015).
         l2: lambda of the penalty lambda/2 ||theta||^2; under plain gradient descent it is weight decay.
+        class_weights: w of each class in the order of their names, or balanced, N / (K N_k) for a class with N_k of N
+            training examples, as scikit-learn's class_weight has it. For training alone: an evaluation counts each
+            example once.
 
     Raises:
         RequestError: label_smoothing is not in [0, 1), or l2 is negative.
     """
 
-    def __init__(self, *, label_smoothing: Rate = 0.0, l2: NonNegative = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        label_smoothing: Rate = 0.0,
+        l2: NonNegative = 0.0,
+        class_weights: Literal["balanced"] | tuple[NonNegative, ...] | None = None,
+    ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise RequestError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
@@ -89,10 +100,37 @@ class CrossEntropy(nn.Module):
             raise RequestError(f"l2 must not be negative, got {l2}")
         self.label_smoothing = label_smoothing
         self.l2 = l2
+        self.class_weights = class_weights
+        self._weights: Tensor | None = None  # (K,)
+
+    def weigh(self, counts: Mapping[str, int] | None) -> None:
+        """Set the weights of the classes by how many training examples each has.
+
+        Raises RequestError where there are no classes, or not as many as weights.
+        """
+        if counts is None:
+            raise RequestError("loss.class_weights is set, and the data has no classes", "~loss.class_weights")
+        if self.class_weights == "balanced":
+            here, total = sum(map(bool, counts.values())), sum(counts.values())
+            # w_k = N / (K N_k); a class without examples is no matter
+            self._weights = torch.tensor([total / (here * count) if count else 1.0 for count in counts.values()])
+        elif self.class_weights is not None:
+            if len(self.class_weights) != len(counts):
+                raise RequestError(
+                    f"loss.class_weights has {len(self.class_weights)} weights for {len(counts)} classes",
+                    f"one for each, in this order: {', '.join(counts)[:300]}",
+                )
+            self._weights = torch.tensor(self.class_weights, dtype=torch.float32)
 
     def forward(self, logits: Tensor, targets: Tensor, parameters: Iterable[Tensor] | None = None) -> Tensor:
         """The loss, a scalar. Raises DlkitError where l2 is set and no parameters come to be penalized."""
-        return self.penalized(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing), parameters)
+        if self._weights is None:
+            return self.penalized(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing), parameters)
+        if self._weights.device != logits.device:  # once: a copy in every step would wait for the device
+            self._weights = self._weights.to(logits.device)
+        each = F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing, reduction="none")  # (N,)
+        # mean_n w_(y_n) H(q_n, p_n)
+        return self.penalized((self._weights.index_select(0, targets) * each).mean(), parameters)
 
     def of_linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
         """The cross-entropy of the logits x W^T + b, of which few are there at a time: see `linear_cross_entropy`."""
@@ -120,3 +158,31 @@ class SquaredError(nn.Module):
         """The loss, a scalar."""
         # mean_n (f_n - y_n)^2
         return F.mse_loss(outputs[:, 0], targets)
+
+
+class AbsoluteError(nn.Module):
+    """Mean absolute error of outputs (N, 1) and numbers (N,): its minimum is the median, which outliers do not move."""
+
+    def forward(self, outputs: Tensor, targets: Tensor, _: Iterable[Tensor] | None = None) -> Tensor:
+        """The loss, a scalar."""
+        # mean_n |f_n - y_n|
+        return F.l1_loss(outputs[:, 0], targets)
+
+
+class HuberLoss(nn.Module):
+    """Squared error of small differences and absolute error of large ones, of outputs (N, 1) and numbers (N,).
+
+    Huber 1964, doi:10.1214/aoms/1177703732. Of a table, targets are standardised: delta is in their deviations.
+
+    Args:
+        delta: the difference from which on it grows linearly.
+    """
+
+    def __init__(self, *, delta: Positive = 1.0) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def forward(self, outputs: Tensor, targets: Tensor, _: Iterable[Tensor] | None = None) -> Tensor:
+        """The loss, a scalar."""
+        # mean_n h(f_n - y_n), h(e) = e^2 / 2 where |e| <= delta, else delta (|e| - delta / 2)
+        return F.huber_loss(outputs[:, 0], targets, delta=self.delta)

@@ -23,8 +23,24 @@ def parse_json(data: str | bytes) -> Any:
 
 def json_text(record: Any, indent: int | None = None) -> str:
     """The record as JSON. Bytes of a file's name that are no text become escapes."""
-    text = json.dumps(finite(record), indent=indent, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(finite(record), indent=indent, ensure_ascii=False, allow_nan=False, default=_plain)
     return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _plain(value: Any) -> Any:
+    """A value as a column of Parquet may hold it, as JSON has it: dates and times in ISO 8601, others as text."""
+    import datetime
+    from decimal import Decimal
+
+    if isinstance(value, Decimal):
+        return finite(float(value))
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, datetime.timedelta):
+        return str(value)
+    raise TypeError(f"JSON has no {type(value).__name__}")
 
 
 def finite(value: Any) -> Any:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ os.environ.pop("DLKIT_DEBUG", None)
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")  # however busy the machine is
 if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a suite under nohup tests what happens without it
+    # a suite under nohup, or in the background of a shell, tests what happens without these
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +50,32 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         assert server.stdout.readline() == "ready\n"
         yield [sys.executable, "-S", "-E", str(script), "run", str(path)]
         server.kill()
+
+
+@pytest.fixture
+def uncut(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """uncut() checks that nothing reaches beyond the edges of the figures saved so far, and says how many there are."""
+    from matplotlib.figure import Figure
+
+    saved: list[Figure] = []
+    save = Figure.savefig
+
+    def noted(figure: Figure, *arguments: Any, **options: Any) -> None:
+        save(figure, *arguments, **options)
+        saved.append(figure)
+
+    def check() -> int:
+        for figure in saved:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+                box = figure.get_tightbbox()
+            width, height = figure.get_size_inches()
+            assert box.x0 > -0.03 and box.y0 > -0.03, box
+            assert box.x1 < width + 0.03 and box.y1 < height + 0.03, (box, width, height)
+        return len(saved)
+
+    monkeypatch.setattr(Figure, "savefig", noted)
+    return check
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ LEAVES = {
     "contracts": set[str](),
     "errors": set[str](),
     "finite": {"errors"},
+    "hub_reference": set[str](),
     "annotations": set[str](),
     "catalog_entry": set[str](),
     "lines": set[str](),
@@ -45,15 +46,17 @@ MAY = {
     "lm": {*RECIPE, "nn", "models", "kernels", "data", "training", "pretrained", "tasks"},
     "pretrained": {"nn", "models", "data", "training"},  # of training, checkpoints: a run as weights, verified
     "training": {"nn", "kernels", "data", "distributed"},
-    "tasks": {*RECIPE, "distributed", "losses", "kernels", "data", "metrics", "training", "pretrained"},
+    "export": {"models", "pretrained", "data"},
+    "tasks": {*RECIPE, "distributed", "losses", "nn", "kernels", "data", "metrics", "training", "pretrained"},
     "vectorized": {"nn", "kernels", "data", "training", "metrics"},
     "sweep": {"catalog", "distributed", "training", "vectorized"},
     "attention": {"nn", "models", "data", "losses"},
     "compression": {"nn", "models", "optim", "losses", "data", "schedules", "training"},
     "assemble": {*RECIPE, "training", "tasks", "distributed"},
+    "review": {*RECIPE, "nn", "models", "losses", "optim", "data", "information", "compression", "sweep"},
     "app": {
         *RECIPE, "assemble", "models", "pretrained", "data", "training", "tasks", "metrics", "sweep", "vectorized",
-        "attention", "lm", "compression", "information", "distributed",
+        "attention", "lm", "compression", "information", "distributed", "review", "export",
     },
     "doctor": {
         *RECIPE, "app", "assemble", "lm", "kernels", "attention", "compression", "training", "tasks",
@@ -64,7 +67,7 @@ MAY = {
     "download": {"data"},
     "cli": {
         *RECIPE, "app", "assemble", "lm", "attention", "compression", "training", "information", "sweep",
-        "vectorized", "metrics", "data", "download", "doctor", "distributed", "runs",
+        "vectorized", "metrics", "data", "download", "doctor", "distributed", "runs", "review",
     },
 }  # fmt: skip
 TORCH_FREE = [
@@ -84,12 +87,14 @@ TORCH_FREE = [
     "app.stream_entropy",
     "app.distribution_entropy",
     "app.export",
+    "app.exported_directory",
     "app.generate",
     "app.import_model",
     "app.inspect",
     "app.predict",
     "app.prediction",
     "app.race",
+    "app.review",
     "app.score",
     "app.train",
     "app.evaluate",
@@ -111,6 +116,10 @@ TORCH_FREE = [
     "catalog",
     "recipe",
     "schedules",
+    "review.claim",
+    "review.claim_file",
+    "review.find",
+    "review.review_folder",
     "user_code",
     "training.settings",
     "training.events",
@@ -119,6 +128,7 @@ TORCH_FREE = [
     "information.bootstrap",
     "information.surprisal_page",
     "data.images.image_inputs",
+    "data.hub.place",
     "data.registry",
     "data.store",
     "data.text.prepared",
@@ -127,6 +137,7 @@ TORCH_FREE = [
     "doctor.registry",
     "doctor.finding",
     "distributed.torchrun",
+    "export.formats",
 ]
 
 

@@ -14,7 +14,7 @@ PACKAGE = TESTS.parent / "dlkit"
 MOST_LINES = 300
 # Words for which the field has others: dropout mask, OOD, lock, trial, listener, optimizer.
 OLD_WORDS = {
-    "toss", "tosses", "outside", "claim", "claims", "survey", "surveys", "told", "contender", "contenders", "heard",
+    "toss", "tosses", "outside", "survey", "surveys", "told", "contender", "contenders", "heard",
 }  # fmt: skip
 OLD_CLASSES = {"Tosses", "Outside", "Keep", "Look", "Told", "Order", "Job"}
 # Words that mean something else in other rooms: a download is requested, a recipe has components, a text has token ids

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from PIL import Image
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.information import plots
-from dlkit.metrics import ood_histogram
+from dlkit.information.divergence_figure import plot_divergence
+from dlkit.metrics.confusion_figure import draw_confusion_matrix
+from dlkit.metrics.ood_figure import draw_ood_histogram
 from dlkit.plotting import make_axes, require_figure, save_figure
 from dlkit.sweep import figures
 from dlkit.sweep.summary import summarize
@@ -41,16 +44,21 @@ def curves_of_a_run(target: Path) -> None:
 
 
 def confusion(target: Path) -> None:
-    run_plots.plot_confusion_matrix(torch.eye(len(NAMES), dtype=torch.int64), tuple(NAMES), target, NAMES[0])
+    draw_confusion_matrix(torch.eye(len(NAMES), dtype=torch.int64), tuple(NAMES), target, NAMES[0])
 
 
 def histogram(target: Path) -> None:
     scores = {"msp": torch.rand(9), "energy": torch.rand(9)}
-    ood_histogram.draw_ood_histogram(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
+    draw_ood_histogram(scores, dict.fromkeys(NAMES, scores), target, NAMES[0])
 
 
 def code_words(target: Path) -> None:
     plots.plot_code_lengths(target, NAMES, [4.0] * len(NAMES), [4] * len(NAMES), "huffman")
+
+
+def divergence(target: Path) -> None:
+    even = np.full(len(NAMES), 1 / len(NAMES))
+    plot_divergence(target, NAMES, even, even, 2.0, None)
 
 
 def race(target: Path) -> None:
@@ -61,14 +69,37 @@ def race(target: Path) -> None:
 
 @pytest.mark.parametrize(
     ("draw", "names"),
-    [(curves_of_a_run, NAMES[:1]), (race, NAMES[:1]), (confusion, NAMES), (histogram, NAMES), (code_words, NAMES)],
+    [
+        (curves_of_a_run, NAMES[:1]),
+        (race, NAMES[:1]),
+        (confusion, NAMES),
+        (histogram, NAMES),
+        (code_words, NAMES),
+        (divergence, NAMES),
+    ],
 )
 def test_every_text_is_drawn_as_it_is(draw: Any, names: list[str], tmp_path: Path) -> None:
     draw(tmp_path / "figure.svg")
     found = texts(tmp_path / "figure.svg")
     for name in names:
-        shown = repr(name)[1:-1] if draw is code_words and name in SHOWN else SHOWN.get(name, name)
+        shown = repr(name)[1:-1] if draw in (code_words, divergence) and name in SHOWN else SHOWN.get(name, name)
         assert shown[:12] in found, name
+
+
+LONG = "runs/" + "a-name_of_a run with $much$ to say " * 5
+
+
+def long_names(draw: Any, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "NAMES", [LONG + name for name in NAMES])
+    draw(target)
+
+
+@pytest.mark.parametrize("draw", [curves_of_a_run, confusion, histogram, code_words, divergence, race])
+def test_nothing_is_cut_at_the_edges(draw: Any, uncut: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "short.pdf")
+    long_names(draw, tmp_path / "long.svg", monkeypatch)
+    assert uncut() >= 2
+    assert (tmp_path / "short.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_numbers_along_axes_stay_powers_of_ten(tmp_path: Path) -> None:

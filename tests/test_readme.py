@@ -182,7 +182,9 @@ def test_commands_in_the_text_can_be_given() -> None:
         for part in re.split(r" \| | && ", code):
             program, name, *words = shlex.split(part)
             assert program == "dlkit" and name in group.commands, code
-            options = {option for parameter in group.commands[name].params for option in parameter.opts}
+            command = group.commands[name]
+            command = getattr(command, "commands", {}).get(words[0] if words else "", command)
+            options = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if re.match("--?[a-z]", word)} <= options, code
             if name == "train" and words and words[0] in recipe.shipped():
                 settings = [word for word in words[1:] if re.match(r"[a-z_.]+=(?!\.)", word)]

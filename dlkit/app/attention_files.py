@@ -8,10 +8,11 @@ import numpy as np
 
 from dlkit.app.attention import InspectedModel, page_matrices
 from dlkit.app.events import Remark
-from dlkit.attention.figures import draw_attention, draw_scores_over_steps
+from dlkit.attention.figures import draw_attention
 from dlkit.attention.npz import write_npz
 from dlkit.attention.page import AttentionPage, write_page
 from dlkit.attention.request import InspectionRequest
+from dlkit.attention.steps_figure import draw_scores_over_steps
 
 
 def write_page_files(request: InspectionRequest, sides: list[InspectedModel], page: AttentionPage) -> Iterator[Remark]:

@@ -45,12 +45,20 @@ def list_components(name: str | None = None) -> list[dict[str, Any]]:
     if not found:
         near = recipes.closest(name or "", [*_KINDS, *(own for _, own in every)])
         raise RequestError(f"no component {name!r}{near}", f"kinds: {', '.join(_KINDS)}; `dlkit components` lists all")
-    return [_component(kind, own) for kind, own in found]
+    return [record for kind, own in found for record in _components(kind, own)]
 
 
-def _component(kind: str, name: str) -> dict[str, Any]:
+def _components(kind: str, name: str) -> list[dict[str, Any]]:
+    """The record of a component; of one with other keys in each task, a record for each that has its own."""
     entry = _KINDS[kind][name]
-    described: dict[str, Any] = recipes.schema()["$defs"].get(name if kind == "train" else f"{kind}.{name}", {})
+    if not isinstance(entry, Entry) or not entry.by_task:
+        return [_component(kind, name, entry, "")]
+    own = {variant.target: (task, variant) for task, variant in entry.by_task.items()}
+    return [_component(kind, name, variant, task) for task, variant in own.values()]
+
+
+def _component(kind: str, name: str, entry: Any, task: str) -> dict[str, Any]:
+    described: dict[str, Any] = recipes.definition(kind, name, task) or {}
     record: dict[str, Any] = {"kind": kind, "name": name, "help": entry.help, "paper": described.get("paper")}
     if isinstance(entry, Entry):
         record["tasks"] = list(entry.tasks) or list(TASKS)

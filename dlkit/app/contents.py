@@ -92,11 +92,22 @@ def _draw(recipe: Recipe, dataset: TaskData, sheet: Path) -> None:
 def contents_line(dataset: TaskData) -> str:
     """The data in one line, for whoever starts to train on it."""
     sizes = ", ".join(f"{split} {size:,}" for split, size in dataset.sizes.items())
-    line = f"data: {dataset.name}: {sizes} {dataset.unit}"
+    line = f"data: {dataset.name}: {sizes} {dataset.unit}{_columns_text(dataset)}"
     balance = _balance(dataset)
     if balance is None:
         return line
     return f"{line}; {len(dataset.classes)} classes, {balance_text(balance)} in train"
+
+
+def _columns_text(dataset: TaskData) -> str:
+    """Of a table: how many columns it has, how many of them of categories, and how many values were missing."""
+    if not dataset.columns:
+        return ""
+    categories = sum(kind == "category" for kind in dataset.columns.values())
+    missing = sum(dataset.sources.get("missing", {}).get("values", {}).values())
+    line = f"; {len(dataset.columns)} column{'s' if len(dataset.columns) > 1 else ''}"
+    line += f", {categories} of categories" if categories else ""
+    return line + (f"; {missing:,} missing values" if missing else "")
 
 
 def balance_text(balance: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from dlkit.errors import RequestError
 from dlkit.information import measures, plots
 from dlkit.information.code_records import code_record
 from dlkit.information.distributions import as_distributions
+from dlkit.information.divergence_figure import plot_divergence
 from dlkit.information.rows import Rows
 from dlkit.information.units import unit_of
 
@@ -26,12 +28,18 @@ class MeasuredDistributions(Sequence[dict[str, Any]]):
         p: the same as distributions, (rows, outcomes).
         columns: the measures by name, one number a row.
         head: what all records begin with.
+        q: what p was compared with, (rows, outcomes).
     """
 
     def __init__(
-        self, table: Rows, p: NDArray[np.float64], columns: dict[str, list[float]], head: dict[str, Any]
+        self,
+        table: Rows,
+        p: NDArray[np.float64],
+        columns: dict[str, list[float]],
+        head: dict[str, Any],
+        q: NDArray[np.float64] | None = None,
     ) -> None:
-        self.table, self.p, self.columns, self.head = table, p, columns, head
+        self.table, self.p, self.columns, self.head, self.q = table, p, columns, head, q
 
     def __len__(self) -> int:
         return len(self.p)
@@ -70,6 +78,7 @@ def measure_distributions(table: Rows, other: Rows | None, counts: bool, base: f
         raise RequestError("p and q label their outcomes differently", "give both in the same order")
     p = as_distributions(table.values, counts, "p")
     columns: dict[str, Any] = {"entropy": measures.shannon_entropy(p, base), "perplexity": measures.perplexity(p)}
+    q = None
     if other is not None:
         q = as_distributions(other.values, counts, "q")
         columns["entropy_q"] = measures.shannon_entropy(q, base)
@@ -84,7 +93,9 @@ def measure_distributions(table: Rows, other: Rows | None, counts: bool, base: f
     head: dict[str, Any] = {"outcomes": p.shape[1], "base": base}
     if table.form is not None:
         head["form"] = table.form
-    return MeasuredDistributions(table, p, {name: values.tolist() for name, values in columns.items()}, head)
+    if other is not None and not table.columns:  # the names of the outcomes may be those of q
+        table = dataclasses.replace(table, columns=other.columns)
+    return MeasuredDistributions(table, p, {name: values.tolist() for name, values in columns.items()}, head, q)
 
 
 def coded_distribution(found: MeasuredDistributions, code: str | None, plot: Path | None) -> dict[str, Any]:
@@ -95,7 +106,11 @@ def coded_distribution(found: MeasuredDistributions, code: str | None, plot: Pat
         record["code"] = code_record(code, symbols, p)
     if plot is None:
         return record
-    if code is not None:
+    if found.q is not None:
+        lengths = {word["symbol"]: word["length"] for word in plots.code_words(record["code"])} if code else {}
+        words = (code, [lengths.get(symbol, math.nan) for symbol in symbols]) if code else None
+        plot_divergence(plot, symbols, p, found.q[0], base, words)
+    elif code is not None:
         plots.plot_code(plot, record["code"])
     elif len(p) == 2:
         plots.plot_bernoulli_entropy(plot, float(p[0]), unit_of(base), base)

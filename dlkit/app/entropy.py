@@ -61,7 +61,7 @@ def measure_entropy(
         joint: the rows of p are a table of two variables.
         code: build one and measure it: `shannon`, `huffman`, `shannon-fano-elias` or `range`.
         check_code: code words to check, symbol -> word or `A=0,B=10,C=11`; `p` gives their probabilities.
-        plot: draw the result into this file (.svg, .png or .pdf).
+        plot: draw the result into this file (.svg, .png or .pdf): with `q`, what each symbol adds to the KL divergence.
 
     Raises:
         RequestError: options exclude each other, or numbers are no distribution.

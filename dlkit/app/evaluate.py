@@ -18,6 +18,7 @@ from dlkit.app.required_files import require_data
 from dlkit.catalog import SECTIONS, TASKS
 from dlkit.data import store
 from dlkit.errors import DlkitError, RequestError
+from dlkit.plotting import require_figure
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
 from dlkit.training.settings import TestViews
@@ -41,6 +42,8 @@ class EvaluationRequest:
         split: None for the test split, else the validation split; of other data all of it.
         ood: sources of out-of-distribution data, as `read_ood_data` takes them.
         views: what test-time augmentation averages over, in place of the recipe's.
+        confusion: file for a figure of the confusion matrix.
+        histogram: file for a figure of the scores of out-of-distribution data.
     """
 
     run: Path
@@ -49,6 +52,8 @@ class EvaluationRequest:
     split: str | None = None
     ood: tuple[str, ...] = ()
     views: TestViews | None = None
+    confusion: Path | None = None
+    histogram: Path | None = None
 
     def open(self, device: str = "auto") -> OpenedRun:
         """Load the weights and read all data: what is wrong with any of it shows before the first forward pass."""
@@ -60,6 +65,8 @@ class EvaluationRequest:
         own = recipes.load(str(self.run / run_reference.RECIPE))
         recipe, split, whole = measured(self.recipe, own, self.split)
         trained = open_trained(recipe, self.checkpoint, torch_device, whole)
+        if self.confusion is not None and not trained.dataset.classes:
+            raise RequestError(f"`confusion`: {self.run} tells no classes apart", "leave `confusion` out")
         others = read_ood_data(recipe, trained, split, self.ood) if self.ood else []
         return OpenedRun(self, recipe, split, trained, torch_device, others, bool(changed_sources(recipe, own)))
 
@@ -77,10 +84,12 @@ class OpenedRun:
     reads_other_data: bool  # than the run was trained on
 
     def evaluate(self) -> tuple[Evaluation, list[Remark]]:
-        """Measure the split, and say what is to know about it."""
+        """Measure the split, draw its confusion matrix if that is asked for, and say what is to know about it."""
         from dlkit.app.evaluation import evaluate_trained
 
         found = evaluate_trained(self.recipe, self.trained, self.split, self.device, self.request.views)
+        if self.request.confusion is not None:
+            self._draw_confusion(found, self.request.confusion)
         remarks = [*data_remarks(self.trained.dataset.sources)]
         remarks += [Remark(other.taken, routine=True) for other in self.others if other.taken]
         remarks += left_out_remarks(found)
@@ -90,10 +99,30 @@ class OpenedRun:
         return found, [*remarks, *damaged_remarks(found.damaged, f"{len(found.damaged)} images in all")]
 
     def detect_ood(self, split: str) -> tuple[dict[str, Tensor], list[OODEvaluation]]:
-        """Scores of each example of a split, and how well each score tells it from every out-of-distribution set."""
-        from dlkit.app.ood import evaluate_ood
+        """Scores of each example of a split, and how well each score tells it from every out-of-distribution set.
 
-        return evaluate_ood(self.recipe, self.trained, split, self.others, self.device, self.request.views)
+        A histogram of them is drawn if that is asked for.
+        """
+        from dlkit.app.ood import evaluate_ood
+        from dlkit.distributed.process_group import current_world
+        from dlkit.metrics.ood_figure import draw_ood_histogram
+
+        request = self.request
+        scores, found = evaluate_ood(self.recipe, self.trained, split, self.others, self.device, request.views)
+        if request.histogram is not None and current_world().first:
+            others = {one.source: one.scores for one in found}
+            draw_ood_histogram(scores, others, request.histogram, request.run.name)
+        return scores, found
+
+    def _draw_confusion(self, found: Evaluation, target: Path) -> None:
+        from dlkit.distributed.process_group import current_world
+        from dlkit.metrics.confusion_figure import draw_confusion_matrix
+
+        if found.confusion is None:
+            raise RequestError(f"`confusion`: {len(found.classes)} classes are too many", "leave `confusion` out")
+        if current_world().first:
+            title = f"{self.request.run.name}: {found.split}"
+            draw_confusion_matrix(found.confusion, found.classes, target, title)
 
     def record(self, found: Evaluation) -> dict[str, Any]:
         """What `dlkit eval` prints of an evaluation."""
@@ -155,9 +184,16 @@ def request_evaluation(
     checkpoint: str | None = None,
     ood: Sequence[str] = (),
     views: str | None = None,
+    confusion: str | os.PathLike[str] | None = None,
+    histogram: str | os.PathLike[str] | None = None,
 ) -> EvaluationRequest:
     """Find a run and its checkpoint, and check what can be checked without torch; arguments as in `evaluate_run`."""
     require_views(views)
+    matrix, scores = (None if path is None else Path(path) for path in (confusion, histogram))
+    require_figure("`confusion`", matrix)
+    require_figure("`histogram`", scores)
+    if scores is not None and not ood:
+        raise RequestError("`histogram` draws the scores of `ood`, which is not given", "add `ood` noise")
     for source in ood:
         require_ood_source(source)
     require_data_changes(changes)
@@ -165,7 +201,9 @@ def request_evaluation(
     chosen = reference.choose(checkpoint)
     recipe = recipes.load_run(str(reference.recipe), changes)
     require_data(recipe)
-    return EvaluationRequest(reference.path, chosen, recipe, split, tuple(ood), cast("TestViews | None", views))
+    return EvaluationRequest(
+        reference.path, chosen, recipe, split, tuple(ood), cast("TestViews | None", views), matrix, scores
+    )
 
 
 def require_data_changes(changes: Sequence[str]) -> None:
@@ -209,6 +247,8 @@ def evaluate_run(
     checkpoint: str | None = None,
     ood: Sequence[str] = (),
     views: str | None = None,
+    confusion: str | os.PathLike[str] | None = None,
+    histogram: str | os.PathLike[str] | None = None,
     device: str = "auto",
 ) -> Evaluation:
     """Measure a trained model on a split.
@@ -221,13 +261,15 @@ def evaluate_run(
         ood: out-of-distribution data to tell from the split: names of data sets, `NAME:CLASS,...`, `images:FOLDER` or
             `noise`. The result's `ood` has how well each score does.
         views: `one`, `flip` or `flip_shift` of each image, to average over.
+        confusion: draw the confusion matrix into this file (.svg, .png or .pdf).
+        histogram: draw the scores of the split and of `ood` into this one.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
 
     Raises:
         RequestError: there is no such run, checkpoint, split or key.
         DlkitError: the checkpoint is damaged, the data is missing, or a metric is not finite.
     """
-    request = request_evaluation(run, changes, split, checkpoint, ood, views)
+    request = request_evaluation(run, changes, split, checkpoint, ood, views, confusion, histogram)
     from dlkit.distributed.process_group import join_world
     from dlkit.training.device import pick_device
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dlkit.app.output_columns import free_name, typed_column
 from dlkit.app.prediction import Prediction
 from dlkit.app.predictor import Predictor
 from dlkit.data.batch import Batch
@@ -48,7 +49,7 @@ class LayerFeatures:
         self.before = layer == PENULTIMATE and layer not in modules
         name = _last_layer(modules, max(1, len(predictor.classes))) if self.before else layer
         if not name or name not in modules:
-            near = get_close_matches(layer, modules, n=1)
+            near = get_close_matches(layer, filter(None, modules), n=1)
             guess = f" (did you mean {near[0]}?)" if near else ""
             first = [key for key in modules if key and "." not in key]
             raise RequestError(
@@ -116,6 +117,7 @@ def write_vectors(features: Iterable[InputFeatures], path: Path) -> tuple[int, i
     Raises:
         DlkitError: no input has features, or the file cannot be written.
     """
+    kind = path.suffix.lower()
     rows: list[NDArray[np.float32] | None] = []
     inputs: list[dict[str, Any]] = []
     failed: dict[int, Prediction] = {}
@@ -123,7 +125,7 @@ def write_vectors(features: Iterable[InputFeatures], path: Path) -> tuple[int, i
         rows.append(one.features)
         if one.error is not None:
             failed[position] = Prediction(one.input, error=one.error)
-        if path.suffix == ".parquet":
+        if kind == ".parquet":
             inputs.append(one.input if isinstance(one.input, dict) else {"input": one.input})
     width = next((len(row) for row in rows if row is not None), None)
     if width is None:
@@ -134,7 +136,7 @@ def write_vectors(features: Iterable[InputFeatures], path: Path) -> tuple[int, i
         if row is not None:
             values[position] = row
     with atomic_file(path) as file:
-        if path.suffix == ".npy":
+        if kind == ".npy":
             np.save(file, values)
         else:
             _write_parquet(file, inputs, values, failed)
@@ -148,11 +150,11 @@ def _write_parquet(
     from pyarrow import parquet
 
     names = list(dict.fromkeys(name for row in inputs for name in row))
-    table = {name: pa.array([row.get(name) for row in inputs]) for name in names}
+    table = {name: typed_column(name, [row.get(name) for row in inputs]) for name in names}
     whole = np.array([position not in failed for position in range(len(inputs))])
     # lists of one length, null where an input has none
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1], mask=pa.array(~whole))
     errors = pa.array([failed[i].error if i in failed else None for i in range(len(inputs))], pa.string())
     for name, column in (("features", vectors), ("error", errors)):
-        table[f"predicted_{name}" if name in names else name] = column
+        table[free_name(name, names)] = column
     parquet.write_table(pa.table(table), file)

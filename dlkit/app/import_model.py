@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.app.import_request import request_import
+from dlkit.storage.run_files import require_new_run
 
 
 def import_model(
@@ -24,7 +25,8 @@ def import_model(
 
     Args:
         source: a .safetensors, .pth or .pt file of torchvision, timm, ConvNeXt's authors or a public CIFAR ResNet; or,
-            with or without `hf:` before it, a Hugging Face directory of the BERT or GPT family, or of timm.
+            with or without `hf:` before it, a Hugging Face directory of the BERT or GPT family, or of timm; or
+            `hf:OWNER/NAME`, as `dlkit download` has fetched it.
         changes: of the recipe that the run gets, as `data.size=256` or `data.text=sentence`.
         model: name of the architecture, such as resnet50; None for what a directory says.
         classes: names of the outputs in their order: a file with one a line or a JSON list, or the names.
@@ -38,6 +40,8 @@ def import_model(
         DlkitError: the weights are not there, damaged, or not those of the model.
     """
     request = request_import(source, changes, model, classes, mean, std)
+    path = None if run_dir is None else Path(run_dir)
+    require_new_run(path, overwrite)
     from dlkit.app.imported_run import write_imported_run
 
-    return write_imported_run(request, None if run_dir is None else Path(run_dir), overwrite)
+    return write_imported_run(request, path, overwrite)

@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from dlkit import recipe as recipes
+from dlkit.app.exported_directory import read_exported
 from dlkit.catalog import MODELS
-from dlkit.errors import DlkitError, RequestError
+from dlkit.data import store
+from dlkit.data.hub.place import downloaded
+from dlkit.errors import DlkitError, RequestError, shell_word
+from dlkit.hub_reference import PREFIX as HUB
+from dlkit.hub_reference import hub_reference
+from dlkit.pretrained.timm_config import is_timm, timm_settings
 from dlkit.recipe import Recipe
-from dlkit.strict_json import parse_json
+from dlkit.strict_json import json_text, parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
 
-HUB = "hf:"
 _DECIDED = {"precision": "fp32", "compile": "off", "cuda_graph": "off", "channels_last": "off"}
 _WEIGHTS = "dlkit.pretrained.vision:load_pretrained"
 _PLACEHOLDER = "data-to-evaluate-on"
@@ -32,7 +37,9 @@ class ImportRequest:
         classes: what the outputs stand for, in their order; None for what the weights say.
         mean: by which each channel is normalised, in 0..1; None for ImageNet's.
         std: of each channel, likewise.
-        preprocessing: what a directory says of its images, as keys of `data`.
+        known: what a directory says of its model and inputs, as keys of the recipe.
+        remarks: for the user: what of it is not so.
+        whole: whether images are seen as in memory, the centre square, and not as those of a stream.
     """
 
     path: Path
@@ -41,7 +48,9 @@ class ImportRequest:
     classes: tuple[str, ...] | None
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
-    preprocessing: dict[str, Any] = field(default_factory=dict[str, Any])
+    known: dict[str, Any] = field(default_factory=dict[str, Any])
+    remarks: tuple[str, ...] = ()
+    whole: bool = False
 
 
 def request_import(
@@ -53,16 +62,14 @@ def request_import(
     std: Sequence[float] | None = None,
 ) -> ImportRequest:
     """Check what can be checked without torch; arguments as in `dlkit.import_model`."""
-    path = Path(os.fspath(source).removeprefix(HUB)).expanduser()
-    if not path.exists():
-        hint = "dlkit import reads files and directories that are here"
-        if os.fspath(source).startswith(HUB) and not path.is_absolute():
-            hint = f"fetch it first: hf download {path} --local-dir {path.name}; then dlkit import hf:{path.name}"
-        raise DlkitError(f"no such file or directory: {path}", hint)
+    path = _place_of(os.fspath(source))
     config = read_json_mapping(path / "config.json", "is the download whole?") if _has_config(path) else {}
-    of_timm = "architecture" in config and "model_type" not in config
-    if of_timm:
-        model = model or str(config["architecture"])
+    own = read_exported(path)
+    timm = timm_settings(config, path / "config.json") if own is None and is_timm(config) else None
+    if own is not None and own.model is not None:
+        model = model or own.model
+    elif timm is not None:
+        model = model or timm.model
     elif config and model is not None:
         raise RequestError(f"`model` {model}: {path / 'config.json'} says what the model is", "leave `model` out")
     elif not config and model is None:
@@ -76,21 +83,47 @@ def request_import(
     if (mean is None) != (std is None):
         raise RequestError("`mean` and `std` go together", "give both, or none for ImageNet's")
     names = None if classes is None else _class_names(classes)
-    said = _timm_preprocessing(config) if of_timm else {}
-    of_file = said.pop("mean", None), said.pop("std", None)
-    centre, spread = (tuple(v) if v is not None else None for v in ((mean, std) if mean is not None else of_file))
-    if names is None and of_timm and config.get("label_names"):
-        names = _distinct(list(map(str, config["label_names"])), "label_names")
-    return ImportRequest(path, model, tuple(changes), names, centre, spread, said)
+    known, remarks, whole = {}, (), False
+    if timm is not None:
+        mean, std = (mean, std) if mean is not None else (timm.mean, timm.std)
+        names = _distinct(list(timm.classes), "label_names") if names is None and timm.classes else names
+        known, remarks = timm.changes, timm.remarks
+    if own is not None:
+        path, known, whole = own.weights, own.known, own.whole
+    if own is not None and own.model is not None:
+        mean, std = (mean, std) if mean is not None else (own.mean, own.std)
+        names = names or _distinct(list(own.classes), "classes")
+    centre, spread = (None if values is None else tuple(values) for values in (mean, std))
+    return ImportRequest(path, model, tuple(changes), names, centre, spread, known, remarks, whole)
+
+
+def _place_of(source: str) -> Path:
+    """The file or directory, or what was downloaded of a model of the Hub. Raises DlkitError if it is not here."""
+    path = Path(source.removeprefix(HUB)).expanduser()
+    if path.exists():
+        return path
+    named = hub_reference(source) if source.startswith(HUB) else None
+    if named is None:
+        raise DlkitError(f"no such file or directory: {path}", "dlkit import reads files and directories that are here")
+    found = downloaded(named.of("models"))
+    if found is None:
+        command = f"dlkit download {shell_word(named.of('models'))}{store.data_dir_option()}"
+        what = f"the model {named.name} is not here: no such directory, and nothing downloaded"
+        raise DlkitError(what, f"fetch it first: {command}")
+    return found.folder
 
 
 def vision_recipe(request: ImportRequest) -> Recipe:
     """The recipe of a run of images: those of ImageNet, as a stream of files of any size."""
     small = "size=32" if str(request.model) in _SMALL else "size=224"
-    known = [f"data.{key}={value}" for key, value in request.preprocessing.items()]
-    data = [f"data.path={Path.cwd() / _PLACEHOLDER}", f"data.{small}", *(["data.crop=1.0"] if "32" in small else [])]
+    resized = any(change.startswith("data.size=") for change in request.changes)  # then data.crop decides
+    known = [f"{key}={json_text(v)}" for key, v in request.known.items() if not (resized and key == "data.resize")]
+    data = [f"data.path={Path.cwd() / _PLACEHOLDER}"]
+    if not request.whole:
+        data += [f"data.{small}", *(["data.crop=1.0"] if "32" in small else [])]
     name = [f"model.name={request.model}"]
-    recipe = recipes.load("imagenet-resnet50", [*name, *data, *known, *request.changes])
+    base = "images-resnet20" if request.whole else "imagenet-resnet50"
+    recipe = recipes.load(base, [*name, *data, *known, *request.changes])
     return named_recipe(recipe, str(request.model))
 
 
@@ -145,16 +178,3 @@ def _distinct(names: list[str], where: str) -> tuple[str, ...]:
     if not names:
         raise RequestError(f"{where}: no names", "give one name a line, in the order of the outputs")
     return tuple(names)
-
-
-def _timm_preprocessing(config: dict[str, Any]) -> dict[str, Any]:
-    """What timm's pretrained_cfg says of its images, as keys of `data`, `mean` and `std`."""
-    given = config.get("pretrained_cfg")
-    given = given if isinstance(given, dict) else {}
-    found: dict[str, Any] = {key: given[key] for key in ("mean", "std") if isinstance(given.get(key), list)}
-    size = given.get("input_size")
-    if isinstance(size, list) and len(size) == 3:
-        found["size"] = size[-1]
-    if isinstance(given.get("crop_pct"), (int, float)):
-        found["crop"] = given["crop_pct"]
-    return found

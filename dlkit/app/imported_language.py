@@ -12,6 +12,7 @@ from dlkit.pretrained.huggingface import load_language_weights
 from dlkit.pretrained.open_weights import open_language_weights
 from dlkit.pretrained.weights import LanguageWeights
 from dlkit.recipe import Recipe
+from dlkit.strict_json import json_text
 from dlkit.tasks.language_start import language_architecture
 from dlkit.tasks.text_data import language_task
 
@@ -75,8 +76,8 @@ def _require_single_answer(weights: LanguageWeights) -> None:
 def _recipe(request: ImportRequest, weights: LanguageWeights, task: str) -> Recipe:
     """The recipe of a run of the task, for the user's own texts."""
     context = weights.architecture["context"]
-    where = f"data.path={placeholder()}"
-    window = f"data.context={min(context, 512) if task == 'text-classification' else context}"
+    where, seen = f"data.path={placeholder()}", request.known
+    window = f"data.context={seen.get('data.context', min(context, 512) if task == 'text-classification' else context)}"
     if task == "causal-lm":
         base, data = "text-gpt", [where, "~tokenizer"]
     elif task == "masked-lm":
@@ -84,6 +85,10 @@ def _recipe(request: ImportRequest, weights: LanguageWeights, task: str) -> Reci
     elif weights.outputs == 1:
         base, data = "glue-bert", ["data.config=stsb", "loss.name=squared_error"]
     else:
-        base, data = "texts-bert", [f"data.path={placeholder('.csv')}", "data.text=text", "data.label=label"]
+        columns = {"text": "text", "label": "label"} | {
+            key: seen[f"data.{key}"] for key in ("text", "pair") if f"data.{key}" in seen
+        }
+        named = [f"data.{key}={json_text(name)}" for key, name in columns.items()]
+        base, data = "texts-bert", [f"data.path={placeholder('.csv')}", *named]
     name = request.path.resolve().name
     return text_recipe(base, name, request, f"model.name={weights.family}", *data, window)

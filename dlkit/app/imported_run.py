@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from dlkit.app.import_request import ImportRequest
 from dlkit.app.imported_language import imported_language
 from dlkit.app.imported_model import Imported
 from dlkit.app.imported_vision import imported_vision
+from dlkit.errors import DlkitError
+from dlkit.storage.lock import LOCK
+from dlkit.storage.run_files import clear_run
 from dlkit.storage.run_reference import ENVIRONMENT, RECIPE, SUMMARY
 from dlkit.strict_json import json_text
 from dlkit.training import environment, run_directory
@@ -30,9 +34,18 @@ def write_imported_run(request: ImportRequest, path: Path | None, overwrite: boo
         RequestError: there is something else at `path`; what is said of the weights is not so.
         DlkitError: the weights are damaged, or not those of the model.
     """
-    run_directory.require_new_run(path, overwrite)
     found = imported_vision(request) if request.model is not None else imported_language(request)
-    return _write(request, found, run_directory.create_run_directory(path, found.recipe.name, overwrite))
+    made = run_directory.create_run_directory(path, found.recipe.name, overwrite)
+    try:
+        return _write(request, found, made)
+    except BaseException as error:  # half a run would be in the way of the next try
+        with contextlib.suppress(OSError):
+            clear_run(made)
+            (made / LOCK).unlink(missing_ok=True)
+            made.rmdir()
+        if isinstance(error, DlkitError):
+            raise DlkitError(error.message, "free some space, then import again") from error
+        raise
 
 
 def _write(request: ImportRequest, found: Imported, path: Path) -> dict[str, Any]:

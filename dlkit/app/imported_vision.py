@@ -30,7 +30,7 @@ def imported_vision(request: ImportRequest) -> Imported:
     saved = {"input_shape": [3, size, size], "classes": ["one", "two"], "mean": [0.0] * 3, "std": [1.0] * 3}
     weights = open_weights(request.path)
     outputs = output_count(weights.tensors, untrained_model(recipe, ArrayData.described(saved)))
-    remarks: list[str] = []
+    remarks = [*request.remarks, *([] if weights.own else _assumed_view(request, recipe.values["data"]))]
     classes = request.classes or weights.classes
     if not classes:
         classes = tuple(str(index) for index in range(outputs))
@@ -48,6 +48,18 @@ def imported_vision(request: ImportRequest) -> Imported:
     zeros = keys["shortcut_zeros"]
     remarks += load_pretrained(model, load_weights, classes, weights=request.path, labels=classes, shortcut_zeros=zeros)
     return Imported(recipe, model, described.description, remarks)
+
+
+def _assumed_view(request: ImportRequest, data: dict[str, Any]) -> list[str]:
+    """How images are seen where nobody says it: weights of the same architecture were published with several ways."""
+    said = any(change.split("=")[0] in ("data.crop", "data.resize") for change in request.changes)
+    if request.known or said or data["crop"] == 1:
+        return []
+    margin = round(data["size"] / data["crop"])
+    return [
+        f"{request.path} does not say how its images are seen: they are resized to {margin} pixels, and {data['size']} "
+        "are cut out; data.resize=N says otherwise (torchvision's second weights: 232 for 224)"
+    ]
 
 
 def _statistics(request: ImportRequest, known: dict[str, Any]) -> tuple[list[float], list[float]]:

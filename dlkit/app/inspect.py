@@ -109,8 +109,8 @@ def inspect_attention(
         steps: inspect every checkpoint of the run; without texts on the random sequences alone.
         checkpoint: `last`, `best` or a step; None for the best by validation data, or else the last.
         html: write a page with everything.
-        png: draw the heads, or the steps.
-        svg: the same as a vector graphic.
+        png: draw the heads, or the steps, into this file (.png, .svg or .pdf).
+        svg: draw the same into another one.
         npz: write weights and scores as NumPy arrays.
         cut: shorten a text that is longer than the model's context.
         seed: of random tokens, shuffling, masks and the untrained twin.

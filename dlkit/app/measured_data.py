@@ -8,7 +8,7 @@ from typing import Any
 from dlkit.recipe import Recipe
 
 # Keys of `data` that name what is read.
-_SOURCES = ("name", "config", "of", "path", "test_path", "validation_path")
+_SOURCES = ("name", "config", "split", "of", "path", "test_path", "validation_path")
 # Keys that hold some of it out, or leave some of it away, and how they are set to take all.
 _ALL = {"test": 0.0, "validation": 0.0, "per_class": None, "test_path": None, "validation_path": None}
 

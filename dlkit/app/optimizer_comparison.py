@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import collections
 import functools
+import json
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.synchronize import Event
 
 import torch
@@ -33,10 +34,10 @@ def _go_on() -> bool:
 
 @dataclass
 class OptimizerComparison:
-    """The grid of `compare-optimizers` as objects: one recipe for each optimizer, data loaded once.
+    """The grid of `compare-optimizers` as objects: one recipe for each optimizer, or for each arm of an experiment.
 
     Args:
-        recipes: optimizer -> the recipe that it runs, whose learning rate and seed each trial replaces.
+        recipes: optimizer or arm -> the recipe that it runs, whose learning rate and seed each trial replaces.
         device: to train on.
         should_stop: whether runs shall stop.
     """
@@ -44,10 +45,19 @@ class OptimizerComparison:
     recipes: dict[str, Recipe]
     device: torch.device
     should_stop: Callable[[], bool] = _go_on
+    _loaded: dict[str, TaskData] = field(default_factory=dict[str, TaskData], repr=False)
 
-    @functools.cached_property
+    @property
     def dataset(self) -> TaskData:
-        return load_data(next(iter(self.recipes.values())))
+        """Of the first recipe."""
+        return self.data_of(next(iter(self.recipes.values())))
+
+    def data_of(self, recipe: Recipe) -> TaskData:
+        """Loaded once for all recipes that read the same."""
+        read = json.dumps([recipe.values.get(key) for key in ("task", "data", "tokenizer")], default=str)
+        if read not in self._loaded:
+            self._loaded[read] = load_data(recipe)
+        return self._loaded[read]
 
     def training(self, trial: Trial) -> Training:
         """A trial's run, ready to go."""
@@ -58,7 +68,7 @@ class OptimizerComparison:
             "seed": trial.seed,
         }
         changed = Recipe(recipe.name, recipe.path, values)
-        return assemble_training(changed, self.device, self.should_stop, self.dataset).training
+        return assemble_training(changed, self.device, self.should_stop, self.data_of(changed)).training
 
     def workers(self, trials: list[Trial], processes: int) -> Iterator[SweepEvent]:
         """Run the trials in processes of one thread, as they finish."""

@@ -16,6 +16,7 @@ from dlkit.app.events import Work
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.catalog import TASKS
 from dlkit.data import new_rows
+from dlkit.data.tables.dialect import dialect_request
 from dlkit.errors import RequestError, shell_word
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
@@ -143,10 +144,10 @@ def named_inputs(
     for item in inputs:
         if isinstance(item, Mapping) or (isinstance(item, str) and request.kind == "text"):
             found.append([item])
-        elif request.kind == "text" and Path(item).suffix not in new_rows.TABLES:
+        elif request.kind == "text" and new_rows.table_suffix(Path(item)) is None:
             found.append(new_rows.texts_of_file(Path(item)))
         else:
-            found.append(new_rows.rows_of_file(Path(item)))
+            found.append(new_rows.rows_of_file(Path(item), dialect_request(request.recipe.values["data"])))
     return itertools.chain.from_iterable(found)
 
 

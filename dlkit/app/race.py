@@ -14,7 +14,7 @@ from dlkit import user_code
 from dlkit.annotations import is_list
 from dlkit.app.events import Prepared, Remark, Work
 from dlkit.app.finished_race import FinishedRace
-from dlkit.app.race_grid import kept_optimizers, own_files, parse_optimizers, requested_trials
+from dlkit.app.race_grid import kept_optimizers, own_files, parse_optimizers, parse_target, requested_trials
 from dlkit.app.recipe_race import RecipeRace, recipes_of_optimizers
 from dlkit.app.surface_race import SurfaceRace
 from dlkit.distributed.torchrun import is_first_process
@@ -101,6 +101,8 @@ def race_optimizers(
     animation = None if animate is None else Path(animate)
     if animation is not None:
         require_target("`animate`", animation, (".gif",))
+    if target is not None:
+        parse_target(target)
     racing = parse_optimizers(optimizers)
     surface = surfaces.find_surface(what)
     if surface is None:
@@ -195,7 +197,7 @@ class _RecordedRace:
                 remarks,
             )  # fmt: skip
         yield RaceStarted(len(missing), self.steps, metric)
-        yield from self._recorded(events)
+        yield from self._recorded(events, metric)
         order = {trial: index for index, trial in enumerate(self.trials)}
         outcomes = sorted((o for o in folder.outcomes if o.trial in order), key=lambda o: order[o.trial])
         target = self.request["target"]
@@ -204,8 +206,9 @@ class _RecordedRace:
             finished.write(self.animation)
         return finished
 
-    def _recorded(self, events: Iterator[SweepEvent]) -> Iterator[Remark | TrialResult | TrialsAdvanced]:
+    def _recorded(self, events: Iterator[SweepEvent], metric: str) -> Iterator[Remark | TrialResult | TrialsAdvanced]:
         """The events of the runs; one that has finished is in the folder by then."""
+        asked = self.metric is not None or self.request["target"] is not None
         for event in events:
             if isinstance(event, StackHalved):
                 yield Remark(f"a stack of {event.runs} runs does not fit into memory: stacks of {event.size} runs")
@@ -215,6 +218,11 @@ class _RecordedRace:
             else:
                 if isinstance(event, TrialResult):
                     self.folder.add(event)
+                    if asked and not event.diverged:  # the first run knows the names, the others would be lost
+                        _ = FinishedRace(
+                            self.title, metric, [event], self.surface, None, 1, self.request["target"]
+                        ).report
+                        asked = False
                 yield event
 
     def _settle(self, device: torch.device | None, sources: dict[str, Any]) -> list[str]:

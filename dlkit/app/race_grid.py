@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,18 @@ from dlkit.sweep import search
 from dlkit.sweep.trials import Trial, parse_learning_rates, trial_grid
 
 MOST_RUNS = 1_000_000  # more than any machine trains, and than fits into its memory as a list
+
+
+def parse_target(text: str) -> tuple[str, float]:
+    """The metric and the value of `loss=0.2`. Raises RequestError where it has no number."""
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise RequestError(f"`target` {text}: no number", "write `target` loss=0.2")
+    return name, value
 
 
 def parse_optimizers(text: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit.app.race_grid import parse_target
 from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import write_text
 from dlkit.storage.run_reference import RECIPE, SUMMARY
@@ -38,17 +39,14 @@ class RaceReport:
                   for o in self.outcomes if not o.diverged)  # fmt: skip
         worst = max(filter(math.isfinite, losses), default=math.inf)
         self.records = tunability.optimizer_records(self.summaries, self.outcomes, self.metric, worst)
+        self.repeated = self.records[0]["seeds"] > 1  # or there is one run of each setting, and no interval
         self.target = self._steps_to(race.target) if race.target else None
 
     def _steps_to(self, target: str) -> str:
         """Adds the steps to the target to each record; returns how the target reads."""
-        name, _, text = target.partition("=")
+        name, value = parse_target(target)
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
         full = next((key for key in known if key == name or key.rpartition("/")[2] == name), None)
-        try:
-            value = float(text)
-        except ValueError:
-            raise RequestError(f"`target` {target}: no number", "write `target` loss=0.2") from None
         if full is None:
             raise RequestError(f"`target` {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
         for record, summary in zip(self.records, rank_optimizers(self.summaries), strict=True):
@@ -107,7 +105,7 @@ class RaceReport:
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """The table: its columns, and a row for each optimizer."""
-        searched, repeated = any(s.searched for s in self.summaries), self.records[0]["seeds"] > 1
+        searched, repeated = any(s.searched for s in self.summaries), self.repeated
         columns = [
             "optimizer",
             "best lr",
@@ -138,30 +136,68 @@ class RaceReport:
             rows.append(row)
         return columns, rows
 
+    def grid(self) -> report.ReportTable | None:
+        """The loss of every optimizer at every learning rate; None where trials differ in other options, too."""
+        if any(summary.searched for summary in self.summaries):
+            return None
+        tried = {s.optimizer: dict(zip(s.lrs, s.losses.mean(1).tolist(), strict=True)) for s in self.summaries}
+        lrs = sorted({lr for losses in tried.values() for lr in losses})
+        rows = [[f"{lr:.3g}", *(_loss(losses, lr) for losses in tried.values())] for lr in lrs]
+        seeds = sorted({outcome.trial.seed for outcome in self.outcomes})
+        of = f"seeds {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+        mean = "mean " if len(seeds) > 1 else ""
+        return report.ReportTable(f"{mean}{self.metric} at each learning rate, {of}", ["lr", *tried], rows)
+
     def write(self, folder: Path) -> None:
         """Write the summary, the figures and the page into the folder of the race."""
-        drawn = [folder / f"{name}.svg" for name in ("sensitivity", "curves", "tuning")]
-        figures.draw_sensitivity(drawn[0], self.summaries, self.metric, self.title)
-        figures.draw_curves(drawn[1], self.summaries, self.outcomes, self.metric, self.title)
-        figures.draw_tuning_effort(drawn[2], self.records, self.metric, self.title)
-        about = [*self.notes(), "Each optimizer at its best learning rate; * marks the edge of what was tried."]
+        drawn = {folder / f"{name}.svg": caption for name, caption in _CAPTIONS.items()}
+        sensitivity, curves, tuning = drawn
+        figures.draw_sensitivity(sensitivity, self.summaries, self.metric, self.title)
+        figures.draw_curves(curves, self.summaries, self.outcomes, self.metric, self.title)
+        figures.draw_tuning_effort(tuning, self.records, self.metric, self.title)
+        notes = self.notes()
         if any(record["profile"] for record in self.records):
-            drawn.append(folder / "profile.svg")
-            figures.draw_performance_profile(drawn[-1], self.records, self.metric, self.title)
+            profile = folder / "profile.svg"
+            drawn[profile] = _PROFILE
+            figures.draw_performance_profile(profile, self.records, self.metric, self.title)
         else:
-            about.append("No performance profile: a loss is not above 0, and ratios to it say nothing.")
+            notes.append("No performance profile: a loss is not above 0, and ratios to it say nothing.")
         if self.surface is not None:
-            drawn.insert(0, folder / "surface.svg")
-            trajectories.draw_trajectories(drawn[0], self.surface, self.best_runs(), self.title)
+            surface = folder / "surface.svg"
+            drawn = {surface: _PATHS, **drawn}
+            trajectories.draw_trajectories(surface, self.surface, self.best_runs(), self.title)
         summary = {"optimizers": self.records, "verdict": self.verdict_record()}
         text = json.dumps(finite(summary), indent=1, allow_nan=False)
         write_text(folder / SUMMARY, text + "\n")
-        columns, rows = self.rows()
+        caption = "Each optimizer at its best learning rate; * marks the edge of what was tried."
         recipe = folder / RECIPE
         report.write_report(
-            folder / PAGE, f"Optimizers on {self.title}", self.conclusion.text, columns, rows, drawn, about,
+            folder / PAGE, f"Optimizers on {self.title}", self.conclusion.text,
+            report.ReportTable(caption, *self.rows()), list(drawn.items()), notes, self.grid(),
             provenance.provenance_rows(folder), recipe.read_text(encoding="utf-8") if recipe.exists() else "",
         )  # fmt: skip
+
+
+_CAPTIONS = {
+    "sensitivity": "The final loss at each learning rate: the mean over seeds, and a band from the best to the worst. "
+    "A wide valley is easy to tune; a gap is a rate at which a run diverged.",
+    "curves": "The loss over the steps, each optimizer at its best setting: the mean over seeds, and a band that is "
+    "its 95 % interval.",
+    "tuning": "What tuning costs: the best loss to expect after so many settings drawn at random from those tried "
+    "(Dodge et al. 2019).",
+}
+_PROFILE = (
+    "The share of seeds at which an optimizer is within a factor of the best one there: the higher and the further to "
+    "the left, the better (Dolan & Moré 2002)."
+)
+_PATHS = "The path of each optimizer from the start, at its best learning rate, over the contours of the surface."
+
+
+def _loss(losses: dict[float, float], lr: float) -> str:
+    """What a learning rate came to; one of the grid that an optimizer has not tried is empty."""
+    if lr not in losses:
+        return ""
+    return f"{losses[lr]:.4g}" if math.isfinite(losses[lr]) else "diverged"
 
 
 def _middle(values: list[float]) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dlkit.catalog import TASKS, find_entry
 from dlkit.data import store
+from dlkit.data.hub.place import require_hub_place
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.text_input import special_kind
@@ -34,7 +35,10 @@ def require_data(recipe: Recipe) -> None:
     needed = find_entry("data", data["name"]).download.format_map(data)
     if needed:
         store.require_dataset(needed)
-    _require(recipe, "data", "path", "data.path says where the data is")
+    if data["name"] == "hub":
+        require_hub_place(data["path"])
+    else:
+        _require(recipe, "data", "path", "data.path says where the data is")
 
 
 def require_weights(recipe: Recipe) -> None:

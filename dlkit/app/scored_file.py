@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from dlkit.app.output_columns import free_name, typed_column
 from dlkit.app.prediction import Prediction
 from dlkit.errors import DlkitError
 from dlkit.storage.atomic_file import atomic_file
@@ -39,7 +40,7 @@ def scored_file(path: Path) -> Generator[ScoredFile]:
     """
     kinds = {".csv": _CSVFile, ".jsonl": _JSONLinesFile, ".parquet": _ParquetFile}
     with atomic_file(path) as file:
-        scored = kinds[path.suffix](file)
+        scored = kinds[path.suffix.lower()](file)
         yield scored
         scored.finish()
 
@@ -47,7 +48,7 @@ def scored_file(path: Path) -> Generator[ScoredFile]:
 def _row(prediction: Prediction) -> dict[str, Any]:
     given = prediction.input if isinstance(prediction.input, Mapping) else {"input": prediction.input}
     answer = {name: value for name, value in prediction.answer().items() if name != "top"}
-    return {**given, **{f"predicted_{name}" if name in given else name: value for name, value in answer.items()}}
+    return {**given, **{free_name(name, given): value for name, value in answer.items()}}
 
 
 class _JSONLinesFile:
@@ -57,7 +58,7 @@ class _JSONLinesFile:
     def add(self, prediction: Prediction) -> None:
         row = _row(prediction)
         if prediction.value is None:
-            row["predicted_top" if "top" in row else "top"] = prediction.answer()["top"]
+            row[free_name("top", row)] = prediction.answer()["top"]
         self._file.write(json_text(row).encode("utf-8", "backslashreplace") + b"\n")
 
     def finish(self) -> None:
@@ -65,17 +66,32 @@ class _JSONLinesFile:
 
 
 class _Columns:
-    """The columns of the first row, which every row has; of an input that could not be read they are empty."""
+    """The columns of the first row, which every row has; of an input that could not be read they are empty.
+
+    Such inputs wait until there is a first row.
+    """
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self._waiting: list[dict[str, Any]] = []
 
-    def values(self, prediction: Prediction) -> list[Any]:
-        row = _row(prediction)
-        if not self.names:
-            self.names = list(row)
+    def rows(self, prediction: Prediction) -> list[list[Any]]:
+        """The values of the rows that can be written now."""
+        self._waiting.append(_row(prediction))
+        if not self.names and prediction.error is not None and not isinstance(prediction.input, Mapping):
+            return []
+        return self.rest()
+
+    def rest(self) -> list[list[Any]]:
+        """The values of all rows that waited."""
+        waiting, self._waiting = self._waiting, []
+        if waiting and not self.names:
+            self.names = list(waiting[-1])
+        return [self._values(row) for row in waiting]
+
+    def _values(self, row: dict[str, Any]) -> list[Any]:
         strange = [name for name in row if name not in self.names]
-        if strange and not (prediction.error is not None and strange == ["input"]):
+        if strange and not (row.get("error") is not None and strange == ["input"]):
             raise DlkitError(
                 f"a row has the column {strange[0]!r}, which the first has not", "rows of any kind fit `out` FILE.jsonl"
             )
@@ -89,14 +105,20 @@ class _CSVFile:
         self._writer = csv.writer(self._text)
 
     def add(self, prediction: Prediction) -> None:
-        new = not self._columns.names
-        values = self._columns.values(prediction)
-        if new:
+        self._write(not self._columns.names, self._columns.rows(prediction))
+
+    def _write(self, new: bool, rows: list[list[Any]]) -> None:
+        if new and rows:
             self._writer.writerow(self._columns.names)
-        self._writer.writerow(["" if value is None else value for value in values])
+        self._writer.writerows([_cell(value) for value in row] for row in rows)
 
     def finish(self) -> None:
+        self._write(not self._columns.names, self._columns.rest())
         self._text.detach()
+
+
+def _cell(value: Any) -> Any:
+    return "" if value is None else json_text(value) if isinstance(value, (dict, list)) else value
 
 
 class _ParquetFile:
@@ -107,29 +129,19 @@ class _ParquetFile:
         self._values: list[list[Any]] = []
 
     def add(self, prediction: Prediction) -> None:
-        values = self._columns.values(prediction)
-        self._values = self._values or [[] for _ in values]
-        for column, value in zip(self._values, values, strict=True):
-            column.append(value)
+        self._keep(self._columns.rows(prediction))
+
+    def _keep(self, rows: list[list[Any]]) -> None:
+        self._values = self._values or [[] for _ in self._columns.names]
+        for row in rows:
+            for column, value in zip(self._values, row, strict=True):
+                column.append(value)
 
     def finish(self) -> None:
+        self._keep(self._columns.rest())
         import pyarrow as pa
         from pyarrow import parquet
 
-        try:
-            arrays = [_typed(values) for values in self._values]
-        except (pa.ArrowException, UnicodeEncodeError) as error:
-            raise DlkitError(f"these rows are no table of Parquet: {error}", "`out` FILE.jsonl takes them") from error
-        parquet.write_table(pa.table(arrays, names=self._columns.names), self._file)
-
-
-def _typed(values: list[Any]) -> Any:
-    """The values of a column; text that is a number throughout, as CSV has it, as numbers."""
-    import pyarrow as pa
-
-    array = pa.array(values)
-    if pa.types.is_string(array.type):
-        for kind in (pa.int64(), pa.float64()):
-            with contextlib.suppress(pa.ArrowInvalid):
-                return array.cast(kind)
-    return pa.array(values, pa.string()) if pa.types.is_null(array.type) else array
+        names = self._columns.names
+        arrays = [typed_column(name, values) for name, values in zip(names, self._values, strict=True)]
+        parquet.write_table(pa.table(arrays, names=names), self._file)

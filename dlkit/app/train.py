@@ -19,7 +19,7 @@ from dlkit.app.trained_run import TrainedRun, TrainingEvent, until_finished
 from dlkit.errors import DivergedError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
-from dlkit.storage.run_files import DAMAGED, TENSORBOARD
+from dlkit.storage.run_files import DAMAGED, TENSORBOARD, require_new_run
 from dlkit.strict_json import json_text
 from dlkit.training.events import Checkpointed, Event, Finished
 from dlkit.user_code import read_code, require_unchanged
@@ -72,13 +72,10 @@ def train_recipe(
     if path is not None and not begins:
         run_reference.require_no_race(path)
         wanted, remarks, extension = resumed_recipe(wanted, path)
+    if begins:
+        require_new_run(path, overwrite)
     require_data(wanted)
     require_weights(wanted)
-
-    from dlkit.training import run_directory
-
-    if begins:
-        run_directory.require_new_run(path, overwrite)
     return Work(_train(wanted, path, begins, overwrite, device, should_stop, remarks, extension))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dlkit.errors import RequestError
+from dlkit.plotting import require_figure
 from dlkit.storage.atomic_file import require_target
 
 # Those of dlkit.attention.metrics, which imports torch, and induction.
@@ -91,7 +92,10 @@ class InspectionRequest:
         parse_indices("heads", self.heads, None)
         parse_token_range(self.tokens, None)
         for option, path in self.files.items():
-            require_target(f"`{option}`", path, (f".{option}",))
+            if option in ("png", "svg"):
+                require_figure(f"`{option}`", path)
+            else:
+                require_target(f"`{option}`", path, (f".{option}",))
 
 
 def parse_indices(option: str, text: str | None, count: int | None) -> list[int]:

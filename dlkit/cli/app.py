@@ -43,6 +43,7 @@ COMMANDS = LazyCommands(
         "runs": "dlkit.cli.runs.command:app",
         "export": "dlkit.cli.export:export_command",
         "doctor": "dlkit.cli.doctor.command:doctor_command",
+        "review": "dlkit.cli.review.command:app",
         "recipes": "dlkit.cli.recipes:app",
     },
     bare=frozenset(["entropy", "doctor", "components"]),

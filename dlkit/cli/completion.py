@@ -45,6 +45,14 @@ def recipes(incomplete: str) -> list[tuple[str, str]]:
     return names + [(path, "") for path in _files(incomplete, (".yaml", ".yml"), RECIPE)]
 
 
+def claims(incomplete: str) -> list[tuple[str, str]]:
+    """Claims of the review, and files of the user's."""
+    from dlkit.review.find import list_claims
+
+    files = [(name, "") for name in _files(incomplete, (".yaml", ".yml"), "")]
+    return [(claim.name, claim.text) for claim in list_claims() if claim.name.startswith(incomplete)] + files
+
+
 def races(incomplete: str) -> list[tuple[str, str]]:
     """Surfaces, then what `recipes` offers."""
     from dlkit.sweep.surfaces import SURFACES

@@ -45,7 +45,8 @@ def components_command(
             {}, None, lambda: _details(found) if name not in (None, *kinds) or name == "train" else _names(found)
         )
         return
-    for record in found:
+    # a name that has other options in each task is printed once
+    for record in {record["name"]: record for record in found}.values() if quiet else found:
         output.emit(record, record["name"], lambda: None)
 
 

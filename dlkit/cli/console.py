@@ -11,12 +11,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dlkit.app.events import Remark
 from dlkit.distributed.torchrun import is_first_process
-from dlkit.errors import DlkitError, RecipeError
+from dlkit.errors import DlkitError, RecipeError, RequestError
 from dlkit.strict_json import json_text
+
+if TYPE_CHECKING:
+    from dlkit.cli.written_table import TableForm, WrittenTable
 
 E = TypeVar("E")
 
@@ -61,7 +64,7 @@ def report(error: DlkitError) -> None:
         for problem in error.problems:
             write_stderr(_cut(escaped(str(problem))))
         count = len(error.problems)
-        write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in the recipe")
+        write_stderr(f"error: {count} problem{'s' if count > 1 else ''} in {error.what}")
     else:
         write_stderr(f"error: {_cut(escaped(spell_options(error.message)))}")
     hint = error.hint or (CHECK_PATH if isinstance(error.__cause__, OSError) else None)
@@ -110,11 +113,18 @@ class Output:
     Args:
         as_json: JSON Lines even on a terminal.
         quiet: print only the value that the command names, and nothing of how far it is.
+        form: of tables that are to be written instead of records, `markdown` or `latex`.
+
+    Raises:
+        RequestError: more than one of them is asked for.
     """
 
-    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
-        self.quiet = quiet
-        self.tables = not as_json and not quiet and sys.stdout.isatty()
+    def __init__(self, as_json: bool = False, quiet: bool = False, form: TableForm | None = None) -> None:
+        self.quiet, self.form = quiet, form
+        if form is not None and (as_json or quiet):
+            other = "--json" if as_json else "--quiet"
+            raise RequestError(f"--table {form} and {other} exclude each other", "leave one of them out")
+        self.tables = not as_json and not quiet and form is None and sys.stdout.isatty()
 
     def console(self) -> Any:
         """For a live view, as `live_console`; None where that is not wanted."""
@@ -149,6 +159,11 @@ class Output:
             show_tables(table())
         else:
             self.line(json_text(record))
+
+    def write(self, *tables: WrittenTable) -> None:
+        """Print tables in the form that was asked for, an empty line between two."""
+        assert self.form is not None
+        self.line("\n\n".join(table.as_text(self.form) for table in tables))
 
     def line(self, text: str) -> None:
         """A line on stdout at once, so that a reader at the other end of a pipe need not wait.

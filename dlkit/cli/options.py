@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dlkit.cli import completion
+from dlkit.cli.written_table import TableForm
 from dlkit.errors import RequestError
 
 RESUME_AUTO = "--resume-auto"  # what `--resume auto` becomes
@@ -56,6 +57,7 @@ DataDir = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines even on a terminal.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the value that a script wants; no progress.")]
+Written = Annotated[TableForm | None, typer.Option("--table", help="Print tables to paste, numbers as in the record.")]
 Device = Annotated[
     str, typer.Option("--device", metavar="DEVICE", callback=_device, help="auto, cpu, cuda, cuda:N or mps.")
 ]

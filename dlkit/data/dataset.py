@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,10 @@ class Dataset:
     of the inputs (0..255 for photographs). `sources` says where the data came from: path, rows per split, sha256 of the
     content; "taken" and "remarks" are lines for the user. `columns` maps a table's features to their types. `names`
     gives what the user calls an example of each split: a file, a row of a table; None where that is just a number.
+
+    In a column of categories, category k of `categories` is the number k + 1, and 0 is none of them; its mean is 0 and
+    its deviation 1. `category_encoding` says how a model takes them: "embedding" or "one_hot". `stand_ins` has the
+    number that stands for a missing value of a column.
     """
 
     name: str
@@ -47,6 +51,9 @@ class Dataset:
     sources: dict[str, Any]
     columns: dict[str, str] | None = None
     names: Mapping[str, Callable[[int], str]] | None = None
+    categories: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    stand_ins: dict[str, float] = field(default_factory=dict[str, float])
+    category_encoding: str = "embedding"
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -26,6 +26,6 @@ def whole_labels(values: NDArray[np.float64], where: Callable[[int], str]) -> ND
     if fractional.any():
         raise DlkitError(
             f"{where(int(fractional.argmax()))}, but a class is a whole number or text",
-            "regression, the prediction of a number, is not supported",
+            "to predict numbers from a table: dlkit train csv-regression data.path=FILE data.label=COLUMN",
         )
     return values.astype(np.int64)

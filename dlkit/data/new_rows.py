@@ -5,36 +5,53 @@ A row that cannot be read does not end the others: it comes as `UnreadInput`. A 
 
 from __future__ import annotations
 
-import csv
+import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dlkit.annotations import is_mapping
+from dlkit.data.tables.csv_stream import csv_rows
+from dlkit.data.tables.dialect import AUTO, DialectRequest, recognise
+from dlkit.data.tables.first_line import require_json_lines
+from dlkit.data.unread_input import UnreadInput, decode_line
 from dlkit.errors import DlkitError, RequestError
 from dlkit.lines import lines_as_they_come
 from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 TABLES = (".csv", ".jsonl", ".parquet")
+_OTHER_TABLES = (
+    ".tsv",
+    ".tab",
+    ".json",
+    ".xls",
+    ".xlsx",
+    ".ods",
+    ".feather",
+    ".arrow",
+    ".orc",
+)  # which nobody reads here
+_COMPRESSED = (".bz2", ".gz", ".lz4", ".zst")  # suffixes that pyarrow goes by
 _GIVE = "give a file, or - for standard input"
 _AT_ONCE = 4096  # rows of a Parquet file
-_LARGEST_CELL = 2**31 - 1  # characters
 
 Row = dict[str, Any]  # column -> text, number, boolean or None
 
 
-@dataclass(frozen=True)
-class UnreadInput:
-    """An input without a prediction: what is shown of it, and why."""
+def table_suffix(path: Path) -> str | None:
+    """`.csv` of rows.csv and rows.csv.gz; None of what is no table that can be read, by its name."""
+    compressed = path.suffix in _COMPRESSED
+    suffix = (Path(path.stem) if compressed else path).suffix.lower()
+    return suffix if suffix in TABLES and not (compressed and suffix == ".parquet") else None
 
-    shown: str
-    error: str
 
-
-def rows_of_file(path: Path) -> Iterator[Row | UnreadInput]:
+def rows_of_file(path: Path, request: DialectRequest = AUTO) -> Iterator[Row | UnreadInput]:
     """The rows of a table.
+
+    Args:
+        path: of the table.
+        request: how CSV is written, as far as the user says.
 
     Raises:
         RequestError: the file is of another kind.
@@ -42,16 +59,22 @@ def rows_of_file(path: Path) -> Iterator[Row | UnreadInput]:
     """
     if not path.exists():
         raise DlkitError(f"no such file: {path}", _GIVE)
-    if path.suffix not in TABLES:
-        raise RequestError(f"{path}: not a table of a known kind", f"its name must end in {', '.join(TABLES)}")
-    if path.suffix == ".parquet":
+    kind = table_suffix(path)
+    if kind is None:
+        raise RequestError(
+            f"{path}: not a table of a known kind", f"its name must end in {', '.join(TABLES)} or .csv.gz"
+        )
+    if kind == ".parquet":
         return _parquet_rows(path)
-    lines = _lines_of(path)
-    return _present(_csv_rows(lines, str(path)) if path.suffix == ".csv" else map(_json_row, lines))
+    if kind == ".csv":
+        return _present(csv_rows(_csv_lines(path, request), str(path), request))
+    return _present(_json_rows(_lines_of(path), str(path)))
 
 
-def rows_of_pipe(stream: BinaryIO) -> Iterator[Row | UnreadInput | None]:
+def rows_of_pipe(stream: BinaryIO, request: DialectRequest = AUTO) -> Iterator[Row | UnreadInput | None]:
     """The rows of CSV or JSON Lines, told apart by the first character, which is { in the latter.
+
+    CSV is UTF-8 unless the request says otherwise: a stream cannot be read twice to tell its encoding.
 
     Raises RequestError where there are none.
     """
@@ -61,12 +84,19 @@ def rows_of_pipe(stream: BinaryIO) -> Iterator[Row | UnreadInput | None]:
         raise RequestError("no rows on standard input", "pipe CSV with a header, or JSON Lines")
     every = _chain(first, lines)
     if first.lstrip().startswith(b"{"):
-        return map(_json_row, (line for line in every if line is None or line.strip()))
-    return _csv_rows(every, "standard input")
+        return _json_rows(every, "standard input")
+    return csv_rows(_in_utf_8(every, request.encoding), "standard input", request)
 
 
 def texts_of_file(path: Path) -> Iterator[str | UnreadInput]:
-    """The lines of a file that are not empty. Raises DlkitError if it is missing or cannot be read."""
+    """The lines of a file that are not empty.
+
+    Raises:
+        RequestError: it is a table of another kind, whose header would be taken for a text.
+        DlkitError: it is missing or cannot be read.
+    """
+    if path.suffix.lower() in _OTHER_TABLES:
+        raise RequestError(f"{path}: not a table of a known kind", f"its name must end in {', '.join(TABLES)}, or .txt")
     return _present(_texts(_lines_of(path)))
 
 
@@ -78,28 +108,59 @@ def texts_of_pipe(stream: BinaryIO) -> Iterator[str | UnreadInput | None]:
 def _texts(lines: Iterable[bytes | None]) -> Iterator[str | UnreadInput | None]:
     for line in lines:
         if line is None or line.strip():
-            yield None if line is None else _decoded(line)
-
-
-def _decoded(line: bytes) -> str | UnreadInput:
-    try:
-        return line.decode()
-    except UnicodeDecodeError as error:
-        return UnreadInput(line.decode(errors="replace"), f"not UTF-8: byte 0x{line[error.start]:02x}")
+            yield None if line is None else decode_line(line)
 
 
 def _lines_of(path: Path) -> Iterator[bytes | None]:
+    """The lines of a file, which may be compressed, as in rows.csv.gz."""
     try:
-        stream = ordinary_file(path).open("rb")
+        stream = _opened(ordinary_file(path))
     except OSError as error:
         what = "no such file" if isinstance(error, FileNotFoundError) else f"cannot read: {error.strerror}"
         raise DlkitError(f"{what}: {path}", _GIVE) from error
 
     def lines() -> Iterator[bytes | None]:
         with stream:
-            yield from lines_as_they_come(stream)
+            try:
+                yield from lines_as_they_come(stream)
+            except OSError as error:
+                raise DlkitError(f"cannot read {path}: {error}", "its compressed data may be damaged") from error
 
     return lines()
+
+
+def _csv_lines(path: Path, request: DialectRequest) -> Iterator[bytes | None]:
+    """The lines of CSV in UTF-8, whatever the file is in."""
+    try:
+        with _opened(ordinary_file(path)) as stream:
+            encoding = recognise(stream, str(path), request).encoding
+    except OSError:
+        return _lines_of(path)  # which says what is wrong with it
+    if encoding == "utf-8":
+        return _lines_of(path)
+
+    def transcoded() -> Iterator[bytes]:
+        with io.TextIOWrapper(_opened(path), encoding, errors="replace", newline="\n") as text:
+            yield from (line.removesuffix("\n").removesuffix("\r").encode() for line in text)
+
+    return transcoded()
+
+
+def _in_utf_8(lines: Iterable[bytes | None], encoding: str) -> Iterator[bytes | None]:
+    """Lines of a stream in UTF-8. An encoding of two bytes a character cannot be cut into lines, and stays as it is."""
+    if encoding == "auto" or "\n".encode(encoding) != b"\n":
+        yield from lines
+        return
+    for line in lines:
+        yield line if line is None else line.decode(encoding, "replace").encode()
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix not in _COMPRESSED:
+        return path.open("rb")
+    from dlkit.data.tables.table_file import open_decompressed  # which imports pyarrow
+
+    return open_decompressed(path)
 
 
 def _chain(first: bytes, lines: Iterator[bytes | None]) -> Iterator[bytes | None]:
@@ -112,65 +173,26 @@ def _present(items: Iterable[Any]) -> Iterator[Any]:
     return (item for item in items if item is not None)
 
 
-def _json_row(line: bytes | None) -> Row | UnreadInput | None:
-    if line is None:
-        return None
-    text = _decoded(line)
-    if isinstance(text, UnreadInput):
-        return text
+def _json_rows(lines: Iterable[bytes | None], name: str) -> Iterator[Row | UnreadInput | None]:
+    """A row of each line that is not empty."""
+    first = True
+    for line in lines:
+        if line is None:
+            yield None
+        elif line.strip():
+            text = decode_line(line)
+            if first and isinstance(text, str):
+                require_json_lines(text, name)
+            first = False
+            yield text if isinstance(text, UnreadInput) else _json_row(text)
+
+
+def _json_row(text: str) -> Row | UnreadInput:
     try:
         row = parse_json(text)
     except ValueError as error:
         return UnreadInput(text, f"not JSON: {error}")
     return row if is_mapping(row) else UnreadInput(text, "not a JSON object")
-
-
-def _csv_rows(lines: Iterable[bytes | None], name: str) -> Iterator[Row | UnreadInput | None]:
-    """The first line names the columns; a quoted value may span several lines."""
-    csv.field_size_limit(_LARGEST_CELL)
-    columns: list[str] = []
-    held = ""  # of a row whose quotation mark is still open
-    for line in lines:
-        if line is None:
-            yield None
-            continue
-        text = _decoded(line)
-        if isinstance(text, UnreadInput):
-            if not columns:
-                raise DlkitError(f"{name}: the first line is {text.error}", "convert it, for example with iconv")
-            held = ""
-            yield text
-            continue
-        text = f"{held}\n{text}" if held else text
-        if text.count('"') % 2:
-            held = text
-            continue
-        held = ""
-        if text:
-            row = _csv_row(text, columns)
-            if row is not None:
-                yield row
-    if held:
-        yield UnreadInput(held, "a quotation mark is not closed")
-    if not columns:
-        raise DlkitError(f"{name} is empty", "the first line of CSV names the columns")
-
-
-def _csv_row(text: str, columns: list[str]) -> Row | UnreadInput | None:
-    """A row, or None for the header, which fills `columns`."""
-    try:
-        cells = next(csv.reader([text], strict=True))
-    except csv.Error as error:
-        return UnreadInput(text, f"not CSV: {error}")
-    if not columns:
-        double = next((cell for cell in cells if cells.count(cell) > 1), None)
-        if double is not None:
-            raise RequestError(f"two columns are named {double!r}", "rename or remove one of them")
-        columns += cells
-        return None
-    if len(cells) != len(columns):
-        return UnreadInput(text, f"{len(cells)} values for {len(columns)} columns")
-    return dict(zip(columns, cells, strict=True))
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dlkit.errors import RequestError
+from dlkit.hub_reference import PREFIX, HubReference, Kind, hub_reference
 
-Form = Literal["images", "texts", "shards", "archives", "embedded"]
+Form = Literal["images", "texts", "shards", "archives", "embedded", "repository"]
 # A column's type: the name of an Arrow type, "image", or the names of its classes (int64, -1 where hidden).
 Column = str | tuple[str, ...]
 
@@ -40,7 +41,8 @@ class DatasetInfo:
         help: one line.
         task: the task it is for.
         form: the prepared form. images: one uint8 array per split; texts: one Arrow table per split; shards and
-            archives: the hub's Parquet or tar files; embedded: it comes with a dependency.
+            archives: the hub's Parquet or tar files; embedded: it comes with a dependency; repository: whatever files
+            a repository of the hub has.
         rows: published row count of each split.
         columns: name -> type.
         size: bytes of the download.
@@ -52,6 +54,9 @@ class DatasetInfo:
         gated: whether the hub requires a token.
         exact_size: whether `size` is exact.
         archive: the authors' own archive.
+        kind: of the repository.
+        folder_name: in the data directory; "" for the name.
+        include: patterns of the only files to take of a repository; none for all.
     """
 
     name: str
@@ -69,6 +74,14 @@ class DatasetInfo:
     gated: bool = False
     exact_size: bool = True
     archive: Archive | None = None
+    kind: Kind = "datasets"
+    folder_name: str = ""
+    include: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The name of its folder in the data directory."""
+        return self.folder_name or self.name
 
     @property
     def total_rows(self) -> int:
@@ -237,6 +250,16 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 
+def repository_info(reference: HubReference, include: tuple[str, ...] = ()) -> DatasetInfo:
+    """A repository of the hub, of a kind that is known, as something to download."""
+    assert reference.kind is not None
+    return DatasetInfo(
+        str(reference), f"{reference.name} of the hub", "", "repository", {}, {}, 0, "as its card says", reference.name,
+        revisions=(reference.revision or "main",), exact_size=False, kind=reference.kind,
+        folder_name=reference.folder, include=include,
+    )  # fmt: skip
+
+
 def datasets_named(name: str) -> list[DatasetInfo]:
     """The data set of this name, or all of the group of this name. Raises RequestError if there is neither."""
     if name in GROUPS:
@@ -245,4 +268,5 @@ def datasets_named(name: str) -> list[DatasetInfo]:
         return [DATASETS[name]]
     near = difflib.get_close_matches(name, [*DATASETS, *GROUPS], n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
-    raise RequestError(f"no data set named {name!r}{meant}", "`dlkit download --list` shows them all")
+    own = f"; of the hub: dlkit download {PREFIX}{name}" if hub_reference(name) and not near else ""
+    raise RequestError(f"no data set named {name!r}{meant}", f"`dlkit download --list` shows them all{own}")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dlkit.annotations import Count
+from dlkit.data.balanced_order import balanced_order
 from dlkit.data.batch import Batch, ClassificationBatch
 from dlkit.data.dataset import Split, standardize
 from dlkit.data.epochs import Epochs, hashed_seed
@@ -27,6 +28,10 @@ class RowBatches(Epochs):
 
     Args:
         batch_size: examples a batch; "full" takes all of them (batch gradient descent).
+        balance: whether an epoch of training has every class equally often, however rare it is in the data.
+
+    Raises:
+        RequestError: targets that are numbers are to be balanced.
     """
 
     def __init__(
@@ -39,12 +44,14 @@ class RowBatches(Epochs):
         training: bool,
         *,
         batch_size: Count | Literal["full"] = 128,
+        balance: bool = False,
     ) -> None:
         self.samples = len(split.targets)
         self.batch_size = self.samples if batch_size == "full" else min(batch_size, self.samples)
         self.device = device
         self.seed = seed
         self.training = training
+        self._classes = split.targets if balance and training else None
         self._targets = split.targets.to(device)
         self._inputs = self._load(split.inputs, mean, std)
 
@@ -108,7 +115,10 @@ class RowBatches(Epochs):
     def _drawn(self, number: int) -> list[Tensor]:
         """The order of epoch `number` and its augmentation parameters, each (samples,), on the CPU."""
         generator = torch.Generator().manual_seed(hashed_seed(self.seed, number))
-        order = torch.randperm(self.samples, generator=generator)
+        if self._classes is not None:
+            order = balanced_order(self._classes, generator)
+        else:
+            order = torch.randperm(self.samples, generator=generator)
         return [order, *self._draw(generator, order, number)]
 
     def _draw(self, generator: torch.Generator, order: Tensor, number: int) -> list[Tensor]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dlkit.errors import DlkitError
 
-_TEST_SEED, _VALIDATION_SEED = 1, 2
+TEST_SEED, VALIDATION_SEED = 1, 2
 
 T = TypeVar("T")
 
@@ -37,10 +37,10 @@ def split_three_ways(
             f"class {name!r} has too few rows to split: {counts.min()}, at least 2 needed",
             f"{np.sum(counts < 2)} of the {len(classes)} classes have fewer than 2: add rows, or remove these classes",
         )
-    train, held = hold_out(labels, test, _TEST_SEED)
+    train, held = hold_out(labels, test, TEST_SEED)
     rows = {"test": held} if test > 0 else {}
     if validation > 0:
-        kept, held_out = hold_out(labels[train], validation, _VALIDATION_SEED)
+        kept, held_out = hold_out(labels[train], validation, VALIDATION_SEED)
         if len(held_out) == 0:
             raise DlkitError(f"{len(train)} training rows of {len(classes)} classes are too few to hold out validation")
         rows = {"val": train[held_out], **rows}

@@ -145,14 +145,18 @@ def has_size(folder: Path, file: StoredFile) -> bool:
 def missing_dataset(dataset: DatasetInfo, root: Path | None = None) -> DlkitError:
     """The error for a missing data set, with its size and the command that downloads it."""
     about = "" if dataset.exact_size else "about "
-    folder = dataset_folder(dataset.name, root)
+    folder = dataset_folder(dataset.place, root)
     why = "is not whole" if (folder / MANIFEST).exists() else "is not here"
     repair = " --verify" if (folder / MANIFEST).exists() else ""
-    option = f" --data-dir {shell_word(_chosen)}" if _chosen is not None and data_folder() == _chosen else ""
     return DlkitError(
         f"the data set {dataset.name} {why}: nothing whole in {folder} (download: {about}{size_text(dataset.size)})",
-        f"dlkit download {dataset.name}{repair}{option}",
+        f"dlkit download {dataset.name}{repair}{data_dir_option()}",
     )
+
+
+def data_dir_option() -> str:
+    """The option of a command that is to use the data directory of this one; empty where it will anyway."""
+    return f" --data-dir {shell_word(_chosen)}" if _chosen is not None and data_folder() == _chosen else ""
 
 
 def require_dataset(name: str, root: Path | None = None) -> tuple[Path, Manifest]:

@@ -8,33 +8,59 @@ gradient. Parameters are DTensors, divided along their first dimension.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from dlkit.distributed.process_group import World
+from dlkit.distributed.tensor_parts import divided_like
 
 
-def shard_model(model: nn.Module, blocks: Iterable[nn.Module], world: World) -> None:
-    """Divide the parameters among ranks, in place; an optimizer is made after it, of the divided ones.
+def shard_model(model: nn.Module, source: nn.Module | None, world: World) -> None:
+    """Divide the parameters of rank 0's model among ranks; an optimizer is made after it, of the divided ones.
 
-    The model may be larger than a device: it comes from the memory of the host, and each block goes to the device, is
-    divided there, and leaves the rest again before the next comes. Every rank has the same weights, from the same seed,
-    and keeps its part, so that none are sent.
+    The model may be larger than a device: only rank 0 has the whole, in the memory of its host, and sends the parts of
+    one tensor after the other. Every other rank never holds more than its part and one whole tensor.
 
     Args:
-        model: on the CPU, in contiguous memory.
-        blocks: parts of it that are gathered one after the other; the rest is gathered as a whole.
+        model: the same on every rank, on the meta device. It gets its parts on the ranks' devices.
+        source: rank 0's, on the CPU, which has the weights, their types, and whether they are trained; else None.
         world: the ranks.
     """
+    tensors = dict[str, Tensor]()
+    if source is not None:
+        tensors = dict(source.named_parameters(remove_duplicate=False))
+        tensors |= dict(source.named_buffers(remove_duplicate=False))
+    kinds = world.broadcast_object({name: (tensor.dtype, tensor.requires_grad) for name, tensor in tensors.items()})
+    for name, parameter in model.named_parameters():
+        dtype, trained = kinds[name]
+        parameter.data = parameter.data.to(dtype)
+        parameter.requires_grad_(trained)
     mesh = init_device_mesh(world.device.type, (world.size,))
-    for block in blocks:
+    for block in blocks_of(model):
         fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
+
+    def whole(name: str, empty: Tensor) -> Tensor:
+        dtype, _ = kinds[name]
+        return tensors[name].detach() if world.first else torch.empty(empty.shape, dtype=dtype)
+
+    parts = dict[Tensor, nn.Parameter]()  # a tied parameter has several names
+    for path, module in model.named_modules():
+        prefix = f"{path}." if path else ""
+        for name, empty in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            if empty not in parts:
+                part = divided_like(whole(prefix + name, empty), empty, source=0, device=world.device)
+                parts[empty] = nn.Parameter(part, requires_grad=empty.requires_grad)
+            setattr(module, name, parts[empty])
+        for name, empty in list(module.named_buffers(recurse=False)):
+            setattr(module, name, world.broadcast(whole(prefix + name, empty).to(world.device)))
+    model.to(world.device)  # whereupon fully_shard pads the parts, which it would do in the first pass otherwise
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:

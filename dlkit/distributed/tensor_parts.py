@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -30,19 +31,20 @@ def whole_of(value: Any) -> Any:
     return value.full_tensor() if is_divided(value) else value
 
 
-def divided_like(whole: Tensor, like: Any, source: int | None = None) -> Tensor:
+def divided_like(whole: Tensor, like: Any, source: int | None = None, device: torch.device | None = None) -> Tensor:
     """A tensor divided as `like` is; the tensor itself where `like` is not divided.
 
     Args:
         whole: of the shape of `like`.
         like: what is divided.
         source: the rank that hands out the parts; None where every rank has the same tensor, and takes its own part.
+        device: where the parts are to be; that of `like` by default.
     """
     if not is_divided(like):
         return whole
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(whole.to(like.device), like.device_mesh, like.placements, src_data_rank=source)
+    return distribute_tensor(whole.to(device or like.device), like.device_mesh, like.placements, src_data_rank=source)
 
 
 def divided_as_part(part: Tensor, like: Any) -> Tensor:

@@ -27,6 +27,7 @@ PACKAGES = {
     "torchvision": "streamed images and their augmentation",
     "tokenizers": "models of text",
     "huggingface_hub": "download",
+    "datasets": "data.name=hub",
     "pyarrow": "Parquet files",
     "sklearn": "the embedded digits",
     "scipy": "intervals of comparisons",
@@ -35,6 +36,9 @@ PACKAGES = {
     "zstandard": "the zstd codec of entropy --codecs",
     "filelock": "downloads beside each other",
     "tensorboard": "train.tensorboard",
+    "onnx": "export --format onnx",
+    "onnxscript": "export --format onnx",
+    "onnxruntime": "export --format onnx",
 }
 _DRIVER = Path("/proc/driver/nvidia/version")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ def build_dataset(
     from dlkit.download import prepare
 
     raw = work / "raw"
+    if dataset.form == "repository" and "left_out" in listing.source:
+        reporter.note(f"{dataset.name}: left out: {file_counts(Counter(listing.source['left_out']))}")
     with _new_folder(work) as new:
         space.require_space_for_download(dataset, listing.files, dataset.total_rows, raw, request.root)
         reporter.begin(dataset.name, {file.path: file.size for file in listing.files})

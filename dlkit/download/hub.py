@@ -15,10 +15,12 @@ from dlkit.data.registry import DatasetInfo
 from dlkit.download import network
 from dlkit.download.failures import TRANSIENT, FetchError, as_fetch_error, parse_retry_after, proxy_error
 from dlkit.download.remote_files import Listing, RemoteFile, missing_files, split_of_remote_path
+from dlkit.download.repository import listed_repository
 from dlkit.download.web import url_origin
 from dlkit.errors import DlkitError
 
 PUBLIC = "https://huggingface.co"
+_OTHER = "try another --mirror"
 
 
 def hub_endpoint(mirror: str | None) -> str:
@@ -53,13 +55,27 @@ def list_hub(dataset: DatasetInfo, base: str, secret: str | None, timeout: float
         except _NoRevisionError:
             lacking = lacking or f"no revision {revision!r}"
             continue
+        if dataset.form == "repository":
+            source = {"kind": "hub", "place": base, "repo": dataset.repo, "revision": revision, "commit": commit}
+            return listed_repository(dataset, files, source)
         chosen = [file for file in files if file.split]
         lack = missing_files(dataset, [file.path for file in chosen])
         if lack is None:
             source = {"kind": "hub", "place": base, "repo": dataset.repo, "revision": revision, "commit": commit}
             return Listing(sorted(chosen, key=lambda file: file.path), source)
         lacking = lacking or lack
-    raise DlkitError(f"{base} has not all of {dataset.name}: {lacking} in {dataset.repo}", "try another --mirror")
+    raise DlkitError(f"{base} has not all of {dataset.name}: {lacking} in {dataset.repo}", _OTHER)
+
+
+def has_repository(dataset: DatasetInfo, base: str, secret: str | None, timeout: float) -> bool:
+    """Whether the hub has a repository of this kind and name. Raises as `list_hub`."""
+    try:
+        _repository(dataset, base, dataset.revisions[0], secret, timeout)
+    except NoRepositoryError:
+        return False
+    except _NoRevisionError:
+        pass
+    return True
 
 
 class _NoRevisionError(Exception):
@@ -80,7 +96,8 @@ def _repository(
     http = _http()
     client = HfApi(endpoint=base, token=secret or False, library_name="dlkit")
     try:
-        info = client.dataset_info(dataset.repo, revision=revision, files_metadata=True, timeout=timeout)
+        ask = client.dataset_info if dataset.kind == "datasets" else client.model_info
+        info = ask(dataset.repo, revision=revision, files_metadata=True, timeout=timeout)
     except RevisionNotFoundError as error:
         raise _NoRevisionError from error
     except HfHubHTTPError as error:
@@ -117,7 +134,7 @@ def _repository(
 def _file(dataset: DatasetInfo, base: str, commit: str, sibling: Any) -> RemoteFile:
     path: str = sibling.rfilename
     check = ("sha256", sibling.lfs.sha256) if sibling.lfs else ("git", sibling.blob_id) if sibling.blob_id else None
-    url = f"{base}/datasets/{dataset.repo}/resolve/{commit}/{quote(path)}"
+    url = f"{_page(dataset, base)}/resolve/{commit}/{quote(path)}"
     identity = f"{path} {check or commit}"  # the same content counts under any commit
     return RemoteFile(path, split_of_remote_path(dataset, path) or "", sibling.size, check, identity, url=url)
 
@@ -167,7 +184,10 @@ def refusal_error(
     """
     if failure.url and url_origin(failure.url) != url_origin(base):
         return None
-    page = f"{base}/datasets/{dataset.repo}"
+    page, what = _page(dataset, base), "data set" if dataset.kind == "datasets" else "model"
+    if failure.code == "RepoNotFound" and (failure.status == 404 or dataset.form == "repository"):
+        hint = "is it spelled so? if it is private, set HF_TOKEN" if dataset.form == "repository" else _OTHER
+        return NoRepositoryError(f"{base} has no {what} {dataset.repo} (HTTP {failure.status})", hint)
     if failure.status == 401 and secret:
         return DlkitError(
             f"{base} does not accept the token for {dataset.name} (HTTP 401)",
@@ -183,9 +203,16 @@ def refusal_error(
             f"your token has no access to {dataset.name} (HTTP 403)", f"ask for access at {page}, then try again"
         )
     if failure.status == 404 and path:
-        return DlkitError(
-            f"{base} lists {path} in {dataset.repo}, but does not have it (HTTP 404)", "try another --mirror"
-        )
+        return DlkitError(f"{base} lists {path} in {dataset.repo}, but does not have it (HTTP 404)", _OTHER)
     if failure.status == 404 or failure.code in ("RepoNotFound", "EntryNotFound"):
-        return DlkitError(f"{base} has no data set {dataset.repo} (HTTP {failure.status})", "try another --mirror")
+        return NoRepositoryError(f"{base} has no {what} {dataset.repo} (HTTP {failure.status})", _OTHER)
     return None
+
+
+class NoRepositoryError(DlkitError):
+    """The hub has no repository of this kind and name that the user may see."""
+
+
+def _page(dataset: DatasetInfo, base: str) -> str:
+    """The address of the repository, below which its files are."""
+    return f"{base}/{'datasets/' if dataset.kind == 'datasets' else ''}{dataset.repo}"

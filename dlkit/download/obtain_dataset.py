@@ -16,6 +16,7 @@ from dlkit.data.store import MANIFEST, Manifest
 from dlkit.download import failures
 from dlkit.download.build import build_dataset, build_from_own_copy, repair_dataset
 from dlkit.download.publish import finish_publishing, publish
+from dlkit.download.repository import HIDDEN_SEALS
 from dlkit.download.request import DownloadRequest, DownloadResult, Reporter, cancellable_step
 from dlkit.download.sources import list_remote_files, web_errors
 from dlkit.errors import DlkitError
@@ -29,9 +30,10 @@ def obtain_dataset(dataset: DatasetInfo, request: DownloadRequest, reporter: Rep
         DlkitError: it cannot be obtained: no network, no access, no space, damaged or unlike the published one.
         CancelledError: `request.stop` was set. Partial downloads are kept for the next time.
     """
-    folder, work = store.dataset_folder(dataset.name, request.root), request.root / ".work" / dataset.name
-    done = request.root / ".work" / f"{dataset.name}.done"
-    known = None if request.verify or request.force else store.find_manifest(dataset.name, request.root)
+    folder, work = store.dataset_folder(dataset.place, request.root), request.root / ".work" / dataset.place
+    done = request.root / ".work" / f"{dataset.place}.done"
+    known = None if request.verify or request.force else store.find_manifest(dataset.place, request.root)
+    known = known if known is not None and _has_these(dataset, known) else None
     if known is not None and not done.exists():
         return DownloadResult(known, folder, "present", [])
     with _lock(dataset, request, reporter):
@@ -39,6 +41,7 @@ def obtain_dataset(dataset: DatasetInfo, request: DownloadRequest, reporter: Rep
             require_inside(work.parent, part)
         finish_publishing(done, folder)  # left by a command that was killed
         known = None if request.force else _known(folder)
+        known = known if known is not None and _has_these(dataset, known) else None
         broken = [] if request.force else _broken(folder, known, request, reporter)
         if known is not None and not broken:
             return DownloadResult(known, folder, "present", [])
@@ -61,6 +64,11 @@ def obtain_dataset(dataset: DatasetInfo, request: DownloadRequest, reporter: Rep
             manifest = build_dataset(dataset, found, work, request, reporter)
         publish(work, done, folder)
         return DownloadResult(manifest, folder, "downloaded", broken)
+
+
+def _has_these(dataset: DatasetInfo, known: Manifest) -> bool:
+    """Whether a local copy was made of the same part of a repository."""
+    return known.source.get("include", []) == list(dataset.include)
 
 
 def _known(folder: Path) -> Manifest | None:
@@ -96,7 +104,7 @@ def _with_original_mirror(known: Manifest, request: DownloadRequest, reporter: R
 @contextmanager
 def _lock(dataset: DatasetInfo, request: DownloadRequest, reporter: Reporter) -> Iterator[None]:
     """Lock a data set: one process at a time fetches it, the others wait and then find it."""
-    path = request.root / ".work" / f"{dataset.name}.lock"
+    path = request.root / ".work" / f"{dataset.place}.lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
@@ -124,15 +132,15 @@ def _reuse(folder: Path, broken: list[str], raw: Path, request: DownloadRequest)
     Without a manifest, each is hashed to find out whether it is intact.
     """
     for seal in folder.rglob("*.seal"):
-        file = seal.with_suffix("")
-        path = file.relative_to(folder).as_posix()
+        top = folder / HIDDEN_SEALS if seal.is_relative_to(folder / HIDDEN_SEALS) else folder
+        path = seal.with_suffix("").relative_to(top).as_posix()
+        file = folder / path
         request.check()
         if path in broken or not file.is_file():
             continue
         if MANIFEST in broken and store.hash_file(folder, path).sha256 not in seal.read_text(encoding="utf-8"):
             continue
-        for source in (file, seal):
-            target = raw / source.relative_to(folder)
+        for source, target in ((file, raw / path), (seal, raw / f"{path}.seal")):
             target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
                 os.link(source, target)

@@ -16,6 +16,7 @@ from dlkit.data.registry import DatasetInfo
 from dlkit.data.store import Manifest, StoredFile
 from dlkit.download import archives, image_arrays, parquet_files, text_tables
 from dlkit.download.remote_files import Listing
+from dlkit.download.repository import HIDDEN_SEALS
 from dlkit.download.request import Step
 from dlkit.errors import DlkitError
 
@@ -37,6 +38,8 @@ def prepare_dataset(
     Raises:
         DlkitError: the row counts are not the published ones, or a file is damaged or belongs to another data set.
     """
+    if dataset.form == "repository":
+        return _as_it_is(dataset, listing, fetched, raw, new)
     by_split = {s: [raw / f.path for f in listing.files if f.split == s] for s in dataset.rows}
     indices: dict[str, NDArray[Any]] = {}
     unsplit = [raw / file.path for file in listing.files if not file.split]
@@ -51,12 +54,7 @@ def prepare_dataset(
         rows = parquet_files.count_rows(dataset, [(s, path) for s, paths in by_split.items() for path in paths])
     mismatch = check_row_counts(dataset, dataset.rows, rows, allow_mismatch)
     if dataset.form in ("shards", "archives"):
-        for file in listing.files:
-            target = new / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            for path in (raw / file.path, raw / f"{file.path}.seal"):
-                link_or_move(path, new / path.relative_to(raw))
-        kept = [fetched[file.path] for file in listing.files]
+        kept = _kept(listing, fetched, raw, new, new)
         for split, index in indices.items():
             np.save(new / f"{split}-index.npy", index)
         made = [store.hash_file(new, f"{split}-index.npy") for split in indices]
@@ -75,6 +73,23 @@ def prepare_dataset(
     prepared = [store.hash_file(new, path.name) for path in sorted(new.iterdir())]
     sources = [fetched[file.path] for file in listing.files]
     return Manifest(dataset.name, listing.source, sources, prepared, rows, mismatch, dict(dataset.columns), statistics)
+
+
+def _as_it_is(dataset: DatasetInfo, listing: Listing, fetched: dict[str, StoredFile], raw: Path, new: Path) -> Manifest:
+    """Any repository of the hub: nothing of it is counted or converted."""
+    # whoever lists the folder, such as `datasets`, passes over hidden ones
+    kept = _kept(listing, fetched, raw, new, new / HIDDEN_SEALS)
+    return Manifest(dataset.place, listing.source, kept, kept, {})
+
+
+def _kept(listing: Listing, fetched: dict[str, StoredFile], raw: Path, new: Path, seals: Path) -> list[StoredFile]:
+    """Take the files from `raw` to `new`, and their seals, by which a repair knows them, to the folder `seals`."""
+    for file in listing.files:
+        for folder, path in ((new, file.path), (seals, f"{file.path}.seal")):
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_or_move(raw / path, target)
+    return [fetched[file.path] for file in listing.files]
 
 
 def prepare_splits_again(

@@ -78,10 +78,12 @@ def list_directory(dataset: DatasetInfo, root: Path) -> Listing | None:
     Returns None if it has neither.
     """
     repository = root / dataset.repo
-    suffix = "*.tar" if dataset.form == "archives" else "*.parquet"
+    suffix = {"archives": "*.tar", "repository": "*"}.get(dataset.form, "*.parquet")
     base = repository / dataset.folder
     paths = sorted(path.relative_to(repository).as_posix() for path in base.rglob(suffix) if path.is_file())
     source = {"kind": "directory", "place": str(root.resolve()), "repo": dataset.repo}
+    if dataset.form == "repository" and paths:
+        return Listing([_local(repository / path, path, "", None) for path in paths], source)
     chosen = [(path, split) for path in paths if (split := split_of_remote_path(dataset, path)) is not None]
     if chosen:
         return Listing([_local(repository / path, path, split, None) for path, split in chosen], source)

@@ -7,14 +7,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from dlkit.data.registry import DatasetInfo
 from dlkit.download import hub, remote_files
 from dlkit.download.failures import FetchError
 from dlkit.download.remote_files import Listing
+from dlkit.download.repository import listed_repository
 from dlkit.download.request import DownloadRequest, Reporter
 from dlkit.download.retries import CancelledError
 from dlkit.errors import DlkitError
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -49,8 +53,29 @@ def list_remote_files(dataset: DatasetInfo, request: DownloadRequest, reporter: 
         return remote_files.list_archive(dataset.archive)
 
 
+def hub_has(dataset: DatasetInfo, request: DownloadRequest, reporter: Reporter) -> bool:
+    """Whether there is such a repository; of a mirror directory, by the files that it has.
+
+    Raises:
+        FetchError: the hub was not reached, or its answer is invalid.
+        DlkitError: access is refused.
+    """
+    if request.directory is not None:
+        folder = request.directory / dataset.repo
+        is_model = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+        return folder.is_dir() and is_model == (dataset.kind == "models")
+    base, secret = hub.hub_endpoint(request.mirror), hub.hub_token()
+
+    def ask() -> bool:
+        return hub.has_repository(dataset, base, secret, request.retry_policy.timeout)
+
+    return _with_retries(ask, base, request, reporter)
+
+
 def _in_directory(dataset: DatasetInfo, mirror: Path) -> Listing:
     listing = remote_files.list_directory(dataset, mirror)
+    if listing is not None and dataset.form == "repository":
+        return listed_repository(dataset, listing.files, listing.source)
     if listing is None:
         raise DlkitError(f"{mirror} has nothing of {dataset.name}", f"expected {mirror}/{dataset.source}/*.parquet")
     lack = remote_files.missing_files(dataset, [file.path for file in listing.files if file.split])
@@ -59,7 +84,7 @@ def _in_directory(dataset: DatasetInfo, mirror: Path) -> Listing:
     return listing
 
 
-def _with_retries(ask: Callable[[], Listing], base: str, request: DownloadRequest, reporter: Reporter) -> Listing:
+def _with_retries(ask: Callable[[], T], base: str, request: DownloadRequest, reporter: Reporter) -> T:
     """Ask until there is an answer or the retry policy gives up."""
     tries = 0
     while True:
@@ -73,9 +98,9 @@ def _with_retries(ask: Callable[[], Listing], base: str, request: DownloadReques
                 raise CancelledError from failure
 
 
-def _cancellable(ask: Callable[[], Listing], request: DownloadRequest) -> Listing:
+def _cancellable(ask: Callable[[], T], request: DownloadRequest) -> T:
     """Ask in a thread of its own, so that it can be cancelled."""
-    answers: queue.SimpleQueue[Listing | BaseException] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[T | BaseException] = queue.SimpleQueue()
 
     def run() -> None:
         try:

@@ -37,14 +37,19 @@ def cross_entropy(p: Array, q: Array, base: float = 2.0) -> Array:
 
 def relative_entropy(p: Array, q: Array, base: float = 2.0) -> Array:
     """KL[p || q] = H(p; q) - H(p), the Kullback-Leibler divergence (1951): two (..., k) to (...)."""
+    # KL[p || q] = sum_i p_i log (p_i / q_i)
+    return np.maximum(relative_entropy_terms(p, q, base).sum(-1), 0.0)
+
+
+def relative_entropy_terms(p: Array, q: Array, base: float = 2.0) -> Array:
+    """What each outcome adds to KL[p || q], negative where q_i > p_i: two (..., k) to (..., k)."""
     both = (p > 0) & (q > 0)
     with np.errstate(over="ignore"):
         ratio = np.divide(p, q, out=np.ones(both.shape), where=both)
     # where the ratio overflows, log (p_i / q_i) is log p_i - log q_i
     logs = np.where(np.isinf(ratio), _log(p, base) - _log(q, base), _log(np.minimum(ratio, _LARGEST), base))
-    # KL[p || q] = sum_i p_i log (p_i / q_i)
-    finite = np.maximum((p * logs).sum(-1), 0.0)
-    return np.where(_excluded(p, q), np.inf, finite)
+    # p_i log (p_i / q_i)
+    return np.where((p > 0) & (q == 0), np.inf, p * logs)
 
 
 def _excluded(p: Array, q: Array) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from dlkit.information import measures
 from dlkit.information.code_records import MOST_WORDS
 from dlkit.plotting import BLUE, VERMILION, make_axes, save_figure
 
-MOST_BARS = 64
+MOST_BARS = 32
 
 
 def plot_bernoulli_entropy(target: Path, p: float, unit: str, base: float) -> None:
@@ -37,11 +37,11 @@ def plot_code_lengths(
     """Plot the length of each symbol's code word beside the ideal length -log2 p, most likely symbols first."""
     likeliest = sorted(range(len(symbols)), key=lambda index: ideal[index])[:MOST_BARS]
     figure, axis = make_axes(max(4.5, 0.28 * len(likeliest) + 2), 3.6)
-    x = np.arange(len(likeliest))
-    axis.bar(x - 0.2, [ideal[index] for index in likeliest], 0.4, color=BLUE, label="ideal: -log2 p")
+    x, width = np.arange(len(likeliest)), 0.4 if code else 0.7
+    axis.bar(x - 0.2 * bool(code), [ideal[index] for index in likeliest], width, color=BLUE, label="ideal: -log2 p")
     if code:
-        axis.bar(x + 0.2, [words[index] for index in likeliest], 0.4, color=VERMILION, label=code)
-    axis.set_xticks(x, [_printable(symbols[index]) for index in likeliest])
+        axis.bar(x + 0.2, [words[index] for index in likeliest], width, color=VERMILION, label=code)
+    name_symbols(axis, [symbols[index] for index in likeliest])
     axis.set_ylabel("bits")
     axis.set_xlabel(
         "symbol, the likeliest first" + (f" ({MOST_BARS} of {len(symbols)})" if len(symbols) > MOST_BARS else "")
@@ -53,12 +53,17 @@ def plot_code_lengths(
 
 def plot_code(target: Path, code: dict[str, Any]) -> None:
     """Plot a code's record. Raises RequestError where its words are too many to be written out."""
-    if "words" not in code:
-        raise RequestError(f"`plot`: more than {MOST_WORDS:,} symbols", "leave `plot` out")
-    words = code["words"]
+    words = code_words(code)
     ideal = [-math.log2(word["p"]) for word in words]
     lengths = [word["length"] for word in words]
     plot_code_lengths(target, [word["symbol"] for word in words], ideal, lengths, code["name"])
+
+
+def code_words(code: dict[str, Any]) -> list[dict[str, Any]]:
+    """The words of a code's record. Raises RequestError where they are too many to be written out."""
+    if "words" not in code:
+        raise RequestError(f"`plot`: more than {MOST_WORDS:,} symbols", "leave `plot` out")
+    return code["words"]
 
 
 def plot_entropy_by_order(
@@ -76,6 +81,14 @@ def plot_entropy_by_order(
     axis.set_title(f"entropy of {what}")
     axis.legend(frameon=False)
     save_figure(figure, target)
+
+
+def name_symbols(axis: Any, symbols: Sequence[str]) -> None:
+    """Name the symbols along an axis, upright where there is room for that."""
+    names = [_printable(symbol) for symbol in symbols]
+    upright = max(map(len, names)) <= (4 if len(names) > 16 else 6)
+    axis.set_xticks(range(len(names)), names, rotation=0 if upright else 90)
+    axis.set_xlim(-0.6, len(names) - 0.4)
 
 
 def _printable(symbol: str) -> str:

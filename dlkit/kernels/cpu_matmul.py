@@ -39,10 +39,10 @@ def suits_onednn(x: Tensor, weight: Tensor) -> bool:
     that MKL does not know, neither compiled, nor mapped by vmap, nor under autocast."""
     return (
         x.is_cpu
+        and not torch.compiler.is_compiling()  # before the size, on which an exported graph must not depend
         and x.numel() * len(weight) >= _WORTH_A_CALL
         and x.dtype == weight.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
         and torch._C._functorch.peek_interpreter_stack() is None  # pyright: ignore[reportAttributeAccessIssue]
         and onednn_is_better()
     )

@@ -82,7 +82,7 @@ class MultiHeadAttention(nn.Module):
         if cache is not None:
             k, v = cache.append(k, v)  # (B, H, S, D)
         tokens, seen = q.shape[2], k.shape[2]
-        whole = self.causal and mask is None and tokens == seen
+        whole = self.causal and mask is None and (cache is None or tokens == seen)  # in an exported graph T is a symbol
         if self.causal and mask is None and 1 < tokens < seen:
             mask = causal_mask(tokens, seen, x.device)
         dropout = self.dropout if self.training else 0.0

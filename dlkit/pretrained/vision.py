@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dlkit.annotations import Natural
 from dlkit.errors import DlkitError, RequestError
+from dlkit.nn.activations import activation_layer
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.norm import BatchNorm
 from dlkit.nn.stochastic_depth import StochasticDepth
@@ -113,6 +114,8 @@ def load_pretrained(
         tensors = translate(file.tensors, model)
         if file.left_out:
             remarks.append(f"{weights} also holds {', '.join(file.left_out)}, which is left out")
+        if file.activation is not None and not _has_activation(model, file.activation):
+            remarks.append(f"{weights} was trained with model.activation={file.activation}, which this model has not")
         if shortcut_zeros != "auto" and not zero_padding.pads(model):
             raise RequestError(
                 f"model.shortcut_zeros is {shortcut_zeros}, but no shortcut of this model pads", "use auto"
@@ -134,6 +137,11 @@ def load_pretrained(
     if freeze:
         _freeze(model, freeze)
     return remarks
+
+
+def _has_activation(model: nn.Module, name: str) -> bool:
+    wanted = {repr(activation_layer(name, inplace=inplace)) for inplace in (False, True)}  # type: ignore[arg-type]
+    return any(repr(module) in wanted for module in model.modules())
 
 
 def _head_by_name(

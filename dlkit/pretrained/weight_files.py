@@ -15,7 +15,9 @@ from torch import Tensor
 
 from dlkit.errors import DlkitError
 from dlkit.finite import require_finite_weights
+from dlkit.pretrained.timm_config import is_timm, model_keys, output_names
 from dlkit.pretrained.weights import Weights
+from dlkit.text_input import read_json_mapping
 
 # What a failed download leaves in place of weights, by its first bytes: what it is, and what to do.
 _NO_WEIGHTS = {
@@ -52,7 +54,12 @@ def read_weight_file(path: Path) -> Weights:
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), None):
         tensors = {name.removeprefix(wrapper): value for name, value in tensors.items()}
     require_finite_weights(tensors, file)
-    return Weights(path=path, tensors=tensors, left_out=left_out)
+    weights = Weights(path=path, tensors=tensors, left_out=left_out)
+    said = path / "config.json"
+    if said.is_file() and is_timm(config := read_json_mapping(said, "is the download whole?")):
+        weights.classes = output_names(config)
+        weights.activation = model_keys(config, said).get("model.activation")
+    return weights
 
 
 def _open(path: Path) -> Any:

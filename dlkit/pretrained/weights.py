@@ -27,6 +27,7 @@ class Weights:
         step: of dlkit's own checkpoint; None for weights of others.
         description: of the data that dlkit's own checkpoint was trained on.
         left_out: other sets of weights that the file holds.
+        activation: that they were trained with, where a file beside them says so.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class Weights:
     step: int | None = None
     description: dict[str, Any] = field(default_factory=dict[str, Any])
     left_out: list[str] = field(default_factory=list[str])
+    activation: str | None = None
 
     @property
     def own(self) -> bool:

@@ -10,9 +10,9 @@ from dlkit.recipe.check import closest
 from dlkit.recipe.checked_recipe import Recipe
 from dlkit.recipe.find import locate, shipped, summary
 from dlkit.recipe.keys import override_keys, override_values
-from dlkit.recipe.load import load, load_run, read_recipe, schema
+from dlkit.recipe.load import definition, load, load_run, read_recipe, schema
 
 __all__ = [
-    "Recipe", "closest", "load", "load_run", "locate", "override_keys", "override_values", "read_recipe", "schema",
-    "shipped", "summary",
+    "Recipe", "closest", "definition", "load", "load_run", "locate", "override_keys", "override_values", "read_recipe",
+    "schema", "shipped", "summary",
 ]  # fmt: skip

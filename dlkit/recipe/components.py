@@ -23,8 +23,10 @@ def components(section: str, values: dict[str, Any], task: str = "") -> tuple[Co
     found: list[Component] = []
     for target in (entry.target, *entry.also):
         constructor = import_object(target)
-        names = inspect.signature(constructor).parameters
-        if target == values["name"]:
+        own = target == values["name"]
+        parameters = inspect.signature(constructor).parameters.values()
+        names = {part.name for part in parameters if own or part.kind is part.KEYWORD_ONLY}
+        if own:
             constructor = calling(section, target, constructor)
         found.append((constructor, {key: _argument(value) for key, value in values.items() if key in names}))
     return found[0], found[1:]

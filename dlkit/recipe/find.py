@@ -13,12 +13,15 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 SUFFIXES = (".yaml", ".yml")
 
 
+def recipes_folder() -> Path:
+    """Where the recipes that come with dlkit are, and in its folder `review` the claims."""
+    folder = _PACKAGE / "recipes"
+    return folder if folder.is_dir() else _PACKAGE.parent / "recipes"  # of a checkout, not of an installation
+
+
 def shipped() -> dict[str, Path]:
     """The recipes that come with dlkit, by name."""
-    folder = _PACKAGE / "recipes"
-    if not folder.is_dir():  # a checkout, not an installation
-        folder = _PACKAGE.parent / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)}
+    return {path.stem: path for path in sorted(recipes_folder().glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def summary(path: Path) -> str:

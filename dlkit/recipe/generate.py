@@ -7,6 +7,7 @@ The result is shipped as `schema.json`, so that checking a recipe imports neithe
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,11 @@ def generate_schema() -> dict[str, Any]:
     definitions = {"train": component_schema("dlkit.training.settings:TrainSettings", "how to train")}
     for section, entries in SECTIONS.items():
         for name, entry in entries.items():
-            definition = component_schema(entry.target, entry.help, *entry.also)
-            definition["properties"] = {"name": {"const": name}, **definition["properties"]}
-            definition["required"] = ["name", *definition["required"]]
-            definitions[f"{section}.{name}"] = definition | _paper(entry, name)
+            for key, own in definitions_of(f"{section}.{name}", entry).items():
+                definition = component_schema(own.target, own.help, *own.also)
+                definition["properties"] = {"name": {"const": name}, **definition["properties"]}
+                definition["required"] = ["name", *definition["required"]]
+                definitions[key] = definition | _paper(own, name)
     for kind, entries in (("activation", ACTIVATIONS), ("norm", NORMS)):
         for name, entry in entries.items():
             definitions[f"{kind}.{name}"] = {"const": name, "description": entry.help} | _paper(entry, name)
@@ -44,7 +46,7 @@ def generate_schema() -> dict[str, Any]:
         "extends": {"type": "string", "description": "a recipe that this one changes: a file beside it, or a name"},
         "task": {"enum": list(TASKS), "description": "what is learned"},
         "seed": {"type": "integer", "minimum": 0, "maximum": LARGEST_SEED, "description": "of everything random"},
-        **{section: _choice(section, list(entries)) for section, entries in SECTIONS.items()},
+        **{section: _choice(section, entries) for section, entries in SECTIONS.items()},
         "train": {"$ref": "#/$defs/train"},
     }
     for key, default in DEFAULTS.items():
@@ -57,7 +59,27 @@ def generate_schema() -> dict[str, Any]:
         "properties": properties,
         "additionalProperties": False,
         "anyOf": [{"required": ["extends"]}, {"required": list(REQUIRED)}],
+        "allOf": [
+            _of_task(section, name, task)
+            for section, entries in SECTIONS.items()
+            for name, entry in entries.items()
+            for task in entry.by_task
+        ],
         "$defs": definitions,
+    }
+
+
+def definitions_of(key: str, entry: Entry) -> dict[str, Entry]:
+    """What the schema defines of an entry: the entry itself, or what it is in each task."""
+    return {f"{key}.{task}": own for task, own in entry.by_task.items()} or {key: entry}
+
+
+def _of_task(section: str, name: str, task: str) -> dict[str, Any]:
+    """The keys of a component that depend on the task."""
+    named = {"required": ["name"], "properties": {"name": {"const": name}}}
+    return {
+        "if": {"required": ["task", section], "properties": {"task": {"const": task}, section: named}},
+        "then": {"properties": {section: {"$ref": f"#/$defs/{section}.{name}.{task}"}}},
     }
 
 
@@ -74,7 +96,7 @@ def _name(section: str, names: list[str]) -> dict[str, Any]:
     return {"anyOf": [{"enum": names}, own]}
 
 
-def _choice(section: str, names: list[str]) -> dict[str, Any]:
+def _choice(section: str, entries: Mapping[str, Entry]) -> dict[str, Any]:
     def case(name: str) -> dict[str, Any]:
         named = {"required": ["name"], "properties": {"name": {"const": name}}}
         return {"if": named, "then": {"$ref": f"#/$defs/{section}.{name}"}}
@@ -82,8 +104,8 @@ def _choice(section: str, names: list[str]) -> dict[str, Any]:
     return {
         "type": "object",
         "description": f"the {section}: a name from the catalog, and its options",
-        "properties": {"name": _name(section, names)},
-        "allOf": [case(name) for name in names],
+        "properties": {"name": _name(section, list(entries))},
+        "allOf": [case(name) for name, entry in entries.items() if not entry.by_task],
     }
 
 

@@ -6,24 +6,21 @@ from typing import Any
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError
-from dlkit.recipe.load import load, schema
+from dlkit.recipe.load import definition, load, schema
 
 
 def _names(source: str) -> dict[str, str]:
-    """Section -> the component that the recipe uses there."""
+    """Section -> the component that the recipe uses there; and the task."""
     try:
-        return {
-            key: value.get("name", "")
-            for key, value in load(source, unchecked_code=True).values.items()
-            if is_mapping(value)
-        }
+        values = load(source, unchecked_code=True).values
     except DlkitError:
         return {}
+    named = {key: value.get("name", "") for key, value in values.items() if is_mapping(value)}
+    return {**named, "task": values["task"]}
 
 
 def _section(section: str, names: dict[str, str]) -> dict[str, Any]:
-    definitions = schema()["$defs"]
-    return definitions.get("train" if section == "train" else f"{section}.{names.get(section)}", {})
+    return definition(section, names.get(section), names.get("task")) or {}
 
 
 def override_keys(source: str) -> list[tuple[str, str]]:

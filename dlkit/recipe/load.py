@@ -15,6 +15,7 @@ from dlkit.annotations import is_list, is_mapping
 from dlkit.catalog import SECTIONS, TASKS
 from dlkit.contracts import CONTRACTS
 from dlkit.errors import RecipeError, RequestError
+from dlkit.hub_reference import located
 from dlkit.recipe.check import check_value, closest, quoted
 from dlkit.recipe.checked_recipe import Recipe, own_references
 from dlkit.recipe.find import locate
@@ -26,7 +27,8 @@ from dlkit.text_input import opened_by_shell
 
 # Keys of `data` that say how an example becomes the input of a model, whatever it is read from.
 _INPUTS = (
-    *("label", "columns", "text", "pair", "size", "channels", "crop", "resize"),
+    *("label", "columns", "categorical", "category_encoding", "missing", "unknown"),
+    *("image", "text", "pair", "size", "channels", "crop", "resize", "interpolation"),
     *("context", "stride", "mask", "whole_words", "batch_size"),
 )
 # What no function of the user's can give for text.
@@ -80,6 +82,13 @@ def schema() -> dict[str, Any]:
     return json.loads(Path(__file__).with_name("schema.json").read_bytes())
 
 
+def definition(section: str, name: object, task: object) -> dict[str, Any] | None:
+    """What the schema says of a section that names a component, in a recipe for a task; None of an unknown name."""
+    key = "train" if section == "train" else f"{section}.{name}"
+    definitions: dict[str, Any] = schema()["$defs"]
+    return definitions.get(f"{key}.{task}", definitions.get(key))
+
+
 def read_recipe(source: str) -> WrittenRecipe:
     """Read a recipe, to be loaded with one set of overrides or several.
 
@@ -130,8 +139,7 @@ def _section_schema(section: str, values: dict[str, Any], merge: Merge) -> dict[
         if merge.runs_code:
             return own_schema(section, str(name), str(merge.values.get("task")))
         return {"type": "object", "properties": {key: {} for key in values}}
-    key = "train" if section == "train" else f"{section}.{values.get('name')}"
-    return schema()["$defs"].get(key)
+    return definition(section, values.get("name"), merge.values.get("task"))
 
 
 def _find_code(merge: Merge) -> None:
@@ -222,9 +230,12 @@ def _complete(merge: Merge) -> dict[str, Any]:
             properties = (_section_schema(key, given, merge) or {})["properties"]
             value = {name: given.get(name, copy.deepcopy(item.get("default"))) for name, item in properties.items()}
             value["name"] = given.get("name")
-            for name in [name for name, item in properties.items() if _is_path(item) and value[name] is not None]:
+            for name in [name for name in properties if value[name] is not None]:
                 folder = merge.folders.get((key, name), Path.cwd())
-                value[name] = _text_path((folder / Path(value[name]).expanduser()).absolute(), f"{key}.{name}")
+                if _is_path(properties[name]):
+                    value[name] = _text_path((folder / Path(value[name]).expanduser()).absolute(), f"{key}.{name}")
+                elif properties[name].get("format") == "hub-path":
+                    value[name] = _text_path(Path(located(value[name], folder)), f"{key}.{name}")
             if key == "train":
                 del value["name"]
         complete[key] = _plain(value)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dlkit.annotations import is_mapping
 from dlkit.errors import DlkitError, RequestError
-from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_axes, save_figure
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_panels, save_figure
 from dlkit.recipe.check import closest
 from dlkit.storage.run_reference import METRICS
 from dlkit.strict_json import parse_json
@@ -18,6 +18,7 @@ _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
 _STYLES = ("-", "--", ":", "-.")  # of further runs, once the colours have been used
 _SPLITS = ("train", "val", "test")
 _DRAWN = ("loss", "accuracy")
+_LONGEST = 52  # characters of a run in the legend
 _THIN: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.55}  # training
 _THICK: dict[str, Any] = {"linewidth": 1.6, "marker": "o", "markersize": 3}  # an evaluation is a dot
 
@@ -51,21 +52,24 @@ def plot_runs(paths: Sequence[Path], target: Path, metrics: Sequence[str] = ()) 
     chosen = list(dict.fromkeys(metrics)) or [name for name in _DRAWN if name in names]
     if not chosen:
         raise DlkitError("these runs have no loss and no accuracy to draw yet", "dlkit train RUN --resume goes on")
-    figure, made = make_axes(1.2 + 4 * len(chosen), 3.6, columns=len(chosen))
-    axes = made if len(chosen) > 1 else [made]
+    labels = _labels(paths)
+    figure, axes = make_panels(5.8, 2.7 * len(chosen) + 0.6 + 0.2 * len(labels), rows=len(chosen), share_x=True)
     for axis, metric in zip(axes, chosen, strict=True):
         for index, lines in enumerate(records):
             _draw_run(axis, lines, metric, index)
-        axis.set_title({"lr": "learning rate"}.get(metric, metric))
-        axis.set_xlabel("step")
+        axis.set_ylabel({"lr": "learning rate"}.get(metric, metric))
+    axes[-1].set_xlabel("step")
     grey = {"color": "#777777"}
     kinds = [
         axes[0].plot([], [], label="training", **grey, **_THIN)[0],
         axes[0].plot([], [], label="evaluation", **grey, **_THICK)[0],
     ]
-    handles = [axes[0].plot([], [], **_style(index), label=name)[0] for index, name in enumerate(_labels(paths))]
+    handles = [axes[0].plot([], [], **_style(index), label=name)[0] for index, name in enumerate(labels)]
     figure.legend(
-        handles=[*handles, *kinds], loc="outside lower center", ncols=max(1, 3 * len(chosen) // 2), frameon=False
+        handles=[*handles, *kinds],
+        loc="outside lower center",
+        ncols=1 if max(map(len, labels)) > 24 else 2,
+        frameon=False,
     )
     save_figure(figure, target)
     return chosen
@@ -107,6 +111,7 @@ def _style(index: int) -> dict[str, Any]:
 
 
 def _labels(paths: Sequence[Path]) -> list[str]:
-    """The names of runs, or their paths where two have one name."""
+    """The names of runs, or their paths where two have one name; of a long one the end."""
     names = [path.resolve().name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+    names = names if len(set(names)) == len(names) else [str(path) for path in paths]
+    return [name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}" for name in names]

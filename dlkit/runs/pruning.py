@@ -10,7 +10,7 @@ from dlkit.errors import DlkitError
 from dlkit.runs.listed_run import ListedRun, read_run
 from dlkit.runs.selection import Condition, select_runs, sort_runs
 from dlkit.storage.lock import LOCK, lock_folder
-from dlkit.storage.run_files import clear_run
+from dlkit.storage.run_files import BEST, CHECKPOINTS, LAST, clear_run
 
 
 def prunable_runs(
@@ -21,7 +21,7 @@ def prunable_runs(
     Args:
         runs: to choose from.
         conditions: all hold for a run that goes. Without any, and without `keep`, these are the diverged and the
-            damaged ones.
+            damaged ones, but for those whose checkpoints are kept elsewhere, behind links.
         keep: so many of each recipe stay, the first by `sort`.
         sort: see `sort_runs`.
 
@@ -30,10 +30,17 @@ def prunable_runs(
     """
     chosen = [run for run in select_runs(runs, conditions) if run.kind == "run" and run.state != "running"]
     if keep is None:
-        return chosen if conditions else [run for run in chosen if run.state in ("diverged", "damaged")]
+        bad = (run for run in chosen if run.state in ("diverged", "damaged"))
+        return chosen if conditions else [run for run in bad if not _keeps_elsewhere(run.path / CHECKPOINTS)]
     ordered = sort_runs(chosen, sort) if sort else chosen
     by_recipe = sorted(ordered, key=lambda run: run.recipe)
     return [run for _, same in itertools.groupby(by_recipe, key=lambda run: run.recipe) for run in [*same][keep:]]
+
+
+def _keeps_elsewhere(folder: Path) -> bool:
+    if folder.is_symlink():
+        return True
+    return folder.is_dir() and any(entry.is_symlink() and entry.name not in (LAST, BEST) for entry in folder.iterdir())
 
 
 def remove_run(run: ListedRun) -> list[str]:

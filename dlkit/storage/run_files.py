@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from dlkit.errors import RequestError
 from dlkit.storage.atomic_file import unfinished_files
-from dlkit.storage.run_reference import CODE, ENVIRONMENT, METRICS, RECIPE, SUMMARY, checkpoint_name, step_folders
+from dlkit.storage.lock import LOCK
+from dlkit.storage.run_reference import CODE, ENVIRONMENT, METRICS, RECIPE, RUNS, SUMMARY, checkpoint_name, step_folders
 
 DAMAGED = "damaged.txt"  # a line for each image that was left out
 DIVERGED = "diverged.json"  # why training ended, where a loss or the weights were no longer finite
@@ -15,6 +17,22 @@ FILES = (METRICS, ENVIRONMENT, SUMMARY, DAMAGED, DIVERGED, "curves.svg", RECIPE)
 CHECKPOINTS, TENSORBOARD = "checkpoints", "tensorboard"
 LAST, BEST = "last", "best"
 RUN_FILES = (CHECKPOINTS, TENSORBOARD, CODE, *FILES)
+
+
+def require_new_run(path: Path | None, overwrite: bool) -> None:
+    """Raise RequestError if a new run may not be made at `path`: a file, another run, or a folder of other things."""
+    if path is None or not path.exists():
+        return
+    if not path.is_dir():
+        raise RequestError(f"{path} is a file", "choose another `run_dir`")
+    if {*path.iterdir()} <= {path / LOCK, *unfinished_files(path / RECIPE)}:  # empty, or killed while it was created
+        return
+    if (path / RUNS).exists() and not (path / CHECKPOINTS).is_dir():
+        raise RequestError(f"{path} holds a race of optimizers", "choose another `run_dir`")
+    if not (path / RECIPE).exists():
+        raise RequestError(f"{path} is not empty and holds no run", "choose another `run_dir`")
+    if not overwrite:
+        raise RequestError(f"{path} already holds a run", "continue it with `resume`, or use `overwrite`")
 
 
 def clear_run(path: Path) -> None:

@@ -41,7 +41,7 @@ def style_of(optimizer: str) -> tuple[str, str, str]:
 
 def draw_sensitivity(target: Path, summaries: Sequence[OptimizerSummary], metric: str, title: str) -> None:
     """Final loss over the learning rate: mean and range over seeds."""
-    figure, axis = make_axes(6.4, 4.0)
+    figure, axis = make_axes(4.8, 4.2)
     for summary in summaries:
         colour, marker, dashes = style_of(summary.optimizer)
         if summary.searched:  # settings with neighbouring learning rates differ in other options, too
@@ -62,7 +62,7 @@ def draw_sensitivity(target: Path, summaries: Sequence[OptimizerSummary], metric
     _log_if_positive(axis, [value for s in summaries for value in s.losses[np.isfinite(s.losses)].tolist()])
     axis.set_xlabel("learning rate")
     axis.set_ylabel(f"final {metric}")
-    axis.set_title(f"{title}: sensitivity to the learning rate (gaps diverged)")
+    name_figure(axis, title, "sensitivity to the learning rate; gaps diverged")
     add_legend(figure, axis)
     save_with_png(figure, target)
 
@@ -71,7 +71,7 @@ def draw_curves(
     target: Path, summaries: Sequence[OptimizerSummary], outcomes: Sequence[TrialResult], metric: str, title: str
 ) -> None:
     """The metric over steps at each optimizer's best setting: mean and 95 % interval over seeds."""
-    figure, axis = make_axes(6.4, 4.0)
+    figure, axis = make_axes(4.8, 4.2)
     seen: list[float] = []
     for summary in summaries:
         if summary.best is None:
@@ -91,14 +91,14 @@ def draw_curves(
     _log_if_positive(axis, seen)
     axis.set_xlabel("step")
     axis.set_ylabel(metric)
-    axis.set_title(f"{title}: each at its best setting")
+    name_figure(axis, title, "each at its best setting")
     add_legend(figure, axis)
     save_with_png(figure, target)
 
 
 def draw_tuning_effort(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
     """Expected best loss over the number of random settings tried."""
-    figure, axis = make_axes(6.4, 4.0)
+    figure, axis = make_axes(4.8, 4.2)
     seen: list[float] = []
     for record in records:
         effort = record["tuning_effort"]
@@ -112,14 +112,14 @@ def draw_tuning_effort(target: Path, records: Sequence[dict[str, Any]], metric: 
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel("settings tried, drawn at random")
     axis.set_ylabel(f"expected best {metric}")
-    axis.set_title(f"{title}: effort of tuning")
+    name_figure(axis, title, "effort of tuning")
     add_legend(figure, axis)
     save_with_png(figure, target)
 
 
 def draw_performance_profile(target: Path, records: Sequence[dict[str, Any]], metric: str, title: str) -> None:
     """Share of seeds on which an optimizer's loss is within a factor of the best loss (Dolan & Moré 2002)."""
-    figure, axis = make_axes(6.4, 4.0)
+    figure, axis = make_axes(4.8, 4.2)
     largest = max((tau for record in records for tau, _ in record["profile"]), default=1.0)
     end = 1 + (largest - 1) * 1.1 if largest > 1 else 2.0
     for record in records:
@@ -136,7 +136,7 @@ def draw_performance_profile(target: Path, records: Sequence[dict[str, Any]], me
     _plain_ticks(axis, end)
     axis.set_xlabel(f"factor of the best {metric} at a seed")
     axis.set_ylabel("share of seeds within the factor")
-    axis.set_title(f"{title}: performance profile, each at its best setting")
+    name_figure(axis, title, "performance profile, each at its best setting")
     add_legend(figure, axis)
     save_with_png(figure, target)
 
@@ -149,6 +149,11 @@ def _plain_ticks(axis: Any, end: float) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(6))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def name_figure(axis: Any, title: str, what: str) -> None:
+    """What a figure is of, and below that what it shows."""
+    axis.set_title(f"{title}\n{what}", fontsize=11)
 
 
 def save_with_png(figure: Any, target: Path) -> None:
@@ -165,5 +170,7 @@ def _log_if_positive(axis: Any, values: Sequence[float]) -> None:
 
 def add_legend(figure: Any, axis: Any) -> None:
     """Put a legend below the figure, if anything has a label."""
-    if axis.get_legend_handles_labels()[0]:
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        columns = 2 if max(map(len, labels)) <= 26 else 1
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

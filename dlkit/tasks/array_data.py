@@ -14,11 +14,12 @@ from dlkit.data.dataset import Dataset, Split, imagenet_statistics
 from dlkit.data.examination.contact_sheet import SheetImages
 from dlkit.data.examination.duplicates import KeyedExample, keyed_files, keyed_rows
 from dlkit.data.examination.statistics import column_statistics
-from dlkit.data.images.image_sources import ImageArray, ImageFiles
+from dlkit.data.images.image_sources import ImageArray, ImageFiles, SelectedImages
 from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
 from dlkit.data.tables.table_file import join_names
 from dlkit.errors import DlkitError, RequestError
+from dlkit.nn.categories import CategoryColumns, WithCategories
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
 from dlkit.tasks.classification import Classification
@@ -39,13 +40,22 @@ def image_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
 def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
     """The data of tabular-classification; a checkpoint's classes and columns are matched by name."""
     own = user_code.is_reference(recipe.values["data"]["name"])  # which reads the same, whatever a checkpoint knows
-    known = None if saved is None or own else _known_rows(recipe, saved)
+    known = None if saved is None or own else known_rows(recipe, saved)
     return ArrayData.agreeing(read_component(recipe, known), saved)
 
 
-def _known_rows(recipe: Recipe, saved: dict[str, Any]) -> Known:
+def known_rows(recipe: Recipe, saved: dict[str, Any]) -> Known:
+    """What a checkpoint knows of rows, so that others are read as those of its training."""
     mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
-    return Known(tuple(saved["classes"]), known_columns(recipe, saved), mean, std)
+    categories, stand_ins = _column_facts(saved)
+    return Known(tuple(saved["classes"]), known_columns(recipe, saved), mean, std, categories, stand_ins)
+
+
+def _column_facts(saved: dict[str, Any]) -> tuple[dict[str, tuple[str, ...]], dict[str, float]]:
+    """The categories of each column of them that a checkpoint knows, and what stands for missing numbers."""
+    entries: list[dict[str, Any]] = saved.get("columns", [])
+    categories = {entry["name"]: tuple(entry["categories"]) for entry in entries if "categories" in entry}
+    return categories, {entry["name"]: entry["stand_in"] for entry in entries if "stand_in" in entry}
 
 
 def known_columns(recipe: Recipe, saved: dict[str, Any]) -> dict[str, str]:
@@ -71,6 +81,7 @@ class ArrayData(TaskData):
         self.name, self.sources, self.columns = dataset.name, dataset.sources, dataset.columns
         self.classes = dataset.classes
         self.input_shape = dataset.input_shape  # (C, H, W) or (F,)
+        self.outputs = len(self.classes)  # numbers that a model gives an example
 
     @property
     def images(self) -> Dataset | None:
@@ -89,7 +100,15 @@ class ArrayData(TaskData):
         none = Split(torch.empty(0, *shape, dtype=kind), torch.empty(0, dtype=torch.int64))
         mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
         columns = {entry["name"]: entry["type"] for entry in saved.get("columns", ())}
-        return cls(Dataset("new inputs", {"new": none}, tuple(saved["classes"]), mean, std, {}, columns or None))
+        categories, stand_ins = _column_facts(saved)
+        encoding = saved.get("category_encoding", "embedding")
+        classes = tuple(saved["classes"])
+        return cls(
+            Dataset(
+                "new inputs", {"new": none}, classes, mean, std, {}, columns or None,
+                categories=categories, stand_ins=stand_ins, category_encoding=encoding,
+            )
+        )  # fmt: skip
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -104,13 +123,19 @@ class ArrayData(TaskData):
 
     def describe(self) -> dict[str, Any]:
         data = self.dataset
-        columns = data.columns and [{"name": name, "type": kind} for name, kind in data.columns.items()]
+        columns = data.columns and [
+            {"name": name, "type": kind}
+            | ({"categories": list(data.categories[name])} if name in data.categories else {})
+            | ({"stand_in": data.stand_ins[name]} if name in data.stand_ins else {})
+            for name, kind in data.columns.items()
+        ]
         return {
             "classes": list(data.classes),
             "input_shape": list(data.input_shape),
             "mean": data.mean.tolist(),
             "std": data.std.tolist(),
             **({"columns": columns} if columns else {}),
+            **({"category_encoding": data.category_encoding} if data.categories else {}),
         }
 
     def split_batches(
@@ -125,7 +150,12 @@ class ArrayData(TaskData):
 
     def untrained_model(self, recipe: Recipe) -> nn.Module:
         (constructor, keys), _ = components("model", recipe.values["model"])
-        return constructor(self.input_shape, len(self.classes), **keys)
+        data, categories = self.dataset, self.dataset.categories
+        if not categories:
+            return constructor(self.input_shape, self.outputs, **keys)
+        counts = {column: len(categories[name]) for column, name in enumerate(data.columns or ()) if name in categories}
+        columns = CategoryColumns(self.input_shape[0], counts, data.category_encoding == "one_hot")
+        return WithCategories(columns, lambda shape: constructor(shape, self.outputs, **keys))
 
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
         """The model with layers set by the data, pretrained weights loaded, and layers frozen, as the recipe says."""
@@ -151,7 +181,7 @@ class ArrayData(TaskData):
         source = few.batches(recipe, "train", torch.device("cpu"), training=False)
         return torch.cat([batch.inputs for batch in source.epoch(0)])
 
-    def class_counts(self, split: str) -> dict[str, int]:
+    def class_counts(self, split: str) -> dict[str, int] | None:
         counts = torch.bincount(self.dataset.splits[split].targets, minlength=len(self.classes))
         return dict(zip(self.classes, counts.tolist(), strict=True))
 
@@ -171,7 +201,9 @@ class ArrayData(TaskData):
     def statistics(self, recipe: Recipe) -> dict[str, Any]:
         data = self.dataset
         if data.columns is not None:
-            return {"columns": column_statistics(data.splits["train"].inputs.numpy(), data.columns)}
+            missing = data.sources.get("missing", {}).get("values", {})
+            rows = data.splits["train"].inputs.numpy()
+            return {"columns": column_statistics(rows, data.columns, data.categories, missing)}
         if self.images is None:
             return {"features": self.input_shape[0]}
         mean, std = _statistics_of(recipe, data)
@@ -204,16 +236,13 @@ def _statistics_of(recipe: Recipe, dataset: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def _spread(split: Split, count: int) -> Split:
-    """Some examples from all over a split; of images in shards, all."""
+    """Some examples from all over a split."""
     source: Any = split.inputs
     rows = torch.linspace(0, len(split.targets) - 1, min(count, len(split.targets))).round().long()
     if isinstance(source, Tensor):
         return Split(source[rows], split.targets[rows])
-    if isinstance(source, ImageFiles):
-        chosen: list[str] = [str(source.paths[row]) for row in rows.tolist()]
-        few: Any = ImageFiles(chosen, source.size)
-        return Split(few, split.targets[rows])
-    return split
+    few: Any = SelectedImages(source, rows)
+    return Split(few, split.targets[rows])
 
 
 def _labels_of(batch: Any, classes: tuple[str, ...]) -> list[str]:

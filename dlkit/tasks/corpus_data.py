@@ -34,7 +34,7 @@ class CorpusData(TextData):
     example_unit = "lines"
 
     def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None) -> None:
-        (constructor, keys), _ = components("data", recipe.values["data"])
+        (constructor, keys), _ = components("data", recipe.values["data"], recipe.values["task"])
         self.corpus: Corpus = constructor(**keys)
         super().__init__(recipe, [self.corpus.splits["train"]], saved)
         if self.start.new_head or self.start.labels is not None:
@@ -110,7 +110,7 @@ class CausalCorpus(CorpusData):
     def split_batches(
         self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
     ) -> TokenWindows:
-        _, [(windows, keys), _] = components("data", recipe.values["data"])
+        _, [(windows, keys), _] = components("data", recipe.values["data"], recipe.values["task"])
         if not training:
             self._measured.add(split)
         return windows(self.tokens(split), device, recipe.values["seed"], training, **keys)
@@ -131,7 +131,7 @@ class MaskedCorpus(CorpusData):
     def split_batches(
         self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
     ) -> MaskedWindows:
-        _, [_, (windows, keys)] = components("data", recipe.values["data"])
+        _, [_, (windows, keys)] = components("data", recipe.values["data"], recipe.values["task"])
         special = special_tokens(self.tokenizer)
         return windows(self.tokens(split), device, recipe.values["seed"], training, special, **keys)
 

@@ -49,7 +49,8 @@ class LabelledTextData(TextData):
     def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None, data: LabelledTexts | None = None) -> None:
         known = None if saved is None else Known(tuple(saved["classes"]))
         self.data: LabelledTexts = data or read_component(recipe, known)
-        super().__init__(recipe, [] if data else [running_text(self.data.splits["train"])], saved)
+        training = self.data.splits.get("train")  # which data that is only evaluated may lack
+        super().__init__(recipe, [running_text(training)] if training else [], saved)
         self.name, self.classes = self.data.name, self.data.classes
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
         if saved is None and self.weights is not None:
@@ -109,7 +110,7 @@ class LabelledTextData(TextData):
     def split_batches(
         self, recipe: Recipe, split: str, device: torch.device, training: bool, channels_last: bool
     ) -> SequenceBatches:
-        _, [(sequences, keys)] = components("data", recipe.values["data"])
+        _, [(sequences, keys)] = components("data", recipe.values["data"], recipe.values["task"])
         examples = self.data.splits[split]
         found: SequenceBatches = sequences(examples, self.tokenizer, device, recipe.values["seed"], training, **keys)
         self._cut[split] = found.encoded.lost

@@ -11,7 +11,7 @@ from torch import Tensor
 from dlkit.data.batch import Batch, ClassificationBatch
 from dlkit.data.dataset import imagenet_statistics
 from dlkit.data.images import augmentation
-from dlkit.data.images.new_images import View, decoded_batches, fitted_view, streamed_view
+from dlkit.data.images.new_images import FittedView, StreamedView, View, decoded_batches
 from dlkit.data.images.ood_sources import WHITE
 from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
@@ -36,13 +36,13 @@ class NewImages(NewInputs):
             mean, std = imagenet_statistics(channels)
         else:
             mean, std = (torch.tensor(saved[key], dtype=torch.float32) for key in ("mean", "std"))
-        self._mean, self._std = mean[None, :, None, None], std[None, :, None, None]
-        self._view, self._threads = _view_of(recipe, tuple(saved["input_shape"]))
+        self.mean, self.std = mean, std  # (C,)
+        self.view, self._threads = _view_of(recipe, tuple(saved["input_shape"]))
 
     def batches(self, inputs: Iterable[str | None], device: torch.device, channels_last: bool) -> Iterator[NewBatch]:
-        mean, std = self._mean.to(device), self._std.to(device)
+        mean, std = (values.to(device)[None, :, None, None] for values in (self.mean, self.std))
         memory = torch.channels_last if channels_last else torch.contiguous_format
-        for found in decoded_batches(inputs, self._view, self.batch_size, self._threads):
+        for found in decoded_batches(inputs, self.view, self.batch_size, self._threads):
             batches: list[tuple[list[int], Batch]] = []
             if len(found.pixels):
                 images = _sent(found.pixels, device).contiguous(memory_format=memory)
@@ -62,9 +62,10 @@ def _view_of(recipe: Recipe, shape: tuple[int, ...]) -> tuple[View, int]:
     values = recipe.values["data"]
     if "workers" not in values:  # images that are in memory all at once
         channels, height, width = shape
-        return fitted_view((channels, height, width), WHITE.get(values["name"], 255)), usable_cores()
-    from dlkit.data.images.streaming import centre_view  # torchvision takes a second to import
+        return FittedView((channels, height, width), WHITE.get(values["name"], 255)), usable_cores()
+    from dlkit.data.images.streaming import centre_view, shorter_side  # torchvision takes a second to import
 
-    workers = values["workers"]
-    view = streamed_view(centre_view(shape[-1], values["crop"], values["resize"]))
+    workers, seen = values["workers"], (shape[-1], values["crop"], values["resize"])
+    how = values["interpolation"]
+    view = StreamedView(shape[-1], shorter_side(*seen), centre_view(*seen, how), how)
     return view, usable_cores() if workers == "auto" else max(1, workers)

@@ -11,7 +11,7 @@ import torch
 
 from dlkit.catalog import TASKS, import_object
 from dlkit.data.batch import Batch
-from dlkit.data.new_rows import UnreadInput
+from dlkit.data.unread_input import UnreadInput
 from dlkit.lines import batched_as_they_come
 from dlkit.recipe import Recipe
 from dlkit.tasks.task_data import TaskData

@@ -11,12 +11,17 @@ import numpy as np
 import torch
 
 from dlkit.data.batch import ClassificationBatch
+from dlkit.data.class_spelling import is_number, visible
 from dlkit.data.dataset import standardize
+from dlkit.data.tables.column_values import category_text, missing_texts
+from dlkit.data.tables.csv_stream import DecimalCommaRow
+from dlkit.data.tables.dialect import as_point
 from dlkit.data.tables.table_file import join_names
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.tasks.array_data import ArrayData, known_columns
 from dlkit.tasks.new_inputs import NewBatch, NewInputs, read_in_batches
+from dlkit.tasks.number_data import NumberData
 
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 
@@ -30,11 +35,23 @@ class NewRows(NewInputs):
         batch_size: rows a batch.
     """
 
+    of: type[ArrayData] = ArrayData  # what a run predicts
+
     def __init__(self, recipe: Recipe, saved: dict[str, Any], batch_size: int) -> None:
-        self.data = ArrayData.described(saved)
+        self.data = self.of.described(saved)
         self.columns = known_columns(recipe, saved)
         self.batch_size = batch_size
-        self._mean, self._std = self.data.dataset.mean, self.data.dataset.std  # (F,) float64
+        data = self.data.dataset
+        self._mean, self._std = data.mean, data.std  # (F,) float64
+        asked = recipe.values["data"]
+        self._unknown: bool = asked.get("unknown") == "ignore"
+        self._missing: bool = asked.get("missing") in ("mean", "median")
+        self._stand_ins = data.stand_ins or dict(zip(self.columns, data.mean.tolist(), strict=True))
+        self._nothing = missing_texts()
+        self._categories = {
+            name: {category: number for number, category in enumerate(categories, 1)}
+            for name, categories in data.categories.items()
+        }
 
     def batches(self, inputs: Iterable[Any], device: torch.device, channels_last: bool) -> Iterator[NewBatch]:
         asked = False
@@ -45,7 +62,7 @@ class NewRows(NewInputs):
                     self._require_columns(items[position])
                     asked = True
                 try:
-                    values[position] = [_number(items[position], name) for name in self.columns]
+                    values[position] = [self._value(items[position], name) for name in self.columns]
                 except ValueError as error:
                     errors[position] = str(error)
             good = [position for position in good if position not in errors]
@@ -58,6 +75,26 @@ class NewRows(NewInputs):
             good = [position for position in good if position not in errors]
             yield NewBatch(items, [(good, batch)] if good else [], errors)
 
+    def _value(self, row: Mapping[str, Any], name: str) -> float:
+        """The input that a column gives. Raises ValueError, whose message is for the user, if there is none."""
+        if name not in self._categories:
+            number = _number(row, name)
+            if math.isnan(number) and self._missing:
+                return self._stand_ins[name]
+            if math.isnan(number):
+                raise ValueError(f"column {name!r} has no value")
+            return number
+        category, known = category_text(row.get(name)), self._categories[name]
+        if category in known:
+            return known[category]
+        if not visible(category) or category in self._nothing:
+            if self._missing:
+                return 0
+            raise ValueError(f"column {name!r} has no value")
+        if self._unknown:
+            return 0
+        raise ValueError(f"column {name!r} has a category that no training row has: {category[:80]!r}")
+
     def _require_columns(self, row: Mapping[str, Any]) -> None:
         """Raise RequestError if the first row lacks columns: then all of them do."""
         gone = [name for name in self.columns if name not in row]
@@ -69,13 +106,22 @@ class NewRows(NewInputs):
             )
 
 
+class NewNumberRows(NewRows):
+    """The same for a run that predicts numbers."""
+
+    of = NumberData
+
+
 def _number(row: Mapping[str, Any], name: str) -> float:
-    """The value of a column; true is 1, false 0. Raises ValueError, whose message is for the user, if it is none."""
+    """The value of a column, NaN where there is none; true is 1, false 0.
+
+    Raises ValueError, whose message is for the user, if it is no number.
+    """
     value = row.get(name)
     try:
         if isinstance(value, str):
-            text = value.strip()
-            number = _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else float(text) if text else math.nan
+            text = as_point(value.strip()) if isinstance(row, DecimalCommaRow) else value.strip()
+            number = _BOOLEANS[text.lower()] if text.lower() in _BOOLEANS else _written(text)
         elif isinstance(value, (bool, int, float, Decimal)):
             number = float(value)
         elif value is None:
@@ -84,6 +130,15 @@ def _number(row: Mapping[str, Any], name: str) -> float:
             raise ValueError
     except (ValueError, OverflowError):
         raise ValueError(f"column {name!r} is no number: {str(value)[:80]!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"column {name!r} {'has no value' if math.isnan(number) else 'is infinite'}")
+    if math.isinf(number):
+        raise ValueError(f"column {name!r} is infinite")
     return number
+
+
+def _written(text: str) -> float:
+    """A number as programs write it: Python would take 1_000 and the digits of any script, which no training does."""
+    if not text:
+        return math.nan
+    if not is_number(text):
+        raise ValueError
+    return float(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -172,9 +172,16 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool =
     return data
 
 
-def read_component(recipe: Recipe, known: Known | None) -> Any:
-    """What the recipe's `data` component reads; one that can match classes and columns by name gets `known`."""
-    (reader, keys), _ = components("data", recipe.values["data"])
-    if known is None or "known" not in inspect.signature(reader).parameters:
-        return reader(**keys)
-    return reader(known, **keys)
+def read_component(recipe: Recipe, known: Known | None, answer: Literal["class", "number"] = "class") -> Any:
+    """What the recipe's `data` component reads.
+
+    Args:
+        recipe: names it.
+        known: what a model knows, for one that can match classes and columns by name.
+        answer: what the label is, for one that reads labels of both kinds.
+    """
+    (reader, keys), _ = components("data", recipe.values["data"], recipe.values["task"])
+    takes = inspect.signature(reader).parameters
+    if "answer" in takes:
+        return reader(known, answer, **keys)
+    return reader(**keys) if known is None or "known" not in takes else reader(known, **keys)

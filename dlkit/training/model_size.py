@@ -33,11 +33,16 @@ class _ShapesOnly(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def model_without_contents(build: Callable[[], nn.Module]) -> nn.Module:
+    """The model that `build` makes, on the meta device. What initialisation would fill in is left out."""
+    with torch.device("meta"), _ShapesOnly():
+        return build()
+
+
 def require_room_for_model(build: Callable[[], nn.Module]) -> None:
     """Raise DlkitError if the weights of the model that `build` makes, and their gradients, cannot fit into memory."""
     try:
-        with torch.device("meta"), _ShapesOnly():
-            model = build()
+        model = model_without_contents(build)
         size = sum(p.numel() * p.element_size() * (1 + p.requires_grad) for p in model.parameters())
     except RuntimeError as error:
         if not memory.is_out_of_memory(error):

@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlkit.errors import DlkitError, RequestError, shell_word
+from dlkit.errors import DlkitError, shell_word
 from dlkit.storage.atomic_file import atomic_file, unfinished_files, write_text
-from dlkit.storage.lock import LOCK, lock_folder
+from dlkit.storage.lock import lock_folder
 from dlkit.storage.run_files import (
     BEST,
     CHECKPOINTS,
@@ -25,13 +25,13 @@ from dlkit.storage.run_files import (
     TENSORBOARD,
     clear_run,
     prune_checkpoints,
+    require_new_run,
     steps_in,
 )
 from dlkit.storage.run_reference import (
     CODE,
     METRICS,
     RECIPE,
-    RUNS,
     SUMMARY,
     checkpoint_name,
     require_inside,
@@ -237,25 +237,6 @@ def _is_record(line: bytes) -> bool:
         return False
 
 
-def require_new_run(path: Path | None, overwrite: bool) -> None:
-    """Raise RequestError if a new run may not be made at `path`: a file, another run, or a folder of other things."""
-    if path is None or not path.exists():
-        return
-    if not path.is_dir():
-        raise RequestError(f"{path} is a file", "choose another `run_dir`")
-    if {*path.iterdir()} <= {
-        path / LOCK,
-        *unfinished_files(path / RECIPE),
-    }:  # empty, or killed while it was created
-        return
-    if (path / RUNS).exists() and not (path / CHECKPOINTS).is_dir():
-        raise RequestError(f"{path} holds a race of optimizers", "choose another `run_dir`")
-    if not (path / RECIPE).exists():
-        raise RequestError(f"{path} is not empty and holds no run", "choose another `run_dir`")
-    if not overwrite:
-        raise RequestError(f"{path} already holds a run", "continue it with `resume`, or use `overwrite`")
-
-
 def create_run_directory(path: Path | None, name: str, overwrite: bool = False) -> Path:
     """Make the directory of a new run.
 
@@ -265,7 +246,7 @@ def create_run_directory(path: Path | None, name: str, overwrite: bool = False) 
         overwrite: delete an earlier run in `path` first.
 
     Raises:
-        RequestError: see `refuse`.
+        RequestError: see `require_new_run`.
         DlkitError: it cannot be made.
     """
     require_new_run(path, overwrite)

@@ -114,3 +114,11 @@ def test_of_texts_the_mean_leaves_padding_out(tmp_path: Path) -> None:
         found.append(np.load(tmp_path / "f.npy"))
     assert found[0].shape == (1, 16) and found[1].shape == (2, 16)
     np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-6)
+
+
+def test_a_suffix_may_be_written_in_capitals(run: Path, tmp_path: Path) -> None:
+    for name in ("F.NPY", "F.Parquet"):
+        out = tmp_path / name
+        assert dlkit(["predict", str(run), str(run.parent / "data"), "--features", "fc", "--out", str(out), "-q"]) == 0
+    assert np.load(tmp_path / "F.NPY").shape == (10, 2)
+    assert len(pq.read_table(tmp_path / "F.Parquet")["input"].unique()) == 10

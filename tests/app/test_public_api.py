@@ -90,7 +90,9 @@ def test_accuracy_is_what_sklearn_says() -> None:
     from dlkit.app.evaluate import request_evaluation
 
     run = dlkit.train(dlkit.load("digits-mlp", *MLP), device="cpu").result()
-    found = dlkit.evaluate(run, device="cpu")
+    found = dlkit.evaluate(run, device="cpu", confusion="matrix.pdf", ood=["noise"], histogram=Path("scores.PNG"))
+    assert Path("matrix.pdf").read_bytes().startswith(b"%PDF")
+    assert Path("scores.PNG").read_bytes().startswith(b"\x89PNG")
     opened = request_evaluation(run).open("cpu")
     model, data = opened.trained.model.eval(), opened.trained.dataset
     batches = list(data.batches(opened.recipe, "test", torch.device("cpu"), training=False).epoch(0))
@@ -112,6 +114,10 @@ def test_wrong_requests_raise_the_errors_of_dlkit() -> None:
         dlkit.train("digits-mlp", resume=True)
     with pytest.raises(dlkit.DlkitError, match="no such run: nowhere"):
         dlkit.evaluate("nowhere")
+    with pytest.raises(dlkit.RequestError, match=r"`confusion` matrix.gif does not end in .svg, .png or .pdf"):
+        dlkit.evaluate("nowhere", confusion="matrix.gif")
+    with pytest.raises(dlkit.RequestError, match="`histogram` draws the scores of `ood`"):
+        dlkit.evaluate("nowhere", histogram="scores.svg")
     assert not Path("runs").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -31,6 +32,11 @@ class Result:
         (record,) = self.records
         return record
 
+    @property
+    def probabilities(self) -> list[dict[str, float]]:
+        """Of each prediction: from a class to its probability."""
+        return [{entry["label"]: entry["probability"] for entry in record["top"]} for record in self.records]
+
 
 Here = Callable[..., Result]
 
@@ -44,6 +50,28 @@ def here(capfd: pytest.CaptureFixture[str]) -> Here:
         code = run(arguments)
         captured = capfd.readouterr()
         return Result(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | bytes], None]:
+    """Let standard input hold this text, or these bytes."""
+
+    def put(data: str | bytes) -> None:
+        content = data.encode() if isinstance(data, str) else data
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content), encoding="utf-8"))
+
+    return put
+
+
+@pytest.fixture
+def piped(here: Here, stdin: Callable[[str | bytes], None]) -> Callable[..., Result]:
+    """piped(b"...", "predict", RUN) runs with this on standard input."""
+
+    def call(data: str | bytes, *arguments: str) -> Result:
+        stdin(data)
+        return here(*arguments)
 
     return call
 

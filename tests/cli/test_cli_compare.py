@@ -198,7 +198,8 @@ def test_a_race_that_only_diverges_has_no_winner(here: Any, tmp_path: Path) -> N
         ("beale --assert adam<=lion", "lion does not run"),
         ("digits-mlp --assert adam", "no assertion"),
         ("beale --steps 3 --target accuracy=1", "the runs have no metric 'accuracy'"),
-        ("beale --steps 3 --target loss=x", "no number"),
+        ("digits-mlp --steps 1000000 --target loss=x", "no number"),  # before the race
+        ("digits-mlp --steps 1000000 --target loss=nan", "no number"),
         ("beale --steps 3 --metric bleu", "no metric 'bleu'"),
         ("beale --from race", "takes no recipe"),
         ("--lr 1", "nothing to race on"),
@@ -259,3 +260,13 @@ def test_trials_from_the_shell(here: Any) -> None:
         result = here("compare-optimizers", "beale", "--optimizers", "momentum", *arguments)
         assert (result.code, result.out) == (2, "")
         assert words in result.err
+
+
+@pytest.mark.parametrize("wanted", [["--metric", "bleu"], ["--target", "bleu=1"]])
+def test_a_metric_that_no_run_has_ends_a_race_at_its_first_run(here: Any, tmp_path: Path, wanted: list[str]) -> None:
+    race = ["compare-optimizers", "digits-mlp", "--optimizers", "sgd,adam", "--lr", "0.1,0.2", "--seeds", "2"]
+    result = here(*race, "--steps", "2", "--engine", "loop", "--out", str(tmp_path / "race"), *wanted)
+    assert (result.code, result.out) == (2, "")
+    assert "the runs have no metric 'bleu'" in result.err
+    kinds = [json.loads(line)["kind"] for line in (tmp_path / "race" / "runs.jsonl").read_text().splitlines()]
+    assert kinds.count("run") == 1

@@ -23,7 +23,9 @@ def test_everything_of_the_catalog_is_there_once(here: Here) -> None:
     expected = [(kind, name) for kind, entries in SECTIONS.items() for name in entries]
     expected += [("task", name) for name in TASKS] + [("activation", name) for name in ACTIVATIONS]
     assert set(expected) <= set(found)
-    assert len(found) == len(set(found))
+    several = [(record["kind"], record["name"], *record.get("tasks", ())) for record in records(here)]
+    assert len(several) == len(set(several))
+    assert here("components", "data", "-q").out.split() == list(SECTIONS["data"])
 
 
 @pytest.mark.parametrize("name", SECTIONS["optimizer"])

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,22 +12,9 @@ import numpy as np
 import pytest
 
 
-class Piped(io.TextIOWrapper):
-    def isatty(self) -> bool:
-        return False
-
-
-@pytest.fixture
-def pipe(monkeypatch: pytest.MonkeyPatch) -> Any:
-    def feed(data: bytes) -> None:
-        monkeypatch.setattr(sys, "stdin", Piped(io.BytesIO(data), encoding="utf-8"))
-
-    return feed
-
-
-def test_a_stream_and_its_record(here: Any, pipe: Any, tmp_path: Path) -> None:
+def test_a_stream_and_its_record(here: Any, stdin: Any, tmp_path: Path) -> None:
     data = bytes(range(256)) * 8
-    pipe(data)
+    stdin(data)
     record = here("entropy").record
     assert (record["symbols"], record["n"], record["distinct"], record["base"]) == ("bytes", 2048, 256, 2.0)
     assert record["entropy"] == pytest.approx(8.0)
@@ -66,8 +51,8 @@ def test_the_measures_of_two_distributions(here: Any) -> None:
     assert here("entropy", "--p", "0.5,0.5", "-q").out == "1.0\n"
 
 
-def test_counts_from_a_pipe_with_labels(here: Any, pipe: Any) -> None:
-    pipe(b"      2 a\n      1 b c\n      1 d\n")
+def test_counts_from_a_pipe_with_labels(here: Any, stdin: Any) -> None:
+    stdin(b"      2 a\n      1 b c\n      1 d\n")
     record = here("entropy", "--p", "-", "--counts", "--code", "huffman").record
     assert record["entropy"] == 1.5
     assert [(word["symbol"], word["word"]) for word in record["code"]["words"]] == [
@@ -127,6 +112,8 @@ def test_every_code_of_a_distribution(here: Any, name: str) -> None:
         ["--p", "0.3,0.7"],
         ["--p", "0.5,0.3,0.2"],
         ["--p", "0.5,0.3,0.2", "--code", "huffman"],
+        ["--p", "0.3,0.7", "--q", "0.5,0.5"],
+        ["--p", "0.5,0.3,0.2,0", "--q", "A=0.2,B=0.2,C=0.6,D=0", "--code", "huffman"],
         [__file__, "--order", "2"],
         [__file__, "--code", "shannon"],
     ],
@@ -201,8 +188,8 @@ def test_files_that_cannot_be_read(here: Any, tmp_path: Path) -> None:
     assert (result.code, "not UTF-8" in result.err) == (2, True)
 
 
-def test_an_empty_stream(here: Any, pipe: Any) -> None:
-    pipe(b"")
+def test_an_empty_stream(here: Any, stdin: Any) -> None:
+    stdin(b"")
     record = here("entropy").record
     assert (record["n"], record["entropy"], record["mean"]) == (0, 0.0, None)
 
@@ -216,9 +203,9 @@ def test_an_order_beyond_the_stream_is_refused(here: Any, tmp_path: Path) -> Non
         assert f"--order {order}: 3 bytes hold no sequence" in result.err
 
 
-def test_numeric_symbols_of_uniq_are_understood_and_said(here: Any, pipe: Any) -> None:
+def test_numeric_symbols_of_uniq_are_understood_and_said(here: Any, stdin: Any) -> None:
     for mark in (b"", b"\xef\xbb\xbf"):
-        pipe(mark + b"      3 7\n      1 9\n")
+        stdin(mark + b"      3 7\n      1 9\n")
         result = here("entropy", "--p", "-", "--counts", "--code", "huffman")
         assert result.record["entropy"] == pytest.approx(0.8112781244591328)
         assert result.record["form"] == "2 symbols with their counts, as `uniq -c` writes them"
@@ -226,10 +213,10 @@ def test_numeric_symbols_of_uniq_are_understood_and_said(here: Any, pipe: Any) -
         assert result.err.splitlines() == ["p: 2 symbols with their counts, as `uniq -c` writes them"]
 
 
-def test_symbols_that_are_no_text_leave_the_record_json(here: Any, pipe: Any, tmp_path: Path) -> None:
-    pipe(b"      3 \xff\n      1 \xfe$x^$\n")
+def test_symbols_that_are_no_text_leave_the_record_json(here: Any, stdin: Any, tmp_path: Path) -> None:
+    stdin(b"      3 \xff\n      1 \xfe$x^$\n")
     words = here("entropy", "--p", "-", "--counts", "--code", "huffman", "--plot", str(tmp_path / "p.svg")).record
     assert [len(word["symbol"]) for word in words["code"]["words"]] == [1, 5]
-    pipe(b"\xff 1 3\n\xfe 2 2\n")
+    stdin(b"\xff 1 3\n\xfe 2 2\n")
     records = here("entropy", "--p", "-", "--counts").records
     assert [record["entropy"] for record in records] == pytest.approx([0.8112781244591328, 1.0])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +34,13 @@ CONTRASTS = """() => [...document.querySelectorAll('.key span')].slice(1).map(sp
 
 
 def write(folder: Path, model: Any, tokenizer: tokenizers.Tokenizer) -> Path:
-    from dlkit.lm.export import export_to_huggingface
+    from dlkit.app.exportable_run import exportable_texts
+    from dlkit.export.huggingface import write_hub_directory
     from dlkit.lm.language_model import LanguageModel
 
     task = "causal-lm" if isinstance(model, GPT) else "masked-lm"
-    export_to_huggingface(LanguageModel(folder, model, tokenizer, task, None, lambda: model), folder)
+    folder.mkdir()
+    write_hub_directory(exportable_texts(LanguageModel(folder, model, tokenizer, task, None, lambda: model)), folder)
     return folder
 
 
@@ -227,7 +227,7 @@ def test_mistakes(here: Any, gpt: Path, text: Path, arguments: list[str], code: 
     assert "Traceback" not in result.err
 
 
-def test_more_mistakes(here: Any, gpt: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_mistakes(here: Any, gpt: Path, text: Path, tmp_path: Path, stdin: Any) -> None:
     assert "--tokens needs --model" in here("entropy", str(text), "--tokens").err
     (tmp_path / "empty").touch()
     result = here("entropy", str(tmp_path / "empty"), "--model", str(gpt))
@@ -237,7 +237,7 @@ def test_more_mistakes(here: Any, gpt: Path, text: Path, tmp_path: Path, monkeyp
         assert (result.code, f"cannot read {path}" in result.err) == (1, True)
     result = here("entropy", str(text), "--model", str(tmp_path / "absent"))
     assert (result.code, "no such run" in result.err) == (1, True)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x"), encoding="utf-8"))
+    stdin(b"x")
     assert "cannot both come from standard input" in here("entropy", "--model", "-").err
 
 

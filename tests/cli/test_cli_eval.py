@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,9 +67,9 @@ def test_an_averaged_network_with_batch_norm_is_what_training_evaluated(here: An
 
 
 @pytest.mark.parametrize("form", ["path", "record"])
-def test_a_run_from_standard_input(here: Any, trained: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+def test_a_run_from_standard_input(here: Any, trained: Path, stdin: Any, form: str) -> None:
     text = f"{trained}\n" if form == "path" else json.dumps({"run": str(trained)}) + "\n"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    stdin(text)
     assert here("eval", "-").record["run"] == str(trained)
 
 
@@ -84,8 +82,8 @@ def test_a_run_from_standard_input(here: Any, trained: Path, monkeypatch: pytest
         ("{\n", "no field"),
     ],
 )
-def test_nothing_of_use_on_standard_input(here: Any, monkeypatch: pytest.MonkeyPatch, text: str, expected: str) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+def test_nothing_of_use_on_standard_input(here: Any, stdin: Any, text: str, expected: str) -> None:
+    stdin(text)
     result = here("eval", "-")
     assert result.code == 2
     assert expected in result.err.splitlines()[0]

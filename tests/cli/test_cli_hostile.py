@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +29,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_run_may_have_a_name_that_is_no_text(here: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_may_have_a_name_that_is_no_text(here: Any, folder: Path, stdin: Any) -> None:
     name = os.fsdecode(b"run\xff")
     result = here("train", "rows.yaml", "--run-dir", name)
     assert result.code == 0, result.err
     assert json.loads(result.out)["run"] == name  # by the standard library, which reads escaped bytes as such
     assert json.loads((folder / name / "summary.json").read_text())["run"] == name
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(result.out.encode())))
+    stdin(result.out)
     measured = here("eval", "-")
     assert measured.code == 0, measured.err
     assert measured.record["run"] == name
@@ -59,8 +57,8 @@ def test_a_name_is_no_formula(here: Any, folder: Path) -> None:
     ['{"run":' * 50_000, "[" * 3_000_000, '{"run": ' + "9" * 5000 + "}", '{"run": "a\\u0000b"}', '{"run": "\\ud800"}'],
     ids=["deep", "long", "number", "zero", "surrogate"],
 )
-def test_a_record_on_standard_input_is_read_with_care(here: Any, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+def test_a_record_on_standard_input_is_read_with_care(here: Any, stdin: Any, text: str) -> None:
+    stdin(text)
     result = here("eval", "-")
     assert result.code in (1, 2)
     assert result.out == ""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,16 +14,6 @@ from typing import Any
 import pytest
 
 from dlkit.cli.app import run
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Let standard input hold these bytes."""
-
-    def put(data: bytes) -> None:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
-
-    return put
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +81,10 @@ def test_rows_of_a_padded_vocabulary_are_never_drawn(here: Any, gpt: Path, tmp_p
     assert here("compress", str(text), "--model", str(hub), "-o", str(tmp_path / "t.dlz")).record["verified"]
 
 
-def test_prompts_do_not_change_each_others_texts(here: Any, typed: Any, gpt: Path) -> None:
+def test_prompts_do_not_change_each_others_texts(here: Any, stdin: Any, gpt: Path) -> None:
     prompts = ["R", "Before we proceed any further, hear me speak", "with\fa\u2028b", "import"]
     options = ("--tokens", "40", "--json", "-n", "2", "--top-k", "50")
-    typed("".join(f"{prompt}\r\n" for prompt in prompts).encode("utf-8-sig"))
+    stdin("".join(f"{prompt}\r\n" for prompt in prompts).encode("utf-8-sig"))
     together = [json.loads(line) for line in here("generate", str(gpt), "-", *options).out.split("\n")[:-1]]
     assert [record["prompt"] for record in together] == [prompt for prompt in prompts for _ in range(2)]
     for i, prompt in enumerate(prompts):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,6 @@ def file(network: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder / "resnet18.pth"
 
 
-def named(record: dict[str, Any]) -> dict[str, float]:
-    return {entry["label"]: entry["probability"] for entry in record["top"]}
-
-
 def by_torchvision(network: torch.nn.Module, files: list[Path], **preset: Any) -> torch.Tensor:
     """With the transform that torchvision publishes beside its weights."""
     see = ImageClassification(**{"crop_size": 64, "resize_size": round(64 / 0.875), **preset})
@@ -60,8 +57,8 @@ def test_a_file_of_torchvision_answers_as_torchvision(
     result = here("predict", str(run), str(photos))
     assert result.code == 0, result.err
     expected = by_torchvision(network, files)
-    for record, each in zip(result.records, expected.tolist(), strict=True):
-        assert named(record) == pytest.approx(dict(zip(("cat", "dog", "eel"), each, strict=True)), abs=1e-5)
+    for named, each in zip(result.probabilities, expected.tolist(), strict=True):
+        assert named == pytest.approx(dict(zip(("cat", "dog", "eel"), each, strict=True)), abs=1e-5)
 
     result = here("eval", str(run), f"data.path={photos}")  # classes by name: eel is the last of the three here
     right = [("cat", "dog", "eel")[i] == path.parent.name for i, path in zip(expected.argmax(1), files, strict=True)]
@@ -81,6 +78,7 @@ def test_classes_that_differ_are_both_listed(here: Any, file: Path, photos: Path
     result = here("import", str(file), "data.size=64", "--model", "resnet18", "--run-dir", str(tmp_path / "run"))
     assert result.code == 0
     assert "does not name its classes: they are 0 to 2; --classes names them" in result.err
+    assert "does not say how its images are seen: they are resized to 73 pixels, and 64 are cut out" in result.err
     assert result.record["remarks"]
     result = here("eval", str(tmp_path / "run"), f"data.path={photos}")
     assert result.code == 1
@@ -107,8 +105,87 @@ def test_a_directory_of_timm_says_how_images_are_seen(
     (folder / "config.json").write_text(json.dumps(config))
     run = imported(tmp_path / "run", f"hf:{folder}")
     expected = by_torchvision(network, sorted(photos.glob("*/*")), crop_size=48, resize_size=64, mean=mean, std=std)
-    for record, each in zip(here("predict", str(run), str(photos)).records, expected.tolist(), strict=True):
-        assert named(record) == pytest.approx(dict(zip("xyz", each, strict=True)), abs=1e-5)
+    for named, each in zip(here("predict", str(run), str(photos)).probabilities, expected.tolist(), strict=True):
+        assert named == pytest.approx(dict(zip("xyz", each, strict=True)), abs=1e-5)
+
+
+def test_a_directory_of_timm_answers_as_timm(here: Any, imported: Any, photos: Path, tmp_path: Path) -> None:
+    """Saved by timm, and seen by its own transform: bicubic, margins rounded down, another activation."""
+    timm = pytest.importorskip("timm")
+    from timm.data import create_transform, resolve_data_config
+
+    torch.manual_seed(0)
+    seen = {"input_size": (3, 50, 50), "crop_pct": 0.95}  # 52.63 pixels
+    network = timm.create_model("resnet18", num_classes=3, act_layer="gelu", pretrained_cfg_overlay=seen).eval()
+    folder = save_for_hub(network, tmp_path / "hub", act_layer="gelu")
+    run = imported(tmp_path / "run", str(folder))
+    settings = resolve_data_config(model=network)
+    assert (settings["interpolation"], settings["crop_pct"]) == ("bicubic", 0.95)
+    see: Any = create_transform(**settings)
+    files = sorted(photos.glob("*/*"))
+    with torch.inference_mode():
+        expected = network(torch.stack([see(Image.open(file)) for file in files])).softmax(1)
+    for named, each in zip(here("predict", str(run), str(photos)).probabilities, expected.tolist(), strict=True):
+        assert named == pytest.approx(dict(zip("xyz", each, strict=True)), abs=1e-5)
+    result = here(
+        "train", "images-resnet20", f"data.path={photos}", "model.name=resnet18", f"model.weights={folder}",
+        "model.new_head=true", "train.epochs=1", "--run-dir", str(tmp_path / "tuned"),
+    )  # fmt: skip
+    assert "hub was trained with model.activation=gelu, which this model has not" in result.err
+
+
+def test_the_labels_of_timm_are_matched_by_name(here: Any, photos: Path, tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    folder = save_for_hub(timm.create_model("resnet18", num_classes=2), tmp_path / "hub", names=["eel", "dog"])
+    changes = ["model.name=resnet18", f"model.weights={folder}", f"data.path={photos}"]
+    result = here("train", "images-resnet20", *changes, "--run-dir", str(tmp_path / "run"))
+    assert result.code == 2
+    assert "hub has the classes eel, dog; the data has cat, eel" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seen", "error"),
+    [
+        ({"global_pool": "max"}, {}, "dlkit has no resnet18 with global_pool = 'max'"),
+        ({"output_stride": 8}, {}, "dlkit has no resnet18 with output_stride = 8"),
+        ({"act_layer": "hard_swish"}, {}, "dlkit has no resnet18 with act_layer = 'hard_swish'"),
+        ({"in_chans": 1}, {}, "the model takes 1 channels"),
+        ({}, {"input_size": [3, 48, 64]}, "images are 48 x 64 pixels"),
+    ],
+)
+def test_what_changes_a_model_of_timm_is_named(
+    here: Any, tmp_path: Path, arguments: dict[str, Any], seen: dict[str, Any], error: str
+) -> None:
+    config = {"architecture": "resnet18", "model_args": arguments, "pretrained_cfg": seen}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    result = here("import", str(tmp_path))
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith(f"error: {tmp_path}/config.json: {error}\nhint: ")
+
+
+def save_for_hub(network: Any, folder: Path, names: Any = "xyz", **arguments: Any) -> Path:
+    from timm.models import save_for_hf
+
+    save_for_hf(
+        network, str(folder), model_config={"label_names": list(names)}, safe_serialization=True, model_args=arguments
+    )
+    return folder
+
+
+def test_an_import_that_fails_leaves_nothing_in_the_way(
+    here: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = ["import", str(file), "data.size=64", "--model", "resnet18", "--run-dir", str(tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        patch.setattr("dlkit.training.checkpoint.save_tensors", full)
+        result = here(*run)
+    assert (result.code, result.out) == (1, "")
+    assert "no space left on the disk\nhint: free some space, then import again\n" in result.err
+    assert not (tmp_path / "run").exists()
+    assert here(*run).code == 0
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +200,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("arguments", "code", "error"),
     [
         (["gone.pth", "--model", "resnet18"], 1, "no such file or directory: gone.pth"),
-        (["hf:owner/name"], 1, "no such file or directory: owner/name"),
+        (["hf:owner/name"], 1, "the model owner/name is not here: no such directory, and nothing downloaded"),
         (["{file}"], 2, "{file} does not say which model it is of"),
         (["{file}", "--model", "resnet19"], 2, "no such model: resnet19 (did you mean resnet18?)"),
         (["{file}", "--model", "resnet34"], 1, "{file}: the weights do not fit the model"),

@@ -16,10 +16,6 @@ TEXTS = ["a good film that i saw", "it was bad", "a film", "good good good film 
 NLI = ("contradiction", "entailment", "neutral")
 
 
-def named(record: dict[str, Any]) -> dict[str, float]:
-    return {entry["label"]: entry["probability"] for entry in record["top"]}
-
-
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with a head for three classes, as transformers saves it."""
@@ -50,13 +46,13 @@ def by_transformers(folder: Path, firsts: list[str], seconds: list[str] | None =
 
 def test_a_bert_answers_as_transformers_and_goes_out_again(here: Any, imported: Any, hub: Path, tmp_path: Path) -> None:
     run = imported(tmp_path / "run", f"hf:{hub}")
-    found = here("predict", str(run), *(f" {text}" for text in TEXTS)).records
-    for record, expected in zip(found, by_transformers(hub, TEXTS), strict=True):
-        assert named(record) == pytest.approx(expected, abs=1e-5)
+    found = here("predict", str(run), *(f" {text}" for text in TEXTS))
+    for record, named, expected in zip(found.records, found.probabilities, by_transformers(hub, TEXTS), strict=True):
+        assert named == pytest.approx(expected, abs=1e-5)
         assert record["label"] == max(expected, key=expected.__getitem__)
     assert here("export", str(run), str(tmp_path / "out"), "-q").code == 0
     again = imported(tmp_path / "again", str(tmp_path / "out"))
-    assert here("predict", str(again), *(f" {text}" for text in TEXTS)).records == found
+    assert here("predict", str(again), *(f" {text}" for text in TEXTS)).records == found.records
     assert here("inspect-attention", str(run), TEXTS[0]).code == 0
 
 
@@ -79,9 +75,9 @@ def distilled(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_distilbert_answers_as_transformers(here: Any, imported: Any, distilled: Path, tmp_path: Path) -> None:
     """Its head has a ReLU, and there are no segments."""
     run = imported(tmp_path / "run", f"hf:{distilled}")
-    found = here("predict", str(run), *(f" {text}" for text in TEXTS)).records
-    for record, expected in zip(found, by_transformers(distilled, TEXTS), strict=True):
-        assert named(record) == pytest.approx(expected, abs=1e-5)
+    found = here("predict", str(run), *(f" {text}" for text in TEXTS)).probabilities
+    for named, expected in zip(found, by_transformers(distilled, TEXTS), strict=True):
+        assert named == pytest.approx(expected, abs=1e-5)
     assert here("inspect-attention", str(run), TEXTS[0]).code == 0
     refused = here("export", str(run), str(tmp_path / "out"))
     assert refused.code == 1 and "Hugging Face's BERT has a tanh in its head" in refused.err
@@ -127,12 +123,12 @@ def test_a_roberta_answers_as_transformers(here: Any, imported: Any, tmp_path: P
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     result = here("predict", str(run), "--rows", str(tmp_path / "rows.jsonl"))
     assert result.code == 0, result.err
-    for record, row in zip(result.records, rows, strict=True):
+    for named, row in zip(result.probabilities, rows, strict=True):
         ids = [0, *tokenizer.encode(row["one"]).ids, 2]
         ids += [2, *tokenizer.encode(row["two"]).ids, 2] if pair else []
         with torch.inference_mode():
             expected = model(torch.tensor([ids])).logits[0].softmax(0).tolist()
-        assert named(record) == pytest.approx(dict(zip(NLI, expected, strict=True)), abs=1e-5)
+        assert named == pytest.approx(dict(zip(NLI, expected, strict=True)), abs=1e-5)
 
     from dlkit.lm.language_model import open_language_model
 
@@ -153,10 +149,9 @@ def test_pairs_of_a_bert_and_its_classes_in_any_order(here: Any, imported: Any, 
         writer = csv.writer(text)
         writer.writerow(["hypothesis", "premise", "gold"])
         writer.writerows(zip(TEXTS[::-1], TEXTS, labels, strict=True))
-    for record, each in zip(
-        here("predict", str(run), "--rows", str(tmp_path / "pairs.csv")).records, expected, strict=True
-    ):
-        assert named(record) == pytest.approx(each, abs=1e-5)
+    found = here("predict", str(run), "--rows", str(tmp_path / "pairs.csv")).probabilities
+    for named, each in zip(found, expected, strict=True):
+        assert named == pytest.approx(each, abs=1e-5)
     result = here("eval", str(run), f"data.path={tmp_path / 'pairs.csv'}")
     assert result.code == 0, result.err
     loss = -sum(np.log(each[label]) for each, label in zip(expected, labels, strict=True)) / 4

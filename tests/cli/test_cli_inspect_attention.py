@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +33,6 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Let standard input hold these bytes."""
-
-    def put(data: bytes) -> None:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
-
-    return put
-
-
 def records(result: Any) -> list[dict[str, Any]]:
     assert result.code == 0, result.err
     return result.records
@@ -67,11 +54,11 @@ def test_a_record_for_each_head(here: Any, gpt: Path) -> None:
     assert check["offsets_agree"] is True and check["texts"] == 1
 
 
-def test_text_from_a_pipe_and_selections(here: Any, typed: Any, gpt: Path) -> None:
+def test_text_from_a_pipe_and_selections(here: Any, stdin: Any, gpt: Path) -> None:
     whole = records(here("inspect-attention", str(gpt), TEXT))
-    typed(TEXT.encode() + b"\n")
+    stdin(TEXT.encode() + b"\n")
     assert records(here("inspect-attention", str(gpt))) == whole
-    typed(TEXT.encode())
+    stdin(TEXT.encode())
     chosen = records(here("inspect-attention", str(gpt), "-", "--layers", "1", "--heads", "0-1"))
     assert chosen == whole[2:]
     later = records(here("inspect-attention", str(gpt), TEXT, "--tokens", "3:9"))
@@ -214,7 +201,7 @@ WRONG = [
     (["x", "--html", "no/such/a.html"], 2, "there is no folder no/such", "make it"),
     (["x", "--html", "/proc/a.html"], 1, "cannot write into /proc", ""),
     (["x", "--npz", "a.txt"], 2, "does not end in .npz", ".npz"),
-    (["x", "--png", "a.svg"], 2, "does not end in .png", ".png"),
+    (["x", "--png", "a.gif"], 2, "--png a.gif does not end in .svg, .png or .pdf", "--png a.svg"),
     (["--lines", "absent.txt"], 1, "absent.txt", "path"),
     (["x", "--lines", "absent.txt"], 2, "both a TEXT and --lines", ""),
     (["x", "--steps", "--checkpoint", "2"], 2, "--steps", ""),
@@ -238,13 +225,13 @@ def test_wrong_requests(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_without_attention_and_none_at_all(here: Any, trained: Path, typed: Any, gpt: Path) -> None:
+def test_a_run_without_attention_and_none_at_all(here: Any, trained: Path, stdin: Any, gpt: Path) -> None:
     result = here("inspect-attention", str(trained), "x")
     assert result.code == 2 and "holds no BERT or GPT" in result.err
     assert here("inspect-attention", "absent", "x").code == 1
-    typed(b"")
+    stdin(b"")
     assert "the text is empty" in here("inspect-attention", str(gpt)).err
-    typed(b"\xff")
+    stdin(b"\xff")
     assert "is not UTF-8" in here("inspect-attention", str(gpt)).err
     assert "both come from standard input" in here("inspect-attention", "-").err
     assert here("inspect-attention", str(gpt), "word " * 99, "--cut").code == 0

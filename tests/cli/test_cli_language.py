@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import errno
-import io
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +31,6 @@ def gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("language") / "gpt"
     assert run(["train", "pydoc-gpt", *TINY, "train.steps=6", "--run-dir", str(folder), "-q"]) == 0
     return folder
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], None]:
-    """Let standard input hold these bytes."""
-
-    def put(data: bytes) -> None:
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
-
-    return put
 
 
 def test_a_record_of_a_language_model(here: Any, gpt: Path) -> None:
@@ -84,14 +71,14 @@ def test_a_killed_language_model_goes_on_exactly(
     assert one == two
 
 
-def test_generate_prints_records_and_text(here: Any, typed: Any, gpt: Path) -> None:
+def test_generate_prints_records_and_text(here: Any, stdin: Any, gpt: Path) -> None:
     record = here("generate", str(gpt), "The with", "--tokens", "7", "--json").record
     assert record["prompt"] == "The with"
     assert record["tokens"] <= 7
     assert record["run"] == str(gpt)
     again = here("generate", str(gpt), "The with", "--tokens", "7", "-q").out
     assert again == record["text"] + "\n"
-    typed("def\nclass é\n".encode())
+    stdin("def\nclass é\n".encode())
     lines = here("generate", str(gpt), "-", "-n", "2", "--tokens", "3").records
     assert [line["prompt"] for line in lines] == ["def", "def", "class é", "class é"]
     first = here("generate", str(gpt), "x", "--temperature", "0", "--tokens", "20", "--seed", "1", "-q").out
@@ -123,11 +110,11 @@ def test_wrong_wishes(here: Any, gpt: Path, arguments: list[str], code: int, mes
     assert "Traceback" not in result.err
 
 
-def test_prompts_that_cannot_be_read(here: Any, typed: Any, gpt: Path) -> None:
-    typed(b"\xff\xfe")
+def test_prompts_that_cannot_be_read(here: Any, stdin: Any, gpt: Path) -> None:
+    stdin(b"\xff\xfe")
     assert "are not UTF-8" in here("generate", str(gpt), "-").err
     assert "PROMPT is not UTF-8" in here("generate", str(gpt), "a\udcff").err
-    typed(b"")
+    stdin(b"")
     assert "no prompt on standard input" in here("generate", str(gpt), "-").err
 
 
@@ -273,11 +260,11 @@ def test_weights_of_another_family(here: Any, gpt: Path, tmp_path: Path) -> None
     assert "whose tokens are not those that" in result.err
 
 
-def test_prompts_have_an_end(here: Any, typed: Any, gpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prompts_have_an_end(here: Any, stdin: Any, gpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dlkit.cli import generate
 
     monkeypatch.setattr(generate, "_MOST_BYTES", 8)
-    typed(b"y\n" * 5)
+    stdin(b"y\n" * 5)
     result = here("generate", str(gpt), "-")
     assert (result.code, result.out) == (2, "")
     assert "is larger than 8 bytes: not a list of prompts" in result.err

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,8 +77,7 @@ def test_equal_to_an_evaluation_of_the_same_files(here: Any, run: Path, photos: 
         probabilities = torch.cat([trained.model(batch.inputs).softmax(1) for batch in batches])
     assert len(found) == len(probabilities) == 12
     assert [record["input"] for record in found] == [str(path) for path in sorted((photos / "val").glob("*/*"))]
-    for record, expected in zip(found, probabilities.tolist(), strict=True):
-        named = {entry["label"]: entry["probability"] for entry in record["top"]}
+    for record, named, expected in zip(found, result.probabilities, probabilities.tolist(), strict=True):
         assert named == dict(zip(("cat", "dog", "eel"), expected, strict=True))  # bit by bit
         best = max(expected)
         assert (record["label"], record["probability"]) == (("cat", "dog", "eel")[expected.index(best)], best)
@@ -108,17 +105,14 @@ def test_equal_to_torchvisions_own_way(run: Path, photos: Path) -> None:
         torch.testing.assert_close(torch.tensor([found[name] for name in ("cat", "dog", "eel")]), each)
 
 
-def test_files_folders_patterns_and_pipes_in_order(
-    here: Any, plain: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_files_folders_patterns_and_pipes_in_order(here: Any, piped: Any, plain: Path, photos: Path) -> None:
     files = sorted(map(str, (photos / "val").glob("*/*")))
     every = here("predict", str(plain), str(photos / "val"))
     assert len(every.out.splitlines()) == 12
     assert here("predict", str(plain), str(photos / "val" / "**" / "*.*")).out == every.out
     assert here("predict", str(plain), *files).out == every.out
     for lines in ("\n".join(files), "\r\n".join([*files, ""]), "\0".join([*files, ""])):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
-        assert here("predict", str(plain), "-").out == every.out
+        assert piped(lines, "predict", str(plain), "-").out == every.out
     backwards = here("predict", str(plain), *files[::-1])
     assert [record["input"] for record in backwards.records] == files[::-1]
     labels = here("predict", str(plain), *files, "-q")
@@ -126,16 +120,14 @@ def test_files_folders_patterns_and_pipes_in_order(
 
 
 def test_what_cannot_be_read_is_a_record_and_nothing_is_lost(
-    here: Any, plain: Path, photos: Path, tmp_path: Path
+    here: Any, piped: Any, plain: Path, photos: Path, tmp_path: Path
 ) -> None:
     whole = sorted((photos / "val" / "cat").glob("*"))
     cut, text = tmp_path / "cut.jpg", tmp_path / "text.png"
     cut.write_bytes(whole[1].read_bytes()[:300])
     text.write_text("no image")
     lines = [*map(str, whole[:2]), str(cut), str(text), str(tmp_path / "gone.png"), str(tmp_path), *map(str, whole[2:])]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
-        result = here("predict", str(plain), "-")
+    result = piped("\n".join(lines), "predict", str(plain), "-")
     assert result.code == 1
     found = result.records
     assert [record["input"] for record in found] == lines
@@ -145,9 +137,8 @@ def test_what_cannot_be_read_is_a_record_and_nothing_is_lost(
     first, hint = result.err.splitlines()
     assert first.startswith(f"error: 4 of 8 inputs have no prediction; the first is {cut}: ")
     assert hint.startswith("hint: ")
-    with pytest.MonkeyPatch.context() as patch:  # a line each, so that `paste` puts labels beside names
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
-        quiet = here("predict", str(plain), "-", "-q")
+    # a line each, so that `paste` puts labels beside names
+    quiet = piped("\n".join(lines), "predict", str(plain), "-", "-q")
     assert [line == "" for line in quiet.out.split("\n")[:-1]] == [i in (2, 3, 4, 5) for i in range(8)]
     # batches are those of the images that are whole: their numbers do not change
     alone = {record["input"]: record for record in here("predict", str(plain), *map(str, whole)).records}
@@ -185,12 +176,13 @@ def test_wrong_requests(
     plain: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    stdin: Any,
     arguments: list[str],
     code: int,
     expected: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    stdin(b"")
     (tmp_path / "empty").mkdir()
     result = here("predict", str(plain), *arguments)
     assert (result.code, result.out) == (code, "")

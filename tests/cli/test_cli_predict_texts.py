@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +57,6 @@ def paired(table: Path) -> Path:
     return trained(table, "paired", "pair: reply, ")
 
 
-def piped(here: Any, data: bytes, *arguments: str) -> Any:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        return here("predict", *arguments)
-
-
 def by_transformers(here: Any, run: Path, rows: list[tuple[str, ...]]) -> list[dict[str, float]]:
     """Each row alone, unpadded, through the exported model: label -> probability."""
     transformers = pytest.importorskip("transformers")
@@ -85,11 +77,7 @@ def by_transformers(here: Any, run: Path, rows: list[tuple[str, ...]]) -> list[d
     return found
 
 
-def named(record: dict[str, Any]) -> dict[str, float]:
-    return {entry["label"]: entry["probability"] for entry in record["top"]}
-
-
-def test_texts_equal_transformers_in_their_order(here: Any, single: Path, tmp_path: Path) -> None:
+def test_texts_equal_transformers_in_their_order(here: Any, piped: Any, single: Path, tmp_path: Path) -> None:
     """Batches of three that are sorted by length and padded, against each text alone."""
     many = [*TEXTS, *TEXTS[::-1]] * 3
     (tmp_path / "texts.txt").write_text("\n".join(many) + "\n\n")
@@ -97,26 +85,27 @@ def test_texts_equal_transformers_in_their_order(here: Any, single: Path, tmp_pa
     assert result.code == 0, result.err
     found = result.records
     assert [record["input"] for record in found] == many
-    for record, expected in zip(found, by_transformers(here, single, [(text,) for text in many]), strict=True):
-        assert named(record) == pytest.approx(expected, abs=1e-6)
+    answers = by_transformers(here, single, [(text,) for text in many])
+    for record, named, expected in zip(found, result.probabilities, answers, strict=True):
+        assert named == pytest.approx(expected, abs=1e-6)
         assert record["label"] == max(expected, key=expected.__getitem__)
     labels = [record["label"] for record in found]
     assert {"glad", "sad"} == set(labels)
-    assert piped(here, "\n".join(many).encode(), str(single), "-", "-q").out.splitlines() == labels
+    assert piped("\n".join(many).encode(), "predict", str(single), "-", "-q").out.splitlines() == labels
     assert here("predict", str(single), TEXTS[0], TEXTS[2], "-q").out.splitlines() == [labels[0], labels[2]]
 
 
-def test_pairs_come_from_columns(here: Any, paired: Path, table: Path, tmp_path: Path) -> None:
+def test_pairs_come_from_columns(here: Any, piped: Any, paired: Path, table: Path, tmp_path: Path) -> None:
     result = here("predict", str(paired), "--rows", str(table))
     assert result.code == 0, result.err
     rows = list(csv.DictReader(table.open()))
     expected = by_transformers(here, paired, [(row["review"], row["reply"]) for row in rows])
-    for record, row, each in zip(result.records, rows, expected, strict=True):
-        assert record["input"] == row
-        assert named(record) == pytest.approx(each, abs=1e-6)
+    assert [record["input"] for record in result.records] == rows
+    for named, each in zip(result.probabilities, expected, strict=True):
+        assert named == pytest.approx(each, abs=1e-6)
     lines = "".join(json.dumps({"reply": row["reply"], "review": row["review"]}) + "\n" for row in rows[:5])
-    from_pipe = piped(here, lines.encode(), str(paired), "--rows", "-")
-    assert [named(record) for record in from_pipe.records] == [pytest.approx(each, abs=1e-6) for each in expected[:5]]
+    from_pipe = piped(lines.encode(), "predict", str(paired), "--rows", "-")
+    assert from_pipe.probabilities == [pytest.approx(each, abs=1e-6) for each in expected[:5]]
     out = tmp_path / "scored.csv"
     assert here("predict", str(paired), "--rows", str(table), "--out", str(out)).code == 0
     with out.open() as file:
@@ -125,14 +114,14 @@ def test_pairs_come_from_columns(here: Any, paired: Path, table: Path, tmp_path:
     assert [float(row["probability"]) for row in scored] == pytest.approx([max(e.values()) for e in expected], abs=1e-6)
 
 
-def test_texts_that_cannot_be_read(here: Any, single: Path) -> None:
-    result = piped(here, b"good film\n\xff\nbad film\n", str(single), "-")
+def test_texts_that_cannot_be_read(here: Any, piped: Any, single: Path) -> None:
+    result = piped(b"good film\n\xff\nbad film\n", "predict", str(single), "-")
     assert (result.code, [record["error"] for record in result.records]) == (
         1,
         [None, "not UTF-8: byte 0xff", None],
     )
     rows = b'{"review": "good"}\n{"review": 3}\n{"mood": "sad"}\n'
-    result = piped(here, rows, str(single), "--rows", "-")
+    result = piped(rows, "predict", str(single), "--rows", "-")
     errors = [record["error"] for record in result.records]
     assert errors == [None, "column 'review' has no text: 3", "column 'review' has no text: None"]
 
@@ -157,6 +146,8 @@ def test_texts_that_cannot_be_read(here: Any, single: Path) -> None:
         ),
         ("paired", ["a text"], 2, "this run reads review, reply of each example, not one text", "give a table"),
         ("paired", ["--rows", "gone.csv"], 1, "no such file: gone.csv", "give a file"),
+        ("single", ["--rows", "lines.txt"], 2, "lines.txt: not a table of a known kind", "its name must end in .csv"),
+        ("single", ["rows.tsv"], 2, "rows.tsv: not a table of a known kind", "its name must end in .csv"),
     ],
 )
 def test_wrong_requests(
@@ -171,7 +162,8 @@ def test_wrong_requests(
     hint: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "other.csv").write_text("x\n1\n")
+    for name in ("other.csv", "lines.txt", "rows.tsv"):
+        (tmp_path / name).write_text("x\n1\n")
     result = here("predict", str(request.getfixturevalue(run)), *arguments)
     assert (result.code, result.out) == (code, "")
     assert result.err.startswith(f"error: {error}")

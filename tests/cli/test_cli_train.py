@@ -82,9 +82,9 @@ def test_the_resolved_recipe_repeats_the_run(here: Any) -> None:
     assert Path(other["run"], "checkpoints/last/model.safetensors").read_bytes() != weights[0]
 
 
-def test_a_recipe_from_standard_input(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_from_standard_input(here: Any, stdin: Any) -> None:
     text = (Path(__file__).parents[2] / "recipes" / "digits-mlp.yaml").read_bytes()
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+    stdin(text)
     result = here("train", "-", "train.epochs=1", "-q")
     assert result.code == 0, result.err
     assert Path(result.out.strip(), "summary.json").is_file()

@@ -292,4 +292,7 @@ def test_an_activation_of_ones_own_in_a_gpt(
 def test_text_models_of_your_own_are_refused(here, recipe: Path) -> None:
     result = here("recipes", "check", "pydoc-gpt", f"model={{name: {recipe.with_name('mine.py')}:TinyNet}}")
     assert result.code == 2
-    assert "a model of your own is for image-classification, tabular-classification, not for causal-lm" in result.err
+    assert (
+        "a model of your own is for image-classification, tabular-classification, tabular-regression, not for causal-lm"
+        in result.err
+    )

@@ -69,7 +69,7 @@ def require_whole(path: Path) -> None:
     [
         ("inspect-attention GPT text --html a.html --png a.png --svg a.svg --npz a.npz", "a.html a.png a.svg a.npz"),
         ("inspect-attention GPT text --html a.html -q", "a.html"),
-        ("inspect-attention GPT --steps --repeats 1 --png a.png --svg a.svg", "a.png a.svg"),
+        ("inspect-attention GPT --steps --repeats 1 --png a.pdf --svg a.svg", "a.pdf a.svg"),
         ("entropy --p 0.4,0.6 --plot a.svg", "a.svg"),
         ("entropy TEXT --order 2 --plot a.png", "a.png"),
         ("entropy TEXT --model GPT --tokens --surprisal a.html", "a.html"),

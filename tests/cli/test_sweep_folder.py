@@ -5,8 +5,6 @@ from __future__ import annotations
 import html
 import json
 import shlex
-import sys
-from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +110,11 @@ def test_a_race_goes_on_by_the_command_in_its_folder(here: Any) -> None:
     assert Path("a", "race.json").read_text() == how
 
 
-def test_a_race_reads_standard_input_once(here: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_race_reads_standard_input_once(here: Any, stdin: Any) -> None:
     written = here("recipes", "show", "digits-mlp").out.encode()
     losses: list[list[float]] = []
     for what in ("digits-mlp", "-"):
-        monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(written)))
+        stdin(written)
         raced = here(RACE[0], what, *RACE[2:], "--engine", "loop")
         assert raced.code == 0, raced.err
         losses.append([line["loss"] for line in map(json.loads, raced.out.splitlines()) if line["kind"] == "run"])

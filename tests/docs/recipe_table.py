@@ -18,7 +18,7 @@ from dlkit.recipe.header import Header, read_header
 PAGE = Path(__file__).parents[2] / "recipes" / "README.md"
 KINDS = {
     "Images": ("image-classification",),
-    "Tables": ("tabular-classification",),
+    "Tables": ("tabular-classification", "tabular-regression"),
     "Text": ("causal-lm", "masked-lm", "text-classification"),
 }
 

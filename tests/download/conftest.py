@@ -99,7 +99,9 @@ def content(dataset: DatasetInfo, rows: dict[str, int]) -> dict[str, bytes]:
 
 @dataclass
 class Hub:
-    """State of the server. Each request to `where` ("api" or "cdn") takes the next of its faults, if any is left."""
+    """State of the server; a model is the repository models/OWNER/NAME.
+
+    Each request to `where` ("api" or "cdn") takes the next of its faults, if any is left."""
 
     url: str = ""
     cdn: str = ""
@@ -157,10 +159,12 @@ class Handler(BaseHTTPRequestHandler):
         elif where == "cdn":
             body = self.hub.blob(path.rpartition("/")[2])
             self.send(body, fault) if body is not None else self.answer(404)
-        elif found := re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/revision/(.+)", path):
-            self.revision(found[1], found[2])
+        elif found := re.fullmatch(r"/api/(?:datasets/|(models/))([^/]+/[^/]+)/revision/(.+)", path):
+            self.revision((found[1] or "") + found[2], found[3])
         elif found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
             self.resolve(*found.groups())
+        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
+            self.resolve(f"models/{found[1]}", found[2], found[3])
         else:
             self.answer(404)
 

@@ -175,16 +175,17 @@ def test_eval_scores_a_benchmark(
     mnli, rte = str(tmp_path / "mnli"), str(tmp_path / "rte")
     code, records, _ = call("eval", mnli, rte, "--glue", "data.batch_size=4")
     assert code == 0
-    assert [(r["task"], r["split"]) for r in records[:-1]] == [
-        ("mnli", "val"), ("mnli", "val_mismatched"), ("rte", "val"),
-    ]  # fmt: skip
+    measured = [("mnli", "val"), ("mnli", "val_mismatched"), ("rte", "val")]
+    assert [(r["task"], r["split"]) for r in records[:-1]] == measured
     accuracy = [r["metrics"]["accuracy"] for r in records[:-1]]
     last = records[-1]
-    assert last["kind"] == "benchmark"
-    assert last["score"] is None
+    assert (last["kind"], last["score"]) == ("benchmark", None)
     assert last["mean"] == pytest.approx((accuracy[0] / 2 + accuracy[1] / 2 + accuracy[2]) / 2)
     assert last["missing"] == ["cola", "sst2", "mrpc", "stsb", "qqp", "qnli", "wnli"]
-
+    assert run(["eval", mnli, rte, "--glue", "--table", "markdown"]) == 0
+    rows = [line.replace("|", "").split() for line in capfd.readouterr().out.splitlines()]
+    assert [row[0] for row in rows[2:]] == ["mnli", "rte", last["benchmark"]]
+    assert float(rows[3][rows[0].index("accuracy")]) == accuracy[2]
     code, _, err = call("eval", mnli, rte, "--glue", "-q")
     assert code == 1
     assert "no score of GLUE without cola, sst2, mrpc, stsb, qqp, qnli, wnli" in err

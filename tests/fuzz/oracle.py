@@ -15,7 +15,9 @@ LEFT = re.compile(r"\.tmp$|\.part$|^tmp|~$")
 TORCH_CACHE = re.compile(r"torchinductor_\w+")  # torch's own cache of compiled code, which the next program takes up
 BAD_WORDS = ("Traceback", "internal error", "Fatal Python", "terminate called", "Warning: ", "Exception ignored")
 # Where stdout may be something else than JSON Lines: with these options, by command.
-BINARY = {"compress": ("-",), "decompress": ("-",), "recipes": ("list", "show", "schema", "copy")}
+BINARY = {
+    "compress": ("-",), "decompress": ("-",), "recipes": ("list", "show", "schema", "copy"), "review": ("show",),
+}  # fmt: skip
 # Commands that leave everything they were asked for, or nothing. Others keep what was finished before they failed.
 WHOLE = ("compress", "decompress", "export", "recipes")
 STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")  # of a terminal

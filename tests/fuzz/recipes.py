@@ -16,6 +16,7 @@ from dlkit.catalog import SECTIONS
 DATA = {
     "image-classification": ("digits", "images", "imagenet"),
     "tabular-classification": ("csv", "jsonl", "parquet"),
+    "tabular-regression": ("csv", "jsonl", "parquet"),
     "causal-lm": ("text", "repeats"),
     "masked-lm": ("text",),
     "text-classification": ("texts",),
@@ -23,6 +24,7 @@ DATA = {
 MODELS = {
     "image-classification": ("mlp", "cnn", "resnet", "resnet20", "plain20", "fast_cnn", "convnext"),
     "tabular-classification": ("mlp",),
+    "tabular-regression": ("mlp",),
     "causal-lm": ("gpt",),
     "masked-lm": ("bert", "bert_tiny"),
     "text-classification": ("bert", "bert_tiny"),

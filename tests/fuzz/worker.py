@@ -153,12 +153,20 @@ def execute(case: Case, folder: Path, scratch: Path) -> Ended:
     )  # fmt: skip
 
 
+def _runs(group: int) -> bool:
+    """Whether a process of a group runs: what has ended and is not yet reaped, which is left to init, does not."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                return True
+    return False
+
+
 def _orphans(child: int) -> bool:
-    """Whether processes of the child's session are there after it; they are ended."""
+    """Whether processes of the child's session still run after it; they are ended."""
     for _ in range(40):  # those that it has told to end, say
-        try:
-            os.killpg(child, 0)
-        except (ProcessLookupError, PermissionError):
+        if not _runs(child):
             return False
         time.sleep(0.025)
     with contextlib.suppress(ProcessLookupError, PermissionError):

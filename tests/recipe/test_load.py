@@ -147,7 +147,7 @@ def test_paths_are_relative_to_the_file_that_sets_them(tmp_path: Path, monkeypat
         (
             "task: image-",
             "task: imag-",
-            "r.yaml:1: task: expected one of image-classification, tabular-classification, text-class",
+            "r.yaml:1: task: expected one of image-classification, tabular-classification, tabular-regr",
         ),
         ("task: image-classification", "tsk: x", "r.yaml:1: tsk: unknown key (did you mean task?)"),
         (

@@ -28,6 +28,19 @@ def test_what_would_go(made: Made) -> None:
     assert {run.path.name for run in prunable_runs(runs, keep=1, sort="test/accuracy")} == {"good", "bad"}
 
 
+def test_a_run_whose_checkpoints_are_kept_elsewhere_stays(made: Made, tmp_path: Path) -> None:
+    """Whoever moved them to another disk, and left links, has not lost them; where it is asked for, it goes."""
+    whole, one, gone = made("whole"), made("one"), made("gone")
+    (whole / "checkpoints").rename(tmp_path / "whole")
+    (whole / "checkpoints").symlink_to(tmp_path / "whole")
+    (one / "checkpoints" / "step-00000007").rename(tmp_path / "step")
+    (one / "checkpoints" / "step-00000007").symlink_to(tmp_path / "step")
+    (gone / "checkpoints" / "step-00000007").rename(tmp_path / "gone")
+    runs = list_runs(whole.parent)
+    assert [run.path.name for run in prunable_runs(runs)] == ["gone"]
+    assert {run.path.name for run in prunable_runs(runs, [condition("recipe=digits")])} == {"whole", "one", "gone"}
+
+
 def test_a_run_goes_and_what_is_not_its_own_stays(made: Made) -> None:
     run, kept = made("a"), made("b")
     assert remove_run(read_run(run)) == []

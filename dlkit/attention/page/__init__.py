@@ -137,10 +137,15 @@ def _deflated(values: np.ndarray, levels: int) -> bytes:
 
 def thumbnail(weights: np.ndarray, most: int = THUMB) -> np.ndarray:
     """A thumbnail (K, K) uint8 of the weights: the maximum of each block, its square root scaled to 255."""
+    blocks = block_maxima(weights, most)
+    return np.rint(255 * np.sqrt(blocks / blocks.max())).astype(np.uint8)
+
+
+def block_maxima(weights: np.ndarray, most: int) -> np.ndarray:
+    """The weights (T, T) in at most (most, most) blocks: the maximum of each."""
     rows = min(len(weights), most)
     edges = np.arange(rows) * len(weights) // rows
-    blocks = np.maximum.reduceat(np.maximum.reduceat(weights, edges, 0), edges, 1)
-    return np.rint(255 * np.sqrt(blocks / blocks.max())).astype(np.uint8)
+    return np.maximum.reduceat(np.maximum.reduceat(weights, edges, 0), edges, 1)
 
 
 def _chunks(page: AttentionPage, weights: Iterable[np.ndarray]) -> Iterator[str]:

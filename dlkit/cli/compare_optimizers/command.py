@@ -20,7 +20,7 @@ from dlkit.cli import completion
 from dlkit.cli.compare_optimizers.progress import RaceProgress
 from dlkit.cli.compare_optimizers.view import show_race
 from dlkit.cli.console import Output, note
-from dlkit.cli.options import Device, Json, Overrides, Quiet, ResumeAuto, Trust
+from dlkit.cli.options import Device, Json, Overrides, Quiet, ResumeAuto, Trust, Written
 from dlkit.cli.progress import prepare
 from dlkit.cli.signals import GracefulStop
 from dlkit.distributed.torchrun import is_first_process
@@ -90,6 +90,7 @@ def compare_optimizers_command(
     ] = None,
     device: Device = "auto",
     trust: Trust = False,
+    form: Written = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -117,12 +118,13 @@ def compare_optimizers_command(
       dlkit compare-optimizers digits-mlp --trials 16 --search 1-beta2=1e-4:0.1
       dlkit compare-optimizers rosenbrock --animate race.gif
       dlkit compare-optimizers quadratic:1000 --assert 'momentum<=sgd'
+      dlkit compare-optimizers --from race --table latex
     """
     alone = source is not None or (what is not None and surfaces.find_surface(what) is not None)
     if alone and not is_first_process():
         return  # nothing is trained
     resume = resume or resume_auto
-    output = Output(as_json, quiet)
+    output = Output(as_json, quiet, form)
     names = parse_optimizers(optimizers)
     if source is not None:
         if what is not None or out is not None or resume:

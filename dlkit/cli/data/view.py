@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dlkit.annotations import is_mapping
+from dlkit.annotations import is_list, is_mapping
 from dlkit.app.contents import balance_text
 from dlkit.cli.console import escaped
 
@@ -81,18 +81,20 @@ def _rows(title: str, rows: dict[str, dict[str, Any]]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    names = list(next(iter(rows.values())))
+    names = list(dict.fromkeys(name for values in rows.values() for name in values))
     table = Table(title, *(name.replace("_", " ") for name in names), box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     for name, values in rows.items():
-        table.add_row(Text(escaped(name), style="bold"), *(_number(values[key]) for key in names))
+        table.add_row(Text(escaped(name), style="bold"), *(_number(values.get(key, "")) for key in names))
     return table
 
 
 def _number(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
+    if is_list(value):  # a category and its count
+        return f"{escaped(str(value[0]))} {value[1]:,}"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

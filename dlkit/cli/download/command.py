@@ -17,6 +17,7 @@ from dlkit.data import registry, store
 from dlkit.data.data_folder import data_folder
 from dlkit.data.registry import DatasetInfo
 from dlkit.errors import RequestError
+from dlkit.hub_reference import PREFIX, HubReference, Kind, hub_reference
 
 if TYPE_CHECKING:
     from dlkit.data.store import Manifest
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 def download_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME...", help="Data sets; --list shows them.", autocompletion=completion.data_sets),
+        typer.Argument(
+            metavar="NAME...",
+            help="Data sets (--list), or hf:OWNER/NAME[@REVISION].",
+            autocompletion=completion.data_sets,
+        ),
     ] = None,
     show: Annotated[bool, typer.Option("--list", help="List what there is and what is here; no network.")] = False,
     mirror: Annotated[
@@ -40,6 +45,9 @@ def download_command(
     allow_mismatch: Annotated[
         bool, typer.Option("--allow-mismatch", help="Accept row counts that differ from the published ones.")
     ] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="GLOB", help="Of hf:OWNER/NAME only these files: 'data/train-0000*'.")
+    ] = None,
     data_dir: DataDir = None,
     jobs: Annotated[int, typer.Option(metavar="N", min=1, max=32, help="Files at once.")] = 4,
     retries: Annotated[
@@ -51,7 +59,7 @@ def download_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Download data sets: resumed, verified, prepared.
+    """Download data sets, and repositories of the Hugging Face Hub: resumed, verified, prepared.
 
     Prints a record for each; -q prints its path. Ctrl-C and kills lose nothing: give the command again.
 
@@ -59,6 +67,9 @@ def download_command(
     Examples:
       dlkit download --list
       dlkit download cifar10 sst2
+      dlkit download hf:stanfordnlp/imdb
+      dlkit download hf:HuggingFaceFW/fineweb --include 'sample/10BT/00*'
+      dlkit import hf:$(dlkit download -q hf:google-bert/bert-base-uncased)
       dlkit download glue/cola --mirror https://hub.example.org
       HF_TOKEN=... dlkit download imagenet1k --data-dir /data
       dlkit download cifar10 --verify
@@ -69,8 +80,11 @@ def download_command(
         return
     if not names:
         raise RequestError("which data set?", "`dlkit download --list` shows them all")
-    wanted = list(dict.fromkeys(dataset for name in names for dataset in registry.datasets_named(name)))
+    wanted = list(dict.fromkeys(found for name in names for found in _named(name)))
     _check(mirror, own, wanted)
+    chosen = tuple(include or ())
+    if chosen and any(isinstance(named, DatasetInfo) for named in wanted):
+        raise RequestError("--include is for hf:OWNER/NAME", "the data sets of the catalog are fetched whole")
 
     from dlkit.cli.download.view import DownloadView
     from dlkit.download import hub
@@ -96,11 +110,11 @@ def download_command(
             GracefulStop("stopping; what has arrived is kept, once more stops at once", halt.set) as stop,
             DownloadView(output.console(), output.say) as view,
         ):
-            for dataset in wanted:
+            for named in wanted:
                 try:
-                    record = _embedded(dataset) if dataset.form == "embedded" else _obtain(dataset, request, view)
+                    record = _obtain(named, request, view, chosen)
                 except CancelledError:
-                    note(f"stopped; give the command again to go on with {dataset.name}")
+                    note(f"stopped; give the command again to go on with {_shown(named)}")
                     raise typer.Exit(128 + (stop.requested or 2)) from None
                 view.clear()
                 if output.tables:
@@ -112,20 +126,45 @@ def download_command(
             output.emit(record, record["path"], lambda: None)
 
 
-def _check(mirror: str | None, own: Path | None, wanted: list[DatasetInfo]) -> None:
+def _named(name: str) -> list[DatasetInfo] | list[HubReference]:
+    """The data sets of the catalog, or the repository of the Hub, that a name stands for."""
+    if not name.startswith(PREFIX):
+        return registry.datasets_named(name)
+    reference = hub_reference(name)
+    if reference is None:
+        raise RequestError(f"{name} names no repository of the Hub", "give hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
+    return [reference]
+
+
+def _shown(named: DatasetInfo | HubReference) -> str:
+    return named.name if isinstance(named, DatasetInfo) else str(named)
+
+
+def _check(mirror: str | None, own: Path | None, wanted: list[DatasetInfo | HubReference]) -> None:
     if mirror is not None and "://" in mirror and not mirror.startswith(("http://", "https://")):
         raise RequestError(f"--mirror {mirror}: not a web address", "give http(s)://... or a directory")
     if mirror is not None and "://" not in mirror and not Path(mirror).expanduser().is_dir():
         raise RequestError(f"--mirror {mirror}: no such directory", "give http(s)://... or an existing directory")
-    if own is not None and [dataset.name for dataset in wanted] != ["imagenet1k"]:
+    if own is not None and list(map(_shown, wanted)) != ["imagenet1k"]:
         raise RequestError("--from is for imagenet1k alone", "dlkit download imagenet1k --from DIR")
     if own is not None and not own.is_dir():
         raise RequestError(f"--from {own}: no such directory", "give the folder of the archives, or of train/ and val/")
 
 
-def _obtain(dataset: DatasetInfo, request: DownloadRequest, view: Any) -> dict[str, Any]:
-    from dlkit.download import obtain_dataset
+def _obtain(
+    named: DatasetInfo | HubReference, request: DownloadRequest, view: Any, include: tuple[str, ...]
+) -> dict[str, Any]:
+    from dlkit.download import hub_kind, obtain_dataset
 
+    if isinstance(named, HubReference):
+        cached = _in_hub_cache(named) if request.offline else None
+        if cached is not None:
+            return cached
+        dataset = hub_kind.find_repository(named, request, view, include)
+    else:
+        dataset = named
+    if dataset.form == "embedded":
+        return _embedded(dataset)
     result = obtain_dataset.obtain_dataset(dataset, request, view)
     record = _record(dataset, result.path, result.manifest, result.status)
     record |= {"source": result.manifest.source}
@@ -136,6 +175,21 @@ def _obtain(dataset: DatasetInfo, request: DownloadRequest, view: Any) -> dict[s
     if request.verify:
         record |= {"verified": True, "repaired": result.repaired}
     return record
+
+
+def _in_hub_cache(reference: HubReference) -> dict[str, Any] | None:
+    """The record of what `huggingface_hub` has in its cache, where the network is forbidden."""
+    from dlkit.data.hub.place import in_hub_cache
+
+    kinds: tuple[Kind, ...] = (reference.kind,) if reference.kind else ("datasets", "models")
+    for kind in kinds:
+        found = in_hub_cache(reference.of(kind))
+        if found is not None and store.find_manifest(reference.of(kind).folder) is None:
+            sizes = sum(file.stat().st_size for file in found.folder.rglob("*") if file.is_file())
+            place = {"kind": "cache", "commit": found.commit}
+            facts: dict[str, Any] = {"name": str(reference.of(kind)), "path": str(found.folder), "splits": {}}
+            return {**facts, "bytes": sizes, "sha256": None, "status": "present", "source": place}
+    return None
 
 
 def _embedded(dataset: DatasetInfo) -> dict[str, Any]:
@@ -161,7 +215,8 @@ def _table(record: dict[str, Any]) -> Any:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = ", ".join(f"{split} {rows:,}" for split, rows in record["splits"].items())
-    facts = [("data set", f"{record['name']}  {record['status']}"), ("path", record["path"]), ("rows", rows)]
+    facts = [("data set", f"{record['name']}  {record['status']}"), ("path", record["path"])]
+    facts += [("rows", rows)] if rows else []
     facts.append(("size", memory.size_text(record["bytes"])))
     if record.get("repaired"):
         facts.append(("repaired", ", ".join(record["repaired"])))

@@ -64,7 +64,9 @@ def entropy_command(
     check_code: Annotated[
         str | None, typer.Option(metavar="A=0,B=1,...", help="Check a code of your own; --p gives its probabilities.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the result (.svg, .png or .pdf).")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the result, or p beside q (.svg, .png or .pdf).")
+    ] = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -98,10 +100,13 @@ def entropy_command(
     writes them (a count aligned to the right, one space, the symbol) are one distribution, whatever the symbols. How
     the input was understood is said on stderr and in the record's `form`.
 
+    --plot draws the code lengths of --p, or of two outcomes the curve of their entropy; with --q the two distributions,
+    the code length of each symbol under both, and what each adds to KL; of a stream its entropy by order.
+
     \b
     Examples:
       dlkit entropy book.txt --order 2 --codecs
-      dlkit entropy --p 0.4,0.4,0.2 --q 0.5,0.3,0.2
+      dlkit entropy --p 0.4,0.4,0.2 --q 0.5,0.3,0.2 --plot kl.svg
       sort words | uniq -c | dlkit entropy --p - --counts --code huffman
       dlkit entropy --p 0.4,0.4,0.2 --check-code A=0,B=1,C=00
       dlkit entropy book.txt --model runs/pydoc-gpt-1 --surprisal book.html

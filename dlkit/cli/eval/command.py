@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dlkit.app.evaluate import EvaluationRequest, extent_text, ood_record, request_evaluation, require_views
+from dlkit.app.evaluate import EvaluationRequest, ood_record, request_evaluation, require_views
 from dlkit.app.events import damaged_remarks
 from dlkit.app.glue import score_glue
 from dlkit.cli import completion
 from dlkit.cli.console import Output
+from dlkit.cli.eval import view
 from dlkit.cli.eval.glue import show_glue
-from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, Trust
+from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, Trust, Written
 from dlkit.cli.progress import preparing
 from dlkit.errors import RequestError
-from dlkit.plotting import require_figure
 from dlkit.recipe import closest
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def eval_command(
     data_dir: DataDir = None,
     device: Device = "auto",
     trust: Trust = False,
+    form: Written = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -79,13 +80,10 @@ def eval_command(
       dlkit train digits-mlp | dlkit eval -
       dlkit eval runs/digits-mlp-1 --confusion matrix.svg
       dlkit eval runs/digits-mlp-1 --metric ece -q
+      dlkit eval runs/digits-mlp-1 --table latex
       dlkit eval runs/glue-bert-* --glue
       dlkit eval runs/cifar10-fast-1 --ood cifar100 --ood noise
     """
-    require_figure("--confusion", confusion)
-    require_figure("--histogram", histogram)
-    if histogram is not None and not ood:
-        raise RequestError("--histogram draws the scores of --ood, which is not given", "add --ood noise")
     require_views(views)
     more, overrides = _runs_among(overrides or [])
     if more and not glue:
@@ -96,62 +94,44 @@ def eval_command(
             "with it",
             "leave them out",
         )
-    output = Output(as_json, quiet)
+    output = Output(as_json, quiet, form)
     if glue:
         with preparing(quiet):
             show_glue(score_glue([run, *more], overrides, checkpoint, device, complete=quiet), output)
         return
-    request = request_evaluation(run, overrides, split, checkpoint, ood or (), views)
+    request = request_evaluation(run, overrides, split, checkpoint, ood or (), views, confusion, histogram)
     from dlkit.distributed.process_group import join_world
     from dlkit.training.device import pick_device
 
-    with join_world(pick_device(device)) as world:
-        _evaluate(request, device, output, confusion, histogram, metric, draws=world.first)
+    with join_world(pick_device(device)):
+        _evaluate(request, device, output, metric)
 
 
-def _evaluate(
-    request: EvaluationRequest,
-    device: str,
-    output: Output,
-    confusion: Path | None,
-    histogram: Path | None,
-    metric: str | None,
-    draws: bool,
-) -> None:
-    """Evaluate, draw what is asked for, and print the records."""
+def _evaluate(request: EvaluationRequest, device: str, output: Output, metric: str | None) -> None:
+    """Evaluate, and print the records."""
     with preparing(output.quiet):
         opened = request.open(device)
-        if confusion is not None and not opened.trained.dataset.classes:
-            raise RequestError(f"--confusion: {request.run} tells no classes apart", "leave --confusion out")
         found, remarks = opened.evaluate()
     for remark in remarks:
         output.remark(remark)
-    if confusion is not None:
-        if found.confusion is None:
-            raise RequestError(f"too many classes to draw: {len(found.classes)}", "leave --confusion out")
-        if draws:
-            from dlkit.training import run_plots
-
-            title = f"{request.run.name}: {found.split}"
-            run_plots.plot_confusion_matrix(found.confusion, found.classes, confusion, title)
     results: list[OODEvaluation] = []
     if opened.others:
         with preparing(output.quiet):
-            scores, results = opened.detect_ood(found.split)
-        if histogram is not None and draws:
-            from dlkit.metrics.ood_histogram import draw_ood_histogram
-
-            draw_ood_histogram(scores, {one.source: one.scores for one in results}, histogram, request.run.name)
+            _, results = opened.detect_ood(found.split)
     # what is printed comes behind all files, since whoever reads it may stop
     record = opened.record(found)
     beside = [ood_record(record, one) for one in results]
     if metric is not None:
         _require_metric(metric, [record, *beside])
-    output.emit(record, record["metrics"].get(metric or found.main_metric), lambda: _table(record))
+    if output.form is not None:
+        output.write(*view.written_tables(record, beside))
+    else:
+        output.emit(record, record["metrics"].get(metric or found.main_metric), lambda: view.evaluation_table(record))
     for one, other in zip(results, beside, strict=True):
         for remark in damaged_remarks(one.damaged, f"{len(one.damaged)} images of {one.source} in all"):
             output.remark(remark)
-        output.emit(other, other["metrics"].get(metric), lambda other=other: _ood_table(other))
+        if output.form is None:
+            output.emit(other, other["metrics"].get(metric), lambda other=other: view.ood_table(other))
 
 
 def _require_metric(metric: str, records: list[dict[str, Any]]) -> None:
@@ -167,40 +147,3 @@ def _runs_among(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Further runs, and the changes of the recipe: KEY=VALUE or ~KEY."""
     changes = [text for text in arguments if not Path(text).exists() and ("=" in text or text.startswith("~"))]
     return [text for text in arguments if text not in changes], changes
-
-
-def _ood_table(record: dict[str, Any]) -> Any:
-    from rich.table import Table
-    from rich.text import Text
-
-    metrics: dict[str, float] = record["metrics"]
-    names = list(dict.fromkeys(name.partition("/")[2] for name in metrics))
-    title = Text(f"{record['data']}, n = {record['n']:,}, beside {record['inside']['split']} data", style="bold")
-    table = Table("score", *names, title=title, title_justify="left", box=None, pad_edge=False)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for kind in dict.fromkeys(name.partition("/")[0] for name in metrics):
-        table.add_row(kind, *(f"{metrics[f'{kind}/{name}']:.4f}" for name in names))
-    return table
-
-
-def _table(record: dict[str, Any]) -> Any:
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_row(Text("run", style="bold"), Text(f"{record['run']} at step {record['step']}"))
-    facts.add_row(Text("data", style="bold"), Text(f"{record['data']}, {record['split']} split, n = {record['n']:,}"))
-    facts.add_row(Text("measured", style="bold"), Text(extent_text(record)))
-    for name, value in record["metrics"].items():
-        facts.add_row(Text(name, style="bold"), Text(f"{value:.4f}"))
-    if not record["per_class"]:
-        return facts
-    classes = Table("class", "n", "precision", "recall", "F1", box=None, pad_edge=False)
-    for column in classes.columns[1:]:
-        column.justify = "right"
-    for row in record["per_class"]:
-        scores = (f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
-        classes.add_row(Text(row["class"]), f"{row['n']:,}", *scores)
-    return Group(facts, Text(), classes)

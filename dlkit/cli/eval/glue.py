@@ -8,15 +8,19 @@ from typing import Any
 from dlkit.app.events import Remark, Work
 from dlkit.app.glue import TaskEvaluated
 from dlkit.cli.console import Output
+from dlkit.cli.written_table import WrittenTable, metric_columns, table_of
 from dlkit.metrics import glue
 
 
 def show_glue(scoring: Work[Remark | TaskEvaluated, list[dict[str, Any]]], output: Output) -> None:
     """Print the record of each task as it comes, then one for each benchmark."""
     for event in output.without_remarks(scoring):
-        if not output.tables and not output.quiet:
+        if not output.tables and not output.quiet and output.form is None:
             output.emit(event.record, None, lambda: "")
     records = scoring.result()
+    if output.form is not None:
+        output.write(*map(_written_table, records))
+        return
     if output.tables:
         output.emit({}, None, functools.partial(_table, records))
         return
@@ -45,3 +49,11 @@ def _table(records: list[dict[str, Any]]) -> Any:
         else:
             table.add_row(Text(name, style="bold"), f"mean of {count} tasks", f"{record['score']:.4f}", "", "")
     return Group(table, *remarks)
+
+
+def _written_table(record: dict[str, Any]) -> WrittenTable:
+    """A row for each task of a benchmark, and one for its score."""
+    rows: list[dict[str, Any]] = [{"task": task, **found} for task, found in record["tasks"].items()]
+    total: dict[str, Any] = {"task": record["benchmark"], "score": record["score"], "metrics": {}}
+    columns = {"task": "task", **metric_columns(rows), "score": "score", "runs": "runs", "n": "n"}
+    return table_of([*rows, total], columns)

@@ -79,8 +79,10 @@ def inspect_attention_command(
         str | None, typer.Option(metavar="NAME", help="last, best or a step (default: best by validation, else last).")
     ] = None,
     html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one offline page with everything.")] = None,
-    png: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the heads, or the steps.")] = None,
-    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="The same as a vector graphic.")] = None,
+    png: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the heads, or the steps (.png, .svg or .pdf).")
+    ] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="The same once more, as .svg, .png or .pdf.")] = None,
     npz: Annotated[Path | None, typer.Option(metavar="FILE", help="Write weights and scores as NumPy arrays.")] = None,
     cut: Annotated[bool, typer.Option("--cut", help="Shorten a text that is longer than the model's context.")] = False,
     seed: Annotated[

@@ -93,6 +93,9 @@ class _Head:
         count, width = len(self.tokens), options.max_width
         rows = min(count, MOST_ROWS)
         strip = min(count, _STRIP, max(8, width // 3))
+        room = width - len("   0   → ") - (_TARGET + len(" 1.0"))  # for blocks and a name beside one target
+        label = max(6, min(_LABEL, room - min(strip, 8)))
+        strip = min(strip, max(8, room - label))
         edges = np.arange(strip) * count // strip
         highest = max(float(self.weights.max()), 1e-9)
         # the largest weight of each block of columns, on a root scale
@@ -108,13 +111,13 @@ class _Head:
             for share in shares[row]:
                 line.append(_block(float(share)) if share > 0.03 else " ", style=_colour(float(share)))
             line.append(" ")
-            line.append_text(_fit(self.tokens[row], _LABEL, "bold"))
+            line.append_text(_fit(self.tokens[row], label, "bold"))
             line.append(" → ", style="dim")
             strongest = np.argsort(-self.weights[row], kind="stable")[:4]
             for key in map(int, strongest):
                 weight = float(self.weights[row, key])
                 target = Text.assemble(_fit(self.tokens[key], _TARGET), f" {_number(weight)}  ")
-                if weight < 0.005 or line.cell_len + target.cell_len > width:
+                if weight < 0.005 or line.cell_len + target.cell_len - 2 > width:
                     break
                 line.append_text(target)
             line.rstrip()

@@ -11,7 +11,7 @@ from dlkit.app.predict import predict_with, request_prediction, write_features
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.app.scored_file import SUFFIXES, scored_file
 from dlkit.cli import completion
-from dlkit.cli.console import Output
+from dlkit.cli.console import Output, note
 from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.cli.predict.input import given_inputs
 from dlkit.cli.predict.view import PredictionView, written_table
@@ -106,6 +106,8 @@ def predict_command(
         layer = {} if features is None else {"layer": features}
         record = {"run": str(request.run), "out": str(out), **layer, **summary.record()}
         output.emit(record, out, lambda: written_table(record))
+    if not summary.inputs:
+        note("no inputs: nothing to predict")
     if summary.first_failure is not None:
         raise _failure(summary.first_failure, summary)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from dlkit.app.predict import PredictionRequest, named_inputs
 from dlkit.data import new_rows
+from dlkit.data.tables.dialect import dialect_request
 from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.lines import lines_as_they_come
 
@@ -58,7 +59,8 @@ def given_inputs(request: PredictionRequest, run: str, inputs: Sequence[str], ro
         )
         raise DlkitError(f"no such file: {gone}", one_word)
     texts = [name if _is_text(name) else Path(name) for name in inputs]
-    return named_inputs(request, [*texts, *([Path(rows)] if rows is not None else [])])
+    table = iter(()) if rows is None else new_rows.rows_of_file(Path(rows))
+    return itertools.chain(named_inputs(request, texts), table)
 
 
 def _is_text(argument: str) -> bool:
@@ -70,7 +72,7 @@ def _from_pipe(request: PredictionRequest, table: bool) -> Iterator[Any]:
     if request.kind == "images":
         return _paths(lines_as_they_come(sys.stdin.buffer))
     if table or request.kind == "rows":
-        return new_rows.rows_of_pipe(sys.stdin.buffer)
+        return new_rows.rows_of_pipe(sys.stdin.buffer, dialect_request(request.recipe.values["data"]))
     return new_rows.texts_of_pipe(sys.stdin.buffer)
 
 

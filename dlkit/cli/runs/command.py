@@ -11,7 +11,7 @@ import typer
 from dlkit.cli import completion
 from dlkit.cli.console import Output, note
 from dlkit.cli.lazy import default_command
-from dlkit.cli.options import Json, Quiet
+from dlkit.cli.options import Json, Quiet, Written
 from dlkit.cli.progress import preparing
 from dlkit.cli.runs import view
 from dlkit.errors import RequestError
@@ -75,6 +75,7 @@ def list_command(
     sort: Sort = None,
     reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order of --sort around.")] = False,
     where: Where = None,
+    form: Written = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -88,19 +89,22 @@ def list_command(
       dlkit runs --sort test/accuracy
       dlkit runs --where 'recipe=digits*' --where optimizer.lr=0.1
       dlkit runs --sort test/accuracy -q | head -1 | dlkit eval -
+      dlkit runs --sort test/accuracy --table latex > runs.tex
     """
     if reverse and sort is None:
         raise RequestError(
             "--reverse turns an order around, and there is no --sort", "dlkit runs --sort changed --reverse"
         )
+    output = Output(as_json, quiet, form)
     conditions = _conditions(where)
     everything = _listed(folders, quiet)
     runs = select_runs(everything, conditions)
     if sort is not None:
         runs = sort_runs(runs, sort, reverse)
-    output = Output(as_json, quiet)
     if not runs:
         output.say(f"none of {len(everything)} runs is like that" if everything else "no runs here")
+    elif output.form is not None:
+        output.write(view.written_listing(runs))
     elif output.tables:
         output.emit({}, None, lambda: view.listing(runs, sort))
     else:
@@ -109,7 +113,7 @@ def list_command(
 
 
 @app.command("diff")
-def diff_command(runs: Several, as_json: Json = False, quiet: Quiet = False) -> None:
+def diff_command(runs: Several, form: Written = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """What differs between runs: recipe, metrics, environment.
 
     -q prints the keys of the recipe that differ.
@@ -118,9 +122,13 @@ def diff_command(runs: Several, as_json: Json = False, quiet: Quiet = False) -> 
     Example:
       dlkit runs diff runs/digits-mlp-1 runs/digits-mlp-2
     """
+    output = Output(as_json, quiet, form)
     paths = _resolved(runs, 2, "diff")
     record = diff_runs(paths)
-    Output(as_json, quiet).emit(record, "\n".join(record["recipe"]) or None, lambda: view.comparison(record))
+    if output.form is not None:
+        output.write(*view.written_comparison(record))
+    else:
+        output.emit(record, "\n".join(record["recipe"]) or None, lambda: view.comparison(record))
 
 
 @app.command("plot")

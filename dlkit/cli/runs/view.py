@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlkit.cli.console import duration, escaped
+from dlkit.cli.written_table import WrittenTable, metric_columns, table_of
 from dlkit.memory import size_text
 from dlkit.runs.listed_run import ListedRun
 from dlkit.runs.selection import LESS_IS_BETTER, value_of
@@ -39,6 +40,14 @@ def listing(runs: Sequence[ListedRun], sort: str | None = None) -> Any:
     from rich.console import Group
 
     return Group(table, *problems)
+
+
+def written_listing(runs: Sequence[ListedRun]) -> WrittenTable:
+    """A row for each run with all of its metrics."""
+    records = [run.record() for run in runs]
+    names = ("run", "recipe", "state", "step", "seed", "parameters")
+    fields = {name: name for name in names} | metric_columns(records) | {"seconds": "seconds", "bytes": "bytes"}
+    return table_of(records, fields)
 
 
 def _columns(runs: Sequence[ListedRun], sort: str | None) -> list[str]:
@@ -86,3 +95,12 @@ def comparison(record: dict[str, Any]) -> Any:
             table.add_row(Text(name, style="bold"), *(Text(_number(value)) for value in values))
         parts.append(table)
     return Group(*parts)
+
+
+def written_comparison(record: dict[str, Any]) -> list[WrittenTable]:
+    """What differs of the recipe, of the metrics and of the environment, a column for each run."""
+    titles = [title for title in ("recipe", "metrics", "environment") if record[title]]
+    return [
+        WrittenTable([title, *record["runs"]], [[name, *values] for name, values in record[title].items()])
+        for title in titles
+    ]

@@ -9,9 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from dlkit.plotting import make_axes, save_figure
+from dlkit.plotting import make_panels, save_figure
 
 COLUMNS, ROWS = 6, 6
+_LONGEST = 10  # characters of a class above an image
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class SheetImages:
 
 def draw_contact_sheet(panels: Mapping[str, SheetImages], target: Path, title: str) -> None:
     """Draw a panel for each set of images, at most 36 of each, side by side, as SVG, PNG or PDF."""
-    figure, made = make_axes(5.2 * len(panels), 5.8, columns=len(panels))
-    for axis, (name, images) in zip(made if len(panels) > 1 else [made], panels.items(), strict=True):
+    figure, axes = make_panels(4.6 * len(panels), 5.4, columns=len(panels))
+    for axis, (name, images) in zip(axes, panels.items(), strict=True):
         axis.set_axis_off()
         axis.set_title(name)
         for index, (image, label) in enumerate(zip(images.pixels, images.labels, strict=False)):
@@ -46,6 +47,5 @@ def _place(axis: Any, image: Tensor, label: str, row: int, column: int) -> None:
     axis.imshow(
         shown, extent=(left, left + 0.92, top + 0.92, top), cmap="gray", vmin=0, vmax=1, interpolation="nearest"
     )
-    axis.text(
-        left + 0.46, top - 0.03, label if len(label) <= 14 else f"{label[:12]}..", ha="center", va="bottom", fontsize=6
-    )
+    short = label if len(label) <= _LONGEST else f"{label[: _LONGEST - 1]}…"
+    axis.text(left + 0.46, top - 0.03, short, ha="center", va="bottom", fontsize=8)

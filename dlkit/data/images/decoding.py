@@ -7,6 +7,7 @@ transparency and bit depth alike.
 from __future__ import annotations
 
 import io
+import re
 import stat
 import warnings
 from pathlib import Path
@@ -50,6 +51,8 @@ _TRANSPOSITIONS = {
 }
 # Pillow warns for each such file, whose pixels are intact all the same.
 warnings.filterwarnings("ignore", message="Corrupt EXIF data", category=UserWarning)
+
+_ADDRESS = re.compile(r" <_io\.BytesIO object at 0x[0-9a-fA-F]+>")  # that PIL says of bytes in memory
 
 Size = tuple[float, float]
 
@@ -111,8 +114,9 @@ def require_regular(file: Path) -> Path:
 
 
 def decoding_failure(error: Exception) -> str:
-    """An error on one line. PIL raises a dozen types for damaged files, SyntaxError and struct.error among them."""
-    return " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+    """An error on one line, the same each time. PIL raises a dozen types, SyntaxError and struct.error among them."""
+    text = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+    return _ADDRESS.sub("", text)
 
 
 def _orientation(image: Image.Image) -> int | None:

@@ -32,6 +32,7 @@ class ImageBatches(RowBatches):
 
     Args:
         batch_size: images a batch; "full" takes all of them (batch gradient descent).
+        balance: whether an epoch of training has every class equally often, however rare it is in the data.
         flip: mirror left and right with probability 1/2; alternating mirrors each image every other epoch.
         shift: move by up to so many pixels each way.
         border: what fills the border of a shifted image: black is 0 in the data's own unit, mirror the image reflected.
@@ -59,6 +60,7 @@ class ImageBatches(RowBatches):
         channels_last: bool = False,
         *,
         batch_size: Count | Literal["full"] = 128,
+        balance: bool = False,
         flip: bool | Literal["alternating"] = False,
         shift: Natural = 0,
         border: Literal["black", "mirror"] = "black",
@@ -90,7 +92,7 @@ class ImageBatches(RowBatches):
                 f"data.shift is {shift}, the images are {height}x{width}", "a shift must leave something of an image"
             )
         self.start_size, self.grow_epochs = start_size, grow_epochs
-        super().__init__(split, mean, std, device, seed, training, batch_size=batch_size)
+        super().__init__(split, mean, std, device, seed, training, batch_size=batch_size, balance=balance)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
         batches = super().epoch(number, start)

@@ -76,3 +76,32 @@ class ImageArray:
 
     def randomness(self) -> str:
         return UNIFORM
+
+
+class SelectedImages:
+    """Some rows of another source, such as those that are held out.
+
+    Args:
+        source: the images.
+        rows: of these, (n,) int64, in the order of the new ones.
+    """
+
+    def __init__(self, source: ImageSource, rows: Tensor) -> None:
+        self.source, self.rows = source, rows
+        self.shape = (len(rows), *source.shape[1:])
+
+    def name(self, row: int) -> str:
+        return self.source.name(int(self.rows[row]))
+
+    def image(self, row: int) -> Image.Image:
+        return self.source.image(int(self.rows[row]))
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The rows in the order in which the source would read them, (n,)."""
+        place = torch.full((self.source.shape[0],), -1)
+        place[self.rows] = torch.arange(len(self.rows))
+        order = place[self.source.order(generator)]
+        return order[order >= 0]
+
+    def randomness(self) -> str:
+        return self.source.randomness()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,8 +20,24 @@ from dlkit.data.images.decoding import DamagedImageError, decode_image, decoding
 from dlkit.data.images.ood_sources import fit_images
 from dlkit.lines import batched_as_they_come
 
-View = Callable[[str], Tensor]  # a file's name -> (C, H, W) uint8; raises DamagedImageError
 _AHEAD = 2  # batches that are decoded before they are needed
+
+
+class View(Protocol):
+    """What of an image a model sees."""
+
+    @property
+    def white(self) -> int:
+        """The brightest value of a pixel."""
+        ...
+
+    def __call__(self, name: str) -> Tensor:
+        """The image of a file, (C, H, W) uint8. Raises DamagedImageError."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """The same for a program with Pillow; JSON values."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -35,31 +52,79 @@ class DecodedImages:
     damaged: dict[int, str]
 
 
-def fitted_view(shape: tuple[int, int, int], white: int) -> View:
-    """How images in memory are read: the centre square, resized, in the range 0..`white` of the training images."""
-    channels, height, width = shape
+@dataclass(frozen=True)
+class FittedView:
+    """How images in memory are read: the centre square, resized, in the range 0..`white` of the training images.
 
-    def view(name: str) -> Tensor:
+    Args:
+        shape: (C, H, W) of what the model sees.
+        white: the brightest value.
+    """
+
+    shape: tuple[int, int, int]
+    white: int = 255
+
+    def __call__(self, name: str) -> Tensor:
+        channels, height, width = self.shape
         try:
             image = open_square(Path(name), "L" if channels == 1 else "RGB", max(height, width))
         except Exception as error:
             raise DamagedImageError(decoding_failure(error)) from error
         pixels = torch.from_numpy(np.array(image)).view(*image.size[::-1], -1)  # (S, S, 1 or 3)
-        return fit_images(pixels.permute(2, 0, 1)[None], shape, white / 255)[0]
+        return fit_images(pixels.permute(2, 0, 1)[None], self.shape, self.white / 255)[0]
 
-    return view
+    def describe(self) -> dict[str, Any]:
+        """The same for a program with Pillow; JSON values."""
+        _, height, width = self.shape
+        side = max(height, width)
+        draft = f"of a JPEG, image.draft(None, ({2 * side}, {2 * side})) first; "
+        box = "box=((w - s) / 2, (h - s) / 2, (w + s) / 2, (h + s) / 2)), where s = min(w, h)"
+        whole = f"{draft}image.resize(({side}, {side}), Image.Resampling.BILINEAR, {box}"
+        more = [f"round(pixels * {self.white} / 255)"] if self.white != 255 else []
+        if (height, width) != (side, side):
+            more.append(f"resized to {height} rows and {width} columns, bilinear, antialiased")
+        return {"view": "centre square", "size": [height, width], "steps": [whole, *more], "white": self.white}
 
 
-def streamed_view(crop: Callable[..., Tensor]) -> View:
-    """How images of a stream are read: decoded whole, then resized and cropped by `crop`."""
+@dataclass(frozen=True)
+class StreamedView:
+    """How images of a stream are read: decoded whole, the shorter side resized, the centre cropped.
 
-    def view(name: str) -> Tensor:
+    Args:
+        size: height and width of what the model sees.
+        margin: of the shorter side.
+        crop: does it with a decoded image.
+        interpolation: bilinear or bicubic.
+    """
+
+    size: int
+    margin: int
+    crop: Callable[..., Tensor]
+    interpolation: str = "bilinear"
+    white: int = 255
+
+    def __call__(self, name: str) -> Tensor:
         try:
-            return crop(decode_image(Path(name), name))
+            return self.crop(decode_image(Path(name), name))
         except DamagedImageError as error:
             raise DamagedImageError(str(error).removeprefix(f"{name}: ")) from error
 
-    return view
+    def describe(self) -> dict[str, Any]:
+        """The same for a program with Pillow; JSON values."""
+        steps = [
+            f"image.resize((W, H), Image.Resampling.{self.interpolation.upper()}), the shorter side {self.margin}, the "
+            f"longer one int({self.margin} * longer / shorter)",
+            f"image.crop((x, y, x + {self.size}, y + {self.size})), where x = round((W - {self.size}) / 2) and "
+            f"y = round((H - {self.size}) / 2)",
+        ]
+        return {
+            "view": "centre crop",
+            "size": [self.size] * 2,
+            "shorter_side": self.margin,
+            "interpolation": self.interpolation,
+            "steps": steps,
+            "white": 255,
+        }
 
 
 def decoded_batches(names: Iterable[str | None], view: View, batch_size: int, threads: int) -> Iterator[DecodedImages]:

@@ -180,10 +180,9 @@ def _open(files: Sequence[Path], size: int) -> tuple[ParquetImages, list[ShardLa
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    counts: list[tuple[int, int, int]] = []
     labels: list[ShardLabels] = []
-    column, total = "", 0
-    for number, file in enumerate(files):
+    column = ""
+    for file in files:
         try:
             shard = pq.ParquetFile(file)
             schema = shard.schema_arrow
@@ -194,13 +193,32 @@ def _open(files: Sequence[Path], size: int) -> tuple[ParquetImages, list[ShardLa
                 raise DlkitError(f"{file} has its images in {image!r}, {files[0]} in {column!r}")
             column = image
             labels.append(read_shard_labels(file, shard.read(columns=[label]).column(0), schema.metadata, label))
-            for group in range(shard.metadata.num_row_groups):
-                part = shard.metadata.row_group(group)
+        except (OSError, pa.ArrowException, ValueError, TypeError) as error:
+            raise _unreadable(file, error) from error
+    return images_in_shards([str(file) for file in files], column, size), labels
+
+
+def images_in_shards(files: Sequence[str], column: str, size: int) -> ParquetImages:
+    """The images of Parquet files, in a column that each of them has. Raises DlkitError if one is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    counts: list[tuple[int, int, int]] = []
+    total = 0
+    for number, file in enumerate(files):
+        try:
+            metadata = pq.read_metadata(file)
+            for group in range(metadata.num_row_groups):
+                part = metadata.row_group(group)
                 counts.append((number, group, part.num_rows))
                 chunks = (part.column(i) for i in range(part.num_columns))
-                total += sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == image)
-        except (OSError, pa.ArrowException, ValueError, TypeError) as error:
-            raise DlkitError(f"cannot read {file}: {error_line(error)}", "is it whole?") from error
+                total += sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] == column)
+        except (OSError, pa.ArrowException) as error:
+            raise _unreadable(file, error) from error
     rows = sum(count for _, _, count in counts)
     window = max(_WINDOW_BYTES * rows // max(total, 1), max((count for _, _, count in counts), default=1))
-    return ParquetImages([str(file) for file in files], column, counts or [(0, 0, 0)], size, window), labels
+    return ParquetImages(files, column, counts or [(0, 0, 0)], size, window)
+
+
+def _unreadable(file: Path | str, error: Exception) -> DlkitError:
+    return DlkitError(f"cannot read {file}: {error_line(error)}", "is it whole?")

@@ -49,6 +49,7 @@ class StreamedImages(Epochs):
         crop: in evaluation, the side of the centre that is cut out as a share of the shorter side that the image was
             resized to, whatever data.size is: 0.875 makes 256 for 224.
         resize: that shorter side in pixels, at least data.size; null follows data.size by crop.
+        interpolation: how evaluation resizes.
         flip: mirror left and right with probability 1/2.
         augment: none, or randaugment (Cubuk et al., arXiv:1909.13719) or trivial (Müller & Hutter, arXiv:2103.10158).
         erase: probability that a random rectangle is erased (Zhong et al., arXiv:1708.04896).
@@ -76,6 +77,7 @@ class StreamedImages(Epochs):
         scale: Fraction = 0.08,
         crop: Fraction = 0.9655,
         resize: Side | None = None,
+        interpolation: Literal["bilinear", "bicubic"] = "bilinear",
         flip: bool = True,
         augment: Literal["none", "randaugment", "trivial"] = "none",
         erase: Fraction = 0.0,
@@ -96,7 +98,7 @@ class StreamedImages(Epochs):
         self.device, self.seed, self.training = device, seed, training
         self._shares_cores = workers == "auto"
         self.workers = usable_cores() if workers == "auto" else workers
-        self._view = centre_view(self.size, crop, resize)
+        self._view = centre_view(self.size, crop, resize, interpolation)
         self.scale, self.mirror, self.augment, self.erase = scale, flip, augment, erase
         self.mixup, self.cutmix = mixup, cutmix
         self.start_size, self.grow_epochs, self.policy = start_size, grow_epochs, damaged
@@ -235,15 +237,21 @@ class StreamedImages(Epochs):
         return ClassificationBatch(images, targets, targets.roll(1), share)
 
 
-def centre_view(size: int, crop: float, resize: int | None) -> Callable[[Any], Tensor]:
+def centre_view(size: int, crop: float, resize: int | None, interpolation: str = "bilinear") -> Callable[[Any], Tensor]:
     """In evaluation, what of an image the model sees, (3, size, size) uint8; arguments as `StreamedImages` has them.
 
     Raises RequestError if `crop` is too small.
     """
+    margin = shorter_side(size, crop, resize)
+    how = v2.InterpolationMode(interpolation)
+    return v2.Compose([v2.Resize(margin, how, antialias=True), v2.CenterCrop(size), v2.PILToTensor()])
+
+
+def shorter_side(size: int, crop: float, resize: int | None) -> int:
+    """What the shorter side of an image is resized to in evaluation; as `centre_view`."""
     if crop < _LEAST_CROP:
         raise RequestError(f"data.crop is {crop:g}, less than {_LEAST_CROP}", "0.875 is usual")
-    margin = max(size, round(size / crop) if resize is None else resize)
-    return v2.Compose([v2.Resize(margin, antialias=True), v2.CenterCrop(size), v2.PILToTensor()])
+    return max(size, round(size / crop) if resize is None else resize)
 
 
 class _Decoded(TorchDataset[Any]):

@@ -8,7 +8,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.errors import DlkitError, RequestError, shell_word
+from dlkit.data.tables.dialect import AUTO, RFC_4180, Dialect, DialectRequest, recognise
+from dlkit.data.tables.first_line import require_json_lines
+from dlkit.errors import DlkitError, RequestError
 from dlkit.text_input import require_utf_8
 
 _LARGEST_CELL = 2**31 - 1  # characters
 _LONGEST_HEADER = 1 << 16  # bytes of a first line that is looked at
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 @dataclass(frozen=True)
@@ -31,39 +32,39 @@ class Format:
     Args:
         read: reads the rows of a file; in untyped formats, the named columns as literal text.
         lines: yields the line at which each row begins, after the header's; None for formats without lines.
-        untyped: whether all values are written as text.
+        untyped: whether all values are written as text, in a dialect of CSV.
     """
 
-    read: Callable[[Path, Collection[str]], pa.Table]
-    lines: Callable[[Path], Iterator[int]] | None
+    read: Callable[[Path, Collection[str], Dialect], pa.Table]
+    lines: Callable[[Path, Dialect], Iterator[int]] | None
     untyped: bool = False
 
 
-def _read_csv(file: Path, written: Collection[str]) -> pa.Table:
+def _read_csv(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:
     from pyarrow import csv as reader
 
-    header = _first_line(file)
-    used = [name for separator, name in _SEPARATORS.items() if separator in header and "," not in header]
-    if used:
-        raise DlkitError(
-            f"{file} is no CSV: its columns are separated by {used[0]}", "save it with commas, and points in numbers"
+    def read(threads: bool, multiline: bool) -> pa.Table:
+        return reader.read_csv(
+            file,
+            read_options=reader.ReadOptions(encoding=dialect.encoding, use_threads=threads),
+            parse_options=reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=multiline),
+            convert_options=reader.ConvertOptions(
+                column_types=dict.fromkeys(written, pa.string()), decimal_point=dialect.decimal
+            ),
         )
-    return reader.read_csv(
-        file,
-        read_options=reader.ReadOptions(use_threads=False),  # on one thread, errors name the row
-        parse_options=reader.ParseOptions(newlines_in_values=True),
-        convert_options=reader.ConvertOptions(column_types=dict.fromkeys(written, pa.string())),
-    )
+
+    try:
+        # cutting a file into blocks takes twice as long where a value may span several lines
+        return read(threads=True, multiline=dialect.multiline)
+    except pa.ArrowInvalid:
+        return read(threads=False, multiline=True)  # on one thread, errors name the row
 
 
-def _read_jsonl(file: Path, written: Collection[str]) -> pa.Table:
+def _read_jsonl(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:
     from pyarrow import json as reader
 
-    if _first_line(file).lstrip().startswith("["):
-        raise DlkitError(
-            f"{file} is a JSON array, not JSON Lines", f"write a line for each row: jq -c '.[]' {shell_word(file)}"
-        )
-    with _opened(file) as stream:
+    require_json_lines(_first_line(file), str(file))
+    with open_decompressed(file) as stream:
         content = stream.read()
     block = min(len(content) + 1, 2**31 - 1)  # the whole file: errors name the row within the block
     return reader.read_json(
@@ -71,7 +72,7 @@ def _read_jsonl(file: Path, written: Collection[str]) -> pa.Table:
     )
 
 
-def _read_parquet(file: Path, written: Collection[str]) -> pa.Table:
+def _read_parquet(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(file, page_checksum_verification=True) as reader:
@@ -80,31 +81,32 @@ def _read_parquet(file: Path, written: Collection[str]) -> pa.Table:
 
 def _first_line(file: Path) -> str:
     """The beginning of the first line of a file of text. Raises RequestError where it is in UTF-16 or UTF-32."""
-    with _opened(file) as stream:
+    with open_decompressed(file) as stream:
         line = stream.readline(_LONGEST_HEADER)
     require_utf_8(line, str(file))
     return line.decode("utf-8-sig", "replace")
 
 
-def _opened(file: Path) -> BinaryIO:
+def open_decompressed(file: Path) -> BinaryIO:
     """The bytes of a file that may be compressed: pyarrow goes by its suffix, as in rows.csv.gz."""
     return io.BufferedReader(pa.input_stream(file, compression="detect"), 1 << 16)  # pyright: ignore[reportArgumentType]
 
 
-def _csv_lines(file: Path) -> Iterator[int]:
+def _csv_lines(file: Path, dialect: Dialect) -> Iterator[int]:
     """Blank lines are skipped; a quoted value may span several lines."""
     csv.field_size_limit(_LARGEST_CELL)
-    with io.TextIOWrapper(_opened(file), encoding="utf-8-sig", errors="replace", newline="") as text:
-        reader, begin = csv.reader(text), 1
+    encoding = "utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding
+    with io.TextIOWrapper(open_decompressed(file), encoding=encoding, errors="replace", newline="") as text:
+        reader, begin = csv.reader(text, delimiter=dialect.separator), 1
         for cells in reader:
             if cells:
                 yield begin
             begin = reader.line_num + 1
 
 
-def _jsonl_lines(file: Path) -> Iterator[int]:
+def _jsonl_lines(file: Path, dialect: Dialect) -> Iterator[int]:
     yield 0  # there is no header
-    with _opened(file) as lines:
+    with open_decompressed(file) as lines:
         yield from (number for number, line in enumerate(lines, 1) if line.strip())
 
 
@@ -117,16 +119,37 @@ FORMATS = {".csv": CSV, ".jsonl": JSONL, ".parquet": PARQUET}
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file. Columns in `written` hold the literal text of the file."""
+    """The rows of a file.
+
+    Args:
+        file: its path.
+        rows: its columns; those in `written` hold the literal text of the file.
+        format: of the file.
+        written: their names.
+        dialect: how CSV is written.
+        kept: (N,) the index in the file of each row, where some were left out.
+    """
 
     file: Path
     rows: pa.Table
     format: Format
     written: frozenset[str] = frozenset()
+    dialect: Dialect = RFC_4180
+    kept: NDArray[np.int64] | None = None
 
     def place(self, row: int) -> str:
         """Position in the file of a row, counted from 0: "line 3" of a text file, "row 2" of Parquet."""
-        return _place(self.format, self.file, row)
+        return _place(self.format, self.file, self.dialect, self.index(row))
+
+    def index(self, row: int) -> int:
+        """The index in the file of a row."""
+        return row if self.kept is None else int(self.kept[row])
+
+    def without(self, rows: NDArray[np.bool_]) -> Table:
+        """The table without some of its rows, (N,). Raises DlkitError if none is left."""
+        if rows.all():
+            raise DlkitError(f"{self.file}: no row has a value in every column", "leave columns out: data.columns")
+        return replace(self, rows=self.rows.filter(pa.array(~rows)), kept=np.flatnonzero(~rows))
 
     def refuse(self, bad: NDArray[np.bool_], what: str, name: str) -> None:
         """Raise DlkitError if any value of column `name` is `bad`, (N,)."""
@@ -134,6 +157,11 @@ class Table:
             unit = ("row" if self.format.lines is None else "line") + ("s" if bad.sum() > 1 else "")
             first = f"{self.file}: {what} in column {name!r}, {self.place(int(bad.argmax()))}"
             raise DlkitError(first, f"{bad.sum()} such {unit}, to be repaired or removed")
+
+    def named(self) -> str:
+        """The file, and what is unusual about how it is written."""
+        how = self.dialect.described()
+        return f"{self.file} ({how})" if how else str(self.file)
 
     def described(self) -> str:
         """Its columns with their types, as text."""
@@ -148,13 +176,14 @@ def join_names(names: Collection[str] | Iterator[str], most: int = 12) -> str:
     return ", ".join(listed[:most]) + rest
 
 
-def read_table(format: Format, file: Path, written: Collection[str] = ()) -> Table:
+def read_table(format: Format, file: Path, written: Collection[str] = (), request: DialectRequest = AUTO) -> Table:
     """The rows of a file.
 
     Args:
         format: of the file.
         file: its path.
         written: columns to be read as literal text from a file without types.
+        request: how a CSV file is written, as far as the user says.
 
     Raises:
         DlkitError: the file is missing, empty or damaged.
@@ -162,19 +191,23 @@ def read_table(format: Format, file: Path, written: Collection[str] = ()) -> Tab
     """
     if not file.is_file():
         raise DlkitError(f"not a file: {file}" if file.exists() else f"no such file: {file}")
+    dialect = RFC_4180
     try:
         if file.stat().st_size == 0:
             raise DlkitError(f"the file is empty: {file}")
-        rows = format.read(file, written)
+        if format.untyped:
+            with open_decompressed(file) as stream:
+                dialect = recognise(stream, str(file), request)
+        rows = format.read(file, written, dialect)
         names = rows.column_names
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DlkitError(f"cannot read {file}: {_reason(error, format, file)[:300]}") from error
+        raise DlkitError(f"cannot read {file}: {_reason(error, format, file, dialect)[:300]}") from error
     if rows.num_rows == 0:
         raise DlkitError(f"no rows in {file}")
     for name, count in Counter(names).items():
         if count > 1:
             raise RequestError(f"{file} has two columns named {name!r}", "rename or remove one of them")
-    return Table(file, _plain(rows), format, frozenset(written) if format.untyped else frozenset())
+    return Table(file, _plain(rows), format, frozenset(written) if format.untyped else frozenset(), dialect)
 
 
 def _plain(rows: pa.Table) -> pa.Table:
@@ -187,16 +220,16 @@ def _plain(rows: pa.Table) -> pa.Table:
     return rows
 
 
-def _place(format: Format, file: Path, row: int) -> str:
+def _place(format: Format, file: Path, dialect: Dialect, row: int) -> str:
     if format.lines is not None:
-        number = next(itertools.islice(format.lines(file), row + 1, None), None)  # after the header
+        number = next(itertools.islice(format.lines(file, dialect), row + 1, None), None)  # after the header
         if number is not None:
             return f"line {number}"
     return f"row {row + 1}"
 
 
-def _reason(error: Exception, format: Format, file: Path) -> str:
+def _reason(error: Exception, format: Format, file: Path, dialect: Dialect) -> str:
     """pyarrow's error, its row number (from 1 with the header in CSV, from 0 in JSON) as a position in the file."""
     text = " ".join(str(error).split())
-    text = re.sub(r"\bRow #(\d+)", lambda row: _place(format, file, int(row[1]) - 2), text)
-    return re.sub(r"\bin row (\d+)$", lambda row: f"in {_place(format, file, int(row[1]))}", text)
+    text = re.sub(r"\bRow #(\d+)", lambda row: _place(format, file, dialect, int(row[1]) - 2), text)
+    return re.sub(r"\bin row (\d+)$", lambda row: f"in {_place(format, file, dialect, int(row[1]))}", text)

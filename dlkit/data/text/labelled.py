@@ -117,7 +117,7 @@ def labelled_texts(
     split_rows = split_three_ways(
         targets, classes, test=0.0 if test_path else test, validation=0.0 if validation_path else validation
     )
-    first, second = _strings(table, text), _strings(table, pair) if pair else None
+    first, second = text_values(table, text), text_values(table, pair) if pair else None
     splits = {
         name: Examples([first[i] for i in rows], [second[i] for i in rows] if second else None, targets[rows])
         for name, rows in split_rows.items()
@@ -129,14 +129,14 @@ def labelled_texts(
             held = _table(Path(other), text, pair, label)
             found = read_label_column(held, label, classes)
             right = class_indices(held, found, classes)
-            splits[name] = Examples(_strings(held, text), _strings(held, pair) if pair else None, right)
+            splits[name] = Examples(text_values(held, text), text_values(held, pair) if pair else None, right)
             sources[key] = str(held.file.resolve())
             remarks += [remark for remark in found.remarks if remark not in remarks]
     others = [name for name in table.rows.column_names if name not in (text, pair, label)]
     sources |= {
         "left_out": others,
-        "taken": f"{table.file}: {table.rows.num_rows} rows of {text}{f' and {pair}' if pair else ''}; label {label}: "
-        f"{join_names(classes)}" + (f"; left out: {join_names(map(repr, others))}" if others else ""),
+        "taken": f"{table.named()}: {table.rows.num_rows} rows of {text}{f' and {pair}' if pair else ''}; "
+        f"label {label}: {join_names(classes)}" + (f"; left out: {join_names(map(repr, others))}" if others else ""),
         "remarks": remarks,
     }
     return make_labelled_texts(table.file.stem, splits, classes, sources=sources)
@@ -152,7 +152,7 @@ def _table(file: Path, text: str, pair: str | None, label: str) -> Table:
     return table
 
 
-def _strings(table: Table, name: str) -> list[str]:
+def text_values(table: Table, name: str) -> list[str]:
     column = table.rows[name]
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         raise RequestError(f"{table.file}: column {name!r} is no text but {column.type}")

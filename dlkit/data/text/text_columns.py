@@ -77,6 +77,10 @@ def columns_of(data: Mapping[str, Any]) -> TextColumns:
     """The columns of the `data` section of a recipe. Raises RequestError where an example has several candidates."""
     if data["name"] == "texts":
         return plain_columns(data["text"], data["pair"])
+    if data["name"] == "hub":
+        return (
+            plain_columns(data["text"], data["pair"]) if isinstance(data["text"], str) else plain_columns(*data["text"])
+        )
     name = "/".join(filter(None, (data["name"], data.get("config"))))
     if name not in TEXT_COLUMNS:
         raise RequestError(

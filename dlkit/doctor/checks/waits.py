@@ -47,6 +47,10 @@ TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "... with an L2 penalty": ("digits-mlp", ("loss.l2=1e-4",)),
     "... mixed": ("digits-mlp", ("data.mixup=0.2",)),
     "tabular-classification": ("csv-mlp", ("data.path={rows}", "data.batch_size=8", "train.patience=null")),
+    "tabular-regression": (
+        "csv-regression",
+        ("data.path={rows}", "data.label=d", "data.batch_size=8", "train.patience=null"),
+    ),
     "causal-lm": ("pydoc-gpt", (*_SMALL, "tokenizer.name=byte", "data.batch_size=2")),
     "masked-lm": ("pydoc-bert", (*_SMALL, *_TEXT)),
     "masked-lm, whole words": ("pydoc-bert", (*_SMALL, *_TEXT, "data.whole_words=true")),

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from dlkit.errors import DivergedError
 from dlkit.sweep.engines.loop import BuildTrial
 from dlkit.sweep.engines.stack_members import stack_members
 from dlkit.sweep.trials import Trial
@@ -31,7 +32,10 @@ def stacked_step_times(trials: Sequence[Trial], build: BuildTrial) -> Iterator[f
 
 
 def lone_step_times(build: BuildTrial, trial: Trial, threads: int) -> Iterator[float]:
-    """Wall time of each step of a lone run on `threads` threads, endlessly; the run restarts when it is finished."""
+    """Wall time of each step of a lone run on `threads` threads, endlessly.
+
+    The run restarts when it is finished, or when it diverges, as an optimizer of the user's own may at any rate.
+    """
     usual = torch.get_num_threads()
     while True:
         training = build(trial)
@@ -39,12 +43,15 @@ def lone_step_times(build: BuildTrial, trial: Trial, threads: int) -> Iterator[f
         while True:
             torch.set_num_threads(threads)
             started = time.perf_counter()
-            event = next(events, None)
+            try:
+                event, diverged = next(events, None), False
+            except DivergedError:
+                event, diverged = None, True
             if training.device.type == "cuda":
                 torch.cuda.synchronize(training.device)  # the step has only been launched
             seconds = time.perf_counter() - started
             torch.set_num_threads(usual)
+            if isinstance(event, StepDone) or diverged:
+                yield seconds
             if event is None:
                 break
-            if isinstance(event, StepDone):
-                yield seconds

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import signal
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import active_children, get_context
 
 from dlkit.sweep.events import SweepEvent
 from dlkit.sweep.trials import Trial, TrialResult
@@ -29,10 +31,14 @@ def run_in_workers(
         count: number of processes.
         should_stop: whether the sweep was asked to stop.
     """
+    if should_stop():
+        return
     context = get_context("spawn")
     stop = context.Event()
+    others = active_children()
     with ProcessPoolExecutor(count, context, prepare, (stop,)) as pool:
-        pending: set[Future[TrialResult | None]] = {pool.submit(task, trial) for trial in trials}
+        with _signals_blocked():  # in the processes too, which take seconds to begin and would print a traceback each
+            pending: set[Future[TrialResult | None]] = {pool.submit(task, trial) for trial in trials}
         try:
             while pending and not should_stop():
                 done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
@@ -44,4 +50,22 @@ def run_in_workers(
                         yield outcome
         finally:
             stop.set()
+            if pending:  # no run underway counts, and processes that are still beginning would not look at the event
+                for process in active_children():
+                    if process not in others:
+                        process.kill()
             pool.shutdown(cancel_futures=True)  # unlike cancel(), survives workers killed by the same signal
+
+
+@contextmanager
+def _signals_blocked() -> Generator[None]:
+    """Within the block the signals by which a program is stopped wait; processes that it starts never see them."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    stopping = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 from dlkit import recipe
 from dlkit.app.optimizer_comparison import OptimizerComparison
 from dlkit.doctor.checks.stacks import stackable_optimizers
+from dlkit.errors import DivergedError
 from dlkit.sweep.engines import engine_choice, stacked
 from dlkit.sweep.engines.loop import run_in_loop
 from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
@@ -21,6 +24,7 @@ from dlkit.sweep.engines.stacked import run_stacked
 from dlkit.sweep.engines.step_times import stacked_step_times
 from dlkit.sweep.events import SweepEvent
 from dlkit.sweep.trials import Trial, TrialResult, trial_grid
+from dlkit.training.loop import fit
 from dlkit.vectorized import stackable
 
 OPTIMIZERS = list(stackable_optimizers())
@@ -177,6 +181,22 @@ def test_workers_give_what_the_loop_gives(comparison: ComparisonOf) -> None:
 def test_an_engine_is_chosen_where_every_run_diverges(comparison: ComparisonOf) -> None:
     trials = trial_grid(["sgd"], [1e30], 2)
     assert engine_choice.fastest_engine(trials, comparison().training, 1, shortest=0).engine in ("loop", "stacked")
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_an_engine_is_chosen_where_no_rate_is_harmless(
+    comparison: ComparisonOf, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """An optimizer of the user's own may diverge in its first step, or in what comes behind it."""
+    race = comparison("train.ema=0.9", optimizers=["sgd"])  # no stacks
+
+    def diverging(training: Any) -> Iterator[Any]:
+        yield from itertools.islice(fit(training), at)
+        raise DivergedError("not finite", "")
+
+    monkeypatch.setattr("dlkit.sweep.engines.step_times.fit", diverging)
+    choice = engine_choice.fastest_engine(trial_grid(["sgd"], [0.1], 2), race.training, 1, shortest=0)
+    assert choice.engine == "loop"
 
 
 def test_the_fastest_engine_is_chosen_from_those_that_can(comparison: ComparisonOf) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from dlkit.metrics.ood import separation
-from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_axes, save_figure
+from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, PINK, SKY, VERMILION, make_panels, save_figure
 
 _NAMES = {
     "msp": "maximum softmax probability",
@@ -18,22 +19,25 @@ _NAMES = {
     "entropy": "negative entropy (nats)",
 }
 _COLOURS = (VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
+_DASHES = ("-", "--", ":", "-.")
 _BINS = 50
 
 
 def draw_ood_histogram(
     in_distribution: Mapping[str, Tensor], ood: Mapping[str, Mapping[str, Tensor]], target: Path, title: str
 ) -> None:
-    """Write an SVG with a histogram of every score: of the test data, filled, and of each other set, as a line.
+    """Draw a histogram of every score: of the test data, filled, and of each other set, as a line.
 
     Args:
         in_distribution: score -> (N,).
         ood: name of the set -> score -> (M,).
-        target: the file.
+        target: an SVG, PNG or PDF file.
         title: of the figure.
     """
-    figure, panels = make_axes(3.6 * len(in_distribution), 3.8, columns=len(in_distribution))
-    for axis, (score, values) in zip(panels, in_distribution.items(), strict=True):
+    columns = min(2, len(in_distribution))
+    rows = math.ceil(len(in_distribution) / columns)
+    figure, panels = make_panels(3.5 * columns, (2.9 + 0.16 * len(ood)) * rows + 0.4, rows, columns)
+    for axis, (score, values) in zip(panels, in_distribution.items(), strict=False):
         everything = np.concatenate([values.numpy(), *(scores[score].numpy() for scores in ood.values())])
         low, high = float(everything.min()), float(everything.max())
         bins = np.linspace(low, high if high > low else low + 1, _BINS + 1)
@@ -45,9 +49,19 @@ def draw_ood_histogram(
             label = f"AUROC {auroc:.3f}: {name[-24:]}"  # no legend has labels that begin with an underscore
             weights = np.full(len(other), 1 / len(other))
             colour = _COLOURS[number % len(_COLOURS)]
-            axis.hist(other, bins, weights=weights, histtype="step", color=colour, linewidth=1.3, label=label)
+            axis.hist(
+                other,
+                bins,
+                weights=weights,
+                histtype="step",
+                color=colour,
+                linewidth=1.3,
+                label=label,
+                linestyle=_DASHES[number % len(_DASHES)],
+            )
         axis.set_xlabel(_NAMES[score])
-        axis.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
-    panels[0].set_ylabel("share of the examples")
+        axis.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
+    for axis in panels[::columns]:
+        axis.set_ylabel("share of the examples")
     figure.suptitle(title)
     save_figure(figure, target)

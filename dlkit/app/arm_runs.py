@@ -1,0 +1,129 @@
+"""The runs of an experiment of the review: the recipe of each arm, and how its runs are run.
+
+The way is fixed by the recipe, not by timing, so that a claim gives the same numbers again: multilayer perceptrons as
+one stack of all seeds on one thread, anything else in processes of one thread each, and on a GPU one after another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dlkit import recipe as recipes
+from dlkit.app.required_files import require_data, require_weights
+from dlkit.errors import RecipeError, RequestError
+from dlkit.processors import usable_cores
+from dlkit.recipe import Recipe
+from dlkit.recipe.merge import COMMAND_LINE
+from dlkit.review.claim import Arm, Experiment
+from dlkit.sweep.events import SweepEvent
+from dlkit.sweep.trials import Trial
+from dlkit.training.settings import DECIDED
+
+if TYPE_CHECKING:
+    from dlkit.app.optimizer_comparison import OptimizerComparison
+
+STACKED_MODELS = ("mlp",)  # which gain from it on a CPU, where convolutions and attention do not
+
+
+def recipes_of_arms(experiment: Experiment) -> dict[str, Recipe]:
+    """The recipe of each arm, with nothing in it left to timing.
+
+    Raises:
+        RecipeError: a change does not fit, with the line of the arm.
+        DlkitError: there is no such recipe, or its data or weights are missing.
+    """
+    source = recipes.read_recipe(experiment.recipe)
+    found: dict[str, Recipe] = {}
+    for arm in experiment.arms:
+        changes = [*_fixed(arm.changes), *arm.changes]
+        recipe = _located(lambda changes=changes: source.load(changes), arm)
+        if "lr" not in recipe.values["optimizer"]:
+            raise RequestError(f"{arm.where}: its optimizer has no lr", "give its constructor a keyword `lr`")
+        require_data(recipe)
+        require_weights(recipe)
+        found[arm.name] = recipe
+    return found
+
+
+def _fixed(given: Sequence[str]) -> list[str]:
+    """What a recipe leaves to timing, and what only costs time, where the claim does not set it."""
+    keys = {change.partition("=")[0] for change in given}
+    values = {f"train.{key}": "fp32" if key == "precision" else "off" for key in DECIDED}
+    return [f"{key}={value}" for key, value in values.items() if key not in keys]
+
+
+def _located(load: Callable[[], Recipe], arm: Arm) -> Recipe:
+    try:
+        return load()
+    except RecipeError as error:
+        problems = [
+            dataclasses.replace(problem, where=arm.place_of(problem.key)) if problem.where == COMMAND_LINE else problem
+            for problem in error.problems
+        ]
+        raise RecipeError(problems, error.hint, what="the claim") from None
+
+
+def trials_of(recipes_of: dict[str, Recipe], seeds: int) -> list[Trial]:
+    """Every arm from every seed; the arms of a seed are adjacent."""
+    return [
+        Trial(arm, float(recipe.values["optimizer"]["lr"]), seed)
+        for seed in range(seeds)
+        for arm, recipe in recipes_of.items()
+    ]
+
+
+def run_arms(
+    recipes_of: dict[str, Recipe], trials: Sequence[Trial], device: str, should_stop: Callable[[], bool]
+) -> Iterator[SweepEvent]:
+    """Train the trials; those that were stopped have no result.
+
+    Args:
+        recipes_of: arm -> its recipe.
+        trials: what is missing of its runs.
+        device: as given.
+        should_stop: asked after each step.
+    """
+    from dlkit.app.optimizer_comparison import OptimizerComparison
+    from dlkit.sweep.engines.loop import run_in_loop
+    from dlkit.training.device import pick_device
+
+    comparison = OptimizerComparison(recipes_of, pick_device(device), should_stop)
+    rest = list(trials)
+    for arm, recipe in recipes_of.items():
+        own = [trial for trial in rest if trial.optimizer == arm]
+        if own and recipe.values["model"]["name"] in STACKED_MODELS and not should_stop():
+            rest = [trial for trial in rest if trial.optimizer != arm]
+            with _one_thread():
+                yield from _stacked(own, comparison)
+    if rest and comparison.device.type == "cpu":
+        yield from comparison.workers(rest, min(usable_cores(), len(rest)))
+    elif rest:
+        yield from run_in_loop(rest, comparison.training)
+
+
+@contextmanager
+def _one_thread() -> Generator[None]:
+    """Small models gain nothing from more, wait long for each other on a busy machine, and sum in another order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _stacked(trials: Sequence[Trial], comparison: OptimizerComparison) -> Iterator[SweepEvent]:
+    from dlkit.sweep.engines.engine_choice import stacking_obstacle
+    from dlkit.sweep.engines.loop import run_in_loop
+    from dlkit.sweep.engines.stack_checkpoints import StackCheckpoints
+    from dlkit.sweep.engines.stacked import run_stacked
+
+    if stacking_obstacle(trials, comparison.training) is not None:
+        yield from run_in_loop(trials, comparison.training)
+    else:
+        yield from run_stacked(trials, comparison.training, StackCheckpoints(None, comparison.should_stop))

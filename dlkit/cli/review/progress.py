@@ -1,0 +1,51 @@
+"""What a person sees while claims are run: how many trainings are done, and the time left. Always on stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dlkit.app.review import ArmRunFinished, ClaimJudged, ClaimStarted
+from dlkit.cli.console import duration
+from dlkit.cli.progress import ProgressBar
+
+_LINE_EVERY_SECONDS = 10.0
+_ENOUGH = 5  # runs, before the time left is told
+
+
+class ReviewProgress:
+    """A bar on a terminal, and plain lines elsewhere.
+
+    Args:
+        runs: trainings in all.
+        console: a rich console on stderr that is a terminal, or None for plain lines through `write`.
+        write: prints a plain line on stderr.
+    """
+
+    def __init__(self, runs: int, console: Any, write: Callable[[str], None]) -> None:
+        self.runs, self.write, self.plain = runs, write, console is None
+        self.started = self.said = time.monotonic()
+        self.first: int | None = None  # trainings that were done before
+        self.bar = ProgressBar("reviewing", runs, console, whole=True)
+
+    def __enter__(self) -> ReviewProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.__exit__()
+
+    def update(self, event: ClaimStarted | ArmRunFinished | ClaimJudged) -> None:
+        if isinstance(event, ClaimStarted) and event.runs:
+            self.write(f"{event.claim.name}: {event.runs} runs")
+        elif isinstance(event, ArmRunFinished):
+            if self.first is None:
+                self.first = event.done - 1
+                self.bar.advance(self.first)
+            self.bar.advance(1)
+            now = time.monotonic()
+            enough = event.done - self.first >= _ENOUGH  # the runs of a stack end all at once
+            if self.plain and enough and now - self.said > _LINE_EVERY_SECONDS:
+                self.said = now
+                left = (now - self.started) / (event.done - self.first) * (event.runs - event.done)
+                self.write(f"{event.done} of {event.runs} runs, {duration(left)} left")

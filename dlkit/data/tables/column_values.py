@@ -1,0 +1,110 @@
+"""The values of a table's columns: numbers that are all checked, and the categories of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dlkit.data.class_spelling import visible
+from dlkit.data.label_values import coded_values
+from dlkit.data.tables.table_file import Table
+from dlkit.errors import DlkitError
+
+_WHOLE = 2**53  # above, float64 cannot represent every integer
+
+
+def number_values(table: Table, name: str) -> NDArray[np.float64]:
+    """A column of numbers or booleans, (N,) float64, NaN where a value is missing.
+
+    They stay float64 until they are centred: float32 would round timestamps such as 1700000000 to multiples of 128.
+
+    Raises DlkitError, with the position in the file, for an infinite value and for integers that float64 merges.
+    """
+    column = table.rows[name]
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.uint8())
+    values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
+    table.refuse(np.isinf(values), "an infinite value", name)
+    if pa.types.is_integer(column.type) and np.nanmax(np.abs(values), initial=0) >= _WHOLE:
+        present = ~np.isnan(values)
+        whole, rows = column.drop_null().to_numpy(), np.flatnonzero(present)
+        _, first, where = np.unique(values[present], return_index=True, return_inverse=True)
+        merged = np.zeros(len(values), dtype=bool)
+        merged[rows] = whole != whole[first][where]
+        table.refuse(merged, "a whole number above 2^53 that float64 cannot tell from another", name)
+    return values
+
+
+def category_values(table: Table, name: str) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct texts of a column, without spaces around them, and the index of each row's, (N,); -1 where missing.
+
+    true and 1.0 are the texts true and 1, so that a column is the same in every kind of file.
+    """
+    distinct, codes = coded_values(table.rows[name])
+    try:
+        texts = [category_text(value) for value in distinct.to_pylist()]
+    except UnicodeDecodeError as error:
+        raise DlkitError(f"{table.file}: column {name!r} holds text that is not UTF-8") from error
+    nothing = missing_texts() if table.format.untyped else frozenset[str]()
+    names = sorted({text for text in texts if visible(text) and text not in nothing})
+    place = {text: index for index, text in enumerate(names)}
+    of_value = np.array([*(place.get(text, -1) for text in texts), -1], dtype=np.int64)  # the last is for code -1
+    return names, of_value[codes]
+
+
+def category_text(value: object) -> str:
+    """The category that a value of a table names."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return "" if value is None or value != value else str(value).strip()  # NaN differs from itself
+
+
+def missing_texts() -> frozenset[str]:
+    """What stands for a missing value in text of a file without types, as it does in its columns of numbers."""
+    from pyarrow.csv import ConvertOptions
+
+    return frozenset(ConvertOptions().null_values)
+
+
+def is_missing(table: Table, name: str, kind: str) -> NDArray[np.bool_]:
+    """The rows that have no value in a column of a kind, (N,)."""
+    return category_values(table, name)[1] < 0 if kind == "category" else np.isnan(number_values(table, name))
+
+
+def require_range(
+    table: Table,
+    names: Iterable[str],
+    values: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+) -> None:
+    """Raise DlkitError if a standardised value of `values`, (n, F), would be too large for float32.
+
+    Rows cannot be far from a mean that includes them, but those of another file can.
+
+    Args:
+        table: the rows' table.
+        names: of the F columns.
+        values: (n, F).
+        rows: index in the table of each row, (n,).
+        mean: of each column, (F,).
+        std: of each column, (F,).
+    """
+    largest = float(np.finfo(np.float32).max)
+    for index, name in enumerate(names):
+        column = values[:, index]
+        # |x - mean| / std <= largest, both sides halved, since the difference itself may overflow
+        centre, most = mean[index] / 2, min(largest * float(std[index] / 2), np.finfo(np.float64).max)
+        if len(column) and max(column.max() / 2 - centre, centre - column.min() / 2) > most:
+            worst = int(np.abs(column / 2 - centre).argmax())
+            raise DlkitError(
+                f"{table.file}: {column[worst]:g} in column {name!r}, {table.place(int(rows[worst]))}, is too far from "
+                f"the training rows' mean for float32",
+                f"their mean is {mean[index]:g}, their standard deviation {std[index]:g}",
+            )

@@ -1,0 +1,1 @@
+"""Trained models for programs without dlkit: what is written, and how its answers are checked."""

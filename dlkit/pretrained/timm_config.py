@@ -1,0 +1,123 @@
+"""The config.json of a directory of timm: what its model is, and how it sees images. Free of torch.
+
+Wightman, "PyTorch Image Models", github.com/huggingface/pytorch-image-models.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dlkit.annotations import is_list, is_mapping
+from dlkit.errors import DlkitError
+
+# Arguments of timm's constructors that say nothing of what a trained model computes.
+_OF_TRAINING = ("num_classes", "pretrained", "drop_rate", "drop_path_rate", "drop_block_rate", "zero_init_last")
+# Others, with the values that dlkit's models have.
+_USUAL: dict[str, tuple[Any, ...]] = {
+    "in_chans": (3,),
+    "global_pool": ("avg", "fast", "fastavg"),
+    "output_stride": (32,),
+    "norm_eps": (1e-6,),
+    "conv_mlp": (True, False),  # a 1x1 convolution is a linear layer
+}
+_ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_tanh", "silu": "silu", "swish": "silu"}
+_INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+@dataclass(frozen=True)
+class TimmSettings:
+    """What config.json says.
+
+    Args:
+        model: the architecture.
+        changes: of a recipe of images: the keys of `model` and `data`.
+        mean: of each channel in 0..1; None where the file does not say.
+        std: likewise.
+        classes: names of the outputs; empty where the file does not say.
+        remarks: for the user: how its images are seen otherwise than dlkit does it.
+    """
+
+    model: str
+    changes: dict[str, Any] = field(default_factory=dict[str, Any])
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    classes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def is_timm(config: dict[str, Any]) -> bool:
+    """Whether a config.json is one of timm, not of transformers."""
+    return "architecture" in config and "model_type" not in config
+
+
+def timm_settings(config: dict[str, Any], file: Path) -> TimmSettings:
+    """Read a config.json of timm.
+
+    Raises DlkitError for a model, or images, that dlkit does not have: what changes the answers is taken or named.
+    """
+    seen = config.get("pretrained_cfg")
+    seen = seen if is_mapping(seen) else {}
+    changes, remarks = _view(seen, file)
+    return TimmSettings(
+        str(config["architecture"]),
+        model_keys(config, file) | changes,
+        _numbers(seen.get("mean")),
+        _numbers(seen.get("std")),
+        output_names(config),
+        tuple(remarks),
+    )
+
+
+def output_names(config: dict[str, Any]) -> tuple[str, ...]:
+    """What the outputs stand for; empty where the file does not say."""
+    names = config.get("label_names")
+    return tuple(map(str, names)) if is_list(names) else ()
+
+
+def model_keys(config: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The keys of `model` that the arguments of timm's constructor stand for. Raises as `timm_settings` does."""
+    model = config["architecture"]
+    given = config.get("model_args")
+    arguments = {"global_pool": config.get("global_pool"), **(given if is_mapping(given) else {})}
+    changes: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if name in _OF_TRAINING or value is None or value in _USUAL.get(name, ()):
+            continue
+        if name == "act_layer" and isinstance(value, str) and value in _ACTIVATIONS:
+            changes["model.activation"] = _ACTIVATIONS[value]
+        elif name == "in_chans":
+            raise DlkitError(f"{file}: the model takes {value!r} channels", "dlkit imports models of colour images")
+        else:
+            raise DlkitError(f"{file}: dlkit has no {model} with {name} = {value!r}", "other models can be imported")
+    return changes
+
+
+def _view(seen: dict[str, Any], file: Path) -> tuple[dict[str, Any], list[str]]:
+    """The keys of `data` by which images are seen as timm sees them, and what cannot be."""
+    changes: dict[str, Any] = {}
+    size, crop = seen.get("input_size"), seen.get("crop_pct")
+    if is_list(size) and len(size) == 3:
+        if size[1] != size[2]:
+            raise DlkitError(f"{file}: images are {size[1]} x {size[2]} pixels", "dlkit's are squares")
+        changes["data.size"] = size[2]
+    if isinstance(crop, (int, float)) and 0 < crop <= 1:
+        changes["data.crop"] = crop
+        if "data.size" in changes:
+            changes["data.resize"] = math.floor(changes["data.size"] / crop)  # timm rounds down, others round
+    how = seen.get("interpolation", "bilinear")
+    if how in _INTERPOLATIONS:
+        changes["data.interpolation"] = how
+    remarks = [] if how in _INTERPOLATIONS else [f"{file}: interpolation = {how!r}; images are resized bilinearly"]
+    mode = seen.get("crop_mode", "center")
+    if mode != "center":
+        remarks.append(
+            f"{file}: crop_mode = {mode!r}; dlkit cuts the centre out of an image whose sides keep their ratio"
+        )
+    return changes, remarks
+
+
+def _numbers(values: Any) -> tuple[float, ...] | None:
+    return tuple(map(float, values)) if is_list(values) and all(isinstance(v, (int, float)) for v in values) else None

@@ -1,0 +1,137 @@
+"""One offline HTML page of claims: by section, with verdict, figure, numbers, the command and the paper of each."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from dlkit.errors import shell_word
+from dlkit.review.claim import VERDICTS
+from dlkit.review.dot_plot import dot_plot
+from dlkit.review.evidence import command_of, evidence_of
+from dlkit.review.find import shipped_claims
+from dlkit.storage.atomic_file import write_text
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"  # nothing is loaded
+
+# The colours of the verdicts are those of Okabe & Ito 2008, which colour-blind readers can tell apart; each has a sign.
+_STYLE = """
+:root { color-scheme: light dark; --page: #fff; --ink: #1a1a1a; --soft: #595959; --line: #ccc; --dot: #0072b2;
+  --supported: #00694d; --not-supported: #8a5a00; --contradicted: #a53f00; --cannot-tell: #00598a; }
+@media (prefers-color-scheme: dark) { :root { --page: #16181b; --ink: #e6e6e6; --soft: #a6a6a6; --line: #444;
+  --dot: #56b4e9; --supported: #2fc495; --not-supported: #e69f00; --contradicted: #ff8a4d; --cannot-tell: #56b4e9; } }
+body { background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; margin: 0 auto;
+  max-width: 60rem; padding: 1rem; }
+section, article { scroll-margin-top: 5rem; }
+h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
+h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
+a { color: inherit; } a:focus-visible, button:focus-visible { outline: 3px solid var(--dot); outline-offset: 2px; }
+.bar { position: sticky; top: 0; background: var(--page); border-bottom: 1px solid var(--line); padding: .5rem 0;
+  display: flex; flex-wrap: wrap; gap: .4rem; }
+button { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 1rem;
+  padding: .1rem .8rem; cursor: pointer; }
+button[aria-pressed=true] { border-color: var(--ink); box-shadow: inset 0 0 0 1px var(--ink); }
+nav ul { columns: 14rem; padding-left: 1.2rem; margin: .8rem 0; }
+article { border: 1px solid var(--line); border-left: .4rem solid var(--color); border-radius: .3rem; margin: .8rem 0;
+  padding: .6rem .9rem; }
+.verdict { color: var(--color); font-weight: 700; }
+.supported { --color: var(--supported); } .not-supported { --color: var(--not-supported); }
+.contradicted { --color: var(--contradicted); } .cannot-tell { --color: var(--cannot-tell); }
+p { margin: .3rem 0; overflow-wrap: anywhere; } .soft { color: var(--soft); font-size: .9rem; }
+code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
+svg { display: block; width: 100%; max-width: 34rem; height: auto; margin: .4rem 0; }
+svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .tick { fill: var(--soft); }
+svg circle { fill: var(--dot); fill-opacity: .55; } svg .rule { stroke: var(--line); }
+svg .mean { stroke: var(--ink); stroke-width: 2; }
+dl { display: grid; grid-template-columns: fit-content(14rem) 1fr; gap: 0 1rem; margin: .3rem 0; }
+dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
+dt, dd { min-width: 0; overflow-wrap: anywhere; }
+@media (max-width: 30rem) { dl { grid-template-columns: 1fr; } }
+@media print { .bar { display: none; } article { break-inside: avoid; } [hidden] { display: revert !important; } }
+"""
+
+_SCRIPT = """
+const buttons = [...document.querySelectorAll('.bar button')];
+function show(verdict) {
+  for (const button of buttons) button.setAttribute('aria-pressed', String(button.value === verdict));
+  for (const article of document.querySelectorAll('article'))
+    article.hidden = verdict !== '' && article.dataset.verdict !== verdict;
+  for (const section of document.querySelectorAll('section'))
+    section.hidden = !section.querySelector('article:not([hidden])');
+}
+for (const button of buttons) button.addEventListener('click', () => show(button.value));
+"""
+
+_SIGNS = {"supported": "✓", "not supported": "○", "contradicted": "✗", "cannot tell": "?"}
+
+
+def write_review_page(target: Path, records: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> None:
+    """Write the page of a review.
+
+    Args:
+        target: the file.
+        records: of the judged claims, those of a section beside each other.
+        facts: when and where it was run.
+    """
+    sections = [(section, list(group)) for section, group in groupby(records, key=lambda record: record["section"])]
+    counts = {verdict: sum(record["verdict"] == verdict for record in records) for verdict in VERDICTS}
+    buttons = [f'<button value="" aria-pressed="true">all {len(records)}</button>'] + [
+        f'<button value="{verdict}" aria-pressed="false">{_SIGNS[verdict]} {verdict} {count}</button>'
+        for verdict, count in counts.items()
+        if count
+    ]
+    contents = [
+        f'<li><a href="#section-{number}">{html.escape(section)}</a> ({len(group)})'
+        for number, (section, group) in enumerate(sections)
+    ]
+    lines = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        '<meta name=viewport content="width=device-width, initial-scale=1">',
+        f'<meta http-equiv=Content-Security-Policy content="{_POLICY}">',
+        f"<title>Deep learning, claim by claim</title><style>{_STYLE}</style>",
+        "<h1>Deep learning, claim by claim</h1>",
+        f"<p class=soft>{html.escape('; '.join(f'{name}: {value}' for name, value in facts.items()))}</p>",
+        f'<div class=bar role=group aria-label="Show claims by verdict">{"".join(buttons)}</div>',
+        f"<nav aria-label=Sections><ul>{''.join(contents)}</ul></nav><main>",
+    ]
+    for number, (section, group) in enumerate(sections):
+        lines.append(f'<section id="section-{number}"><h2>{html.escape(section)}</h2>')
+        lines += [*map(_article, group), "</section>"]
+    write_text(target, "\n".join([*lines, f"</main><script>{_SCRIPT}</script></html>"]) + "\n")
+
+
+def _article(record: Mapping[str, Any]) -> str:
+    verdict, name = record["verdict"], html.escape(record["claim"], quote=True)
+    rows = [("measured", evidence_of(record))]
+    figure = ""
+    if record["kind"] == "arms":
+        figure = dot_plot({arm: found["values"] for arm, found in record["arms"].items()}, record["measure"])
+        rows.append(("smallest difference that matters", f"{record['smallest']:g}"))
+        rows.append(("level of the interval", f"{100 * record['level']:.4g} %"))
+        rows += [
+            (arm, " ".join(["dlkit train", shell_word(record["recipe"]), *map(shell_word, changes)]))
+            for arm, changes in record["changes"].items()
+        ]
+    else:
+        rows.append(("tolerance", f"{record['tolerance']:.2g}"))
+        rows += [(str(key), f"{value:.5g}") for key, value in record["numbers"].items()]
+    details = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in rows)
+    command = command_of(record, shipped=shipped_claims().get(record["claim"]) == Path(record["path"]))
+    paper = f"<p class=soft>{_linked(record['paper'])}</p>" if record["paper"] else ""
+    return (
+        f'<article class="{verdict.replace(" ", "-")}" data-verdict="{verdict}" id="{name}">'
+        f"<h3>{html.escape(record['text'])}</h3>"
+        f"<p><span class=verdict>{_SIGNS[verdict]} {verdict}</span> <code>{html.escape(command)}</code></p>"
+        f"{figure}<dl>{details}</dl><p class=soft>Fixed before: {html.escape(record['fixed'])}</p>{paper}</article>"
+    )
+
+
+def _linked(paper: str) -> str:
+    """A source, with a link where it is on arXiv."""
+    return re.sub(
+        r"arXiv:(\d{4}\.\d{4,5})", r'<a href="https://arxiv.org/abs/\1" rel=noreferrer>arXiv:\1</a>', html.escape(paper)
+    )

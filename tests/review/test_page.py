@@ -1,0 +1,59 @@
+"""The page of a review: whole, offline, and nothing in it that a record could break."""
+
+from __future__ import annotations
+
+import html
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dlkit.review.dot_plot import dot_plot
+from dlkit.review.page import write_review_page
+
+PROPERTY: dict[str, Any] = {
+    "claim": "gelu-cdf", "section": "Activations", "text": "GELU is <x> times & so on.", "kind": "property",
+    "paper": "Hendrycks & Gimpel 2016, arXiv:1606.08415", "fixed": "nothing", "path": "gelu-cdf.yaml",
+    "verdict": "contradicted", "deviation": 0.25, "tolerance": 1e-10, "draws": 20, "numbers": {"ReLU": 0.17},
+}  # fmt: skip
+ARMS: dict[str, Any] = {
+    "claim": "mine", "section": "Mine", "text": "Wide is better.", "kind": "arms", "paper": None, "fixed": "all",
+    "path": "my claims/mine.yaml", "verdict": "cannot tell", "expect": "wide > narrow", "measure": "test/accuracy",
+    "difference": 0.1, "low": -0.1, "high": 0.3, "level": 0.95, "smallest": 0.05, "seeds": 3, "seeds_needed": 40,
+    "recipe": "digits-mlp", "changes": {"wide": ["model.hidden=[64]"], "narrow": ["model.hidden=[4]"]},
+    "arms": {"wide": {"values": [0.9, 0.8, None]}, "narrow": {"values": [0.7, 0.8, 0.75]}},
+}  # fmt: skip
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> str:
+    write_review_page(tmp_path / "review.html", [PROPERTY, ARMS], {"run": "today", "on": "<a machine>"})
+    return (tmp_path / "review.html").read_text(encoding="utf-8")
+
+
+def test_every_claim_is_there(page: str) -> None:
+    text = html.unescape(re.sub("<[^>]*>", " ", page))
+    for wanted in (
+        "GELU is <x> times & so on.", "✗ contradicted", "? cannot tell", "largest deviation 0.25 over 20 draws",
+        "wide > narrow in test/accuracy: by 0.1 (-0.1 to 0.3), 3 seeds; about 40 seeds would tell 0.05",
+        "dlkit review run 'my claims/mine.yaml' --seeds 3", "dlkit train digits-mlp 'model.hidden=[64]'", "<a machine>",
+        "all 2", "✗ contradicted 1", "Fixed before: all",
+    ):  # fmt: skip
+        assert wanted in text, wanted
+    assert 'href="https://arxiv.org/abs/1606.08415"' in page
+
+
+def test_nothing_is_loaded(page: str) -> None:
+    assert "default-src 'none'" in page
+    assert not re.search(r"<(link|img|script src|iframe)", page)
+
+
+def test_figure_is_drawn_from_the_values() -> None:
+    """Dots lie where a linear axis has them."""
+    svg = ET.fromstring(dot_plot({"wide": [1.0, 3.0, None], "narrow": [2.0]}, "test/loss"))
+    dots = [float(circle.attrib["cx"]) for circle in svg.iter("circle")]
+    assert len(dots) == 3
+    assert dots[2] == pytest.approx((dots[0] + dots[1]) / 2, abs=0.1)
+    assert dot_plot({"a": [None]}, "test/loss") == ""
