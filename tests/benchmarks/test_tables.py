@@ -2,7 +2,7 @@
 
     python -m pytest -m benchmark -s tests/benchmarks/test_tables.py
 
-Each run is a process of its own, and the two kinds take turns. n = 3.
+Each run is a process of its own, and the two kinds take turns. n = 7.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-ROWS, COLUMNS, REPEATS = 1_000_000, 20, 3
+ROWS, COLUMNS, REPEATS = 1_000_000, 20, 7
 MOST_SECONDS = 2.0  # that CSV takes longer
 READ = """
 import json, resource, sys, time
