@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlkit.data.hub.library import conversion_folder, quiet_library, require_library
+from dlkit.data.hub.hf_datasets import conversion_folder, quiet_library, require_library
 from dlkit.data.hub.place import HubPlace, require_hub_place
 from dlkit.data.tables.table_file import join_names
 from dlkit.errors import DlkitError, RequestError, shell_word
