@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlkit.distributed.process_group import World
-from dlkit.finite import require_finite_outputs
-from dlkit.metrics.regression import regression_scores
+from dlkit.metrics.regression import Values, regression_scores
+from dlkit.tasks.regression_meter import RegressionMeter
 
 
 class TabularRegression:
@@ -36,48 +34,14 @@ class TabularRegression:
         return self.loss(model(batch.inputs), batch.targets, model.parameters()), None
 
     def answers(self, model: nn.Module, batch: Any) -> Tensor:
-        """The number of each row in its own unit, (N,) float64, on the CPU."""
-        return self.restored(model(batch.inputs)[:, 0])
-
-    def restored(self, standardised: Tensor) -> Tensor:
-        """Numbers in their own unit, float64, on the CPU: what float32 cannot tell apart, it could not beside 1e9."""
+        """The number of each row in its own unit, (N,) float64, on the CPU: float32 has no room for cents beside 1e9."""
         # y = mean + std z
-        return self.mean + self.std * standardised.cpu().double()
+        return self.mean + self.std * model(batch.inputs)[:, 0].cpu().double()
 
-    def meter(self, device: torch.device) -> TabularRegressionMeter:
-        return TabularRegressionMeter(self)
+    def meter(self, device: torch.device) -> RegressionMeter:
+        """`loss` is in units of the training rows' variance, the scores are in the targets' own."""
 
+        def scores(f: Values, y: Values) -> dict[str, float]:
+            return regression_scores(self.mean + self.std * f, self.mean + self.std * y)
 
-class TabularRegressionMeter:
-    """Keeps all outputs and targets, standardised, and makes the scores of them at the end."""
-
-    def __init__(self, task: TabularRegression) -> None:
-        self.task = task
-        self.outputs: list[Tensor] = []
-        self.targets: list[Tensor] = []
-
-    @property
-    def samples(self) -> int:
-        return sum(map(len, self.targets))
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, batch: Any) -> None:
-        self.outputs.append(model(batch.inputs)[:, 0].float())
-        self.targets.append(batch.targets)
-
-    def collect(self, world: World) -> None:
-        """Take the outputs of all ranks, in the order of the batches."""
-        self.outputs, self.targets = world.gather_batches(self.outputs), world.gather_batches(self.targets)
-
-    def metrics(self) -> dict[str, float]:
-        """`loss`, the mean squared error in units of the training rows' variance, and the scores in the targets' unit.
-
-        Raises NotFiniteError if any output is NaN or infinite.
-        """
-        require_finite_outputs(sum(int((~outputs.isfinite()).sum()) for outputs in self.outputs), self.samples)
-        f, y = (torch.cat(batches) for batches in (self.outputs, self.targets))  # (N,), standardised
-        loss = float(np.square((f - y).cpu().double().numpy()).mean())
-        return {"loss": loss, **regression_scores(*(self.task.restored(values).numpy() for values in (f, y)))}
-
-    def confusion_matrix(self) -> Tensor | None:
-        return None
+        return RegressionMeter(lambda model, batch: model(batch.inputs)[:, 0], scores)

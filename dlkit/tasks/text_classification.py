@@ -8,16 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dlkit.data.batch import TextBatch
 from dlkit.distributed.process_group import World
-from dlkit.finite import require_finite_outputs
 from dlkit.metrics.classification import FROM_CONFUSION, exact_match
 from dlkit.metrics.correlation import pearson, spearman
 from dlkit.tasks.classification import Classification, ClassificationMeter
+from dlkit.tasks.regression_meter import RegressionMeter
 
 Metric = Callable[[ClassificationMeter], float]
 
@@ -152,41 +151,5 @@ class Regression:
         return model(batch.token_ids, batch.segment_ids, batch.attention_mask)[:, 0].float()
 
     def meter(self, device: torch.device) -> RegressionMeter:
-        return RegressionMeter()
-
-
-class RegressionMeter:
-    """Keeps all outputs: correlation of ranks needs them."""
-
-    def __init__(self) -> None:
-        self.outputs: list[Tensor] = []
-        self.targets: list[Tensor] = []
-
-    @property
-    def samples(self) -> int:
-        return sum(map(len, self.targets))
-
-    @torch.no_grad()
-    def update(self, model: nn.Module, batch: TextBatch) -> None:
-        outputs = model(batch.token_ids, batch.segment_ids, batch.attention_mask)  # (N, 1)
-        self.outputs.append(outputs[:, 0].float())
-        self.targets.append(batch.targets)
-
-    def collect(self, world: World) -> None:
-        """Take the outputs of all ranks, in the order of the batches."""
-        self.outputs, self.targets = world.gather_batches(self.outputs), world.gather_batches(self.targets)
-
-    def metrics(self) -> dict[str, float]:
-        """Mean squared error, and Pearson's and Spearman's correlation, in which GLUE counts STS-B.
-
-        A correlation is NaN where all outputs or all targets are equal.
-
-        Raises NotFiniteError if any output is NaN or infinite.
-        """
-        require_finite_outputs(sum(int((~outputs.isfinite()).sum()) for outputs in self.outputs), self.samples)
-        outputs, targets = (torch.cat(batches).cpu().double().numpy() for batches in (self.outputs, self.targets))
-        loss = float(np.mean((outputs - targets) ** 2))
-        return {"loss": loss, "pearson": pearson(outputs, targets), "spearman": spearman(outputs, targets)}
-
-    def confusion_matrix(self) -> Tensor | None:
-        return None
+        """Pearson's and Spearman's correlation, in which GLUE counts STS-B; NaN where all of one side is equal."""
+        return RegressionMeter(self.answers, lambda f, y: {"pearson": pearson(f, y), "spearman": spearman(f, y)})

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dlkit.data.hub import library
+from dlkit.data.hub import hf_datasets
 from dlkit.data.hub.rows import hub_rows
 from dlkit.data.hub.running_text import hub_text
 from dlkit.data.hub.texts import hub_texts
@@ -185,6 +185,6 @@ def test_without_the_package_the_command_that_installs_it_is_named(
 
 def test_conversions_lie_where_the_user_has_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DLKIT_DATA", str(tmp_path))
-    assert library.conversion_folder() == str(tmp_path / "hub" / "arrow")
+    assert hf_datasets.conversion_folder() == str(tmp_path / "hub" / "arrow")
     monkeypatch.setenv("HF_HOME", "elsewhere")
-    assert library.conversion_folder() is None
+    assert hf_datasets.conversion_folder() is None
