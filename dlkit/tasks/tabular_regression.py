@@ -34,7 +34,7 @@ class TabularRegression:
         return self.loss(model(batch.inputs), batch.targets, model.parameters()), None
 
     def answers(self, model: nn.Module, batch: Any) -> Tensor:
-        """The number of each row in its own unit, (N,) float64, on the CPU: float32 has no room for cents beside 1e9."""
+        """The number of each row in its own unit, (N,) float64, on the CPU: float32 has no cents beside 1e9."""
         # y = mean + std z
         return self.mean + self.std * model(batch.inputs)[:, 0].cpu().double()
 
