@@ -30,9 +30,8 @@ def list_runs(folder: Path, unread: Callable[[OSError], None] | None = None) -> 
     if not folder.is_dir():
         raise DlkitError(f"no such folder: {folder}", "`dlkit train RECIPE` makes a run, in runs/")
     try:
-        entries = _entries(folder)
         with stage(f"folders of {folder} looked through") as advance:
-            found = [*_found_in(folder, entries, unread, advance)]
+            found = [*_found_in(folder, unread, advance)]
     except OSError as error:
         raise DlkitError(f"cannot read {error.filename or folder}: {error.strerror}") from error
     return sorted(found, key=lambda run: _natural(str(run.path)))
@@ -48,30 +47,29 @@ def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
 
 
 def _found_in(
-    folder: Path,
-    entries: dict[str, os.DirEntry[str]],
-    unread: Callable[[OSError], None] | None,
-    advance: Callable[[int], None],
+    top: Path, unread: Callable[[OSError], None] | None, advance: Callable[[int], None]
 ) -> Iterator[ListedRun]:
-    advance(1)
-    own: Sequence[str] = ()
-    if RUNS in entries and CHECKPOINTS not in entries:
-        yield read_race(folder)
-        own = SWEEP_FILES
-    elif RECIPE in entries or (CHECKPOINTS in entries and (METRICS in entries or ENVIRONMENT in entries)):
-        yield read_run(folder)
-        own = RUN_FILES
-    for name in [name for name, entry in entries.items() if name not in own and _is_visible_folder(entry)]:
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
         try:
-            inside = _entries(folder / name)
-        except FileNotFoundError:
-            continue
+            entries = _entries(folder)
         except OSError as error:
-            if unread is None:
+            if folder != top and isinstance(error, FileNotFoundError):
+                continue
+            if folder == top or unread is None:
                 raise
             unread(error)
             continue
-        yield from _found_in(folder / name, inside, unread, advance)
+        advance(1)
+        own: Sequence[str] = ()
+        if RUNS in entries and CHECKPOINTS not in entries:
+            yield read_race(folder)
+            own = SWEEP_FILES
+        elif RECIPE in entries or (CHECKPOINTS in entries and (METRICS in entries or ENVIRONMENT in entries)):
+            yield read_run(folder)
+            own = RUN_FILES
+        waiting += [folder / name for name, entry in entries.items() if name not in own and _is_visible_folder(entry)]
 
 
 def _is_visible_folder(entry: os.DirEntry[str]) -> bool:

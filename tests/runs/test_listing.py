@@ -109,6 +109,28 @@ def test_a_run_or_race_hides_no_other_and_is_as_large_as_what_it_has_made(made: 
     assert read_run(inside).size == alone
 
 
+def test_folders_may_be_nested_deeply(made: Made) -> None:
+    """Deeper than Python calls functions, and than a path may be long."""
+    run = made("a-1")
+    here = run.parent / "deep"
+    here.mkdir()
+    before = os.open(".", os.O_RDONLY)
+    try:
+        os.chdir(here)
+        for _ in range(2100):
+            os.mkdir("d")  # noqa: PTH102
+            os.chdir("d")
+    finally:
+        os.fchdir(before)
+        os.close(before)
+    unread: list[OSError] = []
+    try:
+        assert [found.path for found in list_runs(run.parent, unread.append)] == [run]
+    finally:
+        subprocess.run(["rm", "-r", here], check=True)  # which Python's own functions are not deep enough for
+    assert [error.errno for error in unread] == [errno.ENAMETOOLONG]
+
+
 def test_a_folder_that_cannot_be_read_hides_no_other(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made("a-1").parent
     scan = os.scandir
