@@ -75,26 +75,30 @@ def trials_of(recipes_of: dict[str, Recipe], seeds: int) -> list[Trial]:
     ]
 
 
-def run_arms(
-    recipes_of: dict[str, Recipe], trials: Sequence[Trial], device: str, should_stop: Callable[[], bool]
-) -> Iterator[SweepEvent]:
-    """Train the trials; those that were stopped have no result.
+def comparison_of_arms(
+    recipes_of: dict[str, Recipe], device: str, should_stop: Callable[[], bool]
+) -> OptimizerComparison:
+    """The arms as objects.
 
     Args:
         recipes_of: arm -> its recipe.
-        trials: what is missing of its runs.
         device: as given.
         should_stop: asked after each step.
     """
     from dlkit.app.optimizer_comparison import OptimizerComparison
-    from dlkit.sweep.engines.loop import run_in_loop
     from dlkit.training.device import pick_device
 
-    comparison = OptimizerComparison(recipes_of, pick_device(device), should_stop)
+    return OptimizerComparison(recipes_of, pick_device(device), should_stop)
+
+
+def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial]) -> Iterator[SweepEvent]:
+    """Train what is missing of the runs; those that were stopped have no result."""
+    from dlkit.sweep.engines.loop import run_in_loop
+
     rest = list(trials)
-    for arm, recipe in recipes_of.items():
+    for arm, recipe in comparison.recipes.items():
         own = [trial for trial in rest if trial.optimizer == arm]
-        if own and recipe.values["model"]["name"] in STACKED_MODELS and not should_stop():
+        if own and recipe.values["model"]["name"] in STACKED_MODELS and not comparison.should_stop():
             rest = [trial for trial in rest if trial.optimizer != arm]
             with _one_thread():
                 yield from _stacked(own, comparison)

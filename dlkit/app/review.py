@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlkit.app.arm_runs import recipes_of_arms, run_arms, trials_of
+from dlkit.app.arm_runs import comparison_of_arms, recipes_of_arms, run_arms, trials_of
 from dlkit.app.events import Remark, Work
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
@@ -158,12 +158,16 @@ class _Review:
     ) -> Generator[ReviewEvent, None, list[TrialResult] | None]:  # fmt: skip
         """Its results, of which those in the folder are not run again; None where it was stopped."""
         recipes = self.recipes[claim.name]
-        digests = {arm: digest_of(recipe) for arm, recipe in recipes.items()}
+        comparison = comparison_of_arms(recipes, self.device, self.should_stop)
+        digests = {
+            arm: digest_of(recipe, comparison.data_of(recipe).description["content"])
+            for arm, recipe in recipes.items()
+        }  # fmt: skip
         trials = trials_of(recipes, experiment.seeds)
         missing = [trial for trial in trials if self.folder.finished(digests[trial.optimizer], trial) is None]
         self.done += len(trials) - len(missing)
         yield ClaimStarted(claim, len(missing))
-        for event in run_arms(recipes, missing, self.device, self.should_stop):
+        for event in run_arms(comparison, missing):
             if isinstance(event, TrialResult):
                 measure_of(event, experiment.measure, experiment.at)  # which refuses one that is not there
                 self.folder.add(digests[event.trial.optimizer], event)

@@ -78,6 +78,16 @@ def test_claim_of_ones_own_is_kept_and_resumed(here: Here, mine: Path) -> None:
     assert "already holds a review" in refused.err
 
 
+def test_another_table_is_run_anew(here: Here, mine: Path) -> None:
+    """Runs on what the file held before are not taken for runs on what it holds now."""
+    kept = here("review", "run", "mine.yaml", "--out", "kept").records[0]
+    Path("rows.csv").write_text(ROWS.replace(",a", ",c").replace(",b", ",a").replace("0,c", "0,b"))
+    again = here("review", "run", "mine.yaml", "--out", "kept", "--resume").records[0]
+    fresh = here("review", "run", "mine.yaml").records[0]
+    assert again["arms"] == fresh["arms"]
+    assert again["arms"] != kept["arms"]
+
+
 def test_claims_share_an_arm(here: Here, mine: Path) -> None:
     """The arm of one claim is not trained again for another, whatever it is called there."""
     Path("other.yaml").write_text(CLAIM.replace("learning", "quick").replace("lr: 1e-6", "lr: 1e-5"))
