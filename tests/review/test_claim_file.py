@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from dlkit.review.claim import Experiment, PropertyTest
 from dlkit.review.claim_file import read_claim
 from dlkit.review.find import find_claims, list_claims, shipped_claims
 from dlkit.review.properties.registry import PROPERTIES
+from dlkit.review.property_test import property_function
 
 ARMS = """\
 section: Mine
@@ -91,6 +93,13 @@ def test_every_shipped_claim_is_whole() -> None:
     properties = [claim.test.function for claim in claims if isinstance(claim.test, PropertyTest)]
     assert sorted(properties) == sorted(PROPERTIES)
     assert all(claim.paper and claim.fixed for claim in claims)
+
+
+def test_property_with_a_threshold_says_so() -> None:
+    """What a function wants to be at least so large was chosen by somebody: the claim's file says what."""
+    for claim in list_claims():
+        if isinstance(claim.test, PropertyTest) and "shortfall(" in inspect.getsource(property_function(claim.test.function)):
+            assert "nothing was chosen" not in claim.fixed, claim.name
 
 
 def test_names_and_sections() -> None:

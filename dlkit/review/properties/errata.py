@@ -117,10 +117,10 @@ def short_code_is_ambiguous(code: Callable[[list[float]], list[str]] = huffman_c
     """A = 0, B = 1, C = 00 cannot be decoded: 00 is AA or C, and sum 2^-l = 1.25. Huffman's can, and comes to 1."""
     printed = {"A": "0", "B": "1", "C": "00"}
     words = dict(zip("ABC", code([0.4, 0.4, 0.2]), strict=True))
-    told = ambiguity(printed) is not None and ambiguity(words) is None
+    as_claimed = ambiguity(printed) is not None and ambiguity(words) is None
     total = kraft_sum([len(word) for word in words.values()])
     printed_total = kraft_sum([len(word) for word in printed.values()])
     return Deviation(
-        largest(0.0 if told else math.inf, abs(total - 1)),
+        largest(0.0 if as_claimed else math.inf, abs(total - 1)),
         {"sum of 2^-l as printed": printed_total, "Huffman": total},
     )
