@@ -129,11 +129,13 @@ def test_sabotaged_claim_is_not_supported(here: Here, mine: Path, old: str, new:
         (["run", "--all", "gelu-cdf"], "give names of claims, or --section, or --all"),
         (["run", "gelu-cdf", "--resume"], "--resume needs --out"),
         (["run", "gelu-cdf", "--full"], "none of these claims has a full size"),
+        (["show", "rows.npy"], "rows.npy:1: not UTF-8"),
         (["run", "no.yaml"], "no such file: no.yaml"),
         (["run", "mine.yaml", "--seeds", "1"], "--seeds"),
     ],
 )
 def test_wrong_requests(here: Here, mine: Path, arguments: list[str], message: str | None) -> None:
+    Path("rows.npy").write_bytes(b"\x93NUMPY")
     result = here("review", *arguments)
     assert result.code == 2
     assert message is None or message in result.err
