@@ -9,7 +9,7 @@ from dlkit.errors import RequestError
 from dlkit.recipe import closest
 from dlkit.sweep.trials import TrialResult
 
-TRAIN_LOSS = "train/loss"  # of the last step; no evaluation has it
+TRAIN_LOSS = "train/loss"  # the mean at the end of training: no evaluation has it
 
 
 def measure_of(outcome: TrialResult, measure: str, at: int | str) -> float:

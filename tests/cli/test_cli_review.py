@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dlkit.app.events import Remark
+from dlkit.app.review import run_review
+from dlkit.cli.review.progress import ReviewProgress
+from dlkit.review.find import find_claims
 from tests.cli.conftest import Here
 
 ROWS = "\n".join(["x,y,kind", *(f"{i % 7 - 3 + i % 2 * 4},{i % 5},{'ab'[i % 2]}" for i in range(120))])
@@ -86,6 +90,18 @@ def test_another_table_is_run_anew(here: Here, mine: Path) -> None:
     fresh = here("review", "run", "mine.yaml").records[0]
     assert again["arms"] == fresh["arms"]
     assert again["arms"] != kept["arms"]
+
+
+def test_progress_counts_all_runs(mine: Path) -> None:
+    """At every size of a claim, those that an earlier review has finished among them."""
+    Path("mine.yaml").write_text(CLAIM + "full: {seeds: 3}\n")
+    claims = find_claims(["mine.yaml"])
+    for seeds in (2, None):
+        progress = ReviewProgress(None, lambda line: None)
+        for event in run_review(claims, full=True, seeds=seeds, out=Path("kept"), resume=True):
+            if not isinstance(event, Remark):
+                progress.update(event)
+    assert (progress.run, progress.bar.done, progress.bar.total) == (2, 6, 6)
 
 
 def test_claims_share_an_arm(here: Here, mine: Path) -> None:

@@ -18,7 +18,7 @@ from dlkit.cli.review import view
 from dlkit.cli.review.progress import ReviewProgress
 from dlkit.cli.signals import GracefulStop
 from dlkit.errors import RequestError, VerdictError
-from dlkit.review.claim import Claim, Experiment
+from dlkit.review.claim import Claim
 from dlkit.review.claim_file import read_claim
 from dlkit.review.evidence import evidence_of
 from dlkit.review.find import find_claims, list_claims, locate_claim
@@ -142,10 +142,7 @@ def run_claims(
         claims, seeds=seeds, full=full, out=out, resume=resume or resume_auto, device=device,
         should_stop=lambda: stop.requested is not None,
     )  # fmt: skip
-    runs = sum(
-        len(claim.test.arms) * (seeds or claim.test.seeds) for claim in claims if isinstance(claim.test, Experiment)
-    )
-    with stop, ReviewProgress(runs, output.console(), output.say) as progress:
+    with stop, ReviewProgress(output.console(), output.say) as progress:
         for event in output.without_remarks(running):
             progress.update(event)
             if isinstance(event, ClaimJudged) and not output.tables and output.form is None:
