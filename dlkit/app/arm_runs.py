@@ -16,6 +16,7 @@ from dlkit.app.required_files import require_data, require_weights
 from dlkit.errors import RecipeError, RequestError
 from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
+from dlkit.recipe.load import WrittenRecipe
 from dlkit.recipe.merge import COMMAND_LINE
 from dlkit.review.claim import Arm, Experiment
 from dlkit.sweep.events import SweepEvent
@@ -38,8 +39,7 @@ def recipes_of_arms(experiment: Experiment) -> dict[str, Recipe]:
     source = recipes.read_recipe(experiment.recipe)
     found: dict[str, Recipe] = {}
     for arm in experiment.arms:
-        changes = [*_fixed(arm.changes), *arm.changes]
-        recipe = _located(lambda changes=changes: source.load(changes), arm)
+        recipe = _located(lambda arm=arm: _settled(source, arm.changes), arm)
         if "lr" not in recipe.values["optimizer"]:
             raise RequestError(f"{arm.where}: its optimizer has no lr", "give its constructor a keyword `lr`")
         require_data(recipe)
@@ -48,11 +48,10 @@ def recipes_of_arms(experiment: Experiment) -> dict[str, Recipe]:
     return found
 
 
-def _fixed(given: Sequence[str]) -> list[str]:
-    """What a recipe leaves to timing, and what only costs time, where the claim does not set it."""
-    keys = {change.partition("=")[0] for change in given}
-    values = {f"train.{key}": "fp32" if key == "precision" else "off" for key in DECIDED}
-    return [f"{key}={value}" for key, value in values.items() if key not in keys]
+def _settled(source: WrittenRecipe, changes: Sequence[str]) -> Recipe:
+    """The changed recipe, with what it would leave to timing set to what needs none."""
+    train = source.load(changes).values["train"]
+    return source.load([*changes, *(f"train.{key}={value}" for key, value in DECIDED.items() if train[key] == "auto")])
 
 
 def _located(load: Callable[[], Recipe], arm: Arm) -> Recipe:
@@ -75,26 +74,30 @@ def trials_of(recipes_of: dict[str, Recipe], seeds: int) -> list[Trial]:
     ]
 
 
-def run_arms(
-    recipes_of: dict[str, Recipe], trials: Sequence[Trial], device: str, should_stop: Callable[[], bool]
-) -> Iterator[SweepEvent]:
-    """Train the trials; those that were stopped have no result.
+def comparison_of_arms(
+    recipes_of: dict[str, Recipe], device: str, should_stop: Callable[[], bool]
+) -> OptimizerComparison:
+    """The arms as objects.
 
     Args:
         recipes_of: arm -> its recipe.
-        trials: what is missing of its runs.
         device: as given.
         should_stop: asked after each step.
     """
     from dlkit.app.optimizer_comparison import OptimizerComparison
-    from dlkit.sweep.engines.loop import run_in_loop
     from dlkit.training.device import pick_device
 
-    comparison = OptimizerComparison(recipes_of, pick_device(device), should_stop)
+    return OptimizerComparison(recipes_of, pick_device(device), should_stop)
+
+
+def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial]) -> Iterator[SweepEvent]:
+    """Train what is missing of the runs; those that were stopped have no result."""
+    from dlkit.sweep.engines.loop import run_in_loop
+
     rest = list(trials)
-    for arm, recipe in recipes_of.items():
+    for arm, recipe in comparison.recipes.items():
         own = [trial for trial in rest if trial.optimizer == arm]
-        if own and recipe.values["model"]["name"] in STACKED_MODELS and not should_stop():
+        if own and recipe.values["model"]["name"] in STACKED_MODELS and not comparison.should_stop():
             rest = [trial for trial in rest if trial.optimizer != arm]
             with _one_thread():
                 yield from _stacked(own, comparison)

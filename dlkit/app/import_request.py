@@ -20,8 +20,8 @@ from dlkit.pretrained.timm_config import is_timm, timm_settings
 from dlkit.recipe import Recipe
 from dlkit.strict_json import json_text, parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
+from dlkit.training.settings import DECIDED
 
-_DECIDED = {"precision": "fp32", "compile": "off", "cuda_graph": "off", "channels_last": "off"}
 _WEIGHTS = "dlkit.pretrained.vision:load_pretrained"
 _PLACEHOLDER = "data-to-evaluate-on"
 
@@ -139,7 +139,7 @@ def placeholder(suffix: str = "") -> str:
 
 def named_recipe(recipe: Recipe, name: str) -> Recipe:
     """The recipe under another name, with settings that a run without training has decided."""
-    return Recipe(name, recipe.path, {**recipe.values, "train": {**recipe.values["train"], **_DECIDED}})
+    return Recipe(name, recipe.path, {**recipe.values, "train": {**recipe.values["train"], **DECIDED}})
 
 
 # Networks for pictures of 32x32 pixels, which are taken whole.

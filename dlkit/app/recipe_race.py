@@ -134,7 +134,7 @@ def recipes_of_optimizers(
     kept_auto = [f"train.{key}=auto" for key in automatic if f"train.{key}" in given]
     for key in automatic:
         if f"train.{key}" not in given:
-            fixed.append(f"train.{key}={'fp32' if key == 'precision' else 'off'}")
+            fixed.append(f"train.{key}={DECIDED[key]}")
     if plain.values["data"].get("validation") == 0:
         fixed.append(f"data.validation={_HELD_OUT}")
     prepared: dict[str, Recipe] = {}

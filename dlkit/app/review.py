@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dlkit.app.arm_runs import recipes_of_arms, run_arms, trials_of
+from dlkit.app.arm_runs import comparison_of_arms, recipes_of_arms, run_arms, trials_of
 from dlkit.app.events import Remark, Work
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
@@ -21,15 +21,17 @@ from dlkit.sweep.trials import TrialResult
 
 @dataclass(frozen=True, slots=True)
 class ClaimStarted:
-    """A claim comes next; `runs` of its trainings are still to do."""
+    """A claim comes next; `missing` of its trainings are still to do. Of all `runs` of the review `done` are done."""
 
     claim: Claim
+    missing: int
+    done: int
     runs: int
 
 
 @dataclass(frozen=True, slots=True)
 class ArmRunFinished:
-    """One more training has ended: `done` of all `runs` of the review that were to do."""
+    """One more training has ended: `done` of all `runs` of the review."""
 
     claim: Claim
     done: int
@@ -101,7 +103,7 @@ def run_review(
         raise RequestError("none of these claims has a full size", "leave `full` out")
     # before anything is run, whatever is wrong with one of them
     recipes = {claim.name: recipes_of_arms(claim.test) for claim in chosen if isinstance(claim.test, Experiment)}
-    review = _Review(chosen, recipes, ReviewFolder(out, resume), device, should_stop)
+    review = _Review(chosen, recipes, ReviewFolder(out, resume), full, device, should_stop)
     return Work(review.run())
 
 
@@ -117,6 +119,7 @@ class _Review:
     claims: list[Claim]
     recipes: dict[str, dict[str, Recipe]]  # claim -> arm -> its recipe
     folder: ReviewFolder
+    full: bool
     device: str
     should_stop: Callable[[], bool]
     done: int = 0
@@ -140,7 +143,7 @@ class _Review:
         if self.should_stop():
             return None
         if isinstance(claim.test, PropertyTest):
-            yield ClaimStarted(claim, 0)
+            yield ClaimStarted(claim, 0, self.done, self._runs())
             from dlkit.review.property_test import check_property
 
             started = time.perf_counter()
@@ -151,19 +154,24 @@ class _Review:
             return None
         from dlkit.review.judged_experiment import judge_experiment
 
-        return {**claim.described(), **judge_experiment(claim.test, outcomes, len(self.recipes)).record()}
+        found = judge_experiment(claim.test, outcomes, len(self.recipes)).record()
+        return {**claim.described(), **found, **({"full": True} if self.full else {})}
 
     def _run(
         self, claim: Claim, experiment: Experiment
     ) -> Generator[ReviewEvent, None, list[TrialResult] | None]:  # fmt: skip
         """Its results, of which those in the folder are not run again; None where it was stopped."""
         recipes = self.recipes[claim.name]
-        digests = {arm: digest_of(recipe) for arm, recipe in recipes.items()}
+        comparison = comparison_of_arms(recipes, self.device, self.should_stop)
+        digests = {
+            arm: digest_of(recipe, comparison.data_of(recipe).description["content"])
+            for arm, recipe in recipes.items()
+        }  # fmt: skip
         trials = trials_of(recipes, experiment.seeds)
         missing = [trial for trial in trials if self.folder.finished(digests[trial.optimizer], trial) is None]
         self.done += len(trials) - len(missing)
-        yield ClaimStarted(claim, len(missing))
-        for event in run_arms(recipes, missing, self.device, self.should_stop):
+        yield ClaimStarted(claim, len(missing), self.done, self._runs())
+        for event in run_arms(comparison, missing):
             if isinstance(event, TrialResult):
                 measure_of(event, experiment.measure, experiment.at)  # which refuses one that is not there
                 self.folder.add(digests[event.trial.optimizer], event)

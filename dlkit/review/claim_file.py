@@ -15,6 +15,7 @@ from dlkit.recipe.check import check_value, quoted
 from dlkit.recipe.strict_yaml import AmbiguousWord, Document, KeyPath, dotted, read_yaml, scalar
 from dlkit.review.claim import Arm, Claim, Experiment, PropertyTest
 from dlkit.review.expectation import Expectation, parse_expectation
+from dlkit.review.measure import TRAIN_LOSS
 from dlkit.review.properties.registry import PROPERTIES
 
 _TEXT: dict[str, Any] = {"type": "string"}
@@ -131,6 +132,8 @@ class _Reader:
     def _experiment(self, values: Mapping[str, Any], path: Path) -> Experiment | None:
         arms = self._arms(values.get("arms"), values.get("changes"))
         expect = self._expectation(values.get("expect"), [arm.name for arm in arms])
+        if values.get("measure") == TRAIN_LOSS and values.get("at", "end") != "end":
+            self.report(("at",), f"{TRAIN_LOSS} is measured at the end; set train.steps to end earlier")
         if self.document.problems or expect is None:
             return None
         recipe = str(values["recipe"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,9 +24,14 @@ class Deviation:
 
 def largest_difference(a: Tensor, b: Tensor) -> float:
     """max |a - b|, infinite where one of them is not a number."""
-    return float((a - b).detach().abs().nan_to_num(nan=float("inf")).max())
+    return float((a - b).detach().abs().nan_to_num(nan=math.inf).max())
 
 
 def shortfall(value: float, least: float) -> float:
     """How much is missing for `value >= least`; infinite where it is not a number."""
-    return max(0.0, least - value) if value == value else float("inf")
+    return largest(0.0, least - value)
+
+
+def largest(*parts: float) -> float:
+    """The largest of several deviations, infinite where one of them is not a number, which `max` might pass over."""
+    return math.inf if any(map(math.isnan, parts)) else max(parts)

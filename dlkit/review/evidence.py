@@ -27,4 +27,5 @@ def command_of(record: Mapping[str, Any], shipped: bool) -> str:
     """The command that runs the claim again; one of the user's own by its file."""
     name = record["claim"] if shipped else record["path"]
     seeds = f" --seeds {record['seeds']}" if record["kind"] == "arms" else ""
-    return f"dlkit review run {shell_word(name)}{seeds}"
+    full = " --full" if record.get("full") else ""
+    return f"dlkit review run {shell_word(name)}{full}{seeds}"

@@ -8,7 +8,7 @@ With d the mean in the claimed direction, [low, high] its interval and s the sma
 
     supported      low > 0 and d >= s
     contradicted   high < 0 and d <= -s
-    not supported  otherwise, if high < s: whatever difference there is, is too small to matter
+    not supported  otherwise, if high < s: a difference that matters is ruled out
     cannot tell    otherwise: more seeds are needed
 """
 

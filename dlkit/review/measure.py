@@ -9,6 +9,8 @@ from dlkit.errors import RequestError
 from dlkit.recipe import closest
 from dlkit.sweep.trials import TrialResult
 
+TRAIN_LOSS = "train/loss"  # the mean at the end of training: no evaluation has it
+
 
 def measure_of(outcome: TrialResult, measure: str, at: int | str) -> float:
     """The measure of a run: of its last evaluation, of one on the way, or the mean over all; NaN where it diverged.
@@ -17,14 +19,12 @@ def measure_of(outcome: TrialResult, measure: str, at: int | str) -> float:
     """
     if outcome.diverged:
         return math.nan
-    if measure == "train/loss":
-        if at != "end":
-            raise RequestError(f"train/loss is measured at the end, not at {at}", "shorten the runs, with train.steps")
+    if measure == TRAIN_LOSS:
         return outcome.loss
     known = list(outcome.metrics)
     if measure not in known:
         raise RequestError(
-            f"no measure {measure}{closest(measure, known)}", f"these are: train/loss, {', '.join(known)}"
+            f"no measure {measure}{closest(measure, known)}", f"these are: {TRAIN_LOSS}, {', '.join(known)}"
         )
     if at == "end":
         return outcome.metrics[measure]

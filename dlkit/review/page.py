@@ -98,13 +98,14 @@ def write_review_page(target: Path, records: Sequence[Mapping[str, Any]], facts:
         f'<div class=bar role=group aria-label="Show claims by verdict">{"".join(buttons)}</div>',
         f"<nav aria-label=Sections><ul>{''.join(contents)}</ul></nav><main>",
     ]
+    shipped = shipped_claims()
     for number, (section, group) in enumerate(sections):
         lines.append(f'<section id="section-{number}"><h2>{html.escape(section)}</h2>')
-        lines += [*map(_article, group), "</section>"]
+        lines += [*(_article(record, shipped) for record in group), "</section>"]
     write_text(target, "\n".join([*lines, f"</main><script>{_SCRIPT}</script></html>"]) + "\n")
 
 
-def _article(record: Mapping[str, Any]) -> str:
+def _article(record: Mapping[str, Any], shipped: Mapping[str, Path]) -> str:
     verdict, name = record["verdict"], html.escape(record["claim"], quote=True)
     rows = [("measured", evidence_of(record))]
     figure = ""
@@ -120,7 +121,7 @@ def _article(record: Mapping[str, Any]) -> str:
         rows.append(("tolerance", f"{record['tolerance']:.2g}"))
         rows += [(str(key), f"{value:.5g}") for key, value in record["numbers"].items()]
     details = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in rows)
-    command = command_of(record, shipped=shipped_claims().get(record["claim"]) == Path(record["path"]))
+    command = command_of(record, shipped=shipped.get(record["claim"]) == Path(record["path"]))
     paper = f"<p class=soft>{_linked(record['paper'])}</p>" if record["paper"] else ""
     return (
         f'<article class="{verdict.replace(" ", "-")}" data-verdict="{verdict}" id="{name}">'

@@ -10,7 +10,7 @@ import torch
 
 from dlkit.catalog import import_object
 from dlkit.review.claim import PropertyTest, Verdict
-from dlkit.review.deviation import Deviation
+from dlkit.review.deviation import Deviation, largest
 from dlkit.review.properties.registry import PROPERTIES
 
 
@@ -51,7 +51,8 @@ def check_property(test: PropertyTest, function: Callable[[], Deviation] | None 
     for seed in range(test.draws):
         with _in_float64(seed):
             found.append(function())
-    return PropertyOutcome(max(found, key=lambda deviation: deviation.value), test.tolerance, test.draws)
+    worst = max(found, key=lambda deviation: largest(deviation.value))
+    return PropertyOutcome(worst, test.tolerance, test.draws)
 
 
 @contextmanager

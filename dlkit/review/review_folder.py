@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,16 @@ from dlkit.text_input import ordinary_file
 RECORDS = "review.jsonl"
 
 
-def digest_of(recipe: Recipe) -> str:
-    """What tells whether a finished run is of this very recipe: a sha256 over all of it but the seed."""
+def digest_of(recipe: Recipe, content: Mapping[str, Any]) -> str:
+    """What tells whether a finished run is this recipe's: a sha256 over all that decides its numbers but the seed.
+
+    Args:
+        recipe: with the files of the user's own code that it names.
+        content: of the data, as `TaskData.description` has it.
+    """
     values = {key: value for key, value in recipe.values.items() if key != "seed"}
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    decisive = {**values, "content": content, **recipe.described_code()}
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 class ReviewFolder:

@@ -8,8 +8,8 @@ from typing import Literal
 from dlkit.annotations import Count, Interval, IntervalOrAuto, Positive, Rate
 
 TestViews = Literal["one", "flip", "flip_shift"]
-# Keys that may be `auto`, and that a run decides before its first step.
-DECIDED = ("precision", "compile", "cuda_graph", "channels_last")
+# Keys that may be `auto`, and that a run decides before its first step; and the value of each that needs no timing.
+DECIDED = {"precision": "fp32", "compile": "off", "cuda_graph": "off", "channels_last": "off"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from dlkit.app.events import Remark
+from dlkit.app.review import run_review
+from dlkit.cli.review.progress import ReviewProgress
+from dlkit.review.find import find_claims
 from tests.cli.conftest import Here
 
 ROWS = "\n".join(["x,y,kind", *(f"{i % 7 - 3 + i % 2 * 4},{i % 5},{'ab'[i % 2]}" for i in range(120))])
@@ -78,6 +82,28 @@ def test_claim_of_ones_own_is_kept_and_resumed(here: Here, mine: Path) -> None:
     assert "already holds a review" in refused.err
 
 
+def test_another_table_is_run_anew(here: Here, mine: Path) -> None:
+    """Runs on what the file held before are not taken for runs on what it holds now."""
+    kept = here("review", "run", "mine.yaml", "--out", "kept").records[0]
+    Path("rows.csv").write_text(ROWS.replace(",a", ",c").replace(",b", ",a").replace("0,c", "0,b"))
+    again = here("review", "run", "mine.yaml", "--out", "kept", "--resume").records[0]
+    fresh = here("review", "run", "mine.yaml").records[0]
+    assert again["arms"] == fresh["arms"]
+    assert again["arms"] != kept["arms"]
+
+
+def test_progress_counts_all_runs(mine: Path) -> None:
+    """At every size of a claim, those that an earlier review has finished among them."""
+    Path("mine.yaml").write_text(CLAIM + "full: {seeds: 3}\n")
+    claims = find_claims(["mine.yaml"])
+    for seeds in (2, None):
+        progress = ReviewProgress(None, lambda line: None)
+        for event in run_review(claims, full=True, seeds=seeds, out=Path("kept"), resume=True):
+            if not isinstance(event, Remark):
+                progress.update(event)
+    assert (progress.run, progress.bar.done, progress.bar.total) == (2, 6, 6)
+
+
 def test_claims_share_an_arm(here: Here, mine: Path) -> None:
     """The arm of one claim is not trained again for another, whatever it is called there."""
     Path("other.yaml").write_text(CLAIM.replace("learning", "quick").replace("lr: 1e-6", "lr: 1e-5"))
@@ -119,11 +145,13 @@ def test_sabotaged_claim_is_not_supported(here: Here, mine: Path, old: str, new:
         (["run", "--all", "gelu-cdf"], "give names of claims, or --section, or --all"),
         (["run", "gelu-cdf", "--resume"], "--resume needs --out"),
         (["run", "gelu-cdf", "--full"], "none of these claims has a full size"),
+        (["show", "rows.npy"], "rows.npy:1: not UTF-8"),
         (["run", "no.yaml"], "no such file: no.yaml"),
         (["run", "mine.yaml", "--seeds", "1"], "--seeds"),
     ],
 )
 def test_wrong_requests(here: Here, mine: Path, arguments: list[str], message: str | None) -> None:
+    Path("rows.npy").write_bytes(b"\x93NUMPY")
     result = here("review", *arguments)
     assert result.code == 2
     assert message is None or message in result.err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from dlkit.review.claim import Experiment, PropertyTest
 from dlkit.review.claim_file import read_claim
 from dlkit.review.find import find_claims, list_claims, shipped_claims
 from dlkit.review.properties.registry import PROPERTIES
+from dlkit.review.property_test import property_function
 
 ARMS = """\
 section: Mine
@@ -68,6 +70,7 @@ def test_recipe_file_lies_beside_the_claim(tmp_path: Path) -> None:
         ("  narrow: {model: {hidden: [4], activation: \"relu\"}}", "  narrow: 4",
          "11: arms.narrow: expected a part of a recipe, such as {model: {norm: batch}}, got 4"),
         ("  narrow:", "  4narrow:", "11: arms.4narrow: an arm's name has letters"),
+        ("measure: test/accuracy", "measure: train/loss\nat: mean", "13: at: train/loss is measured at the end"),
         ("seeds: 3", "sed: 3", "15: full.sed: unknown key (did you mean seeds?)"),
     ],
 )  # fmt: skip
@@ -91,6 +94,14 @@ def test_every_shipped_claim_is_whole() -> None:
     properties = [claim.test.function for claim in claims if isinstance(claim.test, PropertyTest)]
     assert sorted(properties) == sorted(PROPERTIES)
     assert all(claim.paper and claim.fixed for claim in claims)
+
+
+def test_property_with_a_threshold_says_so() -> None:
+    """What a function wants to be at least so large was chosen by somebody: the claim's file says what."""
+    tests = {claim: claim.test for claim in list_claims() if isinstance(claim.test, PropertyTest)}
+    for claim, test in tests.items():
+        if "shortfall(" in inspect.getsource(property_function(test.function)):
+            assert "nothing was chosen" not in claim.fixed, claim.name
 
 
 def test_names_and_sections() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from dlkit.review.dot_plot import dot_plot
+from dlkit.review.evidence import command_of
 from dlkit.review.page import write_review_page
 
 PROPERTY: dict[str, Any] = {
@@ -43,6 +44,10 @@ def test_every_claim_is_there(page: str) -> None:
     ):  # fmt: skip
         assert wanted in text, wanted
     assert 'href="https://arxiv.org/abs/1606.08415"' in page
+
+
+def test_command_says_at_which_size() -> None:
+    assert command_of({**ARMS, "full": True}, shipped=True) == "dlkit review run mine --full --seeds 3"
 
 
 def test_nothing_is_loaded(page: str) -> None:

@@ -18,7 +18,8 @@ from dlkit.cli.review import view
 from dlkit.cli.review.progress import ReviewProgress
 from dlkit.cli.signals import GracefulStop
 from dlkit.errors import RequestError, VerdictError
-from dlkit.review.claim import Claim, Experiment
+from dlkit.review.claim import Claim
+from dlkit.review.claim_file import read_claim
 from dlkit.review.evidence import evidence_of
 from dlkit.review.find import find_claims, list_claims, locate_claim
 from dlkit.storage.atomic_file import require_target
@@ -64,7 +65,8 @@ def show_claim(
 
     Example: dlkit review show gelu-better > mine.yaml
     """
-    Output().line(locate_claim(name).read_text(encoding="utf-8").removesuffix("\n"))
+    claim = read_claim(locate_claim(name))
+    Output().line(claim.path.read_text(encoding="utf-8").removesuffix("\n"))
 
 
 @app.command("figures", no_args_is_help=True)
@@ -97,7 +99,7 @@ def run_claims(
         int | None, typer.Option(min=2, max=1000, metavar="N", help="Runs of each arm, in place of the claim's own.")
     ] = None,
     full: Annotated[
-        bool, typer.Option("--full", help="At the size that was meant, on data to download, where a claim has one.")
+        bool, typer.Option("--full", help="At full size, on data to download: only the claims that have one.")
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the finished runs and the records.")] = None,
     report: Annotated[
@@ -140,10 +142,7 @@ def run_claims(
         claims, seeds=seeds, full=full, out=out, resume=resume or resume_auto, device=device,
         should_stop=lambda: stop.requested is not None,
     )  # fmt: skip
-    runs = sum(
-        len(claim.test.arms) * (seeds or claim.test.seeds) for claim in claims if isinstance(claim.test, Experiment)
-    )
-    with stop, ReviewProgress(runs, output.console(), output.say) as progress:
+    with stop, ReviewProgress(output.console(), output.say) as progress:
         for event in output.without_remarks(running):
             progress.update(event)
             if isinstance(event, ClaimJudged) and not output.tables and output.form is None:

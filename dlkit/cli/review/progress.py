@@ -18,16 +18,15 @@ class ReviewProgress:
     """A bar on a terminal, and plain lines elsewhere.
 
     Args:
-        runs: trainings in all.
         console: a rich console on stderr that is a terminal, or None for plain lines through `write`.
         write: prints a plain line on stderr.
     """
 
-    def __init__(self, runs: int, console: Any, write: Callable[[str], None]) -> None:
-        self.runs, self.write, self.plain = runs, write, console is None
+    def __init__(self, console: Any, write: Callable[[str], None]) -> None:
+        self.write, self.plain = write, console is None
         self.started = self.said = time.monotonic()
-        self.first: int | None = None  # trainings that were done before
-        self.bar = ProgressBar("reviewing", runs, console, whole=True)
+        self.run = 0  # trainings since then, without those of an earlier review
+        self.bar = ProgressBar("reviewing", None, console, whole=True)
 
     def __enter__(self) -> ReviewProgress:
         return self
@@ -36,16 +35,17 @@ class ReviewProgress:
         self.bar.__exit__()
 
     def update(self, event: ClaimStarted | ArmRunFinished | ClaimJudged) -> None:
-        if isinstance(event, ClaimStarted) and event.runs:
-            self.write(f"{event.claim.name}: {event.runs} runs")
+        if isinstance(event, ClaimStarted):
+            self.bar.total = event.runs
+            self.bar.advance(event.done - self.bar.done)
+            if event.missing:
+                self.write(f"{event.claim.name}: {event.missing} runs")
         elif isinstance(event, ArmRunFinished):
-            if self.first is None:
-                self.first = event.done - 1
-                self.bar.advance(self.first)
+            self.run += 1
             self.bar.advance(1)
             now = time.monotonic()
-            enough = event.done - self.first >= _ENOUGH  # the runs of a stack end all at once
+            enough = self.run >= _ENOUGH  # the runs of a stack end all at once
             if self.plain and enough and now - self.said > _LINE_EVERY_SECONDS:
                 self.said = now
-                left = (now - self.started) / (event.done - self.first) * (event.runs - event.done)
+                left = (now - self.started) / self.run * (event.runs - event.done)
                 self.write(f"{event.done} of {event.runs} runs, {duration(left)} left")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dlkit.nn.activations import GELU, ReLU, Sigmoid
-from dlkit.review.deviation import Deviation, largest_difference, shortfall
+from dlkit.review.deviation import Deviation, largest, largest_difference, shortfall
 
 Elementwise = Callable[[Tensor], Tensor]
 DEPTH, WIDTH = 20, 32
@@ -31,9 +31,9 @@ def sigmoid_smooths_step(sigmoid: Elementwise | None = None) -> Deviation:
     excess = 0.0
     for k in (1.0, 4.0, 16.0):
         distance = (sigmoid(k * x) - step(x, torch.zeros(()))).abs()
-        excess = max(excess, float((distance - (-k * x.abs()).exp()).max()))
+        excess = largest(excess, float((distance - (-k * x.abs()).exp()).max()))
     y = sigmoid(x)
-    return Deviation(max(excess, float(-y.min()), float(y.max()) - 1, 0.0), {"slope at 0": _slope(sigmoid, 0.0)})
+    return Deviation(largest(excess, float(-y.min()), float(y.max()) - 1, 0.0), {"slope at 0": _slope(sigmoid, 0.0)})
 
 
 def relu_gates_by_sign(relu: Elementwise | None = None) -> Deviation:
@@ -42,7 +42,7 @@ def relu_gates_by_sign(relu: Elementwise | None = None) -> Deviation:
     y = (relu or ReLU())(x)
     (gradient,) = torch.autograd.grad(y.sum(), x)
     gate = (x > 0).to(x.dtype)
-    return Deviation(max(largest_difference(y, x * gate), largest_difference(gradient, gate)))
+    return Deviation(largest(largest_difference(y, x * gate), largest_difference(gradient, gate)))
 
 
 def sigmoid_gradients_vanish(sigmoid: Elementwise | None = None) -> Deviation:
@@ -54,7 +54,7 @@ def sigmoid_gradients_vanish(sigmoid: Elementwise | None = None) -> Deviation:
     relu = _shrinkage(ReLU(), math.sqrt(2))
     bound = 4.0**-DEPTH
     return Deviation(
-        max(0.0, math.log10(max(shrunk, 1e-300) / bound), shortfall(relu, 1e-3)),
+        largest(0.0, math.log10(max(shrunk, 1e-300) / bound), shortfall(relu, 1e-3)),
         {"sigmoid": shrunk, "bound": bound, "ReLU": relu},
     )
 

@@ -14,7 +14,7 @@ from dlkit.optim.adam import Adam
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
-from dlkit.review.deviation import Deviation, largest_difference, shortfall
+from dlkit.review.deviation import Deviation, largest, largest_difference, shortfall
 
 OptimizerClass = Callable[..., torch.optim.Optimizer]
 STEPS = 100
@@ -42,7 +42,7 @@ def adagrad_slows_down(optimizer: OptimizerClass = Adagrad) -> Deviation:
     expected = lr / torch.arange(1, STEPS + 1).sqrt()[:, None].expand(STEPS, 4)
     rmsprop = _path(RMSprop, gradients, zero, lr=lr, alpha=0.9, eps=0.0).diff(dim=0).abs()[-1]
     return Deviation(
-        max(largest_difference(steps, expected), shortfall(float(rmsprop.min()), 0.99 * lr)),
+        largest(largest_difference(steps, expected), shortfall(float(rmsprop.min()), 0.99 * lr)),
         {"AdaGrad's 100th step": float(steps[-1].max()), "RMSProp's": float(rmsprop.max())},
     )
 
@@ -90,7 +90,7 @@ def adamw_is_not_adam_with_l2(optimizer: OptimizerClass = AdamW) -> Deviation:
     shrunk = lr * decay * start
     apart = largest_difference(bare - l2, shrunk)
     return Deviation(
-        max(largest_difference(bare - decayed, shrunk), shortfall(apart, 1e-6)), {"Adam with L2 is off by": apart}
+        largest(largest_difference(bare - decayed, shrunk), shortfall(apart, 1e-6)), {"Adam with L2 is off by": apart}
     )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlkit.nn.convolution import Conv2d
 from dlkit.nn.linear import Linear
-from dlkit.review.deviation import Deviation, largest_difference, shortfall
+from dlkit.review.deviation import Deviation, largest, largest_difference, shortfall
 
 SIZE, KERNEL = 12, 3  # pixels
 
@@ -43,7 +43,7 @@ def convolution_is_translation_equivariant(layer: Callable[[], nn.Module] = same
         return max(largest_difference(a[..., 2:-2, 2:-2], b[..., 2:-2, 2:-2]) for a, b in pairs)
 
     linear = deviation(DenseImages())
-    return Deviation(max(deviation(layer()), shortfall(linear, 1e-3)), {"linear layer": linear})
+    return Deviation(largest(deviation(layer()), shortfall(linear, 1e-3)), {"linear layer": linear})
 
 
 @torch.no_grad()

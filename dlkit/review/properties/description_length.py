@@ -11,7 +11,7 @@ import torch
 from dlkit.compression.range_coder import UNITS, RangeEncoder
 from dlkit.information.code_properties import expected_length
 from dlkit.information.codes import huffman_lengths, range_lengths
-from dlkit.review.deviation import Deviation
+from dlkit.review.deviation import Deviation, largest
 
 SYMBOLS, DRAWN = 6, 4000
 Lengths = Callable[[Sequence[float]], Sequence[float]]
@@ -27,7 +27,7 @@ def likelier_symbols_shorter_codes(lengths: Lengths = huffman_lengths) -> Deviat
     p = random_distribution()
     found = lengths(p)
     longer = [found[i] - found[j] for i in range(SYMBOLS) for j in range(SYMBOLS) if p[i] > p[j]]
-    return Deviation(max(0.0, *longer), {"shortest": min(found), "longest": max(found)})
+    return Deviation(largest(0.0, *longer), {"shortest": min(found), "longest": max(found)})
 
 
 def optimal_code_reaches_entropy(lengths: Lengths = huffman_lengths) -> Deviation:
@@ -35,7 +35,7 @@ def optimal_code_reaches_entropy(lengths: Lengths = huffman_lengths) -> Deviatio
     p = random_distribution()
     entropy = -sum(x * math.log2(x) for x in p)
     length = expected_length(p, lengths(p))
-    return Deviation(max(0.0, entropy - length, length - entropy - 1), {"entropy": entropy, "length": length})
+    return Deviation(largest(0.0, entropy - length, length - entropy - 1), {"entropy": entropy, "length": length})
 
 
 def log_loss_is_description_length(lengths: Lengths = range_lengths) -> Deviation:
@@ -48,4 +48,4 @@ def log_loss_is_description_length(lengths: Lengths = range_lengths) -> Deviatio
     coded = 8 * len(encoder.finish())
     # -sum_n log2 p(x_n)
     loss = float(np.array(lengths(p))[symbols].sum())
-    return Deviation(max(0.0, abs(coded - loss) - 64), {"coded bits": coded, "log-loss in bits": loss})
+    return Deviation(largest(0.0, abs(coded - loss) - 64), {"coded bits": coded, "log-loss in bits": loss})

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.nn.dropout import Dropout, dropout_reference
-from dlkit.review.deviation import Deviation, largest_difference, shortfall
+from dlkit.review.deviation import Deviation, largest, largest_difference, shortfall
 
 UNITS = 6
 Masked = Callable[[Tensor, Tensor, float], Tensor]
@@ -43,7 +43,7 @@ def dropout_off_in_evaluation(dropout: Callable[[float], nn.Module] = Dropout) -
     strange = torch.minimum(trained.abs(), (trained - x / (1 - p)).abs())
     erased = float((trained == 0).double().mean())
     return Deviation(
-        max(
+        largest(
             largest_difference(module.eval()(x), x),
             largest_difference(strange, torch.zeros_like(x)),
             shortfall(erased, 0.2),

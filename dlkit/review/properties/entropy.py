@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dlkit.information.measures import cross_entropy, relative_entropy, shannon_entropy
-from dlkit.review.deviation import Deviation, shortfall
+from dlkit.review.deviation import Deviation, largest, shortfall
 
 Array = NDArray[np.float64]
 OfOne = Callable[[Array], Array]
@@ -27,7 +27,7 @@ def bernoulli_entropy(entropy: OfOne = shannon_entropy) -> Deviation:
     x = np.linspace(0, 1, 101)
     h = entropy(np.stack([x, 1 - x], -1))  # (101,)
     rising = np.diff(h)[:50].min()
-    worst = max(abs(h[50] - 1), abs(h[0]), abs(h[-1]), float(np.abs(h - h[::-1]).max()), -float(rising), 0.0)
+    worst = largest(abs(h[50] - 1), abs(h[0]), abs(h[-1]), float(np.abs(h - h[::-1]).max()), -float(rising), 0.0)
     return Deviation(float(worst), {"at 0.1": float(h[10]), "at 0.5": float(h[50])})
 
 
@@ -37,7 +37,7 @@ def uniform_entropy_is_largest(entropy: OfOne = shannon_entropy) -> Deviation:
     most = math.log2(OUTCOMES)
     excess = float(entropy(p)) - most
     return Deviation(
-        max(abs(float(entropy(uniform)) - most), excess, 0.0), {"entropy": float(entropy(p)), "log2 k": most}
+        largest(abs(float(entropy(uniform)) - most), excess, 0.0), {"entropy": float(entropy(p)), "log2 k": most}
     )
 
 
@@ -46,7 +46,9 @@ def cross_entropy_is_asymmetric(measure: OfTwo = cross_entropy) -> Deviation:
     p, q = _distribution(), _distribution()
     one, other = float(measure(p, q)), float(measure(q, p))
     expected = -math.fsum(a * math.log2(b) for a, b in zip(p, q, strict=True))
-    return Deviation(max(abs(one - expected), shortfall(abs(one - other), 1e-6)), {"H(p; q)": one, "H(q; p)": other})
+    return Deviation(
+        largest(abs(one - expected), shortfall(abs(one - other), 1e-6)), {"H(p; q)": one, "H(q; p)": other}
+    )
 
 
 def cross_entropy_is_infinite(measure: OfTwo = cross_entropy) -> Deviation:
@@ -65,6 +67,6 @@ def kl_is_difference(divergence: OfTwo = relative_entropy) -> Deviation:
     entropy = -math.fsum(a * math.log2(a) for a in p)
     coded = -math.fsum(a * math.log2(b) for a, b in zip(p, q, strict=True))
     return Deviation(
-        max(abs(kl - (coded - entropy)), -kl, abs(float(divergence(p, p)))),
+        largest(abs(kl - (coded - entropy)), -kl, abs(float(divergence(p, p)))),
         {"KL": kl, "H(p; q)": coded, "H(p)": entropy},
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlkit.optim.momentum import Momentum
 from dlkit.optim.sgd import SGD
-from dlkit.review.deviation import Deviation, largest_difference, shortfall
+from dlkit.review.deviation import Deviation, largest, largest_difference, shortfall
 
 OptimizerClass = Callable[..., torch.optim.Optimizer]
 CONDITION = 1000.0
@@ -34,8 +34,8 @@ def minibatch_gradient_noise(means: Callable[[Tensor, int], Tensor] = batch_mean
     for size in (1, 2, 4, 8):
         drawn = means(gradients, size)
         expected = variance / size * (EXAMPLES - size) / (EXAMPLES - 1)
-        worst = max(worst, largest_difference(drawn.mean(0), full))
-        worst = max(worst, largest_difference(drawn.var(0, correction=0), expected))
+        worst = largest(worst, largest_difference(drawn.mean(0), full))
+        worst = largest(worst, largest_difference(drawn.var(0, correction=0), expected))
         numbers[f"noise in batches of {size}"] = float(drawn.var(0, correction=0).mean().sqrt())
     return Deviation(worst, numbers)
 

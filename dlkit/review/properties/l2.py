@@ -12,7 +12,7 @@ from torch.distributions import Normal
 
 from dlkit.losses import l2_penalty
 from dlkit.optim.sgd import SGD
-from dlkit.review.deviation import Deviation, largest_difference
+from dlkit.review.deviation import Deviation, largest, largest_difference
 
 Penalty = Callable[[Iterable[Tensor], float], Tensor]
 WEIGHTS = 5
@@ -55,4 +55,4 @@ def l2_shrinks_weights(penalty: Penalty = l2_penalty) -> Deviation:
         norms.append(float(torch.linalg.solve(hessian, gradient).norm()))
     rises = [after - before for before, after in itertools.pairwise(norms)]
     named = {f"norm at lambda = {strength:g}": norm for strength, norm in zip((0.1, 1, 10, 100), norms, strict=True)}
-    return Deviation(max(0.0, *rises, float(norms[-1] > norms[0] / 2)), named)
+    return Deviation(largest(0.0, *rises, float(norms[-1] > norms[0] / 2)), named)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
-from dlkit.review.deviation import Deviation, largest_difference, shortfall
+from dlkit.review.deviation import Deviation, largest, largest_difference, shortfall
 
 VOCABULARY, TOKENS = 11, 9
 ToLogits = Callable[[GPT, Tensor], Tensor]
@@ -38,7 +38,7 @@ def gpt_cannot_see_future(model: Callable[[], nn.Module] = small_gpt) -> Deviati
     """Another last token changes no logits before it; another first token changes the last ones."""
     module = model()
     future, past = _influence(module, TOKENS - 1, TOKENS - 2), _influence(module, 0, TOKENS - 1)
-    return Deviation(max(future, shortfall(past, 1e-6)), {"of the past": past, "of the future": future})
+    return Deviation(largest(future, shortfall(past, 1e-6)), {"of the past": past, "of the future": future})
 
 
 def bert_sees_both_directions(model: Callable[[], nn.Module] = small_bert) -> Deviation:
@@ -46,7 +46,7 @@ def bert_sees_both_directions(model: Callable[[], nn.Module] = small_bert) -> De
     module = model()
     future, past = _influence(module, TOKENS - 1, 0), _influence(module, 0, TOKENS - 1)
     return Deviation(
-        max(shortfall(future, 1e-6), shortfall(past, 1e-6)), {"of the past": past, "of the future": future}
+        largest(shortfall(future, 1e-6), shortfall(past, 1e-6)), {"of the past": past, "of the future": future}
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.nn.norm import BatchNorm, LayerNorm, standardize_reference
-from dlkit.review.deviation import Deviation, largest_difference, shortfall
+from dlkit.review.deviation import Deviation, largest, largest_difference, shortfall
 
 ROWS, FEATURES = 16, 6
 
@@ -25,7 +25,7 @@ def batch_norm_standardizes(norm: Callable[[int], nn.Module] = BatchNorm) -> Dev
     y, variance = module(x), x.var(0, correction=0)
     mean = largest_difference(y.mean(0), torch.zeros(FEATURES))
     spread = largest_difference(y.var(0, correction=0), variance / (variance + 1e-5))
-    return Deviation(max(mean, spread), {"largest variance before": float(variance.max())})
+    return Deviation(largest(mean, spread), {"largest variance before": float(variance.max())})
 
 
 @torch.no_grad()
@@ -45,7 +45,7 @@ def batch_norm_running_statistics(norm: Callable[[int], nn.Module] = BatchNorm) 
     alone = largest_difference(module(x[:1]), y[:1])
     standardized = largest_difference(y, standardize_reference(x, (0,), 1e-5))
     return Deviation(
-        max(largest_difference(y, expected), alone, shortfall(standardized, 1e-3)),
+        largest(largest_difference(y, expected), alone, shortfall(standardized, 1e-3)),
         {"distance from the batch's own statistics": standardized},
     )
 
@@ -60,7 +60,7 @@ def layer_norm_ignores_batch(norm: Callable[[int], nn.Module] = LayerNorm) -> De
     alone = module(x[:1])
     batch_norm = BatchNorm(FEATURES)
     return Deviation(
-        max(largest_difference(in_batch, in_other), largest_difference(in_batch, alone)),
+        largest(largest_difference(in_batch, in_other), largest_difference(in_batch, alone)),
         {"batch norm, beside other rows": largest_difference(batch_norm(x)[:1], batch_norm(other)[:1])},
     )
 
@@ -71,7 +71,7 @@ def layer_norm_standardizes_row(norm: Callable[[int], nn.Module] = LayerNorm) ->
     x = _batch()
     y, variance = norm(FEATURES)(x), x.var(1, correction=0)
     mean = largest_difference(y.mean(1), torch.zeros(ROWS))
-    return Deviation(max(mean, largest_difference(y.var(1, correction=0), variance / (variance + 1e-5))))
+    return Deviation(largest(mean, largest_difference(y.var(1, correction=0), variance / (variance + 1e-5))))
 
 
 def standardize_features(x: Tensor) -> Tensor:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
 from dlkit.nn.linear import Linear
 from dlkit.nn.mlp import MLP
-from dlkit.review.deviation import Deviation, largest_difference
+from dlkit.review.deviation import Deviation, largest, largest_difference
 
 SIZES = (8, 32, 128)
 
@@ -38,8 +36,8 @@ def mlp_approximates(activation: str = "relu") -> Deviation:
         error = largest_difference(network(x), f(x))
         bound = frequency**2 / 8 / n**2  # h^2 / 8 max |f''|
         errors[f"error with {n} units"] = error
-        excess = max(excess, error - bound)
-    return Deviation(max(excess, 0.0), errors)
+        excess = largest(excess, error - bound)
+    return Deviation(largest(excess, 0.0), errors)
 
 
 def linear_layers() -> nn.Sequential:
@@ -59,5 +57,5 @@ def linear_layers_collapse(network: nn.Module | None = None) -> Deviation:
     )
     return Deviation(
         largest_difference(network(a * x + b * y), a * network(x) + b * network(y) + (1 - a - b) * zero),
-        {"with a ReLU in between": bend if math.isfinite(bend) else 0.0},
+        {"with a ReLU in between": bend},
     )

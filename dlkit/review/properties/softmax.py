@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dlkit.nn.activations import softmax_reference
-from dlkit.review.deviation import Deviation, largest_difference
+from dlkit.review.deviation import Deviation, largest, largest_difference
 
 ToDistribution = Callable[[Tensor], Tensor]
 
@@ -16,7 +16,7 @@ ToDistribution = Callable[[Tensor], Tensor]
 def softmax_is_distribution(softmax: ToDistribution = softmax_reference) -> Deviation:
     """Every entry lies above 0, and they sum to 1."""
     p = softmax(5 * torch.randn(50, 7))  # (N, K)
-    return Deviation(max(largest_difference(p.sum(-1), torch.ones(50)), float(-p.min()), float(p.min() == 0)))
+    return Deviation(largest(largest_difference(p.sum(-1), torch.ones(50)), float(-p.min()), float(p.min() == 0)))
 
 
 def softmax_generalizes_sigmoid(softmax: ToDistribution = softmax_reference) -> Deviation:
@@ -30,4 +30,4 @@ def softmax_ignores_shift(softmax: ToDistribution = softmax_reference) -> Deviat
     x = torch.randn(50, 7)
     p = softmax(x)
     moved = largest_difference(softmax(x + 100 * torch.randn(50, 1)), p)
-    return Deviation(max(moved, float((p.argsort() != x.argsort()).any())))
+    return Deviation(largest(moved, float((p.argsort() != x.argsort()).any())))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dlkit import schedules
 from dlkit.information.codes import huffman_lengths, range_lengths
 from dlkit.information.measures import cross_entropy, shannon_entropy
+from dlkit.losses import l2_penalty
 from dlkit.models.convnext import ConvNeXtBlock
 from dlkit.models.gpt import GPT
 from dlkit.nn.attention import MultiHeadAttention, attention_weights_reference
@@ -26,6 +27,7 @@ from dlkit.optim.adamw import AdamW
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
 from dlkit.review.claim import PropertyTest
+from dlkit.review.deviation import Deviation
 from dlkit.review.properties.convolution import DenseImages
 from dlkit.review.properties.errata import printed_dropout
 from dlkit.review.properties.gradient_descent import batch_means
@@ -225,10 +227,36 @@ def test_something_else_in_its_place_contradicts_it(name: str) -> None:
     assert sabotaged.verdict == "contradicted", sabotaged
 
 
-def test_deviation_that_is_not_a_number_is_no_support() -> None:
-    assert check_property(
-        PropertyTest("gelu-cdf", 1, 1e-10), lambda: property_function("gelu-cdf")(lambda x: x * math.nan)
-    ).verdict == "contradicted"  # fmt: skip
+NOT_A_NUMBER: dict[str, Any] = {
+    **dict.fromkeys(
+        ("sigmoid-step", "sigmoid-gradients", "relu-gate", "gelu-cdf", "softmax-distribution", "softmax-sigmoid",
+         "softmax-shift"),
+        lambda x: x * math.nan,
+    ),
+    **dict.fromkeys(
+        ("bernoulli-entropy", "uniform-entropy", "cross-entropy-asymmetric", "kl-difference"),
+        lambda p, *_: p.sum(-1) * math.nan,
+    ),
+    **dict.fromkeys(("likelier-shorter", "code-entropy", "log-loss-length"), lambda p: [math.nan] * len(p)),
+    **dict.fromkeys(("linear-schedule", "cosine-schedule"), lambda step, steps: math.nan),
+    **dict.fromkeys(
+        ("l2-prior", "l2-decay", "l2-shrinks", "errata-l2"),
+        lambda parameters, strength: l2_penalty(parameters, math.nan),
+    ),
+    "errata-adagrad": lambda params, lr: SquaredNumerator(params, math.nan),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NOT_A_NUMBER)
+def test_what_is_not_a_number_is_no_support(name: str) -> None:
+    found = check_property(PropertyTest(name, 2, 1e-10), lambda: property_function(name)(NOT_A_NUMBER[name]))
+    assert found.verdict == "contradicted", found
+
+
+def test_a_draw_that_is_not_a_number_is_no_support() -> None:
+    """Nor where it comes behind draws for which the property holds."""
+    drawn = iter([0.0, math.nan, 0.0])
+    assert check_property(PropertyTest("gelu-cdf", 3, 1e-10), lambda: Deviation(next(drawn))).verdict == "contradicted"
 
 
 def test_torch_is_left_as_it_was() -> None:
