@@ -152,9 +152,9 @@ def _of_rows(request: PredictionRequest, predictor: Predictor, model: Any) -> Ex
         "mean": known["mean"],
         "std": known["std"],
     }
-    graph = RowGraph(model, mean, std, None if target is None else (target["mean"], target["std"]))
-    output = "logits" if target is None else "value"
-    return _arrays(request, model, graph, {"rows": rows}, preprocessing, predictor.classes, output=output)
+    scale = None if target is None else (target["mean"], target["std"])
+    graph = RowGraph(model, mean, std, scale)
+    return _arrays(request, model, graph, {"rows": rows}, preprocessing, predictor.classes, target=scale)
 
 
 def _arrays(
@@ -165,7 +165,7 @@ def _arrays(
     preprocessing: dict[str, Any],
     classes: tuple[str, ...],
     normalisation: tuple[Tensor, Tensor] | None = None,
-    output: str = "logits",
+    target: tuple[float, float] | None = None,
 ) -> Exportable:
     axes: Axes = dict.fromkeys(examples, _BATCH)
     (_, keys), *_ = components("model", request.recipe.values["model"])
@@ -177,7 +177,8 @@ def _arrays(
         graph=graph.eval(),
         examples=examples,
         axes=axes,
-        output=output,
+        output="logits" if target is None else "value",
+        target=target or (0.0, 1.0),
         output_axes=_BATCH,
         preprocessing=preprocessing,
         classes=classes,

@@ -29,6 +29,7 @@ class Exportable:
         limits: the largest value of such a dimension, where it has one.
         output: its name: logits, or value of a regression on rows.
         output_axes: dimensions of the output that vary.
+        target: mean and deviation of the numbers that a regression predicts; 0 and 1 of logits.
         preprocessing: what is to be done before the graph, and what is done inside; JSON values.
         classes: what the logits stand for, in their order; none where they are tokens or a number.
         tokenizer: of a language model.
@@ -47,6 +48,7 @@ class Exportable:
     output_axes: dict[int, str]
     preprocessing: dict[str, Any]
     output: str = "logits"
+    target: tuple[float, float] = (0.0, 1.0)
     limits: dict[str, int] = field(default_factory=dict[str, int])
     classes: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = None

@@ -6,6 +6,7 @@ logits = graph(pixels=pixels)
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ def write_program(exportable: Exportable, folder: Path) -> dict[str, Any]:
     """
     program = trace(exportable)
     texts = side_files(exportable, describe(exportable, "torch-export", in_graph=True))
+    content = io.BytesIO()  # on a full disk, torch's own writer ends the process
     with said_by_nobody():
-        torch.export.save(program, folder / PROGRAM, extra_files=texts)
+        torch.export.save(program, content, extra_files=texts)
+        (folder / PROGRAM).write_bytes(content.getbuffer())
         read = torch.export.load(folder / PROGRAM)
     inputs = other_shape(exportable)
     with torch.no_grad():

@@ -5,6 +5,7 @@ Whether torchvision has a network is found by asking it: one of the same stages 
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,9 @@ class Counterpart:
 def write_state_dict(exportable: Exportable, folder: Path) -> dict[str, Any]:
     """Write model.pth; returns fields of the command's record. Raises RequestError where torchvision has no such."""
     found = torchvision_counterpart(exportable)
-    torch.save(found.network.state_dict(), folder / STATE_DICT)
+    content = io.BytesIO()  # on a full disk, torch's own writer ends the process
+    torch.save(found.network.state_dict(), content)
+    (folder / STATE_DICT).write_bytes(content.getbuffer())
     description = describe(exportable, "torchvision", in_graph=False, constructor=found.constructor)
     for name, text in side_files(exportable, description).items():
         (folder / name).write_text(text, encoding="utf-8")

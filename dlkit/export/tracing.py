@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from dlkit.errors import DlkitError
 from dlkit.export.exportable import Exportable
 
-TOLERANCE = 1e-4  # of a logit, in units of the largest one or of 1: more than other kernels' rounding is a wrong graph
+TOLERANCE = 1e-4  # of what the model computes, as below: more than other kernels' rounding is a wrong graph
 
 
 def trace(exportable: Exportable) -> ExportedProgram:
@@ -70,17 +70,20 @@ def other_shape(exportable: Exportable) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def require_same_answers(exportable: Exportable, inputs: Mapping[str, Tensor], answers: Tensor) -> float:
-    """The largest difference of a logit from what the model itself says, in units of the largest logit or of 1.
+    """The largest difference of an output from what the model itself says, in units of the largest logit or of 1.
+
+    The numbers of a regression count as the network computes them: by their distance from the mean, in deviations.
 
     Raises DlkitError where it is more than rounding.
     """
     ours = exportable.graph(**inputs)
-    unit = max(1.0, ours.abs().max().item())
+    mean, deviation = exportable.target
+    unit = deviation * max(1.0, (ours - mean).abs().max().item() / deviation)
     difference = (answers - ours).abs().max().item() / unit if ours.shape == answers.shape else float("inf")
     if not difference <= TOLERANCE:
         raise DlkitError(
             f"the exported model answers otherwise than {exportable.path}: "
-            f"a logit differs by {difference:.2g} of the largest",
+            f"an output differs by {difference:.2g} of the largest",
             "try another `format`",
         )
     return difference

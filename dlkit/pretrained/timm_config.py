@@ -25,6 +25,8 @@ _USUAL: dict[str, tuple[Any, ...]] = {
 }
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_tanh", "silu": "silu", "swish": "silu"}
 _INTERPOLATIONS = ("bilinear", "bicubic")
+# How images are seen where the file does not say: the defaults of timm's PretrainedCfg.
+_INPUT_SIZE, _CROP, _INTERPOLATION = (3, 224, 224), 0.875, "bicubic"
 
 
 @dataclass(frozen=True)
@@ -97,21 +99,21 @@ def model_keys(config: dict[str, Any], file: Path) -> dict[str, Any]:
 
 def _view(seen: dict[str, Any], file: Path) -> tuple[dict[str, Any], list[str]]:
     """The keys of `data` by which images are seen as timm sees them, and what cannot be."""
-    changes: dict[str, Any] = {}
-    size, crop = seen.get("input_size"), seen.get("crop_pct")
-    if is_list(size) and len(size) == 3:
-        if size[1] != size[2]:
-            raise DlkitError(f"{file}: images are {size[1]} x {size[2]} pixels", "dlkit's are squares")
-        changes["data.size"] = size[2]
-    if isinstance(crop, (int, float)) and 0 < crop <= 1:
-        changes["data.crop"] = crop
-        if "data.size" in changes:
-            changes["data.resize"] = math.floor(changes["data.size"] / crop)  # timm rounds down, others round
-    how = seen.get("interpolation", "bilinear")
+    shape, crop = seen.get("input_size") or _INPUT_SIZE, seen.get("crop_pct") or _CROP
+    if not (isinstance(shape, (list, tuple)) and len(shape) == 3 and all(isinstance(side, int) for side in shape)):
+        raise DlkitError(f"{file}: input_size = {shape!r}", "it is [channels, rows, columns]")
+    if not (isinstance(crop, (int, float)) and 0.01 <= crop <= 1):
+        raise DlkitError(f"{file}: crop_pct = {crop!r}", "it is the share of an image's side that is cut out, up to 1")
+    _, height, width = shape
+    if height != width:
+        raise DlkitError(f"{file}: images are {height} x {width} pixels", "dlkit's are squares")
+    # timm rounds down, others round
+    changes: dict[str, Any] = {"data.size": width, "data.crop": crop, "data.resize": math.floor(width / crop)}
+    how = seen.get("interpolation") or _INTERPOLATION
     if how in _INTERPOLATIONS:
         changes["data.interpolation"] = how
     remarks = [] if how in _INTERPOLATIONS else [f"{file}: interpolation = {how!r}; images are resized bilinearly"]
-    mode = seen.get("crop_mode", "center")
+    mode = seen.get("crop_mode") or "center"
     if mode != "center":
         remarks.append(
             f"{file}: crop_mode = {mode!r}; dlkit cuts the centre out of an image whose sides keep their ratio"

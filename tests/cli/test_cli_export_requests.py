@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,16 @@ def test_a_damaged_description_is_one_line(here: Any, tmp_path: Path, content: s
     result = here("import", str(tmp_path))
     assert result.code in (1, 2) and len(result.err.splitlines()) == 2, result.err
     assert "internal" not in result.err and "Traceback" not in result.err
+
+
+def test_a_full_disk_is_an_error_that_leaves_nothing(here: Any, trained: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        result = here("export", str(trained), str(target), "--format", "torch-export")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (result.code, result.out) == (1, "")
+    assert result.err == f"error: cannot write {target}: File too large\nhint: choose another directory\n"
+    assert not target.exists()

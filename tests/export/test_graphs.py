@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 import torch
 
+from dlkit.errors import DlkitError
+from dlkit.export.exportable import Exportable
 from dlkit.export.graphs import PixelGraph, RowGraph
+from dlkit.export.tracing import require_same_answers
 from dlkit.models.mlp import MLPClassifier
 
 
@@ -33,3 +39,20 @@ def test_pixels_are_normalised_inside() -> None:
     graph = PixelGraph(torch.nn.Identity(), torch.tensor(mean), torch.tensor(std), lambda model, images: model(images))
     expected = (pixels - mean[:, None, None]) / std[:, None, None]
     np.testing.assert_allclose(graph(torch.from_numpy(pixels)).numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [(1e6, 2.0), (0.0, 1e-6)])
+def test_a_wrong_regression_is_found_in_any_unit(scale: tuple[float, float]) -> None:
+    """A tenth of a deviation is much, however small it is beside the numbers, or beside 1."""
+    mean, std = torch.zeros(2).double(), torch.ones(2).double()
+    rows = {"rows": torch.randn(3, 2, generator=torch.Generator().manual_seed(0)).double()}
+    graph = RowGraph(linear(2), mean, std, scale).eval()
+    exportable = Exportable(
+        path=Path("run"), task="tabular-regression", name="mlp", model=graph.model, graph=graph, examples=rows,
+        axes={"rows": {0: "batch"}}, output_axes={0: "batch"}, preprocessing={}, output="value", target=scale,
+    )  # fmt: skip
+    with torch.no_grad():
+        answers = graph(**rows)
+    assert require_same_answers(exportable, rows, answers) == 0
+    with pytest.raises(DlkitError, match="answers otherwise than run"):
+        require_same_answers(exportable, rows, answers + 0.1 * scale[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -73,14 +74,20 @@ def require_hub_column(data: HubData, key: str, asked: str | None, kinds: Collec
 
 
 def hub_table(data: HubData, split: str, rows: Any) -> Table:
-    """The rows of a split as a table whose class labels are names; -1, the Hub's mark of a hidden one, is missing."""
+    """The rows of a split as a table whose class labels are names; -1, the Hub's mark of a hidden one, is missing.
+
+    Raises DlkitError where a label is none of the names.
+    """
     table: pa.Table = rows[:]
+    whole = Table(Path(f"{data.shown}, {split}"), table, PARQUET)
     for index, (name, feature) in enumerate(rows.features.items()):
         if kind_of(feature) == CLASS:
             codes = table[name].cast(pa.int64()).fill_null(-1).to_numpy()
+            names = list(feature.names)
+            whole.refuse(codes >= len(names), f"a label that is none of the {len(names)} classes", name)
             hidden = pa.array(codes, mask=codes < 0)
-            table = table.set_column(index, name, pa.array(list(feature.names), pa.string()).take(hidden))
-    return Table(Path(f"{data.shown}, {split}"), table, PARQUET)
+            table = table.set_column(index, name, pa.array(names, pa.string()).take(hidden))
+    return replace(whole, rows=table)
 
 
 def is_unlabelled(table: Table, label: str) -> bool:

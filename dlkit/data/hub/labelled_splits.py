@@ -23,7 +23,7 @@ HeldRows = dict[str, tuple[str, NDArray[np.int64]]]  # split -> the split that i
 
 @dataclass(frozen=True)
 class LabelledSplits:
-    """The rows of each split, `tables`, with `others` such as images, which are not read yet, by split."""
+    """The labelled splits: `tables` holds their labels, `rows` all columns asked for, which are not read yet."""
 
     data: HubData
     chosen: ChosenSplits
@@ -124,8 +124,8 @@ def hold_out_rows(
     names = tuple(classes[index] for index in present)
     held = split_three_ways(strata, names, test=test if len(targets) == 1 else 0.0, validation=validation)
     held_out: HeldRows = {name: ("train", of) for name, of in held.items()}
-    return {name: (held_out | rows | {"train": held_out["train"]})[name] for name in ("train", "val", "test")
-            if name in held_out or name in rows}  # fmt: skip
+    all_rows = held_out | rows | {"train": held_out["train"]}
+    return {name: all_rows[name] for name in ("train", "val", "test") if name in all_rows}
 
 
 def hub_sources(

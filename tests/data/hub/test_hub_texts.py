@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dlkit.data.hub import hf_datasets
@@ -188,3 +190,16 @@ def test_conversions_lie_where_the_user_has_them(monkeypatch: pytest.MonkeyPatch
     assert hf_datasets.conversion_folder() == str(tmp_path / "hub" / "arrow")
     monkeypatch.setenv("HF_HOME", "elsewhere")
     assert hf_datasets.conversion_folder() is None
+
+
+def test_a_label_beyond_the_classes_is_named(tmp_path: Path, save: Save) -> None:
+    """`datasets` writes none, but files of others hold them, and it reads them without a word."""
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    save(
+        tmp_path, {"train": datasets.Dataset.from_dict({"text": list("abcd"), "label": [0, 1] * 2}, features=features)}
+    )
+    (file,) = tmp_path.glob("*.parquet")
+    table = pq.read_table(file)
+    pq.write_table(table.set_column(1, table.schema.field("label"), pa.array([0, 1, 0, 5])), file)
+    with pytest.raises(DlkitError, match="none of the 2 classes in column 'label', row 4"):
+        hub_texts(path=str(tmp_path), text="text")
