@@ -27,7 +27,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["breite;ort;kind"]
     for i in range(200):
         town = draw.choice(["K\u00f6ln", "Ulm", "Jena"])
-        width = "" if i % 25 == 3 else f"{draw.gauss(0, 1):.3f}".replace(".", ",")
+        width = ("", "NA")[i % 2] if i % 25 == 3 else f"{draw.gauss(0, 1):.3f}".replace(".", ",")
         lines.append(";".join([width, town, "west" if town == "K\u00f6ln" else "rest"]))
     path.write_bytes(("\r\n".join(lines) + "\r\n").encode("cp1252"))
     return path
@@ -53,7 +53,7 @@ def test_predict_is_eval_on_the_same_rows(here: Any, piped: Any, run: Path, tabl
     plain = tmp_path / "plain.csv"
     plain.write_text(table.read_text("cp1252").replace(",", ".").replace(";", ","))
     rows = "".join(
-        json.dumps({"ort": town, "breite": float(width.replace(",", ".")) if width else None}) + "\n"
+        json.dumps({"ort": town, "breite": None if width in ("", "NA") else float(width.replace(",", "."))}) + "\n"
         for width, town, _ in (line.split(";") for line in table.read_text("cp1252").splitlines()[1:])
     )
     answers = [record["top"] for record in expected.records]

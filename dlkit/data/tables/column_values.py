@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import numpy as np
@@ -64,6 +65,7 @@ def category_text(value: object) -> str:
     return "" if value is None or value != value else str(value).strip()  # NaN differs from itself
 
 
+@functools.cache
 def missing_texts() -> frozenset[str]:
     """What stands for a missing value in text of a file without types, as it does in its columns of numbers."""
     from pyarrow.csv import ConvertOptions
