@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv
 import pytest
 
 from dlkit.cli.app import run as dlkit
@@ -62,6 +63,16 @@ def test_predict_is_eval_on_the_same_rows(here: Any, piped: Any, run: Path, tabl
     assert [record["top"] for record in piped(plain.read_bytes(), "predict", str(run), "-").records] == answers
     other = here("eval", str(run), "data.name=csv", f"data.path={plain}")
     assert other.record["metrics"] == evaluated.record["metrics"]
+
+
+def test_a_comma_beside_points_is_no_decimal_mark(here: Any, run: Path, tmp_path: Path) -> None:
+    """1,005 is read as text by training, whose reader is pyarrow, and not as 1.005 by predict."""
+    new = tmp_path / "new.csv"
+    new.write_text("ort;breite\nUlm;0.5\nUlm;1,005\n")
+    read = pyarrow.csv.read_csv(new, parse_options=pyarrow.csv.ParseOptions(delimiter=";"))
+    assert read["breite"].to_pylist() == ["0.5", "1,005"]
+    errors = [record["error"] for record in here("predict", str(run), str(new)).records]
+    assert errors == [None, "column 'breite' is no number: '1,005'"]
 
 
 def test_what_was_understood_is_said(here: Any, run: Path, table: Path) -> None:
