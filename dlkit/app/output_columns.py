@@ -46,6 +46,6 @@ def typed_column(name: str, values: Sequence[Any]) -> Any:
 
 
 def _is_float(text: str) -> bool:
-    if _PADDED.fullmatch(text) or (_WHOLE.fullmatch(text) and len(text) > _EXACT):
+    if _PADDED.fullmatch(text) or (_WHOLE.fullmatch(text.removeprefix("+")) and len(text) > _EXACT):
         return False
     return is_number(text)

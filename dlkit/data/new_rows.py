@@ -21,17 +21,8 @@ from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 TABLES = (".csv", ".jsonl", ".parquet")
-_OTHER_TABLES = (
-    ".tsv",
-    ".tab",
-    ".json",
-    ".xls",
-    ".xlsx",
-    ".ods",
-    ".feather",
-    ".arrow",
-    ".orc",
-)  # which nobody reads here
+# Tables that are not read.
+_OTHER_TABLES = (".tsv", ".tab", ".json", ".xls", ".xlsx", ".ods", ".feather", ".arrow", ".orc")
 _COMPRESSED = (".bz2", ".gz", ".lz4", ".zst")  # suffixes that pyarrow goes by
 _GIVE = "give a file, or - for standard input"
 _AT_ONCE = 4096  # rows of a Parquet file
@@ -67,7 +58,8 @@ def rows_of_file(path: Path, request: DialectRequest = AUTO) -> Iterator[Row | U
     if kind == ".parquet":
         return _parquet_rows(path)
     if kind == ".csv":
-        return _present(csv_rows(_csv_lines(path, request), str(path), request))
+        request = _recognised(path, request)
+        return _present(csv_rows(_csv_lines(path, request.encoding), str(path), request))
     return _present(_json_rows(_lines_of(path), str(path)))
 
 
@@ -129,14 +121,19 @@ def _lines_of(path: Path) -> Iterator[bytes | None]:
     return lines()
 
 
-def _csv_lines(path: Path, request: DialectRequest) -> Iterator[bytes | None]:
-    """The lines of CSV in UTF-8, whatever the file is in."""
+def _recognised(path: Path, request: DialectRequest) -> DialectRequest:
+    """How a CSV file is written, told from its first lines as for training."""
     try:
         with _opened(ordinary_file(path)) as stream:
-            encoding = recognise(stream, str(path), request).encoding
+            found = recognise(stream, str(path), request)
     except OSError:
-        return _lines_of(path)  # which says what is wrong with it
-    if encoding == "utf-8":
+        return AUTO  # `_lines_of` says what is wrong with it
+    return DialectRequest(found.separator, "comma" if found.decimal == "," else "point", found.encoding)
+
+
+def _csv_lines(path: Path, encoding: str) -> Iterator[bytes | None]:
+    """The lines of CSV in UTF-8, whatever the file is in."""
+    if encoding in ("auto", "utf-8"):
         return _lines_of(path)
 
     def transcoded() -> Iterator[bytes]:

@@ -39,13 +39,13 @@ def image_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
 
 def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
     """The data of tabular-classification; a checkpoint's classes and columns are matched by name."""
-    own = user_code.is_reference(recipe.values["data"]["name"])  # which reads the same, whatever a checkpoint knows
-    known = None if saved is None or own else known_rows(recipe, saved)
-    return ArrayData.agreeing(read_component(recipe, known), saved)
+    return ArrayData.agreeing(read_component(recipe, known_rows(recipe, saved)), saved)
 
 
-def known_rows(recipe: Recipe, saved: dict[str, Any]) -> Known:
-    """What a checkpoint knows of rows, so that others are read as those of its training."""
+def known_rows(recipe: Recipe, saved: dict[str, Any] | None) -> Known | None:
+    """What a checkpoint knows of rows, so that others are read as those of its training; code of the user's ignores it."""
+    if saved is None or user_code.is_reference(recipe.values["data"]["name"]):
+        return None
     mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
     categories, stand_ins = _column_facts(saved)
     return Known(tuple(saved["classes"]), known_columns(recipe, saved), mean, std, categories, stand_ins)

@@ -47,7 +47,6 @@ class NewRows(NewInputs):
         self._unknown: bool = asked.get("unknown") == "ignore"
         self._missing: bool = asked.get("missing") in ("mean", "median")
         self._stand_ins = data.stand_ins or dict(zip(self.columns, data.mean.tolist(), strict=True))
-        self._nothing = missing_texts()
         self._categories = {
             name: {category: number for number, category in enumerate(categories, 1)}
             for name, categories in data.categories.items()
@@ -87,7 +86,7 @@ class NewRows(NewInputs):
         category, known = category_text(row.get(name)), self._categories[name]
         if category in known:
             return known[category]
-        if not visible(category) or category in self._nothing:
+        if not visible(category) or category in missing_texts():
             if self._missing:
                 return 0
             raise ValueError(f"column {name!r} has no value")
@@ -137,7 +136,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
 
 def _written(text: str) -> float:
     """A number as programs write it: Python would take 1_000 and the digits of any script, which no training does."""
-    if not text:
+    if text in missing_texts():
         return math.nan
     if not is_number(text):
         raise ValueError

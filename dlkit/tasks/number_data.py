@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dlkit import user_code
 from dlkit.data.dataset import Dataset, Split, mean_and_deviation, standardize
 from dlkit.data.examination.duplicates import KeyedExample, keyed_rows
 from dlkit.errors import DlkitError, RequestError
@@ -24,9 +23,7 @@ from dlkit.training.settings import TestViews
 
 def number_data(recipe: Recipe, saved: dict[str, Any] | None) -> NumberData:
     """The data of tabular-regression; a checkpoint's columns are matched by name."""
-    own = user_code.is_reference(recipe.values["data"]["name"])
-    known = None if saved is None or own else known_rows(recipe, saved)
-    dataset: Dataset = read_component(recipe, known, "number")
+    dataset: Dataset = read_component(recipe, known_rows(recipe, saved), "number")
     if saved is None:
         training = dataset.splits.get("train") or next(iter(dataset.splits.values()))
         mean, std = (float(value) for value in mean_and_deviation(training.targets.double()[:, None]))

@@ -37,11 +37,11 @@ def test_codes_and_long_numbers_keep_their_digits(tmp_path: Path) -> None:
     """Text of CSV becomes a number of Parquet where nothing is lost by it."""
     columns = {
         "zip": ["00501", "10001"], "long": ["12345678901234567890", "1"], "mixed": ["9007199254740993", "0.5"],
-        "n": ["7", "-8"], "x": ["1.50", "2e3"],
+        "phone": ["+49151123456789012", "+4930123"], "n": ["7", "-8"], "x": ["1.50", "2e3"],
     }  # fmt: skip
     rows = [{name: values[i] for name, values in columns.items()} for i in range(2)]
     found = pyarrow.parquet.read_table(write(tmp_path / "out.parquet", [of(row) for row in rows]))
-    for name in ("zip", "long", "mixed"):
+    for name in ("zip", "long", "mixed", "phone"):
         assert found[name].to_pylist() == columns[name]
     assert (found["n"].to_pylist(), found.schema.field("n").type) == ([7, -8], pa.int64())
     assert (found["x"].to_pylist(), found.schema.field("x").type) == ([1.5, 2000.0], pa.float64())

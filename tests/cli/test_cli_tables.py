@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import pyarrow.csv
 import pytest
 
 from dlkit.cli.app import run as dlkit
@@ -27,7 +28,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["breite;ort;kind"]
     for i in range(200):
         town = draw.choice(["K\u00f6ln", "Ulm", "Jena"])
-        width = "" if i % 25 == 3 else f"{draw.gauss(0, 1):.3f}".replace(".", ",")
+        width = ("", "NA")[i % 2] if i % 25 == 3 else f"{draw.gauss(0, 1):.3f}".replace(".", ",")
         lines.append(";".join([width, town, "west" if town == "K\u00f6ln" else "rest"]))
     path.write_bytes(("\r\n".join(lines) + "\r\n").encode("cp1252"))
     return path
@@ -53,7 +54,7 @@ def test_predict_is_eval_on_the_same_rows(here: Any, piped: Any, run: Path, tabl
     plain = tmp_path / "plain.csv"
     plain.write_text(table.read_text("cp1252").replace(",", ".").replace(";", ","))
     rows = "".join(
-        json.dumps({"ort": town, "breite": float(width.replace(",", ".")) if width else None}) + "\n"
+        json.dumps({"ort": town, "breite": None if width in ("", "NA") else float(width.replace(",", "."))}) + "\n"
         for width, town, _ in (line.split(";") for line in table.read_text("cp1252").splitlines()[1:])
     )
     answers = [record["top"] for record in expected.records]
@@ -62,6 +63,16 @@ def test_predict_is_eval_on_the_same_rows(here: Any, piped: Any, run: Path, tabl
     assert [record["top"] for record in piped(plain.read_bytes(), "predict", str(run), "-").records] == answers
     other = here("eval", str(run), "data.name=csv", f"data.path={plain}")
     assert other.record["metrics"] == evaluated.record["metrics"]
+
+
+def test_a_comma_beside_points_is_no_decimal_mark(here: Any, run: Path, tmp_path: Path) -> None:
+    """1,005 is read as text by training, whose reader is pyarrow, and not as 1.005 by predict."""
+    new = tmp_path / "new.csv"
+    new.write_text("ort;breite\nUlm;0.5\nUlm;1,005\n")
+    read = pyarrow.csv.read_csv(new, parse_options=pyarrow.csv.ParseOptions(delimiter=";"))
+    assert read["breite"].to_pylist() == ["0.5", "1,005"]
+    errors = [record["error"] for record in here("predict", str(run), str(new)).records]
+    assert errors == [None, "column 'breite' is no number: '1,005'"]
 
 
 def test_what_was_understood_is_said(here: Any, run: Path, table: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from dlkit.data.class_spelling import visible
 from dlkit.data.label_values import coded_values
 from dlkit.data.tables.table_file import Table
-from dlkit.errors import DlkitError
+from dlkit.errors import DlkitError, RequestError
 
 _WHOLE = 2**53  # above, float64 cannot represent every integer
 
@@ -42,8 +43,15 @@ def category_values(table: Table, name: str) -> tuple[list[str], NDArray[np.int6
     """The distinct texts of a column, without spaces around them, and the index of each row's, (N,); -1 where missing.
 
     true and 1.0 are the texts true and 1, so that a column is the same in every kind of file.
+
+    Raises:
+        RequestError: the column holds lists or objects.
+        DlkitError: its text is not UTF-8.
     """
-    distinct, codes = coded_values(table.rows[name])
+    column = table.rows[name]
+    if pa.types.is_nested(column.type):
+        raise RequestError(f"{table.file}: column {name!r} is {column.type}, not text, numbers or booleans")
+    distinct, codes = coded_values(column)
     try:
         texts = [category_text(value) for value in distinct.to_pylist()]
     except UnicodeDecodeError as error:
@@ -64,6 +72,7 @@ def category_text(value: object) -> str:
     return "" if value is None or value != value else str(value).strip()  # NaN differs from itself
 
 
+@functools.cache
 def missing_texts() -> frozenset[str]:
     """What stands for a missing value in text of a file without types, as it does in its columns of numbers."""
     from pyarrow.csv import ConvertOptions

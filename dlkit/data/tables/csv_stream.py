@@ -10,7 +10,7 @@ from dlkit.data.unread_input import UnreadInput, decode_line
 from dlkit.errors import DlkitError, RequestError
 from dlkit.text_input import require_utf_8
 
-_LARGEST_CELL = 2**31 - 1  # characters
+LARGEST_CELL = 2**31 - 1  # characters
 _STILL_OPEN = "unexpected end of data"  # the csv module's words for a quoted value that goes on
 
 
@@ -32,7 +32,7 @@ def csv_rows(
         RequestError: two columns have the same name, or the source is UTF-16.
         DlkitError: there is no header, or none that can be read.
     """
-    csv.field_size_limit(_LARGEST_CELL)
+    csv.field_size_limit(LARGEST_CELL)
     dialect = request.of_header("")
     columns: list[str] = []
     begun: list[str] = []  # lines of a row with a quoted value that goes on

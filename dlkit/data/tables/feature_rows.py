@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data.tables.categories import Unknown, category_numbers
-from dlkit.data.tables.column_values import is_missing, number_values
-from dlkit.data.tables.columns import feature_columns, require_column
+from dlkit.data.tables.column_values import number_values
+from dlkit.data.tables.columns import feature_columns
 from dlkit.data.tables.dialect import DialectRequest
 from dlkit.data.tables.missing import Missing, counted, missing_values, refuse_missing
 from dlkit.data.tables.split_column import SplitColumn
 from dlkit.data.tables.table_file import Format, Table, join_names, read_table
+from dlkit.data.tables.targets import missing_targets
 from dlkit.errors import RequestError
 
 
@@ -123,15 +124,12 @@ def feature_rows(
     by: SplitColumn,
 ) -> FeatureRows:
     """The rows of a table, as `read_feature_rows` has them of a file."""
-    if known is not None:
-        categorical = tuple(name for name, kind in known.items() if kind == "category")
     kinds, left_out = feature_columns(table, label, columns, known, categorical, by.aside())
     masks = missing_values(table, kinds)
     if missing == "error":
         refuse_missing(table, masks)
     elif missing == "drop":
-        require_column(label, table)
-        nothing = is_missing(table, label, "category" if answer == "class" else "number")
+        nothing = missing_targets(table, label, answer)
         masks |= {label: nothing} if nothing.any() else {}
     remarks: list[str] = []
     if masks:

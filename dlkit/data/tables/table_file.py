@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dlkit.data.tables.csv_stream import LARGEST_CELL
 from dlkit.data.tables.dialect import AUTO, RFC_4180, Dialect, DialectRequest, recognise
 from dlkit.data.tables.first_line import require_json_lines
 from dlkit.errors import DlkitError, RequestError
 from dlkit.text_input import require_utf_8
 
-_LARGEST_CELL = 2**31 - 1  # characters
 _LONGEST_HEADER = 1 << 16  # bytes of a first line that is looked at
 
 
@@ -94,7 +94,7 @@ def open_decompressed(file: Path) -> BinaryIO:
 
 def _csv_lines(file: Path, dialect: Dialect) -> Iterator[int]:
     """Blank lines are skipped; a quoted value may span several lines."""
-    csv.field_size_limit(_LARGEST_CELL)
+    csv.field_size_limit(LARGEST_CELL)
     encoding = "utf-8-sig" if dialect.encoding == "utf-8" else dialect.encoding
     with io.TextIOWrapper(open_decompressed(file), encoding=encoding, errors="replace", newline="") as text:
         reader, begin = csv.reader(text, delimiter=dialect.separator), 1

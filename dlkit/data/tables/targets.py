@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dlkit.data.labels import class_indices, class_names, read_label_column
-from dlkit.data.tables.column_values import number_values
+from dlkit.data.tables.column_values import is_missing, number_values
 from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError, RequestError
 
@@ -58,7 +58,14 @@ def read_targets(
     return Targets(indices, classes, indices, join_names(classes), found.remarks)
 
 
-def _target_numbers(table: Table, label: str) -> NDArray[np.float64]:
+def missing_targets(table: Table, label: str, answer: Literal["class", "number"]) -> NDArray[np.bool_]:
+    """The rows without a target, (N,). Raises RequestError as `read_targets` does."""
+    if answer == "number":
+        _require_numbers(table, label)
+    return is_missing(table, label, "category" if answer == "class" else "number")
+
+
+def _require_numbers(table: Table, label: str) -> None:
     kind = table.rows.schema.field(label).type
     tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_null)
     if not any(test(kind) for test in tests):
@@ -66,6 +73,10 @@ def _target_numbers(table: Table, label: str) -> NDArray[np.float64]:
             f"{table.file}: label {label!r} is {kind}, not numbers",
             "to predict classes: dlkit train csv-mlp data.path=FILE data.label=COLUMN",
         )
+
+
+def _target_numbers(table: Table, label: str) -> NDArray[np.float64]:
+    _require_numbers(table, label)
     values = number_values(table, label)
     table.refuse(np.isnan(values), "a missing value (NaN)", label)
     if len(values) < 2:

@@ -112,3 +112,21 @@ def test_a_column_without_any_value_has_no_mean(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,y\n1,,0\n2,,1\n")
     with pytest.raises(DlkitError, match="column 'b' has no value in any training row"):
         tables.csv(path=tmp_path / "t.csv", label="y", test=0.0, missing="mean")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"label": "tags"}, "column 'tags' is list<item: string>, not text, numbers or booleans"),
+        ({"label": "y", "group": "tags"}, "column 'tags' is list<item: string>, not text, numbers or booleans"),
+        ({"label": "town", "answer": "number"}, "label 'town' is string, not numbers"),
+    ],
+)
+def test_types_are_checked_before_missing_values(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    frame = frame_with_gaps()
+    frame["tags"] = [["a", "b"]] * len(frame)
+    WRITERS["jsonl"](frame, tmp_path / "t")
+    answer = options.pop("answer", "class")
+    with pytest.raises(RequestError) as caught:
+        tables.jsonl(None, answer, path=tmp_path / "t", columns=("age",), missing="drop", **options)
+    assert caught.value.message == f"{tmp_path / 't'}: {message}"
