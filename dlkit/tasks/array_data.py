@@ -43,7 +43,7 @@ def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
 
 
 def known_rows(recipe: Recipe, saved: dict[str, Any] | None) -> Known | None:
-    """What a checkpoint knows of rows, so that others are read as those of its training; code of the user's ignores it."""
+    """What a checkpoint knows of rows, so that others are read as those of its training; not for code of the user's."""
     if saved is None or user_code.is_reference(recipe.values["data"]["name"]):
         return None
     mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
