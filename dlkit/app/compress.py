@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from dlkit.app.required_files import require_language_run
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import usable_cores
 from dlkit.progress import stage
-from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
     from dlkit.compression.archive import Codec
@@ -41,7 +41,7 @@ def open_codec(
 
         return nullcontext(PrequentialCodec(streams))
 
-    run_reference.require_reference(model)
+    require_language_run(model)
     import torch
 
     from dlkit.compression import numerics

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlkit.app.events import Remark, Work
+from dlkit.app.required_files import require_language_run
 from dlkit.errors import RequestError
-from dlkit.storage import run_reference
 
 if TYPE_CHECKING:
     from dlkit.lm.language_model import LanguageModel
@@ -86,7 +86,7 @@ def generate_texts(
         RequestError: there is no such run, or it is no GPT; an option is out of its range.
         DlkitError: the weights are damaged.
     """
-    run_reference.require_reference(os.fspath(run))
+    require_language_run(os.fspath(run))
 
     from dlkit.lm.language_model import open_language_model, weights_format
     from dlkit.lm.sampling import Sampling

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dlkit.app.events import Remark, Work
+from dlkit.app.required_files import require_language_run
 from dlkit.attention.request import InspectionRequest
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage import run_reference
@@ -151,7 +152,7 @@ def run_inspection(
         raise RequestError("`steps` has neither a text nor random sequences", "give a TEXT, or leave `repeats` out")
     for reference in (request.run, request.compare):
         if reference is not None:
-            run_reference.require_reference(reference)
+            require_language_run(reference)
     steps = _over_steps(request, list(texts), records) if request.steps else None
     return Work(steps or _on_texts(request, list(texts), keep_layers, records))
 

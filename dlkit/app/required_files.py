@@ -6,11 +6,13 @@ import os
 import re
 from pathlib import Path
 
+from dlkit import recipe as recipes
 from dlkit.catalog import TASKS, find_entry
 from dlkit.data import store
 from dlkit.data.hub.place import require_hub_place
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
+from dlkit.storage import run_reference
 from dlkit.text_input import special_kind
 
 # Where the hub keeps the models whose bare names people know.
@@ -50,6 +52,23 @@ def require_weights(recipe: Recipe) -> None:
         of = _HUB_NAMES.get(Path(place).name, own)
         hint = f"hf download {of} --local-dir {place}"
     _require(recipe, "model", "weights", hint)
+
+
+def require_language_run(reference: str) -> None:
+    """Raise RequestError for a run of images or rows where one of a BERT or GPT is wanted, before torch is imported.
+
+    A reference from standard input, a Hugging Face directory and a damaged recipe are left to whoever opens them.
+    """
+    run_reference.require_reference(reference)
+    if reference == "-" or (Path(reference) / "config.json").is_file():
+        return
+    run = run_reference.resolve_run(reference)
+    try:
+        task = recipes.load(str(run.recipe), unchecked_code=True).values["task"]
+    except DlkitError:
+        return
+    if TASKS[task].inputs != "text":
+        raise run_reference.no_language_run(run.path)
 
 
 def _require(recipe: Recipe, section: str, key: str, hint: str) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from dlkit import user_code
 from dlkit.data.text import tokenizer_files
-from dlkit.errors import RequestError
 from dlkit.pretrained.huggingface import read_directory
 from dlkit.pretrained.run import checkpoint_of, read_checkpoint
 from dlkit.pretrained.weight_files import read_weight_file
@@ -50,9 +49,7 @@ def open_language_weights(reference: str, checkpoint_name: str | None = None) ->
     saved = read_checkpoint(run.choose(checkpoint_name), run.path)
     known = saved.description
     if "architecture" not in known:
-        raise RequestError(
-            f"{run.path} holds no BERT or GPT, but a model of images or rows", "give a run of a language task"
-        )
+        raise run_reference.no_language_run(run.path)
     head = saved.tensors.get("head.classifier.bias")
     return LanguageWeights(
         path=run.path,

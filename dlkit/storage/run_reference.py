@@ -138,6 +138,11 @@ def _no_run(reference: str) -> RequestError:
     return RequestError(f"{reference} is neither a run directory nor a checkpoint in one", "a run holds a recipe.yaml")
 
 
+def no_language_run(path: Path) -> RequestError:
+    """The error for a run that a BERT or GPT is wanted of, and that has neither."""
+    return RequestError(f"{path} holds no BERT or GPT, but a model of images or rows", "give a run of a language task")
+
+
 def _from_stdin() -> str:
     line = text_input.decode_text(sys.stdin.buffer.readline(_LONGEST + 1), "standard input", "surrogateescape").strip()
     if not line:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -68,9 +69,14 @@ print("CODE", code, "HEAVY", *[name for name in {HEAVY!r} if name in sys.modules
         ("inspect-attention --help", 0),
         ("inspect-attention nope text", 1),
         ("inspect-attention . text --layers a", 2),
+        ("generate images text", 2),
+        ("inspect-attention images text", 2),
+        ("compress images/recipe.yaml --model images", 2),
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(tmp_path: Path, arguments: str, code: int) -> None:
+    (tmp_path / "images").mkdir()
+    shutil.copy(Path(__file__).parents[2] / "recipes/digits-mlp.yaml", tmp_path / "images/recipe.yaml")  # of a run
     command = [sys.executable, "-c", PROBE, *arguments.split()]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert result.stderr.splitlines()[-1] == f"CODE {code} HEAVY"
