@@ -22,7 +22,7 @@ from dlkit.optim.momentum import Momentum
 from dlkit.tasks.classification import Classification, ClassificationMeter
 from dlkit.tasks.language_modelling import CausalLM, LanguageMeter
 from dlkit.tasks.ood_scores import ScoreMeter
-from dlkit.tasks.text_classification import RegressionMeter
+from dlkit.tasks.text_classification import Regression
 from dlkit.training import checkpoint
 from dlkit.training.checkpoint import Checkpoint
 from dlkit.training.evaluate import evaluate_model
@@ -233,7 +233,7 @@ def test_no_prediction_is_no_token_and_no_number() -> None:
     evaluate_model(Table(logits), [CausalBatch(torch.arange(1), torch.tensor([0, 0, -100, 1]))], meter)
     with pytest.raises(NotFiniteError, match="NaN or infinite for 1 of 3 tokens"):
         meter.metrics()
-    numbers = RegressionMeter()
+    numbers = Regression(torch.nn.Identity()).meter(CPU)
     outputs = torch.tensor([[1.0], [math.nan], [3.0]])
     rows, mask = torch.arange(3), torch.ones(3, 1, dtype=torch.bool)
     evaluate_model(Table(outputs), [TextBatch(rows, torch.tensor([1.0, 2.0, 3.0]), None, mask)], numbers)
