@@ -17,6 +17,7 @@ from dlkit.app.output_columns import free_name, typed_column
 from dlkit.app.prediction import Prediction
 from dlkit.app.predictor import Predictor
 from dlkit.data.batch import Batch
+from dlkit.distributed.process_group import current_world
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import atomic_file
 
@@ -59,14 +60,8 @@ class LayerFeatures:
 
     def vectors(self, inputs: Iterable[Any]) -> Iterator[InputFeatures]:
         """The features of each input, in their order; None among them says that the next one is not there yet."""
-        predictor = self.predictor
-        last = predictor.trained.settings.channels_last == "on"
-        for found in predictor.inputs.batches(inputs, predictor.device, last):
-            vectors: dict[int, NDArray[np.float32]] = {}
-            for positions, batch in found.batches:
-                vectors |= zip(positions, self._of(batch).cpu().numpy(), strict=True)
-            for position, item in enumerate(found.inputs):
-                yield InputFeatures(item, vectors.get(position), found.errors.get(position))
+        for item, vector, error in self.predictor.each(inputs, lambda batch: self._of(batch).cpu().numpy()):
+            yield InputFeatures(item, vector, error)
 
     def _of(self, batch: Batch) -> Tensor:
         """(n, D) float32."""
@@ -111,6 +106,7 @@ def _last_layer(modules: dict[str, nn.Module], outputs: int) -> str:
 
 def write_vectors(features: Iterable[InputFeatures], path: Path) -> tuple[int, int, list[Prediction]]:
     """Write features to .npy, (N, D) float32 with NaN where there are none, or to .parquet beside their inputs.
+    Of the ranks of a job the first one writes it.
 
     Returns N, D, and the inputs that have none.
 
@@ -135,11 +131,12 @@ def write_vectors(features: Iterable[InputFeatures], path: Path) -> tuple[int, i
     for position, row in enumerate(rows):
         if row is not None:
             values[position] = row
-    with atomic_file(path) as file:
-        if kind == ".npy":
-            np.save(file, values)
-        else:
-            _write_parquet(file, inputs, values, failed)
+    if current_world().first:
+        with atomic_file(path) as file:
+            if kind == ".npy":
+                np.save(file, values)
+            else:
+                _write_parquet(file, inputs, values, failed)
     return len(rows), width, list(failed.values())
 
 

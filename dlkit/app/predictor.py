@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dlkit.app.evaluation import ready_model
 from dlkit.app.prediction import Prediction
+from dlkit.app.shared_inputs import Answered, answered_inputs
 from dlkit.assemble import build_task
 from dlkit.data.batch import Batch
 from dlkit.pretrained.run import read_checkpoint
@@ -59,16 +60,13 @@ class Predictor:
 
     def predictions(self, inputs: Iterable[Any]) -> Iterator[Prediction]:
         """The prediction of each input, in their order; None among them says that the next one is not there yet."""
+        for item, best, error in self.each(inputs, lambda batch: self._best(self.answers(batch))):
+            yield self._failed(item, error) if error is not None else self._named(item, *best)
+
+    def each(self, inputs: Iterable[Any], answer: Callable[[Batch], Iterable[Any]]) -> Iterator[Answered]:
+        """Each input with what a function of its batch gives for it; see `answered_inputs`."""
         last = self.trained.settings.channels_last == "on"
-        for found in self.inputs.batches(inputs, self.device, last):
-            answers: dict[int, tuple[list[float], list[int]]] = {}
-            for positions, batch in found.batches:
-                answers |= zip(positions, self._best(self.answers(batch)), strict=True)
-            for position, item in enumerate(found.inputs):
-                if position in found.errors:
-                    yield self._failed(item, found.errors[position])
-                else:
-                    yield self._named(item, *answers[position])
+        return answered_inputs(self.inputs, inputs, answer, self.device, last)
 
     def answers(self, batch: Batch) -> Tensor:
         """The probabilities of the classes, (N, K), or the numbers that a regression predicts, (N,)."""

@@ -12,7 +12,7 @@ from dlkit.distributed.torchrun import launched_process, require_whole_environme
 from dlkit.errors import DlkitError
 
 # Commands that share their work among processes. Of any other the first process does all, and the rest ends at once.
-SHARED = ("train", "eval", "compare-optimizers")
+SHARED = ("train", "eval", "predict", "compare-optimizers")
 _LOST = re.compile(r"gloo/|NCCL|Connection (closed|reset) by peer|recvValue failed|failed to recv")
 
 

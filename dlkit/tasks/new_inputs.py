@@ -40,6 +40,11 @@ class NewInputs(ABC):
     """
 
     data: TaskData  # without examples, for the model and the objective
+    batch_size: int
+    pool: int = 1  # batches that are read together
+
+    def require(self, item: Any) -> None:  # noqa: B027 - most ask for nothing
+        """Raise RequestError if an input that was read lacks what the run reads. To be asked of the first one."""
 
     @abstractmethod
     def batches(self, inputs: Iterable[Any], device: torch.device, channels_last: bool) -> Iterator[NewBatch]:

@@ -53,13 +53,9 @@ class NewRows(NewInputs):
         }
 
     def batches(self, inputs: Iterable[Any], device: torch.device, channels_last: bool) -> Iterator[NewBatch]:
-        asked = False
         for items, good, errors in read_in_batches(inputs, self.batch_size):
             values = np.empty((len(items), len(self.columns)))  # (n, F)
             for position in good:
-                if not asked:
-                    self._require_columns(items[position])
-                    asked = True
                 try:
                     values[position] = [self._value(items[position], name) for name in self.columns]
                 except ValueError as error:
@@ -94,12 +90,11 @@ class NewRows(NewInputs):
             return 0
         raise ValueError(f"column {name!r} has a category that no training row has: {category[:80]!r}")
 
-    def _require_columns(self, row: Mapping[str, Any]) -> None:
-        """Raise RequestError if the first row lacks columns: then all of them do."""
-        gone = [name for name in self.columns if name not in row]
+    def require(self, item: Any) -> None:
+        gone = [name for name in self.columns if name not in item]
         if gone:
             raise RequestError(
-                f"the rows have no column {join_names(map(repr, gone), 3)}; theirs are {join_names(row)}; "
+                f"the rows have no column {join_names(map(repr, gone), 3)}; theirs are {join_names(item)}; "
                 f"the run was trained on {join_names(self.columns)}",
                 "columns are read by their names; their order and further ones do not matter",
             )

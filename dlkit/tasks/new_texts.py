@@ -17,8 +17,6 @@ from dlkit.recipe import Recipe
 from dlkit.tasks.labelled_text_data import LabelledTextData
 from dlkit.tasks.new_inputs import NewBatch, NewInputs, read_in_batches
 
-_POOL = 16  # batches whose texts are sorted by length together
-
 
 class NewTexts(NewInputs):
     """Inputs are texts, where the run reads single ones, or mappings from the names of its columns to texts.
@@ -32,6 +30,8 @@ class NewTexts(NewInputs):
         RequestError: the run chooses among candidates.
     """
 
+    pool = 16  # batches, whose texts are sorted by length together
+
     def __init__(self, recipe: Recipe, saved: dict[str, Any], batch_size: int) -> None:
         self.columns = columns_of(recipe.values["data"])
         self.data = described = LabelledTextData.described(recipe, saved)
@@ -40,15 +40,11 @@ class NewTexts(NewInputs):
         self.context: int = recipe.values["data"]["context"]
 
     def batches(self, inputs: Iterable[Any], device: torch.device, channels_last: bool) -> Iterator[NewBatch]:
-        asked = False
-        for items, readable, errors in read_in_batches(inputs, _POOL * self.batch_size):
+        for items, readable, errors in read_in_batches(inputs, self.pool * self.batch_size):
             rows: list[dict[str, Any]] = []
             good: list[int] = []
             for position in readable:
                 row = self._row(items[position])
-                if not asked:
-                    self._require_columns(row)
-                    asked = True
                 wrong = self.columns.missing(row)
                 if wrong is not None:
                     errors[position] = f"column {wrong!r} has no text: {row.get(wrong)!r}"[:200]
@@ -76,8 +72,8 @@ class NewTexts(NewInputs):
             )
         return dict.fromkeys(self.columns.names, item)
 
-    def _require_columns(self, row: Mapping[str, Any]) -> None:
-        """Raise RequestError if the first row lacks columns: then all of them do."""
+    def require(self, item: Any) -> None:
+        row = self._row(item)
         gone = [name for name in self.columns.names if name not in row]
         if gone:
             raise RequestError(

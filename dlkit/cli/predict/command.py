@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dlkit.app.events import Work
 from dlkit.app.predict import predict_with, request_prediction, write_features
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.app.scored_file import SUFFIXES, scored_file
@@ -16,6 +17,7 @@ from dlkit.cli.options import Device, Json, Quiet, Trust
 from dlkit.cli.predict.input import given_inputs
 from dlkit.cli.predict.view import PredictionView, written_table
 from dlkit.cli.progress import preparing
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import DlkitError, RequestError
 from dlkit.storage.atomic_file import require_target
 
@@ -70,7 +72,8 @@ def predict_command(
 
     Prints a record of each as it comes, in their order; -q prints the label, or an empty line where there is none. What
     cannot be read has a record with its error, and the exit code is 1 in the end. A pipe has a path or a text on each
-    line, or with --rows - a table. Columns are read by the names that the run knows.
+    line, or with --rows - a table. Columns are read by the names that the run knows. Under torchrun the processes share
+    the inputs.
 
     \b
     Examples:
@@ -85,31 +88,40 @@ def predict_command(
     if out is not None:
         require_target("--out", out, SUFFIXES if features is None else (".npy", ".parquet"))
     request = request_prediction(run, top or 5, threshold, batch_size, checkpoint, views)
-    found = given_inputs(request, run, inputs or [], rows)
+    found = given_inputs(request, run, inputs or [], rows) if is_first_process() else ()
     output = Output(as_json, quiet)
-    if features is not None and out is not None:
-        with preparing(quiet):
-            summary = write_features(request, found, features, out, device)
-    else:
-        work = predict_with(request, found, device)
-        predictions = output.without_remarks(work)
-        if out is None:
-            view = PredictionView(output, top, paths=request.kind == "images")
-            for prediction in predictions:
-                view.show(prediction)
+    from dlkit.distributed.process_group import join_world
+    from dlkit.training.device import pick_device
+
+    with join_world(pick_device(device)):
+        if features is not None and out is not None:
+            with preparing(quiet):
+                summary = write_features(request, found, features, out, device)
         else:
-            with scored_file(out) as table, preparing(quiet):
-                for prediction in predictions:
-                    table.add(prediction)
-        summary = work.result()
-    if out is not None:
-        layer = {} if features is None else {"layer": features}
-        record = {"run": str(request.run), "out": str(out), **layer, **summary.record()}
-        output.emit(record, out, lambda: written_table(record))
-    if not summary.inputs:
-        note("no inputs: nothing to predict")
-    if summary.first_failure is not None:
+            summary = _show(predict_with(request, found, device), PredictionView(output, top, request.kind), out)
+        if out is not None:
+            layer = {} if features is None else {"layer": features}
+            record = {"run": str(request.run), "out": str(out), **layer, **summary.record()}
+            output.emit(record, out, lambda: written_table(record))
+        if not summary.inputs:
+            note("no inputs: nothing to predict")
+    if summary.first_failure is not None:  # on every rank, and said once
         raise _failure(summary.first_failure, summary)
+
+
+def _show(work: Work[Prediction, PredictionSummary], view: PredictionView, out: Path | None) -> PredictionSummary:
+    """Print the predictions as they come, or write them into a file."""
+    predictions = view.output.without_remarks(work)
+    if not is_first_process():
+        return work.result()
+    if out is None:
+        for prediction in predictions:
+            view.show(prediction)
+    else:
+        with scored_file(out) as table, preparing(view.output.quiet):
+            for prediction in predictions:
+                table.add(prediction)
+    return work.result()
 
 
 def _failure(first: Prediction, summary: PredictionSummary) -> DlkitError:

@@ -18,11 +18,11 @@ class PredictionView:
     Args:
         output: of the command.
         top: how many classes a row of the terminal names; None for the first alone.
-        paths: whether the inputs are names of files, of which the end says most.
+        kind: of the inputs; of the names of images, the end says most.
     """
 
-    def __init__(self, output: Output, top: int | None, paths: bool) -> None:
-        self.output, self.top, self.paths = output, top or 1, paths
+    def __init__(self, output: Output, top: int | None, kind: str) -> None:
+        self.output, self.top, self.paths = output, top or 1, kind == "images"
         self._console: Any = None
 
     def show(self, prediction: Prediction) -> None:
