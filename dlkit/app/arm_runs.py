@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from dlkit import recipe as recipes
 from dlkit.app.required_files import require_data, require_weights
 from dlkit.errors import RecipeError, RequestError
-from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
 from dlkit.recipe.load import WrittenRecipe
 from dlkit.recipe.merge import COMMAND_LINE
@@ -90,19 +89,38 @@ def comparison_of_arms(
     return OptimizerComparison(recipes_of, pick_device(device), should_stop)
 
 
-def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial]) -> Iterator[SweepEvent]:
-    """Train what is missing of the runs; those that were stopped have no result."""
+def units_of(recipes_of: dict[str, Recipe], trials: Sequence[Trial]) -> list[list[Trial]]:
+    """What one process has to run by itself, so that its numbers are the same in any number of processes.
+
+    Args:
+        recipes_of: arm -> its recipe.
+        trials: the runs to do.
+    """
+    stacked = {arm: [t for t in trials if t.optimizer == arm] for arm, recipe in recipes_of.items() if _stacks(recipe)}
+    return [*filter(None, stacked.values()), *([trial] for trial in trials if trial.optimizer not in stacked)]
+
+
+def _stacks(recipe: Recipe) -> bool:
+    return recipe.values["model"]["name"] in STACKED_MODELS
+
+
+def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial], processes: int) -> Iterator[SweepEvent]:
+    """Train what is missing of the runs, on a CPU in so many processes; those that were stopped have no result."""
     from dlkit.sweep.engines.loop import run_in_loop
 
     rest = list(trials)
     for arm, recipe in comparison.recipes.items():
         own = [trial for trial in rest if trial.optimizer == arm]
-        if own and recipe.values["model"]["name"] in STACKED_MODELS and not comparison.should_stop():
+        if own and _stacks(recipe) and not comparison.should_stop():
             rest = [trial for trial in rest if trial.optimizer != arm]
             with _one_thread():
                 yield from _stacked(own, comparison)
     if rest and comparison.device.type == "cpu":
-        yield from comparison.workers(rest, min(usable_cores(), len(rest)))
+        if processes > 1:
+            yield from comparison.workers(rest, min(processes, len(rest)))
+        else:
+            with _one_thread():  # as a worker has it
+                yield from run_in_loop(rest, comparison.training)
     elif rest:
         yield from run_in_loop(rest, comparison.training)
 

@@ -7,16 +7,21 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dlkit.app.arm_runs import comparison_of_arms, recipes_of_arms, run_arms, trials_of
+from dlkit.app.arm_runs import comparison_of_arms, recipes_of_arms, run_arms, trials_of, units_of
 from dlkit.app.events import Remark, Work
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import RequestError
+from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
 from dlkit.review.claim import VERDICTS, Claim, Experiment, PropertyTest
 from dlkit.review.measure import measure_of
 from dlkit.review.review_folder import ReviewFolder, digest_of
-from dlkit.sweep.trials import TrialResult
+from dlkit.sweep.trials import Trial, TrialResult
+
+if TYPE_CHECKING:
+    from dlkit.sweep.shared_race import SharedRace
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,8 @@ def run_review(
         raise RequestError("none of these claims has a full size", "leave `full` out")
     # before anything is run, whatever is wrong with one of them
     recipes = {claim.name: recipes_of_arms(claim.test) for claim in chosen if isinstance(claim.test, Experiment)}
-    review = _Review(chosen, recipes, ReviewFolder(out, resume), full, device, should_stop)
+    folder = ReviewFolder(out if is_first_process() else None, resume)
+    review = _Review(chosen, recipes, folder, full, device, should_stop)
     return Work(review.run())
 
 
@@ -114,72 +120,125 @@ def _sized(claim: Claim, seeds: int | None, full: bool) -> Claim:
     return dataclasses.replace(claim, test=test)
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Finding:
+    """What one part of a claim gave: a run of an experiment, or the record of a property."""
+
+    claim: int
+    digest: str
+    found: TrialResult | dict[str, Any]
+
+
 class _Review:
-    claims: list[Claim]
-    recipes: dict[str, dict[str, Recipe]]  # claim -> arm -> its recipe
-    folder: ReviewFolder
-    full: bool
-    device: str
-    should_stop: Callable[[], bool]
-    done: int = 0
+    """Every process of a job runs its share of all claims; each claim is judged once the results of all are there."""
+
+    def __init__(
+        self,
+        claims: list[Claim],
+        recipes: dict[str, dict[str, Recipe]],
+        folder: ReviewFolder,
+        full: bool,
+        device: str,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.claims, self.folder, self.full, self.device, self._asked = claims, folder, full, device, should_stop
+        self.recipes = recipes  # claim -> arm -> its recipe
+        self.done = 0
+        self._properties: dict[int, dict[str, Any]] = {}  # the records of those that were checked
+        self._trials: dict[int, list[tuple[str, Trial]]] = {}  # of each experiment that was begun, with their digests
+        self._begun: set[tuple[str, int]] = set()  # runs that some process does, by digest and seed
 
     def run(self) -> Generator[ReviewEvent, None, Reviewed]:
+        from dlkit.sweep.shared_race import SharedRace
+
         try:
+            race = SharedRace(self._asked, _Finding)
+            self.folder.runs = race.agree(self.folder.runs)
             reviewed = Reviewed(len(self.claims))
-            for claim in self.claims:
-                record = yield from self._judge(claim)
-                if record is None:
-                    return reviewed
-                reviewed.records.append(record)
-                yield ClaimJudged(claim, record)
-            self.folder.conclude(reviewed.records)
+            for event in race.joined(self._own_share(race)):
+                if not isinstance(event, _Finding):
+                    yield event
+                elif isinstance(event.found, TrialResult):
+                    self.folder.add(event.digest, event.found)
+                    self.done += 1
+                    yield ArmRunFinished(self.claims[event.claim], self.done, self._runs())
+                else:
+                    self._properties[event.claim] = event.found
+                yield from self._judge_whole(reviewed)
+            if not reviewed.stopped:
+                self.folder.conclude(reviewed.records)
             return reviewed
         finally:
             self.folder.close()
 
-    def _judge(self, claim: Claim) -> Generator[ReviewEvent, None, dict[str, Any] | None]:
-        """Run a claim; returns its record, or None where it was stopped."""
-        if self.should_stop():
-            return None
-        if isinstance(claim.test, PropertyTest):
-            yield ClaimStarted(claim, 0, self.done, self._runs())
-            from dlkit.review.property_test import check_property
+    def _own_share(self, race: SharedRace) -> Generator[ClaimStarted | _Finding]:
+        parts = 0  # of all claims so far, of which this process takes every W-th
+        for number, claim in enumerate(self.claims):
+            if race.should_stop():
+                return
+            if isinstance(claim.test, PropertyTest):
+                yield ClaimStarted(claim, 0, self.done, self._runs())
+                if parts % race.size == race.rank:
+                    yield _Finding(number, "", self._checked(claim, claim.test))
+                parts += 1
+                continue
+            recipes = self.recipes[claim.name]
+            comparison = comparison_of_arms(recipes, self.device, race.should_stop)
+            digests = {
+                arm: digest_of(recipe, comparison.data_of(recipe).description["content"])
+                for arm, recipe in recipes.items()
+            }
+            trials = [(digests[trial.optimizer], trial) for trial in trials_of(recipes, claim.test.seeds)]
+            missing = [
+                (digest, trial)
+                for digest, trial in trials
+                if self.folder.finished(digest, trial) is None and (digest, trial.seed) not in self._begun
+            ]
+            self._trials[number] = trials
+            self._begun |= {(digest, trial.seed) for digest, trial in missing}
+            self.done += len(trials) - len(missing)
+            yield ClaimStarted(claim, len(missing), self.done, self._runs())
+            units = units_of(recipes, [trial for _, trial in missing])
+            own = [trial for i, unit in enumerate(units, parts) if i % race.size == race.rank for trial in unit]
+            parts += len(units)
+            for event in run_arms(comparison, own, max(1, usable_cores() // race.local_size)):
+                if isinstance(event, TrialResult):
+                    measure_of(event, claim.test.measure, claim.test.at)  # which refuses one that is not there
+                    yield _Finding(number, digests[event.trial.optimizer], event)
 
-            started = time.perf_counter()
-            found = check_property(claim.test).record()
-            return {**claim.described(), **found, "seconds": round(time.perf_counter() - started, 2)}
-        outcomes = yield from self._run(claim, claim.test)
-        if outcomes is None:
+    def _judge_whole(self, reviewed: Reviewed) -> Generator[ClaimJudged]:
+        """Judge the next claims in order, as far as all that they rest on is there."""
+        while reviewed.stopped:
+            number = len(reviewed.records)
+            claim = self.claims[number]
+            if isinstance(claim.test, PropertyTest):
+                record = self._properties.get(number)
+            else:
+                record = self._judged(claim, claim.test, self._trials.get(number, []))
+            if record is None:
+                return
+            reviewed.records.append(record)
+            yield ClaimJudged(claim, record)
+
+    def _checked(self, claim: Claim, test: PropertyTest) -> dict[str, Any]:
+        from dlkit.review.property_test import check_property
+
+        started = time.perf_counter()
+        found = check_property(test).record()
+        return {**claim.described(), **found, "seconds": round(time.perf_counter() - started, 2)}
+
+    def _judged(
+        self, claim: Claim, experiment: Experiment, trials: list[tuple[str, Trial]]
+    ) -> dict[str, Any] | None:  # fmt: skip
+        """The record of an experiment; None before all of its runs are there."""
+        found = [self.folder.finished(digest, trial) for digest, trial in trials]
+        outcomes = [outcome for outcome in found if outcome is not None]
+        if not trials or len(outcomes) < len(trials):
             return None
         from dlkit.review.judged_experiment import judge_experiment
 
-        found = judge_experiment(claim.test, outcomes, len(self.recipes)).record()
-        return {**claim.described(), **found, **({"full": True} if self.full else {})}
-
-    def _run(
-        self, claim: Claim, experiment: Experiment
-    ) -> Generator[ReviewEvent, None, list[TrialResult] | None]:  # fmt: skip
-        """Its results, of which those in the folder are not run again; None where it was stopped."""
-        recipes = self.recipes[claim.name]
-        comparison = comparison_of_arms(recipes, self.device, self.should_stop)
-        digests = {
-            arm: digest_of(recipe, comparison.data_of(recipe).description["content"])
-            for arm, recipe in recipes.items()
-        }  # fmt: skip
-        trials = trials_of(recipes, experiment.seeds)
-        missing = [trial for trial in trials if self.folder.finished(digests[trial.optimizer], trial) is None]
-        self.done += len(trials) - len(missing)
-        yield ClaimStarted(claim, len(missing), self.done, self._runs())
-        for event in run_arms(comparison, missing):
-            if isinstance(event, TrialResult):
-                measure_of(event, experiment.measure, experiment.at)  # which refuses one that is not there
-                self.folder.add(digests[event.trial.optimizer], event)
-                self.done += 1
-                yield ArmRunFinished(claim, self.done, self._runs())
-        found = [self.folder.finished(digests[trial.optimizer], trial) for trial in trials]
-        outcomes = [outcome for outcome in found if outcome is not None]
-        return outcomes if len(outcomes) == len(trials) else None
+        judged = judge_experiment(experiment, outcomes, len(self.recipes)).record()
+        return {**claim.described(), **judged, **({"full": True} if self.full else {})}
 
     def _runs(self) -> int:
         """Trainings in all, finished ones of a resumed review among them."""

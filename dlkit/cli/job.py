@@ -12,7 +12,7 @@ from dlkit.distributed.torchrun import launched_process, require_whole_environme
 from dlkit.errors import DlkitError
 
 # Commands that share their work among processes. Of any other the first process does all, and the rest ends at once.
-SHARED = ("train", "eval", "predict", "compare-optimizers")
+SHARED = ("train", "eval", "predict", "compare-optimizers", "review run")
 _LOST = re.compile(r"gloo/|NCCL|Connection (closed|reset) by peer|recvValue failed|failed to recv")
 
 
@@ -23,13 +23,16 @@ def stands_aside(arguments: Sequence[str]) -> bool:
     """
     require_whole_environment()
     process = launched_process()
-    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    words = [argument for argument in arguments if not argument.startswith("-")][:2]
+    command = next((known for known in SHARED if known.split() == words[: len(known.split())]), None)
+    shared = command is not None
+    command = command or next(iter(words), None)
     if process is None:
         others = os.environ.get("WORLD_SIZE", "1")
-        if command in SHARED and others.isdecimal() and int(others) > 1:
+        if shared and others.isdecimal() and int(others) > 1:
             console.note(f"WORLD_SIZE is {others}, but torchrun did not start this process: it works alone")
         return False
-    if process.world_size == 1 or command in SHARED:
+    if process.world_size == 1 or shared:
         return False
     if process.rank == 0 and command is not None:
         console.note(f"{command} needs one process: the others of this job have ended")

@@ -105,6 +105,7 @@ class World:
 
 
 _joined: list[World] = []
+_attempts = itertools.count()  # how often this process has joined a job before
 
 
 def current_world() -> World:
@@ -115,6 +116,8 @@ def current_world() -> World:
 @contextmanager
 def join_world(device: torch.device) -> Iterator[World]:
     """Join the job that torchrun started this process for, until the body ends. Joined already, it stays so.
+
+    A process may do so several times, one after the other, as every other one does.
 
     Args:
         device: this process's own: CUDA device `local_rank` of its machine, or the CPU.
@@ -127,7 +130,7 @@ def join_world(device: torch.device) -> Iterator[World]:
         return
     # gloo also beside NCCL, for what is on the host: decisions and objects, which then never wait for the device
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    store = meeting_store(process, "world")
+    store = meeting_store(process, f"world {next(_attempts)}")  # where no address of an earlier time is left
     dist.init_process_group(
         backend,
         store=store,

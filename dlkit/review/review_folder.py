@@ -35,7 +35,7 @@ def digest_of(recipe: Recipe, content: Mapping[str, Any]) -> str:
 
 
 class ReviewFolder:
-    """The finished runs of a review. Each is appended to runs.jsonl before the next one finishes.
+    """The finished `runs` of a review. Each is appended to runs.jsonl before the next one finishes.
 
     Args:
         path: of the folder, which is created and locked; None keeps nothing on disk.
@@ -48,7 +48,7 @@ class ReviewFolder:
 
     def __init__(self, path: Path | None, resume: bool) -> None:
         self.path = path
-        self._finished: dict[tuple[str, int], TrialResult] = {}  # by digest and seed: two claims may share an arm
+        self.runs: dict[tuple[str, int], TrialResult] = {}  # by digest and seed: two claims may share an arm
         self._lock: FileLock | None = None
         if path is None:
             return
@@ -77,12 +77,12 @@ class ReviewFolder:
 
     def finished(self, digest: str, trial: Trial) -> TrialResult | None:
         """The result of this run of this recipe, if there is one; perhaps from an arm of another name."""
-        found = self._finished.get((digest, trial.seed))
+        found = self.runs.get((digest, trial.seed))
         return None if found is None else dataclasses.replace(found, trial=trial)
 
     def add(self, digest: str, outcome: TrialResult) -> None:
         """Record a finished run."""
-        self._finished[digest, outcome.trial.seed] = outcome
+        self.runs[digest, outcome.trial.seed] = outcome
         if self.path is None:
             return
         try:
@@ -107,7 +107,7 @@ class ReviewFolder:
             try:
                 record = parse_json(line)
                 outcome = TrialResult.of_record(record)
-                self._finished[str(record["digest"]), outcome.trial.seed] = outcome
+                self.runs[str(record["digest"]), outcome.trial.seed] = outcome
             except (ValueError, KeyError, TypeError, RequestError) as error:
                 raise DlkitError(
                     f"{runs}:{number}: no record of a run", "take the line out, and `resume` runs it again"

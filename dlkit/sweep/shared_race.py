@@ -2,21 +2,23 @@
 
 Trial i of a race goes to rank i mod W, so that settings which diverge early are spread over the ranks. A trial is the
 same computation on whichever rank it runs. The ranks need not run in step.
+A process may take part in several races, one after the other, if all processes do so in the same order.
 """
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from dlkit.distributed.mailbox import POLL_SECONDS, Mailbox
 from dlkit.distributed.torchrun import launched_process
-from dlkit.sweep.events import SweepEvent
-from dlkit.sweep.trials import Trial, TrialResult
+from dlkit.sweep.trials import TrialResult
 
 T = TypeVar("T")
 _CHECK_SECONDS = 0.2  # between two checks for what the other ranks have left
+_begun = Counter[int]()  # races of each rank in this process
 _PATIENCE_SECONDS = 20.0  # for ranks that have been asked to stop; torchrun kills them after 30
 
 
@@ -25,13 +27,18 @@ class SharedRace:
 
     Args:
         should_stop: whether this process was asked to stop; it then asks the others too.
+        result: the type of the events that all ranks get, whichever of them they come from.
     """
 
-    def __init__(self, should_stop: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, should_stop: Callable[[], bool] = lambda: False, result: type = TrialResult) -> None:
         process = launched_process()
-        several = process is not None and process.world_size > 1
-        self._mail = Mailbox(process, "race") if process is not None and several else None
-        self.rank, self.size = (process.rank, process.world_size) if process is not None and several else (0, 1)
+        self._mail: Mailbox | None = None
+        self._result = result
+        self.rank, self.size, self.local_size = 0, 1, 1
+        if process is not None and process.world_size > 1:
+            self.rank, self.size, self.local_size = process.rank, process.world_size, process.local_size
+            self._mail = Mailbox(process, f"race {_begun[self.rank]}")  # whose messages no other race gets
+            _begun[self.rank] += 1
         self._asked, self._stopped_at, self._checked = should_stop, 0.0, 0.0
         self._agreed = 0
 
@@ -61,11 +68,11 @@ class SharedRace:
         self._mail.wait(key)
         return self._mail.get(key)
 
-    def share(self, trials: Sequence[Trial]) -> list[Trial]:
+    def share(self, trials: Sequence[T]) -> list[T]:
         """The trials that this rank runs."""
         return list(trials[self.rank :: self.size])
 
-    def joined(self, events: Iterator[SweepEvent]) -> Iterator[SweepEvent]:
+    def joined(self, events: Iterator[T]) -> Iterator[T]:
         """The events of this rank's trials, with the results of all ranks: on rank 0 as they come, else at the end."""
         if self._mail is None:
             yield from events
@@ -74,10 +81,10 @@ class SharedRace:
         else:
             yield from self._sent(self._mail, events)
 
-    def _sent(self, mail: Mailbox, events: Iterator[SweepEvent]) -> Iterator[SweepEvent]:
+    def _sent(self, mail: Mailbox, events: Iterator[Any]) -> Iterator[Any]:
         count = 0
         for event in events:
-            if isinstance(event, TrialResult):
+            if isinstance(event, self._result):
                 mail.put(f"result/{self.rank}/{count}", event)
                 count += 1
             else:
@@ -86,11 +93,11 @@ class SharedRace:
         if mail.wait("results", self._out_of_patience):
             yield from mail.get("results")
 
-    def _collected(self, mail: Mailbox, events: Iterator[SweepEvent]) -> Iterator[SweepEvent]:
-        results: list[TrialResult] = []
+    def _collected(self, mail: Mailbox, events: Iterator[Any]) -> Iterator[Any]:
+        results: list[Any] = []
         counts = [0] * self.size  # results that have come from each rank
         for event in events:
-            if isinstance(event, TrialResult):
+            if isinstance(event, self._result):
                 results.append(event)
             yield event
             if self._may_check():
@@ -105,7 +112,7 @@ class SharedRace:
             time.sleep(POLL_SECONDS)
         mail.put("results", results)
 
-    def _new_results(self, mail: Mailbox, counts: list[int]) -> list[TrialResult]:
+    def _new_results(self, mail: Mailbox, counts: list[int]) -> list[Any]:
         found: list[Any] = []
         for rank in range(1, self.size):
             while mail.has(key := f"result/{rank}/{counts[rank]}"):

@@ -65,11 +65,12 @@ def in_two_processes(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., 
     """in_two_processes(function, ...) calls a function of a test's module in two processes that have joined a world.
 
     It returns what each rank's call returned. Arguments and results are pickled; `processes` may be another number.
+    With `joined=False` the function joins a world itself, or none.
     """
 
-    def call(function: Callable[..., Any], *arguments: Any, processes: int = 2) -> list[Any]:
+    def call(function: Callable[..., Any], *arguments: Any, processes: int = 2, joined: bool = True) -> list[Any]:
         folder = tmp_path_factory.mktemp("ranks")
-        request = (function.__code__.co_filename, function.__name__, arguments)
+        request = (function.__code__.co_filename, function.__name__, arguments, joined)
         (folder / "request").write_bytes(pickle.dumps(request))
         command = torchrun_command(str(PROGRAM), str(folder), processes=processes)
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=environment())

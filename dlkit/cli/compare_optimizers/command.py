@@ -150,6 +150,8 @@ def compare_optimizers_command(
             kept = f"{len(race.outcomes)} of {race.planned} runs are in {race.folder}; go on with --resume"
             note(kept if race.folder else "stopped; with --out DIR the finished runs would have been kept")
             raise typer.Exit(128 + (stop.requested or signal.SIGTERM))  # another process may have been asked
+    if not is_first_process():
+        return  # one that failed by the verdict would end the first, which is still writing
     from dlkit.sweep.assertion import assertion_objection, parse_assertion
 
     summaries = race.summaries

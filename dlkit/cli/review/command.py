@@ -17,6 +17,7 @@ from dlkit.cli.options import Device, Json, Quiet, ResumeAuto, Trust, Written
 from dlkit.cli.review import view
 from dlkit.cli.review.progress import ReviewProgress
 from dlkit.cli.signals import GracefulStop
+from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import RequestError, VerdictError
 from dlkit.review.claim import Claim
 from dlkit.review.claim_file import read_claim
@@ -125,6 +126,7 @@ def run_claims(
     seeds it would take. The intervals hold jointly for all experiments of the command (Bonferroni).
 
     -q prints the verdict of each claim. Ctrl-C keeps the finished runs in --out, and --resume goes on.
+    Under torchrun the processes share the runs.
 
     \b
     Examples:
@@ -153,6 +155,8 @@ def run_claims(
             f"{len(reviewed.records)} of {reviewed.claims} claims are judged" + ("; go on with --resume" if out else "")
         )
         raise typer.Exit(128 + (stop.requested or signal.SIGTERM))
+    if not is_first_process():
+        return  # one that failed by the verdict would end the first, which is still writing
     if report is not None:
         write_review_report(report, reviewed, device)
     _conclude(reviewed, output, asserted)
