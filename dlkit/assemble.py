@@ -13,6 +13,7 @@ from torch import nn
 
 from dlkit import memory, user_code
 from dlkit.distributed.process_group import World
+from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
@@ -82,7 +83,8 @@ def assemble_training(
     if settings.compile == "auto" and not dataset.same_shape:
         settings = dataclasses.replace(settings, compile="off")  # each shape would be compiled anew
     channels_last = settings.channels_last == "on"
-    if channels_last:
+    # a divided weight stays contiguous, as torch asks for; a convolution takes it along with images of another layout
+    if channels_last and not is_model_divided(model):
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     batches, evaluations = _batches_of(recipe, dataset, settings, device, channels_last)
     if world.size > 1:

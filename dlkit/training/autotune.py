@@ -81,8 +81,7 @@ def choose_parallel(settings: TrainSettings, model: nn.Module, device: torch.dev
         device: of this process.
 
     Raises:
-        RequestError: CUDA graphs are requested, which do not take in what the processes say to each other, or channels
-            last for a divided model.
+        RequestError: CUDA graphs are requested, which do not take in what the processes say to each other.
     """
     if settings.cuda_graph == "on":
         raise RequestError("train.cuda_graph is on, which is for a single process", "train.cuda_graph=auto")
@@ -95,13 +94,10 @@ def choose_parallel(settings: TrainSettings, model: nn.Module, device: torch.dev
     settings = dataclasses.replace(settings, parallel=parallel, cuda_graph="off")
     if parallel == "ddp":
         return settings
-    if settings.channels_last == "on":
-        raise RequestError("train.channels_last is on, and parallel=fsdp divides contiguous weights",
-                           "train.channels_last=auto")  # fmt: skip
     exact = "bf16" if device.type == "cuda" and reduced_precision(device) == "bf16" else "fp32"
     return dataclasses.replace(
         settings,
-        channels_last="off",
+        channels_last="off" if settings.channels_last == "auto" else settings.channels_last,
         compile="off" if settings.compile == "auto" else settings.compile,
         precision=exact if settings.precision == "auto" else settings.precision,
     )
