@@ -104,7 +104,7 @@ def differences(
             joint = (*more, f"train.parallel={mode}")
             theirs = trained(family, optimizer, files, current_world(), double, *joint)
             assert len(losses) == len(theirs[0]) == STEPS and len(set(losses)) == STEPS
-            found[f"{mode}: {family}, {optimizer}"] = (
+            found[f"{mode}: {', '.join((family, optimizer, *more))}"] = (
                 max(abs(a - b) / abs(a) for a, b in zip(losses, theirs[0], strict=True)),
                 max((weights[name] - theirs[1][name]).abs().max().item() for name in weights),
                 max(abs(metrics[name] - theirs[2][name]) for name in metrics),
@@ -135,10 +135,21 @@ def test_two_processes_train_as_one_in_double_precision(
     assert not wrong
 
 
+def in_single(files: dict[str, str]) -> dict[str, tuple[float, float, float]]:
+    every = [(family, "momentum", ()) for family in FAMILIES]
+    every += [("resnet, batch norm", "momentum", ("train.channels_last=on",))]
+    others = [name for name in RATES if name != "momentum"]
+    few = [("gpt", optimizer, ()) for optimizer in others]
+    return differences(every, files, False, ("ddp", "fsdp")) | differences(few, files, False, ("ddp",))
+
+
 def test_two_processes_train_as_one_in_single_precision(
     in_two_processes: Callable[..., list[Any]], files: dict[str, str]
 ) -> None:
-    runs = [(family, "momentum", ()) for family in FAMILIES]
-    first, _ = in_two_processes(differences, runs, files, False, ("ddp", "fsdp"))
+    first, _ = in_two_processes(in_single, files)
+    # The losses of 30 steps differ by a few roundings of float32, 6e-8 each, for every optimizer. Weights need not:
+    # where a gradient is 0 but for rounding, such as that of the bias of keys, AdaGrad, RMSprop and Adam divide it by
+    # its own size, and make a step of the length of the rate out of it, which the loss does not depend on.
     wrong = {name: far for name, far in first.items() if far[0] > 1e-6}
     assert not wrong
+    assert len(first) == 2 * (len(FAMILIES) + 1) + len(RATES) - 1
