@@ -31,6 +31,21 @@ def whole_of(value: Any) -> Any:
     return value.full_tensor() if is_divided(value) else value
 
 
+def whole_on(owner: int, value: Any) -> Tensor:
+    """The whole of a tensor that is divided along its first dimension, on one rank, which alone is sent the parts.
+
+    Every rank calls it; the others get a stand-in of its shape, which takes no memory.
+    """
+    mesh, part = value.device_mesh, value.to_local()
+    each = -(-value.shape[0] // mesh.size())  # rows of a part; the last ones may have fewer, or none
+    padded = part.new_zeros(each, *value.shape[1:])
+    padded[: len(part)] = part
+    is_owner = mesh.get_local_rank() == owner
+    parts = [torch.empty_like(padded) for _ in range(mesh.size())] if is_owner else None
+    torch.distributed.gather(padded, parts, group=mesh.get_group(), group_dst=owner)
+    return part.new_zeros(()).expand(value.shape) if parts is None else torch.cat(parts)[: value.shape[0]]
+
+
 def divided_like(whole: Tensor, like: Any, source: int | None = None, device: torch.device | None = None) -> Tensor:
     """A tensor divided as `like` is; the tensor itself where `like` is not divided.
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dlkit.annotations import Ge, Le, NonNegative, Positive, Rate
-from dlkit.distributed.tensor_parts import divided_like, local_part, whole_of
+from dlkit.distributed.tensor_parts import divided_like, local_part, whole_on
 from dlkit.errors import require_choice
 from dlkit.optim.adamw import AdamW
 from dlkit.optim.base import Group, Optimizer, State, chosen, require_option
@@ -197,8 +197,8 @@ class Muon(AdamW):
     def advance_divided(
         self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group
     ) -> None:
-        """The same of parameters that are divided among ranks: each matrix is gathered, one rank makes its step, and
-        hands the others their parts; as many at a time as there are ranks."""
+        """The same of parameters that are divided among ranks: one rank gathers a matrix, makes its step, and hands the
+        others their parts; as many at a time as there are ranks, each by another."""
         by_adamw = [_goes_by_adamw(parameter, group) for parameter in parameters]
         rest = [index for index, one in enumerate(by_adamw) if one]
         if rest:
@@ -209,7 +209,7 @@ class Muon(AdamW):
         for begin in range(0, len(matrices), size):
             owned = matrices[begin : begin + size]  # the r-th by rank r
             divided = [(parameters[i], gradients[i], states[i]["momentum_buffer"]) for i in owned]
-            whole = [[*map(whole_of, tensors)] for tensors in divided]
+            whole = [[whole_on(owner, tensor) for tensor in tensors] for owner, tensors in enumerate(divided)]
             if rank < len(owned):
                 theta, gradient, m = whole[rank]
                 self.advance([theta], [gradient], [{"momentum_buffer": m}], group)

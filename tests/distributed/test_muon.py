@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import Shard, distribute_tensor
 
 from dlkit import recipe
 from dlkit.assemble import assemble_training
 from dlkit.distributed.process_group import current_world
+from dlkit.distributed.tensor_parts import whole_on
 from dlkit.optim.muon import Muon
 from dlkit.training.events import Finished
 from dlkit.training.loop import fit
@@ -38,6 +41,29 @@ def matrices_stepped() -> int:
     return stepped
 
 
+def gathered() -> list[bool]:
+    """Whether a tensor is whole on its owner alone, as torch's `full_tensor` has it, however unevenly it is divided."""
+    world = current_world()
+    mesh = init_device_mesh("cpu", (world.size,))
+    found: list[bool] = []
+    for shape in ((5, 3), (4, 2), (1, 7), (3,), (3, 2, 2, 2)):
+        for owner in range(world.size):
+            divided = distribute_tensor(torch.randn(shape, generator=torch.manual_seed(0)), mesh, [Shard(0)])
+            whole = whole_on(owner, divided)
+            assert whole.shape == divided.shape
+            if world.rank == owner:
+                found.append(torch.equal(whole, divided.full_tensor()))
+            else:
+                divided.full_tensor()
+    return found
+
+
+def both() -> tuple[int, list[bool]]:
+    return matrices_stepped(), gathered()
+
+
 def test_each_matrix_has_one_owner(in_two_processes: Callable[..., list[Any]]) -> None:
     # five matrices at each step: two turns of two, and one of one
-    assert in_two_processes(matrices_stepped) == [3 * STEPS, 2 * STEPS]
+    (first, whole), (second, other) = in_two_processes(both)
+    assert (first, second) == (3 * STEPS, 2 * STEPS)
+    assert whole == other == [True] * 5
