@@ -23,7 +23,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 th:first-child, td:first-child { text-align: left; }
 .caption { color: var(--soft); margin: 1.5rem 0 0; } .caption + .wide { margin-top: .3rem; }
-@media (max-width: 30rem) { th, td { padding: .3rem .25rem; font-size: .8rem; line-height: 1.3; } }
+@media (max-width: 40rem) { th, td { padding: .3rem .25rem; font-size: .8rem; line-height: 1.3; } }
 figure { margin: 2rem 0; } figcaption { color: var(--soft); }
 svg { display: block; max-width: 40rem; width: 100%; height: auto; fill: currentColor; }
 .facts th, .facts td { text-align: left; vertical-align: top; overflow-wrap: anywhere; } .facts th { width: 8rem; }
