@@ -14,15 +14,17 @@ from dlkit.catalog import MODELS
 from dlkit.data import store
 from dlkit.data.hub.place import downloaded
 from dlkit.errors import DlkitError, RequestError, shell_word
+from dlkit.export.formats import CONFIG, STATE_DICT, WEIGHTS
 from dlkit.hub_reference import PREFIX as HUB
 from dlkit.hub_reference import hub_reference
 from dlkit.pretrained.timm_config import is_timm, timm_settings
 from dlkit.recipe import Recipe
+from dlkit.storage.run_reference import resolve_run
 from dlkit.strict_json import json_text, parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
 from dlkit.training.settings import DECIDED
 
-_WEIGHTS = "dlkit.pretrained.vision:load_pretrained"
+_LOADER = "dlkit.pretrained.vision:load_pretrained"
 _PLACEHOLDER = "data-to-evaluate-on"
 
 
@@ -62,8 +64,9 @@ def request_import(
     std: Sequence[float] | None = None,
 ) -> ImportRequest:
     """Check what can be checked without torch; arguments as in `dlkit.import_model`."""
-    path = _place_of(os.fspath(source))
-    config = read_json_mapping(path / "config.json", "is the download whole?") if _has_config(path) else {}
+    path = _described(_place_of(os.fspath(source)), model)
+    _require_no_run(path)
+    config = _config_of(path)
     own = read_exported(path)
     timm = timm_settings(config, path / "config.json") if own is None and is_timm(config) else None
     if own is not None and own.model is not None:
@@ -113,14 +116,33 @@ def _place_of(source: str) -> Path:
     return found.folder
 
 
-def vision_recipe(request: ImportRequest) -> Recipe:
-    """The recipe of a run of images: those of ImageNet, as a stream of files of any size."""
-    small = "size=32" if str(request.model) in _SMALL else "size=224"
+def _require_no_run(path: Path) -> None:
+    """Raise RequestError for a run or a checkpoint in one: a copy of it would lack what its recipe says of the data."""
+    folder = path if path.is_dir() else path.parent
+    try:
+        run = resolve_run(str(folder)).path
+    except DlkitError:
+        return
+    shown = shell_word(run)
+    raise RequestError(
+        f"{path} is a run already: every command takes it" if folder == run else f"{path} is of a run: {run}",
+        f"dlkit predict {shown} INPUT..., dlkit eval {shown} data.path=NEW",
+    )
+
+
+def vision_recipe(request: ImportRequest, side: int | None = None) -> Recipe:
+    """The recipe of a run of images: those of ImageNet, as a stream of files of any size.
+
+    Args:
+        request: for a network for images.
+        side: of the images that it was trained on, where a checkpoint says so.
+    """
+    small = f"size={side or (32 if str(request.model) in _SMALL else 224)}"
     resized = any(change.startswith("data.size=") for change in request.changes)  # then data.crop decides
     known = [f"{key}={json_text(v)}" for key, v in request.known.items() if not (resized and key == "data.resize")]
     data = [f"data.path={Path.cwd() / _PLACEHOLDER}"]
     if not request.whole:
-        data += [f"data.{small}", *(["data.crop=1.0"] if "32" in small else [])]
+        data += [f"data.{small}", *(["data.crop=1.0"] if small == "size=32" else [])]
     name = [f"model.name={request.model}"]
     base = "images-resnet20" if request.whole else "imagenet-resnet50"
     recipe = recipes.load(base, [*name, *data, *known, *request.changes])
@@ -147,11 +169,25 @@ _SMALL = ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "plain20"
 
 
 def _vision() -> list[str]:
-    return [name for name, entry in MODELS.items() if _WEIGHTS in entry.also]
+    return [name for name, entry in MODELS.items() if _LOADER in entry.also]
 
 
-def _has_config(path: Path) -> bool:
-    return path.is_dir() and (path / "config.json").is_file()
+def _config_of(path: Path) -> dict[str, Any]:
+    """The content of config.json in a directory; empty where there is none."""
+    file = path / CONFIG
+    return read_json_mapping(file, "is the download whole?") if path.is_dir() and file.is_file() else {}
+
+
+def _described(path: Path, model: str | None) -> Path:
+    """The directory of a file of weights, where files beside it say what it holds and how its inputs are seen."""
+    if not path.is_file() or path.name not in (STATE_DICT, WEIGHTS):
+        return path
+    folder = path.parent
+    own = read_exported(folder)
+    if own is not None and own.weights in (path, folder):
+        return folder
+    config = _config_of(folder) if path.name == WEIGHTS else {}
+    return folder if is_timm(config) or (config and model is None) else path
 
 
 def _class_names(classes: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:

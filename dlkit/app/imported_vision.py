@@ -25,12 +25,12 @@ def imported_vision(request: ImportRequest) -> Imported:
         RequestError: there are more or fewer names than outputs, or statistics than channels.
         DlkitError: the weights are damaged, or not those of the model.
     """
-    recipe = vision_recipe(request)
+    weights = open_weights(request.path)
+    recipe = vision_recipe(request, weights.description.get("input_shape", [None])[-1])
     size = recipe.values["data"]["size"]
     saved = {"input_shape": [3, size, size], "classes": ["one", "two"], "mean": [0.0] * 3, "std": [1.0] * 3}
-    weights = open_weights(request.path)
     outputs = output_count(weights.tensors, untrained_model(recipe, ArrayData.described(saved)))
-    remarks = [*request.remarks, *([] if weights.own else _assumed_view(request, recipe.values["data"]))]
+    remarks = [*request.remarks, *_assumed_view(request, recipe.values["data"])]
     classes = request.classes or weights.classes
     if not classes:
         classes = tuple(str(index) for index in range(outputs))

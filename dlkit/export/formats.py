@@ -36,9 +36,9 @@ FORMATS = {
 
 # Every file that one of them may write. What else a directory holds is somebody else's.
 DESCRIPTION, CONFIG = "model.json", "config.json"
-ONNX, PROGRAM, STATE_DICT = "model.onnx", "model.pt2", "model.pth"
+ONNX, PROGRAM, STATE_DICT, WEIGHTS = "model.onnx", "model.pt2", "model.pth", "model.safetensors"
 FILES = (
-    DESCRIPTION, ONNX, f"{ONNX}.data", PROGRAM, STATE_DICT, "model.safetensors", CONFIG, "tokenizer.json",
+    DESCRIPTION, ONNX, f"{ONNX}.data", PROGRAM, STATE_DICT, WEIGHTS, CONFIG, "tokenizer.json",
     "tokenizer_config.json",
 )  # fmt: skip
 

@@ -11,14 +11,12 @@ from safetensors.torch import save
 from dlkit.data.text import tokenizer as tokenizers
 from dlkit.export.description import describe
 from dlkit.export.exportable import Exportable
-from dlkit.export.formats import CONFIG
+from dlkit.export.formats import CONFIG, WEIGHTS
 from dlkit.export.side_files import side_files
 from dlkit.export.timm_directory import timm_architecture, timm_config, timm_tensors
 from dlkit.models.bert import BERT
 from dlkit.models.gpt import GPT
 from dlkit.pretrained import huggingface_export
-
-WEIGHTS = "model.safetensors"
 
 
 def write_hub_directory(exportable: Exportable, folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,13 @@ def read_weight_file(path: Path) -> Weights:
     return weights
 
 
+# The last ones come from torch's unpickler, which takes what is no pickle for one until its stack is empty.
+_UNREADABLE = (
+    SafetensorError, RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, LookupError, TypeError,
+    AttributeError, AssertionError, struct.error,
+)  # fmt: skip
+
+
 def _open(path: Path) -> Any:
     if not path.is_file():
         raise DlkitError(f"no such file of weights: {path}", "model.weights is a .safetensors, .pth or .pt file")
@@ -86,7 +94,7 @@ def _open(path: Path) -> Any:
             f"{path} holds more than tensors, or is damaged: loading it could run code, so it is not loaded",
             "save only the state dict: torch.save(model.state_dict(), FILE), or better as .safetensors",
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError, KeyError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         reason = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0]
         raise DlkitError(f"cannot read the weights {path}: {reason}", "is the file whole?") from error
 

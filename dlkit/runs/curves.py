@@ -1,4 +1,4 @@
-"""Learning curves of several runs in one figure: a panel for each metric, a colour for each run."""
+"""Learning curves of several runs in one figure: a panel for each metric, a colour and dashes for each run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
-_STYLES = ("-", "--", ":", "-.")  # of further runs, once the colours have been used
+_STYLES = ("-", "--", ":", "-.")  # through whose gaps a run is seen that lies beneath
 _SPLITS = ("train", "val", "test")
 _DRAWN = ("loss", "accuracy")
 _LONGEST = 52  # characters of a run in the legend
@@ -106,7 +106,7 @@ def _draw_run(axis: Any, records: Records, metric: str, index: int) -> None:
 def _style(index: int) -> dict[str, Any]:
     return {
         "color": _COLOURS[index % len(_COLOURS)],
-        "linestyle": _STYLES[index // len(_COLOURS) % len(_STYLES)],
+        "linestyle": _STYLES[index % len(_STYLES)],
     }
 
 

@@ -22,7 +22,8 @@ h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top:
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line); overflow-wrap: normal; }
 th:first-child, td:first-child { text-align: left; }
-caption { text-align: left; color: var(--soft); padding: .3rem 0; }
+.caption { color: var(--soft); margin: 1.5rem 0 0; } .caption + .wide { margin-top: .3rem; }
+@media (max-width: 40rem) { th, td { padding: .3rem .25rem; font-size: .8rem; line-height: 1.3; } }
 figure { margin: 2rem 0; } figcaption { color: var(--soft); }
 svg { display: block; max-width: 40rem; width: 100%; height: auto; fill: currentColor; }
 .facts th, .facts td { text-align: left; vertical-align: top; overflow-wrap: anywhere; } .facts th { width: 8rem; }
@@ -92,8 +93,9 @@ def _table(table: ReportTable) -> str:
     head = "".join(f"<th>{html.escape(column)}</th>" for column in table.columns)
     lines = ("".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in table.rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return (
-        f"<div class=wide><table><caption>{html.escape(table.caption)}</caption>"
+    caption = html.escape(table.caption)
+    return (  # the caption stands still where a table moves sideways
+        f'<p class=caption>{caption}</p><div class=wide><table aria-label="{caption}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 

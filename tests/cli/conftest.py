@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -121,3 +122,36 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are empty, for tests of what is written beside them."""
     monkeypatch.setattr("dlkit.sweep.figures.save_figure", lambda figure, target: target.write_text("<svg></svg>"))
+
+
+class Terminal(io.TextIOWrapper):
+    """A stand-in for a terminal, which keeps what is written."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[[list[str], int], str]:
+    """shown(arguments, width): what a command prints on a terminal of so many columns."""
+
+    def show(arguments: list[str], width: int) -> str:
+        written = io.BytesIO()
+        with monkeypatch.context() as patch:
+            patch.setenv("COLUMNS", str(width))
+            patch.setattr(sys, "stdout", Terminal(written, encoding="utf-8"))
+            assert run(arguments) == 0, capfd.readouterr().err
+            sys.stdout.flush()
+            return re.sub(r"\x1b\[[0-9;]*m", "", written.getvalue().decode())
+
+    return show
+
+
+@pytest.fixture(scope="session")
+def gpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a tiny GPT with two checkpoints. Not to be changed by a test."""
+    folder = tmp_path_factory.mktemp("narrow") / "gpt"
+    small = ["model.layers=2", "model.width=16", "model.heads=8", "tokenizer.vocab_size=300", "data.context=64"]
+    changes = ["~train.epochs", "train.steps=4", "train.checkpoint_every=2 steps", "train.keep_checkpoints=true"]
+    assert run(["train", "pydoc-gpt", *small, *changes, "--run-dir", str(folder), "-q"]) == 0
+    return folder

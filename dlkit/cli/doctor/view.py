@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shutil import get_terminal_size
 from typing import Any
 
+from dlkit.cli.narrow import packed
 from dlkit.doctor.finding import CheckedFinding
 from dlkit.memory import size_text
 
@@ -17,26 +19,29 @@ def machine(found: dict[str, Any]) -> Any:
     from rich.text import Text
 
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in _facts(found):
-        table.add_row(Text(name, style="bold"), Text(value))
+    facts = _facts(found)
+    width = max(20, get_terminal_size().columns - max(len(name) for name, _ in facts) - 2)
+    for name, value in facts:  # a version stays beside the name of its package
+        table.add_row(
+            Text(name, style="bold"), Text(value if isinstance(value, str) else "\n".join(packed(value, width)))
+        )
     return table
 
 
-def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
-    packages = ", ".join(f"{name} {version}" for name, version in found["packages"].items())
+def _facts(found: dict[str, Any]) -> list[tuple[str, str | list[str]]]:
     device = found["device"]
     if found["gpu"]:
         device += f": {found['gpu']}, {size_text(found['gpu_memory_bytes'])}"
     if others := [name for name in found["devices"] if name != found["device"]]:
         device += f" (also here: {', '.join(others)})"
-    facts = [
-        ("dlkit", f"{found['dlkit']}, Python {found['python']}"),
-        ("packages", packages),
-        ("processor", f"{found['processor']}, {found['cores']} cores, {found['threads']} threads"),
+    facts: list[tuple[str, str | list[str]]] = [
+        ("dlkit", [found["dlkit"], f"Python {found['python']}"]),
+        ("packages", [f"{name} {version}" for name, version in found["packages"].items()]),
+        ("processor", [found["processor"], f"{found['cores']} cores", f"{found['threads']} threads"]),
         ("device", device),
     ]
     if found["gpu"]:
-        facts.append(("driver", f"{found['driver']}, CUDA {found['cuda']}, cuDNN {found['cudnn']}"))
+        facts.append(("driver", [found["driver"], f"CUDA {found['cuda']}", f"cuDNN {found['cudnn']}"]))
     free = found["memory_free_bytes"]
     reduced = found["precision"]
     auto = "fp32" if reduced == "fp32" else f"{reduced} where a model's steps are clearly faster in it, else fp32"
@@ -45,10 +50,10 @@ def _facts(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("memory free", size_text(free) if free is not None else "not known"),
         ("precision auto", auto),
         ("compile", "can" if found["compiles"] else "no C++ compiler or triton was found"),
-        ("data folder", f"{found['data_dir']}, {size_text(found['disk_free_bytes'])} free"),
-        ("data sets", ", ".join(found["data_sets"]) or "none is downloaded; `dlkit download --list` shows them"),
-        ("this folder", f"{found['here']}, {size_text(found['here_free_bytes'])} free"),
-        ("absent", ", ".join(f"{name} ({use})" for name, use in found["absent"].items()) or "no package"),
+        ("data folder", [found["data_dir"], f"{size_text(found['disk_free_bytes'])} free"]),
+        ("data sets", found["data_sets"] or "none is downloaded; `dlkit download --list` shows them"),
+        ("this folder", [found["here"], f"{size_text(found['here_free_bytes'])} free"]),
+        ("absent", [f"{name} ({use})" for name, use in found["absent"].items()] or "no package"),
     ]
 
 

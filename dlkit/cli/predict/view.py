@@ -48,13 +48,13 @@ class PredictionView:
 def prediction_lines(prediction: Prediction, top: int, width: int, paths: bool = True) -> list[Any]:
     """The lines of a prediction on a terminal: the name, and a class, its probability and a bar on each line.
 
-    Where the terminal is too narrow for all of them, the name has a line of its own. Names are cut, numbers never.
+    Where the terminal is too narrow for all of them, the name has a line of its own. Names are cut, numbers never: of a
+    row that is too long the first columns are shown, each whole.
     """
-    from rich.cells import set_cell_size
     from rich.text import Text
 
     name = escaped(prediction.shown)
-    fitted = _end if paths else _beginning
+    fitted = _end if paths else _beginning if isinstance(prediction.input, str) else _columns
     if prediction.error is not None:
         return [
             Text.assemble(fitted(name, min(_LONGEST_NAME, width)).rstrip(), "  ", (escaped(prediction.error), "red"))
@@ -70,7 +70,7 @@ def prediction_lines(prediction: Prediction, top: int, width: int, paths: bool =
     for rank, (label, probability) in enumerate(prediction.top[:top]):
         sure = rank > 0 or prediction.label is not None
         line = Text() if own_line else Text.assemble((fitted("" if rank else name, room), "bold"))
-        line.append("  " + set_cell_size(escaped(label), label_width), "" if rank else "bold cyan" if sure else "dim")
+        line.append("  " + _beginning(escaped(label), label_width), "" if rank else "bold cyan" if sure else "dim")
         line.append(f"  {probability:6.4f}  ")
         line.append("━" * round(probability * bar_width), "cyan" if sure else "dim")
         lines.append(line)
@@ -95,6 +95,18 @@ def _beginning(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, width - 1) + "…"
+
+
+def _columns(text: str, width: int) -> str:
+    """The beginning of `a=1, b=2` up to a comma; of a first column that is too long nothing."""
+    from rich.cells import cell_len, set_cell_size
+
+    parts, more = text.split(", "), "…"
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    while parts and cell_len(", ".join([*parts, more])) > width:
+        parts.pop()
+    return set_cell_size(", ".join([*parts, more]), width)
 
 
 def written_table(record: dict[str, Any]) -> Any:
