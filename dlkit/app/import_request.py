@@ -18,6 +18,8 @@ from dlkit.hub_reference import PREFIX as HUB
 from dlkit.hub_reference import hub_reference
 from dlkit.pretrained.timm_config import is_timm, timm_settings
 from dlkit.recipe import Recipe
+from dlkit.storage.run_files import CHECKPOINTS
+from dlkit.storage.run_reference import RECIPE
 from dlkit.strict_json import json_text, parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
 from dlkit.training.settings import DECIDED
@@ -63,6 +65,7 @@ def request_import(
 ) -> ImportRequest:
     """Check what can be checked without torch; arguments as in `dlkit.import_model`."""
     path = _place_of(os.fspath(source))
+    _require_no_run(path)
     config = read_json_mapping(path / "config.json", "is the download whole?") if _has_config(path) else {}
     own = read_exported(path)
     timm = timm_settings(config, path / "config.json") if own is None and is_timm(config) else None
@@ -111,6 +114,18 @@ def _place_of(source: str) -> Path:
         what = f"the model {named.name} is not here: no such directory, and nothing downloaded"
         raise DlkitError(what, f"fetch it first: {command}")
     return found.folder
+
+
+def _require_no_run(path: Path) -> None:
+    """Raise RequestError for a run of dlkit or a checkpoint in one: its own recipe says how its inputs are seen."""
+    places = [path.resolve(), *path.resolve().parents]
+    for run in places:
+        meant = run == places[0] or run / CHECKPOINTS in places
+        if meant and (run / RECIPE).is_file() and (run / CHECKPOINTS).is_dir():
+            of = "" if run == places[0] else f"of {run}, which is "
+            raise RequestError(
+                f"{path} is {of}a run of dlkit already", f"measure it: dlkit eval {shell_word(run)} data.path=DATA"
+            )
 
 
 def vision_recipe(request: ImportRequest) -> Recipe:
