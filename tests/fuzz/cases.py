@@ -16,7 +16,7 @@ import recipes
 
 # Subject -> command lines that open it. Those under `SEALED` know what they wrote: they see damage, or it is harmless.
 SEALED = {
-    "run/checkpoints": (["eval", "run"], ["predict", "run", "split/val"], ["export", "run", "out", "--format", "onnx"],
+    "run/checkpoints": (["eval", "run"], ["predict", "run", "split/val"],
                         ["predict", "run", "split/val", "--features", "penultimate", "--out", "out.npy"],
                         ["export", "run", "out", "--format", "torch-export"], ["eval", "run/checkpoints/last"],
                         ["train", "run", "--resume"],
