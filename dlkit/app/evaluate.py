@@ -17,11 +17,13 @@ from dlkit.app.measured_data import changed_sources, measured
 from dlkit.app.required_files import require_data
 from dlkit.catalog import SECTIONS, TASKS
 from dlkit.data import store
+from dlkit.data.split_names import SPLITS
 from dlkit.errors import DlkitError, RequestError
 from dlkit.plotting import require_figure
 from dlkit.recipe import Recipe
 from dlkit.storage import run_reference
 from dlkit.training.settings import TestViews
+from dlkit.user_code import is_reference
 
 if TYPE_CHECKING:
     import torch
@@ -198,8 +200,9 @@ def request_evaluation(
         require_ood_source(source)
     require_data_changes(changes)
     reference = run_reference.resolve_run(os.fspath(run))
-    chosen = reference.choose(checkpoint)
     recipe = recipes.load_run(str(reference.recipe), changes)
+    require_split_name(recipe, split)
+    chosen = reference.choose(checkpoint)
     require_data(recipe)
     return EvaluationRequest(
         reference.path, chosen, recipe, split, tuple(ood), cast("TestViews | None", views), matrix, scores
@@ -211,6 +214,15 @@ def require_data_changes(changes: Sequence[str]) -> None:
     for change in changes:
         if not change.lstrip("~").startswith("data."):
             raise RequestError(f"{change}: eval changes only the data", "give KEY=VALUE with a key like data.path")
+
+
+def require_split_name(recipe: Recipe, split: str | None) -> None:
+    """Raise RequestError for a split that no data has, before any is read; data of the user's own has what it has."""
+    if split not in (None, "all", *SPLITS) and not is_reference(recipe.values["data"]["name"]):
+        raise RequestError(
+            f"{recipe.values['data']['name']} has no split {split!r}{recipes.closest(split, SPLITS)}",
+            "`split` takes test, val, train or all",
+        )
 
 
 def require_views(views: str | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from dlkit.errors import DlkitError
 
+_HALF = 0.5  # by a name, so that the product is computed when it is asked for
 E = TypeVar("E")
 R = TypeVar("R")
 
@@ -38,6 +40,7 @@ class Work(Generic[E, R]):
     def __init__(self, steps: Generator[E, None, R]) -> None:
         self._steps = steps
         self._results: list[R] = []
+        self._flushed = _flushes_denormals()
 
     def __iter__(self) -> Iterator[E]:
         return self
@@ -49,6 +52,9 @@ class Work(Generic[E, R]):
             if end.value is not None:
                 self._results = [end.value]
             raise
+        finally:
+            if getattr(self._steps, "gi_frame", None) is None:
+                self._restore()
 
     def result(self) -> R:
         """Run to the end, and return the result.
@@ -65,12 +71,23 @@ class Work(Generic[E, R]):
     def close(self) -> None:
         """Stop now, where the work can be taken up again. Without effect at its end."""
         self._steps.close()
+        self._restore()
+
+    def _restore(self) -> None:
+        """Let this thread compute with denormal numbers again, which training may flush to zero for speed."""
+        if _flushes_denormals() and not self._flushed:
+            sys.modules["torch"].set_flush_denormal(False)
 
     def __enter__(self) -> Work[E, R]:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _flushes_denormals() -> bool:
+    """Whether numbers below the least normal one are zero to this thread's processor."""
+    return sys.float_info.min * _HALF == 0
 
 
 def data_remarks(sources: dict[str, Any]) -> Iterator[Remark]:

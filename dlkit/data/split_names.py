@@ -20,6 +20,7 @@ _SPLIT_OF = {word: split for split, words in _SPELLINGS.items() for word in word
 # Words that may accompany the name of a split in that of a folder: train_images, Testing Data, train2017, ...
 _BESIDE = {"", "set", "data", "dataset", "split", "folder", "images", "image", "imgs", "img", "ilsvrc", "seg"}
 _FUSED = re.compile(r"(set|data|images|imgs)$")
+SPLITS = ("train", "val", "test", "val_mismatched")  # of any data that is read here; the last is MNLI's
 HINT = "call the splits train, val and test"
 
 

@@ -27,7 +27,7 @@ _NO_WEIGHTS = {
     b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file itself: git lfs pull"),
 }
 # Keys under which training scripts save the state dict, and prefixes that wrappers give to every name.
-_HOLDERS = ("state_dict", "model", "net", "model_state_dict")
+_HOLDERS = ("state_dict", "model", "net", "model_state_dict", "state_dict_ema", "model_ema", "ema")
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
 
@@ -50,6 +50,7 @@ def read_weight_file(path: Path) -> Weights:
     if not isinstance(found, Mapping):
         raise DlkitError(f"{file} holds a {type(found).__name__}, not a state dict", "save model.state_dict()")
     tensors = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
+    tensors.pop("n_averaged", None)  # torch.optim.swa_utils.AveragedModel counts its averages
     if not tensors:
         raise DlkitError(f"{file} holds no tensors", "save model.state_dict()")
     while wrapper := next((w for w in _WRAPPERS if all(name.startswith(w) for name in tensors)), None):

@@ -69,6 +69,7 @@ print("CODE", code, "HEAVY", *[name for name in {HEAVY!r} if name in sys.modules
         ("inspect-attention --help", 0),
         ("inspect-attention nope text", 1),
         ("inspect-attention . text --layers a", 2),
+        ("eval images --split nope", 2),
         ("generate images text", 2),
         ("inspect-attention images text", 2),
         ("compress images/recipe.yaml --model images", 2),

@@ -48,10 +48,12 @@ def test_text_takes_the_tokens_of_its_tokenizer(bpe: Tokenizer) -> None:
     assert around[1:-1].tolist() == token_ids.tolist()
 
 
-def test_a_special_token_in_the_text_is_text(bpe: Tokenizer) -> None:
-    token_ids = ByteTokens(bpe).encode(b"a<|endoftext|>b")
+def test_a_special_token_in_the_data_comes_back(bpe: Tokenizer) -> None:
+    data = b"a<|endoftext|>b \xff<|endoftext|>"
+    token_ids = ByteTokens(bpe).encode(data)
     assert token_ids is not None
-    assert bpe.separator not in token_ids.tolist()
+    assert token_ids.tolist().count(bpe.separator) == 2
+    assert ByteTokens(bpe).decode(token_ids) == data
 
 
 def test_a_tokenizer_that_tidies_up_loses_nothing() -> None:

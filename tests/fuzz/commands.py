@@ -19,7 +19,8 @@ RUNS = ("run", "gpt", "bert", "hub", "run/checkpoints/last", "gpt/checkpoints/la
 TEXTS = ("text.txt", "numbers.txt", "rows.csv", "empty", "-", "split/val/cat/0.png")
 SETTINGS = ("data.batch_size=8", "data.path=rows.csv", "seed=3", "train.steps=2", "~train.epochs", "optimizer.lr=0.1")
 GOOD: dict[str, tuple[str, ...]] = {
-    "names": ("digits", "pydoc", "cifar10", "nope"), "run": RUNS, "runs": RUNS, "run_or_recipe": RUNS, "other": RUNS,
+    "names": ("digits", "pydoc", "cifar10", "nope", "softmax-sigmoid", "claim.yaml"),
+    "run": RUNS, "runs": RUNS, "run_or_recipe": RUNS, "other": RUNS,
     "file": TEXTS, "prompt": ("the", "def class", "-", ""), "text": ("the with statement", "a", "-"),
     "rows": ("rows.csv", "-"), "features": ("penultimate", "fc", "nope"),
     "source": ("hub", "encoder", "hf:hub", "run/checkpoints/last/model.safetensors", "text.txt"),
@@ -34,6 +35,11 @@ GOOD: dict[str, tuple[str, ...]] = {
     "base": ("2", "e", "10"), "check_code": ("A=0,B=1", "A=0,B=10,C=11"), "split": ("test", "val", "train"),
     "checkpoint": ("last", "best", "4"), "layers": ("0", "0-1"), "heads": ("0", "1"),
     "measure": ("entropy", "induction"),
+    "folders": (".", "run", "race", "empty-folder", "nope"), "where": ("steps>1", "task=csv", "test/accuracy<2", "x"),
+    "sort": ("step", "test/accuracy", "nope"), "section": ("Softmax", "nope"), "only": ("system", "loaders", "nope"),
+    "folder": ("reviewed", "empty-folder", "run"), "report": ("out.html", "out.json"),
+    "run_dir": ("new", "run", "race"),
+    "pair": ("the", "-", ""), "symbols": ("bytes", "chars", "words", "lines"), "code": ("huffman", "shannon", "nope"),
     "lines": ("text.txt", "-"), "random_from": ("text.txt", "the with"), "compare": ("gpt", "bert"),
     "model": ("gpt", "hub", "bert", "run"), "device": ("cpu", "auto"), "views": ("one", "flip"), "stop": (".", "the"),
 }  # fmt: skip

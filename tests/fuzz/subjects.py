@@ -41,6 +41,21 @@ RECIPES = {
     "weights": "extends: text.yaml\nmodel: {name: gpt, weights: hub}\ntokenizer: {name: auto}\n",
 }
 
+CLAIM = """\
+section: My table
+claim: A rate of 0.05 learns it, one of a millionth does not.
+kind: arms
+fixed: everything, before the first run
+recipe: csv.yaml
+arms:
+  learning: {optimizer: {name: adam, lr: 0.05}}
+  standing: {optimizer: {name: adam, lr: 1e-6}}
+measure: val/accuracy
+expect: learning > standing
+smallest: 0.05
+seeds: 2
+"""
+
 
 def dlkit(*arguments: str, folder: Path) -> None:
     subprocess.run([sys.executable, "-m", "dlkit", *arguments], cwd=folder, check=True, capture_output=True)
@@ -86,6 +101,7 @@ def files(folder: Path) -> None:
         shard = shard.replace_schema_metadata({b"huggingface": json.dumps(info).encode()})
         name = {"train": "train", "val": "validation"}[part]
         pq.write_table(shard, folder / "shards" / f"{name}-00000-of-00001.parquet", row_group_size=4)
+    (folder / "claim.yaml").write_text(CLAIM)
     for name, recipe in RECIPES.items():
         (folder / f"{name}.yaml").write_text(recipe)
     (folder / "empty").touch()
@@ -125,6 +141,7 @@ def make(folder: Path) -> None:
     dlkit("compress", "numbers.txt", "--model", "gpt", "-o", "model.dlk", "--threads", "1", folder=folder)
     race = ["--optimizers", "sgd,adam", "--lr", "1e-2:1:3", "--seeds", "2", "--steps", "6", "--out", "race"]
     dlkit("compare-optimizers", "ravine", *race, folder=folder)
+    dlkit("review", "run", "claim.yaml", "--out", "reviewed", folder=folder)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ os.environ.pop("DLKIT_DEBUG", None)
 import cases  # noqa: E402
 from cases import Case  # noqa: E402
 from oracle import Ended, complaints, parse  # noqa: E402
+from session import end_session, worked_seconds  # noqa: E402
 
 MEMORY = 3 << 30  # bytes that a case may take beyond what its parent has
 LITTLE = 48 << 20  # and where there is little memory
@@ -142,7 +143,7 @@ def execute(case: Case, folder: Path, scratch: Path) -> Ended:
     if code is None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-    orphans = _orphans(child)
+    orphans = end_session(child)
     after = state(folder)
     made = sorted(path for path in after.keys() - before.keys() if path.parts[0] != "data")
     touched = sorted(path for path in before if before[path] != after.get(path) and path.parts[0] != "data")
@@ -151,27 +152,6 @@ def execute(case: Case, folder: Path, scratch: Path) -> Ended:
         code, out, err.decode("utf-8", "replace"), seconds, worked, terminated, case.environment, made, touched,
         _no_json(folder, made, terminated), _hashes(folder, made), [path.name for path in temporary.iterdir()], orphans,
     )  # fmt: skip
-
-
-def _runs(group: int) -> bool:
-    """Whether a process of a group runs: what has ended and is not yet reaped, which is left to init, does not."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, of = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[:3]
-            if int(of) == group and state != "Z":
-                return True
-    return False
-
-
-def _orphans(child: int) -> bool:
-    """Whether processes of the child's session still run after it; they are ended."""
-    for _ in range(40):  # those that it has told to end, say
-        if not _runs(child):
-            return False
-        time.sleep(0.025)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGKILL)
-    return True
 
 
 def _no_json(folder: Path, made: list[Path], terminated: bool) -> list[str]:
@@ -195,21 +175,16 @@ def _hashes(folder: Path, made: list[Path]) -> dict[str, str]:
 
 def _await(child: int, patience: float) -> tuple[int | None, float]:
     """The exit code, or None where it takes too long; and the processor's seconds until then."""
-    end, worked = time.monotonic() + 3 * patience, _worked(child)
-    most = worked + patience
-    while time.monotonic() < end and worked < most:
+    began, worked = time.monotonic(), worked_seconds(child)
+    most, next_look = worked + patience, began
+    while (now := time.monotonic()) < began + 3 * patience and worked < most:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status), worked
         time.sleep(0.005)
-        worked = _worked(child)
-    return None, worked
-
-
-def _worked(child: int) -> float:
-    """Seconds of the processor that a process has had."""
-    fields = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        if now >= next_look:  # which takes long beside the sleep
+            worked, next_look = worked_seconds(child), now + 0.1
+    return None, worked_seconds(child)
 
 
 def judge(kind: str, seed: int, number: int, subjects: Path, known: dict[str, Ended], show: bool = False) -> Any:

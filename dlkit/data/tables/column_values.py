@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -11,10 +14,13 @@ from numpy.typing import NDArray
 
 from dlkit.data.class_spelling import visible
 from dlkit.data.label_values import coded_values
-from dlkit.data.tables.table_file import Table
+from dlkit.data.tables.dialect import DialectRequest
+from dlkit.data.tables.table_file import Table, read_table
 from dlkit.errors import DlkitError, RequestError
 
 _WHOLE = 2**53  # above, float64 cannot represent every integer
+_DIGITS = 1e6  # steps of float64 between the least and the greatest number with which nothing is lost that matters
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def number_values(table: Table, name: str) -> NDArray[np.float64]:
@@ -29,14 +35,40 @@ def number_values(table: Table, name: str) -> NDArray[np.float64]:
         column = column.cast(pa.uint8())
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     table.refuse(np.isinf(values), "an infinite value", name)
-    if pa.types.is_integer(column.type) and np.nanmax(np.abs(values), initial=0) >= _WHOLE:
-        present = ~np.isnan(values)
-        whole, rows = column.drop_null().to_numpy(), np.flatnonzero(present)
-        _, first, where = np.unique(values[present], return_index=True, return_inverse=True)
-        merged = np.zeros(len(values), dtype=bool)
-        merged[rows] = whole != whole[first][where]
+    large = np.nanmax(np.abs(values), initial=0) >= _WHOLE
+    if pa.types.is_integer(column.type) and large:
+        merged = _merged(values, column.drop_null().to_numpy())
         table.refuse(merged, "a whole number above 2^53 that float64 cannot tell from another", name)
+    if pa.types.is_decimal(column.type) or (table.format.untyped and pa.types.is_floating(column.type) and large):
+        # whole numbers of CSV that int64 does not hold have been read as float64
+        written = column if pa.types.is_decimal(column.type) else _as_written(table, name)
+        if len(written.unique()) > len(np.unique(values)):
+            exact = np.array([Decimal(value) for value in written.drop_null().to_pylist()], dtype=object)
+            fine = float(exact.max() - exact.min()) > _DIGITS * float(np.spacing(np.nanmax(np.abs(values))))
+            if not fine:  # else what is merged differs by rounding
+                table.refuse(_merged(values, exact), "a number that float64 cannot tell from another", name)
     return values
+
+
+def _merged(values: NDArray[np.float64], exact: NDArray[Any]) -> NDArray[np.bool_]:
+    """The rows that float64 takes for another's number, (N,), by the exact numbers of those that are not NaN."""
+    present = ~np.isnan(values)
+    _, first, where = np.unique(values[present], return_index=True, return_inverse=True)
+    merged = np.zeros(len(values), dtype=bool)
+    merged[np.flatnonzero(present)] = exact != exact[first][where]
+    return merged
+
+
+def _as_written(table: Table, name: str) -> pa.ChunkedArray:
+    """The text of a column of numbers in a file without types; null where there is none or another word for it."""
+    decimal: Literal["comma", "point"] = "comma" if table.dialect.decimal == "," else "point"
+    request = DialectRequest(table.dialect.separator, decimal, table.dialect.encoding)
+    column = read_table(table.format, table.file, [name], request).rows[name]
+    if table.kept is not None:
+        column = column.take(pa.array(table.kept))
+    texts = [text.strip() if text else "" for text in column.to_pylist()]
+    point = (text.replace(",", ".") if decimal == "comma" else text for text in texts)
+    return pa.chunked_array([pa.array([text if _NUMBER.fullmatch(text) else None for text in point], pa.string())])
 
 
 def category_values(table: Table, name: str) -> tuple[list[str], NDArray[np.int64]]:

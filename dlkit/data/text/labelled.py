@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dlkit.annotations import Rate
 from dlkit.data.known import Known
 from dlkit.data.labels import class_indices, class_names, read_label_column
+from dlkit.data.new_rows import table_suffix
 from dlkit.data.splits import split_three_ways
 from dlkit.data.tables.columns import require_column
 from dlkit.data.tables.table_file import FORMATS, Table, join_names, read_table
@@ -96,7 +97,7 @@ def labelled_texts(
     A class is a label without surrounding spaces. A trained model maps labels to its own classes by name.
 
     Args:
-        path: a .csv, .jsonl or .parquet file.
+        path: a .csv, .jsonl or .parquet file; the first two may be compressed (.csv.gz).
         text: the column of the text.
         label: the column of the class: text, integers or booleans.
         pair: the column of a second text; null for single texts.
@@ -143,10 +144,13 @@ def labelled_texts(
 
 
 def _table(file: Path, text: str, pair: str | None, label: str) -> Table:
-    if file.suffix.lower() not in FORMATS:
-        raise RequestError(f"{file}: not a table of a known kind", f"its name must end in {', '.join(FORMATS)}")
+    kind = table_suffix(file)
+    if kind is None:
+        raise RequestError(
+            f"{file}: not a table of a known kind", f"its name must end in {', '.join(FORMATS)} or .csv.gz"
+        )
     names = (text, label, *([pair] if pair else []))
-    table = read_table(FORMATS[file.suffix.lower()], file, names)
+    table = read_table(FORMATS[kind], file, names)
     for name in names:
         require_column(name, table)
     return table

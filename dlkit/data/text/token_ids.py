@@ -18,6 +18,7 @@ from dlkit.storage.atomic_file import atomic_file
 
 IN_MEMORY = 256 << 20  # bytes of text up to which its token ids are kept in memory
 _AT_ONCE = 1 << 16
+_RULES = "special tokens as such"  # by which files were encoded: those of other rules are made anew
 
 Tokens = NDArray[np.uint16 | np.uint32]
 
@@ -38,7 +39,7 @@ def token_array(text: Text, tokenizer: Tokenizer, folder: Path, before: int | No
     first = np.array([] if before is None else [before], dtype=dtype)
     if text.size <= IN_MEMORY:
         return np.concatenate([first, *_encoded(text, tokenizer, dtype)])
-    key = hashlib.sha256(f"{before} {text.sha256} {tokenizer.fingerprint}".encode()).hexdigest()
+    key = hashlib.sha256(f"{_RULES} {before} {text.sha256} {tokenizer.fingerprint}".encode()).hexdigest()
     path = folder / f"{key[:32]}.tokens"
     try:
         folder.mkdir(parents=True, exist_ok=True)

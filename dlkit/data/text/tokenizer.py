@@ -50,13 +50,14 @@ class Tokenizer:
     """Encodes text as token ids and decodes them.
 
     Args:
-        engine: a tokenizer of the `tokenizers` library; special tokens are never added automatically.
+        engine: a tokenizer of the `tokenizers` library; special tokens are never added automatically. A text that
+            spells one has it, as in `transformers`.
     """
 
     def __init__(self, engine: Engine) -> None:
         engine.no_truncation()
         engine.no_padding()
-        engine.encode_special_tokens = True  # text that spells a special token is still text
+        engine.encode_special_tokens = False
         self.engine = engine
         token_ids = sorted(engine.get_vocab().values())
         self.size = token_ids[-1] + 1 if token_ids else 0

@@ -74,8 +74,9 @@ def _config(path: Path) -> dict[str, Any]:
         config |= _mapping(path / "special_tokens_map.json")
     if config.get("never_split"):
         raise DlkitError(f"{file.name} has never_split = {config['never_split']!r}, which dlkit does not do")
-    if config.get("do_basic_tokenize") is False:
-        raise DlkitError(f"{file.name} has do_basic_tokenize = False, which dlkit does not do")
+    for key, value in (("do_basic_tokenize", False), ("split_special_tokens", True)):
+        if config.get(key) is value:
+            raise DlkitError(f"{file.name} has {key} = {value}, which dlkit does not do")
     for key in (*_NORMALIZER, "add_prefix_space"):
         if not isinstance(config.get(key), (bool, type(None))):
             raise DlkitError(f"{file.name} has {key} = {config[key]!r}, which must be true, false or null")

@@ -24,6 +24,7 @@ NASTY = [
     "中国 a中b",
     "don't ... !?",
     "[MASK] [SEP] <|endoftext|>",
+    "a[SEP]b  <|endoftext|>\n[sep] <|ENDOFTEXT|>",
     "a\u200bb\x00c\ufffd\x85\u2028d\ufeff",
     "\N{GRINNING FACE} \N{ARABIC LETTER MEEM}",
     "x" * 120,
@@ -49,9 +50,8 @@ WORDS = list(dict.fromkeys(WORDS))
 
 
 def assert_same(ours: tokenizer.Tokenizer, theirs: Any) -> None:
-    """A text that spells a special token is a text here: what transformers calls split_special_tokens."""
     for text in NASTY:
-        expected = theirs(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        expected = theirs(text, add_special_tokens=False)["input_ids"]
         (got,) = ours.encode([text])
         assert got == expected, text
         expected_text = theirs.decode(expected, clean_up_tokenization_spaces=False)
@@ -121,6 +121,7 @@ def test_gpt_2_may_begin_with_a_space(tmp_path: Path, space: bool | None, fast: 
     [
         ({"never_split": ["foo"]}, r"never_split = \['foo'\]"),
         ({"do_basic_tokenize": False}, "do_basic_tokenize = False"),
+        ({"split_special_tokens": True}, "split_special_tokens = True"),
         ({"do_lower_case": "yes"}, "do_lower_case = 'yes', which must be true, false or null"),
     ],
 )
@@ -198,7 +199,7 @@ def test_tokens_beside_the_vocabulary_are_read_as_transformers_reads_them(
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     ours = tokenizer_files.tokenizer_from_directory(tmp_path)
     for text in ("the zoo cat ZOO zoos", "a <tool> b<tool>c  <TOOL>", " zoo  zoo", "\u00e7 Q the"):
-        expected = theirs(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        expected = theirs(text, add_special_tokens=False)["input_ids"]
         assert ours.encode([text]) == [expected], text
         assert ours.decode(expected) == theirs.decode(expected, clean_up_tokenization_spaces=False)
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as Engine
 
 from dlkit.data.batch import Batch
 from dlkit.data.text import padded_batches, token_ids, tokenizer_files, windows
@@ -18,7 +19,7 @@ from dlkit.data.text import tokenizer as module
 from dlkit.data.text.corpus import Text
 from dlkit.data.text.labelled import Examples, labelled_texts
 from dlkit.data.text.padded_batches import SequenceBatches
-from dlkit.data.text.tokenizer import CAUSAL, END, MASKED, Tokenizer
+from dlkit.data.text.tokenizer import CAUSAL, MASKED, Tokenizer
 from dlkit.data.text.windows import TokenWindows
 from dlkit.errors import DlkitError, RequestError
 
@@ -49,11 +50,12 @@ def test_byte_level_tokens_give_the_text_back(text: str) -> None:
         assert tokenizer.separator not in token_ids
 
 
-def test_a_text_that_spells_a_special_token_is_a_text() -> None:
-    assert BPE.separator not in BPE.encode([END])[0]
-    assert PIECES.special("[MASK]") not in PIECES.encode(["[MASK]"])[0]
-    again = module.tokenizer_from_json(BPE.to_json())
-    assert again.separator not in again.encode([END])[0]
+@pytest.mark.parametrize("tokenizer", [BYTE, BPE, PIECES])
+def test_a_text_that_spells_a_special_token_has_it_as_in_transformers(tokenizer: Tokenizer) -> None:
+    engine = Engine.from_str(tokenizer.to_json())
+    theirs = pytest.importorskip("transformers").PreTrainedTokenizerFast(tokenizer_object=engine)
+    text = "cat[MASK] [SEP]dog <|endoftext|>\n[mask] <|ENDOFTEXT|>"
+    assert [theirs(text, add_special_tokens=False)["input_ids"]] == tokenizer.encode([text])
 
 
 def test_a_long_text_is_encoded_in_order() -> None:
