@@ -17,6 +17,7 @@ from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
+from dlkit.recipe.own_component import contract_of
 from dlkit.tasks.task_data import TaskData, load_data
 from dlkit.training import autotune, last_batch, memory_estimate, parallel_model, rng
 from dlkit.training.device import choose_kernels
@@ -104,6 +105,8 @@ def assemble_training(
         description=dataset.description | recipe.described_code(),
         world=world,
     )
+    if user_code.is_reference(recipe.values["model"]["name"]):
+        _require_outputs(recipe, training, dataset)
     _settle(training)
     remarks += _settled_remarks(settings, training, dataset)
     return Assembled(_decided(recipe, training.settings), dataset, training, remarks)
@@ -215,6 +218,28 @@ def _settle(training: Training) -> None:
     if world.size > 1 and settings.parallel == "ddp":
         training.leaves_out = world.any_rank(parallel_model.leaves_out(training, batch))
     set_matmul_precision(training.settings.precision)
+
+
+@torch.no_grad()
+def _require_outputs(recipe: Recipe, training: Training, dataset: TaskData) -> None:
+    """Raise RequestError unless a model of the user's own returns what the task asks for."""
+    batch = next(iter(training.batches.epoch(0)))
+    expected = dataset.output_shape(batch)
+
+    def check(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        shape = tuple(output.shape) if isinstance(output, torch.Tensor) else None
+        if shape != expected:
+            path, name = user_code.split_reference(recipe.values["model"]["name"])
+            found = f"a tensor of shape {shape}" if shape else f"a {type(output).__name__}"
+            raise RequestError(
+                f"{path}: {name} returns {found} for the first batch, and not one of shape {expected}",
+                f"the contract: {contract_of('model', recipe.values['task']).call}",
+            )
+
+    training.model.eval()
+    with training.model.register_forward_hook(check):
+        training.task.forward(training.model, batch)
+    training.model.train()
 
 
 @torch.no_grad()

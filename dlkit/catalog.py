@@ -22,6 +22,7 @@ _ROWS = ("tabular-classification", "tabular-regression")
 _WINDOWS = ("dlkit.data.text.windows:TokenWindows", "dlkit.data.text.masked_windows:MaskedWindows")
 _PRETRAINED = ("dlkit.pretrained.huggingface:LanguageStart",)
 _RUNNING_TEXT = ("causal-lm", "masked-lm")
+_LANGUAGE = {"model": "language model", "data": "running text"}
 _CAUSAL = ("causal-lm",)
 _TEXTS = ("text-classification",)
 _SEQUENCES = ("dlkit.data.text.padded_batches:SequenceBatches",)
@@ -246,7 +247,11 @@ SECTIONS: dict[str, dict[str, Entry]] = {
 
 TASKS = {
     "image-classification": TaskEntry(
-        "dlkit.tasks.array_data:image_data", "one label an image", "images", "dlkit.tasks.new_images:NewImages"
+        "dlkit.tasks.array_data:image_data",
+        "one label an image",
+        "images",
+        "dlkit.tasks.new_images:NewImages",
+        _IMAGE_BATCHES,
     ),
     "tabular-classification": TaskEntry(
         "dlkit.tasks.array_data:row_data", "one label a row of a table", "rows", "dlkit.tasks.new_rows:NewRows"
@@ -262,9 +267,15 @@ TASKS = {
         "one label a text or a pair of texts",
         "text",
         "dlkit.tasks.new_texts:NewTexts",
+        _SEQUENCES,
+        {"model": "text classifier", "data": "labelled texts"},
     ),
-    "causal-lm": TaskEntry("dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text"),
-    "masked-lm": TaskEntry("dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text"),
+    "causal-lm": TaskEntry(
+        "dlkit.tasks.corpus_data:CausalCorpus", "the next token of a text", "text", "", _WINDOWS, _LANGUAGE
+    ),
+    "masked-lm": TaskEntry(
+        "dlkit.tasks.corpus_data:MaskedCorpus", "the masked tokens of a text", "text", "", _WINDOWS, _LANGUAGE
+    ),
 }
 
 
@@ -273,8 +284,7 @@ def find_entry(section: str, name: str, task: str = "") -> Entry:
     if not user_code.is_reference(name):
         entry = SECTIONS[section][name]
         return entry.by_task.get(task, entry)
-    batches = _IMAGE_BATCHES if task == "image-classification" else _ROW_BATCHES
-    also = {"data": batches, "optimizer": _GROUPS}
+    also = {"data": TASKS[task].batches if task in TASKS else (), "optimizer": _GROUPS}
     return Entry(name, f"a {section} of your own", also.get(section, ()))
 
 

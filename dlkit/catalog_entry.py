@@ -38,9 +38,14 @@ class TaskEntry:
         inputs: of its models: only recipes on text have a tokenizer.
         new_inputs: what reads inputs without labels, of which a trained model predicts something; see
             `dlkit.tasks.new_inputs.NewInputs`.
+        batches: what makes batches of data of the user's own.
+        contracts: section -> the name in `dlkit.contracts.CONTRACTS` of what a component of the user's own must be,
+            where that is not the section's.
     """
 
     target: str
     help: str
     inputs: Literal["images", "rows", "text"]
     new_inputs: str = ""
+    batches: tuple[str, ...] = ("dlkit.data.row_batches:RowBatches",)
+    contracts: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -121,7 +121,7 @@ def failure(error: BaseException, path: Path, doing: str = "") -> RequestError:
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     place = f"{path}:{lines[-1]}" if lines else str(path)
     text = " ".join(str(error).split())
-    hint = "python shows more: --debug prints the traceback"
+    hint = "python shows more: `debug` prints the traceback"
     if isinstance(error, ImportError):
         hint = "the file stands alone: it may import dlkit and installed packages, not its neighbours"
     return RequestError(f"{place}: {doing}{type(error).__name__}{': ' if text else ''}{text}"[:500], hint)

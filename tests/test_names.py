@@ -57,11 +57,8 @@ def test_no_two_public_functions_or_classes_share_a_name() -> None:
 
 # Tests that are one thing with what they share, which a second file would repeat.
 WHOLE = {
-    "attention/page/test_page_browser.py", "benchmarks/test_nanogpt.py", "cli/test_cli_import.py",
-    "data/images/test_image_folder.py",
+    "attention/page/test_page_browser.py", "benchmarks/test_nanogpt.py",
     "download/conftest.py", "download/test_download_fifty.py", "download/test_download_network.py",
-    "models/test_language_models.py", "pretrained/test_public_weights.py", "training/test_loop.py",
-    "training/test_syncs.py",
 }  # fmt: skip
 
 

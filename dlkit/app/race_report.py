@@ -94,12 +94,12 @@ class RaceReport:
         for record in self.records:
             name = record["optimizer"]
             if record["at_edge"]:
-                notes.append(f"{name} is best at the edge of its grid, lr {record['lr']:.3g}: widen --lr")
+                notes.append(f"{name} is best at the edge of its grid, lr {record['lr']:.3g}: widen `lr`")
             for option, end in record.get("option_edges", {}).items():
                 which = "least" if end == "low" else "largest"
                 value = record["options"][option]
                 notes.append(
-                    f"{name} is best at the {which} {option} tried, {value:.10g}: a wider --search may do better"
+                    f"{name} is best at the {which} {option} tried, {value:.10g}: a wider `search` may do better"
                 )
         return notes
 

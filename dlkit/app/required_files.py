@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from dlkit import recipe as recipes
+from dlkit import user_code
 from dlkit.catalog import TASKS, find_entry
 from dlkit.data import store
 from dlkit.data.hub.place import require_hub_place
@@ -64,11 +65,13 @@ def require_language_run(reference: str) -> None:
         return
     run = run_reference.resolve_run(reference)
     try:
-        task = recipes.load(str(run.recipe), unchecked_code=True).values["task"]
+        values = recipes.load(str(run.recipe), unchecked_code=True).values
     except DlkitError:
         return
-    if TASKS[task].inputs != "text":
+    if TASKS[values["task"]].inputs != "text":
         raise run_reference.no_language_run(run.path)
+    if user_code.is_reference(values["model"]["name"]):
+        raise run_reference.own_language_model(run.path, values["model"]["name"])
 
 
 def _require(recipe: Recipe, section: str, key: str, hint: str) -> None:

@@ -142,4 +142,4 @@ def disk_error(error: OSError, path: object) -> DlkitError:
         return DlkitError(
             f"the disk is full: cannot write {path}", "free some space and give the command again: it goes on from here"
         )
-    return DlkitError(f"cannot write {path}: {error.strerror or error}", "choose another --data-dir")
+    return DlkitError(f"cannot write {path}: {error.strerror or error}", "choose another `data_dir`")

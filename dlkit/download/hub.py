@@ -20,7 +20,7 @@ from dlkit.download.web import url_origin
 from dlkit.errors import DlkitError
 
 PUBLIC = "https://huggingface.co"
-_OTHER = "try another --mirror"
+_OTHER = "try another `mirror`"
 
 
 def hub_endpoint(mirror: str | None) -> str:

@@ -54,7 +54,7 @@ def _decode(encoded: bytes | None) -> NDArray[np.uint8]:
             raise ValueError(f"{image.width}x{image.height} pixels, 32x32 expected")
         return np.asarray(image).transpose(2, 0, 1)
     except Exception as error:  # PIL raises a dozen types for damaged images
-        raise DlkitError(f"an image cannot be decoded: {error_line(error)}", "try another --mirror") from error
+        raise DlkitError(f"an image cannot be decoded: {error_line(error)}", "try another `mirror`") from error
 
 
 def _labels(batch: pa.RecordBatch, name: str, dataset: DatasetInfo, source: Path) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ def count_rows(dataset: DatasetInfo, files: list[tuple[str, Path]]) -> dict[str,
                 if column not in names:
                     raise DlkitError(
                         f"{path.name} has no column {column!r}; its columns are {', '.join(names)}",
-                        "this is another data set than it claims to be: try another --mirror",
+                        "this is another data set than it claims to be: try another `mirror`",
                     )
             rows[split] += file.metadata.num_rows
     return rows
@@ -40,7 +40,7 @@ def _open(path: Path) -> ParquetFile:
     try:
         return ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20)
     except (pa.ArrowException, OSError) as error:
-        raise DlkitError(f"{path.name} is not a Parquet file: {error_line(error)}", "try another --mirror") from error
+        raise DlkitError(f"{path.name} is not a Parquet file: {error_line(error)}", "try another `mirror`") from error
 
 
 def read_batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -49,7 +49,7 @@ def read_batches(path: Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
         try:
             yield from file.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False)
         except (pa.ArrowException, OSError) as error:
-            raise DlkitError(f"{path.name} is damaged: {error_line(error)}", "try another --mirror") from error
+            raise DlkitError(f"{path.name} is damaged: {error_line(error)}", "try another `mirror`") from error
 
 
 def check_classes(labels: NDArray[Any], classes: tuple[str, ...], name: str, source: Path) -> None:

@@ -155,6 +155,6 @@ def check_row_counts(
         )
         raise DlkitError(
             f"this is not the published {dataset.name}: {details}",
-            "--allow-mismatch takes it anyway, and every run will say so",
+            "`allow_mismatch` takes it anyway, and every run will say so",
         )
     return mismatch

@@ -28,7 +28,7 @@ def web_errors(dataset: DatasetInfo, request: DownloadRequest) -> Iterator[None]
         yield
     except FetchError as failure:
         place = request.mirror or hub.hub_endpoint(None)
-        hint = failure.hint or "check the network, the proxy and --mirror; giving the command again goes on from here"
+        hint = failure.hint or "check the network, the proxy and `mirror`; giving the command again goes on from here"
         raise DlkitError(f"cannot fetch {dataset.name} from {place}: {failure.reason}", hint) from failure
 
 

@@ -51,5 +51,5 @@ def _require(dataset: DatasetInfo, size: int, root: Path) -> None:
     if free < needed:
         raise DlkitError(
             f"{dataset.name} needs {size_text(needed)} on the disk of {root}, {size_text(free)} are free",
-            "free some space, or choose another --data-dir",
+            "free some space, or choose another `data_dir`",
         )

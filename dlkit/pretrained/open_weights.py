@@ -48,6 +48,8 @@ def open_language_weights(reference: str, checkpoint_name: str | None = None) ->
     run = run_reference.resolve_run(reference)
     saved = read_checkpoint(run.choose(checkpoint_name), run.path)
     known = saved.description
+    if "own_model" in known:
+        raise run_reference.own_language_model(run.path, known["own_model"])
     if "architecture" not in known:
         raise run_reference.no_language_run(run.path)
     head = saved.tensors.get("head.classifier.bias")

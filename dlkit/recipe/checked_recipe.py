@@ -9,7 +9,7 @@ from typing import Any
 
 from dlkit import user_code
 from dlkit.annotations import is_mapping
-from dlkit.contracts import CONTRACTS
+from dlkit.contracts import SECTIONS
 from dlkit.recipe.strict_yaml import dump_yaml
 
 
@@ -48,7 +48,7 @@ class Recipe:
 
 def own_references(values: dict[str, Any]) -> list[tuple[tuple[str, str], str]]:
     """(section, key) and name of each component of the user's own."""
-    keys = [*((section, "name") for section in CONTRACTS if section != "activation"), ("model", "activation")]
+    keys = [*((section, "name") for section in SECTIONS), ("model", "activation")]
     sections = [(section, key, values.get(section)) for section, key in keys]
     named = [((section, key), held[key]) for section, key, held in sections if is_mapping(held) and key in held]
     return [(place, name) for place, name in named if user_code.is_reference(name)]

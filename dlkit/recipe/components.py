@@ -17,7 +17,7 @@ def components(section: str, values: dict[str, Any], task: str = "") -> tuple[Co
     """The constructor that a section names and those that share its keys, each with the keys that it takes.
 
     `components("optimizer", {"name": "sgd", "lr": 0.1, "decay_norm": False})` is `SGD` with `lr`, and
-    `parameter_groups` with `decay_norm`. The task matters to data of the user's own, which is batched by it.
+    `parameter_groups` with `decay_norm`. The task matters to data, which is batched by it.
     """
     entry = find_entry(section, values["name"], task)
     found: list[Component] = []
@@ -27,7 +27,7 @@ def components(section: str, values: dict[str, Any], task: str = "") -> tuple[Co
         parameters = inspect.signature(constructor).parameters.values()
         names = {part.name for part in parameters if own or part.kind is part.KEYWORD_ONLY}
         if own:
-            constructor = calling(section, target, constructor)
+            constructor = calling(section, target, task, constructor)
         found.append((constructor, {key: _argument(value) for key, value in values.items() if key in names}))
     return found[0], found[1:]
 

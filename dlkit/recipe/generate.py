@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dlkit import user_code
+from dlkit import contracts, user_code
 from dlkit.annotations import LARGEST_SEED
 from dlkit.catalog import ACTIVATIONS, NORMS, SECTIONS, TASKS, Entry
-from dlkit.contracts import CONTRACTS
 from dlkit.recipe.citation import paper_of
 from dlkit.recipe.signature import component_schema
 
@@ -90,9 +89,9 @@ def _paper(entry: Entry, name: str) -> dict[str, str]:
 
 def _name(section: str, names: list[str]) -> dict[str, Any]:
     """A name from the catalog, or FILE.py:NAME where a component may be the user's own."""
-    if section not in CONTRACTS:
+    if section not in contracts.SECTIONS:
         return {"enum": names}
-    own = {"type": "string", "pattern": user_code.PATTERN, "examples": [CONTRACTS[section].example]}
+    own = {"type": "string", "pattern": user_code.PATTERN, "examples": [contracts.CONTRACTS[section].example]}
     return {"anyOf": [{"enum": names}, own]}
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlkit import user_code
+from dlkit import contracts, user_code
 from dlkit.annotations import is_list, is_mapping
 from dlkit.catalog import SECTIONS, TASKS
-from dlkit.contracts import CONTRACTS
 from dlkit.errors import RecipeError, RequestError
 from dlkit.hub_reference import located
 from dlkit.recipe.check import check_value, closest, quoted
@@ -31,11 +30,6 @@ _INPUTS = (
     *("image", "text", "pair", "size", "channels", "crop", "resize", "interpolation"),
     *("context", "stride", "mask", "whole_words", "batch_size"),
 )
-# What no function of the user's can give for text.
-_NOT_OF_TEXT = {
-    "model": ("a model", "where generation, compression and inspection go through the layers of a GPT or BERT"),
-    "data": ("data", "which is read from files (data.path), so that its tokenizer is trained on the same bytes"),
-}
 
 
 @dataclass(frozen=True)
@@ -135,7 +129,7 @@ def load_run(source: str, overrides: Sequence[str] = ()) -> Recipe:
 def _section_schema(section: str, values: dict[str, Any], merge: Merge) -> dict[str, Any] | None:
     """The schema of a section; None where the catalog does not know its name."""
     name = values.get("name")
-    if section in CONTRACTS and user_code.is_reference(name):
+    if section in contracts.SECTIONS and user_code.is_reference(name):
         if merge.runs_code:
             return own_schema(section, str(name), str(merge.values.get("task")))
         return {"type": "object", "properties": {key: {} for key in values}}
@@ -149,13 +143,7 @@ def _find_code(merge: Merge) -> None:
         folder = merge.folders.get((section, key), Path.cwd())
         reference = f"{(folder / path.expanduser()).absolute()}:{attribute}"
         merge.values[section][key] = reference
-        task = merge.values.get("task")
-        reads_text = isinstance(task, str) and task in TASKS and TASKS[task].inputs == "text"
-        if reads_text and key == "name" and section in _NOT_OF_TEXT:
-            fitting = ", ".join(other for other, entry in TASKS.items() if entry.inputs != "text")
-            what, why = _NOT_OF_TEXT[section]
-            merge.report((section, key), f"{what} of your own is for {fitting}, not for {task}, {why}")
-        elif key == "activation" and merge.runs_code:
+        if key == "activation" and merge.runs_code:
             require_kind("activation", reference)
 
 

@@ -8,16 +8,21 @@ from collections.abc import Callable
 from typing import Any
 
 from dlkit import user_code
-from dlkit.catalog import find_entry, import_object
-from dlkit.contracts import CONTRACTS
+from dlkit.catalog import TASKS, find_entry, import_object
+from dlkit.contracts import CONTRACTS, Contract
 from dlkit.errors import DlkitError, RequestError
 
 Schema = dict[str, Any]
 
 
-def require_kind(kind: str, reference: str) -> Any:
+def contract_of(kind: str, task: str) -> Contract:
+    """What a component of the user's own must be, in a recipe for a task."""
+    return CONTRACTS[TASKS[task].contracts.get(kind, kind) if task in TASKS else kind]
+
+
+def require_kind(kind: str, reference: str, task: str = "") -> Any:
     """The object that a reference names. Raises RequestError unless it is what the contract of its kind asks for."""
-    contract = CONTRACTS[kind]
+    contract = contract_of(kind, task)
     found = user_code.load_object(reference)
     path, name = user_code.split_reference(reference)
     hint = f"the contract: {contract.call}"
@@ -43,9 +48,10 @@ def require_kind(kind: str, reference: str) -> Any:
     return found
 
 
-def calling(section: str, reference: str, constructor: Callable[..., Any]) -> Callable[..., Any]:
+def calling(section: str, reference: str, task: str, constructor: Callable[..., Any]) -> Callable[..., Any]:
     """The constructor, whose exceptions become errors of one line; what it returns is checked."""
     path, name = user_code.split_reference(reference)
+    contract = contract_of(section, task)
 
     @functools.wraps(constructor)
     def call(*arguments: Any, **keys: Any) -> Any:
@@ -55,9 +61,8 @@ def calling(section: str, reference: str, constructor: Callable[..., Any]) -> Ca
             raise
         except Exception as error:
             raise user_code.failure(error, path, f"{name} cannot be made: ") from error
-        if section == "data" and type(made).__name__ != "Dataset":
-            hint = f"the contract: {CONTRACTS[section].call}"
-            raise RequestError(f"{path}: {name} returned a {type(made).__name__}", hint)
+        if contract.returns not in ("", type(made).__name__):
+            raise RequestError(f"{path}: {name} returned a {type(made).__name__}", f"the contract: {contract.call}")
         return made
 
     return call
@@ -65,11 +70,11 @@ def calling(section: str, reference: str, constructor: Callable[..., Any]) -> Ca
 
 def own_schema(section: str, reference: str, task: str) -> Schema:
     """The keys of a section that names such a component. Raises RequestError as `require_kind` does."""
-    require_kind(section, reference)
+    require_kind(section, reference, task)
     from dlkit.recipe.signature import component_schema  # which needs pydantic
 
     entry = find_entry(section, reference, task)
-    definition = component_schema(entry.target, entry.help, *entry.also, supplied=CONTRACTS[section].supplied)
+    definition = component_schema(entry.target, entry.help, *entry.also, supplied=contract_of(section, task).supplied)
     definition["properties"] = {"name": {"const": reference}, **definition["properties"]}
     definition["required"] = ["name", *definition["required"]]
     return definition

@@ -143,6 +143,15 @@ def no_language_run(path: Path) -> RequestError:
     return RequestError(f"{path} holds no BERT or GPT, but a model of images or rows", "give a run of a language task")
 
 
+def own_language_model(path: Path, reference: str) -> RequestError:
+    """The error for a run whose model is the user's, where the layers of a BERT or GPT are gone through."""
+    name = reference.rpartition(":")[2]
+    return RequestError(
+        f"{path} holds {name}, a model of your own, and this needs the layers of dlkit's BERT or GPT",
+        "it can be trained on, evaluated and, a classifier, predict",
+    )
+
+
 def _from_stdin() -> str:
     line = text_input.decode_text(sys.stdin.buffer.readline(_LONGEST + 1), "standard input", "surrogateescape").strip()
     if not line:

@@ -157,6 +157,9 @@ class ArrayData(TaskData):
         columns = CategoryColumns(self.input_shape[0], counts, data.category_encoding == "one_hot")
         return WithCategories(columns, lambda shape: constructor(shape, self.outputs, **keys))
 
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        return len(batch), self.outputs
+
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
         """The model with layers set by the data, pretrained weights loaded, and layers frozen, as the recipe says."""
         model = self.untrained_model(recipe)

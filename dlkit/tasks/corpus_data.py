@@ -14,13 +14,15 @@ from dlkit.data.examination.duplicates import KeyedExample, keyed_texts
 from dlkit.data.splits import name_unsplit
 from dlkit.data.text.corpus import Corpus, Text
 from dlkit.data.text.masked_windows import MaskedWindows, MaskingVocabulary
+from dlkit.data.text.returned_texts import corpus_of
 from dlkit.data.text.token_ids import Tokens, is_lossless, token_array
 from dlkit.data.text.tokenizer import Tokenizer
 from dlkit.data.text.windows import TokenWindows
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.components import components
-from dlkit.tasks.language_modelling import CausalLM, MaskedLM
+from dlkit.tasks.language_modelling import CausalLM, MaskedLM, OwnCausalLM, OwnMaskedLM
+from dlkit.tasks.task_data import read_component
 from dlkit.tasks.text_data import TextData
 from dlkit.training.settings import TestViews
 
@@ -34,8 +36,8 @@ class CorpusData(TextData):
     example_unit = "lines"
 
     def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None) -> None:
-        (constructor, keys), _ = components("data", recipe.values["data"], recipe.values["task"])
-        self.corpus: Corpus = constructor(**keys)
+        found = read_component(recipe, None)
+        self.corpus: Corpus = corpus_of(recipe.values["data"]["name"], found) if isinstance(found, dict) else found
         super().__init__(recipe, [self.corpus.splits["train"]], saved)
         if self.start.new_head or self.start.labels is not None:
             raise RequestError(f"model.new_head and model.labels are for classifiers, not for {self.task}")
@@ -117,12 +119,13 @@ class CausalCorpus(CorpusData):
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> CausalLM:
         """What is learned. Bits per byte are measured where the tokens of what is evaluated give back every byte."""
+        task = OwnCausalLM if self.own_model else CausalLM
         why = self.inexact
         if why:
             self.left_out["bits_per_byte"] = why
-            return CausalLM(loss)
+            return task(loss)
         lengths = [len(self.tokenizer.bytes_of(i)) for i in range(self.tokenizer.size)]
-        return CausalLM(loss, torch.tensor(lengths + [0] * (self.vocabulary - len(lengths))))
+        return task(loss, torch.tensor(lengths + [0] * (self.vocabulary - len(lengths))))
 
 
 class MaskedCorpus(CorpusData):
@@ -135,8 +138,8 @@ class MaskedCorpus(CorpusData):
         special = special_tokens(self.tokenizer)
         return windows(self.tokens(split), device, recipe.values["seed"], training, special, **keys)
 
-    def objective(self, loss: nn.Module, views: TestViews = "one") -> MaskedLM:
-        return MaskedLM(loss)
+    def objective(self, loss: nn.Module, views: TestViews = "one") -> CausalLM:
+        return OwnMaskedLM(loss) if self.own_model else MaskedLM(loss)
 
 
 def _long_lines(text: Text) -> Iterator[str]:

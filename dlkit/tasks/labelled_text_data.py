@@ -16,6 +16,7 @@ from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
 from dlkit.data.text.labelled import Answer, LabelledTexts
 from dlkit.data.text.padded_batches import SequenceBatches
+from dlkit.data.text.returned_texts import labelled_of
 from dlkit.data.text.sentences import running_text
 from dlkit.errors import DlkitError, RequestError
 from dlkit.losses import SquaredError
@@ -48,7 +49,11 @@ class LabelledTextData(TextData):
 
     def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None, data: LabelledTexts | None = None) -> None:
         known = None if saved is None else Known(tuple(saved["classes"]))
-        self.data: LabelledTexts = data or read_component(recipe, known)
+        found: Any = data or read_component(recipe, known)
+        self._own_data = isinstance(found, dict)  # what a function of the user's returned
+        if self._own_data:
+            found = labelled_of(recipe.values["data"]["name"], found, known)
+        self.data: LabelledTexts = found
         training = self.data.splits.get("train")  # which data that is only evaluated may lack
         super().__init__(recipe, [running_text(training)] if training else [], saved)
         self.name, self.classes = self.data.name, self.data.classes
@@ -101,7 +106,10 @@ class LabelledTextData(TextData):
             self.architecture["pooling"] = pooling
 
     def describe(self) -> dict[str, Any]:
-        return {**super().describe(), "classes": list(self.classes)}
+        described = {**super().describe(), "classes": list(self.classes)}
+        if self._own_data:  # the recipe does not say whether an example is a pair
+            described["pairs"] = any(examples.second for examples in self.data.splits.values())
+        return described
 
     @property
     def sources(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]

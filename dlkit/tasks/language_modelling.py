@@ -52,7 +52,7 @@ class CausalLM:
         targets: Tensor = batch.targets
         loss: Any = self.loss
         # a loss of the user's own knows logits alone
-        in_chunks = hasattr(loss, "of_linear") and worth_chunking(len(targets), vocabulary(model), targets.device)
+        in_chunks = hasattr(loss, "of_linear") and worth_chunking(len(targets), self.vocabulary(model), targets.device)
         if not in_chunks:
             return loss(self.logits(model, batch), targets, model.parameters()), None
 
@@ -60,6 +60,10 @@ class CausalLM:
             return loss.of_linear(x.flatten(0, -2), layer.weight, layer.bias, targets)
 
         return loss.penalized(self.last(model, batch, nats), model.parameters()), None
+
+    def vocabulary(self, model: Any) -> int:
+        """V; 0 of a model whose logits are made all at once."""
+        return getattr(model, "vocabulary", 0)
 
     def meter(self, device: torch.device) -> LanguageMeter:
         return LanguageMeter(self, device)
@@ -76,9 +80,19 @@ class MaskedLM(CausalLM):
         return model(batch.token_ids, at=batch.positions, into=into)
 
 
-def vocabulary(model: Any) -> int:
-    """V; 0 of a model that does not say it, and whose logits are made all at once."""
-    return getattr(model, "vocabulary", 0)
+class OwnCausalLM(CausalLM):
+    """The same with a model of the user's own, from token ids (B, T) to all logits, (B, T, V)."""
+
+    def vocabulary(self, model: Any) -> int:
+        return 0
+
+
+class OwnMaskedLM(OwnCausalLM):
+    """Masked language modelling with such a model, of whose logits those of masked tokens are taken."""
+
+    def logits(self, model: nn.Module, batch: MaskedBatch) -> Tensor:
+        """(M, V) of the masked tokens."""
+        return super().logits(model, batch).index_select(0, batch.positions)
 
 
 class LanguageMeter:
@@ -99,12 +113,13 @@ class LanguageMeter:
     @torch.no_grad()
     def update(self, model: nn.Module, batch: Any) -> None:
         targets: Tensor = batch.targets
-        if not worth_chunking(len(targets), vocabulary(model), targets.device):
+        vocabulary = self.task.vocabulary(model)
+        if not worth_chunking(len(targets), vocabulary, targets.device):
             self._count(self.task.logits(model, batch), targets)
             return
 
         def count(x: Tensor, layer: Any) -> Tensor:
-            rows = chunk_rows(len(targets), vocabulary(model))
+            rows = chunk_rows(len(targets), vocabulary)
             for part, labels in zip(x.flatten(0, -2).split(rows), targets.split(rows), strict=True):
                 self._count(layer(part), labels)
             return self.nats

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from dlkit import user_code
 from dlkit.data.tables.table_file import join_names
 from dlkit.data.text.labelled import Examples
 from dlkit.data.text.padded_batches import SequenceBatches
-from dlkit.data.text.text_columns import columns_of
+from dlkit.data.text.text_columns import columns_of, plain_columns
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.tasks.labelled_text_data import LabelledTextData
@@ -33,7 +34,10 @@ class NewTexts(NewInputs):
     pool = 16  # batches, whose texts are sorted by length together
 
     def __init__(self, recipe: Recipe, saved: dict[str, Any], batch_size: int) -> None:
-        self.columns = columns_of(recipe.values["data"])
+        if user_code.is_reference(recipe.values["data"]["name"]):
+            self.columns = plain_columns("text", "second" if saved["pairs"] else None)
+        else:
+            self.columns = columns_of(recipe.values["data"])
         self.data = described = LabelledTextData.described(recipe, saved)
         self.tokenizer = described.tokenizer
         self.batch_size = batch_size

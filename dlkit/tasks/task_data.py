@@ -66,6 +66,10 @@ class TaskData(ABC):
         return weights
 
     @abstractmethod
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        """The shape of what a model must return for a batch, which one of the user's own may miss."""
+
+    @abstractmethod
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
         """What is learned and measured; `views` of each image are averaged in evaluation."""
 

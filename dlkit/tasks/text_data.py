@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from dlkit import user_code
 from dlkit.data.text import tokenizer as tokenizers
@@ -43,43 +43,71 @@ class TextData(TaskData):
     def __init__(self, recipe: Recipe, texts: list[Text], saved: dict[str, Any] | None = None) -> None:
         super().__init__()
         self.task: str = recipe.values["task"]
-        _, [(start, keys)] = components("model", recipe.values["model"])
-        self.start: LanguageStart = start(**keys)
+        model: dict[str, Any] = recipe.values["model"]
+        self.own_model: str | None = model["name"] if user_code.is_reference(model["name"]) else None
+        self.start = LanguageStart()
+        if not self.own_model:
+            _, [(start, keys)] = components("model", model)
+            self.start: LanguageStart = start(**keys)
         self.weights: LanguageWeights | None = None  # pretrained
         self.ends: set[int] = set()  # token ids that end a text, where the pretrained weights say so
         if saved is not None:
-            self.tokenizer = tokenizers.tokenizer_from_json(saved["tokenizer"])
-            self.architecture: dict[str, Any] = saved["architecture"]
-            self.vocabulary: int = saved["vocabulary"]
-            self.ends = set(saved.get("ends", ()))
-            if user_code.is_reference(self.architecture.get("activation")):  # which lies where the recipe says
-                self.architecture = {**self.architecture, "activation": recipe.values["model"]["activation"]}
+            self._take_saved(saved, recipe)
             return
         if self.start.weights is not None:
             self.weights = open_language_weights(str(self.start.weights))
             self.ends = self.weights.ends
         elif self.start.new_head or self.start.labels is not None:
             raise RequestError("model.new_head and model.labels are about model.weights, which is not set")
-        self.architecture = language_architecture(recipe, self.weights, self.family)
+        self.architecture: dict[str, Any]
+        if self.own_model:
+            self.architecture = {"context": recipe.values["data"]["context"]}
+        else:
+            self.architecture = language_architecture(recipe, self.weights, self.family)
         self.tokenizer = language_tokenizer(recipe, texts, self.weights, self.family)
         self.vocabulary = self.weights.vocabulary if self.weights else self.tokenizer.size
+
+    def _take_saved(self, saved: dict[str, Any], recipe: Recipe) -> None:
+        self.tokenizer = tokenizers.tokenizer_from_json(saved["tokenizer"])
+        self.vocabulary = saved["vocabulary"]
+        self.ends = set(saved.get("ends", ()))
+        if self.own_model:
+            window, made_for = recipe.values["data"]["context"], saved["context"]
+            if window > made_for:
+                raise RequestError(
+                    f"data.context is {window}, more than the {made_for} tokens that the model was made for",
+                    "lower data.context",
+                )
+            self.architecture = {"context": made_for}
+            return
+        self.architecture = saved["architecture"]
+        if user_code.is_reference(self.architecture.get("activation")):  # which lies where the recipe says
+            self.architecture = {**self.architecture, "activation": recipe.values["model"]["activation"]}
 
     def describe(self) -> dict[str, Any]:
         architecture = self.architecture
         if user_code.is_reference(own := architecture.get("activation")):
             architecture = {**architecture, "activation": user_code.copy_in(CODE, str(own))}  # that of the run
+        if self.own_model:
+            described = {"own_model": user_code.copy_in(CODE, self.own_model), **architecture}
+        else:
+            described = {"architecture": architecture}
         return {
             "task": self.task,
             "tokenizer": self.tokenizer.to_json(),
             "vocabulary": self.vocabulary,
-            "architecture": architecture,
+            **described,
             **({"ends": sorted(self.ends)} if self.ends else {}),
         }
 
     def untrained_model(self, recipe: Recipe) -> nn.Module:
-        (constructor, _), _ = components("model", recipe.values["model"])
+        (constructor, keys), _ = components("model", recipe.values["model"], self.task)
+        context = self.architecture["context"]
+        if self.own_model:
+            heads = () if self.outputs is None else (self.outputs,)
+            return constructor(self.vocabulary, context, *heads, **keys)
         heads = () if self.family == "gpt" else (self.outputs,)
-        return constructor(self.vocabulary, self.architecture["context"], *heads, **self.architecture)
+        return constructor(self.vocabulary, context, *heads, **self.architecture)
 
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
         model, remarks = self.untrained_model(recipe), list(self.remarks)
@@ -88,6 +116,12 @@ class TextData(TaskData):
             if fresh:
                 remarks.append(f"{self.weights.path} does not have {', '.join(fresh)}: they start anew")
         return model, remarks
+
+    def output_shape(self, batch: Any) -> tuple[int, ...]:
+        tokens: Tensor = batch.token_ids  # (B, T)
+        if self.outputs is None:
+            return (*tokens.shape, self.vocabulary)
+        return len(tokens), self.outputs
 
     @property
     def tokenizer_source(self) -> dict[str, Any]:

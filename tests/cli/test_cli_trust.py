@@ -287,12 +287,3 @@ def test_an_activation_of_ones_own_in_a_gpt(
     Path("moved/code/smooth.py").write_text("from torch import nn\n\n\nclass Smooth(nn.ReLU):\n    pass\n")
     changed = here("generate", "moved", *asked, "--trust")
     assert changed.code == 1 and "is not the code that the checkpoint was trained with" in changed.err
-
-
-def test_text_models_of_your_own_are_refused(here, recipe: Path) -> None:
-    result = here("recipes", "check", "pydoc-gpt", f"model={{name: {recipe.with_name('mine.py')}:TinyNet}}")
-    assert result.code == 2
-    assert (
-        "a model of your own is for image-classification, tabular-classification, tabular-regression, not for causal-lm"
-        in result.err
-    )

@@ -1,8 +1,9 @@
-"""The closed forms of what a step sends, against the collectives that torch's DDP and FSDP2 begin."""
+"""Closed forms of what a step sends (see `dlkit.distributed`), against the collectives of torch's DDP and FSDP2."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,11 +15,31 @@ from torch.distributed.tensor.debug import CommDebugMode
 from torch.nn.parallel import DistributedDataParallel
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from dlkit.distributed.communication_cost import ddp_traffic, fsdp_traffic
-
 DEVICES, BLOCKS, WIDTH = 8, 4, 256
 RESNET50, GPT2_XL = 25_557_032, 1_557_611_200  # parameters
 NVLINK, CARD = 450e9, 50e9  # bytes a second
+FIRST_BUCKET, BUCKET = 2**20, 25 * 2**20  # bytes, of torch's DistributedDataParallel
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one device sends in a step."""
+
+    bytes: float
+    messages: int
+
+
+def ddp_traffic(gradients: int, devices: int) -> Traffic:
+    """Of DDP, for so many bytes of gradients. A bucket may be larger by one tensor, so there may be fewer."""
+    buckets = 1 + -(-max(gradients - FIRST_BUCKET, 0) // BUCKET)
+    return Traffic(2 * (devices - 1) / devices * gradients, 2 * (devices - 1) * buckets)
+
+
+def fsdp_traffic(blocks: int, block_bytes: int, root_bytes: int, devices: int) -> Traffic:
+    """Of FSDP2, for a model of equal blocks of so many bytes each, and the rest of it."""
+    gathered, reduced = 2 * blocks * block_bytes + root_bytes, blocks * block_bytes + root_bytes
+    collectives = (2 * blocks + 1) + (blocks + 1)
+    return Traffic((devices - 1) / devices * (gathered + reduced), (devices - 1) * collectives)
 
 
 @pytest.fixture

@@ -314,7 +314,7 @@ def test_a_disk_that_turns_read_only(hub: Any, obtain: Any, mounted: Path, times
         with pytest.raises(DlkitError) as caught:
             obtain("imdb", root=root)
         one_line(caught, "cannot write ", "Read-only file system")
-        assert "--data-dir" in caught.value.hint
+        assert "`data_dir`" in caught.value.hint
         remount(mounted, "rw")
         assert obtain("imdb", root=root).status == "downloaded"
         assert sum(hub.served.values()) == sum(sizes)
@@ -338,7 +338,7 @@ def test_a_folder_of_somebody_else(hub: Any, obtain: Any, tmp_path: Path, times:
             with pytest.raises(DlkitError) as caught:
                 obtain(NAME, root=root)
             one_line(caught, f"cannot write {root}", "Permission denied")
-            assert "--data-dir" in caught.value.hint
+            assert "`data_dir`" in caught.value.hint
     finally:
         if os.getuid() == 0:
             os.seteuid(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dlkit.cli.console import Output, note
+from dlkit.cli.console import Output, note, spell_options
 from dlkit.cli.written_table import WrittenTable, table_of
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def show_race(report: RaceReport, output: Output) -> None:
     """Print the runs, the optimizers and the verdict; -q prints the winner."""
     for text in report.notes():
-        note(f"warning: {text}")
+        note(f"warning: {spell_options(text)}")
     if output.quiet:
         output.emit({}, report.conclusion.winner or "none", lambda: None)
         return
