@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlkit import recipe as recipes
@@ -17,7 +18,7 @@ from dlkit.errors import RecipeError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.recipe.load import WrittenRecipe
 from dlkit.recipe.merge import COMMAND_LINE
-from dlkit.review.claim import Arm, Experiment
+from dlkit.review.claim import FIRST, Arm, Experiment
 from dlkit.sweep.events import SweepEvent
 from dlkit.sweep.trials import Trial
 from dlkit.training.settings import DECIDED
@@ -28,23 +29,41 @@ if TYPE_CHECKING:
 STACKED_MODELS = ("mlp",)  # which gain from it on a CPU, where convolutions and attention do not
 
 
-def recipes_of_arms(experiment: Experiment) -> dict[str, Recipe]:
-    """The recipe of each arm, with nothing in it left to timing.
+@dataclass(frozen=True)
+class ExperimentRecipes:
+    """What an experiment trains: the recipe of each arm, and that of the stage before them."""
+
+    arms: dict[str, Recipe]
+    first: Recipe | None = None
+
+
+def recipes_of(experiment: Experiment) -> ExperimentRecipes:
+    """The recipes of an experiment, with nothing in them left to timing.
 
     Raises:
         RecipeError: a change does not fit, with the line of the arm.
         DlkitError: there is no such recipe, or its data or weights are missing.
     """
+    first = None
+    if experiment.first is not None:
+        first = _recipe_of(recipes.read_recipe(experiment.first.recipe), experiment.first.variant)
     source = recipes.read_recipe(experiment.recipe)
-    found: dict[str, Recipe] = {}
+    arms = {arm.name: _recipe_of(source, arm) for arm in experiment.arms}
     for arm in experiment.arms:
-        recipe = _located(lambda arm=arm: _settled(source, arm.changes), arm)
-        if "lr" not in recipe.values["optimizer"]:
+        if "lr" not in arms[arm.name].values["optimizer"]:
             raise RequestError(f"{arm.where}: its optimizer has no lr", "give its constructor a keyword `lr`")
-        require_data(recipe)
-        require_weights(recipe)
-        found[arm.name] = recipe
-    return found
+    return ExperimentRecipes(arms, first)
+
+
+def _recipe_of(source: WrittenRecipe, arm: Arm) -> Recipe:
+    recipe = _located(lambda: _settled(source, arm.changes), arm)
+    require_data(recipe)
+    if arm.continues:  # from weights that are not there yet, and have no place of their own
+        return Recipe(
+            recipe.name, recipe.path, {**recipe.values, "model": {**recipe.values["model"], "weights": FIRST}}
+        )
+    require_weights(recipe)
+    return recipe
 
 
 def _settled(source: WrittenRecipe, changes: Sequence[str]) -> Recipe:
@@ -65,12 +84,14 @@ def _located(load: Callable[[], Recipe], arm: Arm) -> Recipe:
 
 
 def trials_of(recipes_of: dict[str, Recipe], seeds: int) -> list[Trial]:
-    """Every arm from every seed; the arms of a seed are adjacent."""
-    return [
-        Trial(arm, float(recipe.values["optimizer"]["lr"]), seed)
-        for seed in range(seeds)
-        for arm, recipe in recipes_of.items()
-    ]
+    """Every arm from every seed; the arms of a seed are adjacent, unless one starts from the first stage of its seed.
+
+    That is trained by whoever comes first, and two processes that begin with one seed would wait for each other.
+    """
+    rates = {arm: float(recipe.values["optimizer"]["lr"]) for arm, recipe in recipes_of.items()}
+    if any(recipe.values["model"].get("weights") == FIRST for recipe in recipes_of.values()):
+        return [Trial(arm, rate, seed) for arm, rate in rates.items() for seed in range(seeds)]
+    return [Trial(arm, rate, seed) for seed in range(seeds) for arm, rate in rates.items()]
 
 
 def comparison_of_arms(

@@ -17,8 +17,10 @@ from multiprocessing.synchronize import Event
 import torch
 
 from dlkit import user_code
+from dlkit.app.first_runs import FirstRuns
 from dlkit.assemble import assemble_training
 from dlkit.recipe import Recipe
+from dlkit.review.claim import FIRST
 from dlkit.sweep.engines.loop import run_trial
 from dlkit.sweep.engines.workers import run_in_workers
 from dlkit.sweep.events import SweepEvent
@@ -40,11 +42,13 @@ class OptimizerComparison:
         recipes: optimizer or arm -> the recipe that it runs, whose learning rate and seed each trial replaces.
         device: to train on.
         should_stop: whether runs shall stop.
+        first: the runs whose weights some of the recipes start from, one for each seed.
     """
 
     recipes: dict[str, Recipe]
     device: torch.device
     should_stop: Callable[[], bool] = _go_on
+    first: FirstRuns | None = None
     _loaded: dict[str, TaskData] = field(default_factory=dict[str, TaskData], repr=False)
 
     @property
@@ -67,12 +71,16 @@ class OptimizerComparison:
             "optimizer": trial.applied_to(recipe.values["optimizer"]),
             "seed": trial.seed,
         }
+        if self.first is not None and values["model"].get("weights") == FIRST:
+            run = self.first.run_of(trial.seed, self.device, self.should_stop)
+            values["model"] = {**values["model"], "weights": run}
         changed = Recipe(recipe.name, recipe.path, values)
         return assemble_training(changed, self.device, self.should_stop, self.data_of(changed)).training
 
     def workers(self, trials: list[Trial], processes: int) -> Iterator[SweepEvent]:
         """Run the trials in processes of one thread, as they finish."""
-        fresh = OptimizerComparison(self.recipes, self.device)  # without the data: each process loads its own
+        # without the data: each process loads its own
+        fresh = OptimizerComparison(self.recipes, self.device, first=self.first)
         prepare = functools.partial(_join_comparison, fresh, user_code.is_trusted())
         yield from run_in_workers(trials, _run_trial, prepare, processes, self.should_stop)
 

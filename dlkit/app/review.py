@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.app.arm_runs import comparison_of_arms, recipes_of_arms, run_arms, trials_of, units_of
+from dlkit.app.arm_runs import ExperimentRecipes, comparison_of_arms, recipes_of, run_arms, trials_of, units_of
 from dlkit.app.events import Remark, Work
+from dlkit.app.first_runs import FirstRuns
 from dlkit.distributed.torchrun import is_first_process
 from dlkit.errors import RequestError
 from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
-from dlkit.review.claim import VERDICTS, Claim, Experiment, PropertyTest
+from dlkit.review.claim import FIRST, VERDICTS, Claim, Experiment, PropertyTest
 from dlkit.review.measure import measure_of
 from dlkit.review.review_folder import ReviewFolder, digest_of
 from dlkit.sweep.trials import Trial, TrialResult
 
 if TYPE_CHECKING:
+    from dlkit.app.optimizer_comparison import OptimizerComparison
     from dlkit.sweep.shared_race import SharedRace
 
 
@@ -107,7 +111,7 @@ def run_review(
     if not chosen:
         raise RequestError("none of these claims has a full size", "leave `full` out")
     # before anything is run, whatever is wrong with one of them
-    recipes = {claim.name: recipes_of_arms(claim.test) for claim in chosen if isinstance(claim.test, Experiment)}
+    recipes = {claim.name: recipes_of(claim.test) for claim in chosen if isinstance(claim.test, Experiment)}
     folder = ReviewFolder(out if is_first_process() else None, resume)
     review = _Review(chosen, recipes, folder, full, device, should_stop)
     return Work(review.run())
@@ -135,15 +139,16 @@ class _Review:
     def __init__(
         self,
         claims: list[Claim],
-        recipes: dict[str, dict[str, Recipe]],
+        recipes: dict[str, ExperimentRecipes],
         folder: ReviewFolder,
         full: bool,
         device: str,
         should_stop: Callable[[], bool],
     ) -> None:
         self.claims, self.folder, self.full, self.device, self._asked = claims, folder, full, device, should_stop
-        self.recipes = recipes  # claim -> arm -> its recipe
+        self.recipes = recipes  # by the claim's name
         self.done = 0
+        self._opened = contextlib.ExitStack()  # the folders of first stages
         self._properties: dict[int, dict[str, Any]] = {}  # the records of those that were checked
         self._trials: dict[int, list[tuple[str, Trial]]] = {}  # of each experiment that was begun, with their digests
         self._begun: set[tuple[str, int]] = set()  # runs that some process does, by digest and seed
@@ -169,6 +174,7 @@ class _Review:
                 self.folder.conclude(reviewed.records)
             return reviewed
         finally:
+            self._opened.close()
             self.folder.close()
 
     def _own_share(self, race: SharedRace) -> Generator[ClaimStarted | _Finding]:
@@ -182,12 +188,8 @@ class _Review:
                     yield _Finding(number, "", self._checked(claim, claim.test))
                 parts += 1
                 continue
-            recipes = self.recipes[claim.name]
-            comparison = comparison_of_arms(recipes, self.device, race.should_stop)
-            digests = {
-                arm: digest_of(recipe, comparison.data_of(recipe).description["content"])
-                for arm, recipe in recipes.items()
-            }
+            recipes = self.recipes[claim.name].arms
+            comparison, digests = self._comparison(self.recipes[claim.name], race)
             trials = [(digests[trial.optimizer], trial) for trial in trials_of(recipes, claim.test.seeds)]
             missing = [
                 (digest, trial)
@@ -205,6 +207,21 @@ class _Review:
                 if isinstance(event, TrialResult):
                     measure_of(event, claim.test.measure, claim.test.at)  # which refuses one that is not there
                     yield _Finding(number, digests[event.trial.optimizer], event)
+
+    def _comparison(self, recipes: ExperimentRecipes, race: SharedRace) -> tuple[OptimizerComparison, dict[str, str]]:
+        """The arms as objects, and the digest of each, which covers the run that it starts from."""
+        comparison = comparison_of_arms(recipes.arms, self.device, race.should_stop)
+
+        def digest(recipe: Recipe) -> str:
+            content = comparison.data_of(recipe).description["content"]
+            if recipes.first is not None and recipe.values["model"].get("weights") == FIRST:
+                content = {**content, FIRST: digest(recipes.first)}
+            return digest_of(recipe, content)
+
+        if recipes.first is not None:
+            folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="dlkit-review-"))
+            comparison.first = FirstRuns(recipes.first, Path(folder))
+        return comparison, {arm: digest(recipe) for arm, recipe in recipes.arms.items()}
 
     def _judge_whole(self, reviewed: Reviewed) -> Generator[ClaimJudged]:
         """Judge the next claims in order, as far as all that they rest on is there."""

@@ -95,14 +95,23 @@ def _train(
         yield Prepared()
         if not world.first:
             return (yield from take_part(built, left.set))
-        return (yield from _lead(built, path, begins, extension, overwrite, left.set))
+        return (yield from lead_run(built, path, begins, extension, overwrite, left.set))
 
 
-def _lead(
+def lead_run(
     built: Assembled, path: Path | None, begins: bool, extension: Extension | None, overwrite: bool,
     leave: Callable[[], None],
 ) -> Generator[TrainingEvent, None, TrainedRun]:  # fmt: skip
-    """Train, and write the run down: what the first of several processes does, or the only one."""
+    """Train, and write the run down: what the first of several processes does, or the only one.
+
+    Args:
+        built: the recipe as objects.
+        path: of the run; None for the next free one.
+        begins: whether the run is new.
+        extension: of an earlier run that goes on, if there is one.
+        overwrite: delete an earlier run.
+        leave: called when the listener closes the generator.
+    """
     from dlkit.training import run_directory
 
     # only now, when nothing is wrong with the recipe and the data, is anything made or deleted

@@ -9,6 +9,7 @@ from typing import Literal
 
 from dlkit.review.expectation import Expectation
 
+FIRST = "first"  # as an arm names the weights of the first stage: `model: {weights: first}`
 Verdict = Literal["supported", "not supported", "contradicted", "cannot tell"]
 VERDICTS: tuple[Verdict, ...] = ("supported", "not supported", "contradicted", "cannot tell")
 
@@ -44,11 +45,29 @@ class Arm:
     where: str
     places: Mapping[str, str]
 
+    @property
+    def continues(self) -> bool:
+        """Whether it starts from the weights of the first stage."""
+        return f"model.weights={FIRST}" in self.changes
+
     def place_of(self, key: str) -> str:
         """Where what is wrong with a dotted key of the recipe was written."""
         while key not in self.places and "." in key:
             key = key.rpartition(".")[0]
         return self.places.get(key, self.where)
+
+
+@dataclass(frozen=True)
+class FirstStage:
+    """What is trained before the arms, once from each seed; arms may start from its weights.
+
+    Args:
+        recipe: a shipped recipe's name, or a file.
+        variant: its changes, under the name `first`.
+    """
+
+    recipe: str
+    variant: Arm
 
 
 @dataclass(frozen=True)
@@ -63,6 +82,7 @@ class Experiment:
         expect: the relation that is claimed.
         smallest: the smallest difference that matters, in units of the measure.
         seeds: runs of each arm, from seeds 0, 1, 2...
+        first: what is trained before them, where there is such a stage.
     """
 
     recipe: str
@@ -72,6 +92,7 @@ class Experiment:
     expect: Expectation
     smallest: float
     seeds: int
+    first: FirstStage | None = None
 
 
 @dataclass(frozen=True)

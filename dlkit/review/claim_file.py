@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from dlkit.errors import DlkitError, Problem, RecipeError
 from dlkit.recipe import closest
 from dlkit.recipe.check import check_value, quoted
 from dlkit.recipe.strict_yaml import AmbiguousWord, Document, KeyPath, dotted, read_yaml, scalar
-from dlkit.review.claim import Arm, Claim, Experiment, PropertyTest
+from dlkit.review.claim import FIRST, Arm, Claim, Experiment, FirstStage, PropertyTest
 from dlkit.review.expectation import Expectation, parse_expectation
 from dlkit.review.measure import TRAIN_LOSS
 from dlkit.review.properties.registry import PROPERTIES
@@ -28,8 +28,11 @@ _ABOUT: dict[str, Any] = {
     "paper": _TEXT,
     "fixed": _TEXT,
 }
+_FIRST = {"type": "object", "properties": {"recipe": _TEXT, "changes": _CHANGES}, "required": ["recipe"]}
 # What `full` may set anew.
-_SIZE: dict[str, Any] = {"recipe": _TEXT, "changes": _CHANGES, "seeds": _SEEDS, "smallest": {"type": "number"}}
+_SIZE: dict[str, Any] = {
+    "first": _FIRST, "recipe": _TEXT, "changes": _CHANGES, "seeds": _SEEDS, "smallest": {"type": "number"},
+}  # fmt: skip
 # The schema of each kind of claim, in the part of JSON Schema that recipes use.
 SCHEMAS: dict[str, dict[str, Any]] = {
     "property": {
@@ -86,9 +89,7 @@ class _Reader:
         self.document = document
 
     def report(self, path: KeyPath, message: str) -> None:
-        lines = self.document.lines
-        line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), 1)
-        self.document.problems.append(Problem(f"{self.document.where}:{line}", dotted(path), message))
+        self.document.problems.append(Problem(self._place(path), dotted(path), message))
 
     def read(self, path: Path) -> Claim | None:
         """The claim, or None where there are problems."""
@@ -134,16 +135,27 @@ class _Reader:
         expect = self._expectation(values.get("expect"), [arm.name for arm in arms])
         if values.get("measure") == TRAIN_LOSS and values.get("at", "end") != "end":
             self.report(("at",), f"{TRAIN_LOSS} is measured at the end; set train.steps to end earlier")
+        first = self._first(values.get(FIRST), arms, path)
         if self.document.problems or expect is None:
             return None
-        recipe = str(values["recipe"])
-        if recipe.endswith((".yaml", ".yml")):  # beside the claim, as what a recipe extends is beside it
-            recipe = str(path.parent / recipe)
         at: Any = values.get("at", "end")
         return Experiment(
-            recipe, arms, str(values["measure"]), at if isinstance(at, int) else "mean" if at == "mean" else "end",
-            expect, float(values["smallest"]), int(values.get("seeds", SEEDS)),
+            _beside(path, str(values["recipe"])), arms, str(values["measure"]),
+            at if isinstance(at, int) else "mean" if at == "mean" else "end",
+            expect, float(values["smallest"]), int(values.get("seeds", SEEDS)), first,
         )  # fmt: skip
+
+    def _first(self, values: Any, arms: Sequence[Arm], path: Path) -> FirstStage | None:
+        continued = [arm for arm in arms if arm.continues]
+        if not is_mapping(values):
+            for arm in continued:
+                self.report(("arms", arm.name, "model", "weights"), f"there is no stage {FIRST}: {{recipe: ...}}")
+            return None
+        if arms and not continued:
+            self.report((FIRST,), f"no arm starts from it; write model: {{weights: {FIRST}}} in one")
+        return FirstStage(
+            _beside(path, str(values.get("recipe"))), self._variant(FIRST, ((FIRST, "changes"), values.get("changes")))
+        )
 
     def _arms(self, values: Any, common: Any) -> tuple[Arm, ...]:
         if not is_mapping(values):
@@ -157,17 +169,23 @@ class _Reader:
             if not is_mapping(changes):
                 self.report(("arms", name), f"expected a part of a recipe, such as {_PART}, got {quoted(changes)}")
                 continue
-            flat: list[str] = []
-            places: dict[str, str] = {}
-            for above, part in ((("changes",), common), (("arms", str(name)), changes)):
-                for keys, value in _leaves(part if is_mapping(part) else {}):
-                    flat.append(f"{'.'.join(keys)}={_plain_text(value)}")
-                    places[".".join(keys)] = self._place((*above, *keys))
-            found.append(Arm(str(name), tuple(flat), self._place(("arms", str(name))), places))
+            found.append(self._variant(str(name), (("changes",), common), (("arms", str(name)), changes)))
         return tuple(found)
 
+    def _variant(self, name: str, *parts: tuple[KeyPath, Any]) -> Arm:
+        """The changes that parts of a recipe make, later ones over earlier ones, and where each was written."""
+        flat: list[str] = []
+        places: dict[str, str] = {}
+        for above, part in parts:
+            for keys, value in _leaves(part if is_mapping(part) else {}):
+                flat.append(f"{'.'.join(keys)}={_plain_text(value)}")
+                places[".".join(keys)] = self._place((*above, *keys))
+        return Arm(name, tuple(flat), self._place(parts[-1][0]), places)
+
     def _place(self, path: KeyPath) -> str:
-        return f"{self.document.where}:{self.document.lines.get(path, 1)}"
+        lines = self.document.lines
+        line = next((lines[path[:n]] for n in range(len(path), -1, -1) if path[:n] in lines), 1)
+        return f"{self.document.where}:{line}"
 
     def _expectation(self, text: Any, arms: list[str]) -> Expectation | None:
         if not isinstance(text, str):
@@ -177,6 +195,11 @@ class _Reader:
         except ValueError as error:
             self.report(("expect",), str(error))
             return None
+
+
+def _beside(path: Path, recipe: str) -> str:
+    """A recipe by its name, or a file beside the claim, as what a recipe extends is beside it."""
+    return str(path.parent / recipe) if recipe.endswith((".yaml", ".yml")) else recipe
 
 
 def _leaves(part: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

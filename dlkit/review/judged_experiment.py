@@ -43,9 +43,14 @@ class JudgedExperiment:
             "at": experiment.at, "difference": finite(found.difference), "low": finite(found.low),
             "high": finite(found.high), "level": round(found.level, 6), "smallest": experiment.smallest,
             "seeds": len(next(iter(self.values.values()))), "seeds_needed": found.seeds_needed, "arms": arms,
-            "recipe": experiment.recipe, "changes": {arm.name: list(arm.changes) for arm in experiment.arms},
-            "seconds": round(self.seconds, 2),
+            **_first_of(experiment), "recipe": experiment.recipe,
+            "changes": {arm.name: list(arm.changes) for arm in experiment.arms}, "seconds": round(self.seconds, 2),
         }  # fmt: skip
+
+
+def _first_of(experiment: Experiment) -> dict[str, Any]:
+    first = experiment.first
+    return {} if first is None else {"first": {"recipe": first.recipe, "changes": list(first.variant.changes)}}
 
 
 def judge_experiment(experiment: Experiment, outcomes: Sequence[TrialResult], claims: int) -> JudgedExperiment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dlkit.app.arm_runs import recipes_of_arms
+from dlkit.app.arm_runs import recipes_of
 from dlkit.review.claim import Arm, Experiment
 from dlkit.review.expectation import parse_expectation
 from dlkit.training.settings import DECIDED
@@ -18,6 +18,6 @@ def test_only_auto_is_settled(tmp_path: Path) -> None:
         Arm("changed", ("train.compile=on", "train.cuda_graph=auto"), "mine.yaml:2", {}),
     )
     expect = parse_expectation("as_written > changed", ["as_written", "changed"])
-    found = recipes_of_arms(Experiment(str(own), arms, "test/loss", "end", expect, 0.1, 2))
+    found = recipes_of(Experiment(str(own), arms, "test/loss", "end", expect, 0.1, 2)).arms
     settings = {arm: [recipe.values["train"][key] for key in DECIDED] for arm, recipe in found.items()}
     assert settings == {"as_written": ["bf16", "off", "off", "off"], "changed": ["bf16", "on", "off", "off"]}
