@@ -66,9 +66,5 @@ class _GuardedFinder(importlib.abc.MetaPathFinder):
 
 def guard_large_imports() -> None:
     """Try large imports in a child process if the address space is limited; else do nothing."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
+    if memory.address_space_limit() is not None:
         sys.meta_path.insert(0, _GuardedFinder())

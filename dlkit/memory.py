@@ -94,13 +94,19 @@ def _limits() -> Iterator[int]:
                 yield most - used + _numbers(folder / "memory.stat", " ").get("inactive_file", 0)
             if folder == _GROUPS:
                 break
-    if sys.platform != "win32":
-        import resource
-
-        most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if (most := address_space_limit()) is not None:
         pages = next(iter(_lines(Path("/proc/self/statm"))), "0").split()[0]
-        if most != resource.RLIM_INFINITY:
-            yield most - int(pages) * os.sysconf("SC_PAGE_SIZE")
+        yield most - int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def address_space_limit() -> int | None:
+    """The limit in bytes that `ulimit -v` sets; None if there is none, as on Windows, which has no such limits."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if most == resource.RLIM_INFINITY else most
 
 
 def _lines(path: Path) -> list[str]:

@@ -25,6 +25,27 @@ _NOT_DETERMINISTIC = re.compile(r"(.+) does not have a deterministic implementat
 _LESS = "use a smaller data.batch_size or model, or raise the limit (ulimit -v) if there is one"
 _FOLDERS = ("--run-dir", "--out", "--data-dir")
 
+# The first sentence of each command's help, for the list of them, which then imports none.
+SUMMARIES = {
+    "download": "Download data sets, and repositories of the Hugging Face Hub: resumed, verified, prepared.",
+    "train": "Train from a recipe.",
+    "eval": "Evaluate a run: loss, accuracy, calibration, classes.",
+    "predict": "Label new images, texts or rows with a trained model.",
+    "compare-optimizers": "Race optimizers over learning rates and seeds.",
+    "inspect-attention": "Measure what each head attends to, and show it.",
+    "entropy": "Measure entropy, KL divergence and codes.",
+    "generate": "Sample text from a GPT, as it comes on a terminal.",
+    "compress": "Compress a file with a language model, without loss.",
+    "decompress": "Decompress what `dlkit compress` wrote.",
+    "import": "Make a run of a model that others trained, without training.",
+    "data": "Show the data of a recipe as a model will see it.",
+    "components": "List tasks, data, models, optimizers and the rest, with their options.",
+    "runs": "List, compare, draw and prune runs.",
+    "export": "Write a model for programs that have no dlkit.",
+    "doctor": "Say what this machine can do, and try it.",
+    "review": "Run the claims of the deep learning review, and judge them.",
+    "recipes": "List, show, copy and check recipes.",
+}
 COMMANDS = LazyCommands(
     {
         "download": "dlkit.cli.download.command:download_command",
@@ -50,7 +71,7 @@ COMMANDS = LazyCommands(
 )
 app = typer.Typer(
     name="dlkit",
-    cls=lazy_group(COMMANDS),
+    cls=lazy_group(COMMANDS, SUMMARIES),
     help="Deep learning from the shell: train, evaluate and look inside models.",
     epilog="Try `dlkit train digits-resnet20`. Results go to stdout: a table on a terminal, JSON Lines in a pipe.",
     no_args_is_help=True,

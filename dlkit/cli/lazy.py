@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Generator, Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 
 class LazyCommands(Mapping[str, Any]):
@@ -59,14 +60,32 @@ def _hide_types(command: Any) -> None:
             argument.display_type_rich = _no_type
 
 
-def lazy_group(commands: LazyCommands) -> type[TyperGroup]:
-    """A class of Typer groups that have these commands."""
+def lazy_group(commands: LazyCommands, summaries: Mapping[str, str]) -> type[TyperGroup]:
+    """A class of Typer groups that have these commands, and list them by their summaries without importing them."""
 
     class LazyGroup(TyperGroup):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
-            held: Any = commands
+            self._hold(commands)
+
+        def _hold(self, held: Any) -> None:
             self.commands = held
+
+        @contextlib.contextmanager
+        def _listed(self) -> Generator[None]:
+            self._hold({name: TyperCommand(name, help=summary) for name, summary in summaries.items()})
+            try:
+                yield
+            finally:
+                self._hold(commands)
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            with self._listed():
+                super().format_commands(ctx, formatter)
+
+        def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+            with self._listed():
+                return super().shell_complete(ctx, incomplete)
 
     return LazyGroup
 

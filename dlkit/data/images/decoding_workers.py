@@ -18,11 +18,13 @@ from dlkit.errors import DlkitError
 
 def loaded_batches(loader: DataLoader[Any]) -> Iterator[Any]:
     """The batches of a loader. Raises DlkitError if one of its workers dies."""
-    others, handler = multiprocessing.active_children(), signal.getsignal(signal.SIGCHLD)
+    ended_child: Any = getattr(signal, "SIGCHLD", None)  # which Windows has not
+    others = multiprocessing.active_children()
+    handler = signal.getsignal(ended_child) if ended_child is not None else None
     batches = iter(loader)
-    if threading.current_thread() is threading.main_thread():
+    if ended_child is not None and threading.current_thread() is threading.main_thread():
         # torch's handler raises wherever the main thread happens to be; without it, the next batch raises
-        signal.signal(signal.SIGCHLD, handler or signal.SIG_DFL)
+        signal.signal(ended_child, handler or signal.SIG_DFL)
     workers = [process for process in multiprocessing.active_children() if process not in others]
     while True:
         try:
