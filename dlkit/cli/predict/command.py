@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dlkit.app.predict import predict_with, request_prediction, write_features
+from dlkit.app.predict import columns_without_rows, predict_with, request_prediction, write_features
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.app.scored_file import SUFFIXES, scored_file
 from dlkit.cli import completion
@@ -98,7 +98,8 @@ def predict_command(
             for prediction in predictions:
                 view.show(prediction)
         else:
-            with scored_file(out) as table, preparing(quiet):
+            columns = columns_without_rows(request, [*(inputs or []), *([rows] if rows else [])])
+            with scored_file(out, columns) as table, preparing(quiet):
                 for prediction in predictions:
                     table.add(prediction)
         summary = work.result()
