@@ -61,10 +61,10 @@ def _read_csv(file: Path, written: Collection[str], dialect: Dialect) -> pa.Tabl
     if is_large(_text_size(file)):
         return read_large_csv(file, written, dialect)
 
-    def read(threads: bool, multiline: bool) -> pa.Table:
+    def read(threads: bool, multiline: bool, block: int | None = None) -> pa.Table:
         return reader.read_csv(
             file,
-            read_options=reader.ReadOptions(encoding=dialect.encoding, use_threads=threads),
+            read_options=reader.ReadOptions(encoding=dialect.encoding, use_threads=threads, block_size=block),
             parse_options=reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=multiline),
             convert_options=reader.ConvertOptions(
                 column_types=dict.fromkeys(written, pa.string()), decimal_point=dialect.decimal
@@ -75,7 +75,8 @@ def _read_csv(file: Path, written: Collection[str], dialect: Dialect) -> pa.Tabl
         # cutting a file into blocks takes twice as long where a value may span several lines
         return read(threads=True, multiline=dialect.multiline)
     except pa.ArrowInvalid:
-        return read(threads=False, multiline=True)  # on one thread, errors name the row
+        # on one thread, errors name the row; in one block, a row may be of any length
+        return read(threads=False, multiline=True, block=min(_text_size(file) + 1, 2**31 - 1))
 
 
 def _read_jsonl(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:

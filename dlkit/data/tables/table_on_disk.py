@@ -21,7 +21,7 @@ from dlkit.data.scratch import room_on_disk
 from dlkit.data.tables.dialect import Dialect
 from dlkit.data.tables.without_dictionaries import without_dictionaries
 
-_BLOCK = 1 << 24  # bytes of text that are read at once
+_BLOCK = 1 << 20  # bytes of text that are read at once; pyarrow reads some forty of them ahead
 _LARGEST_BLOCK = 2**31 - 1
 _ROWS = 1 << 16  # of Parquet
 # What pyarrow takes a column of CSV for, in this order: the first type that all of its values have.
