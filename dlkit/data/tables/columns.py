@@ -100,7 +100,7 @@ def _require_usable(table: Table, kinds: dict[str, str]) -> None:
             hint = "write numbers without separators of thousands"  # a decimal comma would make 1 of 1,000
             raise RequestError(f"{table.file}: column {name!r} is {what}", hint)
         if all(map(has_decimal_comma, found)):
-            raise RequestError(f"{table.file}: column {name!r} is {what}", "data.decimal=comma")
+            raise RequestError(f"{table.file}: column {name!r} is {what}", "data.decimal=comma", "data.decimal=comma")
         raise _no_feature(table, name, what, {**kinds, **dict.fromkeys(texts, "")}, None)
 
 

@@ -34,6 +34,7 @@ def refuse_missing(table: Table, masks: Masks) -> None:
         if total == 1
         else f"{table.file}: {total} missing values: {counted(masks)}; the first in {where}",
         f"{leave_out}, data.missing=mean (or median) takes that of the training rows instead",
+        "data.missing=mean",
     )
 
 
