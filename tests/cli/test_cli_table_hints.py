@@ -10,8 +10,8 @@ from typing import Any
 def test_a_hint_is_a_command_to_paste(here: Any, tmp_path: Path) -> None:
     rows = [f"{'' if i == 3 else i},{i},{'uv'[i % 2]}" for i in range(40)]
     file = tmp_path / "my rows.csv"
-    file.write_text("a,b,y\n" + "\n".join(rows) + "\n", encoding="utf-8")
-    given = ["csv-mlp", f"data.path={file}", "data.label=y", "train.epochs=1", "data.missing=error"]
+    file.write_text("a,b,kind\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    given = ["csv-mlp", f"data.path={file}", "data.label=kind", "train.epochs=1", "data.missing=error"]
     result = here("train", *given, "--run-dir", str(tmp_path / "run"))
     command = result.err.splitlines()[-1].rpartition(": ")[2]
     words = shlex.split(command)
