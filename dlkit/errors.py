@@ -16,14 +16,16 @@ class DlkitError(Exception):
     Args:
         message: what is wrong, with the offending value.
         hint: what to do about it.
+        override: KEY=VALUE that would do it, which the command line shows as a whole command.
     """
 
     exit_code = 1
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, override: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.override = override
 
 
 class RequestError(DlkitError):

@@ -94,6 +94,7 @@ def _limits() -> Iterator[int]:
                 yield most - used + _numbers(folder / "memory.stat", " ").get("inactive_file", 0)
             if folder == _GROUPS:
                 break
+    yield from _limits_of_first_groups()
     if (most := address_space_limit()) is not None:
         pages = next(iter(_lines(Path("/proc/self/statm"))), "0").split()[0]
         yield most - int(pages) * os.sysconf("SC_PAGE_SIZE")
@@ -107,6 +108,22 @@ def address_space_limit() -> int | None:
         return None
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
     return None if most == resource.RLIM_INFINITY else most
+
+
+def _limits_of_first_groups() -> Iterator[int]:
+    """Bytes left to this process's control groups of version 1, whose memory has a hierarchy of its own."""
+    for line in _lines(Path("/proc/self/cgroup")):
+        _, controllers, name = line.split(":", 2)
+        if "memory" not in controllers.split(","):
+            continue
+        top = _GROUPS / "memory"
+        group = top / name.lstrip("/")
+        for folder in (group, *group.parents):
+            most, used = _number(folder / "memory.limit_in_bytes"), _number(folder / "memory.usage_in_bytes")
+            if most is not None and used is not None:
+                yield most - used + _numbers(folder / "memory.stat", " ").get("total_inactive_file", 0)
+            if folder == top:
+                break
 
 
 def _lines(path: Path) -> list[str]:

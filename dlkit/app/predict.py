@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from dlkit import recipe as recipes
 from dlkit.app.evaluate import require_views
 from dlkit.app.events import Work
+from dlkit.app.output_columns import free_name
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.catalog import TASKS
 from dlkit.data import new_rows
@@ -149,6 +150,19 @@ def named_inputs(
         else:
             found.append(new_rows.rows_of_file(Path(item), dialect_request(request.recipe.values["data"])))
     return itertools.chain.from_iterable(found)
+
+
+def columns_without_rows(request: PredictionRequest, tables: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """The columns that a table of predictions has where there is nothing to predict."""
+    dialect = dialect_request(request.recipe.values["data"])
+    found: list[str] = []
+    for table in map(Path, tables):
+        if request.kind == "rows" and not found and table.is_file():
+            found = new_rows.columns_of_file(table, dialect)
+    given = found or ([] if request.kind == "rows" else ["input"])
+    number = request.recipe.values["task"] == "tabular-regression"
+    answer = ["value", "error"] if number else ["label", "probability", "error"]
+    return [*given, *(free_name(name, given) for name in answer)]
 
 
 def predict_with(

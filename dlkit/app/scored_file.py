@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -26,7 +26,7 @@ class ScoredFile(Protocol):
 
 
 @contextlib.contextmanager
-def scored_file(path: Path) -> Generator[ScoredFile]:
+def scored_file(path: Path, without_rows: Sequence[str] = ()) -> Generator[ScoredFile]:
     """A table of predictions, a row each: the columns of the input, then label and probability, or value, and error.
 
     A column of the input keeps its name; the model's is then called predicted_label, and so on. The file is there at
@@ -34,11 +34,16 @@ def scored_file(path: Path) -> Generator[ScoredFile]:
 
     Args:
         path: ends in .csv, .jsonl (with `top` too) or .parquet.
+        without_rows: the columns where there is no row; JSON Lines, whose rows name their own, then have no line.
 
     Raises:
         DlkitError: it cannot be written, or a row has columns that the first one lacks.
     """
-    kinds = {".csv": _CSVFile, ".jsonl": _JSONLinesFile, ".parquet": _ParquetFile}
+    kinds: dict[str, Callable[[BinaryIO], ScoredFile]] = {
+        ".csv": lambda file: _CSVFile(file, _Columns(without_rows)),
+        ".jsonl": _JSONLinesFile,
+        ".parquet": lambda file: _ParquetFile(file, _Columns(without_rows)),
+    }
     with atomic_file(path) as file:
         scored = kinds[path.suffix.lower()](file)
         yield scored
@@ -71,8 +76,9 @@ class _Columns:
     Such inputs wait until there is a first row.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, without_rows: Sequence[str]) -> None:
         self.names: list[str] = []
+        self.without_rows = list(without_rows)
         self._waiting: list[dict[str, Any]] = []
 
     def rows(self, prediction: Prediction) -> list[list[Any]]:
@@ -99,8 +105,8 @@ class _Columns:
 
 
 class _CSVFile:
-    def __init__(self, file: BinaryIO) -> None:
-        self._columns = _Columns()
+    def __init__(self, file: BinaryIO, columns: _Columns) -> None:
+        self._columns = columns
         self._text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="")
         self._writer = csv.writer(self._text)
 
@@ -114,6 +120,8 @@ class _CSVFile:
 
     def finish(self) -> None:
         self._write(not self._columns.names, self._columns.rest())
+        if not self._columns.names:
+            self._writer.writerow(self._columns.without_rows)
         self._text.detach()
 
 
@@ -124,8 +132,8 @@ def _cell(value: Any) -> Any:
 class _ParquetFile:
     """Kept in memory, column by column: the type of one that comes from CSV is known when all of it is."""
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._columns = file, _Columns()
+    def __init__(self, file: BinaryIO, columns: _Columns) -> None:
+        self._file, self._columns = file, columns
         self._values: list[list[Any]] = []
 
     def add(self, prediction: Prediction) -> None:
@@ -143,5 +151,10 @@ class _ParquetFile:
         from pyarrow import parquet
 
         names = self._columns.names
+        if not names:
+            numbers = ("probability", "predicted_probability", "value", "predicted_value")
+            kinds = [(name, pa.float64() if name in numbers else pa.string()) for name in self._columns.without_rows]
+            parquet.write_table(pa.schema(kinds).empty_table(), self._file)
+            return
         arrays = [typed_column(name, values) for name, values in zip(names, self._values, strict=True)]
         parquet.write_table(pa.table(arrays, names=names), self._file)

@@ -7,6 +7,7 @@ import io
 import itertools
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -165,6 +166,8 @@ def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
             raise
         if stopping.signal is not None:  # what came of stopping is no failure of the work
             return 128 + stopping.signal
+        if error.override is not None:
+            error.hint = f"{error.hint}: {_command_with(error.override, arguments)}"
         job.report_once(error)
         return error.exit_code
     except typer.TyperException as error:
@@ -175,6 +178,13 @@ def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
         if isinstance(error.__context__, BrokenPipeError):  # typer's own answer to it is an exit code of 1
             raise error.__context__ from None
         raise
+
+
+def _command_with(override: str, arguments: Sequence[str]) -> str:
+    """The command that was given, with a KEY=VALUE in place of what it said of that key, to be pasted into a shell."""
+    key = override.partition("=")[0]
+    kept = [argument for argument in arguments if not argument.startswith(f"{key}=") and argument != f"~{key}"]
+    return shlex.join(["dlkit", *kept, override])
 
 
 # How pydantic, which typer asks, puts what is wrong with a value, and how dlkit does.

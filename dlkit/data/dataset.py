@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dlkit.data.scratch import empty_array
 from dlkit.errors import RequestError
 
 _CHUNK = 4096
@@ -112,7 +113,7 @@ def standardize(inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
     1700000000 + t is a multiple of 128 in float32: rounded before it is centred, t would be lost.
     """
-    x, result = inputs.numpy(), np.empty(inputs.shape, np.float32)
+    x, result = inputs.numpy(), empty_array(tuple(inputs.shape), np.float32)
     # halves, which are exact, since the difference of two numbers may be too large for float64
     half_mean, half_std = mean.double().numpy() / 2, std.double().numpy() / 2
     for begin in range(0, len(x), _CHUNK):

@@ -13,7 +13,10 @@ from dlkit.errors import DlkitError
 
 def coded_values(column: Any) -> tuple[Any, NDArray[np.int64]]:
     """The distinct values of a column of Arrow data, and the index of each row's value, (N,); -1 for a missing one."""
-    encoded = column.combine_chunks().dictionary_encode()
+    encoded = column.dictionary_encode()  # chunk by chunk, since all of a large column may not be in memory
+    if encoded.num_chunks != 1:
+        encoded = encoded.unify_dictionaries()
+    encoded = encoded.combine_chunks()
     return encoded.dictionary, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 

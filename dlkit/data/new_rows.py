@@ -5,6 +5,7 @@ A row that cannot be read does not end the others: it comes as `UnreadInput`. A 
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -61,6 +62,21 @@ def rows_of_file(path: Path, request: DialectRequest = AUTO) -> Iterator[Row | U
         request = _recognised(path, request)
         return _present(csv_rows(_csv_lines(path, request.encoding), str(path), request))
     return _present(_json_rows(_lines_of(path), str(path)))
+
+
+def columns_of_file(path: Path, request: DialectRequest = AUTO) -> list[str]:
+    """The names in the header of a table, which may have no rows; none of JSON Lines, whose rows name their own."""
+    kind = table_suffix(path)
+    if kind == ".parquet":
+        from pyarrow.parquet import read_schema
+
+        return list(read_schema(path).names)
+    if kind != ".csv":
+        return []
+    request = _recognised(path, request)
+    header = next((line for line in _present(_csv_lines(path, request.encoding)) if line.strip()), b"")
+    text = header.decode("utf-8-sig", "replace")
+    return next(csv.reader([text], delimiter=request.of_header(text).separator), [])
 
 
 def rows_of_pipe(stream: BinaryIO, request: DialectRequest = AUTO) -> Iterator[Row | UnreadInput | None]:

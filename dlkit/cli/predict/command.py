@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dlkit.app.events import Work
-from dlkit.app.predict import predict_with, request_prediction, write_features
+from dlkit.app.predict import columns_without_rows, predict_with, request_prediction, write_features
 from dlkit.app.prediction import Prediction, PredictionSummary
 from dlkit.app.scored_file import SUFFIXES, scored_file
 from dlkit.cli import completion
@@ -98,7 +98,9 @@ def predict_command(
             with preparing(quiet):
                 summary = write_features(request, found, features, out, device)
         else:
-            summary = _show(predict_with(request, found, device), PredictionView(output, top, request.kind), out)
+            columns = columns_without_rows(request, [*(inputs or []), *([rows] if rows else [])]) if out else []
+            view = PredictionView(output, top, request.kind)
+            summary = _show(predict_with(request, found, device), view, out, columns)
         if out is not None:
             layer = {} if features is None else {"layer": features}
             record = {"run": str(request.run), "out": str(out), **layer, **summary.record()}
@@ -109,8 +111,10 @@ def predict_command(
         raise _failure(summary.first_failure, summary)
 
 
-def _show(work: Work[Prediction, PredictionSummary], view: PredictionView, out: Path | None) -> PredictionSummary:
-    """Print the predictions as they come, or write them into a file."""
+def _show(
+    work: Work[Prediction, PredictionSummary], view: PredictionView, out: Path | None, columns: list[str]
+) -> PredictionSummary:
+    """Print the predictions as they come, or write them into a file, which has these columns where there are none."""
     predictions = view.output.without_remarks(work)
     if not is_first_process():
         return work.result()
@@ -118,7 +122,7 @@ def _show(work: Work[Prediction, PredictionSummary], view: PredictionView, out: 
         for prediction in predictions:
             view.show(prediction)
     else:
-        with scored_file(out) as table, preparing(view.output.quiet):
+        with scored_file(out, columns) as table, preparing(view.output.quiet):
             for prediction in predictions:
                 table.add(prediction)
     return work.result()

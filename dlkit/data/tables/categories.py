@@ -54,5 +54,5 @@ def category_numbers(
     count = f"{len(strange)} row{'s' if len(strange) > 1 else ''}"
     what = f"{table.file}: column {name!r} has categories in {count} that no training row has: {others}"
     if unknown == "error":
-        raise DlkitError(f"{what}; the first in {table.place(int(strange[0]))}", IGNORE_UNKNOWN)
+        raise DlkitError(f"{what}; the first in {table.place(int(strange[0]))}", IGNORE_UNKNOWN, "data.unknown=ignore")
     return np.maximum(numbers, 0).astype(np.float64), [f"{what}; taken as none"]

@@ -17,6 +17,7 @@ from dlkit.errors import RequestError
 
 _TEXT = (pa.types.is_string, pa.types.is_large_string)
 _NAMELESS = re.compile(r"|Unnamed: \d+[._a-z\d]*")  # in CSV; the second is pandas' name for it
+_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})*")
 _INDEX = re.compile(r"__index_level_\d+__")  # pandas' name for an index in Parquet
 _ROW_INDEX = "pandas' row index"
 
@@ -95,8 +96,11 @@ def _require_usable(table: Table, kinds: dict[str, str]) -> None:
             texts[name] = found
     for name, found in texts.items():
         what = f"not numeric: {len(found)} texts in {table.rows.num_rows} rows, such as {found[0][:40]!r}"
+        if table.dialect.separator == "," and all(map(_THOUSANDS.fullmatch, found)):
+            hint = "write numbers without separators of thousands"  # a decimal comma would make 1 of 1,000
+            raise RequestError(f"{table.file}: column {name!r} is {what}", hint)
         if all(map(has_decimal_comma, found)):
-            raise RequestError(f"{table.file}: column {name!r} is {what}", "data.decimal=comma")
+            raise RequestError(f"{table.file}: column {name!r} is {what}", "data.decimal=comma", "data.decimal=comma")
         raise _no_feature(table, name, what, {**kinds, **dict.fromkeys(texts, "")}, None)
 
 

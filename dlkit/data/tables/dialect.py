@@ -164,6 +164,8 @@ def recognise(stream: BinaryIO, name: str, request: DialectRequest) -> Dialect:
     else:
         valid, multiline = _scanned(itertools.chain([start], iter(lambda: stream.read(_BLOCK), b"")))
         encoding = "utf-8" if valid else _LEGACY
+    if start.startswith(b"PAR1"):
+        raise DlkitError(f"{name} is Parquet, not CSV", "data.name=parquet")
     if b"\0" in start and not encoding.startswith(("utf-16", "utf-32")):
         guess = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
         raise DlkitError(

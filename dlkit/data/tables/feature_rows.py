@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dlkit.data.scratch import empty_array
 from dlkit.data.tables.categories import Unknown, category_numbers
 from dlkit.data.tables.column_values import number_values
 from dlkit.data.tables.columns import feature_columns
@@ -49,7 +50,7 @@ class FeatureRows:
             unknown: what is done about others.
             rows_of: the rows of each split, which are all that count.
         """
-        found = np.empty((self.table.rows.num_rows, len(self.kinds)), np.float64, order="F")
+        found = empty_array((self.table.rows.num_rows, len(self.kinds)), np.float64, "F")
         remarks: list[str] = []
         rows = np.sort(np.concatenate(list(rows_of.values())))
         for index, (name, kind) in enumerate(self.kinds.items()):

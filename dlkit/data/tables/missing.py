@@ -18,8 +18,7 @@ Masks = dict[str, NDArray[np.bool_]]  # column -> the rows that have no value in
 
 def missing_values(table: Table, kinds: Mapping[str, str]) -> Masks:
     """The columns that lack values, of those with the given kinds."""
-    masks = {name: is_missing(table, name, kind) for name, kind in kinds.items()}
-    return {name: mask for name, mask in masks.items() if mask.any()}
+    return {name: mask for name, kind in kinds.items() if (mask := is_missing(table, name, kind)).any()}
 
 
 def refuse_missing(table: Table, masks: Masks) -> None:
@@ -35,6 +34,7 @@ def refuse_missing(table: Table, masks: Masks) -> None:
         if total == 1
         else f"{table.file}: {total} missing values: {counted(masks)}; the first in {where}",
         f"{leave_out}, data.missing=mean (or median) takes that of the training rows instead",
+        "data.missing=mean",
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dlkit.annotations import Rate
 from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.known import Known
+from dlkit.data.scratch import empty_array
 from dlkit.data.tables.categories import Unknown, training_categories
 from dlkit.data.tables.column_values import require_range
 from dlkit.data.tables.columns import remarks_on_kinds
@@ -178,7 +179,7 @@ def stand_ins_of(
 
 def chosen_rows(numbers: NDArray[np.float64], chosen: NDArray[np.int64]) -> torch.Tensor:
     """Some rows of (N, F) in column-major order, in the same order."""
-    found = np.empty((len(chosen), numbers.shape[1]), np.float64, order="F")
+    found = empty_array((len(chosen), numbers.shape[1]), np.float64, "F")
     for index in range(numbers.shape[1]):
         found[:, index] = numbers[chosen, index]
     return torch.from_numpy(found)

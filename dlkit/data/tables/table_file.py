@@ -16,13 +16,23 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dlkit.data.scratch import is_large
 from dlkit.data.tables.csv_stream import LARGEST_CELL
 from dlkit.data.tables.dialect import AUTO, RFC_4180, Dialect, DialectRequest, recognise
 from dlkit.data.tables.first_line import require_json_lines
+from dlkit.data.tables.table_on_disk import (
+    kept_on_disk,
+    parquet_size,
+    read_large_csv,
+    read_large_jsonl,
+    read_large_parquet,
+)
+from dlkit.data.tables.without_dictionaries import without_dictionaries
 from dlkit.errors import DlkitError, RequestError
 from dlkit.text_input import require_utf_8
 
 _LONGEST_HEADER = 1 << 16  # bytes of a first line that is looked at
+_COMPRESSION = {".gz": 8, ".bz2": 8, ".zst": 8, ".lz4": 4}  # suffix -> about how much larger the text is
 
 
 @dataclass(frozen=True)
@@ -40,13 +50,21 @@ class Format:
     untyped: bool = False
 
 
+def _text_size(file: Path) -> int:
+    """About how many bytes a file of text has, decompressed."""
+    return file.stat().st_size * _COMPRESSION.get(file.suffix, 1)
+
+
 def _read_csv(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:
     from pyarrow import csv as reader
 
-    def read(threads: bool, multiline: bool) -> pa.Table:
+    if is_large(_text_size(file)):
+        return read_large_csv(file, written, dialect)
+
+    def read(threads: bool, multiline: bool, block: int | None = None) -> pa.Table:
         return reader.read_csv(
             file,
-            read_options=reader.ReadOptions(encoding=dialect.encoding, use_threads=threads),
+            read_options=reader.ReadOptions(encoding=dialect.encoding, use_threads=threads, block_size=block),
             parse_options=reader.ParseOptions(delimiter=dialect.separator, newlines_in_values=multiline),
             convert_options=reader.ConvertOptions(
                 column_types=dict.fromkeys(written, pa.string()), decimal_point=dialect.decimal
@@ -57,13 +75,16 @@ def _read_csv(file: Path, written: Collection[str], dialect: Dialect) -> pa.Tabl
         # cutting a file into blocks takes twice as long where a value may span several lines
         return read(threads=True, multiline=dialect.multiline)
     except pa.ArrowInvalid:
-        return read(threads=False, multiline=True)  # on one thread, errors name the row
+        # on one thread, errors name the row; in one block, a row may be of any length
+        return read(threads=False, multiline=True, block=min(_text_size(file) + 1, 2**31 - 1))
 
 
 def _read_jsonl(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:
     from pyarrow import json as reader
 
     require_json_lines(_first_line(file), str(file))
+    if is_large(size := _text_size(file)):
+        return read_large_jsonl(lambda: open_decompressed(file), size)
     with open_decompressed(file) as stream:
         content = stream.read()
     block = min(len(content) + 1, 2**31 - 1)  # the whole file: errors name the row within the block
@@ -75,8 +96,10 @@ def _read_jsonl(file: Path, written: Collection[str], dialect: Dialect) -> pa.Ta
 def _read_parquet(file: Path, written: Collection[str], dialect: Dialect) -> pa.Table:
     from pyarrow.parquet import ParquetFile
 
+    if is_large(parquet_size(file)):
+        return read_large_parquet(file, written, dialect)
     with ParquetFile(file, page_checksum_verification=True) as reader:
-        return reader.read()
+        return without_dictionaries(reader.read())
 
 
 def _first_line(file: Path) -> str:
@@ -149,7 +172,9 @@ class Table:
         """The table without some of its rows, (N,). Raises DlkitError if none is left."""
         if rows.all():
             raise DlkitError(f"{self.file}: no row has a value in every column", "leave columns out: data.columns")
-        return replace(self, rows=self.rows.filter(pa.array(~rows)), kept=np.flatnonzero(~rows))
+        large = is_large(self.rows.nbytes)
+        kept = kept_on_disk(self.rows, ~rows) if large else self.rows.filter(pa.array(~rows))
+        return replace(self, rows=kept, kept=np.flatnonzero(~rows))
 
     def refuse(self, bad: NDArray[np.bool_], what: str, name: str) -> None:
         """Raise DlkitError if any value of column `name` is `bad`, (N,)."""
@@ -207,17 +232,7 @@ def read_table(format: Format, file: Path, written: Collection[str] = (), reques
     for name, count in Counter(names).items():
         if count > 1:
             raise RequestError(f"{file} has two columns named {name!r}", "rename or remove one of them")
-    return Table(file, _plain(rows), format, frozenset(written) if format.untyped else frozenset(), dialect)
-
-
-def _plain(rows: pa.Table) -> pa.Table:
-    """The same values without dictionaries and views, in which a Parquet file may hold them."""
-    for index, field in enumerate(rows.schema):
-        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        kind = pa.large_string() if pa.types.is_string_view(kind) else kind
-        if kind != field.type:
-            rows = rows.set_column(index, field.name, rows[index].cast(kind))
-    return rows
+    return Table(file, rows, format, frozenset(written) if format.untyped else frozenset(), dialect)
 
 
 def _place(format: Format, file: Path, dialect: Dialect, row: int) -> str:

@@ -1,0 +1,61 @@
+"""Room on disk for what is too large for memory: arrays in files that are mapped and vanish with their last user."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dlkit.errors import DlkitError
+from dlkit.memory import free_memory, size_text
+
+_SHARE = 4  # the rows of a table are in memory up to four times: as read, as numbers, by split, standardised
+
+
+def is_large(size: int) -> bool:
+    """Whether so many bytes are more than a fourth of the memory that is free."""
+    room = free_memory()
+    return room is not None and size > room / _SHARE
+
+
+def empty_array(shape: tuple[int, ...], kind: type[np.generic], order: str = "C") -> NDArray[Any]:
+    """An array whose contents are yet to be written; where it is large, in a file of TMPDIR that has no name any more.
+
+    Raises DlkitError where the disk has no room for it.
+    """
+    size = math.prod(shape) * np.dtype(kind).itemsize
+    if size == 0 or not is_large(size):
+        return np.empty(shape, kind, order="F" if order == "F" else "C")
+    with room_on_disk(size), tempfile.TemporaryFile(prefix="dlkit-") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)  # a full disk would otherwise kill the process as it writes
+        return np.memmap(file, kind, "r+" if hasattr(os, "posix_fallocate") else "w+", 0, shape, order)  # pyright: ignore
+
+
+@contextlib.contextmanager
+def room_on_disk(size: int) -> Generator[None]:
+    """Raise DlkitError, on a full disk, that says how many bytes are needed and where."""
+    try:
+        yield
+    except OSError as error:
+        # pyarrow says it in words where it has lost the number
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and "No space left" not in str(error):
+            raise
+        raise no_room(size) from error
+
+
+def no_room(size: int) -> DlkitError:
+    """The error of a disk that has no room for so many bytes."""
+    folder = Path(tempfile.gettempdir())
+    return DlkitError(
+        f"no room in {folder} for {size_text(size)} of a table that is larger than memory",
+        "name a folder on a larger disk: TMPDIR=FOLDER dlkit ...",
+    )
