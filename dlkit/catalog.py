@@ -102,6 +102,12 @@ DATA = {
         _WINDOWS,
         _RUNNING_TEXT,
     ),
+    "passages": Entry(
+        "dlkit.data.text.passages:passages",
+        "passages of the reference manual of Python and their topics (embedded)",
+        _SEQUENCES,
+        _TEXTS,
+    ),
     "repeats": Entry(
         "dlkit.data.text.repeats:repeats",
         "random strings that repeat, for induction heads (embedded)",

@@ -59,11 +59,14 @@ def _recipe_of(source: WrittenRecipe, arm: Arm) -> Recipe:
     recipe = _located(lambda: _settled(source, arm.changes), arm)
     require_data(recipe)
     if arm.continues:  # from weights that are not there yet, and have no place of their own
-        return Recipe(
-            recipe.name, recipe.path, {**recipe.values, "model": {**recipe.values["model"], "weights": FIRST}}
-        )
+        return recipe_with_weights(recipe, FIRST)
     require_weights(recipe)
     return recipe
+
+
+def recipe_with_weights(recipe: Recipe, weights: str | None) -> Recipe:
+    """The recipe, whose model starts from other weights; None for random ones."""
+    return Recipe(recipe.name, recipe.path, {**recipe.values, "model": {**recipe.values["model"], "weights": weights}})
 
 
 def _settled(source: WrittenRecipe, changes: Sequence[str]) -> Recipe:

@@ -19,6 +19,7 @@ import torch
 from dlkit import user_code
 from dlkit.app.first_runs import FirstRuns
 from dlkit.assemble import assemble_training
+from dlkit.catalog import TASKS
 from dlkit.recipe import Recipe
 from dlkit.review.claim import FIRST
 from dlkit.sweep.engines.loop import run_trial
@@ -58,7 +59,9 @@ class OptimizerComparison:
 
     def data_of(self, recipe: Recipe) -> TaskData:
         """Loaded once for all recipes that read the same."""
-        read = json.dumps([recipe.values.get(key) for key in ("task", "data", "tokenizer")], default=str)
+        model = recipe.values["model"] if TASKS[recipe.values["task"]].inputs == "text" else {}
+        start = [model.get(key) for key in ("weights", "new_head", "labels")]  # which bring their tokenizer and classes
+        read = json.dumps([*(recipe.values.get(key) for key in ("task", "data", "tokenizer")), *start], default=str)
         if read not in self._loaded:
             self._loaded[read] = load_data(recipe)
         return self._loaded[read]

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlkit.app.arm_runs import ExperimentRecipes, comparison_of_arms, recipes_of, run_arms, trials_of, units_of
+from dlkit.app.arm_runs import (
+    ExperimentRecipes,
+    comparison_of_arms,
+    recipe_with_weights,
+    recipes_of,
+    run_arms,
+    trials_of,
+    units_of,
+)
 from dlkit.app.events import Remark, Work
 from dlkit.app.first_runs import FirstRuns
 from dlkit.distributed.torchrun import is_first_process
@@ -213,10 +221,11 @@ class _Review:
         comparison = comparison_of_arms(recipes.arms, self.device, race.should_stop)
 
         def digest(recipe: Recipe) -> str:
-            content = comparison.data_of(recipe).description["content"]
-            if recipes.first is not None and recipe.values["model"].get("weights") == FIRST:
-                content = {**content, FIRST: digest(recipes.first)}
-            return digest_of(recipe, content)
+            if recipes.first is None or recipe.values["model"].get("weights") != FIRST:
+                return digest_of(recipe, comparison.data_of(recipe).description["content"])
+            new = recipe_with_weights(recipe, None)
+            content = comparison.data_of(new).description["content"]
+            return digest_of(new, {**content, FIRST: digest(recipes.first)})
 
         if recipes.first is not None:
             folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="dlkit-review-"))

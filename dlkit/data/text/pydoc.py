@@ -20,6 +20,15 @@ def pydoc() -> Corpus:
     Raises:
         DlkitError: this Python lacks the module.
     """
+    topics = read_topics()
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for name, text in sorted(topics.items()):
+        splits[topic_split(name)].append(text)
+    return make_corpus("pydoc", {split: Text.of(_SEPARATOR.join(texts)) for split, texts in splits.items()})
+
+
+def read_topics() -> dict[str, str]:
+    """Topic -> its text. Raises DlkitError if this Python lacks the module."""
     try:
         from pydoc_data.topics import topics
     except ImportError as error:
@@ -27,10 +36,7 @@ def pydoc() -> Corpus:
             "this Python has no module pydoc_data.topics, the text of its language reference",
             "some distributions leave it out of their minimal Python: install the full one",
         ) from error
-    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    for name, text in sorted(topics.items()):
-        splits[topic_split(name)].append(text)
-    return make_corpus("pydoc", {split: Text.of(_SEPARATOR.join(texts)) for split, texts in splits.items()})
+    return topics
 
 
 def topic_split(topic: str) -> str:
