@@ -31,7 +31,7 @@ def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:
 
 
 class _Penalty(torch.autograd.Function):
-    """The penalty in a number of launches that does not depend on how many tensors there are."""
+    """The penalty, with as many kernel launches for one tensor as for many."""
 
     @staticmethod
     def forward(ctx: Any, l2: float, *tensors: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class _Penalty(torch.autograd.Function):
 
 
 def _maps() -> bool:
-    """Whether torch maps what is computed over a dimension, as where many runs are trained at once."""
+    """Whether vmap is active, as it is while a stack of runs is trained."""
     return torch._C._functorch.peek_interpreter_stack() is not None  # pyright: ignore[reportAttributeAccessIssue]
 
 
@@ -69,18 +69,17 @@ def kl_divergence_of_logits(p_logits: Tensor, q_logits: Tensor) -> Tensor:
 
 
 class CrossEntropy(nn.Module):
-    """Mean cross-entropy of logits (N, K) and targets (N,) int64, in nats, plus lambda/2 ||theta||^2 where l2 is set.
+    """Mean cross-entropy of logits (N, K) and targets (N,) int64, in nats, plus lambda/2 ||theta||^2 if l2 is set.
 
         H(q, p) = -sum_k q_k log p_k,  q_k = (1 - epsilon) [k = target] + epsilon / K,  epsilon = label_smoothing
 
-    With class weights it is mean_n w_(y_n) H(q_n, p_n): an example of class k counts as w_k examples.
+    With class weights w, the loss is mean_n w_(y_n) H(q_n, p_n): an example of class k counts as w_k examples.
 
     Args:
-        label_smoothing: the part of each label that is spread evenly over all classes (Szegedy et al. 2015).
+        label_smoothing: the share of each label that is spread evenly over all classes (Szegedy et al. 2015).
         l2: lambda of the penalty lambda/2 ||theta||^2; under plain gradient descent it is weight decay.
-        class_weights: w of each class in the order of their names, or balanced, N / (K N_k) for a class with N_k of N
-            training examples, as scikit-learn's class_weight has it. For training alone: an evaluation counts each
-            example once.
+        class_weights: a weight for each class, in the order of the class names; or balanced, as in scikit-learn:
+            N / (K N_k) for a class with N_k of N training examples. Used in training only: evaluation is unweighted.
 
     Raises:
         RequestError: label_smoothing is not in [0, 1), or l2 is negative.
@@ -104,15 +103,15 @@ class CrossEntropy(nn.Module):
         self._weights: Tensor | None = None  # (K,)
 
     def weigh(self, counts: Mapping[str, int] | None) -> None:
-        """Set the weights of the classes by how many training examples each has.
+        """Set the class weights from the number of training examples of each class.
 
-        Raises RequestError where there are no classes, or not as many as weights.
+        Raises RequestError if there are no classes, or if there are more or fewer classes than weights.
         """
         if counts is None:
             raise RequestError("loss.class_weights is set, and the data has no classes", "~loss.class_weights")
         if self.class_weights == "balanced":
             here, total = sum(map(bool, counts.values())), sum(counts.values())
-            # w_k = N / (K N_k); a class without examples is no matter
+            # w_k = N / (K N_k); the weight of a class without examples is never used
             self._weights = torch.tensor([total / (here * count) if count else 1.0 for count in counts.values()])
         elif self.class_weights is not None:
             if len(self.class_weights) != len(counts):
@@ -123,7 +122,7 @@ class CrossEntropy(nn.Module):
             self._weights = torch.tensor(self.class_weights, dtype=torch.float32)
 
     def forward(self, logits: Tensor, targets: Tensor, parameters: Iterable[Tensor] | None = None) -> Tensor:
-        """The loss, a scalar. Raises DlkitError where l2 is set and no parameters come to be penalized."""
+        """The loss, a scalar. Raises DlkitError if l2 is set and no parameters are given."""
         if self._weights is None:
             return self.penalized(F.cross_entropy(logits, targets, label_smoothing=self.label_smoothing), parameters)
         if self._weights.device != logits.device:  # once: a copy in every step would wait for the device
@@ -133,7 +132,7 @@ class CrossEntropy(nn.Module):
         return self.penalized((self._weights.index_select(0, targets) * each).mean(), parameters)
 
     def of_linear(self, x: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor) -> Tensor:
-        """The cross-entropy of the logits x W^T + b, of which few are there at a time: see `linear_cross_entropy`."""
+        """The cross-entropy of the logits x W^T + b, computed in chunks of rows: see `linear_cross_entropy`."""
         return linear_cross_entropy(x, weight, bias, targets, label_smoothing=self.label_smoothing)
 
     def penalized(self, loss: Tensor, parameters: Iterable[Tensor] | None) -> Tensor:
@@ -149,9 +148,9 @@ class CrossEntropy(nn.Module):
 
 
 class SquaredError(nn.Module):
-    """Mean squared error of outputs (N, 1) and numbers (N,): a description length, under Gaussian noise.
+    """Mean squared error of outputs (N, 1) and targets (N,).
 
-    With variance 1/2, -ln N(y; f, 1/2) = (y - f)^2 + a constant, in nats.
+    Up to a constant it is the negative log-likelihood of Gaussian noise: -ln N(y; f, 1/2) = (y - f)^2 + const, in nats.
     """
 
     def forward(self, outputs: Tensor, targets: Tensor, _: Iterable[Tensor] | None = None) -> Tensor:
@@ -161,7 +160,7 @@ class SquaredError(nn.Module):
 
 
 class AbsoluteError(nn.Module):
-    """Mean absolute error of outputs (N, 1) and numbers (N,): its minimum is the median, which outliers do not move."""
+    """Mean absolute error of outputs (N, 1) and targets (N,). The median minimises it, so it is robust to outliers."""
 
     def forward(self, outputs: Tensor, targets: Tensor, _: Iterable[Tensor] | None = None) -> Tensor:
         """The loss, a scalar."""
@@ -170,12 +169,12 @@ class AbsoluteError(nn.Module):
 
 
 class HuberLoss(nn.Module):
-    """Squared error of small differences and absolute error of large ones, of outputs (N, 1) and numbers (N,).
+    """Huber loss of outputs (N, 1) and targets (N,): quadratic for small errors and linear for large ones.
 
-    Huber 1964, doi:10.1214/aoms/1177703732. Of a table, targets are standardised: delta is in their deviations.
+    Huber 1964, doi:10.1214/aoms/1177703732. The targets of a table are standardised: delta is in standard deviations.
 
     Args:
-        delta: the difference from which on it grows linearly.
+        delta: the error at which the loss changes from quadratic to linear.
     """
 
     def __init__(self, *, delta: Positive = 1.0) -> None:

@@ -89,7 +89,7 @@ def _located(load: Callable[[], Recipe], arm: Arm) -> Recipe:
 def trials_of(recipes_of: dict[str, Recipe], seeds: int) -> list[Trial]:
     """Every arm from every seed; the arms of a seed are adjacent, unless one starts from the first stage of its seed.
 
-    That is trained by whoever comes first, and two processes that begin with one seed would wait for each other.
+    The first process to need that stage trains it, and two processes with the same seed would wait for each other.
     """
     rates = {arm: float(recipe.values["optimizer"]["lr"]) for arm, recipe in recipes_of.items()}
     if any(recipe.values["model"].get("weights") == FIRST for recipe in recipes_of.values()):
@@ -143,7 +143,7 @@ def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial], processes
         if processes > 1:
             yield from comparison.workers(rest, min(processes, len(rest)))
         else:
-            with _one_thread():  # as a worker has it
+            with _one_thread():  # as in a worker process
                 yield from run_in_loop(rest, comparison.training)
     elif rest:
         yield from run_in_loop(rest, comparison.training)

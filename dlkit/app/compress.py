@@ -28,7 +28,7 @@ def open_codec(
 
     Args:
         model: a run or Hugging Face directory.
-        threads: of torch; None for what it uses by itself.
+        threads: of torch; None for its default.
         streams: at most.
         recorded: the header of a file to decode, which says where that must be done.
         device: to encode on.

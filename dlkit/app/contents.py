@@ -90,7 +90,7 @@ def _draw(recipe: Recipe, dataset: TaskData, sheet: Path) -> None:
 
 
 def contents_line(dataset: TaskData) -> str:
-    """The data in one line, for whoever starts to train on it."""
+    """A one-line summary of the data, shown when training starts."""
     sizes = ", ".join(f"{split} {size:,}" for split, size in dataset.sizes.items())
     line = f"data: {dataset.name}: {sizes} {dataset.unit}{_columns_text(dataset)}"
     balance = _balance(dataset)

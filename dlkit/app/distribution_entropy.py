@@ -26,7 +26,7 @@ class MeasuredDistributions(Sequence[dict[str, Any]]):
     Args:
         table: the rows as they were given.
         p: the same as distributions, (rows, outcomes).
-        columns: the measures by name, one number a row.
+        columns: the measures by name, one value per row.
         head: what all records begin with.
         q: what p was compared with, (rows, outcomes).
     """

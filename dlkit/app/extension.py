@@ -68,7 +68,7 @@ def extend_run(
 
     Args:
         extension: of the run.
-        training: with its new length; the optimizer is still as the recipe has it.
+        training: with its new length; the optimizer still has the recipe's settings.
         schedule: its name.
         step: of the checkpoint that the run goes on from.
         directory: of the run.

@@ -35,7 +35,7 @@ class FirstRuns:
         Args:
             seed: of the arm.
             device: to train on.
-            should_stop: asked after each step; a run that is stopped has a checkpoint, and is trained anew next time.
+            should_stop: called after each step; a stopped run has a checkpoint, and is trained again from the start.
 
         Raises DlkitError where training fails: a DivergedError, for one.
         """
@@ -51,5 +51,5 @@ class FirstRuns:
         from dlkit.assemble import assemble_training
 
         recipe = Recipe(self.recipe.name, self.recipe.path, {**self.recipe.values, "seed": seed})
-        built = assemble_training(recipe, device, should_stop)  # by this process alone, in whatever job it is
+        built = assemble_training(recipe, device, should_stop)  # by this process alone, even under torchrun
         collections.deque(lead_run(built, path, True, None, path.exists(), lambda: None), maxlen=0)

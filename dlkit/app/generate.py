@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dlkit.lm.sampling import Sampling
     from dlkit.lm.streaming import TextStream
 
-_LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a token as long as that
+_LONGEST_TOKEN = 256  # characters; hardly any vocabulary has a longer token
 
 
 @dataclass(frozen=True, slots=True)

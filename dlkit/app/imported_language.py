@@ -21,7 +21,7 @@ def imported_language(request: ImportRequest) -> Imported:
     """Read a Hugging Face directory.
 
     Raises:
-        RequestError: its outputs are no classes of which one is right, or are not as many as the names given.
+        RequestError: it is not a single-label classifier, or the number of names differs from that of its outputs.
         DlkitError: it is damaged, or dlkit has no such model.
     """
     if request.mean is not None:
@@ -37,7 +37,7 @@ def imported_language(request: ImportRequest) -> Imported:
     recipe = _recipe(request, weights, task)
     architecture = language_architecture(recipe, weights, weights.family)
     if task == "text-classification":
-        architecture["pooling"] = "first"  # as transformers has it
+        architecture["pooling"] = "first"  # as in transformers
     recipe.values["model"] |= {key: value for key, value in architecture.items() if key in recipe.values["model"]}
     constructor = import_object(find_entry("model", weights.family).target)
     heads = () if weights.family == "gpt" else (weights.outputs,)

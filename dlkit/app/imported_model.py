@@ -17,7 +17,7 @@ class Imported:
     Args:
         recipe: by which the model is made again, and other data is read for it.
         model: with the weights.
-        description: as a checkpoint has it: classes, sizes, statistics, tokenizer.
+        description: as in a checkpoint: classes, sizes, statistics, tokenizer.
         remarks: for the user: what was assumed.
     """
 

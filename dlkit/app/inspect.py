@@ -1,6 +1,6 @@
 """Measure what each head of a BERT or GPT attends to: `dlkit.inspect_attention`.
 
-Files are written before the records come: whoever reads those may stop, and the files stay whole.
+Files are written before records are yielded, so that they are complete even if the caller stops iterating.
 """
 
 from __future__ import annotations

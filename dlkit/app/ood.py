@@ -36,7 +36,7 @@ MOST_NOISE = 10_000  # images of noise, at most
 class OODData:
     """Out-of-distribution images in the form that the model takes.
 
-    `source` is as it was asked for, `extent` what it is of which file, as fields of a record.
+    `source` is as requested, `extent` the part of which file it is, as fields of a record.
     """
 
     source: str

@@ -23,9 +23,10 @@ def free_name(name: str, taken: Container[str]) -> str:
 
 
 def typed_column(name: str, values: Sequence[Any]) -> Any:
-    """A column of Parquet; text that is a number throughout, as CSV has it, as numbers, unless digits would be lost.
+    """A column for Parquet. If all values are text that spells numbers, as from CSV, it is numeric unless digits would
+    be lost.
 
-    Raises DlkitError where the values have no common type.
+    Raises DlkitError if the values have no common type.
     """
     import pyarrow as pa
 

@@ -58,7 +58,7 @@ def require_weights(recipe: Recipe) -> None:
 def require_language_run(reference: str) -> None:
     """Raise RequestError for a run of images or rows where one of a BERT or GPT is wanted, before torch is imported.
 
-    A reference from standard input, a Hugging Face directory and a damaged recipe are left to whoever opens them.
+    A reference from standard input, a Hugging Face directory and a damaged recipe are checked later, on opening.
     """
     run_reference.require_reference(reference)
     if reference == "-" or (Path(reference) / "config.json").is_file():

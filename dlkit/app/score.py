@@ -92,7 +92,7 @@ def _score(scores: TextScores) -> Generator[Remark | ScoredToken, None, dict[str
 def _score_on_page(
     scores: TextScores, page: Path, wants_tokens: bool
 ) -> Generator[Remark | ScoredToken, None, dict[str, Any]]:
-    """The same, with a page; tokens come once it is there, since whoever reads them may stop."""
+    """The same, with a page, which is written before tokens are yielded, since the caller may stop iterating."""
     from dlkit.information.surprisal_page import write_surprisal_page
 
     on_page: list[dict[str, Any]] = []

@@ -82,7 +82,7 @@ def answered_inputs(
                 item, _, error = shares[0]
                 yield item, next((given for _, given, _ in shares if given is not None), None), error
         else:
-            # full batches, of which the last alone may be short, so that they are cut where they were cut before
+            # full batches, except the last, so that batch boundaries stay the same
             mine = list(of(itertools.chain(*dealt.inputs[world.rank :: world.size])))
             yield from _in_turn(dealt.inputs, world.gather_objects(mine))
         if dealt.error is not None:
@@ -90,7 +90,7 @@ def answered_inputs(
 
 
 def _checked(reader: NewInputs, inputs: Iterable[Any]) -> Iterator[Any]:
-    """The inputs, of which the first that can be read must have what the run reads: else none of them has it."""
+    """The inputs, after checking that the first readable one has what the run needs, as then all others should."""
     asked = False
     for item in inputs:
         if not asked and item is not None and not isinstance(item, UnreadInput):
@@ -100,7 +100,7 @@ def _checked(reader: NewInputs, inputs: Iterable[Any]) -> Iterator[Any]:
 
 
 def _in_turn(dealt: list[list[Any]], gathered: list[list[Answered]]) -> Iterator[Answered]:
-    """What all ranks gave for batches of which each has had every W-th."""
+    """The results of all ranks, each of which processed every W-th batch."""
     shares = [iter(share) for share in gathered]
     for number, batch in enumerate(dealt):
         yield from itertools.islice(shares[number % len(shares)], len(batch))

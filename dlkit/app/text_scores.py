@@ -97,7 +97,7 @@ class TextScores:
         return str(self.file or "standard input")
 
     def _leave_out(self, why: str) -> None:
-        """Bits per byte make no sense: tokens that do not give the text back are no description of it."""
+        """Bits per byte are undefined: tokens that do not decode to the text do not describe it."""
         if self.exact:
             raise DlkitError(
                 f"{self._name} has no bits per byte under {self.language_model.path}: {why}",
@@ -106,7 +106,7 @@ class TextScores:
         self.inexact = why
 
     def records(self, predictions: Predictions) -> Iterator[dict[str, Any]]:
-        """One a token."""
+        """One record per token."""
         p, tokenizer = predictions, self.language_model.tokenizer
         columns: Any = (p.tokens, p.bits, p.ranks, p.entropy, p.alternatives, p.probabilities)
         for token_id, bits, rank, uncertainty, others, odds in zip(*(c.tolist() for c in columns), strict=True):

@@ -88,7 +88,7 @@ def _train(
     from dlkit.training.device import pick_device
 
     yield from map(Remark, remarks)
-    left = threading.Event()  # whoever reads the events has gone
+    left = threading.Event()  # set when the caller stops iterating
     picked = pick_device(device)
     with join_world(picked) as world:
         built = assemble_training(recipe, picked, lambda: left.is_set() or should_stop(), world=world)

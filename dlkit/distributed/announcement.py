@@ -1,4 +1,4 @@
-"""Whose error a job shows: each message once, whichever of its processes comes to it first."""
+"""Error messages of a job: each is shown once, by the first process that has it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dlkit.errors import DlkitError
 
 
 def first_to_say(text: str) -> bool:
-    """Whether no other process of the job has said this; where they cannot be asked, it is said in any case.
+    """Whether no other process of the job has shown this message. True if the other processes cannot be reached.
 
-    The processes count in the store at which they meet, which torchrun keeps open after some of them have ended.
+    The processes count in their rendezvous store, which torchrun keeps open after some of them have ended.
     """
     process = launched_process()
     if process is None or process.world_size == 1:
@@ -26,7 +26,7 @@ def first_to_say(text: str) -> bool:
 
 
 def leave_error_file(error: BaseException) -> None:
-    """Let torchrun's report name the error of this process; to be called while it is handled."""
+    """Let torchrun's report name the error of this process. Call it while the error is being handled."""
     if launched_process() is not None:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 

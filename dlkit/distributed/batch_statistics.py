@@ -1,14 +1,15 @@
-"""Batch norm over the batch of all ranks: each has a part of it, and they share its mean and variance.
+"""Synchronized batch norm: the mean and variance are those of the whole batch, which is split over ranks.
 
-With n_r rows and positions on rank r, whose mean is m_r and whose sum of squares about it is M_r (Chan et al. 1979):
+With n_r values per channel on rank r, m_r their mean and M_r the sum of squares about it (Chan et al. 1979):
 
     n = sum_r n_r,   E[x] = sum_r n_r m_r / n,   n Var[x] = sum_r (M_r + n_r (m_r - E[x])^2)
 
-The gradient goes through both, so that its sums are of all ranks too. With z = (x - E[x]) / sqrt(Var[x] + eps):
+The gradient flows through both, so its sums run over all ranks too. With z = (x - E[x]) / sqrt(Var[x] + eps):
 
     dx = weight / sqrt(Var[x] + eps) (dy - sum(dy) / n - z sum(dy z) / n)
 
-Parts may differ in size, and be empty. One message forward and one backward, of 2 C numbers and 2 C + 1.
+Parts may differ in size, and may be empty. One collective operation forward, of 2 C + 1 values per rank, and one
+backward, of 2 C.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from dlkit.distributed.process_group import World
 def joint_batch_norm(
     x: Tensor, weight: Tensor, bias: Tensor, world: World, *, eps: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Normalize x, (N, C) or (N, C, H, W), by the mean and variance of all ranks' parts.
+    """Normalize x, (N, C) or (N, C, H, W), by the mean and variance over all ranks.
 
     Returns:
-        y, of x's shape; and without gradient the mean (C,), the biased variance (C,), and n, a scalar.
+        y, of x's shape; and, without gradients, the mean (C,), the biased variance (C,), and n, a scalar.
     """
     found: Any = _JointBatchNorm.apply(x, weight, bias, world, eps)
     return found
@@ -44,7 +45,7 @@ class _JointBatchNorm(torch.autograd.Function):
         count = torch.full((1,), x.numel() / x.shape[1], dtype=wide.dtype, device=x.device)
         own_mean = wide.sum(dims) / count.clamp(min=1)  # (C,)
         own_squares = (wide - own_mean.view(shape)).square().sum(dims)  # (C,)
-        # each row is that of a rank, and zeros until they are summed: (R, 2 C + 1)
+        # a row per rank, zero on all others until they are summed: (R, 2 C + 1)
         parts = torch.zeros(world.size, 2 * len(own_mean) + 1, dtype=wide.dtype, device=x.device)
         parts[world.rank] = torch.cat((count, own_mean, own_squares))
         counts, means, squares = world.sum(parts).split((1, len(own_mean), len(own_mean)), dim=1)

@@ -1,12 +1,12 @@
-"""Data parallelism: each rank holds the whole model, and the gradients of their batches are averaged over ranks.
+"""Data parallelism: each rank holds the whole model, and gradients are averaged over ranks.
 
-By torch's DistributedDataParallel (Li et al. 2020, arXiv:2006.15704), which sums the gradients of some parameters while
-the backward pass is still at the others:
+torch's DistributedDataParallel (Li et al. 2020, arXiv:2006.15704) averages the gradients of some parameters while the
+backward pass computes those of others:
 
     g = 1/R sum over ranks r of g_r
 
-A rank's loss is therefore weighed by R n_r / n, with n_r of the batch's n predictions on it: g is then the gradient of
-the mean over all n. A rank without any contributes a gradient of exactly 0.
+A rank's loss is therefore weighted by R n_r / n, where n_r of the batch's n predictions are on this rank: g is then the
+gradient of the mean over all n. A rank without predictions contributes a gradient of exactly 0.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ _RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).
 
 
 class DataParallel:
-    """Forward passes whose backward pass leaves the average of all ranks' gradients in `.grad`.
+    """Forward passes whose backward pass leaves the gradient averaged over ranks in `.grad`.
 
-    Every rank begins with the weights of rank 0.
+    Every rank starts from the weights of rank 0.
 
     Args:
         model: on this rank's device.
-        unused: whether a pass may leave parameters out, such as those of a head that is not in use; to find them takes
-            a walk through each pass.
+        unused: whether a pass may not use all parameters, such as those of another head. Finding them requires a
+            traversal of the graph in each pass.
     """
 
     def __init__(self, model: nn.Module, *, unused: bool = False) -> None:
         options: Any = {"gradient_as_bucket_view": True, "find_unused_parameters": unused}
-        # buffers stay the same everywhere: running statistics, if there are any, are of the whole batch
+        # buffers need no broadcast: running statistics are those of the whole batch, on every rank
         options["forward_sync_buffers" if _RENAMED else "broadcast_buffers"] = False
         self._wrapped = DistributedDataParallel(_Passes(model), **options)
 
     def through(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function of a batch, as this rank's part of a pass; it calls the model."""
+        """Wrap a function of a batch that calls the model, so that its backward pass averages gradients."""
         return lambda batch: self._wrapped(forward, batch)
 
     def accumulating(self) -> AbstractContextManager[Any]:
-        """Within it gradients add up on each rank, and are averaged in the first pass behind it."""
+        """A context in which gradients accumulate on each rank; the first pass after it averages them."""
         return self._wrapped.no_sync()
 
 
 class _Passes(nn.Module):
-    """A module whose pass is any function of the model."""
+    """A module whose forward pass is any function of the model."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

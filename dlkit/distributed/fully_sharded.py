@@ -1,9 +1,9 @@
-"""Fully sharded data parallelism: each rank holds a part of every parameter, gradient and moment of the optimizer.
+"""Fully sharded data parallelism: each rank holds a shard of every parameter, gradient and optimizer state.
 
-By torch's fully_shard (FSDP2; Rajbhandari et al. 2020, arXiv:1910.02054, stage 3; Zhao et al. 2023, arXiv:2304.11277).
-A block's parameters are gathered just before its forward and its backward pass, and given up after each; its gradients
-are averaged over ranks, and each keeps its part. What else a rank does is as in data parallelism, with the same
-gradient. Parameters are DTensors, divided along their first dimension.
+This is torch's fully_shard (FSDP2; Rajbhandari et al. 2020, arXiv:1910.02054, stage 3; Zhao et al. 2023,
+arXiv:2304.11277). A block's parameters are gathered before its forward and its backward pass and freed after each; its
+gradients are averaged over ranks, and each rank keeps its shard. Otherwise training is as in data parallelism, with the
+same gradient. Parameters are DTensors, sharded along their first dimension.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from dlkit.distributed.tensor_parts import divided_like
 
 
 def shard_model(model: nn.Module, source: nn.Module | None, world: World) -> None:
-    """Divide the parameters of rank 0's model among ranks; an optimizer is made after it, of the divided ones.
+    """Shard the parameters of rank 0's model over ranks. Create the optimizer afterwards, from the sharded parameters.
 
-    The model may be larger than a device: only rank 0 has the whole, in the memory of its host, and sends the parts of
-    one tensor after the other. Every other rank never holds more than its part and one whole tensor.
+    The model may be larger than a device: only rank 0 has all of it, in host memory, and sends it tensor by tensor. The
+    other ranks never hold more than their shards and one whole tensor.
 
     Args:
-        model: the same on every rank, on the meta device. It gets its parts on the ranks' devices.
-        source: rank 0's, on the CPU, which has the weights, their types, and whether they are trained; else None.
+        model: the same on every rank, on the meta device. It gets its shards on the ranks' devices.
+        source: on rank 0, the model with weights, dtypes and `requires_grad`, on the CPU; None on other ranks.
         world: the ranks.
     """
     tensors = dict[str, Tensor]()
@@ -60,17 +60,17 @@ def shard_model(model: nn.Module, source: nn.Module | None, world: World) -> Non
             setattr(module, name, parts[empty])
         for name, empty in list(module.named_buffers(recurse=False)):
             setattr(module, name, world.broadcast(whole(prefix + name, empty).to(world.device)))
-    model.to(world.device)  # whereupon fully_shard pads the parts, which it would do in the first pass otherwise
+    model.to(world.device)  # makes fully_shard pad the shards now, not in the first pass
 
 
 def blocks_of(model: nn.Module) -> list[nn.Module]:
-    """The blocks of a model's hidden stages, which run one after the other; none where it does not say."""
+    """The blocks of a model's hidden stages, in the order in which they run; empty if the model names no stages."""
     stages: tuple[tuple[str, ...], ...] = getattr(model, "stages", ())
     parts = [model.get_submodule(name) for stage in stages[1:-1] for name in stage]
     found: list[nn.Module] = []
     for part in parts:
         inside = list(part.children())
-        # a few bare layers are too little to be gathered each on its own
+        # single layers are too small to be gathered one by one
         listed = isinstance(part, nn.ModuleList) or (
             isinstance(part, nn.Sequential) and all(map(_is_made_of_more, inside))
         )
@@ -83,19 +83,19 @@ def _is_made_of_more(module: nn.Module) -> bool:
 
 
 class FullySharded:
-    """Forward passes of a sharded model. It has the interface of `DataParallel`."""
+    """Forward passes of a sharded model, with the interface of `DataParallel`."""
 
     def __init__(self, model: nn.Module) -> None:
         assert isinstance(model, FSDPModule)
         self._model = model
 
     def through(self, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """The function itself: what gathers parameters hangs on the model's own modules."""
+        """The function itself: hooks of the model's modules gather the parameters."""
         return forward
 
     @contextmanager
     def accumulating(self) -> Iterator[None]:
-        """Within it gradients add up on each rank, whole, and are averaged in the first pass behind it."""
+        """A context in which unsharded gradients accumulate on each rank; the first pass after it averages them."""
         self._model.set_requires_gradient_sync(False)
         try:
             yield

@@ -1,4 +1,4 @@
-"""A question that every rank asks at every step, without waiting for the answer."""
+"""A flag that ranks share at every step, without waiting for each other."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dlkit.distributed.process_group import World
 
 
 class JointFlag:
-    """Whether a flag was up on any rank when they asked before: all ranks get the same answer at the same step.
+    """Whether a flag was set on any rank at the previous step: all ranks get the same answer at the same step.
 
-    A flag goes over the network while the next step is computed. In a world of one the answer is the flag itself.
+    The flags are sent while the next step is computed. With a single rank the answer is the flag itself.
 
     Args:
-        world: every rank of which asks as often.
+        world: the ranks, each of which must call `ask` equally often.
     """
 
     def __init__(self, world: World) -> None:
@@ -28,12 +28,12 @@ class JointFlag:
         if self.world.size == 1:
             return flag
         answer = self.settle()
-        values = torch.tensor([int(flag)])  # on the host, and so by gloo
+        values = torch.tensor([int(flag)])  # on the host, so gloo sends it
         self._asked = dist.all_reduce(values, dist.ReduceOp.MAX, async_op=True), values
         return answer
 
     def settle(self) -> bool:
-        """The answer to the last question, which leaves none open; false if there was none."""
+        """Wait for the answer to the last `ask`; false if there was none."""
         if self._asked is None:
             return False
         (work, values), self._asked = self._asked, None

@@ -1,7 +1,7 @@
-"""Messages between the processes of a job that do not work in step: none waits in a collective operation.
+"""Asynchronous messages between the processes of a job, without collective operations.
 
-Each leaves its messages in the store at which they meet, and reads those of the others when it suits. Values go as
-pickles between processes of one job, which trust each other.
+Each process puts its messages into the rendezvous store and polls for those of others. Values are pickled, since the
+processes of a job trust each other.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ class Mailbox:
     """Values by key, which every process of a job can put and get.
 
     Args:
-        process: this one.
-        name: of what the messages are about.
+        process: this process.
+        name: of the subject of the messages.
 
-    Raises DlkitError if there is nobody where the processes meet.
+    Raises DlkitError if the rendezvous store cannot be reached.
     """
 
     def __init__(self, process: LaunchedProcess, name: str) -> None:
         self._store = meeting_store(process, name)
 
     def put(self, key: str, value: Any) -> None:
-        """Leave a value for the other processes."""
+        """Publish a value for the other processes."""
         text: Any = pickle.dumps(value)
         self._store.set(key, text)
 
@@ -40,11 +40,11 @@ class Mailbox:
         return self._store.check([key])
 
     def get(self, key: str) -> Any:
-        """A value that is there."""
+        """A value that has been put."""
         return pickle.loads(self._store.get(key))
 
     def wait(self, key: str, give_up: Callable[[], bool] = lambda: False) -> bool:
-        """Wait for a value. Returns True once it is there, and False if `give_up` says so before."""
+        """Wait for a value. Returns True once it has been put, False if `give_up` returns true first."""
         while not self.has(key):
             if give_up():
                 return False

@@ -1,4 +1,4 @@
-"""The store at which the processes of a job meet: keys and values that torchrun keeps on one of the machines."""
+"""The rendezvous store of a job: keys and values that torchrun keeps on one of the machines."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from torch.distributed import PrefixStore, TCPStore
 
 from dlkit.distributed.torchrun import LaunchedProcess, require_meeting_place
 
-MEETING_SECONDS = 120.0  # for the process where the others meet to get ready; torch would wait for half an hour
+MEETING_SECONDS = 120.0  # until the store can be reached; torch would wait for half an hour
 
 
 def meeting_store(process: LaunchedProcess, name: str, seconds: float | None = None) -> PrefixStore:
-    """The part of the store that is about `name`, anew each time that torchrun starts the processes again.
+    """The part of the store with the prefix `name`, and a new one after each restart by torchrun.
 
-    torchrun may keep its store over a restart. torch's own rendezvous then finds the addresses of the processes that
-    have ended, and waits for them; here each attempt has keys of its own.
+    torchrun may keep its store over a restart. torch's own rendezvous then finds the addresses of processes that have
+    ended, and waits for them; here each attempt has its own keys.
 
     Args:
-        process: this one.
-        name: of what the store is for.
-        seconds: to wait until it can be reached; None for `MEETING_SECONDS`.
+        process: this process.
+        name: the purpose of the store.
+        seconds: timeout for reaching it; None for `MEETING_SECONDS`.
 
-    Raises DlkitError if it cannot.
+    Raises DlkitError if it cannot be reached.
     """
     kept_by_torchrun = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -37,5 +37,5 @@ def meeting_store(process: LaunchedProcess, name: str, seconds: float | None = N
 
 @functools.cache
 def _opened_store(host: str, port: int) -> TCPStore:
-    """The store that this process keeps for the others, as long as it lives."""
+    """The store that this process hosts for the others until it ends."""
     return TCPStore(host, port, is_master=True, wait_for_workers=False)

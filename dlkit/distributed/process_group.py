@@ -1,18 +1,17 @@
-"""The processes of a job as one `World`, and what they say to each other.
+"""The processes of a job as one `World`, and their collective operations.
 
     with join_world(device) as world:
-        mine = items[world.rank :: world.size]     # each process takes its share
+        mine = items[world.rank :: world.size]     # this process's share
         merged = world.gather_objects(result)      # a list, one for each rank, on every rank
-        if world.any_rank(stopped): ...            # a decision that all make together
+        if world.any_rank(stopped): ...            # a decision on which all ranks agree
         if world.first: write(merged)              # only rank 0 prints, locks and writes
 
-Every method but `share` is a collective operation, and every rank must come to the same ones in the same order: a
-decision that leads to one, or past one, has to be joint itself. Without torchrun there is a world of one, whose
-operations return at once. `current_world()` is the one that this process has joined, for code deep inside that is not
-handed it.
+Every method but `share` is a collective operation, and all ranks must call the same ones in the same order: a decision
+whether to call one must itself be collective. Without torchrun there is a world of one, whose operations return at
+once. `current_world()` is the world that this process has joined, for code that is not passed it.
 
-Tensors on the CPU go by gloo, those on CUDA by NCCL. Objects go as pickles between processes of one job, which trust
-each other; none is ever read from a file.
+gloo transfers tensors on the CPU, NCCL those on CUDA. Objects are pickled, since the processes of a job trust each
+other; none is ever read from a file.
 """
 
 from __future__ import annotations
@@ -52,13 +51,13 @@ class World:
         return self.rank == 0
 
     def barrier(self) -> None:
-        """Wait until every rank has come here."""
+        """Wait until every rank has called this."""
         if self.size > 1:
-            # not dist.barrier, which on CUDA launches a kernel of NCCL and does not wait for it on the host
+            # not dist.barrier, which on CUDA only launches an NCCL kernel and does not block the host
             dist.all_reduce(torch.zeros(()))
 
     def broadcast_object(self, value: T, source: int = 0) -> T:
-        """What rank `source` gives; what the others give is ignored."""
+        """The value of rank `source`; those of other ranks are ignored."""
         if self.size == 1:
             return value
         held: list[Any] = [value if self.rank == source else None]
@@ -66,7 +65,7 @@ class World:
         return held[0]
 
     def gather_objects(self, value: T) -> list[T]:
-        """What each rank gives, in the order of ranks, on every rank."""
+        """The values of all ranks, in rank order, on every rank."""
         if self.size == 1:
             return [value]
         gathered: list[Any] = [None] * self.size
@@ -74,25 +73,25 @@ class World:
         return gathered
 
     def gather_batches(self, own: list[Tensor]) -> list[Tensor]:
-        """What each batch gave, on the CPU and in the order of the batches, if rank r has had every W-th from r on."""
+        """The results of all batches on the CPU, in batch order, if rank r computed batches r, r + W, r + 2 W, ..."""
         gathered = self.gather_objects([values.cpu() for values in own])
         in_turn = itertools.zip_longest(*gathered)
         return [values for turn in in_turn for values in turn if values is not None]
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum of a tensor over ranks, in place, on every rank. On CUDA the host does not wait."""
+        """Sum a tensor over ranks, in place, on every rank. On CUDA this does not block the host."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def broadcast(self, tensor: Tensor, source: int = 0) -> Tensor:
-        """The tensor of rank `source` in the place of every other rank's."""
+        """Overwrite the tensor on every rank with that of rank `source`."""
         if self.size > 1:
             dist.broadcast(tensor, src=source)
         return tensor
 
     def any_rank(self, flag: bool) -> bool:
-        """Whether the flag is true on any rank: the same answer on every one."""
+        """Whether the flag is true on any rank; the same answer on all ranks."""
         if self.size == 1:
             return flag
         return bool(self.sum(torch.tensor(int(flag))).item())
@@ -105,32 +104,32 @@ class World:
 
 
 _joined: list[World] = []
-_attempts = itertools.count()  # how often this process has joined a job before
+_attempts = itertools.count()  # counts how often this process has joined a job
 
 
 def current_world() -> World:
-    """The world that this process has joined; a world of one if it has joined none."""
+    """The world that this process has joined, else a world of one."""
     return _joined[-1] if _joined else World()
 
 
 @contextmanager
 def join_world(device: torch.device) -> Iterator[World]:
-    """Join the job that torchrun started this process for, until the body ends. Joined already, it stays so.
+    """Join the job that torchrun started this process for until the body ends; no effect if already joined.
 
-    A process may do so several times, one after the other, as every other one does.
+    A process may join several times in succession, if all others do too.
 
     Args:
         device: this process's own: CUDA device `local_rank` of its machine, or the CPU.
 
-    Raises DlkitError if there is nobody where the processes meet.
+    Raises DlkitError if the rendezvous store cannot be reached.
     """
     process = launched_process()
     if _joined or process is None or process.world_size == 1:
         yield current_world() if _joined else World(device=device)
         return
-    # gloo also beside NCCL, for what is on the host: decisions and objects, which then never wait for the device
+    # gloo beside NCCL, for decisions and objects on the host, which then never wait for the device
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    store = meeting_store(process, f"world {next(_attempts)}")  # where no address of an earlier time is left
+    store = meeting_store(process, f"world {next(_attempts)}")  # without addresses of an earlier group
     dist.init_process_group(
         backend,
         store=store,
@@ -142,23 +141,23 @@ def join_world(device: torch.device) -> Iterator[World]:
     _joined.append(world)
     try:
         yield world
-        world.barrier()  # a process that ended now would cut off what another one still waits for
+        world.barrier()  # a process that ended now would break collectives that others still wait for
         _wait_for_threads()
     finally:
         _joined.remove(world)
         dist.destroy_process_group()
-        time.sleep(0.01)  # Python's lock is free meanwhile: see below
+        time.sleep(0.01)  # releases the GIL: see below
 
 
 def _wait_for_threads() -> None:
-    """Wait until gloo's threads are idle: after a collective they let go of its tensors, and need Python's lock for it.
+    """Wait until gloo's threads are idle: after a collective operation they release its tensors, which needs the GIL.
 
-    In a process that ends meanwhile, Python stops such a thread in the middle of C++, which aborts the process.
+    If the interpreter exits meanwhile, it kills such a thread inside C++ code, which aborts the process.
     """
     last = torch.zeros(())
     dist.all_reduce(last)
     held = weakref.ref(last)
-    del last  # a tensor stays alive, with its weak reference, for as long as C++ holds it
+    del last  # the weak reference stays alive for as long as C++ holds the tensor
     end = time.monotonic() + 1
     while held() is not None and time.monotonic() < end:
         time.sleep(0.001)

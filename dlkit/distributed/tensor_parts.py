@@ -1,6 +1,6 @@
-"""Tensors that are divided among ranks, as fully_shard leaves parameters: torch's DTensors.
+"""Sharded tensors: the DTensors that fully_shard makes of parameters.
 
-They are recognised by their method `to_local`: importing their class takes half a second, which other runs do without.
+They are recognised by their method `to_local`, since importing their class takes half a second.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from torch import Tensor, nn
 
 
 def is_divided(value: Any) -> bool:
-    """Whether a value is a tensor of which this rank has a part."""
+    """Whether a value is a sharded tensor."""
     return hasattr(value, "to_local")
 
 
 def is_model_divided(model: nn.Module) -> bool:
-    """Whether the parameters of a model are divided among ranks."""
+    """Whether the parameters of a model are sharded."""
     return any(map(is_divided, model.parameters()))
 
 
 def local_part(value: Any) -> Any:
-    """This rank's part of a tensor that is divided, which shares its memory; any other value as it is."""
+    """This rank's shard of a sharded tensor, sharing its memory; any other value unchanged."""
     return value.to_local() if is_divided(value) else value
 
 
 def whole_of(value: Any) -> Any:
-    """The whole of a tensor that is divided, on every rank; any other value as it is."""
+    """The whole of a sharded tensor, on every rank; any other value unchanged."""
     return value.full_tensor() if is_divided(value) else value
 
 
 def whole_on(owner: int, value: Any) -> Tensor:
-    """The whole of a tensor that is divided along its first dimension, on one rank, which alone is sent the parts.
+    """Gather a tensor that is sharded along its first dimension on one rank.
 
-    Every rank calls it; the others get a stand-in of its shape, which takes no memory.
+    Every rank calls it; the others get a placeholder of the same shape that takes no memory.
     """
     mesh, part = value.device_mesh, value.to_local()
-    each = -(-value.shape[0] // mesh.size())  # rows of a part; the last ones may have fewer, or none
+    each = -(-value.shape[0] // mesh.size())  # rows of a shard; the last shards may have fewer, or none
     padded = part.new_zeros(each, *value.shape[1:])
     padded[: len(part)] = part
     is_owner = mesh.get_local_rank() == owner
@@ -47,13 +47,13 @@ def whole_on(owner: int, value: Any) -> Tensor:
 
 
 def divided_like(whole: Tensor, like: Any, source: int | None = None, device: torch.device | None = None) -> Tensor:
-    """A tensor divided as `like` is; the tensor itself where `like` is not divided.
+    """Shard a tensor as `like` is sharded; the tensor itself if `like` is not sharded.
 
     Args:
         whole: of the shape of `like`.
-        like: what is divided.
-        source: the rank that hands out the parts; None where every rank has the same tensor, and takes its own part.
-        device: where the parts are to be; that of `like` by default.
+        like: the tensor whose sharding to use.
+        source: the rank that sends the shards; None if every rank has the same tensor and takes its own shard.
+        device: of the shards; by default that of `like`.
     """
     if not is_divided(like):
         return whole
@@ -63,7 +63,7 @@ def divided_like(whole: Tensor, like: Any, source: int | None = None, device: to
 
 
 def divided_as_part(part: Tensor, like: Any) -> Tensor:
-    """The tensor of which each rank has a part, and of which `like` has the shape; the part where that is None."""
+    """The sharded tensor with the shape of `like` of which `part` is this rank's shard; `part` if `like` is None."""
     if like is None:
         return part
     from torch.distributed.tensor import DTensor

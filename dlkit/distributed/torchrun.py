@@ -1,7 +1,7 @@
-"""What torchrun says to each process that it starts. No torch.
+"""The environment variables that torchrun sets for each process. Free of torch.
 
-Only torchrun's own variables decide, of which TORCHELASTIC_RUN_ID is the one that nothing else sets: two commands that
-are run beside each other are two jobs, on a cluster that sets RANK and WORLD_SIZE for jobs of its own, too.
+A process belongs to a job only if TORCHELASTIC_RUN_ID is set, which nothing but torchrun sets: clusters set RANK and
+WORLD_SIZE for their own jobs too, where two commands that run at the same time are still two jobs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _VARIABLES = (*_NUMBERS, "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID")
 
 @dataclass(frozen=True, slots=True)
 class LaunchedProcess:
-    """Which process this is: number `rank` of `world_size`, and `local_rank` of the `local_size` on its machine."""
+    """The process `rank` of `world_size`, and `local_rank` of the `local_size` on its machine."""
 
     rank: int
     local_rank: int
@@ -29,20 +29,20 @@ class LaunchedProcess:
 
 
 def launched_process() -> LaunchedProcess | None:
-    """Which of torchrun's processes this is; None if torchrun did not start it."""
+    """This process among torchrun's; None if torchrun did not start it."""
     if "TORCHELASTIC_RUN_ID" not in os.environ or _flaw() is not None:
         return None
     return LaunchedProcess(*(int(os.environ[name]) for name in _NUMBERS))
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for the job: it alone prints, locks and writes. True without torchrun."""
+    """Whether this process has rank 0, which alone prints, locks and writes. True without torchrun."""
     process = launched_process()
     return process is None or process.rank == 0
 
 
 def require_whole_environment() -> None:
-    """Raise RequestError if torchrun started this process, and what it said was lost or changed on the way."""
+    """Raise RequestError if torchrun started this process, and its variables are incomplete or were changed."""
     if "TORCHELASTIC_RUN_ID" in os.environ and (flaw := _flaw()) is not None:
         raise RequestError(
             f"torchrun started this process, but {flaw}",
@@ -51,7 +51,7 @@ def require_whole_environment() -> None:
 
 
 def _flaw() -> str | None:
-    """What is wrong with the variables of a process that torchrun started, or None."""
+    """What is wrong with torchrun's variables, or None."""
     for name in _VARIABLES:
         if not os.environ.get(name):
             return f"{name} is not set"
@@ -63,7 +63,7 @@ def _flaw() -> str | None:
 
 
 def require_meeting_place(seconds: float) -> None:
-    """Wait until the processes of the job can meet at MASTER_ADDR and MASTER_PORT.
+    """Wait until MASTER_ADDR and MASTER_PORT, the address of the rendezvous, can be reached.
 
     Raises DlkitError if nothing answers there after so many seconds.
     """

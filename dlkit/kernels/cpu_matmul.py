@@ -1,11 +1,11 @@
 """Float32 matrix products on a CPU by oneDNN, where it beats MKL.
 
-torch calls Intel's MKL, which does not use AVX-512 on processors of other makers. oneDNN, which torch also contains,
-generates its kernels for the processor at hand: on an AMD EPYC it takes 0.45 times as long. `linear` calls it by name.
+torch calls Intel's MKL, which does not use AVX-512 on other vendors' processors. oneDNN, which torch also contains,
+generates kernels for the actual processor: on an AMD EPYC it takes 0.45 times as long. `linear` calls it by name.
 
-Batched products have no such call. torch passes them to oneDNN only where bfloat16 is allowed inside. A processor
-without AMX gains nothing from bfloat16, and oneDNN stays with float32 there; this is checked by the error of a product
-before it is relied on. It does not pay off for attention's small products one at a time, which take four times as long.
+Batched products have no such call. torch passes them to oneDNN only if bfloat16 is allowed internally. On a processor
+without AMX, bfloat16 is no faster and oneDNN keeps to float32, which is checked by the error of a product before it is
+relied on. It does not pay off for attention's small products one at a time, which take four times as long.
 
 Shapes: N rows, I input features, O output features.
 """
@@ -75,7 +75,7 @@ class _Product(torch.autograd.Function):
 
 def _multiply(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    # of x with more than two dimensions it is a view, which autograd lets no activation write over
+    # for x with more than two dimensions it is a view, which an in-place activation must not overwrite
     return torch.ops.aten._unsafe_view(y, y.shape) if y._is_view() else y
 
 
@@ -96,7 +96,7 @@ def onednn_is_better() -> bool:
 
 
 def mkl_lacks_avx512(description: str) -> bool:
-    """Whether a processor, by its /proc/cpuinfo, has AVX-512 that MKL does not use, but no AMX, which uses bf16."""
+    """Whether a processor has AVX-512 that MKL does not use, but no AMX, which would use bf16. From /proc/cpuinfo."""
     fields = dict(line.split(":", 1) for line in description.splitlines() if ":" in line)
     values = {name.strip(): value.split() for name, value in fields.items()}
     flags = values.get("flags", [])

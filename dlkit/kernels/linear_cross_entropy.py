@@ -26,18 +26,18 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_PAYS = {"cuda": 1 << 24, "cpu": 1 << 28}  # logits from which on chunks are worth their overhead
+_PAYS = {"cuda": 1 << 24, "cpu": 1 << 28}  # number of logits above which chunks are worth their overhead
 _CHUNK = 1 << 28  # logits at a time
 _MULTIPLE = 64
 
 
 def worth_chunking(rows: int, classes: int, device: torch.device) -> bool:
-    """Whether so many rows have enough logits that chunks are worth their overhead."""
+    """Whether the logits of so many rows are enough for chunks to be worth their overhead."""
     return rows * classes >= _PAYS.get(device.type, 1 << 28)
 
 
 def chunk_rows(rows: int, classes: int) -> int:
-    """Rows a chunk, for chunks of equal length but for the last."""
+    """Rows per chunk, for chunks of equal length except the last."""
     chunks = max(1, -(-rows * classes // _CHUNK))
     return max(1, -(-rows // chunks))
 
@@ -51,15 +51,15 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     rows: int | None = None,
 ) -> Tensor:
-    """Mean cross-entropy of x W^T + b, a scalar in float32 (float64 for float64), as `F.cross_entropy` has it.
+    """Mean cross-entropy of x W^T + b, a scalar in float32 (float64 for float64), as in `F.cross_entropy`.
 
     Args:
         x: (N, W).
         weight: (V, W).
         bias: (V,), or None.
-        targets: (N,) int64; a negative one does not count.
-        label_smoothing: the part of each label that is spread evenly over all classes.
-        rows: of a chunk; None for as many as have `_CHUNK` logits.
+        targets: (N,) int64; negative ones are ignored.
+        label_smoothing: the share of each label that is spread evenly over all classes.
+        rows: per chunk; None for as many as have `_CHUNK` logits.
     """
     dtype = torch.get_autocast_dtype(x.device.type) if torch.is_autocast_enabled(x.device.type) else x.dtype
     rows = rows or chunk_rows(len(x), len(weight))
@@ -146,7 +146,7 @@ def _chunk(
 ) -> tuple[Tensor, ...]:
     """The summed cross-entropy of some rows (n, W), and its gradients by x, by weight (V', W) and by bias (V',).
 
-    Without a bias, its gradient is some number to be ignored.
+    Without a bias, the last gradient is a dummy to be ignored.
     """
     wide = torch.promote_types(x.dtype, torch.float32)
     logits = F.linear(x, weight, bias)  # (n, V')

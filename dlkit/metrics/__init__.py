@@ -1,1 +1,1 @@
-"""Measures of answers: of classifiers and their calibration, of language models, of OOD detection, and GLUE."""
+"""Metrics: classification, calibration, language modelling, regression, OOD detection, and the scores of GLUE."""

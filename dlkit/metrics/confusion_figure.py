@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dlkit.plotting import drawable_text, make_axes, save_figure
 
-_NAMED, _COUNTED = 60, 20  # most classes of which a matrix shows the names, and the counts in its cells
+_NAMED, _COUNTED = 60, 20  # up to so many classes, the matrix shows names, and counts in its cells
 _LONGEST = 24  # characters of a name
 
 

@@ -1,4 +1,4 @@
-"""Correlations of numbers, at any scale and offset."""
+"""Pearson's and Spearman's correlation, accurate at any scale and offset."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Numbers = NDArray[Any]
 
 
 def pearson(x: Numbers, y: Numbers) -> float:
-    """cov(x, y) / (sd(x) sd(y)) of two (N,); NaN where one of them is constant, or not finite."""
+    """cov(x, y) / (sd(x) sd(y)) of two (N,); NaN if one of them is constant or not finite."""
     if not (np.isfinite(x).all() and np.isfinite(y).all()) or (x == x[0]).all() or (y == y[0]).all():
         return math.nan
-    # x - mean(x) and y - mean(y), both of length 1, have the correlation as their product
+    # the correlation is the dot product of x - mean(x) and y - mean(y), both scaled to length 1
     return float(np.clip(_direction(x) @ _direction(y), -1.0, 1.0))
 
 
@@ -27,12 +27,12 @@ def _direction(x: Numbers) -> Numbers:
 
 
 def _scaled(x: Numbers) -> Numbers:
-    """x times the power of 2, which rounds nothing, by which no sum or square in it over- or underflows."""
+    """x times a power of 2, which is exact and keeps sums and squares from over- or underflowing."""
     return np.ldexp(x, -np.frexp(np.abs(x).max())[1])
 
 
 def spearman(x: Numbers, y: Numbers) -> float:
-    """Pearson's correlation of the ranks, equal values sharing the mean of theirs; NaN where a value is."""
+    """Pearson's correlation of the ranks, where ties get their mean rank; NaN if any value is NaN."""
     if np.isnan(x).any() or np.isnan(y).any():
         return math.nan
     return pearson(_ranks(x), _ranks(y))
@@ -40,5 +40,5 @@ def spearman(x: Numbers, y: Numbers) -> float:
 
 def _ranks(x: Numbers) -> Numbers:
     _, index, counts = np.unique(x, return_inverse=True, return_counts=True)
-    # values of one rank stand at last - count + 1 .. last, whose mean is last - (count - 1) / 2
+    # tied values have the ranks last - count + 1 .. last, whose mean is last - (count - 1) / 2
     return (np.cumsum(counts) - (counts - 1) / 2)[index]

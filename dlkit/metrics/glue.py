@@ -1,4 +1,4 @@
-"""GLUE and SuperGLUE as one number: the mean over the tasks of the mean over each task's metrics. No torch.
+"""The overall score of GLUE and SuperGLUE: the mean over tasks of the mean over a task's metrics. Free of torch.
 
 GLUE: Wang et al., arXiv:1804.07461, section 3. SuperGLUE: arXiv:1905.00537, section 4. Diagnostic sets do not count.
 """
@@ -25,7 +25,7 @@ SUPERGLUE: dict[str, tuple[str, ...]] = {
     "boolq": ("accuracy",),
     "cb": ("macro_f1", "accuracy"),
     "copa": ("accuracy",),
-    "multirc": ("f1", "exact_match"),  # F1 over all answers, and questions whose answers are all right
+    "multirc": ("f1", "exact_match"),  # F1 over all answers, and the share of questions with all answers correct
     "record": ("f1", "exact_match"),
     "rte": ("accuracy",),
     "wic": ("accuracy",),
@@ -36,7 +36,7 @@ BENCHMARKS = {"GLUE": GLUE, "SuperGLUE": SUPERGLUE}
 
 @dataclass(frozen=True)
 class Result:
-    """What a run reached in a task: the metrics of each split that counts, and their examples."""
+    """The result of a run on a task: metrics and number of examples of each split that counts."""
 
     benchmark: str
     task: str
@@ -45,13 +45,13 @@ class Result:
 
     @property
     def score(self) -> float:
-        """Mean of the task's metrics, and of those over its splits."""
+        """The mean over the task's metrics and over its splits."""
         names = BENCHMARKS[self.benchmark][self.task]
         return statistics.fmean(statistics.fmean(found[name] for name in names) for found in self.metrics.values())
 
 
 def task_of(data: dict[str, Any]) -> tuple[str, str] | None:
-    """The benchmark and task that a recipe's data section is about, or None."""
+    """The benchmark and task of a recipe's data section, or None."""
     if data["name"] == "sst2":
         return "GLUE", "sst2"
     for benchmark in BENCHMARKS:
@@ -61,14 +61,14 @@ def task_of(data: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def splits_of(benchmark: str, task: str) -> tuple[str, ...]:
-    """The splits that count: the labels of the test splits are secret."""
+    """The splits that count, which are validation splits: the labels of the test splits are secret."""
     return ("val", "val_mismatched") if (benchmark, task) == ("GLUE", "mnli") else ("val",)
 
 
 def aggregate(benchmark: str, results: list[Result]) -> dict[str, Any]:
     """The record of a benchmark from all its runs; a task's score is the mean over its runs.
 
-    `score` is None unless every task is there; `mean` is over those that are, and `missing` names the others.
+    `score` is None unless every task has a run; `mean` is over the tasks that have one, `missing` names the others.
     """
     tasks: dict[str, dict[str, Any]] = {}
     for task, names in BENCHMARKS[benchmark].items():

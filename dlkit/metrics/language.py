@@ -1,4 +1,4 @@
-"""Measures of a language model, from its loss: the mean over tokens of -ln P(token)."""
+"""Metrics of a language model from its loss, the mean over tokens of -ln P(token)."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def token_perplexity(loss: float) -> float:
 
 
 def bits_per_byte(nats: float, bytes_: int) -> float:
-    """The length of the text's description by the model: sum of -log2 P(token) / bytes of text."""
+    """The code length of the text under the model per byte: sum of -log2 P(token) / bytes of text."""
     return nats / math.log(2) / bytes_

@@ -1,6 +1,6 @@
-"""How well a classifier's answers tell the data it was trained on from other data: scores and their measures.
+"""Out-of-distribution (OOD) detection from a classifier's logits: scores, and metrics of how well they separate.
 
-Legend: N examples, K classes, logits (N, K), p = softmax(logits). A higher score says "more like the training data".
+Shapes: N examples, K classes, logits (N, K), p = softmax(logits). A higher score means "more like the training data".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dlkit.errors import NotFiniteError
 
-LEVEL = 0.95  # share of the in-distribution data that is accepted where false positives are counted
+LEVEL = 0.95  # true positive rate at which the false positive rate is measured
 
 
 def max_softmax(logits: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def energy(logits: Tensor) -> Tensor:
 
 
 def negative_entropy(logits: Tensor) -> Tensor:
-    """Minus the entropy of the answer, in nats."""
+    """The negative entropy of the predicted distribution, in nats."""
     log_p = logits.log_softmax(1)
     # s = sum_k p_k log p_k, where 0 log 0 = 0
     return (log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(1)
@@ -49,11 +49,11 @@ SCORES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def separation(in_distribution: Tensor, ood: Tensor) -> dict[str, float]:
-    """How well a score tells (N,) in-distribution from (M,) OOD examples; ties count half.
+    """How well a score separates (N,) in-distribution from (M,) OOD examples; ties count half.
 
     `auroc`: the probability that an in-distribution example scores higher than an OOD one. `aupr_in` and `aupr_out`:
-    mean precision over recall, with the one or the other as what is to be found. `fpr95`: the share of OOD examples
-    that are accepted where at least 95 % of the in-distribution ones are.
+    average precision with the in-distribution or the OOD examples as positives. `fpr95`: the share of OOD examples
+    accepted at the threshold that accepts at least 95 % of the in-distribution ones.
 
     Raises NotFiniteError if a score is NaN, which has no rank.
     """
@@ -62,7 +62,7 @@ def separation(in_distribution: Tensor, ood: Tensor) -> dict[str, float]:
         raise NotFiniteError(f"{missing:,} of {len(in_distribution) + len(ood):,} scores are NaN")
     true, false = _counts(in_distribution, ood)  # (T + 1,), from accepting nothing to accepting everything
     tpr, fpr = true / len(in_distribution), false / len(ood)
-    # the area under the curve of (FPR, TPR), by trapezoids
+    # the area under the ROC curve, by the trapezoidal rule
     auroc = ((fpr[1:] - fpr[:-1]) * (tpr[1:] + tpr[:-1]) / 2).sum().item()
     return {
         "auroc": auroc,
@@ -73,7 +73,7 @@ def separation(in_distribution: Tensor, ood: Tensor) -> dict[str, float]:
 
 
 def ood_measures(in_distribution: Mapping[str, Tensor], ood: Mapping[str, Tensor]) -> dict[str, float]:
-    """`separation` of every score, as score/measure."""
+    """`separation` of every score, with keys score/metric."""
     return {
         f"{score}/{name}": value
         for score in SCORES

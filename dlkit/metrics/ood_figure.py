@@ -1,4 +1,4 @@
-"""Draw how scores of in- and out-of-distribution data lie beside each other."""
+"""A figure of the scores of in- and out-of-distribution data."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def draw_ood_histogram(
         for number, (name, scores) in enumerate(ood.items()):
             other = scores[score].numpy()
             auroc = separation(values, scores[score])["auroc"]
-            label = f"AUROC {auroc:.3f}: {name[-24:]}"  # no legend has labels that begin with an underscore
+            label = f"AUROC {auroc:.3f}: {name[-24:]}"  # matplotlib leaves out labels that begin with an underscore
             weights = np.full(len(other), 1 / len(other))
             colour = _COLOURS[number % len(_COLOURS)]
             axis.hist(

@@ -1,4 +1,4 @@
-"""How well single predictions of a class or a token fit their targets: what the meters of every task sum up."""
+"""The cross-entropy and correctness of each prediction of a class or token, which meters sum."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def prediction_scores(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats (0 for a target of -100) and whether the likeliest class is the target, each (N,).
+    """Cross-entropy in nats (0 for a target of -100) and whether the most likely class is the target, each (N,).
 
     Args:
         logits: (N, K).

@@ -1,4 +1,4 @@
-"""How far predicted numbers are from the true ones, as scikit-learn has it: MSE, RMSE, MAE and R2.
+"""Metrics of regression, defined as in scikit-learn: MSE, RMSE, MAE and R2.
 
 Shapes: f predictions and y targets, (N,) float64.
 """
@@ -15,13 +15,14 @@ Values = NDArray[np.float64]
 
 
 def r2_score(f: Values, y: Values) -> float:
-    """The share of the variance of y that f explains: 1 is perfect, 0 is as good as the mean of y. NaN for one row.
+    """The coefficient of determination, the share of the variance of y that f explains: 1 is perfect, 0 is as good as
+    predicting the mean of y. NaN for a single row.
 
-    Where all of y is equal there is no variance to explain: 1 if f is equal to it, 0 otherwise.
+    If y is constant it is 1 if f equals y, 0 otherwise.
     """
     if len(y) < 2:
         return math.nan
-    unit = float(np.abs(y - y.mean()).max())  # the squares of 1e200 are not in float64's range
+    unit = float(np.abs(y - y.mean()).max())  # rescales, since the square of 1e200 overflows float64
     if unit == 0:
         return float(np.array_equal(f, y))
     # R2 = 1 - sum_n (f_n - y_n)^2 / sum_n (y_n - mean y)^2

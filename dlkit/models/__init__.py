@@ -11,7 +11,7 @@ from dlkit.errors import RequestError
 
 
 def check_shapes(input_shape: tuple[int, ...], num_classes: int, *, images_only: bool = False) -> None:
-    """Raise RequestError where no model can be built: empty examples, no classes, rows where images are needed."""
+    """Raise RequestError if no model can be built: empty examples, no classes, or rows where images are needed."""
     if images_only and len(input_shape) != 3:
         raise RequestError(
             f"this model needs images (channels, height, width), got examples of shape {tuple(input_shape)}",

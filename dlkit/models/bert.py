@@ -1,4 +1,4 @@
-"""BERT: transformer blocks in which every token sees every other. Devlin et al., arXiv:1810.04805.
+"""BERT: a bidirectional transformer encoder. Devlin et al., arXiv:1810.04805.
 
 Shapes: B sequences, T tokens, W the model's width, V vocabulary, K outputs, M predicted tokens.
 """
@@ -24,23 +24,23 @@ from dlkit.nn.transformer import TransformerBlock
 
 
 class BERT(nn.Module):
-    """A bidirectional encoder with the head that its task needs.
+    """A bidirectional encoder with the head for its task.
 
     Args:
         layers: transformer blocks.
-        heads: of attention in each block; they divide the width.
-        width: numbers a token.
-        hidden: width of each block's perceptron; null for four times the width.
-        activation: of the perceptrons.
+        heads: attention heads per block; their number divides the width.
+        width: size of each token's hidden state.
+        hidden: width of each block's MLP; null for four times the width.
+        activation: of the MLPs.
         norm_first: pre-norm, else post-norm as in the paper.
-        positions: learned vectors, or fixed waves (Vaswani et al. 2017).
-        dropout: probability that a number is zeroed in training, after the embedding, before each shortcut and before
-            the last layer of a classifier.
-        attention_dropout: probability that a weight of attention is zeroed in training.
-        pooling: what a classifier sees: the first token, as in the paper, or the mean over tokens.
-        head_activation: of a classifier's head: tanh, as in the paper; DistilBERT has relu.
-        tied: whether the last layer of a head that predicts tokens is the embedding's transpose.
-        context: most tokens of a sequence; null for data.context.
+        positions: learned embeddings, or sinusoidal encodings (Vaswani et al. 2017).
+        dropout: probability that an element is zeroed in training, after the embedding, before each residual addition
+            and before the last layer of a classifier.
+        attention_dropout: probability that an attention weight is zeroed in training.
+        pooling: input of a classifier's head: the first token, as in the paper, or the mean over tokens.
+        head_activation: of a classifier's head: tanh, as in the paper; DistilBERT uses relu.
+        tied: whether the head that predicts tokens shares the embedding's weights.
+        context: maximum number of tokens in a sequence; null for data.context.
         eps: of the norms.
 
     Raises:
@@ -113,14 +113,14 @@ class BERT(nn.Module):
         at: Tensor | None = None,
         into: Callable[[Tensor, Linear], Tensor] | None = None,
     ) -> Tensor:
-        """Logits: of each token (B, T, V), of the tokens `at` (M, V), or of each sequence (B, K): as the head has it.
+        """Logits of each token (B, T, V), of the tokens `at` (M, V), or of each sequence (B, K), depending on the head.
 
         Args:
             tokens: (B, T) int64.
             segments: (B, T) int64, 0 in the first text of a pair and 1 in the second; None for all 0.
             real: (B, T) bool, False for padding; None for no padding.
             at: (M,) int64, positions in the flattened (B T) tokens, for a head that predicts tokens.
-            into: what to make of the last layer's input (..., W) and the layer, in place of logits; for such a head.
+            into: for such a head, replaces the logits: a function of the last layer's input (..., W) and the layer.
         """
         x = self.hidden(tokens, segments, real)
         return self.head(x, real) if isinstance(self.head, SequenceHead) else self.head(x, at, into)
@@ -140,7 +140,7 @@ class BERT(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """Which token stands there: linear, activation, norm, the embedding's transpose, a bias; (..., W) to (..., V)."""
+    """Predicts tokens: linear, activation, norm, the embedding's transpose, a bias; (..., W) to (..., V)."""
 
     def __init__(self, tokens: Embedding, activation: Activation, eps: float, tied: bool = True) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class TokenHead(nn.Module):
 
 
 class SequenceHead(nn.Module):
-    """K numbers for each sequence: pooling, linear and activation, dropout, linear; (B, T, W) to (B, K)."""
+    """K outputs for each sequence: pooling, linear and activation, dropout, linear; (B, T, W) to (B, K)."""
 
     def __init__(
         self, width: int, outputs: int, *, pooling: Literal["first", "mean"], activation: Activation, dropout: float
@@ -180,7 +180,7 @@ class SequenceHead(nn.Module):
         elif real is None:
             pooled = x.mean(1)
         else:
-            # mean over the tokens that are no padding
+            # mean over the tokens that are not padding
             pooled = (x * real[..., None]).sum(1) / real.sum(1, keepdim=True)
         return self.classifier(self.dropout(self.activation(self.pooler(pooled))))
 

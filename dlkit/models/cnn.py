@@ -26,7 +26,7 @@ class CNN(nn.Module):
         dropout: probability that a feature is zeroed before the last layer in training.
 
     Raises:
-        RequestError: not images, no stage, a stage without channels, or images too small for so many halvings.
+        RequestError: not images, no stage, a stage without channels, or images too small for the number of stages.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""ConvNeXt: a ResNet with the manners of a vision transformer. Liu et al., arXiv:2201.03545.
+"""ConvNeXt: a ResNet with the design choices of vision transformers. Liu et al., arXiv:2201.03545.
 
 Legend: N images, C channels, H rows, W columns, E = expansion C, K classes.
 """
@@ -32,8 +32,8 @@ class ConvNeXtBlock(nn.Module):
         expansion: E / C.
         norm: normalization after the convolution, the only one of the block.
         activation: non-linearity between the two linear layers, the only one of the block.
-        depthwise: whether the convolution treats each channel by itself.
-        layer_scale: what gamma starts at; 0 for no gamma.
+        depthwise: whether the convolution filters each channel separately.
+        layer_scale: initial value of gamma; 0 for no gamma.
         stochastic_depth: probability that an example skips the block in training.
         residual: whether x is added.
     """
@@ -71,23 +71,23 @@ class ConvNeXtBlock(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """A stem of patches, stages of ConvNeXt blocks with a halving of height and width between them, norm, linear.
+    """A patchify stem, stages of ConvNeXt blocks with downsampling between them, mean over pixels, norm, linear.
 
-    (N, C, H, W) to logits (N, num_classes). H and W are at least `patch` times 2 for each stage but the first.
+    (N, C, H, W) to logits (N, num_classes). H and W are at least patch * 2^(stages - 1).
 
     Args:
         depths: blocks of each stage.
         widths: channels of each stage.
-        patch: side of the squares that the stem cuts the image into: 4 for 224 pixels, 1 or 2 for 32.
+        patch: side of the stem's patches in pixels: 4 for images of 224 pixels, 1 or 2 for 32.
         kernel_size: side of the blocks' convolutions, odd.
-        expansion: how many times wider a block is inside.
+        expansion: ratio of the hidden width of a block to its channels.
         norm: the normalization.
         activation: the non-linearity.
-        depthwise: whether the blocks' convolutions treat each channel by itself.
-        layer_scale: what the learned factors of each branch start at; 0 for no factors.
+        depthwise: whether the blocks' convolutions filter each channel separately.
+        layer_scale: initial value of the learned factors of each branch; 0 for no factors.
         stochastic_depth: probability that an example skips the last block in training; it rises linearly from 0.
         dropout: probability that a feature is zeroed before the last layer in training.
-        residual: whether blocks are added to their input.
+        residual: whether blocks have a residual connection.
 
     Raises:
         RequestError: not images, or too small ones; depths and widths that are empty, below 1 or differ in number; an
@@ -176,5 +176,5 @@ convnext_tiny = partial(ConvNeXt, depths=(3, 3, 9, 3), widths=(96, 192, 384, 768
 convnext_small = partial(ConvNeXt, depths=(3, 3, 27, 3), widths=(96, 192, 384, 768))
 convnext_base = partial(ConvNeXt, depths=(3, 3, 27, 3), widths=(128, 256, 512, 1024))
 convnext_large = partial(ConvNeXt, depths=(3, 3, 27, 3), widths=(192, 384, 768, 1536))
-# The nano of Woo et al., arXiv:2301.00808, in the form of version 1; with patch: 1 or 2 for images of 32 pixels.
+# The nano size of Woo et al., arXiv:2301.00808, with version 1 blocks; use patch: 1 or 2 for images of 32 pixels.
 convnext_nano = partial(ConvNeXt, depths=(2, 2, 8, 2), widths=(80, 160, 320, 640))

@@ -16,20 +16,20 @@ from dlkit.nn.norm import BatchNorm
 from dlkit.nn.whitening import whitening_filters
 
 SIDE, WHITENING_EPS = 2, 5e-4  # of the whitening layer: section 3.2
-NORM_EPS, NORM_MOMENTUM = 1e-12, 0.4  # statistics that follow a short training closely: the paper's code
+NORM_EPS, NORM_MOMENTUM = 1e-12, 0.4  # from the paper's code: a short run needs fast running averages
 
 
 class FastCNN(nn.Module):
     """A whitening layer, groups of two 3x3 convolutions with max-pooling, the maximum over pixels, a linear layer.
 
     (N, C, H, W) to logits (N, num_classes). Norms have a bias and no weight. The whitening layer's filters are not
-    trained; before `whiten` has seen data they are random.
+    trained; they are random until `whiten` is called.
 
     Args:
         widths: channels of each group; every group halves height and width.
         activation: the non-linearity.
-        dirac: whether convolutions begin as the identity of as many channels as they have (Zagoruyko & Komodakis,
-            arXiv:1706.00388).
+        dirac: whether convolutions are initialised as the identity, as far as they have channels for it (Zagoruyko &
+            Komodakis, arXiv:1706.00388).
         scale: factor of the logits.
 
     Raises:
@@ -71,7 +71,7 @@ class FastCNN(nn.Module):
 
     @torch.no_grad()
     def whiten(self, images: Tensor) -> None:
-        """Take the whitening layer's filters from normalised training images (N, C, H, W)."""
+        """Compute the whitening layer's filters from normalised training images (N, C, H, W)."""
         self.whitening.weight.copy_(whitening_filters(images, SIDE, WHITENING_EPS))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ class FastCNN(nn.Module):
         x = self.activation(self.whitening(x))  # (N, 8C, H - 1, W - 1)
         for name in self.groups:
             x = getattr(self, name)(x)  # (N, width, H // 2, W // 2)
-        # not amax: its gradient looks for the largest again, which compiled bf16 code need not find, and divides by 0;
-        # not max: its gradient leaves channels_last, and what comes behind it is slow
+        # not amax: its gradient searches for the maximum again, which compiled bf16 code may miss, and divides by 0;
+        # not max: its gradient is not channels_last, which slows the rest of the backward pass
         x = F.adaptive_max_pool2d(x, 1).flatten(1)  # (N, widths[-1])
         return self.fc(x) * self.scale  # (N, K)
 
@@ -100,7 +100,7 @@ class _Group(nn.Module):
         self.activation = activation_layer(activation)
         if dirac:
             for convolution in (self.conv1, self.conv2):
-                # the first min(C, O) outputs copy an input each; the others stay random
+                # the first min(C, O) outputs each copy an input; the others stay random
                 same = min(convolution.weight.shape[:2])
                 nn.init.dirac_(convolution.weight.data[:same])
 

@@ -1,4 +1,4 @@
-"""GPT: transformer blocks that see only what came before, and predict the next token.
+"""GPT: causal transformer blocks that predict the next token.
 
 GPT-1: Radford et al. 2018 (post-norm); GPT-2: Radford et al. 2019 (pre-norm, a last norm, scaled initial weights).
 Shapes: B sequences, T tokens, W the model's width, V vocabulary.
@@ -30,16 +30,17 @@ class GPT(nn.Module):
 
     Args:
         layers: transformer blocks.
-        heads: of attention in each block; they divide the width.
-        width: numbers a token.
-        hidden: width of each block's perceptron; null for four times the width.
-        activation: of the perceptrons.
+        heads: attention heads per block; their number divides the width.
+        width: size of each token's hidden state.
+        hidden: width of each block's MLP; null for four times the width.
+        activation: of the MLPs.
         norm_first: pre-norm as in GPT-2, else post-norm as in GPT-1.
-        positions: learned vectors, or fixed waves (Vaswani et al. 2017).
-        dropout: probability that a number is zeroed in training, after the embedding and before each shortcut.
-        attention_dropout: probability that a weight of attention is zeroed in training.
-        tied: whether the last layer is the embedding's transpose (Press & Wolf, arXiv:1608.05859).
-        context: most tokens that it can look back on; null for data.context.
+        positions: learned embeddings, or sinusoidal encodings (Vaswani et al. 2017).
+        dropout: probability that an element is zeroed in training, after the embedding and before each residual
+            addition.
+        attention_dropout: probability that an attention weight is zeroed in training.
+        tied: whether the last layer shares the embedding's weights (Press & Wolf, arXiv:1608.05859).
+        context: maximum number of tokens in a sequence; null for data.context.
         eps: of the norms.
 
     Raises:
@@ -92,7 +93,7 @@ class GPT(nn.Module):
             self.head.weight = self.tokens.weight
         initialize(self)
         for name, parameter in self.named_parameters():
-            # Each block adds twice to the stream, so its variance grows with 2 layers: N(0, 0.02^2 / (2 layers))
+            # each block adds to the residual stream twice, so scale down its variance: N(0, 0.02^2 / (2 layers))
             if norm_first and name.endswith(("attention.out.weight", "mlp.2.weight")):
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers))
 
@@ -110,24 +111,24 @@ class GPT(nn.Module):
         last: bool = False,
         into: Callable[[Tensor, Linear], Tensor] | None = None,
     ) -> Tensor:
-        """Logits of the token after each, (B, T, V).
+        """Logits of the next token at each position, (B, T, V).
 
         Args:
-            tokens: (B, T) int64; behind those in the cache, if there is one.
-            cache: of the tokens so far, which these join.
-            padding: (B,) int64, how many of each row's first tokens are only there to make rows equally long.
-            last: only those after the last token, (B, 1, V).
-            into: what to make of the last layer's input (B, T, W) and the layer, in place of logits.
+            tokens: (B, T) int64; they continue those in the cache, if there is one.
+            cache: keys and values of the tokens so far, to which these are appended.
+            padding: (B,) int64, number of padding tokens at the start of each row.
+            last: return the logits after the last token only, (B, 1, V).
+            into: replaces the logits: a function of the last layer's input (B, T, W) and the layer.
 
         Raises:
-            DlkitError: more tokens than the model can look back on.
+            DlkitError: there are more tokens than the model's context.
         """
         x = self.hidden(tokens, cache, padding)
         x = x[:, -1:] if last else x
         return self.head(x) if into is None else into(x, self.head)
 
     def hidden(self, tokens: Tensor, cache: Cache | None = None, padding: Tensor | None = None) -> Tensor:
-        """What the last layer sees, (B, T, W). Arguments as in `forward`."""
+        """The input of the last layer, (B, T, W). Arguments as in `forward`."""
         past = cache.length if cache is not None else 0
         end = past + tokens.shape[1]
         if end > self.context:
@@ -142,7 +143,7 @@ class GPT(nn.Module):
         return self.norm(x)
 
     def make_cache(self, sequences: int, capacity: int) -> Cache:
-        """Room for the keys and values of so many tokens of so many sequences."""
+        """An empty key-value cache for `sequences` sequences of at most `capacity` tokens."""
         first: Any = self.blocks[0]
         heads: int = first.attention.heads
         width = self.tokens.weight.shape[1]
@@ -150,7 +151,7 @@ class GPT(nn.Module):
 
 
 def padded_mask(padding: Tensor, past: int, end: int) -> Tensor:
-    """(B, 1, T, S) bool: causal, and blind for padding; padding itself sees everything, since it must see something."""
+    """(B, 1, T, S) bool: a causal mask that hides padding. Padding queries see all keys, since they must see one."""
     key = torch.arange(end, device=padding.device)  # (S,)
     query = key[past:, None]  # (T, 1)
     real = key >= padding[:, None, None, None]  # (B, 1, 1, S)
@@ -158,7 +159,7 @@ def padded_mask(padding: Tensor, past: int, end: int) -> Tensor:
 
 
 def initialize(model: nn.Module) -> None:
-    """Linear weights ~ N(0, 0.02^2) and biases 0, as GPT and BERT begin. Embeddings begin so by themselves."""
+    """Initialise linear weights ~ N(0, 0.02^2) and biases as 0, as in GPT and BERT. `Embedding` does so itself."""
     for module in model.modules():
         if isinstance(module, Linear):
             nn.init.normal_(module.weight, std=0.02)

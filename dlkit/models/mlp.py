@@ -17,13 +17,13 @@ class MLPClassifier(nn.Module):
     """Flatten, then a multilayer perceptron: (N, *input_shape) to logits (N, num_classes). Rumelhart et al. 1986.
 
     Args:
-        hidden: width of each hidden layer; none gives logistic regression.
+        hidden: width of each hidden layer; without any, the model is logistic regression.
         activation: non-linearity after each hidden layer.
         norm: normalization before each activation.
         dropout: probability that a hidden activation is zeroed in training.
 
     Raises:
-        RequestError: an empty example, no classes, or what `MLP` refuses.
+        RequestError: an empty example, no classes, or invalid arguments of `MLP`.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Residual networks: He et al., arXiv:1512.03385. Parameters are named as in torchvision's ResNet.
 
-The knobs lead from ResNet-50 along the path of Liu et al., arXiv:2201.03545, section 2, to the door of ConvNeXt: depths
+The options cover the steps from ResNet-50 towards ConvNeXt of Liu et al., arXiv:2201.03545, section 2: depths
 [3, 3, 9, 3], stem: patch, depthwise with widths [96, ...], block: inverted, kernel_size: 7, activation: gelu, norm:
-layer. What is left (the depthwise convolution first, fewer activations and norms) is `dlkit.models.convnext`.
+layer. The remaining steps (the depthwise convolution first, fewer activations and norms) are `dlkit.models.convnext`.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ EXPANSION = 4
 class ResNet(nn.Module):
     """A stem, stages of residual blocks, the mean over pixels, a linear layer.
 
-    (N, C, H, W) to logits (N, num_classes). Each stage but the first halves height and width (rounded up), so that
-    images of any size work.
+    (N, C, H, W) to logits (N, num_classes). Each stage but the first halves height and width, rounded up, so images may
+    have any size.
     The CIFAR networks of the paper's section 4.2 have 6n + 2 layers: three stages of n blocks, shortcut A.
 
     Args:
         depths: residual blocks of each stage.
-        widths: channels of each stage; of a bottleneck, the channels inside, a quarter of those outside.
+        widths: channels of each stage; for a bottleneck, those inside, a quarter of its output channels.
         norm: normalization after each convolution.
         activation: the non-linearity.
-        shortcut: where a stage changes shape: A pads channels with zeros, B projects with a 1x1 convolution.
+        shortcut: used where a stage changes shape: A pads channels with zeros, B projects with a 1x1 convolution.
         dropout: probability that a feature is zeroed before the last layer in training.
         residual: whether shortcuts are added; without them, the paper's plain network.
-        block: basic has two convolutions; bottleneck has one between two of 1x1, inverted the same with four times
-            the channels inside.
-        stem: conv3 is one 3x3 convolution (CIFAR); conv7 a 7x7 of stride 2, then 3x3 max-pooling of stride 2
-            (ImageNet); patch one 4x4 of stride 4.
+        block: basic has two convolutions; bottleneck has one between two 1x1 convolutions; inverted is a bottleneck
+            with four times as many channels inside as outside.
+        stem: conv3 is a 3x3 convolution (CIFAR); conv7 a 7x7 convolution of stride 2, then 3x3 max-pooling of stride 2
+            (ImageNet); patch a 4x4 convolution of stride 4.
         kernel_size: side of the blocks' convolutions, odd.
-        depthwise: whether the middle convolution of a bottleneck treats each channel by itself.
-        layer_scale: what the learned factors of each branch start at; 0 for no factors.
+        depthwise: whether the middle convolution of a bottleneck filters each channel separately.
+        layer_scale: initial value of the learned factors of each branch; 0 for no factors.
         stochastic_depth: probability that an example skips the last block in training; it rises linearly from 0.
 
     Raises:
         RequestError: not images; depths and widths that are empty, below 1 or differ in number; an even kernel_size;
-            depthwise basic blocks; an unknown block or stem; what `ResidualBlock` refuses.
+            depthwise basic blocks; an unknown block or stem; invalid arguments of `ResidualBlock`.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ def _stem(stem: Stem, channels: int, width: int, *, bias: bool) -> Conv2d:
 
 
 def _bottleneck_widths(block: Block, width: int) -> tuple[int, int]:
-    """Channels inside and outside."""
+    """Channels inside a bottleneck, and its output channels."""
     if block == "bottleneck":
         return width, EXPANSION * width
     if block == "inverted":
@@ -156,7 +156,7 @@ def _bottleneck_widths(block: Block, width: int) -> tuple[int, int]:
     raise RequestError(f"no block {block!r}", "choose basic, bottleneck or inverted")
 
 
-# Table 6 of the paper: n = 3, 5, 7, 9, 18 blocks a stage, 6n + 2 layers.
+# Table 6 of the paper: n = 3, 5, 7, 9, 18 blocks per stage, 6n + 2 layers.
 resnet20 = partial(ResNet, depths=(3, 3, 3), widths=(16, 32, 64))
 resnet32 = partial(ResNet, depths=(5, 5, 5), widths=(16, 32, 64))
 resnet44 = partial(ResNet, depths=(7, 7, 7), widths=(16, 32, 64))

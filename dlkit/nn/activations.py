@@ -85,7 +85,7 @@ class ReLU(nn.Module):
     """max(x, 0). Any shape. Nair & Hinton 2010.
 
     Args:
-        inplace: write the result over x, which saves memory and time; for an x that nothing else uses.
+        inplace: overwrite x, which saves memory and time; nothing else may use x.
     """
 
     def __init__(self, *, inplace: bool = False) -> None:
@@ -135,24 +135,24 @@ class Mish(nn.Module):
 
 
 class SquaredReLU(nn.Module):
-    """max(x, 0)^2. Any shape. So et al. 2021, arXiv:2109.08668, for the perceptrons of transformers."""
+    """max(x, 0)^2. Any shape. So et al. 2021, arXiv:2109.08668, for the MLPs of transformers."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(x).square()
 
 
 class Softmax(nn.Module):
-    """Positive numbers that sum to one along the last dimension. Any shape but a scalar's."""
+    """Softmax over the last dimension: positive values that sum to one. At least one dimension."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.softmax(-1)
 
 
 def activation_layer(name: Activation, *, inplace: bool = False) -> nn.Module:
-    """The activation of that name in the catalog, or of the user's own. Raises RequestError where there is none.
+    """The activation of this name, from the catalog or the user's code. Raises RequestError if there is none.
 
-    `inplace` lets it overwrite its input, where it can (`relu`: its gradient does not need the input): for blocks whose
-    input comes straight from a linear layer, a convolution, a norm or a sum, none of which keeps its output.
+    `inplace` lets it overwrite its input if it can (`relu`, whose gradient does not need the input). Use it only after
+    a linear layer, a convolution, a norm or a sum, none of which saves its output for the backward pass.
     """
     if user_code.is_reference(name):
         return import_object(name)()

@@ -1,8 +1,8 @@
-"""Self-attention: every token attends to the others and takes a weighted mean of their values.
+"""Self-attention: every token takes a weighted mean of the values of all tokens that it attends to.
 
 Vaswani et al., arXiv:1706.03762.
 
-Shapes: B sequences, T tokens, H heads of width D, W = H D the model's width, S tokens that are attended to.
+Shapes: B sequences, T queries, S keys, H heads of width D, W = H D the model's width.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from dlkit.nn.linear import Linear
 
 
 def causal_mask(queries: int, keys: int, device: torch.device | None = None) -> Tensor:
-    """(queries, keys) bool, True where a query may look: the queries are the last of the keys' positions."""
-    # query t stands at position keys - queries + t and sees positions up to its own
+    """(queries, keys) bool, True where attention is allowed. The queries are the last of the keys' positions."""
+    # query t is at position keys - queries + t and sees positions up to its own
     return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
 
 
 def attention_weights_reference(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Weights of attention, (B, H, T, S), from q (B, H, T, D) and k (B, H, S, D); `mask` is True where one may look."""
-    # A = softmax(Q K^T / sqrt(D)), with -inf in place of what must not be seen
+    """Attention weights (B, H, T, S) of q (B, H, T, D) and k (B, H, S, D); `mask` is True where a query may attend."""
+    # A = softmax(Q K^T / sqrt(D)), with -inf at masked positions
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, T, S)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
@@ -42,14 +42,14 @@ def attention_reference(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = N
 class MultiHeadAttention(nn.Module):
     """Self-attention in H heads at once: (B, T, W) to (B, T, W).
 
-    With X the input, head h is softmax(Q_h K_h^T / sqrt(D)) V_h, where Q, K, V = X W_q, X W_k, X W_v; the heads lie
-    side by side and go through one linear layer. `qkv` holds W_q, W_k and W_v as one product, in this order.
+    With X the input, head h is softmax(Q_h K_h^T / sqrt(D)) V_h, where Q, K, V = X W_q, X W_k, X W_v; the heads are
+    concatenated and projected by a linear layer. `qkv` holds W_q, W_k and W_v, in this order, as one layer.
 
     Args:
         width: W.
         heads: H; it divides the width.
-        causal: whether a token sees only itself and what came before (GPT), or everything (BERT).
-        dropout: probability that a weight of attention is zeroed in training.
+        causal: whether a token sees only itself and the tokens before it (GPT), or all tokens (BERT).
+        dropout: probability that an attention weight is zeroed in training.
 
     Raises:
         RequestError: the heads do not divide the width.
@@ -70,14 +70,14 @@ class MultiHeadAttention(nn.Module):
         return self.split(self.qkv(x))
 
     def split(self, projected: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values, each (B, H, T, D), of what `qkv` gives, (B, T, 3 W)."""
-        # cut first: its gradient is one copy of the three side by side, where that of a stack of them is two
+        """Queries, keys and values, each (B, H, T, D), from the output of `qkv`, (B, T, 3 W)."""
+        # chunk first: its gradient takes one copy, that of a single view and unbind takes two
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in projected.chunk(3, -1))
         return q, k, v
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
-        """Attend. `mask` is (B or 1, 1, T or 1, S) bool, True where one may look, causality included; None hides only
-        what causality hides. With a cache, x continues the tokens that it holds."""
+        """Attend. `mask` is (B or 1, 1, T or 1, S) bool, True where attention is allowed, and includes causality; None
+        stands for the causal mask, or none if not causal. With a cache, x continues the tokens that it holds."""
         q, k, v = self.project(x)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, H, S, D)

@@ -1,7 +1,7 @@
-"""The memory of a causal model: keys and values of the tokens so far, so that a new token costs one row of attention.
+"""The key-value cache of a causal model: a new token attends to the cached keys and values of the tokens so far.
 
-Without it, token t costs a pass over t tokens; with it, a pass over one token that looks at t. This is what the causal
-mask buys.
+Without it, token t costs a forward pass over t tokens; with it, a pass over one token that attends to t. The causal
+mask makes this exact: earlier tokens never depend on later ones.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class LayerCache:
         self.length = 0
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write those of the next tokens, (B, H, T, D); views of all so far, (B, H, length, D)."""
+        """Append the keys and values of the next tokens, (B, H, T, D); returns views of all, (B, H, length, D)."""
         end = self.length + keys.shape[2]
         if end > self.keys.shape[2]:
             raise ValueError(f"{end} tokens do not fit into a cache of {self.keys.shape[2]}")
@@ -29,12 +29,12 @@ class LayerCache:
 
 
 class Cache:
-    """The caches of all layers. Lengths are Python numbers, so that no step waits for the device.
+    """The caches of all layers. Lengths are Python ints, so that no step synchronizes with the device.
 
     Args:
-        layers: how many.
-        shape: (B, H, C, D): sequences, heads, tokens at most, numbers a head.
-        like: a tensor of the device and type to use.
+        layers: number of layers.
+        shape: (B, H, C, D): sequences, heads, capacity in tokens, width of a head.
+        like: a tensor whose device and dtype to use.
     """
 
     def __init__(self, layers: int, shape: tuple[int, int, int, int], like: Tensor) -> None:
@@ -44,10 +44,10 @@ class Cache:
 
     @property
     def length(self) -> int:
-        """Tokens so far."""
+        """Number of cached tokens."""
         return self.layers[0].length
 
     def clear(self) -> None:
-        """Forget all tokens, keep the memory."""
+        """Drop all tokens but keep the memory."""
         for layer in self.layers:
             layer.length = 0

@@ -1,6 +1,6 @@
-"""Columns of categories as inputs of a model: a learned vector for each category, or one input each.
+"""Categorical columns as inputs of a model: learned embeddings or one-hot vectors.
 
-Shapes: N rows, F columns, of which some hold the number of a category, from 1; 0 is none of them.
+Shapes: N rows, F columns. Categorical columns hold category indices from 1; 0 is an unknown category.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from torch import Tensor, nn
 
 
 def embedding_width(categories: int) -> int:
-    """The length of a category's vector, as fastai chooses it (Howard & Gugger, arXiv:2002.04688, section 2.2)."""
+    """The width of an embedding of C categories, as in fastai (Howard & Gugger, arXiv:2002.04688, section 2.2)."""
     # min(600, 1.6 C^0.56)
     return min(600, round(1.6 * categories**0.56))
 
 
 class CategoryColumns(nn.Module):
-    """Rows (N, F) with the columns of categories replaced by their vectors: (N, out_features).
+    """Replace the categorical columns of rows (N, F) by vectors: (N, out_features).
 
-    None of the categories is the vector 0, whether it is learned or one-hot, as scikit-learn's OneHotEncoder has it
-    with handle_unknown="ignore".
+    An unknown category is the zero vector, learned or one-hot, as in scikit-learn's OneHotEncoder with
+    handle_unknown="ignore".
 
     Args:
         features: F.
-        categories: place of a column among the F -> how many categories it has.
-        one_hot: an input for each category in place of a learned vector.
+        categories: index of a column among the F -> number of its categories.
+        one_hot: use one-hot vectors, not embeddings.
     """
 
     def __init__(self, features: int, categories: Mapping[int, int], one_hot: bool = False) -> None:
@@ -58,10 +58,10 @@ class CategoryColumns(nn.Module):
 
 
 class WithCategories(nn.Module):
-    """A model behind `CategoryColumns`: rows (N, F) to what it makes of their `out_features` inputs.
+    """A model preceded by `CategoryColumns`: rows (N, F) to the model's outputs.
 
     Args:
-        columns: what comes first.
+        columns: encodes the categorical columns.
         model_of: makes the model from the shape of its inputs.
     """
 

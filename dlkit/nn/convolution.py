@@ -1,4 +1,4 @@
-"""Convolution over images. Shapes: N images, C channels in, O channels out, K the kernel's side, G groups."""
+"""Convolution over images. Shapes: N images, C channels in, O channels out, K the kernel size, G groups."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dlkit.errors import RequestError
 def convolution_reference(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, *, stride: int = 1, padding: int = 0, groups: int = 1
 ) -> Tensor:
-    """Convolution as one matrix product: unfold lays every K x K patch out as a column (im2col)."""
+    """Convolution as one matrix product: unfold turns every K x K patch into a column (im2col)."""
     n, c, height, width = x.shape
     o, per_group, k, _ = weight.shape
     out_height = (height + 2 * padding - k) // stride + 1
@@ -30,7 +30,7 @@ def convolution_reference(
 class Conv2d(nn.Module):
     """Slide O kernels of K x K over an image: (N, C, H, W) to (N, O, (H + 2 padding - K) // stride + 1, ...).
 
-    The kernel is not flipped: mathematics calls this cross-correlation. Names and initial values are torch's.
+    The kernel is not flipped, so this is cross-correlation. Parameter names and initialisation are torch's.
 
     Args:
         in_channels: C.
@@ -38,8 +38,8 @@ class Conv2d(nn.Module):
         kernel_size: K.
         stride: pixels from one patch to the next.
         padding: rows and columns of zeros added on every side.
-        groups: parts that the channels are split into, each convolved alone; C of them is a depthwise convolution.
-        bias: whether to add a number to each output channel.
+        groups: number of groups of channels, each convolved separately; C groups are a depthwise convolution.
+        bias: whether to add a bias to each output channel.
 
     Raises:
         RequestError: groups does not divide both numbers of channels.

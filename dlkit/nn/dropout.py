@@ -1,4 +1,4 @@
-"""Dropout: erase some activations at random, so that no feature can rely on another."""
+"""Dropout: zero random activations in training, so that features do not co-adapt."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dlkit.errors import RequestError
 
 
 def dropout_reference(x: Tensor, kept: Tensor, p: float) -> Tensor:
-    """Dropout with a given mask: `kept` has x's shape, with 1 (survives, probability 1 - p) or 0 (erased)."""
+    """Dropout with a given mask: `kept` has x's shape and is 1 (kept, with probability 1 - p) or 0 (dropped)."""
     # y = x * kept / (1 - p), so that E[y] = x
     return x * kept / (1 - p)
 
 
 class Dropout(nn.Module):
-    """Zero each element with probability p in training and scale the survivors by 1/(1-p). Nothing in evaluation.
+    """Zero each element with probability p in training and scale the others by 1/(1-p). The identity in evaluation.
 
     Any shape. Hinton et al., arXiv:1207.0580. Srivastava et al. 2014 call p the probability that a unit is
     kept; here, as in torch, it is the probability that a unit is dropped.

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 
 class Embedding(nn.Module):
-    """A learned vector for each of `count` ids: (...,) int64 to (..., width). Names are torch's, values N(0, 0.02).
+    """A learned vector for each of `count` ids: (...,) int64 to (..., width). Parameter names are torch's.
 
     Args:
-        count: of token ids, or of positions.
-        width: of a vector.
+        count: number of token ids or positions.
+        width: size of each vector.
     """
 
     def __init__(self, count: int, width: int) -> None:
@@ -32,7 +32,7 @@ class Embedding(nn.Module):
 
 
 def sinusoids(count: int, width: int) -> Tensor:
-    """Positions as waves of growing length, (count, width). Vaswani et al., arXiv:1706.03762, section 3.5."""
+    """Sinusoidal position encodings, (count, width). Vaswani et al., arXiv:1706.03762, section 3.5."""
     position = torch.arange(count, dtype=torch.float64)[:, None]  # (count, 1)
     pairs = torch.arange(0, width, 2, dtype=torch.float64)  # (ceil(width / 2),)
     # PE(t, 2i) = sin(t / 10000^(2i / W)), PE(t, 2i + 1) = cos(t / 10000^(2i / W))
@@ -41,7 +41,7 @@ def sinusoids(count: int, width: int) -> Tensor:
 
 
 class Sinusoids(nn.Module):
-    """Fixed positions in place of an `Embedding` of them: (...,) int64 to (..., width)."""
+    """Sinusoidal position encodings in place of an `Embedding`: (...,) int64 to (..., width)."""
 
     weight: Tensor
 

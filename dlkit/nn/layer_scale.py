@@ -1,4 +1,4 @@
-"""LayerScale: a residual branch that starts near zero, one learned factor a channel."""
+"""LayerScale: a learned factor per channel of a residual branch, initially near zero."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class LayerScale(nn.Module):
 
     Args:
         channels: C.
-        value: what gamma starts at.
-        channels_last: the channels are the last dimension, not dimension 1.
+        value: initial value of gamma.
+        channels_last: whether the channels are the last dimension, not dimension 1.
     """
 
     def __init__(self, channels: int, value: float, *, channels_last: bool = False) -> None:

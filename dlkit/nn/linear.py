@@ -17,7 +17,7 @@ def linear_reference(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> T
 
 
 class Linear(nn.Module):
-    """y = W x + b: (..., in_features) to (..., out_features). Names and initial values are torch's.
+    """y = W x + b: (..., in_features) to (..., out_features). Parameter names and initialisation are torch's.
 
     Args:
         in_features: size of the last dimension of x.

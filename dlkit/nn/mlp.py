@@ -1,4 +1,4 @@
-"""The multilayer perceptron, as a block that other models build on."""
+"""The multilayer perceptron, as a block of other models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dlkit.nn.norm import Norm, norm_layer
 class MLP(nn.Sequential):
     """Hidden layers of linear, norm, activation, dropout, then a linear layer: (N, in_features) to (N, out_features).
 
-    A linear layer has no bias where a norm follows: the norm's own does its work.
+    A linear layer before a norm has no bias, since the norm has one.
 
     Args:
-        in_features: numbers that come in.
-        out_features: numbers that go out.
-        hidden: width of each hidden layer; none leaves one linear layer.
+        in_features: size of the input.
+        out_features: size of the output.
+        hidden: width of each hidden layer; without any, the block is one linear layer.
         activation: non-linearity after each hidden layer.
         norm: normalization before each activation.
         dropout: probability that a hidden activation is zeroed in training.

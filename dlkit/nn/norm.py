@@ -1,4 +1,4 @@
-"""Normalization: shift and scale activations to mean 0 and variance 1, then by a learned weight and bias.
+"""Normalization: standardize activations to mean 0 and variance 1, then apply a learned weight and bias.
 
     y = (x - E[x]) / sqrt(Var[x] + eps) * weight + bias,  Var[x] = E[(x - E[x])^2] (biased)
 
@@ -8,7 +8,7 @@ The kinds differ in what E averages over. Images are (N, C, H, W), rows are (N, 
     layer  one position, over C (or F)       Ba et al., arXiv:1607.06450; on images as in ConvNeXt, arXiv:2201.03545
     group  one image, C/groups channels, H, W   Wu & He, arXiv:1803.08494
 
-eps stands inside of the root, as in algorithm 1 of Ioffe & Szegedy.
+eps is inside the square root, as in algorithm 1 of Ioffe & Szegedy.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def batch_norm_reference(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The output and the new running mean and variance; the given ones are left as they are."""
+    """The output and the new running mean and variance; the given ones are not modified."""
     dims = (0, *range(2, x.dim()))
     shape = (1, -1, *(1,) * (x.dim() - 2))  # (1, C, 1, 1), or (1, F)
     if not training:
         scale = weight / (running_var + eps).sqrt()
         return (x - running_mean.view(shape)) * scale.view(shape) + bias.view(shape), running_mean, running_var
     y = standardize_reference(x, dims, eps) * weight.view(shape) + bias.view(shape)
-    # running <- (1 - momentum) running + momentum batch, of the unbiased variance: the sum over n - 1, not n
+    # running <- (1 - momentum) running + momentum batch, with the unbiased variance (divided by n - 1, not n)
     with torch.no_grad():
         running_mean = (1 - momentum) * running_mean + momentum * x.mean(dims)
         running_var = (1 - momentum) * running_var + momentum * x.var(dims, correction=1)
@@ -75,9 +75,8 @@ def group_norm_reference(x: Tensor, groups: int, weight: Tensor, bias: Tensor, *
 class BatchNorm(nn.Module):
     """Normalize each channel over the batch: (N, C, H, W) or (N, F), same shape out. State as in torch's BatchNorm2d.
 
-    In evaluation the batch's mean and variance give way to their running averages over training; where `frozen` is
-    set, as in the part of a network that is not trained further, they do in training too, and stay as they are. Where
-    `world` is set, the batch is that of all its ranks (see `joint_batch_norm`).
+    Evaluation uses the running mean and variance of training. A `frozen` layer uses them in training too, and does not
+    update them. If `world` is set, the statistics are those of the batch of all ranks (see `joint_batch_norm`).
 
     Args:
         channels: C or F.
@@ -85,7 +84,7 @@ class BatchNorm(nn.Module):
         momentum: the weight of the newest batch in the running averages.
 
     Raises:
-        DlkitError: in training, where a channel has one value only (and so no variance).
+        DlkitError: in training, if a channel has a single value, and so no variance.
     """
 
     running_mean: Tensor
@@ -123,7 +122,7 @@ class BatchNorm(nn.Module):
         y, mean, variance, n = joint_batch_norm(x, self.weight, self.bias, world, eps=self.eps)
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
-            # running <- (1 - momentum) running + momentum batch, of the unbiased variance: the sum over n - 1, not n
+            # running <- (1 - momentum) running + momentum batch, with the unbiased variance (divided by n - 1, not n)
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
             self.running_var.lerp_((variance * (n / (n - 1))).to(self.running_var), self.momentum)
         return y
@@ -140,7 +139,7 @@ class LayerNorm(nn.Module):
     Args:
         channels: C.
         eps: added to the variance.
-        channels_first: the channels are dimension 1, as in images, not the last.
+        channels_first: whether the channels are dimension 1, as in images, not the last.
     """
 
     def __init__(self, channels: int, *, eps: float = 1e-5, channels_first: bool = False) -> None:
@@ -192,13 +191,13 @@ class GroupNorm(nn.Module):
 
 
 def norm_layer(name: Norm, channels: int, dims: Literal[1, 2], *, eps: float = 1e-5) -> nn.Module:
-    """The norm of that name for rows (N, F) (dims = 1) or images (N, C, H, W) (dims = 2); eps is added to the variance.
+    """The norm of this name for rows (N, F) (dims = 1) or images (N, C, H, W) (dims = 2); eps is added to the variance.
 
-    "group" takes the paper's 32 groups, or as many as divide the channels and leave at least four channels in each:
-    a group of one number would always come out as zero.
+    "group" uses the paper's 32 groups, or the most that divide the channels into groups of at least four: a group with
+    a single value is always normalized to zero.
 
     Raises:
-        RequestError: an unknown name, or a single channel normalized by itself, which comes out as zero.
+        RequestError: an unknown name, or a single channel normalized by itself, which is always zero.
     """
     if channels == 1 and (name == "layer" or (name == "group" and dims == 1)):
         raise RequestError(

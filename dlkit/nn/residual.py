@@ -1,4 +1,4 @@
-"""The residual blocks of He et al., arXiv:1512.03385, and their twins without the shortcut."""
+"""The residual blocks of He et al., arXiv:1512.03385, and the same blocks without the shortcut."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shortcut = Literal["A", "B"]
 
 
 class ZeroPadShortcut(nn.Module):
-    """Option A: every stride-th pixel, then zeros for the new channels. No parameters.
+    """Option A: subsample every stride-th pixel and pad the new channels with zeros. No parameters.
 
     (N, C, H, W) to (N, O, ceil(H / stride), ceil(W / stride)).
 
@@ -42,20 +42,20 @@ class ZeroPadShortcut(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """y = activation(F(x) + shortcut(x)), F being convolutions, each with a norm, with the activation in between.
+    """y = activation(F(x) + shortcut(x)), where F is convolutions, each with a norm, and activations between them.
 
     (N, C, H, W) to (N, O, ceil(H / stride), ceil(W / stride)). Parameters are named as in torchvision's blocks:
-    conv1, bn1, conv2, ... A convolution has no bias where a norm follows.
+    conv1, bn1, conv2, ... A convolution before a norm has no bias.
 
     Args:
-        convolutions: F's, in order; the last one's output channels are O, and one of them has the stride.
+        convolutions: those of F, in order; the last has O output channels, and one of them has the stride.
         in_channels: C.
-        stride: of all convolutions together.
+        stride: product of the strides of all convolutions.
         norm: normalization after each convolution.
         activation: the non-linearity.
-        shortcut: what stands for x where shapes differ: "A" zero-padded channels, "B" a 1x1 convolution and a norm.
+        shortcut: used where shapes change: "A" pads channels with zeros, "B" is a 1x1 convolution and a norm.
         residual: whether the shortcut is added; without it, y = activation(F(x)).
-        layer_scale: what the learned factors of F's channels start at; 0 for no factors.
+        layer_scale: initial value of the learned factors of F's channels; 0 for no factors.
         stochastic_depth: probability that an example skips F in training.
 
     Raises:
@@ -112,7 +112,7 @@ class ResidualBlock(nn.Module):
 
 
 class Options(TypedDict, total=False):
-    """What all residual blocks take: see `ResidualBlock`."""
+    """Options of all residual blocks: see `ResidualBlock`."""
 
     norm: Norm
     activation: Activation
@@ -146,8 +146,8 @@ def bottleneck(
 ) -> ResidualBlock:
     """1x1 to `width` channels, K x K, 1x1 to O channels; inverted (Sandler et al., arXiv:1801.04381) where width > O.
 
-    The stride is that of the K x K convolution ("v1.5"), not of the first, which would skip three pixels in four.
-    Depthwise, the K x K convolution treats each channel by itself. K is odd.
+    The K x K convolution has the stride ("v1.5"), not the first 1x1, which would skip three pixels in four.
+    If depthwise, the K x K convolution filters each channel separately. K is odd.
     """
     bias, padding, groups = options.get("norm") == "none", kernel_size // 2, width if depthwise else 1
     convolutions = [

@@ -1,4 +1,4 @@
-"""Stochastic depth: skip a residual branch at random, so that the network is shorter in training than in use."""
+"""Stochastic depth: skip random residual branches in training, which makes the network shallower there."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dlkit.errors import RequestError
 
 
 def stochastic_depth_reference(branch: Tensor, kept: Tensor, p: float) -> Tensor:
-    """A branch (N, ...) with a given mask: `kept`, (N,), is 1 with probability 1 - p, else 0."""
+    """Apply a given mask to a branch (N, ...): `kept`, (N,), is 1 with probability 1 - p, else 0."""
     # y_n = branch_n * kept_n / (1 - p), so that E[y] = branch
     return branch * kept.view(-1, *(1,) * (branch.dim() - 1)) / (1 - p)
 
 
 class StochasticDepth(nn.Module):
-    """Zero a whole example's branch, (N, ...), with probability p in training; scale survivors by 1/(1-p).
+    """Zero the branch of an example, (N, ...), with probability p in training; scale the others by 1/(1-p).
 
     Huang et al., arXiv:1603.09382, with the scale in training as in Liu et al., arXiv:2201.03545 ("drop path").
 
@@ -35,7 +35,7 @@ class StochasticDepth(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:
             return x
-        # one draw an example: 1/(1-p) with probability 1 - p, else 0, which is what dropout makes of a 1
+        # one draw per example: dropout of a 1 gives 1/(1-p) with probability 1 - p, else 0
         return x * F.dropout(x.new_ones(len(x), *(1,) * (x.dim() - 1)), self.p, training=True)
 
     def extra_repr(self) -> str:
@@ -43,6 +43,6 @@ class StochasticDepth(nn.Module):
 
 
 def rising(p: float, blocks: int) -> list[float]:
-    """The probability of each block, from 0 at the first to p at the last: early features are needed by all others."""
+    """The probability for each block, linear from 0 at the first to p at the last: all blocks need early features."""
     # p_i = p i / (L - 1)
     return [p * block / max(blocks - 1, 1) for block in range(blocks)]

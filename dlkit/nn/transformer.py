@@ -1,4 +1,4 @@
-"""The transformer block: attention between tokens, then a perceptron for each token, both around a shortcut.
+"""The transformer block: attention between tokens, then an MLP for each token, each with a residual connection.
 
     post-norm (Vaswani et al., arXiv:1706.03762; GPT-1, BERT)   x <- norm(x + f(x))
     pre-norm  (GPT-2; Xiong et al., arXiv:2002.04745)           x <- x + f(norm(x))
@@ -24,13 +24,13 @@ class TransformerBlock(nn.Module):
 
     Args:
         width: W.
-        heads: of attention; they divide the width.
-        hidden: width of the perceptron's hidden layer.
-        causal: whether tokens see only what came before.
+        heads: attention heads; their number divides the width.
+        hidden: width of the MLP's hidden layer.
+        causal: whether tokens see only the tokens before them.
         norm_first: pre-norm, which trains deep stacks without a warm-up; else post-norm.
-        activation: of the perceptron.
-        dropout: probability that a number is zeroed before each shortcut in training.
-        attention_dropout: probability that a weight of attention is zeroed in training.
+        activation: of the MLP.
+        dropout: probability that an element is zeroed before each residual addition in training.
+        attention_dropout: probability that an attention weight is zeroed in training.
         eps: of the norms.
     """
 

@@ -1,4 +1,4 @@
-"""A first layer whose filters make patches of the data uncorrelated, each of variance one: fixed, not learned.
+"""Filters of a fixed first layer that whitens image patches: its outputs are uncorrelated and have variance one.
 
 Coates & Ng 2012, "Learning feature representations with k-means"; as a convolution, Page 2018 and Jordan 2024,
 arXiv:2404.00498, section 3.2.
@@ -16,8 +16,8 @@ def whitening_filters(images: Tensor, side: int, eps: float) -> Tensor:
 
     Args:
         images: normalised, (N, C, H, W).
-        side: of the patches, which overlap.
-        eps: added to each eigenvalue, so that directions without variance are not blown up.
+        side: of the overlapping patches, in pixels.
+        eps: added to each eigenvalue, so that directions without variance are not amplified.
     """
     channels = images.shape[1]
     length = channels * side**2
@@ -26,7 +26,7 @@ def whitening_filters(images: Tensor, side: int, eps: float) -> Tensor:
     for part in images.float().split(256):
         columns = F.unfold(part, side)  # (n, P, L)
         columns = columns.transpose(0, 1).flatten(1).double()  # (P, n L)
-        # S = 1/M sum_m x_m x_m^T, not centred: a filter has no bias of its own
+        # S = 1/M sum_m x_m x_m^T, not centred, since the filters have no bias
         covariance += columns @ columns.T
         patches += columns.shape[1]
     values, vectors = torch.linalg.eigh(covariance / max(patches, 1))  # ascending; the columns are eigenvectors

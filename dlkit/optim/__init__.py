@@ -1,1 +1,1 @@
-"""Optimizers: a file for each rule, and `base` for what they share."""
+"""Optimizers: one file per update rule, and their common base class in `base`."""

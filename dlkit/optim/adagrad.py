@@ -1,6 +1,6 @@
 """AdaGrad: Duchi, Hazan & Singer 2011, Journal of Machine Learning Research 12.
 
-The step divides the gradient itself, which keeps its sign, by the root of the sum of its squares.
+Each step is the gradient divided by the square root of the sum of its squares so far.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Adagrad(Optimizer):
     Args:
         lr: step size.
         lr_decay: the step size falls as 1 / (1 + steps * lr_decay).
-        initial_accumulator_value: what the sum of squared gradients starts at.
+        initial_accumulator_value: initial value of the sum of squared gradients.
         eps: added to the square root of that sum.
         weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
         maximize: ascend instead.

@@ -1,6 +1,6 @@
 """Adam: Kingma & Ba 2014, arXiv:1412.6980; AMSGrad: Reddi et al. 2018, arXiv:1904.09237.
 
-The correction of the bias applies to a copy of the moments: the running averages go on without it (algorithm 1).
+Bias correction does not change the running averages themselves (algorithm 1).
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def adam_step(
 ) -> None:
     """One step with the first moment `m` and the second moment `v` on one tensor, in place; `step` counts from 1.
 
-    With `v_max` (AMSGrad) the largest v so far takes the place of v.
+    With `v_max` (AMSGrad), the step uses the largest v so far in place of v.
     """
     beta1, beta2 = betas
     gradient = decayed(theta, gradient, weight_decay)
     # m_t = beta1 m_(t-1) + (1 - beta1) g_t
     m.lerp_(gradient, 1 - beta1)
-    # v_t = beta2 v_(t-1) + (1 - beta2) g_t^2, written v_(t-1) + (1 - beta2) (g_t^2 - v_(t-1)): float32 rounds beta2,
-    # and with it how far back v reaches, but hardly 1 - beta2
+    # v_t = beta2 v_(t-1) + (1 - beta2) g_t^2, written v_(t-1) + (1 - beta2) (g_t^2 - v_(t-1)): float32 represents
+    # 1 - beta2 more accurately than beta2, whose rounding would change the averaging window
     v.lerp_(gradient * gradient, 1 - beta2)
     if v_max is not None:
         v = v_max.copy_(v_max.maximum(v))
@@ -53,8 +53,8 @@ def adam_step(
 
 
 def bias_correction(beta: Number, step: Number) -> Number:
-    """1 - beta^t: the total weight of the gradients in an average that started at 0, exact to `step`'s type."""
-    # 1 - beta^t = -(e^(t log beta) - 1): the difference itself would cancel where beta^t is near 1
+    """1 - beta^t: the total weight of the gradients in an average that started at 0, accurate to `step`'s dtype."""
+    # 1 - beta^t = -expm1(t log beta): the plain difference cancels where beta^t is near 1
     if isinstance(step, (int, float)):
         return -math.expm1(step * math.log(beta)) if beta else 1.0
     log = beta.to(step.dtype).log() if isinstance(beta, Tensor) else math.log(beta) if beta else -math.inf

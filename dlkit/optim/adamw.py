@@ -1,6 +1,6 @@
 """AdamW, Adam with decoupled weight decay: Loshchilov & Hutter 2017, arXiv:1711.05101.
 
-Weight decay is no part of the gradient: each element of theta loses lr lambda of itself (algorithm 2).
+Weight decay is not part of the gradient: each step multiplies theta by 1 - lr lambda (algorithm 2).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dlkit.optim.many import Number
 def adamw_step(
     theta: Tensor, gradient: Tensor, m: Tensor, v: Tensor, step: Number, *, weight_decay: Number, **rest: Any
 ) -> None:
-    """One step on one tensor, in place: decay, then Adam's step on the bare gradient."""
+    """One step on one tensor, in place: weight decay, then Adam's step on the gradient of the loss alone."""
     # theta <- theta - lr lambda theta
     theta.mul_(1 - rest["lr"] * weight_decay)
     adam_step(theta, gradient, m, v, step, **rest)

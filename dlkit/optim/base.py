@@ -1,12 +1,11 @@
-"""What all optimizers share: the loop over parameters, and which of three ways a step of a group goes.
+"""The base class of all optimizers: the loop over parameters, and three implementations of a step.
 
-A subclass gives `begin` (the state of a new parameter), `update` (the rule, as the paper writes it) and, where torch
-has one, `fused` (the same by one kernel over all tensors of a group; tested equal).
+A subclass defines `begin` (the state of a new parameter), `update` (the rule, as the paper writes it) and, if torch has
+one, `fused` (the same step as one kernel over all tensors of a group; tests compare the two).
 
     fused     torch's kernel does the whole step of all tensors
-    at once   the rule, each of whose operations goes over all tensors (see `many`): where a launch costs more than it
-              computes
-    one by one   the rule on one tensor after the other, which a CPU keeps in its cache meanwhile
+    at once   each operation of the rule goes over all tensors (see `many`), where kernel launches dominate the time
+    one by one   the rule on one tensor at a time, which then stays in a CPU's cache
 """
 
 from __future__ import annotations
@@ -29,25 +28,25 @@ Group = dict[str, Any]
 
 
 class Optimizer(torch.optim.Optimizer):
-    """Base of dlkit's optimizers. State and groups have the names of torch's twin, so state dicts interchange.
+    """Base of dlkit's optimizers. State and groups are named as in torch's optimizers, so state dicts interchange.
 
     Args:
         params: parameters, or groups of them with their own options; `lr_factor` multiplies the learning rate.
-        defaults: options of a group that sets none.
+        defaults: default options of a group.
 
     Raises:
         RequestError: an option is out of its range.
     """
 
     fused_devices: tuple[str, ...] = ()
-    capturable = False  # whether a step takes its learning rate as a tensor too, as a CUDA graph of it must
+    capturable = False  # whether the learning rate may be a tensor, as capture in a CUDA graph requires
     foreach_devices: tuple[str, ...] = ("cuda",)
-    # whether the rule treats each element by itself, so that the parameters of many models can be stacked; each class
-    # states it, since a rule about whole matrices may be a subclass of an elementwise one
+    # whether the rule treats each element separately, so that the parameters of many models can be stacked; each class
+    # must state it, since a rule for whole matrices may be a subclass of an elementwise one
     elementwise: bool
 
-    # torch's GradScaler then hands over, at fp16, in place of waiting for the device: `found_inf`, 1 where the gradient
-    # overflowed, so that no step is to be made, else 0; and `grad_scale`, by which it is still to be divided
+    # with this set, torch's GradScaler does not synchronize with the device at fp16 but sets `found_inf`, which is 1 if
+    # a gradient overflowed and the step must be skipped, and `grad_scale`, by which gradients must still be divided
     _step_supports_amp_scaling = True
     found_inf: Tensor | None = None
 
@@ -71,7 +70,7 @@ class Optimizer(torch.optim.Optimizer):
         """Raise RequestError if an option of the group is out of its range."""
         for name in ("lr", "weight_decay", "eps"):
             require_option(group, name, lambda value: value >= 0, ">= 0")
-        # with the factors of its group
+        # lr_factor is already applied
         require_option(group, "lr", lambda value: value <= LARGEST_NUMBER, f"<= {LARGEST_NUMBER:g} with its factors")
 
     def begin(self, parameter: Tensor, group: Group) -> State:
@@ -79,18 +78,18 @@ class Optimizer(torch.optim.Optimizer):
         return {}
 
     def update(self, parameter: Tensor, gradient: Tensor, state: State, group: Group) -> None:
-        """One step of one parameter, or of `Many` with the same state in each, in place."""
+        """One step of one parameter, in place, or of a `Many` whose parameters have the same state entries."""
         raise NotImplementedError
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """One step of all parameters of a group by torch's kernel, which is given `found_inf`."""
+        """One step of all parameters of a group by torch's kernel, which takes `found_inf`."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ the loop
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Update every parameter that has a gradient. Returns the closure's value, if one is given."""
+        """Update every parameter that has a gradient. Returns the value of the closure, if given."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -134,16 +133,16 @@ class Optimizer(torch.optim.Optimizer):
     def advance_divided(
         self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group
     ) -> None:
-        """One step of parameters that are divided among ranks: a rule about elements takes this rank's part of each."""
+        """One step of parameters that are sharded over ranks. An elementwise rule updates this rank's shards."""
         parts = [{name: local_part(value) for name, value in state.items()} for state in states]
         self.advance([*map(local_part, parameters)], [*map(local_part, gradients)], parts, group)
 
     def advance(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """One step of parameters of a group, by the fastest of the ways that take them."""
+        """One step of parameters of a group, by the fastest implementation that supports them."""
         if self._can_fuse(parameters, gradients, group):
             self.fused(parameters, gradients, states, group)
             return
-        if self.found_inf is not None and self.found_inf.item():  # waits for the device: only kernels know of it there
+        if self.found_inf is not None and self.found_inf.item():  # synchronizes; only fused kernels skip on the device
             return
         for layout, dtype in {(gradient.layout, gradient.dtype) for gradient in gradients}:
             if layout is not torch.strided or dtype.is_complex:
@@ -155,12 +154,12 @@ class Optimizer(torch.optim.Optimizer):
         self.one_by_one(parameters, gradients, states, group)
 
     def one_by_one(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """The rule on one parameter after the other."""
+        """Apply the rule to one parameter at a time."""
         for parameter, gradient, state in zip(parameters, gradients, states, strict=True):
             self.update(parameter, -gradient if group["maximize"] else gradient, state, group)
 
     def at_once(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """The rule on all parameters, those of one age together, for which the number of the step is one number."""
+        """Apply the rule to all parameters that have taken the same number of steps at once."""
         first: Tensor | None = states[0].get("step")
         ages = [state["step"].item() for state in states] if first is not None and first.is_cpu else [0.0] * len(states)
         for age in dict.fromkeys(ages):
@@ -171,7 +170,7 @@ class Optimizer(torch.optim.Optimizer):
             self.update(many(thetas), -gradient if group["maximize"] else gradient, state, group)
 
     def state_bytes(self) -> int:
-        """How much memory the state of all parameters takes, found without making it."""
+        """The memory that the state of all parameters takes, without allocating it."""
         total = 0
         with torch.device("meta"):
             for group in self.param_groups:
@@ -185,7 +184,7 @@ class Optimizer(torch.optim.Optimizer):
         return state
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
-        """Whether the kernel takes these tensors (it walks raw memory, so all must be laid out alike) and options."""
+        """Whether the kernel supports these tensors (it ignores strides, so their layouts must agree) and options."""
         if any(is_vector(value) for value in group.values()):
             return False
         first = parameters[0]
@@ -201,38 +200,38 @@ class Optimizer(torch.optim.Optimizer):
             ):
                 return False
             if parameter.is_contiguous() and gradient.is_contiguous():
-                continue  # asked first, since it is what nearly all are, and asking for strides takes longer
+                continue  # checked first: nearly all are, and comparing strides takes longer
             if gradient.stride() != parameter.stride() or not is_dense(parameter):
                 return False
         return True
 
     def _can_go_at_once(self, parameters: list[Tensor], group: Group) -> bool:
-        """Whether the rule may take these parameters all at once: on one such device, with numbers for options."""
+        """Whether the rule may update these parameters at once: all on one such device, no option a tensor."""
         device = parameters[0].device
         if device.type not in self.foreach_devices or any(is_vector(value) for value in group.values()):
             return False
         return all(parameter.device == device for parameter in parameters)
 
     def count(self, states: list[State]) -> list[Tensor]:
-        """Count one step, unless there is none; the counts."""
+        """Increment the step counts unless the step is skipped; returns them."""
         steps = [state["step"] for state in states]
         if self.found_inf is None:
             torch._foreach_add_(steps, 1)
         else:
-            torch._foreach_add_(steps, 1 - self.found_inf, alpha=1)  # without alpha, torch takes a tensor for a number
+            torch._foreach_add_(steps, 1 - self.found_inf, alpha=1)  # alpha selects the overload that takes a tensor
         return steps
 
     def new_step(self, parameter: Tensor, group: Group, value: float = 0.0) -> Tensor:
-        """A count of steps, float32: on the parameter's device for a kernel there and for options that are tensors, as
-        a CUDA graph has them; else on the host, where it is a number to a rule, as in torch."""
+        """A step count, float32. As in torch, it is on the parameter's device for a fused kernel or if options are
+        tensors, as for a CUDA graph, and else on the host."""
         there = parameter.device.type in self.fused_devices or any(map(_tensors, group.values()))
         return torch.full((), value, dtype=torch.float32, device=parameter.device if there else "cpu")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load this optimizer's state, or that of torch's twin; each tensor takes its parameter's layout and device."""
+        """Load the state of this optimizer or of torch's; each tensor gets its parameter's layout and device."""
         super().load_state_dict(state_dict)
         for group in self.param_groups:
-            for name, value in self.defaults.items():  # what torch's twin does not have
+            for name, value in self.defaults.items():  # options that torch's optimizer does not have
                 group.setdefault(name, value)
             self.check(group)
             for parameter in group["params"]:
@@ -248,17 +247,17 @@ class Optimizer(torch.optim.Optimizer):
 def chosen(
     indices: list[int], parameters: list[Tensor], gradients: list[Tensor], states: list[State]
 ) -> tuple[list[Tensor], list[Tensor], list[State]]:
-    """The parameters of these indices, with what belongs to them."""
+    """The parameters with these indices, with their gradients and states."""
     return [parameters[i] for i in indices], [gradients[i] for i in indices], [states[i] for i in indices]
 
 
 def step_number(state: State, parameter: Tensor) -> Number:
-    """Count one step; the new count, in float64 where the device has it, without a host sync."""
+    """Increment and return the step count, in float64 if the device has it, without a host sync."""
     state["step"] += 1
     step: Tensor | Many = state["step"]
     if not isinstance(step, Many):
         return step.to(torch.float32 if parameter.device.type == "mps" else torch.float64)
-    on_host = step.tensors[0].device.type == "cpu"  # where those of one age are together
+    on_host = step.tensors[0].device.type == "cpu"  # where all tensors have the same step count
     return step.tensors[0].item() if on_host else many([each.double() for each in step.tensors])
 
 
@@ -271,7 +270,7 @@ def decayed(parameter: Tensor, gradient: Tensor, weight_decay: Number) -> Tensor
 
 
 def require_option(group: Group, name: str, holds: Callable[[Any], bool], wanted: str) -> None:
-    """Raise RequestError unless the option, if there, is finite and `holds`."""
+    """Raise RequestError unless the option, if set, is finite and satisfies `holds`."""
     value: Any = group.get(name)
     parts: Any = value if isinstance(value, (tuple, list)) else (value,)
     values = [x for part in parts for x in (part.flatten().tolist() if isinstance(part, Tensor) else [part])]
@@ -280,12 +279,12 @@ def require_option(group: Group, name: str, holds: Callable[[Any], bool], wanted
 
 
 def given(value: Number) -> bool:
-    """Whether a hyper-parameter is switched on: not 0, or not for all of a stack's models."""
+    """Whether a hyper-parameter is not 0, for at least one model of a stack."""
     return bool(value.any()) if isinstance(value, Tensor) else bool(value)
 
 
 def is_vector(option: Any) -> bool:
-    """Whether a hyper-parameter, or one of a pair, has a value for each model of a stack."""
+    """Whether a hyper-parameter, or one of a pair, has a separate value for each model of a stack."""
     return any(tensor.dim() > 0 for tensor in _tensors(option))
 
 

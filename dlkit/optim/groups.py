@@ -1,4 +1,4 @@
-"""Which parameters decay, and which learn faster or slower than the others."""
+"""Parameter groups: which parameters have weight decay, and their learning rates."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def parameter_groups(
     head_factor: Positive = 1.0,
     bias_factor: Positive = 1.0,
 ) -> list[dict[str, Any]]:
-    """The model's trainable parameters as optimizer groups; each tied parameter stands once.
+    """The model's trainable parameters as optimizer groups; a tied parameter occurs once.
 
-    Vectors and scalars (biases, the weights of norms) do not shape a function's complexity as matrices and kernels do;
-    decaying them hurts (Goyal et al. 2017, arXiv:1706.02677, section 5; He et al. 2018, arXiv:1812.01187, section 3.1).
-    The learning rate of a group is the optimizer's times the group's `lr_factor`.
+    By default biases and norms have no weight decay, which would hurt accuracy (Goyal et al. 2017, arXiv:1706.02677,
+    section 5; He et al. 2018, arXiv:1812.01187, section 3.1). The learning rate of a group is the optimizer's times the
+    group's `lr_factor`.
 
     Args:
-        decay: what weight_decay applies to: weights spares norms and biases (tensors of at most one dimension).
-        layer_decay: factor of the learning rate from a layer to the one before it (Clark et al., arXiv:2003.10555).
-        head_factor: how many times faster the last layer learns than its neighbours.
-        bias_factor: how many times faster norms and biases learn.
+        decay: what weight_decay applies to: weights excludes norms and biases (tensors of at most one dimension).
+        layer_decay: ratio of the learning rates of a layer and the next one (Clark et al., arXiv:2003.10555).
+        head_factor: factor of the learning rate of the last layer.
+        bias_factor: factor of the learning rate of norms and biases.
 
     Raises:
         RequestError: layer_decay or head_factor is set, and the model does not say what its layers are; an
@@ -61,14 +61,14 @@ def parameter_groups(
         if factor != 1:
             group["lr_factor"] = factor
         groups.setdefault((factor, spared), group)["params"].append(parameter)
-    return sorted(groups.values(), key=lambda group: "lr_factor" in group)  # those of the plain rate first
+    return sorted(groups.values(), key=lambda group: "lr_factor" in group)  # those without a factor first
 
 
 def _layers(model: nn.Module) -> list[tuple[str, ...]]:
-    """Prefixes of the parameters of each layer, from the input to the head; none where the model names no stages.
+    """Prefixes of the parameters of each layer, from the input to the head; empty if the model names no stages.
 
     The first and the last stage are one layer each. In between, the last module of a stage is a sequence of blocks,
-    each of them a layer; what comes before it counts with the first block.
+    each of them a layer; modules before it belong to the first block.
     """
     stages: tuple[tuple[str, ...], ...] = getattr(model, "stages", ())
     if not stages:

@@ -1,7 +1,7 @@
 """Lion, evolved sign momentum: Chen et al. 2023, arXiv:2302.06675, algorithm 2.
 
-Every element of a step is as long as the learning rate, which is therefore 3 to 10 times smaller than AdamW's, and
-weight_decay as many times larger (section 5 of the paper).
+Every element of a step has the magnitude of the learning rate. So lr is 3 to 10 times smaller than for AdamW, and
+weight_decay larger by the same factor (section 5 of the paper).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def lion_step(
 
 
 class Lion(Optimizer):
-    """Lion. torch has no twin of it; its mean is saved under the name that Adam's has there.
+    """Lion. torch does not have it; the first moment is saved under the name of Adam's.
 
     Args:
-        lr: step size, eta in the paper: how far each element moves.
-        betas: share of the running mean of gradients in the direction of a step, and decay rate of that mean.
+        lr: step size, eta in the paper: the distance that each element moves.
+        betas: weight of the first moment in the direction of a step, and decay rate of the first moment.
         weight_decay: lambda; each step shrinks the weights by lr * lambda of themselves.
         maximize: ascend instead.
     """

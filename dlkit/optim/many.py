@@ -1,7 +1,7 @@
-"""Many tensors in the place of one: a rule that is written for one tensor then goes over all of them.
+"""A list of tensors that behaves like one, so that a rule written for one tensor applies to all of them.
 
-Each operation is one of torch's `_foreach_` functions, which take a list of tensors. On CUDA that is a handful of
-launches for all tensors of a model, in place of one for each.
+Each operation calls one of torch's `_foreach_` functions, which take lists of tensors. On CUDA that is a few kernel
+launches for all tensors of a model, not one for each.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-# A hyper-parameter: a number, or for a stack of R models, parameters (R, ...), a tensor (R, 1, ...) with one for each.
+# A hyper-parameter: a number, or a tensor (R, 1, ...) with a value for each of R stacked models, parameters (R, ...).
 Number = float | Tensor
 
 
 class Many:
-    """A list of tensors with the methods and the operators of one; they meet numbers, and other such lists.
+    """A list of tensors with the methods and operators of one tensor; the other operand is a number or a `Many`.
 
     `many.lerp_(others, 0.1)` is torch._foreach_lerp_(tensors, the others' tensors, 0.1), and so on for every method
     that has such a function.
@@ -42,7 +42,7 @@ class Many:
 
     def __iadd__(self, other: Any) -> Many:
         if self.tensors[0].is_cpu and isinstance(other, int):
-            # counts of steps: a number would be made a tensor for each of them
+            # for step counts: a number would be converted to a tensor for each of them
             return self.add_(torch.tensor(other), alpha=1)
         return self.add_(other)
 
@@ -65,7 +65,7 @@ class Many:
 
 
 def many(tensors: list[Tensor]) -> Tensor:
-    """The tensors as `Many`; called a tensor, since that is what a rule takes them for."""
+    """The tensors as `Many`, typed as a tensor since rules are written for one."""
     return cast(Tensor, Many(tensors))
 
 

@@ -35,8 +35,8 @@ class Momentum(Optimizer):
 
     Args:
         lr: step size.
-        momentum: mu, the share of the velocity that is kept at each step.
-        nesterov: look ahead (Nesterov 1983).
+        momentum: mu, the decay rate of the velocity.
+        nesterov: use Nesterov's variant (1983).
         weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
         maximize: ascend instead.
     """
@@ -71,7 +71,7 @@ class Momentum(Optimizer):
         momentum_step(parameter, gradient, state["momentum_buffer"], **options)
 
     def _can_fuse(self, parameters: list[Tensor], gradients: list[Tensor], group: Group) -> bool:
-        # without momentum torch's kernel takes no velocity, which the rule keeps
+        # without momentum torch's kernel keeps no velocity, but the rule does
         return given(group["momentum"]) and super()._can_fuse(parameters, gradients, group)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
@@ -85,6 +85,6 @@ class Momentum(Optimizer):
             dampening=0.0,
             nesterov=group["nesterov"],
             maximize=group["maximize"],
-            is_first_step=False,  # the velocity starts at 0, so the first step is like every other
+            is_first_step=False,  # the velocity starts at 0, so the first step is not special
             found_inf=self.found_inf,
         )

@@ -1,6 +1,6 @@
-"""Muon, momentum whose step of a matrix is made orthogonal: Jordan et al. 2024, kellerjordan.github.io/posts/muon.
+"""Muon, momentum with orthogonalized updates of matrices: Jordan et al. 2024, kellerjordan.github.io/posts/muon.
 
-Whatever is no matrix of a hidden layer (vectors, the first and the last layer) is updated by AdamW.
+All parameters but the matrices of hidden layers (vectors, the first and the last layer) are updated by AdamW.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dlkit.optim.base import Group, Optimizer, State, chosen, require_option
 from dlkit.optim.layout import is_dense
 from dlkit.optim.many import Many, add_, many
 
-_MOST_IN_A_STACK = 1 << 26  # numbers: larger matrices keep a device busy alone, and a stack takes memory
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, and singular values end between 0.7 and 1.2
+_MOST_IN_A_STACK = 1 << 26  # elements: larger matrices keep a device busy alone, and a stack takes memory
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic: steep at 0, and singular values end up in 0.7 to 1.2
 Scale = Literal["original", "match_rms_adamw", "spectral_unclamped"]
-# How much longer than lr a step of a matrix (m, n) is.
+# The factor of lr for a matrix (m, n).
 SCALES: dict[Scale, Callable[[int, int], float]] = {
     "original": lambda m, n: max(1, m / n) ** 0.5,
-    "match_rms_adamw": lambda m, n: 0.2 * max(m, n) ** 0.5,  # as long as a step of AdamW
+    "match_rms_adamw": lambda m, n: 0.2 * max(m, n) ** 0.5,  # the RMS of a step is that of AdamW
     "spectral_unclamped": lambda m, n: (m / n) ** 0.5,
 }
 
@@ -33,10 +33,9 @@ SCALES: dict[Scale, Callable[[int, int], float]] = {
 def orthogonal(
     matrix: Tensor, steps: int, coefficients: tuple[float, float, float], eps: float, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """About the orthogonal matrix nearest to a matrix (m, n): its singular values brought near to 1.
+    """Approximately the nearest orthogonal matrix to a matrix (m, n): moves its singular values close to 1.
 
-    A stack of matrices (K, m, n) gives a stack. The products, and what is returned, are in `dtype`, or that of the
-    matrix.
+    Also for stacks of matrices (K, m, n). Products and result are in `dtype`, by default that of the matrix.
     """
     a, b, c = coefficients
     tall = matrix.shape[-2] > matrix.shape[-1]
@@ -81,17 +80,17 @@ def muon_step(
     theta.mul_(1 - lr * weight_decay)
     # theta <- theta - lr scale O
     moved, length = laid_out(step, theta), lr * SCALES[adjust_lr_fn](rows, columns)
-    if isinstance(length, Tensor):  # which is no alpha, and would not raise bf16 to float32
+    if isinstance(length, Tensor):  # alpha must be a number, and a tensor does not promote bf16 to float32
         add_(theta, moved if isinstance(moved, Many) else moved.to(theta.dtype), -length)
     else:
         theta.sub_(moved, alpha=length)
 
 
 def matrices(x: Tensor) -> Tensor:
-    """A parameter or gradient as a matrix (m, n); `Many` of one shape and layout as a stack of such, (K, m, n).
+    """A parameter or gradient as a matrix (m, n); a `Many` of one shape and layout as a stack of matrices, (K, m, n).
 
-    Columns of a stack are in the order of memory, which channels_last kernels have another of: permuting them leaves
-    X X^T as it is, and permutes those of the result.
+    The columns of a stack are in memory order, which differs for channels_last kernels. Permuting columns does not
+    change X X^T, and permutes the columns of the result alike.
     """
     if not isinstance(x, Many):
         return x.flatten(1)
@@ -100,7 +99,7 @@ def matrices(x: Tensor) -> Tensor:
 
 
 def laid_out(step: Tensor, theta: Tensor) -> Tensor:
-    """What became of `matrices` in the shape of theta; of a stack, in its type and layout too."""
+    """The inverse of `matrices`: a step in the shape of theta, and for a stack in its dtype and layout too."""
     if not isinstance(theta, Many):
         return step.view(theta.shape)
     like = theta.tensors[0]
@@ -109,16 +108,16 @@ def laid_out(step: Tensor, theta: Tensor) -> Tensor:
 
 
 def working_dtype(theta: Tensor) -> torch.dtype:
-    """What Newton-Schulz multiplies in: bf16, which it was made for, or float32 on a CPU that does not have it."""
+    """The dtype of Newton-Schulz's products: bf16 as in the paper, or float32 on a CPU without bf16."""
     slow = theta.device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported()
     return torch.float32 if slow else torch.bfloat16
 
 
 def divided(model: nn.Module, groups: list[Group], *, other_factor: Positive = 0.15) -> list[Group]:
-    """The same groups, each divided into matrices of hidden layers, and the rest.
+    """The same groups, each split into the matrices of hidden layers and the rest.
 
     Args:
-        other_factor: learning rate of what goes by AdamW (vectors, the first and the last layer), as a share of lr.
+        other_factor: factor of lr for parameters updated by AdamW (vectors, the first and the last layer).
     """
     stages: tuple[tuple[str, ...], ...] = getattr(model, "stages", ())
     ends = [name for stage in (stages[0], stages[-1]) for name in stage] if stages else []
@@ -135,21 +134,21 @@ def divided(model: nn.Module, groups: list[Group], *, other_factor: Positive = 0
 
 
 class Muon(AdamW):
-    """Muon. Twin of torch.optim.Muon, which takes matrices only; here the rest goes by AdamW.
+    """Muon. Twin of torch.optim.Muon, which takes matrices only; here AdamW updates the rest.
 
     Args:
         lr: step size of matrices.
         momentum: mu, the decay rate of the running mean of gradients.
-        nesterov: look ahead (Nesterov 1983).
+        nesterov: use Nesterov's variant (1983).
         weight_decay: lambda; each step shrinks the weights by lr * lambda of themselves.
-        unit_rows: scale each matrix to rows of norm 1 on average before its step, for networks whose norms take the
-            scale of weights away (Jordan 2024, github.com/KellerJordan/cifar10-airbench).
-        adjust_lr_fn: original for steps of as large a norm for every matrix, match_rms_adamw for steps as large as
-            AdamW's, whose lr then fits (Liu et al. 2025, arXiv:2502.16982), spectral_unclamped for a spectral norm of
-            sqrt(m / n) where a matrix (m, n) is wide, too (Bernstein & Newhouse 2024, arXiv:2409.20325).
-        ns_steps: of Newton-Schulz: more come nearer to orthogonal.
+        unit_rows: scale each matrix to rows of norm 1 on average before its step, for networks whose norm layers make
+            them invariant to the scale of weights (Jordan 2024, github.com/KellerJordan/cifar10-airbench).
+        adjust_lr_fn: the factor of lr for a matrix (m, n): original is sqrt(max(1, m / n)); match_rms_adamw matches the
+            RMS of AdamW's steps, so AdamW's lr can be reused (Liu et al. 2025, arXiv:2502.16982); spectral_unclamped is
+            sqrt(m / n), for wide matrices too (Bernstein & Newhouse 2024, arXiv:2409.20325).
+        ns_steps: Newton-Schulz iterations; more make the update closer to orthogonal.
         betas: of AdamW.
-        eps: of AdamW, and the least norm that a gradient is divided by.
+        eps: of AdamW, and the lower bound of the norm that a gradient is divided by.
         maximize: ascend instead.
     """
 
@@ -179,9 +178,7 @@ class Muon(AdamW):
         super().check(group)
         require_option(group, "momentum", lambda value: 0 <= value < 1, ">= 0 and < 1")
         require_option(group, "ns_steps", lambda value: 1 <= value < 100, "from 1 to 99")
-        require_choice(
-            "adjust_lr_fn", group["adjust_lr_fn"] or "original", get_args(Scale)
-        )  # torch's twin may have None
+        require_choice("adjust_lr_fn", group["adjust_lr_fn"] or "original", get_args(Scale))  # torch's Muon allows None
 
     def begin(self, parameter: Tensor, group: Group) -> State:
         if _goes_by_adamw(parameter, group):
@@ -197,8 +194,8 @@ class Muon(AdamW):
     def advance_divided(
         self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group
     ) -> None:
-        """The same of parameters that are divided among ranks: one rank gathers a matrix, makes its step, and hands the
-        others their parts; as many at a time as there are ranks, each by another."""
+        """One step of parameters that are sharded over ranks. One rank gathers a matrix, computes its step and sends
+        the other ranks their shards; each rank does so for a different matrix at a time."""
         by_adamw = [_goes_by_adamw(parameter, group) for parameter in parameters]
         rest = [index for index, one in enumerate(by_adamw) if one]
         if rest:
@@ -207,7 +204,7 @@ class Muon(AdamW):
         mesh: Any = getattr(parameters[0], "device_mesh", None)
         rank, size = mesh.get_local_rank(), mesh.size()
         for begin in range(0, len(matrices), size):
-            owned = matrices[begin : begin + size]  # the r-th by rank r
+            owned = matrices[begin : begin + size]  # rank r steps the r-th
             divided = [(parameters[i], gradients[i], states[i]["momentum_buffer"]) for i in owned]
             whole = [[whole_on(owner, tensor) for tensor in tensors] for owner, tensors in enumerate(divided)]
             if rank < len(owned):
@@ -218,7 +215,7 @@ class Muon(AdamW):
                     local_part(part).copy_(local_part(divided_like(new, part, source=owner)))
 
     def at_once(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """Matrices of one shape and layout at once, in stacks of a bounded size; any others one by one."""
+        """Update matrices of equal shape and layout in stacks of bounded size, and others one by one."""
         if "momentum_buffer" not in states[0]:
             super().at_once(parameters, gradients, states, group)
             return

@@ -1,6 +1,6 @@
 """RMSProp: Hinton, Srivastava & Swersky 2012, lecture 6e of "Neural networks for machine learning".
 
-The step divides the gradient itself, which keeps its sign, by the root of the mean of its squares.
+Each step is the gradient divided by the square root of the running mean of its squares.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def rmsprop_step(
 ) -> None:
     """One step with the second moment `v` (the running mean of squared gradients) on one tensor, in place.
 
-    With the first moment `m` as well, the step is divided by the standard deviation of the gradient (Graves 2013,
-    arXiv:1308.0850, section 4.2); with a `velocity`, the scaled gradient goes through momentum.
+    With the first moment `m` too, the gradient is divided by its standard deviation (Graves 2013, arXiv:1308.0850,
+    section 4.2). With a `velocity`, momentum is applied to the scaled gradient.
     """
     gradient = decayed(theta, gradient, weight_decay)
     # v_t = alpha v_(t-1) + (1 - alpha) g_t^2
@@ -61,7 +61,7 @@ class RMSprop(Optimizer):
         alpha: decay rate of the running mean of squared gradients.
         eps: added to the square root of that mean.
         momentum: of the scaled gradient; 0 for none.
-        centered: divide by the standard deviation of the gradient, not by its root mean square.
+        centered: divide by the standard deviation of the gradient, not its root mean square.
         weight_decay: lambda of the L2 penalty lambda/2 ||theta||^2, through its gradient.
         maximize: ascend instead.
     """
@@ -109,8 +109,8 @@ class RMSprop(Optimizer):
         return plain and super()._can_fuse(parameters, gradients, group)
 
     def fused(self, parameters: list[Tensor], gradients: list[Tensor], states: list[State], group: Group) -> None:
-        """torch has no fused kernel for it. Adam's is one: with beta1 = 0 its first moment is the gradient itself, and
-        at step infinity its bias corrections are 1.
+        """torch has no fused RMSprop, but Adam's kernel computes it: with beta1 = 0 the first moment is the gradient,
+        and at step infinity the bias corrections are 1.
         """
         steps = self.count(states)
         if group["maximize"]:

@@ -1,1 +1,1 @@
-"""Pretrained weights, of others or of an earlier run: `open_weights` opens and verifies them all."""
+"""Pretrained weights, of third parties or of dlkit's runs: `open_weights` opens and verifies them all."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dlkit.errors import RequestError
 
-_GENERIC = re.compile(r"LABEL_\d+")  # what transformers calls classes that nobody named
-# Other spellings of one class, in benchmarks and in models for them.
+_GENERIC = re.compile(r"LABEL_\d+")  # transformers' names for unnamed classes
+# Alternative spellings of a class, in benchmarks and in models for them.
 _SAME = {"neg": "negative", "pos": "positive"}
 _SHOWN = 20
 
@@ -23,18 +23,18 @@ def head_rows(
     labels: Sequence[str] | None,
     new_head: bool,
 ) -> tuple[list[int] | None, list[str]]:
-    """The row of a pretrained head for each class of the data, or None where the head starts anew; and remarks.
+    """The row of a pretrained head for each class of the data, or None if the head is reinitialised; and remarks.
 
     Args:
         path: of the weights, for messages.
         outputs: rows of the head.
-        names: of the class of each row; empty where the weights do not say.
+        names: class name of each row; empty if the weights do not give them.
         classes: of the data.
-        labels: the class of each row as the user gives it, or None.
-        new_head: whether the head starts anew.
+        labels: the class of each row as given by the user, or None.
+        new_head: whether to reinitialise the head.
 
     Raises:
-        RequestError: the names differ, or `labels` are not as many as the rows.
+        RequestError: the names differ, or there are more or fewer `labels` than rows.
     """
     if starts_anew(outputs, classes, labels, new_head):
         outputs_text = "one output" if outputs == 1 else f"{outputs} outputs"
@@ -72,7 +72,7 @@ def starts_anew(outputs: int, classes: Sequence[str], labels: Sequence[str] | No
 
 
 def matching_rows(names: Sequence[str], classes: Sequence[str]) -> list[int] | None:
-    """The row among `names` of each class, by exact names or else by plain ones; None if one has no row of its own."""
+    """The index in `names` of each class, by exact or else by normalised name; None unless each has its own."""
     for plain in (str, _plain):
         have, want = [plain(name) for name in names], [plain(name) for name in classes]
         if Counter(have) == Counter(want) and len(set(have)) == len(have):
@@ -82,7 +82,7 @@ def matching_rows(names: Sequence[str], classes: Sequence[str]) -> list[int] | N
 
 
 def _plain(name: str) -> str:
-    """A name in lower case, with _ for spaces and hyphens: NOT ENTAILMENT and not-entailment are not_entailment."""
+    """A name in lower case, with _ for spaces and hyphens: NOT ENTAILMENT and not-entailment become not_entailment."""
     folded = re.sub(r"[\s_-]+", "_", name.strip().casefold())
     return _SAME.get(folded, folded)
 

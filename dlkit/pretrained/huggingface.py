@@ -1,7 +1,7 @@
-"""Hugging Face directories (config.json, *.safetensors) of the BERT and GPT families, into dlkit's modules.
+"""Load Hugging Face directories (config.json, *.safetensors) of the BERT and GPT families into dlkit's modules.
 
-Both write the same network with other names: BERT keeps queries, keys and values apart where dlkit has one product, and
-GPT stores its linear layers transposed ("Conv1D").
+The networks agree, but tensors differ: BERT has separate layers for queries, keys and values where dlkit has one, and
+GPT stores linear layers transposed ("Conv1D").
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ BERT_NAMES = {
     "pooler.dense.": "head.pooler.",
     "classifier.": "head.classifier.",
 }
-# Liu et al. 2019, arXiv:1907.11692: a BERT without segments, whose heads have other names.
+# RoBERTa, Liu et al. 2019, arXiv:1907.11692: a BERT without segments, whose heads have other names.
 ROBERTA_NAMES = {
     name: ours for name, ours in BERT_NAMES.items() if ours.startswith(("tokens", "pos", "norm", "blocks"))
 }
@@ -64,7 +64,7 @@ ROBERTA_NAMES |= {
     "classifier.dense.": "head.pooler.",
     "classifier.out_proj.": "head.classifier.",
 }
-# Sanh et al. 2019, arXiv:1910.01108: a BERT without segments, whose head for sequences has a ReLU.
+# DistilBERT, Sanh et al. 2019, arXiv:1910.01108: a BERT without segments, whose classifier has a ReLU.
 DISTILBERT_NAMES = {
     "embeddings.word_embeddings.": "tokens.",
     "embeddings.position_embeddings.": "positions.",
@@ -99,20 +99,20 @@ GPT_NAMES = {
 }
 TRANSPOSED = ("qkv.weight", "out.weight", "mlp.0.weight", "mlp.2.weight")
 _PREFIX = r"(?:bert\.|distilbert\.|roberta\.|transformer\.)?"  # of models with a head
-# What dlkit has no use for: masks, position ids, the head of next-sentence prediction.
+# Tensors that dlkit does not need: masks, position ids, the head of next-sentence prediction.
 _IGNORED = re.compile(r"(.*\.)?(position_ids|attn\.(bias|masked_bias)|cls\.seq_relationship\.(weight|bias))")
 _NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageStart:
-    """What a language model starts from.
+    """The initial weights of a language model.
 
     Args:
-        weights: a Hugging Face directory, or a run, to begin with: sizes and tokenizer are then the checkpoint's; null
-            for random weights.
-        new_head: whether a classifier's last layer starts anew although `weights` has one.
-        labels: which class each output of the classifier in `weights` stands for; null for the names in it.
+        weights: a Hugging Face directory or a run to start from, which also determines sizes and tokenizer; null for
+            random weights.
+        new_head: whether to reinitialise a classifier's last layer although `weights` has one.
+        labels: the class of each output of the classifier in `weights`; null for the names stored there.
     """
 
     weights: Path | None = None
@@ -124,7 +124,7 @@ def read_directory(path: Path) -> LanguageWeights:
     """Read a directory of the BERT or GPT family.
 
     Raises:
-        DlkitError: a file is missing or broken, or the architecture is none that dlkit has; it is named.
+        DlkitError: a file is missing or damaged, or dlkit does not have the architecture, which is named.
         NotFiniteError: a weight is NaN or infinite, or too large for float32.
     """
     config = read_config(path)
@@ -148,7 +148,7 @@ def read_directory(path: Path) -> LanguageWeights:
         tensors = {k: v.T.contiguous() if k.endswith(TRANSPOSED) else v for k, v in tensors.items()}
     architecture["tied"] = _is_tied(path, architecture["tied"], tensors, family)
     _check_sizes(path, vocabulary, architecture, tensors)
-    if "head.classifier.weight" in tensors and "head.pooler.weight" not in tensors:  # it labels each token
+    if "head.classifier.weight" in tensors and "head.pooler.weight" not in tensors:  # a token classifier
         surplus += [f"classifier.{kind}" for kind in ("weight", "bias") if tensors.pop(f"head.classifier.{kind}", None)
                     is not None]  # fmt: skip
     found = LanguageWeights(
@@ -163,7 +163,7 @@ def read_directory(path: Path) -> LanguageWeights:
 
 
 def _as_bert(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Positions from 0, and the same vector for both texts of a pair. Raises DlkitError if either is not there."""
+    """Make positions start at 0, and use one segment vector for both texts of a pair. Raises DlkitError if missing."""
     if "positions.weight" not in tensors or "segments.weight" not in tensors:
         raise DlkitError(f"{path} lacks its embeddings of positions or segments", "is the file whole?")
     tensors["positions.weight"] = tensors["positions.weight"][PADDING_OF_ROBERTA + 1 :].contiguous()
@@ -171,7 +171,7 @@ def _as_bert(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _is_tied(path: Path, configured: bool, tensors: dict[str, Tensor], family: Family) -> bool:
-    """Whether the last layer is the embedding's transpose. As in `transformers`, a matrix that is there decides."""
+    """Whether the last layer shares the embedding's weights. As in `transformers`, a stored matrix takes precedence."""
     theirs = {"gpt": "lm_head.weight", "bert": "cls.predictions.decoder.weight"}[family]
     given = tensors.pop("head.untied.weight" if family == "bert" else "head.weight", None)
     if given is not None:
@@ -185,7 +185,7 @@ def _is_tied(path: Path, configured: bool, tensors: dict[str, Tensor], family: F
 
 
 def _check_sizes(path: Path, vocabulary: int, sizes: dict[str, Any], tensors: dict[str, Tensor]) -> None:
-    """Raise DlkitError where config.json asks for a model of other sizes than the weights are, before it is made."""
+    """Raise DlkitError if the weights do not have the sizes in config.json, before a model is built."""
     wanted = {
         "tokens.weight": (vocabulary, sizes["width"]),
         "positions.weight": (sizes["context"], sizes["width"]),
@@ -211,7 +211,7 @@ def _refuse(path: Path, problems: Iterable[str]) -> NoReturn:
 
 
 def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors under dlkit's names, and the names of those that have none."""
+    """The tensors under dlkit's names, and the names of those without a counterpart."""
     found: dict[str, Tensor] = {}
     surplus: list[str] = []
     taken: dict[str, Tensor] = {}  # under their own names
@@ -243,15 +243,15 @@ def _translate(path: Path, tensors: dict[str, Tensor], names: dict[str, str]) ->
 def load_language_weights(model: nn.Module, weights: LanguageWeights) -> list[str]:
     """Copy a directory's weights into a model of its architecture.
 
-    A head that the directory lacks keeps its new weights; heads of other tasks are left out.
+    A head that the directory lacks keeps its random weights; heads of other tasks are ignored.
 
     Returns:
-        The names of the model's parameters that the directory does not hold.
+        The names of the model's parameters that the directory lacks.
 
     Raises:
-        DlkitError: listing each tensor that is missing, surplus or of another shape.
+        DlkitError: tensors are missing, surplus or of another shape; each is listed.
     """
-    own = dict(model.named_parameters())  # tied ones stand once
+    own = dict(model.named_parameters())  # tied ones occur once
     tensors = {name: value for name, value in weights.tensors.items() if name in own or not name.startswith("head.")}
     if (
         "head.classifier.weight" in tensors

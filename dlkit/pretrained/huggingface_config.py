@@ -1,4 +1,4 @@
-"""The config.json of a Hugging Face directory of the BERT or GPT family, as keywords of dlkit's models."""
+"""The config.json of a Hugging Face directory of the BERT or GPT family, as keyword arguments of dlkit's models."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ACTIVATIONS = {
     "swish": "silu",
     "tanh": "tanh",
 }
-# Names that transformers takes for those of GPT.
+# Names that transformers accepts for GPT's.
 _ALIASES = {
     "n_layer": "num_hidden_layers",
     "n_head": "num_attention_heads",
@@ -32,12 +32,12 @@ _ALIASES = {
     "n_positions": "max_position_embeddings",
 }
 _ENCODERS = ("bert", "distilbert", "roberta")
-PADDING_OF_ROBERTA = 1  # its token of padding; the positions of a text begin behind it
-_LARGEST = 1 << 24  # of any size: what is more is a mistake
+PADDING_OF_ROBERTA = 1  # its padding token; positions of a text start at the next number
+_LARGEST = 1 << 24  # of any size; a larger one is a mistake
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """The directory's config.json. Raises DlkitError where there is none, or none that can be read."""
+    """The directory's config.json. Raises DlkitError if it is missing or cannot be read."""
     config = read_json(path / "config.json")
     if "model_type" not in config:
         raise DlkitError(f"{path / 'config.json'} names no model_type", "is it the config.json of a model?")
@@ -60,15 +60,15 @@ def end_tokens(config: dict[str, Any], path: Path) -> set[int]:
 
 
 def class_names_of(config: dict[str, Any], path: Path, outputs: int) -> tuple[str, ...]:
-    """The names of a classifier's outputs by id2label or label2id; LABEL_0, ... where the file has none.
+    """The names of a classifier's outputs by id2label or label2id; LABEL_0, ... if the file has none.
 
     Raises:
-        DlkitError: it has other than 0, 1, ... or another number of them.
+        DlkitError: the ids are not 0, 1, ..., or do not match the number of outputs.
     """
     named = config.get("id2label")
     if named is None and is_mapping(config.get("label2id")):
         named = {number: name for name, number in config["label2id"].items()}
-    if named is None or (outputs == 1 and len(named) != 1):  # a number, or one candidate: no class
+    if named is None or (outputs == 1 and len(named) != 1):  # a regression output or a candidate's score, not a class
         return tuple(f"LABEL_{index}" for index in range(outputs))
     try:
         names = {int(key): str(name) for key, name in named.items()}
@@ -84,10 +84,10 @@ def class_names_of(config: dict[str, Any], path: Path, outputs: int) -> tuple[st
 
 
 def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, dict[str, Any]]:
-    """The family, the size of the vocabulary, and the keywords of BERT or GPT.
+    """The family, the size of the vocabulary, and the keyword arguments of BERT or GPT.
 
     Raises:
-        DlkitError: an architecture that dlkit does not have, or a value that is missing or makes no sense.
+        DlkitError: dlkit does not have the architecture, or a value is missing or invalid.
     """
     kind = config["model_type"]
     unusual = {
@@ -106,7 +106,7 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
         },
         "distilbert": {"sinusoidal_pos_embds": (None, False)},
     }
-    # `reorder_and_upcast_attn` of GPT-2 and `chunk_size_feed_forward` change the order of sums alone
+    # `reorder_and_upcast_attn` of GPT-2 and `chunk_size_feed_forward` only change rounding
     shared_keys = {
         "add_cross_attention": (None, False),
         "is_encoder_decoder": (None, False),
@@ -146,7 +146,7 @@ def architecture_of(config: dict[str, Any], path: Path) -> tuple[Family, int, di
         name = config.get(key, usual)
         if not isinstance(name, str) or name not in ACTIVATIONS:
             raise DlkitError(f"{path}: dlkit has no activation {name!r}", f"it knows {', '.join(ACTIVATIONS)}")
-        # GPT-1's file says "gelu" and means the approximation
+        # "gelu" in GPT-1's file means the tanh approximation
         return "gelu_tanh" if kind == "openai-gpt" and name == "gelu" else ACTIVATIONS[name]
 
     if kind in ("bert", "roberta"):

@@ -15,7 +15,7 @@ from dlkit.pretrained.huggingface_config import ACTIVATIONS
 
 
 def config_of(model: GPT | BERT, labels: Iterable[str] = ()) -> dict[str, Any]:
-    """The config.json of a model. Raises DlkitError where Hugging Face has no such architecture."""
+    """The config.json of a model. Raises DlkitError if transformers has no such architecture."""
     block: Any = model.blocks[0]
     names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     activation = _activation_name(block.mlp[1])
@@ -51,7 +51,7 @@ def config_of(model: GPT | BERT, labels: Iterable[str] = ()) -> dict[str, Any]:
     outputs = model.head.classifier.weight.shape[0] if isinstance(model.head, SequenceHead) else 0
     names_of = tuple(labels)
     kind = "BertForSequenceClassification" if sequence else "BertForMaskedLM"
-    if outputs == 1 and len(names_of) > 1:  # one number for each candidate
+    if outputs == 1 and len(names_of) > 1:  # a score for each candidate
         kind, names_of = "BertForMultipleChoice", ()
     if isinstance(model.head, SequenceHead) and model.head.pooling != "first":
         raise DlkitError("Hugging Face's BERT classifies by its first token; this one has pooling: mean")
@@ -84,7 +84,7 @@ def _activation_name(layer: nn.Module) -> str:
 
 
 def tensors_of(model: GPT | BERT) -> dict[str, Tensor]:
-    """The tensors of model.safetensors, under Hugging Face's names; tied ones stand once."""
+    """The tensors of model.safetensors, under Hugging Face's names; tied ones occur once."""
     bert = isinstance(model, BERT)
     config = config_of(model)
     back = {ours: theirs for theirs, ours in reversed((BERT_NAMES if bert else GPT_NAMES).items())}

@@ -15,7 +15,7 @@ from dlkit.text_input import ordinary_file, read_json_mapping
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A mapping. Raises DlkitError where there is none, or none that can be read."""
+    """The mapping in a JSON file. Raises DlkitError if it is missing or cannot be read."""
     return read_json_mapping(file, "is the download whole?")
 
 

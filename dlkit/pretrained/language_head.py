@@ -1,4 +1,4 @@
-"""The classifier of a pretrained BERT, with its rows in the order of the data's classes."""
+"""The classifier head of a pretrained BERT, with its rows in the order of the data's classes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dlkit.pretrained.weights import LanguageWeights
 def with_classes(
     weights: LanguageWeights, classes: Sequence[str], labels: Sequence[str] | None, new_head: bool
 ) -> tuple[LanguageWeights, list[str]]:
-    """The weights with the rows of their head in the order of the data's classes, and remarks for the user.
+    """The weights with the rows of the head in the order of the data's classes, and remarks for the user.
 
     Args:
-        weights: to begin with.
+        weights: the pretrained weights.
         classes: of the data.
-        labels: the class of each row as the user gives it, or None.
-        new_head: whether the head starts anew.
+        labels: the class of each row as given by the user, or None.
+        new_head: whether to reinitialise the head.
 
     Raises:
-        RequestError: the names differ, or the outputs are not classes of which one is right.
+        RequestError: the names differ, or the head is not for single-label classification.
     """
     if weights.outputs is None:
         if labels is not None:

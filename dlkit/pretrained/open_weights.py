@@ -1,4 +1,4 @@
-"""The one way to open weights, and always verified: of a run by its checksums, of any file by what it must hold."""
+"""The one way to open weights. All are verified: those of a run by checksums, other files by their content."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from dlkit.storage import run_reference
 def open_weights(path: Path) -> Weights:
     """Weights of any model: a file, a folder with model.safetensors, or a run or checkpoint of dlkit.
 
-    Of a run, the best checkpoint is taken, or else the last; of a checkpoint the moving average, if it has one.
+    For a run it takes the best checkpoint, or else the last; for a checkpoint the moving average, if there is one.
 
     Raises:
-        DlkitError: there is none, it is damaged, or holds anything but tensors.
+        DlkitError: the file is missing or damaged, or holds anything but tensors.
         NotFiniteError: a weight is NaN or infinite.
     """
     checkpoint = checkpoint_of(path)
@@ -28,16 +28,16 @@ def open_weights(path: Path) -> Weights:
 
 
 def open_language_weights(reference: str, checkpoint_name: str | None = None) -> LanguageWeights:
-    """Weights of a BERT or GPT, with its tokenizer: a Hugging Face directory, or a run or checkpoint of dlkit.
+    """Weights of a BERT or GPT with its tokenizer, from a Hugging Face directory or a run or checkpoint of dlkit.
 
     Args:
         reference: a path; `-` reads the reference to a run from standard input.
         checkpoint_name: of a run; None for the best, or else the last.
 
     Raises:
-        DlkitError: a file is missing or damaged, or the architecture is none that dlkit has.
+        DlkitError: a file is missing or damaged, or dlkit does not have the architecture.
         NotFiniteError: a weight is NaN or infinite.
-        RequestError: it is something else.
+        RequestError: the path is none of these.
     """
     path = Path(reference)
     if reference != "-" and (path / "config.json").is_file():
@@ -59,7 +59,7 @@ def open_language_weights(reference: str, checkpoint_name: str | None = None) ->
         classes=saved.classes,
         step=saved.step,
         description=known,
-        family="bert" if "segments.weight" in saved.tensors else "gpt",  # only BERT tells two segments apart
+        family="bert" if "segments.weight" in saved.tensors else "gpt",  # only BERT has segment embeddings
         vocabulary=known["vocabulary"],
         architecture=_with_own_activation(run.path, known),
         outputs=None if head is None else len(head),
@@ -70,7 +70,7 @@ def open_language_weights(reference: str, checkpoint_name: str | None = None) ->
 
 
 def _with_own_activation(run: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """The architecture that a checkpoint describes; an activation of the user's own is the copy that its run keeps."""
+    """A checkpoint's architecture, in which an activation from the user's code refers to the copy in the run."""
     architecture: dict[str, Any] = known["architecture"]
     if not user_code.is_reference(activation := architecture.get("activation")):
         return architecture

@@ -16,7 +16,7 @@ def read_checkpoint(folder: Path, path: Path | None = None) -> Weights:
 
     Args:
         folder: the checkpoint.
-        path: what the user named: a run, the checkpoint, or a file in it.
+        path: given by the user: a run, the checkpoint, or a file in it.
 
     Raises:
         DlkitError: a file of it is missing or damaged, or `path` holds no weights.
@@ -35,7 +35,7 @@ def read_checkpoint(folder: Path, path: Path | None = None) -> Weights:
 
 
 def checkpoint_of(path: Path) -> Path | None:
-    """The checkpoint of dlkit that is meant by a run, a checkpoint or a file in one; None for weights of others."""
+    """dlkit's checkpoint for the path of a run, a checkpoint or a file in one; None for third-party weights."""
     if (path / "checkpoints").is_dir():
         return run_reference.Run(path).choose()
     folder = path if path.is_dir() else path.parent

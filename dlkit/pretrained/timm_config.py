@@ -1,4 +1,4 @@
-"""The config.json of a directory of timm: what its model is, and how it sees images. Free of torch.
+"""timm's config.json: the architecture and the preprocessing of images. Free of torch.
 
 Wightman, "PyTorch Image Models", github.com/huggingface/pytorch-image-models.
 """
@@ -13,9 +13,9 @@ from typing import Any
 from dlkit.annotations import is_list, is_mapping
 from dlkit.errors import DlkitError
 
-# Arguments of timm's constructors that say nothing of what a trained model computes.
+# Arguments of timm's constructors that do not change what a trained model computes.
 _OF_TRAINING = ("num_classes", "pretrained", "drop_rate", "drop_path_rate", "drop_block_rate", "zero_init_last")
-# Others, with the values that dlkit's models have.
+# Other arguments, with the values that dlkit supports.
 _USUAL: dict[str, tuple[Any, ...]] = {
     "in_chans": (3,),
     "global_pool": ("avg", "fast", "fastavg"),
@@ -25,21 +25,21 @@ _USUAL: dict[str, tuple[Any, ...]] = {
 }
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_tanh": "gelu_tanh", "silu": "silu", "swish": "silu"}
 _INTERPOLATIONS = ("bilinear", "bicubic")
-# How images are seen where the file does not say: the defaults of timm's PretrainedCfg.
+# Preprocessing that the file does not give: the defaults of timm's PretrainedCfg.
 _INPUT_SIZE, _CROP, _INTERPOLATION = (3, 224, 224), 0.875, "bicubic"
 
 
 @dataclass(frozen=True)
 class TimmSettings:
-    """What config.json says.
+    """The contents of a config.json.
 
     Args:
         model: the architecture.
-        changes: of a recipe of images: the keys of `model` and `data`.
-        mean: of each channel in 0..1; None where the file does not say.
+        changes: to an image recipe: the keys of `model` and `data`.
+        mean: of each channel in 0..1; None if the file does not give it.
         std: likewise.
-        classes: names of the outputs; empty where the file does not say.
-        remarks: for the user: how its images are seen otherwise than dlkit does it.
+        classes: names of the outputs; empty if the file does not give them.
+        remarks: for the user: preprocessing that dlkit does differently.
     """
 
     model: str
@@ -51,14 +51,15 @@ class TimmSettings:
 
 
 def is_timm(config: dict[str, Any]) -> bool:
-    """Whether a config.json is one of timm, not of transformers."""
+    """Whether a config.json is timm's, not transformers'."""
     return "architecture" in config and "model_type" not in config
 
 
 def timm_settings(config: dict[str, Any], file: Path) -> TimmSettings:
     """Read a config.json of timm.
 
-    Raises DlkitError for a model, or images, that dlkit does not have: what changes the answers is taken or named.
+    Raises DlkitError for a model or preprocessing that dlkit does not support: whatever changes the outputs is applied
+    or reported.
     """
     seen = config.get("pretrained_cfg")
     seen = seen if is_mapping(seen) else {}
@@ -74,13 +75,13 @@ def timm_settings(config: dict[str, Any], file: Path) -> TimmSettings:
 
 
 def output_names(config: dict[str, Any]) -> tuple[str, ...]:
-    """What the outputs stand for; empty where the file does not say."""
+    """The class name of each output; empty if the file does not give them."""
     names = config.get("label_names")
     return tuple(map(str, names)) if is_list(names) else ()
 
 
 def model_keys(config: dict[str, Any], file: Path) -> dict[str, Any]:
-    """The keys of `model` that the arguments of timm's constructor stand for. Raises as `timm_settings` does."""
+    """The keys of `model` that correspond to the arguments of timm's constructor. Raises as `timm_settings`."""
     model = config["architecture"]
     given = config.get("model_args")
     arguments = {"global_pool": config.get("global_pool"), **(given if is_mapping(given) else {})}
@@ -98,7 +99,7 @@ def model_keys(config: dict[str, Any], file: Path) -> dict[str, Any]:
 
 
 def _view(seen: dict[str, Any], file: Path) -> tuple[dict[str, Any], list[str]]:
-    """The keys of `data` by which images are seen as timm sees them, and what cannot be."""
+    """The keys of `data` for timm's preprocessing, and remarks about what differs."""
     shape, crop = seen.get("input_size") or _INPUT_SIZE, seen.get("crop_pct") or _CROP
     if not (isinstance(shape, (list, tuple)) and len(shape) == 3 and all(isinstance(side, int) for side in shape)):
         raise DlkitError(f"{file}: input_size = {shape!r}", "it is [channels, rows, columns]")
@@ -107,7 +108,7 @@ def _view(seen: dict[str, Any], file: Path) -> tuple[dict[str, Any], list[str]]:
     _, height, width = shape
     if height != width:
         raise DlkitError(f"{file}: images are {height} x {width} pixels", "dlkit's are squares")
-    # timm rounds down, others round
+    # timm rounds down, others to the nearest
     changes: dict[str, Any] = {"data.size": width, "data.crop": crop, "data.resize": math.floor(width / crop)}
     how = seen.get("interpolation") or _INTERPOLATION
     if how in _INTERPOLATIONS:

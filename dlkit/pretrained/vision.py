@@ -30,12 +30,12 @@ Loader = Callable[[nn.Module, dict[str, Tensor]], None]
 
 
 def _one_up(template: str) -> Callable[[re.Match[str]], str]:
-    """`template` with the first group + 1 and the rest as they are: others count stages from 0."""
+    """Fill `template` with the first group + 1 and the other groups unchanged, for names that count stages from 0."""
     return lambda match: template.format(int(match[1]) + 1, *match.groups()[1:])
 
 
 def _halved(template: str) -> Callable[[re.Match[str]], str]:
-    """torchvision's features alternate: 0 the stem, 1 stage 1, 2 the halving before stage 2, 3 stage 2, ..."""
+    """torchvision's features alternate: 0 the stem, 1 stage 1, 2 the downsampling before stage 2, 3 stage 2, ..."""
     return lambda match: template.format(int(match[1]) // 2 + 1, *match.groups()[1:])
 
 
@@ -50,7 +50,7 @@ _BLOCK |= {
 }
 _PART = "|".join(re.escape(part) for part in _BLOCK)
 
-# (whole name, ours), tried in order; a name that none matches stays as it is.
+# (pattern for the whole name, dlkit's name), tried in order; a name without a match stays unchanged.
 _RULES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"linear\.(.+)", r"fc.\1"),  # public CIFAR ResNets
     (r"(layer\d+\.\d+)\.shortcut\.(.+)", r"\1.downsample.\2"),
@@ -80,29 +80,29 @@ def load_pretrained(
     labels: tuple[str, ...] | None = None,
     shortcut_zeros: Zeros = "auto",
 ) -> list[str]:
-    """Load weights into a new model and freeze a part of it. Returns remarks about what was not taken as it was.
+    """Load weights into a new model and freeze a part of it. Returns remarks about weights changed or left out.
 
-    The rows of the last layer are matched to the data's classes by name. A layer for another number of classes is left
-    as it was initialised.
+    The rows of the last layer are matched to the data's classes by name. A layer for another number of classes keeps
+    its initial weights.
 
     Args:
-        model: to change.
-        load: copies a state dict into a model, and raises DlkitError where they do not fit.
+        model: modified in place.
+        load: copies a state dict into a model, and raises DlkitError if it does not fit.
         classes: names of the data's classes; None to match the rows by position.
         weights: a checkpoint of this architecture: .safetensors, .pth or .pt, or a run or checkpoint of
             dlkit.
-        freeze: how many stages from the input are not trained, the stem counting as one; backbone is all but the last
-            layer. Their norms, dropout and stochastic depth act as in evaluation.
-        new_head: whether the last layer starts anew although `weights` has as many classes: they are others.
-        labels: which class each output of `weights` stands for; null for the names in it, which only a run has.
-        shortcut_zeros: where the network of `weights` pads its shortcuts with channels of zeros: both sides or end,
-            which no file says; auto takes both for files that name their last layer "linear", as the public CIFAR
+        freeze: number of stages from the input that are not trained, the stem included; backbone is all but the last
+            layer. Their norms, dropout and stochastic depth behave as in evaluation.
+        new_head: whether to reinitialise the last layer although `weights` has as many classes, since they are others.
+        labels: the class of each output of `weights`; null for the names stored there, which only a run has.
+        shortcut_zeros: where the network of `weights` pads its shortcuts with zero channels, at both sides or at the
+            end, which no file says; auto takes both for files that name their last layer "linear", as the public CIFAR
             ResNets do, and end for others.
 
     Raises:
-        DlkitError: the file is not there, damaged, holds anything but tensors, or does not fit the model.
-        RequestError: more stages are to be frozen than there are, or the model has none; zeros that it cannot have; a
-            last layer whose classes have other names than the data's.
+        DlkitError: the file is missing or damaged, holds anything but tensors, or does not fit the model.
+        RequestError: the model has fewer stages than `freeze`, or cannot have such `shortcut_zeros`, or the last
+            layer's classes have other names than the data's.
     """
     remarks: list[str] = []
     if weights is None and labels is not None:
@@ -153,11 +153,11 @@ def _head_by_name(
     labels: Sequence[str] | None,
     new_head: bool,
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors of the last layer as the model takes them, and remarks: permuted to the data's classes, or anew."""
+    """The tensors of the last layer, permuted to the data's classes or as initialised, and remarks."""
     own = model.state_dict()
     head = [name for name in own if name.startswith(f"{_head(model)}.") and name in tensors]
     if not head or any(tensors[name].shape[1:] != own[name].shape[1:] for name in head):
-        return {}, []  # what does not fit is reported on loading
+        return {}, []  # a mismatch is reported on loading
     if classes is None:
         classes = names = [str(row) for row in range(len(own[head[0]]))]
     rows, remarks = head_rows(path, len(tensors[head[0]]), names, classes, labels, new_head)
@@ -167,7 +167,7 @@ def _head_by_name(
 def _padded_behind(
     tensors: dict[str, Tensor], model: nn.Module, file: Weights, zeros: Zeros
 ) -> tuple[dict[str, Tensor], str]:
-    """The tensors for shortcuts that pad behind, and a remark where it had to be assumed how their network pads."""
+    """The tensors for shortcuts that pad at the end, and a remark if the padding of their network had to be assumed."""
     if file.own and zeros == "auto":
         return tensors, ""
     named = "linear.weight" in file.tensors and zero_padding.can_pad_on_both_sides(model)
@@ -179,7 +179,7 @@ def _padded_behind(
 
 
 def output_count(tensors: Mapping[str, Tensor], model: nn.Module) -> int:
-    """How many outputs the last layer has in a file of weights. Raises DlkitError if the model's is not in it."""
+    """The number of outputs of the last layer in a file of weights. Raises DlkitError if the layer is missing."""
     name = f"{_head(model)}.weight"
     found = translate(tensors, model).get(name)
     if not _head(model) or found is None or not found.dim():
@@ -188,9 +188,9 @@ def output_count(tensors: Mapping[str, Tensor], model: nn.Module) -> int:
 
 
 def translate(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """The tensors under the model's names, and in its shapes where these differ by dimensions of 1.
+    """The tensors under the model's names, reshaped if shapes differ in dimensions of size 1 only.
 
-    Counts of batches that older checkpoints lack are taken as 0, for nothing depends on them.
+    Batch counts, which older checkpoints lack and nothing depends on, default to 0.
     """
     own = model.state_dict()
     result: dict[str, Tensor] = {}

@@ -1,4 +1,4 @@
-"""Files of weights that others have trained: safetensors, or torch's format, of which no code is ever run."""
+"""Files of third-party weights: safetensors, or torch's format, which is read without running any code in it."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from dlkit.pretrained.timm_config import is_timm, model_keys, output_names
 from dlkit.pretrained.weights import Weights
 from dlkit.text_input import read_json_mapping
 
-# What a failed download leaves in place of weights, by its first bytes: what it is, and what to do.
+# First bytes of what a failed download leaves in place of weights -> what it is, and a hint.
 _NO_WEIGHTS = {
     b"<!doctype": ("a web page", "download the file itself, not the page about it"),
     b"<html": ("a web page", "download the file itself, not the page about it"),
     b"version https://git-lfs": ("a pointer of Git LFS", "fetch the file itself: git lfs pull"),
 }
-# Keys under which training scripts save the state dict, and prefixes that wrappers give to every name.
+# Keys under which training scripts save the state dict, and prefixes that wrappers add to every name.
 _HOLDERS = ("state_dict", "model", "net", "model_state_dict", "state_dict_ema", "model_ema", "ema")
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 
 
 def read_weight_file(path: Path) -> Weights:
-    """A file of weights that others have trained, or a folder that holds model.safetensors.
+    """Read a file of third-party weights, or a folder with model.safetensors.
 
     The checksums inside a .pth file are verified; a .safetensors file has none.
 
     Raises:
-        DlkitError: there is none, it is damaged, or holds anything but tensors.
+        DlkitError: the file is missing or damaged, or holds anything but tensors.
         NotFiniteError: a weight is NaN or infinite.
     """
     file = path / "model.safetensors" if path.is_dir() else path
@@ -64,7 +64,7 @@ def read_weight_file(path: Path) -> Weights:
     return weights
 
 
-# The last ones come from torch's unpickler, which takes what is no pickle for one until its stack is empty.
+# The last ones are raised by torch's unpickler on data that is not a pickle.
 _UNREADABLE = (
     SafetensorError, RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile, LookupError, TypeError,
     AttributeError, AssertionError, struct.error,
@@ -101,7 +101,7 @@ def _open(path: Path) -> Any:
 
 
 def _is_state(value: Any) -> bool:
-    """Whether a value that a training script saved maps names to tensors, as an optimizer's state does not."""
+    """Whether a value saved by a training script maps names to tensors, which the state of an optimizer does not."""
     if not isinstance(value, Mapping):
         return False
     return any(isinstance(name, str) and isinstance(item, Tensor) for name, item in value.items())

@@ -1,4 +1,4 @@
-"""What is known of weights that someone has trained, whatever they were read from."""
+"""Trained weights with their metadata, from any source."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Weights:
     """Finite tensors by name, on the CPU.
 
     Args:
-        path: what they were read from, for messages.
-        tensors: by name, without what wrapped them.
-        classes: what the outputs of the last layer stand for, in their order; empty where the file does not say.
-        step: of dlkit's own checkpoint; None for weights of others.
-        description: of the data that dlkit's own checkpoint was trained on.
-        left_out: other sets of weights that the file holds.
-        activation: that they were trained with, where a file beside them says so.
+        path: the source, for messages.
+        tensors: by name, without prefixes of wrappers.
+        classes: class name of each output of the last layer; empty if unknown.
+        step: of dlkit's checkpoint; None for third-party weights.
+        description: of the data that dlkit's checkpoint was trained on.
+        left_out: other sets of weights in the file.
+        activation: that they were trained with, if a file beside them names it.
     """
 
     path: Path
@@ -40,7 +40,7 @@ class Weights:
 
     @property
     def own(self) -> bool:
-        """Whether dlkit wrote them, under the names of its modules."""
+        """Whether dlkit wrote them, with its own parameter names."""
         return self.step is not None
 
 
@@ -49,14 +49,14 @@ class LanguageWeights(Weights):
     """Weights of a BERT or GPT, float32 under the names of dlkit's modules.
 
     Args:
-        family: which of the two.
-        vocabulary: tokens that the model knows.
-        architecture: further keywords of its constructor.
+        family: bert or gpt.
+        vocabulary: size of the vocabulary.
+        architecture: other keyword arguments of the constructor.
         surplus: tensors in the file that such a model does not have.
-        outputs: of a head for whole sequences; None without one.
-        problem: what the outputs are, as `problem_type` in config.json; None is one class of several.
+        outputs: of the sequence head; None without one.
+        problem: `problem_type` in config.json; None for single-label classification.
         ends: token ids that end a text.
-        tokenizer_json: the content of tokenizer.json, where it is not a file in the directory `path`.
+        tokenizer_json: the content of tokenizer.json, if it is not a file in the directory `path`.
     """
 
     family: Family
@@ -70,7 +70,7 @@ class LanguageWeights(Weights):
 
     @property
     def has_tokenizer(self) -> bool:
-        """Whether the tokenizer is there in full, and not only its vocabulary."""
+        """Whether there is a complete tokenizer, not only its vocabulary."""
         return self.tokenizer_json is not None or (self.path / "tokenizer.json").is_file()
 
     def tokenizer(self) -> Tokenizer:

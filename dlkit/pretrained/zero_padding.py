@@ -1,9 +1,9 @@
 """Weights of residual networks whose shortcuts pad zero channels on both sides: an exact permutation of channels.
 
-He et al., arXiv:1512.03385, do not say where option A puts the channels of zeros. dlkit puts them behind the others.
-The most copied CIFAR ResNets (Idelbayev, github.com/akamaster/pytorch_resnet_cifar10) put half of them in front: names
-and shapes are the same, the network is another. Channels have no order of their own, so renumbering those of each
-stage makes the one network the other, to rounding.
+He et al., arXiv:1512.03385, do not say where option A puts the zero channels. dlkit appends them. The most widely used
+CIFAR ResNets (Idelbayev, github.com/akamaster/pytorch_resnet_cifar10) put half of them in front: names and shapes
+agree, but the network differs. The order of channels is arbitrary, so permuting those of each stage turns one network
+into the other, up to rounding.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Zeros = Literal["auto", "end", "both"]
 
 
 def pads(model: nn.Module) -> bool:
-    """Whether a model has shortcuts that add channels of zeros."""
+    """Whether a model has shortcuts that add zero channels."""
     return any(isinstance(module, ZeroPadShortcut) and module.channels for module in model.modules())
 
 
@@ -31,10 +31,10 @@ def can_pad_on_both_sides(model: nn.Module) -> bool:
 
 
 def from_both_sides(tensors: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Weights of a network that pads half of the zeros in front and half behind, for `model`, which pads behind.
+    """Convert weights of a network that pads half of the zeros in front to `model`, which pads at the end.
 
     Args:
-        tensors: under the model's names, in its shapes but for the number of classes; what does not fit stays as it is.
+        tensors: with the model's names and shapes, except for the number of classes; others stay unchanged.
         model: a ResNet.
 
     Raises:

@@ -16,12 +16,12 @@ def write_together(
 ) -> dict[str, int]:
     """Move what `write` puts into an empty folder to `directory`; returns the size of each file in bytes.
 
-    After an error or an interrupt, none of the files is there, nor a directory that was not there before.
+    After an error or an interrupt, `directory` contains none of the files, and does not exist if it is new.
 
     Args:
         directory: an existing one, or a new one.
-        write: called with a folder beside the files' last place.
-        last: files by which others know what the directory is, which appear when the others are there.
+        write: called with a temporary folder beside the final location.
+        last: files that identify the directory's kind, which appear after all others.
         replaced: files that are removed before the new ones appear.
 
     Raises:

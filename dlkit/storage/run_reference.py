@@ -139,12 +139,12 @@ def _no_run(reference: str) -> RequestError:
 
 
 def no_language_run(path: Path) -> RequestError:
-    """The error for a run that a BERT or GPT is wanted of, and that has neither."""
+    """The error for a run that must hold a BERT or GPT, and does not."""
     return RequestError(f"{path} holds no BERT or GPT, but a model of images or rows", "give a run of a language task")
 
 
 def own_language_model(path: Path, reference: str) -> RequestError:
-    """The error for a run whose model is the user's, where the layers of a BERT or GPT are gone through."""
+    """The error for a run with a user's model, where the layers of dlkit's BERT or GPT are needed."""
     name = reference.rpartition(":")[2]
     return RequestError(
         f"{path} holds {name}, a model of your own, and this needs the layers of dlkit's BERT or GPT",

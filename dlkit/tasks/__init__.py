@@ -1,5 +1,5 @@
-"""Tasks: what is learned from which data. Only here and in the catalog are they known by name.
+"""Tasks: an objective and the data it is learned from. Task names occur only here and in the catalog.
 
-A new task is a file here and a line of `dlkit.catalog.TASKS` that names its `TaskData`, which gives batches, the model
-and an objective: an object with the loss of a batch and a meter that evaluates (`dlkit.training.interfaces.Task`).
+A new task is a file here and a line of `dlkit.catalog.TASKS` that names its `TaskData`. This provides batches, the
+model and an objective: an object with the loss of a batch and an evaluation meter (`dlkit.training.interfaces.Task`).
 """

@@ -1,4 +1,4 @@
-"""The data of image-classification and tabular-classification: images or rows of numbers, one class each."""
+"""The data of image-classification and tabular-classification: images or rows of features, each with a class."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dlkit.training.interfaces import BatchSource
 from dlkit.training.settings import TestViews
 from dlkit.training.weights import load_weights
 
-_WHITENING_IMAGES = 5000  # that a whitening layer is set by, as in Jordan 2024, arXiv:2404.00498
+_WHITENING_IMAGES = 5000  # for the filters of a whitening layer, as in Jordan 2024, arXiv:2404.00498
 
 
 def image_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
@@ -43,7 +43,7 @@ def row_data(recipe: Recipe, saved: dict[str, Any] | None) -> ArrayData:
 
 
 def known_rows(recipe: Recipe, saved: dict[str, Any] | None) -> Known | None:
-    """What a checkpoint knows of rows, so that others are read as those of its training; not for code of the user's."""
+    """A checkpoint's columns and categories, so that rows are read as in training; None for a reader in user code."""
     if saved is None or user_code.is_reference(recipe.values["data"]["name"]):
         return None
     mean, std = (torch.tensor(saved[key], dtype=torch.float64) for key in ("mean", "std"))
@@ -52,17 +52,17 @@ def known_rows(recipe: Recipe, saved: dict[str, Any] | None) -> Known | None:
 
 
 def _column_facts(saved: dict[str, Any]) -> tuple[dict[str, tuple[str, ...]], dict[str, float]]:
-    """The categories of each column of them that a checkpoint knows, and what stands for missing numbers."""
+    """A checkpoint's categories of each categorical column, and the values that replace missing numbers."""
     entries: list[dict[str, Any]] = saved.get("columns", [])
     categories = {entry["name"]: tuple(entry["categories"]) for entry in entries if "categories" in entry}
     return categories, {entry["name"]: entry["stand_in"] for entry in entries if "stand_in" in entry}
 
 
 def known_columns(recipe: Recipe, saved: dict[str, Any]) -> dict[str, str]:
-    """The columns of rows, with their types, that a checkpoint knows. Raises DlkitError if it does not name them."""
+    """A checkpoint's columns with their types. Raises DlkitError if it does not name them."""
     columns: dict[str, str] = {entry["name"]: entry["type"] for entry in saved.get("columns", ())}
     if not columns:
-        # an earlier version did not write them, and a column's position in one file says nothing about another
+        # earlier versions did not write them, and the position of a column may differ between files
         columns = dict.fromkeys(recipe.values["data"].get("columns") or (), "number")
         if len(columns) != saved["input_shape"][0]:
             raise DlkitError(
@@ -81,7 +81,7 @@ class ArrayData(TaskData):
         self.name, self.sources, self.columns = dataset.name, dataset.sources, dataset.columns
         self.classes = dataset.classes
         self.input_shape = dataset.input_shape  # (C, H, W) or (F,)
-        self.outputs = len(self.classes)  # numbers that a model gives an example
+        self.outputs = len(self.classes)  # of the model, per example
 
     @property
     def images(self) -> Dataset | None:
@@ -89,12 +89,12 @@ class ArrayData(TaskData):
 
     @classmethod
     def agreeing(cls, dataset: Dataset, saved: dict[str, Any] | None) -> ArrayData:
-        """The data, with the classes and statistics of a checkpoint's description where one is given."""
+        """The data, with the classes and statistics of a checkpoint's description if one is given."""
         return cls(dataset if saved is None else _with_known_classes(dataset, saved))
 
     @classmethod
     def described(cls, saved: dict[str, Any]) -> ArrayData:
-        """What a checkpoint says of its data, without any examples."""
+        """The data as described by a checkpoint, without examples."""
         shape = saved["input_shape"]
         kind = torch.uint8 if len(shape) == 3 else torch.float64
         none = Split(torch.empty(0, *shape, dtype=kind), torch.empty(0, dtype=torch.int64))
@@ -118,7 +118,7 @@ class ArrayData(TaskData):
         return self.dataset.splits[split].targets
 
     def take_whole(self) -> None:
-        # mean and deviation stay those of the training split
+        # mean and standard deviation stay those of the training split
         self.dataset = dataclasses.replace(self.dataset, splits=name_unsplit(self.dataset.splits))
 
     def describe(self) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class ArrayData(TaskData):
         return len(batch), self.outputs
 
     def initial_model(self, recipe: Recipe) -> tuple[nn.Module, list[str]]:
-        """The model with layers set by the data, pretrained weights loaded, and layers frozen, as the recipe says."""
+        """The recipe's model with data-dependent layers initialised, pretrained weights loaded, and layers frozen."""
         model = self.untrained_model(recipe)
         whiten: Any = getattr(model, "whiten", None)
         if whiten is not None:
@@ -175,7 +175,7 @@ class ArrayData(TaskData):
         return model, remarks
 
     def _whitening_images(self, recipe: Recipe) -> Tensor:
-        """Training inputs from all over the split, normalised but not augmented."""
+        """Evenly spaced training images, normalised but not augmented."""
         split = self.dataset.splits["train"]
         rows = slice(None, None, max(1, len(split.targets) // _WHITENING_IMAGES))
         few = ArrayData(
@@ -232,7 +232,7 @@ class ArrayData(TaskData):
 
 
 def _statistics_of(recipe: Recipe, dataset: Dataset) -> tuple[Tensor, Tensor]:
-    """Mean and deviation, (C,), that images are normalised by."""
+    """Mean and standard deviation, (C,), for normalising images."""
     if recipe.values["data"].get("statistics") == "imagenet":
         return imagenet_statistics(dataset.input_shape[0])
     return dataset.mean, dataset.std
@@ -249,7 +249,7 @@ def _spread(split: Split, count: int) -> Split:
 
 
 def _labels_of(batch: Any, classes: tuple[str, ...]) -> list[str]:
-    """The class of each image of a batch; of mixed ones both."""
+    """The class of each image of a batch; for mixed images both classes."""
     own = [classes[target] for target in batch.targets.tolist()]
     if batch.mixed_targets is None:
         return own
@@ -258,10 +258,10 @@ def _labels_of(batch: Any, classes: tuple[str, ...]) -> list[str]:
 
 
 def _with_known_classes(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
-    """A data set with the statistics and class indices of a checkpoint; classes are matched by name.
+    """The data set with the statistics and class indices of a checkpoint; classes are matched by name.
 
     Raises:
-        DlkitError: it has examples of other classes, or inputs of another shape.
+        DlkitError: the data has examples of other classes, or inputs of another shape.
     """
     shape = list(dataset.input_shape)
     known, count = set(saved["classes"]), len(dataset.classes)

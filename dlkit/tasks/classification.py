@@ -1,4 +1,4 @@
-"""The classification task: one label a sample. What a batch costs, and how good the model is."""
+"""The classification task, with one label per example: its loss and its metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dlkit.metrics.classification import ConfusionCounts
 from dlkit.training import test_time_augmentation as test_time
 from dlkit.training.settings import TestViews
 
-TOP5_FROM = 20  # classes from which the share of targets among the five most likely says something
+TOP5_FROM = 20  # number of classes from which top-5 accuracy is informative
 
 
 class Classification:
@@ -25,7 +25,7 @@ class Classification:
     Args:
         loss: maps logits (N, K), targets (N,) and the parameters to a scalar.
         classes: names of the K classes.
-        views: of each image, over which an evaluation averages.
+        views: of each image, whose outputs are averaged in evaluation.
     """
 
     unit = "samples"
@@ -37,11 +37,11 @@ class Classification:
         self.views: TestViews = views
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        """(N, K) of a batch, to learn from."""
+        """The logits (N, K) of a batch, for training."""
         return model(batch.inputs)
 
     def evaluated_logits(self, model: nn.Module, batch: Any) -> Tensor:
-        """(N, K) of a batch, to be judged by."""
+        """The logits (N, K) of a batch, for evaluation."""
         return test_time.averaged_logits(model, batch.inputs, self.views)
 
     def answers(self, model: nn.Module, batch: Any) -> Tensor:
@@ -49,9 +49,9 @@ class Classification:
         return self.evaluated_logits(model, batch).float().softmax(dim=1)
 
     def forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, Tensor | None]:
-        """The loss of a batch, and how many of its samples are correct; both stay on the device.
+        """The loss of a batch and the number of correct predictions, both on the device.
 
-        Where examples are mixed in pairs, the class with the greater weight is the correct one.
+        For examples that are mixed in pairs, the class with the larger weight counts as correct.
         """
         logits, targets = self.logits(model, batch), batch.targets
         loss = self.loss(logits, targets, model.parameters())
@@ -67,7 +67,7 @@ class Classification:
 
 
 class ClassificationMeter:
-    """Accumulates an evaluation on the device, batch by batch, without waiting for it."""
+    """Accumulates an evaluation on the device, batch by batch, without host syncs."""
 
     def __init__(self, task: Classification, device: torch.device) -> None:
         self.task = task
@@ -86,7 +86,7 @@ class ClassificationMeter:
         self.samples += len(targets)
         each = F.cross_entropy(logits, targets, reduction="none")  # (N,)
         self.loss += each.sum(dtype=self.loss.dtype)
-        answered = each.isfinite()  # NaN would be a class: the first
+        answered = each.isfinite()  # the argmax of NaN logits would be class 0
         self.unanswered += len(targets) - answered.sum()
         confidence, predicted = logits.softmax(dim=1).max(dim=1)  # (N,), (N,)
         right = (predicted == targets) & answered
@@ -98,7 +98,7 @@ class ClassificationMeter:
         self.confusion.update(targets, predicted)
 
     def collect(self, world: World) -> None:
-        """Add up what the meters of all ranks have counted, on each of them."""
+        """Sum the counts of the meters of all ranks, on every rank."""
         for counted in (
             self.loss,
             self.correct,
@@ -111,12 +111,12 @@ class ClassificationMeter:
         self.samples = int(world.sum(torch.tensor(self.samples)))
 
     def judge(self, logits: Tensor, batch: Any) -> None:
-        """What a kind of task counts besides: logits (N, K) and the batch that they belong to."""
+        """Hook for additional counts of a subclass, from the logits (N, K) of a batch."""
 
     def metrics(self) -> dict[str, float]:
-        """Loss in nats, accuracy, top-5 accuracy (from 20 classes on), expected calibration error: shares of 1.
+        """Loss in nats; accuracy, top-5 accuracy (for 20 classes or more) and expected calibration error, from 0 to 1.
 
-        Raises NotFiniteError if any answer was NaN or infinite.
+        Raises NotFiniteError if any prediction was NaN or infinite.
         """
         require_finite_outputs(int(self.unanswered), self.samples)
         n = max(self.samples, 1)

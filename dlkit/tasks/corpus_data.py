@@ -1,4 +1,4 @@
-"""Running text, to predict its next token or its masked ones."""
+"""Running text, for predicting next tokens or masked ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LONG_LINE = 40
 
 
 class CorpusData(TextData):
-    """The splits of a corpus as token ids, which are made when a split is first asked for."""
+    """The splits of a corpus as token ids; each split is tokenized when it is first used."""
 
     unit = "bytes"
     example_unit = "lines"
@@ -59,7 +59,7 @@ class CorpusData(TextData):
 
     @property
     def before(self) -> int | None:
-        """The token that stands before the first one of a split, if any."""
+        """The token that precedes a split, if any."""
         return None
 
     def tokens(self, split: str) -> Tokens:
@@ -70,7 +70,7 @@ class CorpusData(TextData):
         return self._tokens[split]
 
     def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]]:
-        """Lines that are long enough to be no coincidence."""
+        """Lines that are too long to be equal by chance."""
         return {
             split: keyed_texts(lines := list(_long_lines(text)), None, [None] * len(lines))
             for split, text in self.corpus.splits.items()
@@ -90,7 +90,7 @@ class CorpusData(TextData):
 
     @property
     def inexact(self) -> str | None:
-        """Why bits per byte would not be the length of a description of the text, or None where they are."""
+        """Why bits per byte would not be a valid code length of the text, or None if they are."""
         if not self.tokenizer.byte_level:
             return "the tokens do not stand for bytes"
         for split in self._measured:
@@ -101,7 +101,7 @@ class CorpusData(TextData):
 
 
 class CausalCorpus(CorpusData):
-    """For causal-lm: windows whose every next token is predicted, the first one behind a separator."""
+    """For causal-lm: windows in which every next token is predicted; a separator precedes the first one."""
 
     family = "gpt"
 
@@ -118,7 +118,7 @@ class CausalCorpus(CorpusData):
         return windows(self.tokens(split), device, recipe.values["seed"], training, **keys)
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> CausalLM:
-        """What is learned. Bits per byte are measured where the tokens of what is evaluated give back every byte."""
+        """The objective. It measures bits per byte if the tokens of all evaluated splits decode to the exact bytes."""
         task = OwnCausalLM if self.own_model else CausalLM
         why = self.inexact
         if why:
@@ -143,7 +143,7 @@ class MaskedCorpus(CorpusData):
 
 
 def _long_lines(text: Text) -> Iterator[str]:
-    """Lines of at least 40 characters, a coincidence of which is unlikely, without the spaces around them."""
+    """Lines of at least 40 characters, which are hardly equal by chance, without surrounding spaces."""
     for piece in text.pieces():
         for line in piece.splitlines():
             if len(line.strip()) >= _LONG_LINE:

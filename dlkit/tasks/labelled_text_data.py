@@ -1,4 +1,4 @@
-"""Texts and pairs of texts with an answer: a class, a number, or the right one of several candidates."""
+"""Texts and pairs of texts with a label: a class, a number, or the correct one of several candidates."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class LabelledTextData(TextData):
     Args:
         recipe: names the data.
         saved: the description in a checkpoint; None to train from scratch.
-        data: in place of the recipe's.
+        data: used in place of the recipe's.
 
     Raises:
-        DlkitError: the classes are not those that the checkpoint knows.
+        DlkitError: the classes are not the checkpoint's.
     """
 
     same_shape = False  # batches are padded to the longest of their texts
@@ -50,17 +50,17 @@ class LabelledTextData(TextData):
     def __init__(self, recipe: Recipe, saved: dict[str, Any] | None = None, data: LabelledTexts | None = None) -> None:
         known = None if saved is None else Known(tuple(saved["classes"]))
         found: Any = data or read_component(recipe, known)
-        self._own_data = isinstance(found, dict)  # what a function of the user's returned
+        self._own_data = isinstance(found, dict)  # returned by a function in user code
         if self._own_data:
             found = labelled_of(recipe.values["data"]["name"], found, known)
         self.data: LabelledTexts = found
-        training = self.data.splits.get("train")  # which data that is only evaluated may lack
+        training = self.data.splits.get("train")  # None if the data is only for evaluation
         super().__init__(recipe, [running_text(training)] if training else [], saved)
         self.name, self.classes = self.data.name, self.data.classes
         self.outputs = len(self.classes) if self.data.answer == "class" else 1
         if saved is None and self.weights is not None:
             self._take_head(self.start, self.weights)
-        self._rows: list[int] | None = None  # of each class among the outputs of a checkpoint, where these differ
+        self._rows: list[int] | None = None  # index of each class among a checkpoint's outputs, if these differ
         if saved is not None and saved["classes"] != list(self.classes):
             self._rows = matching_rows(saved["classes"], self.classes) if self.outputs != 1 else None
             if self._rows is None:
@@ -73,7 +73,7 @@ class LabelledTextData(TextData):
 
     @classmethod
     def described(cls, recipe: Recipe, saved: dict[str, Any]) -> LabelledTextData:
-        """What a checkpoint says of its data, without any examples: of a class each, or of a number."""
+        """The data as described by a checkpoint, with classes or numbers as labels, without examples."""
         classes = tuple(saved["classes"])
         answer: Answer = "class" if classes else "number"
         return cls(recipe, saved, LabelledTexts("new inputs", {}, classes, answer, ("accuracy",), {}))
@@ -95,7 +95,7 @@ class LabelledTextData(TextData):
         return weights | head
 
     def _take_head(self, start: LanguageStart, weights: LanguageWeights) -> None:
-        """Bring the rows of a pretrained head into the order of the data's classes, and pool as it was trained to."""
+        """Reorder the rows of a pretrained head to the data's classes, and use the pooling that it was trained with."""
         if self.data.answer == "class":
             self.weights, self.remarks = with_classes(weights, self.classes, start.labels, start.new_head)
         elif weights.outputs is not None and (start.new_head or weights.outputs != 1):
@@ -131,7 +131,7 @@ class LabelledTextData(TextData):
         return dict(zip(self.classes, counts.tolist(), strict=True))
 
     def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]] | None:
-        """Examples with candidates have none: their texts come once for each."""
+        """None for examples with candidates, whose texts are repeated for each candidate."""
         splits = self.data.splits
         if any(examples.counts is not None for examples in splits.values()):
             return None
@@ -150,7 +150,7 @@ class LabelledTextData(TextData):
         return {"tokens": tokens, "vocabulary": self.vocabulary, "context": recipe.values["data"]["context"]}
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
-        """What is learned. Raises RequestError if the loss is not made for the data's answers."""
+        """The objective. Raises RequestError if the loss does not suit the data's labels."""
         if self.data.answer == "number":
             if not isinstance(loss, SquaredError):
                 raise RequestError(f"{self.name} asks for numbers, not classes", "loss.name=squared_error")

@@ -1,6 +1,6 @@
-"""Language modelling: predict the next token (GPT) or the masked ones (BERT), and measure how well.
+"""Language modelling: predict the next token (GPT) or masked tokens (BERT); loss and metrics.
 
-Where all logits would take too much memory, losses and metrics take the last layer in chunks of rows.
+If the logits would take too much memory, the last layer, losses and metrics are computed in chunks of rows.
 
 Shapes: B windows, T tokens, M predicted tokens, N = B T or M, W width, V vocabulary.
 """
@@ -29,7 +29,7 @@ class CausalLM:
 
     Args:
         loss: maps logits (N, V), targets (N,) and the parameters to a scalar.
-        token_bytes: (V,) bytes of text that each token stands for, or None where tokens do not stand for whole bytes.
+        token_bytes: (V,) number of bytes of text that each token stands for; None if it is not defined.
     """
 
     unit = "tokens"
@@ -40,7 +40,7 @@ class CausalLM:
         self.token_bytes = token_bytes
 
     def logits(self, model: nn.Module, batch: Any) -> Tensor:
-        """(B T, V) of the tokens after each of (B, T)."""
+        """The logits (B T, V) of the token after each of (B, T)."""
         return model(batch.token_ids).flatten(0, -2)
 
     def last(self, model: nn.Module, batch: Any, into: Into) -> Tensor:
@@ -51,7 +51,7 @@ class CausalLM:
         """The loss of a batch, on the device."""
         targets: Tensor = batch.targets
         loss: Any = self.loss
-        # a loss of the user's own knows logits alone
+        # a loss from user code takes logits only
         in_chunks = hasattr(loss, "of_linear") and worth_chunking(len(targets), self.vocabulary(model), targets.device)
         if not in_chunks:
             return loss(self.logits(model, batch), targets, model.parameters()), None
@@ -62,7 +62,7 @@ class CausalLM:
         return loss.penalized(self.last(model, batch, nats), model.parameters()), None
 
     def vocabulary(self, model: Any) -> int:
-        """V; 0 of a model whose logits are made all at once."""
+        """V; 0 for a model that computes all logits at once."""
         return getattr(model, "vocabulary", 0)
 
     def meter(self, device: torch.device) -> LanguageMeter:
@@ -70,10 +70,10 @@ class CausalLM:
 
 
 class MaskedLM(CausalLM):
-    """Devlin et al., arXiv:1810.04805, task 1: predict the masked tokens from all others."""
+    """Devlin et al., arXiv:1810.04805, task 1: predict masked tokens from all others."""
 
     def logits(self, model: nn.Module, batch: MaskedBatch) -> Tensor:
-        """(M, V) of the masked tokens."""
+        """The logits (M, V) of the masked tokens."""
         return model(batch.token_ids, at=batch.positions)
 
     def last(self, model: nn.Module, batch: MaskedBatch, into: Into) -> Tensor:
@@ -81,33 +81,33 @@ class MaskedLM(CausalLM):
 
 
 class OwnCausalLM(CausalLM):
-    """The same with a model of the user's own, from token ids (B, T) to all logits, (B, T, V)."""
+    """Causal language modelling with a user's model, from token ids (B, T) to all logits, (B, T, V)."""
 
     def vocabulary(self, model: Any) -> int:
         return 0
 
 
 class OwnMaskedLM(OwnCausalLM):
-    """Masked language modelling with such a model, of whose logits those of masked tokens are taken."""
+    """Masked language modelling with such a model; uses the logits of masked tokens only."""
 
     def logits(self, model: nn.Module, batch: MaskedBatch) -> Tensor:
-        """(M, V) of the masked tokens."""
+        """The logits (M, V) of the masked tokens."""
         return super().logits(model, batch).index_select(0, batch.positions)
 
 
 class LanguageMeter:
-    """Accumulates an evaluation on the device, without a host sync a batch."""
+    """Accumulates an evaluation on the device, without a host sync per batch."""
 
     def __init__(self, task: CausalLM, device: torch.device) -> None:
         self.task = task
         self.nats = torch.zeros((), dtype=sum_dtype(device), device=device)
-        # tokens, right ones, bytes, tokens whose logits were not finite
+        # tokens, correct tokens, bytes, tokens whose logits were not finite
         self.counts = torch.zeros(4, dtype=torch.int64, device=device)
         self.token_bytes = None if task.token_bytes is None else task.token_bytes.to(device)
 
     @property
     def samples(self) -> int:
-        """Predicted tokens."""
+        """Number of predicted tokens."""
         return int(self.counts[0])
 
     @torch.no_grad()
@@ -138,12 +138,12 @@ class LanguageMeter:
             self.counts[2] += (self.token_bytes[targets.clamp(min=0)] * counted).sum()
 
     def collect(self, world: World) -> None:
-        """Add up what the meters of all ranks have counted, on each of them."""
+        """Sum the counts of the meters of all ranks, on every rank."""
         world.sum(self.nats)
         world.sum(self.counts)
 
     def metrics(self) -> dict[str, float]:
-        """Loss in nats per token, perplexity e^loss, accuracy, and bits per byte of text where tokens stand for bytes.
+        """Loss in nats per token, perplexity e^loss, accuracy, and bits per byte of text if `token_bytes` is given.
 
         Raises NotFiniteError if any token's logits were NaN or infinite.
         """

@@ -1,4 +1,4 @@
-"""What a language model starts from: the architecture and tokenizer of its pretrained weights, or the recipe's."""
+"""The architecture and tokenizer of a language model: those of its pretrained weights, or else the recipe's."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _RECIPES = ("dropout", "attention_dropout", "pooling")  # keys that a recipe may
 
 
 def language_architecture(recipe: Recipe, weights: LanguageWeights | None, family: Family) -> dict[str, Any]:
-    """The keywords of the model's constructor.
+    """The keyword arguments of the model's constructor.
 
     Raises:
-        RequestError: the weights are of another family or size than the recipe's model, or too short for its windows.
+        RequestError: the weights have another family or size than the recipe's model, or too small a context.
     """
     values = recipe.values["model"]
     (constructor, keys), _ = components("model", values)
@@ -51,7 +51,7 @@ def language_architecture(recipe: Recipe, weights: LanguageWeights | None, famil
 
 
 def _require_activation(weights: LanguageWeights, wanted: str) -> None:
-    """Raise RequestError if weights have an activation of the user's own, and the recipe another."""
+    """Raise RequestError if the weights have an activation from user code, and the recipe another."""
     trained = weights.architecture.get("activation")
     if user_code.is_reference(trained) and not user_code.same_value(trained, wanted):
         raise RequestError(
@@ -61,7 +61,7 @@ def _require_activation(weights: LanguageWeights, wanted: str) -> None:
 
 
 def language_tokenizer(recipe: Recipe, texts: list[Text], weights: LanguageWeights | None, family: Family) -> Tokenizer:
-    """The recipe's tokenizer, trained on `texts` if need be, or that of the weights.
+    """The recipe's tokenizer, trained on `texts` if necessary, or that of the weights.
 
     Raises:
         RequestError: the weights were trained with other tokens.

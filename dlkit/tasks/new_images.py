@@ -1,4 +1,4 @@
-"""Images without labels for a trained classifier, decoded, cropped and normalised as an evaluation does it."""
+"""Unlabelled images for a trained classifier, decoded, cropped and normalised as in evaluation."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from dlkit.tasks.new_inputs import NewBatch, NewInputs
 
 
 class NewImages(NewInputs):
-    """Inputs are names of files.
+    """Inputs are file names.
 
     Args:
         recipe: of the run.
         saved: the description in its checkpoint.
-        batch_size: images a batch.
+        batch_size: images per batch.
     """
 
     def __init__(self, recipe: Recipe, saved: dict[str, Any], batch_size: int) -> None:
@@ -58,9 +58,9 @@ def _sent(pixels: Tensor, device: torch.device) -> Tensor:
 
 
 def _view_of(recipe: Recipe, shape: tuple[int, ...]) -> tuple[View, int]:
-    """How an evaluation of the run sees a file, and how many threads decode."""
+    """The preprocessing of a file in the run's evaluation, and the number of decoding threads."""
     values = recipe.values["data"]
-    if "workers" not in values:  # images that are in memory all at once
+    if "workers" not in values:  # images that are all in memory
         channels, height, width = shape
         return FittedView((channels, height, width), WHITE.get(values["name"], 255)), usable_cores()
     from dlkit.data.images.streaming import centre_view, shorter_side  # torchvision takes a second to import

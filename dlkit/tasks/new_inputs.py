@@ -1,4 +1,4 @@
-"""Inputs without labels, for a trained model, as `dlkit predict` reads them."""
+"""Unlabelled inputs for a trained model, as read by `dlkit predict`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dlkit.tasks.task_data import TaskData
 
 @dataclass
 class NewBatch:
-    """Inputs in the order in which they came.
+    """Inputs in their original order.
 
     Args:
-        inputs: of any kind: names of files, texts, rows.
-        batches: of those that could be read, each with the positions of its examples in `inputs`.
-        errors: position in `inputs` -> why that one could not be read.
+        inputs: of any kind: file names, texts, rows.
+        batches: of the readable inputs, each with the positions of its examples in `inputs`.
+        errors: position in `inputs` -> why that input could not be read.
     """
 
     inputs: list[Any]
@@ -33,22 +33,22 @@ class NewBatch:
 
 
 class NewInputs(ABC):
-    """What a trained model needs to read inputs as those of its training were read.
+    """Reads inputs for a trained model as its training data was read.
 
-    A task's line in the catalog names its class, which is made of the recipe of a run, the `description` in its
-    checkpoint and the size of a batch; the training data itself need not be there.
+    A task's line in the catalog names the subclass, which is constructed from the recipe of a run, the `description` in
+    its checkpoint and the batch size. The training data itself is not needed.
     """
 
     data: TaskData  # without examples, for the model and the objective
     batch_size: int
     pool: int = 1  # batches that are read together
 
-    def require(self, item: Any) -> None:  # noqa: B027 - most ask for nothing
-        """Raise RequestError if an input that was read lacks what the run reads. To be asked of the first one."""
+    def require(self, item: Any) -> None:  # noqa: B027 - most need nothing
+        """Raise RequestError if an input lacks what the run needs. Called with the first input."""
 
     @abstractmethod
     def batches(self, inputs: Iterable[Any], device: torch.device, channels_last: bool) -> Iterator[NewBatch]:
-        """Batches on the device; None among the inputs says that the next one is not there yet."""
+        """Batches on the device. None among the inputs means that the next input has not arrived yet."""
 
 
 def open_new_inputs(recipe: Recipe, saved: dict[str, Any], batch_size: int | None) -> NewInputs:
@@ -65,7 +65,7 @@ def open_new_inputs(recipe: Recipe, saved: dict[str, Any], batch_size: int | Non
 
 
 def read_in_batches(inputs: Iterable[Any], size: int) -> Iterator[tuple[list[Any], list[int], dict[int, str]]]:
-    """Inputs as they come, the positions of those that could be read, and what is wrong with the others."""
+    """Inputs as they arrive, the positions of the readable ones, and the errors of the others."""
     for items in batched_as_they_come(inputs, size):
         if items:
             unread = {i: item.error for i, item in enumerate(items) if isinstance(item, UnreadInput)}

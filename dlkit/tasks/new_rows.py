@@ -1,4 +1,4 @@
-"""Rows without labels for a trained model: columns by the names that the run knows, standardized as in training."""
+"""Unlabelled rows for a trained model: columns are matched by name and standardized as in training."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _BOOLEANS = {"true": 1.0, "false": 0.0}
 
 
 class NewRows(NewInputs):
-    """Inputs are mappings from the names of columns to numbers, booleans or their text.
+    """Inputs are mappings from column names to numbers, booleans or text that spells one.
 
     Args:
         recipe: of the run.
         saved: the description in its checkpoint.
-        batch_size: rows a batch.
+        batch_size: rows per batch.
     """
 
     of: type[ArrayData] = ArrayData  # what a run predicts
@@ -71,7 +71,7 @@ class NewRows(NewInputs):
             yield NewBatch(items, [(good, batch)] if good else [], errors)
 
     def _value(self, row: Mapping[str, Any], name: str) -> float:
-        """The input that a column gives. Raises ValueError, whose message is for the user, if there is none."""
+        """The model's input for a column. Raises ValueError, with a message for the user, if there is none."""
         if name not in self._categories:
             number = _number(row, name)
             if math.isnan(number) and self._missing:
@@ -101,15 +101,15 @@ class NewRows(NewInputs):
 
 
 class NewNumberRows(NewRows):
-    """The same for a run that predicts numbers."""
+    """`NewRows` for a run that predicts numbers."""
 
     of = NumberData
 
 
 def _number(row: Mapping[str, Any], name: str) -> float:
-    """The value of a column, NaN where there is none; true is 1, false 0.
+    """The value of a column, NaN if missing; true is 1, false 0.
 
-    Raises ValueError, whose message is for the user, if it is no number.
+    Raises ValueError, with a message for the user, if it is not a number.
     """
     value = row.get(name)
     try:
@@ -130,7 +130,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
 
 
 def _written(text: str) -> float:
-    """A number as programs write it: Python would take 1_000 and the digits of any script, which no training does."""
+    """Parse a number as in training: Python's float would also accept 1_000 and digits of other scripts."""
     if text in missing_texts():
         return math.nan
     if not is_number(text):

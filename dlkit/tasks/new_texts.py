@@ -1,4 +1,4 @@
-"""Texts and pairs of texts without labels for a trained model, cut into tokens as in training."""
+"""Unlabelled texts and pairs of texts for a trained model, tokenized as in training."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from dlkit.tasks.new_inputs import NewBatch, NewInputs, read_in_batches
 
 
 class NewTexts(NewInputs):
-    """Inputs are texts, where the run reads single ones, or mappings from the names of its columns to texts.
+    """Inputs are texts, for a run on single texts, or mappings from column names to texts.
 
     Args:
         recipe: of the run.
         saved: the description in its checkpoint.
-        batch_size: texts a batch.
+        batch_size: texts per batch.
 
     Raises:
         RequestError: the run chooses among candidates.

@@ -1,4 +1,4 @@
-"""The data of tabular-regression: rows of numbers and categories, with a number each to be predicted."""
+"""The data of tabular-regression: rows of numbers and categories, each with a numeric target."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def number_data(recipe: Recipe, saved: dict[str, Any] | None) -> NumberData:
 
 
 class NumberData(ArrayData):
-    """Rows of features (N, F) float64 and numbers (N,) float64.
+    """Rows of features (N, F) float64 with targets (N,) float64.
 
     Args:
-        dataset: the rows; it has no classes.
-        mean: of the training rows' numbers.
-        std: their deviation.
+        dataset: the rows, without classes.
+        mean: of the training targets.
+        std: standard deviation of the training targets.
     """
 
     def __init__(self, dataset: Dataset, mean: float = 0.0, std: float = 1.0) -> None:
@@ -83,7 +83,7 @@ class NumberData(ArrayData):
         return {**super().statistics(recipe), "target": {**target, "std": self.std}}
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> TabularRegression:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """What is learned. Raises RequestError if the loss is one of classes."""
+        """The objective. Raises RequestError if the loss is for classification."""
         if isinstance(loss, CrossEntropy):
             raise RequestError(
                 "cross_entropy is for classes, and the label here is a number", "loss.name=squared_error"

@@ -1,4 +1,4 @@
-"""The meter of OOD detection: every score of every example."""
+"""The meter of OOD detection, which keeps the scores of every example."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dlkit.training.settings import TestViews
 
 
 class ScoreMeter:
-    """Collects every score of every example of an evaluation, in float64.
+    """Collects the scores of every example of an evaluation, in float64.
 
     Args:
-        views: of each image, over which the logits are averaged.
+        views: of each image, whose logits are averaged.
     """
 
     def __init__(self, views: TestViews = "one") -> None:
@@ -32,7 +32,7 @@ class ScoreMeter:
         self._parts.append(torch.stack([score(logits) for score in SCORES.values()]))
 
     def collect(self, world: World) -> None:
-        """Take the scores of all ranks, in the order of the batches."""
+        """Gather the scores of all ranks, in batch order."""
         self._parts = world.gather_batches(self._parts)
         self.samples = sum(part.shape[1] for part in self._parts)
 

@@ -1,4 +1,4 @@
-"""What a model's numbers are worth, measured over all batches."""
+"""The meter of regression tasks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from dlkit.metrics.regression import Values
 
 
 class RegressionMeter:
-    """Keeps all outputs and targets: scores such as R2 and correlations need them at once.
+    """Keeps all outputs and targets, since scores such as R2 and correlations need them together.
 
     Args:
-        predict: the outputs (N,) of the model for a batch.
-        scores: metrics of all outputs and targets, both (N,).
+        predict: returns the outputs (N,) of a model for a batch.
+        scores: returns the metrics of all outputs and targets, both (N,).
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class RegressionMeter:
         self.targets.append(batch.targets)
 
     def collect(self, world: World) -> None:
-        """Take the outputs of all ranks, in the order of the batches."""
+        """Gather the outputs of all ranks, in batch order."""
         self.outputs, self.targets = world.gather_batches(self.outputs), world.gather_batches(self.targets)
 
     def metrics(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Whether data is what a checkpoint was trained on: a run resumes with the same bytes or not at all."""
+"""Check that data is what a checkpoint was trained on: a run resumes only on identical data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def require_same(description: Mapping[str, Any], saved: Mapping[str, Any], tabul
     Args:
         description: of the data as it is now.
         saved: in the checkpoint.
-        tabular: whether the data is a table, whose columns must be known by name.
+        tabular: whether the data is a table, whose columns must have names.
     """
     now: dict[str, Any] = json.loads(json.dumps(description))
     if "content" not in saved:  # written by an earlier version

@@ -1,4 +1,4 @@
-"""The regression task on rows: a number each. The model learns standardised numbers; all that is told is in their unit.
+"""The regression task on rows. The model learns standardised targets; predictions and metrics are in original units.
 
 Shapes: N rows; the model's outputs are (N, 1).
 """
@@ -19,8 +19,8 @@ class TabularRegression:
 
     Args:
         loss: maps outputs (N, 1), targets (N,) and the parameters to a scalar.
-        mean: of the training rows' targets.
-        std: their deviation.
+        mean: of the training targets.
+        std: standard deviation of the training targets.
     """
 
     unit = "samples"
@@ -34,12 +34,12 @@ class TabularRegression:
         return self.loss(model(batch.inputs), batch.targets, model.parameters()), None
 
     def answers(self, model: nn.Module, batch: Any) -> Tensor:
-        """The number of each row in its own unit, (N,) float64, on the CPU: float32 has no cents beside 1e9."""
+        """The prediction for each row in the targets' unit, (N,) float64, on the CPU: float32 has only 7 digits."""
         # y = mean + std z
         return self.mean + self.std * model(batch.inputs)[:, 0].cpu().double()
 
     def meter(self, device: torch.device) -> RegressionMeter:
-        """`loss` is in units of the training rows' variance, the scores are in the targets' own."""
+        """`loss` is in units of the training targets' variance, the scores in the targets' unit."""
 
         def scores(f: Values, y: Values) -> dict[str, float]:
             return regression_scores(self.mean + self.std * f, self.mean + self.std * y)

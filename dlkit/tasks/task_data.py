@@ -1,4 +1,4 @@
-"""What the data of every task offers, so that no caller asks which task it is."""
+"""The common interface of the data of all tasks, so that no caller needs to know the task."""
 
 from __future__ import annotations
 
@@ -22,36 +22,36 @@ from dlkit.tasks.same_data import require_same
 from dlkit.training.interfaces import BatchSource, Task
 from dlkit.training.settings import TestViews
 
-_OWN_FILE = {"val": "validation_path", "test": "test_path"}  # split -> the source that it may have of its own
+_OWN_FILE = {"val": "validation_path", "test": "test_path"}  # split -> key of its separate source, if any
 
 
 class TaskData(ABC):
-    """The data of a recipe's task, with what follows from it: the model's first and last layer, and the objective.
+    """The data of a recipe's task, and what depends on it: the model's first and last layer, and the objective.
 
-    A task's line in the catalog names a function that returns one: `(recipe, saved)`, with `saved` the `description`
-    in a checkpoint that the data must agree with, or None to train from scratch.
+    A task's line in the catalog names a function `(recipe, saved)` that returns one. `saved` is the `description` in a
+    checkpoint that the data must agree with, or None to train from scratch.
     """
 
     name: str
     sources: dict[str, Any]  # where the data came from; for environment.json
     classes: tuple[str, ...] = ()
-    columns: dict[str, str] | None = None  # of a table: a feature's name -> its type
-    unit = "rows"  # in which the size of a split is counted
-    example_unit = "rows"  # what is compared to find examples that come twice
-    same_shape = True  # whether training batches have one shape, for which a model is compiled once
+    columns: dict[str, str] | None = None  # of a table: feature name -> type
+    unit = "rows"  # of the size of a split
+    example_unit = "rows"  # what is compared to find duplicates
+    same_shape = True  # whether all training batches have the same shape, so that a model is compiled once
 
     def __init__(self) -> None:
-        self.remarks: list[str] = []  # for the user: what of pretrained weights was not taken as it is
-        self.left_out: dict[str, str] = {}  # measures that make no sense here: name -> why
+        self.remarks: list[str] = []  # for the user: pretrained weights that were changed or left out
+        self.left_out: dict[str, str] = {}  # metrics that are undefined here: name -> why
 
     @property
     @abstractmethod
     def sizes(self) -> dict[str, int]:
-        """Split -> how many rows or bytes it has."""
+        """Split -> its number of rows or bytes."""
 
     @abstractmethod
     def take_whole(self) -> None:
-        """Hold nothing out: the data becomes one split, "all", unless it comes in splits of its own."""
+        """Hold nothing out: the data becomes one split, "all", unless it has predefined splits."""
 
     @abstractmethod
     def untrained_model(self, recipe: Recipe) -> nn.Module:
@@ -62,16 +62,16 @@ class TaskData(ABC):
         """The recipe's model with the weights that training starts from, and remarks about pretrained ones."""
 
     def arranged(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A checkpoint's weights with its outputs in the order of this data's classes, which have the same names."""
+        """A checkpoint's weights, with the outputs permuted to the order of this data's classes, matched by name."""
         return weights
 
     @abstractmethod
     def output_shape(self, batch: Any) -> tuple[int, ...]:
-        """The shape of what a model must return for a batch, which one of the user's own may miss."""
+        """The shape that a model must return for a batch, to check models from user code."""
 
     @abstractmethod
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Task:
-        """What is learned and measured; `views` of each image are averaged in evaluation."""
+        """The objective and its metrics; evaluation averages over `views` of each image."""
 
     @abstractmethod
     def split_batches(
@@ -81,31 +81,31 @@ class TaskData(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """What a checkpoint must know to read other data as this was read; JSON values."""
+        """What a checkpoint stores so that other data can be read in the same way; JSON values."""
 
     @property
     def images(self) -> Dataset | None:
-        """The data as images, where it is made of images."""
+        """The data as images, or None if it has none."""
         return None
 
     def targets(self, split: str) -> Tensor | None:
-        """The target of each example of a split, (N,); None where they are made of its inputs, as those of tokens."""
+        """The target of each example of a split, (N,); None if targets derive from the inputs, as for tokens."""
         return None
 
     def class_counts(self, split: str) -> dict[str, int] | None:
-        """How many examples of a split each class has; None where there are no classes."""
+        """The number of examples of each class in a split; None if there are no classes."""
         return None
 
     def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]] | None:
-        """The examples of each split by their content, to find those that come twice; None where that is too much."""
+        """The examples of each split by content, to find duplicates; None if that is too expensive."""
         return None
 
     def statistics(self, recipe: Recipe) -> dict[str, Any]:
-        """Fields of the record of `dlkit data` that this kind of data has: `image`, `columns`, `tokens`."""
+        """Fields of the record of `dlkit data` for this kind of data: `image`, `columns`, `tokens`."""
         return {}
 
     def sheet_images(self, recipe: Recipe, split: str, training: bool, count: int) -> SheetImages:
-        """Some images of a split as the model gets them in training, augmented, or in evaluation."""
+        """Some images of a split as the model's inputs in training, with augmentation, or in evaluation."""
         raise RequestError(f"{self.name} holds no images to draw", "leave `png` out")
 
     # ------------------------------------------------------------ the same for every task
@@ -128,16 +128,16 @@ class TaskData(ABC):
 
     @property
     def evaluated_splits(self) -> list[str]:
-        """The splits to evaluate on, the one to watch during training first: validation data where there is any."""
+        """The splits to evaluate on, first the one monitored during training: validation data if there is any."""
         return [name for name in ("val", "test") if name in self.splits]
 
     @property
     def default_split(self) -> str:
-        """The split that a trained model is measured on: test, else validation, else all of other data."""
+        """The split on which a trained model is evaluated: test, else validation, else all of other data."""
         return next((name for name in ("test", "val", "all") if name in self.splits), "val")
 
     def extent(self, split: str) -> dict[str, Any]:
-        """Fields of a record: `path`; `rows` or `bytes` of it, "all" or "90 of 450"; `left_out`, `remarks`."""
+        """Fields of a record: `path`; its `rows` or `bytes`, "all" or "90 of 450"; `left_out`, `remarks`."""
         path, sizes = self._file(split), self.sizes
         total = sum(size for name, size in sizes.items() if self._file(name) == path)
         more = {key: self.sources[key] for key in ("left_out", "remarks") if self.sources.get(key)}
@@ -148,12 +148,12 @@ class TaskData(ABC):
 
     @property
     def description(self) -> dict[str, Any]:
-        """What a checkpoint saves: `describe`, and what identifies the content, so that a run resumes on the same."""
+        """What a checkpoint saves: `describe`, and an identification of the content, checked when a run resumes."""
         content = {key: self.sources[key] for key in ("rows", "sha256") if key in self.sources}
         return {**self.describe(), "content": content}
 
     def require_same(self, saved: Mapping[str, Any]) -> None:
-        """Raise DlkitError unless this is the data that a checkpoint was trained on, to the byte."""
+        """Raise DlkitError unless this is exactly the data that a checkpoint was trained on."""
         require_same(self.description, saved, tabular=bool(self.columns))
 
 
@@ -164,10 +164,10 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool =
         recipe: names task and data.
         saved: the description in a checkpoint: columns and classes are matched by name, inputs scaled by its
             statistics.
-        whole: whether nothing is held out; see `TaskData.take_whole`.
+        whole: whether to hold nothing out; see `TaskData.take_whole`.
 
     Raises:
-        DlkitError: it is missing or broken, or not of the classes, columns and shapes that the checkpoint knows.
+        DlkitError: the data is missing or damaged, or its classes, columns or shapes are not the checkpoint's.
     """
     read: Callable[[Recipe, dict[str, Any] | None], TaskData] = import_object(TASKS[recipe.values["task"]].target)
     data = read(recipe, saved)
@@ -177,12 +177,12 @@ def load_data(recipe: Recipe, saved: dict[str, Any] | None = None, whole: bool =
 
 
 def read_component(recipe: Recipe, known: Known | None, answer: Literal["class", "number"] = "class") -> Any:
-    """What the recipe's `data` component reads.
+    """The result of the recipe's `data` component.
 
     Args:
-        recipe: names it.
-        known: what a model knows, for one that can match classes and columns by name.
-        answer: what the label is, for one that reads labels of both kinds.
+        recipe: names the component.
+        known: a model's classes and columns, for components that match them by name.
+        answer: the kind of label, for components that read both kinds.
     """
     (reader, keys), _ = components("data", recipe.values["data"], recipe.values["task"])
     takes = inspect.signature(reader).parameters

@@ -1,6 +1,6 @@
-"""Tasks on texts and pairs of texts: a class, a number, or the right one of several candidates.
+"""Tasks on texts and pairs of texts: predict a class, a number, or the correct one of several candidates.
 
-Shapes: R rows of T tokens, N examples (one row each, or one row a candidate), K classes, C candidates at most.
+Shapes: R rows of T tokens, N examples (one row each, or one row per candidate), K classes, at most C candidates.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Metric = Callable[[ClassificationMeter], float]
 
 
 class TextClassification(Classification):
-    """One class a text or pair of texts, from a `TextBatch`.
+    """Predict a class for each text or pair of texts of a `TextBatch`.
 
     Args:
         loss: maps logits (N, K), targets (N,) and the parameters to a scalar.
         classes: names of the K classes.
-        metrics: what it is judged by besides loss, accuracy and calibration: f1, macro_f1, matthews, exact_match (of
-            whole questions, by the batch's `question_ids`); the first of all is the main metric.
+        metrics: metrics besides loss, accuracy and calibration: f1, macro_f1, matthews, exact_match (over questions, by
+            the batch's `question_ids`); the first one is the main metric.
     """
 
     def __init__(self, loss: nn.Module, classes: tuple[str, ...], metrics: tuple[str, ...] = ("accuracy",)) -> None:
@@ -43,7 +43,7 @@ class TextClassification(Classification):
         return self.logits(model, batch)
 
     def forward(self, model: nn.Module, batch: TextBatch) -> tuple[Tensor, Tensor | None]:
-        """The loss of a batch, and how many of its examples are correct; both stay on the device."""
+        """The loss of a batch and the number of correct predictions, both on the device."""
         logits = self.logits(model, batch)  # (N, K)
         correct = (logits.detach().argmax(dim=1) == batch.targets).sum()
         return self.loss(logits, batch.targets, model.parameters()), correct
@@ -53,7 +53,7 @@ class TextClassification(Classification):
 
 
 class MultipleChoice(TextClassification):
-    """The right candidate of each example: candidate c has the probability softmax(scores)_c."""
+    """Choose a candidate for each example: candidate c has the probability softmax(scores)_c."""
 
     def logits(self, model: nn.Module, batch: TextBatch) -> Tensor:
         counts = batch.candidate_counts
@@ -63,7 +63,7 @@ class MultipleChoice(TextClassification):
         # candidate c of example n is row counts_1 + ... + counts_(n-1) + c
         rows = (counts.cumsum(0) - counts)[:, None] + candidate  # (N, C)
         laid_out = each.index_select(0, rows.flatten().clamp_(max=len(each) - 1)).view(rows.shape)  # (N, C)
-        # candidates that an example does not have get no probability
+        # missing candidates get probability 0
         return laid_out.masked_fill(candidate >= counts[:, None], -math.inf)
 
     def meter(self, device: torch.device) -> ClassificationMeter:
@@ -71,7 +71,7 @@ class MultipleChoice(TextClassification):
 
 
 class _TextMeter(ClassificationMeter):
-    """Adds the scores that follow from the confusion matrix, and the share of questions that are right as a whole."""
+    """Adds metrics of the confusion matrix, and the share of questions all of whose answers are correct."""
 
     def __init__(self, task: TextClassification, device: torch.device) -> None:
         super().__init__(task, device)
@@ -103,7 +103,7 @@ class _TextMeter(ClassificationMeter):
 
 
 class _ChoiceMeter(ClassificationMeter):
-    """Adds up the credit of each chosen candidate: where several are right, there is no one correct index."""
+    """Sums the credit of each chosen candidate: several may be correct, so there is no single target index."""
 
     def __init__(self, task: MultipleChoice, device: torch.device) -> None:
         super().__init__(task, device)
@@ -129,7 +129,7 @@ class _ChoiceMeter(ClassificationMeter):
 
 
 class Regression:
-    """One number a row, learned by `loss` and judged by correlation.
+    """Predict a number for each row; evaluated by correlation.
 
     Args:
         loss: maps outputs (N, 1), targets (N,) and the parameters to a scalar.
@@ -147,9 +147,9 @@ class Regression:
         return self.loss(outputs, batch.targets, model.parameters()), None
 
     def answers(self, model: nn.Module, batch: TextBatch) -> Tensor:
-        """The number of each row, (N,) float32."""
+        """The prediction for each row, (N,) float32."""
         return model(batch.token_ids, batch.segment_ids, batch.attention_mask)[:, 0].float()
 
     def meter(self, device: torch.device) -> RegressionMeter:
-        """Pearson's and Spearman's correlation, in which GLUE counts STS-B; NaN where all of one side is equal."""
+        """Pearson's and Spearman's correlation, GLUE's metrics for STS-B; NaN if outputs or targets are constant."""
         return RegressionMeter(self.answers, lambda f, y: {"pearson": pearson(f, y), "spearman": spearman(f, y)})

@@ -1,4 +1,4 @@
-"""The data of tasks on tokens: a tokenizer, and the architecture of the model that reads them."""
+"""The data of tasks on tokens: the tokenizer, and the architecture of the model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from dlkit.tasks.task_data import TaskData
 
 
 def language_task(family: Family, outputs: int | None) -> str:
-    """The task that a model is made for, by its family and the outputs of its head for whole sequences, if any."""
+    """The task of a model, from its family and the number of outputs of its sequence head, if any."""
     if family == "gpt":
         return "causal-lm"
     return "text-classification" if outputs else "masked-lm"
@@ -33,12 +33,12 @@ class TextData(TaskData):
 
     Args:
         recipe: of a task whose inputs are texts.
-        texts: to train a tokenizer on, if need be.
+        texts: to train a tokenizer on, if necessary.
         saved: the description in a checkpoint, whose tokenizer and architecture are then used.
     """
 
     family: Family = "bert"
-    outputs: int | None = None  # of the model's head for whole sequences; None where it predicts tokens
+    outputs: int | None = None  # of the model's sequence head; None if it predicts tokens
 
     def __init__(self, recipe: Recipe, texts: list[Text], saved: dict[str, Any] | None = None) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class TextData(TaskData):
             _, [(start, keys)] = components("model", model)
             self.start: LanguageStart = start(**keys)
         self.weights: LanguageWeights | None = None  # pretrained
-        self.ends: set[int] = set()  # token ids that end a text, where the pretrained weights say so
+        self.ends: set[int] = set()  # token ids that end a text, if the pretrained weights define them
         if saved is not None:
             self._take_saved(saved, recipe)
             return
@@ -81,13 +81,13 @@ class TextData(TaskData):
             self.architecture = {"context": made_for}
             return
         self.architecture = saved["architecture"]
-        if user_code.is_reference(self.architecture.get("activation")):  # which lies where the recipe says
+        if user_code.is_reference(self.architecture.get("activation")):  # its path is in the recipe
             self.architecture = {**self.architecture, "activation": recipe.values["model"]["activation"]}
 
     def describe(self) -> dict[str, Any]:
         architecture = self.architecture
         if user_code.is_reference(own := architecture.get("activation")):
-            architecture = {**architecture, "activation": user_code.copy_in(CODE, str(own))}  # that of the run
+            architecture = {**architecture, "activation": user_code.copy_in(CODE, str(own))}  # the run's copy
         if self.own_model:
             described = {"own_model": user_code.copy_in(CODE, self.own_model), **architecture}
         else:

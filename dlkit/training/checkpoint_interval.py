@@ -67,7 +67,7 @@ class CheckpointCadence:
     which the interval is over.
 
     Args:
-        every: as a recipe has it: `1 epoch`, `500 steps`, `never` or `auto`.
+        every: as in a recipe: `1 epoch`, `500 steps`, `never` or `auto`.
         steps_per_epoch: what an epoch is.
         devices: that train together.
         agree: gives the answer of the one device by whose clock all of them save.

@@ -1,4 +1,4 @@
-"""The events of training, which the loop yields for whoever drives it to show, record or ignore."""
+"""The events that the training loop yields, for its caller to show, record or ignore."""
 
 from __future__ import annotations
 

@@ -69,9 +69,9 @@ def gather_states(device: torch.device, world: World) -> tuple[dict[str, Tensor]
 
 
 def scatter_states(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device, world: World) -> None:
-    """Restore what `gather_states` returned, each rank its own.
+    """Restore the states that `gather_states` returned, on each rank its own.
 
-    In a job of another size rank 0 takes up its own, and every other rank begins anew, with a seed that follows.
+    If the number of ranks has changed, rank 0 restores its state, and every other rank is reseeded.
     """
     others: list[dict[str, Any]] = values.get("ranks", [])
     own = {name: value for name, value in tensors.items() if not name.startswith("rank")}

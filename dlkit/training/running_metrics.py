@@ -73,7 +73,7 @@ class RunningMetrics:
         self._unread()
 
     def load(self, tensors: dict[str, Tensor], steps: int, samples: int) -> None:
-        """Continue from the sums of so many steps, all of which had a finite loss; they go to the first rank."""
+        """Continue from the sums of so many steps, all with a finite loss; rank 0 holds them."""
         self.clear()
         self.steps, self.finite_steps = steps, steps
         if not self.world.first:

@@ -1,7 +1,7 @@
 """Dropout masks for many runs at once: each run gets the masks that it would draw on its own.
 
-All runs of a seed start from the same state of the generator and draw the same shapes in the same order, so one draw a
-seed serves them all.
+All runs of a seed start from the same state of the generator and draw the same shapes in the same order, so one draw
+per seed serves them all.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class StackEvaluation:
-    """Evaluates R runs on the split that they monitor, or else on their first one."""
+    """Evaluates R runs on the monitored split, or else on the first one."""
 
     def __init__(self, stack: StackedRuns) -> None:
         self.stack, runs, device = stack, len(stack.seeds), stack.device
@@ -38,7 +38,7 @@ class StackEvaluation:
         for batch in self.stack.first.evaluations[self.name].epoch(0):
             self.added(*batch.tensors())
         pairs = zip((self.loss / self.samples).tolist(), (self.right / self.samples).tolist(), strict=True)
-        # a run whose logits are NaN counts as right where the target is class 0, and its loss says that it diverged
+        # the accuracy of NaN logits is meaningless, but the loss shows that the run diverged
         return [{f"{self.name}/loss": a, f"{self.name}/accuracy": b} for a, b in pairs], self.loss.isfinite()
 
     def _add(self, *tensors: Tensor) -> None:

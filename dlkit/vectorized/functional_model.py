@@ -7,7 +7,7 @@ from torch.func import functional_call
 
 
 class FunctionalModel:
-    """A model with given parameters and buffers, as far as a task needs one.
+    """A model with given parameters and buffers, with the interface that tasks need.
 
     It has no `vocabulary`, so that language models compute all logits at once; the size of a stack allows for that.
     """

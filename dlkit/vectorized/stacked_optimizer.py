@@ -1,6 +1,6 @@
-"""Optimizer steps of a stack of R runs, each with hyper-parameters of its own: a row of each stacked parameter a run.
+"""Optimizer steps of a stack of R runs with separate hyper-parameters: each run is a row of each stacked parameter.
 
-There are two ways, which differ only in rounding:
+There are two implementations, which differ only in rounding:
 
     groupwise  the optimizer's own kernel on the rows of each group of runs with the same hyper-parameters. It reads and
                writes memory once, which is what a step on a CPU spends its time on.
@@ -41,7 +41,7 @@ class _Block:
 
 
 class StackedOptimizer:
-    """Base of both ways. A checkpoint of one can be resumed by the other.
+    """Base of both implementations. Each can resume a checkpoint of the other.
 
     Args:
         parameters: (R, ...) by name.
@@ -90,7 +90,7 @@ class StackedOptimizer:
                 for name, saved in state.get(index, {}).items():
                     value = saved.to(row.device, copy=True)
                     if value.dim() and value.shape[1:] == row.shape[1:]:
-                        # the kernels walk raw memory, so a moment lies as its parameter does
+                        # the kernels ignore strides, so a moment needs the layout of its parameter
                         own.setdefault(name, torch.zeros_like(row))[rows].copy_(value)
                     else:
                         own[name] = value
@@ -158,7 +158,7 @@ class BatchedOptimizer(StackedOptimizer):
             values = [other[0].param_groups[index] for _, other in alike]
             now = self._column([group["lr"] for group in values], counts)
             self._rates.append((now, now.clone()))
-            # a tensor (R, 1, ..) broadcasts with parameters of one number of dimensions, so each number gets a group
+            # a tensor (R, 1, ..) broadcasts only with parameters that have as many dimensions, so each count is a group
             for dims in sorted({self.parameters[name].dim() for name in own}):
                 names.append([name for name in own if self.parameters[name].dim() == dims])
                 keys = [key for key in values[0] if key != "params"]
@@ -196,7 +196,7 @@ def _spread(column: Tensor, dims: int) -> Tensor:
 
 
 def _kind(owner: Owner) -> tuple[Any, ...]:
-    """What runs need in common to be stepped together: all but numbers, of which only whether they are 0 matters (a
+    """What runs must have in common to be stepped together. Of numeric options only whether they are 0 matters (a
     momentum of 0 keeps no velocity)."""
     optimizer, names = owner
     switches = [

@@ -60,7 +60,7 @@ class StackMembers:
 
 
 class StackedRuns:
-    """R runs, trained at once. The `Training`s that they come from are left as they are."""
+    """R runs, trained at once. The `Training`s that they come from are not modified."""
 
     def __init__(self, members: StackMembers) -> None:
         self.members = members
@@ -75,7 +75,7 @@ class StackedRuns:
         self.parameters = {name: value.detach().index_select(0, self.seeds) for name, value in of_seeds.items()}
         self.buffers = {name: value.detach().index_select(0, self.seeds) for name, value in buffers.items()}
         self.masks = DropoutMasks(self.model, members.generators, self.device)
-        # "same": nothing is drawn but the masks of all seeds, of which each run takes its own
+        # "same": only the masks of all seeds are drawn, and each run takes its own
         self._losses: Callable[..., Tensor] = vmap(self._loss, in_dims=0, randomness="same")
         self.taken = 0  # steps
         _, batch = next(self.batches())
@@ -145,7 +145,7 @@ class StackedRuns:
 
     @staticmethod
     def of_runs(batch: Batch, seeds: Tensor) -> tuple[Tensor, ...]:
-        """The tensors of the batch that each run has, by its seed: (S, ...) to (R, ...)."""
+        """The tensors of each run's batch, by its seed: (S, ...) to (R, ...)."""
         return tuple(values.index_select(0, seeds) for values in batch.tensors())
 
     def take_step(self, step: int, batch: Batch) -> Tensor:
@@ -170,7 +170,7 @@ class StackedRuns:
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], seed: Tensor, *tensors: Tensor
     ) -> Tensor:
         self.masks.seed = seed
-        with self.autocast(), sdpa_kernel(SDPBackend.MATH):  # the one that vmap maps over without a loop
+        with self.autocast(), sdpa_kernel(SDPBackend.MATH):  # the only backend that vmap does not run in a loop
             loss, _ = self.task.forward(self.bound(parameters, buffers), self.batch_of(*tensors))
         return loss
 
@@ -179,13 +179,13 @@ class StackedRuns:
         return FunctionalModel(self.model, parameters, buffers)
 
     def _clip(self) -> None:
-        """Clip the gradient of each run to the norm that the recipe allows."""
+        """Clip the gradient of each run to the recipe's maximum norm."""
         if self.first.settings.clip_norm is not None:
             gradients = [g for name in self.optimizer.learned if (g := self.parameters[name].grad) is not None]
             clip_stacked_gradients(gradients, self.first.settings.clip_norm)
 
     def _evaluate(self) -> list[dict[str, float]]:
-        """Metrics of each run on the split that the trainings monitor, or else on their first one."""
+        """Metrics of each run on the monitored split, or else on the first one."""
         metrics, finite = self.evaluation.measure()
         self.finite &= finite & self._finite_weights()
         return metrics
