@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -33,13 +34,13 @@ class LazyCommands(Mapping[str, Any]):
         if isinstance(target, typer.Typer):
             group: Any = typer.main.get_command(target)
             group.name = name
-            for command in group.commands.values():
-                _hide_types(command)
+            for command in (group, *group.commands.values()):
+                _adapt(command)
             return group
         alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
         alone.command(name, no_args_is_help=name not in self.bare)(target)
         command = typer.main.get_command(alone)
-        _hide_types(command)
+        _adapt(command)
         return command
 
     def __iter__(self) -> Iterator[str]:
@@ -53,11 +54,43 @@ def _no_type(*, ctx: Any) -> None:
     """What an argument says of its type."""
 
 
-def _hide_types(command: Any) -> None:
-    """Keep Python's names of types out of the help: newer Typers write `RECIPE <str>` for an argument."""
-    for argument in command.params:
-        if argument.param_type_name == "argument":
-            argument.display_type_rich = _no_type
+class _Conversion:
+    """What makes of a parameter's words its value: nothing where they are the value, else what Typer has for it.
+
+    Newer Typers ask pydantic even of no value at all, and its import takes as long as the rest of a short command.
+    """
+
+    def __init__(self, converter: Callable[[], Any]) -> None:
+        self.converter = converter
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        wanted, several = param.type_descriptor.annotation, param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        if isinstance(wanted, type) and isinstance(value, wanted):
+            return value
+        if wanted == list[str] and isinstance(value, (tuple, list)):
+            return list(cast("Sequence[str]", value))
+        return self.converter().coerce(value, param=param, ctx=ctx)
+
+
+def _adapt(command: Any) -> None:
+    """Make the parameters of a newer Typer's command convert no more than they must, and be shown without a type.
+
+    Without it the help says `RECIPE <str>` of an argument. Older Typers have neither method.
+    """
+    theirs = command.get_params  # the option --help among them, which is made when it is asked for
+
+    def adapted(ctx: Any) -> list[Any]:
+        parameters = theirs(ctx)
+        for parameter in parameters:
+            if parameter.param_type_name == "argument":
+                parameter.display_type_rich = _no_type
+            if hasattr(parameter, "get_runtime_param") and "get_runtime_param" not in vars(parameter):
+                parameter.get_runtime_param = partial(_Conversion, parameter.get_runtime_param)
+        return parameters
+
+    command.get_params = adapted
 
 
 def lazy_group(commands: LazyCommands, summaries: Mapping[str, str]) -> type[TyperGroup]:
@@ -66,6 +99,7 @@ def lazy_group(commands: LazyCommands, summaries: Mapping[str, str]) -> type[Typ
     class LazyGroup(TyperGroup):
         def __init__(self, **settings: Any) -> None:
             super().__init__(**settings)
+            _adapt(self)
             self._hold(commands)
 
         def _hold(self, held: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -76,7 +77,12 @@ def preparing(quiet: bool) -> AbstractContextManager[None]:
 
 
 def prepare(work: Work[Any, Any], output: Output) -> None:
-    """Read events until recipe, data and model are known to fit; slow steps on the way are seen to go on."""
+    """Read events until recipe, data and model are known to fit; slow steps on the way are seen to go on.
+
+    The first is the import of torch, a second or more; so a terminal shows a line before it.
+    """
+    if "torch" not in sys.modules and sys.stderr is not None and sys.stderr.isatty():
+        output.say("loading PyTorch, the data and the model")
     with preparing(output.quiet):
         next((event for event in output.without_remarks(work) if isinstance(event, Prepared)), None)
 

@@ -8,16 +8,19 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dlkit.errors import DlkitError, RequestError
 from dlkit.recipe import Recipe
 from dlkit.storage.atomic_file import write_text
-from dlkit.storage.lock import LOCK, FileLock, lock_folder
+from dlkit.storage.lock import LOCK, lock_folder
 from dlkit.storage.run_reference import RUNS
 from dlkit.strict_json import json_text, parse_json
 from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.text_input import ordinary_file
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 RECORDS = "review.jsonl"
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from dlkit.errors import DlkitError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 LOCK = ".lock"
 _PATIENCE = 0.05  # seconds: `is_locked` in another process holds a lock for an instant
@@ -23,6 +25,8 @@ def lock_folder(folder: Path, option: str) -> FileLock:
     Raises:
         DlkitError: another process holds the lock, or the folder cannot be written.
     """
+    from filelock import FileLock, Timeout
+
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=_PATIENCE, poll_interval=_PATIENCE / 5)
@@ -37,6 +41,8 @@ def is_locked(folder: Path) -> bool:
     """Whether another process, or another part of this one, holds the lock of a folder. Makes no file."""
     if not (folder / LOCK).is_file() or not os.access(folder / LOCK, os.W_OK):
         return False
+    from filelock import FileLock, Timeout
+
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)

@@ -6,16 +6,19 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dlkit.errors import DlkitError, RequestError
-from dlkit.storage.lock import FileLock, lock_folder
+from dlkit.storage.lock import lock_folder
 from dlkit.storage.run_reference import ENVIRONMENT, RECIPE, RUNS, SUMMARY, require_inside
 from dlkit.storage.sweep_files import SWEEP_FILES
 from dlkit.strict_json import parse_json
 from dlkit.sweep import provenance
 from dlkit.sweep.trials import TrialResult
 from dlkit.text_input import ordinary_file
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 # where these are without the runs, they are of something else, such as a run, and would be lost
 _OTHERS = (SUMMARY, RECIPE, ENVIRONMENT)

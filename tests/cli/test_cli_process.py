@@ -83,14 +83,40 @@ def test_nothing_heavy_is_imported_before_it_is_needed(tmp_path: Path, arguments
     assert result.stderr.splitlines()[-1] == f"CODE {code} HEAVY"
 
 
+# Each takes a tenth of a short command's time or more; Typer asks pydantic where a value must be converted.
+SLOW = ("pydantic", "email", "zipfile", "asyncio", "filelock")
+UNREAD = ("yaml", "dlkit.recipe", "dlkit.app.train", "rich")  # by a command that reads no recipe and draws nothing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "unwanted"),
+    [
+        ("--help", 0, SLOW + UNREAD),
+        ("train --help", 0, SLOW + UNREAD),
+        ("train digits-mlp --nope", 2, SLOW + UNREAD),
+        ("train wrong.yaml", 2, SLOW),
+        ("runs --help", 0, SLOW),
+    ],
+)
+def test_a_short_command_imports_no_more_than_it_needs(
+    tmp_path: Path, arguments: str, code: int, unwanted: tuple[str, ...]
+) -> None:
+    (tmp_path / "wrong.yaml").write_text("task: image-classification\noptimizer: {name: adma, lr: fast}\n")
+    probe = PROBE.replace(repr(HEAVY), repr(unwanted))
+    command = [sys.executable, "-c", probe, *arguments.split()]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.stderr.splitlines()[-1] == f"CODE {code} HEAVY"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_imports_nothing_heavy(shell: str) -> None:
     environment = {**os.environ, "_DLKIT_COMPLETE": f"complete_{shell}", "COMP_WORDS": "dlkit train dig"}
     environment |= {"COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": "dlkit train dig"}
     environment |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    unwanted = (*HEAVY, *SLOW)
     code = (
         "import atexit, sys; sys.argv[0] = 'dlkit'\n"
-        f"atexit.register(lambda: print('HEAVY', *[n for n in {HEAVY!r} if n in sys.modules], file=sys.stderr))\n"
+        f"atexit.register(lambda: print('HEAVY', *[n for n in {unwanted!r} if n in sys.modules], file=sys.stderr))\n"
         "from dlkit.__main__ import main; main()"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)

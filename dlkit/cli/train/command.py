@@ -11,11 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from dlkit import progress
-from dlkit import recipe as recipes
 from dlkit.annotations import LARGEST_SEED
 from dlkit.app.events import Prepared, Work
-from dlkit.app.resume import require_run
-from dlkit.app.train import train_recipe
 from dlkit.app.trained_run import Started, TrainedRun, TrainingEvent
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import DataDir, Device, Json, Overrides, Quiet, RecipeName, ResumeAuto, Trust
@@ -61,6 +58,10 @@ def train_command(
       dlkit train runs/digits-resnet20-1 --resume train.epochs=60
       torchrun --nproc-per-node 8 --max-restarts 3 -m dlkit train imagenet-resnet50 --run-dir runs/eight --resume auto
     """
+    from dlkit import recipe as recipes
+    from dlkit.app.resume import require_run
+    from dlkit.app.train import train_recipe
+
     if resume_auto and run_dir is None and not (Path(recipe) / RECIPE).is_file():
         raise RequestError(
             "--resume auto does not know which run to go on with",
