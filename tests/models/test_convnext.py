@@ -71,6 +71,10 @@ def test_refusals(build: Any, message: str) -> None:
         build()
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.11" and not torch.cuda.is_available(),
+    reason="torch 2.9 asks CUDA's driver as it copies a tensor without data",
+)
 @pytest.mark.parametrize(
     "keys",
     [

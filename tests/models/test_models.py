@@ -115,6 +115,10 @@ def test_initial_weights_follow_the_seed(model):
     )
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.11" and not torch.cuda.is_available(),
+    reason="torch 2.9 asks CUDA's driver as it copies a tensor without data",
+)
 @pytest.mark.parametrize("model", BUILDERS)
 @pytest.mark.parametrize("norm", NORMS)
 def test_nothing_mixes_devices(model, norm):
