@@ -89,7 +89,8 @@ class DialectRequest:
             guess = f" (did you mean {close[0]!r}?)" if close else ""
             raise RequestError(
                 f"data.encoding is {self.encoding!r}, which is no encoding{guess}",
-                "data.encoding=utf-8, cp1252, latin-1, utf-16, or auto",
+                f"such as utf-8, cp1252, latin-1 or utf-16; {'the closest name' if close else 'to have it recognised'}",
+                f"data.encoding={close[0] if close else 'auto'}",
             ) from None
 
     def of_header(self, header: str) -> Dialect:
@@ -166,18 +167,23 @@ def recognise(stream: BinaryIO, name: str, request: DialectRequest) -> Dialect:
         valid, multiline = _scanned(itertools.chain([start], iter(lambda: stream.read(_BLOCK), b"")))
         encoding = "utf-8" if valid else _LEGACY
     if start.startswith(b"PAR1"):
-        raise DlkitError(f"{name} is Parquet, not CSV", "data.name=parquet")
+        raise DlkitError(f"{name} is Parquet, not CSV", "read it as that", "data.name=parquet")
     if b"\0" in start and not encoding.startswith(("utf-16", "utf-32")):
         guess = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
         raise DlkitError(
-            f"{name} is no text: byte {start.find(0)} is 0", f"if it is UTF-16 without a mark: data.encoding={guess}"
+            f"{name} is no text: byte {start.find(0)} is 0",
+            "if it is UTF-16 without a mark, say so",
+            f"data.encoding={guess}",
         )
     try:
         text = codecs.getincrementaldecoder(encoding)().decode(start, final=len(start) < _SAMPLE)
     except UnicodeDecodeError as error:
         raise DlkitError(
             f"cannot read {name}: byte 0x{start[error.start]:02x} at offset {error.start} is not {encoding}",
-            "data.encoding=NAME, such as utf-8, cp1252, cp1251, shift_jis, utf-16",
+            "data.encoding is the one it has, such as cp1252, cp1251, shift_jis or utf-16"
+            if request.encoding == "auto"
+            else "have it recognised",
+            None if request.encoding == "auto" else "data.encoding=auto",
         ) from error
     text = text.removeprefix("\ufeff")
     whole = text if len(start) < _SAMPLE else text.rpartition("\n")[0]  # the last line may be cut

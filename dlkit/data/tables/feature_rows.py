@@ -75,7 +75,8 @@ class FeatureRows:
                     where = f"column {name!r}, {self.table.place(int(gone.argmax()))}"
                     raise RequestError(
                         f"{self.table.file}: a missing value in {where}; the model knows nothing to put in its place",
-                        "data.missing=drop, or train with data.missing=mean",
+                        "leave such rows out, or train anew with data.missing=mean",
+                        "data.missing=drop",
                     )
                 numbers[gone, index] = stand_ins[name]
 

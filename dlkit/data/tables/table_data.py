@@ -171,7 +171,10 @@ def stand_ins_of(
         return {}
     plain = {name: index for index, (name, kind) in enumerate(kinds.items()) if kind != "category"}
     if known is None:
-        return {name: stand_in(numbers[training, index], name, missing) for name, index in plain.items()}
+        return {
+            name: stand_in(numbers[training, index], name, missing, [other for other in kinds if other != name])
+            for name, index in plain.items()
+        }
     if missing == "mean" and not known.stand_ins and known.mean is not None:
         return {name: float(known.mean[index]) for name, index in plain.items()}
     return known.stand_ins
