@@ -52,9 +52,9 @@ class FeatureRows:
         """
         found = empty_array((self.table.rows.num_rows, len(self.kinds)), np.float64, "F")
         remarks: list[str] = []
-        rows = np.sort(np.concatenate(list(rows_of.values())))
         for index, (name, kind) in enumerate(self.kinds.items()):
             if kind == "category":
+                rows = np.sort(np.concatenate(list(rows_of.values())))
                 found[:, index], more = category_numbers(self.table, name, categories[name], unknown, rows)
                 remarks += more
             else:

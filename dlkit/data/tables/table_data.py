@@ -184,7 +184,8 @@ def chosen_rows(numbers: NDArray[np.float64], chosen: NDArray[np.int64]) -> torc
     """Some rows of (N, F) in column-major order, in the same order."""
     found = empty_array((len(chosen), numbers.shape[1]), np.float64, "F")
     for index in range(numbers.shape[1]):
-        found[:, index] = numbers[chosen, index]
+        # straight into its place: other modes than clip would make a copy first
+        np.take(numbers[:, index], chosen, out=found[:, index], mode="clip")
     return torch.from_numpy(found)
 
 
