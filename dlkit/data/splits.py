@@ -62,10 +62,10 @@ def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArra
     counts = np.bincount(labels)
     keys = np.random.PCG64(seed).random_raw(len(labels))
     order = np.lexsort((keys, labels))  # by class, then by key
-    first = np.repeat(np.cumsum(counts) - counts, counts)  # start of the class of each entry of `order`
-    rank = np.arange(len(labels)) - first
+    del keys  # as large as the rows of some tables' column
     held = np.zeros(len(labels), dtype=bool)
-    held[order] = rank < np.repeat(held_out_counts(counts, share), counts)
+    for begin, number in zip(np.cumsum(counts) - counts, held_out_counts(counts, share), strict=True):
+        held[order[begin : begin + number]] = True
     return np.flatnonzero(~held), np.flatnonzero(held)
 
 

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.transforms import v2
 
 from dlkit.annotations import Count, Fraction, Natural, NonNegative, Side, Workers
+from dlkit.data.balanced_order import balanced_order
 from dlkit.data.batch import ClassificationBatch
 from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs, hashed_seed
@@ -23,6 +24,7 @@ from dlkit.data.images.decoding import DamagedImageError
 from dlkit.data.images.decoding_workers import begin_worker, loaded_batches
 from dlkit.data.images.image_batches import grown_size
 from dlkit.data.images.image_sources import ImageSource
+from dlkit.data.images.stream_order import UNIFORM
 from dlkit.distributed.process_group import World
 from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import usable_cores
@@ -60,6 +62,10 @@ class StreamedImages(Epochs):
         grow_epochs: epochs until images have their full size.
         damaged: what to do about an image that cannot be decoded: skip leaves it out, names and counts it, and stops
             where more than a tenth are damaged; refuse stops at the first.
+        balance: whether an epoch of training has every class equally often, however rare it is in the data.
+
+    Raises:
+        RequestError: images that are read shard by shard are to be balanced, or the sizes do not go together.
     """
 
     def __init__(
@@ -86,9 +92,16 @@ class StreamedImages(Epochs):
         start_size: Side | None = None,
         grow_epochs: Natural = 0,
         damaged: Literal["skip", "refuse"] = "skip",
+        balance: bool = False,
     ) -> None:
         source: Any = split.inputs
         self._source: ImageSource = source
+        if balance and source.randomness() != UNIFORM:
+            raise RequestError(
+                "data.balance is set, and these images are read shard by shard, so that none can come again at will",
+                "weight the loss by class instead: data.balance=false loss.class_weights=balanced",
+            )
+        self._balance = balance
         self._targets = split.targets
         self.samples = len(split.targets)
         self.batch_size = min(batch_size, self.samples)
@@ -122,7 +135,9 @@ class StreamedImages(Epochs):
         """
         begins = self.begins(start)
         generator = torch.Generator().manual_seed(hashed_seed(self.seed, number))
-        order = self._source.order(generator) if self.training else torch.arange(self.samples)
+        order = torch.arange(self.samples)
+        if self.training:
+            order = balanced_order(self._targets, generator) if self._balance else self._source.order(generator)
         rows = [self._own(order[begin : begin + self.batch_size].tolist()) for begin in begins]
         epoch_seed = hashed_seed(self.seed, number, 1) if self.training else None
         loader: DataLoader[Any] = DataLoader(

@@ -35,7 +35,8 @@ def number_values(table: Table, name: str) -> NDArray[np.float64]:
         column = column.cast(pa.uint8())
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     table.refuse(np.isinf(values), "an infinite value", name)
-    large = np.nanmax(np.abs(values), initial=0) >= _WHOLE
+    # without the absolute values, which are as large as the column
+    large = max(np.nanmax(values, initial=0), -np.nanmin(values, initial=0)) >= _WHOLE
     if pa.types.is_integer(column.type) and large:
         merged = _merged(values, column.drop_null().to_numpy())
         table.refuse(merged, "a whole number above 2^53 that float64 cannot tell from another", name)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -90,7 +91,12 @@ def _require_usable(table: Table, kinds: dict[str, str]) -> None:
     for name, kind in kinds.items():
         if _NAMELESS.fullmatch(name):
             place, shown = table.rows.column_names.index(name) + 1, f" but {name!r}" if name else ""
-            raise RequestError(f"{table.file}: column {place} has no name{shown}", "name it, or set data.columns")
+            named = [other for other, kind in kinds.items() if kind and not _NAMELESS.fullmatch(other)]
+            raise RequestError(
+                f"{table.file}: column {place} has no name{shown}",
+                "name it, or take the others" if named else "name it",
+                only_columns(named) if named else None,
+            )
         found = category_values(table, name)[0] if kind == "category" and name not in table.written else []
         if len(found) > table.rows.num_rows / 2:
             texts[name] = found
@@ -108,8 +114,15 @@ def _no_feature(
     table: Table, name: str, what: str, kinds: dict[str, str], columns: tuple[str, ...] | None
 ) -> RequestError:
     usable = [other for other, kind in kinds.items() if kind and other != name]
-    hint = f"data.columns='[{', '.join(usable)}]'" if columns is None and usable else None
-    return RequestError(f"{table.file}: column {name!r} is {what}", hint)
+    message = f"{table.file}: column {name!r} is {what}"
+    if columns is not None or not usable:
+        return RequestError(message)
+    return RequestError(message, "data.columns takes the others", only_columns(usable))
+
+
+def only_columns(names: Sequence[str]) -> str:
+    """The KEY=VALUE that makes columns of these names the features, whichever characters they have."""
+    return f"data.columns={json.dumps([*names], ensure_ascii=False)}"
 
 
 def require_column(name: str, table: Table) -> None:

@@ -52,9 +52,9 @@ class FeatureRows:
         """
         found = empty_array((self.table.rows.num_rows, len(self.kinds)), np.float64, "F")
         remarks: list[str] = []
-        rows = np.sort(np.concatenate(list(rows_of.values())))
         for index, (name, kind) in enumerate(self.kinds.items()):
             if kind == "category":
+                rows = np.sort(np.concatenate(list(rows_of.values())))
                 found[:, index], more = category_numbers(self.table, name, categories[name], unknown, rows)
                 remarks += more
             else:
@@ -75,7 +75,8 @@ class FeatureRows:
                     where = f"column {name!r}, {self.table.place(int(gone.argmax()))}"
                     raise RequestError(
                         f"{self.table.file}: a missing value in {where}; the model knows nothing to put in its place",
-                        "data.missing=drop, or train with data.missing=mean",
+                        "leave such rows out, or train anew with data.missing=mean",
+                        "data.missing=drop",
                     )
                 numbers[gone, index] = stand_ins[name]
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dlkit.data.tables.column_values import is_missing
+from dlkit.data.tables.columns import only_columns
 from dlkit.data.tables.table_file import Table, join_names
 from dlkit.errors import DlkitError
 
@@ -43,14 +44,15 @@ def counted(masks: Masks) -> str:
     return join_names(f"{name} {mask.sum()}" for name, mask in masks.items())
 
 
-def stand_in(values: NDArray[np.float64], name: str, policy: Missing) -> float:
+def stand_in(values: NDArray[np.float64], name: str, policy: Missing, others: Sequence[str] = ()) -> float:
     """What stands for a missing value of a column: the mean or the median of the present training values, (n,).
 
-    Raises DlkitError where there are none.
+    Raises DlkitError where there are none, which says how to go on with the `others`.
     """
     present = values[~np.isnan(values)]
     if not len(present):
-        raise DlkitError(f"column {name!r} has no value in any training row", "leave it out: data.columns")
+        message = f"column {name!r} has no value in any training row"
+        raise DlkitError(message, "leave it out", only_columns(others)) if others else DlkitError(message)
     if policy == "median":
         return float(np.median(present))
     unit = float(np.abs(present).max()) or 1.0  # the sum of numbers such as 1e308 would be infinite

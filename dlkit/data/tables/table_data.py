@@ -171,7 +171,10 @@ def stand_ins_of(
         return {}
     plain = {name: index for index, (name, kind) in enumerate(kinds.items()) if kind != "category"}
     if known is None:
-        return {name: stand_in(numbers[training, index], name, missing) for name, index in plain.items()}
+        return {
+            name: stand_in(numbers[training, index], name, missing, [other for other in kinds if other != name])
+            for name, index in plain.items()
+        }
     if missing == "mean" and not known.stand_ins and known.mean is not None:
         return {name: float(known.mean[index]) for name, index in plain.items()}
     return known.stand_ins
@@ -181,7 +184,8 @@ def chosen_rows(numbers: NDArray[np.float64], chosen: NDArray[np.int64]) -> torc
     """Some rows of (N, F) in column-major order, in the same order."""
     found = empty_array((len(chosen), numbers.shape[1]), np.float64, "F")
     for index in range(numbers.shape[1]):
-        found[:, index] = numbers[chosen, index]
+        # straight into its place: other modes than clip would make a copy first
+        np.take(numbers[:, index], chosen, out=found[:, index], mode="clip")
     return torch.from_numpy(found)
 
 

@@ -28,7 +28,7 @@ from dlkit.data.tables.table_on_disk import (
     read_large_parquet,
 )
 from dlkit.data.tables.without_dictionaries import without_dictionaries
-from dlkit.errors import DlkitError, RequestError
+from dlkit.errors import DlkitError, RequestError, shell_word
 from dlkit.text_input import require_utf_8
 
 _LONGEST_HEADER = 1 << 16  # bytes of a first line that is looked at
@@ -171,7 +171,11 @@ class Table:
     def without(self, rows: NDArray[np.bool_]) -> Table:
         """The table without some of its rows, (N,). Raises DlkitError if none is left."""
         if rows.all():
-            raise DlkitError(f"{self.file}: no row has a value in every column", "leave columns out: data.columns")
+            raise DlkitError(
+                f"{self.file}: no row has a value in every column",
+                "take the mean of a column's training rows for what it lacks",
+                "data.missing=mean",
+            )
         large = is_large(self.rows.nbytes)
         kept = kept_on_disk(self.rows, ~rows) if large else self.rows.filter(pa.array(~rows))
         return replace(self, rows=kept, kept=np.flatnonzero(~rows))
@@ -226,7 +230,8 @@ def read_table(format: Format, file: Path, written: Collection[str] = (), reques
         rows = format.read(file, written, dialect)
         names = rows.column_names
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DlkitError(f"cannot read {file}: {_reason(error, format, file, dialect)[:300]}") from error
+        hint = _remedy(file, dialect) if format.untyped and "Expected" in str(error) else None
+        raise DlkitError(f"cannot read {file}: {_reason(error, format, file, dialect)[:300]}", hint) from error
     if rows.num_rows == 0:
         raise DlkitError(f"no rows in {file}")
     for name, count in Counter(names).items():
@@ -241,6 +246,20 @@ def _place(format: Format, file: Path, dialect: Dialect, row: int) -> str:
         if number is not None:
             return f"line {number}"
     return f"row {row + 1}"
+
+
+def _remedy(file: Path, dialect: Dialect) -> str | None:
+    """A command that mends what may be behind rows that have more or fewer values than the header has names."""
+    with io.TextIOWrapper(open_decompressed(file), encoding=dialect.encoding, errors="replace") as text:
+        header, row = (text.readline(_LONGEST_HEADER).lstrip("\ufeff").rstrip("\r\n") for _ in range(2))
+    plain = file.suffix not in _COMPRESSION
+    mended = f"{shell_word(file)} > mended.csv" if plain else "on the decompressed file"
+    if header.startswith("#"):
+        return f"the first line names the columns, and comments are not read: grep -v '^#' {mended}"
+    separator = dialect.separator
+    if row.endswith(separator) and not header.endswith(separator):
+        return f"rows end in a separator, and the header does not: sed 's/{re.escape(separator)}$//' {mended}"
+    return None
 
 
 def _reason(error: Exception, format: Format, file: Path, dialect: Dialect) -> str:

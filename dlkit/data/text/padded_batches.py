@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from dlkit.annotations import Count
+from dlkit.data.balanced_order import balanced_order
 from dlkit.data.batch import TextBatch
 from dlkit.data.epochs import Epochs, hashed_seed
 from dlkit.data.text.labelled import Examples
 from dlkit.data.text.tokenizer import Tokenizer
+from dlkit.errors import RequestError
 
 _POOL = 50  # batches whose examples are sorted by length together
 _MULTIPLE = 8  # T is a multiple of it, which suits the kernels and repeats shapes
@@ -91,6 +93,10 @@ class SequenceBatches(Epochs):
     Args:
         batch_size: examples a batch.
         context: tokens a row at most.
+        balance: whether an epoch of training has every class equally often, however rare it is in the data.
+
+    Raises:
+        RequestError: answers that are numbers, or candidates, are to be balanced.
     """
 
     def __init__(
@@ -103,8 +109,15 @@ class SequenceBatches(Epochs):
         *,
         batch_size: Count = 32,
         context: Count = 128,
+        balance: bool = False,
     ) -> None:
         self.device, self.seed, self.training = device, seed, training
+        if balance and examples.counts is not None:
+            raise RequestError(
+                "data.balance is set, and an answer is one of an example's own candidates, not a class",
+                "data.balance=false",
+            )
+        self._classes = torch.from_numpy(examples.targets) if balance and training else None
         self.examples = examples
         self.encoded = encode(examples, tokenizer, context)
         self.samples = len(examples.targets)
@@ -121,8 +134,12 @@ class SequenceBatches(Epochs):
         if not self.training:
             order = np.argsort(self.lengths, kind="stable")
             return [order[i : i + size] for i in range(0, self.samples, size)]
-        generator = np.random.default_rng(hashed_seed(self.seed, number))
-        shuffled = generator.permutation(self.samples)
+        seed = hashed_seed(self.seed, number)
+        generator = np.random.default_rng(seed)
+        if self._classes is not None:
+            shuffled = balanced_order(self._classes, torch.Generator().manual_seed(seed)).numpy()
+        else:
+            shuffled = generator.permutation(self.samples)
         # the short last batch is drawn before sorting, so that it is no batch of the longest
         whole = self.samples // size * size
         batches: list[NDArray[np.int64]] = []

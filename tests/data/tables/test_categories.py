@@ -96,7 +96,7 @@ def test_free_text_is_no_category_unless_it_is_named(tmp_path: Path) -> None:
         DlkitError, match="column 'note' is not numeric: 30 texts in 30 rows, such as 'note 0'"
     ) as found:
         tables.csv(path=tmp_path / "t.csv", label="y", test=0.0)
-    assert found.value.hint == "data.columns='[town, x, code, flag]'"
+    assert found.value.override == 'data.columns=["town", "x", "code", "flag"]'
     data = tables.csv(path=tmp_path / "t.csv", label="y", test=0.0, columns=("x", "note"))
     assert len(data.categories["note"]) == 30
 
