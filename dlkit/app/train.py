@@ -54,7 +54,8 @@ def train_recipe(
             that is its own recipe with such a change.
         overwrite: delete an earlier run in `run_dir`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        should_stop: asked after each step; once it is true, the run saves a checkpoint and stops.
+        should_stop: asked after each step, and before each batch of an evaluation; once it is true, the run saves a
+            checkpoint and stops.
 
     Raises:
         RequestError: the recipe is wrong, or `run_dir` holds something else. A RecipeError has every problem of it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def write_onnx(exportable: Exportable, folder: Path) -> dict[str, Any]:
 
 
 def _answers(path: Path, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it leaves `.ses` in TMPDIR, and sends reports
     import onnxruntime
 
     quiet = onnxruntime.SessionOptions()

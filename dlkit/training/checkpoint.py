@@ -27,13 +27,14 @@ from torch import Tensor
 from dlkit.distributed import part_files
 from dlkit.errors import DlkitError, shell_word
 from dlkit.storage.atomic_file import sync_folder
-from dlkit.storage.run_files import steps_in
+from dlkit.storage.run_files import remove_path, steps_in
 from dlkit.storage.run_reference import MANIFEST, METRICS, RECIPE, checkpoint_name, step_folders
 from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 STATE = "state.json"
 PARTS = "parts"
+_REPLACED = ".replaced"
 
 
 @dataclass
@@ -77,11 +78,16 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         hashes[STATE] = _write(temporary / STATE, _canonical({"step": checkpoint.step, **checkpoint.state}))
         _write(temporary / MANIFEST, _manifest(hashes))
         sync_folder(temporary)
-        if checkpoint.step in there:  # left by a run that was killed between this rename and the next pointer
-            shutil.rmtree(target)
+        # left by a run that was killed between this rename and the next pointer, or stopped in the evaluation that
+        # follows the step: `restore_replaced` takes it back if this process is killed between the two renames
+        replaced = folder / f".{target.name}{_REPLACED}"
+        if checkpoint.step in there:
+            shutil.rmtree(replaced, ignore_errors=True)
+            target.rename(replaced)
         elif target.is_symlink():
             target.unlink()
         temporary.rename(target)
+        shutil.rmtree(replaced, ignore_errors=True)
         sync_folder(folder)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -93,6 +99,20 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
             "free some space, then continue with `resume`",
         ) from error
     return target
+
+
+def restore_replaced(folder: Path) -> None:
+    """Take back a checkpoint that was being replaced when its run was killed; remove it where its successor is whole.
+
+    Raises DlkitError if the folder is a link.
+    """
+    there = step_folders(folder)
+    for replaced in folder.glob(f".step-*{_REPLACED}"):
+        name = replaced.name.removeprefix(".").removesuffix(_REPLACED)
+        if name in map(checkpoint_name, there):
+            remove_path(replaced)
+        else:
+            replaced.rename(folder / name)
 
 
 def set_pointer(folder: Path, name: str, step: int) -> None:

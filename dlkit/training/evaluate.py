@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from dlkit.data.batch import Batch
+from dlkit.distributed.joint_flag import JointFlag
 from dlkit.distributed.process_group import World
 from dlkit.distributed.tensor_parts import is_model_divided
 from dlkit.progress import stage
@@ -18,26 +19,67 @@ from dlkit.training.interfaces import BatchSource, Meter, Task
 M = TypeVar("M", bound=Meter)
 
 
+class EvaluationStoppedError(Exception):
+    """An evaluation was asked to stop, and was broken off before the next batch; it has no result."""
+
+
+def _never() -> bool:
+    return False
+
+
 def evaluate_split(
     model: nn.Module,
     batches: Any,
     meter: M,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     world: World | None = None,
+    should_stop: Callable[[], bool] = _never,
 ) -> M:
     """Evaluate a model on all batches of a source, which the ranks of a world share out.
 
     Batches stay whole and none is read twice, so that every count, and every number in a sum, is the one of a single
     process: only the order in which sums add up is another.
+
+    Raises EvaluationStoppedError, on every rank, before the next batch once `should_stop` is true on one of them.
     """
     if world is None or world.size == 1:
-        return evaluate_model(model, with_progress(batches), meter, autocast)
+        return evaluate_model(model, _until(should_stop, with_progress(batches)), meter, autocast)
     batches.deal(world)
     own = with_progress(batches, world.size)
+    if should_stop is not _never:
+        own = _until_one_stops(should_stop, own, batches, world)
     evaluate_model(model, _in_step(own, batches, world) if is_model_divided(model) else own, meter, autocast)
     batches.collect(world)
     meter.collect(world)
     return meter
+
+
+def _until(should_stop: Callable[[], bool], batches: Iterator[Batch]) -> Iterator[Batch]:
+    for batch in batches:
+        if should_stop():
+            raise EvaluationStoppedError
+        yield batch
+
+
+def _until_one_stops(
+    should_stop: Callable[[], bool], own: Iterator[Batch], batches: Any, world: World
+) -> Iterator[Batch]:
+    """A rank's own batches. Ranks that have fewer go on asking, so that all of them stop at the same question."""
+    flag = JointFlag(world)
+    questions = iter(range(-(-len(batches) // world.size)))
+    for batch in own:
+        next(questions, None)
+        _ask(flag, should_stop)
+        yield batch
+    for _ in questions:
+        _ask(flag, should_stop)
+    flag.settle()
+
+
+def _ask(flag: JointFlag, should_stop: Callable[[], bool]) -> None:
+    if flag.ask(should_stop()):
+        flag.settle()
+        raise EvaluationStoppedError
 
 
 def _in_step(own: Iterator[Batch], batches: Any, world: World) -> Iterator[Batch]:

@@ -10,10 +10,9 @@ that all of them evaluate, save and end at the same step.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -23,17 +22,19 @@ from torch import Tensor
 from dlkit.data.batch import Batch
 from dlkit.distributed.joint_flag import JointFlag
 from dlkit.distributed.tensor_parts import local_part
-from dlkit.errors import DivergedError, DlkitError, NotFiniteError
-from dlkit.finite import all_finite, first_not_finite
+from dlkit.errors import DivergedError, NotFiniteError
+from dlkit.finite import all_finite
 from dlkit.training import rng
 from dlkit.training.checkpoint import Checkpoint
+from dlkit.training.checkpoint_fault import fault_of
 from dlkit.training.checkpoint_interval import CheckpointCadence
 from dlkit.training.compile_counter import CompileCounter
 from dlkit.training.ema import ExponentialMovingAverage
-from dlkit.training.evaluate import evaluate_split, evaluation_loss
+from dlkit.training.evaluate import EvaluationStoppedError, evaluate_split
 from dlkit.training.events import Checkpointed, Evaluated, Event, Finished, StepDone
 from dlkit.training.forward_backward import ForwardBackward
 from dlkit.training.grad_scaler import GradScaler
+from dlkit.training.next_steps import remaining_steps
 from dlkit.training.optimizer_step import OptimizerStep
 from dlkit.training.parallel_model import parallel_model
 from dlkit.training.running_metrics import RunningMetrics
@@ -100,6 +101,11 @@ class _Loop:
         )
         self.earlier_warm_up = self.progress.warm_up  # seconds, before the run was resumed
         self.saved_step = self.progress.step if resume is not None else -1
+        self.started = 0.0  # by the clock, had the run never been interrupted
+        self.stop = JointFlag(self.world)
+        self.cadence = CheckpointCadence(
+            settings.checkpoint_every, training.steps_per_epoch, self.world.size, self.world.broadcast_object
+        )
 
     # ------------------------------------------------------------------ the loop
 
@@ -107,67 +113,62 @@ class _Loop:
         training, progress, settings = self.training, self.progress, self.training.settings
         per_epoch, total = training.steps_per_epoch, training.total_steps
         evaluate_every = steps_between(settings.eval_every, per_epoch)
-        world, stop = self.world, JointFlag(self.world)
-        cadence = CheckpointCadence(settings.checkpoint_every, per_epoch, world.size, world.broadcast_object)
-        exhausted = settings.patience is not None and progress.waited >= settings.patience
-        reason = "patience" if exhausted else "done"
         training.model.train()
-        started = time.perf_counter() - progress.seconds
-        for step, batches in self._steps(total if exhausted else progress.step, total):
+        self.started = time.perf_counter() - progress.seconds
+        reason = "patience" if self._exhausted() else "done"
+        if progress.unevaluated:
+            reason = yield from self._end_step(True, progress.step % settings.log_every == 0 or progress.step == total)
+        for step, batches in remaining_steps(training, progress, progress.step if reason == "done" else total):
             lr = self._set_lr(step, total)
             samples = self._step(batches)
             progress.step = done = step + 1
             logged = done % settings.log_every == 0 or done == total
             metrics = self._logged_metrics() if logged else None
-            self._update_times(started)
+            self._update_times()
             yield StepDone(done, step // per_epoch, samples, lr, metrics)
-
-            best = False
-            if done == total or (evaluate_every and done % evaluate_every == 0):
-                best = self._evaluate()
-                yield Evaluated(done, step // per_epoch, dict(progress.metrics), best)
-                if settings.patience is not None and progress.waited >= settings.patience:
-                    reason = "patience"
-            if stop.ask(training.should_stop()) and done < total and reason == "done":
-                reason = "stopped"
-            self._update_times(started)
-            due = done == total or reason != "done" or best or cadence.due(done, logged, progress.seconds)
-            if due and (path := self._save(best)) is not None:
-                before = progress.seconds
-                self._update_times(started)
-                yield Checkpointed(done, path, cadence.saved(progress.seconds, progress.seconds - before))
-            if reason != "done":
+            due = done == total or bool(evaluate_every and done % evaluate_every == 0)
+            if (reason := (yield from self._end_step(due, logged))) != "done":
                 break
-        stop.settle()
+        self.stop.settle()
         self._count_skipped()
         if self.saved_step != progress.step:
             self._save(False)
-        self._update_times(started)
+        self._update_times()
         compiled = (self.compilations.graphs, len(self.passes.seen)) if self.compilations.active else None
         yield Finished(progress.step, progress.step / per_epoch, progress.seconds, dict(progress.metrics), reason,
-                       progress.skipped, progress.warm_up, compiled, cadence.interval)  # fmt: skip
+                       progress.skipped, progress.warm_up, compiled, self.cadence.interval)  # fmt: skip
 
-    def _update_times(self, started: float) -> None:
+    def _end_step(self, evaluates: bool, logged: bool) -> Generator[Event, None, str]:
+        """Evaluate and save after a step, where that is due; returns why training ends here, or `done`."""
+        training, progress, done = self.training, self.progress, self.progress.step
+        total, best, reason = training.total_steps, False, "done"
+        if evaluates:
+            metrics = self._evaluate()
+            progress.unevaluated = metrics is None
+            if metrics is None:
+                reason = "stopped"
+            else:
+                best = self._judge(metrics)
+                yield Evaluated(done, (done - 1) // training.steps_per_epoch, dict(metrics), best)
+                reason = "patience" if self._exhausted() else reason
+        if self.stop.ask(training.should_stop()) and done < total and reason == "done":
+            reason = "stopped"
+        self._update_times()
+        due = done == total or reason != "done" or best or self.cadence.due(done, logged, progress.seconds)
+        if due and (path := self._save(best)) is not None:
+            before = progress.seconds
+            self._update_times()
+            yield Checkpointed(done, path, self.cadence.saved(progress.seconds, progress.seconds - before))
+        return reason
+
+    def _exhausted(self) -> bool:
+        patience = self.training.settings.patience
+        return patience is not None and self.progress.waited >= patience
+
+    def _update_times(self) -> None:
         """Write into `progress` how long the run has taken, and apart from that, its compiling and capturing."""
         self.progress.warm_up = self.earlier_warm_up + self.passes.seconds
-        self.progress.seconds = time.perf_counter() - started - self.passes.seconds
-
-    def _steps(self, first: int, total: int) -> Iterator[tuple[int, list[Batch]]]:
-        """(step, its micro-batches) from step `first` on; keeps the position in the data in `progress`."""
-        training, progress, step = self.training, self.progress, first
-        while step < total:
-            begun, before = progress.batch, step
-            batches = training.batches.epoch(progress.epoch, begun)
-            while group := list(itertools.islice(batches, training.settings.accumulate)):
-                # a source that leaves batches out is further on than the batches it has yielded
-                progress.batch = getattr(training.batches, "passed", progress.batch + len(group))
-                yield step, group
-                step += 1
-                if step == total:
-                    return
-            if step == before and begun == 0:
-                raise DlkitError(f"no batch of epoch {progress.epoch + 1} could be read", "is the training data whole?")
-            progress.epoch, progress.batch = progress.epoch + 1, 0
+        self.progress.seconds = time.perf_counter() - self.started - self.passes.seconds
 
     def _set_lr(self, step: int, total: int) -> float:
         factor, base_lrs = self.training.schedule(step, total), self.state.base_lrs
@@ -252,19 +253,28 @@ class _Loop:
 
     # ------------------------------------------------------------------ evaluation
 
-    def _evaluate(self) -> bool:
-        """Evaluate every split; returns whether the monitored metric is the best so far."""
-        training, progress = self.training, self.progress
+    def _evaluate(self) -> dict[str, float] | None:
+        """The metrics of every split; None, and nothing drawn at random, if asked to stop in the midst of it."""
         self._require_finite_loss()
-        metrics: dict[str, float] = {}
+        training, found = self.training, dict[str, float]()
+        generators = rng.get_states(training.device)
         with self.ema.applied() if self.ema is not None else nullcontext():
             for split, batches in training.evaluations.items():
                 meter = training.task.meter(training.device)
                 try:
-                    found = evaluate_split(training.model, batches, meter, training.autocast, self.world).metrics()
+                    evaluate_split(training.model, batches, meter, training.autocast, self.world, training.should_stop)
+                    found |= {f"{split}/{name}": value for name, value in meter.metrics().items()}
                 except NotFiniteError as error:
-                    raise self._diverged(f"evaluating {split} after step {progress.step}: {error.message}") from error
-                metrics |= {f"{split}/{name}": value for name, value in found.items()}
+                    after = f"after step {self.progress.step}: {error.message}"
+                    raise self._diverged(f"evaluating {split} {after}") from error
+                except EvaluationStoppedError:
+                    rng.set_states(*generators, training.device)
+                    return None
+        return found
+
+    def _judge(self, metrics: dict[str, float]) -> bool:
+        """Take down what an evaluation found; returns whether the monitored metric is the best so far."""
+        training, progress = self.training, self.progress
         progress.metrics = metrics
         if training.monitored is None:
             return False
@@ -282,18 +292,8 @@ class _Loop:
         self._require_finite_loss()
         self._count_skipped()
         checkpoint = self.state.capture(self.training.description)
-        held = {(file, n): local_part(v) for file, tensors in checkpoint.tensors.items() for n, v in tensors.items()}
-        found = self.world.gather_objects(first_not_finite(held))
-        if (bad := next((one for one in found if one is not None), None)) is not None:
-            raise self._diverged(f"after step {self.progress.step}, {bad[1]} of the {bad[0]} is not finite")
-        # weights may be finite yet so large that the loss is not; the next step would show that too late
-        model, task, autocast = self.training.model, self.training.task, self.training.autocast
-        batch = self.last_batch
-        # a rank without any of the batch takes part too: it holds some of a divided model's weights
-        loss = evaluation_loss(model, task, batch, autocast) if batch is not None else 0.0
-        empty = batch is None or not batch.predictions
-        if self.world.any_rank(not empty and not math.isfinite(loss)):
-            raise self._diverged(f"after step {self.progress.step}, the loss is not finite")
+        if (fault := fault_of(checkpoint, self.training, self.last_batch)) is not None:
+            raise self._diverged(f"after step {self.progress.step}, {fault}")
         if self.store is None:
             return None
         self.saved_step = self.progress.step

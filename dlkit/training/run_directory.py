@@ -205,6 +205,7 @@ class RunDirectory:
         """
         for part in (*FILES, TENSORBOARD, CODE, CHECKPOINTS, f"{CHECKPOINTS}/{LAST}", f"{CHECKPOINTS}/{BEST}"):
             require_inside(self.path, self.path / part)
+        checkpoints.restore_replaced(self.checkpoints)
         folders = step_folders(self.checkpoints)
         steps = [step for step, whole in folders.items() if whole]
         self._require_whole(folders, steps)

@@ -34,6 +34,7 @@ class TrainProgress:
     best: float | None = None
     best_step: int = 0
     waited: int = 0  # evaluations since the best one
+    unevaluated: bool = False  # whether the evaluation after `step` was broken off, and comes first
     metrics: dict[str, float] = field(default_factory=dict[str, float])
 
     def judge(self, value: float, lower: bool) -> bool:

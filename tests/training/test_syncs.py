@@ -16,6 +16,7 @@ from dlkit.data.epochs import Epochs
 from dlkit.losses import CrossEntropy
 from dlkit.optim.momentum import Momentum
 from dlkit.training.loop import Training, _Loop
+from dlkit.training.next_steps import remaining_steps
 from tests.training.jobs import Job, causal, images, masked, streamed, table, texts
 
 OPTIMIZERS = [catalog.import_object(entry.target) for entry in catalog.OPTIMIZERS.values()]
@@ -55,7 +56,7 @@ def steps(run: Training) -> Iterator[Callable[[], int]]:
     """Calls that make one step each, the making of its batch included."""
     loop = _Loop(run, None, None)
     run.model.train()
-    batches = loop._steps(0, run.total_steps)
+    batches = remaining_steps(run, loop.progress, 0)
     while True:
         yield lambda: loop._step(next(batches)[1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterable
 from decimal import Decimal
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from dlkit.data.class_spelling import visible
 from dlkit.data.label_values import coded_values
 from dlkit.data.tables.dialect import DialectRequest
-from dlkit.data.tables.table_file import Table, read_table
+from dlkit.data.tables.table_file import Table, open_decompressed, read_table
 from dlkit.errors import DlkitError, RequestError
 
 _WHOLE = 2**53  # above, float64 cannot represent every integer
@@ -40,8 +41,8 @@ def number_values(table: Table, name: str) -> NDArray[np.float64]:
     if pa.types.is_integer(column.type) and large:
         merged = _merged(values, column.drop_null().to_numpy())
         table.refuse(merged, "a whole number above 2^53 that float64 cannot tell from another", name)
-    if pa.types.is_decimal(column.type) or (table.format.untyped and pa.types.is_floating(column.type) and large):
-        # whole numbers of CSV that int64 does not hold have been read as float64
+    if pa.types.is_decimal(column.type) or (table.format.lines and pa.types.is_floating(column.type) and large):
+        # whole numbers of a text that int64 does not hold have been read as float64
         written = column if pa.types.is_decimal(column.type) else _as_written(table, name)
         if len(written.unique()) > len(np.unique(values)):
             exact = np.array([Decimal(value) for value in written.drop_null().to_pylist()], dtype=object)
@@ -61,7 +62,9 @@ def _merged(values: NDArray[np.float64], exact: NDArray[Any]) -> NDArray[np.bool
 
 
 def _as_written(table: Table, name: str) -> pa.ChunkedArray:
-    """The text of a column of numbers in a file without types; null where there is none or another word for it."""
+    """The text of a column of numbers in a file of text; null where there is none or another word for it."""
+    if not table.format.untyped:
+        return _in_json_lines(table, name)
     decimal: Literal["comma", "point"] = "comma" if table.dialect.decimal == "," else "point"
     request = DialectRequest(table.dialect.separator, decimal, table.dialect.encoding)
     column = read_table(table.format, table.file, [name], request).rows[name]
@@ -70,6 +73,18 @@ def _as_written(table: Table, name: str) -> pa.ChunkedArray:
     texts = [text.strip() if text else "" for text in column.to_pylist()]
     point = (text.replace(",", ".") if decimal == "comma" else text for text in texts)
     return pa.chunked_array([pa.array([text if _NUMBER.fullmatch(text) else None for text in point], pa.string())])
+
+
+def _in_json_lines(table: Table, name: str) -> pa.ChunkedArray:
+    """What `_as_written` returns, of JSON Lines: pyarrow reads a number beyond int64 as float64, and cannot leave it."""
+    texts: list[str | None] = []
+    with open_decompressed(table.file) as lines:
+        for line in lines:
+            if line.strip():
+                value = json.loads(line.decode("utf-8-sig"), parse_int=str, parse_float=str).get(name)
+                texts.append(value if isinstance(value, str) and _NUMBER.fullmatch(value) else None)
+    column = pa.chunked_array([pa.array(texts, pa.string())])
+    return column if table.kept is None else column.take(pa.array(table.kept))
 
 
 def category_values(table: Table, name: str) -> tuple[list[str], NDArray[np.int64]]:
@@ -126,9 +141,10 @@ def require_range(
     mean: NDArray[np.float64],
     std: NDArray[np.float64],
 ) -> None:
-    """Raise DlkitError if a standardised value of `values`, (n, F), would be too large for float32.
+    """Raise DlkitError if a standardised value of `values`, (n, F), would be too large for float32, or mostly rounding.
 
-    Rows cannot be far from a mean that includes them, but those of another file can.
+    Rows cannot be far from a mean that includes them, but those of another file can. A deviation below the least number
+    that float64 has with all its digits is known by a few of them only.
 
     Args:
         table: the rows' table.
@@ -138,9 +154,15 @@ def require_range(
         mean: of each column, (F,).
         std: of each column, (F,).
     """
-    largest = float(np.finfo(np.float32).max)
+    largest, least = float(np.finfo(np.float32).max), float(np.finfo(np.float64).tiny)
     for index, name in enumerate(names):
         column = values[:, index]
+        if std[index] <= least:  # which `mean_and_deviation` puts in the place of a smaller one
+            raise DlkitError(
+                f"{table.file}: the numbers of column {name!r} differ by less than float64 can scale: their standard "
+                f"deviation is below {least:.1e}",
+                "write them in a smaller unit, or leave the column out: data.columns",
+            )
         # |x - mean| / std <= largest, both sides halved, since the difference itself may overflow
         centre, most = mean[index] / 2, min(largest * float(std[index] / 2), np.finfo(np.float64).max)
         if len(column) and max(column.max() / 2 - centre, centre - column.min() / 2) > most:
