@@ -196,6 +196,7 @@ def write_review_report(target: Path, reviewed: Reviewed, device: str) -> None:
         reviewed: the claims, those of a section beside each other.
         device: as given to `run_review`.
     """
+    from dlkit.review.inline_figures import inline_figures
     from dlkit.review.page import write_review_page
     from dlkit.training.device import pick_device
     from dlkit.training.environment import describe_environment
@@ -206,4 +207,5 @@ def write_review_report(target: Path, reviewed: Reviewed, device: str) -> None:
         "run": time.strftime("%Y-%m-%d"), "on": hardware, "torch": found["packages"]["torch"], "dlkit": found["dlkit"],
     }  # fmt: skip
     order = list(dict.fromkeys(record["section"] for record in reviewed.records))
-    write_review_page(target, sorted(reviewed.records, key=lambda record: order.index(record["section"])), facts)
+    records = sorted(reviewed.records, key=lambda record: order.index(record["section"]))
+    write_review_page(target, records, facts, {section: inline_figures(section) for section in order})
