@@ -75,7 +75,8 @@ def svg_text(figure: Any) -> str:
     _draw_texts_literally(figure)
     target = io.StringIO()
     with rc_context({"svg.hashsalt": "dlkit", "svg.fonttype": "none"}):
-        figure.savefig(target, format="svg", metadata=dict.fromkeys(_METADATA["svg"]), transparent=True)
+        metadata = dict.fromkeys(_METADATA["svg"])
+        figure.savefig(target, format="svg", metadata=metadata, transparent=True, bbox_inches="tight", pad_inches=0.03)
     return target.getvalue()
 
 

@@ -21,12 +21,17 @@ from dlkit.sweep.trials import TrialResult
 
 @dataclass(frozen=True, slots=True)
 class ClaimStarted:
-    """A claim comes next; `missing` of its trainings are still to do. Of all `runs` of the review `done` are done."""
+    """A claim comes next; `missing` of its trainings are still to do. Of all `runs` of the review `done` are done.
+
+    It is number `number` of `claims`, from 1.
+    """
 
     claim: Claim
     missing: int
     done: int
     runs: int
+    number: int
+    claims: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +148,7 @@ class _Review:
         if self.should_stop():
             return None
         if isinstance(claim.test, PropertyTest):
-            yield ClaimStarted(claim, 0, self.done, self._runs())
+            yield ClaimStarted(claim, 0, self.done, self._runs(), *self._place(claim))
             from dlkit.review.property_test import check_property
 
             started = time.perf_counter()
@@ -170,7 +175,7 @@ class _Review:
         trials = trials_of(recipes, experiment.seeds)
         missing = [trial for trial in trials if self.folder.finished(digests[trial.optimizer], trial) is None]
         self.done += len(trials) - len(missing)
-        yield ClaimStarted(claim, len(missing), self.done, self._runs())
+        yield ClaimStarted(claim, len(missing), self.done, self._runs(), *self._place(claim))
         for event in run_arms(comparison, missing):
             if isinstance(event, TrialResult):
                 measure_of(event, experiment.measure, experiment.at)  # which refuses one that is not there
@@ -180,6 +185,10 @@ class _Review:
         found = [self.folder.finished(digests[trial.optimizer], trial) for trial in trials]
         outcomes = [outcome for outcome in found if outcome is not None]
         return outcomes if len(outcomes) == len(trials) else None
+
+    def _place(self, claim: Claim) -> tuple[int, int]:
+        """Which of how many claims it is."""
+        return self.claims.index(claim) + 1, len(self.claims)
 
     def _runs(self) -> int:
         """Trainings in all, finished ones of a resumed review among them."""

@@ -50,8 +50,8 @@ code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
 .dots circle { fill: var(--dot); fill-opacity: .55; } .dots .rule { stroke: var(--line); }
 .dots .mean { stroke: var(--ink); stroke-width: 2; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
-figure { margin: 0; max-width: 30rem; break-inside: avoid; } figure svg { display: block; width: 100%; height: auto; }
-figure svg text { fill: currentColor; } figcaption { color: var(--soft); font-size: .9rem; }
+figure { margin: 0; max-width: 30rem; break-inside: avoid; } figure svg { display: block; width: 100%; height: auto;
+  fill: currentColor; } figcaption { color: var(--soft); font-size: .9rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; margin: .3rem 0; }
 summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 dl { display: grid; grid-template-columns: fit-content(14rem) 1fr; gap: 0 1rem; margin: .3rem 0; }
