@@ -66,6 +66,20 @@ def save_figure(figure: Any, target: Path) -> None:
         figure.savefig(file, format=kind, metadata=dict.fromkeys(_METADATA[kind]), dpi=150)
 
 
+def svg_text(figure: Any) -> str:
+    """A figure as SVG for a page, without background: its texts are texts, in a font of the page's reader."""
+    import io
+
+    from matplotlib import rc_context
+
+    _draw_texts_literally(figure)
+    target = io.StringIO()
+    with rc_context({"svg.hashsalt": "dlkit", "svg.fonttype": "none"}):
+        metadata = dict.fromkeys(_METADATA["svg"])
+        figure.savefig(target, format="svg", metadata=metadata, transparent=True, bbox_inches="tight", pad_inches=0.03)
+    return target.getvalue()
+
+
 def _draw_texts_literally(figure: Any) -> None:
     """Disable mathtext in all texts (`$x^$` may be the name of a run), except for tick labels."""
     from matplotlib.axis import Axis

@@ -111,7 +111,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_pictures_are_small_and_of_no_machine() -> None:
     svg, png = ROOT / ".github" / "images" / "train.svg", ROOT / ".github" / "images" / "attention.png"
-    assert svg.stat().st_size < 60_000 and png.stat().st_size < 200_000
+    review = ROOT / ".github" / "images" / "review.png"
+    assert svg.stat().st_size < 60_000 and png.stat().st_size < 200_000 and review.stat().st_size < 200_000
     text = re.sub(r"&#160;", " ", svg.read_text(encoding="utf-8"))
     assert "dlkit train digits-resnet20" in text and "test/accuracy" in text
     assert ">/" not in text, "a path of the machine that drew it"

@@ -38,12 +38,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ClaimStarted:
-    """A claim comes next; `missing` of its trainings are still to do. Of all `runs` of the review `done` are done."""
+    """A claim comes next; `missing` of its trainings are still to do. Of all `runs` of the review `done` are done.
+
+    It is number `number` of `claims`, from 1.
+    """
 
     claim: Claim
     missing: int
     done: int
     runs: int
+    number: int
+    claims: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +196,7 @@ class _Review:
             if race.should_stop():
                 return
             if isinstance(claim.test, PropertyTest):
-                yield ClaimStarted(claim, 0, self.done, self._runs())
+                yield ClaimStarted(claim, 0, self.done, self._runs(), number + 1, len(self.claims))
                 if parts % race.size == race.rank:
                     yield _Finding(number, "", self._checked(claim, claim.test))
                 parts += 1
@@ -207,7 +212,7 @@ class _Review:
             self._trials[number] = trials
             self._begun |= {(digest, trial.seed) for digest, trial in missing}
             self.done += len(trials) - len(missing)
-            yield ClaimStarted(claim, len(missing), self.done, self._runs())
+            yield ClaimStarted(claim, len(missing), self.done, self._runs(), number + 1, len(self.claims))
             units = units_of(recipes, [trial for _, trial in missing])
             own = [trial for i, unit in enumerate(units, parts) if i % race.size == race.rank for trial in unit]
             parts += len(units)
@@ -281,6 +286,7 @@ def write_review_report(target: Path, reviewed: Reviewed, device: str) -> None:
         reviewed: the claims, those of a section beside each other.
         device: as given to `run_review`.
     """
+    from dlkit.review.inline_figures import inline_figures
     from dlkit.review.page import write_review_page
     from dlkit.training.device import pick_device
     from dlkit.training.environment import describe_environment
@@ -291,4 +297,5 @@ def write_review_report(target: Path, reviewed: Reviewed, device: str) -> None:
         "run": time.strftime("%Y-%m-%d"), "on": hardware, "torch": found["packages"]["torch"], "dlkit": found["dlkit"],
     }  # fmt: skip
     order = list(dict.fromkeys(record["section"] for record in reviewed.records))
-    write_review_page(target, sorted(reviewed.records, key=lambda record: order.index(record["section"])), facts)
+    records = sorted(reviewed.records, key=lambda record: order.index(record["section"]))
+    write_review_page(target, records, facts, {section: inline_figures(section) for section in order})

@@ -52,6 +52,12 @@ class ProgressBar:
             whole = f" of {self.total / unit:,.4g}" if self.total else ""
             note(f"{self.title}: {self.done / unit:,.4g}{whole}{size} in {self.said - self.started:.0f} s")
 
+    def retitle(self, title: str) -> None:
+        """Say what goes on now."""
+        self.title = title
+        if self.bar is not None:
+            self.bar.update(self.bar.task_ids[0], description=title)
+
     def _show(self) -> None:
         from rich import progress
 

@@ -45,7 +45,9 @@ def dot_plot(values: Mapping[str, Sequence[float | None]], measure: str) -> str:
     parts.append(f'<text class="tick" x="{middle}" y="{height - 7}" text-anchor="middle">{html.escape(measure)}</text>')
     label = html.escape(f"{measure} of each run, by arm", quote=True)
     width = left + _WIDTH + _EDGE
-    return f'<svg viewBox="0 0 {width:.0f} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    return (
+        f'<svg class="dots" viewBox="0 0 {width:.0f} {height}" role="img" aria-label="{label}">{"".join(parts)}</svg>'
+    )
 
 
 def _short(value: float) -> str:

@@ -26,8 +26,9 @@ from dlkit.optim.momentum import Momentum
 from dlkit.optim.rmsprop import RMSprop
 from dlkit.optim.sgd import SGD
 from dlkit.plotting import BLACK, BLUE, GREEN, ORANGE, VERMILION, make_axes, make_panels, save_figure
+from dlkit.review.head_figure import attention_head
 
-SIZE = (5.6, 3.8)  # inches: legible at a width of 400 pixels
+SIZE = (5.0, 3.5)  # inches: letters of 10 points are 11 pixels high at a width of 400
 
 
 def sigmoid_and_step() -> Any:
@@ -36,7 +37,14 @@ def sigmoid_and_step() -> Any:
     x = torch.linspace(-6, 6, 601)
     axis.plot(x, (x > 0).float(), color=BLACK, linestyle=":", label="step")
     for slope, colour, dashes in ((1, BLUE, "-"), (4, ORANGE, "--")):
-        axis.plot(x, Sigmoid()(slope * x), color=colour, linestyle=dashes, label=f"sigmoid({slope} x)")
+        axis.plot(
+            x,
+            Sigmoid()(slope * x),
+            color=colour,
+            linestyle=dashes,
+            label="sigmoid(x)" if slope == 1 else f"sigmoid({slope} x)",
+        )
+    axis.set_xlabel("x")
     axis.legend()
     return figure
 
@@ -47,6 +55,7 @@ def relu_and_gelu() -> Any:
     x = torch.linspace(-4, 3, 701)
     axis.plot(x, ReLU()(x), color=BLUE, label="ReLU")
     axis.plot(x, GELU()(x), color=VERMILION, linestyle="--", label="GELU")
+    axis.set_xlabel("x")
     axis.legend()
     return figure
 
@@ -59,6 +68,7 @@ def vanishing_gradients() -> Any:
         axis.semilogy(
             range(1, len(shares) + 1), shares, color=colour, linestyle=dashes, label=type(activation).__name__
         )
+    axis.set_xticks(range(0, 21, 5))
     axis.set_xlabel("layers below")
     axis.set_ylabel("share of the gradient's norm")
     axis.legend()
@@ -83,7 +93,7 @@ def kernel_on_image() -> Any:
 
     image = digits().splits["train"].inputs[:1].float()  # (1, 1, 8, 8)
     sobel = torch.tensor([[1.0, 2.0, 1.0], [0.0, 0.0, 0.0], [-1.0, -2.0, -1.0]])
-    figure, axes = make_panels(7.2, 2.9, columns=3)
+    figure, axes = make_panels(5.0, 2.5, columns=3)
     shown = [("the image", image)] + [
         (name, nn.functional.conv2d(image, kernel[None, None], padding=1))
         for name, kernel in (("horizontal edges", sobel), ("vertical edges", sobel.T))
@@ -101,7 +111,7 @@ def batch_norm_on_features() -> Any:
     """What batch norm does to a batch: features of any scale come out with mean 0 and variance 1."""
     torch.manual_seed(0)
     x = torch.randn(300, 3) * torch.tensor([0.5, 2.0, 4.0]) + torch.tensor([-4.0, 2.0, 8.0])
-    figure, axes = make_panels(7.2, 3.2, columns=2)
+    figure, axes = make_panels(5.0, 3.0, columns=2)
     for axis, values, name in ((axes[0], x, "before"), (axes[1], BatchNorm(3)(x).detach(), "after")):
         parts = axis.violinplot(values.T.tolist(), showmeans=True)
         for body in parts["bodies"]:
@@ -128,11 +138,13 @@ def causal_attention() -> Any:
     """Attention weights with and without the causal mask: a GPT's rows end at the diagonal."""
     torch.manual_seed(0)
     q, k = torch.randn(1, 1, 10, 8), torch.randn(1, 1, 10, 8)
-    figure, axes = make_panels(7.2, 3.6, columns=2)
+    figure, axes = make_panels(5.0, 3.2, columns=2)
+    axes[0].set_ylabel("token")
     for axis, mask, name in ((axes[0], None, "BERT"), (axes[1], causal_mask(10, 10), "GPT")):
         axis.imshow(attention_weights_reference(q, k, mask)[0, 0].numpy(), cmap="cividis", vmin=0)
         axis.set_xlabel(f"token seen, {name}")
-        axis.set_ylabel("token")
+        axis.set_xticks(range(0, 10, 3))
+        axis.set_yticks(range(0, 10, 3))
         axis.grid(visible=False)
     return figure
 
@@ -198,8 +210,8 @@ def optimizer_paths() -> Any:
             stepper.step()
             path.append(theta.detach().clone())
         walked = torch.stack(path)
-        axis.plot(walked[:, 0], walked[:, 1], color=colour, linestyle=dashes, linewidth=1.4, label=name)
-    axis.legend(loc="lower right", fontsize="small")
+        axis.plot(walked[:, 0], walked[:, 1], color=colour, linestyle=dashes, linewidth=1.8, label=name)
+    axis.legend(loc="lower right", fontsize=9)
     return figure
 
 
@@ -207,6 +219,7 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "figure-05-sigmoid": sigmoid_and_step,
     "figure-06-07-relu-gelu": relu_and_gelu,
     "figure-08-convolution": kernel_on_image,
+    "figure-10-attention-head": attention_head,
     "figure-12-causal-attention": causal_attention,
     "figure-13-bernoulli-entropy": bernoulli_entropy_curve,
     "figure-14-l2": l2_on_fit,
@@ -215,6 +228,20 @@ FIGURES: dict[str, Callable[[], Any]] = {
     "batch-norm": batch_norm_on_features,
     "dropout": dropout_on_layer,
 }
+# The section of the review that each belongs to.
+SECTION_OF = {
+    "figure-05-sigmoid": "Activations",
+    "figure-06-07-relu-gelu": "Activations",
+    "figure-08-convolution": "Convolution",
+    "figure-10-attention-head": "Attention",
+    "figure-12-causal-attention": "BERT and GPT",
+    "figure-13-bernoulli-entropy": "Entropy",
+    "figure-14-l2": "L2 regularization",
+    "figure-15-16-optimizers": "Gradient descent",
+    "gradients-vanish": "Activations",
+    "batch-norm": "Normalization",
+    "dropout": "Dropout",
+}
 
 
 def caption_of(name: str) -> str:
@@ -222,10 +249,15 @@ def caption_of(name: str) -> str:
     return " ".join((FIGURES[name].__doc__ or "").split())
 
 
+def make_review_figure(name: str) -> Any:
+    """One of `FIGURES` as a figure of matplotlib, without its caption; random numbers go on as if it were not made."""
+    with torch.random.fork_rng([]):
+        return FIGURES[name]()
+
+
 def draw_review_figure(name: str, folder: Path) -> list[Path]:
     """Draw one of `FIGURES` into a folder, as SVG and as PNG; returns the files."""
-    with torch.random.fork_rng([]):
-        figure = FIGURES[name]()
+    figure = make_review_figure(name)
     figure.suptitle(caption_of(name), fontsize="medium")
     targets = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
     for target in targets:

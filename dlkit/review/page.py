@@ -10,26 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from dlkit.errors import shell_word
+from dlkit.recipe.find import shipped as shipped_recipes
 from dlkit.review.claim import VERDICTS
 from dlkit.review.dot_plot import dot_plot
 from dlkit.review.evidence import command_of, evidence_of
 from dlkit.review.find import shipped_claims
 from dlkit.storage.atomic_file import write_text
 
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"  # nothing is loaded
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"  # no file
 
 # The colours of the verdicts are those of Okabe & Ito 2008, which colour-blind readers can tell apart; each has a sign.
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --ink: #1a1a1a; --soft: #595959; --line: #ccc; --dot: #0072b2;
   --supported: #00694d; --not-supported: #8a5a00; --contradicted: #a53f00; --cannot-tell: #00598a; }
-@media (prefers-color-scheme: dark) { :root { --page: #16181b; --ink: #e6e6e6; --soft: #a6a6a6; --line: #444;
+@media screen and (prefers-color-scheme: dark) { :root { --page: #16181b; --ink: #e6e6e6; --soft: #a6a6a6; --line: #444;
   --dot: #56b4e9; --supported: #2fc495; --not-supported: #e69f00; --contradicted: #ff8a4d; --cannot-tell: #56b4e9; } }
 body { background: var(--page); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; margin: 0 auto;
   max-width: 60rem; padding: 1rem; }
 section, article { scroll-margin-top: 5rem; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 0; overflow-wrap: anywhere; }
-a { color: inherit; } a:focus-visible, button:focus-visible { outline: 3px solid var(--dot); outline-offset: 2px; }
+a { color: inherit; }
+a:focus-visible, button:focus-visible, summary:focus-visible { outline: 3px solid var(--dot); outline-offset: 2px; }
 .bar { position: sticky; top: 0; background: var(--page); border-bottom: 1px solid var(--line); padding: .5rem 0;
   display: flex; flex-wrap: wrap; gap: .4rem; }
 button { font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 1rem;
@@ -43,10 +45,15 @@ article { border: 1px solid var(--line); border-left: .4rem solid var(--color); 
 .contradicted { --color: var(--contradicted); } .cannot-tell { --color: var(--cannot-tell); }
 p { margin: .3rem 0; overflow-wrap: anywhere; } .soft { color: var(--soft); font-size: .9rem; }
 code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
-svg { display: block; width: 100%; max-width: 34rem; height: auto; margin: .4rem 0; }
-svg text { fill: var(--ink); font: 13px system-ui, sans-serif; } svg .tick { fill: var(--soft); }
-svg circle { fill: var(--dot); fill-opacity: .55; } svg .rule { stroke: var(--line); }
-svg .mean { stroke: var(--ink); stroke-width: 2; }
+.dots { display: block; width: 100%; max-width: 34rem; height: auto; margin: .4rem 0; }
+.dots text { fill: var(--ink); font: 13px system-ui, sans-serif; } .dots .tick { fill: var(--soft); }
+.dots circle { fill: var(--dot); fill-opacity: .55; } .dots .rule { stroke: var(--line); }
+.dots .mean { stroke: var(--ink); stroke-width: 2; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
+figure { margin: 0; max-width: 30rem; break-inside: avoid; } figure svg { display: block; width: 100%; height: auto;
+  fill: currentColor; } figcaption { color: var(--soft); font-size: .9rem; }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; margin: .3rem 0; }
+summary { cursor: pointer; color: var(--soft); font-size: .9rem; }
 dl { display: grid; grid-template-columns: fit-content(14rem) 1fr; gap: 0 1rem; margin: .3rem 0; }
 dt { color: var(--soft); } dd { margin: 0; font-variant-numeric: tabular-nums; }
 dt, dd { min-width: 0; overflow-wrap: anywhere; }
@@ -60,22 +67,42 @@ function show(verdict) {
   for (const button of buttons) button.setAttribute('aria-pressed', String(button.value === verdict));
   for (const article of document.querySelectorAll('article'))
     article.hidden = verdict !== '' && article.dataset.verdict !== verdict;
-  for (const section of document.querySelectorAll('section'))
-    section.hidden = !section.querySelector('article:not([hidden])');
+  const sections = [...document.querySelectorAll('section')].filter(section => section.querySelector('article'));
+  for (const section of sections) section.hidden = !section.querySelector('article:not([hidden])');
+  const all = document.querySelectorAll('article').length;
+  document.querySelector('[role=status]').textContent =
+    `${document.querySelectorAll('article:not([hidden])').length} of ${all} claims are shown`;
 }
 for (const button of buttons) button.addEventListener('click', () => show(button.value));
+document.querySelector('.bar').addEventListener('keydown', event => {
+  const step = {ArrowRight: 1, ArrowLeft: -1}[event.key], at = buttons.indexOf(document.activeElement);
+  if (!step || at < 0) return;
+  const next = buttons[(at + step + buttons.length) % buttons.length];
+  next.focus();
+  show(next.value);
+});
+addEventListener('hashchange', () => {  // a link to what the filter hides shows all
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target && target.closest('[hidden]')) { show(''); target.scrollIntoView(); }
+});
 """
 
 _SIGNS = {"supported": "✓", "not supported": "○", "contradicted": "✗", "cannot tell": "?"}
 
 
-def write_review_page(target: Path, records: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> None:
+def write_review_page(
+    target: Path,
+    records: Sequence[Mapping[str, Any]],
+    facts: Mapping[str, str],
+    figures: Mapping[str, Sequence[str]] | None = None,
+) -> None:
     """Write the page of a review.
 
     Args:
         target: the file.
         records: of the judged claims, those of a section beside each other.
         facts: when and where it was run.
+        figures: section -> its figures, each a <figure>.
     """
     sections = [(section, list(group)) for section, group in groupby(records, key=lambda record: record["section"])]
     counts = {verdict: sum(record["verdict"] == verdict for record in records) for verdict in VERDICTS}
@@ -96,12 +123,16 @@ def write_review_page(target: Path, records: Sequence[Mapping[str, Any]], facts:
         "<h1>Deep learning, claim by claim</h1>",
         f"<p class=soft>{html.escape('; '.join(f'{name}: {value}' for name, value in facts.items()))}</p>",
         f'<div class=bar role=group aria-label="Show claims by verdict">{"".join(buttons)}</div>',
+        f"<p class=soft role=status>{len(records)} of {len(records)} claims are shown</p>",
         f"<nav aria-label=Sections><ul>{''.join(contents)}</ul></nav><main>",
     ]
     shipped = shipped_claims()
     for number, (section, group) in enumerate(sections):
         lines.append(f'<section id="section-{number}"><h2>{html.escape(section)}</h2>')
+        if drawn := (figures or {}).get(section):
+            lines.append(f'<div class="figures">{"".join(drawn)}</div>')
         lines += [*(_article(record, shipped) for record in group), "</section>"]
+    lines += _recipes_section(records)
     write_text(target, "\n".join([*lines, f"</main><script>{_SCRIPT}</script></html>"]) + "\n")
 
 
@@ -113,6 +144,7 @@ def _article(record: Mapping[str, Any], shipped: Mapping[str, Path]) -> str:
         figure = dot_plot({arm: found["values"] for arm, found in record["arms"].items()}, record["measure"])
         rows.append(("smallest difference that matters", f"{record['smallest']:g}"))
         rows.append(("level of the interval", f"{100 * record['level']:.4g} %"))
+        rows.append(("recipe", str(record["recipe"])))
         rows += [
             (arm, " ".join(["dlkit train", shell_word(record["recipe"]), *map(shell_word, changes)]))
             for arm, changes in record["changes"].items()
@@ -120,15 +152,49 @@ def _article(record: Mapping[str, Any], shipped: Mapping[str, Path]) -> str:
     else:
         rows.append(("tolerance", f"{record['tolerance']:.2g}"))
         rows += [(str(key), f"{value:.5g}") for key, value in record["numbers"].items()]
-    details = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(text)}</dd>" for key, text in rows)
+    details = "".join(f"<dt>{html.escape(key)}</dt><dd>{_recipe_link(key, text)}</dd>" for key, text in rows)
     command = command_of(record, shipped=shipped.get(record["claim"]) == Path(record["path"]))
     paper = f"<p class=soft>{_linked(record['paper'])}</p>" if record["paper"] else ""
     return (
         f'<article class="{verdict.replace(" ", "-")}" data-verdict="{verdict}" id="{name}">'
         f"<h3>{html.escape(record['text'])}</h3>"
         f"<p><span class=verdict>{_SIGNS[verdict]} {verdict}</span> <code>{html.escape(command)}</code></p>"
-        f"{figure}<dl>{details}</dl><p class=soft>Fixed before: {html.escape(record['fixed'])}</p>{paper}</article>"
+        f"{figure}<dl>{details}</dl><p class=soft>Fixed before: {html.escape(record['fixed'])}</p>"
+        f"{paper}{_claim_file(record)}</article>"
     )
+
+
+def _recipe_link(key: str, text: str) -> str:
+    escaped = html.escape(text, quote=True)
+    return f'<a href="#recipe-{escaped}">{escaped}</a>' if key == "recipe" else escaped
+
+
+def _claim_file(record: Mapping[str, Any]) -> str:
+    """The file of a claim, to be opened; nothing where it is no longer there."""
+    text = _text_of(Path(record["path"]))
+    return (
+        "" if text is None else f"<details><summary>the claim's file</summary><pre>{html.escape(text)}</pre></details>"
+    )
+
+
+def _recipes_section(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every recipe that an experiment changes, as it is written: links lead here, and work offline."""
+    names = dict.fromkeys(str(record["recipe"]) for record in records if record["kind"] == "arms")
+    if not names:
+        return []
+    known, lines = shipped_recipes(), ["<section><h2>Recipes of the experiments</h2>"]
+    for name in names:
+        escaped = html.escape(name, quote=True)
+        text = _text_of(known.get(name, Path(name))) or "no longer there"
+        lines.append(f'<h3 id="recipe-{escaped}">{escaped}</h3><pre>{html.escape(text)}</pre>')
+    return [*lines, "</section>"]
+
+
+def _text_of(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _linked(paper: str) -> str:

@@ -104,6 +104,15 @@ def test_progress_counts_all_runs(mine: Path) -> None:
     assert (progress.run, progress.bar.done, progress.bar.total) == (2, 6, 6)
 
 
+def test_progress_names_the_claim_and_the_time_left(here: Here, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of all claims runs, and of how many; exact properties count as claims, too."""
+    monkeypatch.setattr("dlkit.cli.review.progress._LINE_EVERY_SECONDS", 0.0)
+    result = here("review", "run", "softmax-sigmoid", "mine.yaml")
+    assert result.code == 0, result.err
+    assert "claim 2 of 2, mine: 8 runs" in result.err
+    assert re.search(r"^claim 2 of 2, 8 of 8 runs, .* left$", result.err, re.MULTILINE), result.err
+
+
 def test_claims_share_an_arm(here: Here, mine: Path) -> None:
     """The arm of one claim is not trained again for another, whatever it is called there."""
     Path("other.yaml").write_text(CLAIM.replace("learning", "quick").replace("lr: 1e-6", "lr: 1e-5"))

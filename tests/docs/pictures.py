@@ -1,10 +1,11 @@
-"""The pictures of README.md: a terminal while a network trains, as SVG, and the page of an attention head, as PNG.
+"""The pictures of README.md: a terminal while a network trains, as SVG; pages of a head and of a review, as PNG.
 
-    python tests/docs/pictures.py [FOLDER]   train and draw, into .github/images unless a folder is given; minutes
+    python tests/docs/pictures.py [FOLDER [NAME]...]   train and draw, all or these, into .github/images by default
 
-Both are drawn from real runs, in a folder that is deleted afterwards: `dlkit train digits-resnet20` in a terminal of
-80 columns, and `dlkit inspect-attention` of a `repeats-gpt`. The terminal is exported by rich, the page is photographed
-by headless Chromium (apt-get install chromium; Playwright is a development dependency).
+They are drawn from real runs, in a folder that is deleted afterwards: `dlkit train digits-resnet20` in a terminal of
+80 columns, `dlkit inspect-attention` of a `repeats-gpt`, and `dlkit review run` of claims. The terminal is exported
+by rich, the pages are photographed by headless Chromium (apt-get install chromium; Playwright is a development
+dependency).
 """
 
 from __future__ import annotations
@@ -123,12 +124,33 @@ def draw_page(target: Path, folder: str, run: str) -> None:
         browser.close()
 
 
-def main(folder: Path) -> None:
+def draw_review(target: Path, folder: str) -> None:
+    """The top of the page of a small review."""
+    from playwright.sync_api import sync_playwright
+
+    claims = ("dropout-regularizes", "dropout-expectation", "attention-rows", "gelu-cdf")
+    dlkit("review", "run", *claims, "-q", "--report", "review.html", folder=folder)
+    with sync_playwright() as playwright:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=flags, headless=True)
+        page = browser.new_page(viewport={"width": 1010, "height": 1060}, color_scheme="light")
+        page.goto(Path(folder, "review.html").as_uri())
+        page.evaluate("document.querySelector('h1 + p').remove()")  # the machine that drew it
+        page.screenshot(path=str(target))
+        browser.close()
+
+
+def main(folder: Path, names: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    draw_terminal(folder / "train.svg")
+    wanted = names or ["train", "attention", "review"]
+    if "train" in wanted:
+        draw_terminal(folder / "train.svg")
     with tempfile.TemporaryDirectory() as temporary:
-        draw_page(folder / "attention.png", temporary, dlkit("train", "repeats-gpt", "-q", folder=temporary))
+        if "attention" in wanted:
+            draw_page(folder / "attention.png", temporary, dlkit("train", "repeats-gpt", "-q", folder=temporary))
+        if "review" in wanted:
+            draw_review(folder / "review.png", temporary)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if sys.argv[1:] else IMAGES)
+    main(Path(sys.argv[1]) if sys.argv[1:] else IMAGES, sys.argv[2:])

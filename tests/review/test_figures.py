@@ -57,6 +57,18 @@ def test_gpt_sees_nothing_above_the_diagonal() -> None:
     assert np.asarray(shown).sum(-1) == pytest.approx(1)
 
 
+def test_attention_head_is_that_of_torch() -> None:
+    """Its numbers follow from those to their left, and the shapes above them are theirs."""
+    (axis,) = FIGURES["figure-10-attention-head"]().axes
+    x, q, k, v, scores, weights, out = (torch.as_tensor(np.asarray(image.get_array())) for image in axis.images)
+    shapes = [text.get_text() for text in axis.texts if text.get_text().startswith("(")]
+    assert shapes == [str(tuple(part.shape)) for part in (x, q, k, v, scores, weights, out)]
+    assert weights.numpy() == pytest.approx(scipy.special.softmax(scores.numpy(), -1), abs=1e-6)
+    assert scores.numpy() == pytest.approx(q.numpy() @ k.numpy().T / np.sqrt(2), abs=1e-6)
+    expected = torch.nn.functional.scaled_dot_product_attention(q[None], k[None], v[None])[0]
+    assert out.numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+
+
 @pytest.mark.parametrize("name", ["figure-08-convolution", "dropout", "batch-norm"])
 def test_files(tmp_path: Path, name: str) -> None:
     svg, png = draw_review_figure(name, tmp_path)

@@ -12,6 +12,9 @@ import pytest
 
 from dlkit.review.dot_plot import dot_plot
 from dlkit.review.evidence import command_of
+from dlkit.review.figures import FIGURES, SECTION_OF
+from dlkit.review.find import SECTIONS, shipped_claims
+from dlkit.review.inline_figures import inline_figures
 from dlkit.review.page import write_review_page
 
 PROPERTY: dict[str, Any] = {
@@ -53,6 +56,32 @@ def test_command_says_at_which_size() -> None:
 def test_nothing_is_loaded(page: str) -> None:
     assert "default-src 'none'" in page
     assert not re.search(r"<(link|img|script src|iframe)", page)
+
+
+def test_figures_stand_in_their_sections(tmp_path: Path) -> None:
+    figures = {section: inline_figures(section) for section in ("Activations", "Attention", "Mine")}
+    write_review_page(tmp_path / "review.html", [PROPERTY, ARMS], {}, figures)
+    page = (tmp_path / "review.html").read_text(encoding="utf-8")
+    activations, _, mine = page.partition('<section id="section-1">')
+    assert (activations.count("<figure"), mine.count("<figure")) == (3, 0)
+    for drawn in figures["Activations"]:
+        ET.fromstring(drawn)  # whole
+        assert len(drawn) < 60_000
+    assert "ReLU cuts off below zero" in activations
+
+
+def test_every_figure_belongs_to_a_section_of_the_review() -> None:
+    assert SECTION_OF.keys() == FIGURES.keys()
+    assert set(SECTION_OF.values()) <= set(SECTIONS)
+
+
+def test_claim_and_recipes_are_there_as_they_are_written(tmp_path: Path) -> None:
+    claim = next(path for name, path in shipped_claims().items() if name == "gelu-cdf")
+    record = {**PROPERTY, "path": str(claim)}
+    write_review_page(tmp_path / "review.html", [record, ARMS], {})
+    page = (tmp_path / "review.html").read_text(encoding="utf-8")
+    assert html.escape(claim.read_text(encoding="utf-8").strip()) in page
+    assert 'href="#recipe-digits-mlp"' in page and 'id="recipe-digits-mlp"' in page
 
 
 def test_figure_is_drawn_from_the_values() -> None:

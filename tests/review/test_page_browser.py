@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dlkit.review.inline_figures import inline_figures
 from dlkit.review.page import write_review_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -41,7 +42,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(params=["light", "dark"])
 def page(browser: Any, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Any]:
     target = tmp_path / "review.html"
-    write_review_page(target, RECORDS, {"run": "today"})
+    figures = {"BERT and GPT": inline_figures("Activations") + inline_figures("Attention")}
+    write_review_page(target, RECORDS, {"run": "today"}, figures)
     context = browser.new_context(viewport={"width": 390, "height": 800}, color_scheme=request.param)
     page, errors = context.new_page(), list[str]()
     page.on("pageerror", lambda error: errors.append(str(error)))
@@ -66,6 +68,14 @@ def test_filters_by_verdict_with_pointer_and_keyboard(page: Any) -> None:
     page.keyboard.press("Enter")
     assert visible(page) == ["cache-equal"]
     assert page.get_attribute("button[value=supported]", "aria-pressed") == "true"
+    assert page.text_content("[role=status]") == "1 of 2 claims are shown"
+    page.keyboard.press("ArrowRight")  # along the buttons, and round their end
+    assert visible(page) == ["mine"]
+    page.keyboard.press("ArrowRight")
+    assert visible(page) == ["cache-equal", "mine"]
+    page.keyboard.press("ArrowLeft")
+    page.click("nav a >> nth=0")  # a link to a section that is hidden
+    assert visible(page) == ["cache-equal", "mine"]
     page.emulate_media(media="print")
     assert visible(page) == ["cache-equal", "mine"]  # paper has no buttons
 
@@ -88,3 +98,27 @@ def test_colours_can_be_read(page: Any) -> None:
       return (high + .05) / (low + .05); }"""
     for name in ("--ink", "--soft", "--supported", "--not-supported", "--contradicted", "--cannot-tell"):
         assert page.evaluate(contrast, name) >= 4.5, name
+
+
+def test_figures_are_seen_and_named(page: Any) -> None:
+    """Each is as wide as the page lets it, has its caption as its name, and shares no id with another."""
+    assert page.locator("figure svg").count() == 4
+    captions = page.locator("figcaption").all_text_contents()
+    for index, caption in enumerate(captions):
+        figure = page.get_by_role("img", name=caption, exact=True)
+        assert figure.count() == 1
+        assert figure.bounding_box()["width"] > 300, index
+    ids = page.eval_on_selector_all("[id]", "all => all.map(a => a.id)")
+    assert len(ids) == len(set(ids))
+    links = page.eval_on_selector_all("figure use", "all => all.map(a => a.getAttribute('xlink:href').slice(1))")
+    assert links and set(links) <= set(ids)
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    fills = page.eval_on_selector_all("figure text", "all => [...new Set(all.map(a => getComputedStyle(a).fill))]")
+    assert ink in fills  # text of figures is light on a dark page
+
+
+def test_leads_to_the_recipe_without_a_network(page: Any) -> None:
+    page.click("a[href='#recipe-digits-mlp']")
+    box = page.locator("#recipe-digits-mlp").bounding_box()
+    assert 0 <= box["y"] < 800
+    assert "task: image-classification" in page.text_content("#recipe-digits-mlp + pre")

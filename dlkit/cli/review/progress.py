@@ -1,4 +1,4 @@
-"""What a person sees while claims are run: how many trainings are done, and the time left. Always on stderr."""
+"""What a person sees while claims are run: which of them, trainings done, and the time left. Always on stderr."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class ReviewProgress:
     def __init__(self, console: Any, write: Callable[[str], None]) -> None:
         self.write, self.plain = write, console is None
         self.started = self.said = time.monotonic()
+        self.claim = ""  # which of them
         self.run = 0  # trainings since then, without those of an earlier review
         self.bar = ProgressBar("reviewing", None, console, whole=True)
 
@@ -36,10 +37,12 @@ class ReviewProgress:
 
     def update(self, event: ClaimStarted | ArmRunFinished | ClaimJudged) -> None:
         if isinstance(event, ClaimStarted):
+            self.claim = f"claim {event.number} of {event.claims}"
+            self.bar.retitle(f"{self.claim}: {event.claim.name}")
             self.bar.total = event.runs
             self.bar.advance(event.done - self.bar.done)
             if event.missing:
-                self.write(f"{event.claim.name}: {event.missing} runs")
+                self.write(f"{self.claim}, {event.claim.name}: {event.missing} runs")
         elif isinstance(event, ArmRunFinished):
             self.run += 1
             self.bar.advance(1)
@@ -48,4 +51,4 @@ class ReviewProgress:
             if self.plain and enough and now - self.said > _LINE_EVERY_SECONDS:
                 self.said = now
                 left = (now - self.started) / self.run * (event.runs - event.done)
-                self.write(f"{event.done} of {event.runs} runs, {duration(left)} left")
+                self.write(f"{self.claim}, {event.done} of {event.runs} runs, {duration(left)} left")
