@@ -258,9 +258,7 @@ class _Review:
         found = check_property(test).record()
         return {**claim.described(), **found, "seconds": round(time.perf_counter() - started, 2)}
 
-    def _judged(
-        self, claim: Claim, experiment: Experiment, trials: list[tuple[str, Trial]]
-    ) -> dict[str, Any] | None:  # fmt: skip
+    def _judged(self, claim: Claim, experiment: Experiment, trials: list[tuple[str, Trial]]) -> dict[str, Any] | None:
         """The record of an experiment; None before all of its runs are there."""
         found = [self.folder.finished(digest, trial) for digest, trial in trials]
         outcomes = [outcome for outcome in found if outcome is not None]

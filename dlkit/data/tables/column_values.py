@@ -76,7 +76,7 @@ def _as_written(table: Table, name: str) -> pa.ChunkedArray:
 
 
 def _in_json_lines(table: Table, name: str) -> pa.ChunkedArray:
-    """What `_as_written` returns, of JSON Lines: pyarrow reads a number beyond int64 as float64, and cannot leave it."""
+    """What `_as_written` returns, of JSON Lines, whose numbers beyond int64 pyarrow reads as float64."""
     texts: list[str | None] = []
     with open_decompressed(table.file) as lines:
         for line in lines:
