@@ -75,7 +75,7 @@ def _as_written(table: Table, name: str) -> pa.ChunkedArray:
 
 
 def _in_json_lines(table: Table, name: str) -> pa.ChunkedArray:
-    """What `_as_written` returns, of JSON Lines: pyarrow reads a number beyond int64 as float64, and cannot leave it."""
+    """What `_as_written` returns, of JSON Lines: pyarrow reads numbers beyond int64 as float64, whatever one asks."""
     texts: list[str | None] = []
     with open_decompressed(table.file) as lines:
         for line in lines:
