@@ -36,8 +36,7 @@ def number_values(table: Table, name: str) -> NDArray[np.float64]:
         column = column.cast(pa.uint8())
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
     table.refuse(np.isinf(values), "an infinite value", name)
-    # without the absolute values, which are as large as the column
-    large = max(np.nanmax(values, initial=0), -np.nanmin(values, initial=0)) >= _WHOLE
+    large = np.nanmax(np.abs(values), initial=0) >= _WHOLE
     if pa.types.is_integer(column.type) and large:
         merged = _merged(values, column.drop_null().to_numpy())
         table.refuse(merged, "a whole number above 2^53 that float64 cannot tell from another", name)
@@ -76,7 +75,7 @@ def _as_written(table: Table, name: str) -> pa.ChunkedArray:
 
 
 def _in_json_lines(table: Table, name: str) -> pa.ChunkedArray:
-    """What `_as_written` returns, of JSON Lines, whose numbers beyond int64 pyarrow reads as float64."""
+    """What `_as_written` returns, of JSON Lines: pyarrow reads numbers beyond int64 as float64, whatever one asks."""
     texts: list[str | None] = []
     with open_decompressed(table.file) as lines:
         for line in lines:
