@@ -97,16 +97,10 @@ DATA = {
         "dlkit.data.tables.table_data:parquet", "your rows: columns and a label (Parquet)", _ROW_BATCHES, _ROWS
     ),
     "pydoc": Entry(
-        "dlkit.data.text.pydoc:pydoc",
-        "the reference manual of Python, 466 kB of text (embedded)",
-        _WINDOWS,
-        _RUNNING_TEXT,
+        "dlkit.data.text.pydoc:pydoc", "the manual of Python, 466 kB of text (embedded)", _WINDOWS, _RUNNING_TEXT
     ),
     "passages": Entry(
-        "dlkit.data.text.passages:passages",
-        "passages of the reference manual of Python and their topics (embedded)",
-        _SEQUENCES,
-        _TEXTS,
+        "dlkit.data.text.passages:passages", "passages of Python's manual, by topic (embedded)", _SEQUENCES, _TEXTS
     ),
     "repeats": Entry(
         "dlkit.data.text.repeats:repeats",
