@@ -19,7 +19,8 @@ from dlkit.hub_reference import PREFIX as HUB
 from dlkit.hub_reference import hub_reference
 from dlkit.pretrained.timm_config import is_timm, timm_settings
 from dlkit.recipe import Recipe
-from dlkit.storage.run_reference import resolve_run
+from dlkit.storage.run_files import CHECKPOINTS
+from dlkit.storage.run_reference import RECIPE
 from dlkit.strict_json import json_text, parse_json
 from dlkit.text_input import ordinary_file, read_json_mapping
 from dlkit.training.settings import DECIDED
@@ -118,16 +119,15 @@ def _place_of(source: str) -> Path:
 
 def _require_no_run(path: Path) -> None:
     """Raise RequestError for a run or a checkpoint in one: a copy of it would lack what its recipe says of the data."""
-    folder = path if path.is_dir() else path.parent
-    try:
-        run = resolve_run(str(folder)).path
-    except DlkitError:
-        return
-    shown = shell_word(run)
-    raise RequestError(
-        f"{path} is a run already: every command takes it" if folder == run else f"{path} is of a run: {run}",
-        f"dlkit predict {shown} INPUT..., dlkit eval {shown} data.path=NEW",
-    )
+    places = [path.resolve(), *path.resolve().parents]
+    for run in places:
+        inside = run / CHECKPOINTS in places
+        if (run == places[0] or inside) and (run / RECIPE).is_file() and (run / CHECKPOINTS).is_dir():
+            shown = shell_word(run)
+            raise RequestError(
+                f"{path} is of a run: {run}" if inside else f"{path} is a run already: every command takes it",
+                f"dlkit predict {shown} INPUT..., dlkit eval {shown} data.path=NEW",
+            )
 
 
 def vision_recipe(request: ImportRequest, side: int | None = None) -> Recipe:

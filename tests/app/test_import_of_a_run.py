@@ -17,9 +17,9 @@ def test_a_run_is_not_imported(tmp_path: Path, part: str) -> None:
     checkpoint.mkdir(parents=True)
     for file in (run / "recipe.yaml", checkpoint / "model.safetensors"):
         file.touch()
-    with pytest.raises(RequestError, match="a run of dlkit already") as caught:
+    with pytest.raises(RequestError, match=r"is a run already|is of a run") as caught:
         dlkit.import_model(run / part, model="resnet20", run_dir=tmp_path / "new")
-    assert caught.value.hint == f"measure it: dlkit eval {run} data.path=DATA"
+    assert caught.value.hint == f"dlkit predict {run} INPUT..., dlkit eval {run} data.path=NEW"
     assert not (tmp_path / "new").exists()
 
 

@@ -213,7 +213,7 @@ def test_a_read_only_directory(hub: Any, small_disk: Path, obtain: Any) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(DlkitError, match="Read-only file system") as caught:
         obtain(NAME, root=small_disk / "data")
-    assert "--data-dir" in (caught.value.hint or "")
+    assert "data_dir" in (caught.value.hint or "")
 
 
 # ------------------------------------------------------------------ two at once, verification, mirrors, archives

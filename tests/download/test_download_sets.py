@@ -136,7 +136,7 @@ def test_published_rows_pass_and_others_do_not(hub: Any, obtain: Any) -> None:
     hub.add("superglue/cb")
     with pytest.raises(DlkitError, match=r"train has 6 rows, 250 are published") as caught:
         obtain("superglue/cb", allow_mismatch=False)
-    assert "--allow-mismatch" in (caught.value.hint or "")
+    assert "allow_mismatch" in (caught.value.hint or "")
     served = sum(hub.served.values())
     assert obtain("superglue/cb").manifest.mismatch["train"] == {"published": 250, "found": 6}
     assert sum(hub.served.values()) == served  # what had come is not fetched again
