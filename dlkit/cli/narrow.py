@@ -53,7 +53,10 @@ def _below(table: Any) -> Any:
     heads = [_text(column.header) if table.show_header else Text() for column in table.columns]
     for first, *rest in zip(*(column.cells for column in table.columns), strict=True):
         if not table.show_header and len(rest) == 1:  # a fact and its name
-            lines.append(Text.assemble(_text(first), "  ", _text(rest[0])))
+            parts = _cell(rest[0]).split("\n")
+            one = len(parts) == 1
+            lines.append(Text.assemble(_text(first), "  ", parts[0]) if one else _text(first))
+            lines += [] if one else [Text.assemble("  ", part) for part in parts]
             continue
         lines.append(Text.assemble(heads[0], "  " if heads[0] else "", _text(first), style="bold"))
         for head, cell in zip(heads[1:], rest, strict=True):

@@ -64,7 +64,11 @@ def test_one_result_at_every_width(
         assert sorted(words) == sorted(word for word in text.split() if word in words), (width, text)
 
 
-def test_doctor_keeps_a_version_beside_its_package(shown: Any) -> None:
+@pytest.mark.parametrize("folder", ["data", "data" * 20])  # a path too long for a column of its own
+def test_doctor_keeps_a_version_beside_its_package(
+    shown: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
+    monkeypatch.setenv("DLKIT_DATA", str(tmp_path / folder))
     for width in WIDTHS:
         text = shown(["doctor", "--device", "cpu"], width)
         for package in ("torch", "torchvision", "numpy", "safetensors", "scipy"):
