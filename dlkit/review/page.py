@@ -11,7 +11,7 @@ from typing import Any
 
 from dlkit.errors import shell_word
 from dlkit.recipe.find import shipped as shipped_recipes
-from dlkit.review.claim import VERDICTS
+from dlkit.review.claim import FIRST, VERDICTS
 from dlkit.review.dot_plot import dot_plot
 from dlkit.review.evidence import command_of, evidence_of
 from dlkit.review.find import shipped_claims
@@ -145,10 +145,9 @@ def _article(record: Mapping[str, Any], shipped: Mapping[str, Path]) -> str:
         rows.append(("smallest difference that matters", f"{record['smallest']:g}"))
         rows.append(("level of the interval", f"{100 * record['level']:.4g} %"))
         rows.append(("recipe", str(record["recipe"])))
-        rows += [
-            (arm, " ".join(["dlkit train", shell_word(record["recipe"]), *map(shell_word, changes)]))
-            for arm, changes in record["changes"].items()
-        ]
+        if first := record.get("first"):  # whose folder is what the arms call its weights
+            rows.append(("first stage", f"{_training(first['recipe'], first['changes'])} --run-dir {FIRST}"))
+        rows += [(arm, _training(record["recipe"], changes)) for arm, changes in record["changes"].items()]
     else:
         rows.append(("tolerance", f"{record['tolerance']:.2g}"))
         rows += [(str(key), f"{value:.5g}") for key, value in record["numbers"].items()]
@@ -162,6 +161,10 @@ def _article(record: Mapping[str, Any], shipped: Mapping[str, Path]) -> str:
         f"{figure}<dl>{details}</dl><p class=soft>Fixed before: {html.escape(record['fixed'])}</p>"
         f"{paper}{_claim_file(record)}</article>"
     )
+
+
+def _training(recipe: str, changes: Sequence[str]) -> str:
+    return " ".join(["dlkit train", shell_word(recipe), *map(shell_word, changes)])
 
 
 def _recipe_link(key: str, text: str) -> str:
@@ -179,7 +182,9 @@ def _claim_file(record: Mapping[str, Any]) -> str:
 
 def _recipes_section(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every recipe that an experiment changes, as it is written: links lead here, and work offline."""
-    names = dict.fromkeys(str(record["recipe"]) for record in records if record["kind"] == "arms")
+    arms = [record for record in records if record["kind"] == "arms"]
+    stages = [record["first"] for record in arms if "first" in record]
+    names = dict.fromkeys(str(stage["recipe"]) for stage in [*arms, *stages])
     if not names:
         return []
     known, lines = shipped_recipes(), ["<section><h2>Recipes of the experiments</h2>"]

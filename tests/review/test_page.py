@@ -49,6 +49,17 @@ def test_every_claim_is_there(page: str) -> None:
     assert 'href="https://arxiv.org/abs/1606.08415"' in page
 
 
+def test_first_stage_is_a_command_before_the_arms(tmp_path: Path) -> None:
+    """Its folder is named as the arms name its weights: the commands work as they stand."""
+    first = {"recipe": "digits-resnet20", "changes": ["train.epochs=3"]}
+    changes = {"wide": ["model.weights=first"], "narrow": []}
+    write_review_page(tmp_path / "review.html", [{**ARMS, "first": first, "changes": changes}], {})
+    text = html.unescape(re.sub("<[^>]*>", " ", (tmp_path / "review.html").read_text(encoding="utf-8")))
+    assert "dlkit train digits-resnet20 train.epochs=3 --run-dir first" in text
+    assert "dlkit train digits-mlp model.weights=first" in text
+    assert "recipe-digits-resnet20" in (tmp_path / "review.html").read_text(encoding="utf-8")
+
+
 def test_command_says_at_which_size() -> None:
     assert command_of({**ARMS, "full": True}, shipped=True) == "dlkit review run mine --full --seeds 3"
 
