@@ -17,11 +17,14 @@ other; none is ever read from a file.
 from __future__ import annotations
 
 import itertools
+import os
+import tempfile
 import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -127,6 +130,10 @@ def join_world(device: torch.device) -> Iterator[World]:
     if _joined or process is None or process.world_size == 1:
         yield current_world() if _joined else World(device=device)
         return
+    if device.type == "cpu":  # a rank may load a kernel that another one is still writing: "file too short"
+        user = os.getuid() if hasattr(os, "getuid") else ""
+        cache = Path(tempfile.gettempdir()) / f"torchinductor_{user}_rank_{process.local_rank}"
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     # gloo beside NCCL, for decisions and objects on the host, which then never wait for the device
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     store = meeting_store(process, f"world {next(_attempts)}")  # without addresses of an earlier group
