@@ -84,17 +84,7 @@ def _limits() -> Iterator[int]:
     values = _numbers(Path("/proc/meminfo"), ":")
     if "MemAvailable" in values:
         yield values["MemAvailable"] * 1024
-    # a container's own limit, at any level of its hierarchy (cgroup v2)
-    for line in _lines(Path("/proc/self/cgroup")):
-        group = _GROUPS / line.rpartition("::")[2].lstrip("/")
-        for folder in (group, *group.parents):
-            most, used = _number(folder / "memory.max"), _number(folder / "memory.current")
-            if most is not None and used is not None:
-                # inactive pages of the file cache are reclaimed on demand
-                yield most - used + _numbers(folder / "memory.stat", " ").get("inactive_file", 0)
-            if folder == _GROUPS:
-                break
-    yield from _limits_of_first_groups()
+    yield from _group_limits()
     if (most := address_space_limit()) is not None:
         pages = next(iter(_lines(Path("/proc/self/statm"))), "0").split()[0]
         yield most - int(pages) * os.sysconf("SC_PAGE_SIZE")
@@ -110,18 +100,23 @@ def address_space_limit() -> int | None:
     return None if most == resource.RLIM_INFINITY else most
 
 
-def _limits_of_first_groups() -> Iterator[int]:
-    """Bytes left to this process's control groups of version 1, whose memory has a hierarchy of its own."""
+def _group_limits() -> Iterator[int]:
+    """Bytes left under the limits of this process's control groups, as a container has them, at every level."""
     for line in _lines(Path("/proc/self/cgroup")):
         _, controllers, name = line.split(":", 2)
-        if "memory" not in controllers.split(","):
+        if not controllers:  # version 2: one hierarchy for all
+            top, (limit, usage, reclaimed) = _GROUPS, ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):  # version 1: memory has a hierarchy of its own
+            top = _GROUPS / "memory"
+            limit, usage, reclaimed = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+        else:
             continue
-        top = _GROUPS / "memory"
         group = top / name.lstrip("/")
         for folder in (group, *group.parents):
-            most, used = _number(folder / "memory.limit_in_bytes"), _number(folder / "memory.usage_in_bytes")
+            most, used = _number(folder / limit), _number(folder / usage)
             if most is not None and used is not None:
-                yield most - used + _numbers(folder / "memory.stat", " ").get("total_inactive_file", 0)
+                # inactive pages of the file cache are reclaimed on demand
+                yield most - used + _numbers(folder / "memory.stat", " ").get(reclaimed, 0)
             if folder == top:
                 break
 

@@ -155,6 +155,31 @@ def test_every_number_of_a_recipe_has_an_upper_bound() -> None:
     assert not unbounded, json.dumps(unbounded[:3])
 
 
+@pytest.mark.parametrize(
+    ("line", "files"),
+    [
+        ("0::/box/inner", {"box/memory.max": "5000", "box/memory.current": "4000",
+                           "box/memory.stat": "inactive_file 30",
+                           "box/inner/memory.max": "max", "box/inner/memory.current": "1"}),
+        ("4:cpu,memory:/box", {"memory/box/memory.limit_in_bytes": "5000", "memory/box/memory.usage_in_bytes": "4000",
+                               "memory/box/memory.stat": "inactive_file 7\ntotal_inactive_file 30"}),
+    ],
+    ids=["version 2", "version 1"],
+)  # fmt: skip
+def test_limit_of_a_control_group(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, files: dict[str, str]
+) -> None:
+    """As the kernel's documentation of both versions lays their files out: limit - usage + what can be reclaimed."""
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    read = memory._lines
+    own = Path("/proc/self/cgroup")
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path)
+    monkeypatch.setattr(memory, "_lines", lambda path: ["9:cpuset:/else", line] if path == own else read(path))
+    assert memory.free_memory() == 5000 - 4000 + 30
+
+
 def test_a_message_that_finds_no_room_is_replaced(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

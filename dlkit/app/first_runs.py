@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from dlkit.recipe import Recipe
 from dlkit.storage.run_reference import SUMMARY
 
@@ -39,6 +37,8 @@ class FirstRuns:
 
         Raises DlkitError where training fails: a DivergedError, for one.
         """
+        from filelock import FileLock
+
         path = self.folder / f"seed-{seed}"
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / f"seed-{seed}.lock"):

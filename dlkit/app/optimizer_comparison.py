@@ -114,5 +114,5 @@ def _end_with_parent() -> None:
 
 def _run_trial(trial: Trial) -> TrialResult | None:
     assert _comparison is not None
-    (last,) = collections.deque(run_trial(_comparison.training(trial), trial), maxlen=1)
+    (last,) = collections.deque(run_trial(trial, _comparison.training), maxlen=1)
     return last if isinstance(last, TrialResult) else None

@@ -67,6 +67,17 @@ def test_arms_start_where_the_first_stage_ended(here: Here, mine: Path) -> None:
     assert again["arms"]["new"] == record["arms"]["new"]
 
 
+@pytest.mark.slow
+def test_first_stage_that_diverges_leaves_no_verdict(here: Here, mine: Path) -> None:
+    Path("mine.yaml").write_text(CLAIM.replace("adam, lr: 0.01", "sgd, lr: 1e30"))
+    result = here("review", "run", "mine.yaml")
+    assert result.code == 0, result.err
+    record = result.records[0]
+    assert record["verdict"] == "cannot tell"
+    assert record["arms"]["continued"]["values"] == [None, None]
+    assert None not in record["arms"]["new"]["values"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -91,13 +91,13 @@ def test_it_learns_more_than_xz_finds() -> None:
 
 def test_the_code_is_the_same_on_every_machine() -> None:
     """Integers only: this payload must never change while `mixing_tables.TABLES` does not."""
-    _, codec = round_trip(MANUAL[:1500], streams=2)
+    text = " ".join(f"{n} times {m} is {n * m}." for n in range(1, 13) for m in range(1, 13)).encode()[:1500]
     codec = PrequentialCodec(2)
-    codec.begin(MANUAL[:1500])
-    assert zlib.crc32(codec.encode(MANUAL[:1500]).payload) == GOLDEN
+    codec.begin(text)
+    assert zlib.crc32(codec.encode(text).payload) == GOLDEN
 
 
-GOLDEN = 3813251477
+GOLDEN = 3723134534
 
 
 # What the release before wrote, whose model began and learned at another pace.

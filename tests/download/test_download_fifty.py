@@ -137,7 +137,9 @@ def test_a_server_that_goes_away_and_comes_back(
     file = dataclasses.replace(big, url=f"http://127.0.0.1:{front.port}/plain/{big.identity}")
     for number in range(times):
         front.relayed, front.cut = 0, dice.randrange(500, BIG)
-        notes = get(file, tmp_path / str(number), lambda text: front.listen_again() if "refused" in text else None)
+        notes = get(
+            file, tmp_path / str(number), lambda text: front.listen_again() if "refused" in text else None, timeout=60.0
+        )
         assert any("connection refused" in note for note in notes), notes
         assert front.relayed - BIG < CHUNK
 

@@ -16,11 +16,11 @@ from dlkit.training.training import Training
 BuildTrial = Callable[[Trial], Training]
 
 
-def run_trial(training: Training, trial: Trial) -> Iterator[SweepEvent]:
-    """Train one trial. Its result comes last, unless it was asked to stop."""
+def run_trial(trial: Trial, build: BuildTrial) -> Iterator[SweepEvent]:
+    """Train one trial. Its result comes last, unless it was asked to stop. What it starts from may diverge as well."""
     outcome, started = TrialResult.begin(trial, 0), time.perf_counter()
     try:
-        for event in fit(training):
+        for event in fit(build(trial)):
             if isinstance(event, StepDone):
                 outcome.steps = event.step
                 if event.metrics:
@@ -44,7 +44,7 @@ def run_in_loop(trials: Sequence[Trial], build: BuildTrial) -> Iterator[SweepEve
     """Train the trials one after another."""
     for trial in trials:
         event: SweepEvent | None = None
-        for event in run_trial(build(trial), trial):
+        for event in run_trial(trial, build):
             yield event
         if not isinstance(event, TrialResult):  # asked to stop
             return
