@@ -133,18 +133,9 @@ def initial_model(recipe: Recipe, dataset: TaskData) -> tuple[nn.Module, list[st
 
 
 def _divided_model(recipe: Recipe, dataset: TaskData, world: World) -> tuple[nn.Module, list[str]]:
-    """The model of `initial_model`, which rank 0 alone makes, divided among ranks.
-
-    Raises:
-        RequestError: the recipe's loss needs all weights at once.
-    """
+    """The model of `initial_model`, which rank 0 alone makes, divided among ranks."""
     from dlkit.distributed.fully_sharded import shard_model
 
-    if l2 := recipe.values["loss"].get("l2"):
-        raise RequestError(
-            f"loss.l2 is {l2:g}; under train.parallel=fsdp no process has all weights where it computes the loss",
-            "train.parallel=ddp, or optimizer.weight_decay instead of loss.l2",
-        )
     model = model_without_contents(functools.partial(dataset.untrained_model, recipe))
     rng.seed_everything(recipe.values["seed"])
     source, remarks = initial_model(recipe, dataset) if world.first else (None, [])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
 
 from dlkit import recipe
 from dlkit.assemble import assemble_training, initial_model, load_data, optimizer_of, schedule_of
-from dlkit.distributed.process_group import World
 from dlkit.errors import RequestError
 from dlkit.training.settings import DECIDED
 
@@ -57,17 +54,6 @@ def test_the_schedule_has_the_keys_of_its_section() -> None:
 def test_parts_of_a_recipe_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(RequestError, match="needs validation data"):
         assemble_training(recipe.load("digits-mlp", [*FEW, "train.patience=2"]), CPU)
-
-
-def test_an_l2_penalty_on_a_divided_model_is_refused() -> None:
-    class Agreed(World):
-        def broadcast_object(self, value: Any, source: int = 0) -> Any:
-            return value
-
-    chosen = recipe.load("digits-resnet20", ["loss.l2=1e-3", "train.parallel=fsdp"])
-    with pytest.raises(RequestError, match=r"loss\.l2 is 0\.001; under train\.parallel=fsdp") as caught:
-        assemble_training(chosen, CPU, world=Agreed(size=2))
-    assert caught.value.hint == "train.parallel=ddp, or optimizer.weight_decay instead of loss.l2"
 
 
 def test_a_split_that_is_not_there_is_refused_with_those_that_are() -> None:

@@ -38,7 +38,7 @@ MAY = {
     "kernels": set[str](),
     "distributed": set[str](),
     "nn": {"kernels", "catalog", "distributed"},
-    "losses": {"kernels"},
+    "losses": {"kernels", "distributed"},
     "optim": {"distributed"},
     "data": {"metrics", "distributed"},
     "metrics": set[str](),

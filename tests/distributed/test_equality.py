@@ -125,7 +125,9 @@ def test_every_optimizer_is_here() -> None:
 def test_two_processes_train_as_one_in_double_precision(
     in_two_processes: Callable[..., list[Any]], files: dict[str, str]
 ) -> None:
+    runs: list[tuple[str, str, tuple[str, ...]]]
     runs = [(family, optimizer, ()) for family, optimizer in itertools.product(FAMILIES, RATES)]
+    runs += [(family, "momentum", ("loss.l2=0.01",)) for family in ("convnext", "gpt")]
     first, second = in_two_processes(differences, runs, files, True, ("ddp", "fsdp"))
     assert first == second
     # Lion steps by signs, and a gradient that is 0 but for rounding, such as that of the bias of keys, has either sign;
