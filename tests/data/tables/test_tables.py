@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import typing
 from collections.abc import Callable
@@ -262,7 +263,7 @@ def test_annotations_resolve_and_every_key_is_documented() -> None:
         "path", "label", "columns", "categorical", "category_encoding", "missing", "unknown",
         "test_path", "test", "validation", "group", "time", "separator", "decimal", "encoding",
     }  # fmt: skip
-    assert all(f"        {key}: " in (tables.table_dataset.__doc__ or "") for key in keys)
+    assert all(f"\n    {key}: " in (inspect.getdoc(tables.table_dataset) or "") for key in keys)
 
 
 def test_parquet_may_hold_its_columns_as_dictionaries_and_views(tmp_path: Path) -> None:

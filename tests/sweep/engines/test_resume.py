@@ -119,10 +119,10 @@ def test_a_run_that_has_diverged_may_be_saved_and_stays_diverged(
     trials = trial_grid(["sgd"], [1e-2, 1e30], 1)
     whole = bare(run_stacked(trials, comparison.training))
     assert [outcome.diverged for outcome in whole] == [False, True]
-    assert (
-        bare(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(1)))) == []
-    )  # before a loss shows it
-    assert bare(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path))) == whole
+    # before a loss shows it
+    assert bare(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path, after(1)))) == []
+    resumed = bare(run_stacked(trials, comparison.training, StackCheckpoints(tmp_path)))
+    assert repr(resumed) == repr(whole)  # since from Python 3.13 on results with the same NaN are not equal
 
 
 def test_the_saved_stack_of_another_race_is_refused(comparison: OptimizerComparison, tmp_path: Path) -> None:
