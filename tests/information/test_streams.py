@@ -197,7 +197,7 @@ def real_files() -> list[Path]:
     found = [Path(sys.executable).resolve(), Path(math.__file__ if hasattr(math, "__file__") else io.__file__)]
     found += sorted((folder / "datasets" / "data").glob("*.*"))[:8]
     found += sorted(folder.glob("*.py"))
-    return found[:10]
+    return [file for file in found if file.stat().st_size][:10]
 
 
 @pytest.mark.skipif(shutil.which("ent") is None, reason="ent is not installed")

@@ -30,7 +30,9 @@ WRITERS: dict[str, dict[str, Any]] = {
     **{suffix: {"mode": "1"} for suffix in (".pbm", ".xbm")},
 }
 
-UNWRITABLE = (".cur", ".dcx", ".xpm", ".psd", ".ras")  # by Pillow, which reads them
+Image.init()
+# by Pillow, which reads them; QOI before Pillow 12
+UNWRITABLE = {suffix for suffix in SUFFIXES if Image.EXTENSION.get(suffix) not in Image.SAVE}
 
 
 @pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix not in UNWRITABLE])
@@ -52,6 +54,8 @@ def test_every_suffix_is_one_of_pillows() -> None:
     "suffix", ["png", "bmp", "webp", "gif", "jpg", "tif", "ppm", "tga", "qoi", "jfif", "avif", "jp2"]
 )
 def test_formats(suffix: str, tmp_path: Path) -> None:
+    if f".{suffix}" in UNWRITABLE:
+        pytest.skip(f"Pillow cannot write .{suffix}")
     file = tmp_path / "b" / f"x.{suffix}"
     save(
         file,
