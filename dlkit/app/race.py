@@ -194,7 +194,7 @@ class _RecordedRace:
             command = [*self.ask_again, *(["--trust"] if self.code else [])]
             provenance.write_race_record(
                 folder.path, self.request, {**self.request, "optimizers": kept}, command, folder.engine, folder.size,
-                remarks,
+                folder.obstacle, remarks,
             )  # fmt: skip
         yield RaceStarted(len(missing), self.steps, metric)
         yield from self._recorded(events, metric)
