@@ -1,4 +1,10 @@
-"""Loss and accuracy of every run of a stack, summed on the device, with one synchronisation at the end."""
+"""Loss and accuracy of every run of a stack, summed on the device, with one synchronisation at the end.
+
+The tasks' own meters cannot do this. A meter calls one model and adds to scalars of its own, and counts samples on the
+host: `vmap` refuses the first, and the replay of a CUDA graph leaves out the second. With a dimension for runs, it
+would also fill calibration bins and a confusion matrix for each of hundreds of runs, which a race does not report. So
+the two sums that a race is judged by are made here, from the same `prediction_scores` and in the same dtype.
+"""
 
 from __future__ import annotations
 
