@@ -41,7 +41,7 @@ class ImportRequest:
         mean: by which each channel is normalised, in 0..1; None for ImageNet's.
         std: of each channel, likewise.
         known: what a directory says of its model and inputs, as keys of the recipe.
-        remarks: for the user: what of it is not so.
+        remarks: for the user: what the directory says and does not hold here.
         whole: whether images are seen as in memory, the centre square, and not as those of a stream.
     """
 

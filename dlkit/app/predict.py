@@ -133,7 +133,7 @@ def predict_inputs(
 def named_inputs(
     request: PredictionRequest, inputs: Sequence[str | os.PathLike[str] | Mapping[str, Any]]
 ) -> Iterable[Any]:
-    """What is behind the inputs that a user names; see `predict_inputs`. Raises DlkitError where there is nothing."""
+    """The inputs that a user names, opened; see `predict_inputs`. Raises DlkitError if one is not there."""
     if request.kind == "images":
         from dlkit.data.images.image_inputs import named_images  # which knows the suffixes that Pillow reads
 

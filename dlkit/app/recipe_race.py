@@ -34,7 +34,7 @@ class RecipeRace:
         prepared: the recipe of each optimizer.
         steps: of each run.
         engine: how they are run; auto times them all.
-        device: as given.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         size: of stacks; None for the fastest.
     """
 
@@ -87,7 +87,7 @@ class RecipeRace:
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
         if ranks.size > 1 and engine == "workers":
-            engine = "loop"  # which is what each worker does
+            engine = "loop"  # each worker does the same
         if ranks.rank > 0:
             engine = "loop"  # until rank 0 has said which
         elif engine == "auto" and len(trials) > 1:

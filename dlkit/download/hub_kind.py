@@ -1,4 +1,4 @@
-"""Whether a name of the Hub is a data set or a model: as it says, as it is here, or as the Hub knows."""
+"""Whether a name of the Hub is a data set or a model: by its prefix, by what is here, or by asking the Hub."""
 
 from __future__ import annotations
 

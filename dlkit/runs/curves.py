@@ -15,7 +15,7 @@ from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
-_STYLES = ("-", "--", ":", "-.")  # through whose gaps a run is seen that lies beneath
+_STYLES = ("-", "--", ":", "-.")  # a run beneath another shows through its gaps
 _SPLITS = ("train", "val", "test")
 _DRAWN = ("loss", "accuracy")
 _LONGEST = 52  # characters of a run in the legend

@@ -102,7 +102,7 @@ def sort_runs(runs: Sequence[ListedRun], key: str, reverse: bool = False) -> lis
     Args:
         runs: to sort.
         key: see `value_of`.
-        reverse: turn the order around, but for those without it.
+        reverse: reverse the order; runs without the key still come last.
 
     Raises:
         RequestError: no run has it.
