@@ -210,7 +210,7 @@ def _class_names(classes: str | os.PathLike[str] | Sequence[str]) -> tuple[str, 
 def _distinct(names: list[str], where: str) -> tuple[str, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise RequestError(f"{where}: the class {twice!r} stands twice", "each output needs a name of its own")
+        raise RequestError(f"{where}: the class {twice!r} appears twice", "each output needs a name of its own")
     if not names:
         raise RequestError(f"{where}: no names", "give one name a line, in the order of the outputs")
     return tuple(names)

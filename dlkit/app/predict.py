@@ -81,7 +81,7 @@ def request_prediction(
     """Find a run that can predict, and its checkpoint; arguments as in `predict_inputs`."""
     require_views(views)
     if not 0 <= threshold <= 1:
-        raise RequestError(f"threshold {threshold:g} is no probability", "give a number from 0 to 1")
+        raise RequestError(f"threshold {threshold:g} is not a probability", "give a number from 0 to 1")
     if top < 1:
         raise RequestError(f"top {top}: no classes to name", "give 1 or more")
     reference = run_reference.resolve_run(os.fspath(run))

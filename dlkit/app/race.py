@@ -214,7 +214,7 @@ class _RecordedRace:
                 yield Remark(f"a stack of {event.runs} runs does not fit into memory: stacks of {event.size} runs")
                 self.folder.choose("stacked", event.size)
             elif isinstance(event, StackNotRecorded):
-                yield Remark(f"a step of a stack was no CUDA graph, and so slower than it could be: {event.why}")
+                yield Remark(f"a step of a stack could not be captured as a CUDA graph, which is slower: {event.why}")
             else:
                 if isinstance(event, TrialResult):
                     self.folder.add(event)
@@ -243,7 +243,7 @@ class _RecordedRace:
 
 
 def _refuse_misspelt_surface(what: str) -> None:
-    """Raise RequestError if this looks like a surface and is no recipe."""
+    """Raise RequestError if this looks like a surface and is not a recipe."""
     near = recipes.closest(what, [*surfaces.SURFACES, "quadratic:1000"])
     if near and what not in recipes.shipped() and not Path(what).exists():
         known = ", ".join([*surfaces.SURFACES, "quadratic:CONDITION"])

@@ -36,8 +36,8 @@ def parse_optimizers(text: str) -> dict[str, str]:
     """The optimizers of `sgd,mine.py:SignDescent`: what each is called in a race -> how a recipe names it.
 
     Raises:
-        RequestError: there is no such optimizer, one stands twice, or one is code of the user's own that is not trusted
-            or no optimizer.
+        RequestError: there is no such optimizer, one appears twice, or one is code of the user's own that is not
+            trusted or not an optimizer.
     """
     found: dict[str, str] = {}
     for given in text.split(","):
@@ -52,7 +52,7 @@ def parse_optimizers(text: str) -> dict[str, str]:
             known = f"there are {', '.join(OPTIMIZERS)}, or FILE.py:NAME of your own"
             raise RequestError(f"no optimizer {name!r}{recipes.closest(name, OPTIMIZERS)}", known)
         if name in found:
-            raise RequestError(f"`optimizers` {text}: one stands twice", "name each once")
+            raise RequestError(f"`optimizers` {text}: one appears twice", "name each once")
         found[name] = named
     return found
 

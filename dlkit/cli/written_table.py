@@ -17,6 +17,8 @@ from dlkit.strict_json import json_text
 
 
 class TableForm(StrEnum):
+    """Values of --table."""
+
     markdown = "markdown"
     latex = "latex"
 

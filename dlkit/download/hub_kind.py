@@ -36,7 +36,8 @@ def find_repository(
     place = request.directory or hub_endpoint(request.mirror)
     if not found:
         raise DlkitError(
-            f"{place} has no data set and no model {reference.name}", "is it spelled so? if it is private, set HF_TOKEN"
+            f"{place} has no data set and no model {reference.name}",
+            "is it spelled correctly? if it is private, set HF_TOKEN",
         )
     if len(found) > 1:
         names = " or ".join(info.name for info in found)

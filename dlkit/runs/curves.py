@@ -88,7 +88,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         if is_mapping(record) and "step" in record:
             yield record
         elif number < len(lines):  # the last line may be half written
-            raise DlkitError(f"damaged: {path / METRICS}:{number} is no record", "restore it from a copy")
+            raise DlkitError(f"damaged: {path / METRICS}:{number} is not a record", "restore it from a copy")
 
 
 def _draw_run(axis: Any, records: Records, metric: str, index: int) -> None:

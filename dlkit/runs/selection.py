@@ -82,10 +82,10 @@ def condition(text: str) -> Condition:
     """Parse a condition. Raises RequestError where it is none."""
     match = re.fullmatch(r"\s*([\w./-]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", text)
     if match is None:
-        raise RequestError(f"`where` {text} is no condition", "write it as `where` 'recipe=digits*' or 'val/loss<0.5'")
+        raise RequestError(f"`where` {text} is not a condition", "like `where` 'recipe=digits*' or 'val/loss<0.5'")
     key, sign, wanted = match.groups()
     if sign in _ORDERED and key not in ("changed", "run", "recipe") and _number(wanted) is None:
-        raise RequestError(f"`where` {text}: {wanted!r} is no number", f"{sign} compares numbers")
+        raise RequestError(f"`where` {text}: {wanted!r} is not a number", f"{sign} compares numbers")
     return Condition(key, sign, wanted)
 
 

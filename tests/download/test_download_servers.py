@@ -201,10 +201,10 @@ def test_mirrors_with_missing_files(hub: Any, obtain: Any, tmp_path: Path, times
             target.parent.mkdir(parents=True, exist_ok=True)
             if path != victim:
                 target.write_bytes(body)
-        with pytest.raises(DlkitError, match=f"has not all of {dataset.name}: no file of the split '{split}'"):
+        with pytest.raises(DlkitError, match=f"does not have all of {dataset.name}: no file of the split '{split}'"):
             obtain(dataset.name, mirror=str(tmp_path / str(number)))
         body = files.pop(victim)
-        with pytest.raises(DlkitError, match=f"has not all of {dataset.name}: no file of the split '{split}'"):
+        with pytest.raises(DlkitError, match=f"does not have all of {dataset.name}: no file of the split '{split}'"):
             obtain(dataset.name)
         files[victim] = body
         hub.lost = victim

@@ -155,5 +155,5 @@ def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     page, weights = make()
     with pytest.raises(DlkitError, match=r"cannot write .*No such file or directory"):
         write_page(tmp_path / "no" / "page.html", page, weights)
-    with pytest.raises(DlkitError, match="no ordinary file"):
+    with pytest.raises(DlkitError, match="not an ordinary file"):
         write_page(tmp_path, page, weights)
