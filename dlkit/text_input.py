@@ -126,5 +126,5 @@ def read_json_mapping(file: Path, hint: str) -> dict[str, Any]:
     except ValueError as error:
         raise DlkitError(f"{file} is not JSON: {error}", hint) from error
     if not is_mapping(found):
-        raise DlkitError(f"{file} is no mapping", hint)
+        raise DlkitError(f"{file} is not a mapping", hint)
     return found

@@ -109,7 +109,7 @@ def _module(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise RequestError(f"{error.filename}:{error.lineno}: {error.msg}", f"python -m py_compile {path}") from error
     except ValueError as error:  # a zero byte
-        raise RequestError(f"{path} is no Python code: {error}", "name a file of Python code") from error
+        raise RequestError(f"{path} is not Python code: {error}", "name a file of Python code") from error
     except (Exception, SystemExit) as error:
         raise failure(error, path) from error
     _modules[key] = module

@@ -1,7 +1,8 @@
 """The runs of an experiment of the review: the recipe of each arm, and how its runs are run.
 
-The way is fixed by the recipe, not by timing, so that a claim gives the same numbers again: multilayer perceptrons as
-one stack of all seeds on one thread, anything else in processes of one thread each, and on a GPU one after another.
+How they are run depends on the recipe, not on timing, so that a claim gives the same numbers again: multilayer
+perceptrons as one stack of all seeds on one thread, anything else in processes of one thread each, and on a GPU one
+after another.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from dlkit.training.settings import DECIDED
 if TYPE_CHECKING:
     from dlkit.app.optimizer_comparison import OptimizerComparison
 
-STACKED_MODELS = ("mlp",)  # which gain from it on a CPU, where convolutions and attention do not
+STACKED_MODELS = ("mlp",)  # on a CPU these gain from stacking; convolutions and attention do not
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def recipes_of(experiment: Experiment) -> ExperimentRecipes:
 def _recipe_of(source: WrittenRecipe, arm: Arm) -> Recipe:
     recipe = _located(lambda: _settled(source, arm.changes), arm)
     require_data(recipe)
-    if arm.continues:  # from weights that are not there yet, and have no place of their own
+    if arm.continues:  # its weights do not exist yet, and have no path
         return recipe_with_weights(recipe, FIRST)
     require_weights(recipe)
     return recipe
@@ -70,7 +71,7 @@ def recipe_with_weights(recipe: Recipe, weights: str | None) -> Recipe:
 
 
 def _settled(source: WrittenRecipe, changes: Sequence[str]) -> Recipe:
-    """The changed recipe, with what it would leave to timing set to what needs none."""
+    """The changed recipe, in which settings that timing would decide have fixed values."""
     train = source.load(changes).values["train"]
     return source.load([*changes, *(f"train.{key}={value}" for key, value in DECIDED.items() if train[key] == "auto")])
 
@@ -104,7 +105,7 @@ def comparison_of_arms(
 
     Args:
         recipes_of: arm -> its recipe.
-        device: as given.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         should_stop: asked after each step.
     """
     from dlkit.app.optimizer_comparison import OptimizerComparison
@@ -114,7 +115,7 @@ def comparison_of_arms(
 
 
 def units_of(recipes_of: dict[str, Recipe], trials: Sequence[Trial]) -> list[list[Trial]]:
-    """What one process has to run by itself, so that its numbers are the same in any number of processes.
+    """Groups of runs that one process must take together, so that the numbers do not depend on how many processes run.
 
     Args:
         recipes_of: arm -> its recipe.

@@ -24,13 +24,13 @@ def open_codec(
     recorded: dict[str, Any] | None = None,
     device: str = "cpu",
 ) -> AbstractContextManager[Any]:
-    """A context with the codec: of a model within fixed threads, or prequential where there is none.
+    """A context manager of the codec: that of a model, on a fixed number of threads, or the prequential one if None.
 
     Args:
         model: a run or Hugging Face directory.
         threads: of torch; None for its default.
-        streams: at most.
-        recorded: the header of a file to decode, which says where that must be done.
+        streams: parts of the data that are coded side by side, at most.
+        recorded: the header of a file to decode, which names the device.
         device: to encode on.
 
     Raises:
@@ -83,7 +83,7 @@ def compress_stream(
         data: what to compress.
         out: where to; it is read again to verify.
         codec: of `open_codec`.
-        size: of the data; None where nobody knows.
+        size: of the data in bytes; None if unknown.
         verify: whether to decode the result.
 
     Raises:
@@ -128,7 +128,7 @@ def decompress_stream(
     Args:
         data: what to decompress.
         name: of it, for errors.
-        out: where to; it is entered once the codec is ready.
+        out: the file to write, as a context manager that is entered once the codec is ready.
         model: that it was compressed with; None for none.
 
     Raises:

@@ -64,7 +64,7 @@ def measure_entropy(
         plot: draw the result into this file (.svg, .png or .pdf): with `q`, what each symbol adds to the KL divergence.
 
     Raises:
-        RequestError: options exclude each other, or numbers are no distribution.
+        RequestError: options exclude each other, or numbers are not a distribution.
         DlkitError: a file cannot be read or written.
     """
     if not (base > 1 and math.isfinite(base)):

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from dlkit.errors import DlkitError
 
-_HALF = 0.5  # by a name, so that the product is computed when it is asked for
+_HALF = 0.5  # a variable, since Python would compute a product of constants in advance
 E = TypeVar("E")
 R = TypeVar("R")
 
@@ -106,7 +106,7 @@ def damaged_remarks(damaged: dict[str, str], all_of_them: str, most: int = 5) ->
 
     Args:
         damaged: name of each image -> what is wrong with it.
-        all_of_them: said behind the first ones if there are more, such as the file that lists all.
+        all_of_them: added after the first ones if there are more, such as the file that lists all.
         most: how many are named.
     """
     for name, why in list(damaged.items())[:most]:

@@ -35,7 +35,7 @@ def exportable_language(reference: str, checkpoint: str | None, recipe: Recipe |
         recipe: of the run.
 
     Raises:
-        DlkitError: it is damaged, or lacks a part that nobody trained.
+        DlkitError: it is damaged, or lacks a part that was never trained.
     """
     return exportable_texts(open_language_model(reference, torch.device("cpu"), checkpoint), recipe)
 

@@ -41,7 +41,7 @@ class ImportRequest:
         mean: by which each channel is normalised, in 0..1; None for ImageNet's.
         std: of each channel, likewise.
         known: what a directory says of its model and inputs, as keys of the recipe.
-        remarks: for the user: what of it is not so.
+        remarks: for the user: what the directory says and does not hold here.
         whole: whether images are seen as in memory, the centre square, and not as those of a stream.
     """
 
@@ -210,7 +210,7 @@ def _class_names(classes: str | os.PathLike[str] | Sequence[str]) -> tuple[str, 
 def _distinct(names: list[str], where: str) -> tuple[str, ...]:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise RequestError(f"{where}: the class {twice!r} stands twice", "each output needs a name of its own")
+        raise RequestError(f"{where}: the class {twice!r} appears twice", "each output needs a name of its own")
     if not names:
         raise RequestError(f"{where}: no names", "give one name a line, in the order of the outputs")
     return tuple(names)

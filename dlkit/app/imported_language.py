@@ -68,7 +68,7 @@ def _require_single_answer(weights: LanguageWeights) -> None:
     independent = weights.problem == "multi_label_classification"
     if independent or (weights.problem == "regression" and weights.outputs != 1):
         raise RequestError(
-            f"{weights.path} has problem_type = {weights.problem}: its outputs are no classes of which one is right",
+            f"{weights.path} has problem_type = {weights.problem}: its outputs are not classes of which one is right",
             f"train another head on it: dlkit train RECIPE model.weights={weights.path} model.new_head=true",
         )
 

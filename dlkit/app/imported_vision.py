@@ -51,7 +51,7 @@ def imported_vision(request: ImportRequest) -> Imported:
 
 
 def _assumed_view(request: ImportRequest, data: dict[str, Any]) -> list[str]:
-    """How images are seen where nobody says it: weights of the same architecture were published with several ways."""
+    """How images are preprocessed where nothing says so: weights of one architecture come with several ways."""
     said = any(change.split("=")[0] in ("data.crop", "data.resize") for change in request.changes)
     if request.known or said or data["crop"] == 1:
         return []

@@ -152,7 +152,7 @@ def _shape(inside: Dataset) -> tuple[int, int, int]:
 
 
 def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> tuple[Tensor, str, dict[str, Any]]:
-    """The images of a source, (N, C, H, W) uint8 in the form of the inside ones, and what they are of it."""
+    """The images of a source, (N, C, H, W) uint8 in the form of the in-distribution ones, and their extent."""
     shape = _shape(inside)
     if source == "noise":
         return ood_sources.uniform_noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}

@@ -42,7 +42,7 @@ class OptimizerComparison:
     Args:
         recipes: optimizer or arm -> the recipe that it runs, whose learning rate and seed each trial replaces.
         device: to train on.
-        should_stop: whether runs shall stop.
+        should_stop: asked after each step.
         first: the runs whose weights some of the recipes start from, one for each seed.
     """
 
@@ -54,7 +54,7 @@ class OptimizerComparison:
 
     @property
     def dataset(self) -> TaskData:
-        """Of the first recipe."""
+        """The data of the first recipe."""
         return self.data_of(next(iter(self.recipes.values())))
 
     def data_of(self, recipe: Recipe) -> TaskData:
@@ -94,12 +94,12 @@ _comparison: OptimizerComparison | None = None  # of a worker process
 def _join_comparison(comparison: OptimizerComparison, trust: bool, stop: Event) -> None:
     global _comparison
     user_code.set_trust(trust)
-    # they may reach all processes: the parent stops the race
+    # signals to the process group: the parent alone stops the race
     for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    pick_device(str(comparison.device))  # which sets up the process for it
+    pick_device(str(comparison.device))  # for its effect: it sets up the process for the device
     comparison.should_stop = stop.is_set
     _comparison = comparison
 

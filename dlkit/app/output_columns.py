@@ -11,7 +11,7 @@ from dlkit.data.class_spelling import is_number
 from dlkit.errors import DlkitError
 
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
-_PADDED = re.compile(r"[+-]?0[0-9].*")  # a code such as 007, which is no number
+_PADDED = re.compile(r"[+-]?0[0-9].*")  # a code such as 007, which is not a number
 _EXACT = 15  # digits of a whole number that float64 holds for certain
 
 
@@ -34,7 +34,7 @@ def typed_column(name: str, values: Sequence[Any]) -> Any:
         large = any(type(value) is int and value >= 2**63 for value in values)
         array = pa.array(values, pa.uint64() if large else None)
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
-        raise DlkitError(f"column {name!r} is none of Parquet: {error}", "`out` FILE.jsonl takes it") from error
+        raise DlkitError(f"column {name!r} does not fit into Parquet: {error}", "`out` FILE.jsonl takes it") from error
     if pa.types.is_null(array.type):
         return pa.array(values, pa.string())
     texts: list[str] = [value for value in values if value is not None] if pa.types.is_string(array.type) else []

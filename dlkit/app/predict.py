@@ -81,7 +81,7 @@ def request_prediction(
     """Find a run that can predict, and its checkpoint; arguments as in `predict_inputs`."""
     require_views(views)
     if not 0 <= threshold <= 1:
-        raise RequestError(f"threshold {threshold:g} is no probability", "give a number from 0 to 1")
+        raise RequestError(f"threshold {threshold:g} is not a probability", "give a number from 0 to 1")
     if top < 1:
         raise RequestError(f"top {top}: no classes to name", "give 1 or more")
     reference = run_reference.resolve_run(os.fspath(run))
@@ -133,7 +133,7 @@ def predict_inputs(
 def named_inputs(
     request: PredictionRequest, inputs: Sequence[str | os.PathLike[str] | Mapping[str, Any]]
 ) -> Iterable[Any]:
-    """What is behind the inputs that a user names; see `predict_inputs`. Raises DlkitError where there is nothing."""
+    """The inputs that a user names, opened; see `predict_inputs`. Raises DlkitError if one is not there."""
     if request.kind == "images":
         from dlkit.data.images.image_inputs import named_images  # which knows the suffixes that Pillow reads
 

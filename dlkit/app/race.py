@@ -111,7 +111,7 @@ def race_optimizers(
     # on the recipe of a race, which has its name
     begun = provenance.origin_of_recipe(recipe_path) if surface is None else {}
     title = what if surface is not None else _title(recipe_path, begun)
-    # one that goes on by the command in its own folder has the changes that it was begun with in its recipe
+    # the recipe in the folder of a race already contains the changes that it was begun with
     own = begun if out is not None and os.path.realpath(recipe_path.parent) == os.path.realpath(out) else {}
     held = list(map(str, own["changes"])) if is_list(own.get("changes")) else []
     all_changes = [*held, *(change for change in changes if change not in held)]
@@ -142,7 +142,7 @@ def race_optimizers(
         if out is not None:
             ask_again = [str(out / RECIPE), *kept_auto]
     code = list(dict.fromkeys([*(plain.own_code if plain else ()), *own_files(racing)]))
-    user_code.hashes_of(code)  # files that a folder cannot keep side by side are refused
+    user_code.hashes_of(code)  # refuses two files of one name, which a folder cannot hold
     facts = {"title": title, "steps": steps, "changes": all_changes, "start": start, "metric": metric}
     # only now that nothing is wrong with the recipe; of several processes the first keeps the folder
     folder = sweep_folder.SweepFolder(out if is_first_process() else None, resume, facts)
@@ -194,7 +194,7 @@ class _RecordedRace:
             command = [*self.ask_again, *(["--trust"] if self.code else [])]
             provenance.write_race_record(
                 folder.path, self.request, {**self.request, "optimizers": kept}, command, folder.engine, folder.size,
-                remarks,
+                folder.obstacle, remarks,
             )  # fmt: skip
         yield RaceStarted(len(missing), self.steps, metric)
         yield from self._recorded(events, metric)
@@ -214,11 +214,11 @@ class _RecordedRace:
                 yield Remark(f"a stack of {event.runs} runs does not fit into memory: stacks of {event.size} runs")
                 self.folder.choose("stacked", event.size)
             elif isinstance(event, StackNotRecorded):
-                yield Remark(f"a step of a stack was no CUDA graph, and so slower than it could be: {event.why}")
+                yield Remark(f"a step of a stack could not be captured as a CUDA graph, which is slower: {event.why}")
             else:
                 if isinstance(event, TrialResult):
                     self.folder.add(event)
-                    if asked and not event.diverged:  # the first run knows the names, the others would be lost
+                    if asked and not event.diverged:  # a wrong name shows after the first run, not after all of them
                         _ = FinishedRace(
                             self.title, metric, [event], self.surface, None, 1, self.request["target"]
                         ).report
@@ -243,7 +243,7 @@ class _RecordedRace:
 
 
 def _refuse_misspelt_surface(what: str) -> None:
-    """Raise RequestError if this looks like a surface and is no recipe."""
+    """Raise RequestError if this looks like a surface and is not a recipe."""
     near = recipes.closest(what, [*surfaces.SURFACES, "quadratic:1000"])
     if near and what not in recipes.shipped() and not Path(what).exists():
         known = ", ".join([*surfaces.SURFACES, "quadratic:CONDITION"])

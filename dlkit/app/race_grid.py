@@ -17,7 +17,7 @@ from dlkit.recipe.own_component import own_schema, require_kind
 from dlkit.sweep import search
 from dlkit.sweep.trials import Trial, parse_learning_rates, trial_grid
 
-MOST_RUNS = 1_000_000  # more than any machine trains, and than fits into its memory as a list
+MOST_RUNS = 1_000_000  # more than any machine trains; the list of them would not fit into memory
 
 
 def parse_target(text: str) -> tuple[str, float]:
@@ -36,8 +36,8 @@ def parse_optimizers(text: str) -> dict[str, str]:
     """The optimizers of `sgd,mine.py:SignDescent`: what each is called in a race -> how a recipe names it.
 
     Raises:
-        RequestError: there is no such optimizer, one stands twice, or one is code of the user's own that is not trusted
-            or no optimizer.
+        RequestError: there is no such optimizer, one appears twice, or one is code of the user's own that is not
+            trusted or not an optimizer.
     """
     found: dict[str, str] = {}
     for given in text.split(","):
@@ -52,7 +52,7 @@ def parse_optimizers(text: str) -> dict[str, str]:
             known = f"there are {', '.join(OPTIMIZERS)}, or FILE.py:NAME of your own"
             raise RequestError(f"no optimizer {name!r}{recipes.closest(name, OPTIMIZERS)}", known)
         if name in found:
-            raise RequestError(f"`optimizers` {text}: one stands twice", "name each once")
+            raise RequestError(f"`optimizers` {text}: one appears twice", "name each once")
         found[name] = named
     return found
 
@@ -63,7 +63,7 @@ def own_files(optimizers: Mapping[str, str]) -> list[Path]:
 
 
 def kept_optimizers(optimizers: Mapping[str, str], folder: Path) -> list[str]:
-    """How they are asked for again, where a folder has copies of those files."""
+    """The same as the repeating command names them: code of the user's own by its copy in the folder of the race."""
     return [
         f"{folder / Path(named.rpartition(':')[0]).name}:{name}" if user_code.is_reference(named) else name
         for name, named in optimizers.items()

@@ -43,7 +43,7 @@ class RaceReport:
         self.target = self._steps_to(race.target) if race.target else None
 
     def _steps_to(self, target: str) -> str:
-        """Adds the steps to the target to each record; returns how the target reads."""
+        """Add the steps to the target to each record; returns the target in words."""
         name, value = parse_target(target)
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
         full = next((key for key in known if key == name or key.rpartition("/")[2] == name), None)

@@ -34,7 +34,7 @@ class RecipeRace:
         prepared: the recipe of each optimizer.
         steps: of each run.
         engine: how they are run; auto times them all.
-        device: as given.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         size: of stacks; None for the fastest.
     """
 
@@ -83,28 +83,30 @@ class RecipeRace:
             raise RequestError("`engine` workers under torchrun, whose processes share the runs", "use `engine` auto")
         processes = usable_cores() if first.device.type == "cpu" and ranks.size == 1 else 1
         trials = ranks.share(trials)
-        engine, size = self.engine, self.size
+        engine, size, obstacle = self.engine, self.size, folder.obstacle
         if folder.engine is not None and engine in ("auto", folder.engine):
             engine, size = folder.engine, folder.size  # a race goes on in the same way, to the same numbers
         if ranks.size > 1 and engine == "workers":
-            engine = "loop"  # which is what each worker does
+            engine = "loop"  # each worker does the same
         if ranks.rank > 0:
             engine = "loop"  # until rank 0 has said which
         elif engine == "auto" and len(trials) > 1:
             choice = engine_choice.fastest_engine(trials, comparison.training, processes)
-            engine, size, estimates = choice.engine, choice.size, choice.estimates
+            engine, size, estimates, obstacle = choice.engine, choice.size, choice.estimates, choice.obstacle
             times = ", ".join(
                 f"{name} {seconds:.0f} s" for name, seconds in sorted(estimates.items(), key=lambda e: e[1])
             )
             ratio = estimates["loop"] / estimates[engine]
             taking = f"taking {engine}, {ratio:.1f} times as fast as the loop"
+            if obstacle is not None:
+                yield Remark(f"the runs are not stacked: {obstacle}", routine=True)
             yield Remark(f"{len(trials)} runs of {self.steps} steps: {times}; {taking}", routine=True)
         if engine == "stacked":
             size = size or engine_choice.best_stack_size(trials, comparison.training)
             memory = size * stackable.bytes_of_run(first) / 2**20
             yield Remark(f"stacks of {size} runs, about {memory:.0f} MiB each", routine=True)
-        engine, size = ranks.agree(("loop" if engine == "auto" else engine, size))
-        folder.choose(engine, size if engine == "stacked" else None)
+        engine, size, obstacle = ranks.agree(("loop" if engine == "auto" else engine, size, obstacle))
+        folder.choose(engine, size if engine == "stacked" else None, obstacle)
         # what a stack of one rank holds would be of no use to the ranks of another job
         checkpoints = StackCheckpoints(folder.path if ranks.size == 1 else None, ranks.should_stop)
         engines: dict[str, Callable[[], Iterator[SweepEvent]]] = {

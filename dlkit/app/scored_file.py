@@ -99,7 +99,8 @@ class _Columns:
         strange = [name for name in row if name not in self.names]
         if strange and not (row.get("error") is not None and strange == ["input"]):
             raise DlkitError(
-                f"a row has the column {strange[0]!r}, which the first has not", "rows of any kind fit `out` FILE.jsonl"
+                f"a row has the column {strange[0]!r}, which the first does not have",
+                "rows of any kind fit `out` FILE.jsonl",
             )
         return [row.get(name) for name in self.names]
 

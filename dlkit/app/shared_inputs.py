@@ -6,7 +6,7 @@ that it would hold in one process, so that its answers are the same to the last 
     batches that are read one by one       rank r reads and answers every W-th from r on
     batches of a pool, sorted by length    every rank reads the pool, and answers every W-th batch of it
 
-A round ends where the inputs pause, so that nobody waits for an answer until there is more.
+A round ends where the inputs pause, so that no answer waits for further input.
 """
 
 from __future__ import annotations

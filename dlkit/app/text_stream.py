@@ -12,7 +12,7 @@ from dlkit.progress import stage
 
 
 def stream_size(file: Path | None) -> int | None:
-    """Bytes of a regular file; None where nobody knows, as of a pipe."""
+    """Bytes of a regular file; None if unknown, as of a pipe."""
     return file.stat().st_size if file is not None and file.is_file() else None
 
 

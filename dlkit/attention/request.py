@@ -112,7 +112,7 @@ def parse_indices(option: str, text: str | None, count: int | None) -> list[int]
     if text is None:
         return list(range(count or 0))
     if not re.fullmatch(r"\d{1,5}(-\d{1,5})?(,\d{1,5}(-\d{1,5})?)*", text):
-        raise RequestError(f"`{option}` {text!r} is no list of numbers", f"like `{option}` 0,3-5")
+        raise RequestError(f"`{option}` {text!r} is not a list of numbers", f"like `{option}` 0,3-5")
     found: set[int] = set()
     for part in text.split(","):
         first, _, last = part.partition("-")
@@ -132,7 +132,7 @@ def parse_token_range(text: str | None, count: int | None) -> tuple[int, int]:
         return whole
     match = re.fullmatch(r"(\d{0,9}):(\d{0,9})", text)
     if match is None:
-        raise RequestError(f"`tokens` {text!r} is no range", "like `tokens` 0:64, where 64 is the first one left out")
+        raise RequestError(f"`tokens` {text!r} is not a range", "like `tokens` 0:64, which leaves out 64")
     start, stop = int(match[1] or 0), int(match[2]) if match[2] else count
     if stop is not None and start >= stop:
         raise RequestError(

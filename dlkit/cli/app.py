@@ -1,4 +1,4 @@
-"""The application: its commands, and what becomes of every way in which one can end."""
+"""The application: its commands, and the message and exit code of every way in which one can end."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ app = typer.Typer(
     help="Deep learning from the shell: train, evaluate and look inside models.",
     epilog="Try `dlkit train digits-resnet20`. Results go to stdout: a table on a terminal, JSON Lines in a pipe.",
     no_args_is_help=True,
-    rich_markup_mode=None,  # plain help: it is there at once, and it pipes
+    rich_markup_mode=None,  # plain help: it appears at once, and can be piped
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -106,7 +106,7 @@ def run(arguments: Sequence[str]) -> int:
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115, PTH123
     if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):  # PYTHONUNBUFFERED
-        # such a stream drops without a word what the system does not take in one piece
+        # such a stream silently drops what the system does not take in one piece
         raw = io.FileIO(sys.stdout.fileno(), "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stdout.encoding, line_buffering=True)
     stdout: Any = sys.stdout
@@ -164,7 +164,7 @@ def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
     except DlkitError as error:
         if debug:
             raise
-        if stopping.signal is not None:  # what came of stopping is no failure of the work
+        if stopping.signal is not None:  # an error that follows from the stop is no failure of the work
             return 128 + stopping.signal
         if error.override is not None:
             error.hint = f"{error.hint}: {_command_with(error.override, arguments)}"
@@ -181,13 +181,13 @@ def _run(arguments: list[str], debug: bool, stopping: signals.Unwinding) -> int:
 
 
 def _command_with(override: str, arguments: Sequence[str]) -> str:
-    """The command that was given, with a KEY=VALUE in place of what it said of that key, to be pasted into a shell."""
+    """The command as it was given, with its value of one key replaced, to be pasted into a shell."""
     key = override.partition("=")[0]
     kept = [argument for argument in arguments if not argument.startswith(f"{key}=") and argument != f"~{key}"]
     return shlex.join(["dlkit", *kept, override])
 
 
-# How pydantic, which typer asks, puts what is wrong with a value, and how dlkit does.
+# What is wrong with a value, in the words of pydantic, which typer asks, and in those of dlkit.
 _WORDS = {
     "Input should be a valid integer, unable to parse string as an integer": "must be a whole number",
     "Input should be a valid integer, got a number with a fractional part": "must be a whole number",

@@ -1,4 +1,4 @@
-"""Bytes in and out: a file or a standard stream; output is there whole or not at all."""
+"""Binary input and output: a file or a standard stream. An output file is complete or absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dlkit.storage.atomic_file import atomic_file
 
 
 def require_output(path: Path | None, overwrite: bool) -> None:
-    """Raise RequestError where the output, None for standard output, cannot go."""
+    """Raise RequestError if the output (None for standard output) cannot be written."""
     if path is None:
         if sys.stdout.isatty():
             raise RequestError("bytes do not go to a terminal", "give -o FILE, or pipe them on")
@@ -31,7 +31,7 @@ def require_output(path: Path | None, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def binary_output(path: Path | None) -> Generator[BinaryIO]:
-    """A binary file to write and to read again, which takes its name, or goes to standard output, at the end.
+    """A binary file to write and read back; at the end it gets its name, or is copied to standard output.
 
     After an error, an interrupt or a signal nothing is left behind.
     """

@@ -73,12 +73,12 @@ def report(error: DlkitError) -> None:
 
 
 def spell_options(text: str) -> str:
-    """An error's text as a shell has it: a function's argument `run_dir` is its command's option --run-dir."""
+    """An error's text for the command line, where a function's argument `run_dir` is the option --run-dir."""
     return re.sub(r"`([a-z][a-z_]*)`", lambda argument: "--" + argument[1].replace("_", "-"), text)
 
 
 def _cut(line: str) -> str:
-    """A line that a person can read: of a value of a million characters the beginning and the end."""
+    """A line short enough to read: of a very long one, the beginning and the end."""
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 200]}...{line[-200:]}"
 
 
@@ -108,11 +108,11 @@ def show_tables(shown: Any) -> None:
 
 
 class Output:
-    """What a command says: its results, and how far it is. Of several processes only the first says anything.
+    """What a command prints: results and progress. Of several processes only the first prints anything.
 
     Args:
         as_json: JSON Lines even on a terminal.
-        quiet: print only the value that the command names, and nothing of how far it is.
+        quiet: print only the value that the command names, and no progress.
         form: of tables that are to be written instead of records, `markdown` or `latex`.
 
     Raises:
@@ -131,12 +131,12 @@ class Output:
         return None if self.quiet else live_console()
 
     def say(self, text: str) -> None:
-        """A plain line on stderr of how far the work is."""
+        """A plain line of progress on stderr; none if quiet."""
         if not self.quiet:
             note(text)
 
     def remark(self, remark: Remark) -> None:
-        """A remark on stderr; a routine one goes the way of `say`."""
+        """A remark on stderr; a routine one only if not quiet."""
         if not (remark.routine and self.quiet):
             note(remark.text)
 
@@ -166,9 +166,9 @@ class Output:
         self.line("\n\n".join(table.as_text(self.form) for table in tables))
 
     def line(self, text: str) -> None:
-        """A line on stdout at once, so that a reader at the other end of a pipe need not wait.
+        """Print a line on stdout at once, so that a reader at the other end of a pipe need not wait.
 
-        It is UTF-8 under any locale; the name of a file that is not goes out as the bytes that it is.
+        It is UTF-8 under any locale; a file name that is not valid UTF-8 is printed as its own bytes.
 
         Raises DlkitError where there is no room for it, as on a full disk.
         """
@@ -186,9 +186,9 @@ class Output:
 
 
 def drop_output() -> None:
-    """Let what is left in the buffer of stdout go nowhere, since it cannot go where it should.
+    """Discard what is left in the buffer of stdout, which cannot be written any more.
 
-    A stand-in for stdout is its owner's, who would find his file gone.
+    Only of the real stdout: an object that a caller has put in its place is left alone.
     """
     with contextlib.suppress(OSError, ValueError):
         if sys.stdout.fileno() == 1:

@@ -15,6 +15,8 @@ from dlkit.cli.options import Json, Quiet, Trust
 
 
 class ExportFormat(StrEnum):
+    """Values of --format."""
+
     hf = "hf"
     torchvision = "torchvision"
     onnx = "onnx"

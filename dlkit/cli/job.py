@@ -58,7 +58,7 @@ class LostProcessError(DlkitError):
 
 
 def report_once(error: DlkitError) -> None:
-    """Show an error, if no other process of the job has shown the same; and leave it to torchrun's report."""
+    """Show an error unless another process of the job has shown it, and leave it in the file that torchrun reports."""
     from dlkit.distributed.announcement import first_to_say, leave_error_file
 
     if not isinstance(error, LostProcessError):  # it is not the cause

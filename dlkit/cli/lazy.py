@@ -51,13 +51,13 @@ class LazyCommands(Mapping[str, Any]):
 
 
 def _no_type(*, ctx: Any) -> None:
-    """What an argument says of its type."""
+    """An argument's type as the help shows it: not at all."""
 
 
 class _Conversion:
-    """What makes of a parameter's words its value: nothing where they are the value, else what Typer has for it.
+    """Converts the words given for a parameter to its value: not at all where they are the value, else as Typer does.
 
-    Newer Typers ask pydantic even of no value at all, and its import takes as long as the rest of a short command.
+    Newer versions of Typer call pydantic even without a value; its import takes as long as the rest of a short command.
     """
 
     def __init__(self, converter: Callable[[], Any]) -> None:
@@ -75,7 +75,7 @@ class _Conversion:
 
 
 def _adapt(command: Any) -> None:
-    """Make the parameters of a newer Typer's command convert no more than they must, and be shown without a type.
+    """Let the parameters of a newer Typer's command convert only what they must, and hide their types.
 
     Without it the help says `RECIPE <str>` of an argument. Older Typers have neither method.
     """

@@ -20,11 +20,11 @@ class ProgressBar:
     """Use it as a context manager.
 
     Args:
-        title: what is going on.
-        total: bytes, None where nobody knows.
+        title: shown before the bar.
+        total: in bytes; None if unknown.
         console: a rich console on stderr that is a terminal, or None for nothing at all.
         whole: count things instead of bytes.
-        plain: without a console, write a line now and then.
+        plain: without a console, write a line from time to time.
     """
 
     def __init__(self, title: str, total: int | None, console: Any, whole: bool = False, plain: bool = False) -> None:
@@ -53,7 +53,7 @@ class ProgressBar:
             note(f"{self.title}: {self.done / unit:,.4g}{whole}{size} in {self.said - self.started:.0f} s")
 
     def retitle(self, title: str) -> None:
-        """Say what goes on now."""
+        """Change the title."""
         self.title = title
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], description=title)
@@ -78,12 +78,12 @@ class ProgressBar:
 
 
 def preparing(quiet: bool) -> AbstractContextManager[None]:
-    """Within this context, slow preparation of data and evaluation are seen to go on: things are counted."""
+    """In this context, a bar shows the progress of slow preparation of data and of evaluation, as counts."""
     return nullcontext() if quiet else progress.report_to(_count_bar)
 
 
 def prepare(work: Work[Any, Any], output: Output) -> None:
-    """Read events until recipe, data and model are known to fit; slow steps on the way are seen to go on.
+    """Read events until recipe, data and model are known to fit; a bar shows slow steps on the way.
 
     The first is the import of torch, a second or more; so a terminal shows a line before it.
     """
@@ -94,7 +94,7 @@ def prepare(work: Work[Any, Any], output: Output) -> None:
 
 
 def reading(quiet: bool, plain: bool = True) -> AbstractContextManager[None]:
-    """Within this context, work on a stream is seen to go on: bytes are counted, without a terminal if `plain`."""
+    """In this context, a bar shows the bytes read of a stream; without a terminal, plain lines do if `plain`."""
 
     @contextmanager
     def byte_bar(title: str, total: int | None) -> Generator[Callable[[int], None]]:

@@ -21,7 +21,7 @@ from dlkit.cli.console import note
 from dlkit.distributed.torchrun import launched_process
 
 _PASSED_ON_SECONDS = 1.0  # in which torchrun passes a signal on to its processes
-HANGUP: Any = getattr(signal, "SIGHUP", None)  # which Windows has not
+HANGUP: Any = getattr(signal, "SIGHUP", None)  # Windows has none
 
 
 def _heeded(*numbers: Any) -> list[Any]:
@@ -46,7 +46,7 @@ def _end_other_programs() -> None:
     latest = time.monotonic() + 2
     for pid in {*others} & {*children}:
         with contextlib.suppress(ChildProcessError):
-            # its exit code stays for who waits for it
+            # its exit code stays for the code that waits for it
             while not os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) and time.monotonic() < latest:
                 time.sleep(0.01)
 
@@ -66,28 +66,28 @@ def _descendants(children: list[int]) -> list[int]:
 def _is_other_program(pid: int) -> bool:
     try:
         return not Path("/proc/self/exe").samefile(f"/proc/{pid}/exe")
-    except OSError:  # it has just ended, or is another's
+    except OSError:  # it has just ended, or is another user's
         return False
 
 
 def _let_go(terminals: list[int]) -> None:
-    """What is still written goes nowhere where a terminal is gone: it would be an error in the midst of the stop."""
+    """Discard further output if the terminal is gone: writing it would fail in the middle of the stop."""
     for descriptor in terminals:
         if not os.isatty(descriptor):
             os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 class Unwinding:
-    """What a command was asked while it ran: the number of the signal that made it unwind, or None."""
+    """The number of the signal that made a command unwind, or None."""
 
     signal: int | None = None
 
 
 @contextlib.contextmanager
 def unwinding() -> Generator[Unwinding]:
-    """Within this context SIGTERM and SIGHUP raise SystemExit in the main thread, as SIGINT does KeyboardInterrupt.
+    """In this context SIGTERM and SIGHUP raise SystemExit in the main thread, as SIGINT does KeyboardInterrupt.
 
-    A library may make another error of it: a module whose import is interrupted says only that it cannot be imported.
+    A library may replace it by an error of its own: an interrupted import is reported as an ImportError.
     """
     state = Unwinding()
     if threading.current_thread() is not threading.main_thread():
@@ -119,7 +119,7 @@ def unwinding() -> Generator[Unwinding]:
 
 
 class GracefulStop:
-    """Within this context, `requested` is the number of the signal that asked to stop, or None.
+    """In this context, `requested` is the number of the signal that asked to stop, or None.
 
     The first signal asks, and a second one ends the process at once: but not SIGHUP, which comes more than once when a
     terminal is closed, and not a signal that torchrun passes on, which this process has got already. While `saves` is
@@ -128,7 +128,7 @@ class GracefulStop:
     Args:
         message: what to tell the user on the first signal.
         then: called on the first signal.
-        saves: what it is at first.
+        saves: its initial value.
     """
 
     def __init__(self, message: str, then: Callable[[], None] = lambda: None, saves: bool = True) -> None:

@@ -1,7 +1,7 @@
 """Tables to paste into a paper or a page: what `--table markdown` and `--table latex` print of a command's records.
 
-Numbers are those of the record, digit for digit. Texts read as they are: whatever Markdown or LaTeX would take for a
-mark of its own is escaped.
+Numbers are those of the record, digit for digit. Texts appear as they are: characters that
+Markdown or LaTeX would interpret are escaped.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from dlkit.strict_json import json_text
 
 
 class TableForm(StrEnum):
+    """Values of --table."""
+
     markdown = "markdown"
     latex = "latex"
 
 
 @dataclass(frozen=True)
 class WrittenTable:
-    """Rows of texts and numbers under the names of their columns; None is a value that there is not."""
+    """Rows of texts and numbers under the names of their columns; None is a missing value."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -78,7 +80,7 @@ def _aligned(table: WrittenTable, escape: Callable[[str], str], none: str) -> li
     """The header and the rows as texts, those of a column equally wide."""
 
     def text(value: Any) -> str:
-        if value is None or (isinstance(value, float) and not math.isfinite(value)):  # which a record says as null
+        if value is None or (isinstance(value, float) and not math.isfinite(value)):  # a record has null for it
             return none
         return escape(value if isinstance(value, str) else json_text(value))
 

@@ -11,12 +11,12 @@ from dlkit.errors import RequestError
 def balanced_order(targets: Tensor, generator: torch.Generator) -> Tensor:
     """As many indices as there are examples, (N,) int64, in random order, N / K of each of the K classes that occur.
 
-    The examples of a class are gone through in random order before one comes again, so that none is drawn often while
-    another is not drawn at all, as draws with replacement have it.
+    All examples of a class come once, in random order, before any of them comes again; draws with replacement would
+    repeat some and miss others.
 
     Args:
         targets: (N,) int64 classes, on the CPU.
-        generator: of all that is drawn.
+        generator: source of randomness.
 
     Raises:
         RequestError: the targets are numbers.

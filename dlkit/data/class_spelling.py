@@ -1,4 +1,4 @@
-"""Names of classes that a reader would take for one name, though a computer tells them apart."""
+"""Names of classes that are different strings but look the same to a reader."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def imagenet_statistics(channels: int) -> tuple[Tensor, Tensor]:
     """Mean and deviation of ImageNet's training images, (3,), in 0..255, as torchvision's and timm's weights have them.
 
     Raises:
-        RequestError: the images have not three channels.
+        RequestError: the images do not have three channels.
     """
     if channels != 3:
         raise RequestError(

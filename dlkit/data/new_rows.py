@@ -1,6 +1,6 @@
 """Rows and texts without labels, one by one: of CSV, JSON Lines and Parquet files, or from a pipe. Free of torch.
 
-A row that cannot be read does not end the others: it comes as `UnreadInput`. A pause of a pipe comes as None.
+A row that cannot be read does not stop the others: it is yielded as `UnreadInput`. A pause of a pipe comes as None.
 """
 
 from __future__ import annotations

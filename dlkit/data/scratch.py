@@ -27,7 +27,7 @@ def is_large(size: int) -> bool:
 
 
 def empty_array(shape: tuple[int, ...], kind: type[np.generic], order: str = "C") -> NDArray[Any]:
-    """An array whose contents are yet to be written; where it is large, in a file of TMPDIR that has no name any more.
+    """An array whose contents are yet to be written; where it is large, in an unlinked file of TMPDIR.
 
     Raises DlkitError where the disk has no room for it.
     """
@@ -46,7 +46,7 @@ def room_on_disk(size: int) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        # pyarrow says it in words where it has lost the number
+        # pyarrow keeps only the message of the error, not its number
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) and "No space left" not in str(error):
             raise
         raise no_room(size) from error

@@ -92,7 +92,7 @@ def check_member(member: tarfile.TarInfo, archive: str, largest: int = LARGEST_M
     if member.issym() or member.islnk():
         raise DlkitError(f"{archive}: the member {member.name!r} is a link")
     if not (member.isfile() or member.isdir()):
-        raise DlkitError(f"{archive}: the member {member.name!r} is no ordinary file")
+        raise DlkitError(f"{archive}: the member {member.name!r} is not an ordinary file")
     if member.size > largest:
         raise DlkitError(
             f"{archive}: the member {member.name!r} has {member.size:,} bytes, at most {largest:,} expected"
@@ -103,7 +103,7 @@ def index_shard(path: Path, shard: int) -> NDArray[Any]:
     """The index of a WebDataset shard, (n,) of (shard, offset in bytes, size in bytes, label), without reading images.
 
     Raises:
-        DlkitError: it is no tar archive, has an unsafe member, or an image without a class.
+        DlkitError: it is not a tar archive, has an unsafe member, or an image without a class.
     """
     rows: list[tuple[int, int, int, int]] = []
     image: dict[str, tuple[int, int]] = {}  # key -> offset and size
@@ -122,9 +122,9 @@ def index_shard(path: Path, shard: int) -> NDArray[Any]:
                 if key in image and key in label:
                     rows.append((shard, *image.pop(key), label.pop(key)))
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DlkitError(f"{path.name} is no tar archive: {error}") from error
+        raise DlkitError(f"{path.name} is not a tar archive: {error}") from error
     except ValueError as error:
-        raise DlkitError(f"{path.name}: a class is no number: {error}") from error
+        raise DlkitError(f"{path.name}: a class is not a number: {error}") from error
     if image or label:
         raise DlkitError(f"{path.name}: {next(iter(image or label))!r} is not an image and its class")
     return np.array(rows, dtype=INDEX)

@@ -104,7 +104,7 @@ def _from_status(error: urllib.error.HTTPError) -> FetchError:
     error.close()
     if 300 <= error.code < 400:
         foreign = "not allowed" in str(error.reason)  # urllib's own check of the scheme
-        reason = "redirected to what is no web address" if foreign else "redirected in a circle"
+        reason = "redirected to what is not a web address" if foreign else "redirected in a circle"
         return FetchError(reason, transient=False, status=error.code)
     return FetchError(
         f"HTTP {error.code} {http.client.responses.get(error.code, '')}".strip(),

@@ -64,7 +64,7 @@ def list_hub(dataset: DatasetInfo, base: str, secret: str | None, timeout: float
             source = {"kind": "hub", "place": base, "repo": dataset.repo, "revision": revision, "commit": commit}
             return Listing(sorted(chosen, key=lambda file: file.path), source)
         lacking = lacking or lack
-    raise DlkitError(f"{base} has not all of {dataset.name}: {lacking} in {dataset.repo}", _OTHER)
+    raise DlkitError(f"{base} does not have all of {dataset.name}: {lacking} in {dataset.repo}", _OTHER)
 
 
 def has_repository(dataset: DatasetInfo, base: str, secret: str | None, timeout: float) -> bool:
@@ -186,7 +186,7 @@ def refusal_error(
         return None
     page, what = _page(dataset, base), "data set" if dataset.kind == "datasets" else "model"
     if failure.code == "RepoNotFound" and (failure.status == 404 or dataset.form == "repository"):
-        hint = "is it spelled so? if it is private, set HF_TOKEN" if dataset.form == "repository" else _OTHER
+        hint = "is it spelled correctly? if it is private, set HF_TOKEN" if dataset.form == "repository" else _OTHER
         return NoRepositoryError(f"{base} has no {what} {dataset.repo} (HTTP {failure.status})", hint)
     if failure.status == 401 and secret:
         return DlkitError(

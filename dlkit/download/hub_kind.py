@@ -1,4 +1,4 @@
-"""Whether a name of the Hub is a data set or a model: as it says, as it is here, or as the Hub knows."""
+"""Whether a name of the Hub is a data set or a model: by its prefix, by what is here, or by asking the Hub."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def find_repository(
     place = request.directory or hub_endpoint(request.mirror)
     if not found:
         raise DlkitError(
-            f"{place} has no data set and no model {reference.name}", "is it spelled so? if it is private, set HF_TOKEN"
+            f"{place} has no data set and no model {reference.name}",
+            "is it spelled correctly? if it is private, set HF_TOKEN",
         )
     if len(found) > 1:
         names = " or ".join(info.name for info in found)

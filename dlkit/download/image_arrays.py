@@ -80,7 +80,7 @@ def write_cifar_arrays(
     def chunks() -> Iterator[Chunk]:
         for member in content:
             if len(member) % width:
-                raise DlkitError(f"{dataset.name}: {len(member)} bytes are no whole number of images")
+                raise DlkitError(f"{dataset.name}: {len(member)} bytes are not a whole number of images")
             table = np.frombuffer(member, dtype=np.uint8).reshape(-1, width)
             for begin in range(0, len(table), BATCH_ROWS):
                 chunk = table[begin : begin + BATCH_ROWS]

@@ -13,7 +13,7 @@ from dlkit.data.store import MANIFEST
 from dlkit.download.remote_files import Listing, RemoteFile
 from dlkit.errors import DlkitError, RequestError
 
-HIDDEN_SEALS = ".seals"  # the folder, in a repository's, of what a repair knows its files by
+HIDDEN_SEALS = ".seals"  # subfolder of the seals by which a repair recognizes the files
 _WEIGHTS = ".safetensors"
 _MAIN_WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 # beside weights: configuration, vocabulary, class names, licence

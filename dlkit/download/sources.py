@@ -80,7 +80,7 @@ def _in_directory(dataset: DatasetInfo, mirror: Path) -> Listing:
         raise DlkitError(f"{mirror} has nothing of {dataset.name}", f"expected {mirror}/{dataset.source}/*.parquet")
     lack = remote_files.missing_files(dataset, [file.path for file in listing.files if file.split])
     if lack and any(file.split for file in listing.files):
-        raise DlkitError(f"{mirror} has not all of {dataset.name}: {lack}", f"in {dataset.source}")
+        raise DlkitError(f"{mirror} does not have all of {dataset.name}: {lack}", f"in {dataset.source}")
     return listing
 
 

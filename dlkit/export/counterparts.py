@@ -1,4 +1,4 @@
-"""Which formats a model can have."""
+"""Which formats a model can be written in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlkit.pretrained.huggingface_export import config_of
 
 
 def formats_of(exportable: Exportable) -> list[str]:
-    """Names of the formats, those first that another library reads as its own."""
+    """Names of the formats, beginning with those that another library reads as its own."""
     libraries = {"hf": _has_hub_directory(exportable), "torchvision": _has_counterpart(exportable)}
     return [name for name in FORMATS if libraries.get(name, True)]
 

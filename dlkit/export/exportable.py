@@ -1,4 +1,4 @@
-"""A trained model with all that a stranger needs to use it."""
+"""A trained model with everything that is needed to use it without dlkit."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ FORMATS = {
     "torch-export": ModelFormat("dlkit.export.torch_program:write_program", "a graph for torch alone"),
 }
 
-# Every file that one of them may write. What else a directory holds is somebody else's.
+# Every file that one of them may write. Any other file in a directory is the user's.
 DESCRIPTION, CONFIG = "model.json", "config.json"
 ONNX, PROGRAM, STATE_DICT, WEIGHTS = "model.onnx", "model.pt2", "model.pth", "model.safetensors"
 FILES = (

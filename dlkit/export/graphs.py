@@ -1,4 +1,4 @@
-"""Models as graphs of raw inputs: what is constant of their preprocessing is inside, so that nobody can forget it.
+"""Models as graphs of raw inputs: fixed preprocessing is part of the graph, so that it cannot be forgotten.
 
 Shapes: N inputs, C channels, H rows, W columns of pixels, F features, T tokens, K outputs.
 """

@@ -24,7 +24,7 @@ def write_hub_directory(exportable: Exportable, folder: Path) -> dict[str, Any]:
 
     Raises:
         DlkitError: Hugging Face has no such architecture.
-        RequestError: neither library is about such a model.
+        RequestError: neither library has such a model.
     """
     if isinstance(exportable.model, (GPT, BERT)):
         return _write_for_transformers(exportable, exportable.model, folder)

@@ -1,4 +1,4 @@
-"""What lies beside a model: its description, and the tokenizer of one that reads text."""
+"""Files beside a model: its description, and its tokenizer if it reads text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dlkit.strict_json import json_text
 
 
 def side_files(exportable: Exportable, description: dict[str, Any]) -> dict[str, str]:
-    """Names and contents."""
+    """File name -> content."""
     found = {DESCRIPTION: json_text(description, indent=1) + "\n"}
     if exportable.tokenizer is not None:
         found["tokenizer.json"] = exportable.tokenizer.to_json()

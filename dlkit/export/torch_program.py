@@ -27,7 +27,7 @@ def write_program(exportable: Exportable, folder: Path) -> dict[str, Any]:
     """
     program = trace(exportable)
     texts = side_files(exportable, describe(exportable, "torch-export", in_graph=True))
-    content = io.BytesIO()  # on a full disk, torch's own writer ends the process
+    content = io.BytesIO()  # on a full disk, torch's own writer would end the process
     with said_by_nobody():
         torch.export.save(program, content, extra_files=texts)
         (folder / PROGRAM).write_bytes(content.getbuffer())

@@ -1,6 +1,7 @@
 """A state dict that torchvision's own constructor loads strictly: the inverse of `dlkit.pretrained.vision`.
 
-Whether torchvision has a network is found by asking it: one of the same stages must take the weights, and answer alike.
+Whether torchvision has a network is found by trying: one of the same stages must load the weights and give the same
+logits.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Counterpart:
         name: of the architecture, as torchvision and timm call it; None where only the general form has it.
         constructor: Python that makes it.
         network: in evaluation mode.
-        difference: the largest of a logit from ours.
+        difference: the largest difference of a logit from ours.
     """
 
     name: str | None
@@ -62,9 +63,9 @@ class Counterpart:
 
 
 def write_state_dict(exportable: Exportable, folder: Path) -> dict[str, Any]:
-    """Write model.pth; returns fields of the command's record. Raises RequestError where torchvision has no such."""
+    """Write model.pth; returns fields of the command's record. Raises RequestError as `torchvision_counterpart`."""
     found = torchvision_counterpart(exportable)
-    content = io.BytesIO()  # on a full disk, torch's own writer ends the process
+    content = io.BytesIO()  # on a full disk, torch's own writer would end the process
     torch.save(found.network.state_dict(), content)
     (folder / STATE_DICT).write_bytes(content.getbuffer())
     description = describe(exportable, "torchvision", in_graph=False, constructor=found.constructor)

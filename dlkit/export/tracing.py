@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 from dlkit.errors import DlkitError
 from dlkit.export.exportable import Exportable
 
-TOLERANCE = 1e-4  # of what the model computes, as below: more than other kernels' rounding is a wrong graph
+TOLERANCE = 1e-4  # of the relative difference below: more than the rounding of other kernels means a wrong graph
 
 
 def trace(exportable: Exportable) -> ExportedProgram:
@@ -44,7 +44,7 @@ def untraceable(exportable: Exportable, error: Exception) -> DlkitError:
 
 @contextlib.contextmanager
 def said_by_nobody() -> Iterator[None]:
-    """What exporters print, log and warn of is about themselves: nothing of it reaches the user's streams."""
+    """Silence what exporters print, log and warn of, which is about themselves."""
     loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
     before = [logger.level for logger in loggers]
     nowhere = io.StringIO()
@@ -60,7 +60,7 @@ def said_by_nobody() -> Iterator[None]:
 
 
 def other_shape(exportable: Exportable) -> dict[str, Tensor]:
-    """Inputs of other sizes than those by which the model was traced: three of them, one token shorter."""
+    """Inputs of other sizes than those the model was traced with: one example more, one token fewer."""
     found: dict[str, Tensor] = {}
     for name, value in exportable.examples.items():
         longer = torch.cat([value, value[:1].flip(-1)])
@@ -70,9 +70,9 @@ def other_shape(exportable: Exportable) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def require_same_answers(exportable: Exportable, inputs: Mapping[str, Tensor], answers: Tensor) -> float:
-    """The largest difference of an output from what the model itself says, in units of the largest logit or of 1.
+    """The largest difference of an output from the model's own, in units of the largest logit or of 1.
 
-    The numbers of a regression count as the network computes them: by their distance from the mean, in deviations.
+    The numbers of a regression are compared as the network computes them, standardized.
 
     Raises DlkitError where it is more than rounding.
     """

@@ -24,7 +24,7 @@ def code_record(code: str, symbols: Sequence[str], weights: Any) -> dict[str, An
         weights: (k,), their counts or probabilities.
 
     Raises:
-        RequestError: there is no such code, or the numbers are no distribution.
+        RequestError: there is no such code, or the numbers are not a distribution.
     """
     if code not in (*codes.CODES, "range"):
         raise RequestError(f"no code {code!r}", f"there are {', '.join(codes.CODES)}, range")
@@ -59,7 +59,7 @@ def parse_code(text: str) -> dict[str, str]:
     for part in text.split(","):
         symbol, equals, word = part.partition("=")
         if not equals or symbol in words:
-            wrong = "stands twice" if equals else "has no word"
+            wrong = "appears twice" if equals else "has no word"
             raise RequestError(f"`check_code`: {symbol or part!r} {wrong}", "write A=0,B=10,C=11")
         words[symbol.strip()] = word.strip()
     return words

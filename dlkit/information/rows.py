@@ -86,7 +86,7 @@ def as_rows(values: Any, name: str) -> Rows:
     try:
         numbers = np.asarray(list(values.values()) if isinstance(values, Mapping) else values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise RequestError(f"{name} is no distribution: {error}", "give numbers, or rows of equally many") from error
+        raise RequestError(f"{name} is not a distribution: {error}", "give numbers, or rows of equally many") from error
     if numbers.ndim not in (1, 2) or not numbers.size:
         raise RequestError(f"{name} has the shape {numbers.shape}", "give numbers, or rows of equally many")
     return Rows(np.atleast_2d(numbers), columns)
@@ -110,13 +110,13 @@ def _inline(text: str, name: str) -> Rows:
         label, _, value = field.rpartition("=")
         number = _number(value)
         if number is None:
-            raise RequestError(f"{name}[{index}] is no number: {value.strip()!r}", f"write `{name}` 0.4,0.4,0.2")
+            raise RequestError(f"{name}[{index}] is not a number: {value.strip()!r}", f"write `{name}` 0.4,0.4,0.2")
         labels.append(label.strip())
         numbers.append(number)
     if any(labels) and not all(labels):
         raise RequestError(f"`{name}`: some numbers have a label and some have none", "write A=0.4,B=0.6")
     if any(labels) and len(set(labels)) < len(labels):
-        raise RequestError(f"`{name}`: a label stands twice", "give each outcome its own")
+        raise RequestError(f"`{name}`: a label appears twice", "give each outcome its own")
     return Rows(np.array([numbers]), tuple(labels) if any(labels) else None)
 
 

@@ -31,7 +31,7 @@ def with_classes(
     independent = weights.problem in ("regression", "multi_label_classification")
     if independent and not starts_anew(weights.outputs, classes, labels, new_head):
         raise RequestError(
-            f"{weights.path} has problem_type = {weights.problem}: its outputs are no classes of which one is right",
+            f"{weights.path} has problem_type = {weights.problem}: its outputs are not classes of which one is right",
             "model.new_head=true begins a new last layer",
         )
     rows, remarks = head_rows(weights.path, weights.outputs, weights.classes, classes, labels, new_head)

@@ -15,7 +15,7 @@ from dlkit.strict_json import parse_json
 from dlkit.text_input import ordinary_file
 
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PINK, SKY, BLACK)
-_STYLES = ("-", "--", ":", "-.")  # through whose gaps a run is seen that lies beneath
+_STYLES = ("-", "--", ":", "-.")  # a run beneath another shows through its gaps
 _SPLITS = ("train", "val", "test")
 _DRAWN = ("loss", "accuracy")
 _LONGEST = 52  # characters of a run in the legend
@@ -88,7 +88,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         if is_mapping(record) and "step" in record:
             yield record
         elif number < len(lines):  # the last line may be half written
-            raise DlkitError(f"damaged: {path / METRICS}:{number} is no record", "restore it from a copy")
+            raise DlkitError(f"damaged: {path / METRICS}:{number} is not a record", "restore it from a copy")
 
 
 def _draw_run(axis: Any, records: Records, metric: str, index: int) -> None:

@@ -75,5 +75,5 @@ def _found_in(
 def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
-    except OSError:  # it is on no disk any more
+    except OSError:  # it was deleted meanwhile
         return False

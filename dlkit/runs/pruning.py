@@ -16,13 +16,13 @@ from dlkit.storage.run_files import BEST, CHECKPOINTS, LAST, clear_run
 def prunable_runs(
     runs: Sequence[ListedRun], conditions: Sequence[Condition] = (), keep: int | None = None, sort: str | None = None
 ) -> list[ListedRun]:
-    """The runs that would go. Never one that is running, and no race.
+    """The runs that would be deleted: never a running one, never a race.
 
     Args:
         runs: to choose from.
-        conditions: all hold for a run that goes. Without any, and without `keep`, these are the diverged and the
-            damaged ones, but for those whose checkpoints are kept elsewhere, behind links.
-        keep: so many of each recipe stay, the first by `sort`.
+        conditions: all of them hold for a run to delete. Without any, and without `keep`, these are the diverged and
+            damaged runs, except those whose checkpoints are kept elsewhere, behind links.
+        keep: how many runs of each recipe to keep, the first by `sort`.
         sort: see `sort_runs`.
 
     Raises:

@@ -82,10 +82,10 @@ def condition(text: str) -> Condition:
     """Parse a condition. Raises RequestError where it is none."""
     match = re.fullmatch(r"\s*([\w./-]+)\s*(!=|<=|>=|=|<|>)\s*(.*?)\s*", text)
     if match is None:
-        raise RequestError(f"`where` {text} is no condition", "write it as `where` 'recipe=digits*' or 'val/loss<0.5'")
+        raise RequestError(f"`where` {text} is not a condition", "like `where` 'recipe=digits*' or 'val/loss<0.5'")
     key, sign, wanted = match.groups()
     if sign in _ORDERED and key not in ("changed", "run", "recipe") and _number(wanted) is None:
-        raise RequestError(f"`where` {text}: {wanted!r} is no number", f"{sign} compares numbers")
+        raise RequestError(f"`where` {text}: {wanted!r} is not a number", f"{sign} compares numbers")
     return Condition(key, sign, wanted)
 
 
@@ -102,7 +102,7 @@ def sort_runs(runs: Sequence[ListedRun], key: str, reverse: bool = False) -> lis
     Args:
         runs: to sort.
         key: see `value_of`.
-        reverse: turn the order around, but for those without it.
+        reverse: reverse the order; runs without the key still come last.
 
     Raises:
         RequestError: no run has it.

@@ -23,7 +23,7 @@ def atomic_file(path: Path) -> Generator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))  # Path.resolve raises for circular links
     if target.exists() and not target.is_file():
-        raise DlkitError(f"{path} is no ordinary file", "give the output a name of its own")
+        raise DlkitError(f"{path} is not an ordinary file", "give the output a name of its own")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w+b") as file:

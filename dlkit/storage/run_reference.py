@@ -165,5 +165,5 @@ def _from_stdin() -> str:
     except (ValueError, KeyError) as error:
         raise RequestError(f"the record on standard input has no field 'run': {line[:80]}", _PIPE) from error
     if not isinstance(run, str):
-        raise RequestError(f"the field 'run' on standard input is no path: {str(run)[:80]}", _PIPE)
+        raise RequestError(f"the field 'run' on standard input is not a path: {str(run)[:80]}", _PIPE)
     return run

@@ -87,6 +87,7 @@ def write_race_record(
     on: Sequence[str],
     engine: str | None,
     size: int | None,
+    obstacle: str | None,
     remarks: list[str],
 ) -> None:
     """Write race.json.
@@ -99,6 +100,7 @@ def write_race_record(
             surface.
         engine: the engine; None on a surface.
         size: runs per stack.
+        obstacle: why the runs cannot be stacked, if that was asked and they cannot.
         remarks: differences from the environment it was started in.
     """
     earlier = read_record(folder, RACE).get("resumed", [])
@@ -110,7 +112,7 @@ def write_race_record(
                 command.append(f"--{name}={','.join(each) if isinstance(each, list) else each}")
     command += [f"--engine={engine}"] if engine else []
     command += [f"--stack={size}"] if size else []
-    record = {**asked, "engine": engine, "stack": size, "repeat": shlex.join(command)}
+    record = {**asked, "engine": engine, "stack": size, "not_stacked": obstacle, "repeat": shlex.join(command)}
     record["resumed"] = [*earlier, *(text for text in remarks if text not in earlier)]
     write_text(folder / RACE, json.dumps(record, indent=1) + "\n")
 
@@ -122,6 +124,7 @@ def provenance_rows(folder: Path) -> list[tuple[str, str]]:
         return []
     asked = [(name, race.get(name)) for name in ("optimizers", "lr", "seeds", "steps", "trials", "search", "seed")]
     how = [*asked, ("engine", race.get("engine")), ("stack", race.get("stack"))]
+    how.append(("not stacked", race.get("not_stacked")))
     data: dict[str, Any] = environment.get("data", {})
     packages = ", ".join(f"{name} {number}" for name, number in environment.get("packages", {}).items())
     shown = [

@@ -57,7 +57,7 @@ def parse_search_range(text: str) -> LogUniform:
     try:
         low, high = float(first), float(last)
     except ValueError:
-        raise RequestError(f"`search` {text}: {first}:{last} are no numbers", _HINT) from None
+        raise RequestError(f"`search` {text}: {first}:{last} are not numbers", _HINT) from None
     if not 0 < low < high < math.inf or (one_minus and high > 1):
         limit = "0 < low < high <= 1" if one_minus else "0 < low < high"
         raise RequestError(f"`search` {text}: the range must be {limit}, evenly in the logarithm", _HINT)
@@ -90,7 +90,7 @@ def ranges_by_optimizer(
         for name in having:
             old = result[name].get(given.name)
             if old is not None and old.optimizer == given.optimizer:
-                raise RequestError(f"`search` {given.name}: it stands twice", "give each option one range")
+                raise RequestError(f"`search` {given.name}: it appears twice", "give each option one range")
             result[name][given.name] = given
     return {name: list(found.values()) for name, found in result.items()}
 

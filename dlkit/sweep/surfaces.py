@@ -37,26 +37,31 @@ class Surface:
 
 
 def rosenbrock(x: Any, y: Any) -> Any:
+    """A curved valley, minimum 0 at (1, 1). Rosenbrock 1960."""
     # f(x, y) = (1 - x)^2 + 100 (y - x^2)^2
     return (1 - x) ** 2 + 100 * (y - x**2) ** 2
 
 
 def beale(x: Any, y: Any) -> Any:
+    """Steep walls around a flat middle, minimum 0 at (3, 0.5). Beale 1958."""
     # f(x, y) = (1.5 - x + x y)^2 + (2.25 - x + x y^2)^2 + (2.625 - x + x y^3)^2
     return (1.5 - x + x * y) ** 2 + (2.25 - x + x * y**2) ** 2 + (2.625 - x + x * y**3) ** 2
 
 
 def himmelblau(x: Any, y: Any) -> Any:
+    """Four minima of 0. Himmelblau 1972."""
     # f(x, y) = (x^2 + y - 11)^2 + (x + y^2 - 7)^2
     return (x**2 + y - 11) ** 2 + (x + y**2 - 7) ** 2
 
 
 def rastrigin(x: Any, y: Any) -> Any:
+    """A bowl with a grid of local minima, minimum 0 at (0, 0). Rastrigin 1974."""
     # f(x, y) = 20 + x^2 - 10 cos(2 pi x) + y^2 - 10 cos(2 pi y)
     return 20 + x**2 - 10 * _cos(2 * math.pi * x) + y**2 - 10 * _cos(2 * math.pi * y)
 
 
 def saddle(x: Any, y: Any) -> Any:
+    """A saddle point at (0, 0), unbounded below."""
     # f(x, y) = x^2 - y^2
     return x**2 - y**2
 

@@ -39,6 +39,7 @@ class SweepFolder:
 
     engine: str | None  # that runs the trials
     size: int | None  # runs per stack
+    obstacle: str | None = None  # why the runs cannot be stacked, if that was asked and they cannot
 
     def __init__(self, path: Path | None, resume: bool, facts: dict[str, Any]) -> None:
         self.path, self.outcomes, self.engine, self.size = path, list[TrialResult](), None, None
@@ -71,7 +72,7 @@ class SweepFolder:
             return
         if not resume:
             raise RequestError(f"{path} already holds a race", "go on with `resume`, or choose another `out`")
-        held, self.outcomes, (self.engine, self.size) = load_runs(runs)
+        held, self.outcomes, (self.engine, self.size, self.obstacle) = load_runs(runs)
         same = {key: value for key, value in facts.items() if key != "metric"}
         if {key: held.get(key) for key in same} != same:
             other = ", ".join(f"{key} {held.get(key)}" for key in same)
@@ -90,11 +91,12 @@ class SweepFolder:
         if self.path is not None:
             self._append(outcome.record())
 
-    def choose(self, engine: str, size: int | None) -> None:
-        """Record the engine and its stack size, so that a resumed sweep uses the same."""
+    def choose(self, engine: str, size: int | None, obstacle: str | None = None) -> None:
+        """Record the engine, its stack size and why there are no stacks, so that a resumed sweep uses the same."""
         if self.path is not None and (engine, size) != (self.engine, self.size):
-            self._append({"kind": "engine", "engine": engine, "size": size})
-        self.engine, self.size = engine, size
+            why = {} if obstacle is None else {"not_stacked": obstacle}
+            self._append({"kind": "engine", "engine": engine, "size": size, **why})
+        self.engine, self.size, self.obstacle = engine, size, obstacle
 
     def _append(self, record: dict[str, Any]) -> None:
         assert self.path is not None
@@ -131,8 +133,8 @@ def require_own_files(folder: Path) -> None:
         require_inside(folder, folder / name)
 
 
-def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str | None, int | None]]:
-    """The first line of runs.jsonl, the results, and the latest (engine, stack size).
+def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str | None, int | None, str | None]]:
+    """The first line of runs.jsonl, the results, and the latest (engine, stack size, why there are no stacks).
 
     A last line that a kill cut short is ignored.
 
@@ -160,9 +162,9 @@ def load_runs(path: Path) -> tuple[dict[str, Any], list[TrialResult], tuple[str 
         records.append(cast(dict[str, Any], record))
     if not records or records[0].get("kind") != "race":
         raise DlkitError(f"{path} holds no race", "compare-optimizers --out DIR makes one")
-    engines = [(record.get("engine"), record.get("size")) for record in records if record.get("kind") == "engine"]
+    engines = [(r.get("engine"), r.get("size"), r.get("not_stacked")) for r in records if r.get("kind") == "engine"]
     runs = [TrialResult.of_record(record) for record in records[1:] if record.get("kind") != "engine"]
-    return records[0], runs, engines[-1] if engines else (None, None)
+    return records[0], runs, engines[-1] if engines else (None, None, None)
 
 
 def read_finished_sweep(folder: Path) -> tuple[str, str, list[TrialResult]]:

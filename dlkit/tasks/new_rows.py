@@ -123,7 +123,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
         else:
             raise ValueError
     except (ValueError, OverflowError):
-        raise ValueError(f"column {name!r} is no number: {str(value)[:80]!r}") from None
+        raise ValueError(f"column {name!r} is not a number: {str(value)[:80]!r}") from None
     if math.isinf(number):
         raise ValueError(f"column {name!r} is infinite")
     return number

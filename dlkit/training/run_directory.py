@@ -106,7 +106,7 @@ class RunDirectory:
             raise self._damaged(f"is not as it was when the checkpoint of step {latest.step} was taken")
         for number, line in enumerate(held.splitlines(), start=1):  # earlier versions saved no hash
             if not _is_record(line):
-                raise self._damaged(f"line {number} is no record: {line[:60]!r}")
+                raise self._damaged(f"line {number} is not a record: {line[:60]!r}")
         if latest and (noted := self.path / DAMAGED).exists():
             self._left_out.update(noted.read_text(encoding="utf-8").split("\n")[:-1])
         self._metrics = path.open("ab")

@@ -8,6 +8,7 @@ import itertools
 import torch
 
 from dlkit import memory
+from dlkit.nn.dropout import Dropout
 from dlkit.training import rng
 from dlkit.training.memory_estimate import activation_bytes
 from dlkit.training.training import Training
@@ -93,7 +94,7 @@ def why_not_stackable(training: Training) -> str | None:
         return "its batches hold more than inputs and targets"
     if draws_otherwise(training.model, lambda model: training.task.forward(model, batch), training.device):
         return "the model draws random numbers outside its dropout layers"
-    drops = any(getattr(module, "p", 0) for module in training.model.modules())
+    drops = any(isinstance(module, Dropout) and module.p for module in training.model.modules())
     if drops and settings.channels_last == "on":  # the order of the draws follows the layout
         return "train.channels_last is on, with dropout"
     return None

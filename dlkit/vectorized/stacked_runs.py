@@ -85,7 +85,8 @@ class StackedRuns:
         self.optimizer = (BatchedOptimizer if on_cuda else GroupwiseOptimizer)(self.parameters, members.groups, owners)
         runs = len(members.seeds)
         self.losses = torch.zeros(runs, device=self.device)  # of the last step
-        # sums of losses since they were last reported, and over how many samples of each run
+        # sums of losses since they were last reported, and over how many samples of each run; on the device, where the
+        # graph of a step adds to them, while `RunningMetrics` of a lone run lists the losses on the host
         self.summed, self.since = torch.zeros(runs, device=self.device), 0
         self.finite = torch.ones(runs, dtype=torch.bool, device=self.device)
         self.stepped = GraphReplay(self._step, self.device, self.masks)

@@ -86,7 +86,7 @@ def test_joint_tables_and_codes(shell: Shell, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"p": [0.4, 0.4]}, "the sum of p is 0.8"),
-        ({"p": [[0.5, 0.5], [1]]}, "p is no distribution"),
+        ({"p": [[0.5, 0.5], [1]]}, "p is not a distribution"),
         ({"p": 0.5}, "p has the shape"),
         ({"p": [1.0], "symbols": "words"}, "is about a stream"),
         ({"q": [1.0]}, "needs"),

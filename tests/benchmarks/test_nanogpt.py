@@ -1,25 +1,16 @@
 """nanoGPT on a CPU, and `text-gpt` beside it.
 
-    python -m pytest -m benchmark -s tests/benchmarks/test_nanogpt.py
-    DLKIT_WHOLE=1 DLKIT_TEXT=tinyshakespeare.txt python -m pytest -m benchmark -s tests/benchmarks/test_nanogpt.py
-
-The stand-in does what nanoGPT does (Karpathy, github.com/karpathy/nanoGPT: model.py, train.py) with its README's
-settings for a CPU: 4 layers, 4 heads, width 128, batches of 12 x 64, 2,000 steps, fp32, AdamW of two groups without
-biases in the model, clipped gradients, a loss read at every step, losses of 20 batches of each split every 250. It
-writes no checkpoints and prints nothing, and takes the fused AdamW, which nanoGPT has on CUDA only: all in its favour.
-
-Shapes: B windows, T tokens, W numbers a token, H heads, V vocabulary.
+python -m pytest -m benchmark -s tests/benchmarks/test_nanogpt.py
+DLKIT_WHOLE=1 DLKIT_TEXT=tinyshakespeare.txt python -m pytest -m benchmark -s tests/benchmarks/test_nanogpt.py
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,159 +19,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+from tests.benchmarks import nanogpt
+from tests.benchmarks.nanogpt import (
+    BATCH,
+    CONTEXT,
+    HEADS,
+    LAYERS,
+    RATE,
+    WHOLE,
+    WIDTH,
+    NanoGPT,
+    batch_of,
+    optimizer_of,
+    rate_at,
+    train,
+    written,
+)  # fmt: skip
 
 pytestmark = pytest.mark.benchmark
 ROUNDS = 7
 STEPS = 60  # of a round
-LAYERS, HEADS, WIDTH, CONTEXT, BATCH, WHOLE = 4, 4, 128, 64, 12, 2000
-RATE, LEAST, WARMUP = 1e-3, 1e-4, 100
-
-
-class Norm(nn.Module):
-    """Layer norm whose bias can be left out."""
-
-    def __init__(self, bias: bool) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(WIDTH))
-        self.bias = nn.Parameter(torch.zeros(WIDTH)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, self.bias, 1e-5)
-
-
-class Attention(nn.Module):
-    def __init__(self, bias: bool) -> None:
-        super().__init__()
-        self.c_attn = nn.Linear(WIDTH, 3 * WIDTH, bias=bias)
-        self.c_proj = nn.Linear(WIDTH, WIDTH, bias=bias)
-        self.resid_dropout = nn.Dropout(0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        rows, length, width = x.shape
-        q, k, v = (
-            part.view(rows, length, HEADS, width // HEADS).transpose(1, 2)  # (B, H, T, W / H)
-            for part in self.c_attn(x).split(width, dim=2)
-        )
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=None, dropout_p=0, is_causal=True)
-        return self.resid_dropout(self.c_proj(y.transpose(1, 2).contiguous().view(rows, length, width)))
-
-
-class Perceptron(nn.Module):
-    def __init__(self, bias: bool) -> None:
-        super().__init__()
-        self.c_fc = nn.Linear(WIDTH, 4 * WIDTH, bias=bias)
-        self.gelu = nn.GELU()
-        self.c_proj = nn.Linear(4 * WIDTH, WIDTH, bias=bias)
-        self.dropout = nn.Dropout(0.0)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.dropout(self.c_proj(self.gelu(self.c_fc(x))))
-
-
-class Block(nn.Module):
-    def __init__(self, bias: bool) -> None:
-        super().__init__()
-        self.ln_1, self.attn, self.ln_2, self.mlp = Norm(bias), Attention(bias), Norm(bias), Perceptron(bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.attn(self.ln_1(x))
-        return x + self.mlp(self.ln_2(x))
-
-
-class NanoGPT(nn.Module):
-    """Tokens (B, T) and targets (B, T) to logits (B, T, V) and the mean loss."""
-
-    def __init__(self, vocabulary: int, bias: bool = False) -> None:
-        super().__init__()
-        self.wte, self.wpe = nn.Embedding(vocabulary, WIDTH), nn.Embedding(CONTEXT, WIDTH)
-        self.drop = nn.Dropout(0.0)
-        self.h = nn.ModuleList(Block(bias) for _ in range(LAYERS))
-        self.ln_f = Norm(bias)
-        self.lm_head = nn.Linear(WIDTH, vocabulary, bias=False)
-        self.wte.weight = self.lm_head.weight
-        for module in self.modules():
-            if isinstance(module, (nn.Linear, nn.Embedding)):
-                nn.init.normal_(module.weight, std=0.02)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
-        for name, parameter in self.named_parameters():
-            if name.endswith("c_proj.weight"):
-                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * LAYERS))
-
-    def forward(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-        places = torch.arange(0, tokens.shape[1], dtype=torch.long)
-        x = self.drop(self.wte(tokens) + self.wpe(places))  # (B, T, W)
-        for block in self.h:
-            x = block(x)
-        logits = self.lm_head(self.ln_f(x))
-        return logits, F.cross_entropy(logits.view(-1, logits.size(-1)), targets.view(-1), ignore_index=-1)
-
-
-def optimizer_of(model: nn.Module, fused: bool) -> torch.optim.AdamW:
-    """Matrices decay, vectors do not."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": 0.1},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=RATE, betas=(0.9, 0.99), **({"fused": True} if fused else {}))
-
-
-def batch_of(file: Path) -> tuple[Tensor, Tensor]:
-    """Random windows, and the tokens behind each of theirs; the file is opened each time, as train.py does."""
-    data = np.memmap(file, dtype=np.uint16, mode="r")
-    places = torch.randint(len(data) - CONTEXT, (BATCH,))
-    x = torch.stack([torch.from_numpy(data[i : i + CONTEXT].astype(np.int64)) for i in places])
-    y = torch.stack([torch.from_numpy(data[i + 1 : i + 1 + CONTEXT].astype(np.int64)) for i in places])
-    return x, y
-
-
-@torch.no_grad()
-def estimate_loss(model: NanoGPT, files: dict[str, Path], batches: int = 20) -> dict[str, float]:
-    model.eval()
-    told: dict[str, float] = {}
-    for split, file in files.items():
-        losses = torch.zeros(batches)
-        for i in range(batches):
-            losses[i] = model(*batch_of(file))[1].item()
-        told[split] = losses.mean().item()
-    model.train()
-    return told
-
-
-def rate_at(step: int, total: int) -> float:
-    """Linear warm-up, then a cosine down to a tenth."""
-    if step < WARMUP:
-        return RATE * (step + 1) / (WARMUP + 1)
-    share = (step - WARMUP) / (total - WARMUP)
-    return LEAST + 0.5 * (1 + math.cos(math.pi * min(1, share))) * (RATE - LEAST)
-
-
-def train(
-    model: NanoGPT, optimizer: torch.optim.AdamW, files: dict[str, Path], steps: int, every: int | None = 250
-) -> dict[str, float]:
-    """The loop of train.py; the last estimate of both losses."""
-    told: dict[str, float] = {}
-    model.train()
-    x, y = batch_of(files["train"])
-    for step in range(steps + 1 if every else steps):  # its last step comes behind the last estimate
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, WHOLE)
-        if every and step % every == 0:
-            told = estimate_loss(model, files)
-        _, loss = model(x, y)
-        x, y = batch_of(files["train"])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        loss.item()
-    return told
-
-
-# ------------------------------------------------------------------ side by side in one process
 
 
 def twin_of(model: NanoGPT) -> Any:
@@ -237,15 +97,6 @@ class Given:
         from dlkit.data.batch import CausalBatch
 
         return (CausalBatch(x, y.flatten()) for x, y in self.made[start:])
-
-
-def written(tokens: np.ndarray, folder: Path) -> dict[str, Path]:
-    """train.bin and val.bin, the last tenth."""
-    border = int(len(tokens) * 0.9)
-    files = {"train": folder / "train.bin", "val": folder / "val.bin"}
-    tokens[:border].astype(np.uint16).tofile(files["train"])
-    tokens[border:].astype(np.uint16).tofile(files["val"])
-    return files
 
 
 def test_the_same_losses_step_by_step(tmp_path: Path) -> None:
@@ -312,29 +163,6 @@ def test_steps_beside_nanogpt(tmp_path: Path) -> None:
               f"({ratios[0]:.2f} to {ratios[-1]:.2f}), n = {ROUNDS}")  # fmt: skip
 
 
-# ------------------------------------------------------------------ whole runs, a process each
-
-
-def whole(file: Path) -> None:
-    """Train the stand-in on a text: a line when it has trained, then one with the loss on its whole last tenth."""
-    torch.manual_seed(1337)
-    text = file.read_text(encoding="utf-8")
-    numbers = {character: number for number, character in enumerate(sorted(set(text)))}
-    with tempfile.TemporaryDirectory() as folder:
-        files = written(np.array([numbers[character] for character in text]), Path(folder))
-        model = NanoGPT(len(numbers))
-        told = train(model, optimizer_of(model, fused=True), files, WHOLE)
-        print(json.dumps({"estimate": told["val"]}), flush=True)
-        held = torch.from_numpy(np.fromfile(files["val"], dtype=np.uint16).astype(np.int64))
-    model.eval()
-    windows = held[: (len(held) - 1) // CONTEXT * CONTEXT]
-    x, y = windows.view(-1, CONTEXT), held[1 : len(windows) + 1].view(-1, CONTEXT)
-    with torch.no_grad():
-        parts = zip(x.split(256), y.split(256), strict=True)
-        loss = sum(model(a, b)[1].item() * len(a) for a, b in parts) / len(x)
-    print(json.dumps({"loss": loss}), flush=True)
-
-
 @pytest.mark.skipif("DLKIT_WHOLE" not in os.environ, reason="takes minutes: DLKIT_WHOLE=1, or more for more rounds")
 def test_whole_runs_beside_nanogpt(tmp_path: Path) -> None:
     """Wall time of the processes from their start: dlkit's to its end, the stand-in's to the end of its training."""
@@ -353,7 +181,7 @@ def test_whole_runs_beside_nanogpt(tmp_path: Path) -> None:
         record = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True, env=free).stdout)
         ours = time.perf_counter() - began
         began = time.perf_counter()
-        stand_in = [sys.executable, __file__, str(file)]
+        stand_in = [sys.executable, nanogpt.__file__, str(file)]
         with subprocess.Popen(stand_in, stdout=subprocess.PIPE, text=True, env=free) as process:
             assert process.stdout is not None
             estimate = json.loads(process.stdout.readline())["estimate"]
@@ -362,7 +190,3 @@ def test_whole_runs_beside_nanogpt(tmp_path: Path) -> None:
         print(f"{file.name}, {WHOLE} steps: dlkit {ours:.1f} s ({record['seconds']:.1f} s of training), loss "
               f"{record['metrics']['val/loss']:.4f}; nanoGPT {theirs:.1f} s, loss {loss:.4f} (its last estimate "
               f"{estimate:.4f}); {theirs / ours:.2f}x")  # fmt: skip
-
-
-if __name__ == "__main__":
-    whole(Path(sys.argv[1]))

@@ -178,7 +178,7 @@ def test_a_race_that_only_diverges_has_no_winner(here: Any, tmp_path: Path) -> N
     ("arguments", "expected"),
     [
         ("digits-mlp --optimizers sdg", "no optimizer 'sdg' (did you mean sgd?)"),
-        ("digits-mlp --optimizers sgd,sgd", "one stands twice"),
+        ("digits-mlp --optimizers sgd,sgd", "one appears twice"),
         ("rosenbrok", "no recipe or surface 'rosenbrok' (did you mean rosenbrock?)"),
         ("quadratic", "did you mean quadratic:1000?"),
         ("quadratic:0", "the condition number must be at least 1"),

@@ -78,7 +78,7 @@ def test_a_run_from_standard_input(here: Any, trained: Path, stdin: Any, form: s
     [
         ("", "no run on standard input"),
         ("{}\n", "has no field 'run'"),
-        ('{"run": 3}\n', "is no path"),
+        ('{"run": 3}\n', "is not a path"),
         ("{\n", "no field"),
     ],
 )

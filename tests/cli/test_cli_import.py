@@ -205,7 +205,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["{file}", "--model", "convnext_tiny"], 1, "{file}: the weights do not fit the model"),
         (["trunk.pth", "--model", "resnet18"], 1, "the weights have no last layer fc.weight"),
         (["{file}", "--model", "resnet18", "--classes", "two.txt"], 2, "2 names of classes, {file} has 3 outputs"),
-        (["{file}", "--model", "resnet18", "--classes", "twice.txt"], 2, "twice.txt: the class 'a' stands twice"),
+        (["{file}", "--model", "resnet18", "--classes", "twice.txt"], 2, "twice.txt: the class 'a' appears twice"),
         (["{file}", "--model", "resnet18", "--classes", "gone.txt"], 1, "cannot read gone.txt"),
         (["{file}", "--model", "resnet18", "--mean", "a,b"], 2, "--mean a,b: no numbers"),
         (["{file}", "--model", "resnet18", "--mean", "0,0,0"], 2, "--mean and --std go together"),

@@ -186,10 +186,10 @@ def test_every_checkpoint(here: Any, gpt: Path) -> None:
 WRONG = [
     (["x", "--layers", "7"], 2, "there is no layer 7", "layers 0 to 1"),
     (["x", "--heads", "0,2"], 2, "there is no head 2", "heads 0 to 1"),
-    (["x", "--layers", "a"], 2, "no list of numbers", "0,3-5"),
+    (["x", "--layers", "a"], 2, "not a list of numbers", "0,3-5"),
     (["x", "--layers", "3-1"], 2, "goes backwards", "0,3-5"),
     (["x", "--tokens", "0:99"], 2, "the text has 2 tokens", "0:2"),
-    (["x", "--tokens", "7"], 2, "is no range", "0:64"),
+    (["x", "--tokens", "7"], 2, "is not a range", "0:64"),
     (["x", "--tokens", "2:1"], 2, "holds no token", ""),
     (["word " * 99], 2, "the model takes 64 in all", "--cut"),
     ([""], 2, "the text is empty", "TEXT"),

@@ -101,15 +101,15 @@ def test_a_row_that_cannot_be_read_takes_no_other_with_it(here: Any, piped: Any,
     errors = [record["error"] for record in result.records]
     assert errors == [
         None,
-        "column 'a' is no number: 'x'",
+        "column 'a' is not a number: 'x'",
         "column 'b' has no value",
         "column 'b' is infinite",
         "2 values for 4 columns",
         None,
         "a value is too far from the training rows' mean for float32",
         None,
-        "column 'a' is no number: '1_000'",  # as in training, where pyarrow takes both for text
-        "column 'a' is no number: '\u0663'",
+        "column 'a' is not a number: '1_000'",  # as in training, where pyarrow takes both for text
+        "column 'a' is not a number: '\u0663'",
     ]
     assert result.records[5]["input"] == {"a": "1", "b": "1000000000", "ok": "FALSE", "id": "5\nand more"}
     assert result.err.startswith(
@@ -122,7 +122,7 @@ def test_a_row_that_cannot_be_read_takes_no_other_with_it(here: Any, piped: Any,
         "column 'b' has no value",
         "not a JSON object",
         "not JSON: Expecting ':' delimiter: line 1 column 5 (char 4)",
-        "column 'a' is no number: '{}'",
+        "column 'a' is not a number: '{}'",
     ]
 
 

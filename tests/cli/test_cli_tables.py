@@ -72,7 +72,7 @@ def test_a_comma_beside_points_is_no_decimal_mark(here: Any, run: Path, tmp_path
     read = pyarrow.csv.read_csv(new, parse_options=pyarrow.csv.ParseOptions(delimiter=";"))
     assert read["breite"].to_pylist() == ["0.5", "1,005"]
     errors = [record["error"] for record in here("predict", str(run), str(new)).records]
-    assert errors == [None, "column 'breite' is no number: '1,005'"]
+    assert errors == [None, "column 'breite' is not a number: '1,005'"]
 
 
 def test_what_was_understood_is_said(here: Any, run: Path, table: Path) -> None:

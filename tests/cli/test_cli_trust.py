@@ -248,7 +248,7 @@ def test_an_optimizer_of_ones_own_walks_down_a_surface(
     )
     assert drawn.code == 0, drawn.err
     refused(here(*race, "--optimizers", "mine.py:TinyNet"), "not a subclass of torch.optim.Optimizer")
-    refused(here(*race, "--optimizers", "mine.py:SignDescent,./mine.py:SignDescent"), "one stands twice")
+    refused(here(*race, "--optimizers", "mine.py:SignDescent,./mine.py:SignDescent"), "one appears twice")
 
 
 def test_an_activation_of_ones_own_in_a_gpt(

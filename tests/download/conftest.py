@@ -1,290 +1,31 @@
-"""A hub on the loopback interface that speaks what the real client asks, serves generated data, and can misbehave."""
+"""A hub on the loopback interface, and how tests obtain data sets from it."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import re
+import shutil
 import socket
-import struct
-import tarfile
+import ssl
+import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from PIL import Image
-from pyarrow import parquet
 
 from dlkit.data import store
-from dlkit.data.registry import DATASETS, DatasetInfo
+from dlkit.data.registry import DATASETS
 from dlkit.download import obtain_dataset
+from dlkit.download.remote_files import RemoteFile
 from dlkit.download.request import DownloadRequest, DownloadResult
-from dlkit.download.retries import RetryPolicy
-from dlkit.download.text_tables import arrow_type
-
-ROWS = 6
-COMMIT = "c0ffee" + "0" * 34
-Fault = tuple[Any, ...]
-
-
-# ------------------------------------------------------------------ generated data in the real schemas
-
-
-def encoded(dice: np.random.Generator, size: tuple[int, int], kind: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(dice.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(stream, kind)
-    return stream.getvalue()
-
-
-def column(dice: np.random.Generator, kind: Any, rows: int, split: str, side: int) -> pa.Array:
-    if kind == "image":
-        images = [{"bytes": encoded(dice, (side, side)), "path": None} for _ in range(rows)]
-        return pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
-    if isinstance(kind, tuple):
-        return pa.array([int(value) for value in dice.integers(0, len(kind), rows)], pa.int64())
-    values: dict[str, Callable[[int], Any]] = {
-        "string": lambda row: f"{split} line {row}: na\u00efve \u4e2d\u6587",
-        "int32": lambda row: row,
-        "int64": lambda row: row % 1000,
-        "float32": lambda row: row / 2,
-        "list<string>": lambda row: ["a"] * row,
-    }
-    if kind.startswith("struct"):
-        spans = {"text": ["x"], "start": [0], "end": [1]}
-        names = arrow_type(kind)
-        fields = {f.name: spans.get(f.name, 0) for f in names}
-        return pa.array([fields] * rows, names)
-    return pa.array([values[kind](row) for row in range(rows)], arrow_type(kind))
-
-
-def content(dataset: DatasetInfo, rows: dict[str, int]) -> dict[str, bytes]:
-    """Path in the repository -> bytes."""
-    dice = np.random.default_rng(len(dataset.name))
-    files: dict[str, bytes] = {}
-    for split, count in rows.items():
-        stream = io.BytesIO()
-        if dataset.form == "archives":
-            with tarfile.open(fileobj=stream, mode="w") as archive:
-                for row in range(count):
-                    for suffix, body in (
-                        ("jpg", encoded(dice, (40, 30), "JPEG")),
-                        ("cls", b"%d" % row),
-                        ("json", b"{}"),
-                    ):
-                        member = tarfile.TarInfo(f"n0000_{row}.{suffix}")
-                        member.size = len(body)
-                        archive.addfile(member, io.BytesIO(body))
-            files[f"imagenet22k-{split}-0000.tar"] = stream.getvalue()
-            continue
-        side = 32 if dataset.form == "images" else 40
-        columns = {name: column(dice, kind, count, split, side) for name, kind in dataset.columns.items()}
-        parquet.write_table(pa.table(columns), stream)
-        converted = dataset.revisions[0].startswith("refs/")
-        name = f"{split}/0000.parquet" if converted else f"{split}-00000-of-00001.parquet"
-        files[f"{dataset.folder}/{name}"] = stream.getvalue()
-    return files
-
-
-# ------------------------------------------------------------------ the hub
-
-
-@dataclass
-class Hub:
-    """State of the server; a model is the repository models/OWNER/NAME.
-
-    Each request to `where` ("api" or "cdn") takes the next of its faults, if any is left."""
-
-    url: str = ""
-    cdn: str = ""
-    repositories: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
-    gated: set[str] = field(default_factory=set)
-    lost: str = ""  # a path that is listed, and not there
-    token_lasts: int | None = None  # so many more requests with the token "good", or for ever
-    faults: dict[str, list[Fault]] = field(default_factory=lambda: {"api": [], "cdn": []})
-    always: dict[str, Fault] = field(default_factory=dict)
-    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
-    served: dict[str, int] = field(default_factory=dict)
-    lock: Any = field(default_factory=threading.Lock)
-
-    def add(self, name: str, rows: dict[str, int] | None = None, files: dict[str, bytes] | None = None) -> None:
-        """Serve a data set, of 6 rows a split unless said otherwise."""
-        dataset = DATASETS[name]
-        new = files if files is not None else content(dataset, rows or dict.fromkeys(dataset.rows, ROWS))
-        self.repositories.setdefault((dataset.repo, dataset.revisions[0]), {}).update(new)
-
-    def content(self, name: str, rows: dict[str, int]) -> dict[str, bytes]:
-        """Generated files of a data set."""
-        return content(DATASETS[name], rows)
-
-    def next_fault(self, where: str) -> Fault | None:
-        with self.lock:
-            queue = self.faults[where]
-            return queue.pop(0) if queue else self.always.get(where)
-
-    def blob(self, digest: str) -> bytes | None:
-        for files in self.repositories.values():
-            for body in files.values():
-                if hashlib.sha256(body).hexdigest() == digest:
-                    return body
-        return None
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    hub: Hub
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-    def do_HEAD(self) -> None:
-        self.do_GET()
-
-    def do_GET(self) -> None:
-        path = unquote(urlsplit(self.path).path)
-        with self.hub.lock:
-            self.hub.requests.append((self.command, path, dict(self.headers)))
-        where = "cdn" if path.startswith(("/cdn/", "/plain/")) else "api"
-        fault = self.hub.next_fault(where)
-        if fault is not None and where == "api":
-            self.misbehave(fault, b"{}")
-        elif where == "cdn":
-            body = self.hub.blob(path.rpartition("/")[2])
-            self.send(body, fault) if body is not None else self.answer(404)
-        elif found := re.fullmatch(r"/api/(?:datasets/|(models/))([^/]+/[^/]+)/revision/(.+)", path):
-            self.revision((found[1] or "") + found[2], found[3])
-        elif found := re.fullmatch(r"/datasets/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            self.resolve(*found.groups())
-        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            self.resolve(f"models/{found[1]}", found[2], found[3])
-        else:
-            self.answer(404)
-
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def allowed(self, repository: str) -> bool:
-        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        if repository not in self.hub.gated:
-            return True
-        if token == "good":
-            with self.hub.lock:
-                expired = self.hub.token_lasts == 0
-                if self.hub.token_lasts:
-                    self.hub.token_lasts -= 1
-            if not expired:
-                return True
-        if token == "stranger":
-            self.answer(403, X_Error_Code="GatedRepo")
-        elif token:
-            self.answer(401, X_Error_Message="Invalid credentials in Authorization header")
-        else:
-            self.answer(401, X_Error_Code="GatedRepo")
-        return False
-
-    def revision(self, repository: str, revision: str) -> None:
-        if not self.allowed(repository):
-            return
-        known = {name for name, _ in self.hub.repositories}
-        files = self.hub.repositories.get((repository, revision))
-        if files is None:
-            self.answer(404, X_Error_Code="RevisionNotFound" if repository in known else "RepoNotFound")
-            return
-        siblings = [
-            {
-                "rfilename": path,
-                "size": len(body),
-                "blobId": "0" * 40,
-                "lfs": {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 130},
-            }
-            for path, body in files.items()
-        ]
-        info = {"id": repository, "sha": COMMIT, "siblings": siblings, "private": False, "tags": [], "downloads": 0}
-        self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
-
-    def resolve(self, repository: str, revision: str, path: str) -> None:
-        if not self.allowed(repository):
-            return
-        files = [files for (name, _), files in self.hub.repositories.items() if name == repository]
-        body = next((found[path] for found in files if path in found), None)
-        if body is None or path == self.hub.lost:
-            self.answer(404, X_Error_Code="EntryNotFound")
-            return
-        digest = hashlib.sha256(body).hexdigest()
-        headers = {"X_Repo_Commit": COMMIT, "X_Linked_Etag": f'"{digest}"', "X_Linked_Size": str(len(body))}
-        self.answer(302, Location=f"{self.hub.cdn}/cdn/{digest}", ETag=f'"{digest}"', **headers)
-
-    def send(self, body: bytes, fault: Fault | None) -> None:
-        if fault is not None and fault[0] in ("status", "html", "loop"):
-            self.misbehave(fault, body)
-            return
-        start = 0
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        if asked and fault != ("no ranges",):
-            start = int(asked[1])
-            if start >= len(body):
-                self.answer(416)
-                return
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        else:
-            self.send_response(200)
-        part = body[start:]
-        extra = fault[1] if fault and fault[0] == "length" else 0
-        self.send_header("Content-Length", str(len(part) + extra))
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        stop = len(part)
-        if fault and fault[0] in ("reset", "stall", "truncate"):
-            stop = min(stop, fault[1])
-        if fault and fault[0] == "corrupt":
-            place = min(len(part) - 1, fault[1])
-            part = part[:place] + bytes([part[place] ^ 0xFF]) + part[place + 1 :]
-        self.count(stop)
-        try:
-            self.wfile.write(part[:stop])
-            self.wfile.flush()
-        except OSError:
-            self.close_connection = True
-            return
-        if fault:
-            self.misbehave(fault, body)
-
-    def count(self, sent: int) -> None:
-        with self.hub.lock:
-            digest = self.path.rpartition("/")[2]
-            self.hub.served[digest] = self.hub.served.get(digest, 0) + sent
-
-    def misbehave(self, fault: Fault, body: bytes) -> None:
-        self.close_connection = fault[0] not in ("status", "html", "loop")
-        if fault[0] == "status":
-            self.answer(fault[1], b"busy", **(fault[2] if len(fault) > 2 else {}))
-        elif fault[0] == "html":
-            self.answer(200, b"<!doctype html><p>log in", Content_Type="text/html; charset=utf-8")
-        elif fault[0] == "loop":  # a circle of so many steps
-            path, _, step = self.path.partition("?step=")
-            self.answer(302, Location=f"{path}?step={(int(step or 0) + 1) % (fault[1] if len(fault) > 1 else 1)}")
-        elif fault[0] == "reset":
-            threading.Event().wait(0.05)  # a reset drops what the other side has not read yet
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-        elif fault[0] == "stall":
-            threading.Event().wait(fault[2])
+from tests.download.fifty_times import BIG
+from tests.download.hub_server import Handler, Hub
+from tests.download.loopback import end, forget, join, listen
+from tests.download.patience import impatient
 
 
 @pytest.fixture
@@ -329,10 +70,6 @@ class Silent:
         self.notes.append(text)
 
 
-def impatient(**changes: Any) -> RetryPolicy:
-    return RetryPolicy(**{"retries": 4, "timeout": 60.0, "first_wait": 0.001, **changes})
-
-
 @pytest.fixture
 def obtain(hub: Hub, tmp_path: Path) -> Callable[..., DownloadResult]:
     """Obtain a data set from the hub into a folder of this test, with little patience."""
@@ -342,3 +79,76 @@ def obtain(hub: Hub, tmp_path: Path) -> Callable[..., DownloadResult]:
         return obtain_dataset.obtain_dataset(DATASETS[name], DownloadRequest(**options), reporter or Silent())
 
     return call
+
+
+@pytest.fixture
+def big(hub: Any) -> RemoteFile:
+    """A file of a little more than three chunks."""
+    body = np.random.default_rng(0).bytes(BIG)
+    hub.repositories["org/big", "main"] = {"big.bin": body}
+    digest = hashlib.sha256(body).hexdigest()
+    return RemoteFile("big.bin", "", BIG, ("sha256", digest), digest, url=f"{hub.cdn}/plain/{digest}")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an authority and its certificates: good, expired, of another host; and its hashed form."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    folder = tmp_path_factory.mktemp("authority")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+
+    def run(*arguments: str) -> str:
+        return subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+    run("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=an authority")
+    run("req", "-new", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
+    for name, days, hosts in (
+        ("good", "2", "DNS:localhost,IP:127.0.0.1"),
+        ("expired", "-1", "DNS:localhost,IP:127.0.0.1"),
+        ("other", "2", "DNS:elsewhere.example"),
+    ):
+        (folder / "names").write_text(f"subjectAltName={hosts}\n")
+        sign = ["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
+        run(*sign, "-days", days, "-extfile", "names", "-out", f"{name}.pem")
+    (folder / "hashed").mkdir()
+    digest = run("x509", "-in", "ca.pem", "-noout", "-hash").strip()
+    shutil.copy(folder / "ca.pem", folder / "hashed" / f"{digest}.0")
+    return folder
+
+
+@pytest.fixture
+def fresh_network(hub: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No proxy and no authority but those of the test, read anew."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "ALL_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def secure(hub: Any, authority: Path) -> Iterator[Callable[[str], str]]:
+    """Puts TLS with a certificate before the hub; the address of the front."""
+    port = int(hub.url.rpartition(":")[2])
+    listeners: list[socket.socket] = []
+
+    def front(certificate: str) -> str:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(authority / f"{certificate}.pem", authority / "server.key")
+
+        def serve(connection: socket.socket) -> None:
+            try:
+                wrapped = context.wrap_socket(connection, server_side=True)
+            except OSError:
+                connection.close()
+                return
+            join(wrapped, socket.create_connection(("127.0.0.1", port)))
+
+        listener, place = listen(serve)
+        listeners.append(listener)
+        return f"https://localhost:{place}"
+
+    yield front
+    for listener in listeners:
+        end(listener)

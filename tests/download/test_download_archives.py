@@ -44,9 +44,9 @@ def entry(name: str, **changes: Any) -> tarfile.TarInfo:
         (entry("C:/out"), "points out of the archive"),
         (entry("link", type=tarfile.SYMTYPE, linkname="/etc/passwd"), "is a link"),
         (entry("hard", type=tarfile.LNKTYPE, linkname="good"), "is a link"),
-        (entry("device", type=tarfile.CHRTYPE), "no ordinary file"),
-        (entry("block", type=tarfile.BLKTYPE), "no ordinary file"),
-        (entry("pipe", type=tarfile.FIFOTYPE), "no ordinary file"),
+        (entry("device", type=tarfile.CHRTYPE), "not an ordinary file"),
+        (entry("block", type=tarfile.BLKTYPE), "not an ordinary file"),
+        (entry("pipe", type=tarfile.FIFOTYPE), "not an ordinary file"),
     ],
     ids=lambda value: value.name if isinstance(value, tarfile.TarInfo) else "",
 )
@@ -134,7 +134,7 @@ def test_binary_records_with_a_class_too_many_are_refused(tmp_path: Path) -> Non
         image_arrays.write_cifar_arrays(
             DATASETS["cifar10"], "test", 1, iter([bytes([10]) + bytes(3072)]), tmp_path, lambda _: None
         )
-    with pytest.raises(DlkitError, match="no whole number of images"):
+    with pytest.raises(DlkitError, match="not a whole number of images"):
         image_arrays.write_cifar_arrays(DATASETS["cifar10"], "test", 1, iter([bytes(3000)]), tmp_path, lambda _: None)
     with pytest.raises(DlkitError, match="1 images of the split 'test', 2 were announced"):
         image_arrays.write_cifar_arrays(DATASETS["cifar10"], "test", 2, iter([bytes(3073)]), tmp_path, lambda _: None)

@@ -281,7 +281,7 @@ def test_a_redirect_to_a_file_of_this_machine_is_refused(
     hub.repositories["org/x", "main"] = {"a": b"a"}
     hub.cdn = "file:///etc/passwd#"
     file = RemoteFile("a", "", 1, None, "a", url=f"{hub.url}/datasets/org/x/resolve/main/a")
-    with pytest.raises(FetchError, match="no web address"):
+    with pytest.raises(FetchError, match="not a web address"):
         get(file, tmp_path)
 
 

@@ -57,8 +57,8 @@ def test_a_metric_puts_the_best_first_and_what_has_none_last(named: Names) -> No
 @pytest.mark.parametrize(
     ("where", "message"),
     [("test/acuracy>0", "did you mean test/accuracy"), ("optimizer.lrr=1", "did you mean optimizer.lr"),
-     ("a b", "no condition"),
-     ("step<many", "'many' is no number")],
+     ("a b", "not a condition"),
+     ("step<many", "'many' is not a number")],
 )  # fmt: skip
 def test_what_no_run_has_is_refused(named: Names, where: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):

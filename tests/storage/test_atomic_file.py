@@ -94,8 +94,8 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda path: path.mkdir(), "is no ordinary file"),
-        (lambda path: os.mkfifo(path), "is no ordinary file"),
+        (lambda path: path.mkdir(), "is not an ordinary file"),
+        (lambda path: os.mkfifo(path), "is not an ordinary file"),
         (lambda path: path.with_name("other").touch(), ""),
     ],
 )

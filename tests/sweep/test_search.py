@@ -50,7 +50,7 @@ def test_ranges_go_to_those_who_have_the_option() -> None:
     for wrong, words in (
         ([LogUniform("alpha", 0.1, 0.9)], "no such option"),
         ([LogUniform("lr", 0.1, 1.0, optimizer="lion")], "lion does not run"),
-        ([general, general], "stands twice"),
+        ([general, general], "appears twice"),
     ):
         with pytest.raises(RequestError, match=words):
             search.ranges_by_optimizer(wrong, OPTIONS)

@@ -29,6 +29,8 @@ from dlkit.sweep import surfaces
 
 
 class Engine(StrEnum):
+    """Values of --engine."""
+
     auto = "auto"
     stacked = "stacked"
     workers = "workers"

@@ -82,7 +82,7 @@ class RaceProgress:
 
     def share(self) -> float:
         """Of all steps, those that are done."""
-        underway = self.underway  # the drawing thread must not see it go
+        underway = self.underway  # one read: another thread may replace it while this one draws
         part = underway.step * len(underway.outcomes) if underway else 0
         return (self.finished * self.steps + part) / max(self.runs * self.steps, 1)
 
@@ -103,7 +103,7 @@ class RaceProgress:
             facts.append(f"step {underway.step}/{self.steps}" + (f" of {together}" if together > 1 else ""))
             if together > 1:
                 facts.append(f"{together - lost} alive")
-            for outcome in underway.outcomes:  # they may still fall back, so self.best does not take them
+            for outcome in underway.outcomes:  # unfinished runs may still get worse, so self.best ignores them
                 best = self._better(outcome, best)
         if diverged:
             facts.append(f"{diverged} diverged")

@@ -104,7 +104,7 @@ def download_command(
         halt,
         own,
     )
-    held: list[dict[str, Any]] = []  # whoever reads a pipe may stop before all of them are there
+    held: list[dict[str, Any]] = []  # printed at the end: the reader of a pipe may stop before all are there
     try:
         with (
             GracefulStop("stopping; what has arrived is kept, once more stops at once", halt.set) as stop,

@@ -22,6 +22,8 @@ from dlkit.plotting import require_figure
 
 
 class Symbols(StrEnum):
+    """What a stream is made of."""
+
     bytes = "bytes"
     chars = "chars"
     words = "words"
@@ -29,6 +31,8 @@ class Symbols(StrEnum):
 
 
 class Code(StrEnum):
+    """Codes that can be built."""
+
     shannon = "shannon"
     huffman = "huffman"
     elias = "shannon-fano-elias"

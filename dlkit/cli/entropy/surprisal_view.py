@@ -66,6 +66,7 @@ class TokenView:
 
 
 def summary_table(record: dict[str, Any]) -> Any:
+    """The totals of a text under a model, with their intervals, from its record."""
     convention, interval = record["convention"], record["interval"]
 
     def spread(name: str) -> str:

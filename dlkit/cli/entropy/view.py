@@ -9,6 +9,7 @@ from dlkit.information.units import unit_of
 
 
 def stream_table(record: dict[str, Any]) -> Any:
+    """The facts and the entropies by order of a stream, from its record."""
     from rich.console import Group
     from rich.table import Table
 
@@ -32,6 +33,7 @@ def stream_table(record: dict[str, Any]) -> Any:
 
 
 def measures_table(record: dict[str, Any]) -> Any:
+    """The measures of a distribution, from its record."""
     from rich.console import Group
 
     unit = unit_of(record["base"])
@@ -45,6 +47,7 @@ def measures_table(record: dict[str, Any]) -> Any:
 
 
 def check_table(record: dict[str, Any]) -> Any:
+    """Whether code words are prefix-free and uniquely decodable, from the record of a check."""
     facts = [("Kraft sum", f"{record['kraft_sum']:.6g}")]
     clash = record.get("prefix")
     facts.append(("prefix-free", f"no: {clash[0]}'s word begins {clash[1]}'s" if clash else "yes"))
@@ -63,6 +66,7 @@ def check_table(record: dict[str, Any]) -> Any:
 
 
 def code_table(record: dict[str, Any]) -> Any:
+    """A code: its expected length in bits, and its words, the most probable symbol first."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -100,6 +104,7 @@ def sizes(record: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def facts_table(facts: list[tuple[str, Any]]) -> Any:
+    """Names and values in two columns without a header."""
     from rich.table import Table
     from rich.text import Text
 

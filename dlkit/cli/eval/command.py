@@ -118,7 +118,7 @@ def _evaluate(request: EvaluationRequest, device: str, output: Output, metric: s
     if opened.others:
         with preparing(output.quiet):
             _, results = opened.detect_ood(found.split)
-    # what is printed comes behind all files, since whoever reads it may stop
+    # print after all files are written, since the reader of a pipe may stop reading
     record = opened.record(found)
     beside = [ood_record(record, one) for one in results]
     if metric is not None:

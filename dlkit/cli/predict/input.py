@@ -77,7 +77,7 @@ def _from_pipe(request: PredictionRequest, table: bool) -> Iterator[Any]:
 
 
 def _paths(lines: Iterable[bytes | None]) -> Iterator[str | None]:
-    """A path a line, or with a NUL behind each, as `find -print0` writes them; empty lines are left out."""
+    """One path a line, or each ended by a NUL as `find -print0` writes them; empty lines are left out."""
     for line in lines:
         if line is None:
             yield None

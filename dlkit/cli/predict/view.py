@@ -18,7 +18,7 @@ class PredictionView:
     Args:
         output: of the command.
         top: how many classes a row of the terminal names; None for the first alone.
-        kind: of the inputs; of the names of images, the end says most.
+        kind: of the inputs; long names of images are cut at the beginning.
     """
 
     def __init__(self, output: Output, top: int | None, kind: str) -> None:

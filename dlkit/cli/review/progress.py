@@ -11,7 +11,7 @@ from dlkit.cli.console import duration
 from dlkit.cli.progress import ProgressBar
 
 _LINE_EVERY_SECONDS = 10.0
-_ENOUGH = 5  # runs, before the time left is told
+_ENOUGH = 5  # runs that must end before the time left is shown
 
 
 class ReviewProgress:

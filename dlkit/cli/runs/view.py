@@ -16,7 +16,7 @@ _MOST_METRICS = 3
 
 
 def listing(runs: Sequence[ListedRun], sort: str | None = None) -> Any:
-    """A row for each run. Of the metrics those that most say; what it is sorted by, first."""
+    """A row for each run. Of the metrics the most telling; first the one that it is sorted by."""
     from rich.table import Table
     from rich.text import Text
 

@@ -53,7 +53,7 @@ class TrainingView:
         self.recent: deque[tuple[float, int]] = deque(maxlen=32)  # (time, samples so far) at logged steps
         self.samples = 0
         self.started = self.line_at = time.monotonic()
-        self.stage: str | None = None  # what goes on between two steps
+        self.stage: str | None = None  # what happens between two steps
         self.live: Any = None
         if console is not None:
             from rich.live import Live

@@ -21,7 +21,7 @@ def column_statistics(
     categories has the number of its categories as `distinct`, and the most frequent with its count as `most`.
 
     Args:
-        values: (N, F); the number of a category is 1 + its place among those of its column.
+        values: (N, F); the number of a category is 1 + its index among those of its column.
         columns: name -> kind of the F columns.
         categories: of each column of them.
         missing: column -> how many values it lacked in the file.

@@ -32,7 +32,7 @@ def require_hub_place(path: str) -> HubPlace:
     """The folder of a data set: the user's own, or what `dlkit download` or the Hub's own cache holds of a repository.
 
     Args:
-        path: a folder, or OWNER/NAME, with or without `hf:` before it and `@REVISION` behind it.
+        path: a folder, or OWNER/NAME, with or without the prefix `hf:` and the suffix `@REVISION`.
 
     Raises:
         DlkitError: nothing is there; the hint is the command that downloads it.

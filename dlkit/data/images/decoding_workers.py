@@ -1,4 +1,4 @@
-"""The processes that decode images: how they begin, and what becomes of a batch when one of them dies."""
+"""The processes that decode images: how they start, and what happens when one of them dies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dlkit.errors import DlkitError
 
 def loaded_batches(loader: DataLoader[Any]) -> Iterator[Any]:
     """The batches of a loader. Raises DlkitError if one of its workers dies."""
-    ended_child: Any = getattr(signal, "SIGCHLD", None)  # which Windows has not
+    ended_child: Any = getattr(signal, "SIGCHLD", None)  # Windows has none
     others = multiprocessing.active_children()
     handler = signal.getsignal(ended_child) if ended_child is not None else None
     batches = iter(loader)

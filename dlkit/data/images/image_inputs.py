@@ -11,7 +11,7 @@ from dlkit.errors import DlkitError
 
 
 def named_images(inputs: Sequence[str]) -> Iterator[str]:
-    """The files behind each input, in the order of the inputs, and sorted within a folder or pattern.
+    """The files that each input names, in the order of the inputs, and sorted within a folder or pattern.
 
     A file is taken as it is named, whatever its suffix; of a folder, those with the suffix of an image; a pattern is
     one that the shell has left as it is, with `**` for any depth.

@@ -11,7 +11,7 @@ from torch import Tensor
 from dlkit.data.images.class_folders import FileTally
 from dlkit.data.images.image_folder import load_all_images
 
-WHITE = {"digits": 16}  # the brightest number of a pixel, by the name of the data, where it is not 255
+WHITE = {"digits": 16}  # the largest value of a pixel, by the name of the data, where it is not 255
 # Luma of ITU-R BT.601, as in PIL's conversion to grey.
 _LUMA = (0.299, 0.587, 0.114)
 

@@ -157,9 +157,10 @@ def _table(file: Path, text: str, pair: str | None, label: str) -> Table:
 
 
 def text_values(table: Table, name: str) -> list[str]:
+    """The texts of a column. Raises RequestError if it is not text, DlkitError if one is missing or not UTF-8."""
     column = table.rows[name]
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise RequestError(f"{table.file}: column {name!r} is no text but {column.type}")
+        raise RequestError(f"{table.file}: column {name!r} is not text but {column.type}")
     table.refuse(column.is_null().to_numpy(), "a missing text", name)
     try:
         return column.to_pylist()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dlkit.data.registry import DATASETS, Column
 from dlkit.errors import RequestError
 
 Rows = dict[str, list[Any]]  # column -> values
@@ -50,26 +51,23 @@ def _wsc(rows: Rows) -> tuple[list[str], list[str]]:
     return marked, [f"{b}: {a}" for a, b in zip(rows["span1_text"], rows["span2_text"], strict=True)]
 
 
-_PAIR = plain_columns("sentence1", "sentence2")
-# Of the data sets without candidates. SuperGLUE's markers and questions become part of the text.
-TEXT_COLUMNS = {
-    "sst2": plain_columns("sentence"),
-    "imdb": plain_columns("text"),
-    "glue/cola": plain_columns("sentence"),
-    "glue/sst2": plain_columns("sentence"),
-    "glue/mrpc": _PAIR,
-    "glue/stsb": _PAIR,
-    "glue/qqp": plain_columns("question1", "question2"),
-    "glue/mnli": plain_columns("premise", "hypothesis"),
-    "glue/qnli": plain_columns("question", "sentence"),
-    "glue/rte": _PAIR,
-    "glue/wnli": _PAIR,
-    "superglue/boolq": plain_columns("question", "passage"),
-    "superglue/cb": plain_columns("premise", "hypothesis"),
+def _columns(name: str, columns: Mapping[str, Column]) -> TextColumns:
+    """Those of a downloadable data set: its columns of strings, in their order, unless they are listed here."""
+    return _MARKED.get(name) or plain_columns(*(column for column, kind in columns.items() if kind == "string"))
+
+
+# SuperGLUE's markers and questions become part of the text.
+_MARKED = {
     "superglue/multirc": TextColumns(("paragraph", "question", "answer"), _multirc),
-    "superglue/rte": plain_columns("premise", "hypothesis"),
     "superglue/wic": TextColumns(("word", "sentence1", "sentence2"), _wic),
     "superglue/wsc": TextColumns(("text", "span1_text", "span2_text", "span2_index"), _wsc),
+}
+_CANDIDATES = ("superglue/copa", "superglue/record")
+# Of the downloadable data sets to train on, but for those whose examples have several candidates.
+TEXT_COLUMNS = {
+    name: _columns(name, data.columns)
+    for name, data in DATASETS.items()
+    if data.form == "texts" and "train" in data.rows and name not in _CANDIDATES
 }
 
 

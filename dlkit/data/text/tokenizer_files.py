@@ -149,7 +149,7 @@ def _merges(file: Path) -> list[tuple[str, str]]:
                 continue
             first, space, second = line.partition(" ")
             if not space or not first or not second or " " in second:
-                raise DlkitError(f"line {number} of {file.name} is no pair: {line!r}", "is the download whole?")
+                raise DlkitError(f"line {number} of {file.name} is not a pair: {line!r}", "is the download whole?")
             found.append((first, second))
     return found
 

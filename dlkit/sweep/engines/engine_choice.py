@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from dlkit import memory
+from dlkit.sweep.engines import stack_trial
 from dlkit.sweep.engines.loop import BuildTrial
 from dlkit.sweep.engines.step_times import lone_step_times, stacked_step_times
 from dlkit.sweep.trials import Trial
@@ -40,11 +41,15 @@ StepTimes = dict[Candidate, Iterator[float]]  # the duration of each step, in se
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """The fastest engine, the runs per stack if it is `stacked`, and the seconds that each engine would take."""
+    """The fastest engine, the runs per stack if it is `stacked`, and the seconds that each engine would take.
+
+    `obstacle` says why runs cannot be stacked, if they cannot.
+    """
 
     engine: str
     size: int | None
     estimates: dict[str, float]
+    obstacle: str | None = None
 
 
 def fastest_engine(
@@ -67,7 +72,7 @@ def fastest_engine(
         return EngineChoice("loop", None, {"loop": loop_step * total})
     if processes > 1:
         candidates["workers", 1] = lone_step_times(build, example, 1)
-    if stacking_obstacle(trials, build) is None:
+    if (obstacle := stacking_obstacle(trials, build)) is None:
         candidates |= _stacks(trials, build)
     best, setup = _rounds(candidates, total, device)
     candidates.clear()  # frees the stacks
@@ -83,17 +88,21 @@ def fastest_engine(
     engine = min(estimates, key=lambda name: estimates[name] * (MARGIN if name == "loop" else 1))
     if device.type == "cuda":
         memory.release_memory()
-    return EngineChoice(engine, _size(best), estimates)
+    return EngineChoice(engine, _size(best), estimates, obstacle)
 
 
 def stacking_obstacle(trials: Sequence[Trial], build: BuildTrial) -> str | None:
-    """Why these runs cannot be stacked, or None. One run per optimizer is examined."""
-    training = build(trials[0])
+    """Why these runs cannot be stacked, or None. One run per optimizer is examined; code of the user's own is tried."""
+    training, foreign = build(trials[0]), False
     for trial in {trial.optimizer: trial for trial in trials}.values():
+        training = build(trial)
+        foreign |= stack_trial.has_foreign_code(training)
         if not getattr(training.optimizer, "elementwise", False):
             break  # this one cannot; in everything else they are alike
-        training = build(trial)
-    return stackable.why_not_stackable(training)
+    obstacle = stackable.why_not_stackable(training)
+    if obstacle is None and foreign:
+        obstacle = stack_trial.mapping_obstacle(trials, build)
+    return obstacle
 
 
 def best_stack_size(trials: Sequence[Trial], build: BuildTrial) -> int:

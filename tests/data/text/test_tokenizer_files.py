@@ -159,7 +159,7 @@ def test_files_of_windows_have_the_same_tokens(tmp_path: Path, fast: bool) -> No
     assert_same(tokenizer_files.tokenizer_from_directory(folder), theirs)
     if not fast:
         (folder / "merges.txt").write_text("#version: 0.2\nt h\nth\n")
-        with pytest.raises(DlkitError, match=r"line 3 of merges\.txt is no pair: 'th'"):
+        with pytest.raises(DlkitError, match=r"line 3 of merges\.txt is not a pair: 'th'"):
             tokenizer_files.tokenizer_from_directory(folder)
 
 

@@ -219,7 +219,7 @@ def test_tables_of_texts(tmp_path: Path) -> None:
     (tmp_path / "n.jsonl").write_text('{"a": "x", "c": 1}\n{"a": null, "c": 2}\n')
     with pytest.raises(DlkitError, match="a missing text in column 'a', line 2"):
         labelled_texts(path=tmp_path / "n.jsonl", text="a", label="c", test=0.0)
-    with pytest.raises(RequestError, match="is no text"):
+    with pytest.raises(RequestError, match="is not text"):
         labelled_texts(path=tmp_path / "n.jsonl", text="c", label="c", test=0.0)
 
 

@@ -1,79 +1,26 @@
-"""Each fault fifty times, at random positions: nothing lost, nothing fetched twice, one clear line."""
+"""Faults of servers, each fifty times at random positions: nothing lost, nothing fetched twice, one clear line."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
-import os
 import random
-import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from dlkit.data import store
 from dlkit.data.registry import DATASETS
 from dlkit.download.failures import FetchError
 from dlkit.download.remote_files import RemoteFile
-from dlkit.download.retries import RetryPolicy, TransferMonitor
-from dlkit.download.transfer import fetch_file
 from dlkit.errors import DlkitError
-
-NAME = "glue/cola"
-CHUNK = 1 << 20
-BIG = 3 * CHUNK + 12_345
-# The whole in `slow`, a few of each in the default suite.
-TIMES = [pytest.param(3, id="3"), pytest.param(50, id="50", marks=pytest.mark.slow)]
-
-
-@pytest.fixture
-def big(hub: Any) -> RemoteFile:
-    """A file of a little more than three chunks."""
-    body = np.random.default_rng(0).bytes(BIG)
-    hub.repositories["org/big", "main"] = {"big.bin": body}
-    digest = hashlib.sha256(body).hexdigest()
-    return RemoteFile("big.bin", "", BIG, ("sha256", digest), digest, url=f"{hub.cdn}/plain/{digest}")
-
-
-def impatient(**changes: Any) -> RetryPolicy:
-    return RetryPolicy(**{"retries": 4, "timeout": 60.0, "first_wait": 0.001, **changes})
-
-
-def get(file: RemoteFile, folder: Path, also: Callable[[str], None] = lambda _: None, **changes: Any) -> list[str]:
-    """Fetch it, check it; the remarks made, each of which goes to `also` when it is made."""
-    notes: list[str] = []
-
-    def note(text: str) -> None:
-        notes.append(text)
-        also(text)
-
-    monitor = TransferMonitor(lambda *_: None, note, threading.Event())
-    done = fetch_file(
-        file, folder, None, RetryPolicy(**{"retries": 4, "timeout": 0.4, "first_wait": 0.001, **changes}), monitor
-    )
-    content = (folder / file.path).read_bytes()
-    assert (done.size, done.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert file.check == ("sha256", done.sha256)
-    return notes
-
-
-def one_line(caught: Any, start: str, *said: str) -> None:
-    message = caught.value.message
-    assert message.startswith(start)
-    assert all(text in message for text in said), message
-    assert "\n" not in message
-    assert caught.value.hint
-
-
-# ------------------------------------------------------------------ the way to the server
+from tests.download.fifty_times import BIG, CHUNK, NAME, TIMES, get, one_line
+from tests.download.patience import impatient
 
 
 class Front:
@@ -237,118 +184,6 @@ def test_a_signed_address_that_expires(hub: Any, big: RemoteFile, tmp_path: Path
         get(file, tmp_path / "lasting")
 
 
-# ------------------------------------------------------------------ the disk
-
-
-@pytest.fixture
-def mounted(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 8 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place]).returncode:
-        pytest.skip("mounting needs root")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
-def remount(place: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
-
-
-@pytest.mark.parametrize("times", TIMES)
-def test_a_disk_that_fills_up_anywhere(hub: Any, big: RemoteFile, mounted: Path, times: int) -> None:
-    dice = random.Random(5)
-    for number in range(times):
-        folder = mounted / str(number)
-        hub.served.clear()
-        remount(mounted, f"size={dice.randrange(64_000, BIG)}")
-        with pytest.raises(DlkitError) as caught:
-            get(big, folder)
-        one_line(caught, "the disk is full: cannot write ")
-        (partial,) = folder.glob("*.part")
-        had = partial.stat().st_size
-        first, _ = hub.served[big.identity], hub.served.clear()
-        assert first <= BIG
-        remount(mounted, "size=8m")
-        get(big, folder)
-        assert hub.served[big.identity] == BIG - had
-        shutil.rmtree(folder)  # the next round may have less room than this takes
-
-
-@pytest.mark.parametrize("times", TIMES)
-def test_a_disk_that_fills_up_while_preparing(
-    hub: Any, obtain: Any, monkeypatch: pytest.MonkeyPatch, mounted: Path, times: int
-) -> None:
-    """The space check cannot know what others write meanwhile."""
-    monkeypatch.setattr("dlkit.download.space.require_space_for_download", lambda *_: None)
-    hub.add("cifar10", {"train": 200, "test": 10})
-    raw = sum(len(body) for body in hub.repositories["uoft-cs/cifar10", "main"].values())
-    dice = random.Random(6)
-    for number in range(times):
-        root = mounted / str(number)
-        remount(mounted, f"size={raw + dice.randrange(20_000, 640_000)}")
-        with pytest.raises(DlkitError) as caught:
-            obtain("cifar10", root=root)
-        one_line(caught, "the disk is full: cannot write ")
-        assert store.find_manifest("cifar10", root) is None
-        remount(mounted, "size=8m")
-        served = sum(hub.served.values())
-        outcome = obtain("cifar10", root=root)
-        assert store.damaged_files(outcome.path, outcome.manifest) == []
-        assert sum(hub.served.values()) - served < raw / 2 or number == 0
-        subprocess.run(["rm", "-r", root], check=True)
-
-
-@pytest.mark.parametrize("times", TIMES)
-def test_a_disk_that_turns_read_only(hub: Any, obtain: Any, mounted: Path, times: int) -> None:
-    """Between two tries, with any part of it here: one line, and what is here stays."""
-    hub.add("imdb", dict.fromkeys(DATASETS["imdb"].rows, 3000))
-    sizes = [len(body) for body in hub.repositories["stanfordnlp/imdb", "main"].values()]
-    remount(mounted, "size=64m")
-    dice = random.Random(7)
-    for number in range(times):
-        root = mounted / str(number)
-        hub.served.clear()
-        hub.faults["cdn"] = [("no fault",)] * dice.randrange(3) + [("truncate", dice.randrange(min(sizes)))]
-        with pytest.raises(DlkitError, match="too early"):
-            obtain("imdb", root=root, jobs=1, retry_policy=impatient(retries=0))
-        remount(mounted, "ro")
-        with pytest.raises(DlkitError) as caught:
-            obtain("imdb", root=root)
-        one_line(caught, "cannot write ", "Read-only file system")
-        assert "`data_dir`" in caught.value.hint
-        remount(mounted, "rw")
-        assert obtain("imdb", root=root).status == "downloaded"
-        assert sum(hub.served.values()) == sum(sizes)
-        subprocess.run(["rm", "-r", root], check=True)
-
-
-@pytest.mark.parametrize("times", TIMES)
-def test_a_folder_of_somebody_else(hub: Any, obtain: Any, tmp_path: Path, times: int) -> None:
-    hub.add(NAME)
-    for place in (tmp_path, *tmp_path.parents):  # the way to it is open
-        if place.owner() == "root" and place.stat().st_mode & 0o011 != 0o011 and os.getuid() == 0:
-            place.chmod(place.stat().st_mode | 0o011)
-    obtain(NAME)  # what is imported late is imported now
-    try:
-        roots = [tmp_path / f"theirs-{number}" for number in range(times)]
-        for root in roots:
-            root.mkdir(mode=0o555)
-        if os.getuid() == 0:
-            os.seteuid(65534)
-        for root in roots:
-            with pytest.raises(DlkitError) as caught:
-                obtain(NAME, root=root)
-            one_line(caught, f"cannot write {root}", "Permission denied")
-            assert "`data_dir`" in caught.value.hint
-    finally:
-        if os.getuid() == 0:
-            os.seteuid(0)
-
-
-# ------------------------------------------------------------------ mirrors with holes
-
-
 @pytest.mark.parametrize("times", TIMES)
 def test_mirrors_with_missing_files(hub: Any, obtain: Any, tmp_path: Path, times: int) -> None:
     """A directory that lacks a file, a hub that lacks one, and a hub that lists one that it lacks: each is named."""
@@ -366,10 +201,10 @@ def test_mirrors_with_missing_files(hub: Any, obtain: Any, tmp_path: Path, times
             target.parent.mkdir(parents=True, exist_ok=True)
             if path != victim:
                 target.write_bytes(body)
-        with pytest.raises(DlkitError, match=f"has not all of {dataset.name}: no file of the split '{split}'"):
+        with pytest.raises(DlkitError, match=f"does not have all of {dataset.name}: no file of the split '{split}'"):
             obtain(dataset.name, mirror=str(tmp_path / str(number)))
         body = files.pop(victim)
-        with pytest.raises(DlkitError, match=f"has not all of {dataset.name}: no file of the split '{split}'"):
+        with pytest.raises(DlkitError, match=f"does not have all of {dataset.name}: no file of the split '{split}'"):
             obtain(dataset.name)
         files[victim] = body
         hub.lost = victim
