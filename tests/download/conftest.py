@@ -101,14 +101,15 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def run(*arguments: str) -> str:
         return subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, text=True).stdout
 
-    run("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=an authority")
+    authority = ["-subj", "/CN=an authority", "-addext", "keyUsage=critical,keyCertSign"]  # as Python 3.13 demands
+    run("req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", *authority)
     run("req", "-new", *key, "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server")
     for name, days, hosts in (
         ("good", "2", "DNS:localhost,IP:127.0.0.1"),
         ("expired", "-1", "DNS:localhost,IP:127.0.0.1"),
         ("other", "2", "DNS:elsewhere.example"),
     ):
-        (folder / "names").write_text(f"subjectAltName={hosts}\n")
+        (folder / "names").write_text(f"subjectAltName={hosts}\nauthorityKeyIdentifier=keyid\n")
         sign = ["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"]
         run(*sign, "-days", days, "-extfile", "names", "-out", f"{name}.pem")
     (folder / "hashed").mkdir()
