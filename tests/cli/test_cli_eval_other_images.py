@@ -30,7 +30,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Digits of scikit-learn as files, from black, 0, to white, 255."""
-    folder, digits = tmp_path_factory.mktemp("photos"), load_digits()
+    folder = tmp_path_factory.mktemp("photos")
+    digits: Any = load_digits()
     for index, (image, target) in enumerate(zip(digits.images[:COUNT], digits.target, strict=False)):
         (folder / str(target)).mkdir(exist_ok=True)
         Image.fromarray(np.rint(image / 16 * 255).astype(np.uint8)).save(folder / str(target) / f"{index}.png")
@@ -41,7 +42,7 @@ def test_the_values_of_files_are_put_into_the_range_of_the_digits(here: Any, run
     checkpoint = run / "checkpoints" / "last"
     (a, b), (c, d) = _layers(load_file(checkpoint / "model.safetensors"))
     known = json.loads((checkpoint / "state.json").read_text())["data"]
-    digits = load_digits()
+    digits: Any = load_digits()
     x = (torch.tensor(digits.data[:COUNT]).float() - known["mean"][0]) / known["std"][0]  # (N, 64)
     logits = F.linear(F.relu(F.linear(x, a, b)), c, d)
     targets = torch.tensor(digits.target[:COUNT])
