@@ -206,10 +206,10 @@ def _check_section(section: str, values: dict[str, Any], choice: dict[str, Any],
     for key in [key for key in values if key not in section_schema["properties"]]:
         others = _which_take(section, key, merge.values.get("task"))
         if others:
+            does = f"{others[0]} does" if len(others) == 1 else f"{', '.join(others[:4])} do"
+            more = f" (and {len(others) - 4} more)" if len(others) > 4 else ""
             merge.report(
-                (section, key),
-                f"{values['name']} takes no {key}; {', '.join(others)} {'does' if len(others) == 1 else 'do'}: "
-                f"add {section}.name={others[0]}",
+                (section, key), f"{values['name']} takes no {key}; {does}{more}: add {section}.name={others[0]}"
             )
             del values[key]
     check_value(values, section_schema, (section,), merge.report)
