@@ -47,8 +47,8 @@ def descend(
             optimizer.step()
     metrics = {} if diverged else curve[-1][1]
     loss = math.nan if diverged else metrics["loss"]
-    done = curve[-1][0] if curve else 0
-    return TrialResult(trial, done, loss, metrics, curve, diverged, time.perf_counter() - began)
+    done, first = (curve[-1][0], curve[0][1]) if curve else (0, {})
+    return TrialResult(trial, done, loss, metrics, curve, diverged, time.perf_counter() - began, first)
 
 
 def descents(

@@ -60,12 +60,18 @@ class FinishedRace:
         return paired_differences(self.summaries, self.exact)
 
     @functools.cached_property
+    def initial(self) -> float | None:
+        """The metric before the first step, on average over the seeds; None if it is not known."""
+        from dlkit.sweep.verdict import initial_value
+
+        return initial_value(self.outcomes, self.metric)
+
+    @functools.cached_property
     def conclusion(self) -> Verdict:
         """The winner, or the tied ones, and why."""
         from dlkit.sweep import verdict
 
-        start = verdict.initial_value(self.outcomes, self.metric) if self.exact else None
-        return verdict.reach_verdict(self.summaries, self.pairs, self.metric, self.exact, start)
+        return verdict.reach_verdict(self.summaries, self.pairs, self.metric, self.exact, self.initial)
 
     @property
     def winner(self) -> str | None:

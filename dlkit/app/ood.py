@@ -78,7 +78,6 @@ def read_ood_data(recipe: Recipe, found: Trained, split: str | None, sources: Se
         raise RequestError(f"`ood` is about images, and {found.dataset.name} has none", "leave `ood` out")
     found.dataset.require_split(split := split or found.dataset.default_split)
     count = min(len(inside.splits[split].targets), MOST_NOISE)
-    white = ood_sources.WHITE.get(recipe.values["data"]["name"], 255)
     streamed = not isinstance(inside.splits[split].inputs, Tensor)
     others: list[OODData] = []
     for source in sources:
@@ -90,10 +89,10 @@ def read_ood_data(recipe: Recipe, found: Trained, split: str | None, sources: Se
             others.append(_of_folder(source, folder, pictures, tally))
             continue
         if folder is not None:
-            images, tally = ood_sources.ood_folder(folder, _shape(inside), white / 255)
+            images, tally = ood_sources.ood_folder(folder, _shape(inside), inside.white / 255)
             others.append(_of_folder(source, folder, images, tally))
             continue
-        images, part, extent = _pixels(source, inside, white, count, recipe.values["seed"])
+        images, part, extent = _pixels(source, inside, count, recipe.values["seed"])
         others.append(OODData(source, part, extent, ImageArray(images) if streamed else images))
     return others
 
@@ -151,11 +150,11 @@ def _shape(inside: Dataset) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> tuple[Tensor, str, dict[str, Any]]:
+def _pixels(source: str, inside: Dataset, count: int, seed: int) -> tuple[Tensor, str, dict[str, Any]]:
     """The images of a source, (N, C, H, W) uint8 in the form of the in-distribution ones, and their extent."""
     shape = _shape(inside)
     if source == "noise":
-        return ood_sources.uniform_noise(count, shape, white, seed), "all", {"path": None, "rows": "all"}
+        return ood_sources.uniform_noise(count, shape, inside.white, seed), "all", {"path": None, "rows": "all"}
     kind, _, classes = source.partition(":")
     dataset: Dataset = import_object(SECTIONS["data"][kind].target)()
     data = ArrayData(dataset)
@@ -164,7 +163,7 @@ def _pixels(source: str, inside: Dataset, white: int, count: int, seed: int) -> 
     if classes:
         images = images[_of_classes(dataset, split, classes.split(","))]
         described["rows"] = f"{len(images)} of {sum(len(part.targets) for part in dataset.splits.values())}"
-    gain = white / ood_sources.WHITE.get(kind, 255)
+    gain = inside.white / dataset.white
     return ood_sources.fit_images(images, shape, gain), split, described
 
 

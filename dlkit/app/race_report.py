@@ -47,8 +47,9 @@ class RaceReport:
         name, value = parse_target(target)
         known = sorted({key for o in self.outcomes for _, metrics in o.curve for key in metrics})
         full = next((key for key in known if key == name or key.rpartition("/")[2] == name), None)
-        if full is None:
+        if full is None and not all(o.diverged for o in self.outcomes):
             raise RequestError(f"`target` {target}: the runs have no metric {name!r}", f"they have {', '.join(known)}")
+        full = full or name  # a run that diverged at once has measured nothing
         for record, summary in zip(self.records, rank_optimizers(self.summaries), strict=True):
             mine = summary.best_outcomes(self.outcomes)
             steps = tunability.steps_to(mine, full, value, full.endswith("accuracy"))

@@ -15,6 +15,11 @@ _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
+_QUOTES = "\"'\u2018\u2019\u201c\u201d"
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2212", "-"))
+_WORDS = {"true": "1", "false": "0", "yes": "y", "no": "n"}
+
 
 def is_number(text: str) -> bool:
     """Whether a text is a number as programs write it; hundreds of digits are none."""
@@ -30,7 +35,8 @@ def visible(text: str) -> str:
 def look_alikes(names: Iterable[str]) -> list[list[str]]:
     """Groups of different names that look alike, each sorted.
 
-    Case, the width of spaces, invisible characters, the coding of accents and the zeros of a number do not count.
+    Case, the width of spaces, invisible characters, quotes around a name, the kind of a dash, the coding of accents,
+    and the zeros and commas of a number do not count; true is 1 and yes is y.
     """
     groups: dict[str, list[str]] = {}
     for name in sorted(set(names)):
@@ -56,8 +62,14 @@ def remarks_on(what: str, names: Iterable[str], most: int = 4) -> list[str]:
 
 
 def _appearance(name: str) -> str:
-    text = " ".join(unicodedata.normalize("NFKC", visible(name)).casefold().split())
-    return _value(text) if is_number(text) else text
+    text = " ".join(unicodedata.normalize("NFKC", visible(name)).casefold().translate(_DASHES).split())
+    text = text.strip(_QUOTES).strip() or text
+    text = _WORDS.get(text, text)
+    number = text.removesuffix("%").rstrip()
+    number = number.replace(",", "") if _THOUSANDS.fullmatch(number) else number
+    if is_number(number):
+        return _value(number) + ("%" if text.endswith("%") else "")
+    return text
 
 
 def _value(number: str) -> str:

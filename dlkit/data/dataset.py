@@ -41,7 +41,7 @@ class Dataset:
 
     In a column of categories, category k of `categories` is the number k + 1, and 0 is none of them; its mean is 0 and
     its deviation 1. `category_encoding` says how a model takes them: "embedding" or "one_hot". `stand_ins` has the
-    number that stands for a missing value of a column.
+    number that stands for a missing value of a column. `white` is the brightest value that a pixel of images can have.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Dataset:
     categories: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     stand_ins: dict[str, float] = field(default_factory=dict[str, float])
     category_encoding: str = "embedding"
+    white: int = 255
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -65,7 +65,7 @@ def read_label_column(table: Table, label: str, known: Sequence[str] | None = No
     elif pa.types.is_boolean(kind):
         column = column.cast(pa.string())  # "false" and "true"
     elif not any(test(kind) for test in (pa.types.is_integer, *_TEXT, pa.types.is_null)):
-        raise RequestError(f"{table.file}: label {label!r} is {kind}; text, integers or booleans are needed")
+        raise _not_a_class(table, label, kind, column[0])
     distinct, codes = coded_values(column)
     try:
         values = distinct.to_pylist()
@@ -83,6 +83,11 @@ def read_label_column(table: Table, label: str, known: Sequence[str] | None = No
     remarks = (*_spaces(label, values, codes, spaced), *_merged(label, names, values))
     found = LabelColumn(label, written, names, codes, remarks)
     return found if known is None else _in_terms_of(known, found)
+
+
+def _not_a_class(table: Table, label: str, kind: pa.DataType, example: object) -> RequestError:
+    text = f"{table.file}: label {label!r} is {kind}, as in {str(example)[:40]}; text, integers or booleans are needed"
+    return RequestError(text, "name another column, data.label=COLUMN, or write names of classes into this one")
 
 
 def _in_terms_of(known: Sequence[str], labels: LabelColumn) -> LabelColumn:
@@ -108,7 +113,7 @@ def _parsed(table: Table, label: str, written: list[str], codes: NDArray[np.int6
     if present and not numbers and not all(value in _BOOLEAN for value in present):
         kind = _inferred(present)
         if pa.types.is_temporal(kind):
-            raise RequestError(f"{table.file}: label {label!r} is {kind}; text, integers or booleans are needed")
+            raise _not_a_class(table, label, kind, present[0])
         return written
     gone = [index for index, value in enumerate(written) if value in missing]
     table.refuse(np.isin(codes, gone), "a missing value", label)

@@ -202,8 +202,23 @@ def _check_section(section: str, values: dict[str, Any], choice: dict[str, Any],
     section_schema = _section_schema(section, values, merge)
     if section_schema is None:
         check_value(values["name"], choice["properties"]["name"], (section, "name"), merge.report)
-    else:
-        check_value(values, section_schema, (section,), merge.report)
+        return
+    for key in [key for key in values if key not in section_schema["properties"]]:
+        others = _which_take(section, key, merge.values.get("task"))
+        if others:
+            does = f"{others[0]} does" if len(others) == 1 else f"{', '.join(others[:4])} do"
+            more = f" (and {len(others) - 4} more)" if len(others) > 4 else ""
+            merge.report(
+                (section, key), f"{values['name']} takes no {key}; {does}{more}: add {section}.name={others[0]}"
+            )
+            del values[key]
+    check_value(values, section_schema, (section,), merge.report)
+
+
+def _which_take(section: str, key: str, task: object) -> list[str]:
+    """The components for a task, in the catalog's order, that have such a key."""
+    fitting = [name for name, entry in SECTIONS.get(section, {}).items() if not entry.tasks or task in entry.tasks]
+    return [name for name in fitting if key in (definition(section, name, task) or {}).get("properties", {})]
 
 
 def _complete(merge: Merge) -> dict[str, Any]:

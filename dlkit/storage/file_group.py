@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -45,8 +46,9 @@ def write_together(
     except BaseException as error:
         for path in moved:
             path.unlink(missing_ok=True)
-        if is_new and directory.is_dir():
-            directory.rmdir()
+        if is_new:
+            with contextlib.suppress(OSError):  # another program may be writing there, or has removed it
+                directory.rmdir()
         if isinstance(error, OSError):
             raise DlkitError(
                 f"cannot write {directory / name}: {error.strerror or error}", "choose another directory"

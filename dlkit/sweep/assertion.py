@@ -41,6 +41,7 @@ def assertion_objection(
     summaries: Sequence[OptimizerSummary],
     pairs: Sequence[PairedDifference],
     allow_edge: bool,
+    initial: float | None = None,
 ) -> tuple[str, str] | None:
     """Why the runs do not support an assertion, and a hint; None if they do.
 
@@ -49,6 +50,7 @@ def assertion_objection(
         summaries: of the optimizers.
         pairs: their `paired_differences`.
         allow_edge: accept a best setting at the edge of what was tried, or that one of the two always diverged.
+        initial: the loss before the first step, if known.
     """
     a, relation, b = assertion
     text = f"the runs do not support {a}{relation}{b}"
@@ -56,6 +58,8 @@ def assertion_objection(
     diverged = [s.optimizer for s in mine if s.at_best is None]
     if diverged and (len(diverged) == len(mine) or not allow_edge):
         return f"{text}: at every setting of {', '.join(diverged)} a run diverged", "lower the learning rates in `lr`"
+    if initial is not None and not any(s.at_best is not None and s.at_best.mean() < initial for s in mine):
+        return f"{text}: neither ends below {initial:.4g}, where all began", "try other learning rates in `lr`"
     if not assertion_holds(assertion, pairs):
         return text, "see the pair in the verdict: its difference, and its interval where there are seeds"
     edges = [at_edge(s) for s in mine if s.edge is not None]

@@ -54,6 +54,7 @@ class TrialResult:
         curve: (step, metrics) of each evaluation.
         diverged: whether a loss became NaN or infinite.
         seconds_share: this run's share of the wall time of the sweep.
+        start: metrics before the first step, of the split that is judged; empty if they are not known.
     """
 
     trial: Trial
@@ -63,6 +64,7 @@ class TrialResult:
     curve: list[tuple[int, dict[str, float]]] = field(default_factory=list[tuple[int, dict[str, float]]])
     diverged: bool = False
     seconds_share: float = 0.0
+    start: dict[str, float] = field(default_factory=dict[str, float])
 
     @classmethod
     def begin(cls, trial: Trial, steps: int) -> TrialResult:
@@ -83,6 +85,7 @@ class TrialResult:
             "metrics": finite(self.metrics),
             "diverged": self.diverged,
             "seconds_share": self.seconds_share,
+            **({"start": finite(self.start)} if self.start else {}),
             "curve": [[step, finite(metrics)] for step, metrics in self.curve],
         }
 
@@ -103,6 +106,7 @@ class TrialResult:
                 [(int(step), {k: _number(v) for k, v in metrics.items()}) for step, metrics in record["curve"]],
                 bool(record["diverged"]),
                 float(record["seconds_share"]),
+                {name: _number(value) for name, value in record.get("start", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RequestError(

@@ -116,6 +116,9 @@ def _edge_clause(edges: dict[str, Edge], ranked: Sequence[OptimizerSummary]) -> 
 
 
 def initial_value(outcomes: Sequence[TrialResult], metric: str) -> float | None:
-    """The metric before the first step, if all runs recorded it and agree."""
-    values = {o.curve[0][1].get(metric) if o.curve and not o.curve[0][0] else None for o in outcomes}
-    return values.pop() if len(values) == 1 else None
+    """The metric before the first step, on average over the seeds, if all runs know it."""
+    # at a seed all runs start from the same weights
+    of_seeds = {outcome.trial.seed: outcome.start.get(metric) for outcome in reversed(outcomes)}
+    if any(metric not in outcome.start for outcome in outcomes):
+        return None
+    return float(np.mean([value for value in of_seeds.values() if value is not None]))

@@ -15,6 +15,7 @@ from dlkit.data.examination.contact_sheet import SheetImages
 from dlkit.data.examination.duplicates import KeyedExample, keyed_files, keyed_rows
 from dlkit.data.examination.statistics import column_statistics
 from dlkit.data.images.image_sources import ImageArray, ImageFiles, SelectedImages
+from dlkit.data.images.ood_sources import with_values_up_to
 from dlkit.data.known import Known
 from dlkit.data.splits import name_unsplit
 from dlkit.data.tables.table_file import join_names
@@ -106,7 +107,7 @@ class ArrayData(TaskData):
         return cls(
             Dataset(
                 "new inputs", {"new": none}, classes, mean, std, {}, columns or None,
-                categories=categories, stand_ins=stand_ins, category_encoding=encoding,
+                categories=categories, stand_ins=stand_ins, category_encoding=encoding, white=saved.get("white", 255),
             )
         )  # fmt: skip
 
@@ -134,6 +135,7 @@ class ArrayData(TaskData):
             "input_shape": list(data.input_shape),
             "mean": data.mean.tolist(),
             "std": data.std.tolist(),
+            **({"white": data.white} if self.images else {}),
             **({"columns": columns} if columns else {}),
             **({"category_encoding": data.category_encoding} if data.categories else {}),
         }
@@ -223,9 +225,7 @@ class ArrayData(TaskData):
         for batch in source.epoch(0):
             pixels += list(batch.inputs * std + mean)  # (C, H, W), in the unit of the data
             labels += _labels_of(batch, self.classes)
-        inputs = self.dataset.splits[split].inputs
-        white = 16 if isinstance(inputs, Tensor) and inputs.max() <= 16 else 255  # the embedded digits have 17 levels
-        return SheetImages(torch.stack(pixels[:count]).float() / white, labels[:count])
+        return SheetImages(torch.stack(pixels[:count]).float() / self.dataset.white, labels[:count])
 
     def objective(self, loss: nn.Module, views: TestViews = "one") -> Classification:
         return Classification(loss, self.classes, views)
@@ -269,10 +269,13 @@ def _with_known_classes(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
     examples = torch.stack(there).sum(0).tolist()
     strange = [name for name, some in zip(dataset.classes, examples, strict=True) if some and name not in known]
     if strange or shape != saved["input_shape"]:
+        channels, height, width = [*saved["input_shape"], 0, 0][:3]
+        fitting = f"data.size={height} data.channels={channels} reads images as the model takes them"
+        hint = "classes must have the same names; give the data that the run was trained on"
         raise DlkitError(
             f"{dataset.name} has inputs of {tuple(shape)} and the classes {join_names(dataset.classes)}; the model was "
             f"trained on inputs of {tuple(saved['input_shape'])} and the classes {join_names(saved['classes'])}",
-            "classes must have the same names; give the data that the run was trained on",
+            fitting if not strange and height and height == width else hint,
         )
     classes = tuple(saved["classes"])
     splits = dataset.splits
@@ -280,5 +283,6 @@ def _with_known_classes(dataset: Dataset, saved: dict[str, Any]) -> Dataset:
         index_of = {name: index for index, name in enumerate(classes)}
         index = torch.tensor([index_of.get(name, -1) for name in dataset.classes])  # -1: no example has this class
         splits = {name: Split(split.inputs, index[split.targets]) for name, split in splits.items()}
+    dataset = with_values_up_to(saved.get("white", dataset.white), dataclasses.replace(dataset, splits=splits))
     mean, std = (torch.tensor(saved[key], dtype=dataset.mean.dtype) for key in ("mean", "std"))
-    return dataclasses.replace(dataset, splits=splits, classes=classes, mean=mean, std=std)
+    return dataclasses.replace(dataset, classes=classes, mean=mean, std=std)

@@ -194,13 +194,27 @@ def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
 def _damaged(path: Path, why: str) -> DlkitError:
     folder = Path(os.path.realpath(path.parent))
     others = [step for step in steps_in(folder.parent) if checkpoint_name(step) != folder.name]
+    others = [step for step in others if _is_whole(folder.parent / checkpoint_name(step))]
     own = path.parent.with_name(folder.name)  # where `path` goes through a pointer
     rest = (
         f"step {others[-1]} is whole; to go back to it: rm -r {shell_word(own)}"
         if others
-        else "no other checkpoint is here"
+        else "no other checkpoint here is whole"
     )
     return DlkitError(f"damaged checkpoint: {path}: {why}", rest)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether every file of a checkpoint is as it was written."""
+    try:
+        data = ordinary_file(folder / MANIFEST).read_bytes()
+        hashes: dict[str, str] = parse_json(data)["files"]
+        return _manifest(hashes) == data and all(
+            hashlib.sha256(ordinary_file(folder / name).read_bytes()).hexdigest() == digest
+            for name, digest in hashes.items()
+        )
+    except (OSError, DlkitError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _canonical(value: Any) -> bytes:

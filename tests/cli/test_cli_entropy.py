@@ -220,3 +220,8 @@ def test_symbols_that_are_no_text_leave_the_record_json(here: Any, stdin: Any, t
     stdin(b"\xff 1 3\n\xfe 2 2\n")
     records = here("entropy", "--p", "-", "--counts").records
     assert [record["entropy"] for record in records] == pytest.approx([0.8112781244591328, 1.0])
+
+
+def test_a_dash_is_standard_input(piped: Any) -> None:
+    result = piped(b"abca", "entropy", "-", "-q")  # 1/2, 1/4, 1/4
+    assert (result.code, result.out) == (0, "1.5\n")

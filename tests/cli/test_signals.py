@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dlkit import __main__ as program
 from dlkit.cli import app as cli
 from dlkit.cli import recipes
 from dlkit.cli.signals import GracefulStop, unwinding
@@ -157,3 +159,14 @@ def test_a_compiler_tidies_up_before_the_command_ends(tmp_path: Path, number: si
         for _ in range(500):
             os.killpg(program.pid, 0)
             time.sleep(0.01)
+
+
+def test_ctrl_c_while_the_program_is_being_imported_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupted(types.ModuleType):
+        def __getattr__(self, name: str) -> Any:
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "dlkit.cli.app", Interrupted("dlkit.cli.app"))
+    with pytest.raises(SystemExit) as stopped:
+        program.main()
+    assert stopped.value.code == 130

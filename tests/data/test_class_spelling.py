@@ -54,6 +54,18 @@ def test_what_is_seen_to_differ_differs() -> None:
     assert look_alikes(["a b", "a\u00a0b", "a\tb"]) == [["a\tb", "a b", "a\u00a0b"]]
 
 
+@pytest.mark.parametrize(
+    "alike",
+    [
+        ["5%", "5.0%", "5 %"], ["1,000", "1000", "1000.0"], ["-1", "\u22121"], ['"cat"', "cat", "\u201ccat\u201d"],
+        ["1", "true", "TRUE"], ["0", "False"], ["no", "n"], ["Yes", "y"], ["0x1F", "0x1f"],
+    ],
+)  # fmt: skip
+def test_spellings_of_one_value_look_alike(alike: list[str]) -> None:
+    others = ["cats", "7", "7%", "1,00", "maybe", "-2", "0x2a"]
+    assert look_alikes([*others, *alike]) == [sorted(alike)]
+
+
 def test_numbers_look_alike_by_their_value() -> None:
     one = ["1", "01", "1.0", "+1", "10e-1", "1.00e0", "0.1e1"]
     assert look_alikes(one) == [sorted(one)]

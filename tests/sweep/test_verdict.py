@@ -24,7 +24,7 @@ Table = dict[str, dict[float, list[float]]]
 def outcomes(table: Table) -> list[TrialResult]:
     """Runs from optimizer -> learning rate -> final losses by seed; inf is a run that diverged."""
     return [
-        TrialResult(Trial(name, lr, seed), 10, loss, {}, [(0, {"loss": 10.0})], diverged=math.isinf(loss))
+        TrialResult(Trial(name, lr, seed), 10, loss, {}, diverged=math.isinf(loss), start={"loss": 10.0 + seed})
         for name, grid in table.items()
         for lr, losses in grid.items()
         for seed, loss in enumerate(losses)
@@ -140,11 +140,22 @@ def test_an_assertion_rests_on_no_edge(assertion: Any, allowed: bool, words: str
     assert words is None or (why is not None and words in why[0])
 
 
+def test_an_assertion_needs_one_that_ends_below_the_start() -> None:
+    summaries = summarize(outcomes({"sgd": grid([3.0, 3.1], 99.0), "adam": grid([7.0, 7.1], 99.0)}), "loss")
+    pairs = statistics.paired_differences(summaries)
+    held = [assertion_objection(("sgd", "<=", "adam"), summaries, pairs, True, began) for began in (2.5, 5.0, None)]
+    assert held[0] is not None
+    assert held[0][0] == "the runs do not support sgd<=adam: neither ends below 2.5, where all began"
+    assert held[1:] == [None, None]
+
+
 def test_the_start_counts_where_all_runs_know_it() -> None:
     runs = outcomes({"sgd": {0.1: [1.0]}, "adam": {0.1: [2.0]}})
     assert verdict.initial_value(runs, "loss") == 10.0
     assert verdict.initial_value(runs, "distance") is None
-    runs[0].curve[0] = (5, {"loss": 3.0})
+    two_seeds = outcomes({"sgd": {0.1: [1.0, 1.0]}, "adam": {0.1: [2.0, 2.0]}})
+    assert verdict.initial_value(two_seeds, "loss") == 10.5  # of 10 and 11
+    runs[0].start = {}
     assert verdict.initial_value(runs, "loss") is None
 
 

@@ -72,6 +72,23 @@ def test_a_damaged_checkpoint_hints_at_the_older_one(tmp_path: Path) -> None:
     assert caught.value.hint == f"step 3 is whole; to go back to it: rm -r {path}"
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "manifest.json"])
+def test_a_damaged_checkpoint_hints_at_none_that_is_damaged_too(tmp_path: Path, name: str) -> None:
+    first, second, third = (checkpoint.save_checkpoint(tmp_path, sample(step)) for step in (3, 5, 7))
+    for path in (second, third):
+        data = bytearray((path / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (path / name).write_bytes(data)
+    hints: list[str | None] = []
+    for others in ([], [first]):
+        for path in others:
+            (path / name).unlink()
+        with pytest.raises(DlkitError) as caught:
+            checkpoint.load_checkpoint(third)
+        hints.append(caught.value.hint)
+    assert hints == [f"step 3 is whole; to go back to it: rm -r {third}", "no other checkpoint here is whole"]
+
+
 @pytest.mark.parametrize("call", ["fsync", "rename"])
 def test_a_failing_disk_leaves_the_previous_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

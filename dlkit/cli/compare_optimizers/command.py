@@ -159,11 +159,15 @@ def compare_optimizers_command(
     summaries = race.summaries
     wanted = parse_assertion(verdict, [s.optimizer for s in summaries]) if verdict else None
     show_race(race.report, output)
-    why = assertion_objection(wanted, summaries, race.pairs, allow_edge) if wanted else None
+    why = assertion_objection(wanted, summaries, race.pairs, allow_edge, race.initial) if wanted else None
     if why is not None:
         raise VerdictError(*why)
-    if all(summary.best is None for summary in summaries):
-        raise DivergedError(race.conclusion.text, "lower the learning rates in --lr, or take fewer --steps")
+    if race.winner is None:
+        lower = all(summary.best is None for summary in summaries)
+        hint = (
+            "lower the learning rates in --lr, or take fewer --steps" if lower else "try other learning rates in --lr"
+        )
+        raise DivergedError(race.conclusion.text, hint)
 
 
 def _follow(running: Work[RaceProgressEvent, FinishedRace], output: Output) -> FinishedRace:

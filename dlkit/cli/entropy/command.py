@@ -41,7 +41,7 @@ class Code(StrEnum):
 
 def entropy_command(
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="What to measure (default: standard input).")
+        Path | None, typer.Argument(metavar="FILE", help="What to measure; -, the default, is standard input.")
     ] = None,
     symbols: Annotated[Symbols, typer.Option(help="What a stream is made of.")] = Symbols.bytes,
     order: Annotated[
@@ -115,6 +115,7 @@ def entropy_command(
       dlkit entropy --p 0.4,0.4,0.2 --check-code A=0,B=1,C=00
       dlkit entropy book.txt --model runs/pydoc-gpt-1 --surprisal book.html
     """
+    file = None if file == Path("-") else file
     number = _base(base)
     require_figure("--plot", plot)
     output = Output(as_json, quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from dlkit.annotations import Count, Natural, Rate
 from dlkit.data.dataset import Dataset, Split, make_dataset
+from dlkit.data.images.ood_sources import WHITE
 from dlkit.data.splits import split_three_ways
 from dlkit.data.subset import subset
 
@@ -44,6 +46,7 @@ def digits(
     rows_of = split_three_ways(labels, _CLASSES, test=0.2, validation=validation)
     splits = {name: Split(images[rows], targets[rows]) for name, rows in rows_of.items()}
     whole = make_dataset("digits", splits, _CLASSES, path="sklearn.datasets.load_digits")
+    whole = dataclasses.replace(whole, white=WHITE["digits"])
     return subset(whole, classes, per_class, draw)
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlkit.data.dataset import Dataset, Split
 from dlkit.data.images.class_folders import FileTally
 from dlkit.data.images.image_folder import load_all_images
+from dlkit.errors import DlkitError
 
 WHITE = {"digits": 16}  # the largest value of a pixel, by the name of the data, where it is not 255
 # Luma of ITU-R BT.601, as in PIL's conversion to grey.
@@ -52,3 +55,25 @@ def fit_images(images: Tensor, shape: tuple[int, int, int], gain: float) -> Tens
             x = F.interpolate(x, size, mode="bilinear", antialias=True)
         chunks.append(x.round().clamp(0, 255).to(torch.uint8))
     return torch.cat(chunks)
+
+
+def with_values_up_to(white: int, dataset: Dataset) -> Dataset:
+    """The data set with values of pixels from 0 to `white`, as a model was trained on them.
+
+    Raises:
+        DlkitError: the values go up to another number, and the images are not in memory.
+    """
+    if white == dataset.white:
+        return dataset
+    channels, height, width = dataset.input_shape
+    splits: dict[str, Split] = {}
+    for name, split in dataset.splits.items():
+        images: object = split.inputs  # or a reader of files that are decoded when needed
+        if not isinstance(images, Tensor):
+            text = (
+                f"the model was trained on values up to {white}, and those of {dataset.name} go up to {dataset.white}"
+            )
+            raise DlkitError(text, "data.name=images reads images into memory, in the model's range")
+        pixels = fit_images(images, (channels, height, width), white / dataset.white)
+        splits[name] = Split(pixels, split.targets)
+    return dataclasses.replace(dataset, splits=splits, white=white)

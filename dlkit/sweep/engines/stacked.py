@@ -117,7 +117,10 @@ def _update(results: Sequence[TrialResult], event: StackLogged | StackEvaluated)
             if not finite and not result.diverged:
                 result.diverged, result.steps = True, event.step
             result.loss = loss
-    elif event.step:
+    elif event.step == 0:
+        for result, metrics in zip(results, event.metrics, strict=True):
+            result.start = metrics
+    else:
         for result, metrics in zip(results, event.metrics, strict=True):
             if not result.diverged and not all(map(math.isfinite, metrics.values())):
                 result.diverged, result.steps = True, event.step  # in the step after its last finite loss
