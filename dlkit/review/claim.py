@@ -94,6 +94,11 @@ class Experiment:
     seeds: int
     first: FirstStage | None = None
 
+    @property
+    def continued(self) -> set[str]:
+        """The arms that start from the weights of the first stage."""
+        return {arm.name for arm in self.arms if arm.continues}
+
 
 @dataclass(frozen=True)
 class Claim:
