@@ -20,6 +20,7 @@ from dlkit.app.arm_runs import (
     trials_of,
     units_of,
 )
+from dlkit.app.data_quantities import quantities_of
 from dlkit.app.events import Work
 from dlkit.app.first_runs import FirstRuns
 from dlkit.app.review_events import ArmRunFinished, ClaimJudged, ClaimStarted, Reviewed, ReviewEvent
@@ -125,6 +126,7 @@ class _Review:
         self._opened = contextlib.ExitStack()  # the folders of first stages
         self._records: dict[int, dict[str, Any]] = {}  # of properties that were checked, and of claims that failed
         self._trials: dict[int, list[tuple[str, Trial]]] = {}  # of each experiment that was begun, with their digests
+        self._quantities: dict[int, dict[str, float]] = {}  # of the data of each experiment that was begun
         self._begun: set[tuple[str, int]] = set()  # runs that some process does, by digest and seed
 
     def run(self) -> Generator[ReviewEvent, None, Reviewed]:
@@ -178,7 +180,8 @@ class _Review:
         recipes = self.recipes[claim.name]
         if isinstance(recipes, DlkitError):
             raise recipes
-        comparison, digests = self._comparison(recipes, race)
+        comparison, digests = self._comparison(recipes, claim.test.ood, race)
+        self._quantities[number] = quantities_of(claim.test, comparison)
         trials = [(digests[trial.optimizer], trial) for trial in trials_of(recipes.arms, claim.test.seeds)]
         self._trials[number] = trials
         missing = [each for each in self._missing(number) if (each[0], each[1].seed) not in self._begun]
@@ -201,16 +204,19 @@ class _Review:
         trials = self._trials.get(number, [])
         return [(digest, trial) for digest, trial in trials if self.folder.finished(digest, trial) is None]
 
-    def _comparison(self, recipes: ExperimentRecipes, race: SharedRace) -> tuple[OptimizerComparison, dict[str, str]]:
+    def _comparison(
+        self, recipes: ExperimentRecipes, ood: str | None, race: SharedRace
+    ) -> tuple[OptimizerComparison, dict[str, str]]:
         """The arms as objects, and the digest of each, which covers the run that it starts from."""
-        comparison = comparison_of_arms(recipes.arms, self.device, race.should_stop)
+        comparison = comparison_of_arms(recipes.arms, self.device, race.should_stop, ood)
+        beside = {} if ood is None else {"ood": ood}
 
         def digest(recipe: Recipe) -> str:
             if recipes.first is None or recipe.values["model"].get("weights") != FIRST:
-                return digest_of(recipe, comparison.data_of(recipe).description["content"])
+                return digest_of(recipe, {**comparison.data_of(recipe).description["content"], **beside})
             new = recipe_with_weights(recipe, None)
             content = comparison.data_of(new).description["content"]
-            return digest_of(new, {**content, FIRST: digest(recipes.first)})
+            return digest_of(new, {**content, **beside, FIRST: digest(recipes.first)})
 
         if recipes.first is not None:
             folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="dlkit-review-"))
@@ -225,7 +231,7 @@ class _Review:
             record = self._records.get(number)
             if record is None and isinstance(claim.test, Experiment):
                 try:
-                    record = self._judged(claim, claim.test, self._trials.get(number, []))
+                    record = self._judged(number, claim, claim.test)
                 except DlkitError as error:
                     record = _failed(claim, error)
             if record is None:
@@ -240,15 +246,16 @@ class _Review:
         found = check_property(test).record()
         return {**claim.described(), **found, "seconds": round(time.perf_counter() - started, 2)}
 
-    def _judged(self, claim: Claim, experiment: Experiment, trials: list[tuple[str, Trial]]) -> dict[str, Any] | None:
+    def _judged(self, number: int, claim: Claim, experiment: Experiment) -> dict[str, Any] | None:
         """The record of an experiment; None before all of its runs are there."""
+        trials = self._trials.get(number, [])
         found = [self.folder.finished(digest, trial) for digest, trial in trials]
         outcomes = [outcome for outcome in found if outcome is not None]
         if not trials or len(outcomes) < len(trials):
             return None
         from dlkit.review.judged_experiment import judge_experiment
 
-        judged = judge_experiment(experiment, outcomes, len(self.recipes)).record()
+        judged = judge_experiment(experiment, outcomes, len(self.recipes), self._quantities[number]).record()
         return {**claim.described(), **judged, **({"full": True} if self.full else {})}
 
     def _done_of_runs(self) -> tuple[int, int]:

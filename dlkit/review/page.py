@@ -146,6 +146,8 @@ def _article(record: Mapping[str, Any], shipped: Mapping[str, Path]) -> str:
         figure = dot_plot({arm: found["values"] for arm, found in record["arms"].items()}, record["measure"])
         rows.append(("smallest difference that matters", f"{record['smallest']:g}"))
         rows.append(("level of the interval", f"{100 * record['level']:.4g} %"))
+        rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in record.get("quantities", {}).items()]
+        rows += [("told from", str(record["ood"]))] if "ood" in record else []
         rows.append(("recipe", str(record["recipe"])))
         if first := record.get("first"):  # whose folder is what the arms call its weights
             rows.append(("first stage", f"{_training(first['recipe'], first['changes'])} --run-dir {FIRST}"))
