@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit import memory
 from dlkit.app.arm_runs import (
     ExperimentRecipes,
     comparison_of_arms,
@@ -99,6 +100,17 @@ def _failed(claim: Claim, error: DlkitError) -> dict[str, Any]:
     return {**claim.described(), "error": error.message, "hint": error.hint}
 
 
+def _exhaustion(error: RuntimeError | MemoryError) -> DlkitError | None:
+    """What the user reads where memory ran out, for which the system may kill a process; None for anything else."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    hint = "close other programs, or run it by itself"
+    if isinstance(error, BrokenProcessPool):
+        return DlkitError("a process of its runs was killed, perhaps for want of memory", hint)
+    remark = memory.allocation_remark(str(error))
+    return DlkitError(f"out of memory{remark}", hint) if memory.is_out_of_memory(error) else None
+
+
 @dataclass(frozen=True)
 class _Finding:
     """What one part of a claim gave: a run of an experiment, or the record of a property or of an error."""
@@ -163,12 +175,16 @@ class _Review:
                 return
             try:
                 yield from self._share_of(number, claim, race)
-            except DlkitError as error:
+            except (DlkitError, RuntimeError, MemoryError) as error:
+                found = error if isinstance(error, DlkitError) else _exhaustion(error)
+                if found is None:
+                    raise
                 if race.should_stop():
                     return
+                memory.release_memory()
                 if race.size == 1:  # another claim may try what they share; several processes deal out what all count
                     self._begun -= {(digest, trial.seed) for digest, trial in self._missing(number)}
-                yield _Finding(number, "", _failed(claim, error))
+                yield _Finding(number, "", _failed(claim, found))
 
     def _share_of(self, number: int, claim: Claim, race: SharedRace) -> Generator[ClaimStarted | _Finding]:
         if isinstance(claim.test, PropertyTest):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from dlkit.app.review import run_review
 from dlkit.app.review_events import ArmRunFinished, ClaimJudged, ClaimStarted
 from dlkit.cli.review.progress import ReviewProgress
+from dlkit.errors import DlkitError
 from dlkit.review.find import find_claims
 from tests.cli.conftest import Here
 
@@ -83,18 +85,35 @@ def test_quiet_review_says_which_failed(here: Here, mine: Path) -> None:
     assert (result.code, result.out) == (1, "error\nsupported\n")
 
 
-def test_property_that_fails_is_none_that_is_contradicted(
-    here: Here, mine: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (DlkitError("the disk is gone", "find it"), "the disk is gone"),
+        (MemoryError(), "out of memory"),
+        (BrokenProcessPool("terminated abruptly"), "a process of its runs was killed"),
+    ],
+)
+def test_what_ends_a_claim_ends_no_other(
+    here: Here, mine: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    from dlkit.errors import DlkitError
-
     def fails(_: object) -> None:
-        raise DlkitError("out of memory", "use a smaller one")
+        raise error
 
     monkeypatch.setattr("dlkit.review.property_test.check_property", fails)
-    result = here("review", "run", "softmax-sigmoid")
-    assert (result.code, result.records[0]["error"]) == (1, "out of memory")
-    assert "hint: use a smaller one" in result.err
+    result = here("review", "run", "softmax-sigmoid", "good.yaml")
+    assert result.code == 1
+    assert result.records[0]["error"].startswith(message) and "verdict" in result.records[1]
+    assert f"hint: {result.records[0]['hint']}" in result.err
+
+
+def test_mistake_of_the_program_is_none_of_a_claim(here: Here, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_: object) -> None:
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("dlkit.review.property_test.check_property", fails)
+    result = here("review", "run", "softmax-sigmoid", "good.yaml")
+    assert (result.code, result.out) == (1, "")
+    assert "internal error" in result.err
 
 
 def test_runs_of_a_failed_claim_are_no_longer_waited_for(mine: Path) -> None:

@@ -45,12 +45,17 @@ def test_claims_without_their_data_say_what_to_download(
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", [claim.name for claim in FULL])
 def test_claims_with_their_data_end_in_a_verdict(
-    hub: Any, obtain: Callable[..., Any], capsys: pytest.CaptureFixture[str], claim: str
+    hub: Any,
+    obtain: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    claim: str,
 ) -> None:
     """On a few rows in the form of the real data, whose verdict is worth nothing; every one comes from its own runs."""
+    monkeypatch.setattr("dlkit.app.review.usable_cores", lambda: 1)  # a worker takes seconds to begin
     needed = ("sst2",) if claim == "pre-training-helps" else ("cifar10", "cifar100")
     for name in needed:
-        hub.add(name, {"train": 120, "validation": 20, "test": 20} if name == "sst2" else {"train": 120, "test": 20})
+        hub.add(name, {"train": 60, "validation": 20, "test": 20} if name == "sst2" else {"train": 60, "test": 20})
         obtain(name)
     code, (record, summary), err = reviewed(capsys, claim, "--seeds", "2")
     assert code == 0, err
