@@ -57,8 +57,9 @@ def test_claims_with_their_data_end_in_a_verdict(
     for name in needed:
         hub.add(name, {"train": 60, "validation": 20, "test": 20} if name == "sst2" else {"train": 60, "test": 20})
         obtain(name)
-    code, (record, summary), err = reviewed(capsys, claim, "--seeds", "2")
+    code, records, err = reviewed(capsys, claim, "--seeds", "2")
     assert code == 0, err
+    record, summary = records
     assert record["verdict"] in VERDICTS and record["full"] is True
     assert summary["errors"] == 0
     values = [value for arm in record["arms"].values() for value in arm["values"]]
