@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dlkit import recipe as recipes
+from dlkit.app.evaluate import require_ood_source
 from dlkit.app.required_files import require_data, require_weights
 from dlkit.errors import RecipeError, RequestError
 from dlkit.recipe import Recipe
@@ -21,7 +22,7 @@ from dlkit.recipe.load import WrittenRecipe
 from dlkit.recipe.merge import COMMAND_LINE
 from dlkit.review.claim import FIRST, Arm, Experiment
 from dlkit.sweep.events import SweepEvent
-from dlkit.sweep.trials import Trial
+from dlkit.sweep.trials import Trial, TrialResult
 from dlkit.training.settings import DECIDED
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def recipes_of(experiment: Experiment) -> ExperimentRecipes:
         DlkitError: there is no such recipe, or its data or weights are missing.
     """
     first = None
+    if experiment.ood is not None:
+        require_ood_source(experiment.ood)
     if experiment.first is not None:
         first = _recipe_of(recipes.read_recipe(experiment.first.recipe), experiment.first.variant)
     source = recipes.read_recipe(experiment.recipe)
@@ -99,7 +102,7 @@ def trials_of(recipes_of: dict[str, Recipe], seeds: int) -> list[Trial]:
 
 
 def comparison_of_arms(
-    recipes_of: dict[str, Recipe], device: str, should_stop: Callable[[], bool]
+    recipes_of: dict[str, Recipe], device: str, should_stop: Callable[[], bool], ood: str | None = None
 ) -> OptimizerComparison:
     """The arms as objects.
 
@@ -107,11 +110,12 @@ def comparison_of_arms(
         recipes_of: arm -> its recipe.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         should_stop: asked after each step.
+        ood: images that each trained model is to tell from those of its own data.
     """
     from dlkit.app.optimizer_comparison import OptimizerComparison
     from dlkit.training.device import pick_device
 
-    return OptimizerComparison(recipes_of, pick_device(device), should_stop)
+    return OptimizerComparison(recipes_of, pick_device(device), should_stop, ood=ood)
 
 
 def units_of(recipes_of: dict[str, Recipe], trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -131,12 +135,10 @@ def _stacks(recipe: Recipe) -> bool:
 
 def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial], processes: int) -> Iterator[SweepEvent]:
     """Train what is missing of the runs, on a CPU in so many processes; those that were stopped have no result."""
-    from dlkit.sweep.engines.loop import run_in_loop
-
     rest = list(trials)
     for arm, recipe in comparison.recipes.items():
         own = [trial for trial in rest if trial.optimizer == arm]
-        if own and _stacks(recipe) and not comparison.should_stop():
+        if own and _stacks(recipe) and comparison.ood is None and not comparison.should_stop():
             rest = [trial for trial in rest if trial.optimizer != arm]
             with _one_thread():
                 yield from _stacked(own, comparison)
@@ -145,9 +147,16 @@ def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial], processes
             yield from comparison.workers(rest, min(processes, len(rest)))
         else:
             with _one_thread():  # as in a worker process
-                yield from run_in_loop(rest, comparison.training)
+                yield from _looped(rest, comparison)
     elif rest:
-        yield from run_in_loop(rest, comparison.training)
+        yield from _looped(rest, comparison)
+
+
+def _looped(trials: Sequence[Trial], comparison: OptimizerComparison) -> Iterator[SweepEvent]:
+    from dlkit.sweep.engines.loop import run_in_loop
+
+    for event in run_in_loop(trials, comparison.training):
+        yield comparison.completed(event) if isinstance(event, TrialResult) else event
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import functools
 import json
 import multiprocessing
@@ -20,6 +21,7 @@ from dlkit import user_code
 from dlkit.app.first_runs import FirstRuns
 from dlkit.assemble import assemble_training
 from dlkit.catalog import TASKS
+from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.review.claim import FIRST
 from dlkit.sweep.engines.loop import run_trial
@@ -44,12 +46,15 @@ class OptimizerComparison:
         device: to train on.
         should_stop: asked after each step.
         first: the runs whose weights some of the recipes start from, one for each seed.
+        ood: images that each trained model is to tell from those of its own data, as `read_ood_data` takes them.
     """
 
     recipes: dict[str, Recipe]
     device: torch.device
     should_stop: Callable[[], bool] = _go_on
     first: FirstRuns | None = None
+    ood: str | None = None
+    _trained: tuple[Recipe, Training] | None = field(default=None, repr=False)  # the last one
     _loaded: dict[str, TaskData] = field(default_factory=dict[str, TaskData], repr=False)
 
     @property
@@ -78,12 +83,31 @@ class OptimizerComparison:
             run = self.first.run_of(trial.seed, self.device, self.should_stop)
             values["model"] = {**values["model"], "weights": run}
         changed = Recipe(recipe.name, recipe.path, values)
-        return assemble_training(changed, self.device, self.should_stop, self.data_of(changed)).training
+        training = assemble_training(changed, self.device, self.should_stop, self.data_of(changed)).training
+        self._trained = (changed, training)
+        return training
+
+    def completed(self, outcome: TrialResult) -> TrialResult:
+        """The result of the trial that ran last, with its measures of out-of-distribution images if there are any."""
+        if self.ood is None or outcome.diverged or self._trained is None:
+            return outcome
+        from dlkit.app.evaluation import Trained
+        from dlkit.app.ood import evaluate_ood, read_ood_data
+
+        recipe, training = self._trained
+        if training.settings.ema is not None:
+            raise RequestError("ood/... is measured of the last weights", "leave train.ema out")
+        dataset = self.data_of(recipe)
+        trained = Trained(training.model, dataset, training.settings, outcome.steps)
+        others = read_ood_data(recipe, trained, None, [self.ood])
+        _, (found,) = evaluate_ood(recipe, trained, dataset.default_split, others, self.device)
+        measures = {f"ood/{name.replace('/', '_')}": value for name, value in found.metrics.items()}
+        return dataclasses.replace(outcome, metrics={**outcome.metrics, **measures})
 
     def workers(self, trials: list[Trial], processes: int) -> Iterator[SweepEvent]:
         """Run the trials in processes of one thread, as they finish."""
         # without the data: each process loads its own
-        fresh = OptimizerComparison(self.recipes, self.device, first=self.first)
+        fresh = OptimizerComparison(self.recipes, self.device, first=self.first, ood=self.ood)
         prepare = functools.partial(_join_comparison, fresh, user_code.is_trusted())
         yield from run_in_workers(trials, _run_trial, prepare, processes, self.should_stop)
 
@@ -115,4 +139,4 @@ def _end_with_parent() -> None:
 def _run_trial(trial: Trial) -> TrialResult | None:
     assert _comparison is not None
     (last,) = collections.deque(run_trial(trial, _comparison.training), maxlen=1)
-    return last if isinstance(last, TrialResult) else None
+    return _comparison.completed(last) if isinstance(last, TrialResult) else None

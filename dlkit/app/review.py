@@ -7,10 +7,11 @@ import dataclasses
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlkit import memory
 from dlkit.app.arm_runs import (
     ExperimentRecipes,
     comparison_of_arms,
@@ -20,13 +21,15 @@ from dlkit.app.arm_runs import (
     trials_of,
     units_of,
 )
-from dlkit.app.events import Remark, Work
+from dlkit.app.data_quantities import quantities_of
+from dlkit.app.events import Work
 from dlkit.app.first_runs import FirstRuns
+from dlkit.app.review_events import ArmRunFinished, ClaimJudged, ClaimStarted, Reviewed, ReviewEvent
 from dlkit.distributed.torchrun import is_first_process
-from dlkit.errors import RequestError
+from dlkit.errors import DlkitError, RequestError
 from dlkit.processors import usable_cores
 from dlkit.recipe import Recipe
-from dlkit.review.claim import FIRST, VERDICTS, Claim, Experiment, PropertyTest
+from dlkit.review.claim import FIRST, Claim, Experiment, PropertyTest
 from dlkit.review.measure import measure_of
 from dlkit.review.review_folder import ReviewFolder, digest_of
 from dlkit.sweep.trials import Trial, TrialResult
@@ -34,63 +37,6 @@ from dlkit.sweep.trials import Trial, TrialResult
 if TYPE_CHECKING:
     from dlkit.app.optimizer_comparison import OptimizerComparison
     from dlkit.sweep.shared_race import SharedRace
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimStarted:
-    """A claim comes next; `missing` of its trainings are still to do. Of all `runs` of the review `done` are done.
-
-    It is number `number` of `claims`, from 1.
-    """
-
-    claim: Claim
-    missing: int
-    done: int
-    runs: int
-    number: int
-    claims: int
-
-
-@dataclass(frozen=True, slots=True)
-class ArmRunFinished:
-    """One more training has ended: `done` of all `runs` of the review."""
-
-    claim: Claim
-    done: int
-    runs: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimJudged:
-    """A claim has its verdict; `record` is what `dlkit review run` prints of it."""
-
-    claim: Claim
-    record: dict[str, Any]
-
-
-ReviewEvent = Remark | ClaimStarted | ArmRunFinished | ClaimJudged
-
-
-@dataclass
-class Reviewed:
-    """A review that has ended, or was stopped and can be resumed.
-
-    Args:
-        claims: how many were asked for.
-        records: of those that were judged.
-    """
-
-    claims: int
-    records: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-
-    @property
-    def stopped(self) -> bool:
-        return len(self.records) < self.claims
-
-    def summary(self) -> dict[str, Any]:
-        """How many claims came to which verdict."""
-        counts = {verdict: sum(record["verdict"] == verdict for record in self.records) for verdict in VERDICTS}
-        return {"kind": "summary", "claims": len(self.records), **counts}
 
 
 def run_review(
@@ -105,6 +51,9 @@ def run_review(
 ) -> Work[ReviewEvent, Reviewed]:
     """Run the experiments and check the properties of claims, one claim after another.
 
+    A claim whose data is missing, or that fails while it runs, gets a record with an `error` in place of a verdict, and
+    the others go on.
+
     Args:
         claims: what to run.
         seeds: runs of each arm, in place of what the claims say.
@@ -116,7 +65,7 @@ def run_review(
 
     Raises:
         RequestError: a recipe of an experiment is wrong, or the folder holds something else.
-        DlkitError: data is missing, or the folder cannot be written.
+        DlkitError: the folder cannot be written.
     """
     if resume and out is None:
         raise RequestError("`resume` needs `out`", "give the folder of the finished runs")
@@ -124,7 +73,7 @@ def run_review(
     if not chosen:
         raise RequestError("none of these claims has a full size", "leave `full` out")
     # before anything is run, whatever is wrong with one of them
-    recipes = {claim.name: recipes_of(claim.test) for claim in chosen if isinstance(claim.test, Experiment)}
+    recipes = {claim.name: _recipes_or_error(claim.test) for claim in chosen if isinstance(claim.test, Experiment)}
     folder = ReviewFolder(out if is_first_process() else None, resume)
     review = _Review(chosen, recipes, folder, full, device, should_stop)
     return Work(review.run())
@@ -137,9 +86,34 @@ def _sized(claim: Claim, seeds: int | None, full: bool) -> Claim:
     return dataclasses.replace(claim, test=test)
 
 
+def _recipes_or_error(experiment: Experiment) -> ExperimentRecipes | DlkitError:
+    """The recipes; or, where data or weights are missing, the error. A wrong recipe is raised: nothing is run then."""
+    try:
+        return recipes_of(experiment)
+    except RequestError:
+        raise
+    except DlkitError as error:
+        return error
+
+
+def _failed(claim: Claim, error: DlkitError) -> dict[str, Any]:
+    return {**claim.described(), "error": error.message, "hint": error.hint}
+
+
+def _exhaustion(error: RuntimeError | MemoryError) -> DlkitError | None:
+    """What the user reads where memory ran out, for which the system may kill a process; None for anything else."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    hint = "close other programs, or run it by itself"
+    if isinstance(error, BrokenProcessPool):
+        return DlkitError("a process of its runs was killed, perhaps for want of memory", hint)
+    remark = memory.allocation_remark(str(error))
+    return DlkitError(f"out of memory{remark}", hint) if memory.is_out_of_memory(error) else None
+
+
 @dataclass(frozen=True)
 class _Finding:
-    """What one part of a claim gave: a run of an experiment, or the record of a property."""
+    """What one part of a claim gave: a run of an experiment, or the record of a property or of an error."""
 
     claim: int
     digest: str
@@ -152,7 +126,7 @@ class _Review:
     def __init__(
         self,
         claims: list[Claim],
-        recipes: dict[str, ExperimentRecipes],
+        recipes: dict[str, ExperimentRecipes | DlkitError],
         folder: ReviewFolder,
         full: bool,
         device: str,
@@ -160,10 +134,11 @@ class _Review:
     ) -> None:
         self.claims, self.folder, self.full, self.device, self._asked = claims, folder, full, device, should_stop
         self.recipes = recipes  # by the claim's name
-        self.done = 0
+        self._parts = 0  # of all claims so far, of which this process takes every W-th
         self._opened = contextlib.ExitStack()  # the folders of first stages
-        self._properties: dict[int, dict[str, Any]] = {}  # the records of those that were checked
+        self._records: dict[int, dict[str, Any]] = {}  # of properties that were checked, and of claims that failed
         self._trials: dict[int, list[tuple[str, Trial]]] = {}  # of each experiment that was begun, with their digests
+        self._quantities: dict[int, dict[str, float]] = {}  # of the data of each experiment that was begun
         self._begun: set[tuple[str, int]] = set()  # runs that some process does, by digest and seed
 
     def run(self) -> Generator[ReviewEvent, None, Reviewed]:
@@ -178,10 +153,14 @@ class _Review:
                     yield event
                 elif isinstance(event.found, TrialResult):
                     self.folder.add(event.digest, event.found)
-                    self.done += 1
-                    yield ArmRunFinished(self.claims[event.claim], self.done, self._runs())
+                    yield ArmRunFinished(self.claims[event.claim], *self._done_of_runs())
                 else:
-                    self._properties[event.claim] = event.found
+                    self._records.setdefault(event.claim, event.found)
+                yield from self._judge_whole(reviewed)
+            while reviewed.stopped and reviewed.failed and not race.should_stop():  # for runs that a failed one began
+                number = len(reviewed.records)
+                shared = DlkitError("it shares a run with a claim that failed", "run it again by itself")
+                self._records[number] = _failed(self.claims[number], shared)
                 yield from self._judge_whole(reviewed)
             if not reviewed.stopped:
                 self.folder.conclude(reviewed.records)
@@ -191,46 +170,69 @@ class _Review:
             self.folder.close()
 
     def _own_share(self, race: SharedRace) -> Generator[ClaimStarted | _Finding]:
-        parts = 0  # of all claims so far, of which this process takes every W-th
         for number, claim in enumerate(self.claims):
             if race.should_stop():
                 return
-            if isinstance(claim.test, PropertyTest):
-                yield ClaimStarted(claim, 0, self.done, self._runs(), number + 1, len(self.claims))
-                if parts % race.size == race.rank:
-                    yield _Finding(number, "", self._checked(claim, claim.test))
-                parts += 1
-                continue
-            recipes = self.recipes[claim.name].arms
-            comparison, digests = self._comparison(self.recipes[claim.name], race)
-            trials = [(digests[trial.optimizer], trial) for trial in trials_of(recipes, claim.test.seeds)]
-            missing = [
-                (digest, trial)
-                for digest, trial in trials
-                if self.folder.finished(digest, trial) is None and (digest, trial.seed) not in self._begun
-            ]
-            self._trials[number] = trials
-            self._begun |= {(digest, trial.seed) for digest, trial in missing}
-            self.done += len(trials) - len(missing)
-            yield ClaimStarted(claim, len(missing), self.done, self._runs(), number + 1, len(self.claims))
-            units = units_of(recipes, [trial for _, trial in missing])
-            own = [trial for i, unit in enumerate(units, parts) if i % race.size == race.rank for trial in unit]
-            parts += len(units)
-            for event in run_arms(comparison, own, max(1, usable_cores() // race.local_size)):
-                if isinstance(event, TrialResult):
-                    measure_of(event, claim.test.measure, claim.test.at)  # which refuses one that is not there
-                    yield _Finding(number, digests[event.trial.optimizer], event)
+            try:
+                yield from self._share_of(number, claim, race)
+            except (DlkitError, RuntimeError, MemoryError) as error:
+                found = error if isinstance(error, DlkitError) else _exhaustion(error)
+                if found is None:
+                    raise
+                if race.should_stop():
+                    return
+                memory.release_memory()
+                if race.size == 1:  # another claim may try what they share; several processes deal out what all count
+                    self._begun -= {(digest, trial.seed) for digest, trial in self._missing(number)}
+                yield _Finding(number, "", _failed(claim, found))
 
-    def _comparison(self, recipes: ExperimentRecipes, race: SharedRace) -> tuple[OptimizerComparison, dict[str, str]]:
+    def _share_of(self, number: int, claim: Claim, race: SharedRace) -> Generator[ClaimStarted | _Finding]:
+        if isinstance(claim.test, PropertyTest):
+            yield self._started(number, 0)
+            self._parts += 1
+            if (self._parts - 1) % race.size == race.rank:
+                yield _Finding(number, "", self._checked(claim, claim.test))
+            return
+        recipes = self.recipes[claim.name]
+        if isinstance(recipes, DlkitError):
+            raise recipes
+        comparison, digests = self._comparison(recipes, claim.test.ood, race)
+        self._quantities[number] = quantities_of(claim.test, comparison)
+        trials = [(digests[trial.optimizer], trial) for trial in trials_of(recipes.arms, claim.test.seeds)]
+        self._trials[number] = trials
+        missing = [each for each in self._missing(number) if (each[0], each[1].seed) not in self._begun]
+        self._begun |= {(digest, trial.seed) for digest, trial in missing}
+        first = {trial.seed for _, trial in missing if trial.optimizer in claim.test.continued}
+        yield self._started(number, len(missing) + len(first))
+        units = units_of(recipes.arms, [trial for _, trial in missing])
+        own = [trial for i, unit in enumerate(units, self._parts) if i % race.size == race.rank for trial in unit]
+        self._parts += len(units)
+        for event in run_arms(comparison, own, max(1, usable_cores() // race.local_size)):
+            if isinstance(event, TrialResult):
+                yield _Finding(number, digests[event.trial.optimizer], event)
+                measure_of(event, claim.test.measure, claim.test.at)  # which refuses one that is not there
+
+    def _started(self, number: int, missing: int) -> ClaimStarted:
+        return ClaimStarted(self.claims[number], missing, *self._done_of_runs(), number + 1, len(self.claims))
+
+    def _missing(self, number: int) -> list[tuple[str, Trial]]:
+        """The runs of an experiment that was begun which are not finished, with their digests."""
+        trials = self._trials.get(number, [])
+        return [(digest, trial) for digest, trial in trials if self.folder.finished(digest, trial) is None]
+
+    def _comparison(
+        self, recipes: ExperimentRecipes, ood: str | None, race: SharedRace
+    ) -> tuple[OptimizerComparison, dict[str, str]]:
         """The arms as objects, and the digest of each, which covers the run that it starts from."""
-        comparison = comparison_of_arms(recipes.arms, self.device, race.should_stop)
+        comparison = comparison_of_arms(recipes.arms, self.device, race.should_stop, ood)
+        beside = {} if ood is None else {"ood": ood}
 
         def digest(recipe: Recipe) -> str:
             if recipes.first is None or recipe.values["model"].get("weights") != FIRST:
-                return digest_of(recipe, comparison.data_of(recipe).description["content"])
+                return digest_of(recipe, {**comparison.data_of(recipe).description["content"], **beside})
             new = recipe_with_weights(recipe, None)
             content = comparison.data_of(new).description["content"]
-            return digest_of(new, {**content, FIRST: digest(recipes.first)})
+            return digest_of(new, {**content, **beside, FIRST: digest(recipes.first)})
 
         if recipes.first is not None:
             folder = self._opened.enter_context(tempfile.TemporaryDirectory(prefix="dlkit-review-"))
@@ -242,10 +244,12 @@ class _Review:
         while reviewed.stopped:
             number = len(reviewed.records)
             claim = self.claims[number]
-            if isinstance(claim.test, PropertyTest):
-                record = self._properties.get(number)
-            else:
-                record = self._judged(claim, claim.test, self._trials.get(number, []))
+            record = self._records.get(number)
+            if record is None and isinstance(claim.test, Experiment):
+                try:
+                    record = self._judged(number, claim, claim.test)
+                except DlkitError as error:
+                    record = _failed(claim, error)
             if record is None:
                 return
             reviewed.records.append(record)
@@ -258,42 +262,31 @@ class _Review:
         found = check_property(test).record()
         return {**claim.described(), **found, "seconds": round(time.perf_counter() - started, 2)}
 
-    def _judged(self, claim: Claim, experiment: Experiment, trials: list[tuple[str, Trial]]) -> dict[str, Any] | None:
+    def _judged(self, number: int, claim: Claim, experiment: Experiment) -> dict[str, Any] | None:
         """The record of an experiment; None before all of its runs are there."""
+        trials = self._trials.get(number, [])
         found = [self.folder.finished(digest, trial) for digest, trial in trials]
         outcomes = [outcome for outcome in found if outcome is not None]
         if not trials or len(outcomes) < len(trials):
             return None
         from dlkit.review.judged_experiment import judge_experiment
 
-        judged = judge_experiment(experiment, outcomes, len(self.recipes)).record()
+        judged = judge_experiment(experiment, outcomes, len(self.recipes), self._quantities[number]).record()
         return {**claim.described(), **judged, **({"full": True} if self.full else {})}
 
-    def _runs(self) -> int:
-        """Trainings in all, finished ones of a resumed review among them."""
-        return sum(
-            len(claim.test.arms) * claim.test.seeds for claim in self.claims if isinstance(claim.test, Experiment)
-        )
+    def _done_of_runs(self) -> tuple[int, int]:
+        """Trainings that are done, those of a resumed review among them, and all that there will be.
 
-
-def write_review_report(target: Path, reviewed: Reviewed, device: str) -> None:
-    """Write an offline page of a review, with when and on what it was run.
-
-    Args:
-        target: the file.
-        reviewed: the claims, those of a section beside each other.
-        device: as given to `run_review`.
-    """
-    from dlkit.review.inline_figures import inline_figures
-    from dlkit.review.page import write_review_page
-    from dlkit.training.device import pick_device
-    from dlkit.training.environment import describe_environment
-
-    found = describe_environment(pick_device(device), {})
-    hardware = found["gpu"] or f"{found['cores']} cores of {found['processor']}"
-    facts = {
-        "run": time.strftime("%Y-%m-%d"), "on": hardware, "torch": found["packages"]["torch"], "dlkit": found["dlkit"],
-    }  # fmt: skip
-    order = list(dict.fromkeys(record["section"] for record in reviewed.records))
-    records = sorted(reviewed.records, key=lambda record: order.index(record["section"]))
-    write_review_page(target, records, facts, {section: inline_figures(section) for section in order})
+        First stages are trainings too, each done once an arm that started from it is. A claim that failed has no more.
+        """
+        done = runs = 0
+        for number, claim in enumerate(self.claims):
+            if not isinstance(claim.test, Experiment):
+                continue
+            trials, missing = self._trials.get(number, []), self._missing(number)
+            there = [trial for digest, trial in trials if (digest, trial) not in missing]
+            finished = len(there) + len({trial.seed for trial in there if trial.optimizer in claim.test.continued})
+            done += finished
+            every = (len(claim.test.arms) + bool(claim.test.continued)) * claim.test.seeds
+            runs += finished if number in self._records else every
+        return done, runs

@@ -19,7 +19,7 @@ from dlkit.nn.activations import Activation, activation_layer
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.embedding import Embedding, Sinusoids
 from dlkit.nn.linear import Linear
-from dlkit.nn.norm import LayerNorm
+from dlkit.nn.token_norm import TokenNorm, normalize_tokens, token_norm
 from dlkit.nn.transformer import TransformerBlock
 
 
@@ -33,6 +33,7 @@ class BERT(nn.Module):
         hidden: width of each block's MLP; null for four times the width.
         activation: of the MLPs.
         norm_first: pre-norm, else post-norm as in the paper.
+        norm: layer, as in the paper; or batch, over all tokens of a batch but padding (Shen et al., arXiv:2003.07845).
         positions: learned embeddings, or sinusoidal encodings (Vaswani et al. 2017).
         dropout: probability that an element is zeroed in training, after the embedding, before each residual addition
             and before the last layer of a classifier.
@@ -59,6 +60,7 @@ class BERT(nn.Module):
         hidden: Count | None = None,
         activation: Activation = "gelu",
         norm_first: bool = False,
+        norm: TokenNorm = "layer",
         positions: Literal["learned", "sinusoidal"] = "learned",
         dropout: Rate = 0.1,
         attention_dropout: Rate = 0.1,
@@ -76,7 +78,7 @@ class BERT(nn.Module):
         self.tokens = Embedding(vocabulary, width)
         self.positions = (Embedding if positions == "learned" else Sinusoids)(self.context, width)
         self.segments = Embedding(2, width)
-        self.norm = LayerNorm(width, eps=eps)
+        self.norm = token_norm(norm, width, eps)
         self.dropout = Dropout(dropout) if dropout else nn.Identity()
         self.blocks = nn.ModuleList(
             TransformerBlock(
@@ -88,13 +90,14 @@ class BERT(nn.Module):
                 activation=activation,
                 dropout=dropout,
                 attention_dropout=attention_dropout,
+                norm=norm,
                 eps=eps,
             )
             for _ in range(layers)
         )
-        self.last_norm = LayerNorm(width, eps=eps) if norm_first else nn.Identity()
+        self.last_norm = token_norm(norm, width, eps) if norm_first else nn.Identity()
         self.head = (
-            TokenHead(self.tokens, activation, eps, tied)
+            TokenHead(self.tokens, activation, norm, eps, tied)
             if outputs is None
             else SequenceHead(width, outputs, pooling=pooling, activation=head_activation, dropout=dropout)
         )
@@ -132,22 +135,23 @@ class BERT(nn.Module):
             raise DlkitError(f"a sequence of {length} tokens is longer than the {self.context} that the model takes")
         positions = torch.arange(length, device=tokens.device)  # (T,)
         segment = self.segments.weight[0] if segments is None else self.segments(segments)
-        x = self.dropout(self.norm(self.tokens(tokens) + self.positions(positions) + segment))  # (B, T, W)
+        x = self.tokens(tokens) + self.positions(positions) + segment  # (B, T, W)
+        x = self.dropout(normalize_tokens(self.norm, x, real))
         mask = None if real is None else real[:, None, None, :]  # (B, 1, 1, S)
         for block in self.blocks:
             x = block(x, mask)
-        return self.last_norm(x)
+        return normalize_tokens(self.last_norm, x, real)
 
 
 class TokenHead(nn.Module):
     """Predicts tokens: linear, activation, norm, the embedding's transpose, a bias; (..., W) to (..., V)."""
 
-    def __init__(self, tokens: Embedding, activation: Activation, eps: float, tied: bool = True) -> None:
+    def __init__(self, tokens: Embedding, activation: Activation, norm: TokenNorm, eps: float, tied: bool) -> None:
         super().__init__()
         vocabulary, width = tokens.weight.shape
         self.transform = Linear(width, width)
         self.activation = activation_layer(activation)
-        self.norm = LayerNorm(width, eps=eps)
+        self.norm = token_norm(norm, width, eps)
         self.decoder = Linear(width, vocabulary)
         if tied:
             self.decoder.weight = tokens.weight

@@ -111,7 +111,7 @@ class BatchNorm(nn.Module):
             if x.numel() == x.shape[1]:
                 raise DlkitError(
                     f"batch norm cannot train on one value a channel: its input is {tuple(x.shape)}",
-                    "raise data.batch_size, or set model.norm=layer or model.norm=group",
+                    "raise data.batch_size, or set model.norm=layer",
                 )
             self.num_batches_tracked.add_(1)
         return F.batch_norm(

@@ -16,7 +16,7 @@ from dlkit.nn.attention import MultiHeadAttention
 from dlkit.nn.cache import LayerCache
 from dlkit.nn.dropout import Dropout
 from dlkit.nn.mlp import MLP
-from dlkit.nn.norm import LayerNorm
+from dlkit.nn.token_norm import TokenNorm, normalize_tokens, token_norm
 
 
 class TransformerBlock(nn.Module):
@@ -31,6 +31,7 @@ class TransformerBlock(nn.Module):
         activation: of the MLP.
         dropout: probability that an element is zeroed before each residual addition in training.
         attention_dropout: probability that an attention weight is zeroed in training.
+        norm: layer; or, where not causal, batch.
         eps: of the norms.
     """
 
@@ -45,20 +46,22 @@ class TransformerBlock(nn.Module):
         activation: Activation = "gelu",
         dropout: Rate = 0.0,
         attention_dropout: Rate = 0.0,
+        norm: TokenNorm = "layer",
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
         self.norm_first = norm_first
-        self.attention_norm = LayerNorm(width, eps=eps)
+        self.attention_norm = token_norm(norm, width, eps)
         self.attention = MultiHeadAttention(width, heads, causal=causal, dropout=attention_dropout)
-        self.mlp_norm = LayerNorm(width, eps=eps)
+        self.mlp_norm = token_norm(norm, width, eps)
         self.mlp = MLP(width, width, hidden=(hidden,), activation=activation)
         self.dropout = Dropout(dropout) if dropout else nn.Identity()
 
     def forward(self, x: Tensor, mask: Tensor | None = None, cache: LayerCache | None = None) -> Tensor:
         """See `MultiHeadAttention.forward` for the mask and the cache."""
+        real = None if mask is None else mask[:, 0, 0]  # (B, T) where it hides padding alone, as an encoder's does
         if self.norm_first:
-            x = x + self.dropout(self.attention(self.attention_norm(x), mask, cache))
-            return x + self.dropout(self.mlp(self.mlp_norm(x)))
-        x = self.attention_norm(x + self.dropout(self.attention(x, mask, cache)))
-        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+            x = x + self.dropout(self.attention(normalize_tokens(self.attention_norm, x, real), mask, cache))
+            return x + self.dropout(self.mlp(normalize_tokens(self.mlp_norm, x, real)))
+        x = normalize_tokens(self.attention_norm, x + self.dropout(self.attention(x, mask, cache)), real)
+        return normalize_tokens(self.mlp_norm, x + self.dropout(self.mlp(x)), real)

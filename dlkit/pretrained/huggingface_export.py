@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dlkit.errors import DlkitError
 from dlkit.models.bert import BERT, SequenceHead
 from dlkit.models.gpt import GPT
+from dlkit.nn.norm import BatchNorm
 from dlkit.pretrained.huggingface import BERT_NAMES, GPT_NAMES, TRANSPOSED
 from dlkit.pretrained.huggingface_config import ACTIVATIONS
 
@@ -45,6 +46,8 @@ def config_of(model: GPT | BERT, labels: Iterable[str] = ()) -> dict[str, Any]:
             "bos_token_id": 0,
             "eos_token_id": 0,
         }
+    if isinstance(model.norm, BatchNorm):
+        raise DlkitError("Hugging Face's BERT has layer norms; this one has norm: batch")
     if block.norm_first:
         raise DlkitError("Hugging Face's BERT is post-norm; this one has norm_first: true")
     sequence = isinstance(model.head, SequenceHead)

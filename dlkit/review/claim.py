@@ -83,6 +83,7 @@ class Experiment:
         smallest: the smallest difference that matters, in units of the measure.
         seeds: runs of each arm, from seeds 0, 1, 2...
         first: what is trained before them, where there is such a stage.
+        ood: images that no arm is trained on, as `dlkit eval --ood` takes them, for the measures ood/...
     """
 
     recipe: str
@@ -93,6 +94,12 @@ class Experiment:
     smallest: float
     seeds: int
     first: FirstStage | None = None
+    ood: str | None = None
+
+    @property
+    def continued(self) -> set[str]:
+        """The arms that start from the weights of the first stage."""
+        return {arm.name for arm in self.arms if arm.continues}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dlkit.recipe import closest
 from dlkit.recipe.check import check_value, quoted
 from dlkit.recipe.strict_yaml import AmbiguousWord, Document, KeyPath, dotted, read_yaml, scalar
 from dlkit.review.claim import FIRST, Arm, Claim, Experiment, FirstStage, PropertyTest
-from dlkit.review.expectation import Expectation, parse_expectation
+from dlkit.review.expectation import QUANTITIES, Expectation, parse_expectation
 from dlkit.review.measure import TRAIN_LOSS
 from dlkit.review.properties.registry import PROPERTIES
 
@@ -31,7 +31,8 @@ _ABOUT: dict[str, Any] = {
 _FIRST = {"type": "object", "properties": {"recipe": _TEXT, "changes": _CHANGES}, "required": ["recipe"]}
 # What `full` may set anew.
 _SIZE: dict[str, Any] = {
-    "first": _FIRST, "recipe": _TEXT, "changes": _CHANGES, "seeds": _SEEDS, "smallest": {"type": "number"},
+    "first": _FIRST, "recipe": _TEXT, "changes": _CHANGES, "ood": _TEXT, "seeds": _SEEDS,
+    "smallest": {"type": "number"},
 }  # fmt: skip
 # The schema of each kind of claim, in the part of JSON Schema that recipes use.
 SCHEMAS: dict[str, dict[str, Any]] = {
@@ -135,6 +136,11 @@ class _Reader:
         expect = self._expectation(values.get("expect"), [arm.name for arm in arms])
         if values.get("measure") == TRAIN_LOSS and values.get("at", "end") != "end":
             self.report(("at",), f"{TRAIN_LOSS} is measured at the end; set train.steps to end earlier")
+        ood = values.get("ood")
+        if str(values.get("measure")).startswith("ood/") != (ood is not None):
+            self.report(("measure",), "measures ood/... go with images that no arm is trained on, such as ood: noise")
+        elif ood is not None and values.get("at", "end") != "end":
+            self.report(("at",), "ood/... is measured at the end")
         first = self._first(values.get(FIRST), arms, path)
         if self.document.problems or expect is None:
             return None
@@ -142,7 +148,7 @@ class _Reader:
         return Experiment(
             _beside(path, str(values["recipe"])), arms, str(values["measure"]),
             at if isinstance(at, int) else "mean" if at == "mean" else "end",
-            expect, float(values["smallest"]), int(values.get("seeds", SEEDS)), first,
+            expect, float(values["smallest"]), int(values.get("seeds", SEEDS)), first, ood,
         )  # fmt: skip
 
     def _first(self, values: Any, arms: Sequence[Arm], path: Path) -> FirstStage | None:
@@ -166,6 +172,8 @@ class _Reader:
         for name, changes in values.items():
             if not _ARM.match(str(name)):
                 self.report(("arms", name), "an arm's name has letters, digits and _ only, and begins with a letter")
+            elif name in QUANTITIES:
+                self.report(("arms", name), "an arm cannot be called like a quantity of the data")
             if not is_mapping(changes):
                 self.report(("arms", name), f"expected a part of a recipe, such as {_PART}, got {quoted(changes)}")
                 continue

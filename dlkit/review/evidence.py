@@ -9,7 +9,9 @@ from dlkit.errors import shell_word
 
 
 def evidence_of(record: Mapping[str, Any]) -> str:
-    """The numbers of a claim's record in a line."""
+    """The numbers of a claim's record in a line, or the error that there is in place of them."""
+    if "error" in record:
+        return f"failed: {record['error']}"
     if record["kind"] == "property":
         return f"largest deviation {record['deviation']:.2g} over {record['draws']} draws"
     if record["difference"] is None:
@@ -26,6 +28,6 @@ def evidence_of(record: Mapping[str, Any]) -> str:
 def command_of(record: Mapping[str, Any], shipped: bool) -> str:
     """The command that runs the claim again; one of the user's own by its file."""
     name = record["claim"] if shipped else record["path"]
-    seeds = f" --seeds {record['seeds']}" if record["kind"] == "arms" else ""
+    seeds = f" --seeds {record['seeds']}" if "seeds" in record else ""
     full = " --full" if record.get("full") else ""
     return f"dlkit review run {shell_word(name)}{full}{seeds}"

@@ -1,4 +1,7 @@
-"""The relation that an experiment claims: `a > b`, `a < b`, or of differences, `a - b > c - d`."""
+"""The relation that an experiment claims: `a > b`, `a < b`, or of differences, `a - b > c - d`.
+
+Beside arms there may be numbers, and quantities that are computed from the data: `a < unigram_entropy`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,20 @@ from dataclasses import dataclass
 
 from dlkit.recipe import closest
 
+# By name. The entropy is that of the frequencies of the measured split's own tokens, in nats: no prediction from
+# frequencies alone has a smaller cross-entropy there (Gibbs' inequality).
+QUANTITIES = ("unigram_entropy",)
+
 _TERM = re.compile(r"\s*([-+]?)\s*([A-Za-z][A-Za-z0-9_]*|[0-9]+(?:\.[0-9]*)?(?:e-?[0-9]+)?)\s*")
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """A contrast that is claimed to be positive: the sum of `weight * value` over arms, and a constant.
+    """A contrast that is claimed to be positive: the sum of `weight * value` over arms and quantities, and a constant.
 
     Args:
         text: as it was written.
-        weights: arm -> its weight.
+        weights: arm or quantity -> its weight.
         constant: the numbers in it.
     """
 
@@ -25,8 +32,13 @@ class Expectation:
     weights: tuple[tuple[str, int], ...]
     constant: float
 
+    @property
+    def quantities(self) -> list[str]:
+        """Those that it compares arms with."""
+        return [name for name, _ in self.weights if name in QUANTITIES]
+
     def contrast(self, values: Mapping[str, float]) -> float:
-        """How far the values of one seed lie on the claimed side: negative on the other."""
+        """How far the values of one seed, and the quantities, lie on the claimed side: negative on the other."""
         return sum(weight * values[arm] for arm, weight in self.weights) + self.constant
 
 
@@ -40,12 +52,12 @@ def parse_expectation(text: str, arms: Sequence[str]) -> Expectation:
         for factor, term in _terms(side, text):
             if term[0].isdigit():
                 constant += sign * factor * float(term) * (1 if sides[1] == ">" else -1)
-            elif term not in weights:
-                raise ValueError(f"no arm {term!r}{closest(term, arms)}")
+            elif term not in arms and term not in QUANTITIES:
+                raise ValueError(f"no arm {term!r}{closest(term, [*arms, *QUANTITIES])}")
             else:
-                weights[term] += sign * factor * (1 if sides[1] == ">" else -1)
+                weights[term] = weights.get(term, 0) + sign * factor * (1 if sides[1] == ">" else -1)
     used = tuple((arm, weight) for arm, weight in weights.items() if weight)
-    if not used:
+    if not any(name in arms for name, _ in used):
         raise ValueError(f"{text!r} compares nothing")
     return Expectation(text, used, constant)
 

@@ -24,12 +24,14 @@ class JudgedExperiment:
         values: arm -> its measure at each seed.
         judgement: of the differences.
         seconds: all runs took together.
+        quantities: of the data, that the arms are compared with, by name.
     """
 
     experiment: Experiment
     values: Mapping[str, Sequence[float]]
     judgement: Judgement
     seconds: float
+    quantities: Mapping[str, float]
 
     def record(self) -> dict[str, Any]:
         """Its part of the claim's record."""
@@ -43,6 +45,8 @@ class JudgedExperiment:
             "at": experiment.at, "difference": finite(found.difference), "low": finite(found.low),
             "high": finite(found.high), "level": round(found.level, 6), "smallest": experiment.smallest,
             "seeds": len(next(iter(self.values.values()))), "seeds_needed": found.seeds_needed, "arms": arms,
+            **({"quantities": dict(self.quantities)} if self.quantities else {}),
+            **({"ood": experiment.ood} if experiment.ood else {}),
             **_first_of(experiment), "recipe": experiment.recipe,
             "changes": {arm.name: list(arm.changes) for arm in experiment.arms}, "seconds": round(self.seconds, 2),
         }  # fmt: skip
@@ -53,13 +57,16 @@ def _first_of(experiment: Experiment) -> dict[str, Any]:
     return {} if first is None else {"first": {"recipe": first.recipe, "changes": list(first.variant.changes)}}
 
 
-def judge_experiment(experiment: Experiment, outcomes: Sequence[TrialResult], claims: int) -> JudgedExperiment:
+def judge_experiment(
+    experiment: Experiment, outcomes: Sequence[TrialResult], claims: int, quantities: Mapping[str, float]
+) -> JudgedExperiment:
     """Judge the finished runs of all arms.
 
     Args:
         experiment: what was run.
         outcomes: of every arm and seed.
         claims: how many are judged together.
+        quantities: of the data, those that the expectation names.
     """
     seeds = sorted({outcome.trial.seed for outcome in outcomes})
     found = {
@@ -68,10 +75,12 @@ def judge_experiment(experiment: Experiment, outcomes: Sequence[TrialResult], cl
     }
     values = {arm.name: [found[arm.name, seed] for seed in seeds] for arm in experiment.arms}
     differences = [
-        experiment.expect.contrast({arm: values[arm][index] for arm in values}) for index in range(len(seeds))
+        experiment.expect.contrast({**quantities, **{arm: values[arm][index] for arm in values}})
+        for index in range(len(seeds))
     ]
     seconds = sum(outcome.seconds_share for outcome in outcomes)
-    return JudgedExperiment(experiment, values, judge_differences(differences, experiment.smallest, claims), seconds)
+    judgement = judge_differences(differences, experiment.smallest, claims)
+    return JudgedExperiment(experiment, values, judgement, seconds, quantities)
 
 
 def _deviation(values: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 from dlkit.errors import shell_word
 from dlkit.recipe.find import shipped as shipped_recipes
-from dlkit.review.claim import FIRST, VERDICTS
+from dlkit.review.claim import FIRST
 from dlkit.review.dot_plot import dot_plot
 from dlkit.review.evidence import command_of, evidence_of
 from dlkit.review.find import shipped_claims
@@ -42,7 +42,7 @@ article { border: 1px solid var(--line); border-left: .4rem solid var(--color); 
   padding: .6rem .9rem; }
 .verdict { color: var(--color); font-weight: 700; }
 .supported { --color: var(--supported); } .not-supported { --color: var(--not-supported); }
-.contradicted { --color: var(--contradicted); } .cannot-tell { --color: var(--cannot-tell); }
+.contradicted, .no-verdict { --color: var(--contradicted); } .cannot-tell { --color: var(--cannot-tell); }
 p { margin: .3rem 0; overflow-wrap: anywhere; } .soft { color: var(--soft); font-size: .9rem; }
 code { font: .9em ui-monospace, monospace; overflow-wrap: anywhere; }
 .dots { display: block; width: 100%; max-width: 34rem; height: auto; margin: .4rem 0; }
@@ -87,7 +87,7 @@ addEventListener('hashchange', () => {  // a link to what the filter hides shows
 });
 """
 
-_SIGNS = {"supported": "✓", "not supported": "○", "contradicted": "✗", "cannot tell": "?"}
+_SIGNS = {"supported": "✓", "not supported": "○", "contradicted": "✗", "cannot tell": "?", "no verdict": "!"}
 
 
 def write_review_page(
@@ -105,7 +105,7 @@ def write_review_page(
         figures: section -> its figures, each a <figure>.
     """
     sections = [(section, list(group)) for section, group in groupby(records, key=lambda record: record["section"])]
-    counts = {verdict: sum(record["verdict"] == verdict for record in records) for verdict in VERDICTS}
+    counts = {verdict: sum(_verdict_of(record) == verdict for record in records) for verdict in _SIGNS}
     buttons = [f'<button value="" aria-pressed="true">all {len(records)}</button>'] + [
         f'<button value="{verdict}" aria-pressed="false">{_SIGNS[verdict]} {verdict} {count}</button>'
         for verdict, count in counts.items()
@@ -137,13 +137,17 @@ def write_review_page(
 
 
 def _article(record: Mapping[str, Any], shipped: Mapping[str, Path]) -> str:
-    verdict, name = record["verdict"], html.escape(record["claim"], quote=True)
+    verdict, name = _verdict_of(record), html.escape(record["claim"], quote=True)
     rows = [("measured", evidence_of(record))]
     figure = ""
-    if record["kind"] == "arms":
+    if "error" in record:
+        rows += [("what to do", str(record["hint"]))] if record["hint"] else []
+    elif record["kind"] == "arms":
         figure = dot_plot({arm: found["values"] for arm, found in record["arms"].items()}, record["measure"])
         rows.append(("smallest difference that matters", f"{record['smallest']:g}"))
         rows.append(("level of the interval", f"{100 * record['level']:.4g} %"))
+        rows += [(name.replace("_", " "), f"{value:.4g}") for name, value in record.get("quantities", {}).items()]
+        rows += [("told from", str(record["ood"]))] if "ood" in record else []
         rows.append(("recipe", str(record["recipe"])))
         if first := record.get("first"):  # whose folder is what the arms call its weights
             rows.append(("first stage", f"{_training(first['recipe'], first['changes'])} --run-dir {FIRST}"))
@@ -161,6 +165,11 @@ def _article(record: Mapping[str, Any], shipped: Mapping[str, Path]) -> str:
         f"{figure}<dl>{details}</dl><p class=soft>Fixed before: {html.escape(record['fixed'])}</p>"
         f"{paper}{_claim_file(record)}</article>"
     )
+
+
+def _verdict_of(record: Mapping[str, Any]) -> str:
+    """One of the verdicts, or that an error has kept the claim from one."""
+    return record.get("verdict", "no verdict")
 
 
 def _training(recipe: str, changes: Sequence[str]) -> str:
@@ -182,7 +191,7 @@ def _claim_file(record: Mapping[str, Any]) -> str:
 
 def _recipes_section(records: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every recipe that an experiment changes, as it is written: links lead here, and work offline."""
-    arms = [record for record in records if record["kind"] == "arms"]
+    arms = [record for record in records if "recipe" in record]
     stages = [record["first"] for record in arms if "first" in record]
     names = dict.fromkeys(str(stage["recipe"]) for stage in [*arms, *stages])
     if not names:

@@ -61,7 +61,7 @@ def said(*arguments: str) -> tuple[int, list[dict[str, Any]]]:
 
 
 def review(folder: Path, out: str) -> list[tuple[int, list[dict[str, Any]]]]:
-    """Properties and experiments; then again, without some of the runs; and a verdict that does not hold."""
+    """Properties and experiments; then again, without some of the runs; a verdict that does not hold; and failures."""
     claims = ("softmax-sigmoid", str(folder / "rows.yaml"), "gelu-cdf", str(folder / "images.yaml"))
     kept = ("--out", str(folder / out), "--device", "cpu")
     found = [said("review", "run", *claims, *kept)]
@@ -72,6 +72,9 @@ def review(folder: Path, out: str) -> list[tuple[int, list[dict[str, Any]]]]:
             runs.write_text("".join(line for line in whole if json.loads(line)["seed"] == 0))
     found.append(said("review", "run", *claims, *kept, "--resume"))
     found.append(said("review", "run", str(folder / "wrong.yaml"), "--seeds", "2", "--assert", "--device", "cpu"))
+    # one has no such measure, which shows when it runs; the last shares its runs, but with no process that tries again
+    failing = [str(folder / f"{name}.yaml") for name in ("absent", "measured", "rows")]
+    found.append(said("review", "run", *failing, "softmax-sigmoid", "--device", "cpu"))
     return found
 
 
@@ -91,6 +94,8 @@ def test_a_review_is_that_of_one_process(in_two_processes: Callable[..., list[An
     rows = _ROWS.format(path=write_rows(tmp_path))
     (tmp_path / "rows.yaml").write_text(rows)
     (tmp_path / "wrong.yaml").write_text(rows.replace("learning > standing", "learning < standing"))
+    (tmp_path / "absent.yaml").write_text(rows.replace("path: ", "path: absent-"))
+    (tmp_path / "measured.yaml").write_text(rows.replace("val/accuracy", "val/acuracy"))
     (tmp_path / "images.yaml").write_text(_IMAGES)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -100,13 +105,16 @@ def test_a_review_is_that_of_one_process(in_two_processes: Callable[..., list[An
     torch.set_num_threads(threads)
     (first, joint), (second, silent) = in_two_processes(joined_thrice, tmp_path, joined=False)
     assert first == second == [[0, 1], [10, 11], [20, 21]]
-    assert [code for code, _ in alone] == [code for code, _ in joint] == [0, 0, 3]
-    assert silent == [(0, [])] * 3
-    for (_, expected), (_, found) in zip(alone, joint, strict=True):
+    assert [code for code, _ in alone] == [code for code, _ in joint] == [0, 0, 3, 1]
+    assert silent == [(0, [])] * 4
+    for (_, expected), (_, found) in zip(alone[:3], joint[:3], strict=True):
         assert without_times(found) == without_times(expected)  # to the last bit
     records = joint[0][1]
     assert [record["claim"] for record in records[:-1]] == ["softmax-sigmoid", "rows", "gelu-cdf", "images"]
     assert records[-1]["kind"] == "summary" and records[-1]["claims"] == 4
+    errors = [record.get("error", "")[:20] for record in joint[3][1][:-1]]
+    assert errors == ["no such file or fold", "no measure val/acura", "it shares a run with", ""]
+    assert [record.get("error", "")[:20] for record in alone[3][1][:-1]] == [*errors[:2], "", ""]
     kept = (tmp_path / "together" / "review.jsonl").read_text().splitlines()
     assert without_times([json.loads(line) for line in kept]) == without_times(joint[1][1][:-1])
     for folder in ("alone", "together"):  # no run twice, and each there

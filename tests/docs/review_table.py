@@ -110,6 +110,8 @@ def place_and_date(records: Path, hardware: str | None) -> str:
 def main(source: Path, hardware: str | None) -> None:
     records = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
     records = [record for record in records if record["kind"] != "summary"]  # which stdout has, review.jsonl has not
+    if failed := [record["claim"] for record in records if "error" in record]:
+        sys.exit(f"without a verdict: {', '.join(failed)}; run them again with --resume first")
     measured_on = place_and_date(source, hardware)
     readme = updated(README.read_text(encoding="utf-8"), summary(records, measured_on))
     if (size := len(readme.encode())) > MOST_BYTES:

@@ -77,3 +77,13 @@ def test_files(tmp_path: Path, name: str) -> None:
     assert caption_of(name).endswith(".")
     again, _ = draw_review_figure(name, tmp_path / "")
     assert again.read_bytes() == svg.read_bytes()
+
+
+def test_bar_of_colours_is_as_tall_as_its_picture() -> None:
+    figure = FIGURES["dropout"]()
+    figure.canvas.draw()
+    (picture,) = (axis for axis in figure.axes if axis.images)
+    (bar,) = picture.child_axes
+    pixels, beside = picture.get_window_extent(), bar.get_window_extent()
+    assert (beside.y0, beside.y1) == pytest.approx((pixels.y0, pixels.y1), abs=1)
+    assert beside.x0 > pixels.x1

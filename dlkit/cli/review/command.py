@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
-from dlkit.app.review import ClaimJudged, Reviewed, run_review, write_review_report
+from dlkit.app.review import run_review
+from dlkit.app.review_events import ClaimJudged, Reviewed
 from dlkit.app.review_figures import draw_review_figures
+from dlkit.app.review_report import write_review_report
 from dlkit.cli import completion
 from dlkit.cli.console import Output, note
 from dlkit.cli.options import Device, Json, Quiet, ResumeAuto, Trust, Written
@@ -18,7 +20,7 @@ from dlkit.cli.review import view
 from dlkit.cli.review.progress import ReviewProgress
 from dlkit.cli.signals import GracefulStop
 from dlkit.distributed.torchrun import is_first_process
-from dlkit.errors import RequestError, VerdictError
+from dlkit.errors import DlkitError, RequestError, VerdictError
 from dlkit.review.claim import Claim
 from dlkit.review.claim_file import read_claim
 from dlkit.review.evidence import evidence_of
@@ -125,6 +127,9 @@ def run_claims(
     difference that matters is left in the interval. Else nobody can tell at this budget, and the record says how many
     seeds it would take. The intervals hold jointly for all experiments of the command (Bonferroni).
 
+    A claim whose data is missing, or that fails on the way, is left without a verdict and the others go on; the exit
+    code is 1 then.
+
     -q prints the verdict of each claim. Ctrl-C keeps the finished runs in --out, and --resume goes on.
     Under torchrun the processes share the runs.
 
@@ -148,7 +153,7 @@ def run_claims(
         for event in output.without_remarks(running):
             progress.update(event)
             if isinstance(event, ClaimJudged) and not output.tables and output.form is None:
-                output.emit(event.record, event.record["verdict"], lambda: None)
+                output.emit(event.record, event.record.get("verdict", "error"), lambda: None)
     reviewed = running.result()
     if reviewed.stopped:
         note(
@@ -175,6 +180,9 @@ def _conclude(reviewed: Reviewed, output: Output, asserted: bool) -> None:
         output.write(view.written_verdicts(reviewed.records))
     else:
         output.emit(summary, None, lambda: view.verdict_table(reviewed.records, summary))
+    if reviewed.failed:
+        first, more = reviewed.failed[0], f", and {len(reviewed.failed) - 1} more" * (len(reviewed.failed) > 1)
+        raise DlkitError(f"{first['claim']}: {first['error']}{more}", first["hint"])
     others = [record for record in reviewed.records if record["verdict"] != "supported"]
     if asserted and others:
         first = f"{others[0]['claim']} is {others[0]['verdict']}: {evidence_of(others[0])}"

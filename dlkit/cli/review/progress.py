@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dlkit.app.review import ArmRunFinished, ClaimJudged, ClaimStarted
+from dlkit.app.review_events import ArmRunFinished, ClaimJudged, ClaimStarted
 from dlkit.cli.console import duration
 from dlkit.cli.progress import ProgressBar
+from dlkit.review.evidence import evidence_of
 
 _LINE_EVERY_SECONDS = 10.0
 _ENOUGH = 5  # runs that must end before the time left is shown
@@ -44,11 +45,14 @@ class ReviewProgress:
             if event.missing:
                 self.write(f"{self.claim}, {event.claim.name}: {event.missing} runs")
         elif isinstance(event, ArmRunFinished):
-            self.run += 1
-            self.bar.advance(1)
+            self.run += event.done - self.bar.done
+            self.bar.total = event.runs
+            self.bar.advance(event.done - self.bar.done)
             now = time.monotonic()
             enough = self.run >= _ENOUGH  # the runs of a stack end all at once
             if self.plain and enough and now - self.said > _LINE_EVERY_SECONDS:
                 self.said = now
                 left = (now - self.started) / self.run * (event.runs - event.done)
                 self.write(f"{self.claim}, {event.done} of {event.runs} runs, {duration(left)} left")
+        elif "error" in event.record:
+            self.write(f"{event.claim.name}: {evidence_of(event.record)}")

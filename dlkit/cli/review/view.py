@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from dlkit.cli.written_table import WrittenTable, table_of
-from dlkit.review.claim import Claim
+from dlkit.review.claim import VERDICTS, Claim
 from dlkit.review.evidence import evidence_of
 
-COLORS = {"supported": "green", "not supported": "yellow", "contradicted": "red", "cannot tell": "cyan"}
+COLORS = {
+    "supported": "green", "not supported": "yellow", "contradicted": "red", "cannot tell": "cyan", "error": "bold red",
+}  # fmt: skip
 
 
 def claim_table(claims: Sequence[Claim]) -> Any:
@@ -37,7 +39,7 @@ def written_verdicts(records: Sequence[dict[str, Any]]) -> WrittenTable:
     """The verdicts and the numbers behind them."""
     names = (
         "section", "claim", "verdict", "expect", "measure", "difference", "low", "high", "seeds", "deviation",
-        "tolerance",
+        "tolerance", "error",
     )  # fmt: skip
     return table_of(records, {name: name for name in names})
 
@@ -50,7 +52,9 @@ def verdict_table(records: Sequence[dict[str, Any]], summary: dict[str, Any]) ->
 
     table = Table("claim", "verdict", "measured", box=None, pad_edge=False)
     for record in records:
-        verdict = Text(record["verdict"], style=COLORS[record["verdict"]])
+        found = record.get("verdict", "error")
+        verdict = Text(found, style=COLORS[found])
         table.add_row(Text(record["claim"], style="bold"), verdict, Text(evidence_of(record)))
-    counts = ", ".join(f"{summary[verdict]} {verdict}" for verdict in COLORS if summary[verdict])
+    counts = ", ".join(f"{summary[verdict]} {verdict}" for verdict in VERDICTS if summary[verdict])
+    counts += f"{', ' * bool(counts)}{summary['errors']} without a verdict" if summary["errors"] else ""
     return Group(table, Text(f"{summary['claims']} claims: {counts}", style="bold"))
