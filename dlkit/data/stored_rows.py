@@ -62,7 +62,7 @@ class StoredRows:
             weakref.finalize(self, self._file.close)
             unsettled = 0
             for _, values in standardized_blocks(inputs, mean, std):
-                data = memoryview(values.astype(np.float32)).cast("B")
+                data = memoryview(values.astype(np.float32).data).cast("B")
                 while data:
                     data = data[self._file.write(data) :]
                 unsettled += values.nbytes // 2
