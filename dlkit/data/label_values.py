@@ -11,13 +11,21 @@ from numpy.typing import NDArray
 from dlkit.errors import DlkitError
 
 
-def coded_values(column: Any) -> tuple[Any, NDArray[np.int64]]:
+def coded_values(column: Any) -> tuple[Any, NDArray[np.int32]]:
     """The distinct values of a column of Arrow data, and the index of each row's value, (N,); -1 for a missing one."""
+    import pyarrow as pa
+
     encoded = column.dictionary_encode()  # chunk by chunk, since all of a large column may not be in memory
     if encoded.num_chunks != 1:
         encoded = encoded.unify_dictionaries()
-    encoded = encoded.combine_chunks()
-    return encoded.dictionary, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    if encoded.num_chunks < 2:
+        encoded = encoded.combine_chunks()
+        return encoded.dictionary, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    distinct = encoded.chunk(0).dictionary
+    codes = np.concatenate([chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in encoded.chunks])
+    del encoded
+    pa.default_memory_pool().release_unused()  # which it keeps for itself otherwise
+    return distinct, codes
 
 
 def whole_labels(values: NDArray[np.float64], where: Callable[[int], str]) -> NDArray[np.int64]:

@@ -213,7 +213,7 @@ def _parquet_rows(path: Path) -> Iterator[Row]:
     from pyarrow.parquet import ParquetFile
 
     try:
-        file = ParquetFile(ordinary_file(path), page_checksum_verification=True)
+        file = ParquetFile(ordinary_file(path), page_checksum_verification=True, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise DlkitError(f"cannot read {path}: {' '.join(str(error).split())[:300]}") from error
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from dlkit.annotations import Count
 from dlkit.data.balanced_order import balanced_order
 from dlkit.data.batch import Batch, ClassificationBatch
-from dlkit.data.dataset import Split, standardize
+from dlkit.data.dataset import Split
 from dlkit.data.epochs import Epochs, hashed_seed
+from dlkit.data.stored_rows import StoredRows, standardized_rows
 
 
 class RowBatches(Epochs):
@@ -53,7 +54,7 @@ class RowBatches(Epochs):
         self.training = training
         self._classes = split.targets if balance and training else None
         self._targets = split.targets.to(device)
-        self._inputs = self._load(split.inputs, mean, std)
+        self._inputs: Any = self._load(split.inputs, mean, std)  # a tensor, or what is indexed as one
 
     def epoch(self, number: int, start: int = 0) -> Iterator[ClassificationBatch]:
         """Batches `start`, `start` + 1, ... of epoch `number`, on the device.
@@ -71,6 +72,8 @@ class RowBatches(Epochs):
                 yield ClassificationBatch(inputs, targets, whole=self.whole(count))
             return
         order, *parameters = (self.send(values) for values in self._drawn(number))  # each (samples,)
+        if isinstance(self._inputs, StoredRows):
+            self._inputs.expect(order[start * self.batch_size :], self.batch_size)
         targets = self._targets.index_select(0, order)
         for begin in begins:
             chosen = slice(begin, begin + self.batch_size)
@@ -109,8 +112,8 @@ class RowBatches(Epochs):
 
     mixes = False  # whether each example of a batch is mixed with the one before it
 
-    def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-        return standardize(inputs, mean, std).to(self.device)
+    def _load(self, inputs: Tensor, mean: Tensor, std: Tensor) -> Tensor | StoredRows:
+        return standardized_rows(inputs, mean, std, self.device)
 
     def _drawn(self, number: int) -> list[Tensor]:
         """The order of epoch `number` and its augmentation parameters, each (samples,), on the CPU."""

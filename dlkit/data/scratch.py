@@ -1,10 +1,15 @@
-"""Room on disk for what is too large for memory: arrays in files that are mapped and vanish with their last user."""
+"""Room on disk for what is too large for memory: arrays in files that are mapped and vanish with their last user.
+
+What is written to a file stays in memory until the disk has it, and counts towards the limit of a control group, which
+may end a process before that is done. Hence whoever writes much to a file settles it bit by bit.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import math
+import mmap
 import os
 import tempfile
 from collections.abc import Generator
@@ -38,6 +43,19 @@ def empty_array(shape: tuple[int, ...], kind: type[np.generic], order: str = "C"
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)  # a full disk would otherwise kill the process as it writes
         return np.memmap(file, kind, "r+" if hasattr(os, "posix_fallocate") else "w+", 0, shape, order)  # pyright: ignore
+
+
+def settle(array: NDArray[Any]) -> None:
+    """Write what has been put into a part of a mapped array to its file, so that its memory can be taken back."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is None or not array.size:
+        return
+    low, high = np.lib.array_utils.byte_bounds(array)
+    first = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
+    begin = (low - first) // mmap.PAGESIZE * mmap.PAGESIZE
+    mapped.flush(begin, high - first - begin)
+    if hasattr(mmap, "MADV_DONTNEED"):  # of a file: what is read again comes from it
+        mapped.madvise(mmap.MADV_DONTNEED, begin, high - first - begin)
 
 
 @contextlib.contextmanager

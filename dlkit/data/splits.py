@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from dlkit.errors import DlkitError
 
 TEST_SEED, VALIDATION_SEED = 1, 2
+_FEW_CLASSES = 16
 
 T = TypeVar("T")
 
 
 def split_three_ways(
-    labels: NDArray[np.int64], classes: tuple[str, ...], *, test: float, validation: float
+    labels: NDArray[np.integer[Any]], classes: tuple[str, ...], *, test: float, validation: float
 ) -> dict[str, NDArray[np.int64]]:
     """Ascending row indices of "train", of "val" if `validation` > 0, and of "test" if `test` > 0.
 
@@ -53,7 +54,7 @@ def name_unsplit(splits: dict[str, T]) -> dict[str, T]:
     return {"all": splits["train"]} if list(splits) == ["train"] else splits
 
 
-def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def hold_out(labels: NDArray[np.integer[Any]], share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Ascending indices of the rows that are kept and of those held out, with the class proportions of the whole.
 
     Within a class, rows are held out in the order of random keys from PCG64, whose raw stream numpy guarantees to be
@@ -61,12 +62,28 @@ def hold_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[NDArra
     """
     counts = np.bincount(labels)
     keys = np.random.PCG64(seed).random_raw(len(labels))
-    order = np.lexsort((keys, labels))  # by class, then by key
-    del keys  # as large as the rows of some tables' column
     held = np.zeros(len(labels), dtype=bool)
-    for begin, number in zip(np.cumsum(counts) - counts, held_out_counts(counts, share), strict=True):
-        held[order[begin : begin + number]] = True
+    numbers = held_out_counts(counts, share)
+    if len(counts) > _FEW_CLASSES:
+        ends = np.cumsum(counts)[:-1]
+        for rows, number in zip(np.split(np.argsort(labels, kind="stable"), ends), numbers, strict=True):
+            held[rows[_least(keys[rows], int(number))]] = True
+    else:  # without indices, which take more memory than the labels
+        for each, number in enumerate(numbers):
+            rows = labels == each if len(counts) > 1 else slice(None)
+            held[rows] = _least(keys[rows], int(number))
+    del keys
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _least(keys: NDArray[np.uint64], number: int) -> NDArray[np.bool_]:
+    """Which are the `number` least keys, (n,); of equal ones, those that come first."""
+    if number == 0:
+        return np.zeros(len(keys), dtype=bool)
+    bound = np.partition(keys, number - 1)[number - 1]
+    least = keys < bound
+    least[np.flatnonzero(keys == bound)[: number - int(least.sum())]] = True
+    return least
 
 
 def held_out_counts(counts: NDArray[np.int64], share: float) -> NDArray[np.int64]:

@@ -95,7 +95,7 @@ def hub_classes(
 
 def hold_out_rows(
     found: LabelledSplits,
-    targets: Mapping[str, NDArray[np.int64]],
+    targets: Mapping[str, NDArray[Any]],
     classes: tuple[str, ...],
     test: float,
     validation: float,

@@ -22,7 +22,7 @@ from dlkit.data.tables.columns import remarks_on_kinds
 from dlkit.data.tables.feature_rows import FeatureRows, feature_rows
 from dlkit.data.tables.missing import Missing
 from dlkit.data.tables.split_column import SplitColumn
-from dlkit.data.tables.table_data import chosen_rows, scaled_rows, stand_ins_of
+from dlkit.data.tables.table_data import scaled_rows, stand_ins_of
 from dlkit.data.tables.table_file import join_names
 from dlkit.data.tables.targets import read_targets
 
@@ -99,15 +99,16 @@ def hub_rows(
     training = next(iter(read))
     categories = known.categories if known else training_categories(read[training].table, kinds, held[training][1])
     numbers: dict[str, NDArray[np.float64]] = {}
+    own = {origin: {name: chosen for name, (source, chosen) in held.items() if source == origin} for origin in read}
     for origin, rows in read.items():
-        own = {name: chosen for name, (source, chosen) in held.items() if source == origin}
-        numbers[origin], more = rows.numbers(categories, unknown, own)
+        found_here, more = rows.numbers(categories, unknown, own[origin])
+        numbers |= found_here
         remarks += [*rows.remarks, *remarks_on_kinds(rows.table, rows.kinds, kinds), *more]
-    fill = stand_ins_of(kinds, numbers[training], held[training][1], missing, known)
+    fill = stand_ins_of(kinds, numbers[training], missing, known)
     for origin, rows in read.items():
-        rows.put_in(numbers[origin], fill)
+        rows.put_in({name: numbers[name] for name in own[origin]}, own[origin], fill)
     splits = {
-        name: Split(chosen_rows(numbers[origin], chosen), torch.from_numpy(targets[origin][chosen]))
+        name: Split(torch.from_numpy(numbers[name]), torch.from_numpy(targets[origin][chosen]))
         for name, (origin, chosen) in held.items()
     }
     names = {name: functools.partial(_row_name, read[origin], chosen) for name, (origin, chosen) in held.items()}

@@ -34,9 +34,11 @@ def number_values(table: Table, name: str) -> NDArray[np.float64]:
     column = table.rows[name]
     if pa.types.is_boolean(column.type):
         column = column.cast(pa.uint8())
-    values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
-    table.refuse(np.isinf(values), "an infinite value", name)
-    large = np.nanmax(np.abs(values), initial=0) >= _WHOLE
+    values = _as_float64(column)
+    most = max(-np.fmin.reduce(values, initial=0), np.fmax.reduce(values, initial=0))  # no copy of what may be large
+    if np.isinf(most):
+        table.refuse(np.isinf(values), "an infinite value", name)
+    large = most >= _WHOLE
     if pa.types.is_integer(column.type) and large:
         merged = _merged(values, column.drop_null().to_numpy())
         table.refuse(merged, "a whole number above 2^53 that float64 cannot tell from another", name)
@@ -48,6 +50,17 @@ def number_values(table: Table, name: str) -> NDArray[np.float64]:
             fine = float(exact.max() - exact.min()) > _DIGITS * float(np.spacing(np.nanmax(np.abs(values))))
             if not fine:  # else what is merged differs by rounding
                 table.refuse(_merged(values, exact), "a number that float64 cannot tell from another", name)
+    return values
+
+
+def _as_float64(column: pa.ChunkedArray) -> NDArray[np.float64]:
+    """The numbers of a column, (N,), NaN for null."""
+    if column.num_chunks == 1:
+        return column.chunk(0).cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    values, begin = np.empty(len(column)), 0
+    for chunk in column.chunks:  # one by one, since what Arrow takes for a whole column it does not give back
+        values[begin : begin + len(chunk)] = chunk.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        begin += len(chunk)
     return values
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dlkit.data.scratch import empty_array
+from dlkit.data.scratch import empty_array, settle
 from dlkit.data.tables.categories import Unknown, category_numbers
 from dlkit.data.tables.column_values import number_values
 from dlkit.data.tables.columns import feature_columns
@@ -42,43 +42,57 @@ class FeatureRows:
 
     def numbers(
         self, categories: Mapping[str, tuple[str, ...]], unknown: Unknown, rows_of: Mapping[str, NDArray[np.int64]]
-    ) -> tuple[NDArray[np.float64], list[str]]:
-        """All features, (N, F) float64 in column-major order, NaN where a number is missing; and remarks.
+    ) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+        """All features of each split, (n, F) float64 in column-major order, NaN where a number is missing; and remarks.
 
         Args:
             categories: those known of each column of them.
             unknown: what is done about others.
             rows_of: the rows of each split, which are all that count.
         """
-        found = empty_array((self.table.rows.num_rows, len(self.kinds)), np.float64, "F")
+        found = {name: empty_array((len(rows), len(self.kinds)), np.float64, "F") for name, rows in rows_of.items()}
         remarks: list[str] = []
+        every = np.sort(np.concatenate(list(rows_of.values()))) if "category" in self.kinds.values() else np.arange(0)
         for index, (name, kind) in enumerate(self.kinds.items()):
             if kind == "category":
-                rows = np.sort(np.concatenate(list(rows_of.values())))
-                found[:, index], more = category_numbers(self.table, name, categories[name], unknown, rows)
+                values, more = category_numbers(self.table, name, categories[name], unknown, every)
                 remarks += more
             else:
-                found[:, index] = number_values(self.table, name)
+                values = number_values(self.table, name)
+            for split, rows in rows_of.items():
+                # straight into its place: other modes than clip would make a copy first
+                np.take(values, rows, out=found[split][:, index], mode="clip")
+                settle(found[split][:, index])
         return found, remarks
 
-    def put_in(self, numbers: NDArray[np.float64], stand_ins: Mapping[str, float]) -> None:
-        """Put what stands for missing numbers in their places, in (N, F).
+    def put_in(
+        self,
+        numbers: Mapping[str, NDArray[np.float64]],
+        rows_of: Mapping[str, NDArray[np.int64]],
+        stand_ins: Mapping[str, float],
+    ) -> None:
+        """Put what stands for missing numbers in their places, in the (n, F) of each split.
 
         Raises RequestError where a model that was trained without missing values does not know it.
         """
         for index, name in enumerate(self.kinds):
             if not self.missing.get(name):
                 continue
-            gone = np.isnan(numbers[:, index])
-            if gone.any():
-                if name not in stand_ins:
-                    where = f"column {name!r}, {self.table.place(int(gone.argmax()))}"
-                    raise RequestError(
-                        f"{self.table.file}: a missing value in {where}; the model knows nothing to put in its place",
-                        "leave such rows out, or train anew with data.missing=mean",
-                        "data.missing=drop",
-                    )
-                numbers[gone, index] = stand_ins[name]
+            gone = {split: np.isnan(values[:, index]) for split, values in numbers.items()}
+            first = min(
+                (int(rows_of[split][mask.argmax()]) for split, mask in gone.items() if mask.any()), default=None
+            )
+            if first is not None and name not in stand_ins:
+                raise RequestError(
+                    f"{self.table.file}: a missing value in column {name!r}, {self.table.place(first)}; the model "
+                    "knows nothing to put in its place",
+                    "leave such rows out, or train anew with data.missing=mean",
+                    "data.missing=drop",
+                )
+            for split, mask in gone.items():
+                if mask.any():
+                    numbers[split][mask, index] = stand_ins[name]
+                    settle(numbers[split][:, index])
 
     def taken(self) -> str:
         """What was taken of the file, in one line."""

@@ -1,4 +1,4 @@
-"""Tables that are too large for memory: read block by block into an Arrow file that is mapped.
+"""Tables that are too large for memory: read block by block into files of their columns.
 
 The types of their columns are those that reading all at once would have inferred.
 """
@@ -6,10 +6,8 @@ The types of their columns are those that reading all at once would have inferre
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dlkit.data.scratch import room_on_disk
+from dlkit.data.tables.column_files import on_disk
 from dlkit.data.tables.dialect import Dialect
 from dlkit.data.tables.without_dictionaries import without_dictionaries
 
@@ -28,28 +26,6 @@ _ROWS = 1 << 16  # of Parquet
 _CSV_TYPES = (pa.null(), pa.int64(), pa.bool_(), pa.date32(), pa.time32("s"), pa.timestamp("s"), pa.timestamp("ns"),
               pa.timestamp("s", "UTC"), pa.timestamp("ns", "UTC"), pa.float64(), pa.string())  # fmt: skip
 _CONVERSION = re.compile(r"In CSV column #(\d+):.*?CSV conversion error to [^:]*(?:: invalid value '(.*)')?", re.DOTALL)
-
-
-def on_disk(schema: pa.Schema, batches: Iterable[Any], size: int) -> pa.Table:
-    """The rows of batches, in a file of TMPDIR that has no name any more; its pages come into memory as they are used.
-
-    Args:
-        schema: of the rows.
-        batches: of them, one in memory at a time.
-        size: about how many bytes they are.
-
-    Raises DlkitError where the disk has no room for them.
-    """
-    number, name = tempfile.mkstemp(prefix="dlkit-", suffix=".arrow")
-    try:
-        with room_on_disk(size):
-            with os.fdopen(number, "wb") as file, pa.ipc.new_file(file, schema) as writer:
-                for batch in batches:
-                    writer.write(batch)
-            return pa.ipc.open_file(pa.memory_map(name)).read_all()
-    finally:
-        with contextlib.suppress(PermissionError):  # Windows keeps the name of a file that is in use
-            Path(name).unlink()
 
 
 def kept_on_disk(rows: pa.Table, kept: NDArray[np.bool_]) -> pa.Table:
@@ -118,7 +94,8 @@ def read_large_parquet(file: Path, written: Collection[str], dialect: Dialect) -
     """The rows of Parquet, some at a time."""
     from pyarrow.parquet import ParquetFile
 
-    with ParquetFile(file, page_checksum_verification=True) as reader:
+    # read ahead by row groups, all of the file would stay in memory
+    with ParquetFile(file, page_checksum_verification=True, pre_buffer=False, buffer_size=_BLOCK) as reader:
         batches = (
             batch
             for few in reader.iter_batches(_ROWS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,16 +22,20 @@ class Targets:
     Args:
         values: (N,) the index of each row's class, int64, or its number, float64.
         classes: their names; of numbers none but "row", so that they are split as one class.
-        strata: (N,) int64: the class that a row counts as where rows are held out.
+        strata: (N,) the class that a row counts as where rows are held out, as a whole number.
         described: what they are, for the user.
         remarks: for the user, about classes that are spelled in several ways.
     """
 
     values: NDArray[Any]
     classes: tuple[str, ...]
-    strata: NDArray[np.int64]
+    strata: NDArray[np.integer[Any]]
     described: str
     remarks: tuple[str, ...] = ()
+
+    def without_rows(self) -> Targets:
+        """What they are, without those of the rows, which are as many as the table has."""
+        return replace(self, values=self.values[:0].copy(), strata=self.strata[:0].copy())  # slices keep the whole
 
 
 def read_targets(
@@ -51,11 +55,12 @@ def read_targets(
     """
     if answer == "number":
         values = _target_numbers(table, label)
-        return Targets(values, ("row",), np.zeros(len(values), dtype=np.int64), "a number")
+        return Targets(values, ("row",), np.zeros(len(values), dtype=np.uint8), "a number")
     found = read_label_column(table, label, known)
     classes = known if known is not None else class_names(table, found)
     indices = class_indices(table, found, classes)
-    return Targets(indices, classes, indices, join_names(classes), found.remarks)
+    strata = indices.astype(np.min_scalar_type(len(classes)))  # in as little memory as they need
+    return Targets(indices, classes, strata, join_names(classes), found.remarks)
 
 
 def missing_targets(table: Table, label: str, answer: Literal["class", "number"]) -> NDArray[np.bool_]:
