@@ -20,12 +20,16 @@ def coded_values(column: Any) -> tuple[Any, NDArray[np.int32]]:
         encoded = encoded.unify_dictionaries()
     if encoded.num_chunks < 2:
         encoded = encoded.combine_chunks()
-        return encoded.dictionary, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return encoded.dictionary, _codes(encoded)
     distinct = encoded.chunk(0).dictionary
-    codes = np.concatenate([chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False) for chunk in encoded.chunks])
+    codes = np.concatenate([_codes(chunk) for chunk in encoded.chunks])
     del encoded
     pa.default_memory_pool().release_unused()  # which it keeps for itself otherwise
     return distinct, codes
+
+
+def _codes(encoded: Any) -> NDArray[np.int32]:
+    return encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32, copy=False)
 
 
 def whole_labels(values: NDArray[np.float64], where: Callable[[int], str]) -> NDArray[np.int64]:

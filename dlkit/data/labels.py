@@ -40,7 +40,7 @@ class LabelColumn:
     column: str
     written: list[str]
     names: Sequence[Name]
-    codes: NDArray[np.int64]
+    codes: NDArray[np.int32]
     remarks: tuple[str, ...]
 
 
@@ -103,7 +103,7 @@ def _in_terms_of(known: Sequence[str], labels: LabelColumn) -> LabelColumn:
     return labels
 
 
-def _parsed(table: Table, label: str, written: list[str], codes: NDArray[np.int64]) -> Sequence[Name]:
+def _parsed(table: Table, label: str, written: list[str], codes: NDArray[np.int32]) -> Sequence[Name]:
     """The values of a file without types: whole numbers, booleans, or text as it is."""
     from pyarrow.csv import ConvertOptions
 
@@ -187,7 +187,7 @@ def _normal_form(text: str) -> str:
     return whole[1] if whole else _BOOLEAN.get(text, text)
 
 
-def _spaces(label: str, values: list[object], codes: NDArray[np.int64], spaced: list[int]) -> Iterable[str]:
+def _spaces(label: str, values: list[object], codes: NDArray[np.int32], spaced: list[int]) -> Iterable[str]:
     if spaced:
         count = int(np.isin(codes, spaced).sum())
         rows = f"{count} row{'s' if count > 1 else ''}"

@@ -30,7 +30,7 @@ class ShardLabels:
     """
 
     file: Path
-    indices: NDArray[np.int64]
+    indices: NDArray[np.int32] | NDArray[np.int64]
     names: tuple[str, ...] | None
     text: bool = False
 
