@@ -50,7 +50,8 @@ def subset(dataset: Dataset, classes: tuple[str, ...] | None, per_class: int | N
             called[name] = functools.partial(_name_of, dataset.names[name], rows)
     kept = {"classes": list(names), "per_class": per_class, "draw": draw}
     sources = {key: value for key, value in dataset.sources.items() if key not in ("name", "rows", "sha256")}
-    return replace(make_dataset(dataset.name, splits, names, **sources, subset=kept), names=called or None)
+    made = make_dataset(dataset.name, splits, names, **sources, subset=kept)
+    return replace(made, names=called or None, white=dataset.white)
 
 
 def _some(targets: Tensor, per_class: int, draw: int) -> Tensor:

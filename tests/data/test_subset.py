@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from dlkit.data.dataset import Dataset, Split, make_dataset
 from dlkit.data.images.digits import digits
@@ -63,6 +64,11 @@ def test_every_example_is_drawn_alike() -> None:
 def test_refusals(classes: tuple[str, ...], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         subset(whole(), classes, None)
+
+
+def test_a_part_of_the_digits_has_their_range() -> None:
+    """Otherwise other images would be given to its model with values up to 255."""
+    assert digits(classes=("0", "1")).white == digits(per_class=3).white == load_digits().data.max() == 16
 
 
 def test_digits() -> None:
