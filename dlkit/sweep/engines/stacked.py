@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ def run_stacked(
     left = list(trials)
     saved = checkpoints.load()
     if saved is not None:
-        resumed = [TrialResult.of_record(record) for record in saved.state["outcomes"]]
+        resumed = [TrialResult.of_record(json.loads(record)) for record in saved.state["outcomes"]]
         stacked = {result.trial for result in resumed}
         wanted, left = stacked & set(left), [trial for trial in left if trial not in stacked]
         if wanted:
@@ -91,7 +92,8 @@ def _one_stack(
             if event.step < total and checkpoints.due():
                 state = stack.capture()
                 state.state |= {
-                    "outcomes": [result.record() for result in results],
+                    # as text, since a checkpoint sorts keys, and metrics have an order of their own
+                    "outcomes": [json.dumps(result.record(), allow_nan=False) for result in results],
                     "seconds": before + time.perf_counter() - started,
                 }
                 checkpoints.save(state)
