@@ -14,9 +14,9 @@ _STATE, _SESSION, _TIMES = 0, 3, slice(11, 15)  # in /proc/PID/stat behind the n
 
 def _processes(session: int) -> Iterator[list[str]]:
     """What /proc says of each process of a session."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # one that has ended meanwhile
-            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
             if int(fields[_SESSION]) == session:
                 yield fields
 
