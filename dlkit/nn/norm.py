@@ -118,8 +118,8 @@ class BatchNorm(nn.Module):
             x, self.running_mean, self.running_var, self.weight, self.bias, training, self.momentum, self.eps
         )
 
-    def _joint(self, x: Tensor, world: World) -> Tensor:
-        y, mean, variance, n = joint_batch_norm(x, self.weight, self.bias, world, eps=self.eps)
+    def _joint(self, x: Tensor, world: World, real: Tensor | None = None) -> Tensor:
+        y, mean, variance, n = joint_batch_norm(x, self.weight, self.bias, world, eps=self.eps, real=real)
         with torch.no_grad():
             self.num_batches_tracked.add_(1)
             # running <- (1 - momentum) running + momentum batch, with the unbiased variance (divided by n - 1, not n)

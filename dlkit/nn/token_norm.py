@@ -9,6 +9,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from dlkit.distributed.process_group import World
 from dlkit.nn.norm import BatchNorm, LayerNorm
 
 TokenNorm = Literal["layer", "batch"]
@@ -24,10 +25,10 @@ class TokenBatchNorm(BatchNorm):
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
         """Normalize. `real` is (B, T) bool, False for padding; None for no padding."""
-        if real is None or not self.training:
-            return super().forward(x.flatten(0, -2)).view_as(x)
-        rows = super().forward(x[real])  # (n, W)
-        return rows.new_zeros(x.shape).masked_scatter(real[..., None], rows)
+        rows = x.flatten(0, -2)  # (B T, W)
+        if real is None or not self.training or self.frozen:
+            return super().forward(rows).view_as(x)
+        return self._joint(rows, self.world or World(), real.flatten()).view_as(x)
 
 
 def token_norm(name: TokenNorm, width: int, eps: float) -> LayerNorm | TokenBatchNorm:

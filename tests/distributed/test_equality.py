@@ -128,6 +128,7 @@ def test_two_processes_train_as_one_in_double_precision(
     runs: list[tuple[str, str, tuple[str, ...]]]
     runs = [(family, optimizer, ()) for family, optimizer in itertools.product(FAMILIES, RATES)]
     runs += [(family, "momentum", ("loss.l2=0.01",)) for family in ("convnext", "gpt")]
+    runs += [("bert, classes", "momentum", ("model.norm=batch",))]
     first, second = in_two_processes(differences, runs, files, True, ("ddp", "fsdp"))
     assert first == second
     # Lion steps by signs, and a gradient that is 0 but for rounding, such as that of the bias of keys, has either sign;

@@ -25,6 +25,7 @@ from dlkit.models.bert import BERT
 from dlkit.models.cnn import CNN
 from dlkit.models.gpt import GPT
 from dlkit.models.mlp import MLPClassifier
+from dlkit.nn.token_norm import TokenNorm
 from dlkit.optim.adamw import AdamW
 from dlkit.tasks.classification import Classification
 from dlkit.tasks.language_modelling import CausalLM, MaskedLM
@@ -111,7 +112,7 @@ def masked(**data: Any) -> Job:
     return run
 
 
-def texts(kind: str) -> Job:
+def texts(kind: str, norm: TokenNorm = "layer") -> Job:
     """Texts of their own lengths: classes, numbers, or one of several candidates, which may be two or three."""
 
     def run(device: torch.device) -> Training:
@@ -130,6 +131,7 @@ def texts(kind: str) -> Job:
         else:
             task = (TextClassification if kind == "classes" else MultipleChoice)(CrossEntropy(), CLASSES)
         outputs = 3 if kind == "classes" else 1
-        return training(device, BERT(pieces.size, 24, outputs, layers=1, heads=2, width=8), task, batches)
+        model = BERT(pieces.size, 24, outputs, layers=1, heads=2, width=8, norm=norm)
+        return training(device, model, task, batches)
 
     return run

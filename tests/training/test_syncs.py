@@ -46,6 +46,7 @@ JOBS: dict[str, Job] = {
     "masked": masked(),
     "masked, whole words": masked(whole_words=True),
     "texts, classes": texts("classes"),
+    "texts, batch norm": texts("classes", norm="batch"),
     "texts, numbers": texts("number"),
     "texts, candidates": texts("choice"),
     **{f"images by {kind.__name__}": images(optimizer=kind) for kind in OPTIMIZERS},

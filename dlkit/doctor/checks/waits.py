@@ -55,6 +55,10 @@ TASKS: dict[str, tuple[str, tuple[str, ...]]] = {
     "masked-lm": ("pydoc-bert", (*_SMALL, *_TEXT)),
     "masked-lm, whole words": ("pydoc-bert", (*_SMALL, *_TEXT, "data.whole_words=true")),
     "text-classification": ("texts-bert", (*_SMALL, "data.path={texts}", "data.batch_size=8")),
+    "... with batch norm": (
+        "texts-bert",
+        (*_SMALL, "data.path={texts}", "data.batch_size=8", "model.norm=batch"),
+    ),
 }
 
 
