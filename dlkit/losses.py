@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from dlkit.annotations import NonNegative, Positive, Rate
-from dlkit.distributed.divided_penalty import divided_penalty
+from dlkit.distributed.sharded_penalty import sharded_penalty
 from dlkit.distributed.tensor_parts import is_divided
 from dlkit.errors import DlkitError, RequestError
 from dlkit.kernels.linear_cross_entropy import linear_cross_entropy
@@ -26,8 +26,8 @@ def l2_penalty(parameters: Iterable[Tensor], l2: float) -> Tensor:
     The norm is squared: the gradient of lambda ||theta|| would keep its length however small theta gets.
     """
     tensors = list(parameters)
-    if divided := [tensor for tensor in tensors if is_divided(tensor)]:
-        penalty = divided_penalty(divided, l2)
+    if sharded := [tensor for tensor in tensors if is_divided(tensor)]:
+        penalty = sharded_penalty(sharded, l2)
         whole = [tensor for tensor in tensors if not is_divided(tensor)]
         return penalty + l2_penalty(whole, l2) if whole else penalty
     if tensors[0].device.type == "cuda" and not (torch.compiler.is_compiling() or _maps()):

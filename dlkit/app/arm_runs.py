@@ -22,7 +22,7 @@ from dlkit.recipe.load import WrittenRecipe
 from dlkit.recipe.merge import COMMAND_LINE
 from dlkit.review.claim import FIRST, Arm, Experiment
 from dlkit.sweep.events import SweepEvent
-from dlkit.sweep.trials import Trial, TrialResult
+from dlkit.sweep.trials import Trial
 from dlkit.training.settings import DECIDED
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ def _stacks(recipe: Recipe) -> bool:
 
 def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial], processes: int) -> Iterator[SweepEvent]:
     """Train what is missing of the runs, on a CPU in so many processes; those that were stopped have no result."""
+    from dlkit.sweep.engines.loop import run_in_loop
+
     rest = list(trials)
     for arm, recipe in comparison.recipes.items():
         own = [trial for trial in rest if trial.optimizer == arm]
@@ -147,16 +149,9 @@ def run_arms(comparison: OptimizerComparison, trials: Sequence[Trial], processes
             yield from comparison.workers(rest, min(processes, len(rest)))
         else:
             with _one_thread():  # as in a worker process
-                yield from _looped(rest, comparison)
+                yield from run_in_loop(rest, comparison.training, comparison.measure)
     elif rest:
-        yield from _looped(rest, comparison)
-
-
-def _looped(trials: Sequence[Trial], comparison: OptimizerComparison) -> Iterator[SweepEvent]:
-    from dlkit.sweep.engines.loop import run_in_loop
-
-    for event in run_in_loop(trials, comparison.training):
-        yield comparison.completed(event) if isinstance(event, TrialResult) else event
+        yield from run_in_loop(rest, comparison.training, comparison.measure)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from dlkit.errors import RequestError
@@ -31,15 +32,14 @@ def quantities_of(experiment: Experiment, comparison: OptimizerComparison) -> di
 
 
 def _unigram_entropy(data: TaskData, split: str) -> float:
-    """H = -sum_v p_v log p_v, in nats a token, with the frequencies p_v of the tokens of a split that are predicted."""
+    """In nats a token, of the frequencies of the tokens of a split that are predicted."""
     import numpy as np
 
-    from dlkit.tasks.corpus_data import CorpusData
+    from dlkit.information.measures import shannon_entropy
 
-    if not isinstance(data, CorpusData):
-        raise RequestError(f"unigram_entropy is of running text, and {data.name} is none", "compare with a number")
     data.require_split(split)
-    tokens = np.asarray(data.tokens(split)[int(data.before is not None) :], dtype=np.int64)
-    counts = np.bincount(tokens)
-    p = counts[counts > 0] / len(tokens)
-    return float(-(p * np.log(p)).sum())
+    tokens = data.predicted_tokens(split)
+    if tokens is None:
+        raise RequestError(f"unigram_entropy is of running text, and {data.name} is none", "compare with a number")
+    counts = np.bincount(np.asarray(tokens, dtype=np.int64))
+    return float(shannon_entropy(counts / len(tokens), base=math.e))

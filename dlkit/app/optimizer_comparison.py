@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import functools
 import json
 import multiprocessing
@@ -24,7 +23,7 @@ from dlkit.catalog import TASKS
 from dlkit.errors import RequestError
 from dlkit.recipe import Recipe
 from dlkit.review.claim import FIRST
-from dlkit.sweep.engines.loop import run_trial
+from dlkit.sweep.engines.loop import MeasureTrial, run_trial
 from dlkit.sweep.engines.workers import run_in_workers
 from dlkit.sweep.events import SweepEvent
 from dlkit.sweep.trials import Trial, TrialResult
@@ -54,7 +53,6 @@ class OptimizerComparison:
     should_stop: Callable[[], bool] = _go_on
     first: FirstRuns | None = None
     ood: str | None = None
-    _trained: tuple[Recipe, Training] | None = field(default=None, repr=False)  # the last one
     _loaded: dict[str, TaskData] = field(default_factory=dict[str, TaskData], repr=False)
 
     @property
@@ -83,26 +81,26 @@ class OptimizerComparison:
             run = self.first.run_of(trial.seed, self.device, self.should_stop)
             values["model"] = {**values["model"], "weights": run}
         changed = Recipe(recipe.name, recipe.path, values)
-        training = assemble_training(changed, self.device, self.should_stop, self.data_of(changed)).training
-        self._trained = (changed, training)
-        return training
+        return assemble_training(changed, self.device, self.should_stop, self.data_of(changed)).training
 
-    def completed(self, outcome: TrialResult) -> TrialResult:
-        """The result of the trial that ran last, with its measures of out-of-distribution images if there are any."""
-        if self.ood is None or outcome.diverged or self._trained is None:
-            return outcome
+    @property
+    def measure(self) -> MeasureTrial | None:
+        """What is measured of each trained model beside its evaluation: how it tells `ood` from its own data."""
+        return None if self.ood is None else self._measure_ood
+
+    def _measure_ood(self, trial: Trial, training: Training) -> dict[str, float]:
         from dlkit.app.evaluation import Trained
         from dlkit.app.ood import evaluate_ood, read_ood_data
 
-        recipe, training = self._trained
         if training.settings.ema is not None:
             raise RequestError("ood/... is measured of the last weights", "leave train.ema out")
+        recipe = self.recipes[trial.optimizer]
+        recipe = Recipe(recipe.name, recipe.path, {**recipe.values, "seed": trial.seed})
         dataset = self.data_of(recipe)
-        trained = Trained(training.model, dataset, training.settings, outcome.steps)
-        others = read_ood_data(recipe, trained, None, [self.ood])
+        trained = Trained(training.model, dataset, training.settings, training.total_steps)
+        others = read_ood_data(recipe, trained, None, [str(self.ood)])
         _, (found,) = evaluate_ood(recipe, trained, dataset.default_split, others, self.device)
-        measures = {f"ood/{name.replace('/', '_')}": value for name, value in found.metrics.items()}
-        return dataclasses.replace(outcome, metrics={**outcome.metrics, **measures})
+        return {f"ood/{name.replace('/', '_')}": value for name, value in found.metrics.items()}
 
     def workers(self, trials: list[Trial], processes: int) -> Iterator[SweepEvent]:
         """Run the trials in processes of one thread, as they finish."""
@@ -138,5 +136,5 @@ def _end_with_parent() -> None:
 
 def _run_trial(trial: Trial) -> TrialResult | None:
     assert _comparison is not None
-    (last,) = collections.deque(run_trial(trial, _comparison.training), maxlen=1)
-    return _comparison.completed(last) if isinstance(last, TrialResult) else None
+    (last,) = collections.deque(run_trial(trial, _comparison.training, _comparison.measure), maxlen=1)
+    return last if isinstance(last, TrialResult) else None

@@ -71,7 +71,7 @@ class RecipeRace:
         yield Prepared()
         yield from settle(first.device, comparison.dataset.sources)
         yield from data_remarks(comparison.dataset.sources)
-        judged_by = f"{first.monitored or next(iter(first.evaluations))}/loss"
+        judged_by = f"{first.judged}/loss"
         if not trials:
             return judged_by, iter(())
         if (

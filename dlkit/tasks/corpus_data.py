@@ -69,6 +69,9 @@ class CorpusData(TextData):
             self._tokens[split] = token_array(self.corpus.splits[split], self.tokenizer, folder, self.before)
         return self._tokens[split]
 
+    def predicted_tokens(self, split: str) -> Tokens:
+        return self.tokens(split)[int(self.before is not None) :]
+
     def keyed_examples(self) -> Mapping[str, Iterable[KeyedExample]]:
         """Lines that are too long to be equal by chance."""
         return {
@@ -94,8 +97,7 @@ class CorpusData(TextData):
         if not self.tokenizer.byte_level:
             return "the tokens do not stand for bytes"
         for split in self._measured:
-            first = int(self.before is not None)
-            if not is_lossless(self.corpus.splits[split], self.tokenizer, self.tokens(split)[first:]):
+            if not is_lossless(self.corpus.splits[split], self.tokenizer, self.predicted_tokens(split)):
                 return f"the tokenizer changes the text of {split}: its tokens do not give it back"
         return None
 

@@ -7,7 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dlkit.catalog import TASKS, import_object
@@ -90,6 +92,10 @@ class TaskData(ABC):
 
     def targets(self, split: str) -> Tensor | None:
         """The target of each example of a split, (N,); None if targets derive from the inputs, as for tokens."""
+        return None
+
+    def predicted_tokens(self, split: str) -> NDArray[np.integer[Any]] | None:
+        """The token ids of a split that a language model is to predict; None if the data is not running text."""
         return None
 
     def class_counts(self, split: str) -> dict[str, int] | None:

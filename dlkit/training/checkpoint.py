@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,27 +136,23 @@ def load_checkpoint(path: Path, files: tuple[str, ...] | None = None) -> Checkpo
     """
     if not path.is_dir():
         raise DlkitError(f"no checkpoint at {path}", "see what its parent holds: checkpoints are called step-NNNNNNNN")
-    hashes = _read_manifest(path)
     tensors: dict[str, dict[str, Tensor]] = {}
     state: dict[str, Any] = {}
     parts: list[bytes] = []
-    for name, expected in hashes.items():
-        try:
-            data = ordinary_file(path / name).read_bytes()
-        except OSError as error:
-            raise _damaged(path / name, error.strerror or "unreadable") from error
-        if hashlib.sha256(data).hexdigest() != expected:
-            raise _damaged(path / name, "its sha256 is not the one in manifest.json")
-        stem = name.removesuffix(".safetensors")
-        if name == STATE:
-            state = json.loads(data)
-        elif name.startswith(f"{PARTS}/"):
-            parts.append(data)
-        elif files is None or stem in files:
-            try:
-                tensors[stem] = load_tensors(data)
-            except SafetensorError as error:
-                raise _damaged(path / name, str(error)) from error
+    try:
+        for name, data in _verified_files(path):
+            stem = name.removesuffix(".safetensors")
+            if name == STATE:
+                state = json.loads(data)
+            elif name.startswith(f"{PARTS}/"):
+                parts.append(data)
+            elif files is None or stem in files:
+                try:
+                    tensors[stem] = load_tensors(data)
+                except SafetensorError as error:
+                    raise _DamageError(path / name, str(error)) from error
+    except _DamageError as error:
+        raise _damaged(error.path, error.why) from error
     for key, value in part_files.join_parts(parts).items():
         stem, _, name = key.partition("/")
         if files is None or stem in files:
@@ -194,12 +191,12 @@ def _require_own(path: Path, step: int, state: dict[str, Any]) -> None:
 def _damaged(path: Path, why: str) -> DlkitError:
     folder = Path(os.path.realpath(path.parent))
     others = [step for step in steps_in(folder.parent) if checkpoint_name(step) != folder.name]
-    others = [step for step in others if _is_whole(folder.parent / checkpoint_name(step))]
+    whole = next((step for step in reversed(others) if _is_whole(folder.parent / checkpoint_name(step))), None)
     own = path.parent.with_name(folder.name)  # where `path` goes through a pointer
     rest = (
-        f"step {others[-1]} is whole; to go back to it: rm -r {shell_word(own)}"
-        if others
-        else "no other checkpoint here is whole"
+        "no other checkpoint here is whole"
+        if whole is None
+        else f"step {whole} is whole; to go back to it: rm -r {shell_word(own)}"
     )
     return DlkitError(f"damaged checkpoint: {path}: {why}", rest)
 
@@ -207,14 +204,11 @@ def _damaged(path: Path, why: str) -> DlkitError:
 def _is_whole(folder: Path) -> bool:
     """Whether every file of a checkpoint is as it was written."""
     try:
-        data = ordinary_file(folder / MANIFEST).read_bytes()
-        hashes: dict[str, str] = parse_json(data)["files"]
-        return _manifest(hashes) == data and all(
-            hashlib.sha256(ordinary_file(folder / name).read_bytes()).hexdigest() == digest
-            for name, digest in hashes.items()
-        )
-    except (OSError, DlkitError, ValueError, KeyError, TypeError, AttributeError):
+        for _ in _verified_files(folder):
+            pass
+    except (_DamageError, DlkitError):
         return False
+    return True
 
 
 def _canonical(value: Any) -> bytes:
@@ -226,6 +220,26 @@ def _manifest(hashes: dict[str, str]) -> bytes:
     return _canonical({"files": hashes, "sha256": own})
 
 
+class _DamageError(Exception):
+    """A file of a checkpoint is not as it was written."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(path, why)
+        self.path, self.why = path, why
+
+
+def _verified_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    """The name and content of each file that a checkpoint's manifest lists. Raises _DamageError at the first fault."""
+    for name, expected in _read_manifest(path).items():
+        try:
+            data = ordinary_file(path / name).read_bytes()
+        except OSError as error:
+            raise _DamageError(path / name, error.strerror or "unreadable") from error
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise _DamageError(path / name, "its sha256 is not the one in manifest.json")
+        yield name, data
+
+
 def _read_manifest(path: Path) -> dict[str, str]:
     try:
         data = ordinary_file(path / MANIFEST).read_bytes()
@@ -233,10 +247,10 @@ def _read_manifest(path: Path) -> dict[str, str]:
         if _manifest(hashes) == data and STATE in hashes:
             return hashes
     except OSError as error:
-        raise _damaged(path / MANIFEST, error.strerror or "unreadable") from error
+        raise _DamageError(path / MANIFEST, error.strerror or "unreadable") from error
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise _damaged(path / MANIFEST, "not as it was written")
+    raise _DamageError(path / MANIFEST, "not as it was written")
 
 
 def _write(path: Path, data: bytes) -> str:

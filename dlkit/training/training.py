@@ -49,6 +49,11 @@ class Training:
         return forward_backward.compile_forward(self.forward) if self.settings.compile == "on" else self.forward
 
     @property
+    def judged(self) -> str:
+        """The split that says how good the run is: the monitored one, or else the first that is evaluated."""
+        return self.monitored or next(iter(self.evaluations))
+
+    @property
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.batches) / self.settings.accumulate)
 

@@ -32,7 +32,7 @@ class StackEvaluation:
 
     def __init__(self, stack: StackedRuns) -> None:
         self.stack, runs, device = stack, len(stack.seeds), stack.device
-        self.name = _split_of(stack.first)
+        self.name = stack.first.judged
         self.loss = torch.zeros(runs, dtype=sum_dtype(device), device=device)
         self.right = torch.zeros(runs, dtype=torch.int64, device=device)
         self.samples = torch.zeros((), dtype=torch.int64, device=device)
@@ -73,9 +73,4 @@ class StackEvaluation:
 
 def first_evaluation_batch(training: Training) -> Batch:
     """Of the split that a stack evaluates."""
-    return next(iter(training.evaluations[_split_of(training)].epoch(0)))
-
-
-def _split_of(training: Training) -> str:
-    """The monitored split, or else the first one."""
-    return training.monitored or next(iter(training.evaluations))
+    return next(iter(training.evaluations[training.judged].epoch(0)))

@@ -16,10 +16,17 @@ from dlkit.training.loop import fit
 from dlkit.training.training import Training
 
 BuildTrial = Callable[[Trial], Training]
+MeasureTrial = Callable[[Trial, Training], dict[str, float]]
 
 
-def run_trial(trial: Trial, build: BuildTrial) -> Iterator[SweepEvent]:
-    """Train one trial. Its result comes last, unless it was asked to stop. What it starts from may diverge as well."""
+def run_trial(trial: Trial, build: BuildTrial, measure: MeasureTrial | None = None) -> Iterator[SweepEvent]:
+    """Train one trial. Its result comes last, unless it was asked to stop. What it starts from may diverge as well.
+
+    Args:
+        trial: the run.
+        build: makes its training.
+        measure: more metrics of the trained model, unless it has diverged.
+    """
     outcome, started = TrialResult.begin(trial, 0), time.perf_counter()
     try:
         training = build(trial)
@@ -35,6 +42,8 @@ def run_trial(trial: Trial, build: BuildTrial) -> Iterator[SweepEvent]:
                 outcome.metrics = event.metrics
             elif isinstance(event, Finished) and event.reason == "stopped":
                 return
+        if measure is not None and all(map(math.isfinite, outcome.metrics.values())):
+            outcome.metrics = {**outcome.metrics, **measure(trial, training)}
     except (DivergedError, NotFiniteError):
         outcome.loss = math.nan
     except EvaluationStoppedError:
@@ -48,8 +57,7 @@ def run_trial(trial: Trial, build: BuildTrial) -> Iterator[SweepEvent]:
 
 def _metrics_at_start(training: Training) -> dict[str, float]:
     """Metrics before the first step, of the split that is judged. Draws nothing at random that training would."""
-    split = training.monitored or next(iter(training.evaluations))
-    generators = rng.get_states(training.device)
+    split, generators = training.judged, rng.get_states(training.device)
     meter = training.task.meter(training.device)
     batches, stops = training.evaluations[split], training.should_stop
     evaluate_split(training.model, batches, meter, training.autocast, training.world, stops)
@@ -57,11 +65,13 @@ def _metrics_at_start(training: Training) -> dict[str, float]:
     return {f"{split}/{name}": value for name, value in meter.metrics().items()}
 
 
-def run_in_loop(trials: Sequence[Trial], build: BuildTrial) -> Iterator[SweepEvent]:
-    """Train the trials one after another."""
+def run_in_loop(
+    trials: Sequence[Trial], build: BuildTrial, measure: MeasureTrial | None = None
+) -> Iterator[SweepEvent]:
+    """Train the trials one after another, each as `run_trial` does."""
     for trial in trials:
         event: SweepEvent | None = None
-        for event in run_trial(trial, build):
+        for event in run_trial(trial, build, measure):
             yield event
         if not isinstance(event, TrialResult):  # asked to stop
             return

@@ -1,4 +1,4 @@
-"""The L2 penalty of parameters that are divided among ranks: each rank squares its shards, and the sums are added."""
+"""The L2 penalty of sharded parameters: each rank squares its shards, and the sums are added."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def divided_penalty(parameters: Sequence[Any], l2: float) -> Tensor:
+def sharded_penalty(parameters: Sequence[Any], l2: float) -> Tensor:
     """lambda/2 ||theta||^2 of sharded tensors, lambda = l2: the same scalar on every rank, and all of them call it.
 
     The gradient of a rank's shard is lambda theta times the mean over ranks of the gradients that the scalar gets.
@@ -18,10 +18,10 @@ def divided_penalty(parameters: Sequence[Any], l2: float) -> Tensor:
     through the parameters that it has gathered.
     """
     mesh = parameters[0].device_mesh
-    return _DividedPenalty.apply(l2, mesh.get_group(), *(parameter.to_local() for parameter in parameters))  # pyright: ignore[reportReturnType]
+    return _ShardedPenalty.apply(l2, mesh.get_group(), *(parameter.to_local() for parameter in parameters))  # pyright: ignore[reportReturnType]
 
 
-class _DividedPenalty(torch.autograd.Function):
+class _ShardedPenalty(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, l2: float, group: Any, *shards: Tensor) -> Tensor:
         ctx.l2, ctx.group = l2, group
