@@ -14,34 +14,17 @@ from dlkit.cli.review.progress import ReviewProgress
 from dlkit.errors import DlkitError
 from dlkit.review.find import find_claims
 from tests.cli.conftest import Here
+from tests.cli.table_claim import CLAIM as FOUR_SEEDS
+from tests.cli.table_claim import ROWS
 
-CLAIM = """\
-section: My table
-claim: A learning rate of 0.05 learns it, one of a millionth does not.
-kind: arms
-fixed: everything, before the first run
-recipe: csv-mlp
-changes:
-  data: {path: rows.csv, label: kind, batch_size: 32}
-  model: {hidden: [8]}
-  schedule: {name: constant, warmup: 0}
-  train: {epochs: 5}
-arms:
-  learning: {optimizer: {name: adam, lr: 0.05}}
-  standing: {optimizer: {name: adam, lr: 1e-6}}
-measure: val/accuracy
-expect: learning > standing
-smallest: 0.05
-seeds: 2
-"""
+CLAIM = FOUR_SEEDS.replace("seeds: 4", "seeds: 2")
 
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    rows = "\n".join(["x,y,kind", *(f"{i % 7 - 3 + i % 2 * 4},{i % 5},{'ab'[i % 2]}" for i in range(120))])
-    Path("rows.csv").write_text(rows)
-    Path("kind.csv").write_text(rows.replace("kind", "sort"))  # which has no column that is called so
+    Path("rows.csv").write_text(ROWS)
+    Path("kind.csv").write_text(ROWS.replace("kind", "sort"))  # which has no column that is called so
     Path("good.yaml").write_text(CLAIM)
     Path("absent.yaml").write_text(CLAIM.replace("rows.csv", "absent.csv"))
     Path("broken.yaml").write_text(CLAIM.replace("rows.csv", "kind.csv"))

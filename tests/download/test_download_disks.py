@@ -18,17 +18,14 @@ from dlkit.download.remote_files import RemoteFile
 from dlkit.errors import DlkitError
 from tests.download.fifty_times import BIG, NAME, TIMES, get, one_line
 from tests.download.patience import impatient
+from tests.download.small_disk import disk_of
 
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Iterator[Path]:
     """A file system of 8 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", place]).returncode:
-        pytest.skip("mounting needs root")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with disk_of(tmp_path / "small", megabytes=8) as place:
+        yield place
 
 
 def remount(place: Path, options: str) -> None:

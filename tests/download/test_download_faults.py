@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import shutil
 import subprocess
@@ -13,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from dlkit.data import store
@@ -21,33 +19,19 @@ from dlkit.data.registry import DATASETS
 from dlkit.download.failures import FetchError
 from dlkit.download.remote_files import RemoteFile
 from dlkit.download.request import DownloadResult
-from dlkit.download.retries import CancelledError, RetryPolicy, TransferMonitor
+from dlkit.download.retries import CancelledError, TransferMonitor
 from dlkit.download.transfer import fetch_file
 from dlkit.errors import DlkitError
-
-CHUNK = 1 << 20  # after a cut, less than this may come twice
-NAME = "glue/cola"
-BIG = 3 * CHUNK + 12_345
-
-
-@pytest.fixture
-def big(hub: Any) -> RemoteFile:
-    """A file of a little more than three chunks."""
-    body = np.random.default_rng(0).bytes(BIG)
-    hub.repositories["org/big", "main"] = {"big.bin": body}
-    digest = hashlib.sha256(body).hexdigest()
-    return RemoteFile("big.bin", "", BIG, ("sha256", digest), digest, url=f"{hub.cdn}/plain/{digest}")
-
-
-def impatient(**changes: Any) -> RetryPolicy:
-    return RetryPolicy(**{"retries": 4, "timeout": 5.0, "first_wait": 0.001, **changes})
+from tests.download.fifty_times import BIG, CHUNK, NAME
+from tests.download.patience import impatient
+from tests.download.small_disk import disk_of
 
 
 def get(file: RemoteFile, folder: Path, **changes: Any) -> tuple[bytes, list[str]]:
     """Fetch it; its content and the remarks made."""
     notes: list[str] = []
     monitor = TransferMonitor(lambda *_: None, notes.append, threading.Event())
-    done = fetch_file(file, folder, None, impatient(**changes), monitor)
+    done = fetch_file(file, folder, None, impatient(**{"timeout": 5.0, **changes}), monitor)
     content = (folder / file.path).read_bytes()
     assert (done.size, done.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     return content, notes
@@ -168,12 +152,8 @@ def test_a_disk_that_is_too_small_is_told_before_the_first_byte(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    if os.getuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", place]).returncode:
-        pytest.skip("mounting needs root")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with disk_of(tmp_path / "small", megabytes=2) as place:
+        yield place
 
 
 def test_a_disk_that_fills_up_keeps_what_has_come(hub: Any, big: RemoteFile, small_disk: Path) -> None:

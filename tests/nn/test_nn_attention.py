@@ -15,6 +15,7 @@ from dlkit.nn.attention import MultiHeadAttention
 from dlkit.nn.cache import Cache
 from dlkit.nn.embedding import Embedding, Sinusoids, sinusoids
 from dlkit.nn.transformer import TransformerBlock
+from tests.nn.encoder_layer import block_state
 
 SHAPES = [(1, 1, 1, 4), (2, 7, 3, 5), (3, 16, 4, 8)]
 
@@ -122,21 +123,9 @@ def test_a_block_is_torchs_encoder_layer(norm_first: bool, causal: bool) -> None
     theirs = nn.TransformerEncoderLayer(
         16, 4, 24, dropout=0.0, activation="gelu", batch_first=True, norm_first=norm_first
     ).double()
-    names = {
-        "self_attn.in_proj_": "attention.qkv.",
-        "self_attn.out_proj.": "attention.out.",
-        "linear1.": "mlp.0.",
-        "linear2.": "mlp.2.",
-        "norm1.": "attention_norm.",
-        "norm2.": "mlp_norm.",
-    }
     for parameter in theirs.parameters():
         parameter.data.normal_(std=0.3)
-    state = {}
-    for name, value in theirs.state_dict().items():
-        start = next(start for start in names if name.startswith(start))
-        state[names[start] + name.removeprefix(start)] = value
-    ours.load_state_dict(state)
+    ours.load_state_dict(block_state(theirs))
     x = torch.randn(2, 7, 16, dtype=torch.float64)
     mask = nn.Transformer.generate_square_subsequent_mask(7).double() if causal else None
     torch.testing.assert_close(ours(x), theirs(x, src_mask=mask))

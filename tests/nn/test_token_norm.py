@@ -12,15 +12,8 @@ from torch import Tensor, nn
 from dlkit.errors import DlkitError
 from dlkit.models.bert import BERT
 from dlkit.nn.transformer import TransformerBlock
+from tests.nn.encoder_layer import block_state
 
-NAMES = {
-    "self_attn.in_proj_": "attention.qkv.",
-    "self_attn.out_proj.": "attention.out.",
-    "linear1.": "mlp.0.",
-    "linear2.": "mlp.2.",
-    "norm1.": "attention_norm.",
-    "norm2.": "mlp_norm.",
-}
 LENGTHS = torch.tensor([7, 4, 6])  # of three sequences
 
 
@@ -44,9 +37,7 @@ def layer_and_twin(norm_first: bool) -> tuple[TransformerBlock, nn.TransformerEn
     for parameter in theirs.parameters():
         parameter.data.normal_(std=0.3)
     ours = TransformerBlock(16, 4, 24, causal=False, norm_first=norm_first, norm="batch").double()
-    start = {name: next(start for start in NAMES if name.startswith(start)) for name in theirs.state_dict()}
-    state = {NAMES[start[name]] + name.removeprefix(start[name]): v.clone() for name, v in theirs.state_dict().items()}
-    ours.load_state_dict(state)
+    ours.load_state_dict(block_state(theirs))
     return ours, theirs
 
 
