@@ -75,7 +75,7 @@ class FinishedRace:
 
     @property
     def winner(self) -> str | None:
-        """The best optimizer's name, `tie`, or None where every run diverged."""
+        """The best optimizer's name, `tie`, or None where no run ends below the start."""
         return self.conclusion.winner
 
     @functools.cached_property

@@ -32,9 +32,7 @@ def on_disk(schema: pa.Schema, batches: Iterable[Any], size: int) -> pa.Table:
     groups = [names[len(names) * i // count : len(names) * (i + 1) // count] for i in range(count)]
     with room_on_disk(size), contextlib.ExitStack() as files:
         written = [_ColumnFile(files, pa.schema([schema.field(i) for i in group])) for group in groups]
-        rows = 0
         for batch in batches:
-            rows += len(batch)
             for file, group in zip(written, groups, strict=True):
                 file.write(pa.record_batch([batch.column(i) for i in group], schema=file.schema), _UNSETTLED // count)
         columns = [column for file in written for column in file.columns()]
